@@ -1,0 +1,180 @@
+"""The record: one tf.train.Example is one image with any number of labels, real or pseudo.
+
+| key | value |
+|---|---|
+| `image/encoded`, `format`, `height`, `width`, `source_id`, `filename` | as in Model Garden; EXIF orientation already applied |
+| `image/<task>/origin` | absent: nobody looked. `real:<dataset>` or `pseudo:<teacher id>`: somebody did |
+
+Each task's own keys stand in its `labels.py`. Absent is not empty: an image without an origin for a task is
+unlabelled for it, an image with an origin and no objects shows none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from must_tf.errors import UserError
+from must_tf.spec import ImageInfo, Labels, TaskSpec
+
+IMAGE_FEATURES = {
+    "image/encoded": tf.io.FixedLenFeature([], tf.string, ""),
+    "image/source_id": tf.io.FixedLenFeature([], tf.string, ""),
+}
+
+
+class Labelled(NamedTuple):
+    """One task's labels of one image, and where they come from ("real:coco", "pseudo:1a2b3c")."""
+
+    labels: Labels
+    origin: str
+
+
+def bytes_feature(values: list[bytes]) -> tf.train.Feature:
+    """A feature of byte strings."""
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+
+
+def float_feature(values: Any) -> tf.train.Feature:
+    """A feature of float32, flattened."""
+    return tf.train.Feature(float_list=tf.train.FloatList(value=np.ravel(values).tolist()))
+
+
+def int_feature(values: Any) -> tf.train.Feature:
+    """A feature of int64, flattened."""
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=np.ravel(values).astype(int).tolist()))
+
+
+def origin_key(task: str) -> str:
+    """Where a record says who labelled it for `task`."""
+    return f"image/{task}/origin"
+
+
+def label_features(
+    labelled: Mapping[str, Labelled], info: ImageInfo, specs: Mapping[str, TaskSpec]
+) -> dict[str, tf.train.Feature]:
+    """All keys of these labels, origins included. Tasks that share keys must agree on their number of objects."""
+    features: dict[str, tf.train.Feature] = {}
+    for task in sorted(labelled, key=lambda name: len(specs[name].needs)):
+        features |= specs[task].write(labelled[task].labels, info)
+        features[origin_key(task)] = bytes_feature([labelled[task].origin.encode()])
+    return features
+
+
+def encode(
+    image: bytes, info: ImageInfo, labelled: Mapping[str, Labelled], specs: Mapping[str, TaskSpec], filename: str = ""
+) -> bytes:
+    """A serialised Example.
+
+    Args:
+      image: JPEG or PNG bytes of `info.height` x `info.width` pixels, upright.
+      info: the image's id and size.
+      labelled: the labels by task; a task that nobody looked for is not in it.
+      specs: `must_tf.tasks.discover()`.
+      filename: the source file's name, kept for people.
+    """
+    features = {
+        "image/encoded": bytes_feature([image]),
+        "image/format": bytes_feature([image_format(image).encode()]),
+        "image/height": int_feature([info.height]),
+        "image/width": int_feature([info.width]),
+        "image/source_id": bytes_feature([info.source_id.encode()]),
+        "image/filename": bytes_feature([filename.encode()]),
+        "image/key/sha256": bytes_feature([hashlib.sha256(image).hexdigest().encode()]),
+    } | label_features(labelled, info, specs)
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
+
+
+def merge(serialized: bytes, labelled: Mapping[str, Labelled], specs: Mapping[str, TaskSpec]) -> bytes:
+    """The same record with these labels added; keys of the same name are replaced, all others stay."""
+    example = tf.train.Example.FromString(serialized)
+    for key, feature in label_features(labelled, info_of(example), specs).items():
+        example.features.feature[key].CopyFrom(feature)
+    return example.SerializeToString(deterministic=True)
+
+
+def image_format(image: bytes) -> str:
+    """ "jpeg" or "png", by the first bytes and not by any name."""
+    if image[:3] == b"\xff\xd8\xff":
+        return "jpeg"
+    if image[:8] == b"\x89PNG\r\n\x1a\n":
+        return "png"
+    raise UserError("an image in a record must be JPEG or PNG; convert it with must-records.")
+
+
+def info_of(example: tf.train.Example) -> ImageInfo:
+    """The image's id and size as the record states them."""
+    feature = example.features.feature
+    return ImageInfo(
+        feature["image/source_id"].bytes_list.value[0].decode(),
+        feature["image/height"].int64_list.value[0],
+        feature["image/width"].int64_list.value[0],
+    )
+
+
+def origins_of(example: tf.train.Example) -> dict[str, str]:
+    """{task: origin} of the tasks for which somebody labelled this image."""
+    found = {}
+    for key, feature in example.features.feature.items():
+        if key.startswith("image/") and key.endswith("/origin") and feature.bytes_list.value:
+            found[key.split("/")[1]] = feature.bytes_list.value[0].decode()
+    return found
+
+
+def parse(serialized: tf.Tensor, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]) -> dict[str, tf.Tensor]:
+    """The image's and the given tasks' features of one serialised Example, still encoded."""
+    features = dict(IMAGE_FEATURES)
+    for name in configs:
+        features |= specs[name].features(configs[name])
+        features[origin_key(name)] = tf.io.FixedLenFeature([], tf.string, "")
+    return tf.io.parse_single_example(serialized, features)
+
+
+def decode_image(encoded: tf.Tensor) -> tf.Tensor:
+    """JPEG or PNG bytes -> uint8 [h, w, 3]. Train, evaluate, label and serve all decode here.
+
+    The DCT is named because TensorFlow's default for it differs between builds, and a model sees the difference.
+    """
+    jpeg = tf.equal(tf.strings.substr(encoded, 0, 3), b"\xff\xd8\xff")
+    image = tf.cond(
+        jpeg,
+        lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_png(encoded, channels=3),
+    )
+    return tf.ensure_shape(image, [None, None, 3])
+
+
+def decode_map(encoded: tf.Tensor, size: tf.Tensor, channels: int, dtype: tf.DType, fill: int) -> tf.Tensor:
+    """A PNG of labels [h, w, channels]; all `fill` where the record has none. 16-bit is read as 16-bit."""
+    absent = tf.fill(tf.concat([size, [channels]], 0), tf.cast(fill, dtype))
+    values = tf.cond(
+        tf.equal(tf.strings.length(encoded), 0),
+        lambda: absent,
+        lambda: tf.io.decode_png(encoded, channels=channels, dtype=dtype),
+    )
+    return tf.ensure_shape(values, [None, None, channels])
+
+
+def read_labels(serialized: bytes, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]) -> dict[str, Labelled]:
+    """The labels of one record as NumPy, original frame; tasks that nobody looked for are missing."""
+    example = tf.train.Example.FromString(serialized)
+    present = {name: origin for name, origin in origins_of(example).items() if name in configs}
+    info = info_of(example)
+    parsed = parse(tf.constant(serialized), specs, {name: configs[name] for name in present})
+    size = tf.constant([info.height, info.width])
+    labelled = {}
+    for name, origin in present.items():
+        tensors = specs[name].read(parsed, size, configs[name])
+        labelled[name] = Labelled({key: _to_numpy(value) for key, value in tensors.items()}, origin)
+    return labelled
+
+
+def _to_numpy(value: tf.Tensor) -> Any:
+    """A tensor as NumPy; strings are PNGs of masks and become a list of uint8 arrays in {0, 1}."""
+    if value.dtype != tf.string:
+        return value.numpy()
+    return [tf.io.decode_png(png, channels=1).numpy()[..., 0] // 255 for png in value.numpy()]

@@ -1,0 +1,79 @@
+"""(domain, seed, index) -> a picture and its labels."""
+
+from __future__ import annotations
+
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from must_tf.data.scenes.compose import compose
+from must_tf.data.scenes.domains import DOMAINS
+from must_tf.data.scenes.labels import Labels, labels
+from must_tf.data.scenes.trace import FOCAL, Camera, rays, shade, trace
+from must_tf.data.scenes.world import World, mirror
+from must_tf.errors import UserError, nearest
+
+_OVERSAMPLING = 2  # rays a pixel, each way: textures and edges without stair-steps
+
+
+class Scene(NamedTuple):
+    """image: uint8 [h, w, 3]. labels: every task's label dict. camera: what took the picture."""
+
+    image: NDArray[np.uint8]
+    labels: Labels
+    camera: Camera
+
+    @property
+    def focal(self) -> float:
+        """Focal length in pixels, both ways."""
+        return self.camera.focal
+
+
+def render(
+    domain: str,
+    seed: int,
+    index: int,
+    size: tuple[int, int] = (128, 128),
+    mirrored: bool = False,
+) -> Scene:
+    """Renders scene `index` of a domain.
+
+    Args:
+        domain: a name in DOMAINS.
+        seed: names the data set; 0 or more.
+        index: names the scene in it; 0 or more. Neighbours have nothing in common.
+        size: (height, width) in pixels. The same world at any size; a longer side shows more of it.
+        mirrored: negates x of everything in the world, then takes the picture with the same camera.
+
+    Returns:
+        The picture, and the labels of all six tasks in the picture's own frame.
+
+    Raises:
+        UserError: no such domain, or a negative seed or index.
+    """
+    if domain not in DOMAINS:
+        raise UserError(
+            f"No generated domain {domain!r}.{nearest(domain, DOMAINS)} Use one of {list(DOMAINS)}."
+        )
+    if seed < 0 or index < 0:
+        raise UserError(f"seed {seed} and index {index} of a generated scene must be 0 or more.")
+    rng = np.random.default_rng([zlib.crc32(domain.encode()), seed, index])
+    world = compose(DOMAINS[domain], rng)
+    # Drawn over the unmirrored world's pixels, so that a mirrored picture is comparable bit by bit.
+    grain = rng.standard_normal((*size, 3), np.float32) * np.float32(world.light.grain)
+    if mirrored:
+        world, grain = mirror(world), grain[:, ::-1]
+    camera = Camera(FOCAL * min(size), world.height, world.tilt)
+    hits = trace(world, rays(camera, size, camera.focal))
+    return Scene(_photograph(world, camera, grain), labels(world, hits, size), camera)
+
+
+def _photograph(world: World, camera: Camera, grain: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Colours averaged over every pixel's rays, with the sensor's grain [h, w, 3] on top."""
+    height, width, fine = *grain.shape[:2], _OVERSAMPLING
+    cast = rays(camera, (height * fine, width * fine), camera.focal * fine)
+    colours = shade(world, trace(world, cast)).reshape(3, height, fine, width, fine)
+    levels = 255 * np.moveaxis(colours.mean((2, 4)), 0, -1) + grain
+    return np.clip(levels + 0.5, 0, 255).astype(np.uint8)

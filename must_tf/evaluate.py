@@ -1,0 +1,129 @@
+"""Measures predictions against the records' labels, on the host, one image at a time, in original coordinates."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from must_tf import show
+from must_tf.data import input as input_lib
+from must_tf.data import record
+from must_tf.errors import UserError
+from must_tf.predict import Restorer
+from must_tf.progress import Progress
+from must_tf.spec import ImageInfo
+from must_tf.tasks import discover
+
+
+class Evaluator:
+    """Collects one pass over the validation set.
+
+    Labels never travel through the device: the batches carry the images' places in the set, and the records are
+    read along with them here. Memory is flat but for what a metric keeps.
+    """
+
+    def __init__(self, config: Any, count: int):
+        self._configs = {
+            name: getattr(config.tasks, name) for name in discover() if getattr(config.tasks, name).enabled
+        }
+        self._specs = {name: discover()[name] for name in self._configs}
+        self._restorer = Restorer(self._specs, self._configs, config.input_size)
+        self._metrics = {name: spec.Metric(self._configs[name]) for name, spec in self._specs.items()}
+        self._labelled = dict.fromkeys(self._specs, 0)
+        self._records = _numbered_records(config.validation_data.input_path)
+        self._count, self._seen = count, 0
+        self._rows: list[show.Row] = []
+        self._pictures = config.pictures
+        self._progress = Progress(count, "evaluate")
+
+    def add(self, step_outputs: dict[str, Any]) -> None:
+        """Measures one step's outputs: tuples with one entry per replica, or plain tensors."""
+        merged = tf.nest.map_structure(_to_numpy, _replicas_merged(step_outputs))
+        order = np.argsort(merged["index"], kind="stable")
+        for row in order[merged["index"][order] >= 0]:
+            predictions = tf.nest.map_structure(lambda x, row=row: x[row], merged["predictions"])
+            self._measure(int(merged["index"][row]), merged["image_info"][row], predictions)
+
+    def _measure(self, index: int, image_info: np.ndarray, predictions: Any) -> None:
+        number, serialized = next(self._records)
+        while number < index:  # another worker's image
+            number, serialized = next(self._records)
+        example = tf.train.Example.FromString(serialized)
+        info = record.info_of(example)
+        labelled = record.read_labels(serialized, self._specs, self._configs)
+        kept = self._restorer.labels(predictions, image_info, info.source_id)
+        for name, (labels, _) in labelled.items():
+            self._metrics[name].add(labels, kept[name], info)
+            self._labelled[name] += 1
+        self._draw(serialized, info, {name: labels for name, (labels, _) in labelled.items()}, kept)
+        self._seen += 1
+        self._progress.advance()
+
+    def _draw(self, serialized: bytes, info: ImageInfo, labels: Any, kept: Any) -> None:
+        if len(self._rows) >= self._pictures:
+            return
+        example = tf.train.Example.FromString(serialized)
+        image = record.decode_image(example.features.feature["image/encoded"].bytes_list.value[0]).numpy()
+        self._rows.append(show.Row(image, labels, kept, info.source_id))
+
+    def finish(self, directory: str, step: int) -> dict[str, float]:
+        """The figures as {"task/figure": value}. Writes evaluation.json, the pictures, and their TensorBoard image."""
+        self._progress.close()
+        if self._seen != self._count:
+            raise UserError(
+                f"evaluation saw {self._seen} of {self._count} images that the manifest counts; the record files were "
+                "changed after they were written. Convert them again."
+            )
+        figures: dict[str, float] = {}
+        for name, metric in self._metrics.items():
+            if self._labelled[name]:
+                figures |= {f"{name}/{key}": float(value) for key, value in metric.result().items()}
+        if directory:
+            self._write(directory, step, figures)
+        self._print(step, figures)
+        return figures
+
+    def _print(self, step: int, figures: dict[str, float]) -> None:
+        print(f"evaluated {self._seen} of {self._count} images at step {step}", flush=True)
+        for name, spec in self._specs.items():
+            value = figures.get(f"{name}/{spec.headline}")
+            shown = "no labels in the validation set" if value is None else f"{spec.headline} {value:.4f}"
+            print(f"  {name:<16}{shown}   ({self._labelled[name]} labelled images)", flush=True)
+
+    def _write(self, directory: str, step: int, figures: dict[str, float]) -> None:
+        evaluation = {"step": step, "images": self._seen, "labelled": self._labelled, "figures": figures}
+        path = os.path.join(directory, "evaluation.json")
+        with tf.io.gfile.GFile(path + ".partial", "w") as file:
+            file.write(json.dumps(evaluation, indent=1))
+        tf.io.gfile.rename(path + ".partial", path, overwrite=True)
+        if not self._rows:
+            return
+        drawers = {name: show.Drawer(spec.draw, self._configs[name]) for name, spec in self._specs.items()}
+        picture = show.grid(self._rows, drawers)
+        show.save_png(os.path.join(directory, "pictures", f"step-{step:07d}.png"), picture)
+        writer = tf.summary.create_file_writer(os.path.join(directory, "validation"))
+        show.tensorboard_image(writer, "predictions", picture, step)
+
+
+def _numbered_records(input_path: Any) -> Iterator[tuple[int, bytes]]:
+    """Every record with its place, in the order of `data.input.evaluation`."""
+    paths = input_lib.files(input_path, "task.validation_data.input_path")
+    dataset = tf.data.TFRecordDataset(paths).enumerate()
+    for number, serialized in dataset.as_numpy_iterator():
+        yield int(number), serialized
+
+
+def _replicas_merged(outputs: Any) -> Any:
+    """Tuples of one tensor per replica -> one tensor with all rows."""
+    if isinstance(outputs, dict):
+        return {key: _replicas_merged(value) for key, value in outputs.items()}
+    return tf.concat(outputs, axis=0) if isinstance(outputs, tuple) else outputs
+
+
+def _to_numpy(value: Any) -> np.ndarray:
+    return value.numpy() if hasattr(value, "numpy") else np.asarray(value)

@@ -1,0 +1,67 @@
+"""The registered experiments: must_student, must_teacher_<task>, must_transfer_<task>. One code, other heads on."""
+
+from __future__ import annotations
+
+import functools
+
+from official.core import config_definitions as cfg
+from official.core import exp_factory
+from official.modeling import optimization
+
+from must_tf.student import StudentConfig
+from must_tf.tasks import discover
+
+
+def _optimization(learning_rate: float, steps: int, warmup: int) -> optimization.OptimizationConfig:
+    """SGD with momentum, cosine decay and linear warm-up: what the paper's group trains such models with."""
+    return optimization.OptimizationConfig(
+        {
+            "optimizer": {"type": "sgd", "sgd": {"momentum": 0.9, "global_clipnorm": 10.0}},
+            "learning_rate": {
+                "type": "cosine",
+                "cosine": {"initial_learning_rate": learning_rate, "decay_steps": steps},
+            },
+            "warmup": {"type": "linear", "linear": {"warmup_steps": warmup, "warmup_learning_rate": 0.0}},
+        }
+    )
+
+
+def _experiment(heads: tuple[str, ...], learning_rate: float, steps: int) -> cfg.ExperimentConfig:
+    """An experiment with these heads on (and those that they need)."""
+    task = StudentConfig()
+    for name in heads:
+        for needed in (*discover()[name].needs, name):
+            getattr(task.tasks, needed).enabled = True
+    trainer = cfg.TrainerConfig(
+        train_steps=steps,
+        steps_per_loop=100,
+        summary_interval=100,
+        checkpoint_interval=1000,
+        validation_interval=5000,
+        validation_steps=-1,  # the whole set, exactly once
+        max_to_keep=3,
+        optimizer_config=_optimization(learning_rate, steps, warmup=500),
+    )
+    runtime = cfg.RuntimeConfig(distribution_strategy="mirrored")
+    return cfg.ExperimentConfig(task=task, trainer=trainer, runtime=runtime)
+
+
+def _student() -> cfg.ExperimentConfig:
+    """All heads on a shared ResNet-50-FPN at 640 pixels."""
+    return _experiment(tuple(discover()), learning_rate=0.08, steps=90_000)
+
+
+def _teacher(name: str) -> cfg.ExperimentConfig:
+    """One task's head, trained from scratch."""
+    return _experiment((name,), learning_rate=0.08, steps=90_000)
+
+
+def _transfer(name: str) -> cfg.ExperimentConfig:
+    """One task's head on a trunk from another run: give task.init_checkpoint."""
+    return _experiment((name,), learning_rate=0.02, steps=20_000)
+
+
+exp_factory.register_config_factory("must_student")(_student)
+for _name in discover():
+    exp_factory.register_config_factory(f"must_teacher_{_name}")(functools.partial(_teacher, _name))
+    exp_factory.register_config_factory(f"must_transfer_{_name}")(functools.partial(_transfer, _name))

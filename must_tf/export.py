@@ -1,0 +1,56 @@
+"""`export.py --model_dir=DIR --out=DIR`: a trained run as a SavedModel that needs TensorFlow alone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from must_tf import restore, serve
+from must_tf.errors import UserError, exit_on_user_error
+from must_tf.student import enabled
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The flags."""
+    parser = argparse.ArgumentParser(
+        prog="export.py",
+        description="Exports a trained run for serving.",
+        epilog="example: export.py --model_dir=runs/student --out=exports/student",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--model_dir", required=True, help="the run directory of train.py")
+    parser.add_argument("--out", required=True, help="the SavedModel's folder; must not exist")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Writes the SavedModel, whole or not at all."""
+    flags = parse(sys.argv[1:] if arguments is None else arguments)
+    if tf.io.gfile.exists(flags.out):
+        raise UserError(f"--out={flags.out} exists already. Give another folder, or remove it first.")
+    trained = restore.load(flags.model_dir)
+    server = serve.Server(trained.model, trained.config)
+    unfinished = flags.out.rstrip("/") + ".partial"
+    if tf.io.gfile.exists(unfinished):
+        tf.io.gfile.rmtree(unfinished)
+    tf.saved_model.save(server, unfinished, signatures=server.signatures())
+    about = {
+        "teacher_id": trained.id,
+        "step": trained.step,
+        "input_size": trained.config.input_size,
+        "classes": {name: list(task.classes) for name, task in enabled(trained.config).items()},
+    }
+    with tf.io.gfile.GFile(os.path.join(unfinished, "must_tf.json"), "w") as file:
+        file.write(json.dumps(about, indent=1))
+    tf.io.gfile.rename(unfinished, flags.out)
+    print(f"exported step {trained.step} of {flags.model_dir} to {flags.out}: {', '.join(about['classes'])}")
+
+
+def cli() -> None:
+    """The command `must-export`."""
+    sys.exit(exit_on_user_error(main))

@@ -1,0 +1,62 @@
+"""What the pixel tasks share: their head, and how labels and outputs of different resolution meet."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+import tf_keras
+from official.vision.modeling.heads import segmentation_heads
+
+from must_tf.spec import Given, HeadSettings, Pyramid, Term
+
+
+class PixelHead(tf_keras.layers.Layer):
+    """3 convs + 1 linear conv on the fused P2 (the paper's head for every task per pixel); Model Garden's layers."""
+
+    def __init__(self, channels: int, filters: int, settings: HeadSettings, name: str):
+        super().__init__(name=name)
+        self._convs = segmentation_heads.SegmentationHead(
+            num_classes=channels,
+            level=2,
+            num_convs=3,
+            num_filters=filters,
+            prediction_kernel_size=1,
+            upsample_factor=1,
+            feature_fusion=None,
+            activation=settings.activation,
+            use_sync_bn=settings.use_sync_bn,
+            norm_momentum=settings.norm_momentum,
+            norm_epsilon=settings.norm_epsilon,
+            kernel_regularizer=settings.regularizer,
+        )
+
+    def call(self, pyramid: Pyramid, given: Given, training: bool) -> dict[str, tf.Tensor]:
+        """Returns {"map": float32 [B, S/4, S/4, channels]}."""
+        del given, training
+        return {"map": tf.cast(self._convs((pyramid.fused, pyramid.fused)), tf.float32)}
+
+
+def resize_to(values: tf.Tensor, side: int) -> tf.Tensor:
+    """[B, R, R, C] -> [B, side, side, C], bilinear; outputs go to the labels' resolution, never the reverse."""
+    return values if values.shape[1] == side else tf.image.resize(values, [side, side])
+
+
+def per_pixel(values: tf.Tensor, known: tf.Tensor, weight: tf.Tensor) -> Term:
+    """Mean over known pixels of the labelled images.
+
+    Args:
+      values: [B, R, R] the loss per pixel; where not known it may be anything, even NaN.
+      known: [B, R, R] bool.
+      weight: [B] of the image; 0 where nobody looked.
+    """
+    counted = tf.logical_and(known, weight[:, None, None] > 0)
+    weighted = tf.where(counted, values, 0.0) * weight[:, None, None]
+    return Term(tf.reduce_sum(weighted), tf.reduce_sum(tf.cast(counted, tf.float32)))
+
+
+def per_image(values: tf.Tensor, weight: tf.Tensor) -> Term:
+    """Mean over labelled images: values [B], weight [B]."""
+    counted = weight > 0
+    return Term(
+        tf.reduce_sum(tf.where(counted, values, 0.0) * weight),
+        tf.reduce_sum(tf.cast(counted, tf.float32)),
+    )

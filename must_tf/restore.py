@@ -1,0 +1,60 @@
+"""A trained run directory back as a model: what export and labelling start from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import NamedTuple
+
+import tensorflow as tf
+import tf_keras
+
+from must_tf import config, student, transfer
+from must_tf.errors import UserError
+
+
+class Trained(NamedTuple):
+    """A trained model, its config, and a hash of both that names it in what it makes."""
+
+    model: tf_keras.Model
+    config: student.StudentConfig
+    id: str
+    step: int
+
+
+def load(model_dir: str) -> Trained:
+    """The newest checkpoint of a run directory, every variable of the model restored.
+
+    Raises:
+      UserError: no params.yaml, no checkpoint, or one that does not fit the config.
+    """
+    settings = read_config(model_dir)
+    checkpoint = transfer.checkpoint_path(model_dir)
+    model = student.build(settings)
+    try:
+        status = tf.train.Checkpoint(model=model).read(checkpoint)
+        status.expect_partial().assert_existing_objects_matched()
+    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UserError(f"{checkpoint} does not fit {model_dir}/params.yaml ({reason}). Is it this run's?") from error
+    step = tf.train.load_checkpoint(checkpoint).get_tensor("global_step/.ATTRIBUTES/VARIABLE_VALUE")
+    return Trained(model, settings, _identity(model, settings), int(step))
+
+
+def read_config(model_dir: str) -> student.StudentConfig:
+    """`task.` of the params.yaml that the run wrote."""
+    path = os.path.join(model_dir, "params.yaml")
+    if not tf.io.gfile.exists(path):
+        raise UserError(f"{path} does not exist; {model_dir!r} must be the --model_dir of a run that was trained.")
+    settings = student.StudentConfig()
+    config.apply(settings, config.read_params(path)["task"], path)
+    return settings
+
+
+def _identity(model: tf_keras.Model, settings: student.StudentConfig) -> str:
+    """12 hex digits over weights and config: equal exactly when the predictions are."""
+    digest = hashlib.sha256(repr(sorted(settings.tasks.as_dict().items())).encode())
+    for variable in sorted(model.variables, key=lambda v: v.name):
+        digest.update(variable.name.encode())
+        digest.update(variable.numpy().tobytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,151 @@
+"""The whole contract between the tasks and everything shared, on one page.
+
+A task is one folder under `must_tf/tasks/`: plain functions gathered in one frozen `TaskSpec`, nothing inherited.
+
+    record --read--> labels --targets--> targets ---------------+
+                                                                v
+    image ---------> trunk --> pyramid --head--> raw --loss--> named terms
+                                                  |
+                                     decode, restore, keep
+                                                  v
+    record <--write-- labels (predictions once kept are labels) --> Metric, draw, serving
+
+Labels are always in the original image's frame; targets and raw outputs in the network's frame.
+A label dict that was kept from predictions has the same keys, shapes and units as a real one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from official.modeling import hyperparams
+
+Tensors = dict[str, tf.Tensor]
+Labels = dict[str, Any]  # NumPy, one image, original frame
+
+
+class ImageInfo(NamedTuple):
+    """Which image a label belongs to, and its size in pixels."""
+
+    source_id: str
+    height: int
+    width: int
+
+
+class Term(NamedTuple):
+    """One named loss term before it is averaged: two scalars of this replica.
+
+    `total` is a sum over labelled examples, `count` how many there were (images, boxes or pixels,
+    as the term's docstring says). The mean is taken over the *global* batch in `balance.mean`, so that one
+    replica and eight give the same gradient and unlabelled images do not dilute it.
+    """
+
+    total: tf.Tensor
+    count: tf.Tensor
+
+
+class Pyramid(NamedTuple):
+    """What the trunk gives to every head; H, W are the network's input size."""
+
+    c5: tf.Tensor  # [B, H/32, W/32, C] the backbone's last stage
+    levels: dict[str, tf.Tensor]  # "3".."7" -> [B, H/2^l, W/2^l, F] the FPN's output
+    fused: tf.Tensor  # [B, H/4, W/4, F] P3-P7 rescaled to level 2 and summed
+
+
+class Given(NamedTuple):
+    """What a head may see besides the pyramid. Only two-stage heads look at it.
+
+    The one documented exception to "targets meet predictions only in the loss": a head that samples proposals
+    needs its targets while training.
+    """
+
+    image_shape: tf.Tensor  # [B, 2] height, width of the part of the input that shows the image, pixels
+    image_size: int  # side of the square network input, pixels
+    targets: Mapping[str, tf.Tensor] | None  # this task's, while training
+    raw: Mapping[str, Mapping[str, tf.Tensor]]  # raw outputs of the tasks named in `needs`
+    predictions: Mapping[str, Mapping[str, tf.Tensor]]  # their decoded outputs; empty while training
+
+
+@dataclasses.dataclass
+class TaskConfig(hyperparams.Config):
+    """What every task has; each task's own Config adds its fields below these.
+
+    Attributes:
+      enabled: whether the model has this task's head.
+      classes: the names, in id order, without the background. Empty: taken from the records' labels.json.
+      loss_weight: factor on this task's loss, on top of the rule in `task.balance`.
+      pseudo_weight: factor on images whose label for this task is a teacher's.
+      teacher_batch_size, teacher_learning_rate: b_i and lr_i of the paper's rule, see `balance.py`.
+      weight: the factor in effect. Filled in when a run starts; 0 means not yet.
+    """
+
+    enabled: bool = False
+    classes: tuple[str, ...] = ()
+    loss_weight: float = 1.0
+    pseudo_weight: float = 1.0
+    teacher_batch_size: int = 0
+    teacher_learning_rate: float = 0.0
+    weight: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadSettings:
+    """The settings that all heads share with the trunk."""
+
+    min_level: int
+    max_level: int
+    activation: str
+    use_sync_bn: bool
+    norm_momentum: float
+    norm_epsilon: float
+    regularizer: tf_keras.regularizers.Regularizer | None
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskSpec:
+    """One task. `S` stands for the network's input size, `h, w` for the original image's.
+
+    Attributes:
+      name: the folder's name and the `<task>` of the record's keys.
+      needs: tasks whose head runs before this one's, and which must be enabled with it.
+      classed: whether the task has class names.
+      Config: subclass of TaskConfig.
+      features: config -> the tf.io parsing spec of the keys that `read` uses.
+      read: (parsed features, size [2] int32, config) -> labels as tensors. In tf.data, one image; must accept a
+        record without this task's keys (what it returns then is never used, but its shapes must hold).
+      write: (labels, ImageInfo) -> {key: tf.train.Feature}. `read(write(x)) == x` within the stated precision.
+      targets: (labels, Warp, config) -> fixed-shape tensors in the network's frame.
+      head: (config, HeadSettings) -> layer, called as layer(pyramid, given, training) -> raw outputs.
+      terms: config -> the names of the loss terms.
+      loss: (raw, targets, config) -> {term name: Term}; targets["weight"] [B] is 0 where nobody looked.
+      decode: (raw, given, config) -> predictions in the network's frame, fixed shapes, batched.
+      restore: (predictions of one image, Frame) -> predictions in the original image's frame.
+      keep: (restored predictions as NumPy, ImageInfo, config) -> labels: above a low floor, ready to be written.
+      Metric: Metric(config).add(labels, predictions, ImageInfo) per image, .result() -> {figure: float}.
+      headline, higher_is_better: the one figure shown in tables, and its direction.
+      draw: (image uint8 [h, w, 3], labels, config) -> uint8 [h, w, 3].
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    classed: bool
+    Config: type[TaskConfig]
+    features: Callable[[Any], dict[str, Any]]
+    read: Callable[[Tensors, tf.Tensor, Any], Tensors]
+    write: Callable[[Labels, ImageInfo], dict[str, tf.train.Feature]]
+    targets: Callable[[Tensors, Any, Any], Tensors]
+    head: Callable[[Any, HeadSettings], tf_keras.layers.Layer]
+    terms: Callable[[Any], tuple[str, ...]]
+    loss: Callable[[Tensors, Tensors, Any], dict[str, Term]]
+    decode: Callable[[Tensors, Given, Any], Tensors]
+    restore: Callable[[Tensors, Any], Tensors]
+    keep: Callable[[dict[str, np.ndarray], ImageInfo, Any], Labels]
+    Metric: type
+    headline: str
+    higher_is_better: bool
+    draw: Callable[[np.ndarray, Labels, Any], np.ndarray]

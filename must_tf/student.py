@@ -1,0 +1,199 @@
+"""The student: one trunk, one small head per enabled task, and the one Model Garden Task that trains them.
+
+A teacher is a student with one head.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from official.core import base_task, config_definitions, task_factory
+from official.modeling import hyperparams
+
+from must_tf import balance, transfer
+from must_tf.data import input as input_lib
+from must_tf.evaluate import Evaluator
+from must_tf.spec import Given, TaskConfig
+from must_tf.tasks import discover
+from must_tf.trunk import Trunk, TrunkConfig, head_settings
+
+
+def _tasks_config() -> type[hyperparams.Config]:
+    """A config class with one field per discovered task."""
+    fields = [(name, spec.Config, dataclasses.field(default_factory=spec.Config)) for name, spec in discover().items()]
+    made = dataclasses.make_dataclass("Tasks", fields, bases=(hyperparams.Config,))
+    made.__module__ = __name__
+    return made
+
+
+Tasks = _tasks_config()
+
+
+@dataclasses.dataclass
+class StudentConfig(config_definitions.TaskConfig):
+    """`task.` of every experiment.
+
+    Attributes:
+      model: the trunk.
+      tasks: one config per task, `enabled` says which heads there are.
+      input_size: S, side of the square input in pixels; a multiple of 2^max_level.
+      balance: how the losses become one, see `balance.py`.
+      l2_weight_decay: of all kernels.
+      init_checkpoint: a run directory or checkpoint to start from, see `transfer.py`.
+      init_modules: which parts of it: "trunk", or "all" (the heads too).
+      pictures: how many evaluated images are drawn.
+    """
+
+    model: TrunkConfig = dataclasses.field(default_factory=TrunkConfig)
+    tasks: Tasks = dataclasses.field(default_factory=Tasks)  # type: ignore[valid-type]
+    input_size: int = 640
+    balance: str = "fixed"
+    l2_weight_decay: float = 1e-4
+    train_data: input_lib.Data = dataclasses.field(default_factory=lambda: input_lib.Data(is_training=True))
+    validation_data: input_lib.Data = dataclasses.field(default_factory=input_lib.Data)
+    init_checkpoint: str = ""
+    init_modules: str = "trunk"
+    pictures: int = 8
+
+
+def enabled(config: StudentConfig) -> dict[str, TaskConfig]:
+    """The configs of the tasks that have a head, in an order in which `needs` come first."""
+    configs = {name: getattr(config.tasks, name) for name in discover()}
+    return {name: task for name, task in configs.items() if task.enabled}
+
+
+class Student(tf_keras.Model):
+    """Trunk and heads.
+
+    Called with a batch as `data.input` makes it. While training returns {"raw": {task: raw}}, otherwise
+    {"predictions": {task: predictions in the network's frame}}.
+    """
+
+    def __init__(self, config: StudentConfig):
+        super().__init__(name="student")
+        decay = config.l2_weight_decay
+        # Half, as Model Garden does: the gradient of decay / 2 * w^2 is decay * w.
+        regularizer = tf_keras.regularizers.l2(decay / 2.0) if decay else None
+        settings = head_settings(config.model, regularizer)
+        self._configs = enabled(config)
+        self._size = config.input_size
+        self.trunk = Trunk(config.model, config.input_size, regularizer)
+        self.heads = {name: discover()[name].head(task, settings) for name, task in self._configs.items()}
+        self.log_variances: dict[str, tf.Variable] = {}
+        if config.balance == "learned":
+            self.log_variances = {
+                name: self.add_weight(name=f"log_variance_{name}", initializer="zeros") for name in self._configs
+            }
+
+    def call(self, inputs: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
+        """One forward pass of all heads on one run of the trunk."""
+        pyramid = self.trunk(inputs["image"])
+        raw: dict[str, Any] = {}
+        predictions: dict[str, Any] = {}
+        for name, head in self.heads.items():
+            targets = inputs["targets"][name] if training else None
+            given = Given(inputs["image_shape"], self._size, targets, dict(raw), dict(predictions))
+            raw[name] = head(pyramid, given=given, training=training)
+            if not training:
+                predictions[name] = discover()[name].decode(raw[name], given, self._configs[name])
+        return {"raw": raw} if training else {"predictions": predictions}
+
+
+def build(config: StudentConfig) -> Student:
+    """A student with all its variables created."""
+    model = Student(config)
+    size = config.input_size
+    model(
+        {"image": tf.zeros([1, size, size, 3], tf.uint8), "image_shape": tf.fill([1, 2], float(size))}, training=False
+    )
+    return model
+
+
+@task_factory.register_task_cls(StudentConfig)
+class StudentTask(base_task.Task):
+    """Model Garden's view of the student. Its own `train_step` is used as it is."""
+
+    def __init__(self, params: StudentConfig, logging_dir: str | None = None, name: str | None = None):
+        super().__init__(params, logging_dir, name)
+        self._configs = enabled(params)
+        self._specs = {task: discover()[task] for task in self._configs}
+        self.start_image = 0  # place in the order of images at which training goes on; set by train.py
+        self.evaluation_count = 0  # images in the validation set; set by train.py
+
+    def build_model(self) -> tf_keras.Model:
+        """The student of this config."""
+        model = build(self.task_config)
+        self._log_variances = model.log_variances
+        return model
+
+    def initialize(self, model: tf_keras.Model) -> None:
+        """Loads `init_checkpoint`, when the run has no checkpoint of its own."""
+        if self.task_config.init_checkpoint:
+            report = transfer.load(model, self.task_config.init_checkpoint, self.task_config.init_modules)
+            print(report, flush=True)
+
+    def build_inputs(
+        self, params: input_lib.Data, input_context: tf.distribute.InputContext | None = None
+    ) -> tf.data.Dataset:
+        """Training batches with targets, or evaluation batches without."""
+        reader = input_lib.Reader(self._specs, self._configs, self.task_config.input_size)
+        if params.is_training:
+            return input_lib.training(reader, params, self.start_image, input_context)
+        return input_lib.evaluation(reader, params, self.evaluation_count, input_context)
+
+    def build_losses(self, labels: Any, model_outputs: dict[str, Any], aux_losses: Any = None) -> tf.Tensor:
+        """Sum of the weighted tasks' losses and the weight decay. Leaves the named means in the outputs."""
+        total = tf.add_n(aux_losses) if aux_losses else tf.constant(0.0)
+        means: dict[str, Any] = {}
+        for name, spec in self._specs.items():
+            terms = spec.loss(model_outputs["raw"][name], labels["targets"][name], self._configs[name])
+            means |= {f"{name}/{term}": (balance.mean(value), value.count) for term, value in terms.items()}
+            task_loss = tf.add_n([balance.mean(value) for value in terms.values()])
+            weighted = self._configs[name].weight * task_loss
+            total += self._uncertain(name, weighted) if self.task_config.balance == "learned" else weighted
+        model_outputs["terms"] = means
+        return total
+
+    def _uncertain(self, name: str, weighted: tf.Tensor) -> tf.Tensor:
+        variance = self._log_variances[name]
+        # Without labels in this batch there is nothing to be uncertain about.
+        return tf.where(weighted > 0.0, weighted * tf.exp(-variance) + variance / 2.0, 0.0)
+
+    def build_metrics(self, training: bool = True) -> list[tf_keras.metrics.Metric]:
+        """While training, a mean per loss term; evaluation measures on the host, in `aggregate_logs`."""
+        if not training:
+            return []
+        return [
+            tf_keras.metrics.Mean(f"{name}/{term}")
+            for name, spec in self._specs.items()
+            for term in spec.terms(self._configs[name])
+        ]
+
+    def process_metrics(self, metrics: list[Any], labels: Any, model_outputs: dict[str, Any], **kwargs: Any) -> None:
+        """Averages each term over the steps in which it had anything to count."""
+        del labels, kwargs
+        for metric in metrics:
+            value, count = model_outputs["terms"][metric.name]
+            metric.update_state(value, sample_weight=tf.cast(count > 0, tf.float32))
+
+    def validation_step(self, inputs: Any, model: tf_keras.Model, metrics: Any = None) -> dict[str, Any]:
+        """Predictions only: a two-stage head has no sampled targets outside of training."""
+        del metrics
+        outputs = model(inputs, training=False)
+        return {key: inputs[key] for key in ("index", "image_info")} | outputs
+
+    def aggregate_logs(self, state: Any = None, step_outputs: Any = None) -> Any:
+        """Measures one batch against the labels of its records."""
+        if state is None:
+            state = Evaluator(self.task_config, self.evaluation_count)
+        state.add(step_outputs)
+        return state
+
+    def reduce_aggregated_logs(self, aggregated_logs: Any, global_step: tf.Tensor | None = None) -> dict[str, float]:
+        """The figures of the whole set; draws the pictures."""
+        step = 0 if global_step is None else int(global_step.numpy())
+        return aggregated_logs.finish(self.logging_dir, step)

@@ -1,0 +1,30 @@
+"""One folder per task. The folders are discovered, not listed: a task that is copied in here is trained, evaluated,
+exported, drawn and tested with no edit elsewhere."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+
+from must_tf.spec import TaskSpec
+
+# Other distributions may bring tasks too, in a folder must_tf/tasks/<task> of their own.
+__path__ = pkgutil.extend_path(__path__, __name__)
+
+
+@functools.cache
+def discover() -> dict[str, TaskSpec]:
+    """All tasks by name, those that others need first."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
+    found = {name: importlib.import_module(f"{__name__}.{name}").TASK for name in names}
+    for name, task in found.items():
+        if task.name != name:
+            raise ImportError(f"must_tf/tasks/{name}: its TASK is named {task.name!r}; give it the folder's name.")
+    ordered: dict[str, TaskSpec] = {}
+    while len(ordered) < len(found):
+        ready = [n for n in found if n not in ordered and all(need in ordered for need in found[n].needs)]
+        if not ready:
+            raise ImportError(f"tasks {sorted(set(found) - set(ordered))} need tasks that do not exist or each other.")
+        ordered |= {name: found[name] for name in ready}
+    return ordered

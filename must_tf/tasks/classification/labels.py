@@ -1,0 +1,52 @@
+"""`image/class/label` int64, the hard label; `image/class/probability` the distribution, float16 little-endian
+(1,000 classes: 2 KB), only where it is not one-hot. Precision of a probability: 2^-11 relative."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from must_tf.data import record
+from must_tf.data.geometry import Warp
+from must_tf.spec import ImageInfo, Labels, Tensors
+
+LABEL = "image/class/label"
+PROBABILITY = "image/class/probability"
+
+
+def features(config: Any) -> dict[str, Any]:
+    """The parsing spec of both keys."""
+    del config
+    return {
+        LABEL: tf.io.FixedLenFeature([], tf.int64, -1),
+        PROBABILITY: tf.io.FixedLenFeature([], tf.string, ""),
+    }
+
+
+def read(parsed: Tensors, size: tf.Tensor, config: Any) -> Tensors:
+    """Labels: `probability` float32 [C]."""
+    del size
+    count = len(config.classes)
+    hard = tf.one_hot(parsed[LABEL], count)
+    soft = tf.cast(tf.io.decode_raw(parsed[PROBABILITY], tf.float16), tf.float32)
+    is_soft = tf.strings.length(parsed[PROBABILITY]) > 0
+    probability = tf.cond(is_soft, lambda: soft / tf.reduce_sum(soft), lambda: hard)
+    return {"probability": tf.ensure_shape(probability, [count])}
+
+
+def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
+    """The hard label always, the distribution only where it says more."""
+    del info
+    probability = np.asarray(labels["probability"], np.float32)
+    written = {LABEL: record.int_feature([probability.argmax()])}
+    if probability.max() < 1.0:
+        written[PROBABILITY] = record.bytes_feature([probability.astype("<f2").tobytes()])
+    return written
+
+
+def targets(labels: Tensors, warp: Warp, config: Any) -> Tensors:
+    """`probability` [C]: what an image shows does not depend on how it is cropped, as usual for classification."""
+    del warp, config
+    return {"probability": labels["probability"]}

@@ -1,0 +1,30 @@
+"""Cross-entropy with a distribution: hard labels are one-hot, a teacher's are soft.
+
+    L = -sum_c p_c log softmax(z)_c,  mean over labelled images
+
+Source: MuST, https://arxiv.org/abs/2108.11353 (soft labels for classification); with label smoothing e,
+p <- (1 - e) p + e / C, https://arxiv.org/abs/1512.00567.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from must_tf.heads import per_image
+from must_tf.spec import Tensors, Term
+
+
+def terms(config: Any) -> tuple[str, ...]:
+    """One term."""
+    del config
+    return ("cross_entropy",)
+
+
+def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
+    """logits [B, C] against probability [B, C]; counts labelled images."""
+    classes = raw["logits"].shape[-1]
+    smoothed = (1.0 - config.label_smoothing) * targets["probability"] + config.label_smoothing / classes
+    values = tf.nn.softmax_cross_entropy_with_logits(labels=smoothed, logits=raw["logits"])  # [B]
+    return {"cross_entropy": per_image(values, targets["weight"])}

@@ -1,0 +1,41 @@
+"""C5, global average pooling, linear (the paper's classification head)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from must_tf.data.geometry import Frame
+from must_tf.spec import Given, HeadSettings, Pyramid, Tensors
+
+
+class ClassificationHead(tf_keras.layers.Layer):
+    """Pyramid -> {"logits": float32 [B, C]}."""
+
+    def __init__(self, classes: int, settings: HeadSettings):
+        super().__init__(name="classification")
+        self._linear = tf_keras.layers.Dense(classes, kernel_regularizer=settings.regularizer, name="linear")
+
+    def call(self, pyramid: Pyramid, given: Given, training: bool) -> Tensors:
+        """Averages over the whole input and classifies."""
+        del given, training
+        return {"logits": tf.cast(self._linear(tf.reduce_mean(pyramid.c5, axis=[1, 2])), tf.float32)}
+
+
+def head(config: Any, settings: HeadSettings) -> tf_keras.layers.Layer:
+    """The head for `config.classes`."""
+    return ClassificationHead(len(config.classes), settings)
+
+
+def decode(raw: Tensors, given: Given, config: Any) -> Tensors:
+    """`probability` [B, C]."""
+    del given, config
+    return {"probability": tf.nn.softmax(raw["logits"])}
+
+
+def restore(predictions: Tensors, frame: Frame) -> Tensors:
+    """A class has no place in the image: nothing to do."""
+    del frame
+    return predictions

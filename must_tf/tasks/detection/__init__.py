@@ -1,0 +1,61 @@
+"""Where things are: boxes [y0, x0, y1, x1], normalised in labels, pixels of the input in targets.
+
+Class 0 is background, `classes[i - 1]` names id i, -1 is padding. Two designs, one contract: `maskrcnn` (the paper's:
+RPN with 2 hidden convs, box head with 4 convs + 1 fc) and the lighter `retinanet`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from must_tf.spec import TaskConfig, TaskSpec
+from must_tf.tasks.detection import labels, loss, metric, model, pseudo, view
+
+
+@dataclasses.dataclass
+class Config(TaskConfig):
+    """Attributes:
+    design: "maskrcnn" or "retinanet".
+    filters: of all convs; `fc` is the width of the box head's dense layer.
+    anchor_size: side of the smallest anchor in strides of the lowest level (4: 32 pixels at P3).
+    anchor_scales: anchors per octave; aspect_ratios: width / height of each.
+    proposals: kept after the RPN's NMS, while training and otherwise; sampled_rois: trained on, per image.
+    max_objects: per image in training, surest first; max_detections: per image in predictions.
+    nms: Model Garden's version: "batched" on CPU and GPU, "v2" on TPU.
+    score_threshold: a teacher's boxes below are ignored in training (0.5 in the paper).
+    """
+
+    design: str = "maskrcnn"
+    filters: int = 256
+    fc: int = 1024
+    anchor_size: float = 4.0
+    anchor_scales: int = 1
+    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    proposals: int = 1000
+    sampled_rois: int = 512
+    max_objects: int = 100
+    max_detections: int = 100
+    nms: str = "batched"
+    score_threshold: float = 0.5
+
+
+TASK = TaskSpec(
+    name="detection",
+    needs=(),
+    classed=True,
+    Config=Config,
+    features=labels.features,
+    read=labels.read,
+    write=labels.write,
+    targets=labels.targets,
+    head=model.head,
+    terms=loss.terms,
+    loss=loss.loss,
+    decode=model.decode,
+    restore=model.restore,
+    keep=pseudo.keep,
+    Metric=metric.Metric,
+    headline=metric.HEADLINE,
+    higher_is_better=metric.HIGHER_IS_BETTER,
+    draw=view.draw,
+)

@@ -1,0 +1,86 @@
+"""Anchors and what each is responsible for, on the device and for the whole batch.
+
+Model Garden matches anchors per image on the host. Its matcher cannot be used on padded batches: with
+`force_match_for_each_col` every row of padding claims the first anchor as an object.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+from official.vision.ops import anchor as mg_anchor
+from official.vision.ops import box_ops, iou_similarity
+
+from must_tf.spec import HeadSettings
+
+
+class Match(NamedTuple):
+    """For every anchor: the object it is matched to."""
+
+    positive: tf.Tensor  # [B, A] bool
+    negative: tf.Tensor  # [B, A] bool; neither: ignored
+    boxes: tf.Tensor  # [B, A, 4] the object's box; anything where not positive
+    classes: tf.Tensor  # [B, A] the object's class; anything where not positive
+
+
+def multilevel(config: Any, settings: HeadSettings, image_size: int) -> dict[str, tf.Tensor]:
+    """Anchor boxes in pixels: level -> [H_l, W_l, anchors * 4]."""
+    return mg_anchor.Anchor(
+        min_level=settings.min_level,
+        max_level=settings.max_level,
+        num_scales=config.anchor_scales,
+        aspect_ratios=list(config.aspect_ratios),
+        anchor_size=config.anchor_size,
+        image_size=(image_size, image_size),
+    ).multilevel_boxes
+
+
+def per_location(config: Any) -> int:
+    """Anchors per cell of the pyramid."""
+    return config.anchor_scales * len(config.aspect_ratios)
+
+
+def flatten(levels: dict[str, tf.Tensor], channels: int) -> tf.Tensor:
+    """level -> [B, H_l, W_l, anchors * channels] to one [B, A, channels], levels in ascending order."""
+    ordered = [levels[level] for level in sorted(levels, key=int)]
+    return tf.concat([tf.reshape(x, [x.shape[0] or tf.shape(x)[0], -1, channels]) for x in ordered], axis=1)
+
+
+def flat_boxes(levels: dict[str, tf.Tensor]) -> tf.Tensor:
+    """Anchors of all levels [A, 4], in the order of `flatten`."""
+    return flatten({level: boxes[None] for level, boxes in levels.items()}, 4)[0]
+
+
+def match(anchors: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor, low: float, high: float) -> Match:
+    """Faster R-CNN's rule, https://arxiv.org/abs/1506.01497: positive at IoU >= high and, so that no object is left
+    without, the anchors with the highest IoU of each object; negative below `low`.
+
+    Args:
+      anchors: [A, 4] pixels.
+      boxes, classes: [B, M, 4] pixels and [B, M]; padding has class -1.
+      low, high: IoU.
+    """
+    padding = classes[..., None] < 0  # [B, M, 1]
+    anchors = tf.tile(anchors[None], [tf.shape(boxes)[0], 1, 1])
+    all_real = tf.zeros_like(anchors[..., :1], tf.bool)
+    overlap = iou_similarity.IouSimilarity()(anchors, boxes, all_real, padding)  # [B, A, M], -1 at padding
+    best = tf.reduce_max(overlap, axis=-1)  # [B, A]
+    best_of_object = tf.reduce_max(overlap, axis=1, keepdims=True)  # [B, 1, M]
+    claimed = tf.reduce_any((overlap >= best_of_object) & (best_of_object > 0.0), axis=-1)
+    positive = (best >= high) | claimed
+    chosen = tf.argmax(overlap, axis=-1, output_type=tf.int32)
+    return Match(
+        positive=positive,
+        negative=(best < low) & ~positive,
+        boxes=tf.gather(boxes, chosen, batch_dims=1),
+        classes=tf.gather(classes, chosen, batch_dims=1),
+    )
+
+
+def offsets(boxes: tf.Tensor, anchors: tf.Tensor, valid: tf.Tensor, weights: list[float] | None = None) -> tf.Tensor:
+    """Regression targets [B, A, 4] of `boxes` relative to `anchors`; 0 where not valid [B, A]."""
+    anchors = tf.broadcast_to(anchors, tf.shape(boxes))
+    # Boxes without extent have an infinite logarithm, and 0 * inf is NaN: replaced before, not masked after.
+    boxes = tf.where(valid[..., None], boxes, anchors)
+    return box_ops.encode_boxes(boxes, anchors, weights=weights)

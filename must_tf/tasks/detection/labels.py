@@ -1,0 +1,107 @@
+"""`image/object/...`: boxes [ymin, xmin, ymax, xmax] float32, normalised; class 0 is background; `score` 1.0 when real.
+
+`area` is in pixels of the original image. Precision: float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from must_tf.data import geometry, record
+from must_tf.data.geometry import Warp
+from must_tf.spec import ImageInfo, Labels, Tensors
+
+CORNERS = ("ymin", "xmin", "ymax", "xmax")
+LABEL = "image/object/class/label"
+AREA = "image/object/area"
+CROWD = "image/object/is_crowd"
+SCORE = "image/object/score"
+# A sliver of an object that the crop left over is not worth a target; Mask R-CNN's smallest proposal is as small.
+SMALLEST_SIDE = 1.0  # pixels of the network input
+
+
+def corner_key(corner: str) -> str:
+    """Model Garden's key of one side of the boxes."""
+    return f"image/object/bbox/{corner}"
+
+
+def features(config: Any) -> dict[str, Any]:
+    """The parsing spec of the objects' keys."""
+    del config
+    spec = {corner_key(corner): tf.io.VarLenFeature(tf.float32) for corner in CORNERS}
+    spec[LABEL] = tf.io.VarLenFeature(tf.int64)
+    spec[AREA] = tf.io.VarLenFeature(tf.float32)
+    spec[CROWD] = tf.io.VarLenFeature(tf.int64)
+    spec[SCORE] = tf.io.VarLenFeature(tf.float32)
+    return spec
+
+
+def read(parsed: Tensors, size: tf.Tensor, config: Any) -> Tensors:
+    """Labels of N objects: boxes [N, 4], classes [N], scores [N], is_crowd [N], area [N]."""
+    del config
+    boxes = tf.stack([tf.sparse.to_dense(parsed[corner_key(corner)]) for corner in CORNERS], axis=-1)
+    count = tf.shape(boxes)[0]
+    pixels = tf.cast(tf.reduce_prod(size), tf.float32)
+    box_area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) * pixels
+    return {
+        "boxes": boxes,
+        "classes": tf.cast(tf.sparse.to_dense(parsed[LABEL]), tf.int32),
+        "scores": _or_default(parsed[SCORE], tf.ones([count])),
+        "is_crowd": _or_default(parsed[CROWD], tf.zeros([count], tf.int64)) > 0,
+        "area": _or_default(parsed[AREA], box_area),
+    }
+
+
+def _or_default(values: tf.SparseTensor, default: tf.Tensor) -> tf.Tensor:
+    """The values where the record has them; records of other tools may lack scores, areas or crowd flags."""
+    dense = tf.sparse.to_dense(values)
+    return tf.cond(tf.equal(tf.size(dense), tf.size(default)), lambda: dense, lambda: default)
+
+
+def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
+    """All keys, empty lists where nothing is there."""
+    del info
+    boxes = np.asarray(labels["boxes"], np.float32).reshape(-1, 4)
+    written = {corner_key(corner): record.float_feature(boxes[:, i]) for i, corner in enumerate(CORNERS)}
+    written[LABEL] = record.int_feature(labels["classes"])
+    written[AREA] = record.float_feature(labels["area"])
+    written[CROWD] = record.int_feature(labels["is_crowd"])
+    written[SCORE] = record.float_feature(labels["scores"])
+    return written
+
+
+def select(labels: Tensors, warp: Warp, config: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    """The objects to train on.
+
+    Returns:
+      Their indices [K] and their boxes [K, 4] in pixels of the input, cut to it. Crowds are not objects, a teacher's
+      boxes below `config.score_threshold` are not believed; at most `config.max_objects`, surest first.
+    """
+    boxes = geometry.clip(geometry.warp_boxes(labels["boxes"], warp), warp)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    wanted = tf.reduce_min(sides, axis=-1) >= SMALLEST_SIDE
+    wanted &= ~labels["is_crowd"]
+    wanted &= labels["scores"] >= config.score_threshold
+    order = tf.argsort(labels["scores"], direction="DESCENDING", stable=True)
+    indices = tf.boolean_mask(order, tf.gather(wanted, order))[: config.max_objects]
+    return indices, tf.gather(boxes, indices)
+
+
+def pad(values: tf.Tensor, count: int, fill: float) -> tf.Tensor:
+    """[K, ...] -> [count, ...], the rest filled."""
+    missing = count - tf.shape(values)[0]
+    padding = [[0, missing]] + [[0, 0]] * (values.shape.rank - 1)
+    padded = tf.pad(values, padding, constant_values=tf.cast(fill, values.dtype))
+    return tf.ensure_shape(padded, [count, *values.shape[1:]])
+
+
+def targets(labels: Tensors, warp: Warp, config: Any) -> Tensors:
+    """Boxes float32 [M, 4] in pixels of the input, classes int32 [M]; both -1 where there is no object."""
+    indices, boxes = select(labels, warp, config)
+    return {
+        "boxes": pad(boxes, config.max_objects, -1.0),
+        "classes": pad(tf.gather(labels["classes"], indices), config.max_objects, -1),
+    }

@@ -1,0 +1,104 @@
+"""The losses of Faster R-CNN and of RetinaNet, counted over labelled images only.
+
+    rpn_score   sigmoid cross-entropy of 256 sampled anchors, mean over anchors and labelled images
+    rpn_box     Huber (delta 1/9) of the positive anchors' offsets, mean over coordinates
+    box_class   softmax cross-entropy of the sampled proposals, mean over proposals and labelled images
+    box         Huber (delta 1) of the foreground proposals' offsets, mean over coordinates
+    focal       alpha 0.25, gamma 1.5: sum over anchors and classes / positive anchors
+    retina_box  50 * Huber (delta 0.1), mean over the coordinates of the positive anchors
+
+Sources: https://arxiv.org/abs/1506.01497, https://arxiv.org/abs/1708.02002; the constants are Model Garden's defaults.
+The values are Model Garden's on a batch where every image is labelled; its own loss objects divide by the whole batch
+and so cannot leave an unlabelled image out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from official.vision.losses.focal_loss import FocalLoss
+from official.vision.modeling.layers import box_sampler
+
+from must_tf.heads import per_image
+from must_tf.spec import Tensors, Term
+from must_tf.tasks.detection import anchors
+from must_tf.tasks.detection.model import REGRESSION_WEIGHTS
+
+RPN_LOW, RPN_HIGH = 0.3, 0.7  # IoU
+RPN_SAMPLES = 256
+RPN_DELTA = 1.0 / 9.0
+RETINA_LOW, RETINA_HIGH = 0.5, 0.5  # IoU, Model Garden's parser
+RETINA_DELTA, RETINA_BOX_WEIGHT = 0.1, 50.0
+FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 1.5
+
+
+def terms(config: Any) -> tuple[str, ...]:
+    """The terms of the design in use."""
+    return ("focal", "retina_box") if config.design == "retinanet" else ("rpn_score", "rpn_box", "box_class", "box")
+
+
+def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
+    """Raw of either head against boxes [B, M, 4] and classes [B, M]."""
+    return _retinanet(raw, targets) if config.design == "retinanet" else _rpn(raw, targets) | _box_head(raw, targets)
+
+
+def huber(values: tf.Tensor, expected: tf.Tensor, delta: float) -> tf.Tensor:
+    """Per coordinate: d^2 / 2 within delta, linear beyond."""
+    per_value = tf_keras.losses.Huber(delta=delta, reduction=tf_keras.losses.Reduction.NONE)
+    return per_value(expected[..., None], values[..., None])
+
+
+def coordinates(values: tf.Tensor, valid: tf.Tensor, weight: tf.Tensor) -> Term:
+    """Mean over the coordinates [B, N, 4] of the valid [B, N] boxes of labelled images."""
+    counted = tf.logical_and(valid, weight[:, None] > 0)[..., None]
+    total = tf.reduce_sum(tf.where(counted, values, 0.0) * weight[:, None, None])
+    return Term(total, 4.0 * tf.reduce_sum(tf.cast(counted, tf.float32)))
+
+
+def _rpn(raw: Tensors, targets: Tensors) -> dict[str, Term]:
+    match = anchors.match(raw["anchors"], targets["boxes"], targets["classes"], RPN_LOW, RPN_HIGH)
+    samples = min(RPN_SAMPLES, raw["anchors"].shape[0])
+    sampled = box_sampler.BoxSampler(samples, 0.5)(match.positive, match.negative, ~(match.positive | match.negative))
+    positive = tf.gather(match.positive, sampled, batch_dims=1)  # [B, 256]
+    used = tf.gather(match.positive | match.negative, sampled, batch_dims=1)
+    scores = tf.gather(raw["rpn_scores"][..., 0], sampled, batch_dims=1)
+    cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits(labels=tf.cast(positive, tf.float32), logits=scores)
+    score = tf.reduce_sum(tf.where(used, cross_entropy, 0.0), axis=1) / samples  # [B]
+    offsets = anchors.offsets(match.boxes, raw["anchors"], match.positive)
+    box = huber(raw["rpn_deltas"], offsets, RPN_DELTA)
+    return {
+        "rpn_score": per_image(score, targets["weight"]),
+        "rpn_box": coordinates(box, match.positive, targets["weight"]),
+    }
+
+
+def _box_head(raw: Tensors, targets: Tensors) -> dict[str, Term]:
+    classes = raw["roi_classes"]  # [B, R]
+    cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=classes, logits=raw["class_logits"])
+    foreground = classes > 0
+    offsets = anchors.offsets(raw["roi_boxes"], raw["rois"], foreground, REGRESSION_WEIGHTS)
+    count = raw["class_logits"].shape[-1]
+    deltas = tf.reshape(raw["box_deltas"], [-1, classes.shape[1], count, 4])
+    deltas = tf.gather(deltas, classes, batch_dims=2)  # [B, R, 4] those of the matched class
+    return {
+        "box_class": per_image(tf.reduce_mean(cross_entropy, axis=1), targets["weight"]),
+        "box": coordinates(huber(deltas, offsets, 1.0), foreground, targets["weight"]),
+    }
+
+
+def _retinanet(raw: Tensors, targets: Tensors) -> dict[str, Term]:
+    match = anchors.match(raw["anchors"], targets["boxes"], targets["classes"], RETINA_LOW, RETINA_HIGH)
+    classes = tf.where(match.positive, match.classes, -1)
+    one_hot = tf.one_hot(classes, raw["class_logits"].shape[-1])  # [B, A, C + 1], all 0 for background
+    focal = FocalLoss(FOCAL_ALPHA, FOCAL_GAMMA, reduction=tf_keras.losses.Reduction.NONE)
+    values = tf.reduce_sum(focal.call(one_hot, raw["class_logits"]), axis=-1)  # [B, A]
+    used = tf.logical_or(match.positive, match.negative)
+    weight = targets["weight"]
+    labelled = weight > 0
+    positives = tf.reduce_sum(tf.cast(match.positive & labelled[:, None], tf.float32))
+    total = tf.reduce_sum(tf.where(used & labelled[:, None], values, 0.0) * weight[:, None])
+    offsets = anchors.offsets(match.boxes, raw["anchors"], match.positive)
+    box = RETINA_BOX_WEIGHT * huber(raw["box_deltas"], offsets, RETINA_DELTA)
+    return {"focal": Term(total, positives), "retina_box": coordinates(box, match.positive, weight)}

@@ -1,0 +1,159 @@
+"""Both designs from Model Garden's layers, wired as its own Mask R-CNN and RetinaNet models are.
+
+Mask R-CNN design: RPN (2 hidden convs) -> proposals -> RoI align 7x7 -> 4 convs + 1 fc. RetinaNet: 4 convs per branch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from official.vision.modeling.heads import dense_prediction_heads, instance_heads
+from official.vision.modeling.layers import detection_generator, roi_aligner, roi_generator, roi_sampler
+
+from must_tf.data.geometry import Frame, restore_boxes
+from must_tf.spec import Given, HeadSettings, Pyramid, Tensors
+from must_tf.tasks.detection import anchors
+
+# The box head's targets are scaled by these, as in Fast R-CNN's code and Model Garden's.
+REGRESSION_WEIGHTS = [10.0, 10.0, 5.0, 5.0]
+# Below, a prediction is not worth its NMS. Also the floor under which nothing is written (see pseudo.py).
+FLOOR = 0.05
+
+
+def norm_settings(settings: HeadSettings) -> dict[str, Any]:
+    """The arguments that all of Model Garden's heads take alike."""
+    return {
+        "activation": settings.activation,
+        "use_sync_bn": settings.use_sync_bn,
+        "norm_momentum": settings.norm_momentum,
+        "norm_epsilon": settings.norm_epsilon,
+        "kernel_regularizer": settings.regularizer,
+    }
+
+
+def tiled(levels: dict[str, tf.Tensor], batch: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Anchors for every image of the batch, as Model Garden's generators take them."""
+    return {level: tf.tile(boxes[None], [batch, 1, 1, 1]) for level, boxes in levels.items()}
+
+
+class MaskRCNNHead(tf_keras.layers.Layer):
+    """Pyramid -> proposals and, per proposal, class logits and box deltas."""
+
+    def __init__(self, config: Any, settings: HeadSettings):
+        super().__init__(name="detection")
+        self._config, self._settings = config, settings
+        common = norm_settings(settings)
+        self._rpn = dense_prediction_heads.RPNHead(
+            min_level=settings.min_level,
+            max_level=settings.max_level,
+            num_anchors_per_location=anchors.per_location(config),
+            num_convs=2,
+            num_filters=config.filters,
+            **common,
+        )
+        self._box_head = instance_heads.DetectionHead(
+            num_classes=len(config.classes) + 1,
+            num_convs=4,
+            num_filters=config.filters,
+            num_fcs=1,
+            fc_dims=config.fc,
+            **common,
+        )
+        self._proposals = roi_generator.MultilevelROIGenerator(
+            num_proposals=config.proposals, test_num_proposals=config.proposals, use_batched_nms=False
+        )
+        self._sampler = roi_sampler.ROISampler(num_sampled_rois=config.sampled_rois)
+        self._align = roi_aligner.MultilevelROIAligner(crop_size=7)
+
+    def call(self, pyramid: Pyramid, given: Given, training: bool) -> Tensors:
+        """Raw: rpn_scores [B, A, 1], rpn_deltas [B, A, 4], anchors [A, 4], rois [B, R, 4] pixels, class_logits
+        [B, R, C + 1], box_deltas [B, R, (C + 1) * 4]; while training also roi_classes [B, R] and roi_boxes [B, R, 4],
+        what each sampled proposal was matched to (0 = background)."""
+        boxes = anchors.multilevel(self._config, self._settings, given.image_size)
+        scores, deltas = self._rpn(pyramid.levels)
+        batch = tf.shape(pyramid.c5)[0]
+        raw = {
+            "rpn_scores": tf.cast(anchors.flatten(scores, 1), tf.float32),
+            "rpn_deltas": tf.cast(anchors.flatten(deltas, 4), tf.float32),
+            "anchors": anchors.flat_boxes(boxes),
+        }
+        rois, _ = self._proposals(deltas, scores, tiled(boxes, batch), given.image_shape, training)
+        rois = tf.stop_gradient(rois)
+        if training:
+            rois, matched = self._sample(rois, given.targets)
+            raw |= matched
+        logits, box_deltas = self._box_head(self._align(pyramid.levels, rois))
+        raw["rois"] = rois
+        raw["class_logits"] = tf.cast(logits, tf.float32)
+        raw["box_deltas"] = tf.cast(box_deltas, tf.float32)
+        return raw
+
+    def _sample(self, rois: tf.Tensor, targets: Any) -> tuple[tf.Tensor, Tensors]:
+        """Mixes the objects into the proposals and samples a quarter foreground."""
+        rois, boxes, classes, _ = self._sampler(rois, targets["boxes"], targets["classes"])
+        matched = {"roi_boxes": boxes, "roi_classes": classes}
+        return tf.stop_gradient(rois), {key: tf.stop_gradient(value) for key, value in matched.items()}
+
+
+class RetinaNetHead(tf_keras.layers.Layer):
+    """Pyramid -> per anchor class logits and box deltas."""
+
+    def __init__(self, config: Any, settings: HeadSettings):
+        super().__init__(name="detection")
+        self._config, self._settings = config, settings
+        self._dense = dense_prediction_heads.RetinaNetHead(
+            min_level=settings.min_level,
+            max_level=settings.max_level,
+            num_classes=len(config.classes) + 1,
+            num_anchors_per_location=anchors.per_location(config),
+            num_convs=4,
+            num_filters=config.filters,
+            **norm_settings(settings),
+        )
+
+    def call(self, pyramid: Pyramid, given: Given, training: bool) -> Tensors:
+        """Raw: class_logits [B, A, C + 1], box_deltas [B, A, 4], anchors [A, 4]; the same per level for decoding."""
+        del training
+        scores, deltas, _ = self._dense(pyramid.levels)
+        boxes = anchors.multilevel(self._config, self._settings, given.image_size)
+        return {
+            "class_logits": tf.cast(anchors.flatten(scores, len(self._config.classes) + 1), tf.float32),
+            "box_deltas": tf.cast(anchors.flatten(deltas, 4), tf.float32),
+            "anchors": anchors.flat_boxes(boxes),
+            "level_scores": scores,
+            "level_deltas": deltas,
+            "level_anchors": tiled(boxes, tf.shape(pyramid.c5)[0]),
+        }
+
+
+def head(config: Any, settings: HeadSettings) -> tf_keras.layers.Layer:
+    """The head of `config.design`."""
+    return RetinaNetHead(config, settings) if config.design == "retinanet" else MaskRCNNHead(config, settings)
+
+
+def decode(raw: Tensors, given: Given, config: Any) -> Tensors:
+    """boxes [B, D, 4] pixels of the input, classes int32 [B, D], scores [B, D], count int32 [B]."""
+    settings = {
+        "pre_nms_score_threshold": FLOOR,
+        "max_num_detections": config.max_detections,
+        "nms_version": config.nms,
+    }
+    if config.design == "retinanet":
+        generator = detection_generator.MultilevelDetectionGenerator(**settings)
+        found = generator(raw["level_deltas"], raw["level_scores"], raw["level_anchors"], given.image_shape)
+    else:
+        generator = detection_generator.DetectionGenerator(**settings)
+        found = generator(raw["box_deltas"], raw["class_logits"], raw["rois"], given.image_shape, REGRESSION_WEIGHTS)
+    return {
+        "boxes": found["detection_boxes"],
+        "classes": tf.cast(found["detection_classes"], tf.int32),
+        "scores": found["detection_scores"],
+        "count": found["num_detections"],
+    }
+
+
+def restore(predictions: Tensors, frame: Frame) -> Tensors:
+    """The same of one image, boxes normalised."""
+    return predictions | {"boxes": restore_boxes(predictions["boxes"], frame)}

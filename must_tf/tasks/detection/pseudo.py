@@ -1,0 +1,33 @@
+"""Everything above a low floor is kept with its score; the paper's threshold of 0.5 is applied on reading."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from must_tf.spec import ImageInfo, Labels
+from must_tf.tasks.detection.model import FLOOR
+
+
+def kept(predictions: dict[str, np.ndarray]) -> np.ndarray:
+    """Indices of the detections that are above the floor and have an extent, surest first."""
+    boxes, scores = predictions["boxes"], predictions["scores"]
+    sides = boxes[:, 2:] - boxes[:, :2]
+    present = np.arange(len(scores)) < predictions["count"]
+    return np.flatnonzero(present & (scores >= FLOOR) & (sides.min(axis=-1) > 0))
+
+
+def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Any) -> Labels:
+    """Labels in detection's format; area is the box's."""
+    del config
+    indices = kept(predictions)
+    boxes = np.asarray(predictions["boxes"][indices], np.float32)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return {
+        "boxes": boxes,
+        "classes": np.asarray(predictions["classes"][indices], np.int32),
+        "scores": np.asarray(predictions["scores"][indices], np.float32),
+        "is_crowd": np.zeros(len(indices), bool),
+        "area": np.float32(sides[:, 0] * sides[:, 1] * info.height * info.width),
+    }

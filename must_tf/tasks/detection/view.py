@@ -1,0 +1,27 @@
+"""Boxes over the photo, one colour per class; crowds dashed and hatched."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from must_tf import drawing
+
+
+def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: drawing.HasClasses) -> np.ndarray:
+    """Frames every object and names it; the score is shown, and pales the frame, below 1.
+
+    Args:
+        image: uint8 [h, w, 3], of any size: boxes are normalised.
+        labels: a detection label; no object leaves the photo as it is.
+        config: its `classes` name ids 1, 2, ...
+
+    Returns:
+        uint8 [h, w, 3], a new array. Where names would cover each other, the surest one stays.
+    """
+    picture = image.copy()
+    objects = drawing.framed_objects(labels, config, *image.shape[:2])
+    order = drawing.drawing_order(objects)
+    for index in order:
+        drawing.frame(picture, objects[index], dashed=bool(labels["is_crowd"][index]))
+    drawing.tags(picture, [objects[index] for index in reversed(order)])
+    return picture

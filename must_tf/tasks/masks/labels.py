@@ -1,0 +1,82 @@
+"""`image/object/mask_crop`: one PNG per object (0 or 255), cropped to the pixels that its box touches. Exact.
+
+Model Garden stores full-image masks as float targets, which is what makes its input slow and its evaluation fill
+memory. The objects' other keys are detection's, one list for both.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from must_tf.data import geometry, record
+from must_tf.data.geometry import Warp
+from must_tf.spec import ImageInfo, Labels, Tensors
+from must_tf.tasks.detection import labels as objects
+
+CROP = "image/object/mask_crop"
+FULL = "image/object/mask"  # Model Garden's key, full-image PNGs; written on demand, never read here
+
+
+def features(config: Any) -> dict[str, Any]:
+    """Detection's keys and the crops."""
+    return objects.features(config) | {CROP: tf.io.VarLenFeature(tf.string)}
+
+
+def read(parsed: Tensors, size: tf.Tensor, config: Any) -> Tensors:
+    """Detection's labels, and `crops` [N] strings: PNGs in the graph, uint8 arrays [ch, cw] in {0, 1} as NumPy."""
+    return objects.read(parsed, size, config) | {"crops": tf.sparse.to_dense(parsed[CROP])}
+
+
+def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
+    """Detection's keys and one PNG per object."""
+    return objects.write(labels, info) | {CROP: record.bytes_feature([encode(crop) for crop in labels["crops"]])}
+
+
+def write_full(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
+    """Model Garden's own key, for its decoders: one full-image PNG (0 or 1) per object."""
+    full = paste(labels, info.height, info.width).astype(np.uint8)
+    return {FULL: record.bytes_feature([cv2.imencode(".png", mask)[1].tobytes() for mask in full])}
+
+
+def encode(crop: np.ndarray) -> bytes:
+    """A mask uint8 [ch, cw] in {0, 1} as PNG. 255 rather than 1, so that an image viewer shows it."""
+    return cv2.imencode(".png", np.asarray(crop, np.uint8) * 255)[1].tobytes()
+
+
+def cut(mask: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """A full mask [h, w] -> its crop uint8 [ch, cw] over the pixels that the normalised box touches."""
+    top, left, bottom, right = geometry.crop_window(box, *mask.shape)
+    return np.ascontiguousarray(mask[top:bottom, left:right]).astype(np.uint8)
+
+
+def paste(labels: Labels, height: int, width: int) -> np.ndarray:
+    """The crops in their places: bool [N, h, w]."""
+    full = np.zeros([len(labels["crops"]), height, width], bool)
+    for mask, box, crop in zip(full, labels["boxes"], labels["crops"], strict=True):
+        top, left, bottom, right = geometry.crop_window(box, height, width)
+        mask[top:bottom, left:right] = crop
+    return full
+
+
+crop_window = geometry.crop_window
+
+
+def targets(labels: Tensors, warp: Warp, config: Any) -> Tensors:
+    """Detection's targets, and `masks` float32 [M, side, side] in 0..1, each over its box in the input."""
+    indices, boxes = objects.select(labels, warp, config)
+    side = config.target_side
+
+    def one(index: tf.Tensor) -> tf.Tensor:
+        crop = tf.io.decode_png(labels["crops"][index], channels=1) // 255
+        return geometry.warp_crop(crop, labels["boxes"][index], warp, side)
+
+    masks = tf.map_fn(one, indices, fn_output_signature=tf.TensorSpec([side, side], tf.float32))
+    return {
+        "boxes": objects.pad(boxes, config.max_objects, -1.0),
+        "classes": objects.pad(tf.gather(labels["classes"], indices), config.max_objects, -1),
+        "masks": objects.pad(tf.ensure_shape(masks, [None, side, side]), config.max_objects, 0.0),
+    }

@@ -1,0 +1,31 @@
+"""Sigmoid cross-entropy per mask pixel of the sampled foreground proposals.
+
+    L = mean over the 28 x 28 pixels, mean over the proposals with an object of the labelled images
+
+Source: Mask R-CNN, https://arxiv.org/abs/1703.06870; equals Model Garden's MaskrcnnLoss where all images are labelled.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from must_tf.spec import Tensors, Term
+
+
+def terms(config: Any) -> tuple[str, ...]:
+    """One term."""
+    del config
+    return ("cross_entropy",)
+
+
+def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
+    """logits [B, K, 28, 28] against masks [B, K, 28, 28]; counts proposals with an object."""
+    del config
+    weight = targets["weight"][:, None]  # [B, 1]
+    values = tf.nn.sigmoid_cross_entropy_with_logits(labels=raw["masks"], logits=raw["logits"])
+    values = tf.reduce_mean(values, axis=[2, 3])  # [B, K]
+    counted = tf.logical_and(raw["classes"] > 0, weight > 0)
+    total = tf.reduce_sum(tf.where(counted, values, 0.0) * weight)
+    return {"cross_entropy": Term(total, tf.reduce_sum(tf.cast(counted, tf.float32)))}

@@ -1,0 +1,67 @@
+"""Mask R-CNN's mask branch from Model Garden's layers: RoI align 14x14, 4 convs, upsampled to 28x28."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from official.vision.modeling.heads import instance_heads
+from official.vision.modeling.layers import mask_sampler, roi_aligner, roi_sampler
+
+from must_tf.data.geometry import Frame
+from must_tf.spec import Given, HeadSettings, Pyramid, Tensors
+from must_tf.tasks.detection.model import norm_settings
+from must_tf.tasks.detection.model import restore as restore_detection
+
+CROP = 14
+SIDE = 28
+
+
+class MaskHead(tf_keras.layers.Layer):
+    """Pyramid and detection's boxes -> one 28 x 28 map per box."""
+
+    def __init__(self, config: Any, settings: HeadSettings):
+        super().__init__(name="masks")
+        self._head = instance_heads.MaskHead(
+            num_classes=len(config.classes) + 1, num_convs=4, num_filters=config.filters, **norm_settings(settings)
+        )
+        # Foreground only: a proposal without an object has no mask to learn from.
+        self._sampler = roi_sampler.ROISampler(num_sampled_rois=config.sampled_rois, foreground_fraction=1.0)
+        self._targets = mask_sampler.MaskSampler(mask_target_size=SIDE, num_sampled_masks=config.sampled_rois)
+        self._align = roi_aligner.MultilevelROIAligner(crop_size=CROP)
+
+    def call(self, pyramid: Pyramid, given: Given, training: bool) -> Tensors:
+        """Raw: logits [B, K, 28, 28]; while training also classes [B, K] (0 = no object) and masks [B, K, 28, 28]."""
+        if training:
+            return self._train(pyramid, given)
+        found = given.predictions["detection"]
+        return {"logits": self._logits(pyramid, found["boxes"], found["classes"])}
+
+    def _train(self, pyramid: Pyramid, given: Given) -> Tensors:
+        targets = given.targets or {}
+        # RetinaNet proposes nothing: then the masks are trained on the true boxes alone.
+        proposals = given.raw["detection"].get("rois", targets["boxes"])
+        sampled = self._sampler(proposals, targets["boxes"], targets["classes"])
+        rois, classes, masks = self._targets(*sampled, targets["masks"])
+        rois, classes, masks = (tf.stop_gradient(x) for x in (rois, classes, masks))
+        return {"logits": self._logits(pyramid, rois, classes), "classes": classes, "masks": masks}
+
+    def _logits(self, pyramid: Pyramid, boxes: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+        return tf.cast(self._head([self._align(pyramid.levels, boxes), classes]), tf.float32)
+
+
+def head(config: Any, settings: HeadSettings) -> tf_keras.layers.Layer:
+    """The head for `config.classes`, which must be detection's."""
+    return MaskHead(config, settings)
+
+
+def decode(raw: Tensors, given: Given, config: Any) -> Tensors:
+    """Detection's predictions, and `probability` [B, D, 28, 28] over each box."""
+    del config
+    return dict(given.predictions["detection"]) | {"probability": tf.sigmoid(raw["logits"])}
+
+
+def restore(predictions: Tensors, frame: Frame) -> Tensors:
+    """Detection's, boxes normalised; the probabilities are relative to the box and stay as they are."""
+    return restore_detection(predictions, frame)

@@ -1,0 +1,45 @@
+"""Which way every surface faces: `normals` float32 [h, w, 3], unit vectors, 0,0,0 = unknown.
+
+Axes are the camera's: x right, y down, z forward. Normals point at the camera, so a wall that faces it is 0,0,-1 and
+the floor is 0,-1,0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from must_tf.spec import TaskConfig, TaskSpec
+from must_tf.tasks.normals import labels, loss, metric, model, pseudo, view
+
+
+@dataclasses.dataclass
+class Config(TaskConfig):
+    """Attributes:
+    filters: of the head's convs.
+    stride: resolution of the targets; 1 trains at the input's resolution, 4 at the head's (faster).
+    """
+
+    filters: int = 256
+    stride: int = 1
+
+
+TASK = TaskSpec(
+    name="normals",
+    needs=(),
+    classed=False,
+    Config=Config,
+    features=labels.features,
+    read=labels.read,
+    write=labels.write,
+    targets=labels.targets,
+    head=model.head,
+    terms=loss.terms,
+    loss=loss.loss,
+    decode=model.decode,
+    restore=model.restore,
+    keep=pseudo.keep,
+    Metric=metric.Metric,
+    headline=metric.HEADLINE,
+    higher_is_better=metric.HIGHER_IS_BETTER,
+    draw=view.draw,
+)

@@ -1,0 +1,51 @@
+"""`image/normals/encoded`: 8-bit PNG [h, w, 3], RGB = (n + 1) * 127.5 rounded; unknown is 0,0,0.
+
+Precision: 1/255 per component before normalising, at most about 0.4 degrees.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from must_tf.data import geometry, record
+from must_tf.data.geometry import Warp
+from must_tf.spec import ImageInfo, Labels, Tensors
+
+NORMALS = "image/normals/encoded"
+
+
+def features(config: Any) -> dict[str, Any]:
+    """The parsing spec of the PNG."""
+    del config
+    return {NORMALS: tf.io.FixedLenFeature([], tf.string, "")}
+
+
+def read(parsed: Tensors, size: tf.Tensor, config: Any) -> Tensors:
+    """Labels: `normals` float32 [h, w, 3], unit vectors or 0,0,0."""
+    del config
+    encoded = record.decode_map(parsed[NORMALS], size, 3, tf.uint8, 0)
+    known = tf.reduce_any(encoded > 0, axis=-1, keepdims=True)
+    vectors = tf.math.l2_normalize(tf.cast(encoded, tf.float32) / 127.5 - 1.0, axis=-1)
+    return {"normals": tf.where(known, vectors, 0.0)}
+
+
+def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
+    """The rounded colours."""
+    del info
+    return {NORMALS: record.bytes_feature([cv2.imencode(".png", colours(labels["normals"])[..., ::-1])[1].tobytes()])}
+
+
+def colours(normals: np.ndarray) -> np.ndarray:
+    """Unit vectors [h, w, 3] -> uint8 RGB; unknown stays 0,0,0."""
+    known = np.abs(normals).sum(-1, keepdims=True) > 0
+    return np.where(known, np.rint((normals + 1.0) * 127.5), 0).astype(np.uint8)
+
+
+def targets(labels: Tensors, warp: Warp, config: Any) -> Tensors:
+    """`normals` float32 [S / stride, S / stride, 3]; in a mirrored world x points the other way."""
+    sign = tf.where(warp.flip, tf.constant([-1.0, 1.0, 1.0]), tf.constant([1.0, 1.0, 1.0]))
+    return {"normals": geometry.warp_nearest(labels["normals"] * sign, warp, 0.0, config.stride)}

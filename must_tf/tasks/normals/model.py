@@ -1,0 +1,28 @@
+"""Fused P2, 3 convs, linear (the paper's head): a vector, normalised."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from must_tf.data.geometry import Frame, restore_map
+from must_tf.heads import PixelHead
+from must_tf.spec import Given, HeadSettings, Tensors
+
+
+def head(config: Any, settings: HeadSettings) -> tf_keras.layers.Layer:
+    """Raw: `map` [B, S/4, S/4, 3], not normalised."""
+    return PixelHead(3, config.filters, settings, "normals")
+
+
+def decode(raw: Tensors, given: Given, config: Any) -> Tensors:
+    """`normals` [B, S/4, S/4, 3], unit vectors."""
+    del given, config
+    return {"normals": tf.math.l2_normalize(raw["map"], axis=-1)}
+
+
+def restore(predictions: Tensors, frame: Frame) -> Tensors:
+    """`normals` float32 [h, w, 3]: interpolated, then normalised again."""
+    return {"normals": tf.math.l2_normalize(restore_map(predictions["normals"], frame), axis=-1)}

@@ -1,0 +1,15 @@
+"""Normals are kept as predicted, as the paper does with depth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from must_tf.spec import ImageInfo, Labels
+
+
+def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Any) -> Labels:
+    """Labels: `normals` float32 [h, w, 3]."""
+    del info, config
+    return {"normals": np.asarray(predictions["normals"], np.float32)}

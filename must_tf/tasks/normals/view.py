@@ -1,0 +1,28 @@
+"""Normals as colour: x, y, z in -1..1 become red, green, blue in 0..255; unknown is dark grey."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from must_tf import drawing
+from must_tf.tasks.normals.labels import colours
+
+
+def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: object) -> np.ndarray:
+    """Replaces the photo by its normals, colour = (n + 1) * 127.5.
+
+    What faces the camera (z = -1) is olive, without blue; what faces right is redder, down greener.
+
+    Args:
+        image: uint8 [h, w, 3], of any size; the map is resized to it (nearest).
+        labels: a normals label, in the original frame.
+        config: not used.
+
+    Returns:
+        uint8 [h, w, 3], a new array.
+    """
+    normals = drawing.fit(labels["normals"], *image.shape[:2])  # [h, w, 3]
+    known = np.any(normals != 0, axis=-1)
+    picture = colours(normals)
+    picture[~known] = drawing.UNKNOWN
+    return picture

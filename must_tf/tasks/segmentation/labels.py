@@ -1,0 +1,58 @@
+"""`image/segmentation/class/encoded`: PNG [h, w], 8-bit, the class id per pixel, 255 = ignore.
+
+`image/segmentation/confidence/encoded`: PNG [h, w], 8-bit, 255 * probability of that class; only when pseudo.
+Precision: ids exact, confidence 1/510. At most 255 classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from must_tf.data import geometry, record
+from must_tf.data.geometry import Warp
+from must_tf.spec import ImageInfo, Labels, Tensors
+
+CLASSES = "image/segmentation/class/encoded"
+CONFIDENCE = "image/segmentation/confidence/encoded"
+IGNORE = 255
+
+
+def features(config: Any) -> dict[str, Any]:
+    """The parsing spec of both PNGs."""
+    del config
+    return {
+        CLASSES: tf.io.FixedLenFeature([], tf.string, ""),
+        CONFIDENCE: tf.io.FixedLenFeature([], tf.string, ""),
+    }
+
+
+def read(parsed: Tensors, size: tf.Tensor, config: Any) -> Tensors:
+    """Labels: `classes` int32 [h, w], `confidence` float32 [h, w]."""
+    del config
+    classes = record.decode_map(parsed[CLASSES], size, 1, tf.uint8, IGNORE)[..., 0]
+    confidence = record.decode_map(parsed[CONFIDENCE], size, 1, tf.uint8, 255)[..., 0]
+    return {"classes": tf.cast(classes, tf.int32), "confidence": tf.cast(confidence, tf.float32) / 255.0}
+
+
+def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
+    """The ids; the confidence only where some of it is below 1."""
+    del info
+    written = {CLASSES: record.bytes_feature([_png(labels["classes"])])}
+    if np.min(labels["confidence"], initial=1.0) < 1.0:
+        written[CONFIDENCE] = record.bytes_feature([_png(np.rint(labels["confidence"] * 255.0))])
+    return written
+
+
+def _png(values: np.ndarray) -> bytes:
+    return cv2.imencode(".png", np.asarray(values).astype(np.uint8))[1].tobytes()
+
+
+def targets(labels: Tensors, warp: Warp, config: Any) -> Tensors:
+    """`classes` int32 [S / stride, S / stride]; ignore outside of the image and below the confidence threshold."""
+    believed = labels["confidence"] >= config.confidence_threshold
+    classes = tf.where(believed, labels["classes"], IGNORE)
+    return {"classes": geometry.warp_nearest(classes, warp, IGNORE, config.stride)}

@@ -1,0 +1,40 @@
+"""Installs must_tf and tfrecords_tools and their commands."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "must_tf" / "__init__.py").read_text()).group(1)
+
+setup(
+    name="must-tf",
+    version=VERSION,
+    description="MuST, multi-task self-training, for TensorFlow Model Garden",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["must_tf*", "tfrecords_tools*"]),
+    python_requires=">=3.10,<3.13",
+    install_requires=[
+        "tf-models-official==2.20.*",
+        "tensorflow==2.20.*",
+        "tf-keras==2.20.*",
+        "tensorflow-datasets>=4.9",
+        "pycocotools>=2.0.7",
+        "numpy>=1.26",
+        "opencv-python-headless>=4.8",
+        "pillow>=10",
+        "matplotlib>=3.8",
+        "typer>=0.12",
+    ],
+    extras_require={"dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn", "scipy"]},
+    entry_points={
+        "console_scripts": [
+            "must-train=must_tf.train:cli",
+            "must-export=must_tf.export:cli",
+            "must-records=tfrecords_tools.cli:main",
+        ]
+    },
+)

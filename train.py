@@ -1,0 +1,6 @@
+"""Trains and evaluates: `python train.py --experiment=must_student --mode=train_and_eval --model_dir=DIR`."""
+
+from must_tf.train import cli
+
+if __name__ == "__main__":
+    cli()
