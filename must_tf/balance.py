@@ -33,6 +33,13 @@ def mean(term: Term) -> tf.Tensor:
     return term.total * context.num_replicas_in_sync / tf.maximum(count, 1.0)
 
 
+def labelled(terms: Mapping[str, Term]) -> tf.Tensor:
+    """Whether anything in the *global* batch is labelled for these terms, [] bool; alike on all replicas."""
+    context = tf.distribute.get_replica_context()
+    count = tf.add_n([term.count for term in terms.values()])
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, count) > 0
+
+
 def resolve(tasks: Mapping[str, Any], rule: str, batch_size: int, learning_rate: float) -> None:
     """Fills in `weight` of the enabled tasks' configs.
 

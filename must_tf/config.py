@@ -6,6 +6,7 @@ at once, each with its place and the nearest right spelling.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,10 +65,8 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def _parse(override: str) -> dict[str, Any]:
-    try:
+    with contextlib.suppress(ValueError):  # then it is YAML or a file, as in Model Garden
         override = params_dict.nested_csv_str_to_json_str(override)
-    except ValueError:
-        pass  # then it is YAML or a file, as in Model Garden
     if tf.io.gfile.exists(override):
         return _read(override)
     return _as_dict(override, "--params_override")
@@ -85,7 +84,7 @@ def _as_dict(text: str, where: str) -> dict[str, Any]:
 
 def _problems(params: hyperparams.Config, values: dict[str, Any], prefix: str) -> list[str]:
     known = [key for key in params.__dict__ if key not in params.RESERVED_ATTR]
-    found = []
+    found = _problems_of_choice(params, values, prefix)
     for key, value in values.items():
         place = f"{prefix}{key}"
         if key not in known:
@@ -93,6 +92,15 @@ def _problems(params: hyperparams.Config, values: dict[str, Any], prefix: str) -
         else:
             found += _problems_of_value(params.__dict__[key], value, place)
     return found
+
+
+def _problems_of_choice(params: hyperparams.Config, values: dict[str, Any], prefix: str) -> list[str]:
+    """A `type` that names none of its alternatives, which Model Garden would notice only when it is used."""
+    chosen = values.get("type")
+    if not isinstance(params, hyperparams.OneOfConfig) or chosen is None or chosen in params.__dict__:
+        return []
+    known = [key for key in params.__dict__ if key not in ("type", *params.RESERVED_ATTR)]
+    return [f"{prefix}type={chosen!r} does not exist.{nearest(str(chosen), known)} Known: {', '.join(known)}."]
 
 
 def _problems_of_value(current: Any, value: Any, place: str) -> list[str]:

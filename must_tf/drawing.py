@@ -35,7 +35,9 @@ class HasClasses(Protocol):
     """A task's config, as far as a picture needs it: the names of its classes, or nothing."""
 
     @property
-    def classes(self) -> Sequence[str]: ...
+    def classes(self) -> Sequence[str]:
+        """The names in id order, without the background."""
+        ...
 
 
 class Framed(NamedTuple):

@@ -38,7 +38,8 @@ class Evaluator:
         self._records = _numbered_records(config.validation_data.input_path)
         self._count, self._seen = count, 0
         self._rows: list[show.Row] = []
-        self._pictures = config.pictures
+        # Spread over the set, so that every united set is seen.
+        self._drawn = set(np.linspace(0, count - 1, min(config.pictures, count)).astype(int).tolist())
         self._progress = Progress(count, "evaluate")
 
     def add(self, step_outputs: dict[str, Any]) -> None:
@@ -60,13 +61,12 @@ class Evaluator:
         for name, (labels, _) in labelled.items():
             self._metrics[name].add(labels, kept[name], info)
             self._labelled[name] += 1
-        self._draw(serialized, info, {name: labels for name, (labels, _) in labelled.items()}, kept)
+        if index in self._drawn:
+            self._draw(serialized, info, {name: labels for name, (labels, _) in labelled.items()}, kept)
         self._seen += 1
         self._progress.advance()
 
     def _draw(self, serialized: bytes, info: ImageInfo, labels: Any, kept: Any) -> None:
-        if len(self._rows) >= self._pictures:
-            return
         example = tf.train.Example.FromString(serialized)
         image = record.decode_image(example.features.feature["image/encoded"].bytes_list.value[0]).numpy()
         self._rows.append(show.Row(image, labels, kept, info.source_id))

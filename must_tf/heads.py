@@ -6,7 +6,7 @@ import tensorflow as tf
 import tf_keras
 from official.vision.modeling.heads import segmentation_heads
 
-from must_tf.spec import Given, HeadSettings, Pyramid, Term
+from must_tf.spec import Given, HeadSettings, Pyramid, Tensors, Term
 
 
 class PixelHead(tf_keras.layers.Layer):
@@ -38,6 +38,25 @@ class PixelHead(tf_keras.layers.Layer):
 def resize_to(values: tf.Tensor, side: int) -> tf.Tensor:
     """[B, R, R, C] -> [B, side, side, C], bilinear; outputs go to the labels' resolution, never the reverse."""
     return values if values.shape[1] == side else tf.image.resize(values, [side, side])
+
+
+def visible(tensors: Tensors, weight: tf.Tensor) -> Tensors:
+    """The same, but 0 in the rows of images where nobody looked.
+
+    What stands there may be anything, even NaN, and the gradient of a NaN that is left out afterwards is still NaN.
+
+    Args:
+      tensors: each [B, ...]; whatever is no float tensor stays as it is.
+      weight: [B]
+    """
+
+    def one(values: tf.Tensor) -> tf.Tensor:
+        if not (tf.is_tensor(values) and values.dtype.is_floating):
+            return values
+        rows = tf.reshape(weight > 0, [-1] + [1] * (values.shape.rank - 1))
+        return tf.where(rows, values, tf.zeros_like(values))
+
+    return {key: one(values) for key, values in tensors.items()}
 
 
 def per_pixel(values: tf.Tensor, known: tf.Tensor, weight: tf.Tensor) -> Term:

@@ -31,14 +31,21 @@ def load(model_dir: str) -> Trained:
     settings = read_config(model_dir)
     checkpoint = transfer.checkpoint_path(model_dir)
     model = student.build(settings)
+    match(model, checkpoint, os.path.join(model_dir, "params.yaml"))
+    step = tf.train.load_checkpoint(checkpoint).get_tensor("global_step/.ATTRIBUTES/VARIABLE_VALUE")
+    return Trained(model, settings, _identity(model, settings), int(step))
+
+
+def match(model: tf_keras.Model, checkpoint: str, config_name: str) -> None:
+    """Reads a checkpoint into every variable of the model; UserError where one is missing or of another shape."""
     try:
         status = tf.train.Checkpoint(model=model).read(checkpoint)
         status.expect_partial().assert_existing_objects_matched()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise UserError(f"{checkpoint} does not fit {model_dir}/params.yaml ({reason}). Is it this run's?") from error
-    step = tf.train.load_checkpoint(checkpoint).get_tensor("global_step/.ATTRIBUTES/VARIABLE_VALUE")
-    return Trained(model, settings, _identity(model, settings), int(step))
+    except transfer.UNFIT as error:
+        raise UserError(
+            f"{checkpoint} does not fit {config_name} ({transfer.reason(error)}). Give the settings that it was "
+            "trained with, or another --model_dir."
+        ) from error
 
 
 def read_config(model_dir: str) -> student.StudentConfig:
@@ -47,7 +54,10 @@ def read_config(model_dir: str) -> student.StudentConfig:
     if not tf.io.gfile.exists(path):
         raise UserError(f"{path} does not exist; {model_dir!r} must be the --model_dir of a run that was trained.")
     settings = student.StudentConfig()
-    config.apply(settings, config.read_params(path)["task"], path)
+    params = config.read_params(path)
+    if "task" not in params:
+        raise UserError(f"{path} has no `task`; it is no params.yaml of a must_tf run.")
+    config.apply(settings, params["task"], path)
     return settings
 
 

@@ -1,4 +1,4 @@
-"""What is settled before the first step: data, classes, weights, devices. Everything that is wrong ends the run here."""
+"""What is settled before the first step: data, classes, weights, devices. What is wrong ends the run here."""
 
 from __future__ import annotations
 

@@ -14,10 +14,13 @@ from official.common import distribute_utils
 from official.core import train_lib, train_utils
 from official.modeling import performance
 
-from must_tf import config, run
+from must_tf import config, restore, run, transfer
+from must_tf.data import damage
+from must_tf.data import input as input_lib
 from must_tf.errors import UserError, exit_on_user_error
 from must_tf.progress import Progress
-from must_tf.student import StudentTask
+from must_tf.student import StudentTask, enabled
+from must_tf.tasks import discover
 
 MODES = ("train", "eval", "train_and_eval")
 
@@ -75,14 +78,45 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "train" in flags.mode and done >= params.trainer.train_steps:
         print(f"{flags.model_dir} is finished: {done} of {params.trainer.train_steps} steps. Nothing to train.")
         return
-    _run(params, flags, count, done)
+    if "train" in flags.mode and not done and params.task.init_checkpoint:
+        transfer.check(params.task.init_checkpoint, params.task.init_modules)
+    runner = _runner(params, flags, count, done)
+    if "train" in flags.mode:  # only now: a run that cannot start leaves nothing behind
+        train_utils.serialize_config(params, flags.model_dir)
+    _run(runner, params, flags.mode)
 
 
-def _run(params: Any, flags: argparse.Namespace, count: int, done: int) -> None:
+def _run(runner: train_lib.OrbitExperimentRunner, params: Any, mode: str) -> None:
+    try:
+        runner.run()
+    except damage.UNREADABLE as error:
+        configs = enabled(params.task)
+        sets = {"train": params.task.train_data, "eval": params.task.validation_data}
+        paths = [path for word, data in sets.items() if word in mode for path in input_lib.files(data.input_path, word)]
+        found = damage.find(paths, discover(), configs)
+        if found:
+            raise UserError(found) from error
+        raise
+
+
+def _runner(params: Any, flags: argparse.Namespace, count: int, done: int) -> train_lib.OrbitExperimentRunner:
+    """Everything built, and the weights that it starts from loaded."""
+    try:
+        runner = _build(params, flags, count, done)
+    except (LookupError, *transfer.UNFIT) as error:  # a setting that Model Garden refuses, or a checkpoint of others
+        logging.debug("refused", exc_info=True)
+        raise UserError(
+            f"the run cannot be built as configured: {transfer.reason(error)}. Mend it in --config_file or "
+            f"--params_override, or give another --model_dir if {flags.model_dir} holds a checkpoint of other settings."
+        ) from error
+    if done:
+        restore.match(runner.trainer.model, transfer.checkpoint_path(flags.model_dir), "this configuration")
+    return runner
+
+
+def _build(params: Any, flags: argparse.Namespace, count: int, done: int) -> train_lib.OrbitExperimentRunner:
     params.validate()
     params.lock()
-    if "train" in flags.mode:
-        train_utils.serialize_config(params, flags.model_dir)
     if params.runtime.mixed_precision_dtype:
         performance.set_mixed_precision_policy(params.runtime.mixed_precision_dtype)
     strategy = distribute_utils.get_distribution_strategy(
@@ -99,7 +133,7 @@ def _run(params: Any, flags: argparse.Namespace, count: int, done: int) -> None:
     # Orbit prints every loop's figures over several lines; they are in TensorBoard, and ours is one line.
     orbit.controller._log = logging.debug
     actions = [ShowProgress(params.trainer.train_steps, done, batch_size)] if "train" in flags.mode else []
-    train_lib.run_experiment(
+    return train_lib.OrbitExperimentRunner(
         distribution_strategy=strategy,
         task=task,
         mode=flags.mode,

@@ -8,6 +8,17 @@ import tf_keras
 from must_tf.errors import UserError, nearest
 
 MODULES = ("trunk", "all")
+# How TensorFlow says that a checkpoint lacks a variable, has another shape, or is truncated.
+UNFIT = (AssertionError, ValueError, IndexError, tf.errors.OpError)
+
+
+def reason(error: BaseException) -> str:
+    """Why a checkpoint does not fit, in one line.
+
+    Also stops TensorFlow from listing every variable that it then did not read, after the message.
+    """
+    tf.get_logger().setLevel("ERROR")
+    return " ".join(str(error).split())[:200]
 
 
 def checkpoint_path(path: str) -> str:
@@ -18,6 +29,14 @@ def checkpoint_path(path: str) -> str:
             f"no checkpoint in {path!r}. Give a run directory that has been trained, or a prefix like ckpt-100."
         )
     return found
+
+
+def check(path: str, modules: str) -> str:
+    """The checkpoint that `load` would read. Raises UserError: no checkpoint, or an unknown module."""
+    if modules not in MODULES:
+        known = ", ".join(MODULES)
+        raise UserError(f"task.init_modules={modules!r} is unknown.{nearest(modules, MODULES)} Known: {known}.")
+    return checkpoint_path(path)
 
 
 def load(model: tf_keras.Model, path: str, modules: str) -> str:
@@ -34,9 +53,7 @@ def load(model: tf_keras.Model, path: str, modules: str) -> str:
     Raises:
       UserError: no checkpoint; an unknown module; a variable missing there or of another shape.
     """
-    if modules not in MODULES:
-        raise UserError(f"init_modules={modules!r} is unknown.{nearest(modules, MODULES)} Known: {', '.join(MODULES)}.")
-    path = checkpoint_path(path)
+    path = check(path, modules)
     there = tf.train.load_checkpoint(path).get_variable_to_shape_map()
     heads = {name for name in model.heads if any(key.startswith(f"model/heads/{name}/") for key in there)}
     wanted = {"trunk": model.trunk}
@@ -64,9 +81,8 @@ def _load_module(module: tf_keras.layers.Layer, name: str, path: str, there: dic
     setattr(parent, parts[-1], module)
     try:
         root.read(path).expect_partial().assert_existing_objects_matched()
-    except (AssertionError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
+    except UNFIT as error:
         raise UserError(
-            f"{name} of {path} does not fit this model ({reason}). Give the model the checkpoint's configuration "
-            "(its params.yaml), or set task.init_modules=trunk to keep fresh heads."
+            f"{name} of {path} does not fit this model ({reason(error)}). Give the model the checkpoint's "
+            "configuration (its params.yaml), or set task.init_modules=trunk to keep fresh heads."
         ) from error

@@ -201,8 +201,11 @@ def restore_boxes(boxes: tf.Tensor, frame: Frame) -> tf.Tensor:
 
 def restore_map(values: tf.Tensor, frame: Frame) -> tf.Tensor:
     """Predictions per cell [S / stride, S / stride, C] -> float32 [h, w, C], bilinear."""
-    stride = frame.size / values.shape[0]
-    scale = tf.cast(frame.original, tf.float32) / tf.cast(frame.scaled, tf.float32) * stride
+    stride = frame.size // values.shape[0]
+    # Cells that show nothing of the image say anything, and must not bleed into its last rows and columns.
+    height, width = tf.unstack(-(-frame.scaled // stride))
+    values = values[:height, :width]
+    scale = tf.cast(frame.original, tf.float32) / tf.cast(frame.scaled, tf.float32) * float(stride)
     return tf.raw_ops.ScaleAndTranslate(
         images=tf.cast(values, tf.float32)[None],
         size=frame.original,

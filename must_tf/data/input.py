@@ -129,7 +129,7 @@ def evaluation(reader: Reader, data: Data, count: int, context: tf.distribute.In
     shapes are static and every replica has as many batches."""
     paths = files(data.input_path, "task.validation_data.input_path")
     records = tf.data.TFRecordDataset(paths).enumerate()
-    filler = tf.data.TFRecordDataset(paths[0]).take(1).repeat(-count % data.global_batch_size)
+    filler = tf.data.TFRecordDataset(paths).take(1).repeat(-count % data.global_batch_size)
     records = records.concatenate(filler.map(lambda serialized: (tf.constant(-1, tf.int64), serialized)))
     dataset, batch_size = _share(records, data.global_batch_size, context)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf.heads import per_image
+from must_tf.heads import per_image, visible
 from must_tf.spec import Tensors, Term
 
 
@@ -24,6 +24,7 @@ def terms(config: Any) -> tuple[str, ...]:
 
 def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
     """logits [B, C] against probability [B, C]; counts labelled images."""
+    raw, targets = visible(raw, targets["weight"]), visible(targets, targets["weight"])
     classes = raw["logits"].shape[-1]
     smoothed = (1.0 - config.label_smoothing) * targets["probability"] + config.label_smoothing / classes
     values = tf.nn.softmax_cross_entropy_with_logits(labels=smoothed, logits=raw["logits"])  # [B]

@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf.heads import per_image, resize_to
+from must_tf.heads import per_image, resize_to, visible
 from must_tf.spec import Tensors, Term
 
 
@@ -24,6 +24,7 @@ def terms(config: Any) -> tuple[str, ...]:
 
 def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
     """map [B, R, R, 1] (log metres) against metres [B, T, T]; counts labelled images that know a pixel."""
+    raw, targets = visible(raw, targets["weight"]), visible(targets, targets["weight"])
     metres = targets["metres"]
     known = metres > 0
     log_metres = tf.math.log(tf.where(known, metres, 1.0))

@@ -21,7 +21,7 @@ import tf_keras
 from official.vision.losses.focal_loss import FocalLoss
 from official.vision.modeling.layers import box_sampler
 
-from must_tf.heads import per_image
+from must_tf.heads import per_image, visible
 from must_tf.spec import Tensors, Term
 from must_tf.tasks.detection import anchors
 from must_tf.tasks.detection.model import REGRESSION_WEIGHTS
@@ -41,6 +41,9 @@ def terms(config: Any) -> tuple[str, ...]:
 
 def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
     """Raw of either head against boxes [B, M, 4] and classes [B, M]."""
+    anchor_boxes = {"anchors": raw["anchors"]}  # the same for all images
+    batched = {key: values for key, values in raw.items() if key != "anchors"}
+    raw, targets = visible(batched, targets["weight"]) | anchor_boxes, visible(targets, targets["weight"])
     return _retinanet(raw, targets) if config.design == "retinanet" else _rpn(raw, targets) | _box_head(raw, targets)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from must_tf.heads import visible
 from must_tf.spec import Tensors, Term
 
 
@@ -23,6 +24,7 @@ def terms(config: Any) -> tuple[str, ...]:
 def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
     """logits [B, K, 28, 28] against masks [B, K, 28, 28]; counts proposals with an object."""
     del config
+    raw = visible(raw, targets["weight"])
     weight = targets["weight"][:, None]  # [B, 1]
     values = tf.nn.sigmoid_cross_entropy_with_logits(labels=raw["masks"], logits=raw["logits"])
     values = tf.reduce_mean(values, axis=[2, 3])  # [B, K]

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf.heads import per_pixel, resize_to
+from must_tf.heads import per_pixel, resize_to, visible
 from must_tf.spec import Tensors, Term
 
 
@@ -24,6 +24,7 @@ def terms(config: Any) -> tuple[str, ...]:
 def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
     """map [B, R, R, 3] against normals [B, T, T, 3]; counts known pixels."""
     del config
+    raw, targets = visible(raw, targets["weight"]), visible(targets, targets["weight"])
     normals = targets["normals"]
     known = tf.reduce_any(normals != 0.0, axis=-1)
     predicted = tf.math.l2_normalize(resize_to(raw["map"], normals.shape[1]), axis=-1)

@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf.heads import per_pixel, resize_to
+from must_tf.heads import per_pixel, resize_to, visible
 from must_tf.spec import Tensors, Term
 from must_tf.tasks.segmentation.labels import IGNORE
 
@@ -26,6 +26,7 @@ def terms(config: Any) -> tuple[str, ...]:
 def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
     """map [B, R, R, C] against classes [B, T, T]; counts known pixels."""
     del config
+    raw, targets = visible(raw, targets["weight"]), visible(targets, targets["weight"])
     classes = targets["classes"]
     known = classes != IGNORE
     logits = resize_to(raw["map"], classes.shape[1])

@@ -1,0 +1,37 @@
+# make quickstart   the whole loop on generated scenes, within 15 minutes on two cores
+# make test         format, lint, types and all tests
+# make real DATA=…  the whole loop on small real photos
+
+PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(shell command -v python$(v) >/dev/null 2>&1 && python$(v) -c '' >/dev/null 2>&1 && echo python$(v))) python3)
+BIN := .venv/bin
+READY := .venv/.ready
+CODE := must_tf tfrecords_tools experiments tests setup.py train.py export.py
+
+.PHONY: quickstart test real format clean
+
+quickstart: $(READY)
+	$(BIN)/python -m experiments.quickstart
+
+real: $(READY)
+	@test -n "$(DATA)" || { echo "error: give the photos: make real DATA=folder (see README.md)" >&2; exit 2; }
+	$(BIN)/python -m experiments.real --data $(DATA)
+
+test: $(READY)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/pytest -q -n 2
+
+format: $(READY)
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+$(READY): setup.py constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info[:2] <= (3, 12) else "error: Python 3.10 to 3.12 is needed, this is " + sys.version.split()[0] + ". Name one: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $(READY)
+
+clean:
+	rm -rf runs build dist *.egg-info

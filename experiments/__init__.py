@@ -1,0 +1,1 @@
+"""Experiments: YAML configs, and the loop that puts the commands together."""

@@ -1,0 +1,199 @@
+"""The whole loop by the project's own commands: records, teachers, labels, student, transfer, export, report.
+
+Every step is a command that is printed, so that it can be typed by hand. A step that was finished is passed over by the
+command itself: kill the loop at any time and start it again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from must_tf.errors import UserError
+from must_tf.progress import clock
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training: a teacher, the student or a transfer.
+
+    Attributes:
+      name: of its folder.
+      experiment: the registered experiment.
+      train, validation: names of record sets.
+      tasks: those whose figures are reported.
+      override: as for --params_override.
+      config: YAML files beside this one.
+    """
+
+    name: str
+    experiment: str
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    tasks: tuple[str, ...]
+    override: tuple[str, ...] = ()
+    config: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A loop.
+
+    Attributes:
+      folder: where everything goes.
+      title: of the report.
+      records: {set: arguments of `must-records convert`, without --out}.
+      teachers: in order.
+      label: the sets that the teachers complete; the results are named <set>-labelled.
+      student: trained on completed and other sets.
+      transfers: trained from the student's trunk; those named *-scratch are not.
+    """
+
+    folder: str
+    title: str
+    records: dict[str, list[str]]
+    teachers: tuple[Run, ...]
+    label: tuple[str, ...]
+    student: Run
+    transfers: tuple[Run, ...] = ()
+
+    def path(self, *parts: str) -> str:
+        """A path in the loop's folder."""
+        return os.path.join(self.folder, *parts)
+
+    def globs(self, sets: Sequence[str]) -> str:
+        """The record files of these sets, as YAML."""
+        return "[" + ", ".join(f"'{self.path('records', name)}/*.tfrecord'" for name in sets) + "]"
+
+
+def steps(count: int) -> tuple[str, ...]:
+    """A run of this many steps, evaluated and saved at its end."""
+    return (
+        f"trainer.train_steps={count}",
+        f"trainer.checkpoint_interval={count}",
+        f"trainer.validation_interval={count}",
+        f"trainer.optimizer_config.learning_rate.cosine.decay_steps={count}",
+    )
+
+
+def execute(plan: Plan) -> None:
+    """Runs all steps and writes the report."""
+    started = time.monotonic()
+    commands = list(_commands(plan))
+    seconds: dict[str, float] = {}
+    for number, (name, command) in enumerate(commands, 1):
+        print(f"\n[{number}/{len(commands)}] {name}  (at {clock(time.monotonic() - started)})", flush=True)
+        seconds[name] = _run(plan, name, command)
+    from experiments import summary  # TensorFlow is needed only now
+
+    summary.write(plan, seconds, time.monotonic() - started)
+
+
+def _commands(plan: Plan) -> Iterator[tuple[str, list[str]]]:
+    records = [sys.executable, "-m", "tfrecords_tools"]
+    for name, arguments in plan.records.items():
+        yield f"records: {name}", [*records, "convert", *arguments, "--out", plan.path("records", name)]
+    for teacher in plan.teachers:
+        yield f"teacher: {teacher.name}", _train(plan, teacher)
+    for name in plan.label:
+        given = [["--teacher", f"{task}={plan.path(t.name)}"] for t in plan.teachers for task in t.tasks]
+        source, out = plan.path("records", name, "*.tfrecord"), plan.path("records", f"{name}-labelled")
+        yield f"label: {name}", [*records, "label", "--records", source, *sum(given, []), "--out", out]
+    yield "student", _train(plan, plan.student)
+    for transfer in plan.transfers:
+        yield f"transfer: {transfer.name}", _train(plan, transfer)
+    student, export = plan.path(plan.student.name), plan.path("export")
+    if not os.path.exists(export):
+        yield "export", [sys.executable, os.path.join(ROOT, "export.py"), f"--model_dir={student}", f"--out={export}"]
+    image = plan.path("records", plan.student.validation[0])
+    script = os.path.join(HERE, "predict_exported.py")
+    yield "serve", [sys.executable, "-I", script, export, image, plan.path("served.json")]
+
+
+def _train(plan: Plan, run: Run) -> list[str]:
+    override = [
+        f"task.train_data.input_path={plan.globs(run.train)}",
+        f"task.validation_data.input_path={plan.globs(run.validation)}",
+        *run.override,
+    ]
+    files = [f"--config_file={os.path.join(HERE, name)}" for name in run.config]
+    return [
+        sys.executable,
+        os.path.join(ROOT, "train.py"),
+        f"--experiment={run.experiment}",
+        "--mode=train_and_eval",
+        f"--model_dir={plan.path(run.name)}",
+        *files,
+        f"--params_override={_as_yaml(override)}",
+    ]
+
+
+def _as_yaml(overrides: Sequence[str]) -> str:
+    """["a.b=1", ...] as one line of YAML: lists cannot be written as a.b=1,c=2."""
+    tree: dict[str, Any] = {}
+    for override in overrides:
+        key, _, value = override.partition("=")
+        *parents, last = key.split(".")
+        branch = tree
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+        branch[last] = _Literal(value)
+    return _written(tree)
+
+
+class _Literal(str):
+    """A value that is written as it is."""
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_written(inner)}" for key, inner in value.items()) + "}"
+    return str(value)
+
+
+def _run(plan: Plan, name: str, command: list[str]) -> float:
+    """Runs one command; its whole output goes to a log, its progress to the terminal."""
+    print("  " + shlex.join(os.path.relpath(c) if c.startswith(ROOT) else c for c in command), flush=True)
+    log = plan.path("logs", name.replace(": ", "-") + ".log")
+    os.makedirs(os.path.dirname(log), exist_ok=True)
+    started = time.monotonic()
+    environment = os.environ | {"PYTHONPATH": ROOT, "PYTHONUNBUFFERED": "1"}
+    with (
+        open(log, "w") as file,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=os.getcwd()
+        ) as process,
+    ):
+        for line in process.stdout or ():
+            file.write(line)
+            _show(line.rstrip())
+    if process.returncode:
+        with open(log) as file:
+            print("".join(file.readlines()[-20:]), file=sys.stderr)
+        raise UserError(f"step {name!r} ended with exit code {process.returncode}; its whole output is in {log}.")
+    return time.monotonic() - started
+
+
+def _show(line: str) -> None:
+    """Progress rewrites one line on a terminal; results stay; TensorFlow's own remarks are for the log."""
+    progress = " · " in line
+    if progress and sys.stdout.isatty():
+        print(f"\r  {line[:110]:<110}", end="", flush=True)
+    elif progress or line.startswith(("evaluated ", "  ", "exported ", "error")):
+        print(f"\n  {line}" if sys.stdout.isatty() else f"  {line}", flush=True)
+
+
+def evaluation(plan: Plan, run: str) -> dict[str, Any]:
+    """What a run's last evaluation measured."""
+    with open(plan.path(run, "evaluation.json")) as file:
+        return json.load(file)

@@ -1,0 +1,67 @@
+"""The whole loop on generated scenes, within 15 minutes on two cores: `make quickstart`."""
+
+from __future__ import annotations
+
+import sys
+
+from experiments.loop import Plan, Run, execute, steps
+from must_tf.errors import exit_on_user_error
+
+CONFIG = ("quickstart/scenes.yaml",)
+ALL = ("classification", "detection", "masks", "segmentation", "depth", "normals")
+
+
+def scenes(domain: str, count: int, seed: int, *more: str) -> list[str]:
+    """Arguments of `must-records convert scenes`."""
+    return ["scenes", "--domain", domain, "--count", str(count), "--seed", str(seed), *more]
+
+
+def teacher(task: str, records: str, tasks: tuple[str, ...], count: int) -> Run:
+    """A teacher on its own record set, measured on the held-out scenes."""
+    return Run(f"teacher-{task}", f"must_teacher_{task}", (records,), ("heldout",), tasks, steps(count), CONFIG)
+
+
+def transfer(name: str, experiment: str, *more: str) -> Run:
+    """Segmentation of another look with few labels."""
+    return Run(name, experiment, ("other",), ("other-heldout",), ("segmentation",), (*steps(120), *more), CONFIG)
+
+
+PLAN = Plan(
+    folder="runs/quickstart",
+    title="must_tf quickstart: five teachers, one student",
+    records={
+        "classification": scenes("classification", 700, 1),
+        "detection": scenes("detection", 700, 1),
+        "segmentation": scenes("segmentation", 700, 1),
+        "geometry": scenes("geometry", 700, 1),
+        "wild": scenes("wild", 700, 1),
+        "heldout": scenes("wild", 160, 2, "--tasks", "all"),
+        "other": scenes("transfer", 60, 1),
+        "other-heldout": scenes("transfer", 100, 2),
+    },
+    teachers=(
+        teacher("classification", "classification", ("classification",), 300),
+        teacher("masks", "detection", ("detection", "masks"), 320),
+        teacher("segmentation", "segmentation", ("segmentation",), 400),
+        teacher("depth", "geometry", ("depth",), 300),
+        teacher("normals", "geometry", ("normals",), 300),
+    ),
+    label=("wild",),
+    student=Run(
+        "student",
+        "must_student",
+        ("wild-labelled", "classification", "detection", "segmentation", "geometry"),
+        ("heldout",),
+        ALL,
+        steps(400),
+        (*CONFIG, "quickstart/student.yaml"),
+    ),
+    transfers=(
+        transfer("transfer-scratch", "must_teacher_segmentation"),
+        transfer("transfer", "must_transfer_segmentation", "task.init_checkpoint=runs/quickstart/student"),
+    ),
+)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_on_user_error(lambda: execute(PLAN)))

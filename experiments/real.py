@@ -1,0 +1,84 @@
+"""The whole loop on small real photos: `make real DATA=folder`.
+
+Expects under DATA: coco_small/ (images/{train2017,val2017}, annotations/, panoptic/train2017), rgbd_small/ (rgb, depth,
+normal; files learn_* and test_*) and cifar10_small/{train,test}/<class>/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from experiments.loop import Plan, Run, execute, steps
+from must_tf.errors import UserError, exit_on_user_error
+
+CONFIG = ("real/photos.yaml",)
+ALL = ("classification", "detection", "masks", "segmentation", "depth", "normals")
+
+
+def records(data: str) -> dict[str, list[str]]:
+    """Arguments of `must-records convert` for every set."""
+    coco, rgbd, cifar = (os.path.join(data, name) for name in ("coco_small", "rgbd_small", "cifar10_small"))
+
+    def photos(split: str) -> list[str]:
+        annotations = os.path.join(coco, "annotations", f"instances_{split}.json")
+        return ["coco", "--images", os.path.join(coco, "images", split), "--annotations", annotations]
+
+    return {
+        "coco-train": [*photos("train2017"), "--panoptic", os.path.join(coco, "panoptic", "train2017")],
+        "coco-val": photos("val2017"),
+        "rgbd-train": ["rgbd", "--root", rgbd, "--match", "learn_*"],
+        "rgbd-val": ["rgbd", "--root", rgbd, "--match", "test_*"],
+        "cifar-train": ["classes", "--root", os.path.join(cifar, "train")],
+        "cifar-val": ["classes", "--root", os.path.join(cifar, "test")],
+    }
+
+
+def teacher(task: str, sets: tuple[str, str], tasks: tuple[str, ...], count: int) -> Run:
+    """A teacher on its own photos: sets are those to train and to measure on."""
+    train, validation = ((name,) for name in sets)
+    return Run(f"teacher-{task}", f"must_teacher_{task}", train, validation, tasks, steps(count), CONFIG)
+
+
+def plan(data: str) -> Plan:
+    """Each teacher on its set; COCO and RGB-D photos completed; the student on the union."""
+    return Plan(
+        folder="runs/real",
+        title="must_tf on real photos: five teachers, one student",
+        records=records(data),
+        teachers=(
+            teacher("classification", ("cifar-train", "cifar-val"), ("classification",), 150),
+            teacher("masks", ("coco-train", "coco-val"), ("detection", "masks"), 150),
+            # Only the training photos have panoptic labels: this teacher's figure is not a held-out one.
+            teacher("segmentation", ("coco-train", "coco-train"), ("segmentation",), 150),
+            teacher("depth", ("rgbd-train", "rgbd-val"), ("depth",), 150),
+            teacher("normals", ("rgbd-train", "rgbd-val"), ("normals",), 150),
+        ),
+        label=("coco-train", "rgbd-train"),
+        student=Run(
+            "student",
+            "must_student",
+            ("coco-train-labelled", "rgbd-train-labelled", "cifar-train"),
+            ("coco-val", "rgbd-val", "cifar-val"),
+            ALL,
+            steps(200),
+            CONFIG,
+        ),
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Checks that the photos are there, then runs the loop."""
+    parser = argparse.ArgumentParser(prog="experiments.real", description="The whole loop on small real photos.")
+    parser.add_argument("--data", required=True, help="the folder with coco_small, rgbd_small and cifar10_small")
+    data = parser.parse_args(arguments).data
+    missing = [name for name in ("coco_small", "rgbd_small", "cifar10_small") if not os.path.isdir(f"{data}/{name}")]
+    if missing:
+        raise UserError(f"{data} lacks {', '.join(missing)}; experiments/real.py says what is expected there.")
+    execute(plan(data))
+
+
+if __name__ == "__main__":
+    sys.exit(exit_on_user_error(main))

@@ -1,0 +1,126 @@
+"""The loop's results: one table on the terminal, one page with table, curves and pictures."""
+
+from __future__ import annotations
+
+import glob
+import os
+from typing import Any
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from experiments.loop import Plan, Run, evaluation
+from must_tf import report, restore, show
+from must_tf.data import record
+from must_tf.progress import clock
+from must_tf.student import enabled
+from must_tf.tasks import discover
+
+SHOWN_RECORDS = 6  # labelled records that are drawn
+
+Rows = list[tuple[str, str, float | None, float | None]]  # task, figure, teacher, student
+
+
+def write(plan: Plan, seconds: dict[str, float], total: float) -> None:
+    """Prints the table and writes report.html."""
+    rows = _rows(plan)
+    lines = _table(("task", "figure", "teacher", "student"), rows)
+    transfers = _transfer_rows(plan)
+    if transfers:
+        lines += ["", *_table(("transfer", "figure", "from scratch", "from student"), transfers)]
+    print("\n" + "\n".join(lines))
+    path = plan.path("report.html")
+    report.write_report(path, _report(plan, rows, transfers, seconds, total))
+    print(f"\n{clock(total)} in all. Report: {path}", flush=True)
+
+
+def _rows(plan: Plan) -> Rows:
+    student = evaluation(plan, plan.student.name)["figures"]
+    rows: Rows = []
+    for teacher in plan.teachers:
+        figures = evaluation(plan, teacher.name)["figures"]
+        for task in teacher.tasks:
+            key = f"{task}/{discover()[task].headline}"
+            rows.append((task, discover()[task].headline, figures.get(key), student.get(key)))
+    return rows
+
+
+def _transfer_rows(plan: Plan) -> Rows:
+    """Pairs NAME-scratch and NAME."""
+    runs = {run.name: run for run in plan.transfers}
+    rows: Rows = []
+    for name, run in runs.items():
+        if f"{name}-scratch" in runs:
+            key = f"{run.tasks[0]}/{discover()[run.tasks[0]].headline}"
+            values = [evaluation(plan, one)["figures"].get(key) for one in (f"{name}-scratch", name)]
+            rows.append((run.tasks[0], discover()[run.tasks[0]].headline, *values))
+    return rows
+
+
+def _table(headers: tuple[str, ...], rows: Rows) -> list[str]:
+    widths = (16, 14, 14, 14)
+    texts = [headers, *[(task, figure, _number(a), _number(b)) for task, figure, a, b in rows]]
+    return ["".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in texts]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _cells(rows: Rows) -> list[list[Any]]:
+    def cells(task: str, figure: str, one: float | None, other: float | None) -> list[Any]:
+        sign = 1 if discover()[task].higher_is_better else -1
+        known = one is not None and other is not None
+        return [
+            f"{task}",
+            figure if sign > 0 else f"{figure} (less is better)",
+            report.Cell(one, known and sign * one >= sign * other),
+            report.Cell(other, known and sign * other >= sign * one),
+        ]
+
+    return [cells(*row) for row in rows]
+
+
+def _report(plan: Plan, rows: Rows, transfers: Rows, seconds: dict[str, float], total: float) -> report.Report:
+    tables = [report.Table("One student beside the teachers", ("task", "figure", "teacher", "student"), _cells(rows))]
+    if transfers:
+        headers = ("task", "figure", "from scratch", "from student")
+        tables.append(report.Table("Transfer to another look", headers, _cells(transfers)))
+    steps = [[name, clock(value)] for name, value in seconds.items()]
+    tables.append(report.Table("Time", ("step", "minutes"), steps))
+    curves = report.paired(report.read_curves(plan.path(plan.student.name)))
+    images = evaluation(plan, plan.student.name)["images"]
+    summary = [f"{clock(total)} in all", f"the student was evaluated on {images} held-out images, every one once"]
+    return report.Report(plan.title, summary, tables, curves, _pictures(plan))
+
+
+def _pictures(plan: Plan) -> list[report.Picture]:
+    pictures = [_evaluated(plan, plan.student, "The student on held-out images: label beside prediction")]
+    pictures += [
+        report.Picture(f"Training images of {name!r}: real labels left, teachers' labels right", _records(plan, name))
+        for name in plan.label
+    ]
+    pictures += [_evaluated(plan, run, f"Teacher {run.name}: label beside prediction") for run in plan.teachers]
+    return pictures
+
+
+def _evaluated(plan: Plan, run: Run, caption: str) -> report.Picture:
+    newest = sorted(glob.glob(plan.path(run.name, "pictures", "*.png")))[-1]
+    return report.Picture(caption, cv2.imread(newest)[..., ::-1])
+
+
+def _records(plan: Plan, name: str) -> np.ndarray:
+    """Some records of a completed set with all their labels."""
+    configs = enabled(restore.read_config(plan.path(plan.student.name)))
+    specs = {task: discover()[task] for task in configs}
+    files = sorted(glob.glob(os.path.join(plan.path("records", f"{name}-labelled"), "*.tfrecord")))
+    rows = []
+    for serialized in tf.data.TFRecordDataset(files).take(SHOWN_RECORDS).as_numpy_iterator():
+        labelled = record.read_labels(serialized, specs, configs)
+        real = {task: one.labels for task, one in labelled.items() if one.origin.startswith("real:")}
+        pseudo = {task: one.labels for task, one in labelled.items() if one.origin.startswith("pseudo:")}
+        example = tf.train.Example.FromString(serialized)
+        image = record.decode_image(example.features.feature["image/encoded"].bytes_list.value[0]).numpy()
+        rows.append(show.Row(image, real, pseudo, record.info_of(example).source_id))
+    return show.grid(rows, {task: show.Drawer(spec.draw, configs[task]) for task, spec in specs.items()})

@@ -1,0 +1,84 @@
+"""Hand-worked cases and this task's part of the generated scenes, for `tests/test_contract_*.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tf_keras
+
+from must_tf.data.scenes import CLASSES, Scene
+from must_tf.spec import Labels
+from must_tf.tasks.classification import Config
+
+CONFIG = Config(enabled=True, classes=CLASSES["classification"])
+VARIANTS = (CONFIG,)
+UNBATCHED: tuple[str, ...] = ()
+# Half precision, 2^-11 relative, once for the value and once for the sum that is divided by.
+TOLERANCE = {"probability": 2.0**-10}
+RESTORED = 1.0
+
+LN3 = float(np.log(3.0))
+# softmax of (ln 3, 0, 0, 0) is (3, 1, 1, 1) / 6.
+CASES: tuple[Any, ...] = (
+    # Half of -ln(3/6), half of -ln(1/6): 0.346574 + 0.895880.
+    (
+        {"logits": [[LN3, 0.0, 0.0, 0.0]]},
+        {"probability": [[0.5, 0.5, 0.0, 0.0]]},
+        {},
+        {"cross_entropy": 1.242453},
+    ),
+    # Smoothed by 0.2 over 4 classes: 0.85, 0.05, 0.05, 0.05. 0.85 ln 2 + 0.15 ln 6 = 0.589175 + 0.268764.
+    (
+        {"logits": [[LN3, 0.0, 0.0, 0.0]]},
+        {"probability": [[1.0, 0.0, 0.0, 0.0]]},
+        {"label_smoothing": 0.2},
+        {"cross_entropy": 0.857939},
+    ),
+)
+
+
+def scene_labels(scene: Scene) -> Labels:
+    """The labels of a generated scene."""
+    return scene.labels["classification"]
+
+
+def example(height: int, width: int) -> Labels:
+    """What no scene has: a teacher's distribution."""
+    del height, width
+    return {"probability": np.array([0.123, 0.777, 0.0999, 0.0001], np.float32)}
+
+
+def empty(height: int, width: int) -> Labels:
+    """Somebody looked and learned nothing."""
+    del height, width
+    return {"probability": np.full([4], 0.25, np.float32)}
+
+
+def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
+    """Targets by hand: whatever the crop, the class is the image's."""
+    del window, config
+    return {"probability": labels["probability"]}
+
+
+def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
+    """1 where two targets differ, 0 where not."""
+    return float(np.abs(got["probability"] - expected["probability"]).max() > TOLERANCE["probability"])
+
+
+def perfect(targets: dict[str, Any], config: Any) -> dict[str, Any]:
+    """What `decode` gives when the network is right."""
+    del config
+    return {"probability": targets["probability"]}
+
+
+def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of `decode` without the batch axis."""
+    del size
+    return {"probability": (len(config.classes),)}
+
+
+def reference(raw: dict[str, Any], targets: dict[str, Any], config: Any) -> dict[str, float]:
+    """The loss by Keras."""
+    loss = tf_keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing)
+    return {"cross_entropy": float(loss(targets["probability"], raw["logits"]))}

@@ -1,0 +1,231 @@
+"""Hand-worked cases and this task's part of the generated scenes, for `tests/test_contract_*.py`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from official.vision.losses import maskrcnn_losses, retinanet_losses
+
+from must_tf.data.scenes import CLASSES, Scene
+from must_tf.spec import Labels
+from must_tf.tasks.detection import Config
+
+# One anchor per cell, so that the RPN samples all of them and nothing in a test is left to chance.
+CONFIG = Config(
+    enabled=True,
+    classes=CLASSES["detection"],
+    filters=8,
+    fc=16,
+    anchor_size=2.0,
+    aspect_ratios=(1.0,),
+    proposals=64,
+    sampled_rois=64,
+    max_objects=6,
+    max_detections=10,
+)
+VARIANTS = (CONFIG, dataclasses.replace(CONFIG, design="retinanet"))
+UNBATCHED = ("anchors",)
+TOLERANCE = {"boxes": 0.0, "classes": 0.0, "scores": 0.0, "is_crowd": 0.0, "area": 0.0}  # float32
+RESTORED = 0.99  # AP
+
+LN3, LN4 = float(np.log(3.0)), float(np.log(4.0))
+# Three anchors and one object: IoU 80/100 (positive), 0 (negative), 80/200 (between 0.3 and 0.7: ignored by the RPN).
+ANCHORS = [[0.0, 0.0, 10.0, 10.0], [20.0, 20.0, 30.0, 30.0], [0.0, 0.0, 10.0, 20.0]]
+TRUE = {"boxes": [[[0.0, 0.0, 10.0, 8.0], [-1.0] * 4]], "classes": [[1, -1]]}
+# Of the object relative to the first anchor: 0, (4 - 5) / 10 = -0.1, ln 1 = 0, ln 0.8 = -0.223144.
+NINES = [9.0] * 4  # deltas of the classes that are not meant
+CASES: tuple[Any, ...] = (
+    (
+        {
+            "anchors": ANCHORS,
+            "rpn_scores": [[[LN3], [LN3], [-50.0]]],
+            "rpn_deltas": [[[0.0, 0.0, 0.5, 0.0], NINES, NINES]],
+            "rois": [[ANCHORS[0], ANCHORS[1]]],
+            "roi_boxes": [[[0.0, 0.0, 10.0, 8.0], [0.0] * 4]],
+            "roi_classes": [[1, 0]],
+            "class_logits": [[[0.0] * 5, [LN4, 0.0, 0.0, 0.0, 0.0]]],
+            "box_deltas": [[NINES + [0.0] * 4 + NINES * 3, NINES * 5]],
+        },
+        TRUE,
+        {},
+        {
+            # -ln(3/4) + -ln(1/4), ignored; over 3 sampled anchors.
+            "rpn_score": (0.287682 + 1.386294) / 3,
+            # Off by 0, 0.1, 0.5, 0.223144. Huber with 1/9: 0.1^2 / 2, (0.5 - 1/18) / 9, (0.223144 - 1/18) / 9.
+            "rpn_box": (0.005 + 0.0493827 + 0.0186209) / 4,
+            "box_class": (1.609438 + 0.693147) / 2,  # -ln(1/5) and -ln(4/8)
+            # Times 10, 10, 5, 5: off by 0, 1, 0, 1.115718. Huber with 1: 1 / 2, 1.115718 - 1 / 2.
+            "box": (0.5 + 0.615718) / 4,
+        },
+    ),
+    (
+        {"anchors": ANCHORS, "class_logits": [[[0.0] * 5] * 3], "box_deltas": [[[0.0] * 4, NINES, NINES]]},
+        TRUE,
+        {"design": "retinanet"},
+        {
+            # 15 values of 0.5^1.5 * ln 2 = 0.2450645, one positive (times 0.25), 14 negative (times 0.75).
+            "focal": 0.2450645 * (0.25 + 14 * 0.75),
+            # 50 times Huber with 0.1: 0.1^2 / 2 and 0.1 * (0.223144 - 0.05).
+            "retina_box": 50 * (0.005 + 0.0173144) / 4,
+        },
+    ),
+)
+
+
+def scene_labels(scene: Scene) -> Labels:
+    """The labels of a generated scene."""
+    return scene.labels["detection"]
+
+
+def example(height: int, width: int) -> Labels:
+    """What no scene has: a crowd, a doubtful box of a teacher, and a sliver."""
+    del height, width
+    return {
+        "boxes": np.array(
+            [[0.1, 0.2, 0.6, 0.5], [0.0, 0.5, 1.0, 1.0], [0.3, 0.1, 0.9, 0.8], [0.2, 0.4, 0.2, 0.9]], np.float32
+        ),
+        "classes": np.array([3, 1, 4, 2], np.int32),
+        "scores": np.array([0.7, 1.0, 0.4, 0.9], np.float32),
+        "is_crowd": np.array([False, True, False, False]),
+        "area": np.array([100.5, 2000.0, 700.0, 3.0], np.float32),
+    }
+
+
+def empty(height: int, width: int) -> Labels:
+    """Somebody looked and found nothing."""
+    del height, width
+    return {
+        "boxes": np.zeros([0, 4], np.float32),
+        "classes": np.zeros([0], np.int32),
+        "scores": np.zeros([0], np.float32),
+        "is_crowd": np.zeros([0], bool),
+        "area": np.zeros([0], np.float32),
+    }
+
+
+def chosen(labels: Labels, window: Any, config: Any) -> list[tuple[int, list[float]]]:
+    """Index and box in the input of every object to train on, surest first, one by one."""
+    found = []
+    for index in np.argsort(-labels["scores"], kind="stable"):
+        top, left, bottom, right = labels["boxes"][index].astype(np.float64)
+        box = [*window.point(top, left), *window.point(bottom, right)]
+        box = [min(max(value, 0.0), limit) for value, limit in zip(box, window.shown * 2, strict=True)]
+        large = min(box[2] - box[0], box[3] - box[1]) >= 1.0
+        if large and not labels["is_crowd"][index] and labels["scores"][index] >= config.score_threshold:
+            found.append((int(index), box))
+    return found[: config.max_objects]
+
+
+def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
+    """Targets by hand, for windows that do not mirror."""
+    boxes = np.full([config.max_objects, 4], -1.0)
+    classes = np.full([config.max_objects], -1)
+    for row, (index, box) in enumerate(chosen(labels, window, config)):
+        boxes[row], classes[row] = box, labels["classes"][index]
+    return {"boxes": boxes, "classes": classes}
+
+
+def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
+    """Share of objects that have another class or are more than 1.5 pixels off."""
+    off = np.abs(got["boxes"] - expected["boxes"]).max(-1) > 1.5
+    return float(np.sum(off | (got["classes"] != expected["classes"])) / max(np.sum(expected["classes"] > 0), 1))
+
+
+def perfect(targets: dict[str, Any], config: Any) -> dict[str, Any]:
+    """What `decode` gives when the network is right."""
+    del config
+    real = targets["classes"] > 0  # [B, M]
+    return {
+        "boxes": np.where(real[..., None], targets["boxes"], 0.0).astype(np.float32),
+        "classes": np.where(real, targets["classes"], 0).astype(np.int32),
+        "scores": real.astype(np.float32),
+        "count": real.sum(-1).astype(np.int32),
+    }
+
+
+def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of `decode` without the batch axis."""
+    del size
+    rows = (config.max_detections,)
+    return {"boxes": (*rows, 4), "classes": rows, "scores": rows, "count": ()}
+
+
+def _iou(first: np.ndarray, second: np.ndarray) -> float:
+    height = min(first[2], second[2]) - max(first[0], second[0])
+    width = min(first[3], second[3]) - max(first[1], second[1])
+    shared = max(height, 0.0) * max(width, 0.0)
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
+    return shared / (sum(areas) - shared)
+
+
+def _encode(box: np.ndarray, anchor: np.ndarray) -> list[float]:
+    sides, true_sides = anchor[2:] - anchor[:2], box[2:] - box[:2]
+    moved = (box[:2] + true_sides / 2 - anchor[:2] - sides / 2) / sides
+    return [*moved, *np.log(true_sides / sides)]
+
+
+def matched(raw: dict[str, Any], targets: dict[str, Any], low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+    """Faster R-CNN's rule in longhand: per anchor its class [B, A] (0 background, -1 ignored) and offsets [B, A, 4]."""
+    anchors = raw["anchors"]
+    classes = np.zeros([len(targets["boxes"]), len(anchors)], np.int32)
+    offsets = np.zeros([*classes.shape, 4], np.float32)
+    for image, real in enumerate(targets["classes"] > 0):
+        boxes, names = targets["boxes"][image][real], targets["classes"][image][real]
+        overlap = np.array([[_iou(anchor, box) for box in boxes] for anchor in anchors])  # [A, objects]
+        for row, each in enumerate(overlap):
+            forced = any(each[j] > 0 and each[j] >= overlap[:, j].max() - 1e-6 for j in range(len(boxes)))
+            best = int(each.argmax()) if len(boxes) else 0
+            if len(boxes) and (forced or each[best] >= high):
+                classes[image, row], offsets[image, row] = names[best], _encode(boxes[best], anchors[row])
+            elif len(boxes) and each[best] >= low:
+                classes[image, row] = -1
+    return classes, offsets
+
+
+def reference(raw: dict[str, Any], targets: dict[str, Any], config: Any) -> dict[str, float]:
+    """Model Garden's own losses on targets that are matched in longhand."""
+    return _retinanet(raw, targets) if config.design == "retinanet" else _maskrcnn(raw, targets)
+
+
+def _maskrcnn(raw: dict[str, Any], targets: dict[str, Any]) -> dict[str, float]:
+    classes, offsets = matched(raw, targets, 0.3, 0.7)
+    shape = [*classes.shape, 1]  # one level of [B, A, 1] cells with one anchor each
+    score = maskrcnn_losses.RpnScoreLoss(rpn_batch_size_per_im=classes.shape[1])
+    rpn_box = maskrcnn_losses.RpnBoxLoss(huber_loss_delta=1 / 9)
+    box_class = maskrcnn_losses.FastrcnnClassLoss()
+    box = maskrcnn_losses.FastrcnnBoxLoss(huber_loss_delta=1.0)
+    roi_offsets = np.zeros_like(raw["roi_boxes"])
+    for where in zip(*np.nonzero(raw["roi_classes"] > 0), strict=True):
+        roi_offsets[where] = np.array(_encode(raw["roi_boxes"][where], raw["rois"][where])) * [10, 10, 5, 5]
+    # Model Garden adds 0.01 to the number of coordinates; taken out again.
+    rpn_exact, exact = (1 + 0.01 / max(4 * np.sum(c > 0), 1) for c in (classes, raw["roi_classes"]))
+    by_level = {"3": raw["rpn_deltas"].reshape([*shape, 4])[:, :, 0]}
+    return {
+        "rpn_score": float(
+            score({"3": raw["rpn_scores"].reshape([*shape, 1])}, {"3": np.minimum(classes, 1).reshape([*shape, 1])})
+        ),
+        "rpn_box": float(rpn_box({"3": by_level["3"][:, :, None]}, {"3": _static(offsets[:, :, None])})) * rpn_exact,
+        "box_class": float(box_class(_static(raw["class_logits"]), raw["roi_classes"])),
+        "box": float(box(_static(raw["box_deltas"]), raw["roi_classes"], roi_offsets)) * exact,
+    }
+
+
+def _static(values: np.ndarray) -> Any:
+    """Model Garden asks for `get_shape`, which only tensors have."""
+    return tf.constant(values, tf.float32)
+
+
+def _retinanet(raw: dict[str, Any], targets: dict[str, Any]) -> dict[str, float]:
+    classes, offsets = matched(raw, targets, 0.5, 0.5)
+    one_hot = np.eye(len(raw["class_logits"][0, 0]) + 1, dtype=np.float32)[classes]
+    one_hot = np.where(classes[..., None] > 0, one_hot, 0.0)[..., :-1]
+    positive = classes > 0
+    focal = retinanet_losses.focal_loss(_static(raw["class_logits"]), _static(one_hot), 0.25, 1.5)
+    box = retinanet_losses.RetinanetBoxLoss(0.1).call({"3": offsets}, {"3": raw["box_deltas"]})
+    return {
+        "focal": float(np.sum(focal) / positive.sum()),
+        "retina_box": float(50 * np.sum(box * positive) / positive.sum()),
+    }

@@ -1,0 +1,118 @@
+"""Hand-worked cases and this task's part of the generated scenes, for `tests/test_contract_*.py`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import cv2
+import numpy as np
+import tensorflow as tf
+from official.vision.losses import maskrcnn_losses
+
+from must_tf.data.scenes import CLASSES, Scene
+from must_tf.spec import Labels
+from must_tf.tasks.detection import golden as detection
+from must_tf.tasks.masks import Config
+from must_tf.tasks.masks.labels import cut, paste
+
+CONFIG = Config(enabled=True, classes=CLASSES["masks"], filters=8, sampled_rois=8, target_side=56, max_objects=6)
+VARIANTS = (CONFIG, dataclasses.replace(CONFIG, target_side=28))
+UNBATCHED: tuple[str, ...] = ()
+TOLERANCE = detection.TOLERANCE | {"crops": 0.0}
+RESTORED = 0.8  # AP; 28 x 28 per object
+SIZE = 128  # of the input in the tests: masks are compared where they lie on it
+
+LN3 = float(np.log(3.0))
+HALF = [[1.0, 1.0], [0.0, 0.0]]
+CASES: tuple[Any, ...] = (
+    # Logits 0: ln 2 = 0.693147 whatever is true. No object: does not count. Logits ln 3, half of it true:
+    # (-ln(3/4) - ln(1/4)) / 2 = (0.287682 + 1.386294) / 2 = 0.836988.
+    (
+        {
+            "logits": [[[[0.0] * 2] * 2, [[99.0] * 2] * 2, [[LN3] * 2] * 2]],
+            "masks": [[HALF, [[0.0] * 2] * 2, HALF]],
+            "classes": [[1, 0, 2]],
+        },
+        {},
+        {},
+        {"cross_entropy": (0.693147 + 0.836988) / 2},
+    ),
+)
+
+
+def scene_labels(scene: Scene) -> Labels:
+    """The labels of a generated scene."""
+    return scene.labels["masks"]
+
+
+def example(height: int, width: int) -> Labels:
+    """What no scene has: detection's oddities, each with a disc."""
+    labels = detection.example(height, width)
+    rows, columns = np.mgrid[:height, :width]
+    disc = (rows - height / 2) ** 2 + (columns - width / 2) ** 2 < (min(height, width) / 3) ** 2
+    return labels | {"crops": [cut(disc, box) for box in labels["boxes"]]}
+
+
+def empty(height: int, width: int) -> Labels:
+    """Somebody looked and found nothing."""
+    return detection.empty(height, width) | {"crops": []}
+
+
+def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
+    """Targets by hand: every cell of a target asks the original's mask at its own place."""
+    side = config.target_side
+    full = paste(labels, *window.original)
+    masks = np.zeros([config.max_objects, side, side], np.float32)
+    for row, (index, box) in enumerate(detection.chosen(labels, window, config)):
+        for i, j in np.ndindex(side, side):
+            y, x = box[0] + (i + 0.5) / side * (box[2] - box[0]), box[1] + (j + 0.5) / side * (box[3] - box[1])
+            masks[row, i, j] = full[index][window.source(y, x)]
+    return detection.oracle(labels, window, config) | {"masks": masks}
+
+
+def on_input(targets: dict[str, Any]) -> np.ndarray:
+    """The target masks where they lie on the input: bool [M, SIZE, SIZE]."""
+    pasted = np.zeros([len(targets["boxes"]), SIZE, SIZE], bool)
+    for row, (box, mask) in enumerate(zip(targets["boxes"], targets["masks"], strict=True)):
+        if targets["classes"][row] > 0:
+            y, x = (np.mgrid[:SIZE, :SIZE] + 0.5).astype(np.float32)
+            rows = ((y - box[0]) / (box[2] - box[0]) * len(mask) - 0.5).astype(np.float32)
+            columns = ((x - box[1]) / (box[3] - box[1]) * len(mask) - 0.5).astype(np.float32)
+            inside = (y > box[0]) & (y < box[2]) & (x > box[1]) & (x < box[3])
+            values = cv2.remap(
+                mask.astype(np.float32), columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            )
+            pasted[row] = inside & (values >= 0.5)
+    return pasted
+
+
+def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
+    """Share of objects whose class, box or mask (IoU below 0.9) differs; below 150 pixels it is not asked."""
+    if detection.difference(got, expected) > 0:
+        return 1.0
+    first, second = on_input(got), on_input(expected)
+    shared, either = (first & second).sum((1, 2)), (first | second).sum((1, 2))
+    return float(np.sum((either >= 150) & (shared < 0.9 * either)) / max(np.sum(expected["classes"] > 0), 1))
+
+
+def perfect(targets: dict[str, Any], config: Any) -> dict[str, Any]:
+    """What `decode` gives when the network is right."""
+    maps = [[cv2.resize(mask, (28, 28), interpolation=cv2.INTER_AREA) for mask in image] for image in targets["masks"]]
+    return detection.perfect(targets, config) | {"probability": np.array(maps, np.float32)}
+
+
+def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of `decode` without the batch axis; detection's are those of its own CONFIG."""
+    del config
+    found = detection.decoded(detection.CONFIG, size)
+    return found | {"probability": (*found["scores"], 28, 28)}
+
+
+def reference(raw: dict[str, Any], targets: dict[str, Any], config: Any) -> dict[str, float]:
+    """Model Garden's own loss, without the 0.01 that it adds to the number of pixels."""
+    del targets, config
+    pixels = 28 * 28 * np.sum(raw["classes"] > 0)
+    loss = maskrcnn_losses.MaskrcnnLoss()
+    logits, masks = tf.constant(raw["logits"]), tf.constant(raw["masks"])
+    return {"cross_entropy": float(loss(logits, masks, raw["classes"])) * (1 + 0.01 / pixels)}

@@ -1,0 +1,86 @@
+"""Hand-worked cases and this task's part of the generated scenes, for `tests/test_contract_*.py`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import cv2
+import numpy as np
+
+from must_tf.data.scenes import CLASSES, Scene
+from must_tf.spec import Labels
+from must_tf.tasks.normals import Config
+
+CONFIG = Config(enabled=True, classes=CLASSES["normals"], filters=8)
+VARIANTS = (CONFIG, dataclasses.replace(CONFIG, stride=4))
+UNBATCHED: tuple[str, ...] = ()
+TOLERANCE = {"normals": 3**0.5 / 255 + 1e-6}  # 1/255 in each of three components
+RESTORED = 2.5  # mean angle in degrees; edges are lost where the network's resolution is below the image's
+
+WALL = [0.0, 0.0, -1.0]
+UNKNOWN = [0.0, 0.0, 0.0]
+CASES: tuple[Any, ...] = (
+    # Right but for the length: 0. (3, 0, -4) / 5 against the wall: 1 - 0.8. Opposite: 2. One pixel is unknown.
+    (
+        {"map": [[[[0.0, 0.0, -2.0], [3.0, 0.0, -4.0]], [[0.0, 0.0, 0.5], [9.0, 9.0, 9.0]]]]},
+        {"normals": [[[WALL, WALL], [WALL, UNKNOWN]]]},
+        {},
+        {"cosine": (0.0 + 0.2 + 2.0) / 3},
+    ),
+)
+
+
+def scene_labels(scene: Scene) -> Labels:
+    """The labels of a generated scene."""
+    return scene.labels["normals"]
+
+
+def example(height: int, width: int) -> Labels:
+    """What no scene has: every direction of a half sphere, and holes."""
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    vectors = np.stack([x, y, -np.ones_like(x)], axis=-1)
+    vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+    vectors[::3, ::2] = 0.0
+    return {"normals": vectors.astype(np.float32)}
+
+
+def empty(height: int, width: int) -> Labels:
+    """Somebody measured and got nothing back."""
+    return {"normals": np.zeros([height, width, 3], np.float32)}
+
+
+def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
+    """Targets by hand: the vectors of the original pixels, for windows that do not mirror."""
+    return {"normals": window.pixels(labels["normals"], 0.0, config.stride)}
+
+
+def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
+    """Share of pixels that are more than 2 degrees apart, or known only once."""
+    first, second = got["normals"], expected["normals"]
+    return float(np.mean(np.linalg.norm(first - second, axis=-1) > np.radians(2.0)))
+
+
+def perfect(targets: dict[str, Any], config: Any) -> dict[str, Any]:
+    """What `decode` gives when the network is right; a network says something everywhere, here a side wall."""
+    del config
+    known = np.any(targets["normals"] != 0, axis=-1, keepdims=True)
+    return {"normals": np.where(known, targets["normals"], np.array([1.0, 0.0, 0.0], np.float32))}
+
+
+def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of `decode` without the batch axis."""
+    del config
+    return {"normals": (size // 4, size // 4, 3)}
+
+
+def reference(raw: dict[str, Any], targets: dict[str, Any], config: Any) -> dict[str, float]:
+    """The formula in NumPy, resized by OpenCV."""
+    del config
+    values: list[float] = []
+    for predicted, normals in zip(raw["map"], targets["normals"], strict=True):
+        known = np.any(normals != 0, axis=-1)
+        vectors = cv2.resize(predicted, normals.shape[:2])[known]
+        cosine = np.sum(vectors * normals[known], axis=-1) / np.maximum(np.linalg.norm(vectors, axis=-1), 1e-6)
+        values += list(1.0 - cosine)
+    return {"cosine": float(np.mean(values))}

@@ -1,0 +1,93 @@
+"""Hand-worked cases and this task's part of the generated scenes, for `tests/test_contract_*.py`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from official.vision.losses import segmentation_losses
+
+from must_tf.data.scenes import CLASSES, Scene
+from must_tf.spec import Labels
+from must_tf.tasks.segmentation import Config
+
+CONFIG = Config(enabled=True, classes=CLASSES["segmentation"], filters=8)
+VARIANTS = (CONFIG, dataclasses.replace(CONFIG, stride=4))
+UNBATCHED: tuple[str, ...] = ()
+TOLERANCE = {"classes": 0.0, "confidence": 1 / 510 + 1e-6}  # 8 bits
+RESTORED = 0.93  # mIoU; edges are lost where the network's resolution is below the image's
+
+UNSURE = [0.0] * 8
+LN9 = float(np.log(9.0))
+SURE_OF_1 = [0.0, LN9] + [0.0] * 6  # 9 / 16
+WRONG = [99.0] + [0.0] * 7
+CASES: tuple[Any, ...] = (
+    # -ln(1/8) = 2.079442 and -ln(9/16) = 0.575364; the two ignored pixels do not count, however wrong.
+    (
+        {"map": [[[UNSURE, WRONG], [SURE_OF_1, WRONG]]]},
+        {"classes": [[[0, 255], [1, 255]]]},
+        {},
+        {"cross_entropy": (2.079442 + 0.575364) / 2},
+    ),
+    # One cell of the head covers four target pixels: three -ln(1/16) = 2.772589 and one -ln(9/16).
+    (
+        {"map": [[[SURE_OF_1]]]},
+        {"classes": [[[0, 2], [1, 7]]]},
+        {},
+        {"cross_entropy": (3 * 2.772589 + 0.575364) / 4},
+    ),
+)
+
+
+def scene_labels(scene: Scene) -> Labels:
+    """The labels of a generated scene."""
+    return scene.labels["segmentation"]
+
+
+def example(height: int, width: int) -> Labels:
+    """What no scene has: ignored pixels, and a teacher's confidence on both sides of the threshold."""
+    rows = np.arange(height)[:, None] + np.arange(width)[None, :]
+    return {
+        "classes": np.where(rows % 5 == 0, 255, rows % 8).astype(np.int32),
+        "confidence": ((rows % 11) / 10.0).astype(np.float32),
+    }
+
+
+def empty(height: int, width: int) -> Labels:
+    """Somebody looked and recognised nothing."""
+    return {"classes": np.full([height, width], 255, np.int32), "confidence": np.ones([height, width], np.float32)}
+
+
+def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
+    """Targets by hand: what is believed, pixel by pixel."""
+    classes = labels["classes"].copy()
+    classes[labels["confidence"] < config.confidence_threshold] = 255
+    return {"classes": window.pixels(classes, 255, config.stride)}
+
+
+def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
+    """Share of pixels that differ."""
+    return float(np.mean(got["classes"] != expected["classes"]))
+
+
+def perfect(targets: dict[str, Any], config: Any) -> dict[str, Any]:
+    """What `decode` gives when the network is right; nothing in particular where nothing is known."""
+    known = np.eye(256, len(config.classes), dtype=np.float32)
+    known[255] = 1 / len(config.classes)
+    return {"probability": known[targets["classes"]]}
+
+
+def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of `decode` without the batch axis."""
+    return {"probability": (size // 4, size // 4, len(config.classes))}
+
+
+def reference(raw: dict[str, Any], targets: dict[str, Any], config: Any) -> dict[str, float]:
+    """Model Garden's own loss."""
+    del config
+    loss = segmentation_losses.SegmentationLoss(
+        label_smoothing=0.0, class_weights=[], ignore_label=255, use_groundtruth_dimension=True
+    )
+    return {"cross_entropy": float(loss(tf.constant(raw["map"]), tf.constant(targets["classes"])[..., None]))}

@@ -1,0 +1,170 @@
+"""A dataset on disk -> a folder of shards. A shard is a pure function of its items: how many workers is no matter."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from must_tf import tasks
+from must_tf.data import manifest, record
+from must_tf.errors import UserError
+from must_tf.progress import Progress
+from tfrecords_tools import shards, workers
+from tfrecords_tools.sources import Found, Item, Sample, Source
+from tfrecords_tools.tally import Account, Dropped
+
+IMAGES_PER_WORKER = 500  # a process needs about 6 s to start, as long as one converts these
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What all conversions have in common.
+
+    Attributes:
+      out: folder of the shards.
+      shards: how many; 0 for one per 256 images.
+      workers: processes; 0 for one per core and 500 images.
+      max_drop_rate: a larger share of images or objects dropped is reported as failure.
+      command: as it was given, without what does not change the records.
+    """
+
+    out: str
+    shards: int = 0
+    workers: int = 0
+    max_drop_rate: float = 0.01
+    command: tuple[str, ...] = ()
+
+
+class Outcome(NamedTuple):
+    """What was written, and the shares of images and objects that were dropped."""
+
+    manifest: manifest.Manifest
+    image_drop_rate: float
+    object_drop_rate: float
+    seconds: float
+
+
+class Job(NamedTuple):
+    """One shard's worth of work."""
+
+    source: Source
+    items: list[Item]
+    path: str
+
+
+def convert(source: Source, options: Options) -> Outcome:
+    """Writes the shards that are not finished yet, then the manifest.
+
+    Raises:
+      UserError: there is nothing to convert, the folder is another command's, or an image broke a reader.
+    """
+    start = time.monotonic()
+    _check(options)
+    found = source.find()
+    count = options.shards or shards.default_count(len(found.items))
+    shards.claim(options.out, _fingerprint(source, found, count), options.command)
+    done = shards.finished(options.out)
+    jobs = [
+        Job(source, found.items[index::count], os.path.join(options.out, name))
+        for index, name in enumerate(shards.names(count))
+        if name not in done
+    ]
+    ready = len(found.items) - sum(len(job.items) for job in jobs)
+    progress = Progress(len(found.items), "convert", done=ready)
+    left = len(found.items) - ready
+    results = workers.run(_write, jobs, options.workers or _default_workers(left), progress)
+    progress.close()
+    done |= {info.file: info for info in results}
+    infos = [done[name] for name in shards.names(count)]
+    written = shards.summed(infos, found.classes, options.command, found.account)
+    manifest.write(options.out, written)
+    return _outcome(written, found, time.monotonic() - start)
+
+
+def _default_workers(images: int) -> int:
+    """One per core, as long as each has enough to do."""
+    return min(os.cpu_count() or 1, -(-images // IMAGES_PER_WORKER))
+
+
+def _check(options: Options) -> None:
+    if options.shards < 0 or options.workers < 0:
+        raise UserError("--shards and --workers must be 0 (chosen for you) or more.")
+    if not 0 <= options.max_drop_rate <= 1:
+        raise UserError(f"--max-drop-rate {options.max_drop_rate} is a share, 0 to 1.")
+
+
+def _fingerprint(source: Source, found: Found, count: int) -> str:
+    """A hash of all that decides about the bytes: options, annotations, the images' names and sizes."""
+    digest = hashlib.sha256(repr((shards.versions(), source, count)).encode())
+    for path in found.inputs:
+        digest.update(shards.digest(path)[1].encode())
+    for item in found.items:
+        sizes = [_size(path) for path in item.files]
+        digest.update(repr((item.source_id, item.files, sizes)).encode())
+    return digest.hexdigest()
+
+
+def _size(path: str) -> int:
+    """Bytes of a local file. Remote ones are not asked: a million requests take hours."""
+    return os.path.getsize(path) if "://" not in path and os.path.exists(path) else -1
+
+
+def _write(job: Job, tick: Callable[[], None]) -> shards.ShardInfo:
+    """One shard; runs in a worker."""
+    account = Account()
+    return shards.write_shard(job.path, _records(job, account, tick), account)
+
+
+def _records(job: Job, account: Account, tick: Callable[[], None]) -> Iterator[bytes]:
+    for item in job.items:
+        try:
+            yield _encode(job.source.load(item, account))
+        except Dropped as dropped:
+            account.dropped.add(dropped.reason, dropped.example)
+        except Exception as error:
+            name = item.files[0] if item.files else item.source_id
+            raise UserError(
+                f"converting {name}: {type(error).__name__}: {error}. Finished shards are kept; "
+                "remove or repair the file and its labels."
+            ) from error
+        tick()
+
+
+def _encode(sample: Sample) -> bytes:
+    specs = tasks.discover()
+    serialized = record.encode(sample.image, sample.info, sample.labelled, specs, sample.filename)
+    if not sample.extra:
+        return serialized
+    example = tf.train.Example.FromString(serialized)
+    for key, feature in sample.extra.items():
+        example.features.feature[key].CopyFrom(feature)
+    return example.SerializeToString(deterministic=True)
+
+
+def _outcome(written: manifest.Manifest, found: Found, seconds: float) -> Outcome:
+    dropped = found.account.dropped  # by now of all shards too
+    images, objects = dropped.count("image"), dropped.count("object")
+    kept = sum(written.objects.get("detection", {}).values())
+    return Outcome(written, images / found.wanted, objects / max(1, kept + objects), seconds)
+
+
+def report(outcome: Outcome, out: str) -> Sequence[str]:
+    """What was done, line by line."""
+    written = outcome.manifest
+    lines = [f"{written.records} records in {len(written.shards)} shards"]
+    for task, origins in written.origins.items():
+        shown = ", ".join(f"{count} {origin}" for origin, count in origins.items())
+        objects = sum(written.objects.get(task, {}).values())
+        counted = f", {objects} objects" if task == "detection" else ""
+        lines.append(f"  {task}: {shown}{counted}")
+    for title, reasons in (("dropped", written.dropped), ("note", written.notes)):
+        for reason, entry in sorted(reasons.items()):
+            lines.append(f"{title}: {entry['count']} x {reason}, first {entry['examples'][0]}")
+    lines.append(f"{out} · {outcome.seconds:.1f} s")
+    return lines

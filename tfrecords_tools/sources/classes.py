@@ -1,0 +1,58 @@
+"""Classification: one folder of images per class, `ROOT/<class>/*.jpg`. Ids are the sorted names' places."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import numpy as np
+
+from must_tf.data.record import Labelled
+from must_tf.errors import UserError
+from tfrecords_tools.sources import Found, Item, Sample, files, images
+from tfrecords_tools.tally import Account
+
+
+@dataclasses.dataclass(frozen=True)
+class Classes:
+    """`source_id` is `<class>/<file name without suffix>`."""
+
+    root: str
+
+    def find(self) -> Found:
+        """All images of all class folders.
+
+        Raises:
+          UserError: no class folder, or one that holds folders instead of images: ROOT is one level too high.
+        """
+        files.require_folder(self.root, "--root")
+        classes = tuple(files.folders(self.root))
+        account, items = Account(), []
+        for number, name in enumerate(classes):
+            for item in self._of_class(name, account):
+                items.append(item._replace(labels=(number, len(classes))))
+        if not items:
+            raise UserError(f"no image in the folders of {self.root}: one folder per class is expected.")
+        return Found(items, {"classification": classes}, account=account)
+
+    def _of_class(self, name: str, account: Account) -> list[Item]:
+        folder = os.path.join(self.root, name)
+        found = files.images_in(folder)
+        if not found:
+            if inner := files.folders(folder):
+                raise UserError(
+                    f"{folder} holds folders and no image. If {inner[0]!r} is a class, give "
+                    f"--root {folder}; every folder directly in --root is one class."
+                )
+            account.notes.add("classification: class without an image", folder)
+        return files.unlabelled(self.root, [f"{name}/{each}" for each in found], account)
+
+    def load(self, item: Item, account: Account) -> Sample:
+        """The image and its one-hot label."""
+        del account
+        number, count = item.labels
+        probability = np.zeros([count], np.float32)
+        probability[number] = 1.0
+        origin = f"real:{files.dataset(self.root)}"
+        labelled = {"classification": Labelled({"probability": probability}, origin)}
+        return images.plain(item)._replace(labelled=labelled)

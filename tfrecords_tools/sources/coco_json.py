@@ -1,0 +1,115 @@
+"""COCO's JSON files: read, checked, grouped by image."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from must_tf.errors import UserError
+from tfrecords_tools.sources import files
+from tfrecords_tools.tally import Account
+
+Entry = dict[str, Any]
+
+
+def read(path: str, option: str) -> dict[str, list[Entry]]:
+    """The JSON with its three lists.
+
+    Raises:
+      UserError: it is no JSON, or not COCO's.
+    """
+    files.require_file(path, option)
+    with tf.io.gfile.GFile(path) as file:
+        try:
+            content = json.loads(file.read())
+        except ValueError as error:
+            raise UserError(f"{option} {path} is not JSON: {error}") from None
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise UserError(f"{option} {path} has no list {key!r}; COCO's instances format is expected.")
+    return content
+
+
+def classes(categories: list[Entry], first_id: int, path: str) -> tuple[dict[int, int], tuple[str, ...]]:
+    """Category id -> class id from `first_id` on without gaps, in id order; and the names."""
+    ordered = sorted(categories, key=lambda category: category["id"])
+    names = tuple(str(category["name"]) for category in ordered)
+    ids = {category["id"]: first_id + place for place, category in enumerate(ordered)}
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if len(ids) < len(ordered) or twice:
+        raise UserError(f"{path}: categories share an id or a name {twice}; give each its own.")
+    return ids, names
+
+
+def by_image(content: dict[str, list[Entry]], account: Account) -> dict[str, list[Entry]]:
+    """Image id as text -> its annotations, all images included; annotations of no image are counted."""
+    grouped: dict[str, list[Entry]] = {str(image["id"]): [] for image in content["images"]}
+    for annotation in content["annotations"]:
+        image_id = str(annotation.get("image_id"))
+        if image_id in grouped:
+            grouped[image_id].append(annotation)
+        else:
+            account.dropped.add("object: its image is not in the JSON", f"image_id {image_id}")
+    return grouped
+
+
+def unique(images: list[Entry], account: Account) -> list[Entry]:
+    """The images without those whose id or file came before: their annotations cannot be told apart."""
+    kept, ids, names = [], set(), set()
+    for image in images:
+        name = str(image.get("file_name"))
+        if str(image["id"]) in ids or name in names:
+            account.dropped.add("image: id or file is twice in the JSON", f"{image['id']}: {name}")
+            continue
+        ids.add(str(image["id"]))
+        names.add(name)
+        kept.append(image)
+    return kept
+
+
+def size_of(image: Entry) -> tuple[int, int] | None:
+    """Height and width as the JSON has them; None where it does not."""
+    if isinstance(image.get("height"), int) and isinstance(image.get("width"), int):
+        return image["height"], image["width"]
+    return None
+
+
+def panoptic_json(folder: str, annotations: str) -> tuple[str, dict[str, list[Entry]]]:
+    """The panoptic JSON whose PNGs lie in `folder`.
+
+    It is looked for as `folder`.json, beside the folder, and beside the instances' JSON.
+
+    Raises:
+      UserError: no JSON there names a PNG of the folder.
+    """
+    files.require_folder(folder, "--panoptic")
+    pngs, looked = set(files.images_in(folder)), []
+    parent = os.path.dirname(folder.rstrip("/")) or "."
+    patterns = [f"{folder.rstrip('/')}.json", os.path.join(parent, "panoptic*.json")]
+    patterns.append(os.path.join(os.path.dirname(annotations) or ".", "panoptic*.json"))
+    split = os.path.basename(folder.rstrip("/"))
+    found = dict.fromkeys(path for pattern in patterns for path in sorted(tf.io.gfile.glob(pattern)))
+    for path in sorted(found, key=lambda path: split not in path):  # likely ones first: they are large
+        looked.append(path)
+        content = read(path, "panoptic annotations")
+        if any(annotation.get("file_name") in pngs for annotation in content["annotations"]):
+            return path, content
+    raise UserError(
+        f"no panoptic JSON names a PNG of {folder} (looked at {', '.join(looked or patterns)}). "
+        f"Put it beside the folder as {folder.rstrip('/')}.json."
+    )
+
+
+def segment_classes(png: np.ndarray, segments: dict[int, int], ignore: int) -> np.ndarray:
+    """Panoptic colours uint8 [h, w, 3] RGB -> class ids int32 [h, w].
+
+    A segment's id is R + 256 G + 256^2 B; pixels of no segment become `ignore`.
+    """
+    ids = png.astype(np.int64) @ np.array([1, 256, 65536])
+    present, places = np.unique(ids, return_inverse=True)
+    lookup = np.array([segments.get(int(each), ignore) for each in present], np.int32)
+    return lookup[places.reshape(ids.shape)]

@@ -1,0 +1,174 @@
+"""One COCO annotation -> one object. COCO's JSON in the wild is looser than its definition; this is the list.
+
+| found | becomes |
+|---|---|
+| box over the border | cut to the image |
+| width or height zero or negative, outside of the image, not four numbers | dropped |
+| no box, but a mask | the mask's box |
+| polygons, RLE, compressed RLE as text or bytes, crowd or not | the mask, by pycocotools |
+| no mask, an empty one, one of another size, none of it in its box | a mask that fills the box |
+| area missing, zero or no number | the mask's |
+| iscrowd missing | no crowd |
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from pycocotools import mask as mask_utils
+
+from must_tf.data import geometry
+from must_tf.spec import ImageInfo, Labels
+from must_tf.tasks.masks import labels as masks
+from tfrecords_tools.tally import Account, Dropped
+
+POLYGON = 6  # coordinates of a triangle; pycocotools takes four for a box
+CLIPPED = 0.01  # pixels over the border that are worth a note; tools round by less
+LOST = 0.05  # share of a mask outside of its box that is worth a note; boxes are rounded, masks are not
+
+Annotation = dict[str, Any]
+
+
+class Thing(NamedTuple):
+    """One object, in the units of `tasks.masks`."""
+
+    box: np.ndarray  # [4] float32 normalised
+    class_id: int
+    is_crowd: bool
+    area: float
+    crop: np.ndarray  # uint8 [ch, cw]
+
+
+def labels_of(
+    annotations: list[Annotation], ids: dict[int, int], info: ImageInfo, account: Account
+) -> Labels:
+    """All annotations of one image as labels of `masks`; detection's are the same without the crops.
+
+    Args:
+      annotations: entries of the JSON.
+      ids: category id -> class id, 1 to K.
+      info: the image.
+      account: where dropped objects are counted.
+    """
+    things = []
+    for annotation in annotations:
+        name = f"image {info.source_id}, annotation {annotation.get('id', '?')}"
+        try:
+            things.append(_thing(annotation, ids, info, _Notes(account, name)))
+        except Dropped as dropped:
+            account.dropped.add(dropped.reason, f"{name}: {dropped.example}")
+    return {
+        "boxes": np.array([thing.box for thing in things], np.float32).reshape(-1, 4),
+        "classes": np.array([thing.class_id for thing in things], np.int32),
+        "scores": np.ones([len(things)], np.float32),
+        "is_crowd": np.array([thing.is_crowd for thing in things], bool),
+        "area": np.array([thing.area for thing in things], np.float32),
+        "crops": [thing.crop for thing in things],
+    }
+
+
+class _Notes(NamedTuple):
+    """Notes of one annotation."""
+
+    account: Account
+    name: str
+
+    def add(self, reason: str, what: Any) -> None:
+        self.account.notes.add(reason, f"{self.name}: {what}")
+
+
+def _thing(annotation: Annotation, ids: dict[int, int], info: ImageInfo, notes: _Notes) -> Thing:
+    category = annotation.get("category_id")
+    if category not in ids:
+        raise Dropped("object: category is not in the JSON", f"category_id {category!r}")
+    mask = _mask(annotation.get("segmentation"), info, notes)
+    corners = _clipped(_box(annotation.get("bbox"), mask), info, notes)
+    size = np.array([info.height, info.width] * 2)
+    box = np.clip(corners / size, 0.0, 1.0).astype(np.float32)
+    crop = _crop(mask, box, info, notes)
+    area = annotation.get("area")
+    known = isinstance(area, (int, float)) and math.isfinite(area) and area > 0
+    is_crowd = bool(annotation.get("iscrowd", 0))
+    return Thing(box, ids[category], is_crowd, float(area if known else crop.sum()), crop)
+
+
+def _box(bbox: Any, mask: np.ndarray | None) -> np.ndarray:
+    """COCO's [x, y, width, height] -> pixels [y0, x0, y1, x1], or the mask's box where there is none."""
+    if bbox is None or (isinstance(bbox, list) and not bbox):
+        if mask is None:
+            raise Dropped("object: neither box nor mask", "")
+        bbox = mask_utils.toBbox(mask_utils.encode(np.asfortranarray(mask))).tolist()
+    try:
+        x, y, width, height = (float(value) for value in bbox)
+    except (TypeError, ValueError):
+        raise Dropped("object: box is not four numbers", f"bbox {bbox!r}") from None
+    if not all(map(math.isfinite, (x, y, width, height))):
+        raise Dropped("object: box is not four numbers", f"bbox {bbox!r}")
+    if width < 0 or height < 0:
+        raise Dropped("object: box has a negative side", f"bbox {bbox!r}")
+    if width == 0 or height == 0:
+        raise Dropped("object: box has no area", f"bbox {bbox!r}")
+    return np.array([y, x, y + height, x + width])
+
+
+def _clipped(corners: np.ndarray, info: ImageInfo, notes: _Notes) -> np.ndarray:
+    limit = np.array([info.height, info.width] * 2, np.float64)
+    inside = np.clip(corners, 0.0, limit)
+    if (inside[2:] <= inside[:2]).any():
+        raise Dropped("object: box is outside of the image", f"{corners.tolist()}")
+    if np.abs(inside - corners).max() > CLIPPED:
+        notes.add("object: box cut to the image", corners.tolist())
+    return inside
+
+
+def _mask(segmentation: Any, info: ImageInfo, notes: _Notes) -> np.ndarray | None:
+    """uint8 [h, w], or None where there is none that can be used."""
+    if not segmentation:
+        notes.add("object: no mask, box used", "segmentation is empty")
+        return None
+    try:
+        rle = _rle(segmentation, info.height, info.width)
+        if list(rle["size"]) != [info.height, info.width]:
+            notes.add("object: mask of another size, box used", f"height, width {rle['size']}")
+            return None
+        mask = mask_utils.decode(rle)
+    except Exception as error:  # pycocotools checks little and raises whatever comes
+        notes.add("object: mask cannot be read, box used", f"{type(error).__name__}: {error}")
+        return None
+    if not mask.any():
+        notes.add("object: no mask, box used", "the mask has no pixel")
+        return None
+    return mask
+
+
+def _rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
+    """Any of COCO's forms -> compressed RLE."""
+    if isinstance(segmentation, dict):
+        if isinstance(segmentation["counts"], list):
+            return mask_utils.frPyObjects(segmentation, *segmentation["size"])
+        return segmentation
+    nested = segmentation if isinstance(segmentation[0], list) else [segmentation]
+    polygons = [
+        polygon[: len(polygon) // 2 * 2]
+        for polygon in nested
+        if len(polygon) >= POLYGON and np.isfinite(polygon).all()
+    ]
+    if not polygons:
+        raise ValueError("no polygon has three corners")
+    return mask_utils.merge(mask_utils.frPyObjects(polygons, height, width))
+
+
+def _crop(mask: np.ndarray | None, box: np.ndarray, info: ImageInfo, notes: _Notes) -> np.ndarray:
+    """The mask over the pixels that the box touches; all ones where there is none."""
+    top, left, bottom, right = geometry.crop_window(box, info.height, info.width)
+    if mask is None:
+        return np.ones([bottom - top, right - left], np.uint8)
+    crop, whole = masks.cut(mask, box), int(mask.sum())
+    if not crop.any():
+        notes.add("object: mask is outside of its box, box used", f"{whole} pixels")
+        return np.ones_like(crop)
+    if crop.sum() < whole * (1 - LOST):
+        notes.add("object: mask cut to its box", f"{whole - int(crop.sum())} of {whole} pixels lost")
+    return crop

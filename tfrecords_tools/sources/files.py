@@ -1,0 +1,84 @@
+"""Image files in folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from must_tf.errors import UserError, nearest
+from tfrecords_tools.sources import Item
+from tfrecords_tools.tally import Account
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+SPLITS = ("train", "training", "val", "valid", "validation", "test", "images")
+
+
+def require_folder(path: str, option: str) -> None:
+    """Raises UserError unless `path` is a folder, with the nearest name beside it."""
+    if tf.io.gfile.isdir(path):
+        return
+    parent, name = os.path.split(path.rstrip("/"))
+    siblings = folders(parent or ".") if tf.io.gfile.isdir(parent or ".") else []
+    raise UserError(f"{option} {path!r} is not a folder.{nearest(name, siblings)}")
+
+
+def require_file(path: str, option: str) -> None:
+    """Raises UserError unless `path` is a file, with the nearest name beside it."""
+    if tf.io.gfile.exists(path) and not tf.io.gfile.isdir(path):
+        return
+    parent, name = os.path.split(path)
+    siblings = tf.io.gfile.listdir(parent or ".") if tf.io.gfile.isdir(parent or ".") else []
+    raise UserError(f"{option} {path!r} is not a file.{nearest(name, siblings)}")
+
+
+def is_image(name: str) -> bool:
+    """By the suffix; hidden files (`._x.jpg` of a Mac) are none."""
+    return name.lower().endswith(SUFFIXES) and not os.path.basename(name).startswith(".")
+
+
+def folders(path: str) -> list[str]:
+    """Names of the visible folders in a folder, sorted."""
+    names = (name.rstrip("/") for name in tf.io.gfile.listdir(path))
+    return sorted(
+        name
+        for name in names
+        if not name.startswith(".") and tf.io.gfile.isdir(os.path.join(path, name))
+    )
+
+
+def images_in(path: str) -> list[str]:
+    """Names of the image files directly in a folder, sorted."""
+    return sorted(name for name in tf.io.gfile.listdir(path) if is_image(name))
+
+
+def walk(path: str) -> Iterator[str]:
+    """Paths of all files below a folder, relative to it."""
+    for folder, _, names in tf.io.gfile.walk(path):
+        for name in names:
+            yield os.path.relpath(os.path.join(folder, name), path)
+
+
+def stem(name: str) -> str:
+    """`a/b.jpg` -> `a/b`."""
+    return os.path.splitext(name)[0]
+
+
+def unlabelled(root: str, names: list[str], account: Account) -> list[Item]:
+    """Items whose ids are the names without suffix; of `a.jpg` and `a.png` the second keeps it."""
+    items, taken = [], set()
+    for name in names:
+        source_id = stem(name)
+        if source_id in taken:
+            source_id = name
+            account.notes.add("image: name taken, id keeps the suffix", os.path.join(root, name))
+        taken.add(source_id)
+        items.append(Item(source_id, (os.path.join(root, name),)))
+    return items
+
+
+def dataset(path: str) -> str:
+    """A name for the origin of labels: the folder's, with its parent's where it only names a split."""
+    parts = os.path.abspath(path).rstrip("/").split("/") if "://" not in path else path.split("/")
+    return "-".join(parts[-2:]) if parts[-1].lower() in SPLITS else parts[-1]

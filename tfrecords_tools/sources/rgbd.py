@@ -1,0 +1,170 @@
+"""Photos with depth and surface normals, matched by the file names' stems.
+
+    ROOT/rgb/x.png      the photo
+    ROOT/depth/x.png    16-bit, millimetres along the camera's axis, 0 = none
+    ROOT/normal/x.png   RGB = (n + 1) * 127.5, 0,0,0 = none; camera frame x right, y down, z forward
+    ROOT/label/x.png    class ids, used only if ROOT/classes.txt names them, one a line from id 0 on
+
+An image that lacks one of them has no label for that task.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from must_tf.data.record import Labelled
+from must_tf.errors import UserError, nearest
+from must_tf.spec import ImageInfo, Labels
+from must_tf.tasks.segmentation.labels import IGNORE
+from tfrecords_tools import pixels
+from tfrecords_tools.sources import Found, Item, Sample, files
+from tfrecords_tools.tally import Account, Dropped
+
+PHOTOS = "rgb"
+FOLDERS = {"depth": "depth", "normal": "normals", "label": "segmentation"}  # folder -> task
+NAMES = "classes.txt"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rgbd:
+    """`source_id` is the stem."""
+
+    root: str
+
+    def find(self) -> Found:
+        """All photos, each with the label files of the same stem."""
+        files.require_folder(self.root, "--root")
+        self._require_photos()
+        account, names = Account(), self._names()
+        labels = {
+            folder: {files.stem(name): name for name in files.images_in(self._path(folder))}
+            for folder in self._label_folders(names, account)
+        }
+        photos = files.unlabelled(self._path(PHOTOS), files.images_in(self._path(PHOTOS)), account)
+        items = [self._with_labels(photo, labels, len(names), account) for photo in photos]
+        if not any(len(item.files) > 1 for item in items):
+            raise UserError(
+                f"0 of {len(items)} images in {self._path(PHOTOS)} have a file of the same stem in "
+                f"{', '.join(FOLDERS)}. For images without labels: must-records convert images."
+            )
+        inputs = (self._path(NAMES),) if names else ()
+        return Found(items, {"segmentation": names} if names else {}, inputs, account)
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.root, name)
+
+    def _require_photos(self) -> None:
+        if not tf.io.gfile.isdir(self._path(PHOTOS)):
+            guess = nearest(PHOTOS, files.folders(self.root))
+            raise UserError(f"{self.root} has no folder {PHOTOS!r} with the photos.{guess}")
+
+    def _names(self) -> tuple[str, ...]:
+        if not tf.io.gfile.exists(self._path(NAMES)):
+            return ()
+        with tf.io.gfile.GFile(self._path(NAMES)) as file:
+            names = tuple(line.strip() for line in file.read().splitlines() if line.strip())
+        if not 0 < len(names) <= IGNORE or len(set(names)) < len(names):
+            raise UserError(f"{self._path(NAMES)}: 1 to {IGNORE} different names, one a line.")
+        return names
+
+    def _label_folders(self, names: tuple[str, ...], account: Account) -> list[str]:
+        found = [folder for folder in FOLDERS if tf.io.gfile.isdir(self._path(folder))]
+        if "label" in found and not names:
+            found.remove("label")
+            account.notes.add(
+                f"segmentation: label/ ignored, {NAMES} does not name its ids", self._path("label")
+            )
+        return found
+
+    def _with_labels(
+        self, photo: Item, labels: dict[str, dict[str, str]], classes: int, account: Account
+    ) -> Item:
+        stem, paths = files.stem(os.path.basename(photo.files[0])), {}
+        for folder, by_stem in labels.items():
+            if stem in by_stem:
+                paths[folder] = os.path.join(self._path(folder), by_stem[stem])
+            else:
+                account.notes.add(f"{FOLDERS[folder]}: no file for this image", photo.files[0])
+        return Item(photo.source_id, (*photo.files, *paths.values()), (tuple(paths), classes))
+
+    def load(self, item: Item, account: Account) -> Sample:
+        """The photo and whatever lies beside it."""
+        kinds, count = item.labels
+        photo, *paths = item.files
+        maps = {}
+        for kind, path in zip(kinds, paths, strict=True):
+            try:
+                maps[kind] = read_map(path, FOLDERS[kind])
+            except Dropped as dropped:
+                account.dropped.add(dropped.reason, dropped.example)
+        size = next((found.shape[:2] for found in maps.values()), None)
+        stored = pixels.upright(pixels.read_file(photo), size, photo)
+        info = ImageInfo(item.source_id, stored.height, stored.width)
+        origin, labelled = f"real:{files.dataset(self.root)}", {}
+        for kind, found in maps.items():
+            try:
+                labels = READERS[kind](_checked(found, info, kind, photo), count)
+            except Dropped as dropped:
+                account.dropped.add(dropped.reason, dropped.example)
+                continue
+            labelled[FOLDERS[kind]] = Labelled(labels, origin)
+        return Sample(stored.encoded, info, labelled, os.path.basename(photo))
+
+
+def read_map(path: str, task: str) -> np.ndarray:
+    """A label image [h, w] or [h, w, 3] RGB, of the bit depth it has on disk.
+
+    Raises:
+      Dropped: it is missing or no image; the photo may still be used without it.
+    """
+    try:
+        data = np.frombuffer(pixels.read_file(path), np.uint8)
+    except Dropped:
+        raise Dropped(f"{task}: file is missing", path) from None
+    found = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    if found is None:
+        raise Dropped(f"{task}: file cannot be decoded", path)
+    return found if found.ndim == 2 else np.ascontiguousarray(found[..., 2::-1])
+
+
+def _checked(found: np.ndarray, info: ImageInfo, kind: str, name: str) -> np.ndarray:
+    if found.shape[:2] != (info.height, info.width):
+        sizes = f"{found.shape[1]}x{found.shape[0]} for {info.width}x{info.height}"
+        raise Dropped(f"{FOLDERS[kind]}: size differs from its image's", f"{name}: {sizes}")
+    dtype, axes = FORMATS[kind]
+    if found.ndim != axes or found.dtype not in dtype:
+        shown = f"{found.dtype} with {found.ndim} axes"
+        raise Dropped(f"{FOLDERS[kind]}: pixels of another format", f"{name}: {shown}")
+    return found
+
+
+def _depth(found: np.ndarray, count: int) -> Labels:
+    del count
+    return {"metres": found.astype(np.float32) / 1000.0}
+
+
+def _normals(found: np.ndarray, count: int) -> Labels:
+    del count
+    vectors = found.astype(np.float32) / 127.5 - 1.0
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
+    return {"normals": np.where(found.any(-1, keepdims=True), vectors, 0.0).astype(np.float32)}
+
+
+def _segmentation(found: np.ndarray, count: int) -> Labels:
+    classes = np.where(found < count, found, IGNORE).astype(np.int32)
+    return {"classes": classes, "confidence": np.ones(classes.shape, np.float32)}
+
+
+READERS: dict[str, Callable[[np.ndarray, int], Labels]] = {
+    "depth": _depth,
+    "normal": _normals,
+    "label": _segmentation,
+}
+# dtypes and axes that each kind of file must have
+FORMATS = {"depth": ((np.uint16,), 2), "normal": ((np.uint8,), 3), "label": ((np.uint8, np.uint16), 2)}
