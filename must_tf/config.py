@@ -7,6 +7,7 @@ at once, each with its place and the nearest right spelling.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,8 +91,18 @@ def _problems(params: hyperparams.Config, values: dict[str, Any], prefix: str) -
         if key not in known:
             found.append(f"{place}: no such key.{nearest(str(key), known) or ' Known: ' + ', '.join(known) + '.'}")
         else:
-            found += _problems_of_value(params.__dict__[key], value, place)
+            wrong = _problems_of_value(params.__dict__[key], value, place)
+            found += wrong or _problems_of_word(params, key, value, place)
     return found
+
+
+def _problems_of_word(params: hyperparams.Config, key: str, value: Any, place: str) -> list[str]:
+    """Fields that take one of a few words name them in their metadata."""
+    field = next((field for field in dataclasses.fields(params) if field.name == key), None)
+    choices = field.metadata.get("choices", ()) if field else ()
+    if not choices or value in choices:
+        return []
+    return [f"{place}={value!r}: no such choice.{nearest(str(value), choices)} Known: {', '.join(choices)}."]
 
 
 def _problems_of_choice(params: hyperparams.Config, values: dict[str, Any], prefix: str) -> list[str]:

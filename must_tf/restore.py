@@ -33,7 +33,7 @@ def load(model_dir: str) -> Trained:
     model = student.build(settings)
     match(model, checkpoint, os.path.join(model_dir, "params.yaml"))
     step = tf.train.load_checkpoint(checkpoint).get_tensor("global_step/.ATTRIBUTES/VARIABLE_VALUE")
-    return Trained(model, settings, _identity(model, settings), int(step))
+    return Trained(model, settings, _identity(checkpoint, settings), int(step))
 
 
 def match(model: tf_keras.Model, checkpoint: str, config_name: str) -> None:
@@ -61,10 +61,18 @@ def read_config(model_dir: str) -> student.StudentConfig:
     return settings
 
 
-def _identity(model: tf_keras.Model, settings: student.StudentConfig) -> str:
-    """12 hex digits over weights and config: equal exactly when the predictions are."""
-    digest = hashlib.sha256(repr(sorted(settings.tasks.as_dict().items())).encode())
-    for variable in sorted(model.variables, key=lambda v: v.name):
-        digest.update(variable.name.encode())
-        digest.update(variable.numpy().tobytes())
+def _identity(checkpoint: str, settings: student.StudentConfig) -> str:
+    """12 hex digits over weights and config: equal exactly when the predictions are.
+
+    The weights are named as in the checkpoint: Keras numbers a layer's name by how many were made before it, so that a
+    teacher that is loaded second would be called otherwise than alone.
+    """
+    whole = settings.as_dict()
+    heads = sorted((name, task) for name, task in whole["tasks"].items() if task["enabled"])
+    digest = hashlib.sha256(repr((whole["input_size"], whole["model"], heads)).encode())
+    reader = tf.train.load_checkpoint(checkpoint)
+    for name in sorted(reader.get_variable_to_shape_map()):
+        if name.startswith("model/") and ".OPTIMIZER_SLOT" not in name:
+            digest.update(name.encode())
+            digest.update(reader.get_tensor(name).tobytes())
     return digest.hexdigest()[:12]

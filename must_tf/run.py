@@ -48,6 +48,12 @@ def settle(params: config_definitions.ExperimentConfig, mode: str) -> int:
     return sum(one.records for one in manifests.get("task.validation_data", {}).values())
 
 
+def adopt_classes(task: student.StudentConfig, trained: student.StudentConfig) -> None:
+    """Takes the class names that a run was trained with: a validation set need not have labels for every head."""
+    for name, config in student.enabled(task).items():
+        config.classes = config.classes or getattr(trained.tasks, name).classes
+
+
 def _check_model(task: student.StudentConfig, configs: dict[str, Any]) -> None:
     if not configs:
         raise UserError("no task has enabled=true; switch one on, for instance task.tasks.depth.enabled=true")

@@ -71,6 +71,11 @@ class Given(NamedTuple):
     predictions: Mapping[str, Mapping[str, tf.Tensor]]  # their decoded outputs; empty while training
 
 
+def choice(*words: str) -> Any:
+    """A config field that takes one of these words, the first by default; another one is refused with the nearest."""
+    return dataclasses.field(default=words[0], metadata={"choices": words})
+
+
 @dataclasses.dataclass
 class TaskConfig(hyperparams.Config):
     """What every task has; each task's own Config adds its fields below these.

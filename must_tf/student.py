@@ -17,7 +17,7 @@ from official.modeling import hyperparams
 from must_tf import balance, transfer
 from must_tf.data import input as input_lib
 from must_tf.evaluate import Evaluator
-from must_tf.spec import Given, TaskConfig
+from must_tf.spec import Given, TaskConfig, choice
 from must_tf.tasks import discover
 from must_tf.trunk import Trunk, TrunkConfig, head_settings
 
@@ -51,12 +51,12 @@ class StudentConfig(config_definitions.TaskConfig):
     model: TrunkConfig = dataclasses.field(default_factory=TrunkConfig)
     tasks: Tasks = dataclasses.field(default_factory=Tasks)  # type: ignore[valid-type]
     input_size: int = 640
-    balance: str = "fixed"
+    balance: str = choice("fixed", "paper", "learned")
     l2_weight_decay: float = 1e-4
     train_data: input_lib.Data = dataclasses.field(default_factory=lambda: input_lib.Data(is_training=True))
     validation_data: input_lib.Data = dataclasses.field(default_factory=input_lib.Data)
     init_checkpoint: str = ""
-    init_modules: str = "trunk"
+    init_modules: str = choice("trunk", "all")
     pictures: int = 8
 
 

@@ -70,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     params = config.load(flags.experiment, flags.config_file, flags.params_override)
     if flags.experiment.startswith("must_transfer") and "train" in flags.mode and not params.task.init_checkpoint:
         raise UserError("a transfer needs task.init_checkpoint: the run directory of a student or teacher.")
+    if "train" not in flags.mode:
+        run.adopt_classes(params.task, restore.read_config(flags.model_dir))
     count = run.settle(params, flags.mode)
     run.settle_devices(params.runtime)
     done = run.trained_steps(flags.model_dir)

@@ -2,7 +2,7 @@
 
 | key | value |
 |---|---|
-| `image/encoded`, `format`, `height`, `width`, `source_id`, `filename` | as in Model Garden; EXIF orientation already applied |
+| `image/encoded`, `format`, `height`, `width`, `source_id`, `filename` | as in Model Garden; upright, EXIF applied |
 | `image/<task>/origin` | absent: nobody looked. `real:<dataset>` or `pseudo:<teacher id>`: somebody did |
 
 Each task's own keys stand in its `labels.py`. Absent is not empty: an image without an origin for a task is
@@ -90,8 +90,12 @@ def encode(
 
 
 def merge(serialized: bytes, labelled: Mapping[str, Labelled], specs: Mapping[str, TaskSpec]) -> bytes:
-    """The same record with these labels added; keys of the same name are replaced, all others stay."""
+    """The same record with these labels added; those tasks' older keys go, all others stay."""
     example = tf.train.Example.FromString(serialized)
+    for task in labelled:
+        # Also those that the new labels do not need, or else an old confidence would belong to a new map.
+        for key in specs[task].features(specs[task].Config()):
+            example.features.feature.pop(key, None)
     for key, feature in label_features(labelled, info_of(example), specs).items():
         example.features.feature[key].CopyFrom(feature)
     return example.SerializeToString(deterministic=True)

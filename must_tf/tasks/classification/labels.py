@@ -1,5 +1,6 @@
 """`image/class/label` int64, the hard label; `image/class/probability` the distribution, float16 little-endian
-(1,000 classes: 2 KB), only where it is not one-hot. Precision of a probability: 2^-11 relative."""
+(1,000 classes: 2 KB), only where it is not one-hot. Precision of a probability: 2^-11 relative, and as much again
+because the sum is made 1 on reading."""
 
 from __future__ import annotations
 

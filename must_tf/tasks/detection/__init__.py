@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.spec import TaskConfig, TaskSpec
+from must_tf.spec import TaskConfig, TaskSpec, choice
 from must_tf.tasks.detection import labels, loss, metric, model, pseudo, view
 
 
@@ -25,7 +25,7 @@ class Config(TaskConfig):
     score_threshold: a teacher's boxes below are ignored in training (0.5 in the paper).
     """
 
-    design: str = "maskrcnn"
+    design: str = choice("maskrcnn", "retinanet")
     filters: int = 256
     fc: int = 1024
     anchor_size: float = 4.0
@@ -35,7 +35,7 @@ class Config(TaskConfig):
     sampled_rois: int = 512
     max_objects: int = 100
     max_detections: int = 100
-    nms: str = "batched"
+    nms: str = choice("batched", "v1", "v2")
     score_threshold: float = 0.5
 
 

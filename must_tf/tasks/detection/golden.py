@@ -41,7 +41,7 @@ CASES: tuple[Any, ...] = (
     (
         {
             "anchors": ANCHORS,
-            "rpn_scores": [[[LN3], [LN3], [-50.0]]],
+            "rpn_scores": [[[LN3], [LN3], [50.0]]],
             "rpn_deltas": [[[0.0, 0.0, 0.5, 0.0], NINES, NINES]],
             "rois": [[ANCHORS[0], ANCHORS[1]]],
             "roi_boxes": [[[0.0, 0.0, 10.0, 8.0], [0.0] * 4]],
@@ -117,6 +117,18 @@ def chosen(labels: Labels, window: Any, config: Any) -> list[tuple[int, list[flo
         if large and not labels["is_crowd"][index] and labels["scores"][index] >= config.score_threshold:
             found.append((int(index), box))
     return found[: config.max_objects]
+
+
+def by_hand(feature: Any) -> Labels:
+    """The labels in a record's features, without the code under test: keys, types and codes as published."""
+    corners = [feature[f"image/object/bbox/{name}"].float_list.value for name in ("ymin", "xmin", "ymax", "xmax")]
+    return {
+        "boxes": np.array(corners, np.float32).T.reshape(-1, 4),
+        "classes": np.array(feature["image/object/class/label"].int64_list.value, np.int32),
+        "scores": np.array(feature["image/object/score"].float_list.value, np.float32),
+        "is_crowd": np.array(feature["image/object/is_crowd"].int64_list.value, bool),
+        "area": np.array(feature["image/object/area"].float_list.value, np.float32),
+    }
 
 
 def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:

@@ -8,8 +8,9 @@
     retina_box  50 * Huber (delta 0.1), mean over the coordinates of the positive anchors
 
 Sources: https://arxiv.org/abs/1506.01497, https://arxiv.org/abs/1708.02002; the constants are Model Garden's defaults.
-The values are Model Garden's on a batch where every image is labelled; its own loss objects divide by the whole batch
-and so cannot leave an unlabelled image out.
+The values are Model Garden's on a batch where every image is labelled, but for its additions to the counts (0.01 to
+coordinates, 1 to RetinaNet's positives); its own loss objects divide by the whole batch and so cannot leave an
+unlabelled image out.
 """
 
 from __future__ import annotations

@@ -64,7 +64,8 @@ class MaskRCNNHead(tf_keras.layers.Layer):
         self._proposals = roi_generator.MultilevelROIGenerator(
             num_proposals=config.proposals, test_num_proposals=config.proposals, use_batched_nms=False
         )
-        self._sampler = roi_sampler.ROISampler(num_sampled_rois=config.sampled_rois)
+        candidates = config.proposals + config.max_objects  # the objects themselves are mixed in
+        self._sampler = roi_sampler.ROISampler(num_sampled_rois=min(config.sampled_rois, candidates))
         self._align = roi_aligner.MultilevelROIAligner(crop_size=7)
 
     def call(self, pyramid: Pyramid, given: Given, training: bool) -> Tensors:

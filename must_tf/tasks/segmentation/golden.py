@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from official.vision.losses import segmentation_losses
+from PIL import Image
 
 from must_tf.data.scenes import CLASSES, Scene
 from must_tf.spec import Labels
@@ -17,7 +19,7 @@ CONFIG = Config(enabled=True, classes=CLASSES["segmentation"], filters=8)
 VARIANTS = (CONFIG, dataclasses.replace(CONFIG, stride=4))
 UNBATCHED: tuple[str, ...] = ()
 TOLERANCE = {"classes": 0.0, "confidence": 1 / 510 + 1e-6}  # 8 bits
-RESTORED = 0.93  # mIoU; edges are lost where the network's resolution is below the image's
+RESTORED = 0.96  # mIoU; edges are lost where the network's resolution is below the image's
 
 UNSURE = [0.0] * 8
 LN9 = float(np.log(9.0))
@@ -58,6 +60,14 @@ def example(height: int, width: int) -> Labels:
 def empty(height: int, width: int) -> Labels:
     """Somebody looked and recognised nothing."""
     return {"classes": np.full([height, width], 255, np.int32), "confidence": np.ones([height, width], np.float32)}
+
+
+def by_hand(feature: Any) -> Labels:
+    """The labels in a record's features, without the code under test: keys, types and codes as published."""
+    classes = Image.open(io.BytesIO(feature["image/segmentation/class/encoded"].bytes_list.value[0]))
+    stored = feature["image/segmentation/confidence/encoded"].bytes_list.value
+    confidence = Image.open(io.BytesIO(stored[0])) if stored else Image.new("L", classes.size, 255)
+    return {"classes": np.array(classes, np.int32), "confidence": np.array(confidence, np.float32) / 255}
 
 
 def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:

@@ -1,0 +1,156 @@
+"""Plants bugs one by one and sees whether the contract tests catch them: `python tests/mutants.py [word in a name]`.
+
+Each is planted in a copy of the package; the tests named beside it run there and must fail. Prints who got away.
+"""
+
+# ruff: noqa: E501  # a table: one mutant, one line
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Mutant(NamedTuple):
+    """What breaks; in which file which text becomes which; the test files and names that should notice."""
+
+    breaks: str
+    file: str
+    old: str
+    new: str
+    tests: str  # of test_contract_<tests>.py, with "::part of a name" where that is enough
+
+
+TASKS = "must_tf/tasks/"
+GEOMETRY = "must_tf/data/geometry.py"
+MUTANTS = (
+    Mutant("mirrored normals keep their x", f"{TASKS}normals/labels.py", "[-1.0, 1.0, 1.0]", "[1.0, 1.0, 1.0]", "targets::mirrored and normals"),
+    Mutant("flip is not applied to maps", GEOMETRY, "tf.where(warp.flip, mirrored, columns)", "columns", "targets::mirrored and segm"),
+    Mutant("mirrored maps are off by one", GEOMETRY, "warp.original[1] - 1 - columns", "warp.original[1] - columns", "targets::mirrored and segm"),
+    Mutant("flip is not applied to boxes", GEOMETRY, "x0, x1 = tf.where", "_, _ = tf.where", "targets::mirrored and detection"),
+    Mutant("mirrored boxes swap their sides", GEOMETRY, "tf.where(warp.flip, 1.0 - x1, x0), tf.where(warp.flip, 1.0 - x0, x1)", "tf.where(warp.flip, 1.0 - x0, x0), tf.where(warp.flip, 1.0 - x1, x1)", "targets::mirrored and detection"),
+    Mutant("flip is not applied to masks", GEOMETRY, "crop = tf.cond(warp.flip, lambda: tf.reverse(crop, [1]), lambda: crop)", "pass", "targets::mirrored and masks"),
+    Mutant("flip is not applied to pixels", GEOMETRY, "image = tf.cond(warp.flip, lambda: tf.reverse(image, [1]), lambda: image)", "pass", "targets::pixels"),
+    Mutant("masks are not re-cut by the crop", GEOMETRY, "seen = clip(warp_boxes(box[None], warp), warp)[0]", "seen = warp_boxes(box[None], warp)[0]", "targets::longhand and masks"),
+    Mutant("nearest is shifted by half a stride", GEOMETRY, "+ 0.5) * stride", "+ 0.0) * stride", "targets::longhand and segmentation"),
+    Mutant("stride is ignored by the place of cells", GEOMETRY, "+ 0.5) * stride", "+ 0.5 * 1.0 / stride) * stride", "targets::longhand and segmentation"),
+    Mutant("the crop's offset is ignored by maps", GEOMETRY, "tf.cast(warp.offset[axis], tf.float32)) * ratio", "0.0) * ratio", "targets::longhand and segmentation"),
+    Mutant("the crop's offset has the wrong sign for boxes", GEOMETRY, "* scale - offset", "* scale + offset", "targets::longhand and detection"),
+    Mutant("boxes are not cut to the crop", GEOMETRY, "return tf.minimum(tf.maximum(boxes, 0.0), limit)", "return boxes", "targets::longhand and detection"),
+    Mutant("outside of a shrunk image the last row is repeated", GEOMETRY, "tf.where(places < warp.original[axis], places, -1)", "tf.minimum(places, warp.original[axis] - 1)", "targets::longhand and segmentation"),
+    Mutant("height and width are confused in boxes", GEOMETRY, "scale = tf.tile(tf.cast(warp.scaled, tf.float32), [2])\n    offset", "scale = tf.tile(tf.cast(warp.scaled, tf.float32)[::-1], [2])\n    offset", "targets::longhand and detection"),
+    Mutant("box x and y are swapped", f"{TASKS}detection/labels.py", '("ymin", "xmin", "ymax", "xmax")\nLABEL', '("xmin", "ymin", "xmax", "ymax")\nLABEL', "records::published"),
+    Mutant("depth is not divided by the zoom", f"{TASKS}depth/labels.py", "/ geometry.enlargement(warp)", "/ 1.0", "targets::longhand and depth"),
+    Mutant("depth is multiplied by the zoom", f"{TASKS}depth/labels.py", "/ geometry.enlargement(warp)", "* geometry.enlargement(warp)", "targets::longhand and depth"),
+    Mutant("depth is read as 8 bits", f"{TASKS}depth/labels.py", "1, tf.uint16, 0)[..., 0]\n", "1, tf.uint8, 0)[..., 0]\n", "records::depth"),
+    Mutant("far depth is cut off at 65 m", f"{TASKS}depth/labels.py", "max(MILLIMETRE, farthest / LARGEST)", "MILLIMETRE", "records::depth"),
+    Mutant("red and blue of normals are swapped", f"{TASKS}normals/labels.py", "[..., ::-1])[1]", ")[1]", "records::normals"),
+    Mutant("unknown normals become vectors", f"{TASKS}normals/labels.py", "tf.where(known, vectors, 0.0)", "vectors", "records::normals"),
+    Mutant("confidence is lost on writing", f"{TASKS}segmentation/labels.py", "initial=1.0) < 1.0:", "initial=1.0) < 0.0:", "records::segmentation"),
+    Mutant("scores are lost on writing", f"{TASKS}detection/labels.py", 'record.float_feature(labels["scores"])', 'record.float_feature(np.ones_like(labels["scores"]))', "records::detection"),
+    Mutant("soft labels become hard", f"{TASKS}classification/labels.py", "lambda: soft / tf.reduce_sum(soft), lambda: hard", "lambda: hard, lambda: hard", "records::classification"),
+    Mutant("confidence is not applied", f"{TASKS}segmentation/labels.py", "classes = tf.where(believed, labels[\"classes\"], IGNORE)", "classes = labels[\"classes\"]", "targets::longhand and segmentation"),
+    Mutant("doubtful pseudo boxes are trained on", f"{TASKS}detection/labels.py", "wanted &= labels[\"scores\"] >= config.score_threshold", "pass", "targets::longhand and detection"),
+    Mutant("crowds are trained on", f"{TASKS}detection/labels.py", "wanted &= ~labels[\"is_crowd\"]", "pass", "targets::longhand and detection"),
+    Mutant("ignored pixels are trained on", f"{TASKS}segmentation/loss.py", "known = classes != IGNORE", "known = classes >= 0", "losses"),
+    Mutant("unknown depth is trained on", f"{TASKS}depth/loss.py", "tf.where(known, predicted - log_metres, 0.0)", "predicted - log_metres", "losses"),
+    Mutant("unknown normals are trained on", f"{TASKS}normals/loss.py", "tf.reduce_any(normals != 0.0, axis=-1)", "tf.ones_like(normals[..., 0], tf.bool)", "losses"),
+    Mutant("unlabelled images dilute the mean", "must_tf/heads.py", "    counted = weight > 0\n", "    counted = weight > -1\n", "losses"),
+    Mutant("unlabelled pixels dilute the mean", "must_tf/heads.py", "tf.logical_and(known, weight[:, None, None] > 0)", "known", "losses"),
+    Mutant("NaN of an unlabelled image leaks into gradients", "must_tf/heads.py", "return tf.where(rows, values, tf.zeros_like(values))", "return values", "losses"),
+    Mutant("the weight of pseudo labels is ignored by the loss", "must_tf/heads.py", "tf.where(counted, values, 0.0) * weight)", "tf.where(counted, values, 0.0))", "losses"),
+    Mutant("padding of masks is trained on", f"{TASKS}masks/loss.py", "raw[\"classes\"] > 0", "raw[\"classes\"] > -2", "losses"),
+    Mutant("RPN's forced match ignores padding and claims anchors", f"{TASKS}detection/anchors.py", " & (best_of_object > 0.0)", "", "losses"),
+    Mutant("RPN's forced match is gone", f"{TASKS}detection/anchors.py", "(best >= high) | claimed", "best >= high", "losses"),
+    Mutant("RPN trains on ignored anchors", f"{TASKS}detection/loss.py", "tf.where(used, cross_entropy, 0.0), axis=1", "cross_entropy, axis=1", "losses"),
+    Mutant("box deltas of the next class are trained", f"{TASKS}detection/loss.py", "deltas = tf.gather(deltas, classes, batch_dims=2)", "deltas = tf.gather(deltas, (classes + 1) % count, batch_dims=2)", "losses"),
+    Mutant("box targets are not scaled", f"{TASKS}detection/loss.py", "foreground, REGRESSION_WEIGHTS)", "foreground)", "losses"),
+    Mutant("focal loss leaves the normaliser to the batch", f"{TASKS}detection/loss.py", 'return {"focal": Term(total, positives)', 'return {"focal": Term(total, tf.ones_like(positives))', "losses"),
+    Mutant("class ids are off by one", f"{TASKS}detection/labels.py", 'tf.cast(tf.sparse.to_dense(parsed[LABEL]), tf.int32)', 'tf.cast(tf.sparse.to_dense(parsed[LABEL]), tf.int32) - 1', "records::detection"),
+    Mutant("kept classes are off by one", f"{TASKS}detection/pseudo.py", 'predictions["classes"][indices], np.int32)', 'predictions["classes"][indices] - 1, np.int32)', "targets::perfect and detection"),
+    Mutant("the RPN learns nothing", f"{TASKS}detection/model.py", 'tf.cast(anchors.flatten(scores, 1), tf.float32)', 'tf.stop_gradient(tf.cast(anchors.flatten(scores, 1), tf.float32))', "heads::detection"),
+    Mutant("restored boxes ignore the scaled size", GEOMETRY, "scale = tf.tile(tf.cast(frame.scaled, tf.float32), [2])", "scale = tf.constant(float(frame.size))", "targets::perfect and detection"),
+    Mutant("restored maps ignore the scaled size", GEOMETRY, "/ tf.cast(frame.scaled, tf.float32) * float(stride)", "/ float(frame.size) * float(stride)", "targets::perfect"),
+    Mutant("padding bleeds into restored maps", GEOMETRY, "values = values[:height, :width]", "pass", "targets::outside"),
+    Mutant("kept masks are transposed", f"{TASKS}masks/pseudo.py", "probability.astype(np.float32), where_x", "probability.T.astype(np.float32), where_x", "targets::perfect and masks"),
+    Mutant("kept masks are shifted by half a cell", f"{TASKS}masks/pseudo.py", "* side - 0.5).astype(np.float32)\n    columns", "* side).astype(np.float32)\n    columns", "targets::perfect and masks"),
+    Mutant("merged records keep old keys", "must_tf/data/record.py", "example.features.feature.pop(key, None)", "pass", "records::merging"),
+    Mutant("absent is taken for empty", "must_tf/data/input.py", 'tf.where(origin == "", 0.0, weight)', "weight", "records::absent"),
+    Mutant("pseudo weight is ignored", "must_tf/data/input.py", "tf.where(pseudo, config.pseudo_weight, 1.0)", "1.0", "records::pseudo"),
+    Mutant("every epoch has the same order", "must_tf/data/input.py", "seed=seed + number", "seed=seed", "input"),
+    Mutant("augmentation repeats every epoch", "must_tf/data/input.py", "tf.constant(data.seed, tf.int64), index]", "tf.constant(data.seed, tf.int64), index % 12]", "input"),
+    Mutant("augmentation ignores the seed", "must_tf/data/input.py", "tf.constant(data.seed, tf.int64), index]", "tf.constant(7, tf.int64), index]", "input"),
+    Mutant("augmentation depends on timing", GEOMETRY, "tf.random.stateless_uniform([4], seed)", "tf.random.uniform([4])", "input"),
+    Mutant("a resumed run augments as from the start", "must_tf/data/input.py", ".enumerate().skip(start)", ".skip(start).enumerate()", "input"),
+    Mutant("the last images of an evaluation are dropped", "must_tf/data/input.py", ".repeat(-count % data.global_batch_size)", ".repeat(0)", "input"),
+    Mutant("only the first record set is read", "must_tf/data/input.py", "for pattern in globs:", "for pattern in globs[:1]:", "input"),
+    Mutant("replicas average their own means", "must_tf/balance.py", "count = context.all_reduce(tf.distribute.ReduceOp.SUM, term.count)\n", "count = term.count * context.num_replicas_in_sync\n", "replicas"),
+    Mutant("replicas count twice", "must_tf/balance.py", "term.total * context.num_replicas_in_sync /", "term.total /", "replicas"),
+    Mutant("learned weights depend on the replicas", "must_tf/student.py", "tf.where(labelled, weighted", "tf.where(weighted > 0.0, weighted", "replicas"),
+)  # fmt: skip
+
+
+def planted(mutant: Mutant, folder: Path) -> str | None:
+    """Plants it in the copy; returns the file's true text, or None where the text to change is not there once."""
+    path = folder / mutant.file
+    text = path.read_text()
+    if text.count(mutant.old) < 1:
+        return None
+    path.write_text(text.replace(mutant.old, mutant.new))
+    return text
+
+
+def catcher(mutant: Mutant, folder: Path) -> str:
+    """The first contract test that fails in the copy, or nothing."""
+    path, *part = mutant.tests.split("::")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-qx",
+        "-p",
+        "no:cacheprovider",
+        "--tb=no",
+        f"tests/test_contract_{path}.py",
+    ]
+    command += ["-k", part[0]] if part else []
+    environment = os.environ | {"PYTHONPATH": str(folder), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"{mutant.breaks}: pytest could not run\n{done.stdout[-2000:]}{done.stderr[-500:]}")
+    failed = [line.split("::")[1].split(" - ")[0] for line in done.stdout.splitlines() if line.startswith("FAILED")]
+    return failed[0] if failed else ""
+
+
+def main(word: str = "") -> int:
+    """Returns how many survived or could not be planted."""
+    chosen = [mutant for mutant in MUTANTS if word in mutant.breaks]
+    survivors = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part in ("must_tf", "tests", "pyproject.toml"):
+            copy = shutil.copy if part.endswith("toml") else shutil.copytree
+            copy(ROOT / part, folder / part)
+        for mutant in chosen:
+            start = time.monotonic()
+            truth = planted(mutant, folder)
+            found = catcher(mutant, folder) if truth is not None else ""
+            if truth is not None:
+                (folder / mutant.file).write_text(truth)
+            state = "caught" if found else "SURVIVED" if truth is not None else "NOT PLANTED"
+            print(f"{state:12}{time.monotonic() - start:6.1f} s  {mutant.breaks}{found and ': ' + found}", flush=True)
+            survivors += [] if found else [mutant.breaks]
+    print(f"\n{len(chosen) - len(survivors)} of {len(chosen)} caught.", *survivors, sep="\n  ")
+    return len(survivors)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:2]) > 0)
