@@ -28,6 +28,9 @@ setup(
         "pillow>=10",
         "matplotlib>=3.8",
         "typer>=0.12",
+        "pyyaml>=6.0",
+        "absl-py>=1.4",
+        "protobuf>=5.28",
     ],
     extras_require={"dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn", "scipy"]},
     entry_points={

@@ -58,6 +58,19 @@ def read_params(path: str) -> dict[str, Any]:
     return _read(path)
 
 
+def write_params(params: config_definitions.ExperimentConfig, path: str) -> None:
+    """Writes a params.yaml, whole or not at all, in plain YAML: Model Garden marks tuples as Python objects."""
+    with tf.io.gfile.GFile(path + ".partial", "w") as file:
+        file.write(yaml.safe_dump(_plain(params.as_dict()), sort_keys=True))
+    tf.io.gfile.rename(path + ".partial", path, overwrite=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
 def _read(path: str) -> dict[str, Any]:
     if not tf.io.gfile.exists(path):
         raise UserError(f"{path}: no such file.")

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tf.io.gfile.GFile(os.path.join(unfinished, "must_tf.json"), "w") as file:
         file.write(json.dumps(about, indent=1))
     tf.io.gfile.rename(unfinished, flags.out)
-    print(f"exported step {trained.step} of {flags.model_dir} to {flags.out}: {', '.join(about['classes'])}")
+    print(f"exported step {trained.step} of {flags.model_dir} to {flags.out}: {', '.join(enabled(trained.config))}")
 
 
 def cli() -> None:

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -21,6 +22,8 @@ from must_tf.errors import UserError
 Series = tuple[list[int], list[float]]  # steps, values
 
 PARTS = ("train", "validation")  # the folders a run writes its events to
+LARGE = 500_000  # pixels; a larger picture is embedded as JPEG
+JPEG_QUALITY = 88
 # Curves: six colours that read on white and on black, and stay apart for the colour-blind.
 LINES = ("#2f7ed8", "#e07b00", "#12966f", "#c2529b", "#8a6fdf", "#7d7d7d")
 INK = "#010203"  # stands for the page's text colour while matplotlib draws; no line has it
@@ -128,7 +131,7 @@ def _figure(value: str | float | int | None) -> str:
 
 
 def _plot(curve: Curve) -> str:
-    style = {
+    style: dict[Any, Any] = {
         "svg.fonttype": "none",  # letters stay letters: they take the page's font and colour
         "svg.hashsalt": curve.title,  # the same report gives the same bytes
         "text.color": INK,
@@ -164,11 +167,21 @@ def _draw_lines(figure: Figure, curve: Curve) -> None:
 
 
 def _picture(picture: Picture) -> str:
-    data = base64.b64encode(show.png(picture.pixels)).decode()
+    kind, content = _encoded(picture.pixels)
+    data = base64.b64encode(content).decode()
     caption = _text(picture.caption)
-    image = f'<img alt="{caption}" src="data:image/png;base64,{data}">'
+    image = f'<img alt="{caption}" src="data:image/{kind};base64,{data}">'
     zoom = f'<details class="zoom"><summary title="click to zoom">{image}</summary></details>'
     return f"<figure>{zoom}<figcaption>{caption}</figcaption></figure>"
+
+
+def _encoded(pixels: np.ndarray) -> tuple[str, bytes]:
+    """The subtype of the media type and the file: PNG, or JPEG where a PNG would swell the page."""
+    if pixels.shape[0] * pixels.shape[1] <= LARGE:
+        return "png", show.png(pixels)
+    # Full colour resolution: thin coloured frames would bleed without it.
+    content = tf.io.encode_jpeg(np.ascontiguousarray(pixels), quality=JPEG_QUALITY, chroma_downsampling=False)
+    return "jpeg", content.numpy()
 
 
 def read_curves(run_dir: str) -> dict[str, Series]:
@@ -210,11 +223,11 @@ def _scalars(path: str) -> Iterator[tuple[str, int, float]]:
 def _scalar(value: tf.compat.v1.Summary.Value) -> float | None:
     if value.HasField("simple_value"):
         return value.simple_value
+    if not value.HasField("tensor"):
+        return None  # an image or a histogram of the older kind
     number = tf.as_dtype(value.tensor.dtype)
-    if value.HasField("tensor") and (number.is_floating or number.is_integer):
-        array = tf.make_ndarray(value.tensor)
-        return float(array) if array.ndim == 0 else None
-    return None
+    array = tf.make_ndarray(value.tensor) if number.is_floating or number.is_integer else None
+    return float(array) if array is not None and array.ndim == 0 else None
 
 
 def paired(curves: dict[str, Series]) -> list[Curve]:

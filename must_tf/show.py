@@ -96,11 +96,12 @@ def _drawn(photo: np.ndarray, labels: Labels, drawer: Drawer) -> np.ndarray:
 
 
 def _missing(photo: np.ndarray, side: str) -> np.ndarray:
-    picture = _ground(*photo.shape[:2])
-    drawing.blend(picture, drawing.stripes(*photo.shape[:2], 16, 1), FAINT, 1.0)
+    height, width = photo.shape[:2]
+    picture = _ground(height, width)
+    drawing.blend(picture, drawing.stripes(height, width, 16, 1), FAINT, 1.0)
     patch = drawing.tag(f"no {SIDES[side]}", TEXT, GROUND)
-    top, left = (np.array(photo.shape[:2]) - patch.shape[:2]) // 2
-    drawing.place(picture, np.zeros(photo.shape[:2], bool), patch, [(int(top), int(left))])
+    corner = ((height - patch.shape[0]) // 2, (width - patch.shape[1]) // 2)
+    drawing.place(picture, np.zeros((height, width), bool), patch, [corner])
     return picture
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import orbit.controller
 import tensorflow as tf
 from absl import logging
 from official.common import distribute_utils
-from official.core import train_lib, train_utils
+from official.core import train_lib
 from official.modeling import performance
 
 from must_tf import config, restore, run, transfer
@@ -84,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         transfer.check(params.task.init_checkpoint, params.task.init_modules)
     runner = _runner(params, flags, count, done)
     if "train" in flags.mode:  # only now: a run that cannot start leaves nothing behind
-        train_utils.serialize_config(params, flags.model_dir)
+        tf.io.gfile.makedirs(flags.model_dir)
+        config.write_params(params, os.path.join(flags.model_dir, "params.yaml"))
     _run(runner, params, flags.mode)
 
 

@@ -56,6 +56,7 @@ def rgbd(
     ctx: typer.Context,
     root: Root,
     out: Out,
+    match: Annotated[str, typer.Option(help="Only photos whose stem matches this pattern, like 'train_*'.")] = "*",
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
@@ -63,7 +64,7 @@ def rgbd(
     """rgb/, depth/, normal/, label/ of one --root: depth, normals, segmentation."""
     from tfrecords_tools.sources.rgbd import Rgbd
 
-    _convert(ctx, Rgbd(root))
+    _convert(ctx, Rgbd(root, match))
 
 
 @convert_app.command()

@@ -11,6 +11,7 @@ An image that lacks one of them has no label for that task.
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import os
 from collections.abc import Callable
 
@@ -33,9 +34,10 @@ NAMES = "classes.txt"
 
 @dataclasses.dataclass(frozen=True)
 class Rgbd:
-    """`source_id` is the stem."""
+    """`source_id` is the stem. `match` is a pattern of stems: splits that lie in one folder are told apart by it."""
 
     root: str
+    match: str = "*"
 
     def find(self) -> Found:
         """All photos, each with the label files of the same stem."""
@@ -46,7 +48,7 @@ class Rgbd:
             folder: {files.stem(name): name for name in files.images_in(self._path(folder))}
             for folder in self._label_folders(names, account)
         }
-        photos = files.unlabelled(self._path(PHOTOS), files.images_in(self._path(PHOTOS)), account)
+        photos = files.unlabelled(self._path(PHOTOS), self._photos(), account)
         items = [self._with_labels(photo, labels, len(names), account) for photo in photos]
         if not any(len(item.files) > 1 for item in items):
             raise UserError(
@@ -55,6 +57,16 @@ class Rgbd:
             )
         inputs = (self._path(NAMES),) if names else ()
         return Found(items, {"segmentation": names} if names else {}, inputs, account)
+
+    def _photos(self) -> list[str]:
+        names = files.images_in(self._path(PHOTOS))
+        matched = [name for name in names if fnmatch.fnmatchcase(files.stem(name), self.match)]
+        if names and not matched:
+            raise UserError(
+                f"--match {self.match!r} matches none of {len(names)} photos, like {names[0]!r}. It is a pattern for the "
+                "name without its ending, in quotes."
+            )
+        return matched
 
     def _path(self, name: str) -> str:
         return os.path.join(self.root, name)
