@@ -72,6 +72,7 @@ def classes(
     ctx: typer.Context,
     root: Root,
     out: Out,
+    limit: Annotated[int, typer.Option(help="Images of each class, in the order of their names; 0: all.")] = 0,
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
@@ -79,7 +80,7 @@ def classes(
     """One folder of images per class: classification."""
     from tfrecords_tools.sources.classes import Classes
 
-    _convert(ctx, Classes(root))
+    _convert(ctx, Classes(root, limit))
 
 
 @convert_app.command()

@@ -15,9 +15,10 @@ from tfrecords_tools.tally import Account
 
 @dataclasses.dataclass(frozen=True)
 class Classes:
-    """`source_id` is `<class>/<file name without suffix>`."""
+    """`source_id` is `<class>/<file name without suffix>`. `limit` images of each class are taken, 0 is all."""
 
     root: str
+    limit: int = 0
 
     def find(self) -> Found:
         """All images of all class folders.
@@ -45,6 +46,7 @@ class Classes:
                     f"--root {folder}; every folder directly in --root is one class."
                 )
             account.notes.add("classification: class without an image", folder)
+        found = found[: self.limit] if self.limit > 0 else found
         return files.unlabelled(self.root, [f"{name}/{each}" for each in found], account)
 
     def load(self, item: Item, account: Account) -> Sample:

@@ -81,7 +81,7 @@ class _Notes(NamedTuple):
 
 def _thing(annotation: Annotation, ids: dict[int, int], info: ImageInfo, notes: _Notes) -> Thing:
     category = annotation.get("category_id")
-    if category not in ids:
+    if isinstance(category, (list, dict)) or category not in ids:
         raise Dropped("object: category is not in the JSON", f"category_id {category!r}")
     mask = _mask(annotation.get("segmentation"), info, notes)
     corners = _clipped(_box(annotation.get("bbox"), mask), info, notes)
