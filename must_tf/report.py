@@ -179,9 +179,7 @@ def _encoded(pixels: np.ndarray) -> tuple[str, bytes]:
     """The subtype of the media type and the file: PNG, or JPEG where a PNG would swell the page."""
     if pixels.shape[0] * pixels.shape[1] <= LARGE:
         return "png", show.png(pixels)
-    # Full colour resolution: thin coloured frames would bleed without it.
-    content = tf.io.encode_jpeg(np.ascontiguousarray(pixels), quality=JPEG_QUALITY, chroma_downsampling=False)
-    return "jpeg", content.numpy()
+    return "jpeg", tf.io.encode_jpeg(np.ascontiguousarray(pixels), quality=JPEG_QUALITY).numpy()
 
 
 def read_curves(run_dir: str) -> dict[str, Series]:

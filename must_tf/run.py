@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -148,3 +149,12 @@ def trained_steps(model_dir: str) -> int:
     if not path:
         return 0
     return int(tf.train.load_checkpoint(path).get_tensor("global_step/.ATTRIBUTES/VARIABLE_VALUE"))
+
+
+def evaluated_step(model_dir: str) -> int:
+    """The step of the last whole evaluation; -1 where there is none."""
+    path = os.path.join(model_dir, "evaluation.json")
+    if not tf.io.gfile.exists(path):
+        return -1
+    with tf.io.gfile.GFile(path) as file:
+        return int(json.loads(file.read())["step"])

@@ -99,7 +99,8 @@ def _missing(photo: np.ndarray, side: str) -> np.ndarray:
     height, width = photo.shape[:2]
     picture = _ground(height, width)
     drawing.blend(picture, drawing.stripes(height, width, 16, 1), FAINT, 1.0)
-    patch = drawing.tag(f"no {SIDES[side]}", TEXT, GROUND)
+    text = drawing.shorten(f"no {SIDES[side]}", TEXT, width - 6)  # a tall photo's tile is narrow
+    patch = drawing.tag(text, TEXT, GROUND)
     corner = ((height - patch.shape[0]) // 2, (width - patch.shape[1]) // 2)
     drawing.place(picture, np.zeros((height, width), bool), patch, [corner])
     return picture

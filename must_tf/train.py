@@ -80,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError(f"--model_dir={flags.model_dir} has no checkpoint to evaluate.")
     if "train" in flags.mode and done >= params.trainer.train_steps:
         print(f"{flags.model_dir} is finished: {done} of {params.trainer.train_steps} steps. Nothing to train.")
-        return
+        if flags.mode == "train" or run.evaluated_step(flags.model_dir) == done:
+            return
+        flags.mode = "eval"  # it was stopped between its last step and the end of its evaluation
     if "train" in flags.mode and not done and params.task.init_checkpoint:
         transfer.check(params.task.init_checkpoint, params.task.init_modules)
     runner = _runner(params, flags, count, done)

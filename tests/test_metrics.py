@@ -161,9 +161,7 @@ def test_an_image_of_ignored_pixels_changes_nothing() -> None:
     pair = (pixels([[0, 1]]), pixels([[0, 0]]))
     ignored = (pixels([[255, 255]]), pixels([[0, 1]]))
     assert evaluate(segmentation, [ignored], "a", "b") == {}
-    assert evaluate(segmentation, [pair, ignored], "a", "b") == evaluate(
-        segmentation, [pair], "a", "b"
-    )
+    assert evaluate(segmentation, [pair, ignored], "a", "b") == evaluate(segmentation, [pair], "a", "b")
 
 
 def test_a_pixel_class_beyond_the_names_shows_its_number() -> None:

@@ -68,9 +68,7 @@ def test_without_images_there_are_no_figures(module: Any) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_average_precision_by_hand(module: Any) -> None:
     labels = objects((0, 0, 40, 40), (100, 50, 40, 40))
-    found = objects(
-        (0, 0, 40, 40), (50, 80, 40, 40), (100, 50, 40, 40), scores=[0.9, 0.8, 0.7]
-    )  # right, wrong, right
+    found = objects((0, 0, 40, 40), (50, 80, 40, 40), (100, 50, 40, 40), scores=[0.9, 0.8, 0.7])  # right, wrong, right
     figures = evaluate(module, [(labels, found)], "a")
     # Precision is 1 at the 51 recalls 0.00 ... 0.50 and 2/3 at the other 50, at every overlap.
     by_hand = (51 * 1 + 50 * 2 / 3) / 101

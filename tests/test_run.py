@@ -159,6 +159,21 @@ def test_a_finished_run_says_so_and_changes_nothing(tiny: Tiny, capsys: pytest.C
     assert {path: path.stat().st_mtime_ns for path in Path(tiny.run).rglob("*")} == before
 
 
+def test_a_run_that_was_stopped_while_evaluating_evaluates(
+    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All steps are trained, the evaluation is not there: the same command measures, and trains nothing."""
+    copy = tiny._replace(run=str(shutil.copytree(tiny.run, tmp_path / "run")))
+    evaluation = Path(copy.run, "evaluation.json")
+    figures = json.loads(evaluation.read_text())
+    evaluation.unlink()
+    override = data(f"{copy.records}/*.tfrecord")
+    train.main(arguments(copy.config, copy.run, "must_student", override, "train_and_eval"))
+    assert "is finished: 2 of 2 steps" in capsys.readouterr().out
+    assert json.loads(evaluation.read_text()) == figures
+    assert run.trained_steps(copy.run) == 2
+
+
 def test_a_run_goes_on_where_its_checkpoint_is(
     classifier: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,9 +26,7 @@ Out = Annotated[str, typer.Option(help="Folder for the shards; the same command 
 Root = Annotated[str, typer.Option(help="The dataset's folder.")]
 Shards = Annotated[int, typer.Option(help="How many shards; 0: one per 256 images.")]
 Workers = Annotated[int, typer.Option(help="Processes; 0: one per core. No matter for the result.")]
-MaxDropRate = Annotated[
-    float, typer.Option(help="Share of images or objects that may be dropped before it fails.")
-]
+MaxDropRate = Annotated[float, typer.Option(help="Share of images or objects that may be dropped before it fails.")]
 
 
 @convert_app.command()
@@ -106,9 +104,7 @@ def scenes(
     seed: Annotated[int, typer.Option(help="Which scenes; two seeds have none in common.")],
     out: Out,
     size: Annotated[int, typer.Option(help="Side in pixels.")] = 128,
-    tasks: Annotated[
-        str, typer.Option(help="Instead of the domain's: names with commas between, all or none.")
-    ] = "",
+    tasks: Annotated[str, typer.Option(help="Instead of the domain's: names with commas between, all or none.")] = "",
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,

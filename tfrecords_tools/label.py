@@ -43,7 +43,8 @@ class Teacher:
         missing = [task for task in tasks if task not in configs]
         if missing:
             raise UserError(
-                f"--teacher {missing[0]}={path}: that run was not trained for {missing[0]}, but for {', '.join(configs)}."
+                f"--teacher {missing[0]}={path}: that run was not trained for {missing[0]}, but for "
+                f"{', '.join(configs)}."
             )
         self.tasks, self.path = tuple(tasks), path
         self.origin = f"pseudo:{trained.id}"
@@ -136,8 +137,8 @@ def _check_whole(source: manifest.Manifest, what: Asked) -> None:
     found = {os.path.basename(path) for path in what.files}
     if listed != found:
         raise UserError(
-            f"{what.directory}: the manifest lists {len(listed)} shards, --records matches {len(found & listed)} of them. "
-            "Label whole record sets: DIR/*.tfrecord"
+            f"{what.directory}: the manifest lists {len(listed)} shards, --records matches {len(found & listed)} of "
+            "them. Label whole record sets: DIR/*.tfrecord"
         )
 
 

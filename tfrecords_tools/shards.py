@@ -89,9 +89,7 @@ def claim(directory: str, fingerprint: str, command: Sequence[str]) -> None:
             )
         return
     if tf.io.gfile.glob(os.path.join(directory, "*.tfrecord*")):
-        raise UserError(
-            f"{directory} holds records that must-records did not write. Give another --out."
-        )
+        raise UserError(f"{directory} holds records that must-records did not write. Give another --out.")
     try:
         tf.io.gfile.makedirs(os.path.dirname(path))
         manifest.write_json(path, {"fingerprint": fingerprint, "command": list(command)})

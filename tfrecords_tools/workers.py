@@ -64,9 +64,7 @@ def _watch(futures: list[concurrent.futures.Future], counter: Any, progress: Pro
     """Moves the progress line until all is done or something failed."""
     shown, waiting = 0, set(futures)
     while waiting:
-        done, waiting = concurrent.futures.wait(
-            waiting, POLL_SECONDS, concurrent.futures.FIRST_EXCEPTION
-        )
+        done, waiting = concurrent.futures.wait(waiting, POLL_SECONDS, concurrent.futures.FIRST_EXCEPTION)
         progress.advance(counter.value - shown)
         shown = counter.value
         for future in done:

@@ -14,6 +14,8 @@ from tfrecords_tools.sources import files
 from tfrecords_tools.tally import Account
 
 Entry = dict[str, Any]
+# The three lists, and what an entry cannot do without; all else may be missing.
+NEEDED = {"images": ("id",), "annotations": (), "categories": ("id", "name")}
 
 
 def read(path: str, option: str) -> dict[str, list[Entry]]:
@@ -28,14 +30,24 @@ def read(path: str, option: str) -> dict[str, list[Entry]]:
             content = json.loads(file.read())
         except ValueError as error:
             raise UserError(f"{option} {path} is not JSON: {error}") from None
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise UserError(f"{option} {path} has no list {key!r}; COCO's instances format is expected.")
+    _check(content, f"{option} {path}")
     return content
+
+
+def _check(content: Any, name: str) -> None:
+    for key, needed in NEEDED.items():
+        if not isinstance(content, dict) or not isinstance(content.get(key), list):
+            raise UserError(f"{name} has no list {key!r}; COCO's instances format is expected.")
+        for place, entry in enumerate(content[key]):
+            if not isinstance(entry, dict) or any(field not in entry for field in needed):
+                wanted = f" with {' and '.join(map(repr, needed))}" if needed else ""
+                raise UserError(f"{name}: {key}[{place}] is no object{wanted}; write the JSON again.")
 
 
 def classes(categories: list[Entry], first_id: int, path: str) -> tuple[dict[int, int], tuple[str, ...]]:
     """Category id -> class id from `first_id` on without gaps, in id order; and the names."""
+    if {type(category["id"]) for category in categories} not in (set(), {int}, {str}):
+        raise UserError(f"{path}: ids in categories must be whole numbers, or all of them text; write the JSON again.")
     ordered = sorted(categories, key=lambda category: category["id"])
     names = tuple(str(category["name"]) for category in ordered)
     ids = {category["id"]: first_id + place for place, category in enumerate(ordered)}

@@ -41,9 +41,7 @@ class Thing(NamedTuple):
     crop: np.ndarray  # uint8 [ch, cw]
 
 
-def labels_of(
-    annotations: list[Annotation], ids: dict[int, int], info: ImageInfo, account: Account
-) -> Labels:
+def labels_of(annotations: list[Annotation], ids: dict[int, int], info: ImageInfo, account: Account) -> Labels:
     """All annotations of one image as labels of `masks`; detection's are the same without the crops.
 
     Args:
@@ -88,7 +86,7 @@ def _thing(annotation: Annotation, ids: dict[int, int], info: ImageInfo, notes: 
     size = np.array([info.height, info.width] * 2)
     box = np.clip(corners / size, 0.0, 1.0).astype(np.float32)
     crop = _crop(mask, box, info, notes)
-    area = annotation.get("area")
+    area: Any = annotation.get("area")
     known = isinstance(area, (int, float)) and math.isfinite(area) and area > 0
     is_crowd = bool(annotation.get("iscrowd", 0))
     return Thing(box, ids[category], is_crowd, float(area if known else crop.sum()), crop)
@@ -151,9 +149,7 @@ def _rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
         return segmentation
     nested = segmentation if isinstance(segmentation[0], list) else [segmentation]
     polygons = [
-        polygon[: len(polygon) // 2 * 2]
-        for polygon in nested
-        if len(polygon) >= POLYGON and np.isfinite(polygon).all()
+        polygon[: len(polygon) // 2 * 2] for polygon in nested if len(polygon) >= POLYGON and np.isfinite(polygon).all()
     ]
     if not polygons:
         raise ValueError("no polygon has three corners")

@@ -41,11 +41,7 @@ def is_image(name: str) -> bool:
 def folders(path: str) -> list[str]:
     """Names of the visible folders in a folder, sorted."""
     names = (name.rstrip("/") for name in tf.io.gfile.listdir(path))
-    return sorted(
-        name
-        for name in names
-        if not name.startswith(".") and tf.io.gfile.isdir(os.path.join(path, name))
-    )
+    return sorted(name for name in names if not name.startswith(".") and tf.io.gfile.isdir(os.path.join(path, name)))
 
 
 def images_in(path: str) -> list[str]:

@@ -63,8 +63,8 @@ class Rgbd:
         matched = [name for name in names if fnmatch.fnmatchcase(files.stem(name), self.match)]
         if names and not matched:
             raise UserError(
-                f"--match {self.match!r} matches none of {len(names)} photos, like {names[0]!r}. It is a pattern for the "
-                "name without its ending, in quotes."
+                f"--match {self.match!r} matches none of {len(names)} photos, like {names[0]!r}. It is a pattern for "
+                "the name without its ending, in quotes."
             )
         return matched
 
@@ -89,14 +89,10 @@ class Rgbd:
         found = [folder for folder in FOLDERS if tf.io.gfile.isdir(self._path(folder))]
         if "label" in found and not names:
             found.remove("label")
-            account.notes.add(
-                f"segmentation: label/ ignored, {NAMES} does not name its ids", self._path("label")
-            )
+            account.notes.add(f"segmentation: label/ ignored, {NAMES} does not name its ids", self._path("label"))
         return found
 
-    def _with_labels(
-        self, photo: Item, labels: dict[str, dict[str, str]], classes: int, account: Account
-    ) -> Item:
+    def _with_labels(self, photo: Item, labels: dict[str, dict[str, str]], classes: int, account: Account) -> Item:
         stem, paths = files.stem(os.path.basename(photo.files[0])), {}
         for folder, by_stem in labels.items():
             if stem in by_stem:

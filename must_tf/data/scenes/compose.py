@@ -139,11 +139,7 @@ class _Painter:
 
 
 def _room(plan: _Plan, name: str, yaw: float, painter: _Painter) -> list[Body]:
-    paints = {
-        surface: painter.paint(usual)
-        for (room, surface), usual in _ROOM_PAINTS.items()
-        if room == name
-    }
+    paints = {surface: painter.paint(usual) for (room, surface), usual in _ROOM_PAINTS.items() if room == name}
     bodies = []
     for shape, surface, centre, size in plan.panels:
         unplaced = Body(shape, surface, (0.0, 0.0, 0.0), size, yaw, paints[surface])
@@ -181,9 +177,7 @@ def _fits(body: Body, room: Body, free: tuple[float, float, float], others: list
     x, _, z = room.inward(np.array(body.centre)[:, None])[:, 0]
     reach = _reach(body) + _GAP
     inside = free[0] + reach < x < free[1] - reach and z < free[2] - reach
-    return inside and all(
-        math.dist(body.centre, other.centre) > reach + _reach(other) for other in others
-    )
+    return inside and all(math.dist(body.centre, other.centre) > reach + _reach(other) for other in others)
 
 
 def _light(domain: Domain, rng: np.random.Generator) -> Light:
