@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -93,10 +94,24 @@ def execute(plan: Plan) -> None:
     seconds: dict[str, float] = {}
     for number, (name, command) in enumerate(commands, 1):
         print(f"\n[{number}/{len(commands)}] {name}  (at {clock(time.monotonic() - started)})", flush=True)
+        if name == "export" and _is_current(plan):
+            print("  the export is of the student's last step already")
+            continue
         seconds[name] = _run(plan, name, command)
     from experiments import summary  # TensorFlow is needed only now
 
     summary.write(plan, seconds, time.monotonic() - started)
+
+
+def _is_current(plan: Plan) -> bool:
+    """Whether there is an export of the student as it is; an older one is removed."""
+    export = plan.path("export")
+    if not os.path.exists(export):
+        return False
+    if os.path.getmtime(export) > os.path.getmtime(plan.path(plan.student.name, "checkpoint")):
+        return True
+    shutil.rmtree(export)
+    return False
 
 
 def _commands(plan: Plan) -> Iterator[tuple[str, list[str]]]:
@@ -113,8 +128,7 @@ def _commands(plan: Plan) -> Iterator[tuple[str, list[str]]]:
     for transfer in plan.transfers:
         yield f"transfer: {transfer.name}", _train(plan, transfer)
     student, export = plan.path(plan.student.name), plan.path("export")
-    if not os.path.exists(export):
-        yield "export", [sys.executable, os.path.join(ROOT, "export.py"), f"--model_dir={student}", f"--out={export}"]
+    yield "export", [sys.executable, os.path.join(ROOT, "export.py"), f"--model_dir={student}", f"--out={export}"]
     image = plan.path("records", plan.student.validation[0])
     script = os.path.join(HERE, "predict_exported.py")
     yield "serve", [sys.executable, "-I", script, export, image, plan.path("served.json")]

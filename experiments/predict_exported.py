@@ -13,17 +13,26 @@ import tensorflow as tf
 
 
 def main(export: str, records: str, out: str) -> None:
-    """Serves the first image of a record set and writes what came out: shapes, and the surest of each list."""
+    """Serves the first image of a record set; writes shape, least and largest value of every output."""
     model = tf.saved_model.load(export)
     path = sorted(glob.glob(os.path.join(records, "*.tfrecord")))[0]
     example = next(iter(tf.data.TFRecordDataset(path).batch(1)))
     outputs = model.signatures["tf_example"](tf_example=example)
-    shapes = {name: value.shape.as_list() for name, value in sorted(outputs.items())}
+    found = {
+        name: {
+            "shape": value.shape.as_list(),
+            "least": float(tf.reduce_min(value)),
+            "largest": float(tf.reduce_max(value)),
+        }
+        for name, value in sorted(outputs.items())
+    }
     foreign = sorted({name.split(".")[0] for name in sys.modules} & {"must_tf", "official"})
     assert not foreign, f"the export needs {foreign}"
     with open(out, "w") as file:
-        json.dump({"outputs": shapes}, file, indent=1)
-    print(f"  served {len(shapes)} outputs with TensorFlow {tf.__version__} alone: {', '.join(shapes)}")
+        json.dump(found, file, indent=1)
+    print(f"  served {len(found)} outputs with TensorFlow {tf.__version__} alone:")
+    for name, one in found.items():
+        print(f"    {name:<28}{one['shape']!s:<20}{one['least']:.3f} to {one['largest']:.3f}")
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ PLAN = Plan(
         ("wild-labelled", "classification", "detection", "segmentation", "geometry"),
         ("heldout",),
         ALL,
-        steps(320),
+        steps(380),
         (*CONFIG, "quickstart/student.yaml"),
     ),
     transfers=(

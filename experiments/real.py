@@ -57,7 +57,7 @@ def plan(data: str) -> Plan:
             teacher("depth", ("rgbd-train", "rgbd-val"), ("depth",), 150),
             teacher("normals", ("rgbd-train", "rgbd-val"), ("normals",), 150),
         ),
-        label=("coco-train", "rgbd-train"),
+        label=("coco-train", "coco-val", "rgbd-train"),
         student=Run(
             "student",
             "must_student",

@@ -41,8 +41,11 @@ def _rows(plan: Plan) -> Rows:
     for teacher in plan.teachers:
         figures = evaluation(plan, teacher.name)["figures"]
         for task in teacher.tasks:
-            key = f"{task}/{discover()[task].headline}"
-            rows.append((task, discover()[task].headline, figures.get(key), student.get(key)))
+            headline = discover()[task].headline
+            key = f"{task}/{headline}"
+            # A teacher that was measured on what it had seen says so.
+            seen = " (seen)" if set(teacher.validation) & set(teacher.train) else ""
+            rows.append((task, headline + seen, figures.get(key), student.get(key)))
     return rows
 
 

@@ -28,16 +28,13 @@ def mean(term: Term) -> tf.Tensor:
     number and divided by the count of all replicas, the sum is the mean over the whole batch, however unevenly the
     labels lie. Nothing labelled anywhere: exactly 0.
     """
-    context = tf.distribute.get_replica_context()
-    count = context.all_reduce(tf.distribute.ReduceOp.SUM, term.count)
-    return term.total * context.num_replicas_in_sync / tf.maximum(count, 1.0)
+    replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+    return term.total * replicas / tf.maximum(everywhere(term.count), 1.0)
 
 
-def labelled(terms: Mapping[str, Term]) -> tf.Tensor:
-    """Whether anything in the *global* batch is labelled for these terms, [] bool; alike on all replicas."""
-    context = tf.distribute.get_replica_context()
-    count = tf.add_n([term.count for term in terms.values()])
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, count) > 0
+def everywhere(count: tf.Tensor) -> tf.Tensor:
+    """The sum of a count [] over all replicas; alike on all of them."""
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, count)
 
 
 def resolve(tasks: Mapping[str, Any], rule: str, batch_size: int, learning_rate: float) -> None:

@@ -17,7 +17,7 @@ from official.core import config_definitions, exp_factory
 from official.modeling import hyperparams
 from official.modeling.hyperparams import params_dict
 
-from must_tf import registry_imports  # noqa: F401  # registers the experiments
+from must_tf import files, registry_imports  # noqa: F401  # registers the experiments
 from must_tf.errors import UserError, nearest
 
 PREFIX = "must_"
@@ -60,9 +60,7 @@ def read_params(path: str) -> dict[str, Any]:
 
 def write_params(params: config_definitions.ExperimentConfig, path: str) -> None:
     """Writes a params.yaml, whole or not at all, in plain YAML: Model Garden marks tuples as Python objects."""
-    with tf.io.gfile.GFile(path + ".partial", "w") as file:
-        file.write(yaml.safe_dump(_plain(params.as_dict()), sort_keys=True))
-    tf.io.gfile.rename(path + ".partial", path, overwrite=True)
+    files.write_whole(path, yaml.safe_dump(_plain(params.as_dict()), sort_keys=True).encode())
 
 
 def _plain(value: Any) -> Any:

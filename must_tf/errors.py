@@ -18,7 +18,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def exit_on_user_error(main: Callable[[], int | None]) -> int:
-    """Runs `main`; a UserError becomes one line on stderr and exit code 2 (nothing was started)."""
+    """Runs `main`; a UserError becomes one line on stderr and exit code 2."""
     try:
         return main() or 0
     except UserError as error:

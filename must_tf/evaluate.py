@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from must_tf import show
+from must_tf import files, show
 from must_tf.data import input as input_lib
 from must_tf.data import record
 from must_tf.errors import UserError
@@ -35,6 +34,7 @@ class Evaluator:
         self._restorer = Restorer(self._specs, self._configs, config.input_size)
         self._metrics = {name: spec.Metric(self._configs[name]) for name, spec in self._specs.items()}
         self._labelled = dict.fromkeys(self._specs, 0)
+        self._pseudo = dict.fromkeys(self._specs, 0)
         self._records = _numbered_records(config.validation_data.input_path)
         self._count, self._seen = count, 0
         self._rows: list[show.Row] = []
@@ -58,7 +58,10 @@ class Evaluator:
         info = record.info_of(example)
         labelled = record.read_labels(serialized, self._specs, self._configs)
         kept = self._restorer.labels(predictions, image_info, info.source_id)
-        for name, (labels, _) in labelled.items():
+        for name, (labels, origin) in labelled.items():
+            if origin.startswith("pseudo:"):  # a teacher's opinion is not the truth
+                self._pseudo[name] += 1
+                continue
             self._metrics[name].add(labels, kept[name], info)
             self._labelled[name] += 1
         if index in self._drawn:
@@ -93,14 +96,13 @@ class Evaluator:
         for name, spec in self._specs.items():
             value = figures.get(f"{name}/{spec.headline}")
             shown = "no labels in the validation set" if value is None else f"{spec.headline} {value:.4f}"
-            print(f"  {name:<16}{shown}   ({self._labelled[name]} labelled images)", flush=True)
+            passed = f", {self._pseudo[name]} with pseudo labels left out" if self._pseudo[name] else ""
+            print(f"  {name:<16}{shown}   ({self._labelled[name]} labelled images{passed})", flush=True)
 
     def _write(self, directory: str, step: int, figures: dict[str, float]) -> None:
         evaluation = {"step": step, "images": self._seen, "labelled": self._labelled, "figures": figures}
         path = os.path.join(directory, "evaluation.json")
-        with tf.io.gfile.GFile(path + ".partial", "w") as file:
-            file.write(json.dumps(evaluation, indent=1))
-        tf.io.gfile.rename(path + ".partial", path, overwrite=True)
+        files.write_json(path, evaluation)
         if not self._rows:
             return
         drawers = {name: show.Drawer(spec.draw, self._configs[name]) for name, spec in self._specs.items()}

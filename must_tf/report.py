@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from must_tf import show
+from must_tf import files, show
 from must_tf.errors import UserError
 
 Series = tuple[list[int], list[float]]  # steps, values
@@ -75,7 +75,7 @@ class Report:
 
 def write_report(path: str, report: Report) -> None:
     """Writes the report as one HTML file, local or remote; never leaves half a file there."""
-    show.write_whole(path, render(report).encode())
+    files.write_whole(path, render(report).encode())
 
 
 def render(report: Report) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from official.core import config_definitions
@@ -19,7 +19,14 @@ from must_tf.tasks import discover
 Manifests = dict[str, manifest.Manifest]  # by the folder that it describes
 
 
-def settle(params: config_definitions.ExperimentConfig, mode: str) -> int:
+class Images(NamedTuple):
+    """How many there are to train and to evaluate on; 0 where that is not asked for."""
+
+    train: int
+    validation: int
+
+
+def settle(params: config_definitions.ExperimentConfig, mode: str) -> Images:
     """Checks the config against the data and fills in what follows from it.
 
     Args:
@@ -27,7 +34,7 @@ def settle(params: config_definitions.ExperimentConfig, mode: str) -> int:
       mode: of `train.py`.
 
     Returns:
-      The number of images in the validation set; 0 when none is needed.
+      The number of images in both sets.
 
     Raises:
       UserError: what does not fit, before any work.
@@ -35,6 +42,7 @@ def settle(params: config_definitions.ExperimentConfig, mode: str) -> int:
     task = params.task
     configs = student.enabled(task)
     _check_model(task, configs)
+    _check_loop(params, mode)
     sets = []
     if "train" in mode:
         sets.append(("task.train_data", task.train_data))
@@ -46,7 +54,11 @@ def settle(params: config_definitions.ExperimentConfig, mode: str) -> int:
         _check_labels(configs, manifests["task.train_data"])
         rate = initial_learning_rate(params.trainer.optimizer_config)
         balance.resolve(configs, task.balance, task.train_data.global_batch_size, rate)
-    return sum(one.records for one in manifests.get("task.validation_data", {}).values())
+    train, validation = (
+        sum(one.records for one in manifests.get(where, {}).values())
+        for where in ("task.train_data", "task.validation_data")
+    )
+    return Images(train, validation)
 
 
 def adopt_classes(task: student.StudentConfig, trained: student.StudentConfig) -> None:
@@ -68,6 +80,28 @@ def _check_model(task: student.StudentConfig, configs: dict[str, Any]) -> None:
         raise UserError(
             f"task.input_size={task.input_size} must be a multiple of {multiple} (the stride of level "
             f"{task.model.max_level}), for instance {near}."
+        )
+
+
+def _check_loop(params: config_definitions.ExperimentConfig, mode: str) -> None:
+    """Refuses what Model Garden's loop takes and this project would do wrong."""
+    trainer = params.trainer
+    if "train" in mode and trainer.train_steps <= 0:
+        raise UserError(f"trainer.train_steps={trainer.train_steps} must be at least 1.")
+    if "eval" in mode and trainer.validation_steps != -1:
+        raise UserError(
+            f"trainer.validation_steps={trainer.validation_steps} must be -1: an evaluation covers the whole set, "
+            "every image once. For a shorter one give a smaller set in task.validation_data.input_path."
+        )
+    if "eval" in mode and "multi_worker" in params.runtime.distribution_strategy:
+        raise UserError(
+            "evaluation measures on one host. With several workers use --mode=train on them, and --mode=eval with "
+            "runtime.distribution_strategy=mirrored on one machine."
+        )
+    if trainer.optimizer_config.ema:
+        raise UserError(
+            "trainer.optimizer_config.ema is not supported: averaged weights would be evaluated, but others labelled "
+            "with and exported. Remove it."
         )
 
 

@@ -6,7 +6,8 @@
 | `image_tensor` | `image_tensor` uint8 [B, H, W, 3] |
 | `tf_example` | `tf_example` string [B]: serialised records, of which only the image is read |
 
-Boxes are normalised, maps have the original image's pixels. In a batch of mixed sizes, maps are as large as the largest
+Boxes are normalised, maps have the original image's pixels; `masks/probability` is a 28 x 28 grid over each of
+`detection/boxes`, as Model Garden serves masks. In a batch of mixed sizes, maps are as large as the largest
 image and zero beyond each image's own size, which `image/size` int32 [B, 2] gives. Needs TensorFlow alone.
 """
 
@@ -76,33 +77,27 @@ class Server(tf.Module):
         largest = tf.reduce_max(image_info[:, :2], axis=0)
 
         def one(arguments: Any) -> Outputs:
-            predicted, info = arguments
-            frame = Frame(info[:2], info[2:], self._size)
-            restored = {name: spec.restore(predicted[name], frame) for name, spec in self._specs.items()}
-            return {
-                f"{name}/{key}": _pad(value, largest)
-                for name, values in restored.items()
-                for key, value in values.items()
-            }
+            return {name: _pad(value, largest) for name, value in self._restored_one(*arguments).items()}
 
         specs = self._output_specs(predictions)
         return tf.map_fn(one, (predictions, image_info), fn_output_signature=specs)
 
+    def _restored_one(self, predicted: Any, info: tf.Tensor) -> Outputs:
+        """One image's outputs by <task>/<name>. What a task only passes on from one that it needs is not repeated."""
+        frame = Frame(info[:2], info[2:], self._size)
+        outputs: Outputs = {}
+        for name, spec in self._specs.items():
+            passed_on = {key for need in spec.needs for key in predicted[need]}
+            restored = spec.restore(predicted[name], frame)
+            outputs |= {f"{name}/{key}": value for key, value in restored.items() if key not in passed_on}
+        return outputs
+
     def _output_specs(self, predictions: Any) -> dict[str, tf.TensorSpec]:
         """Shapes and types of one restored image; sizes that depend on the image are None."""
-
-        @tf.function(autograph=False)
-        def restore(predicted: Any, info: tf.Tensor) -> Any:
-            frame = Frame(info[:2], info[2:], self._size)
-            return {name: spec.restore(predicted[name], frame) for name, spec in self._specs.items()}
-
         one = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape[1:], x.dtype), predictions)
-        concrete = restore.get_concrete_function(one, tf.TensorSpec([4], tf.int32))
-        return {
-            f"{name}/{key}": tf.TensorSpec(value.shape, value.dtype)
-            for name, values in concrete.structured_outputs.items()
-            for key, value in values.items()
-        }
+        restore = tf.function(self._restored_one, autograph=False)
+        outputs = restore.get_concrete_function(one, tf.TensorSpec([4], tf.int32)).structured_outputs
+        return {name: tf.TensorSpec(value.shape, value.dtype) for name, value in outputs.items()}
 
 
 def _pad(value: tf.Tensor, largest: tf.Tensor) -> tf.Tensor:

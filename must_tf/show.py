@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from must_tf import drawing
+from must_tf import drawing, files
 
 Labels = dict[str, Any]
 
@@ -121,21 +121,12 @@ def _band() -> int:
 
 def save_png(path: str, picture: np.ndarray) -> None:
     """Writes uint8 [h, w, 3] as PNG to a local or remote path; never leaves half a file there."""
-    write_whole(path, png(picture))
+    files.write_whole(path, png(picture))
 
 
 def png(picture: np.ndarray) -> bytes:
     """The PNG file of uint8 [h, w, 3]."""
     return tf.io.encode_png(np.ascontiguousarray(picture)).numpy()
-
-
-def write_whole(path: str, content: bytes) -> None:
-    """Writes a file by way of a temporary one beside it; folders are made as needed."""
-    path = str(path)
-    tf.io.gfile.makedirs(path.rpartition("/")[0] or ".")
-    with tf.io.gfile.GFile(f"{path}.tmp", "wb") as file:
-        file.write(content)
-    tf.io.gfile.rename(f"{path}.tmp", path, overwrite=True)
 
 
 def tensorboard_image(writer: tf.summary.SummaryWriter, name: str, picture: np.ndarray, step: int) -> None:

@@ -82,7 +82,7 @@ class TaskConfig(hyperparams.Config):
 
     Attributes:
       enabled: whether the model has this task's head.
-      classes: the names, in id order, without the background. Empty: taken from the records' labels.json.
+      classes: the names, in id order, without the background. Empty: taken from the records' manifest.json.
       loss_weight: factor on this task's loss, on top of the rule in `task.balance`.
       pseudo_weight: factor on images whose label for this task is a teacher's.
       teacher_batch_size, teacher_learning_rate: b_i and lr_i of the paper's rule, see `balance.py`.

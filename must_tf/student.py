@@ -123,7 +123,7 @@ class StudentTask(base_task.Task):
         super().__init__(params, logging_dir, name)
         self._configs = enabled(params)
         self._specs = {task: discover()[task] for task in self._configs}
-        self.start_image = 0  # place in the order of images at which training goes on; set by train.py
+        self.start = input_lib.Start()  # where training goes on; set by train.py
         self.evaluation_count = 0  # images in the validation set; set by train.py
 
     def build_model(self) -> tf_keras.Model:
@@ -144,7 +144,7 @@ class StudentTask(base_task.Task):
         """Training batches with targets, or evaluation batches without."""
         reader = input_lib.Reader(self._specs, self._configs, self.task_config.input_size)
         if params.is_training:
-            return input_lib.training(reader, params, self.start_image, input_context)
+            return input_lib.training(reader, params, self.start, input_context)
         return input_lib.evaluation(reader, params, self.evaluation_count, input_context)
 
     @tf.autograph.experimental.do_not_convert
@@ -154,11 +154,15 @@ class StudentTask(base_task.Task):
         means: dict[str, Any] = {}
         for name, spec in self._specs.items():
             terms = spec.loss(model_outputs["raw"][name], labels["targets"][name], self._configs[name])
-            means |= {f"{name}/{term}": (balance.mean(value), value.count) for term, value in terms.items()}
-            task_loss = tf.add_n([balance.mean(value) for value in terms.values()])
-            weighted = self._configs[name].weight * task_loss
+            # Whether a term counts in the log is decided over all replicas, as its mean is.
+            means |= {
+                f"{name}/{term}": (balance.mean(value), balance.everywhere(value.count))
+                for term, value in terms.items()
+            }
+            weighted = self._configs[name].weight * tf.add_n([balance.mean(value) for value in terms.values()])
+            looked = tf.reduce_sum(tf.cast(labels["targets"][name]["weight"] > 0, tf.float32))
             learned = self.task_config.balance == "learned"
-            total += self._uncertain(name, weighted, balance.labelled(terms)) if learned else weighted
+            total += self._uncertain(name, weighted, balance.everywhere(looked) > 0) if learned else weighted
         model_outputs["terms"] = means
         return total
 

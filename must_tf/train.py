@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError("a transfer needs task.init_checkpoint: the run directory of a student or teacher.")
     if "train" not in flags.mode:
         run.adopt_classes(params.task, restore.read_config(flags.model_dir))
-    count = run.settle(params, flags.mode)
+    images = run.settle(params, flags.mode)
     run.settle_devices(params.runtime)
     done = run.trained_steps(flags.model_dir)
     if "train" not in flags.mode and not done:
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         flags.mode = "eval"  # it was stopped between its last step and the end of its evaluation
     if "train" in flags.mode and not done and params.task.init_checkpoint:
         transfer.check(params.task.init_checkpoint, params.task.init_modules)
-    runner = _runner(params, flags, count, done)
+    runner = _runner(params, flags, images, done)
     if "train" in flags.mode:  # only now: a run that cannot start leaves nothing behind
         tf.io.gfile.makedirs(flags.model_dir)
         config.write_params(params, os.path.join(flags.model_dir, "params.yaml"))
@@ -105,10 +105,10 @@ def _run(runner: train_lib.OrbitExperimentRunner, params: Any, mode: str) -> Non
         raise
 
 
-def _runner(params: Any, flags: argparse.Namespace, count: int, done: int) -> train_lib.OrbitExperimentRunner:
+def _runner(params: Any, flags: argparse.Namespace, images: run.Images, done: int) -> train_lib.OrbitExperimentRunner:
     """Everything built, and the weights that it starts from loaded."""
     try:
-        runner = _build(params, flags, count, done)
+        runner = _build(params, flags, images, done)
     except (LookupError, *transfer.UNFIT) as error:  # a setting that Model Garden refuses, or a checkpoint of others
         logging.debug("refused", exc_info=True)
         raise UserError(
@@ -120,7 +120,7 @@ def _runner(params: Any, flags: argparse.Namespace, count: int, done: int) -> tr
     return runner
 
 
-def _build(params: Any, flags: argparse.Namespace, count: int, done: int) -> train_lib.OrbitExperimentRunner:
+def _build(params: Any, flags: argparse.Namespace, images: run.Images, done: int) -> train_lib.OrbitExperimentRunner:
     params.validate()
     params.lock()
     if params.runtime.mixed_precision_dtype:
@@ -135,7 +135,8 @@ def _build(params: Any, flags: argparse.Namespace, count: int, done: int) -> tra
     batch_size = params.task.train_data.global_batch_size
     with strategy.scope():
         task = StudentTask(params.task, logging_dir=flags.model_dir)
-    task.start_image, task.evaluation_count = done * batch_size, count
+    task.start = input_lib.Start(done * batch_size, images.train)
+    task.evaluation_count = images.validation
     # Orbit prints every loop's figures over several lines; they are in TensorBoard, and ours is one line.
     orbit.controller._log = logging.debug
     actions = [ShowProgress(params.trainer.train_steps, done, batch_size)] if "train" in flags.mode else []

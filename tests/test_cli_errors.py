@@ -88,6 +88,23 @@ TRAIN: dict[str, tuple[Make, tuple[str, ...]]] = {
         lambda w: trained(w, task(train_data={"global_batch_size": 0})),
         ("task.train_data.global_batch_size=0", "at least 1"),
     ),
+    "no steps": (lambda w: trained(w, {"trainer": {"train_steps": 0}}), ("trainer.train_steps=0", "at least 1")),
+    "part of the set": (
+        lambda w: trained(w, {"trainer": {"validation_steps": 100}}, mode="train_and_eval"),
+        ("trainer.validation_steps=100", "must be -1", "smaller set"),
+    ),
+    "workers that evaluate": (
+        lambda w: trained(w, {"runtime": {"distribution_strategy": "multi_worker_mirrored"}}, mode="train_and_eval"),
+        ("evaluation", "--mode=eval", "one machine"),
+    ),
+    "averaged weights": (
+        lambda w: trained(w, {"trainer": {"optimizer_config": {"ema": {"average_decay": 0.99}}}}),
+        ("optimizer_config.ema", "not supported"),
+    ),
+    "choice": (
+        lambda w: trained(w, task(tasks={"detection": {"design": "retinnet"}})),
+        ("task.tasks.detection.design='retinnet'", "'retinanet'"),
+    ),
     "no manifest": (_no_manifest, ("copied/manifest.json", "to its end")),
     "another format": (_other_format, ("copied/manifest.json", "format 7", "again")),
     "missing shard": (_missing_shard, ("task.train_data.input_path", "1 files", "list 2")),
@@ -153,6 +170,7 @@ RECORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "unknown task": ((*LABEL, "--teacher", "depht={run}"), ("--teacher depht=", "'depth'", "TASK=RUN_DIRECTORY")),
     "no path": ((*LABEL, "--teacher", "depth"), ("--teacher depth", "depth=RUN_DIRECTORY")),
     "twice": ((*LABEL, "--teacher", "depth=a", "--teacher", "depth=b"), ("--teacher depth", "one teacher per task")),
+    "masks alone": ((*LABEL, "--teacher", "masks=a"), ("--teacher masks=a", "--teacher detection=a")),
     "no such run": ((*LABEL, "--teacher", "depth=nowhere"), ("nowhere/params.yaml", "--model_dir")),
     "no such records": (
         ("label", "--records", "nowhere/*", "--out", "{out}", "--teacher", "depth=a"),

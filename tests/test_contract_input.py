@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from must_tf.data import record
-from must_tf.data.input import Data, Reader, evaluation, training
+from must_tf.data.input import Data, Reader, Start, evaluation, training
 from tests.contract import SPECS, example, golden
 
 READER = Reader({}, {}, 32)
@@ -35,9 +35,11 @@ def twelve(tmp_path: Path) -> str:
     return _write(tmp_path, "a", 0, (0, 5, 7))
 
 
-def _batches(path: str | tuple[str, ...], batches: int, seed: int = 1, start: int = 0) -> list[dict[str, Any]]:
+def _batches(
+    path: str | tuple[str, ...], batches: int, seed: int = 1, start: Start | None = None
+) -> list[dict[str, Any]]:
     data = Data(input_path=path, global_batch_size=BATCH, is_training=True, shuffle_buffer=5, seed=seed)
-    return list(training(READER, data, start, None).take(batches).as_numpy_iterator())
+    return list(training(READER, data, start or Start(), None).take(batches).as_numpy_iterator())
 
 
 def _which(batches: list[dict[str, Any]]) -> list[int]:
@@ -76,9 +78,10 @@ def test_epochs_augment_anew(twelve: str) -> None:
     assert sum(first[image] != second[image] for image in range(12)) > 8
 
 
-def test_starting_at_an_image_is_skipping_those_before(twelve: str) -> None:
+@pytest.mark.parametrize("epoch", [0, 12])
+def test_starting_at_an_image_is_skipping_those_before(twelve: str, epoch: int) -> None:
     """Also beyond the first epoch: 16 images are 4 batches."""
-    _assert_equal(_batches(twelve, 2, start=16), _batches(twelve, 6)[4:])
+    _assert_equal(_batches(twelve, 2, start=Start(16, epoch)), _batches(twelve, 6)[4:])
 
 
 def test_united_sets_have_every_image_once(tmp_path: Path) -> None:
@@ -106,7 +109,7 @@ def test_replicas_share_the_batch(twelve: str) -> None:
     """Model Garden asks per replica: 2 replicas of 1 worker read half a batch at a time, in the same order."""
     context = tf.distribute.InputContext(num_input_pipelines=1, input_pipeline_id=0, num_replicas_in_sync=2)
     data = Data(input_path=twelve, global_batch_size=BATCH, is_training=True, shuffle_buffer=5)
-    halves = list(training(READER, data, 0, context).take(4).as_numpy_iterator())
+    halves = list(training(READER, data, Start(), context).take(4).as_numpy_iterator())
     assert {len(half["index"]) for half in halves} == {2}
     assert _which(halves) == _which(_batches(twelve, 2))
 
@@ -126,7 +129,7 @@ def test_all_tasks_go_through_one_batch(tmp_path: Path) -> None:
         writer.write(example(np.zeros([30, 20, 3], np.uint8), {}))
     configs = {name: golden(name).CONFIG for name in SPECS}
     data = Data(input_path=str(tmp_path / "*.tfrecord"), global_batch_size=2, is_training=True)
-    dataset = training(Reader(SPECS, configs, 128), data, 0, None)
+    dataset = training(Reader(SPECS, configs, 128), data, Start(), None)
     assert all(spec.shape.is_fully_defined() for spec in tf.nest.flatten(dataset.element_spec))
     batch = next(iter(dataset))
     assert set(batch["targets"]) == set(SPECS) and batch["image"].dtype == tf.uint8

@@ -128,3 +128,28 @@ def test_pseudo_labels_weigh_pseudo_weight(task: str) -> None:
     labels = own.example(H, W)
     assert float(_element(task, _record(task, labels, (H, W), "pseudo:abc"), config)["weight"][0]) == 0.25
     assert float(_element(task, _record(task, labels, (H, W), "real:coco"), config)["weight"][0]) == 1.0
+
+
+@pytest.mark.parametrize("task", [name for name, spec in SPECS.items() if spec.needs])
+def test_a_needed_task_may_be_labelled_alone(task: str) -> None:
+    """Boxes without masks: detection trains on them, masks has weight 0 and no target."""
+    needed = SPECS[task].needs[0]
+    labels = {key: value for key, value in golden(task).example(H, W).items() if key in golden(needed).empty(H, W)}
+    configs = {name: golden(name).CONFIG for name in (needed, task)}
+    serialized = _record(needed, labels, (H, W))
+    read = record.read_labels(serialized, SPECS, configs)
+    assert set(read) == {needed}
+    element = Reader(SPECS, configs, SIZE).element(
+        tf.constant(serialized), tf.constant(0, tf.int64), lambda original: geometry.fit(original, SIZE)
+    )
+    assert [float(element["targets"][name]["weight"]) for name in (needed, task)] == [1.0, 0.0]
+    assert np.all(element["targets"][task]["classes"] == -1) and np.any(element["targets"][needed]["classes"] > 0)
+
+
+@pytest.mark.parametrize("task", [name for name, spec in SPECS.items() if spec.classed])
+def test_an_id_beyond_the_classes_ends_the_read(task: str) -> None:
+    """Model Garden trains such ids as background or with a loss of 0."""
+    serialized = _record(task, golden(task).example(H, W), (H, W))
+    few = {task: golden(task).CONFIG.replace(classes=("one",))}
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        record.read_labels(serialized, SPECS, few)

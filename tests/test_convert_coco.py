@@ -238,7 +238,7 @@ def test_a_loose_annotation_has_one_outcome(loose: Loose, tmp_path: Path) -> Non
     image = {"id": 7, "file_name": "a.png", "height": HEIGHT, "width": WIDTH}
     content = {"images": [image], "annotations": [annotation], "categories": CATEGORIES}
     result = converted(Coco(str(tmp_path / "images"), dump(tmp_path / "a.json", content)), tmp_path / "out")
-    labels = result.records["7"].labels["masks"]
+    labels = result.records["7"].labels["detection"]
     if loose.box is None:
         assert (result.counts(), len(labels["boxes"])) == ({loose.reason: 1}, 0)
         return
@@ -247,7 +247,9 @@ def test_a_loose_annotation_has_one_outcome(loose: Loose, tmp_path: Path) -> Non
     np.testing.assert_allclose(labels["boxes"][0] * np.array([HEIGHT, WIDTH] * 2), loose.box, atol=PIXEL)
     assert labels["area"].tolist() == [loose.area]
     assert labels["is_crowd"].tolist() == [False]
-    assert labels["crops"][0].all()  # a rectangle's mask, or none: the box
+    drawn = bool(annotation.get("segmentation"))
+    assert ("masks" in result.records["7"].labels) == drawn  # boxes alone say nothing about masks
+    assert not drawn or result.records["7"].labels["masks"]["crops"][0].all()  # a rectangle's mask, or the box
 
 
 def test_category_ids_may_all_be_text(tmp_path: Path) -> None:

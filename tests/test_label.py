@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -14,12 +15,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf import restore
+from must_tf import restore, train
 from must_tf.data import input as input_lib
 from must_tf.data import manifest, record
 from must_tf.student import enabled
 from must_tf.tasks import discover
-from tests.tiny import ALL, ROOT, Tiny, scene_record, tiny, tiny_records, write_set
+from tests.tiny import ALL, ROOT, Tiny, arguments, data, scene_record, tiny, tiny_records, write_set
 from tfrecords_tools import label
 
 __all__ = ["tiny", "tiny_records"]  # fixtures
@@ -107,6 +108,19 @@ def test_the_manifest_counts_what_was_written(labelled: Labelled, tiny: Tiny) ->
     assert found.origins["depth"] == {labelled.teacher: 3, "real:scenes": 2}
     assert found.origins["masks"] == {labelled.teacher: 2, "real:scenes": 2}
     assert found.classes == manifest.read(tiny.records).classes
+    (line,) = label.left(found, ask(labelled.source, tiny.run))
+    assert "masks: 1 images left without" in line and "detection" in line
+
+
+def test_pseudo_labels_are_no_truth(
+    labelled: Labelled, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Measured on the completed set: depth on the two images where somebody looked, by LOOKED, not on the teacher's."""
+    run = str(shutil.copytree(tiny.run, tmp_path / "run"))
+    override = data(str(labelled.out / "*.tfrecord"))
+    train.main(arguments(tiny.config, run, "must_student", override, "eval"))
+    assert json.loads(Path(run, "evaluation.json").read_text())["labelled"]["depth"] == 2
+    assert "2 labelled images, 3 with pseudo labels left out" in capsys.readouterr().out
 
 
 def test_written_labels_are_the_teachers_predictions(labelled: Labelled, tiny: Tiny) -> None:

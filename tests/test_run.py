@@ -184,7 +184,7 @@ def test_a_run_goes_on_where_its_checkpoint_is(
 
     def watched(*given: Any) -> Any:
         runner = build(*given)
-        step, image = int(runner.trainer.global_step), runner.trainer._task.start_image
+        step, image = int(runner.trainer.global_step), runner.trainer._task.start.images
         started.append((step, image, values(runner.trainer.model)))
         return runner
 

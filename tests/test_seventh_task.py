@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -191,3 +193,34 @@ def test_it_is_served(result: dict) -> None:
 def test_it_labels(result: dict) -> None:
     """Only the image that lacked it, and what is written can be read."""
     assert result["origins"] == ["real", "pseudo", "real"]
+
+
+def contract_of_a_copy(folder: Path, golden: bool) -> subprocess.CompletedProcess:
+    """The contract tests on a copy of a task's folder under another name, beside the project's on the path."""
+    source, copy = ROOT / "must_tf" / "tasks" / "normals", folder / "must_tf" / "tasks" / "tilt"
+    copy.mkdir(parents=True)
+    for path in source.glob("*.py"):
+        text = path.read_text().replace("normals", "tilt")
+        # Its labels in a scene are made from what the scene has.
+        text = text.replace('scene.labels["tilt"]', '{"tilt": scene.labels["normals"]["normals"]}')
+        (copy / path.name).write_text(text.replace('CLASSES["tilt"]', "()"))
+    if not golden:
+        (copy / "golden.py").unlink()
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)])}
+    tests = [str(ROOT / "tests" / f"test_contract_{name}.py") for name in ("records", "targets", "losses")]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "tilt", *tests]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def test_a_copied_folder_is_held_to_the_contract(tmp_path: Path) -> None:
+    """Tests that were never told about it run on it, and pass."""
+    done = contract_of_a_copy(tmp_path, golden=True)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert int(re.search(r"(\d+) passed", done.stdout).group(1)) > 20
+
+
+def test_a_folder_without_golden_cases_fails(tmp_path: Path) -> None:
+    """It is not skipped."""
+    done = contract_of_a_copy(tmp_path, golden=False)
+    assert done.returncode not in (0, 5), done.stdout[-3000:]  # 5: pytest found no tests
+    assert "golden" in done.stdout

@@ -18,7 +18,7 @@ from tfrecords_tools import workers as processes
 if TYPE_CHECKING:
     from tfrecords_tools.sources import Source
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Records: write, label, look.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Records: convert datasets into them, label them.")
 convert_app = typer.Typer(no_args_is_help=True, help="A dataset on disk into records.")
 app.add_typer(convert_app, name="convert")
 
@@ -130,9 +130,10 @@ def label(
     from tfrecords_tools import label as labelling
 
     started = time.monotonic()
-    result = labelling.run(labelling.asked(records, teacher), out, _command(ctx))
+    asked = labelling.asked(records, teacher)
+    result = labelling.run(asked, out, _command(ctx))
     outcome = convert.Outcome(result, 0.0, 0.0, time.monotonic() - started)
-    for line in convert.report(outcome, out):
+    for line in [*labelling.left(result, asked), *convert.report(outcome, out)]:
         typer.echo(line)
 
 

@@ -90,7 +90,19 @@ def parse_teachers(values: Sequence[str]) -> dict[str, list[str]]:
         teachers.setdefault(path.rstrip("/"), []).append(task)
     if not teachers:
         raise UserError("no --teacher; give at least one TASK=RUN_DIRECTORY.")
+    for path, tasks in teachers.items():
+        _check_needs(path, tasks)
     return teachers
+
+
+def _check_needs(path: str, tasks: Sequence[str]) -> None:
+    for task in tasks:
+        missing = [need for need in discover()[task].needs if need not in tasks]
+        if missing:
+            raise UserError(
+                f"--teacher {task}={path}: {task} belong to the {missing[0]} of the same teacher. "
+                f"Add --teacher {missing[0]}={path}"
+            )
 
 
 def asked(records: str, teachers: Sequence[str]) -> Asked:
@@ -130,6 +142,17 @@ def run(what: Asked, out: str, command: Sequence[str]) -> manifest.Manifest:
     result = shards.summed([done[os.path.basename(path)] for path in what.files], classes, command)
     manifest.write(out, result)
     return result
+
+
+def left(result: manifest.Manifest, what: Asked) -> list[str]:
+    """A line per asked task that some images still lack."""
+    tasks = [task for given in what.teachers.values() for task in given]
+    missing = {task: result.records - sum(result.origins.get(task, {}).values()) for task in tasks}
+    return [
+        f"  {task}: {count} images left without; their {discover()[task].needs[0]} is somebody else's"
+        for task, count in missing.items()
+        if count
+    ]
 
 
 def _check_whole(source: manifest.Manifest, what: Asked) -> None:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from must_tf import files
 from must_tf.data import manifest, record
 from must_tf.errors import UserError
 from tfrecords_tools.tally import Account
@@ -92,7 +93,7 @@ def claim(directory: str, fingerprint: str, command: Sequence[str]) -> None:
         raise UserError(f"{directory} holds records that must-records did not write. Give another --out.")
     try:
         tf.io.gfile.makedirs(os.path.dirname(path))
-        manifest.write_json(path, {"fingerprint": fingerprint, "command": list(command)})
+        files.write_json(path, {"fingerprint": fingerprint, "command": list(command)})
     except tf.errors.OpError as error:
         raise UserError(f"cannot write in {directory} ({error.message}). Give another --out.") from None
 
@@ -146,7 +147,7 @@ def write_shard(path: str, records: Iterable[bytes], account: Account | None = N
         notes=account.notes.content,
     )
     sidecar = os.path.join(os.path.dirname(path), FOLDER, f"{info.file}.json")
-    manifest.write_json(sidecar, dataclasses.asdict(info))
+    files.write_json(sidecar, dataclasses.asdict(info))
     return info
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from official.modeling import hyperparams
@@ -94,8 +94,8 @@ class Reader:
         return targets | {"weight": tf.where(origin == "", 0.0, weight)}
 
 
-def ordered_records(paths: Sequence[str], buffer: int, seed: int) -> tf.data.Dataset:
-    """Endless serialised records: every epoch all of them once, in an order drawn from (seed, epoch)."""
+def ordered_records(paths: Sequence[str], buffer: int, seed: int, first: int = 0) -> tf.data.Dataset:
+    """Endless serialised records: every epoch, from `first` on, has all once, in an order drawn from (seed, epoch)."""
     names = tf.constant(list(paths))
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
@@ -105,13 +105,22 @@ def ordered_records(paths: Sequence[str], buffer: int, seed: int) -> tf.data.Dat
         )
         return records.shuffle(buffer, seed=seed + number, reshuffle_each_iteration=False)
 
-    return tf.data.Dataset.range(2**31 - 1).flat_map(epoch)
+    return tf.data.Dataset.range(first, 2**31 - 1).flat_map(epoch)
 
 
-def training(reader: Reader, data: Data, start: int, context: tf.distribute.InputContext | None) -> tf.data.Dataset:
-    """Batches for training, from the image with place `start` in the order on (a resumed run goes on there)."""
+class Start(NamedTuple):
+    """Where training begins: after `images` of an order in which every epoch has `epoch` of them (0: not known)."""
+
+    images: int = 0
+    epoch: int = 0
+
+
+def training(reader: Reader, data: Data, start: Start, context: tf.distribute.InputContext | None) -> tf.data.Dataset:
+    """Batches for training, from `start` on: a resumed run goes on where it was, and reads no whole epoch for that."""
     paths = files(data.input_path, "task.train_data.input_path")
-    dataset = ordered_records(paths, data.shuffle_buffer, data.seed).enumerate().skip(start)
+    epochs, images = divmod(start.images, start.epoch) if start.epoch else (0, start.images)
+    records = ordered_records(paths, data.shuffle_buffer, data.seed, epochs)
+    dataset = records.skip(images).enumerate(start.images)
     dataset, batch_size = _share(dataset, data.global_batch_size, context)
 
     def element(index: tf.Tensor, serialized: tf.Tensor) -> dict[str, Any]:

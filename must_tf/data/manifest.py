@@ -22,6 +22,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from must_tf import files
 from must_tf.errors import UserError
 
 NAME = "manifest.json"
@@ -84,14 +85,7 @@ def _checked(content: Any, path: str) -> Manifest:
 def write(directory: str, manifest: Manifest) -> None:
     """Writes the manifest; a reader sees the old one or the whole new one."""
     content = {"format": FORMAT} | dataclasses.asdict(manifest)
-    write_json(path_in(directory), content)
-
-
-def write_json(path: str, content: Any) -> None:
-    """A JSON file, by way of a temporary one beside it."""
-    with tf.io.gfile.GFile(f"{path}.partial", "w") as file:
-        file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
+    files.write_json(path_in(directory), content)
 
 
 def classes_of(patterns: Sequence[str]) -> dict[str, list[str]]:

@@ -163,6 +163,17 @@ def decode_map(encoded: tf.Tensor, size: tf.Tensor, channels: int, dtype: tf.DTy
     return tf.ensure_shape(values, [None, None, channels])
 
 
+def known_ids(ids: tf.Tensor, known: tf.Tensor, count: int, what: str) -> tf.Tensor:
+    """The ids, once it is sure that those that are `known` are below `count`. Model Garden trains others as background
+    or with a loss of 0, without a word. Without class names (count 0) nothing can be said."""
+    if not count:
+        return ids
+    highest = tf.reduce_max(tf.where(known, tf.cast(ids, tf.int32), -1))
+    fits = tf.debugging.assert_less(highest, count, f"{what}: an id beyond its {count} classes")
+    with tf.control_dependencies([fits] if fits is not None else []):
+        return tf.identity(ids)
+
+
 def read_labels(serialized: bytes, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]) -> dict[str, Labelled]:
     """The labels of one record as NumPy, original frame; tasks that nobody looked for are missing."""
     example = tf.train.Example.FromString(serialized)

@@ -129,7 +129,9 @@ class Coco:
         objects = coco_objects.labels_of(known.annotations, known.ids, info, account)
         origin = f"real:{files.stem(os.path.basename(self.annotations))}"
         boxes = {key: value for key, value in objects.items() if key != "crops"}
-        labelled = {"detection": Labelled(boxes, origin), "masks": Labelled(objects, origin)}
+        labelled = {"detection": Labelled(boxes, origin)}
+        if not known.annotations or any(annotation.get("segmentation") for annotation in known.annotations):
+            labelled["masks"] = Labelled(objects, origin)  # else only boxes were drawn here: nobody looked for masks
         if known.segments is not None:
             try:
                 segmentation = _segmentation(item.files[1], known.segments, info)

@@ -7,6 +7,7 @@
 | no box, but a mask | the mask's box |
 | polygons, RLE, compressed RLE as text or bytes, crowd or not | the mask, by pycocotools |
 | no mask, an empty one, one of another size, none of it in its box | a mask that fills the box |
+| no mask in the whole image | boxes only: the image is unlabelled for masks |
 | area missing, zero or no number | the mask's |
 | iscrowd missing | no crowd |
 """

@@ -41,14 +41,15 @@ def features(config: Any) -> dict[str, Any]:
 
 def read(parsed: Tensors, size: tf.Tensor, config: Any) -> Tensors:
     """Labels of N objects: boxes [N, 4], classes [N], scores [N], is_crowd [N], area [N]."""
-    del config
+    classes = tf.cast(tf.sparse.to_dense(parsed[LABEL]), tf.int32)
     boxes = tf.stack([tf.sparse.to_dense(parsed[corner_key(corner)]) for corner in CORNERS], axis=-1)
     count = tf.shape(boxes)[0]
     pixels = tf.cast(tf.reduce_prod(size), tf.float32)
     box_area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) * pixels
     return {
         "boxes": boxes,
-        "classes": tf.cast(tf.sparse.to_dense(parsed[LABEL]), tf.int32),
+        # Ids start at 1, so that the last is the number of classes.
+        "classes": record.known_ids(classes, classes > 0, len(config.classes) + 1, "detection"),
         "scores": _or_default(parsed[SCORE], tf.ones([count])),
         "is_crowd": _or_default(parsed[CROWD], tf.zeros([count], tf.int64)) > 0,
         "area": _or_default(parsed[AREA], box_area),

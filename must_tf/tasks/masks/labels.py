@@ -28,7 +28,10 @@ def features(config: Any) -> dict[str, Any]:
 
 def read(parsed: Tensors, size: tf.Tensor, config: Any) -> Tensors:
     """Detection's labels, and `crops` [N] strings: PNGs in the graph, uint8 arrays [ch, cw] in {0, 1} as NumPy."""
-    return objects.read(parsed, size, config) | {"crops": tf.sparse.to_dense(parsed[CROP])}
+    labels = objects.read(parsed, size, config) | {"crops": tf.sparse.to_dense(parsed[CROP])}
+    # Objects without masks are detection's alone: somebody drew boxes here, nobody masks.
+    count = tf.where(tf.equal(tf.size(labels["crops"]), tf.shape(labels["boxes"])[0]), tf.size(labels["crops"]), 0)
+    return {key: value[:count] for key, value in labels.items()}
 
 
 def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
@@ -60,9 +63,6 @@ def paste(labels: Labels, height: int, width: int) -> np.ndarray:
         top, left, bottom, right = geometry.crop_window(box, height, width)
         mask[top:bottom, left:right] = crop
     return full
-
-
-crop_window = geometry.crop_window
 
 
 def targets(labels: Tensors, warp: Warp, config: Any) -> Tensors:

@@ -12,8 +12,8 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from must_tf.data import coco_eval
+from must_tf.data.geometry import crop_window
 from must_tf.spec import ImageInfo, Labels, TaskConfig
-from must_tf.tasks.masks.labels import crop_window
 
 HEADLINE = "AP"
 HIGHER_IS_BETTER = True

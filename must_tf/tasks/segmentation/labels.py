@@ -32,8 +32,8 @@ def features(config: Any) -> dict[str, Any]:
 
 def read(parsed: Tensors, size: tf.Tensor, config: Any) -> Tensors:
     """Labels: `classes` int32 [h, w], `confidence` float32 [h, w]."""
-    del config
     classes = record.decode_map(parsed[CLASSES], size, 1, tf.uint8, IGNORE)[..., 0]
+    classes = record.known_ids(classes, classes != IGNORE, len(config.classes), "segmentation")
     confidence = record.decode_map(parsed[CONFIDENCE], size, 1, tf.uint8, 255)[..., 0]
     return {"classes": tf.cast(classes, tf.int32), "confidence": tf.cast(confidence, tf.float32) / 255.0}
 

@@ -3,7 +3,7 @@
     L = -log softmax(z)_y,  mean over the known pixels of the labelled images
 
 Source: Long et al., https://arxiv.org/abs/1411.4038; ignored pixels as in Model Garden's segmentation loss, which
-however turns ids beyond the classes into a loss of 0: those are refused when records are checked.
+however turns ids beyond the classes into a loss of 0: those end the run when they are read.
 """
 
 from __future__ import annotations

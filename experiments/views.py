@@ -1,0 +1,89 @@
+"""What training sees: labels drawn on the original photo and on a flipped, zoomed and cropped view of it.
+
+    python -m experiments.views --records 'runs/real/records/coco-train/*.tfrecord' --out views.png
+
+Look at it before training on a new data set: boxes and masks on their objects, maps not shifted, normals of a mirrored
+view pointing the other way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from must_tf import show
+from must_tf.data import geometry, manifest, record
+from must_tf.data import input as input_lib
+from must_tf.data.geometry import Frame
+from must_tf.errors import exit_on_user_error
+from must_tf.spec import ImageInfo, Labels
+from must_tf.tasks import discover
+
+SEED = 7
+
+
+def configs_of(directory: str) -> dict[str, Any]:
+    """A config for every task that the records are labelled for."""
+    found = manifest.read(directory)
+    names = {task: tuple(found.classes.get(task, ())) for task in discover() if found.origins.get(task)}
+    return {task: discover()[task].Config(enabled=True, classes=classes) for task, classes in names.items()}
+
+
+def rows(serialized: bytes, number: int, configs: dict[str, Any], size: int) -> list[show.Row]:
+    """The photo with its labels, and one random view with its targets, drawn as labels."""
+    specs = {task: discover()[task] for task in configs}
+    labelled = record.read_labels(serialized, specs, configs)
+    augmentation, seed = geometry.Augmentation(), tf.constant([SEED, number], tf.int64)
+    element = input_lib.Reader(specs, configs, size).element(
+        tf.constant(serialized),
+        tf.constant(number, tf.int64),
+        lambda original: geometry.draw(original, size, augmentation, seed),
+    )
+    example = tf.train.Example.FromString(serialized)
+    photo = record.decode_image(example.features.feature["image/encoded"].bytes_list.value[0]).numpy()
+    seen = {task: _as_labels(task, element["targets"][task], configs[task], size) for task in labelled}
+    name = record.info_of(example).source_id
+    return [
+        show.Row(photo, {task: one.labels for task, one in labelled.items()}, {}, name),
+        show.Row(element["image"].numpy(), seen, {}, f"{name} as trained on"),
+    ]
+
+
+def _as_labels(task: str, targets: dict[str, tf.Tensor], config: Any, size: int) -> Labels:
+    """Targets as a perfect network would predict them, restored to the view itself."""
+    golden = importlib.import_module(f"must_tf.tasks.{task}.golden")
+    batch = {key: value[None].numpy() for key, value in targets.items()}
+    perfect = {key: tf.convert_to_tensor(value)[0] for key, value in golden.perfect(batch, config).items()}
+    side = tf.constant([size, size])
+    restored = discover()[task].restore(perfect, Frame(side, side, size))
+    arrays = {key: np.asarray(value) for key, value in restored.items()}
+    return discover()[task].keep(arrays, ImageInfo("view", size, size), config)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Draws the first records of a set."""
+    parser = argparse.ArgumentParser(prog="experiments.views", description="Draws what training sees.")
+    parser.add_argument("--records", required=True, help="record files of one set, in quotes")
+    parser.add_argument("--out", required=True, help="the PNG")
+    parser.add_argument("--count", type=int, default=4, help="images")
+    parser.add_argument("--size", type=int, default=384, help="side of the network's input")
+    flags = parser.parse_args(arguments)
+    files = input_lib.files(flags.records, "--records")
+    configs = configs_of(os.path.dirname(files[0]))
+    drawn: list[show.Row] = []
+    for number, serialized in enumerate(tf.data.TFRecordDataset(files).take(flags.count).as_numpy_iterator()):
+        drawn += rows(serialized, number, configs, flags.size)
+    drawers = {task: show.Drawer(discover()[task].draw, config) for task, config in configs.items()}
+    show.save_png(flags.out, show.grid(drawn, drawers))
+    print(f"{flags.count} images of {os.path.dirname(files[0])} in {flags.out}")
+
+
+if __name__ == "__main__":
+    sys.exit(exit_on_user_error(main))

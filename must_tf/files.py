@@ -1,0 +1,22 @@
+"""Files that appear whole or not at all, local or remote."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import tensorflow as tf
+
+
+def write_whole(path: str, content: bytes) -> None:
+    """Writes a file by way of a temporary one beside it; folders are made as needed."""
+    path = str(path)
+    tf.io.gfile.makedirs(path.rpartition("/")[0] or ".")
+    with tf.io.gfile.GFile(f"{path}.partial", "wb") as file:
+        file.write(content)
+    tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
+
+
+def write_json(path: str, content: Any) -> None:
+    """A JSON file for people and programs."""
+    write_whole(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
