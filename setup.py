@@ -21,7 +21,6 @@ setup(
         "tf-models-official==2.20.*",
         "tensorflow==2.20.*",
         "tf-keras==2.20.*",
-        "tensorflow-datasets>=4.9",
         "pycocotools>=2.0.7",
         "numpy>=1.26",
         "opencv-python-headless>=4.8",

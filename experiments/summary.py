@@ -92,10 +92,16 @@ def _report(plan: Plan, rows: Rows, transfers: Rows, seconds: dict[str, float], 
         tables.append(report.Table("Transfer to another look", headers, _cells(transfers)))
     steps = [[name, clock(value)] for name, value in seconds.items()]
     tables.append(report.Table("Time", ("step", "minutes"), steps))
-    curves = report.paired(report.read_curves(plan.path(plan.student.name)))
+    curves = _curves(plan)
     images = evaluation(plan, plan.student.name)["images"]
     summary = [f"{clock(total)} in all", f"the student was evaluated on {images} held-out images, every one once"]
     return report.Report(plan.title, summary, tables, curves, _pictures(plan))
+
+
+def _curves(plan: Plan) -> list[report.Curve]:
+    """What was measured more than once: the student is evaluated at its end only, its losses at every loop."""
+    several = {name: one for name, one in report.read_curves(plan.path(plan.student.name)).items() if len(one[0]) > 1}
+    return report.paired(several)
 
 
 def _pictures(plan: Plan) -> list[report.Picture]:

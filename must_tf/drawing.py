@@ -167,6 +167,10 @@ def place(
     return False
 
 
+# Names of less likely objects (score below 0.3) would hide the picture; their frames are seen.
+NAMED = 0.35 + 0.65 * 0.3
+
+
 def frame(picture: np.ndarray, framed: Framed, dashed: bool) -> None:
     """In place: the window's edge, drawn on its inside; `dashed` adds a thin hatch inside."""
     top, left, bottom, right = framed.window
@@ -182,10 +186,12 @@ def frame(picture: np.ndarray, framed: Framed, dashed: bool) -> None:
 
 
 def tags(picture: np.ndarray, objects: Sequence[Framed]) -> None:
-    """In place: the text of every object at its window's edge, the first objects served first."""
+    """In place: the text of every object that is not too unlikely at its window's edge, the first served first."""
     taken = np.zeros(picture.shape[:2], bool)
     size = text_size(picture)
     for item in objects:
+        if item.opacity < NAMED:
+            continue
         text = shorten(item.text, size, picture.shape[1] - 6)
         patch = tag(text, size, item.colour)
         top, left, bottom, right = item.window
