@@ -22,8 +22,8 @@ def teacher(task: str, records: str, tasks: tuple[str, ...], count: int) -> Run:
 
 
 def transfer(name: str, experiment: str, *more: str) -> Run:
-    """Segmentation of another look with few labels."""
-    return Run(name, experiment, ("other",), ("other-heldout",), ("segmentation",), (*steps(120), *more), CONFIG)
+    """Normals of another look with few labels."""
+    return Run(name, experiment, ("other",), ("other-heldout",), ("normals",), (*steps(120), *more), CONFIG)
 
 
 PLAN = Plan(
@@ -57,8 +57,8 @@ PLAN = Plan(
         (*CONFIG, "quickstart/student.yaml"),
     ),
     transfers=(
-        transfer("transfer-scratch", "must_teacher_segmentation"),
-        transfer("transfer", "must_transfer_segmentation", "task.init_checkpoint=runs/quickstart/student"),
+        transfer("transfer-scratch", "must_teacher_normals"),
+        transfer("transfer", "must_transfer_normals", "task.init_checkpoint=runs/quickstart/student"),
     ),
 )
 
