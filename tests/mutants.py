@@ -89,11 +89,12 @@ MUTANTS = (
     Mutant("augmentation repeats every epoch", "must_tf/data/input.py", "tf.constant(data.seed, tf.int64), index]", "tf.constant(data.seed, tf.int64), index % 12]", "input"),
     Mutant("augmentation ignores the seed", "must_tf/data/input.py", "tf.constant(data.seed, tf.int64), index]", "tf.constant(7, tf.int64), index]", "input"),
     Mutant("augmentation depends on timing", GEOMETRY, "tf.random.stateless_uniform([4], seed)", "tf.random.uniform([4])", "input"),
-    Mutant("a resumed run augments as from the start", "must_tf/data/input.py", ".enumerate().skip(start)", ".skip(start).enumerate()", "input"),
+    Mutant("a resumed run augments as from the start", "must_tf/data/input.py", ".enumerate(start.images)", ".enumerate()", "input"),
     Mutant("the last images of an evaluation are dropped", "must_tf/data/input.py", ".repeat(-count % data.global_batch_size)", ".repeat(0)", "input"),
     Mutant("only the first record set is read", "must_tf/data/input.py", "for pattern in globs:", "for pattern in globs[:1]:", "input"),
-    Mutant("replicas average their own means", "must_tf/balance.py", "count = context.all_reduce(tf.distribute.ReduceOp.SUM, term.count)\n", "count = term.count * context.num_replicas_in_sync\n", "replicas"),
-    Mutant("replicas count twice", "must_tf/balance.py", "term.total * context.num_replicas_in_sync /", "term.total /", "replicas"),
+    Mutant("replicas average their own means", "must_tf/balance.py", "everywhere(term.count), 1.0", "term.count * replicas, 1.0", "replicas"),
+    Mutant("replicas count twice", "must_tf/balance.py", "term.total * replicas /", "term.total /", "replicas"),
+    Mutant("the log depends on the replicas", "must_tf/student.py", "balance.everywhere(value.count))", "value.count)", "replicas"),
     Mutant("learned weights depend on the replicas", "must_tf/student.py", "tf.where(labelled, weighted", "tf.where(weighted > 0.0, weighted", "replicas"),
 )  # fmt: skip
 

@@ -67,27 +67,54 @@ def _gradient(task: str, strategy: tf.distribute.Strategy, rows: list[list[int]]
     return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(step), axis=None).numpy()
 
 
+FIRST = next(iter(SPECS))
+
+
+def _trainer(rule: str) -> student.StudentTask:
+    """Of the first task alone."""
+    settings = student.StudentConfig(balance=rule)
+    setattr(settings.tasks, FIRST, golden(FIRST).CONFIG.replace(weight=1.0))
+    return student.StudentTask(settings)
+
+
+def _mine(strategy: tf.distribute.Strategy, weights: list[float]) -> tuple[dict, dict]:
+    """This replica's labels and outputs: the first task's first case, one weight per image."""
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    mine = weights if strategy.num_replicas_in_sync == 1 else weights[replica : replica + 1]
+    raw, _, targets = _row(FIRST, 0)
+    stacked = [
+        {k: v if k in golden(FIRST).UNBATCHED else tf.concat([v] * len(mine), 0) for k, v in each.items()}
+        for each in (raw, targets)
+    ]
+    return {"targets": {FIRST: stacked[1] | {"weight": tf.constant(mine)}}}, {"raw": {FIRST: stacked[0]}}
+
+
+def _logged(strategy: tf.distribute.Strategy, weights: list[float]) -> list[float]:
+    """The loss terms as they go to the log."""
+    trainer = _trainer("fixed")
+    with strategy.scope():
+        metrics = trainer.build_metrics()
+
+    def step() -> None:
+        labels, outputs = _mine(strategy, weights)
+        trainer.build_losses(labels, outputs)
+        trainer.process_metrics(metrics, labels, outputs)
+
+    strategy.run(step)
+    return [float(metric.result()) for metric in metrics]
+
+
 def _learned_gradient(strategy: tf.distribute.Strategy, weights: list[float]) -> np.ndarray:
     """Of the first task's learned weight s at 0, by the student itself; one weight per replica's image."""
-    task = next(iter(SPECS))
-    settings = student.StudentConfig(balance="learned")
-    setattr(settings.tasks, task, golden(task).CONFIG.replace(weight=1.0))
+    trainer = _trainer("learned")
     with strategy.scope():
         learned = tf.Variable(0.0)
-    trainer = student.StudentTask(settings)
-    trainer._log_variances = {task: learned}
+    trainer._log_variances = {FIRST: learned}
 
     def step() -> tf.Tensor:
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        mine = weights if strategy.num_replicas_in_sync == 1 else weights[replica : replica + 1]
-        raw, _, targets = _row(task, 0)
-        stacked = [
-            {k: v if k in golden(task).UNBATCHED else tf.concat([v] * len(mine), 0) for k, v in each.items()}
-            for each in (raw, targets)
-        ]
+        labels, outputs = _mine(strategy, weights)
         with tf.GradientTape() as tape:
-            labels = {"targets": {task: stacked[1] | {"weight": tf.constant(mine)}}}
-            loss = trainer.build_losses(labels, {"raw": {task: stacked[0]}}) / strategy.num_replicas_in_sync
+            loss = trainer.build_losses(labels, outputs) / strategy.num_replicas_in_sync
         return tf.convert_to_tensor(tape.gradient(loss, learned, unconnected_gradients="zero"))
 
     return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(step), axis=None).numpy()
@@ -107,6 +134,9 @@ def main() -> None:
     for weights in ([1.0, 0.0], [0.0, 0.0]):
         one = _learned_gradient(tf.distribute.OneDeviceStrategy(DEVICES[0]), weights)
         two = _learned_gradient(tf.distribute.MirroredStrategy(DEVICES), weights)
+        np.testing.assert_allclose(two, one, rtol=1e-5)
+        one = _logged(tf.distribute.OneDeviceStrategy(DEVICES[0]), weights)
+        two = _logged(tf.distribute.MirroredStrategy(DEVICES), weights)
         np.testing.assert_allclose(two, one, rtol=1e-5)
 
 

@@ -139,7 +139,9 @@ class Coco:
                 account.dropped.add(dropped.reason, dropped.example)
             else:
                 labelled["segmentation"] = Labelled(segmentation, origin)
-        extra: dict[str, tf.train.Feature] = write_full(objects, info) if self.full_masks else {}
+        extra: dict[str, tf.train.Feature] = {}
+        if self.full_masks and "masks" in labelled:
+            extra = write_full(objects, info)
         return Sample(stored.encoded, info, labelled, os.path.basename(path), extra)
 
 
