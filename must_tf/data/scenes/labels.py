@@ -1,4 +1,4 @@
-"""The labels of a traced world, for all six tasks, in the format of the tasks' own label modules."""
+"""The labels of a traced world, for all six tasks, in the format of each task's labels module."""
 
 from __future__ import annotations
 
