@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -135,21 +135,16 @@ class _Painter:
     def _colour(self, usual: Hsv) -> tuple[float, float, float]:
         hue = (usual[0] + self.hue + self.rng.normal(0, 0.02)) % 1
         saturation = min(1.0, usual[1] * self.saturation * self.rng.uniform(0.8, 1.2))
-        value = min(1.0, usual[2] * self.rng.uniform(0.85, 1.1))
-        return colorsys.hsv_to_rgb(hue, saturation, value)
+        return colorsys.hsv_to_rgb(hue, saturation, min(1.0, usual[2] * self.rng.uniform(0.85, 1.1)))
 
 
 def _room(plan: _Plan, name: str, yaw: float, painter: _Painter) -> list[Body]:
-    paints = {
-        surface: painter.paint(usual)
-        for (room, surface), usual in _ROOM_PAINTS.items()
-        if room == name
-    }
+    paints = {surface: painter.paint(usual) for (room, surface), usual in _ROOM_PAINTS.items() if room == name}
     bodies = []
     for shape, surface, centre, size in plan.panels:
-        body = Body(shape, surface, centre, size, yaw, paints[surface])
-        x, y, z = (float(value) for value in body.outward(np.array(centre)[:, None])[:, 0])
-        bodies.append(replace(body, centre=(x, y, z)))
+        unplaced = Body(shape, surface, (0.0, 0.0, 0.0), size, yaw, paints[surface])
+        x, y, z = unplaced.outward(np.array(centre)[:, None])[:, 0]
+        bodies.append(Body(shape, surface, (float(x), float(y), float(z)), size, yaw, paints[surface]))
     return bodies
 
 
@@ -182,9 +177,7 @@ def _fits(body: Body, room: Body, free: tuple[float, float, float], others: list
     x, _, z = room.inward(np.array(body.centre)[:, None])[:, 0]
     reach = _reach(body) + _GAP
     inside = free[0] + reach < x < free[1] - reach and z < free[2] - reach
-    return inside and all(
-        math.dist(body.centre, other.centre) > reach + _reach(other) for other in others
-    )
+    return inside and all(math.dist(body.centre, other.centre) > reach + _reach(other) for other in others)
 
 
 def _light(domain: Domain, rng: np.random.Generator) -> Light:

@@ -29,8 +29,7 @@ class Domain:
     patterns: the textures that stand in for a surface's usual one, with probability `restyle`.
     height, distance: metres. tilt: degrees below the horizon. objects: how many are placed.
     hue: turns of the colour circle added to every palette. warmth: + red - blue gain.
-    sun: degrees of the light from straight behind the camera, either side.
-    grain: grey levels, one sigma.
+    sun: degrees of the light from straight behind the camera, either side. grain: grey levels, 1 sigma.
     """
 
     tasks: tuple[str, ...]
@@ -111,7 +110,7 @@ DOMAINS: dict[str, Domain] = {
         objects=(1, 5),
         hue=(0.38, 0.6),
         saturation=(0.9, 1.4),
-        exposure=(0.6, 0.85),
+        exposure=(0.5, 0.75),
         warmth=(0.2, 0.4),
         sun=(70.0, 110.0),
         grain=(7.0, 11.0),

@@ -1,4 +1,4 @@
-"""The labels of a traced world, for all six tasks, in the format of each task's labels module."""
+"""The labels of a traced world, for all six tasks, in the format of the tasks' own label modules."""
 
 from __future__ import annotations
 

@@ -54,9 +54,7 @@ def render(
         UserError: no such domain, or a negative seed or index.
     """
     if domain not in DOMAINS:
-        raise UserError(
-            f"No generated domain {domain!r}.{nearest(domain, DOMAINS)} Use one of {list(DOMAINS)}."
-        )
+        raise UserError(f"No generated domain {domain!r}.{nearest(domain, DOMAINS)} Use one of {list(DOMAINS)}.")
     if seed < 0 or index < 0:
         raise UserError(f"seed {seed} and index {index} of a generated scene must be 0 or more.")
     rng = np.random.default_rng([zlib.crc32(domain.encode()), seed, index])

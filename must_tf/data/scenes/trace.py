@@ -1,6 +1,6 @@
 """Casts a camera's rays into a world: what each one meets, and what colour that is.
 
-A ray has length 1 along the camera's axis: the distance to a hit, in ray lengths, *is* its z-depth.
+A ray has length 1 along the camera's axis, so the distance to a hit in ray lengths *is* its z-depth.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LIFT = 0.01  # metres off the surface where shadow rays start, above float32 no
 class Camera(NamedTuple):
     """focal: pixels. height: metres above the floor. tilt: radians below the horizon.
 
-    The principal point is the picture's centre, (width / 2, height / 2); pixel centres lie at + 0.5.
+    The principal point is the picture's centre, (width / 2, height / 2) with pixel centres at + 0.5.
     """
 
     focal: float

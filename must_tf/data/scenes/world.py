@@ -75,9 +75,6 @@ def mirror(world: World) -> World:
     def flip(vector: Vector) -> Vector:
         return -vector[0], vector[1], vector[2]
 
-    bodies = tuple(
-        replace(body, centre=flip(body.centre), yaw=-body.yaw, hand=-body.hand)
-        for body in world.bodies
-    )
+    bodies = tuple(replace(body, centre=flip(body.centre), yaw=-body.yaw, hand=-body.hand) for body in world.bodies)
     light = replace(world.light, towards=flip(world.light.towards))
     return replace(world, bodies=bodies, light=light, hand=-world.hand)
