@@ -15,6 +15,7 @@ from pycocotools.coco import COCO
 
 from must_tf.tasks.masks.labels import paste
 from tests.converting import Converted, Entry, converted, dump, noise, save
+from tfrecords_tools.sources import coco_objects
 from tfrecords_tools.sources.coco import Coco
 
 HEIGHT, WIDTH = 60, 80
@@ -190,6 +191,7 @@ class Loose:
 
 
 BOXED = "object: no mask, box used"
+BROKEN = "object: mask cannot be read, box used"
 CUT = "object: box cut to the image"
 LOOSE = {
     "as it should be": Loose({}, reason=BOXED),
@@ -217,10 +219,17 @@ LOOSE = {
     "category a list": Loose({"category_id": [1]}, box=None, reason="object: category is not in the JSON"),
     "image unknown": Loose({"image_id": 4}, box=None, reason="object: its image is not in the JSON"),
     "image id as text": Loose({"image_id": "7"}, reason=BOXED),
-    "two corners": Loose({"segmentation": [[1, 2, 3, 4]]}, reason="object: mask cannot be read, box used"),
+    "two corners": Loose({"segmentation": [[1, 2, 3, 4]]}, reason=BROKEN),
     "mask of another size": Loose(
         {"segmentation": {"size": [4, 4], "counts": [8, 8]}}, reason="object: mask of another size, box used"
     ),
+    # Runs that end before the last pixel: pycocotools gives the rest as it finds the memory.
+    "runs too short": Loose({"segmentation": {"size": [HEIGHT, WIDTH], "counts": [700, 20]}}, reason=BROKEN),
+    "runs too long": Loose({"segmentation": {"size": [HEIGHT, WIDTH], "counts": [0, 9000]}}, reason=BROKEN),
+    "a negative run": Loose({"segmentation": {"size": [HEIGHT, WIDTH], "counts": [-200, 5000]}}, reason=BROKEN),
+    "compressed runs cut off": Loose({"segmentation": {"size": [HEIGHT, WIDTH], "counts": "0"}}, reason=BROKEN),
+    "a mask as text": Loose({"segmentation": "0"}, reason=BROKEN),
+    "iscrowd text": Loose({"iscrowd": "0"}, reason=BOXED),
     "mask elsewhere": Loose(
         {"segmentation": [[50, 1, 60, 1, 60, 9]]}, reason="object: mask is outside of its box, box used"
     ),
@@ -252,41 +261,8 @@ def test_a_loose_annotation_has_one_outcome(loose: Loose, tmp_path: Path) -> Non
     assert not drawn or result.records["7"].labels["masks"]["crops"][0].all()  # a rectangle's mask, or the box
 
 
-def test_category_ids_may_all_be_text(tmp_path: Path) -> None:
-    save(tmp_path / "images" / "a.png", noise(HEIGHT, WIDTH))
-    categories = [{"id": "dog", "name": "Dog"}, {"id": "cat", "name": "Cat"}]
-    content = {"images": [{"id": 7, "file_name": "a.png"}], "annotations": [boxed(7) | {"category_id": "dog"}]}
-    json = dump(tmp_path / "a.json", content | {"categories": categories})
-    result = converted(Coco(str(tmp_path / "images"), json), tmp_path / "out")
-    assert result.records["7"].labels["detection"]["classes"].tolist() == [2]
-    assert result.outcome.manifest.classes["detection"] == ["Cat", "Dog"]
-
-
-def boxed(image_id: Any, x: int = 10) -> Entry:
-    """An annotation of this image."""
-    return {"id": 1, "image_id": image_id, "category_id": 1, "bbox": [x, 20, 30, 15]}
-
-
-# The JSON's (id, file name) and annotations -> {source_id: objects}, what is counted. a.png and b.png exist.
-TWICE, GONE = "image: id or file is twice in the JSON", "image: file is missing"
-IMAGE_LISTS: dict[str, tuple[list[tuple[Any, str]], list[Entry], dict[str, int], dict[str, int]]] = {
-    "ids as text": ([("x y", "a.png"), ("b", "b.png")], [boxed("b"), boxed("b", 3)], {"x y": 0, "b": 2}, {}),
-    "text here, number there": ([("7", "a.png")], [boxed(7)], {"7": 1}, {}),
-    "an id twice": ([(7, "a.png"), (7, "b.png")], [boxed(7)], {"7": 1}, {TWICE: 1}),
-    "a file twice": ([(7, "a.png"), (8, "a.png")], [boxed(7), boxed(8)], {"7": 1}, {TWICE: 1}),
-    "a file missing": ([(7, "a.png"), (8, "c.png")], [boxed(7), boxed(8)], {"7": 1}, {GONE: 1}),
-    "no object at all": ([(7, "a.png"), (8, "b.png")], [], {"7": 0, "8": 0}, {}),
-}
-
-
-@pytest.mark.parametrize("name", IMAGE_LISTS)
-def test_a_list_of_images_has_one_outcome(name: str, tmp_path: Path) -> None:
-    images, boxes, wanted, counts = IMAGE_LISTS[name]
-    for each in ("a.png", "b.png"):
-        save(tmp_path / "images" / each, noise(HEIGHT, WIDTH))
-    listed = [{"id": number, "file_name": path, "height": HEIGHT, "width": WIDTH} for number, path in images]
-    json = dump(tmp_path / "a.json", {"images": listed, "annotations": boxes, "categories": CATEGORIES})
-    result = converted(Coco(str(tmp_path / "images"), json), tmp_path / "out")
-    assert {key: len(each.labels["detection"]["boxes"]) for key, each in result.records.items()} == wanted
-    assert result.counts() == counts
-    assert result.outcome.image_drop_rate == pytest.approx(sum(counts.values()) / len(images))
+@pytest.mark.parametrize("seed", range(5))
+def test_compressed_runs_are_those_of_the_mask(seed: int) -> None:
+    mask = np.random.default_rng(seed).random([HEIGHT, WIDTH]) < 0.02 * 4**seed
+    counts = mask_utils.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
+    assert coco_objects._runs(counts) == coco_objects._runs(counts.decode()) == runs(mask)

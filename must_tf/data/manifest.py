@@ -88,48 +88,6 @@ def write(directory: str, manifest: Manifest) -> None:
     files.write_json(path_in(directory), content)
 
 
-def classes_of(patterns: Sequence[str]) -> dict[str, list[str]]:
-    """{task: class names} of all folders in which the record globs find files.
-
-    Raises:
-      UserError: a glob finds nothing, a folder has no manifest, or two name a task's classes differently.
-    """
-    known: dict[str, list[str]] = {}
-    source: dict[str, str] = {}
-    for directory in _directories(patterns):
-        for task, names in read(directory).classes.items():
-            _agree(task, (source.get(task, directory), known.get(task, names)), (directory, names))
-            known[task], source[task] = names, directory
-    return known
-
-
-def _directories(patterns: Sequence[str]) -> list[str]:
-    found: dict[str, None] = {}  # a set that keeps the order
-    for pattern in patterns:
-        files = tf.io.gfile.glob(pattern)
-        if not files:
-            raise UserError(f"no file matches {pattern!r}. Name records, for instance DIR/*.tfrecord.")
-        found |= {os.path.dirname(file): None for file in sorted(files)}
-    return list(found)
-
-
-def _agree(task: str, one: tuple[str, list[str]], other: tuple[str, list[str]]) -> None:
-    if one[1] == other[1]:
-        return
-    longest = max(len(one[1]), len(other[1]))
-    first = next(i for i in range(longest) if one[1][i : i + 1] != other[1][i : i + 1])
-    raise UserError(
-        f"{task}: two sets of records name its classes differently, first at number {first}:\n"
-        f"  {_shown(*one, first)}\n  {_shown(*other, first)}\n"
-        "Train on one of them, or convert both with the same classes."
-    )
-
-
-def _shown(directory: str, names: Sequence[str], first: int) -> str:
-    part = ", ".join(names[first : first + 5]) or "nothing"
-    return f"{directory}: {len(names)} classes, from there on {part}{', ...' * (len(names) > first + 5)}"
-
-
 def named_counts(counts: Mapping[str, int], names: Sequence[str], first_id: int) -> dict[str, int]:
     """{id as text: n} -> {name: n} in id order; `names[0]` names `first_id`."""
     return {

@@ -72,11 +72,10 @@ class Coco:
         there = set(files.walk(self.images))
         items = []
         for image in images:
-            if image.get("file_name") in there:
+            if coco_json.file_of(image) in there:
                 items.append(self._item(image, grouped, ids, panoptic))
             else:
-                path = os.path.join(self.images, str(image.get("file_name")))
-                account.dropped.add("image: file is missing", path)
+                account.dropped.add("image: file is missing", os.path.join(self.images, coco_json.file_of(image)))
         if not items:
             raise UserError(self._none_found(images))
         classes = {"detection": names, "masks": names}
@@ -100,7 +99,7 @@ class Coco:
         ids: dict[int, int],
         panoptic: Panoptic | None,
     ) -> Item:
-        source_id, paths, segments = str(image["id"]), [os.path.join(self.images, image["file_name"])], None
+        source_id, paths, segments = str(image["id"]), [os.path.join(self.images, coco_json.file_of(image))], None
         if panoptic and source_id in panoptic.by_image:
             png, segments = panoptic.by_image[source_id]
             paths.append(png)
@@ -114,7 +113,7 @@ class Coco:
             raise UserError(f"{path}: {len(names)} categories; segmentation stores at most {IGNORE}.")
         by_image = {}
         for annotation in content["annotations"]:
-            segments = {s["id"]: ids[s["category_id"]] for s in annotation["segments_info"] if s["category_id"] in ids}
+            segments = coco_json.segments_of(annotation, ids, path)
             png = os.path.join(self.panoptic, annotation["file_name"])
             by_image[str(annotation["image_id"])] = (png, segments)
         if not by_image.keys() & grouped.keys():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +18,12 @@ from tfrecords_tools.tally import Account
 Entry = dict[str, Any]
 # The three lists, and what an entry cannot do without; all else may be missing.
 NEEDED = {"images": ("id",), "annotations": (), "categories": ("id", "name")}
+PANOPTIC = NEEDED | {"annotations": ("image_id", "file_name", "segments_info")}
+COLOURS = 1 << 24  # of a panoptic PNG
 
 
-def read(path: str, option: str) -> dict[str, list[Entry]]:
-    """The JSON with its three lists.
+def read(path: str, option: str, needed: Mapping[str, Sequence[str]] = NEEDED) -> dict[str, list[Entry]]:
+    """The JSON with its three lists, whose entries have the `needed` keys.
 
     Raises:
       UserError: it is no JSON, or not COCO's.
@@ -30,18 +34,19 @@ def read(path: str, option: str) -> dict[str, list[Entry]]:
             content = json.loads(file.read())
         except ValueError as error:
             raise UserError(f"{option} {path} is not JSON: {error}") from None
-    _check(content, f"{option} {path}")
+    for key, fields in needed.items():
+        _check(content, key, fields, f"{option} {path}")
     return content
 
 
-def _check(content: Any, name: str) -> None:
-    for key, needed in NEEDED.items():
-        if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise UserError(f"{name} has no list {key!r}; COCO's instances format is expected.")
-        for place, entry in enumerate(content[key]):
-            if not isinstance(entry, dict) or any(field not in entry for field in needed):
-                wanted = f" with {' and '.join(map(repr, needed))}" if needed else ""
-                raise UserError(f"{name}: {key}[{place}] is no object{wanted}; write the JSON again.")
+def _check(content: Any, key: str, needed: Sequence[str], name: str) -> None:
+    """Raises UserError unless `content[key]` is a list of objects that have the `needed` keys."""
+    if not isinstance(content, dict) or not isinstance(content.get(key), list):
+        raise UserError(f"{name} has no list {key!r}; COCO's format is expected.")
+    for place, entry in enumerate(content[key]):
+        if not isinstance(entry, dict) or any(field not in entry for field in needed):
+            wanted = f" with {' and '.join(map(repr, needed))}" if needed else ""
+            raise UserError(f"{name}: {key}[{place}] is no object{wanted}; write the JSON again.")
 
 
 def classes(categories: list[Entry], first_id: int, path: str) -> tuple[dict[int, int], tuple[str, ...]]:
@@ -73,7 +78,7 @@ def unique(images: list[Entry], account: Account) -> list[Entry]:
     """The images without those whose id or file came before: their annotations cannot be told apart."""
     kept, ids, names = [], set(), set()
     for image in images:
-        name = str(image.get("file_name"))
+        name = file_of(image)
         if str(image["id"]) in ids or name in names:
             account.dropped.add("image: id or file is twice in the JSON", f"{image['id']}: {name}")
             continue
@@ -83,11 +88,23 @@ def unique(images: list[Entry], account: Account) -> list[Entry]:
     return kept
 
 
+def file_of(image: Entry) -> str:
+    """The image's path below the folder of images; `./a.jpg` is `a.jpg`."""
+    return posixpath.normpath(str(image.get("file_name")))
+
+
 def size_of(image: Entry) -> tuple[int, int] | None:
-    """Height and width as the JSON has them; None where it does not."""
-    if isinstance(image.get("height"), int) and isinstance(image.get("width"), int):
-        return image["height"], image["width"]
-    return None
+    """Height and width as the JSON has them, also as 20.0 or "20"; None where it does not."""
+    try:
+        return int(float(image["height"])), int(float(image["width"]))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def segments_of(annotation: Entry, ids: Mapping[int, int], path: str) -> dict[int, int]:
+    """Segment id -> class id of one image; segments of unknown categories are left out."""
+    _check(annotation, "segments_info", ("id", "category_id"), f"{path}: image {annotation['image_id']}")
+    return {s["id"]: ids[s["category_id"]] for s in annotation["segments_info"] if s["category_id"] in ids}
 
 
 def panoptic_json(folder: str, annotations: str) -> tuple[str, dict[str, list[Entry]]]:
@@ -107,8 +124,8 @@ def panoptic_json(folder: str, annotations: str) -> tuple[str, dict[str, list[En
     found = dict.fromkeys(path for pattern in patterns for path in sorted(tf.io.gfile.glob(pattern)))
     for path in sorted(found, key=lambda path: split not in path):  # likely ones first: they are large
         looked.append(path)
-        content = read(path, "panoptic annotations")
-        if any(annotation.get("file_name") in pngs for annotation in content["annotations"]):
+        content = read(path, "panoptic annotations", PANOPTIC)
+        if any(annotation["file_name"] in pngs for annotation in content["annotations"]):
             return path, content
     raise UserError(
         f"no panoptic JSON names a PNG of {folder} (looked at {', '.join(looked or patterns)}). "
@@ -121,7 +138,10 @@ def segment_classes(png: np.ndarray, segments: dict[int, int], ignore: int) -> n
 
     A segment's id is R + 256 G + 256^2 B; pixels of no segment become `ignore`.
     """
-    ids = png.astype(np.int64) @ np.array([1, 256, 65536])
-    present, places = np.unique(ids, return_inverse=True)
-    lookup = np.array([segments.get(int(each), ignore) for each in present], np.int32)
-    return lookup[places.reshape(ids.shape)]
+    ids = png[..., 0].astype(np.int32) | png[..., 1].astype(np.int32) << 8 | png[..., 2].astype(np.int32) << 16
+    lookup = np.zeros(COLOURS, np.int32)  # 64 MB, of which only the pages of this image's colours are ever touched
+    for segment, class_id in segments.items():
+        if 0 <= segment < COLOURS:
+            lookup[segment] = class_id + 1
+    classes = lookup[ids] - 1
+    return np.where(classes < 0, ignore, classes).astype(np.int32)

@@ -6,7 +6,7 @@
 | width or height zero or negative, outside of the image, not four numbers | dropped |
 | no box, but a mask | the mask's box |
 | polygons, RLE, compressed RLE as text or bytes, crowd or not | the mask, by pycocotools |
-| no mask, an empty one, one of another size, none of it in its box | a mask that fills the box |
+| no mask, an empty, broken or too short one, one of another size, none of it in its box | a mask that fills the box |
 | no mask in the whole image | boxes only: the image is unlabelled for masks |
 | area missing, zero or no number | the mask's |
 | iscrowd missing | no crowd |
@@ -89,7 +89,7 @@ def _thing(annotation: Annotation, ids: dict[int, int], info: ImageInfo, notes: 
     crop = _crop(mask, box, info, notes)
     area: Any = annotation.get("area")
     known = isinstance(area, (int, float)) and math.isfinite(area) and area > 0
-    is_crowd = bool(annotation.get("iscrowd", 0))
+    is_crowd = annotation.get("iscrowd") not in (None, 0, "0")
     return Thing(box, ids[category], is_crowd, float(area if known else crop.sum()), crop)
 
 
@@ -145,9 +145,12 @@ def _mask(segmentation: Any, info: ImageInfo, notes: _Notes) -> np.ndarray | Non
 def _rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
     """Any of COCO's forms -> compressed RLE."""
     if isinstance(segmentation, dict):
-        if isinstance(segmentation["counts"], list):
-            return mask_utils.frPyObjects(segmentation, *segmentation["size"])
-        return segmentation
+        counts = segmentation["counts"]
+        runs = counts if isinstance(counts, list) else _runs(counts)
+        # pycocotools leaves the pixels that no run covers as the memory was: other ones at every run.
+        if sum(runs) != math.prod(segmentation["size"]) or min(runs) < 0:
+            raise ValueError(f"runs of {sum(runs)} pixels for height, width {segmentation['size']}")
+        return mask_utils.frPyObjects(segmentation, *segmentation["size"]) if counts is runs else segmentation
     nested = segmentation if isinstance(segmentation[0], list) else [segmentation]
     polygons = [
         polygon[: len(polygon) // 2 * 2] for polygon in nested if len(polygon) >= POLYGON and np.isfinite(polygon).all()
@@ -155,6 +158,25 @@ def _rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
     if not polygons:
         raise ValueError("no polygon has three corners")
     return mask_utils.merge(mask_utils.frPyObjects(polygons, height, width))
+
+
+def _runs(counts: str | bytes) -> list[int]:
+    """COCO's compressed counts -> lengths of runs down the columns, zeros first.
+
+    Five bits a character, least first, from "0" on; bit 5: more follow, bit 4 of the last: negative. From the fourth
+    run on only the difference to the last but one is stored. Source: rleToString in pycocotools' maskApi.c.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for character in counts.encode() if isinstance(counts, str) else counts:
+        bits = character - ord("0")
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if not bits & 0x20:
+            value -= (1 << shift) if bits & 0x10 else 0
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return runs
 
 
 def _crop(mask: np.ndarray | None, box: np.ndarray, info: ImageInfo, notes: _Notes) -> np.ndarray:

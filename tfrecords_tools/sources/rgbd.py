@@ -160,8 +160,12 @@ def _depth(found: np.ndarray, count: int) -> Labels:
 def _normals(found: np.ndarray, count: int) -> Labels:
     del count
     vectors = found.astype(np.float32) / 127.5 - 1.0
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
-    return {"normals": np.where(found.any(-1, keepdims=True), vectors, 0.0).astype(np.float32)}
+    # Three additions of planes: reductions over an axis of three take several times as long.
+    x, y, z = np.moveaxis(vectors, -1, 0)
+    vectors /= np.maximum(np.sqrt(x * x + y * y + z * z), 1e-6)[..., None]
+    unknown = (found[..., 0] | found[..., 1] | found[..., 2]) == 0
+    vectors[unknown] = 0.0
+    return {"normals": vectors}
 
 
 def _segmentation(found: np.ndarray, count: int) -> Labels:
