@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
 from must_tf import balance
 from tests.contract import SPECS, Run, golden, training_targets, variants
@@ -122,7 +123,8 @@ def test_half_a_weight_is_half_a_loss(task: str, number: int) -> None:
 def test_losses_of_a_real_head_are_other_libraries(task: str, config: Any) -> None:
     """Fully labelled scenes, a head at random: each task's reference names the library or is NumPy longhand."""
     made = training_targets(task, config)
-    tf.random.set_seed(1)
+    # Keras draws its initial weights by Python. With this seed some proposals fall on objects, but not exactly.
+    tf_keras.utils.set_random_seed(3)
     raw = Run(task, config, made).raw[task]
     got = SPECS[task].loss(raw, made[task], config)
     assert tuple(got) == SPECS[task].terms(config)

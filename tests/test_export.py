@@ -194,7 +194,8 @@ def assert_same(value: Any, expected: Any, name: str) -> None:
     elif np.issubdtype(np.asarray(expected).dtype, np.integer):
         assert np.mean(value != expected) < 0.002, name
     else:
-        np.testing.assert_allclose(value, expected, atol=1e-3, err_msg=name)
+        # The area of a mask counts its pixels, one of which may be such a one.
+        np.testing.assert_allclose(value, expected, rtol=0.02 if name.endswith("/area") else 0, atol=1e-3, err_msg=name)
 
 
 def test_clients_get_the_names_of_the_classes(served: Served) -> None:
