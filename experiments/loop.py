@@ -205,7 +205,7 @@ def _show(line: str) -> None:
     progress = " · " in line
     if progress and sys.stdout.isatty():
         print(f"\r  {line[:110]:<110}", end="", flush=True)
-    elif progress or line.startswith(("evaluated ", "  ", "exported ", "error")):
+    elif progress or line.startswith(("evaluated ", "  ", "exported ", "error")) or " is finished: " in line:
         print(f"\n  {line}" if sys.stdout.isatty() else f"  {line}", flush=True)
 
 

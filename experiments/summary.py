@@ -62,9 +62,13 @@ def _transfer_rows(plan: Plan) -> Rows:
 
 
 def _table(headers: tuple[str, ...], rows: Rows) -> list[str]:
-    widths = (16, 14, 14, 14)
-    texts = [headers, *[(task, figure, _number(a), _number(b)) for task, figure, a, b in rows]]
+    widths = (16, 32, 14, 14)
+    texts = [headers, *[(task, figure + _direction(task), _number(a), _number(b)) for task, figure, a, b in rows]]
     return ["".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in texts]
+
+
+def _direction(task: str) -> str:
+    return "" if discover()[task].higher_is_better else " (less is better)"
 
 
 def _number(value: float | None) -> str:
@@ -77,7 +81,7 @@ def _cells(rows: Rows) -> list[list[Any]]:
         known = one is not None and other is not None
         return [
             f"{task}",
-            figure if sign > 0 else f"{figure} (less is better)",
+            figure + _direction(task),
             report.Cell(one, known and sign * one >= sign * other),
             report.Cell(other, known and sign * other >= sign * one),
         ]
@@ -107,7 +111,9 @@ def _curves(plan: Plan) -> list[report.Curve]:
 def _pictures(plan: Plan) -> list[report.Picture]:
     pictures = [_evaluated(plan, plan.student, "The student on held-out images: label beside prediction")]
     pictures += [
-        report.Picture(f"Training images of {name!r}: real labels left, teachers' labels right", _records(plan, name))
+        report.Picture(
+            f"Completed records of {name!r}: real labels as label, the teachers' as prediction", _records(plan, name)
+        )
         for name in plan.label
     ]
     pictures += [_evaluated(plan, run, f"Teacher {run.name}: label beside prediction") for run in plan.teachers]
