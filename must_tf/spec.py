@@ -66,6 +66,7 @@ class Given(NamedTuple):
 
     image_shape: tf.Tensor  # [B, 2] height, width of the part of the input that shows the image, pixels
     image_size: int  # side of the square network input, pixels
+    seeds: tf.Tensor | None  # [B, 2] int64, of each image in this epoch: what a head samples by, while training
     targets: Mapping[str, tf.Tensor] | None  # this task's, while training
     raw: Mapping[str, Mapping[str, tf.Tensor]]  # raw outputs of the tasks named in `needs`
     predictions: Mapping[str, Mapping[str, tf.Tensor]]  # their decoded outputs; empty while training

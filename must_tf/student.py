@@ -81,6 +81,7 @@ class Student(tf_keras.Model):
         settings = head_settings(config.model, regularizer)
         self._configs = enabled(config)
         self._size = config.input_size
+        self._seed = config.train_data.seed
         self.trunk = Trunk(config.model, config.input_size, regularizer)
         self.heads = {name: discover()[name].head(task, settings) for name, task in self._configs.items()}
         self.log_variances: dict[str, tf.Variable] = {}
@@ -96,13 +97,19 @@ class Student(tf_keras.Model):
         pyramid = self.trunk(inputs["image"])
         raw: dict[str, Any] = {}
         predictions: dict[str, Any] = {}
+        seeds = self._seeds(inputs["index"]) if training else None
         for name, head in self.heads.items():
             targets = inputs["targets"][name] if training else None
-            given = Given(inputs["image_shape"], self._size, targets, dict(raw), dict(predictions))
+            given = Given(inputs["image_shape"], self._size, seeds, targets, dict(raw), dict(predictions))
             raw[name] = head(pyramid, given=given, training=training)
             if not training:
                 predictions[name] = discover()[name].decode(raw[name], given, self._configs[name])
         return {"raw": raw} if training else {"predictions": predictions}
+
+    def _seeds(self, index: tf.Tensor) -> tf.Tensor:
+        """[B, 2] of each image, from its place [B] in the endless training order."""
+        seed = tf.constant(self._seed, tf.int64)
+        return tf.stack([tf.fill(tf.shape(index), seed), tf.cast(index, tf.int64)], axis=-1)
 
 
 def build(config: StudentConfig) -> Student:

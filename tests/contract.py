@@ -137,9 +137,10 @@ class Run:
     def __call__(self) -> Run:
         self.raw, self.predictions = {}, {}
         shape = tf.fill([self._batch, 2], float(SIZE))
+        seeds = tf.stack([tf.ones([self._batch], tf.int64), tf.range(self._batch, dtype=tf.int64)], axis=-1)
         for name, head in self.heads.items():
             mine = self._made[name] if self._made else None
-            given = Given(shape, SIZE, mine, dict(self.raw), dict(self.predictions))
+            given = Given(shape, SIZE, seeds, mine, dict(self.raw), dict(self.predictions))
             self.raw[name] = head(self._inputs, given=given, training=self._made is not None)
             if self._made is None:
                 self.predictions[name] = SPECS[name].decode(self.raw[name], given, self.configs[name])

@@ -43,6 +43,7 @@ CASES: tuple[Any, ...] = (
             "anchors": ANCHORS,
             "rpn_scores": [[[LN3], [LN3], [50.0]]],
             "rpn_deltas": [[[0.0, 0.0, 0.5, 0.0], NINES, NINES]],
+            "rpn_draw": [[0.2, 0.7, 0.9]],
             "rois": [[ANCHORS[0], ANCHORS[1]]],
             "roi_boxes": [[[0.0, 0.0, 10.0, 8.0], [0.0] * 4]],
             "roi_classes": [[1, 0]],

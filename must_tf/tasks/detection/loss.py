@@ -20,11 +20,10 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 from official.vision.losses.focal_loss import FocalLoss
-from official.vision.modeling.layers import box_sampler
 
 from must_tf.heads import per_image, visible
 from must_tf.spec import Tensors, Term
-from must_tf.tasks.detection import anchors
+from must_tf.tasks.detection import anchors, sampling
 from must_tf.tasks.detection.model import REGRESSION_WEIGHTS
 
 RPN_LOW, RPN_HIGH = 0.3, 0.7  # IoU
@@ -64,9 +63,8 @@ def coordinates(values: tf.Tensor, valid: tf.Tensor, weight: tf.Tensor) -> Term:
 def _rpn(raw: Tensors, targets: Tensors) -> dict[str, Term]:
     match = anchors.match(raw["anchors"], targets["boxes"], targets["classes"], RPN_LOW, RPN_HIGH)
     samples = min(RPN_SAMPLES, raw["anchors"].shape[0])
-    sampled = box_sampler.BoxSampler(samples, 0.5)(match.positive, match.negative, ~(match.positive | match.negative))
+    sampled, used = sampling.balanced(match.positive, match.negative, raw["rpn_draw"], samples, 0.5)
     positive = tf.gather(match.positive, sampled, batch_dims=1)  # [B, 256]
-    used = tf.gather(match.positive | match.negative, sampled, batch_dims=1)
     scores = tf.gather(raw["rpn_scores"][..., 0], sampled, batch_dims=1)
     cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits(labels=tf.cast(positive, tf.float32), logits=scores)
     score = tf.reduce_sum(tf.where(used, cross_entropy, 0.0), axis=1) / samples  # [B]

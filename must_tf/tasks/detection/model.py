@@ -10,14 +10,15 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 from official.vision.modeling.heads import dense_prediction_heads, instance_heads
-from official.vision.modeling.layers import detection_generator, roi_aligner, roi_generator, roi_sampler
+from official.vision.modeling.layers import detection_generator, roi_aligner, roi_generator
 
 from must_tf.data.geometry import Frame, restore_boxes
 from must_tf.spec import Given, HeadSettings, Pyramid, Tensors
-from must_tf.tasks.detection import anchors
+from must_tf.tasks.detection import anchors, sampling
 
 # The box head's targets are scaled by these, as in Fast R-CNN's code and Model Garden's.
 REGRESSION_WEIGHTS = [10.0, 10.0, 5.0, 5.0]
+ROI_FOREGROUND = 0.25  # share of the sampled proposals, https://arxiv.org/abs/1504.08083
 # Below, a prediction is not worth its NMS. Also the floor under which nothing is written (see pseudo.py).
 FLOOR = 0.05
 
@@ -64,38 +65,41 @@ class MaskRCNNHead(tf_keras.layers.Layer):
         self._proposals = roi_generator.MultilevelROIGenerator(
             num_proposals=config.proposals, test_num_proposals=config.proposals, use_batched_nms=False
         )
-        candidates = config.proposals + config.max_objects  # the objects themselves are mixed in
-        self._sampler = roi_sampler.ROISampler(num_sampled_rois=min(config.sampled_rois, candidates))
         self._align = roi_aligner.MultilevelROIAligner(crop_size=7)
 
     def call(self, pyramid: Pyramid, given: Given, training: bool) -> Tensors:
         """Raw: rpn_scores [B, A, 1], rpn_deltas [B, A, 4], anchors [A, 4], rois [B, R, 4] pixels, class_logits
         [B, R, C + 1], box_deltas [B, R, (C + 1) * 4]; while training also roi_classes [B, R] and roi_boxes [B, R, 4],
-        what each sampled proposal was matched to (0 = background)."""
+        what each sampled proposal was matched to (0 = background), and rpn_draw [B, A] in 0..1, by which the loss
+        samples anchors."""
         boxes = anchors.multilevel(self._config, self._settings, given.image_size)
-        scores, deltas = self._rpn(pyramid.levels)
+        # Coordinates are float32 from here on: bfloat16 tells pixels beyond 256 apart by twos only.
+        scores, deltas = tf.nest.map_structure(lambda x: tf.cast(x, tf.float32), self._rpn(pyramid.levels))
         batch = tf.shape(pyramid.c5)[0]
         raw = {
-            "rpn_scores": tf.cast(anchors.flatten(scores, 1), tf.float32),
-            "rpn_deltas": tf.cast(anchors.flatten(deltas, 4), tf.float32),
+            "rpn_scores": anchors.flatten(scores, 1),
+            "rpn_deltas": anchors.flatten(deltas, 4),
             "anchors": anchors.flat_boxes(boxes),
         }
         rois, _ = self._proposals(deltas, scores, tiled(boxes, batch), given.image_shape, training)
         rois = tf.stop_gradient(rois)
         if training:
-            rois, matched = self._sample(rois, given.targets)
-            raw |= matched
+            rois, sampled = self._sample(rois, given, raw["rpn_scores"].shape[1])
+            raw |= sampled
         logits, box_deltas = self._box_head(self._align(pyramid.levels, rois))
         raw["rois"] = rois
         raw["class_logits"] = tf.cast(logits, tf.float32)
         raw["box_deltas"] = tf.cast(box_deltas, tf.float32)
         return raw
 
-    def _sample(self, rois: tf.Tensor, targets: Any) -> tuple[tf.Tensor, Tensors]:
+    def _sample(self, rois: tf.Tensor, given: Given, anchor_count: int) -> tuple[tf.Tensor, Tensors]:
         """Mixes the objects into the proposals and samples a quarter foreground."""
-        rois, boxes, classes, _ = self._sampler(rois, targets["boxes"], targets["classes"])
-        matched = {"roi_boxes": boxes, "roi_classes": classes}
-        return tf.stop_gradient(rois), {key: tf.stop_gradient(value) for key, value in matched.items()}
+        candidates = rois.shape[1] + self._config.max_objects
+        noise = sampling.uniform(given.seeds, sampling.ROIS, candidates)
+        samples = min(self._config.sampled_rois, candidates)
+        found = sampling.proposals(rois, given.targets or {}, noise, samples, ROI_FOREGROUND)
+        draw = sampling.uniform(given.seeds, sampling.RPN, anchor_count)
+        return found["rois"], {"roi_boxes": found["boxes"], "roi_classes": found["classes"], "rpn_draw": draw}
 
 
 class RetinaNetHead(tf_keras.layers.Layer):

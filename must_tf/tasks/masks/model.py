@@ -7,10 +7,11 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 from official.vision.modeling.heads import instance_heads
-from official.vision.modeling.layers import mask_sampler, roi_aligner, roi_sampler
+from official.vision.modeling.layers import mask_sampler, roi_aligner
 
 from must_tf.data.geometry import Frame
 from must_tf.spec import Given, HeadSettings, Pyramid, Tensors
+from must_tf.tasks.detection import sampling
 from must_tf.tasks.detection.model import norm_settings
 from must_tf.tasks.detection.model import restore as restore_detection
 
@@ -26,8 +27,7 @@ class MaskHead(tf_keras.layers.Layer):
         self._head = instance_heads.MaskHead(
             num_classes=len(config.classes) + 1, num_convs=4, num_filters=config.filters, **norm_settings(settings)
         )
-        # Foreground only: a proposal without an object has no mask to learn from.
-        self._sampler = roi_sampler.ROISampler(num_sampled_rois=config.sampled_rois, foreground_fraction=1.0)
+        self._samples = config.sampled_rois
         self._targets = mask_sampler.MaskSampler(mask_target_size=SIDE, num_sampled_masks=config.sampled_rois)
         self._align = roi_aligner.MultilevelROIAligner(crop_size=CROP)
 
@@ -42,7 +42,10 @@ class MaskHead(tf_keras.layers.Layer):
         targets = given.targets or {}
         # RetinaNet proposes nothing: then the masks are trained on the true boxes alone.
         proposals = given.raw["detection"].get("rois", targets["boxes"])
-        sampled = self._sampler(proposals, targets["boxes"], targets["classes"])
+        noise = sampling.uniform(given.seeds, sampling.MASKS, proposals.shape[1] + targets["boxes"].shape[1])
+        # Foreground only: a proposal without an object has no mask to learn from.
+        found = sampling.proposals(proposals, targets, noise, self._samples, 1.0)
+        sampled = (found[key] for key in ("rois", "boxes", "classes", "objects"))
         rois, classes, masks = self._targets(*sampled, targets["masks"])
         rois, classes, masks = (tf.stop_gradient(x) for x in (rois, classes, masks))
         return {"logits": self._logits(pyramid, rois, classes), "classes": classes, "masks": masks}

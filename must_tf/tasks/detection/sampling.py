@@ -1,0 +1,79 @@
+"""Which anchors and proposals are trained on: a random subset, balanced between objects and background.
+
+Model Garden's samplers draw from a stateful generator and unroll over the images of a batch. Here the draw is a
+function of the image's seed, so that a resumed run samples as the uninterrupted one, and one op serves all images.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+from official.vision.modeling.layers import roi_sampler
+
+from must_tf.spec import Tensors
+
+# Streams of one image's seed, so that no two draws repeat each other; augmentation is stream 0.
+RPN, ROIS, MASKS = 1, 2, 3
+STREAM_STRIDE = 1_000_003  # a prime: seeds that users choose are small and close to each other
+
+
+class Sampled(NamedTuple):
+    """Positives first, then negatives; what is left of the places is filled up and not `used`."""
+
+    indices: tf.Tensor  # [B, K] int32
+    used: tf.Tensor  # [B, K] bool
+
+
+def uniform(seeds: tf.Tensor, stream: int, count: int) -> tf.Tensor:
+    """[B, count] in 0..1, each row a function of its image's seeds [B, 2] and the stream alone."""
+
+    def row(seed: tf.Tensor) -> tf.Tensor:
+        # Named, because the default generator differs between devices.
+        return tf.random.stateless_uniform([count], seed, alg="philox")
+
+    shift = tf.constant([stream * STREAM_STRIDE, 0], tf.int64)
+    return tf.map_fn(row, tf.cast(seeds, tf.int64) + shift, fn_output_signature=tf.TensorSpec([count], tf.float32))
+
+
+def balanced(
+    positive: tf.Tensor, negative: tf.Tensor, noise: tf.Tensor, samples: int, positive_fraction: float
+) -> Sampled:
+    """Up to `positive_fraction` of the samples positive, the others negative, uniformly among each.
+
+    Args:
+      positive, negative: [B, N] bool, never both.
+      noise: [B, N] in 0..1, distinct but for chance.
+      samples: K, at most N.
+      positive_fraction: share of the samples that may be positive.
+    """
+    most = max(1, int(samples * positive_fraction))
+    drawn_positive, positives = tf.nn.top_k(tf.where(positive, noise, -1.0), most)
+    drawn_negative, negatives = tf.nn.top_k(tf.where(negative, noise, -1.0), samples)
+    rank = tf.concat([tf.where(drawn_positive >= 0.0, 2, 0), tf.where(drawn_negative >= 0.0, 1, 0)], axis=1)
+    best, places = tf.nn.top_k(rank, samples)  # stable: of equals the first
+    indices = tf.gather(tf.concat([positives, negatives], axis=1), places, batch_dims=1)
+    return Sampled(indices, best > 0)
+
+
+def proposals(rois: tf.Tensor, targets: Tensors, noise: tf.Tensor, samples: int, positive_fraction: float) -> Tensors:
+    """Mixes the objects into the proposals, matches at IoU 0.5 and samples; without gradient.
+
+    Args:
+      rois: [B, R, 4] pixels.
+      targets: boxes [B, M, 4] pixels and classes [B, M], -1 where there is no object.
+      noise: [B, R + M] in 0..1.
+      samples: K, at most R + M.
+      positive_fraction: see `balanced`.
+
+    Returns:
+      rois [B, K, 4], boxes [B, K, 4] and classes [B, K] of the matched objects (0 = background), objects [B, K], which
+      of the M it is, -1 for background.
+    """
+    # Model Garden's layer, for its matching alone.
+    match = roi_sampler.ROISampler(skip_subsampling=True)
+    boxes, matched_boxes, classes, objects = match(rois, targets["boxes"], targets["classes"])
+    real = tf.reduce_max(boxes, axis=-1) > 0.0  # padding is neither object nor background
+    indices = balanced(real & (classes > 0), real & (classes <= 0), noise, samples, positive_fraction).indices
+    found = {"rois": boxes, "boxes": matched_boxes, "classes": classes, "objects": objects}
+    return {key: tf.stop_gradient(tf.gather(value, indices, batch_dims=1)) for key, value in found.items()}
