@@ -37,6 +37,13 @@ def everywhere(count: tf.Tensor) -> tf.Tensor:
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, count)
 
 
+def added_up(gradients: list[tf.Tensor | None]) -> list[tf.Tensor | None]:
+    """The gradients of all replicas, summed; alike on all of them. None stays: a variable without any."""
+    there = [gradient for gradient in gradients if gradient is not None]
+    summed = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, there) if there else [])
+    return [None if gradient is None else next(summed) for gradient in gradients]
+
+
 def resolve(tasks: Mapping[str, Any], rule: str, batch_size: int, learning_rate: float) -> None:
     """Fills in `weight` of the enabled tasks' configs.
 

@@ -31,6 +31,7 @@ def _tasks_config() -> type[hyperparams.Config]:
 
 
 Tasks = _tasks_config()
+NOT_FINITE = "the loss or its gradient is no finite number"  # by this text, train.py knows the error again
 
 
 @dataclasses.dataclass
@@ -122,14 +123,25 @@ def build(config: StudentConfig) -> Student:
     return model
 
 
+def gradient_norms(model: Student, gradients: list[tf.Tensor | None]) -> dict[str, Any]:
+    """L2 norms, each with a count of 1: of all gradients, and by module. A head's is its task's alone."""
+    by_variable = {v.ref(): g for v, g in zip(model.trainable_variables, gradients, strict=True) if g is not None}
+    modules: dict[str, Any] = {"all": model, "backbone": model.trunk.backbone, "decoder": model.trunk.decoder}
+    norms = {}
+    for name, module in (modules | model.heads).items():
+        mine = [by_variable[v.ref()] for v in module.trainable_variables if v.ref() in by_variable]
+        norms[f"gradient_norm/{name}"] = (tf.linalg.global_norm(mine) if mine else tf.constant(0.0), tf.constant(1.0))
+    return norms
+
+
 @task_factory.register_task_cls(StudentConfig)
 class StudentTask(base_task.Task):
-    """Model Garden's view of the student. Its own `train_step` is used as it is."""
+    """Model Garden's view of the student."""
 
     def __init__(self, params: StudentConfig, logging_dir: str | None = None, name: str | None = None):
         super().__init__(params, logging_dir, name)
-        self._configs = enabled(params)
-        self._specs = {task: discover()[task] for task in self._configs}
+        self.configs = enabled(params)
+        self._specs = {task: discover()[task] for task in self.configs}
         self.start = input_lib.Start()  # where training goes on; set by train.py
         self.evaluation_count = 0  # images in the validation set; set by train.py
 
@@ -149,7 +161,7 @@ class StudentTask(base_task.Task):
         self, params: input_lib.Data, input_context: tf.distribute.InputContext | None = None
     ) -> tf.data.Dataset:
         """Training batches with targets, or evaluation batches without."""
-        reader = input_lib.Reader(self._specs, self._configs, self.task_config.input_size)
+        reader = input_lib.Reader(self._specs, self.configs, self.task_config.input_size)
         if params.is_training:
             return input_lib.training(reader, params, self.start, input_context)
         return input_lib.evaluation(reader, params, self.evaluation_count, input_context)
@@ -158,25 +170,63 @@ class StudentTask(base_task.Task):
     def build_losses(self, labels: Any, model_outputs: dict[str, Any], aux_losses: Any = None) -> tf.Tensor:
         """Sum of the weighted tasks' losses and the weight decay. Leaves the named means in the outputs."""
         total = tf.add_n(aux_losses) if aux_losses else tf.constant(0.0)
-        means: dict[str, Any] = {}
+        logged: dict[str, Any] = {}
         for name, spec in self._specs.items():
-            terms = spec.loss(model_outputs["raw"][name], labels["targets"][name], self._configs[name])
+            terms = spec.loss(model_outputs["raw"][name], labels["targets"][name], self.configs[name])
             # Whether a term counts in the log is decided over all replicas, as its mean is.
-            means |= {
+            logged |= {
                 f"{name}/{term}": (balance.mean(value), balance.everywhere(value.count))
                 for term, value in terms.items()
             }
-            weighted = self._configs[name].weight * tf.add_n([balance.mean(value) for value in terms.values()])
-            looked = tf.reduce_sum(tf.cast(labels["targets"][name]["weight"] > 0, tf.float32))
-            learned = self.task_config.balance == "learned"
-            total += self._uncertain(name, weighted, balance.everywhere(looked) > 0) if learned else weighted
-        model_outputs["terms"] = means
+            weight = self._weight(name)
+            total += weight * tf.add_n([balance.mean(value) for value in terms.values()])
+            if self.task_config.balance == "learned":
+                total += self._certainty(name, labels["targets"][name]["weight"])
+            logged[f"weight/{name}"] = (weight, tf.constant(1.0))
+        model_outputs["logged"] = logged
         return total
 
-    def _uncertain(self, name: str, weighted: tf.Tensor, labelled: tf.Tensor) -> tf.Tensor:
-        variance = self._log_variances[name]
+    def _weight(self, name: str) -> tf.Tensor:
+        """The factor in effect on a task's loss."""
+        weight = tf.constant(self.configs[name].weight, tf.float32)
+        return weight * tf.exp(-self._log_variances[name]) if name in self._log_variances else weight
+
+    def _certainty(self, name: str, weight: tf.Tensor) -> tf.Tensor:
+        """What keeps the learned weights from vanishing."""
+        labelled = balance.everywhere(tf.reduce_sum(tf.cast(weight > 0, tf.float32))) > 0
         # Without labels in this batch there is nothing to be uncertain about.
-        return tf.where(labelled, weighted * tf.exp(-variance) + variance / 2.0, 0.0)
+        return tf.where(labelled, self._log_variances[name] / 2.0, 0.0)
+
+    def train_step(self, inputs: Any, model: tf_keras.Model, optimizer: Any, metrics: Any = None) -> dict[str, Any]:
+        """Model Garden's, but that gradients are added up over the replicas before they are measured, and that a step
+        with a loss or gradient that is no finite number ends the run and changes no weight.
+
+        Compiled (`runtime.enable_xla`, TPU) a step cannot end by itself; then the log stops after the loop of steps.
+        """
+        with tf.GradientTape() as tape:
+            outputs = model(inputs, training=True)
+            loss = self.build_losses(labels=inputs, model_outputs=outputs, aux_losses=model.losses)
+            # The gradients of the replicas are added up.
+            share = loss / tf.distribute.get_strategy().num_replicas_in_sync
+            scales = isinstance(optimizer, tf_keras.mixed_precision.LossScaleOptimizer)
+            share = optimizer.get_scaled_loss(share) if scales else share
+        gradients = tape.gradient(share, model.trainable_variables)
+        if scales:
+            gradients = optimizer.get_unscaled_gradients(gradients)
+        gradients = balance.added_up(gradients)
+        outputs["logged"] |= gradient_norms(model, gradients)
+        with tf.control_dependencies(self._checks(loss, outputs["logged"], scales)):
+            gradients = [None if each is None else tf.identity(each) for each in gradients]
+        pairs = list(zip(gradients, model.trainable_variables, strict=True))
+        optimizer.apply_gradients(pairs, experimental_aggregate_gradients=False)
+        self.process_metrics(metrics or [], inputs, outputs)
+        return {self.loss: loss}
+
+    def _checks(self, loss: tf.Tensor, logged: Any, scaled: bool) -> list[Any]:
+        finite = tf.math.is_finite(loss)
+        if not scaled:  # a scaled loss may overflow in its gradient: its optimizer leaves such a step out
+            finite &= tf.math.is_finite(logged["gradient_norm/all"][0])
+        return [tf.debugging.Assert(finite, [NOT_FINITE])]
 
     def build_metrics(self, training: bool = True) -> list[tf_keras.metrics.Metric]:
         """While training, a mean per loss term; evaluation measures on the host, in `aggregate_logs`."""
@@ -185,14 +235,19 @@ class StudentTask(base_task.Task):
         return [
             tf_keras.metrics.Mean(f"{name}/{term}")
             for name, spec in self._specs.items()
-            for term in spec.terms(self._configs[name])
+            for term in spec.terms(self.configs[name])
+        ] + [tf_keras.metrics.Mean(name) for name in self._measured()]
+
+    def _measured(self) -> list[str]:
+        return [f"weight/{name}" for name in self.configs] + [
+            f"gradient_norm/{name}" for name in ("all", "backbone", "decoder", *self.configs)
         ]
 
     def process_metrics(self, metrics: list[Any], labels: Any, model_outputs: dict[str, Any], **kwargs: Any) -> None:
         """Averages each term over the steps in which it had anything to count."""
         del labels, kwargs
         for metric in metrics:
-            value, count = model_outputs["terms"][metric.name]
+            value, count = model_outputs["logged"][metric.name]
             metric.update_state(value, sample_weight=tf.cast(count > 0, tf.float32))
 
     @tf.autograph.experimental.do_not_convert

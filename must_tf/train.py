@@ -10,41 +10,20 @@ from typing import Any
 
 import orbit.controller
 import tensorflow as tf
+import tf_keras
 from absl import logging
 from official.common import distribute_utils
-from official.core import train_lib
+from official.core import train_lib, train_utils
 from official.modeling import performance
 
-from must_tf import config, restore, run, transfer
+from must_tf import config, culprit, restore, run, transfer, watch
 from must_tf.data import damage
 from must_tf.data import input as input_lib
 from must_tf.errors import UserError, exit_on_user_error
-from must_tf.progress import Progress
-from must_tf.student import StudentTask, enabled
+from must_tf.student import NOT_FINITE, StudentTask, enabled
 from must_tf.tasks import discover
 
 MODES = ("train", "eval", "train_and_eval")
-
-
-class ShowProgress(orbit.Action):
-    """One line: steps, rate, time left, loss. Stops a run whose loss is no number any more."""
-
-    def __init__(self, total: int, start: int, batch_size: int):
-        self._progress = Progress(total * batch_size, "train", done=start * batch_size)
-        self._batch_size, self._last = batch_size, start
-
-    def __call__(self, output: dict[str, Any]) -> None:
-        step = int(tf.summary.experimental.get_step().numpy())
-        losses = {name: float(value) for name, value in output.items()}
-        bad = [name for name, value in losses.items() if value != value or abs(value) == float("inf")]
-        if bad:
-            raise UserError(
-                f"at step {step} {', '.join(bad)} is no finite number. The last checkpoint is kept. Lower the learning "
-                "rate (trainer.optimizer_config.learning_rate) or the weight of that task (task.tasks.X.loss_weight)."
-            )
-        note = f"step {step} · loss {losses['training_loss']:.3f}"
-        self._progress.advance((step - self._last) * self._batch_size, note)
-        self._last = step
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -96,6 +75,8 @@ def _run(runner: train_lib.OrbitExperimentRunner, params: Any, mode: str) -> Non
     try:
         runner.run()
     except damage.UNREADABLE as error:
+        if NOT_FINITE in str(error):
+            raise UserError(culprit.explain(runner.trainer, runner.model_dir)) from error
         configs = enabled(params.task)
         sets = {"train": params.task.train_data, "eval": params.task.validation_data}
         paths = [path for word, data in sets.items() if word in mode for path in input_lib.files(data.input_path, word)]
@@ -131,7 +112,8 @@ def _build(params: Any, flags: argparse.Namespace, images: run.Images, done: int
         num_gpus=params.runtime.num_gpus,
         tpu_address=flags.tpu or params.runtime.tpu,
     )
-    tf.random.set_seed(params.task.train_data.seed)
+    # Also of Python and NumPy: Keras draws initial weights by the former.
+    tf_keras.utils.set_random_seed(params.task.train_data.seed)
     batch_size = params.task.train_data.global_batch_size
     with strategy.scope():
         task = StudentTask(params.task, logging_dir=flags.model_dir)
@@ -139,7 +121,12 @@ def _build(params: Any, flags: argparse.Namespace, images: run.Images, done: int
     task.evaluation_count = images.validation
     # Orbit prints every loop's figures over several lines; they are in TensorBoard, and ours is one line.
     orbit.controller._log = logging.debug
-    actions = [ShowProgress(params.trainer.train_steps, done, batch_size)] if "train" in flags.mode else []
+    training = "train" in flags.mode
+    actions = [watch.Log(flags.model_dir, params.trainer.train_steps, done, batch_size)] if training else []
+    with strategy.scope():
+        trainer = train_utils.create_trainer(
+            params, task, train=training, evaluate="eval" in flags.mode, trainer_cls=watch.Trainer
+        )
     return train_lib.OrbitExperimentRunner(
         distribution_strategy=strategy,
         task=task,
@@ -147,6 +134,7 @@ def _build(params: Any, flags: argparse.Namespace, images: run.Images, done: int
         params=params,
         model_dir=flags.model_dir,
         train_actions=actions,
+        trainer=trainer,
     )
 
 

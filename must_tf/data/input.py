@@ -115,12 +115,16 @@ class Start(NamedTuple):
     epoch: int = 0
 
 
-def training(reader: Reader, data: Data, start: Start, context: tf.distribute.InputContext | None) -> tf.data.Dataset:
-    """Batches for training, from `start` on: a resumed run goes on where it was, and reads no whole epoch for that."""
+def records_from(data: Data, start: Start) -> tf.data.Dataset:
+    """Serialised records from `start` on: a resumed run goes on where it was, and reads no whole epoch for that."""
     paths = files(data.input_path, "task.train_data.input_path")
     epochs, images = divmod(start.images, start.epoch) if start.epoch else (0, start.images)
-    records = ordered_records(paths, data.shuffle_buffer, data.seed, epochs)
-    dataset = records.skip(images).enumerate(start.images)
+    return ordered_records(paths, data.shuffle_buffer, data.seed, epochs).skip(images)
+
+
+def training(reader: Reader, data: Data, start: Start, context: tf.distribute.InputContext | None) -> tf.data.Dataset:
+    """Batches for training, from `start` on."""
+    dataset = records_from(data, start).enumerate(start.images)
     dataset, batch_size = _share(dataset, data.global_batch_size, context)
 
     def element(index: tf.Tensor, serialized: tf.Tensor) -> dict[str, Any]:

@@ -1,0 +1,107 @@
+"""What is seen of a run while it trains: one progress line, metrics.jsonl, TensorBoard; and the end of a bad step.
+
+metrics.jsonl   one JSON object per loop of steps: step, every loss term, weight/<task>, gradient_norm/<module>,
+                learning_rate, images_per_second, input_wait (share of the time that steps waited for input)
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from typing import Any
+
+import orbit
+import tensorflow as tf
+from official.core import base_trainer
+
+from must_tf import files
+from must_tf.errors import UserError
+from must_tf.progress import Progress
+
+METRICS = "metrics.jsonl"
+
+
+class Trainer(base_trainer.Trainer):
+    """Model Garden's, which also tells how long the steps of a loop waited for their input."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        # On the host: on an accelerator, float64 is slow or missing.
+        with tf.device("CPU:0"):
+            self._waited = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+        self._batch_size = args[0].task.train_data.global_batch_size
+        super().__init__(*args, **kwargs)
+
+    def next_train_inputs(self, iterator: Any) -> Any:
+        """The next batch, timed in the graph: Python does not run between two steps."""
+        before = tf.timestamp()
+        with tf.control_dependencies([before]):
+            inputs = next(iterator)
+        local = tf.nest.flatten(inputs)[:1]
+        with tf.control_dependencies(tf.distribute.get_strategy().experimental_local_results(local[0])):
+            self._waited.assign_add(tf.timestamp() - before)
+        return inputs
+
+    def train_loop_begin(self) -> None:
+        """Starts the clocks."""
+        super().train_loop_begin()
+        self._waited.assign(0.0)
+        self._began, self._first = time.monotonic(), int(self.global_step.numpy())
+
+    def train_loop_end(self) -> dict[str, Any]:
+        """Model Garden's means over the loop, and the speed."""
+        logs = super().train_loop_end()
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        images = (int(self.global_step.numpy()) - self._first) * self._batch_size
+        return logs | {
+            "images_per_second": images / seconds,
+            "input_wait": min(float(self._waited.numpy()) / seconds, 1.0),
+        }
+
+
+class Log(orbit.Action):
+    """After every loop: the progress line, and a line of metrics.jsonl."""
+
+    def __init__(self, directory: str, total: int, start: int, batch_size: int):
+        """`start` is the step that the run goes on from; lines of steps that are done again are taken back."""
+        self._path = os.path.join(directory, METRICS)
+        self._progress = Progress(total * batch_size, "train", done=start * batch_size)
+        self._batch_size, self._start, self._last = batch_size, start, start
+        self._lines: list[str] | None = None
+
+    def __call__(self, output: dict[str, Any]) -> None:
+        step = int(tf.summary.experimental.get_step().numpy())
+        values = {name: float(value) for name, value in output.items()}
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if bad:  # compiled for an accelerator, a step cannot stop by itself
+            raise UserError(
+                f"between steps {self._last} and {step}, {', '.join(bad)} became no finite number. {REMEDY}"
+            )
+        self._append(json.dumps({"step": step} | values))
+        waits = f"{values.get('input_wait', 0.0):.0%} waiting for input"
+        note = f"step {step} · loss {values['training_loss']:.3f} · {waits}"
+        self._progress.advance((step - self._last) * self._batch_size, note)
+        self._last = step
+
+    def _append(self, line: str) -> None:
+        if self._lines is None:
+            self._lines = kept_lines(self._path, self._start)
+            files.write_whole(self._path, "".join(f"{one}\n" for one in self._lines).encode())
+        with tf.io.gfile.GFile(self._path, "a") as file:
+            file.write(line + "\n")
+
+
+REMEDY = (
+    "The last checkpoint is kept. Lower the learning rate (trainer.optimizer_config.learning_rate) or the weight of "
+    "that task (task.tasks.X.loss_weight)."
+)
+
+
+def kept_lines(path: str, step: int) -> list[str]:
+    """The lines of a metrics.jsonl up to a step; a last line that was cut off by a kill is not among them."""
+    if not tf.io.gfile.exists(path):
+        return []
+    with tf.io.gfile.GFile(path) as file:
+        lines = file.read().splitlines()
+    return [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
