@@ -65,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "train" in flags.mode and not done and params.task.init_checkpoint:
         transfer.check(params.task.init_checkpoint, params.task.init_modules)
     runner = _runner(params, flags, images, done)
-    if "train" in flags.mode:  # only now: a run that cannot start leaves nothing behind
+    # Only now: a run that cannot start leaves nothing behind.
+    if "train" in flags.mode and runner.strategy.extended.should_checkpoint:
         tf.io.gfile.makedirs(flags.model_dir)
         config.write_params(params, os.path.join(flags.model_dir, "params.yaml"))
     _run(runner, params, flags.mode)
@@ -96,9 +97,21 @@ def _runner(params: Any, flags: argparse.Namespace, images: run.Images, done: in
             f"the run cannot be built as configured: {transfer.reason(error)}. Mend it in --config_file or "
             f"--params_override, or give another --model_dir if {flags.model_dir} holds a checkpoint of other settings."
         ) from error
+    if done and not runner.strategy.extended.should_checkpoint:
+        _join(runner, transfer.checkpoint_path(flags.model_dir), done)
     if done:
         restore.match(runner.trainer.model, transfer.checkpoint_path(flags.model_dir), "this configuration")
     return runner
+
+
+def _join(runner: train_lib.OrbitExperimentRunner, checkpoint: str, done: int) -> None:
+    """Brings a worker that writes no checkpoints to where the one that does goes on.
+
+    Model Garden lets it look for checkpoints in a new folder of its own: it would start from scratch, and save at other
+    steps than the others, which waits for them for ever because saving reads variables across the workers.
+    """
+    runner.trainer.checkpoint.restore(checkpoint).expect_partial()
+    runner.checkpoint_manager._last_checkpoint_step = done
 
 
 def _build(params: Any, flags: argparse.Namespace, images: run.Images, done: int) -> train_lib.OrbitExperimentRunner:
@@ -122,7 +135,8 @@ def _build(params: Any, flags: argparse.Namespace, images: run.Images, done: int
     # Orbit prints every loop's figures over several lines; they are in TensorBoard, and ours is one line.
     orbit.controller._log = logging.debug
     training = "train" in flags.mode
-    actions = [watch.Log(flags.model_dir, params.trainer.train_steps, done, batch_size)] if training else []
+    directory = flags.model_dir if strategy.extended.should_checkpoint else ""  # of several workers one writes
+    actions = [watch.Log(directory, params.trainer.train_steps, done, batch_size)] if training else []
     with strategy.scope():
         trainer = train_utils.create_trainer(
             params, task, train=training, evaluate="eval" in flags.mode, trainer_cls=watch.Trainer
