@@ -127,13 +127,17 @@ class TaskSpec:
       targets: (labels, Warp, config) -> fixed-shape tensors in the network's frame.
       head: (config, HeadSettings) -> layer, called as layer(pyramid, given, training) -> raw outputs.
       terms: config -> the names of the loss terms.
-      loss: (raw, targets, config) -> {term name: Term}; targets["weight"] [B] is 0 where nobody looked.
+      loss: (raw, targets, config) -> {term name: Term}. Beside the task's own, targets has for every image
+        "weight" [B], 0 where nobody looked; "pseudo" bool [B], whether a teacher did; "annotated" bool [B, C + 1],
+        whether class id i was looked for (see `data/record.py`).
       decode: (raw, given, config) -> predictions in the network's frame, fixed shapes, batched.
       restore: (predictions of one image, Frame) -> predictions in the original image's frame.
       keep: (restored predictions as NumPy, ImageInfo, config) -> labels: above a low floor, ready to be written.
       Metric: Metric(config).add(labels, predictions, ImageInfo) per image, .result() -> {figure: float}.
       headline, higher_is_better: the one figure shown in tables, and its direction.
       draw: (image uint8 [h, w, 3], labels, config) -> uint8 [h, w, 3].
+      restrict: (kept predictions, ids of the classes that were looked for) -> the predictions that these labels can
+        judge. All of them, where one label excludes the other classes.
     """
 
     name: str
@@ -154,3 +158,4 @@ class TaskSpec:
     headline: str
     higher_is_better: bool
     draw: Callable[[np.ndarray, Labels, Any], np.ndarray]
+    restrict: Callable[[Labels, tuple[int, ...]], Labels] = lambda kept, annotated: kept

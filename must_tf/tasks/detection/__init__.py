@@ -58,4 +58,5 @@ TASK = TaskSpec(
     headline=metric.HEADLINE,
     higher_is_better=metric.HIGHER_IS_BETTER,
     draw=view.draw,
+    restrict=labels.restrict,
 )

@@ -74,6 +74,17 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
     return written
 
 
+def restrict(labels: Labels, annotated: tuple[int, ...]) -> Labels:
+    """The objects of these classes. Also for masks: crops are a list."""
+    wanted = np.isin(labels["classes"], annotated)
+    return {
+        key: [one for one, is_wanted in zip(values, wanted, strict=True) if is_wanted]
+        if isinstance(values, list)
+        else values[wanted]
+        for key, values in labels.items()
+    }
+
+
 def select(labels: Tensors, warp: Warp, config: Any) -> tuple[tf.Tensor, tf.Tensor]:
     """The objects to train on.
 
