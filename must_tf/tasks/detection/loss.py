@@ -94,11 +94,12 @@ def background_or(classes: tf.Tensor, annotated: tf.Tensor, logits: tf.Tensor) -
 
 def _rpn(raw: Tensors, targets: Tensors) -> dict[str, Term]:
     match = anchors.match(raw["anchors"], targets["boxes"], targets["classes"], RPN_LOW, RPN_HIGH)
+    whole = tf.reduce_all(targets["annotated"][:, 1:], axis=-1, keepdims=True)  # [B, 1] all classes were looked for
+    match = match._replace(negative=match.negative & whole)
     samples = min(RPN_SAMPLES, raw["anchors"].shape[0])
     sampled = box_sampler.BoxSampler(samples, 0.5)(match.positive, match.negative, ~(match.positive | match.negative))
     positive = tf.gather(match.positive, sampled, batch_dims=1)  # [B, 256]
-    whole = tf.reduce_all(targets["annotated"][:, 1:], axis=-1, keepdims=True)  # [B, 1] all classes were looked for
-    used = tf.gather(match.positive | (match.negative & whole), sampled, batch_dims=1)
+    used = tf.gather(match.positive | match.negative, sampled, batch_dims=1)
     scores = tf.gather(raw["rpn_scores"][..., 0], sampled, batch_dims=1)
     cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits(labels=tf.cast(positive, tf.float32), logits=scores)
     score = tf.reduce_sum(tf.where(used, cross_entropy, 0.0), axis=1) / samples  # [B]
