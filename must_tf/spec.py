@@ -76,6 +76,11 @@ def choice(*words: str) -> Any:
     return dataclasses.field(default=words[0], metadata={"choices": words})
 
 
+def share() -> Any:
+    """A config field that takes a number from 0, the default, to below 1; another one is refused."""
+    return dataclasses.field(default=0.0, metadata={"below": 1.0})
+
+
 @dataclasses.dataclass
 class TaskConfig(hyperparams.Config):
     """What every task has; each task's own Config adds its fields below these.
@@ -138,6 +143,7 @@ class TaskSpec:
       draw: (image uint8 [h, w, 3], labels, config) -> uint8 [h, w, 3].
       restrict: (kept predictions, ids of the classes that were looked for) -> the predictions that these labels can
         judge. All of them, where one label excludes the other classes.
+      unfit: (config, the manifest's `objects` of this task) -> why such labels cannot be trained on; "" where they can.
     """
 
     name: str
@@ -159,3 +165,4 @@ class TaskSpec:
     higher_is_better: bool
     draw: Callable[[np.ndarray, Labels, Any], np.ndarray]
     restrict: Callable[[Labels, tuple[int, ...]], Labels] = lambda kept, annotated: kept
+    unfit: Callable[[Any, Mapping[str, int]], str] = lambda config, counts: ""

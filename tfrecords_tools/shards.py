@@ -35,13 +35,14 @@ class Counted(NamedTuple):
     """Where the classes of a task's labels stand in a record."""
 
     key: str
-    first_id: int  # the id that the first class name has
+    first_id: int | None  # the id that the first class name has; None: words stand there, and are counted as they are
 
 
 # Labels per class are counted for these; another task's are simply not.
 COUNTED = {
     "classification": Counted("image/class/label", 0),
     "detection": Counted("image/object/class/label", 1),
+    "depth": Counted("image/depth/kind", None),
 }
 
 
@@ -160,8 +161,9 @@ def _count(
     for task, origin in record.origins_of(example).items():
         origins[task][origin] += 1
         if task in COUNTED:
-            labels = example.features.feature[COUNTED[task].key].int64_list.value
-            objects[task].update(str(label) for label in labels)
+            feature = example.features.feature[COUNTED[task].key]
+            objects[task].update(str(label) for label in feature.int64_list.value)
+            objects[task].update(word.decode() for word in feature.bytes_list.value)
 
 
 def digest(path: str) -> tuple[int, str]:
@@ -192,10 +194,11 @@ def summed(
     for info in infos:
         account.dropped.merge(info.dropped)
         account.notes.merge(info.notes)
-    objects = {
-        task: manifest.named_counts(found, classes.get(task, ()), COUNTED[task].first_id)
-        for task, found in _added(info.objects for info in infos).items()
-    }
+    objects = _added(info.objects for info in infos)
+    for task, found in objects.items():
+        first_id = COUNTED[task].first_id
+        if first_id is not None:
+            objects[task] = manifest.named_counts(found, classes.get(task, ()), first_id)
     return manifest.Manifest(
         command=list(command),
         versions=versions(),

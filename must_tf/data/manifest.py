@@ -7,7 +7,7 @@
 | `records` | images in all shards |
 | `classes` | {task: names in id order} |
 | `origins` | {task: {origin: images}} |
-| `objects` | {task: {class name: labels}} |
+| `objects` | {task: {class name: labels}}; for depth {kind: images} |
 | `shards` | [{file, records, sha256}] |
 | `dropped`, `notes` | {reason: {count, examples}}: what is missing, and what was changed on the way |
 """
