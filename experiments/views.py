@@ -34,7 +34,7 @@ def configs_of(directory: str) -> dict[str, Any]:
     found = manifest.read(directory)
     names = {task: tuple(found.classes.get(task, ())) for task in discover() if found.origins.get(task)}
     configs = {task: discover()[task].Config(enabled=True, classes=classes) for task, classes in names.items()}
-    if found.objects.get("depth", {}).get("relative"):
+    if manifest.limited(found, "depth", "relative"):
         configs["depth"].loss = "ssi"  # the one that is trained on such labels
     return configs
 

@@ -148,10 +148,9 @@ def _short(names: Any) -> str:
 
 def _check_labels(configs: dict[str, Any], manifests: Manifests) -> None:
     for name, config in configs.items():
-        for directory, found in manifests.items():
-            reason = discover()[name].unfit(config, found.objects.get(name, {}))
-            if reason:
-                raise UserError(f"{directory}: {reason}")
+        reason = discover()[name].unfit(config, manifests)
+        if reason:
+            raise UserError(reason)
         labelled = sum(sum(found.origins.get(name, {}).values()) for found in manifests.values())
         if not labelled:
             places = ", ".join(manifests)

@@ -143,7 +143,8 @@ class TaskSpec:
       draw: (image uint8 [h, w, 3], labels, config) -> uint8 [h, w, 3].
       restrict: (kept predictions, ids of the classes that were looked for) -> the predictions that these labels can
         judge. All of them, where one label excludes the other classes.
-      unfit: (config, the manifest's `objects` of this task) -> why such labels cannot be trained on; "" where they can.
+      limit: labelled record -> what its labels do not say, a word for the manifest's `limits`; "" where they say all.
+      unfit: (config, {folder: its Manifest}) -> why it cannot learn from these labels; "" where it can.
     """
 
     name: str
@@ -165,4 +166,5 @@ class TaskSpec:
     higher_is_better: bool
     draw: Callable[[np.ndarray, Labels, Any], np.ndarray]
     restrict: Callable[[Labels, tuple[int, ...]], Labels] = lambda kept, annotated: kept
-    unfit: Callable[[Any, Mapping[str, int]], str] = lambda config, counts: ""
+    limit: Callable[[tf.train.Example], str] = lambda example: ""
+    unfit: Callable[[Any, Mapping[str, Any]], str] = lambda config, manifests: ""

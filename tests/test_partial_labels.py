@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf.data import geometry, record
+from must_tf import config, run
+from must_tf.data import geometry, manifest, record
 from must_tf.data.input import Reader
+from must_tf.errors import UserError
 from must_tf.evaluate import Evaluator
 from must_tf.student import StudentConfig
 from must_tf.tasks.detection import loss
@@ -65,6 +68,38 @@ def test_masks_were_looked_for_where_their_boxes_were() -> None:
     labelled["detection"] = labelled["detection"]._replace(annotated=(2,))
     serialized = example(made.image, labelled)
     assert record.annotated_of(tf.train.Example.FromString(serialized), "masks") == (2,)
+
+
+@pytest.mark.parametrize(
+    ("annotated", "design", "refused"),
+    [(((1,), (2, 3)), "maskrcnn", True), (((1,), None), "maskrcnn", False), (((1,), (2, 3)), "retinanet", False)],
+)
+def test_an_rpn_without_a_wholly_annotated_image_is_refused(
+    annotated: tuple[Any, ...], design: str, refused: bool, tmp_path: Path
+) -> None:
+    """Two images; the manifest says on how many of them only some classes were looked for."""
+    records = [_labelled("detection", ids) for ids in annotated]
+    path = tiny.write_set(tmp_path / "records", [records], ["detection"])
+    partial = sum(ids is not None for ids in annotated)
+    assert manifest.read(str(tmp_path / "records")).limits == {"detection": {"partial": partial}}
+    params = config.load("must_teacher_detection")
+    changes = {"task": {"tasks": {"detection": {"design": design}}}, "trainer": {"validation_steps": -1}}
+    for values in (tiny.data(path), changes):
+        config.apply(params, values, "test")
+    if refused:
+        with pytest.raises(UserError, match="none of 2 images .* all classes.*design=retinanet"):
+            run.settle(params, "train")
+    else:
+        assert run.settle(params, "train").train == 2
+
+
+def test_objects_are_restricted_with_all_that_belongs_to_them() -> None:
+    """The example's classes are 3, 1, 4 and 2, its crops a list."""
+    labels = golden("masks").example(H, W)
+    kept = SPECS["masks"].restrict(labels, (4, 1))
+    assert kept["classes"].tolist() == [1, 4]
+    np.testing.assert_array_equal(kept["boxes"], labels["boxes"][[1, 2]])
+    assert [crop.shape for crop in kept["crops"]] == [labels["crops"][i].shape for i in (1, 2)]
 
 
 def test_nothing_looked_for_is_no_label_and_no_empty_list() -> None:
@@ -143,13 +178,13 @@ def test_predictions_that_nobody_can_judge_are_not_measured(
         example(np.zeros([H, W, 3], np.uint8), {"detection": record.Labelled(_one_box(number), "real:some", ids)})
         for number, ids in said
     ]
-    config = StudentConfig()
-    config.input_size, config.pictures = SIZE, 0
-    config.tasks.detection = golden("detection").CONFIG
-    config.validation_data.input_path = tiny.write_set(tmp_path, [records], ["detection"])
-    evaluator = Evaluator(config, 2)
+    settings = StudentConfig()
+    settings.input_size, settings.pictures = SIZE, 0
+    settings.tasks.detection = golden("detection").CONFIG
+    settings.validation_data.input_path = tiny.write_set(tmp_path, [records], ["detection"])
+    evaluator = Evaluator(settings, 2)
     predictions = batched([_predicted((1, 0.8), (4, 0.9)), _predicted((4, 0.5))])
     info = np.tile([*FITTED.original, *FITTED.scaled], [2, 1])
     evaluator.add({"index": np.arange(2), "image_info": info, "predictions": {"detection": predictions}})
     figures = evaluator.finish("", 0)
-    assert figures[f"detection/AP/{config.tasks.detection.classes[3]}"] == pytest.approx(expected, abs=0.01)
+    assert figures[f"detection/AP/{settings.tasks.detection.classes[3]}"] == pytest.approx(expected, abs=0.01)

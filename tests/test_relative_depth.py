@@ -143,16 +143,22 @@ def _arguments(records: str, folder: Path, settings: dict[str, Any], mode: str) 
     return tiny.arguments(yaml, folder / "run", "must_teacher_depth", override, mode)
 
 
-def test_the_manifest_counts_the_kinds(mixed: str) -> None:
+def test_the_manifest_counts_relative_labels(mixed: str) -> None:
     found = manifest.read(str(Path(mixed).parent))
-    assert found.objects["depth"] == {"metric": 2, "relative": 1}
+    assert found.limits == {"depth": {"relative": 1}}
 
 
 def test_metres_are_not_learned_from_relative_labels(mixed: str, tmp_path: Path) -> None:
     """The run ends before its first step, leaves nothing behind, and names both ways out."""
-    with pytest.raises(UserError, match="1 images have relative depth.*loss=ssi.*relative_labels=ignore"):
+    with pytest.raises(UserError, match="1 of 3 images .* relative depth.*loss=ssi.*relative_labels=ignore"):
         train.main(_arguments(mixed, tmp_path, {}, "train"))
     assert not (tmp_path / "run").exists()
+
+
+def test_ignoring_all_there_is_is_refused_too(tmp_path: Path) -> None:
+    records = tiny.write_set(tmp_path / "records", [[_record(RELATIVE)]], ["depth"])
+    with pytest.raises(UserError, match="1 of 1 images with depth have relative depth.*loss=ssi[^,]*$"):
+        train.main(_arguments(records, tmp_path, {"relative_labels": "ignore"}, "train"))
 
 
 @pytest.mark.parametrize("settings", [{"relative_labels": "ignore"}, {"loss": "ssi"}])
@@ -179,7 +185,7 @@ def test_a_teacher_of_relative_depth_learns_is_measured_and_labels(mixed: str, t
     records = tiny.write_set(tmp_path / "unlabelled", [[unlabelled]], [])
     asked = label.asked(records, [f"depth={tmp_path / 'run'}"])
     made = label.run(asked, str(tmp_path / "labelled"), ["test"])
-    assert made.objects["depth"] == {"relative": 1}
+    assert made.limits == {"depth": {"relative": 1}}
     (serialized,) = tf.data.TFRecordDataset(tf.io.gfile.glob(f"{tmp_path}/labelled/*.tfrecord")).as_numpy_iterator()
     read = _read(serialized)
     assert read["inverse_depth"].min() > 0 and not read["metres"].any()

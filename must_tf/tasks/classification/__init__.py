@@ -1,4 +1,6 @@
-"""What the image shows: `probability` [C], sums to 1, one-hot when real. Id 0 is the first class, no background."""
+"""What the image shows: `probability` [C], sums to 1, one-hot when real. Id 0 is the first class, no background.
+
+One class excludes the others, so a dataset that knows only some of them punishes nothing that may be there."""
 
 from __future__ import annotations
 

@@ -67,5 +67,6 @@ TASK = TaskSpec(
     headline=metric.HEADLINE,
     higher_is_better=metric.HIGHER_IS_BETTER,
     draw=view.draw,
+    limit=labels.limit,
     unfit=labels.unfit,
 )

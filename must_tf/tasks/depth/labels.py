@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from must_tf.data import geometry, record
+from must_tf.data import geometry, manifest, record
 from must_tf.data.geometry import Warp
+from must_tf.data.manifest import Manifest
 from must_tf.spec import ImageInfo, Labels, Tensors
 
 DEPTH = "image/depth/encoded"
@@ -86,13 +87,20 @@ def targets(labels: Tensors, warp: Warp, config: Any) -> Tensors:
     return {"metres": geometry.warp_nearest(metres, warp, 0.0, config.stride)}
 
 
-def unfit(config: Any, counts: Mapping[str, int]) -> str:
-    """Why labels of these kinds cannot be trained on; empty where they can."""
-    relative = counts.get(RELATIVE, 0)
-    if not relative or config.loss == "ssi" or config.relative_labels == "ignore":
+def limit(example: tf.train.Example) -> str:
+    """ "relative", or nothing."""
+    return RELATIVE if example.features.feature[KIND].bytes_list.value == [RELATIVE.encode()] else ""
+
+
+def unfit(config: Any, manifests: Mapping[str, Manifest]) -> str:
+    """Why metres cannot be learned from these sets; empty where they can, or need not be."""
+    relative = {folder: manifest.limited(one, "depth", RELATIVE) for folder, one in manifests.items()}
+    images = sum(manifest.labelled(one, "depth") for one in manifests.values())
+    count, places = sum(relative.values()), ", ".join(folder for folder, number in relative.items() if number)
+    if not count or config.loss == "ssi" or (config.relative_labels == "ignore" and count < images):
         return ""
+    way = "" if count == images else ", or task.tasks.depth.relative_labels=ignore to leave these images' depth out"
     return (
-        f"{relative} images have relative depth, of which loss={config.loss} cannot learn metres. Set "
-        "task.tasks.depth.loss=ssi to learn relative depth from all labels, or task.tasks.depth.relative_labels=ignore "
-        "to leave these images' depth out"
+        f"{places}: {count} of {images} images with depth have relative depth, of which loss={config.loss} cannot "
+        f"learn metres. Set task.tasks.depth.loss=ssi to learn relative depth from all labels{way}."
     )

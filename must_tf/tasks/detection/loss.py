@@ -15,8 +15,9 @@ box, and are not punished as background:
                 plain -log p_0 where U is empty; Cermelli et al. (MiB), https://arxiv.org/abs/2002.00718
     focal       the sigmoids of U are left out of anchors without an object
 
-So the RPN learns what is *not* an object from wholly annotated images alone: give it some. With none of them it calls
-everything an object, and proposals are as good as drawn at random; RetinaNet has no such part and is then the choice.
+So the RPN learns what is *not* an object from wholly annotated images alone. With none of them it would call
+everything an object, and proposals would be as good as drawn at random: `labels.unfit` ends such a run. RetinaNet has
+no such part.
 
 Sources: https://arxiv.org/abs/1506.01497, https://arxiv.org/abs/1708.02002; the constants are Model Garden's defaults.
 The values are Model Garden's on a batch where every image is labelled, but for its additions to the counts (0.01 to
