@@ -33,7 +33,10 @@ def configs_of(directory: str) -> dict[str, Any]:
     """A config for every task that the records are labelled for."""
     found = manifest.read(directory)
     names = {task: tuple(found.classes.get(task, ())) for task in discover() if found.origins.get(task)}
-    return {task: discover()[task].Config(enabled=True, classes=classes) for task, classes in names.items()}
+    configs = {task: discover()[task].Config(enabled=True, classes=classes) for task, classes in names.items()}
+    if manifest.limited(found, "depth", "relative"):
+        configs["depth"].loss = "ssi"  # the one that is trained on such labels
+    return configs
 
 
 def rows(serialized: bytes, number: int, configs: dict[str, Any], size: int) -> list[show.Row]:

@@ -108,8 +108,11 @@ def _problems(params: hyperparams.Config, values: dict[str, Any], prefix: str) -
 
 
 def _problems_of_word(params: hyperparams.Config, key: str, value: Any, place: str) -> list[str]:
-    """Fields that take one of a few words name them in their metadata."""
+    """Fields that take one of a few words, or a share, say so in their metadata."""
     field = next((field for field in dataclasses.fields(params) if field.name == key), None)
+    below = field.metadata.get("below") if field else None
+    if below is not None and not 0 <= value < below:
+        return [f"{place}={value!r}: must be at least 0 and below {below:g}."]
     choices = field.metadata.get("choices", ()) if field else ()
     if not choices or value in choices:
         return []

@@ -58,14 +58,17 @@ class Evaluator:
         info = record.info_of(example)
         labelled = record.read_labels(serialized, self._specs, self._configs)
         kept = self._restorer.labels(predictions, image_info, info.source_id)
-        for name, (labels, origin) in labelled.items():
-            if origin.startswith("pseudo:"):  # a teacher's opinion is not the truth
+        for name, one in labelled.items():
+            if one.origin.startswith("pseudo:"):  # a teacher's opinion is not the truth
                 self._pseudo[name] += 1
                 continue
-            self._metrics[name].add(labels, kept[name], info)
+            judged = kept[name]
+            if one.annotated is not None:  # nobody can tell whether predictions of the other classes are right
+                judged = self._specs[name].restrict(judged, one.annotated)
+            self._metrics[name].add(one.labels, judged, info)
             self._labelled[name] += 1
         if index in self._drawn:
-            self._draw(serialized, info, {name: labels for name, (labels, _) in labelled.items()}, kept)
+            self._draw(serialized, info, {name: one.labels for name, one in labelled.items()}, kept)
         self._seen += 1
         self._progress.advance()
 

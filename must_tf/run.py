@@ -147,7 +147,10 @@ def _short(names: Any) -> str:
 
 
 def _check_labels(configs: dict[str, Any], manifests: Manifests) -> None:
-    for name in configs:
+    for name, config in configs.items():
+        reason = discover()[name].unfit(config, manifests)
+        if reason:
+            raise UserError(reason)
         labelled = sum(sum(found.origins.get(name, {}).values()) for found in manifests.values())
         if not labelled:
             places = ", ".join(manifests)

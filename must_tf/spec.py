@@ -77,6 +77,11 @@ def choice(*words: str) -> Any:
     return dataclasses.field(default=words[0], metadata={"choices": words})
 
 
+def share() -> Any:
+    """A config field that takes a number from 0, the default, to below 1; another one is refused."""
+    return dataclasses.field(default=0.0, metadata={"below": 1.0})
+
+
 @dataclasses.dataclass
 class TaskConfig(hyperparams.Config):
     """What every task has; each task's own Config adds its fields below these.
@@ -128,13 +133,19 @@ class TaskSpec:
       targets: (labels, Warp, config) -> fixed-shape tensors in the network's frame.
       head: (config, HeadSettings) -> layer, called as layer(pyramid, given, training) -> raw outputs.
       terms: config -> the names of the loss terms.
-      loss: (raw, targets, config) -> {term name: Term}; targets["weight"] [B] is 0 where nobody looked.
+      loss: (raw, targets, config) -> {term name: Term}. Beside the task's own, targets has for every image
+        "weight" [B], 0 where nobody looked; "pseudo" bool [B], whether a teacher did; "annotated" bool [B, C + 1],
+        whether class id i was looked for (see `data/record.py`).
       decode: (raw, given, config) -> predictions in the network's frame, fixed shapes, batched.
       restore: (predictions of one image, Frame) -> predictions in the original image's frame.
       keep: (restored predictions as NumPy, ImageInfo, config) -> labels: above a low floor, ready to be written.
       Metric: Metric(config).add(labels, predictions, ImageInfo) per image, .result() -> {figure: float}.
       headline, higher_is_better: the one figure shown in tables, and its direction.
       draw: (image uint8 [h, w, 3], labels, config) -> uint8 [h, w, 3].
+      restrict: (kept predictions, ids of the classes that were looked for) -> the predictions that these labels can
+        judge. All of them, where one label excludes the other classes.
+      limit: labelled record -> what its labels do not say, a word for the manifest's `limits`; "" where they say all.
+      unfit: (config, {folder: its Manifest}) -> why it cannot learn from these labels; "" where it can.
     """
 
     name: str
@@ -155,3 +166,6 @@ class TaskSpec:
     headline: str
     higher_is_better: bool
     draw: Callable[[np.ndarray, Labels, Any], np.ndarray]
+    restrict: Callable[[Labels, tuple[int, ...]], Labels] = lambda kept, annotated: kept
+    limit: Callable[[tf.train.Example], str] = lambda example: ""
+    unfit: Callable[[Any, Mapping[str, Any]], str] = lambda config, manifests: ""

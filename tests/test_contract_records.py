@@ -126,8 +126,10 @@ def test_pseudo_labels_weigh_pseudo_weight(task: str) -> None:
     own = golden(task)
     config = own.CONFIG.replace(pseudo_weight=0.25)
     labels = own.example(H, W)
-    assert float(_element(task, _record(task, labels, (H, W), "pseudo:abc"), config)["weight"][0]) == 0.25
-    assert float(_element(task, _record(task, labels, (H, W), "real:coco"), config)["weight"][0]) == 1.0
+    for origin, weight in (("pseudo:abc", 0.25), ("real:coco", 1.0)):
+        element = _element(task, _record(task, labels, (H, W), origin), config)
+        assert float(element["weight"][0]) == weight
+        assert bool(element["pseudo"][0]) == (origin == "pseudo:abc")
 
 
 @pytest.mark.parametrize("task", [name for name, spec in SPECS.items() if spec.needs])

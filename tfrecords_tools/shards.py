@@ -24,6 +24,7 @@ import tensorflow as tf
 from must_tf import files
 from must_tf.data import manifest, record
 from must_tf.errors import UserError
+from must_tf.tasks import discover
 from tfrecords_tools.tally import Account
 
 FOLDER = ".shards"
@@ -47,7 +48,7 @@ COUNTED = {
 
 @dataclasses.dataclass(frozen=True)
 class ShardInfo:
-    """What one finished shard holds. `objects`: {task: {class id as text: labels}}."""
+    """What one finished shard holds. `objects`: {task: {class id as text: labels}}; `limits`: see `manifest`."""
 
     file: str
     size: int  # bytes
@@ -57,6 +58,7 @@ class ShardInfo:
     objects: dict[str, dict[str, int]]
     dropped: manifest.Reasons
     notes: manifest.Reasons
+    limits: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
 
 
 def names(count: int) -> list[str]:
@@ -128,11 +130,13 @@ def write_shard(path: str, records: Iterable[bytes], account: Account | None = N
     account = account or Account()
     origins: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
     objects: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
+    limits: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
     count = 0
     with tf.io.TFRecordWriter(f"{path}.partial") as writer:
         for serialized in records:
             writer.write(serialized)
             _count(serialized, origins, objects)
+            _count_limits(serialized, limits)
             count += 1
     size, sha256 = digest(f"{path}.partial")
     tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
@@ -145,6 +149,7 @@ def write_shard(path: str, records: Iterable[bytes], account: Account | None = N
         objects={task: dict(sorted(found.items())) for task, found in sorted(objects.items())},
         dropped=account.dropped.content,
         notes=account.notes.content,
+        limits={task: dict(sorted(found.items())) for task, found in sorted(limits.items())},
     )
     sidecar = os.path.join(os.path.dirname(path), FOLDER, f"{info.file}.json")
     files.write_json(sidecar, dataclasses.asdict(info))
@@ -162,6 +167,16 @@ def _count(
         if task in COUNTED:
             labels = example.features.feature[COUNTED[task].key].int64_list.value
             objects[task].update(str(label) for label in labels)
+
+
+def _count_limits(serialized: bytes, limits: dict[str, collections.Counter]) -> None:
+    example = tf.train.Example.FromString(serialized)
+    for task in record.origins_of(example):
+        if record.annotated_of(example, task) is not None:
+            limits[task]["partial"] += 1
+        limit = discover()[task].limit(example) if task in discover() else ""
+        if limit:
+            limits[task][limit] += 1
 
 
 def digest(path: str) -> tuple[int, str]:
@@ -203,6 +218,7 @@ def summed(
         classes={task: list(names) for task, names in classes.items()},
         origins=_added(info.origins for info in infos),
         objects=objects,
+        limits=_added(info.limits for info in infos),
         shards=[{k: getattr(i, k) for k in ("file", "records", "sha256")} for i in infos],
         dropped=account.dropped.content,
         notes=account.notes.content,

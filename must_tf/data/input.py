@@ -90,8 +90,11 @@ class Reader:
         origin = parsed[record.origin_key(name)]
         pseudo = tf.strings.regex_full_match(origin, "pseudo:.*")
         weight = tf.where(pseudo, config.pseudo_weight, 1.0)
-        targets = spec.targets(spec.read(parsed, original, config), warp, config)
-        return targets | {"weight": tf.where(origin == "", 0.0, weight)}
+        return spec.targets(spec.read(parsed, original, config), warp, config) | {
+            "weight": tf.where(origin == "", 0.0, weight),
+            "pseudo": pseudo,
+            "annotated": record.annotated_mask(parsed[record.annotated_key(name)], len(config.classes), name),
+        }
 
 
 def ordered_records(paths: Sequence[str], buffer: int, seed: int, first: int = 0) -> tf.data.Dataset:

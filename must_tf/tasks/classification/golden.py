@@ -35,6 +35,13 @@ CASES: tuple[Any, ...] = (
         {"label_smoothing": 0.2},
         {"cross_entropy": 0.857939},
     ),
+    # The likeliest alone: -ln(1/6).
+    (
+        {"logits": [[LN3, 0.0, 0.0, 0.0]]},
+        {"probability": [[0.3, 0.4, 0.2, 0.1]]},
+        {"cross_entropy": "hard"},
+        {"cross_entropy": 1.791759},
+    ),
 )
 
 

@@ -12,6 +12,9 @@ averaged over the images that have a known pixel, as that script and monodepth's
 (Godard et al., CVPR 2017) do, so a sparse image counts as much as a dense one. There is no crop, no
 cap on depth and no fitted scale: what NYU or KITTI results crop or cap must be 0 in the labels.
 
+Relative predictions q are aligned first: s q + t fitted to 1 / g by least squares, per image (Ranftl et al., TPAMI
+2022); what is then beyond the farthest true pixel counts as that. Relative labels have no metres and are left out.
+
 A prediction that is not a positive, finite number is wrong for every delta. For the errors,
 predictions are at least 1 mm, without which the logarithms would have no bound.
 """
@@ -37,13 +40,15 @@ class Metric:
         self._sums: dict[str, float] = {}
 
     def add(self, labels: Labels, predictions: Labels, image: ImageInfo) -> None:
-        """Adds one image; both dicts hold "metres" [h, w], 0 is unknown."""
+        """Adds one image; labels hold "metres" [h, w], 0 is unknown, predictions those or "inverse_depth"."""
         del image
         known = (labels["metres"] > 0) & np.isfinite(labels["metres"])
         if not known.any():
             return
         truth = labels["metres"][known].astype(np.float64)  # [known pixels]
         guess = predictions["metres"][known].astype(np.float64)
+        if np.any(predictions.get("inverse_depth", 0) > 0):
+            guess = _aligned(predictions["inverse_depth"][known].astype(np.float64), truth)
         self._images += 1
         for name, value in _figures(truth, guess).items():
             self._sums[name] = self._sums.get(name, 0.0) + value
@@ -51,6 +56,13 @@ class Metric:
     def result(self) -> dict[str, float]:
         """Returns the mean over images; without a known pixel, nothing."""
         return {name: total / self._images for name, total in self._sums.items()}
+
+
+def _aligned(inverse: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Metres [pixels] that relative predictions mean at best."""
+    columns = np.stack([inverse, np.ones_like(inverse)], axis=1)
+    (scale, shift), *_ = np.linalg.lstsq(columns, 1 / truth, rcond=None)
+    return 1 / np.maximum(scale * inverse + shift, 1 / truth.max())
 
 
 def _figures(truth: np.ndarray, guess: np.ndarray) -> dict[str, float]:

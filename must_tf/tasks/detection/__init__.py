@@ -2,6 +2,10 @@
 
 Class 0 is background, `classes[i - 1]` names id i, -1 is padding. Two designs, one contract: `maskrcnn` (the paper's:
 RPN with 2 hidden convs, box head with 4 convs + 1 fc) and the lighter `retinanet`.
+
+Where only some classes were looked for (`image/detection/annotated`), the others are neither trained as background, see
+`loss.py`, nor measured. The RPN of `maskrcnn` learns what is no object from images alone on which all classes were
+looked for, and a run without any ends before its first step; `retinanet` needs none.
 """
 
 from __future__ import annotations
@@ -58,4 +62,6 @@ TASK = TaskSpec(
     headline=metric.HEADLINE,
     higher_is_better=metric.HIGHER_IS_BETTER,
     draw=view.draw,
+    restrict=labels.restrict,
+    unfit=labels.unfit,
 )

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from must_tf.data import geometry, record
+from must_tf.data import geometry, manifest, record
 from must_tf.data.geometry import Warp
+from must_tf.data.manifest import Manifest
 from must_tf.spec import ImageInfo, Labels, Tensors
 
 CORNERS = ("ymin", "xmin", "ymax", "xmax")
@@ -72,6 +74,29 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
     written[CROWD] = record.int_feature(labels["is_crowd"])
     written[SCORE] = record.float_feature(labels["scores"])
     return written
+
+
+def unfit(config: Any, manifests: Mapping[str, Manifest]) -> str:
+    """Why the RPN cannot learn from these sets; empty where it can, or there is none."""
+    images = sum(manifest.labelled(one, "detection") for one in manifests.values())
+    partial = sum(manifest.limited(one, "detection", "partial") for one in manifests.values())
+    if config.design != "maskrcnn" or not images or partial < images:
+        return ""
+    return (
+        f"{', '.join(manifests)}: on none of {images} images with boxes all classes were looked for, so nothing says "
+        "to the RPN what is no object. Set task.tasks.detection.design=retinanet, or add wholly annotated images."
+    )
+
+
+def restrict(labels: Labels, annotated: tuple[int, ...]) -> Labels:
+    """The objects of these classes. Also for masks: crops are a list."""
+    wanted = np.isin(labels["classes"], annotated)
+    return {
+        key: [one for one, is_wanted in zip(values, wanted, strict=True) if is_wanted]
+        if isinstance(values, list)
+        else values[wanted]
+        for key, values in labels.items()
+    }
 
 
 def select(labels: Tensors, warp: Warp, config: Any) -> tuple[tf.Tensor, tf.Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 from must_tf.spec import TaskConfig, TaskSpec
+from must_tf.tasks.detection import labels as objects
 from must_tf.tasks.masks import labels, loss, metric, model, pseudo, view
 
 
@@ -47,4 +48,5 @@ TASK = TaskSpec(
     headline=metric.HEADLINE,
     higher_is_better=metric.HIGHER_IS_BETTER,
     draw=view.draw,
+    restrict=objects.restrict,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.spec import TaskConfig, TaskSpec
+from must_tf.spec import TaskConfig, TaskSpec, choice, share
 from must_tf.tasks.normals import labels, loss, metric, model, pseudo, view
 
 
@@ -17,10 +17,14 @@ class Config(TaskConfig):
     """Attributes:
     filters: of the head's convs.
     stride: resolution of the targets; 1 trains at the input's resolution, 4 at the head's (faster).
+    loss: "cosine" or "l1", see `loss.py`.
+    ignore_hardest: share of a teacher's pixels per image that are left out, those with the largest loss.
     """
 
     filters: int = 256
     stride: int = 1
+    loss: str = choice("cosine", "l1")
+    ignore_hardest: float = share()
 
 
 TASK = TaskSpec(

@@ -1,10 +1,15 @@
-"""What every pixel shows: `classes` int32 [h, w], ids 0..C-1, 255 = ignore; `confidence` [h, w], 1.0 when real."""
+"""What every pixel shows: `classes` int32 [h, w], ids 0..C-1, 255 = ignore; `confidence` [h, w], 1.0 when real.
+
+There is no background class: what a dataset calls "other" is 255. So a dataset that knows only some of the classes
+punishes nothing it did not look for: its known pixels show one class and therefore none of the others, and where one of
+those may be, it says 255.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 
-from must_tf.spec import TaskConfig, TaskSpec
+from must_tf.spec import TaskConfig, TaskSpec, choice, share
 from must_tf.tasks.segmentation import labels, loss, metric, model, pseudo, view
 
 
@@ -14,11 +19,15 @@ class Config(TaskConfig):
     filters: of the head's convs.
     stride: resolution of the targets; 1 trains at the input's resolution, 4 at the head's (faster).
     confidence_threshold: a teacher's pixels below are ignored (0.5 in the paper).
+    weighting: "equal", or by "confidence": how much a pixel of a teacher's counts, see `loss.py`.
+    ignore_hardest: share of a teacher's pixels per image that are left out, those with the largest loss.
     """
 
     filters: int = 256
     stride: int = 1
     confidence_threshold: float = 0.5
+    weighting: str = choice("equal", "confidence")
+    ignore_hardest: float = share()
 
 
 TASK = TaskSpec(

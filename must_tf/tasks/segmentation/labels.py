@@ -52,7 +52,13 @@ def _png(values: np.ndarray) -> bytes:
 
 
 def targets(labels: Tensors, warp: Warp, config: Any) -> Tensors:
-    """`classes` int32 [S / stride, S / stride]; ignore outside of the image and below the confidence threshold."""
+    """`classes` int32 [S / stride, S / stride]; ignore outside of the image and below the confidence threshold.
+
+    Where pixels are weighted by it, also `confidence` float32 of the same shape.
+    """
     believed = labels["confidence"] >= config.confidence_threshold
     classes = tf.where(believed, labels["classes"], IGNORE)
-    return {"classes": geometry.warp_nearest(classes, warp, IGNORE, config.stride)}
+    warped = {"classes": geometry.warp_nearest(classes, warp, IGNORE, config.stride)}
+    if config.weighting == "confidence":
+        warped["confidence"] = geometry.warp_nearest(labels["confidence"], warp, 0.0, config.stride)
+    return warped
