@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.spec import TaskConfig, TaskSpec
+from must_tf.spec import TaskConfig, TaskSpec, choice
 from must_tf.tasks.depth import labels, loss, metric, model, pseudo, view
 
 
@@ -20,12 +20,17 @@ class Config(TaskConfig):
     stride: resolution of the targets; 1 trains at the input's resolution, 4 at the head's (faster).
     variance_focus: lambda of the SILog loss; 1 is scale-invariant, 0 plain squared log error.
     balance_by_hand: depth takes no part in the paper's weight rule; `loss_weight` alone counts.
+    alignment, crop, min_metres, max_metres: what is measured, and on what scale, see `metric.py`; 0 metres: no bound.
     """
 
     filters: int = 256
     stride: int = 1
     variance_focus: float = 0.5
     balance_by_hand: bool = True
+    alignment: str = choice(*metric.ALIGNMENTS)
+    crop: str = choice(*metric.CROPS)
+    min_metres: float = 0.0
+    max_metres: float = 0.0
 
 
 TASK = TaskSpec(

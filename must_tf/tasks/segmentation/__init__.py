@@ -14,11 +14,13 @@ class Config(TaskConfig):
     filters: of the head's convs.
     stride: resolution of the targets; 1 trains at the input's resolution, 4 at the head's (faster).
     confidence_threshold: a teacher's pixels below are ignored (0.5 in the paper).
+    unmeasured: names of classes whose pixels are not measured, like ADE20K's "other"; they are trained on all the same.
     """
 
     filters: int = 256
     stride: int = 1
     confidence_threshold: float = 0.5
+    unmeasured: tuple[str, ...] = ()
 
 
 TASK = TaskSpec(
