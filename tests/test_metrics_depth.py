@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from must_tf.tasks.depth import metric as depth
-from tests.measuring import details, evaluate, metres
+from tests.measuring import Labels, details, evaluate, metres
 
 
 def test_depth_by_hand() -> None:
@@ -102,11 +104,16 @@ def test_median_alignment_by_hand() -> None:
     assert figures["abs_rel"] == pytest.approx((0 + 0 + 12 / 6) / 3)
 
 
+def relative(inverse: Any) -> Labels:
+    """A label or prediction of relative depth, whose metres are unknown."""
+    return {"inverse_depth": np.asarray(inverse, np.float32), "metres": np.zeros(np.shape(inverse), np.float32)}
+
+
 @pytest.mark.parametrize("kind", ["metric", "relative"])
 def test_scale_and_shift_undo_any_line_in_inverse_depth(kind: str) -> None:
     truth = np.linspace(1, 9, 24).reshape(4, 6)
     inverse = 3 / truth + 0.25
-    guess = metres(inverse if kind == "relative" else 1 / inverse) | {"kind": kind}
+    guess = relative(inverse) if kind == "relative" else metres(1 / inverse)
     pair = (metres(truth), guess)
     assert evaluate(depth, [pair], alignment="scale_and_shift")["abs_rel"] == pytest.approx(0, abs=1e-6)
     # A relative prediction has no metres of its own: it is aligned whatever the config says, and that is on record.
@@ -118,14 +125,14 @@ def test_scale_and_shift_undo_any_line_in_inverse_depth(kind: str) -> None:
 @pytest.mark.parametrize(("bound", "farthest"), [(0.0, 10.0), (20.0, 20.0)])
 def test_an_inverse_depth_below_zero_is_as_far_as_can_be(bound: float, farthest: float) -> None:
     """1 / g = 1, 0.1, 0.1, 0.1 at q = 2, 1, 0, -1 is fitted by 0.27 q + 0.19, which is below 0 at the last."""
-    truth, guess = metres([[1, 10, 10, 10]]), metres([[2, 1, 0, -1]]) | {"kind": b"relative"}
+    truth, guess = metres([[1, 10, 10, 10]]), relative([[2, 1, 0, -1]])
     fitted = [1 / 0.73, 1 / 0.46, 1 / 0.19, farthest]
     figures = evaluate(depth, [(truth, guess)], max_metres=bound)
     assert figures["rmse"] == pytest.approx(np.sqrt(np.mean((np.array(fitted) - [1, 10, 10, 10]) ** 2)))
 
 
 def test_relative_labels_have_no_metres() -> None:
-    labels = metres([[1.0, 2.0]]) | {"kind": "relative"}
+    labels = relative([[1.0, 2.0]])
     assert evaluate(depth, [(labels, metres([[1, 2]]))]) == {}
     assert details(depth, [(labels, metres([[1, 2]]))]).reason.startswith("1 images have relative depth only")
 

@@ -22,8 +22,8 @@ much as a dense one. Which pixels, and on what scale (stated in evaluation.json 
                             to 1 / g by least squares, q = 1 / p (Ranftl et al., TPAMI 2022); both per image, over the
                             pixels that are measured, before the cut
 
-Predictions of kind "relative" are q itself, and always aligned by scale and shift; s q + t not above 0 is as far as the
-bound, without one as the image's farthest label. Labels of that kind have no metres and are left out.
+Predictions of relative depth (`inverse_depth`) are q itself, and always aligned by scale and shift; s q + t not above 0
+is as far as the bound, without one as the image's farthest label. Labels of that kind have no metres and are left out.
 
 A prediction that is not a positive, finite number is wrong for every delta. For the errors, predictions are at least
 1 mm, without which the logarithms would have no bound.
@@ -62,7 +62,7 @@ class Metric:
         self._ratios: list[float] = []  # median p / g of each image
 
     def add(self, labels: Labels, predictions: Labels, image: ImageInfo) -> None:
-        """Adds one image; both dicts hold "metres" [h, w], 0 is unknown, and may hold "kind", else "metric"."""
+        """Adds one image; both dicts hold "metres" or "inverse_depth" [h, w], 0 is unknown."""
         del image
         if _is_relative(labels):
             self._relative_labels += 1
@@ -74,7 +74,7 @@ class Metric:
         self._images += 1
         relative = _is_relative(predictions)
         self._relative |= relative
-        values = predictions["metres"][known].astype(np.float64)
+        values = predictions["inverse_depth" if relative else "metres"][known].astype(np.float64)
         truth = truth[known].astype(np.float64)  # [known pixels]
         valid = np.isfinite(values) & (relative | (values > 0))
         guess = np.zeros_like(values)  # 0: no prediction
@@ -142,8 +142,8 @@ def scaled_and_shifted(values: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def _is_relative(labels: Labels) -> bool:
-    kind = labels.get("kind", "metric")
-    return (kind.decode() if isinstance(kind, bytes) else str(kind)) == "relative"
+    """A label or prediction knows one kind; the other map is absent or all 0."""
+    return bool(np.any(labels.get("inverse_depth", 0.0)))
 
 
 def _figures(truth: np.ndarray, guess: np.ndarray, valid: np.ndarray) -> dict[str, float]:
