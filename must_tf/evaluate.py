@@ -64,9 +64,10 @@ class Evaluator:
             self._measure(int(merged["index"][row]), merged["image_info"][row], predictions)
 
     def _measure(self, index: int, image_info: np.ndarray, predictions: Any) -> None:
-        number, serialized = next(self._records)
+        end = (self._count, b"")
+        number, serialized = next(self._records, end)
         while number < index:  # another worker's image
-            number, serialized = next(self._records)
+            number, serialized = next(self._records, end)
         if number != index:
             raise RuntimeError(f"image {index} was evaluated twice or out of order")
         example = tf.train.Example.FromString(serialized)
