@@ -50,6 +50,8 @@ def settle(params: config_definitions.ExperimentConfig, mode: str) -> Images:
         sets.append(("task.validation_data", task.validation_data))
     manifests = {where: _manifests(data, where) for where, data in sets}
     _settle_classes(configs, manifests)
+    for name, config in configs.items():
+        discover()[name].Metric(config)  # refuses what it could not measure, now rather than at the first evaluation
     if "train" in mode:
         _check_labels(configs, manifests["task.train_data"])
         rate = initial_learning_rate(params.trainer.optimizer_config)

@@ -49,6 +49,20 @@ class Term(NamedTuple):
     count: tf.Tensor
 
 
+class Details(NamedTuple):
+    """What stands beside a metric's figures in evaluation.json.
+
+    `protocol` says how was measured (alignment, cap, crop), so that no figure is read without it. `classes` has figures
+    by class, {figure: {class: value}}; `absent` names the classes that no label of the set shows, which are in no mean.
+    `reason` is one line that says why the headline is 0 or could not be computed; empty otherwise.
+    """
+
+    protocol: dict[str, Any]
+    classes: dict[str, dict[str, float]] = {}
+    absent: tuple[str, ...] = ()
+    reason: str = ""
+
+
 class Pyramid(NamedTuple):
     """What the trunk gives to every head; H, W are the network's input size."""
 
@@ -92,6 +106,7 @@ class TaskConfig(hyperparams.Config):
       loss_weight: factor on this task's loss, on top of the rule in `task.balance`.
       pseudo_weight: factor on images whose label for this task is a teacher's.
       teacher_batch_size, teacher_learning_rate: b_i and lr_i of the paper's rule, see `balance.py`.
+      teacher_figure: the teacher's headline figure, 0: unknown. Gains over it decide on best/overall, see `best.py`.
       weight: the factor in effect. Filled in when a run starts; 0 means not yet.
     """
 
@@ -101,6 +116,7 @@ class TaskConfig(hyperparams.Config):
     pseudo_weight: float = 1.0
     teacher_batch_size: int = 0
     teacher_learning_rate: float = 0.0
+    teacher_figure: float = 0.0
     weight: float = 0.0
 
 
@@ -139,7 +155,8 @@ class TaskSpec:
       decode: (raw, given, config) -> predictions in the network's frame, fixed shapes, batched.
       restore: (predictions of one image, Frame) -> predictions in the original image's frame.
       keep: (restored predictions as NumPy, ImageInfo, config) -> labels: above a low floor, ready to be written.
-      Metric: Metric(config).add(labels, predictions, ImageInfo) per image, .result() -> {figure: float}.
+      Metric: Metric(config).add(labels, predictions, ImageInfo) per image, .result() -> {figure: float}; it
+        may also have .details() -> Details, asked after `result`.
       headline, higher_is_better: the one figure shown in tables, and its direction.
       draw: (image uint8 [h, w, 3], labels, config) -> uint8 [h, w, 3].
       restrict: (kept predictions, ids of the classes that were looked for) -> the predictions that these labels can

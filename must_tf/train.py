@@ -16,7 +16,7 @@ from official.common import distribute_utils
 from official.core import train_lib, train_utils
 from official.modeling import performance
 
-from must_tf import config, culprit, restore, run, transfer, watch
+from must_tf import best, config, culprit, restore, run, transfer, watch
 from must_tf.data import damage
 from must_tf.data import input as input_lib
 from must_tf.errors import UserError, exit_on_user_error
@@ -52,13 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError("a transfer needs task.init_checkpoint: the run directory of a student or teacher.")
     if "train" not in flags.mode:
         run.adopt_classes(params.task, restore.read_config(flags.model_dir))
-    images = run.settle(params, flags.mode)
+    images, keep_best = run.settle(params, flags.mode), flags.mode == "train_and_eval"
     run.settle_devices(params.runtime)
     done = run.trained_steps(flags.model_dir)
     if "train" not in flags.mode and not done:
         raise UserError(f"--model_dir={flags.model_dir} has no checkpoint to evaluate.")
     if "train" in flags.mode and done >= params.trainer.train_steps:
         print(f"{flags.model_dir} is finished: {done} of {params.trainer.train_steps} steps. Nothing to train.")
+        if keep_best:
+            best.update(flags.model_dir, params.task)
         if flags.mode == "train" or run.evaluated_step(flags.model_dir) == done:
             return
         flags.mode = "eval"  # it was stopped between its last step and the end of its evaluation
@@ -69,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "train" in flags.mode and runner.strategy.extended.should_checkpoint:
         tf.io.gfile.makedirs(flags.model_dir)
         config.write_params(params, os.path.join(flags.model_dir, "params.yaml"))
+    if keep_best:
+        best.follow(runner, params.task)
     _run(runner, params, flags.mode)
 
 

@@ -36,6 +36,7 @@ class Config(TaskConfig):
     relative_labels: what a loss of metres does with relative labels: "refuse" to start, or "ignore" them.
     ignore_hardest: share of a teacher's pixels per image that are left out, those with the largest error.
     balance_by_hand: depth takes no part in the paper's weight rule; `loss_weight` alone counts.
+    alignment, crop, min_metres, max_metres: what is measured, and on what scale, see `metric.py`; 0 metres: no bound.
     """
 
     filters: int = 256
@@ -46,6 +47,10 @@ class Config(TaskConfig):
     relative_labels: str = choice("refuse", "ignore")
     ignore_hardest: float = share()
     balance_by_hand: bool = True
+    alignment: str = choice(*metric.ALIGNMENTS)
+    crop: str = choice(*metric.CROPS)
+    min_metres: float = 0.0
+    max_metres: float = 0.0
 
 
 TASK = TaskSpec(

@@ -21,6 +21,7 @@ class Config(TaskConfig):
     confidence_threshold: a teacher's pixels below are ignored (0.5 in the paper).
     weighting: "equal", or by "confidence": how much a pixel of a teacher's counts, see `loss.py`.
     ignore_hardest: share of a teacher's pixels per image that are left out, those with the largest loss.
+    unmeasured: names of classes whose pixels are not measured, like ADE20K's "other"; they are trained on all the same.
     """
 
     filters: int = 256
@@ -28,6 +29,7 @@ class Config(TaskConfig):
     confidence_threshold: float = 0.5
     weighting: str = choice("equal", "confidence")
     ignore_hardest: float = share()
+    unmeasured: tuple[str, ...] = ()
 
 
 TASK = TaskSpec(
