@@ -114,7 +114,16 @@ def check(seen: int, cuda_build: bool, root: str = "/", environment: Mapping[str
     raise UserError(f"{unused(expected, seen, missing(), cuda_build)} {ON_CPU}")
 
 
-def choose(strategy: str, wanted: int, seen: int) -> tuple[int, str]:
+def seen() -> int:
+    """GPUs that TensorFlow lists. Raises UserError where one would lie idle that nobody asked to leave alone."""
+    import tensorflow as tf  # here, so that the doctor can look at a machine on which it does not start
+
+    found = len(tf.config.list_physical_devices("GPU"))
+    check(found, bool(tf.sysconfig.get_build_info().get("is_cuda_build")))
+    return found
+
+
+def choose(strategy: str, wanted: int, there: int) -> tuple[int, str]:
     """How many GPUs a run uses, and what to say about it.
 
     Model Garden's `mirrored` with its default of 0 GPUs would use the CPU beside them.
@@ -122,26 +131,26 @@ def choose(strategy: str, wanted: int, seen: int) -> tuple[int, str]:
     Args:
       strategy: runtime.distribution_strategy.
       wanted: runtime.num_gpus, 0 where nothing is said.
-      seen: GPUs that TensorFlow lists.
+      there: GPUs that TensorFlow lists.
 
     Raises:
       UserError: more than there are, or more than the strategy can use.
     """
-    if wanted > seen:
-        raise UserError(f"runtime.num_gpus={wanted}, but TensorFlow sees {seen}. `must-doctor` says what it finds.")
+    if wanted > there:
+        raise UserError(f"runtime.num_gpus={wanted}, but TensorFlow sees {there}. `must-doctor` says what it finds.")
     if strategy == "one_device" and wanted > 1:
         raise UserError(
             f"runtime.distribution_strategy=one_device uses one GPU, but runtime.num_gpus={wanted}. "
             "Set runtime.distribution_strategy=mirrored."
         )
-    if not seen or strategy not in ("one_device", "mirrored"):
+    if not there or strategy not in ("one_device", "mirrored"):
         return wanted, ""
-    used = wanted or (seen if strategy == "mirrored" else 1)
-    return used, f"using {used} of {seen} GPU{'s' * (seen > 1)}{_idle(strategy, used, seen)}"
+    used = wanted or (there if strategy == "mirrored" else 1)
+    return used, f"using {used} of {there} GPU{'s' * (there > 1)}{_idle(strategy, used, there)}"
 
 
-def _idle(strategy: str, used: int, seen: int) -> str:
-    if used == seen:
+def _idle(strategy: str, used: int, there: int) -> str:
+    if used == there:
         return "; CUDA_VISIBLE_DEVICES= asks for the CPU"
     remedy = "leave out runtime.num_gpus" if strategy == "mirrored" else "runtime.distribution_strategy=mirrored"
-    return f"; {seen - used} lie idle: {remedy} uses them all"
+    return f"; {there - used} lie idle: {remedy} uses them all"

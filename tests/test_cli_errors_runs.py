@@ -80,7 +80,7 @@ def test_export_of_a_damaged_or_foreign_checkpoint(world: World, capsys: pytest.
     weights = next(run.glob("ckpt-2.data*"))
     shutil.copy(os.path.join(world.tiny.run, "params.yaml"), run)
     weights.write_bytes(weights.read_bytes()[:1000])
-    check(*exported(run, world.out, capsys), world.out, ("ckpt-2 does not fit", "Give the settings"))
+    check(*exported(run, world.out, capsys), world.out, ("no checkpoint in", "ckpt-2", "can be read"))
 
 
 def test_init_checkpoint_of_another_shape(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +88,12 @@ def test_init_checkpoint_of_another_shape(world: World, capsys: pytest.CaptureFi
     narrow = task(init_checkpoint=world.tiny.run, model={"decoder": {"fpn": {"num_filters": 8}}})
     given = trained(world, narrow, "must_transfer_depth")
     capsys.readouterr()
-    check(run_train(given), capsys.readouterr().err, world.out, ("trunk of", "ckpt-2 does not fit", "params.yaml"))
+    check(
+        run_train(given),
+        capsys.readouterr().err,
+        world.out,
+        ("ckpt-2 does not fit", "trunk/decoder", "mismatched: ", "params.yaml"),
+    )
 
 
 def test_resuming_with_another_model(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,7 +107,12 @@ def test_resuming_with_another_model(world: World, capsys: pytest.CaptureFixture
         override["task"] = override["task"] | change
         given = arguments(world.tiny.config, run, "must_student", override, "train")
         capsys.readouterr()
-        check(run_train(given), capsys.readouterr().err, world.out, ("--model_dir",))
+        check(
+            run_train(given),
+            capsys.readouterr().err,
+            world.out,
+            ("belongs to a run with other settings", "->", "--model_dir", "--overwrite"),
+        )
         assert (run / "params.yaml").read_bytes() == before
 
 

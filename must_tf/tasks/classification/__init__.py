@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from must_tf.fields import between
 from must_tf.spec import TaskConfig, TaskSpec
 from must_tf.tasks.classification import labels, loss, metric, model, pseudo, view
 
@@ -12,7 +13,7 @@ from must_tf.tasks.classification import labels, loss, metric, model, pseudo, vi
 class Config(TaskConfig):
     """Attributes: label_smoothing: 0 trains on the labels as they are; soft labels need none."""
 
-    label_smoothing: float = 0.0
+    label_smoothing: float = between(0.0, 0, 1)
 
 
 TASK = TaskSpec(

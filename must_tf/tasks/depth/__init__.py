@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from must_tf.fields import at_least, between
 from must_tf.spec import TaskConfig, TaskSpec
 from must_tf.tasks.depth import labels, loss, metric, model, pseudo, view
 
@@ -22,9 +23,9 @@ class Config(TaskConfig):
     balance_by_hand: depth takes no part in the paper's weight rule; `loss_weight` alone counts.
     """
 
-    filters: int = 256
-    stride: int = 1
-    variance_focus: float = 0.5
+    filters: int = at_least(256, 1)
+    stride: int = at_least(1, 1)
+    variance_focus: float = between(0.5, 0, 1)
     balance_by_hand: bool = True
 
 

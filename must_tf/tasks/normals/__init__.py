@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from must_tf.fields import at_least
 from must_tf.spec import TaskConfig, TaskSpec
 from must_tf.tasks.normals import labels, loss, metric, model, pseudo, view
 
@@ -19,8 +20,8 @@ class Config(TaskConfig):
     stride: resolution of the targets; 1 trains at the input's resolution, 4 at the head's (faster).
     """
 
-    filters: int = 256
-    stride: int = 1
+    filters: int = at_least(256, 1)
+    stride: int = at_least(1, 1)
 
 
 TASK = TaskSpec(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from must_tf.fields import at_least, between
 from must_tf.spec import TaskConfig, TaskSpec
 from must_tf.tasks.segmentation import labels, loss, metric, model, pseudo, view
 
@@ -16,9 +17,9 @@ class Config(TaskConfig):
     confidence_threshold: a teacher's pixels below are ignored (0.5 in the paper).
     """
 
-    filters: int = 256
-    stride: int = 1
-    confidence_threshold: float = 0.5
+    filters: int = at_least(256, 1)
+    stride: int = at_least(1, 1)
+    confidence_threshold: float = between(0.5, 0, 1)
 
 
 TASK = TaskSpec(
