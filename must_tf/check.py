@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -106,7 +107,12 @@ def _owner(params: hyperparams.Config, key: str) -> str:
 
 
 def _annotation(params: hyperparams.Config, key: str) -> Any:
-    return type(params)._get_annotations().get(key, Any)
+    return _annotations(type(params)).get(key, Any)
+
+
+@functools.cache
+def _annotations(cls: type[hyperparams.Config]) -> dict[str, Any]:
+    return cls._get_annotations()
 
 
 def _type_fits(params: hyperparams.Config, key: str, value: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 VIEWS = ("Reshape", "Identity", "Squeeze", "ExpandDims", "StopGradient", "PreventGradient")
+ONLY_SIZES = ("Shape", "ShapeN", "Size", "Rank")  # they read no values
 NOT_KEPT = ("ReadVariableOp", "Const", "Placeholder", "VarHandleOp")
 
 
@@ -63,7 +64,8 @@ def kept(step: Any, spec: Any) -> tuple[int, int]:
 
     operations = tf.function(traced, autograph=False).get_concrete_function(spec).graph.get_operations()
     forward = {operation.name for operation in operations[: border[0]]}
-    read = [_origin(tensor) for operation in operations[border[0] :] for tensor in operation.inputs]
+    backward = [operation for operation in operations[border[0] :] if operation.type not in ONLY_SIZES]
+    read = [_origin(tensor) for operation in backward for tensor in operation.inputs]
     made = {t.name: t for t in read if t.op.name in forward and t.op.type not in NOT_KEPT}
     sizes = [_bytes(tensor) for tensor in made.values() if tensor.shape.is_fully_defined()]
     return sum(sizes), len(made) - len(sizes)

@@ -109,7 +109,7 @@ def _source(part: Path, parts: dict[Path, Any], graph: weights.Graph, path: str)
     if part not in parts:
         raise UserError(f"task.init_modules names {part[-1]}, which is not enabled here; see task.tasks.{part[-1]}")
     # Ours; then Model Garden's: as a task exports its parts, and as its trainer saves the model.
-    places: list[Path] = [("model", *part), part[-1:], ("model", part[-1])]
+    places: list[Path] = [("model", *part), part[-1:], ("model", part[-1]), ("model", f"_{part[-1]}")]
     for place in places if part[0] == "trunk" else places[:1]:
         if graph.find(place) is not None:
             return place

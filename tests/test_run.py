@@ -202,3 +202,47 @@ def test_a_run_goes_on_where_its_checkpoint_is(
     assert same(started[0][2], values(restore.load(classifier.run).model))
     assert run.trained_steps(copy.run) == 3
     assert not same(started[0][2], values(restore.load(copy.run).model))
+
+
+def tree(folder: str) -> dict[str, bytes]:
+    """All files with their content."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def test_overwrite_starts_anew_once_everything_is_built(
+    classifier: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that cannot be built leaves the old one as it was; one that can has its own first step and nothing else."""
+    copy = classifier._replace(run=str(shutil.copytree(classifier.run, tmp_path / "run")))
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    before = tree(copy.run)
+    given = [*classifier_arguments(copy, {"train_steps": 1}), "--overwrite"]
+
+    def refuse(*_: Any) -> None:
+        assert tf.train.latest_checkpoint(copy.run) is None  # or Model Garden would go on from it
+        raise ValueError("refused")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "_build", refuse)
+        with pytest.raises(UserError, match="cannot be built as configured: refused"):
+            train.main(given)
+    assert tree(copy.run) == before
+    train.main(given)
+    after = tree(copy.run)
+    assert run.trained_steps(copy.run) == 1
+    assert {name.split(".")[0] for name in after if name.startswith("ckpt-")} == {"ckpt-1"}
+    assert after["notes.txt"] == b"mine" and {"params.yaml", "run.json"} < after.keys()
+    events = [name for name in after if name.startswith("train/events")]
+    assert events and not set(events) & before.keys()
+
+
+def test_a_changed_config_is_refused_before_anything_is_built(
+    classifier: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the command, not only by the rule; the directory stays as it was."""
+    monkeypatch.setattr(train, "_build", lambda *given: pytest.fail("built"))
+    before = tree(classifier.run)
+    for trainer, word in (({"train_steps": 3}, "--extend"), ({"train_steps": 1}, "2 -> 1")):
+        with pytest.raises(UserError, match=f"belongs to a run(.|\n)*{word}"):
+            train.main(classifier_arguments(classifier, trainer))
+    assert tree(classifier.run) == before

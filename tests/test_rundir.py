@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 import math
 import shutil
@@ -21,9 +23,15 @@ __all__ = ["tiny_records"]  # fixtures
 COSINE = "trainer.optimizer_config.learning_rate.cosine."
 
 
+@functools.cache
+def loaded(path: str) -> Any:
+    """Model Garden takes a quarter of a second to make one."""
+    return config.load("must_teacher_depth", [path])
+
+
 def settled(tiny: Tiny, *changes: dict[str, Any]) -> Any:
     """A depth teacher's settled config: 2 steps of a cosine over 8, one of warm-up."""
-    params = config.load("must_teacher_depth", [tiny.config])
+    params = copy.deepcopy(loaded(tiny.config))
     for change in (data(f"{tiny.records}/*.tfrecord"), *changes):
         config.apply(params, change, "test")
     run.settle(params, "train")
