@@ -107,11 +107,12 @@ def _owner(params: hyperparams.Config, key: str) -> str:
 
 
 def _annotation(params: hyperparams.Config, key: str) -> Any:
-    return _annotations(type(params)).get(key, Any)
+    kind: Any = type(params)
+    return _annotations(kind).get(key, Any)
 
 
 @functools.cache
-def _annotations(cls: type[hyperparams.Config]) -> dict[str, Any]:
+def _annotations(cls: Any) -> dict[str, Any]:
     return cls._get_annotations()
 
 
