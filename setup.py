@@ -30,6 +30,7 @@ setup(
         "pyyaml>=6.0",
         "absl-py>=1.4",
         "protobuf>=5.28",
+        "packaging>=23",
     ],
     extras_require={"dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn", "scipy"]},
     entry_points={
@@ -37,6 +38,7 @@ setup(
             "must-train=must_tf.train:cli",
             "must-export=must_tf.export:cli",
             "must-records=tfrecords_tools.cli:main",
+            "must-doctor=must_tf.doctor:cli",
         ]
     },
 )

@@ -25,6 +25,9 @@ import tensorflow as tf
 import tf_keras
 from official.modeling import hyperparams
 
+from must_tf.fields import at_least
+from must_tf.fields import choice as choice  # a task's Config needs it beside TaskConfig
+
 Tensors = dict[str, tf.Tensor]
 Labels = dict[str, Any]  # NumPy, one image, original frame
 
@@ -86,16 +89,6 @@ class Given(NamedTuple):
     predictions: Mapping[str, Mapping[str, tf.Tensor]]  # their decoded outputs; empty while training
 
 
-def choice(*words: str) -> Any:
-    """A config field that takes one of these words, the first by default; another one is refused with the nearest."""
-    return dataclasses.field(default=words[0], metadata={"choices": words})
-
-
-def share() -> Any:
-    """A config field that takes a number from 0, the default, to below 1; another one is refused."""
-    return dataclasses.field(default=0.0, metadata={"below": 1.0})
-
-
 @dataclasses.dataclass
 class TaskConfig(hyperparams.Config):
     """What every task has; each task's own Config adds its fields below these.
@@ -112,12 +105,12 @@ class TaskConfig(hyperparams.Config):
 
     enabled: bool = False
     classes: tuple[str, ...] = ()
-    loss_weight: float = 1.0
-    pseudo_weight: float = 1.0
-    teacher_batch_size: int = 0
-    teacher_learning_rate: float = 0.0
+    loss_weight: float = at_least(1.0, 0)
+    pseudo_weight: float = at_least(1.0, 0)
+    teacher_batch_size: int = at_least(0, 0)
+    teacher_learning_rate: float = at_least(0.0, 0)
     teacher_figure: float = 0.0
-    weight: float = 0.0
+    weight: float = at_least(0.0, 0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ from official.modeling import hyperparams
 
 from must_tf.data import geometry, record
 from must_tf.errors import UserError
+from must_tf.fields import at_least
 from must_tf.spec import TaskSpec
 
 READ_AT_ONCE = 16  # files that are interleaved; enough to mix, few enough to hold open
@@ -29,9 +30,9 @@ class Data(hyperparams.Config):
     """
 
     input_path: str | tuple[str, ...] = ""
-    global_batch_size: int = 8
+    global_batch_size: int = at_least(8, 1)
     is_training: bool = False
-    shuffle_buffer: int = 1000
+    shuffle_buffer: int = at_least(1000, 1)
     seed: int = 1
     augmentation: geometry.Augmentation = dataclasses.field(default_factory=geometry.Augmentation)
 

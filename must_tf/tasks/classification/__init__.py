@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.spec import TaskConfig, TaskSpec, choice
+from must_tf.fields import between, choice
+from must_tf.spec import TaskConfig, TaskSpec
 from must_tf.tasks.classification import labels, loss, metric, model, pseudo, view
 
 
@@ -18,7 +19,7 @@ class Config(TaskConfig):
     """
 
     cross_entropy: str = choice("soft", "hard")
-    label_smoothing: float = 0.0
+    label_smoothing: float = between(0.0, 0, 1)
 
 
 TASK = TaskSpec(

@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.spec import TaskConfig, TaskSpec, choice, share
+from must_tf.fields import at_least, below, between, choice
+from must_tf.spec import TaskConfig, TaskSpec
 from must_tf.tasks.depth import labels, loss, metric, model, pseudo, view
 
 
@@ -39,18 +40,18 @@ class Config(TaskConfig):
     alignment, crop, min_metres, max_metres: what is measured, and on what scale, see `metric.py`; 0 metres: no bound.
     """
 
-    filters: int = 256
-    stride: int = 1
+    filters: int = at_least(256, 1)
+    stride: int = at_least(1, 1)
     loss: str = choice("silog", "l1", "berhu", "ssi")
-    variance_focus: float = 0.5
-    gradient_weight: float = 0.5
+    variance_focus: float = between(0.5, 0, 1)
+    gradient_weight: float = at_least(0.5, 0)
     relative_labels: str = choice("refuse", "ignore")
-    ignore_hardest: float = share()
+    ignore_hardest: float = below(0.0, 0, 1)
     balance_by_hand: bool = True
     alignment: str = choice(*metric.ALIGNMENTS)
     crop: str = choice(*metric.CROPS)
-    min_metres: float = 0.0
-    max_metres: float = 0.0
+    min_metres: float = at_least(0.0, 0)
+    max_metres: float = at_least(0.0, 0)
 
 
 TASK = TaskSpec(

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.spec import TaskConfig, TaskSpec, choice
+from must_tf.fields import above, at_least, between, choice
+from must_tf.spec import TaskConfig, TaskSpec
 from must_tf.tasks.detection import labels, loss, metric, model, pseudo, view
 
 
@@ -30,17 +31,17 @@ class Config(TaskConfig):
     """
 
     design: str = choice("maskrcnn", "retinanet")
-    filters: int = 256
-    fc: int = 1024
-    anchor_size: float = 4.0
-    anchor_scales: int = 1
-    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-    proposals: int = 1000
-    sampled_rois: int = 512
-    max_objects: int = 100
-    max_detections: int = 100
+    filters: int = at_least(256, 1)
+    fc: int = at_least(1024, 1)
+    anchor_size: float = above(4.0, 0)
+    anchor_scales: int = at_least(1, 1)
+    aspect_ratios: tuple[float, ...] = above((0.5, 1.0, 2.0), 0)
+    proposals: int = at_least(1000, 1)
+    sampled_rois: int = at_least(512, 1)
+    max_objects: int = at_least(100, 1)
+    max_detections: int = at_least(100, 1)
     nms: str = choice("batched", "v1", "v2")
-    score_threshold: float = 0.5
+    score_threshold: float = between(0.5, 0, 1)
 
 
 TASK = TaskSpec(

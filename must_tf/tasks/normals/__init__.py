@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.spec import TaskConfig, TaskSpec, choice, share
+from must_tf.fields import at_least, below, choice
+from must_tf.spec import TaskConfig, TaskSpec
 from must_tf.tasks.normals import labels, loss, metric, model, pseudo, view
 
 
@@ -21,10 +22,10 @@ class Config(TaskConfig):
     ignore_hardest: share of a teacher's pixels per image that are left out, those with the largest loss.
     """
 
-    filters: int = 256
-    stride: int = 1
+    filters: int = at_least(256, 1)
+    stride: int = at_least(1, 1)
     loss: str = choice("cosine", "l1")
-    ignore_hardest: float = share()
+    ignore_hardest: float = below(0.0, 0, 1)
 
 
 TASK = TaskSpec(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.spec import TaskConfig, TaskSpec, choice, share
+from must_tf.fields import at_least, below, between, choice
+from must_tf.spec import TaskConfig, TaskSpec
 from must_tf.tasks.segmentation import labels, loss, metric, model, pseudo, view
 
 
@@ -24,11 +25,11 @@ class Config(TaskConfig):
     unmeasured: names of classes whose pixels are not measured, like ADE20K's "other"; they are trained on all the same.
     """
 
-    filters: int = 256
-    stride: int = 1
-    confidence_threshold: float = 0.5
+    filters: int = at_least(256, 1)
+    stride: int = at_least(1, 1)
+    confidence_threshold: float = between(0.5, 0, 1)
     weighting: str = choice("equal", "confidence")
-    ignore_hardest: float = share()
+    ignore_hardest: float = below(0.0, 0, 1)
     unmeasured: tuple[str, ...] = ()
 
 
