@@ -4,7 +4,8 @@
     runs/student/run.json       what the training data held: a run goes on though it moved, and not though it changed
 
 What may differ: where and how fast it runs (`runtime`, but not the precision); when it saves, logs, draws and evaluates
-what (`trainer` but for steps, optimizer and schedule; `task.validation_data`); settings of tasks that are off.
+what and how (`trainer` but for steps, optimizer and schedule; `task.validation_data`; MEASURES); settings of tasks that
+are off.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ FREE = ("task.validation_data.", "task.pictures", "task.name", "task.allow_image
 PATH = "task.train_data.input_path"
 # An evaluation may leave out heads and take other data; what shapes the predictions must be as it was trained.
 TRAINS_ONLY = ("weight", "loss_weight", "pseudo_weight", "teacher_batch_size", "teacher_learning_rate")
+# How predictions are measured is a matter of each evaluation, and evaluation.json says how they were.
+MEASURES = ("alignment", "crop", "min_metres", "max_metres", "unmeasured", "teacher_figure")
 SHAPES = ("task.model.", "task.input_size", "task.tasks.")
 # All that a run writes: in its folder, and anywhere in these folders of it.
 FILES = (
@@ -113,7 +116,10 @@ def changes(directory: str, params: Any) -> list[Change]:
     found = [
         one
         for one in differences(old, new)
-        if one.key.startswith(COUNTS) and not one.key.startswith(FREE) and not _is_off(one.key, old, new)
+        if one.key.startswith(COUNTS)
+        and not one.key.startswith(FREE)
+        and one.key.rpartition(".")[2] not in MEASURES
+        and not _is_off(one.key, old, new)
     ]
     found = [one for one in found if one.key != PATH or same_data is None]
     if same_data is False:
@@ -134,7 +140,7 @@ def check_evaluation(directory: str, params: Any) -> None:
         one
         for one in differences(old, new)
         if one.key.startswith(SHAPES)
-        and one.key.rpartition(".")[2] not in (*TRAINS_ONLY, "enabled")
+        and one.key.rpartition(".")[2] not in (*TRAINS_ONLY, *MEASURES, "enabled")
         and not _is_off(one.key, new, new)
     ]
     if found:
