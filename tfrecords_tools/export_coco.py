@@ -75,10 +75,8 @@ def export(found: RecordSet, out: str, images: bool, processes: int, command: Se
     left = [job for job in jobs if not tf.io.gfile.exists(export_join.part_of(out, job.path))]
     counts = {shard["file"]: shard["records"] for shard in found.manifest.shards}
     records = sum(counts.get(os.path.basename(job.path), 0) for job in left)
-    for name in found.manifest.classes.get("classification", ()) if images else ():
-        tf.io.gfile.makedirs(
-            os.path.join(out, "classes", quote(name, safe=SAFE))
-        )  # a class without an image is one too
+    for name in found.manifest.classes.get("classification", ()) if images else ():  # also those without an image
+        tf.io.gfile.makedirs(os.path.join(out, "classes", quote(name, safe=SAFE)))
     recordset.over_shards(export_shard, left, "export", records, processes)
     return export_join.join(out, [job.path for job in jobs], found.manifest.classes, command)
 
@@ -120,7 +118,6 @@ def _export(serialized: bytes, job: Job, configs: Mapping[str, Any], lost: Tally
     """Writes one record's files; returns its line of the part."""
     example = tf.train.Example.FromString(serialized)
     info, name = record.info_of(example), name_of(example)
-    stem, feature = os.path.splitext(name)[0], example.features.feature
     specs = tasks.discover()
     labelled = record.read_labels(serialized, specs, configs)
     for task in set(record.origins_of(example)) - set(EXPORTED):
@@ -134,13 +131,15 @@ def _export(serialized: bytes, job: Job, configs: Mapping[str, Any], lost: Tally
     }
     line |= _classified(labelled, job.classes) | _objects(labelled, info)
     if job.images:
-        image = feature["image/encoded"].bytes_list.value[0]
-        files.write_whole(os.path.join(job.out, "rgb", name), image)
-        if "class" in line:
-            files.write_whole(
-                os.path.join(job.out, "classes", in_class_folder(info.source_id, name, line["class"])), image
-            )
-    return line | _maps(labelled, job.out, stem, lost)
+        _write_image(example.features.feature["image/encoded"].bytes_list.value[0], job.out, line)
+    return line | _maps(labelled, job.out, os.path.splitext(name)[0], lost)
+
+
+def _write_image(image: bytes, out: str, line: Mapping[str, Any]) -> None:
+    files.write_whole(os.path.join(out, "rgb", line["file_name"]), image)
+    if "class" in line:
+        path = in_class_folder(line["source_id"], line["file_name"], line["class"])
+        files.write_whole(os.path.join(out, "classes", path), image)
 
 
 def _classified(labelled: Mapping[str, Labelled], classes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -156,7 +155,8 @@ def _classified(labelled: Mapping[str, Labelled], classes: Mapping[str, Sequence
 
 def _objects(labelled: Mapping[str, Labelled], info: ImageInfo) -> dict[str, Any]:
     """Masks hold all that detection does; where nobody drew masks, the boxes alone."""
-    one = labelled.get("masks") or labelled.get("detection")
+    boxes, masks = labelled.get("detection"), labelled.get("masks")
+    one = boxes if boxes and masks and len(boxes.labels["boxes"]) > len(masks.labels["boxes"]) else masks or boxes
     if one is None:
         return {}
     return {"annotations": export_labels.entries_of(one.labels, info, is_pseudo(one))}

@@ -127,8 +127,8 @@ def _classes(task: str, one: dict[str, Any], most: int) -> Table:
     never = [name for name, count in one["classes"].items() if not count["count"]]
     total = sum(count["count"] for count in seen.values())
     largest = max((count["count"] for count in seen.values()), default=1)
-    headers = ("class", "images", one["unit"], "")
-    rows = [
+    headers: tuple[str, ...] = ("class", "images", one["unit"], "")
+    rows: list[tuple[str, ...]] = [
         (name, f"{count['images']:,}", _amount(count["count"], total, one["unit"]), _bar(count["count"] / largest))
         for name, count in list(seen.items())[:most]
     ]
