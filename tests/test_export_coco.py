@@ -125,6 +125,8 @@ def test_all_six_tasks_come_back_bit_for_bit(tiny_records: Tiny, tmp_path: Path)
         after = {task: (one, one.labels[task]) for one in found[source_id] for task in one.labels}
         assert set(after) == set(ALL)
         for task, (one, labels) in after.items():
+            if task == "classification":  # class folders are ordered by name
+                labels = {"probability": labels["probability"][[sorted(scenes.ROOMS).index(n) for n in scenes.ROOMS]]}
             assert_same(labels, before.labels[task])
             assert one.stored == before.stored
     # The plain class PNGs say what the panoptic ones do: segmentation came back from two converters.

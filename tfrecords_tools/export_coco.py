@@ -11,8 +11,8 @@
     DIR/export.json            what was written; written last
 
 So `convert coco --images DIR/rgb --annotations DIR/instances.json --panoptic DIR/panoptic`, `convert rgbd --root DIR`
-and `convert classes --root DIR/classes` read them again. A shard is done when its part in DIR/.shards is there, and
-skipped when the same command runs again; the JSONs appear whole, at the end.
+and `convert classes --root DIR/classes` (class ids in the order of the names) read them again. A shard is done when its
+part in DIR/.shards is there, and skipped when the same command runs again; the JSONs appear whole, at the end.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from must_tf.data import record
 from must_tf.data.record import Labelled
 from must_tf.errors import UserError
 from must_tf.spec import ImageInfo
+from must_tf.tasks.normals.labels import NORMALS
 from tfrecords_tools import export_join, export_labels, recordset, shards
 from tfrecords_tools.recordset import RecordSet
 from tfrecords_tools.tally import Tally
@@ -132,7 +133,10 @@ def _export(serialized: bytes, job: Job, configs: Mapping[str, Any], lost: Tally
     line |= _classified(labelled, job.classes) | _objects(labelled, info)
     if job.images:
         _write_image(example.features.feature["image/encoded"].bytes_list.value[0], job.out, line)
-    return line | _maps(labelled, job.out, os.path.splitext(name)[0], lost)
+    written, segments = _maps(labelled, example, lost)
+    for folder, content in written.items():
+        files.write_whole(os.path.join(job.out, folder, f"{os.path.splitext(name)[0]}.png"), content)
+    return line | segments
 
 
 def _write_image(image: bytes, out: str, line: Mapping[str, Any]) -> None:
@@ -162,8 +166,11 @@ def _objects(labelled: Mapping[str, Labelled], info: ImageInfo) -> dict[str, Any
     return {"annotations": export_labels.entries_of(one.labels, info, is_pseudo(one))}
 
 
-def _maps(labelled: Mapping[str, Labelled], out: str, stem: str, lost: Tally) -> dict[str, Any]:
-    """Writes the PNGs of the pixel tasks."""
+def _maps(
+    labelled: Mapping[str, Labelled], example: tf.train.Example, lost: Tally
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The PNGs of the pixel tasks by folder, and the panoptic segments for the line."""
+    stem = os.path.splitext(name_of(example))[0]
     written: dict[str, bytes] = {}
     line: dict[str, Any] = {}
     if one := labelled.get("segmentation"):
@@ -171,11 +178,9 @@ def _maps(labelled: Mapping[str, Labelled], out: str, stem: str, lost: Tally) ->
         written["label"] = export_labels.png(one.labels["classes"].astype("uint8"))
     if one := labelled.get("depth"):
         written["depth"] = export_labels.depth(one.labels, lost, stem)
-    if one := labelled.get("normals"):
-        written["normal"] = export_labels.normals(one.labels, lost, stem)
-    for folder, content in written.items():
-        files.write_whole(os.path.join(out, folder, f"{stem}.png"), content)
-    return line
+    if "normals" in labelled:
+        written["normal"] = example.features.feature[NORMALS].bytes_list.value[0]  # the same format
+    return written, line
 
 
 def is_pseudo(labelled: Labelled) -> bool:

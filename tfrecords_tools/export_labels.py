@@ -1,4 +1,4 @@
-"""One record's labels in the formats that others read: COCO's JSON entries, panoptic colours, depth and normals PNGs.
+"""One record's labels in the formats that others read: COCO's JSON entries, panoptic colours, depth PNGs.
 
 Everything that a record stores comes back from these as it was, but for what is added to `lost`.
 """
@@ -13,15 +13,12 @@ from pycocotools import mask as mask_utils
 
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.masks.labels import paste
-from must_tf.tasks.normals.labels import colours
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.tally import Tally
 
 Entry = dict[str, Any]
 DIGITS = range(2, 12)  # behind the point; COCO's own boxes have two
 FARTHEST = 65535  # millimetres in 16 bits
-# Colours around one, nearest first: one of them reads back as it.
-STEPS = sorted(((r, g, b) for r in (-1, 0, 1) for g in (-1, 0, 1) for b in (-1, 0, 1)), key=lambda s: sum(map(abs, s)))
 
 
 def entries_of(objects: Labels, info: ImageInfo, pseudo: bool) -> list[Entry]:
@@ -99,35 +96,6 @@ def depth(labels: Labels, lost: Tally, name: str) -> bytes:
     if too_far.any():
         lost.add("depth: farther than 65.535 m, now unknown", f"{name}: {int(too_far.sum())} pixels")
     return png(np.where(too_far, 0, millimetres).astype(np.uint16))
-
-
-def normals(labels: Labels, lost: Tally, name: str) -> bytes:
-    """Unit vectors as PNG, RGB = (n + 1) * 127.5: the colours that give the record's own when they are read.
-
-    A colour's vector is made a unit vector on reading, and rounds to a neighbouring colour in one of fifty cases.
-    """
-    wanted = colours(labels["normals"])
-    found = wanted.copy()
-    open_ = _reread(found) != wanted
-    for step in STEPS[1:]:
-        left = open_.any(-1)
-        if not left.any():
-            break
-        tried = np.clip(wanted[left].astype(int) + step, 0, 255).astype(np.uint8)
-        fits = (_reread(tried) == wanted[left]).all(-1)
-        places = np.argwhere(left)[fits]
-        found[places[:, 0], places[:, 1]] = tried[fits]
-        open_[places[:, 0], places[:, 1]] = False
-    if open_.any():
-        lost.add("normals: off by 1 in 255", f"{name}: {int(open_.any(-1).sum())} pixels")
-    return png(found)
-
-
-def _reread(found: np.ndarray) -> np.ndarray:
-    """The colours [..., 3] that a record has after these were converted into one."""
-    vectors = found.astype(np.float32) / 127.5 - 1.0
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
-    return colours(np.where(found.any(-1, keepdims=True), unit, 0.0))
 
 
 def png(values: np.ndarray) -> bytes:
