@@ -94,7 +94,7 @@ PAGE = """<!doctype html>
 </head>
 <body>
 <header><h1>@TITLE@</h1></header>
-@TABLES@
+<section class="tables">@TABLES@</section>
 <nav id="filters" hidden>
 <label>task <select id="task"></select></label>
 <label>class <select id="class"></select></label>
@@ -121,7 +121,8 @@ PAGE = """<!doctype html>
 
 OWN_STYLE = """
 body { max-width: none; }
-details { border-bottom: 1px solid var(--line); padding: 6px 0; }
+.tables { display: flex; flex-wrap: wrap; gap: 6px 28px; margin: 12px 0; }
+details[open] { flex-basis: 100%; }
 summary { cursor: pointer; font-weight: 600; }
 td.bar { color: var(--best); letter-spacing: -1px; }
 nav { position: sticky; top: 0; z-index: 2; background: var(--ground); display: flex; flex-wrap: wrap; gap: 8px 18px;
@@ -129,7 +130,7 @@ nav { position: sticky; top: 0; z-index: 2; background: var(--ground); display: 
 nav[hidden] { display: none; }
 nav label { color: var(--faint); font-size: 0.9rem; }
 select, input, button { font: inherit; color: var(--ink); background: var(--panel); border: 1px solid var(--line);
-  border-radius: 6px; padding: 3px 8px; max-width: 260px; }
+  border-radius: 6px; padding: 3px 8px; max-width: 210px; }
 output { color: var(--faint); margin-left: auto; }
 .sample { color: var(--faint); }
 .card { margin: 0 0 22px; }
