@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
 from tests.converting import must_records, noise
 from tests.tiny import ALL, Tiny, image_bytes, scene_record, tiny_records, write_set
-from tfrecords_tools import check, check_truth, recordset
+from tfrecords_tools import check, check_set, check_truth, look, recordset
 
 __all__ = ["tiny_records"]  # fixture
 OBJECTS = 9  # a scene of 128 x 128 pixels with two objects
@@ -150,6 +151,40 @@ def test_what_is_planted_in_a_record_is_found_there(
     assert places[0].startswith(f"{FIRST} record 0")
     assert where in places[0]
     assert not any("record 1" in place for places in findings.values() for place in places)
+
+
+def test_a_figure_that_is_no_number_is_a_finding_and_still_json(tmp_path: Path) -> None:
+    labels = {"metres": np.full([8, 8], 2.0, np.float32)}
+    serialized = record.encode(
+        image_bytes(noise(8, 8)), ImageInfo("a", 8, 8), {"depth": record.Labelled(labels, "real:x")}, discover()
+    )
+
+    class Broken:
+        """Every figure is NaN."""
+
+        def __init__(self, config: Any):
+            pass
+
+        def add(self, labels: Any, predictions: Any, image: ImageInfo) -> None:
+            pass
+
+        def result(self) -> dict[str, float]:
+            return {"delta1": float("nan")}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(discover(), "depth", dataclasses.replace(discover()["depth"], Metric=Broken))
+        result = checked(write_set(tmp_path / "set", [[serialized]], ("depth",)))
+    assert "depth: the truth as prediction is not perfect" in result["findings"]
+    assert json.loads(json.dumps(result, allow_nan=False))["truth_as_prediction"]["depth"]["is_perfect"] is False
+    assert any("delta1 is no number" in line for line in check_set.lines(result))
+
+
+def test_jobs_and_results_travel_to_other_processes_and_back(tiny_records: Tiny) -> None:
+    found = recordset.opened(f"{tiny_records.records}/*.tfrecord")
+    for shard in (check.check_shard, look.count_shard):
+        module = check if shard is check.check_shard else look
+        job = pickle.loads(pickle.dumps(module.Job(found.paths[0], found.manifest.classes)))
+        assert pickle.loads(pickle.dumps(shard(job, lambda: None))).records == 2
 
 
 def test_a_crop_of_another_size_is_found_and_its_metric_says_so_too(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -109,19 +110,23 @@ def truth(results: Sequence[Checked]) -> dict[str, dict[str, Any]]:
         if not verdicts:
             continue
         measured = [verdict.figure for verdict in verdicts if verdict.figure is not None]
-        worst = max(measured, key=lambda figure: abs(figure - perfect(spec)), default=None)
+        worst = max(measured, key=lambda figure: _distance(figure, perfect(spec)), default=None)
         unscored: collections.Counter = collections.Counter()
         for result in results:
             unscored.update(result.unscored.get(task, {}))
         summed[task] = {
             "figure": spec.headline,
-            "value": worst,
+            "value": worst if worst is None or math.isfinite(worst) else None,  # JSON has no other word for NaN
             "perfect": perfect(spec),
             "is_perfect": is_perfect(worst, spec),
             "images": sum(verdict.images for verdict in verdicts),
             "because": dict(unscored),
         }
     return summed
+
+
+def _distance(figure: float, best: float) -> float:
+    return abs(figure - best) if math.isfinite(figure) else math.inf
 
 
 def lines(result: dict[str, Any]) -> list[str]:
@@ -132,7 +137,8 @@ def lines(result: dict[str, Any]) -> list[str]:
         shown.append("  not all shards that the manifest lists: its sums were not compared")
     shown += ["", "the truth as prediction" if result["truth_as_prediction"] else "no image has a label"]
     for task, one in result["truth_as_prediction"].items():
-        value = "nothing to measure" if one["value"] is None else f"{one['figure']} {one['value']:.9g}"
+        unknown = "nothing to measure" if one["is_perfect"] else f"{one['figure']} is no number"
+        value = unknown if one["value"] is None else f"{one['figure']} {one['value']:.9g}"
         shown.append(f"  {task:<16}{value:<24}{one['images']:>8,} images   perfect is {one['perfect']:g}")
         shown += [f"    because of {number:,} {cause}" for cause, number in one["because"].items()]
     shown.append("")
