@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from must_tf.errors import exit_on_user_error
+from tfrecords_tools import cli_look
 from tfrecords_tools import workers as processes
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Records: convert datasets into them, label them.")
 convert_app = typer.Typer(no_args_is_help=True, help="A dataset on disk into records.")
 app.add_typer(convert_app, name="convert")
+cli_look.register(app)
 
 Out = Annotated[str, typer.Option(help="Folder for the shards; the same command again goes on in it.")]
 Root = Annotated[str, typer.Option(help="The dataset's folder.")]
@@ -178,6 +180,6 @@ def main() -> int:
     """Runs the command line; returns the exit code."""
     # Nobody runs these commands to read TensorFlow's start-up notes. Before it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if sys.argv[1:2] == ["convert"]:
+    if sys.argv[1:2] in (["convert"], *([name] for name in cli_look.COMMANDS)):
         os.environ.update(processes.ENVIRONMENT)
     return exit_on_user_error(lambda: app(prog_name="must-records"))

@@ -22,6 +22,9 @@ from tfrecords_tools import pixels
 from tfrecords_tools.sources import Found, Item, Sample, coco_json, coco_objects, files, rgbd
 from tfrecords_tools.tally import Account, Dropped
 
+# Of images that export-coco wrote: the record's own id, where that is no whole number as COCO's ids are.
+SOURCE_ID = "must_source_id"
+
 
 class Annotated(NamedTuple):
     """What the JSONs say of one image."""
@@ -104,7 +107,7 @@ class Coco:
             png, segments = panoptic.by_image[source_id]
             paths.append(png)
         labels = Annotated(coco_json.size_of(image), grouped[source_id], ids, segments)
-        return Item(source_id, tuple(paths), labels)
+        return Item(str(image.get(SOURCE_ID, source_id)), tuple(paths), labels)
 
     def _panoptic(self, grouped: dict[str, list[dict[str, Any]]]) -> Panoptic:
         path, content = coco_json.panoptic_json(self.panoptic, self.annotations)

@@ -158,11 +158,10 @@ def _depth(found: np.ndarray, count: int) -> Labels:
 
 
 def _normals(found: np.ndarray, count: int) -> Labels:
+    """Vectors as long as their colours have them: they are made unit vectors on reading, and rounding them here as well
+    would change colours from one conversion to the next."""
     del count
     vectors = found.astype(np.float32) / 127.5 - 1.0
-    # Three additions of planes: reductions over an axis of three take several times as long.
-    x, y, z = np.moveaxis(vectors, -1, 0)
-    vectors /= np.maximum(np.sqrt(x * x + y * y + z * z), 1e-6)[..., None]
     unknown = (found[..., 0] | found[..., 1] | found[..., 2]) == 0
     vectors[unknown] = 0.0
     return {"normals": vectors}
