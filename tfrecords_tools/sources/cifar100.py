@@ -34,7 +34,7 @@ ALLOWED = {  # what a pickled array names, by Python 2's NumPy and by today's
 
 @dataclasses.dataclass(frozen=True)
 class Cifar100:
-    """`source_id` is the file name in the pickle without suffix, the split before it: train/bos_taurus_s_000507."""
+    """`source_id` is the split and the row: train/00017."""
 
     root: str
     split: str = "train"
@@ -53,25 +53,23 @@ class Cifar100:
             raise UserError(f"{path} and {meta} are not CIFAR-100's: data, fine_labels, fine_label_names are expected.")
         if not all(0 <= label < len(names) for label in labels):
             raise UserError(f"{path}: a label is none of the {len(names)} in {meta}.")
-        given = content.get("filenames") or [f"{number:05}" for number in range(len(labels))]
-        account = Account()
-        items = files.unlabelled("", [f"{self.split}/{name}" for name in given], account)
+        given = content.get("filenames") or [""] * len(labels)
         items = [
-            item._replace(files=(path,), labels=(row, int(label), len(names)))
-            for row, (item, label) in enumerate(zip(items, labels, strict=True))
+            Item(f"{self.split}/{row:05}", (path,), (row, int(label), len(names), str(name)))
+            for row, (label, name) in enumerate(zip(labels, given, strict=False))
         ]
-        return Found(items, {"classification": names}, (meta, path), account)
+        return Found(items, {"classification": names}, (meta, path))
 
     def load(self, item: Item, account: Account) -> Sample:
         """The image and its one-hot label."""
         del account
-        row, label, count = item.labels
+        row, label, count, name = item.labels
         image = _data(item.files[0])[row].reshape(3, SIDE, SIDE).transpose(1, 2, 0)
         png = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
         probability = np.zeros([count], np.float32)
         probability[label] = 1.0
         labelled = {"classification": Labelled({"probability": probability}, "real:cifar100")}
-        return Sample(png, ImageInfo(item.source_id, SIDE, SIDE), labelled)
+        return Sample(png, ImageInfo(item.source_id, SIDE, SIDE), labelled, name)
 
 
 class _Arrays(pickle.Unpickler):

@@ -59,16 +59,16 @@ def read_names(path: str, most: int, option: str = "the class names") -> tuple[s
     return names
 
 
-def require_some(items: Sequence[Item], wanted: Sequence[str], where: str, remedy: str) -> None:
+def require_some(found: Sequence[object], wanted: Sequence[str], where: str, remedy: str) -> None:
     """Raises UserError if none of the annotated images was found.
 
     Args:
-      items: those that were.
+      found: those that were.
       wanted: the names of all.
       where: the folder that was looked in.
       remedy: what to do.
     """
-    if not items:
+    if not found:
         example = f", {wanted[0]} for instance" if wanted else ""
         raise UserError(f"0 of {len(wanted)} annotated images found under {where}{example}. {remedy}")
 

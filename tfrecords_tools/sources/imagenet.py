@@ -34,7 +34,7 @@ INNER = ".tar"
 
 @dataclasses.dataclass(frozen=True)
 class Imagenet:
-    """`source_id` is the image's name without suffix.
+    """`source_id` is the path below `root`, or in it, without its suffix.
 
     Attributes:
       root: folder of synset folders or of images, or a tar archive of one of them.
@@ -56,20 +56,18 @@ class Imagenet:
         found = list(self._members())
         if not found:
             raise UserError(f"no image in {self.root}: folders of synsets (n01440764/) or images are expected.")
-        labels = self._synsets([name for name, _, _ in found])
+        labels = self._synsets([name for name, _, _ in found], account)
         names = self._classes(set(labels.values()))
         ids = {name: number for number, name in enumerate(names)}
         items = []
         for name, path, part in found:
-            stem = files.stem(os.path.basename(name))
+            stem = files.stem(name)
             if stem in labels:
                 items.append(Item(stem, (path,), (part, ids[labels[stem]], len(names))))
             else:
                 account.dropped.add("image: no label", os.path.join(path, name) if part else path)
-        remedy = f"Its names or number must be those of {self.labels or 'the synsets'}."
-        files.require_some(items, sorted(labels), self.root, remedy)
         inputs = tuple(path for path in (self.labels, self.classes) if path)
-        return Found(items, {"classification": names}, inputs, account, len(found))
+        return Found(items, {"classification": names}, inputs, account, len(items) + account.dropped.count("image"))
 
     def _members(self) -> Iterator[tuple[str, str, archives.Part | None]]:
         """Name below the root, file, and the place in it, of all images in the order of their names."""
@@ -90,25 +88,31 @@ class Imagenet:
             elif files.is_image(part.name):
                 yield part
 
-    def _synsets(self, names: list[str]) -> Mapping[str, str]:
-        """Stem -> synset."""
+    def _synsets(self, names: list[str], account: Account) -> Mapping[str, str]:
+        """Path without suffix -> synset."""
         if not self.labels:
-            found = {}
-            for name in names:
-                found[files.stem(os.path.basename(name))] = synset = os.path.basename(os.path.dirname(name))
-                if not SYNSET.fullmatch(synset):
-                    raise UserError(
-                        f"{self.root}: {name} does not lie in a synset's folder like n01440764/. For images without "
-                        "folders give --labels; for other class names use `must-records convert classes`."
-                    )
-            return found
+            return {files.stem(name): self._folder_of(name) for name in names}
         lines = [re.split(r"[\s,]+", line) for line in files.read_lines(self.labels, "--labels")]
         if all(SYNSET.fullmatch(words[0]) for words in lines):
             return self._by_order(names, [words[0] for words in lines])
         named = {files.stem(words[0]): words[1] for words in lines if len(words) > 1 and SYNSET.fullmatch(words[1])}
         if not named:
             raise UserError(f"--labels {self.labels}: no line is a synset like n01440764, or an image's name and one.")
-        return named
+        by_base = {files.stem(os.path.basename(name)): files.stem(name) for name in names}
+        there = sorted(named.keys() & by_base.keys())
+        files.require_some(there, sorted(named), self.root, f"{self.labels} names other images.")
+        for gone in sorted(named.keys() - by_base.keys()):
+            account.dropped.add("image: file is missing", gone)
+        return {by_base[base]: named[base] for base in there}
+
+    def _folder_of(self, name: str) -> str:
+        synset = os.path.basename(os.path.dirname(name))
+        if not SYNSET.fullmatch(synset):
+            raise UserError(
+                f"{self.root}: {name} does not lie in a synset's folder like n01440764/. For images without folders "
+                "give --labels; for other class names use `must-records convert classes`."
+            )
+        return synset
 
     def _by_order(self, names: list[str], synsets: list[str]) -> dict[str, str]:
         if len(synsets) != len(names):
@@ -116,7 +120,7 @@ class Imagenet:
                 f"--labels {self.labels} has {len(synsets)} lines for {len(names)} images in {self.root}. One per "
                 "image is expected, in the order of their names."
             )
-        return {files.stem(os.path.basename(name)): synset for name, synset in zip(names, synsets, strict=True)}
+        return {files.stem(name): synset for name, synset in zip(names, synsets, strict=True)}
 
     def _classes(self, found: set[str]) -> tuple[str, ...]:
         if not self.classes:

@@ -15,7 +15,6 @@ the COCO JSON that the records were made from (its category ids have gaps, and t
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -44,7 +43,6 @@ CORNERS = ("ymin", "xmin", "ymax", "xmax")
 AREA, CROWD, MASK = "image/object/area", "image/object/is_crowd", "image/object/mask"
 
 Features = Mapping[str, tf.train.Feature]
-Tables = dict[str, dict[int, int]]  # task -> id in the record -> class id
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,14 +68,15 @@ class Mg:
         paths = sorted(tf.io.gfile.glob(self.records))
         if not paths:
             raise UserError(f"--records {self.records!r} matches no file. Give a pattern in quotes: 'DIR/*.tfrecord'.")
-        items, tables = [], self.tables()
+        items, named = [], self._named()
+        tables = {task: table for task, (_, table) in named.items()}
         for path in paths:
             base = os.path.basename(path)
-            items += [Item(f"{base}__{part.name}", (path,), part) for part in archives.records(path)]
+            items += [Item(f"{base}__{part.name}", (path,), (part, tables)) for part in archives.records(path)]
         if not items:
             raise UserError(f"--records {self.records!r}: the files are empty.")
         self._check_first(items[0])
-        classes = {task: names for task, (names, _) in tables.items()}
+        classes = {task: names for task, (names, _) in named.items()}
         if "detection" in classes:
             classes["masks"] = classes["detection"]
         return Found(items, classes, tuple(path for _, path in self.names))
@@ -96,7 +95,7 @@ class Mg:
         if not any(key in features for key in KEYS.values()):
             raise UserError(f"{item.files[0]}: none of {', '.join(KEYS.values())} in its first record.")
 
-    def tables(self) -> dict[str, tuple[tuple[str, ...], dict[int, int]]]:
+    def _named(self) -> dict[str, tuple[tuple[str, ...], dict[int, int]]]:
         """Task -> names, and id in the record -> class id."""
         found = {}
         for given, path in self.names:
@@ -122,12 +121,11 @@ class Mg:
 
     def load(self, item: Item, account: Account) -> Sample:
         """The image and its labels."""
-        features = _features(item)
-        name = f"{item.files[0]}, record {item.labels.name}"
+        part, tables = item.labels
+        features, name = _features(item), f"{item.files[0]}, record {part.name}"
         stored = pixels.upright(_bytes(features, IMAGE) or b"", None, name)
         source_id = (_bytes(features, SOURCE_ID) or b"").decode(errors="replace") or item.source_id
         info = ImageInfo(source_id, stored.height, stored.width)
-        tables = _tables_of(self)
         labelled: dict[str, Labels] = {}
         if "classification" in tables and KEYS["classification"] in features:
             labelled["classification"] = _classification(features, tables["classification"], name)
@@ -146,18 +144,13 @@ class Mg:
         return Sample(stored.encoded, info, done, filename)
 
 
-@functools.lru_cache(maxsize=1)
-def _tables_of(source: Mg) -> Tables:
-    """The tables, read once per process."""
-    return {task: table for task, (_, table) in source.tables().items()}
-
-
 def _features(item: Item) -> Features:
-    data = archives.read_part(item.files[0], item.labels)
+    part = item.labels[0]
+    data = archives.read_part(item.files[0], part)
     try:
         return tf.train.Example.FromString(data).features.feature
     except Exception as error:  # protobuf's own, whose class differs between its implementations
-        raise Dropped("image: cannot be decoded", f"{item.files[0]}, record {item.labels.name}: {error}") from None
+        raise Dropped("image: cannot be decoded", f"{item.files[0]}, record {part.name}: {error}") from None
 
 
 def _bytes(features: Features, key: str) -> bytes | None:

@@ -67,12 +67,13 @@ class Tfds:
         files.require_folder(self.data_dir, "--data-dir")
         self._check_words()
         builder = _builder(self.name, self.data_dir)
-        by_task = {task: _feature(builder, path) for task, path in self.paths().items()}
-        classes = {task: self.names(task, by_task[task]) for task in NAMED if task in by_task}
+        by_task = {task: _feature(builder, path) for task, path in self._paths().items()}
+        classes = {task: self._names(task, by_task[task]) for task in NAMED if task in by_task}
         inputs = tuple(path for _, path in self.classes)
-        return Found(self._items(builder), classes, inputs)
+        counts = {task: len(names) for task, names in classes.items()}
+        return Found(self._items(builder, counts), classes, inputs)
 
-    def paths(self) -> dict[str, str]:
+    def _paths(self) -> dict[str, str]:
         return {IMAGE: IMAGE} | dict(self.features)
 
     def _check_words(self) -> None:
@@ -84,7 +85,7 @@ class Tfds:
         if not set(dict(self.features)) - {IMAGE}:
             raise UserError("--map: say which feature is which label, like classification=label.")
 
-    def _items(self, builder: Any) -> list[Item]:
+    def _items(self, builder: Any, counts: dict[str, int]) -> list[Item]:
         try:
             instructions = builder.info.splits[self.split].file_instructions
         except (KeyError, ValueError) as error:
@@ -97,12 +98,12 @@ class Tfds:
             parts = list(archives.records(each.filename))
             end = None if each.take in (None, -1) else each.skip + each.take
             base = os.path.basename(each.filename)
-            items += [Item(f"{base}__{part.name}", (each.filename,), part) for part in parts[each.skip : end]]
+            items += [Item(f"{base}__{part.name}", (each.filename,), (part, counts)) for part in parts[each.skip : end]]
         if not items:
             raise UserError(f"--split {self.split!r} of {self.name} is empty.")
         return items
 
-    def names(self, task: str, feature: Any) -> tuple[str, ...]:
+    def _names(self, task: str, feature: Any) -> tuple[str, ...]:
         most = IGNORE if task == "segmentation" else 1 << 16
         given = dict(self.classes)
         if task in given:
@@ -115,15 +116,15 @@ class Tfds:
 
     def load(self, item: Item, account: Account) -> Sample:
         """The image and the labels that are mapped."""
-        path, features = item.files[0], self.paths()
-        name = f"{path}, record {item.labels.name}"
-        example = _decoded(self.name, self.data_dir, features[IMAGE], archives.read_part(path, item.labels))
+        path, features, (part, counts) = item.files[0], self._paths(), item.labels
+        name = f"{path}, record {part.name}"
+        example = _decoded(self.name, self.data_dir, features[IMAGE], archives.read_part(path, part))
         stored = pixels.upright(_at(example, features[IMAGE]), None, name)
         info, labelled = ImageInfo(item.source_id, stored.height, stored.width), {}
         for task in (task for task in TASKS if task in features):
             value = _at(example, features[task])
             try:
-                labels = self._read(task, value, info, Notes(account, name))
+                labels = self._read(task, value, counts.get(task, 0), info, Notes(account, name))
             except Dropped as dropped:
                 account.dropped.add(dropped.reason, dropped.example)
                 continue
@@ -131,12 +132,12 @@ class Tfds:
                 labelled[task] = Labelled(labels, f"real:tfds-{self.name.replace('/', '-')}")
         return Sample(stored.encoded, info, labelled)
 
-    def _read(self, task: str, value: Any, info: ImageInfo, notes: Notes) -> Labels | None:
+    def _read(self, task: str, value: Any, count: int, info: ImageInfo, notes: Notes) -> Labels | None:
         """The labels of one task; None where the example has none (a label of -1)."""
         if task == "detection":
             return _objects(value, info, notes)
         if task == "classification":
-            return _one_hot(int(value), len(_names_of(self, task)), notes)
+            return _one_hot(int(value), count, notes)
         found = np.asarray(value)
         found = found[..., 0] if found.ndim == 3 and found.shape[-1] == 1 else found
         maps.require_size(found, info, task, notes.name)
@@ -147,7 +148,7 @@ class Tfds:
         if task == "normals":
             length = np.linalg.norm(found.astype(np.float32), axis=-1, keepdims=True)
             return {"normals": np.where(length > 0, found / np.maximum(length, 1e-6), 0.0).astype(np.float32)}
-        known = {IGNORE: IGNORE} | {number: number for number in range(len(_names_of(self, task)))}
+        known = {IGNORE: IGNORE} | {number: number for number in range(count)}
         return maps.segmentation(maps.classes_of(found.astype(np.int32), known, notes.name))
 
 
@@ -157,10 +158,11 @@ def _builder(name: str, data_dir: str) -> Any:
     Raises:
       UserError: it is not prepared in `data_dir`.
     """
-    import tensorflow_datasets as tfds  # takes seconds, and no other source needs it
+    from tensorflow_datasets.core import read_only_builder  # takes seconds, and no other source needs it
 
     try:
-        builder = tfds.builder(name, data_dir=data_dir)
+        # From what lies on disk: the code of the dataset, which may be anywhere, is not needed for reading.
+        builder = read_only_builder.builder_from_files(name, data_dir=data_dir)
     except Exception as error:  # not found, a wrong config or version: each has its own class
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"--name {name}: {first}. See `ls {data_dir}`.") from None
@@ -172,12 +174,6 @@ def _builder(name: str, data_dir: str) -> Any:
 @functools.lru_cache(maxsize=1)
 def _features_of(name: str, data_dir: str) -> Any:
     return _builder(name, data_dir).info.features
-
-
-@functools.lru_cache(maxsize=8)
-def _names_of(source: Tfds, task: str) -> tuple[str, ...]:
-    builder = _builder(source.name, source.data_dir)
-    return source.names(task, _feature(builder, source.paths()[task]))
 
 
 def _feature(builder: Any, path: str) -> Any:
