@@ -96,8 +96,8 @@ def unique(images: list[Entry], account: Account) -> list[Entry]:
 
 
 def file_of(image: Entry) -> str:
-    """The image's path below the folder of images; `./a.jpg` is `a.jpg`."""
-    return posixpath.normpath(str(image.get("file_name")))
+    """The image's path below the folder of images; `./a.jpg` is `a.jpg`, `a\\b.jpg` (from Windows) is `a/b.jpg`."""
+    return posixpath.normpath(str(image.get("file_name")).replace("\\", "/"))
 
 
 def size_of(image: Entry) -> tuple[int, int] | None:

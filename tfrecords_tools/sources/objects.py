@@ -33,6 +33,7 @@ class Notes(NamedTuple):
     name: str
 
     def add(self, reason: str, what: Any) -> None:
+        """One more note of `reason`; `what` is shown with the object's name."""
         self.account.notes.add(reason, f"{self.name}: {what}")
 
 
