@@ -16,7 +16,7 @@ import tensorflow as tf
 from must_tf import config, run, rundir
 from must_tf.errors import UserError
 from tests.mistakes import merged
-from tests.test_check import nested
+from tests.test_check_config import nested
 from tests.tiny import Tiny, data, scene_record, tiny_records, write_set
 
 __all__ = ["tiny_records"]  # fixtures

@@ -19,6 +19,9 @@ Entry = dict[str, Any]
 # The three lists, and what an entry cannot do without; all else may be missing.
 NEEDED = {"images": ("id",), "annotations": (), "categories": ("id", "name")}
 PANOPTIC = NEEDED | {"annotations": ("image_id", "file_name", "segments_info")}
+# All keys that are read. The others (licences, URLs, captions) are forgotten at once: they are most of the memory.
+USED = {"images", "annotations", "categories", "id", "name", "file_name", "height", "width", "image_id", "category_id"}
+USED |= {"bbox", "area", "iscrowd", "segmentation", "size", "counts", "segments_info"}
 COLOURS = 1 << 24  # of a panoptic PNG
 
 
@@ -31,12 +34,16 @@ def read(path: str, option: str, needed: Mapping[str, Sequence[str]] = NEEDED) -
     files.require_file(path, option)
     with tf.io.gfile.GFile(path) as file:
         try:
-            content = json.loads(file.read())
+            content = json.loads(file.read(), object_hook=_used)
         except ValueError as error:
             raise UserError(f"{option} {path} is not JSON: {error}") from None
     for key, fields in needed.items():
         _check(content, key, fields, f"{option} {path}")
     return content
+
+
+def _used(entry: Entry) -> Entry:
+    return {key: value for key, value in entry.items() if key in USED}
 
 
 def _check(content: Any, key: str, needed: Sequence[str], name: str) -> None:
@@ -89,8 +96,8 @@ def unique(images: list[Entry], account: Account) -> list[Entry]:
 
 
 def file_of(image: Entry) -> str:
-    """The image's path below the folder of images; `./a.jpg` is `a.jpg`."""
-    return posixpath.normpath(str(image.get("file_name")))
+    """The image's path below the folder of images; `./a.jpg` is `a.jpg`, `a\\b.jpg` (from Windows) is `a/b.jpg`."""
+    return posixpath.normpath(str(image.get("file_name")).replace("\\", "/"))
 
 
 def size_of(image: Entry) -> tuple[int, int] | None:
@@ -133,10 +140,10 @@ def panoptic_json(folder: str, annotations: str) -> tuple[str, dict[str, list[En
     )
 
 
-def segment_classes(png: np.ndarray, segments: dict[int, int], ignore: int) -> np.ndarray:
-    """Panoptic colours uint8 [h, w, 3] RGB -> class ids int32 [h, w].
+def segment_classes(png: np.ndarray, segments: dict[int, int], ignore: int) -> tuple[np.ndarray, bool]:
+    """Panoptic colours uint8 [h, w, 3] RGB -> class ids int32 [h, w], and whether a segment was not in `segments`.
 
-    A segment's id is R + 256 G + 256^2 B; pixels of no segment become `ignore`.
+    A segment's id is R + 256 G + 256^2 B; pixels of no segment become `ignore`. 0 is COCO's own "nothing".
     """
     ids = png[..., 0].astype(np.int32) | png[..., 1].astype(np.int32) << 8 | png[..., 2].astype(np.int32) << 16
     lookup = np.zeros(COLOURS, np.int32)  # 64 MB, of which only the pages of this image's colours are ever touched
@@ -144,4 +151,5 @@ def segment_classes(png: np.ndarray, segments: dict[int, int], ignore: int) -> n
         if 0 <= segment < COLOURS:
             lookup[segment] = class_id + 1
     classes = lookup[ids] - 1
-    return np.where(classes < 0, ignore, classes).astype(np.int32)
+    unlisted = bool(((classes < 0) & (ids > 0)).any())
+    return np.where(classes < 0, ignore, classes).astype(np.int32), unlisted
