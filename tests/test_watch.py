@@ -83,7 +83,7 @@ def test_lines_of_steps_that_are_done_again_are_taken_back(tmp_path: Path) -> No
 
 
 def diverging(tiny: Tiny, run: Path) -> list[str]:
-    """Two steps with a learning rate at which the second loss is infinite, in one loop of 10 steps."""
+    """Ten steps in one loop, at a learning rate that the third does not survive (warm-up's first step is one of 0)."""
     override = data(f"{tiny.records}/*.tfrecord")
     rate = {"type": "constant", "constant": {"learning_rate": 1e30}}
     override["trainer"] = {
@@ -97,9 +97,9 @@ def diverging(tiny: Tiny, run: Path) -> list[str]:
 
 def test_a_loss_that_is_no_number_stops_in_its_step(tiny_records: Tiny, tmp_path: Path) -> None:
     """Not at the end of the loop; the message names step, task and images, and the batch can be looked at."""
-    with pytest.raises(UserError, match=r"in step 2 .*normals.* no finite number, .*scene-") as caught:
+    with pytest.raises(UserError, match=r"in step 3 .*normals.* no finite number, .*scene-") as caught:
         train.main(diverging(tiny_records, tmp_path / "run"))
-    folder = tmp_path / "run" / "failed" / "step-0000002"
+    folder = tmp_path / "run" / "failed" / "step-0000003"
     assert str(folder) in str(caught.value)
     saved = [one.numpy() for one in tf.data.TFRecordDataset(str(folder / "records.tfrecord"))]
     ids = [record.info_of(tf.train.Example.FromString(one)).source_id for one in saved]
