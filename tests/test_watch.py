@@ -75,7 +75,8 @@ def test_every_loop_is_logged_whole(tiny: Tiny) -> None:
     curves = report.read_curves(tiny.run)
     for name, value in lines[-1].items():
         if name != "step":
-            assert curves[f"train/{name}"][-1] == (2, pytest.approx(value, rel=1e-6)), name
+            steps, values = curves[f"train/{name}"]
+            assert steps == [1, 2] and values[-1] == pytest.approx(value, rel=1e-6), name
 
 
 def test_lines_of_steps_that_are_done_again_are_taken_back(tmp_path: Path) -> None:
