@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from must_tf.data import input as input_lib
-from must_tf.data import record
+from must_tf.data import record, scenes
 from must_tf.errors import UserError
 from must_tf.evaluate import Evaluator
 from must_tf.finite import is_finite
@@ -187,6 +187,18 @@ def test_a_prediction_that_is_no_number_is_reported(
     assert "NaN or infinity predicted for 2 images, first 'scene-1'" in capsys.readouterr().out
     assert np.isfinite(list(figures.values())).all()
     assert figures["depth/delta3"] < sound["depth/delta3"]
+
+
+def test_nan_is_no_segment(tmp_path: Path) -> None:
+    """The first class is not what NaN means: every pixel of such an image is wrong, whatever is there."""
+    path = write_set(tmp_path / "set", [[scene_record(0, ("segmentation",))]], ("segmentation",))
+    names = scenes.CLASSES["segmentation"]
+    config = settings(path, 1, segmentation={"classes": list(names)})
+
+    def nothing(batch: Any) -> dict[str, Any]:
+        return {"segmentation": {"probability": tf.fill([len(batch["index"]), 32, 32, len(names)], np.nan)}}
+
+    assert evaluated(config, 1, predict=nothing).finish("", 1)["segmentation/pixel_accuracy"] == 0.0
 
 
 def test_a_label_that_is_no_number_ends_the_evaluation(tmp_path: Path) -> None:
