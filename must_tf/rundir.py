@@ -38,7 +38,8 @@ SHAPES = ("task.model.", "task.input_size", "task.tasks.")
 FILES = (
     PARAMS,
     CONTENT,
-    "checkpoint",
+    checkpoints.STATE,
+    checkpoints.ASIDE,
     "ckpt-*",
     "evaluation.json",
     "evaluations.jsonl",
