@@ -231,6 +231,7 @@ def test_overwrite_starts_anew_once_everything_is_built(
     after = tree(copy.run)
     assert run.trained_steps(copy.run) == 1
     assert {name.split(".")[0] for name in after if name.startswith("ckpt-")} == {"ckpt-1"}
+    assert not [name for name in after if "aside" in name or "partial" in name]
     assert after["notes.txt"] == b"mine" and {"params.yaml", "run.json"} < after.keys()
     events = [name for name in after if name.startswith("train/events")]
     assert events and not set(events) & before.keys()
