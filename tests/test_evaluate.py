@@ -226,7 +226,7 @@ def test_nan_in_a_detector_is_not_taken_for_nothing_there(broken: str) -> None:
     raw["class_logits"][..., 1] = 5.0
     raw[broken][0, 3, 2] = np.nan
     raw["rois"] = np.tile(np.float32([[[0, 0, 30, 40]]]), (2, 5, 1))
-    given = Given(tf.constant([[128.0, 128.0]] * 2), 128, None, {}, {})
+    given = Given(tf.constant([[128.0, 128.0]] * 2), 128, None, None, {}, {})
     config = discover()["detection"].Config(classes=("a", "b"), max_detections=4)
     found = detection.decode({key: tf.constant(value) for key, value in raw.items()}, given, config)
     assert np.isnan(found["scores"][0]).all()
@@ -242,7 +242,7 @@ def test_nan_of_a_head_reaches_the_one_who_looks_for_it(task: str, key: str, sha
     """No argmax, softmax or clip of the decoders swallows it."""
     raw = np.ones(shape, np.float32)
     spec = discover()[task]
-    given = Given(tf.constant([[128.0, 128.0]] * 2), 128, None, {}, {})
+    given = Given(tf.constant([[128.0, 128.0]] * 2), 128, None, None, {}, {})
     for value, finite in ((1.0, True), (np.nan, False)):
         raw[1, ..., 0] = value
         found = spec.decode({key: tf.constant(raw)}, given, spec.Config(classes=("a", "b", "c")))
