@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf.data import record
+from must_tf.data import record, scenes
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
+from must_tf.tasks.masks.labels import write_full
 from tests.converting import must_records, noise
 from tests.tiny import ALL, Tiny, image_bytes, scene_record, tiny_records, write_set
 from tfrecords_tools import check, check_set, check_truth, look, recordset
@@ -193,6 +194,18 @@ def test_a_crop_of_another_size_is_found_and_its_metric_says_so_too(tmp_path: Pa
     findings = found(write_set(tmp_path / "set", [[example.SerializeToString()]]))
     assert "object 0: 4x3 for" in findings["masks: mask has not the size of its box"][0]
     assert "ValueError" in findings["masks: its metric cannot take the label"][0]
+
+
+def test_full_masks_are_compared_with_the_crops(tmp_path: Path) -> None:
+    example = tf.train.Example.FromString(scene_record(OBJECTS, ALL))
+    labels = scenes.render("wild", 5, OBJECTS, (128, 128)).labels["masks"]
+    full = write_full(labels, ImageInfo("a", 128, 128))["image/object/mask"].bytes_list.value
+    whole, moved = list(full), [full[1], full[0]]
+    for masks, wanted in ((whole, {}), (moved, {"masks: the full mask is not the crop's"}), (whole[:1], None)):
+        example.features.feature["image/object/mask"].bytes_list.value[:] = masks
+        shutil.rmtree(tmp_path / "set", ignore_errors=True)
+        findings = set(found(write_set(tmp_path / "set", [[example.SerializeToString()]])))
+        assert findings == set({"masks: not as many full masks as crops that fit"} if wanted is None else wanted)
 
 
 def test_a_flipped_bit_is_named_by_file_and_record(tmp_path: Path) -> None:
