@@ -33,6 +33,7 @@ class Annotated(NamedTuple):
     annotations: list[dict[str, Any]]
     ids: dict[int, int]  # category id -> class id
     segments: dict[int, int] | None  # panoptic segment id -> class id; None where nobody looked
+    masked: bool  # somebody drew a mask somewhere in the set: an image without objects has no masks either
 
 
 class Panoptic(NamedTuple):
@@ -81,12 +82,13 @@ class Coco:
                 account.dropped.add("image: file is missing", os.path.join(self.images, coco_json.file_of(image)))
         if not items:
             raise UserError(self._none_found(images))
+        if not any(annotation.get("segmentation") for annotation in content["annotations"]):
+            items = [item._replace(labels=item.labels._replace(masked=False)) for item in items]
         classes = {"detection": names, "masks": names}
-        inputs = [self.annotations]
-        if panoptic:
-            classes["segmentation"] = panoptic.names
-            inputs.append(panoptic.path)
-        return Found(items, classes, tuple(inputs), account, len(content["images"]))
+        if not panoptic:
+            return Found(items, classes, (self.annotations,), account, len(content["images"]))
+        classes["segmentation"] = panoptic.names
+        return Found(items, classes, (self.annotations, panoptic.path), account, len(content["images"]))
 
     def _none_found(self, images: list[dict[str, Any]]) -> str:
         example = f", {images[0].get('file_name')} for instance" if images else ""
@@ -106,7 +108,7 @@ class Coco:
         if panoptic and source_id in panoptic.by_image:
             png, segments = panoptic.by_image[source_id]
             paths.append(png)
-        labels = Annotated(coco_json.size_of(image), grouped[source_id], ids, segments)
+        labels = Annotated(coco_json.size_of(image), grouped[source_id], ids, segments, masked=True)
         return Item(str(image.get(SOURCE_ID, source_id)), tuple(paths), labels)
 
     def _panoptic(self, grouped: dict[str, list[dict[str, Any]]]) -> Panoptic:
@@ -132,7 +134,8 @@ class Coco:
         origin = f"real:{files.stem(os.path.basename(self.annotations))}"
         boxes = {key: value for key, value in objects.items() if key != "crops"}
         labelled = {"detection": Labelled(boxes, origin)}
-        if not known.annotations or any(annotation.get("segmentation") for annotation in known.annotations):
+        drawn = not known.annotations or any(annotation.get("segmentation") for annotation in known.annotations)
+        if known.masked and drawn:
             labelled["masks"] = Labelled(objects, origin)  # else only boxes were drawn here: nobody looked for masks
         if known.segments is not None:
             try:
