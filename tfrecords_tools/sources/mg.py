@@ -110,7 +110,7 @@ class Mg:
     def _table(self, task: str, path: str) -> tuple[tuple[str, ...], dict[int, int]]:
         ours = int(task == "detection")
         if path.lower().endswith(".json"):
-            table, names = coco_json.classes(coco_json.read(path, "--classes")["categories"], ours, path)
+            table, names = coco_json.classes(coco_json.read(path, "--classes").categories, ours, path)
         else:
             names = files.read_names(path, 1 << 16, "--classes")
             theirs = self.first_class if task == "classification" else ours
