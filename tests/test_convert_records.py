@@ -87,6 +87,7 @@ def test_model_gardens_classification_counts_from_zero_or_one(
     found = converted(source, tmp_path / "out").records["a.tfrecord__0"]  # it has no id of its own
     assert found.labels["classification"]["probability"].tolist() == np.eye(3)[wanted].tolist()
     assert found.stored == JPEG
+    assert source.find().classes == {"classification": ("a", "b", "c")}  # of the tasks that the records have
 
 
 def test_model_gardens_segmentation(tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_model_gardens_loose_objects_have_one_outcome_each(tmp_path: Path) -> No
     found = result.records["x"].labels["masks"]
     np.testing.assert_allclose(found["boxes"], [[0, 0, 0.5, 0.5], [0, 0, 1, 1]], atol=1e-6)
     assert (found["crops"][0].all(), found["crops"][1].all()) == (True, True)
-    assert found["is_crowd"].tolist() == [False, True]
+    assert (found["classes"].tolist(), found["is_crowd"].tolist()) == ([1, 1], [False, True])
     assert result.counts() == {
         "object: box has a negative side": 1,
         "object: box has no area": 1,
@@ -152,6 +153,9 @@ def test_model_gardens_mistakes_are_told_before_the_first_image(tmp_path: Path) 
         converted(Mg(path, named), tmp_path / "out")
     record(tmp_path / "a.tfrecord", encoded=JPEG)
     with pytest.raises(UserError, match="no image/encoded in its first record, but encoded"):
+        Mg(path, named).find()
+    record(tmp_path / "a.tfrecord", image__encoded=JPEG, image__class__label=0, image__classification__origin=b"real:x")
+    with pytest.raises(UserError, match="must_tf's own records"):
         Mg(path, named).find()
     (tmp_path / "a.tfrecord").write_bytes((tmp_path / "a.tfrecord").read_bytes()[:-1])
     with pytest.raises(UserError, match="not a whole"):
@@ -245,6 +249,12 @@ def test_tfds_order_and_parts_of_splits_are_those_of_the_files(prepared: str) ->
     assert [item.source_id for item in again] == [item.source_id for item in whole][1:]
     ids = [f"must_tiny-train.tfrecord-00000-of-00001__{number}" for number in range(3)]
     assert [item.source_id for item in whole] == ids
+
+
+def test_tfds_files_of_another_format_are_refused(tmp_path: Path) -> None:
+    MustTiny(data_dir=str(tmp_path), file_format="array_record").download_and_prepare()
+    with pytest.raises(UserError, match="prepare it as tfrecord"):
+        Tfds("must_tiny", "train", str(tmp_path), MAP[:2]).find()
 
 
 def test_tfds_mistakes_are_told_before_the_first_image(prepared: str, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -21,7 +21,18 @@ from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo
 from must_tf.tasks.masks.labels import write_full
 from tfrecords_tools import pixels
-from tfrecords_tools.sources import Found, Item, Sample, coco_json, coco_objects, coco_surface, files, maps, objects
+from tfrecords_tools.sources import (
+    Found,
+    Item,
+    Sample,
+    coco_json,
+    coco_objects,
+    coco_surface,
+    files,
+    json_stream,
+    maps,
+    objects,
+)
 from tfrecords_tools.tally import Account, Dropped
 
 # Of images that export-coco wrote: the record's own id, where that is no whole number as COCO's ids are.
@@ -32,7 +43,7 @@ class Annotated(NamedTuple):
     """What the JSONs say of one image."""
 
     size: tuple[int, int] | None  # height, width
-    annotations: list[dict[str, Any]]
+    annotations: json_stream.Packed
     ids: dict[int, int]  # category id -> class id
     surface: coco_surface.Surface | None  # None where nobody looked
 
@@ -65,12 +76,12 @@ class Coco:
         content = coco_json.read(self.annotations, "--annotations")
         return self.found(content, set(files.walk(self.images)))
 
-    def found(self, content: dict[str, list[coco_json.Entry]], there: set[str]) -> Found:
+    def found(self, content: coco_json.Content, there: set[str]) -> Found:
         """The same, once the JSON is read and the files below `images` are listed."""
         account = Account()
-        ids, names = coco_json.classes(content["categories"], 1, self.annotations)
+        ids, names = coco_json.classes(content.categories, 1, self.annotations)
         grouped = coco_json.by_image(content, account)
-        images = {str(image["id"]): image for image in coco_json.unique(content["images"], account)}
+        images = {str(image["id"]): image for image in coco_json.unique(content.images, account)}
         surfaces = coco_surface.find(self.panoptic, self.stuff, self.annotations, images)
         items = []
         for source_id, image in images.items():
@@ -88,17 +99,18 @@ class Coco:
         if surfaces:
             classes["segmentation"] = surfaces.names
             inputs.append(surfaces.path)
-        return Found(items, classes, tuple(inputs), account, len(content["images"]))
+        return Found(items, classes, tuple(inputs), account, len(content.images))
 
     def load(self, item: Item, account: Account) -> Sample:
         """The image, its objects, and its segmentation where it has one."""
         path, known = item.files[0], item.labels
         stored = pixels.upright(pixels.read_file(path), known.size, path)
         info = ImageInfo(item.source_id, stored.height, stored.width)
-        found = coco_objects.labels_of(known.annotations, known.ids, info, account)
+        annotations = list(known.annotations)
+        found = coco_objects.labels_of(annotations, known.ids, info, account)
         origin = f"real:{files.stem(os.path.basename(self.annotations))}"
         labelled = {"detection": Labelled(objects.boxes_of(found), origin)}
-        if not known.annotations or any(annotation.get("segmentation") for annotation in known.annotations):
+        if not annotations or any(annotation.get("segmentation") for annotation in annotations):
             labelled["masks"] = Labelled(found, origin)  # else only boxes were drawn here: nobody looked for masks
         if known.surface:
             try:

@@ -2,43 +2,57 @@
 
 from __future__ import annotations
 
-import json
 import os
 import posixpath
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from must_tf.errors import UserError
-from tfrecords_tools.sources import files
+from tfrecords_tools.sources import files, json_stream
 from tfrecords_tools.tally import Account
 
 Entry = dict[str, Any]
 # The three lists, and what an entry cannot do without; all else may be missing.
 NEEDED = {"images": ("id",), "annotations": (), "categories": ("id", "name")}
 PANOPTIC = NEEDED | {"annotations": ("image_id", "file_name", "segments_info")}
-# All keys that are read. The others (licences, URLs, captions) are forgotten at once: they are most of the memory.
+# All keys that are read. The others (licences, URLs, captions) are forgotten at once.
 USED = {"images", "annotations", "categories", "id", "name", "file_name", "height", "width", "image_id", "category_id"}
 USED |= {"bbox", "area", "iscrowd", "segmentation", "size", "counts", "segments_info"}
 COLOURS = 1 << 24  # of a panoptic PNG
 
 
-def read(path: str, option: str, needed: Mapping[str, Sequence[str]] = NEEDED) -> dict[str, list[Entry]]:
-    """The JSON with its three lists, whose entries have the `needed` keys.
+class Content(NamedTuple):
+    """The three lists; annotations are most of a file, and unpacked one at a time."""
+
+    images: list[Entry]
+    annotations: json_stream.Packed
+    categories: list[Entry]
+
+
+def read(path: str, option: str, needed: Mapping[str, Sequence[str]] = NEEDED) -> Content:
+    """The JSON's three lists, whose entries have the `needed` keys.
 
     Raises:
       UserError: it is no JSON, or not COCO's.
     """
     files.require_file(path, option)
-    with tf.io.gfile.GFile(path) as file:
+    content, seen, name = Content([], json_stream.Packed(), []), set(), f"{option} {path}"
+    with tf.io.gfile.GFile(path, "rb") as file:
         try:
-            content = json.loads(file.read(), object_hook=_used)
+            for key, entry in json_stream.entries(file, needed, _used):
+                entries: Any = getattr(content, key)
+                if key in seen:
+                    _check(entry, f"{key}[{len(entries)}]", needed[key], name)
+                    entries.append(entry)
+                seen.add(key)
         except ValueError as error:
-            raise UserError(f"{option} {path} is not JSON: {error}") from None
-    for key, fields in needed.items():
-        _check(content, key, fields, f"{option} {path}")
+            raise UserError(f"{name} is not JSON: {error}") from None
+    for key in needed:
+        if key not in seen:
+            raise UserError(f"{name} has no list {key!r}; COCO's format is expected.")
     return content
 
 
@@ -46,14 +60,11 @@ def _used(entry: Entry) -> Entry:
     return {key: value for key, value in entry.items() if key in USED}
 
 
-def _check(content: Any, key: str, needed: Sequence[str], name: str) -> None:
-    """Raises UserError unless `content[key]` is a list of objects that have the `needed` keys."""
-    if not isinstance(content, dict) or not isinstance(content.get(key), list):
-        raise UserError(f"{name} has no list {key!r}; COCO's format is expected.")
-    for place, entry in enumerate(content[key]):
-        if not isinstance(entry, dict) or any(field not in entry for field in needed):
-            wanted = f" with {' and '.join(map(repr, needed))}" if needed else ""
-            raise UserError(f"{name}: {key}[{place}] is no object{wanted}; write the JSON again.")
+def _check(entry: Any, place: str, needed: Sequence[str], name: str) -> None:
+    """Raises UserError unless the entry is an object with the `needed` keys."""
+    if not isinstance(entry, dict) or any(field not in entry for field in needed):
+        wanted = f" with {' and '.join(map(repr, needed))}" if needed else ""
+        raise UserError(f"{name}: {place} is no object{wanted}; write the JSON again.")
 
 
 def classes(categories: list[Entry], first_id: int, path: str) -> tuple[dict[int, int], tuple[str, ...]]:
@@ -69,15 +80,17 @@ def classes(categories: list[Entry], first_id: int, path: str) -> tuple[dict[int
     return ids, names
 
 
-def by_image(content: dict[str, list[Entry]], account: Account) -> dict[str, list[Entry]]:
+def by_image(content: Content, account: Account) -> dict[str, json_stream.Packed]:
     """Image id as text -> its annotations, all images included; annotations of no image are counted."""
-    grouped: dict[str, list[Entry]] = {str(image["id"]): [] for image in content["images"]}
-    for annotation in content["annotations"]:
+    grouped = {str(image["id"]): json_stream.Packed() for image in content.images}
+
+    def group(annotation: Entry) -> json_stream.Packed | None:
         image_id = str(annotation.get("image_id"))
-        if image_id in grouped:
-            grouped[image_id].append(annotation)
-        else:
+        if image_id not in grouped:
             account.dropped.add("object: its image is not in the JSON", f"image_id {image_id}")
+        return grouped.get(image_id)
+
+    content.annotations.grouped(group)
     return grouped
 
 
@@ -110,11 +123,15 @@ def size_of(image: Entry) -> tuple[int, int] | None:
 
 def segments_of(annotation: Entry, ids: Mapping[int, int], path: str) -> dict[int, int]:
     """Segment id -> class id of one image; segments of unknown categories are left out."""
-    _check(annotation, "segments_info", ("id", "category_id"), f"{path}: image {annotation['image_id']}")
-    return {s["id"]: ids[s["category_id"]] for s in annotation["segments_info"] if s["category_id"] in ids}
+    name, segments = f"{path}: image {annotation['image_id']}", annotation["segments_info"]
+    if not isinstance(segments, list):
+        raise UserError(f"{name} has no list 'segments_info'; COCO's format is expected.")
+    for place, segment in enumerate(segments):
+        _check(segment, f"segments_info[{place}]", ("id", "category_id"), name)
+    return {s["id"]: ids[s["category_id"]] for s in segments if s["category_id"] in ids}
 
 
-def panoptic_json(folder: str, annotations: str) -> tuple[str, dict[str, list[Entry]]]:
+def panoptic_json(folder: str, annotations: str) -> tuple[str, Content]:
     """The panoptic JSON whose PNGs lie in `folder`.
 
     It is looked for as `folder`.json, beside the folder, and beside the instances' JSON.
@@ -132,7 +149,7 @@ def panoptic_json(folder: str, annotations: str) -> tuple[str, dict[str, list[En
     for path in sorted(found, key=lambda path: split not in path):  # likely ones first: they are large
         looked.append(path)
         content = read(path, "panoptic annotations", PANOPTIC)
-        if any(annotation["file_name"] in pngs for annotation in content["annotations"]):
+        if any(annotation["file_name"] in pngs for annotation in content.annotations):
             return path, content
     raise UserError(
         f"no panoptic JSON names a PNG of {folder} (looked at {', '.join(looked or patterns)}). "

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from pycocotools import mask as mask_utils
 from must_tf.errors import UserError
 from must_tf.spec import ImageInfo
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools.sources import coco_json, coco_objects, files, maps
+from tfrecords_tools.sources import coco_json, coco_objects, files, json_stream, maps
 from tfrecords_tools.tally import Account, Dropped
 
 PANOPTIC, IDS, MASKS = "panoptic", "ids", "masks"
@@ -71,9 +71,9 @@ def find(panoptic: str, stuff: str, annotations: str, images: Mapping[str, coco_
 
 def _panoptic(folder: str, annotations: str) -> Surfaces:
     path, content = coco_json.panoptic_json(folder, annotations)
-    ids, names = coco_json.classes(content["categories"], 0, path)
+    ids, names = coco_json.classes(content.categories, 0, path)
     by_image = {}
-    for annotation in content["annotations"]:
+    for annotation in content.annotations:
         segments = coco_json.segments_of(annotation, ids, path)
         png = os.path.join(folder, annotation["file_name"])
         by_image[str(annotation["image_id"])] = Surface(PANOPTIC, png, segments)
@@ -82,14 +82,14 @@ def _panoptic(folder: str, annotations: str) -> Surfaces:
 
 def _masks(path: str) -> Surfaces:
     content = coco_json.read(path, "--stuff")
-    ids, names = coco_json.classes(content["categories"], 0, path)
+    ids, names = coco_json.classes(content.categories, 0, path)
     by_image: dict[str, Surface] = {}
-    for annotation in content["annotations"]:
+    for annotation in content.annotations:
         image_id, category = str(annotation.get("image_id")), annotation.get("category_id")
         if category not in ids:
             raise UserError(f"{path}: category_id {category!r} of image {image_id} is not in its categories.")
-        surface = by_image.setdefault(image_id, Surface(MASKS, "", []))
-        surface.content.append((annotation.get("segmentation"), ids[category]))
+        surface = by_image.setdefault(image_id, Surface(MASKS, "", json_stream.Packed()))
+        surface.content.append([annotation.get("segmentation"), ids[category]])
     return Surfaces(path, names, by_image)
 
 
@@ -118,7 +118,7 @@ def _vocabulary(folder: str) -> tuple[str, dict[int, int], tuple[str, ...]]:
     for path in [*likely, *sorted(tf.io.gfile.glob(f"{parent}/stuff*.json"))]:
         if tf.io.gfile.exists(path):
             content = coco_json.read(path, "stuff annotations")
-            ids, names = coco_json.classes(content["categories"], 0, path)
+            ids, names = coco_json.classes(content.categories, 0, path)
             return path, {0: IGNORE, IGNORE: IGNORE} | ids, names
     raise UserError(
         f"nothing names the values in --stuff {folder}. Put stuff_*.json beside it (values are category ids), or "
@@ -160,7 +160,7 @@ def classes_of(surface: Surface, info: ImageInfo, account: Account) -> np.ndarra
     return classes
 
 
-def _painted(regions: Sequence[tuple[Any, int]], info: ImageInfo) -> np.ndarray:
+def _painted(regions: Iterable[tuple[Any, int]], info: ImageInfo) -> np.ndarray:
     classes = np.full([info.height, info.width], IGNORE, np.int32)
     for segmentation, class_id in regions:
         try:

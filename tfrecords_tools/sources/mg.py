@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
+from must_tf.data import record
 from must_tf.data.record import Labelled
 from must_tf.errors import UserError, nearest
 from must_tf.spec import ImageInfo, Labels
@@ -68,32 +69,35 @@ class Mg:
         paths = sorted(tf.io.gfile.glob(self.records))
         if not paths:
             raise UserError(f"--records {self.records!r} matches no file. Give a pattern in quotes: 'DIR/*.tfrecord'.")
-        items, named = [], self._named()
-        tables = {task: table for task, (_, table) in named.items()}
-        for path in paths:
-            base = os.path.basename(path)
-            items += [Item(f"{base}__{part.name}", (path,), (part, tables)) for part in archives.records(path)]
-        if not items:
+        named, parts = self._named(), [(path, part) for path in paths for part in archives.records(path)]
+        if not parts:
             raise UserError(f"--records {self.records!r}: the files are empty.")
-        self._check_first(items[0])
-        classes = {task: names for task, (names, _) in named.items()}
-        if "detection" in classes:
+        keys = self._first_keys(*parts[0])
+        tables = {task: table for task, (_, table) in named.items() if KEYS[task] in keys}
+        items = [Item(f"{os.path.basename(path)}__{part.name}", (path,), (part, tables)) for path, part in parts]
+        classes = {task: named[task][0] for task in tables}
+        if "detection" in classes and MASK in keys:
             classes["masks"] = classes["detection"]
         return Found(items, classes, tuple(path for _, path in self.names))
 
-    def _check_first(self, item: Item) -> None:
-        """Raises UserError unless the first record has an image and the keys of all tasks that were asked for."""
-        features = _features(item)
+    def _first_keys(self, path: str, part: archives.Part) -> set[str]:
+        """The first record's keys.
+
+        Raises:
+          UserError: it has no image, or not the keys of all tasks that were asked for.
+        """
+        features = _features(path, part)
         if IMAGE not in features:
             shown = ", ".join(sorted(features)[:8]) or "nothing"
-            raise UserError(f"{item.files[0]}: no {IMAGE} in its first record, but {shown}.{nearest(IMAGE, features)}")
+            raise UserError(f"{path}: no {IMAGE} in its first record, but {shown}.{nearest(IMAGE, features)}")
+        if any(record.origin_key(task) in features for task in KEYS):
+            raise UserError(f"{path}: these are must_tf's own records; they are read as they are.")
         for task, _ in self.names:
             if task and KEYS[task] not in features:
-                raise UserError(
-                    f"{item.files[0]}: no {KEYS[task]} in its first record; leave --classes {task}=... out."
-                )
+                raise UserError(f"{path}: no {KEYS[task]} in its first record; leave --classes {task}=... out.")
         if not any(key in features for key in KEYS.values()):
-            raise UserError(f"{item.files[0]}: none of {', '.join(KEYS.values())} in its first record.")
+            raise UserError(f"{path}: none of {', '.join(KEYS.values())} in its first record.")
+        return set(features)
 
     def _named(self) -> dict[str, tuple[tuple[str, ...], dict[int, int]]]:
         """Task -> names, and id in the record -> class id."""
@@ -110,7 +114,7 @@ class Mg:
     def _table(self, task: str, path: str) -> tuple[tuple[str, ...], dict[int, int]]:
         ours = int(task == "detection")
         if path.lower().endswith(".json"):
-            table, names = coco_json.classes(coco_json.read(path, "--classes")["categories"], ours, path)
+            table, names = coco_json.classes(coco_json.read(path, "--classes").categories, ours, path)
         else:
             names = files.read_names(path, 1 << 16, "--classes")
             theirs = self.first_class if task == "classification" else ours
@@ -122,7 +126,7 @@ class Mg:
     def load(self, item: Item, account: Account) -> Sample:
         """The image and its labels."""
         part, tables = item.labels
-        features, name = _features(item), f"{item.files[0]}, record {part.name}"
+        features, name = _features(item.files[0], part), f"{item.files[0]}, record {part.name}"
         stored = pixels.upright(_bytes(features, IMAGE) or b"", None, name)
         source_id = (_bytes(features, SOURCE_ID) or b"").decode(errors="replace") or item.source_id
         info = ImageInfo(source_id, stored.height, stored.width)
@@ -144,13 +148,12 @@ class Mg:
         return Sample(stored.encoded, info, done, filename)
 
 
-def _features(item: Item) -> Features:
-    part = item.labels[0]
-    data = archives.read_part(item.files[0], part)
+def _features(path: str, part: archives.Part) -> Features:
+    data = archives.read_part(path, part)
     try:
         return tf.train.Example.FromString(data).features.feature
     except Exception as error:  # protobuf's own, whose class differs between its implementations
-        raise Dropped("image: cannot be decoded", f"{item.files[0]}, record {part.name}: {error}") from None
+        raise Dropped("image: cannot be decoded", f"{path}, record {part.name}: {error}") from None
 
 
 def _bytes(features: Features, key: str) -> bytes | None:

@@ -37,9 +37,9 @@ class Objects365:
         files.require_folder(self.images, "--images")
         content = coco_json.read(self.annotations, "--annotations")
         there = set(files.walk(self.images))
-        for image in content["images"]:
+        for image in content.images:
             image["file_name"] = _place(coco_json.file_of(image), there)
-        _make_distinct(content["categories"])
+        _make_distinct(content.categories)
         found = self._coco().found(content, there)
         return dataclasses.replace(found, classes={"detection": found.classes["detection"]})
 
