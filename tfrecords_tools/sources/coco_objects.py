@@ -32,6 +32,13 @@ LOST = 0.05  # share of a mask outside of its box that is worth a note; boxes ar
 Annotation = dict[str, Any]
 
 
+class Mask(NamedTuple):
+    """A mask over the whole image."""
+
+    pixels: np.ndarray  # uint8 [h, w]
+    area: int  # pixels of the object; counted in the runs, which takes a hundredth of the time
+
+
 class Thing(NamedTuple):
     """One object, in the units of `tasks.masks`."""
 
@@ -90,15 +97,15 @@ def _thing(annotation: Annotation, ids: dict[int, int], info: ImageInfo, notes: 
     area: Any = annotation.get("area")
     known = isinstance(area, (int, float)) and math.isfinite(area) and area > 0
     is_crowd = annotation.get("iscrowd") not in (None, 0, "0")
-    return Thing(box, ids[category], is_crowd, float(area if known else crop.sum()), crop)
+    return Thing(box, ids[category], is_crowd, float(area if known else np.count_nonzero(crop)), crop)
 
 
-def _box(bbox: Any, mask: np.ndarray | None) -> np.ndarray:
+def _box(bbox: Any, mask: Mask | None) -> np.ndarray:
     """COCO's [x, y, width, height] -> pixels [y0, x0, y1, x1], or the mask's box where there is none."""
     if bbox is None or (isinstance(bbox, list) and not bbox):
         if mask is None:
             raise Dropped("object: neither box nor mask", "")
-        bbox = mask_utils.toBbox(mask_utils.encode(np.asfortranarray(mask))).tolist()
+        bbox = mask_utils.toBbox(mask_utils.encode(np.asfortranarray(mask.pixels))).tolist()
     try:
         x, y, width, height = (float(value) for value in bbox)
     except (TypeError, ValueError):
@@ -122,8 +129,8 @@ def _clipped(corners: np.ndarray, info: ImageInfo, notes: _Notes) -> np.ndarray:
     return inside
 
 
-def _mask(segmentation: Any, info: ImageInfo, notes: _Notes) -> np.ndarray | None:
-    """uint8 [h, w], or None where there is none that can be used."""
+def _mask(segmentation: Any, info: ImageInfo, notes: _Notes) -> Mask | None:
+    """The mask, or None where there is none that can be used."""
     if not segmentation:
         notes.add("object: no mask, box used", "segmentation is empty")
         return None
@@ -132,11 +139,11 @@ def _mask(segmentation: Any, info: ImageInfo, notes: _Notes) -> np.ndarray | Non
         if list(rle["size"]) != [info.height, info.width]:
             notes.add("object: mask of another size, box used", f"height, width {rle['size']}")
             return None
-        mask = mask_utils.decode(rle)
+        mask = Mask(mask_utils.decode(rle), int(mask_utils.area(rle)))
     except Exception as error:  # pycocotools checks little and raises whatever comes
         notes.add("object: mask cannot be read, box used", f"{type(error).__name__}: {error}")
         return None
-    if not mask.any():
+    if not mask.area:
         notes.add("object: no mask, box used", "the mask has no pixel")
         return None
     return mask
@@ -179,15 +186,16 @@ def _runs(counts: str | bytes) -> list[int]:
     return runs
 
 
-def _crop(mask: np.ndarray | None, box: np.ndarray, info: ImageInfo, notes: _Notes) -> np.ndarray:
+def _crop(mask: Mask | None, box: np.ndarray, info: ImageInfo, notes: _Notes) -> np.ndarray:
     """The mask over the pixels that the box touches; all ones where there is none."""
     top, left, bottom, right = geometry.crop_window(box, info.height, info.width)
     if mask is None:
         return np.ones([bottom - top, right - left], np.uint8)
-    crop, whole = masks.cut(mask, box), int(mask.sum())
-    if not crop.any():
-        notes.add("object: mask is outside of its box, box used", f"{whole} pixels")
+    crop = masks.cut(mask.pixels, box)
+    left_over = np.count_nonzero(crop.view(bool))  # several times as fast as a sum of bytes
+    if not left_over:
+        notes.add("object: mask is outside of its box, box used", f"{mask.area} pixels")
         return np.ones_like(crop)
-    if crop.sum() < whole * (1 - LOST):
-        notes.add("object: mask cut to its box", f"{whole - int(crop.sum())} of {whole} pixels lost")
+    if left_over < mask.area * (1 - LOST):
+        notes.add("object: mask cut to its box", f"{mask.area - left_over} of {mask.area} pixels lost")
     return crop
