@@ -54,7 +54,7 @@ class Job(NamedTuple):
     """One shard's worth of work."""
 
     source: Source
-    items: list[Item]
+    items: Sequence[Item]
     path: str
 
 

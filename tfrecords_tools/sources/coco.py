@@ -18,8 +18,8 @@ from must_tf.errors import UserError
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.masks.labels import write_full
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools import pixels
-from tfrecords_tools.sources import Found, Item, Sample, coco_json, coco_objects, files, rgbd
+from tfrecords_tools import pixels, spool
+from tfrecords_tools.sources import Found, Item, Sample, coco_index, coco_json, coco_objects, files, rgbd
 from tfrecords_tools.tally import Account, Dropped
 
 
@@ -35,9 +35,9 @@ class Annotated(NamedTuple):
 class Panoptic(NamedTuple):
     """The panoptic annotations of a set."""
 
-    path: str
+    found: coco_index.Segments
     names: tuple[str, ...]
-    by_image: dict[str, tuple[str, dict[int, int]]]  # image id -> PNG, segment id -> class id
+    ids: dict[int, int]  # category id -> class id
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,62 +63,71 @@ class Coco:
           UserError: none exists, or the JSONs cannot be used.
         """
         files.require_folder(self.images, "--images")
-        content = coco_json.read(self.annotations, "--annotations")
         account = Account()
-        ids, names = coco_json.classes(content["categories"], 1, self.annotations)
-        grouped = coco_json.by_image(content, account)
-        images = coco_json.unique(content["images"], account)
-        panoptic = self._panoptic(grouped) if self.panoptic else None
-        there = set(files.walk(self.images))
-        items = []
-        for image in images:
+        index = coco_index.Index(self.annotations, "--annotations", account)
+        ids, names = coco_json.classes(index.categories, 1, self.annotations)
+        panoptic = self._panoptic(index) if self.panoptic else None
+        there, items = spool.Names(files.walk(self.images)), spool.Items()
+        for image in index.images():
             if coco_json.file_of(image) in there:
-                items.append(self._item(image, grouped, ids, panoptic))
+                items.append(self._item(image, index, ids, panoptic))
             else:
                 account.dropped.add("image: file is missing", os.path.join(self.images, coco_json.file_of(image)))
         if not items:
-            raise UserError(self._none_found(images))
+            raise UserError(self._none_found(index))
         classes = {"detection": names, "masks": names}
         inputs = [self.annotations]
         if panoptic:
             classes["segmentation"] = panoptic.names
-            inputs.append(panoptic.path)
-        return Found(items, classes, tuple(inputs), account, len(content["images"]))
+            inputs.append(panoptic.found.path)
+        return Found(items, classes, tuple(inputs), account, index.count)
 
-    def _none_found(self, images: list[dict[str, Any]]) -> str:
-        example = f", {images[0].get('file_name')} for instance" if images else ""
+    def _none_found(self, index: coco_index.Index) -> str:
+        first = next(index.images(), None)
+        example = f", {first.get('file_name')} for instance" if first else ""
         return (
-            f"0 of {len(images)} annotated images found under {self.images}{example}. Give the "
+            f"0 of {index.count} annotated images found under {self.images}{example}. Give the "
             f"folder that the file names in {self.annotations} are relative to."
         )
 
     def _item(
-        self,
-        image: dict[str, Any],
-        grouped: dict[str, list[dict[str, Any]]],
-        ids: dict[int, int],
-        panoptic: Panoptic | None,
+        self, image: dict[str, Any], index: coco_index.Index, ids: dict[int, int], panoptic: Panoptic | None
     ) -> Item:
         source_id, paths, segments = str(image["id"]), [os.path.join(self.images, coco_json.file_of(image))], None
-        if panoptic and source_id in panoptic.by_image:
-            png, segments = panoptic.by_image[source_id]
-            paths.append(png)
-        labels = Annotated(coco_json.size_of(image), grouped[source_id], ids, segments)
+        entry = panoptic.found.of(source_id) if panoptic else None
+        if panoptic and entry:
+            segments = coco_json.segments_of(entry, panoptic.ids, panoptic.found.path)
+            paths.append(os.path.join(self.panoptic, entry["file_name"]))
+        labels = Annotated(coco_json.size_of(image), index.annotations(source_id), ids, segments)
         return Item(source_id, tuple(paths), labels)
 
-    def _panoptic(self, grouped: dict[str, list[dict[str, Any]]]) -> Panoptic:
-        path, content = coco_json.panoptic_json(self.panoptic, self.annotations)
-        ids, names = coco_json.classes(content["categories"], 0, path)
+    def _panoptic(self, index: coco_index.Index) -> Panoptic:
+        found = self._panoptic_json()
+        ids, names = coco_json.classes(found.categories, 0, found.path)
         if len(names) > IGNORE:
-            raise UserError(f"{path}: {len(names)} categories; segmentation stores at most {IGNORE}.")
-        by_image = {}
-        for annotation in content["annotations"]:
-            segments = coco_json.segments_of(annotation, ids, path)
-            png = os.path.join(self.panoptic, annotation["file_name"])
-            by_image[str(annotation["image_id"])] = (png, segments)
-        if not by_image.keys() & grouped.keys():
-            raise UserError(f"{path} and {self.annotations} have no image in common.")
-        return Panoptic(path, names, by_image)
+            raise UserError(f"{found.path}: {len(names)} categories; segmentation stores at most {IGNORE}.")
+        if not found.meets(index):
+            raise UserError(f"{found.path} and {self.annotations} have no image in common.")
+        return Panoptic(found, names, ids)
+
+    def _panoptic_json(self) -> coco_index.Segments:
+        """The panoptic JSON whose PNGs lie in the folder.
+
+        Raises:
+          UserError: no JSON names one of them.
+        """
+        files.require_folder(self.panoptic, "--panoptic")
+        pngs = spool.Names(files.images_in(self.panoptic))
+        looked = coco_json.panoptic_candidates(self.panoptic, self.annotations)
+        for path in looked:
+            found = coco_index.Segments(path)
+            if found.names_one_of(pngs):
+                return found
+        beside = f"{self.panoptic.rstrip('/')}.json"
+        raise UserError(
+            f"no panoptic JSON names a PNG of {self.panoptic} (looked at {', '.join(looked) or beside}). "
+            f"Put it beside the folder as {beside}."
+        )
 
     def load(self, item: Item, account: Account) -> Sample:
         """The image, its objects, and its segmentation where it has one."""

@@ -7,7 +7,7 @@ import os
 
 from must_tf.errors import UserError
 from must_tf.spec import ImageInfo
-from tfrecords_tools import pixels
+from tfrecords_tools import pixels, spool
 from tfrecords_tools.sources import Found, Item, Sample, files
 from tfrecords_tools.tally import Account
 
@@ -21,7 +21,7 @@ class Images:
     def find(self) -> Found:
         """All images, in the order of their names."""
         files.require_folder(self.root, "--root")
-        names = sorted(name for name in files.walk(self.root) if files.is_image(name))
+        names = spool.Names(name for name in files.walk(self.root) if files.is_image(name))
         if not names:
             raise UserError(f"no image below {self.root}: {', '.join(files.SUFFIXES)} are looked for.")
         account = Account()

@@ -23,7 +23,7 @@ from must_tf.data.record import Labelled
 from must_tf.errors import UserError, nearest
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools import pixels
+from tfrecords_tools import pixels, spool
 from tfrecords_tools.sources import Found, Item, Sample, files
 from tfrecords_tools.tally import Account, Dropped
 
@@ -49,7 +49,7 @@ class Rgbd:
             for folder in self._label_folders(names, account)
         }
         photos = files.unlabelled(self._path(PHOTOS), self._photos(), account)
-        items = [self._with_labels(photo, labels, len(names), account) for photo in photos]
+        items = spool.Items(self._with_labels(photo, labels, len(names), account) for photo in photos)
         if not any(len(item.files) > 1 for item in items):
             raise UserError(
                 f"0 of {len(items)} images in {self._path(PHOTOS)} have a file of the same stem in "
