@@ -17,7 +17,7 @@ A label dict that was kept from predictions has the same keys, shapes and units 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ import tf_keras
 from official.modeling import hyperparams
 
 Tensors = dict[str, tf.Tensor]
+Features = MutableMapping[str, tf.train.Feature]  # of one tf.train.Example
 Labels = dict[str, Any]  # NumPy, one image, original frame
 
 
@@ -134,6 +135,10 @@ class TaskSpec:
       Metric: Metric(config).add(labels, predictions, ImageInfo) per image, .result() -> {figure: float}.
       headline, higher_is_better: the one figure shown in tables, and its direction.
       draw: (image uint8 [h, w, 3], labels, config) -> uint8 [h, w, 3].
+      first_id: the id in a record that the first class name has; 1 where 0 is the background.
+      count: the features of a labelled record -> {class id: how many labels}, for the manifest. Every classed task's.
+      recode: (the features, {class id: new id}, number of new classes) rewrites the ids in place, for sets whose
+        classes are united. None: the ids are those of the task in `needs`, and so are the class names.
     """
 
     name: str
@@ -154,3 +159,6 @@ class TaskSpec:
     headline: str
     higher_is_better: bool
     draw: Callable[[np.ndarray, Labels, Any], np.ndarray]
+    first_id: int = 0
+    count: Callable[[Features], Mapping[int, int]] | None = None
+    recode: Callable[[Features, Mapping[int, int], int], None] | None = None

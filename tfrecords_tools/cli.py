@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 done but more was dropped than allowed, 2 not started or s
 
 from __future__ import annotations
 
+import json as json_text
 import os
 import sys
 import time
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from must_tf.errors import exit_on_user_error
+from must_tf.errors import UserError, exit_on_user_error
+from tfrecords_tools import cli_merge
 from tfrecords_tools import workers as processes
 
 if TYPE_CHECKING:
@@ -21,12 +23,16 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Records: convert datasets into them, label them.")
 convert_app = typer.Typer(no_args_is_help=True, help="A dataset on disk into records.")
 app.add_typer(convert_app, name="convert")
+cli_merge.register(app)
 
 Out = Annotated[str, typer.Option(help="Folder for the shards; the same command again goes on in it.")]
 Root = Annotated[str, typer.Option(help="The dataset's folder.")]
 Shards = Annotated[int, typer.Option(help="How many shards; 0: one per 256 images.")]
 Workers = Annotated[int, typer.Option(help="Processes; 0: one per core. No matter for the result.")]
 MaxDropRate = Annotated[float, typer.Option(help="Share of images or objects that may be dropped before it fails.")]
+
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; everything else goes to stderr.")]
 
 
 @convert_app.command()
@@ -42,6 +48,7 @@ def coco(
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
+    json: Json = False,
 ) -> None:
     """COCO: detection and masks; with --panoptic segmentation."""
     from tfrecords_tools.sources.coco import Coco
@@ -58,6 +65,7 @@ def rgbd(
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
+    json: Json = False,
 ) -> None:
     """rgb/, depth/, normal/, label/ of one --root: depth, normals, segmentation."""
     from tfrecords_tools.sources.rgbd import Rgbd
@@ -74,6 +82,7 @@ def classes(
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
+    json: Json = False,
 ) -> None:
     """One folder of images per class: classification."""
     from tfrecords_tools.sources.classes import Classes
@@ -89,6 +98,7 @@ def images(
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
+    json: Json = False,
 ) -> None:
     """All images below --root, without labels."""
     from tfrecords_tools.sources.images import Images
@@ -108,6 +118,7 @@ def scenes(
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
+    json: Json = False,
 ) -> None:
     """Generated scenes with exact labels."""
     from tfrecords_tools.sources.scenes import Scenes
@@ -121,25 +132,27 @@ def label(
     records: Annotated[str, typer.Option(help="Record files of one set, in quotes: 'DIR/*.tfrecord'.")],
     teacher: Annotated[list[str], typer.Option(help="TASK=RUN_DIRECTORY; once per task.")],
     out: Out,
+    json: Json = False,
 ) -> None:
     """Teachers label the images that lack their labels; real labels are never replaced.
 
     Example: must-records label --records 'records/photos/*.tfrecord' --teacher depth=runs/depth --out records/labelled
     """
-    from tfrecords_tools import convert
+    from tfrecords_tools import convert, report
     from tfrecords_tools import label as labelling
 
     started = time.monotonic()
     asked = labelling.asked(records, teacher)
-    result = labelling.run(asked, out, _command(ctx))
+    result = labelling.run(asked, out, command_of(ctx))
     outcome = convert.Outcome(result, 0.0, 0.0, time.monotonic() - started)
-    for line in [*labelling.left(result, asked), *convert.report(outcome, out)]:
-        typer.echo(line)
+    for line in labelling.left(result, asked):
+        typer.echo(line, err=json)
+    report.show(outcome, out, json)
 
 
 def _convert(ctx: typer.Context, source: Source) -> None:
     """Converts and ends the command. The options that all conversions share are taken from `ctx`."""
-    from tfrecords_tools import convert
+    from tfrecords_tools import convert, report
 
     given = ctx.params
     options = convert.Options(
@@ -147,11 +160,10 @@ def _convert(ctx: typer.Context, source: Source) -> None:
         shards=given["shards"],
         workers=given["workers"],
         max_drop_rate=given["max_drop_rate"],
-        command=tuple(_command(ctx)),
+        command=tuple(command_of(ctx)),
     )
     outcome = convert.convert(source, options)
-    for line in convert.report(outcome, options.out):
-        typer.echo(line)
+    report.show(outcome, options.out, given["json"])
     worst = max(outcome.image_drop_rate, outcome.object_drop_rate)
     if worst > options.max_drop_rate:
         typer.echo(
@@ -162,12 +174,12 @@ def _convert(ctx: typer.Context, source: Source) -> None:
         raise typer.Exit(1)
 
 
-def _command(ctx: typer.Context) -> list[str]:
-    """The command as given, without `--workers`: the records do not depend on it."""
+def command_of(ctx: typer.Context) -> list[str]:
+    """The command as given, without `--workers` and `--json`: the records do not depend on them."""
     words = ctx.command_path.split()
     for parameter in ctx.command.params:
         value = ctx.params.get(parameter.name or "")
-        if parameter.name == "workers" or value == parameter.default:
+        if parameter.name in ("workers", "json") or value == parameter.default:
             continue
         for one in value if isinstance(value, list) else [value]:
             words += [parameter.opts[0]] if one is True else [parameter.opts[0], str(one)]
@@ -178,6 +190,16 @@ def main() -> int:
     """Runs the command line; returns the exit code."""
     # Nobody runs these commands to read TensorFlow's start-up notes. Before it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if sys.argv[1:2] == ["convert"]:
+    if sys.argv[1:2] in (["convert"], ["merge"]):
         os.environ.update(processes.ENVIRONMENT)
-    return exit_on_user_error(lambda: app(prog_name="must-records"))
+    return exit_on_user_error(_run)
+
+
+def _run() -> None:
+    """The command line; programs that asked for JSON are told of a mistake in it as well."""
+    try:
+        app(prog_name="must-records")
+    except UserError as error:
+        if "--json" in sys.argv:
+            typer.echo(json_text.dumps({"error": str(error)}))
+        raise

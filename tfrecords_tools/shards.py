@@ -11,38 +11,26 @@ A shard with its sidecar is finished and skipped when the same command runs agai
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 
-from must_tf import files
+from must_tf import files, tasks
 from must_tf.data import manifest, record
 from must_tf.errors import UserError
+from tfrecords_tools import lock
 from tfrecords_tools.tally import Account
 
 FOLDER = ".shards"
 IMAGES_PER_SHARD = 256  # about 40 MB of photos; a kill loses at most this much work per process
 READ_BYTES = 1 << 20
-
-
-class Counted(NamedTuple):
-    """Where the classes of a task's labels stand in a record."""
-
-    key: str
-    first_id: int  # the id that the first class name has
-
-
-# Labels per class are counted for these; another task's are simply not.
-COUNTED = {
-    "classification": Counted("image/class/label", 0),
-    "detection": Counted("image/object/class/label", 1),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +84,18 @@ def claim(directory: str, fingerprint: str, command: Sequence[str]) -> None:
         files.write_json(path, {"fingerprint": fingerprint, "command": list(command)})
     except tf.errors.OpError as error:
         raise UserError(f"cannot write in {directory} ({error.message}). Give another --out.") from None
+
+
+@contextlib.contextmanager
+def claimed(directory: str, fingerprint: str, command: Sequence[str]) -> Iterator[None]:
+    """`claim`, and nobody else writes into the folder meanwhile.
+
+    Raises:
+      UserError: as `claim`, or because another process is at work in it.
+    """
+    with lock.held(directory):
+        claim(directory, fingerprint, command)
+        yield
 
 
 def finished(directory: str) -> dict[str, ShardInfo]:
@@ -156,12 +156,13 @@ def _count(
     origins: dict[str, collections.Counter],
     objects: dict[str, collections.Counter],
 ) -> None:
-    example = tf.train.Example.FromString(serialized)
+    example, specs = tf.train.Example.FromString(serialized), tasks.discover()
     for task, origin in record.origins_of(example).items():
         origins[task][origin] += 1
-        if task in COUNTED:
-            labels = example.features.feature[COUNTED[task].key].int64_list.value
-            objects[task].update(str(label) for label in labels)
+        count = specs[task].count if task in specs else None
+        if count:
+            found = count(example.features.feature)
+            objects[task].update({str(class_id): number for class_id, number in found.items()})
 
 
 def digest(path: str) -> tuple[int, str]:
@@ -193,7 +194,7 @@ def summed(
         account.dropped.merge(info.dropped)
         account.notes.merge(info.notes)
     objects = {
-        task: manifest.named_counts(found, classes.get(task, ()), COUNTED[task].first_id)
+        task: manifest.named_counts(found, classes.get(task, ()), tasks.discover()[task].first_id)
         for task, found in _added(info.objects for info in infos).items()
     }
     return manifest.Manifest(

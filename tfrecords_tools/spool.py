@@ -15,7 +15,7 @@ from typing import Any, overload
 from must_tf.errors import UserError
 from tfrecords_tools.sources import Item
 
-CACHE_KB = 16 * 1024  # pages held in memory
+CACHE_KB = 2 * 1024  # of pages, for each of a handful of databases; the system caches the file as well
 
 
 def database() -> sqlite3.Connection:

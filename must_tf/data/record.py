@@ -54,6 +54,11 @@ def origin_key(task: str) -> str:
     return f"image/{task}/origin"
 
 
+def annotated_key(task: str) -> str:
+    """Where a record says which class ids its labels of `task` are complete for; absent: all."""
+    return f"image/{task}/annotated"
+
+
 def label_features(
     labelled: Mapping[str, Labelled], info: ImageInfo, specs: Mapping[str, TaskSpec]
 ) -> dict[str, tf.train.Feature]:

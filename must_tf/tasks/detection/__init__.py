@@ -58,4 +58,7 @@ TASK = TaskSpec(
     headline=metric.HEADLINE,
     higher_is_better=metric.HIGHER_IS_BETTER,
     draw=view.draw,
+    first_id=1,
+    count=labels.count,
+    recode=labels.recode,
 )

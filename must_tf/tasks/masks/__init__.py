@@ -47,4 +47,6 @@ TASK = TaskSpec(
     headline=metric.HEADLINE,
     higher_is_better=metric.HIGHER_IS_BETTER,
     draw=view.draw,
+    first_id=1,
+    count=labels.count,
 )
