@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,8 @@ from pycocotools import mask as mask_utils
 from must_tf.errors import UserError
 from must_tf.spec import ImageInfo
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools.sources import coco_json, coco_objects, files, maps
+from tfrecords_tools import spool
+from tfrecords_tools.sources import coco_index, coco_json, coco_objects, files, maps
 from tfrecords_tools.tally import Account, Dropped
 
 PANOPTIC, IDS, MASKS = "panoptic", "ids", "masks"
@@ -40,16 +41,16 @@ class Surfaces(NamedTuple):
 
     path: str  # the file that says what the ids mean
     names: tuple[str, ...]
-    by_image: Mapping[str, Surface]  # image id -> Surface
+    of: Callable[[str, str], Surface | None]  # (id, path below the folder of images); None where nobody looked
 
 
-def find(panoptic: str, stuff: str, annotations: str, images: Mapping[str, coco_json.Entry]) -> Surfaces | None:
+def find(panoptic: str, stuff: str, annotations: str, index: coco_index.Index) -> Surfaces | None:
     """The labels of every pixel that the options name; None without any.
 
     Args:
       panoptic, stuff: the options.
       annotations: the instances JSON.
-      images: image id -> its entry there.
+      index: the same, read.
 
     Raises:
       UserError: both are given, or what is given belongs to other images.
@@ -61,48 +62,76 @@ def find(panoptic: str, stuff: str, annotations: str, images: Mapping[str, coco_
     if panoptic:
         found = _panoptic(panoptic, annotations)
     else:
-        found = _masks(stuff) if stuff.lower().endswith(".json") else _ids(stuff, images)
+        found = _masks(stuff) if stuff.lower().endswith(".json") else _ids(stuff)
     if len(found.names) > IGNORE:
         raise UserError(f"{found.path}: {len(found.names)} categories; segmentation stores at most {IGNORE}.")
-    if not found.by_image.keys() & images.keys():
+    if not any(found.of(str(image["id"]), file) for file, image in index.images()):
         raise UserError(f"{panoptic or stuff} and {annotations} have no image in common.")
     return found
 
 
 def _panoptic(folder: str, annotations: str) -> Surfaces:
-    path, content = coco_json.panoptic_json(folder, annotations)
-    ids, names = coco_json.classes(content["categories"], 0, path)
-    by_image = {}
-    for annotation in content["annotations"]:
-        segments = coco_json.segments_of(annotation, ids, path)
-        png = os.path.join(folder, annotation["file_name"])
-        by_image[str(annotation["image_id"])] = Surface(PANOPTIC, png, segments)
-    return Surfaces(path, names, by_image)
+    segments = _panoptic_json(folder, annotations)
+    ids, names = coco_json.classes(segments.categories, 0, segments.path)
+
+    def of(image_id: str, file: str) -> Surface | None:
+        del file
+        entry = segments.of(image_id)
+        if entry is None:
+            return None
+        png = os.path.join(folder, entry["file_name"])
+        return Surface(PANOPTIC, png, coco_json.segments_of(entry, ids, segments.path))
+
+    return Surfaces(segments.path, names, of)
+
+
+def _panoptic_json(folder: str, annotations: str) -> coco_index.Segments:
+    """The panoptic JSON whose PNGs lie in the folder.
+
+    Raises:
+      UserError: no JSON names one of them.
+    """
+    files.require_folder(folder, "--panoptic")
+    pngs, looked = spool.Names(files.images_in(folder)), coco_json.panoptic_candidates(folder, annotations)
+    for path in looked:
+        found = coco_index.Segments(path)
+        if found.names_one_of(pngs):
+            return found
+    beside = f"{folder.rstrip('/')}.json"
+    raise UserError(
+        f"no panoptic JSON names a PNG of {folder} (looked at {', '.join(looked) or beside}). "
+        f"Put it beside the folder as {beside}."
+    )
 
 
 def _masks(path: str) -> Surfaces:
-    content = coco_json.read(path, "--stuff")
-    ids, names = coco_json.classes(content["categories"], 0, path)
-    by_image: dict[str, Surface] = {}
-    for annotation in content["annotations"]:
-        image_id, category = str(annotation.get("image_id")), annotation.get("category_id")
-        if category not in ids:
-            raise UserError(f"{path}: category_id {category!r} of image {image_id} is not in its categories.")
-        surface = by_image.setdefault(image_id, Surface(MASKS, "", []))
-        surface.content.append((annotation.get("segmentation"), ids[category]))
-    return Surfaces(path, names, by_image)
+    stuff = coco_index.Index(path, "--stuff", Account())  # what it says of other images is nobody's loss
+    ids, names = coco_json.classes(stuff.categories, 0, path)
+
+    def of(image_id: str, file: str) -> Surface | None:
+        del file
+        regions = []
+        for annotation in stuff.annotations(image_id):
+            category = annotation.get("category_id")
+            if category not in ids:
+                raise UserError(f"{path}: category_id {category!r} of image {image_id} is not in its categories.")
+            regions.append((annotation.get("segmentation"), ids[category]))
+        return Surface(MASKS, "", regions) if regions else None
+
+    return Surfaces(path, names, of)
 
 
-def _ids(folder: str, images: Mapping[str, coco_json.Entry]) -> Surfaces:
+def _ids(folder: str) -> Surfaces:
     files.require_folder(folder, "--stuff")
     path, table, names = _vocabulary(folder)
-    there = {files.stem(name): name for name in files.images_in(folder)}
-    by_image = {}
-    for image_id, image in images.items():
-        stem = files.stem(os.path.basename(coco_json.file_of(image)))
-        if stem in there:
-            by_image[image_id] = Surface(IDS, os.path.join(folder, there[stem]), table)
-    return Surfaces(path, names, by_image)
+    there = spool.Table((files.stem(name), name) for name in files.images_in(folder))
+
+    def of(image_id: str, file: str) -> Surface | None:
+        del image_id
+        name = there.get(files.stem(os.path.basename(file)))
+        return Surface(IDS, os.path.join(folder, name), table) if name else None
+
+    return Surfaces(path, names, of)
 
 
 def _vocabulary(folder: str) -> tuple[str, dict[int, int], tuple[str, ...]]:
@@ -117,8 +146,7 @@ def _vocabulary(folder: str) -> tuple[str, dict[int, int], tuple[str, ...]]:
     likely = [f"{folder}.json", f"{folder.removesuffix('_pixelmaps')}.json"]
     for path in [*likely, *sorted(tf.io.gfile.glob(f"{parent}/stuff*.json"))]:
         if tf.io.gfile.exists(path):
-            content = coco_json.read(path, "stuff annotations")
-            ids, names = coco_json.classes(content["categories"], 0, path)
+            ids, names = coco_json.classes(coco_index.categories(path, "stuff annotations"), 0, path)
             return path, {0: IGNORE, IGNORE: IGNORE} | ids, names
     raise UserError(
         f"nothing names the values in --stuff {folder}. Put stuff_*.json beside it (values are category ids), or "

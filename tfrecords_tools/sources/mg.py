@@ -28,8 +28,8 @@ from must_tf.errors import UserError, nearest
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools import pixels
-from tfrecords_tools.sources import Found, Item, Sample, archives, coco_json, files, maps, objects
-from tfrecords_tools.sources.objects import Notes, Thing
+from tfrecords_tools.sources import Found, Item, Sample, archives, coco_index, coco_json, files, maps, objects
+from tfrecords_tools.sources.objects import Mask, Notes, Thing
 from tfrecords_tools.tally import Account, Dropped
 
 KEYS = {
@@ -110,7 +110,7 @@ class Mg:
     def _table(self, task: str, path: str) -> tuple[tuple[str, ...], dict[int, int]]:
         ours = int(task == "detection")
         if path.lower().endswith(".json"):
-            table, names = coco_json.classes(coco_json.read(path, "--classes")["categories"], ours, path)
+            table, names = coco_json.classes(coco_index.categories(path, "--classes"), ours, path)
         else:
             names = files.read_names(path, 1 << 16, "--classes")
             theirs = self.first_class if task == "classification" else ours
@@ -217,7 +217,7 @@ def _thing(corners: list[float], class_id: int, png: bytes | None, info: ImageIn
         if mask is None or mask.shape != (info.height, info.width):
             notes.add("object: mask cannot be read, box used", "no PNG" if mask is None else f"{mask.shape}")
             mask = None
-    crop = objects.crop_of(None if mask is None else mask > 0, box, info, notes)
+    crop = objects.crop_of(None if mask is None else Mask.of(mask > 0), box, info, notes)
     return Thing(box, class_id, False, float(crop.sum()), crop)
 
 

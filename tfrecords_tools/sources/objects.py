@@ -26,6 +26,18 @@ class Thing(NamedTuple):
     crop: np.ndarray  # uint8 [ch, cw]
 
 
+class Mask(NamedTuple):
+    """A mask over the whole image."""
+
+    pixels: np.ndarray  # bool, or uint8 of 0 and 1, [h, w]
+    area: int  # pixels of the object
+
+    @classmethod
+    def of(cls, pixels: np.ndarray) -> Mask:
+        """Where nothing else knows the area."""
+        return cls(pixels, _count(pixels))
+
+
 class Notes(NamedTuple):
     """Notes of one object."""
 
@@ -82,15 +94,21 @@ def checked(corners: Sequence[float], info: ImageInfo, notes: Notes) -> np.ndarr
     return inside
 
 
-def crop_of(mask: np.ndarray | None, box: np.ndarray, info: ImageInfo, notes: Notes) -> np.ndarray:
+def crop_of(mask: Mask | None, box: np.ndarray, info: ImageInfo, notes: Notes) -> np.ndarray:
     """The mask over the pixels that the normalised box touches; all ones where there is none."""
     top, left, bottom, right = geometry.crop_window(box, info.height, info.width)
     if mask is None:
         return np.ones([bottom - top, right - left], np.uint8)
-    crop, whole = masks.cut(mask, box), int(mask.sum())
-    if not crop.any():
-        notes.add("object: mask is outside of its box, box used", f"{whole} pixels")
+    crop = masks.cut(mask.pixels, box)
+    inside = _count(crop)
+    if not inside:
+        notes.add("object: mask is outside of its box, box used", f"{mask.area} pixels")
         return np.ones_like(crop)
-    if crop.sum() < whole * (1 - LOST):
-        notes.add("object: mask cut to its box", f"{whole - int(crop.sum())} of {whole} pixels lost")
+    if inside < mask.area * (1 - LOST):
+        notes.add("object: mask cut to its box", f"{mask.area - inside} of {mask.area} pixels lost")
     return crop
+
+
+def _count(mask: np.ndarray) -> int:
+    """Its pixels; as booleans, several times as fast as a sum of bytes."""
+    return int(np.count_nonzero(mask.view(bool)))
