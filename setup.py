@@ -31,7 +31,10 @@ setup(
         "absl-py>=1.4",
         "protobuf>=5.28",
     ],
-    extras_require={"dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn", "scipy"]},
+    extras_require={
+        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn", "scipy"],
+        "beam": ["apache-beam>=2.60"],
+    },
     entry_points={
         "console_scripts": [
             "must-train=must_tf.train:cli",

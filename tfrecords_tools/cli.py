@@ -25,6 +25,9 @@ convert_app = typer.Typer(no_args_is_help=True, help="A dataset on disk into rec
 app.add_typer(convert_app, name="convert")
 cli_merge.register(app)
 
+# Options that do not change a byte of the records.
+NO_MATTER = ("workers", "json", "runner", "runner_options")
+
 Out = Annotated[str, typer.Option(help="Folder for the shards; the same command again goes on in it.")]
 Root = Annotated[str, typer.Option(help="The dataset's folder.")]
 Shards = Annotated[int, typer.Option(help="How many shards; 0: one per 256 images.")]
@@ -33,6 +36,9 @@ MaxDropRate = Annotated[float, typer.Option(help="Share of images or objects tha
 
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; everything else goes to stderr.")]
+
+Runner = Annotated[str, typer.Option(help="Make the shards on Apache Beam: DirectRunner, FlinkRunner, ...")]
+RunnerOptions = Annotated[str, typer.Option(help="The runner's own, in quotes: '--project=... --region=...'.")]
 
 
 @convert_app.command()
@@ -49,6 +55,8 @@ def coco(
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
     json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """COCO: detection and masks; with --panoptic segmentation."""
     from tfrecords_tools.sources.coco import Coco
@@ -66,6 +74,8 @@ def rgbd(
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
     json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """rgb/, depth/, normal/, label/ of one --root: depth, normals, segmentation."""
     from tfrecords_tools.sources.rgbd import Rgbd
@@ -83,6 +93,8 @@ def classes(
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
     json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """One folder of images per class: classification."""
     from tfrecords_tools.sources.classes import Classes
@@ -99,6 +111,8 @@ def images(
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
     json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """All images below --root, without labels."""
     from tfrecords_tools.sources.images import Images
@@ -119,6 +133,8 @@ def scenes(
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
     json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """Generated scenes with exact labels."""
     from tfrecords_tools.sources.scenes import Scenes
@@ -152,7 +168,7 @@ def label(
 
 def _convert(ctx: typer.Context, source: Source) -> None:
     """Converts and ends the command. The options that all conversions share are taken from `ctx`."""
-    from tfrecords_tools import convert, report
+    from tfrecords_tools import beam, convert, report
 
     given = ctx.params
     options = convert.Options(
@@ -162,7 +178,10 @@ def _convert(ctx: typer.Context, source: Source) -> None:
         max_drop_rate=given["max_drop_rate"],
         command=tuple(command_of(ctx)),
     )
-    outcome = convert.convert(source, options)
+    if given["runner"]:
+        outcome = beam.run(convert.Encoder(source), options, given["runner"], given["runner_options"].split())
+    else:
+        outcome = convert.convert(source, options)
     report.show(outcome, options.out, given["json"])
     worst = max(outcome.image_drop_rate, outcome.object_drop_rate)
     if worst > options.max_drop_rate:
@@ -175,11 +194,11 @@ def _convert(ctx: typer.Context, source: Source) -> None:
 
 
 def command_of(ctx: typer.Context) -> list[str]:
-    """The command as given, without `--workers` and `--json`: the records do not depend on them."""
+    """The command as given, without what the records do not depend on."""
     words = ctx.command_path.split()
     for parameter in ctx.command.params:
         value = ctx.params.get(parameter.name or "")
-        if parameter.name in ("workers", "json") or value == parameter.default:
+        if parameter.name in NO_MATTER or value == parameter.default:
             continue
         for one in value if isinstance(value, list) else [value]:
             words += [parameter.opts[0]] if one is True else [parameter.opts[0], str(one)]

@@ -17,12 +17,13 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from pycocotools import mask as mask_utils
 
 from must_tf.data import geometry
 from must_tf.spec import ImageInfo, Labels
-from must_tf.tasks.masks import labels as masks
+from tfrecords_tools.sources import rle
 from tfrecords_tools.tally import Account, Dropped
 
 POLYGON = 6  # coordinates of a triangle; pycocotools takes four for a box
@@ -33,10 +34,10 @@ Annotation = dict[str, Any]
 
 
 class Mask(NamedTuple):
-    """A mask over the whole image."""
+    """A mask over the whole image; see `rle`."""
 
-    pixels: np.ndarray  # uint8 [h, w]
-    area: int  # pixels of the object; counted in the runs, which takes a hundredth of the time
+    runs: np.ndarray  # int64 [N]
+    area: int  # pixels
 
 
 class Thing(NamedTuple):
@@ -90,7 +91,7 @@ def _thing(annotation: Annotation, ids: dict[int, int], info: ImageInfo, notes: 
     if isinstance(category, (list, dict)) or category not in ids:
         raise Dropped("object: category is not in the JSON", f"category_id {category!r}")
     mask = _mask(annotation.get("segmentation"), info, notes)
-    corners = _clipped(_box(annotation.get("bbox"), mask), info, notes)
+    corners = _clipped(_box(annotation.get("bbox"), mask, info), info, notes)
     size = np.array([info.height, info.width] * 2)
     box = np.clip(corners / size, 0.0, 1.0).astype(np.float32)
     crop = _crop(mask, box, info, notes)
@@ -100,12 +101,12 @@ def _thing(annotation: Annotation, ids: dict[int, int], info: ImageInfo, notes: 
     return Thing(box, ids[category], is_crowd, float(area if known else np.count_nonzero(crop)), crop)
 
 
-def _box(bbox: Any, mask: Mask | None) -> np.ndarray:
+def _box(bbox: Any, mask: Mask | None, info: ImageInfo) -> np.ndarray:
     """COCO's [x, y, width, height] -> pixels [y0, x0, y1, x1], or the mask's box where there is none."""
     if bbox is None or (isinstance(bbox, list) and not bbox):
         if mask is None:
             raise Dropped("object: neither box nor mask", "")
-        bbox = mask_utils.toBbox(mask_utils.encode(np.asfortranarray(mask.pixels))).tolist()
+        bbox = cv2.boundingRect(rle.crop(mask.runs, info.height, (0, 0, info.height, info.width)))
     try:
         x, y, width, height = (float(value) for value in bbox)
     except (TypeError, ValueError):
@@ -135,55 +136,36 @@ def _mask(segmentation: Any, info: ImageInfo, notes: _Notes) -> Mask | None:
         notes.add("object: no mask, box used", "segmentation is empty")
         return None
     try:
-        rle = _rle(segmentation, info.height, info.width)
-        if list(rle["size"]) != [info.height, info.width]:
-            notes.add("object: mask of another size, box used", f"height, width {rle['size']}")
+        runs, size = _runs(segmentation, info.height, info.width)
+        if list(size) != [info.height, info.width]:
+            notes.add("object: mask of another size, box used", f"height, width {size}")
             return None
-        mask = Mask(mask_utils.decode(rle), int(mask_utils.area(rle)))
     except Exception as error:  # pycocotools checks little and raises whatever comes
         notes.add("object: mask cannot be read, box used", f"{type(error).__name__}: {error}")
         return None
-    if not mask.area:
+    area = int(runs[1::2].sum())
+    if not area:
         notes.add("object: no mask, box used", "the mask has no pixel")
         return None
-    return mask
+    return Mask(runs, area)
 
 
-def _rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
-    """Any of COCO's forms -> compressed RLE."""
+def _runs(segmentation: Any, height: int, width: int) -> tuple[np.ndarray, list[int]]:
+    """Any of COCO's forms -> its runs, int64 [N], and the height and width of the image that they cover."""
     if isinstance(segmentation, dict):
-        counts = segmentation["counts"]
-        runs = counts if isinstance(counts, list) else _runs(counts)
-        # pycocotools leaves the pixels that no run covers as the memory was: other ones at every run.
-        if sum(runs) != math.prod(segmentation["size"]) or min(runs) < 0:
-            raise ValueError(f"runs of {sum(runs)} pixels for height, width {segmentation['size']}")
-        return mask_utils.frPyObjects(segmentation, *segmentation["size"]) if counts is runs else segmentation
+        counts, size = segmentation["counts"], segmentation["size"]
+        runs = np.asarray(counts) if isinstance(counts, list) else rle.decompress(counts)
+        if runs.dtype != np.int64 or runs.sum() != math.prod(size) or runs.min() < 0:
+            raise ValueError(f"runs of {runs.sum()} pixels for height, width {size}")
+        return runs, size
     nested = segmentation if isinstance(segmentation[0], list) else [segmentation]
     polygons = [
         polygon[: len(polygon) // 2 * 2] for polygon in nested if len(polygon) >= POLYGON and np.isfinite(polygon).all()
     ]
     if not polygons:
         raise ValueError("no polygon has three corners")
-    return mask_utils.merge(mask_utils.frPyObjects(polygons, height, width))
-
-
-def _runs(counts: str | bytes) -> list[int]:
-    """COCO's compressed counts -> lengths of runs down the columns, zeros first.
-
-    Five bits a character, least first, from "0" on; bit 5: more follow, bit 4 of the last: negative. From the fourth
-    run on only the difference to the last but one is stored. Source: rleToString in pycocotools' maskApi.c.
-    """
-    runs: list[int] = []
-    value = shift = 0
-    for character in counts.encode() if isinstance(counts, str) else counts:
-        bits = character - ord("0")
-        value |= (bits & 0x1F) << shift
-        shift += 5
-        if not bits & 0x20:
-            value -= (1 << shift) if bits & 0x10 else 0
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = shift = 0
-    return runs
+    merged = mask_utils.merge(mask_utils.frPyObjects(polygons, height, width))
+    return rle.decompress(merged["counts"]), merged["size"]
 
 
 def _crop(mask: Mask | None, box: np.ndarray, info: ImageInfo, notes: _Notes) -> np.ndarray:
@@ -191,7 +173,7 @@ def _crop(mask: Mask | None, box: np.ndarray, info: ImageInfo, notes: _Notes) ->
     top, left, bottom, right = geometry.crop_window(box, info.height, info.width)
     if mask is None:
         return np.ones([bottom - top, right - left], np.uint8)
-    crop = masks.cut(mask.pixels, box)
+    crop = rle.crop(mask.runs, info.height, (top, left, bottom, right))
     left_over = np.count_nonzero(crop.view(bool))  # several times as fast as a sum of bytes
     if not left_over:
         notes.add("object: mask is outside of its box, box used", f"{mask.area} pixels")
