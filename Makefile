@@ -5,7 +5,7 @@
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(shell command -v python$(v) >/dev/null 2>&1 && python$(v) -c '' >/dev/null 2>&1 && echo python$(v))) python3)
 BIN := .venv/bin
 READY := .venv/.ready
-CODE := must_tf tfrecords_tools experiments tests setup.py train.py export.py
+CODE := must_tf tfrecords_tools experiments benchmarks tests setup.py train.py export.py
 
 .PHONY: quickstart test real format clean
 

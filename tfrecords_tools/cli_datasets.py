@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tfrecords_tools.cli_convert import Json, MaxDropRate, Out, Root, Shards, Workers, run
+from tfrecords_tools.cli_convert import Json, MaxDropRate, Out, Root, Runner, RunnerOptions, Shards, Workers, run
 
 app = typer.Typer()
 
@@ -26,6 +26,8 @@ def coco(
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
     json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """COCO, and any JSON of its form: detection and masks; with --panoptic or --stuff segmentation.
 
@@ -49,6 +51,8 @@ def objects365(
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
     json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """Objects365: detection. Boxes alone, so its images stay unlabelled for masks.
 
@@ -74,6 +78,8 @@ def voc(
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
     json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """PASCAL VOC: detection; segmentation and masks of the images that have them.
 
@@ -97,6 +103,8 @@ def ade20k(
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
     json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """ADE20K as SceneParsing-150: segmentation.
 
@@ -119,6 +127,8 @@ def cityscapes(
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
     json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """Cityscapes: segmentation of 19 classes; detection and masks of the 8 that are things.
 
@@ -143,6 +153,8 @@ def imagenet(
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
     json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """ImageNet: classification. Class ids are the places in the sorted synsets, from 0 on.
 
@@ -166,6 +178,8 @@ def cifar100(
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
     json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """CIFAR-100: classification into its 100 fine classes.
 
@@ -190,6 +204,8 @@ def nyu(
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
     json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """NYU Depth V2: depth; with --classes segmentation.
 
@@ -211,6 +227,8 @@ def diode(
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
     json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """DIODE: depth and surface normals; --root is train or val, or any folder below.
 

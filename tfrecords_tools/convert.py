@@ -101,7 +101,7 @@ def run(maker: Maker, options: Options) -> Outcome:
     space.require(found.items, max(0.0, unfinished), options.out)
     with shards.claimed(options.out, fingerprint(maker, found, count), options.command):
         written = _finish(maker, found, count, options)
-    return _outcome(written, found, time.monotonic() - start)
+    return outcome(written, found, time.monotonic() - start)
 
 
 def _finish(maker: Maker, found: Found, count: int, options: Options) -> manifest.Manifest:
@@ -180,7 +180,8 @@ def _encode(sample: Sample) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def _outcome(written: manifest.Manifest, found: Found, seconds: float) -> Outcome:
+def outcome(written: manifest.Manifest, found: Found, seconds: float) -> Outcome:
+    """What a conversion came to, once all shards are counted."""
     dropped = found.account.dropped  # by now of all shards too
     images, objects = dropped.count("image"), dropped.count("object")
     kept = sum(written.objects.get("detection", {}).values())

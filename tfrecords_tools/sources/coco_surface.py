@@ -16,13 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from pycocotools import mask as mask_utils
 
 from must_tf.errors import UserError
 from must_tf.spec import ImageInfo
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools import spool
-from tfrecords_tools.sources import coco_index, coco_json, coco_objects, files, maps
+from tfrecords_tools.sources import coco_index, coco_json, coco_objects, files, maps, rle
 from tfrecords_tools.tally import Account, Dropped
 
 PANOPTIC, IDS, MASKS = "panoptic", "ids", "masks"
@@ -189,11 +188,14 @@ def classes_of(surface: Surface, info: ImageInfo, account: Account) -> np.ndarra
 
 
 def _painted(regions: Sequence[tuple[Any, int]], info: ImageInfo) -> np.ndarray:
-    classes = np.full([info.height, info.width], IGNORE, np.int32)
+    size = (info.height, info.width)
+    classes = np.full(size, IGNORE, np.int32)
     for segmentation, class_id in regions:
         try:
-            rle = coco_objects.rle_of(segmentation, info.height, info.width)
-            classes[mask_utils.decode(rle) > 0] = class_id
+            runs, covered = coco_objects.runs_of(segmentation, *size)
+            if tuple(covered) != size:
+                raise ValueError(f"height, width {covered}")
+            classes[rle.crop(runs, info.height, (0, 0, *size)) > 0] = class_id
         except Exception as error:  # pycocotools checks little and raises whatever comes
             raise Dropped("segmentation: mask cannot be read", f"image {info.source_id}: {error}") from None
     return classes

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from must_tf.data import geometry
 from must_tf.spec import ImageInfo, Labels
-from must_tf.tasks.masks import labels as masks
 from tfrecords_tools.tally import Account, Dropped
+
+Window = tuple[int, int, int, int]  # top, left, bottom, right in pixels, ends exclusive
 
 CLIPPED = 0.01  # pixels over the border that are worth a note; tools round by less
 LOST = 0.05  # share of a mask outside of its box that is worth a note; boxes are rounded, masks are not
@@ -27,15 +28,15 @@ class Thing(NamedTuple):
 
 
 class Mask(NamedTuple):
-    """A mask over the whole image."""
+    """A mask over the whole image, however it is stored."""
 
-    pixels: np.ndarray  # bool, or uint8 of 0 and 1, [h, w]
     area: int  # pixels of the object
+    within: Callable[[Window], np.ndarray]  # window [bottom - top, right - left] -> uint8 in {0, 1}
 
     @classmethod
     def of(cls, pixels: np.ndarray) -> Mask:
-        """Where nothing else knows the area."""
-        return cls(pixels, _count(pixels))
+        """Of bool [h, w], or uint8 in {0, 1}."""
+        return cls(_count(pixels), lambda window: _cut(pixels, window))
 
 
 class Notes(NamedTuple):
@@ -99,7 +100,7 @@ def crop_of(mask: Mask | None, box: np.ndarray, info: ImageInfo, notes: Notes) -
     top, left, bottom, right = geometry.crop_window(box, info.height, info.width)
     if mask is None:
         return np.ones([bottom - top, right - left], np.uint8)
-    crop = masks.cut(mask.pixels, box)
+    crop = mask.within((top, left, bottom, right))
     inside = _count(crop)
     if not inside:
         notes.add("object: mask is outside of its box, box used", f"{mask.area} pixels")
@@ -107,6 +108,11 @@ def crop_of(mask: Mask | None, box: np.ndarray, info: ImageInfo, notes: Notes) -
     if inside < mask.area * (1 - LOST):
         notes.add("object: mask cut to its box", f"{mask.area - inside} of {mask.area} pixels lost")
     return crop
+
+
+def _cut(pixels: np.ndarray, window: Window) -> np.ndarray:
+    top, left, bottom, right = window
+    return np.ascontiguousarray(pixels[top:bottom, left:right]).astype(np.uint8)
 
 
 def _count(mask: np.ndarray) -> int:
