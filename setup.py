@@ -22,6 +22,9 @@ setup(
         "tensorflow==2.20.*",
         "tf-keras==2.20.*",
         "pycocotools>=2.0.7",
+        "tensorflow-datasets>=4.9",
+        "h5py>=3.10",
+        "scipy>=1.11",
         "numpy>=1.26",
         "opencv-python-headless>=4.8",
         "pillow>=10",
@@ -32,7 +35,7 @@ setup(
         "protobuf>=5.28",
     ],
     extras_require={
-        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn", "scipy"],
+        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn"],
         "beam": ["apache-beam>=2.60"],
     },
     entry_points={

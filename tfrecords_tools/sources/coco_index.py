@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from must_tf.errors import UserError
-from tfrecords_tools import json_stream, spool
-from tfrecords_tools.sources import coco_json, files
+from tfrecords_tools import spool
+from tfrecords_tools.sources import coco_json, files, json_stream
 from tfrecords_tools.sources.coco_json import Entry
 from tfrecords_tools.tally import EXAMPLES, Account
 
@@ -43,6 +43,15 @@ def entries(path: str, option: str, needed: Mapping[str, Sequence[str]]) -> Iter
             raise UserError(f"{option} {path} has no list {key!r}; COCO's format is expected.")
 
 
+def categories(path: str, option: str) -> list[Entry]:
+    """The categories alone.
+
+    Raises:
+      UserError: as `entries`.
+    """
+    return [entry for key, entry, _ in entries(path, option, coco_json.NEEDED) if key == "categories"]
+
+
 class Index:
     """The images of an instances JSON and their annotations.
 
@@ -51,14 +60,14 @@ class Index:
       count: images of the JSON, also those that come twice.
     """
 
-    def __init__(self, path: str, option: str, account: Account):
-        """Reads the JSON; what cannot be used is counted in `account`.
+    def __init__(self, path: str, option: str, account: Account, place: Callable[[Entry], str] = coco_json.file_of):
+        """Reads the JSON; what cannot be used is counted in `account`. `place` tells where an image's file is.
 
         Raises:
           UserError: as `entries`.
         """
         self.categories: list[Entry] = []
-        self.count = 0
+        self.count, self._place = 0, place
         self._ids, self._files = spool.Names(), spool.Names()
         self._database = spool.database()
         with spool.room():
@@ -80,7 +89,7 @@ class Index:
 
     def _add_image(self, image: Entry, text: str, account: Account) -> None:
         """An id or file that came before is not kept: its annotations cannot be told apart."""
-        source_id, name = str(image["id"]), coco_json.file_of(image)
+        source_id, name = str(image["id"]), self._place(image)
         twice = source_id in self._ids or name in self._files
         if twice:
             account.dropped.add("image: id or file is twice in the JSON", f"{source_id}: {name}")
@@ -101,13 +110,12 @@ class Index:
             reason = "object: its image is not in the JSON"
             account.dropped.merge({reason: {"count": count, "examples": examples}})
 
-    def __contains__(self, image_id: str) -> bool:
-        return image_id in self._ids
-
-    def images(self) -> Iterator[Entry]:
-        """The images in the JSON's order, none of them twice."""
-        for (text,) in self._database.execute("SELECT entry FROM images WHERE kept ORDER BY place"):
-            yield json.loads(text)
+    def images(self) -> Iterator[tuple[str, str, Entry]]:
+        """Id, file and entry of the images in the JSON's order, none of them twice."""
+        for source_id, name, text in self._database.execute(
+            "SELECT id, file, entry FROM images WHERE kept ORDER BY place"
+        ):
+            yield source_id, name, json.loads(text)
 
     def annotations(self, image_id: str) -> list[Entry]:
         """The annotations of one image in the JSON's order."""
@@ -138,10 +146,6 @@ class Segments:
     def names_one_of(self, pngs: spool.Names) -> bool:
         """Whether it is these PNGs that it tells of."""
         return any(name in pngs for (name,) in self._database.execute("SELECT name FROM pngs"))
-
-    def meets(self, index: Index) -> bool:
-        """Whether they have an image in common."""
-        return any(image in index for (image,) in self._database.execute("SELECT image FROM pngs"))
 
     def of(self, image_id: str) -> Entry | None:
         """The entry of one image."""

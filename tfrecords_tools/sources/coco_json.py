@@ -40,8 +40,8 @@ def classes(categories: list[Entry], first_id: int, path: str) -> tuple[dict[int
 
 
 def file_of(image: Entry) -> str:
-    """The image's path below the folder of images; `./a.jpg` is `a.jpg`."""
-    return posixpath.normpath(str(image.get("file_name")))
+    """The image's path below the folder of images; `./a.jpg` is `a.jpg`, `a\\b.jpg` (from Windows) is `a/b.jpg`."""
+    return posixpath.normpath(str(image.get("file_name")).replace("\\", "/"))
 
 
 def size_of(image: Entry) -> tuple[int, int] | None:
@@ -74,10 +74,10 @@ def panoptic_candidates(folder: str, annotations: str) -> list[str]:
     return sorted(found, key=lambda path: split not in path)
 
 
-def segment_classes(png: np.ndarray, segments: dict[int, int], ignore: int) -> np.ndarray:
-    """Panoptic colours uint8 [h, w, 3] RGB -> class ids int32 [h, w].
+def segment_classes(png: np.ndarray, segments: dict[int, int], ignore: int) -> tuple[np.ndarray, bool]:
+    """Panoptic colours uint8 [h, w, 3] RGB -> class ids int32 [h, w], and whether a segment was not in `segments`.
 
-    A segment's id is R + 256 G + 256^2 B; pixels of no segment become `ignore`.
+    A segment's id is R + 256 G + 256^2 B; pixels of no segment become `ignore`. 0 is COCO's own "nothing".
     """
     ids = png[..., 0].astype(np.int32) | png[..., 1].astype(np.int32) << 8 | png[..., 2].astype(np.int32) << 16
     lookup = np.zeros(COLOURS, np.int32)  # 64 MB, of which only the pages of this image's colours are ever touched
@@ -85,4 +85,5 @@ def segment_classes(png: np.ndarray, segments: dict[int, int], ignore: int) -> n
         if 0 <= segment < COLOURS:
             lookup[segment] = class_id + 1
     classes = lookup[ids] - 1
-    return np.where(classes < 0, ignore, classes).astype(np.int32)
+    unlisted = bool(((classes < 0) & (ids > 0)).any())
+    return np.where(classes < 0, ignore, classes).astype(np.int32), unlisted
