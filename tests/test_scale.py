@@ -163,7 +163,6 @@ from tfrecords_tools import convert, workers
 from tfrecords_tools.sources.scenes import Scenes
 assert workers._context().get_start_method() == "fork"
 if sys.argv[2] == "kill":
-        pass
     advance = convert.Progress.advance
     def until_one(self, count=1, note=""):
         advance(self, count, note)
@@ -227,3 +226,17 @@ def _with_child(held: bytearray, write: bool) -> int:
     for descriptor in (*ready, *go):
         os.close(descriptor)
     return found
+
+
+@pytest.mark.parametrize(
+    ("runner", "message"),
+    [("DirectRuner", "Did you mean 'DirectRunner'"), ("DirectRunner", "pip install 'must-tf[beam]'")],
+)
+def test_a_runner_that_is_not_there_is_refused(
+    runner: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "apache_beam", None)  # importing it fails, as where it is not installed
+    command = f"convert scenes --domain wild --count 1 --seed 0 --out {tmp_path}/out --runner {runner}".split()
+    assert must_records(command, monkeypatch) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
