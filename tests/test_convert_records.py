@@ -87,6 +87,7 @@ def test_model_gardens_classification_counts_from_zero_or_one(
     found = converted(source, tmp_path / "out").records["a.tfrecord__0"]  # it has no id of its own
     assert found.labels["classification"]["probability"].tolist() == np.eye(3)[wanted].tolist()
     assert found.stored == JPEG
+    assert source.find().classes == {"classification": ("a", "b", "c")}  # of the tasks that the records have
 
 
 def test_model_gardens_segmentation(tmp_path: Path) -> None:
@@ -245,6 +246,12 @@ def test_tfds_order_and_parts_of_splits_are_those_of_the_files(prepared: str) ->
     assert [item.source_id for item in again] == [item.source_id for item in whole][1:]
     ids = [f"must_tiny-train.tfrecord-00000-of-00001__{number}" for number in range(3)]
     assert [item.source_id for item in whole] == ids
+
+
+def test_tfds_files_of_another_format_are_refused(tmp_path: Path) -> None:
+    MustTiny(data_dir=str(tmp_path), file_format="array_record").download_and_prepare()
+    with pytest.raises(UserError, match="prepare it as tfrecord"):
+        Tfds("must_tiny", "train", str(tmp_path), MAP[:2]).find()
 
 
 def test_tfds_mistakes_are_told_before_the_first_image(prepared: str, tmp_path: Path) -> None:

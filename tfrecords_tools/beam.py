@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from must_tf import files
 from must_tf.data import manifest
-from must_tf.errors import UserError
+from must_tf.errors import UserError, nearest
 from tfrecords_tools import convert, shards
 from tfrecords_tools.convert import Job, Maker, Options, Outcome
 
@@ -56,7 +56,9 @@ def run(maker: Maker, options: Options, runner: str, arguments: Sequence[str] = 
 
 def _require(runner: str) -> None:
     if runner not in RUNNERS:
-        raise UserError(f"--runner {runner!r} does not exist. There are {', '.join(RUNNERS)}.")
+        raise UserError(
+            f"--runner {runner!r} does not exist.{nearest(runner, RUNNERS)} There are {', '.join(RUNNERS)}."
+        )
     try:
         import apache_beam  # noqa: F401
     except ImportError:

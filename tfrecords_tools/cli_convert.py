@@ -21,7 +21,6 @@ MaxDropRate = Annotated[float, typer.Option(help="Share of images or objects tha
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; everything else goes to stderr.")]
 Runner = Annotated[str, typer.Option(help="Make the shards on Apache Beam: DirectRunner, FlinkRunner, ...")]
 RunnerOptions = Annotated[str, typer.Option(help="The runner's own, in quotes: '--project=... --region=...'.")]
-
 # Options that do not change a byte of the records.
 NO_MATTER = ("workers", "json", "runner", "runner_options")
 

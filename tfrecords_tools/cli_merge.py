@@ -29,8 +29,9 @@ def merge(
     Example: must-records merge --records 'coco/*.tfrecord' --records 'voc/*.tfrecord' --same sofa=couch --out both
     """
     from must_tf import files
-    from tfrecords_tools import cli_convert, convert, merge_classes, report
+    from tfrecords_tools import convert, merge_classes, report
     from tfrecords_tools import merge as merging
+    from tfrecords_tools.cli_convert import command
 
     what = merging.merged(records, same or [])
     mapping = merge_classes.mapping([part.classes for part in what.parts], what.united)
@@ -38,7 +39,7 @@ def merge(
     for directory, tasks in zip(directories, mapping, strict=True):
         for line in _lines(directory, tasks):
             typer.echo(line, err=json)
-    options = convert.Options(out, shards, workers, command=tuple(cli_convert.command(ctx)))
+    options = convert.Options(out, shards, workers, command=tuple(command(ctx)))
     outcome = convert.run(what, options)
     stored = [{"records": each, "classes": tasks} for each, tasks in zip(directories, mapping, strict=True)]
     files.write_json(os.path.join(out, "mapping.json"), {"same": same or [], "sets": stored})

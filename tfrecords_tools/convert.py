@@ -15,7 +15,7 @@ from must_tf import tasks
 from must_tf.data import manifest, record
 from must_tf.errors import UserError
 from must_tf.progress import Progress
-from tfrecords_tools import shards, space, workers
+from tfrecords_tools import shards, space, spool, workers
 from tfrecords_tools.sources import Found, Item, Sample, Source
 from tfrecords_tools.tally import Account, Dropped
 
@@ -96,6 +96,8 @@ def run(maker: Maker, options: Options) -> Outcome:
     start = time.monotonic()
     _check(options)
     found = maker.find()
+    if isinstance(found.items, list):
+        found = dataclasses.replace(found, items=spool.Items(found.items))
     count = options.shards or shards.default_count(len(found.items))
     unfinished = 1 - len(shards.finished(options.out)) / count
     space.require(found.items, max(0.0, unfinished), options.out)

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from must_tf import files
 from must_tf.errors import UserError
 
 NAME = ".lock"
@@ -70,8 +71,7 @@ def _remote(path: str) -> contextlib.AbstractContextManager[None]:
             owner = file.read()
         if not _is_stale(owner):
             raise _busy(path, owner)
-    with tf.io.gfile.GFile(path, "w") as file:
-        file.write(_me())
+    files.write_whole(path, _me().encode())
     return _removing(path)
 
 

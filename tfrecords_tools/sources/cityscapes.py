@@ -90,7 +90,7 @@ class Cityscapes:
         if self.split != WITHHELD:
             annotations = self._folder(ANNOTATIONS)
         there = set(files.walk(annotations)) if annotations else set()
-        names = sorted(name for name in files.walk(images) if name.endswith(IMAGE_END))
+        names = sorted(name for name in files.walk(images) if files.is_image(name) and name.endswith(IMAGE_END))
         account = Account()
         items = [self._item(name, images, annotations, there, account) for name in names]
         if not items:

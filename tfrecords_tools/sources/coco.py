@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -43,7 +43,7 @@ class Annotated(NamedTuple):
     """What the JSONs say of one image."""
 
     size: tuple[int, int] | None  # height, width
-    annotations: list[dict[str, Any]]
+    annotations: list[coco_json.Entry]
     ids: dict[int, int]  # category id -> class id
     surface: coco_surface.Surface | None  # None where nobody looked
 
@@ -82,18 +82,19 @@ class Coco:
         ids, names = coco_json.classes(index.categories, 1, self.annotations)
         surfaces = coco_surface.find(self.panoptic, self.stuff, self.annotations, index)
         items = spool.Items()
-        for file, image in index.images():
-            path, source_id = os.path.join(self.images, file), str(image["id"])
-            if file not in there:
+        for source_id, name, image in index.images():
+            path = os.path.join(self.images, name)
+            if name not in there:
                 account.dropped.add("image: file is missing", path)
                 continue
-            surface = surfaces.of(source_id, file) if surfaces else None
-            labels = Annotated(coco_json.size_of(image), index.annotations(source_id), ids, surface)
+            surface = surfaces.of(source_id, image) if surfaces else None
+            annotations = index.annotations(source_id)
+            labels = Annotated(coco_json.size_of(image), annotations, coco_json.used(annotations, ids), surface)
             paths = (path, surface.png) if surface and surface.png else (path,)
             items.append(Item(str(image.get(SOURCE_ID, source_id)), paths, labels))
         if not items:
             remedy = f"Give the folder that the file names in {self.annotations} are relative to."
-            files.require_some(items, [file for file, _ in index.images()], self.images, remedy)
+            files.require_some([], [str(image.get("file_name")) for _, _, image in index.images()], self.images, remedy)
         classes, inputs = {"detection": names, "masks": names}, [self.annotations]
         if surfaces:
             classes["segmentation"] = surfaces.names
@@ -105,10 +106,11 @@ class Coco:
         path, known = item.files[0], item.labels
         stored = pixels.upright(pixels.read_file(path), known.size, path)
         info = ImageInfo(item.source_id, stored.height, stored.width)
-        found = coco_objects.labels_of(known.annotations, known.ids, info, account)
+        annotations = known.annotations
+        found = coco_objects.labels_of(annotations, known.ids, info, account)
         origin = f"real:{files.stem(os.path.basename(self.annotations))}"
         labelled = {"detection": Labelled(objects.boxes_of(found), origin)}
-        if not known.annotations or any(annotation.get("segmentation") for annotation in known.annotations):
+        if not annotations or any(annotation.get("segmentation") for annotation in annotations):
             labelled["masks"] = Labelled(found, origin)  # else only boxes were drawn here: nobody looked for masks
         if known.surface:
             try:

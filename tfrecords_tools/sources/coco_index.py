@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from must_tf.errors import UserError
-from tfrecords_tools import json_stream, spool
-from tfrecords_tools.sources import coco_json, files
+from tfrecords_tools import spool
+from tfrecords_tools.sources import coco_json, files, json_stream
 from tfrecords_tools.sources.coco_json import Entry
 from tfrecords_tools.tally import EXAMPLES, Account
 
@@ -44,7 +44,7 @@ def entries(path: str, option: str, needed: Mapping[str, Sequence[str]]) -> Iter
 
 
 def categories(path: str, option: str) -> list[Entry]:
-    """The categories of a JSON alone.
+    """The categories alone.
 
     Raises:
       UserError: as `entries`.
@@ -60,21 +60,14 @@ class Index:
       count: images of the JSON, also those that come twice.
     """
 
-    def __init__(self, path: str, option: str, account: Account, file_of: Callable[[Entry], str] = coco_json.file_of):
-        """Reads the JSON.
-
-        Args:
-          path: the JSON.
-          option: that named it, for messages.
-          account: where what cannot be used is counted.
-          file_of: an image's entry -> its path below the folder of images.
+    def __init__(self, path: str, option: str, account: Account, place: Callable[[Entry], str] = coco_json.file_of):
+        """Reads the JSON; what cannot be used is counted in `account`. `place` tells where an image's file is.
 
         Raises:
           UserError: as `entries`.
         """
-        self._file_of = file_of
         self.categories: list[Entry] = []
-        self.count = 0
+        self.count, self._place = 0, place
         self._ids, self._files = spool.Names(), spool.Names()
         self._database = spool.database()
         with spool.room():
@@ -96,7 +89,7 @@ class Index:
 
     def _add_image(self, image: Entry, text: str, account: Account) -> None:
         """An id or file that came before is not kept: its annotations cannot be told apart."""
-        source_id, name = str(image["id"]), self._file_of(image)
+        source_id, name = str(image["id"]), self._place(image)
         twice = source_id in self._ids or name in self._files
         if twice:
             account.dropped.add("image: id or file is twice in the JSON", f"{source_id}: {name}")
@@ -117,10 +110,12 @@ class Index:
             reason = "object: its image is not in the JSON"
             account.dropped.merge({reason: {"count": count, "examples": examples}})
 
-    def images(self) -> Iterator[tuple[str, Entry]]:
-        """The images in the JSON's order, none of them twice: path below the folder of images, and entry."""
-        for file, text in self._database.execute("SELECT file, entry FROM images WHERE kept ORDER BY place"):
-            yield file, json.loads(text)
+    def images(self) -> Iterator[tuple[str, str, Entry]]:
+        """Id, file and entry of the images in the JSON's order, none of them twice."""
+        for source_id, name, text in self._database.execute(
+            "SELECT id, file, entry FROM images WHERE kept ORDER BY place"
+        ):
+            yield source_id, name, json.loads(text)
 
     def annotations(self, image_id: str) -> list[Entry]:
         """The annotations of one image in the JSON's order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,12 @@ def classes(categories: list[Entry], first_id: int, path: str) -> tuple[dict[int
     if len(ids) < len(ordered) or twice:
         raise UserError(f"{path}: categories share an id or a name {twice}; give each its own.")
     return ids, names
+
+
+def used(annotations: Sequence[Entry], ids: Mapping[int, int]) -> dict[int, int]:
+    """What these annotations need of category id -> class id: all of it in every item would outweigh them."""
+    found: Iterable[Any] = (annotation.get("category_id") for annotation in annotations)
+    return {category: ids[category] for category in found if not isinstance(category, (list, dict)) and category in ids}
 
 
 def file_of(image: Entry) -> str:

@@ -14,22 +14,29 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from pycocotools import mask as mask_utils
 
+from must_tf.data import geometry
 from must_tf.spec import ImageInfo, Labels
 from tfrecords_tools.sources import objects, rle
-from tfrecords_tools.sources.objects import Mask, Notes, Thing
+from tfrecords_tools.sources.objects import Notes, Thing
 from tfrecords_tools.tally import Account, Dropped
 
 POLYGON = 6  # coordinates of a triangle; pycocotools takes four for a box
 
 Annotation = dict[str, Any]
+
+
+class Mask(NamedTuple):
+    """A mask over the whole image; see `rle`."""
+
+    runs: np.ndarray  # int64 [N]
+    area: int  # pixels
 
 
 def labels_of(annotations: list[Annotation], ids: dict[int, int], info: ImageInfo, account: Account) -> Labels:
@@ -57,7 +64,7 @@ def _thing(annotation: Annotation, ids: dict[int, int], info: ImageInfo, notes: 
         raise Dropped("object: category is not in the JSON", f"category_id {category!r}")
     mask = _mask(annotation.get("segmentation"), info, notes)
     box = objects.normalised(objects.checked(_box(annotation.get("bbox"), mask, info), info, notes), info)
-    crop = objects.crop_of(mask, box, info, notes)
+    crop = _crop(mask, box, info, notes)
     area: Any = annotation.get("area")
     known = isinstance(area, (int, float)) and math.isfinite(area) and area > 0
     is_crowd = annotation.get("iscrowd") not in (None, 0, "0")
@@ -69,7 +76,7 @@ def _box(bbox: Any, mask: Mask | None, info: ImageInfo) -> tuple[float, float, f
     if bbox is None or (isinstance(bbox, list) and not bbox):
         if mask is None:
             raise Dropped("object: neither box nor mask", "")
-        bbox = cv2.boundingRect(mask.within((0, 0, info.height, info.width)))
+        bbox = cv2.boundingRect(rle.crop(mask.runs, info.height, (0, 0, info.height, info.width)))
     try:
         x, y, width, height = (float(value) for value in bbox)
     except (TypeError, ValueError):
@@ -94,7 +101,7 @@ def _mask(segmentation: Any, info: ImageInfo, notes: Notes) -> Mask | None:
     if not area:
         notes.add("object: no mask, box used", "the mask has no pixel")
         return None
-    return Mask(area, functools.partial(rle.crop, runs, info.height))
+    return Mask(runs, area)
 
 
 def runs_of(segmentation: Any, height: int, width: int) -> tuple[np.ndarray, list[int]]:
@@ -113,3 +120,11 @@ def runs_of(segmentation: Any, height: int, width: int) -> tuple[np.ndarray, lis
         raise ValueError("no polygon has three corners")
     merged = mask_utils.merge(mask_utils.frPyObjects(polygons, height, width))
     return rle.decompress(merged["counts"]), merged["size"]
+
+
+def _crop(mask: Mask | None, box: np.ndarray, info: ImageInfo, notes: Notes) -> np.ndarray:
+    """The mask over the pixels that the normalised box touches; all ones where there is none."""
+    if mask is None:
+        return objects.crop_of(None, box, info, notes)
+    window = geometry.crop_window(box, info.height, info.width)
+    return objects.checked_crop(rle.crop(mask.runs, info.height, window), mask.area, notes)

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +40,7 @@ class Surfaces(NamedTuple):
 
     path: str  # the file that says what the ids mean
     names: tuple[str, ...]
-    of: Callable[[str, str], Surface | None]  # (id, path below the folder of images); None where nobody looked
+    of: Callable[[str, coco_json.Entry], Surface | None]  # image id and its entry -> Surface
 
 
 def find(panoptic: str, stuff: str, annotations: str, index: coco_index.Index) -> Surfaces | None:
@@ -49,7 +49,7 @@ def find(panoptic: str, stuff: str, annotations: str, index: coco_index.Index) -
     Args:
       panoptic, stuff: the options.
       annotations: the instances JSON.
-      index: the same, read.
+      index: its content.
 
     Raises:
       UserError: both are given, or what is given belongs to other images.
@@ -64,24 +64,24 @@ def find(panoptic: str, stuff: str, annotations: str, index: coco_index.Index) -
         found = _masks(stuff) if stuff.lower().endswith(".json") else _ids(stuff)
     if len(found.names) > IGNORE:
         raise UserError(f"{found.path}: {len(found.names)} categories; segmentation stores at most {IGNORE}.")
-    if not any(found.of(str(image["id"]), file) for file, image in index.images()):
+    if not any(found.of(image_id, image) for image_id, _, image in index.images()):
         raise UserError(f"{panoptic or stuff} and {annotations} have no image in common.")
     return found
 
 
 def _panoptic(folder: str, annotations: str) -> Surfaces:
-    segments = _panoptic_json(folder, annotations)
-    ids, names = coco_json.classes(segments.categories, 0, segments.path)
+    content = _panoptic_json(folder, annotations)
+    ids, names = coco_json.classes(content.categories, 0, content.path)
 
-    def of(image_id: str, file: str) -> Surface | None:
-        del file
-        entry = segments.of(image_id)
+    def of(image_id: str, image: coco_json.Entry) -> Surface | None:
+        del image
+        entry = content.of(image_id)
         if entry is None:
             return None
-        png = os.path.join(folder, entry["file_name"])
-        return Surface(PANOPTIC, png, coco_json.segments_of(entry, ids, segments.path))
+        segments = coco_json.segments_of(entry, ids, content.path)
+        return Surface(PANOPTIC, os.path.join(folder, entry["file_name"]), segments)
 
-    return Surfaces(segments.path, names, of)
+    return Surfaces(content.path, names, of)
 
 
 def _panoptic_json(folder: str, annotations: str) -> coco_index.Segments:
@@ -91,7 +91,8 @@ def _panoptic_json(folder: str, annotations: str) -> coco_index.Segments:
       UserError: no JSON names one of them.
     """
     files.require_folder(folder, "--panoptic")
-    pngs, looked = spool.Names(files.images_in(folder)), coco_json.panoptic_candidates(folder, annotations)
+    pngs = spool.Names(files.images_in(folder))
+    looked = coco_json.panoptic_candidates(folder, annotations)
     for path in looked:
         found = coco_index.Segments(path)
         if found.names_one_of(pngs):
@@ -104,13 +105,13 @@ def _panoptic_json(folder: str, annotations: str) -> coco_index.Segments:
 
 
 def _masks(path: str) -> Surfaces:
-    stuff = coco_index.Index(path, "--stuff", Account())  # what it says of other images is nobody's loss
-    ids, names = coco_json.classes(stuff.categories, 0, path)
+    content = coco_index.Index(path, "--stuff", Account())
+    ids, names = coco_json.classes(content.categories, 0, path)
 
-    def of(image_id: str, file: str) -> Surface | None:
-        del file
+    def of(image_id: str, image: coco_json.Entry) -> Surface | None:
+        del image
         regions = []
-        for annotation in stuff.annotations(image_id):
+        for annotation in content.annotations(image_id):
             category = annotation.get("category_id")
             if category not in ids:
                 raise UserError(f"{path}: category_id {category!r} of image {image_id} is not in its categories.")
@@ -125,9 +126,9 @@ def _ids(folder: str) -> Surfaces:
     path, table, names = _vocabulary(folder)
     there = spool.Table((files.stem(name), name) for name in files.images_in(folder))
 
-    def of(image_id: str, file: str) -> Surface | None:
+    def of(image_id: str, image: coco_json.Entry) -> Surface | None:
         del image_id
-        name = there.get(files.stem(os.path.basename(file)))
+        name = there.get(files.stem(os.path.basename(coco_json.file_of(image))))
         return Surface(IDS, os.path.join(folder, name), table) if name else None
 
     return Surfaces(path, names, of)
@@ -187,15 +188,14 @@ def classes_of(surface: Surface, info: ImageInfo, account: Account) -> np.ndarra
     return classes
 
 
-def _painted(regions: Sequence[tuple[Any, int]], info: ImageInfo) -> np.ndarray:
-    size = (info.height, info.width)
-    classes = np.full(size, IGNORE, np.int32)
+def _painted(regions: Iterable[tuple[Any, int]], info: ImageInfo) -> np.ndarray:
+    classes = np.full([info.height, info.width], IGNORE, np.int32)
     for segmentation, class_id in regions:
         try:
-            runs, covered = coco_objects.runs_of(segmentation, *size)
-            if tuple(covered) != size:
-                raise ValueError(f"height, width {covered}")
-            classes[rle.crop(runs, info.height, (0, 0, *size)) > 0] = class_id
+            runs, size = coco_objects.runs_of(segmentation, info.height, info.width)
+            if list(size) != [info.height, info.width]:
+                raise ValueError(f"height, width {size}")
+            classes[rle.crop(runs, info.height, (0, 0, info.height, info.width)) > 0] = class_id
         except Exception as error:  # pycocotools checks little and raises whatever comes
             raise Dropped("segmentation: mask cannot be read", f"image {info.source_id}: {error}") from None
     return classes

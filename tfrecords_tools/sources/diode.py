@@ -52,7 +52,11 @@ class Diode:
         """
         files.require_folder(self.root, "--root")
         there = set(files.walk(self.root))
-        account, items, names = Account(), [], sorted(name for name in there if name.endswith(".png"))
+        account, items, names = (
+            Account(),
+            [],
+            sorted(name for name in there if files.is_image(name) and name.endswith(".png")),
+        )
         for name in names:
             stem, path = name.removesuffix(".png"), os.path.join(self.root, name)
             kinds = tuple(kind for kind, end in ENDS.items() if stem + end in there)

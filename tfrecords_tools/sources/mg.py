@@ -15,6 +15,7 @@ the COCO JSON that the records were made from (its category ids have gaps, and t
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +30,7 @@ from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools import pixels
 from tfrecords_tools.sources import Found, Item, Sample, archives, coco_index, coco_json, files, maps, objects
-from tfrecords_tools.sources.objects import Mask, Notes, Thing
+from tfrecords_tools.sources.objects import Notes, Thing
 from tfrecords_tools.tally import Account, Dropped
 
 KEYS = {
@@ -68,34 +69,35 @@ class Mg:
         paths = sorted(tf.io.gfile.glob(self.records))
         if not paths:
             raise UserError(f"--records {self.records!r} matches no file. Give a pattern in quotes: 'DIR/*.tfrecord'.")
-        items, named = [], self._named()
-        tables = {task: table for task, (_, table) in named.items()}
-        for path in paths:
-            base = os.path.basename(path)
-            items += [Item(f"{base}__{part.name}", (path,), (part, tables)) for part in archives.records(path)]
-        if not items:
+        named, parts = self.named(), [(path, part) for path in paths for part in archives.records(path)]
+        if not parts:
             raise UserError(f"--records {self.records!r}: the files are empty.")
-        self._check_first(items[0])
-        classes = {task: names for task, (names, _) in named.items()}
-        if "detection" in classes:
+        keys = self._first_keys(*parts[0])
+        tasks = tuple(task for task in named if KEYS[task] in keys)
+        items = [Item(f"{os.path.basename(path)}__{part.name}", (path,), (part, tasks)) for path, part in parts]
+        classes = {task: named[task][0] for task in tasks}
+        if "detection" in classes and MASK in keys:
             classes["masks"] = classes["detection"]
         return Found(items, classes, tuple(path for _, path in self.names))
 
-    def _check_first(self, item: Item) -> None:
-        """Raises UserError unless the first record has an image and the keys of all tasks that were asked for."""
-        features = _features(item)
+    def _first_keys(self, path: str, part: archives.Part) -> set[str]:
+        """The first record's keys.
+
+        Raises:
+          UserError: it has no image, or not the keys of all tasks that were asked for.
+        """
+        features = _features(path, part)
         if IMAGE not in features:
             shown = ", ".join(sorted(features)[:8]) or "nothing"
-            raise UserError(f"{item.files[0]}: no {IMAGE} in its first record, but {shown}.{nearest(IMAGE, features)}")
+            raise UserError(f"{path}: no {IMAGE} in its first record, but {shown}.{nearest(IMAGE, features)}")
         for task, _ in self.names:
             if task and KEYS[task] not in features:
-                raise UserError(
-                    f"{item.files[0]}: no {KEYS[task]} in its first record; leave --classes {task}=... out."
-                )
+                raise UserError(f"{path}: no {KEYS[task]} in its first record; leave --classes {task}=... out.")
         if not any(key in features for key in KEYS.values()):
-            raise UserError(f"{item.files[0]}: none of {', '.join(KEYS.values())} in its first record.")
+            raise UserError(f"{path}: none of {', '.join(KEYS.values())} in its first record.")
+        return set(features)
 
-    def _named(self) -> dict[str, tuple[tuple[str, ...], dict[int, int]]]:
+    def named(self) -> dict[str, tuple[tuple[str, ...], dict[int, int]]]:
         """Task -> names, and id in the record -> class id."""
         found = {}
         for given, path in self.names:
@@ -121,8 +123,9 @@ class Mg:
 
     def load(self, item: Item, account: Account) -> Sample:
         """The image and its labels."""
-        part, tables = item.labels
-        features, name = _features(item), f"{item.files[0]}, record {part.name}"
+        part, tasks = item.labels
+        tables = {task: _tables(self)[task] for task in tasks}
+        features, name = _features(item.files[0], part), f"{item.files[0]}, record {part.name}"
         stored = pixels.upright(_bytes(features, IMAGE) or b"", None, name)
         source_id = (_bytes(features, SOURCE_ID) or b"").decode(errors="replace") or item.source_id
         info = ImageInfo(source_id, stored.height, stored.width)
@@ -144,13 +147,18 @@ class Mg:
         return Sample(stored.encoded, info, done, filename)
 
 
-def _features(item: Item) -> Features:
-    part = item.labels[0]
-    data = archives.read_part(item.files[0], part)
+@functools.lru_cache(maxsize=1)
+def _tables(source: Mg) -> dict[str, dict[int, int]]:
+    """Task -> id in the record -> class id. Read once by every process: in a million items it would fill a disk."""
+    return {task: table for task, (_, table) in source.named().items()}
+
+
+def _features(path: str, part: archives.Part) -> Features:
+    data = archives.read_part(path, part)
     try:
         return tf.train.Example.FromString(data).features.feature
     except Exception as error:  # protobuf's own, whose class differs between its implementations
-        raise Dropped("image: cannot be decoded", f"{item.files[0]}, record {part.name}: {error}") from None
+        raise Dropped("image: cannot be decoded", f"{path}, record {part.name}: {error}") from None
 
 
 def _bytes(features: Features, key: str) -> bytes | None:
@@ -217,7 +225,7 @@ def _thing(corners: list[float], class_id: int, png: bytes | None, info: ImageIn
         if mask is None or mask.shape != (info.height, info.width):
             notes.add("object: mask cannot be read, box used", "no PNG" if mask is None else f"{mask.shape}")
             mask = None
-    crop = objects.crop_of(None if mask is None else Mask.of(mask > 0), box, info, notes)
+    crop = objects.crop_of(None if mask is None else mask > 0, box, info, notes)
     return Thing(box, class_id, False, float(crop.sum()), crop)
 
 

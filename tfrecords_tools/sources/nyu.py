@@ -69,7 +69,7 @@ class Nyu:
             guess = nearest(self.split, files.folders(self.root))
             raise UserError(f"--split {self.split!r} is no folder in {self.root}.{guess}")
         folder = os.path.join(self.root, self.split)
-        names = sorted(name for name in files.walk(folder) if name.endswith(".h5"))
+        names = sorted(name for name in files.walk(folder) if name.endswith(".h5") and not _hidden(name))
         if not names:
             raise UserError(f"no .h5 file below {folder}. For the labelled set give --root nyu_depth_v2_labeled.mat.")
         return Found([Item(files.stem(name), (os.path.join(folder, name),)) for name in names], {})
@@ -187,6 +187,11 @@ def _opened(path: str) -> h5py.File:
 def _text(characters: Any) -> str:
     """MATLAB's text: UTF-16 units in a column."""
     return "".join(map(chr, np.ravel(characters[()])))
+
+
+def _hidden(name: str) -> bool:
+    """`._x.h5` of a Mac."""
+    return os.path.basename(name).startswith(".")
 
 
 def _from_text(path: str) -> list[int]:

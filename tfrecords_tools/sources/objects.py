@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from must_tf.data import geometry
 from must_tf.spec import ImageInfo, Labels
+from must_tf.tasks.masks import labels as masks
 from tfrecords_tools.tally import Account, Dropped
-
-Window = tuple[int, int, int, int]  # top, left, bottom, right in pixels, ends exclusive
 
 CLIPPED = 0.01  # pixels over the border that are worth a note; tools round by less
 LOST = 0.05  # share of a mask outside of its box that is worth a note; boxes are rounded, masks are not
@@ -25,18 +24,6 @@ class Thing(NamedTuple):
     is_crowd: bool
     area: float
     crop: np.ndarray  # uint8 [ch, cw]
-
-
-class Mask(NamedTuple):
-    """A mask over the whole image, however it is stored."""
-
-    area: int  # pixels of the object
-    within: Callable[[Window], np.ndarray]  # window [bottom - top, right - left] -> uint8 in {0, 1}
-
-    @classmethod
-    def of(cls, pixels: np.ndarray) -> Mask:
-        """Of bool [h, w], or uint8 in {0, 1}."""
-        return cls(_count(pixels), lambda window: _cut(pixels, window))
 
 
 class Notes(NamedTuple):
@@ -95,26 +82,20 @@ def checked(corners: Sequence[float], info: ImageInfo, notes: Notes) -> np.ndarr
     return inside
 
 
-def crop_of(mask: Mask | None, box: np.ndarray, info: ImageInfo, notes: Notes) -> np.ndarray:
-    """The mask over the pixels that the normalised box touches; all ones where there is none."""
-    top, left, bottom, right = geometry.crop_window(box, info.height, info.width)
+def crop_of(mask: np.ndarray | None, box: np.ndarray, info: ImageInfo, notes: Notes) -> np.ndarray:
+    """The mask [h, w] over the pixels that the normalised box touches; all ones where there is none."""
     if mask is None:
+        top, left, bottom, right = geometry.crop_window(box, info.height, info.width)
         return np.ones([bottom - top, right - left], np.uint8)
-    crop = mask.within((top, left, bottom, right))
-    inside = _count(crop)
-    if not inside:
-        notes.add("object: mask is outside of its box, box used", f"{mask.area} pixels")
+    return checked_crop(masks.cut(mask, box), int(np.count_nonzero(mask)), notes)
+
+
+def checked_crop(crop: np.ndarray, area: int, notes: Notes) -> np.ndarray:
+    """The crop uint8 [ch, cw] of a mask of `area` pixels; all ones where nothing of it is in its box."""
+    left_over = np.count_nonzero(crop.view(bool))  # several times as fast as a sum of bytes
+    if not left_over:
+        notes.add("object: mask is outside of its box, box used", f"{area} pixels")
         return np.ones_like(crop)
-    if inside < mask.area * (1 - LOST):
-        notes.add("object: mask cut to its box", f"{mask.area - inside} of {mask.area} pixels lost")
+    if left_over < area * (1 - LOST):
+        notes.add("object: mask cut to its box", f"{area - left_over} of {area} pixels lost")
     return crop
-
-
-def _cut(pixels: np.ndarray, window: Window) -> np.ndarray:
-    top, left, bottom, right = window
-    return np.ascontiguousarray(pixels[top:bottom, left:right]).astype(np.uint8)
-
-
-def _count(mask: np.ndarray) -> int:
-    """Its pixels; as booleans, several times as fast as a sum of bytes."""
-    return int(np.count_nonzero(mask.view(bool)))

@@ -37,7 +37,9 @@ class Objects365:
         """
         files.require_folder(self.images, "--images")
         there, account = spool.Names(files.walk(self.images)), Account()
-        index = coco_index.Index(self.annotations, "--annotations", account, lambda image: _place(image, there))
+        index = coco_index.Index(
+            self.annotations, "--annotations", account, lambda image: _place(coco_json.file_of(image), there)
+        )
         _make_distinct(index.categories)
         found = self._coco().found(index, there, account)
         return dataclasses.replace(found, classes={"detection": found.classes["detection"]})
@@ -51,9 +53,8 @@ class Objects365:
         return sample._replace(labelled={"detection": sample.labelled["detection"]})
 
 
-def _place(image: coco_json.Entry, there: spool.Names) -> str:
+def _place(name: str, there: spool.Names) -> str:
     """Where the file lies below the images' folder; as it stands if nowhere."""
-    name = coco_json.file_of(image)
     shorter = (name, os.path.join(*name.split("/")[-2:]), os.path.basename(name))
     return next((each for each in shorter if each in there), name)
 

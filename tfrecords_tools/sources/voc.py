@@ -29,7 +29,7 @@ from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools import pixels
 from tfrecords_tools.sources import Found, Item, Sample, files, maps, objects
-from tfrecords_tools.sources.objects import Mask, Notes, Thing
+from tfrecords_tools.sources.objects import Notes, Thing
 from tfrecords_tools.tally import Account, Dropped
 
 NAMES = (
@@ -218,7 +218,7 @@ def _thing(
         notes.add("object: no mask of its number at its place, box used", name)
         mask = None
     box = objects.normalised(pixel_box, info)
-    crop = objects.crop_of(None if mask is None else Mask.of(mask), box, info, notes)
+    crop = objects.crop_of(mask, box, info, notes)
     difficult = (element.findtext("difficult") or "0").strip() not in ("", "0")
     if difficult:
         notes.add("object: difficult, stored as crowd", name)

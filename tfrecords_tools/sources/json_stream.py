@@ -114,9 +114,10 @@ class _Reader:
             try:
                 value, end = self._decode(self._text, self._at)
             except json.JSONDecodeError as error:
+                wrong = self.error(error.msg, error.pos)  # before the window moves
                 if self._may_go_on(error) and self._more():
                     continue
-                raise self.error(error.msg, error.pos) from None
+                raise wrong from None
             if end == len(self._text) and self._more():  # the rest of a number may follow
                 continue
             text, self._at = self._text[self._at : end], end
