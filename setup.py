@@ -35,7 +35,10 @@ setup(
         "protobuf>=5.28",
         "packaging>=23",
     ],
-    extras_require={"dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn"]},
+    extras_require={
+        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn"],
+        "beam": ["apache-beam>=2.60"],
+    },
     entry_points={
         "console_scripts": [
             "must-train=must_tf.train:cli",

@@ -17,7 +17,7 @@ A label dict that was kept from predictions has the same keys, shapes and units 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ from must_tf.fields import at_least
 from must_tf.fields import choice as choice  # a task's Config needs it beside TaskConfig
 
 Tensors = dict[str, tf.Tensor]
+Features = MutableMapping[str, tf.train.Feature]  # of one tf.train.Example
 Labels = dict[str, Any]  # NumPy, one image, original frame
 
 
@@ -156,6 +157,10 @@ class TaskSpec:
         judge. All of them, where one label excludes the other classes.
       limit: labelled record -> what its labels do not say, a word for the manifest's `limits`; "" where they say all.
       unfit: (config, {folder: its Manifest}) -> why it cannot learn from these labels; "" where it can.
+      first_id: the id in a record that the first class name has; 1 where 0 is the background.
+      count: the features of a labelled record -> {class id: how many labels}, for the manifest. Every classed task's.
+      recode: (the features, {class id: new id}, number of new classes) rewrites the ids in place, for sets whose
+        classes are united. None: the ids are those of the task in `needs`, and so are the class names.
     """
 
     name: str
@@ -179,3 +184,6 @@ class TaskSpec:
     restrict: Callable[[Labels, tuple[int, ...]], Labels] = lambda kept, annotated: kept
     limit: Callable[[tf.train.Example], str] = lambda example: ""
     unfit: Callable[[Any, Mapping[str, Any]], str] = lambda config, manifests: ""
+    first_id: int = 0
+    count: Callable[[Features], Mapping[int, int]] | None = None
+    recode: Callable[[Features, Mapping[int, int], int], None] | None = None

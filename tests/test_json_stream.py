@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
-import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,28 +20,35 @@ CONTENT: dict[str, Any] = {
 }
 
 
-def read(data: bytes) -> dict[str, list[Any]]:
-    """All entries of three lists."""
-    found: dict[str, list[Any]] = {}
-    for key, entry in json_stream.entries(io.BytesIO(data), ("images", "annotations", "categories"), dict):
-        found.setdefault(key, []).append(entry)
-    return {key: entries[1:] for key, entries in found.items()}
+def read(path: Path, data: bytes) -> dict[str, Any]:
+    """All that the file's object holds, put together again; an entry's text is its value's."""
+    path.write_bytes(data)
+    found: dict[str, Any] = {}
+    for key, place, value, text in json_stream.parts(str(path)):
+        assert json.loads(text) == value
+        if place is None:
+            found[key] = value
+        else:
+            assert len(found[key]) == place
+            found[key].append(value)
+    return found
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 64, 1 << 20])
 @pytest.mark.parametrize("form", [{}, {"indent": 2}, {"ensure_ascii": False, "separators": (",", ":")}])
-def test_the_entries_are_those_of_the_whole(chunk: int, form: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_entries_are_those_of_the_whole(
+    chunk: int, form: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(json_stream, "CHUNK", chunk)
     data = json.dumps(CONTENT, **form).encode()
-    wanted = {key: json.loads(data)[key] for key in ("images", "annotations", "categories")}
-    assert read(data) == read(b"\xef\xbb\xbf" + data + b"\n") == wanted
+    path = tmp_path / "a.json"
+    assert read(path, data) == read(path, b"\xef\xbb\xbf" + data + b"\n") == CONTENT
 
 
 @pytest.mark.parametrize(
     "data",
     [
         b"",
-        b"[]",
         b"{",
         b'{"images"',
         b'{"images": [',
@@ -55,16 +61,20 @@ def test_the_entries_are_those_of_the_whole(chunk: int, form: dict, monkeypatch:
         b"JPEG",
     ],
 )
-def test_what_is_no_json_is_an_error(data: bytes) -> None:
+def test_what_is_no_json_is_an_error(data: bytes, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="character|codec|Expecting|expected"):
-        read(data)
+        read(tmp_path / "a.json", data)
 
 
-def test_packed_entries_come_back_in_groups_and_travel() -> None:
-    packed, even = json_stream.Packed(), json_stream.Packed()
-    for number in range(5):
-        packed.append({"number": number, "box": [0.1, None, "é"]})
-    packed.grouped(lambda entry: even if entry["number"] % 2 == 0 else None)
-    travelled = pickle.loads(pickle.dumps(even))
-    assert [entry["number"] for entry in travelled] == [0, 2, 4]
-    assert (len(packed), len(travelled), next(iter(packed))["box"]) == (5, 3, [0.1, None, "é"])
+def test_another_value_than_an_object_has_no_parts(tmp_path: Path) -> None:
+    assert read(tmp_path / "a.json", b"[1, 2]") == {}
+
+
+def test_a_long_file_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first entry is there before the file's end, whatever is wrong with it, has been looked at."""
+    monkeypatch.setattr(json_stream, "CHUNK", 100)
+    (tmp_path / "a.json").write_text('{"images": [{"id": 1}, ' + '{"id": 2}, ' * 1000 + "nonsense")
+    parts = json_stream.parts(str(tmp_path / "a.json"))
+    assert [next(parts).value for _ in range(3)] == [[], {"id": 1}, {"id": 2}]
+    with pytest.raises(ValueError, match="at character 11023"):
+        list(parts)

@@ -125,7 +125,7 @@ def hashed(source_id: str) -> int:
 
 
 def _count(labelled: Mapping[str, record.Labelled], info: ImageInfo, checked: Checked) -> None:
-    for task, (labels, _) in labelled.items():
+    for task, (labels, _, _) in labelled.items():
         found = facts.of(labels, info)
         if found.unit != facts.PIXELS:
             checked.objects.setdefault(task, collections.Counter()).update(found.classes)

@@ -92,7 +92,7 @@ def of_labels(
     labelled: Mapping[str, Labelled], info: ImageInfo, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]
 ) -> Iterator[Fault]:
     """Every label has the shapes and ranges that its task's convention says."""
-    for task, (labels, origin) in labelled.items():
+    for task, (labels, origin, _) in labelled.items():
         for what, where in _of_label(labels, info, len(configs[task].classes)):
             yield f"{task}: {what}", where
         if origin.startswith("real:") and np.any(np.asarray(labels.get("scores", 1.0)) != 1.0):

@@ -57,7 +57,7 @@ class Truth:
 
     def add(self, labelled: Mapping[str, Labelled], info: ImageInfo) -> Iterator[tuple[str, str]]:
         """One more image; yields (task, why) where a metric cannot take it."""
-        for task, (labels, _) in labelled.items():
+        for task, (labels, _, _) in labelled.items():
             metric = self._metrics.setdefault(task, self._specs[task].Metric(self._configs[task]))
             try:
                 metric.add(labels, as_prediction(labels), info)

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 done but more was dropped than allowed, 2 not started or s
 
 from __future__ import annotations
 
+import json as json_text
 import os
 import sys
 import time
@@ -12,8 +13,8 @@ from typing import Annotated
 
 import typer
 
-from must_tf.errors import exit_on_user_error
-from tfrecords_tools import cli_convert, cli_datasets, cli_look
+from must_tf.errors import UserError, exit_on_user_error
+from tfrecords_tools import cli_convert, cli_datasets, cli_look, cli_merge
 from tfrecords_tools import workers as processes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Records: convert datasets into them, label them.")
@@ -21,6 +22,7 @@ convert = typer.Typer(no_args_is_help=True, help="A dataset on disk into records
 convert.add_typer(cli_convert.app)
 convert.add_typer(cli_datasets.app)
 app.add_typer(convert, name="convert")
+cli_merge.register(app)
 cli_look.register(app)
 
 
@@ -30,6 +32,7 @@ def label(
     records: Annotated[str, typer.Option(help="Record files of one set, in quotes: 'DIR/*.tfrecord'.")],
     teacher: Annotated[list[str], typer.Option(help="TASK=RUN_DIRECTORY; once per task.")],
     out: cli_convert.Out,
+    json: cli_convert.Json = False,
 ) -> None:
     """Teachers label the images that lack their labels; real labels are never replaced.
 
@@ -37,19 +40,31 @@ def label(
     """
     from tfrecords_tools import convert as converting
     from tfrecords_tools import label as labelling
+    from tfrecords_tools import report
 
     started = time.monotonic()
     asked = labelling.asked(records, teacher)
     result = labelling.run(asked, out, cli_convert.command(ctx))
     outcome = converting.Outcome(result, 0.0, 0.0, time.monotonic() - started)
-    for line in [*labelling.left(result, asked), *converting.report(outcome, out)]:
-        typer.echo(line)
+    for line in labelling.left(result, asked):
+        typer.echo(line, err=json)
+    report.show(outcome, out, json)
 
 
 def main() -> int:
     """Runs the command line; returns the exit code."""
     # Nobody runs these commands to read TensorFlow's start-up notes. Before it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if sys.argv[1:2] in (["convert"], *([name] for name in cli_look.COMMANDS)):
+    if sys.argv[1:2] in (["convert"], ["merge"], *([name] for name in cli_look.COMMANDS)):
         os.environ.update(processes.ENVIRONMENT)
-    return exit_on_user_error(lambda: app(prog_name="must-records"))
+    return exit_on_user_error(_run)
+
+
+def _run() -> None:
+    """The command line; programs that asked for JSON are told of a mistake in it as well."""
+    try:
+        app(prog_name="must-records")
+    except UserError as error:
+        if "--json" in sys.argv:
+            typer.echo(json_text.dumps({"error": str(error)}))
+        raise

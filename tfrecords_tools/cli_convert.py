@@ -18,6 +18,11 @@ Root = Annotated[str, typer.Option(help="The dataset's folder.")]
 Shards = Annotated[int, typer.Option(help="How many shards; 0: one per 256 images.")]
 Workers = Annotated[int, typer.Option(help="Processes; 0: one per core. No matter for the result.")]
 MaxDropRate = Annotated[float, typer.Option(help="Share of images or objects that may be dropped before it fails.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; everything else goes to stderr.")]
+Runner = Annotated[str, typer.Option(help="Make the shards on Apache Beam: DirectRunner, FlinkRunner, ...")]
+RunnerOptions = Annotated[str, typer.Option(help="The runner's own, in quotes: '--project=... --region=...'.")]
+# Options that do not change a byte of the records.
+NO_MATTER = ("workers", "json", "runner", "runner_options")
 
 
 @app.command()
@@ -29,6 +34,9 @@ def rgbd(
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
+    json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """rgb/, depth/, normal/, label/ of one --root: depth, normals, segmentation.
 
@@ -51,6 +59,9 @@ def classes(
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
+    json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """One folder of images per class: classification.
 
@@ -71,6 +82,9 @@ def images(
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
+    json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """All images below --root, without labels.
 
@@ -95,6 +109,9 @@ def scenes(
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
+    json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """Generated scenes with exact labels.
 
@@ -122,6 +139,9 @@ def tfds(
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
+    json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """Any dataset of TensorFlow Datasets, by naming which feature is which label.
 
@@ -149,6 +169,9 @@ def mg(
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
+    json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """Model Garden's own records: classification, detection, masks, segmentation.
 
@@ -180,7 +203,7 @@ def _pairs(option: str, given: list[str], bare: bool = False) -> tuple[tuple[str
 
 def run(ctx: typer.Context, source: Source) -> None:
     """Converts and ends the command. The options that all conversions share are taken from `ctx`."""
-    from tfrecords_tools import convert
+    from tfrecords_tools import beam, convert, report
 
     given = ctx.params
     options = convert.Options(
@@ -190,9 +213,11 @@ def run(ctx: typer.Context, source: Source) -> None:
         max_drop_rate=given["max_drop_rate"],
         command=tuple(command(ctx)),
     )
-    outcome = convert.convert(source, options)
-    for line in convert.report(outcome, options.out):
-        typer.echo(line)
+    if given["runner"]:
+        outcome = beam.run(convert.Encoder(source), options, given["runner"], given["runner_options"].split())
+    else:
+        outcome = convert.convert(source, options)
+    report.show(outcome, options.out, given["json"])
     worst = max(outcome.image_drop_rate, outcome.object_drop_rate)
     if worst > options.max_drop_rate:
         typer.echo(
@@ -204,11 +229,11 @@ def run(ctx: typer.Context, source: Source) -> None:
 
 
 def command(ctx: typer.Context) -> list[str]:
-    """The command as given, without `--workers`: the records do not depend on it."""
+    """The command as given, without what the records do not depend on."""
     words = ctx.command_path.split()
     for parameter in ctx.command.params:
         value = ctx.params.get(parameter.name or "")
-        if parameter.name == "workers" or value == parameter.default or value is None:
+        if parameter.name in NO_MATTER or value == parameter.default or value is None:
             continue
         for one in value if isinstance(value, list) else [value]:
             words += [parameter.opts[0]] if one is True else [parameter.opts[0], str(one)]

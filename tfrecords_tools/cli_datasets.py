@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tfrecords_tools.cli_convert import MaxDropRate, Out, Root, Shards, Workers, run
+from tfrecords_tools.cli_convert import Json, MaxDropRate, Out, Root, Runner, RunnerOptions, Shards, Workers, run
 
 app = typer.Typer()
 
@@ -25,6 +25,9 @@ def coco(
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
+    json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """COCO, and any JSON of its form: detection and masks; with --panoptic or --stuff segmentation.
 
@@ -47,6 +50,9 @@ def objects365(
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
+    json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """Objects365: detection. Boxes alone, so its images stay unlabelled for masks.
 
@@ -71,6 +77,9 @@ def voc(
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
+    json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """PASCAL VOC: detection; segmentation and masks of the images that have them.
 
@@ -93,6 +102,9 @@ def ade20k(
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
+    json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """ADE20K as SceneParsing-150: segmentation.
 
@@ -114,6 +126,9 @@ def cityscapes(
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
+    json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """Cityscapes: segmentation of 19 classes; detection and masks of the 8 that are things.
 
@@ -137,6 +152,9 @@ def imagenet(
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
+    json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """ImageNet: classification. Class ids are the places in the sorted synsets, from 0 on.
 
@@ -159,6 +177,9 @@ def cifar100(
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
+    json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """CIFAR-100: classification into its 100 fine classes.
 
@@ -182,6 +203,9 @@ def nyu(
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
+    json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """NYU Depth V2: depth; with --classes segmentation.
 
@@ -202,6 +226,9 @@ def diode(
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
+    json: Json = False,
+    runner: Runner = "",
+    runner_options: RunnerOptions = "",
 ) -> None:
     """DIODE: depth and surface normals; --root is train or val, or any folder below.
 

@@ -102,7 +102,7 @@ def card(serialized: bytes, configs: Mapping[str, Any], place: str) -> Card:
     specs = tasks.discover()
     labelled = record.read_labels(serialized, specs, configs)
     for task in (name for name in specs if name in labelled):
-        labels, origin = labelled[task]
+        labels, origin, _ = labelled[task]
         about["tasks"][task] = _about(facts.of(labels, info), origin, configs[task].classes)
         pictures[task] = _jpeg(specs[task].draw(photo, labels, configs[task]))
     return Card(about, pictures)

@@ -142,16 +142,16 @@ def run(what: Asked, out: str, command: Sequence[str]) -> manifest.Manifest:
     devices.seen()
     teachers = [Teacher(path, tasks) for path, tasks in what.teachers.items()]
     classes = _classes(source, what.directory, teachers)
-    shards.claim(out, _fingerprint(source, teachers), command)
-    done = shards.finished(out)
-    progress = Progress(source.records, "label", done=sum(info.records for info in done.values()))
-    for path in what.files:
-        name = os.path.basename(path)
-        if name not in done:
-            done[name] = shards.write_shard(os.path.join(out, name), _labelled(path, teachers, progress))
-    progress.close()
-    result = shards.summed([done[os.path.basename(path)] for path in what.files], classes, command)
-    manifest.write(out, result)
+    with shards.claimed(out, _fingerprint(source, teachers), command):
+        done = shards.finished(out)
+        progress = Progress(source.records, "label", done=sum(info.records for info in done.values()))
+        for path in what.files:
+            name = os.path.basename(path)
+            if name not in done:
+                done[name] = shards.write_shard(os.path.join(out, name), _labelled(path, teachers, progress))
+        progress.close()
+        result = shards.summed([done[os.path.basename(path)] for path in what.files], classes, command)
+        manifest.write(out, result)
     return result
 
 

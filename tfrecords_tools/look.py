@@ -114,8 +114,8 @@ def _count(serialized: bytes, configs: Mapping[str, Any], counted: Counted) -> N
     info = record.info_of(tf.train.Example.FromString(serialized))
     counted.records += 1
     counted.sizes[info.height, info.width] += 1
-    for task, (labels, origin) in record.read_labels(serialized, tasks.discover(), configs).items():
-        counted.tasks.setdefault(task, TaskCount()).add(facts.of(labels, info), origin)
+    for task, one in record.read_labels(serialized, tasks.discover(), configs).items():
+        counted.tasks.setdefault(task, TaskCount()).add(facts.of(one.labels, info), one.origin)
 
 
 def summary(found: RecordSet, counted: Counted) -> dict[str, Any]:

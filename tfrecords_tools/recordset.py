@@ -112,7 +112,7 @@ def over_shards(job: workers.Job, jobs: Sequence[Any], what: str, records: int, 
     if processes < 0:
         raise UserError("--workers must be 0 (chosen for you) or more.")
     progress = Progress(records, what)
-    count = processes or min(os.cpu_count() or 1, -(-records // IMAGES_PER_WORKER))
+    count = min(processes or min(os.cpu_count() or 1, -(-records // IMAGES_PER_WORKER)), len(jobs))
     results = workers.run(job, jobs, count, progress)
     progress.close()
     return results

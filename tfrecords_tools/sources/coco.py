@@ -20,16 +20,16 @@ import tensorflow as tf
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo
 from must_tf.tasks.masks.labels import write_full
-from tfrecords_tools import pixels
+from tfrecords_tools import pixels, spool
 from tfrecords_tools.sources import (
     Found,
     Item,
     Sample,
+    coco_index,
     coco_json,
     coco_objects,
     coco_surface,
     files,
-    json_stream,
     maps,
     objects,
 )
@@ -43,9 +43,10 @@ class Annotated(NamedTuple):
     """What the JSONs say of one image."""
 
     size: tuple[int, int] | None  # height, width
-    annotations: json_stream.Packed
+    annotations: list[coco_json.Entry]
     ids: dict[int, int]  # category id -> class id
     surface: coco_surface.Surface | None  # None where nobody looked
+    masked: bool  # somebody drew a mask somewhere in the set: an image without objects has no masks either
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,44 +74,46 @@ class Coco:
           UserError: none exists, or the JSONs cannot be used.
         """
         files.require_folder(self.images, "--images")
-        content = coco_json.read(self.annotations, "--annotations")
-        return self.found(content, set(files.walk(self.images)))
-
-    def found(self, content: coco_json.Content, there: set[str]) -> Found:
-        """The same, once the JSON is read and the files below `images` are listed."""
         account = Account()
-        ids, names = coco_json.classes(content.categories, 1, self.annotations)
-        grouped = coco_json.by_image(content, account)
-        images = {str(image["id"]): image for image in coco_json.unique(content.images, account)}
-        surfaces = coco_surface.find(self.panoptic, self.stuff, self.annotations, images)
-        items = []
-        for source_id, image in images.items():
-            path = os.path.join(self.images, coco_json.file_of(image))
-            if coco_json.file_of(image) not in there:
+        index = coco_index.Index(self.annotations, "--annotations", account)
+        return self.found(index, spool.Names(files.walk(self.images)), account)
+
+    def found(self, index: coco_index.Index, there: spool.Names, account: Account) -> Found:
+        """The same, once the JSON is read and the files below `images` are listed."""
+        ids, names = coco_json.classes(index.categories, 1, self.annotations)
+        surfaces = coco_surface.find(self.panoptic, self.stuff, self.annotations, index)
+        items = spool.Items()
+        for source_id, name, image in index.images():
+            path = os.path.join(self.images, name)
+            if name not in there:
                 account.dropped.add("image: file is missing", path)
                 continue
-            surface = surfaces.by_image.get(source_id) if surfaces else None
-            labels = Annotated(coco_json.size_of(image), grouped[source_id], ids, surface)
-            item_id = str(image.get(SOURCE_ID, source_id))
-            items.append(Item(item_id, (path, surface.png) if surface and surface.png else (path,), labels))
-        remedy = f"Give the folder that the file names in {self.annotations} are relative to."
-        files.require_some(items, [str(image.get("file_name")) for image in images.values()], self.images, remedy)
+            surface = surfaces.of(source_id, image) if surfaces else None
+            annotations = index.annotations(source_id)
+            used = coco_json.used(annotations, ids)
+            labels = Annotated(coco_json.size_of(image), annotations, used, surface, index.masked)
+            paths = (path, surface.png) if surface and surface.png else (path,)
+            items.append(Item(str(image.get(SOURCE_ID, source_id)), paths, labels))
+        if not items:
+            remedy = f"Give the folder that the file names in {self.annotations} are relative to."
+            files.require_some([], [str(image.get("file_name")) for _, _, image in index.images()], self.images, remedy)
         classes, inputs = {"detection": names, "masks": names}, [self.annotations]
         if surfaces:
             classes["segmentation"] = surfaces.names
             inputs.append(surfaces.path)
-        return Found(items, classes, tuple(inputs), account, len(content.images))
+        return Found(items, classes, tuple(inputs), account, index.count)
 
     def load(self, item: Item, account: Account) -> Sample:
         """The image, its objects, and its segmentation where it has one."""
         path, known = item.files[0], item.labels
         stored = pixels.upright(pixels.read_file(path), known.size, path)
         info = ImageInfo(item.source_id, stored.height, stored.width)
-        annotations = list(known.annotations)
+        annotations = known.annotations
         found = coco_objects.labels_of(annotations, known.ids, info, account)
         origin = f"real:{files.stem(os.path.basename(self.annotations))}"
         labelled = {"detection": Labelled(objects.boxes_of(found), origin)}
-        if not annotations or any(annotation.get("segmentation") for annotation in annotations):
+        drawn = not annotations or any(annotation.get("segmentation") for annotation in annotations)
+        if known.masked and drawn:
             labelled["masks"] = Labelled(found, origin)  # else only boxes were drawn here: nobody looked for masks
         if known.surface:
             try:

@@ -1,70 +1,29 @@
-"""COCO's JSON files: read, checked, grouped by image."""
+"""COCO's JSON files: what their entries must have, and what they say."""
 
 from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from must_tf.errors import UserError
-from tfrecords_tools.sources import files, json_stream
-from tfrecords_tools.tally import Account
 
 Entry = dict[str, Any]
 # The three lists, and what an entry cannot do without; all else may be missing.
 NEEDED = {"images": ("id",), "annotations": (), "categories": ("id", "name")}
 PANOPTIC = NEEDED | {"annotations": ("image_id", "file_name", "segments_info")}
-# All keys that are read. The others (licences, URLs, captions) are forgotten at once.
-USED = {"images", "annotations", "categories", "id", "name", "file_name", "height", "width", "image_id", "category_id"}
-USED |= {"bbox", "area", "iscrowd", "segmentation", "size", "counts", "segments_info"}
 COLOURS = 1 << 24  # of a panoptic PNG
 
 
-class Content(NamedTuple):
-    """The three lists; annotations are most of a file, and unpacked one at a time."""
-
-    images: list[Entry]
-    annotations: json_stream.Packed
-    categories: list[Entry]
-
-
-def read(path: str, option: str, needed: Mapping[str, Sequence[str]] = NEEDED) -> Content:
-    """The JSON's three lists, whose entries have the `needed` keys.
-
-    Raises:
-      UserError: it is no JSON, or not COCO's.
-    """
-    files.require_file(path, option)
-    content, seen, name = Content([], json_stream.Packed(), []), set(), f"{option} {path}"
-    with tf.io.gfile.GFile(path, "rb") as file:
-        try:
-            for key, entry in json_stream.entries(file, needed, _used):
-                entries: Any = getattr(content, key)
-                if key in seen:
-                    _check(entry, f"{key}[{len(entries)}]", needed[key], name)
-                    entries.append(entry)
-                seen.add(key)
-        except ValueError as error:
-            raise UserError(f"{name} is not JSON: {error}") from None
-    for key in needed:
-        if key not in seen:
-            raise UserError(f"{name} has no list {key!r}; COCO's format is expected.")
-    return content
-
-
-def _used(entry: Entry) -> Entry:
-    return {key: value for key, value in entry.items() if key in USED}
-
-
-def _check(entry: Any, place: str, needed: Sequence[str], name: str) -> None:
-    """Raises UserError unless the entry is an object with the `needed` keys."""
+def check_entry(key: str, place: int, entry: Any, needed: Sequence[str], name: str) -> None:
+    """Raises UserError unless the entry at this place of the list `key` is an object that has the `needed` keys."""
     if not isinstance(entry, dict) or any(field not in entry for field in needed):
         wanted = f" with {' and '.join(map(repr, needed))}" if needed else ""
-        raise UserError(f"{name}: {place} is no object{wanted}; write the JSON again.")
+        raise UserError(f"{name}: {key}[{place}] is no object{wanted}; write the JSON again.")
 
 
 def classes(categories: list[Entry], first_id: int, path: str) -> tuple[dict[int, int], tuple[str, ...]]:
@@ -80,32 +39,10 @@ def classes(categories: list[Entry], first_id: int, path: str) -> tuple[dict[int
     return ids, names
 
 
-def by_image(content: Content, account: Account) -> dict[str, json_stream.Packed]:
-    """Image id as text -> its annotations, all images included; annotations of no image are counted."""
-    grouped = {str(image["id"]): json_stream.Packed() for image in content.images}
-
-    def group(annotation: Entry) -> json_stream.Packed | None:
-        image_id = str(annotation.get("image_id"))
-        if image_id not in grouped:
-            account.dropped.add("object: its image is not in the JSON", f"image_id {image_id}")
-        return grouped.get(image_id)
-
-    content.annotations.grouped(group)
-    return grouped
-
-
-def unique(images: list[Entry], account: Account) -> list[Entry]:
-    """The images without those whose id or file came before: their annotations cannot be told apart."""
-    kept, ids, names = [], set(), set()
-    for image in images:
-        name = file_of(image)
-        if str(image["id"]) in ids or name in names:
-            account.dropped.add("image: id or file is twice in the JSON", f"{image['id']}: {name}")
-            continue
-        ids.add(str(image["id"]))
-        names.add(name)
-        kept.append(image)
-    return kept
+def used(annotations: Sequence[Entry], ids: Mapping[int, int]) -> dict[int, int]:
+    """What these annotations need of category id -> class id: all of it in every item would outweigh them."""
+    found: Iterable[Any] = (annotation.get("category_id") for annotation in annotations)
+    return {category: ids[category] for category in found if not isinstance(category, (list, dict)) and category in ids}
 
 
 def file_of(image: Entry) -> str:
@@ -127,34 +64,20 @@ def segments_of(annotation: Entry, ids: Mapping[int, int], path: str) -> dict[in
     if not isinstance(segments, list):
         raise UserError(f"{name} has no list 'segments_info'; COCO's format is expected.")
     for place, segment in enumerate(segments):
-        _check(segment, f"segments_info[{place}]", ("id", "category_id"), name)
+        check_entry("segments_info", place, segment, ("id", "category_id"), name)
     return {s["id"]: ids[s["category_id"]] for s in segments if s["category_id"] in ids}
 
 
-def panoptic_json(folder: str, annotations: str) -> tuple[str, Content]:
-    """The panoptic JSON whose PNGs lie in `folder`.
+def panoptic_candidates(folder: str, annotations: str) -> list[str]:
+    """Where the panoptic JSON of the PNGs in `folder` may be, likely places first: the files are large.
 
     It is looked for as `folder`.json, beside the folder, and beside the instances' JSON.
-
-    Raises:
-      UserError: no JSON there names a PNG of the folder.
     """
-    files.require_folder(folder, "--panoptic")
-    pngs, looked = set(files.images_in(folder)), []
-    parent = os.path.dirname(folder.rstrip("/")) or "."
+    parent, split = os.path.dirname(folder.rstrip("/")) or ".", os.path.basename(folder.rstrip("/"))
     patterns = [f"{folder.rstrip('/')}.json", os.path.join(parent, "panoptic*.json")]
     patterns.append(os.path.join(os.path.dirname(annotations) or ".", "panoptic*.json"))
-    split = os.path.basename(folder.rstrip("/"))
     found = dict.fromkeys(path for pattern in patterns for path in sorted(tf.io.gfile.glob(pattern)))
-    for path in sorted(found, key=lambda path: split not in path):  # likely ones first: they are large
-        looked.append(path)
-        content = read(path, "panoptic annotations", PANOPTIC)
-        if any(annotation["file_name"] in pngs for annotation in content.annotations):
-            return path, content
-    raise UserError(
-        f"no panoptic JSON names a PNG of {folder} (looked at {', '.join(looked or patterns)}). "
-        f"Put it beside the folder as {folder.rstrip('/')}.json."
-    )
+    return sorted(found, key=lambda path: split not in path)
 
 
 def segment_classes(png: np.ndarray, segments: dict[int, int], ignore: int) -> tuple[np.ndarray, bool]:

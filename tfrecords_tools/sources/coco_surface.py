@@ -11,17 +11,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from pycocotools import mask as mask_utils
 
 from must_tf.errors import UserError
 from must_tf.spec import ImageInfo
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools.sources import coco_json, coco_objects, files, json_stream, maps
+from tfrecords_tools import spool
+from tfrecords_tools.sources import coco_index, coco_json, coco_objects, files, maps, rle
 from tfrecords_tools.tally import Account, Dropped
 
 PANOPTIC, IDS, MASKS = "panoptic", "ids", "masks"
@@ -40,16 +40,16 @@ class Surfaces(NamedTuple):
 
     path: str  # the file that says what the ids mean
     names: tuple[str, ...]
-    by_image: Mapping[str, Surface]  # image id -> Surface
+    of: Callable[[str, coco_json.Entry], Surface | None]  # image id and its entry -> Surface
 
 
-def find(panoptic: str, stuff: str, annotations: str, images: Mapping[str, coco_json.Entry]) -> Surfaces | None:
+def find(panoptic: str, stuff: str, annotations: str, index: coco_index.Index) -> Surfaces | None:
     """The labels of every pixel that the options name; None without any.
 
     Args:
       panoptic, stuff: the options.
       annotations: the instances JSON.
-      images: image id -> its entry there.
+      index: its content.
 
     Raises:
       UserError: both are given, or what is given belongs to other images.
@@ -61,48 +61,77 @@ def find(panoptic: str, stuff: str, annotations: str, images: Mapping[str, coco_
     if panoptic:
         found = _panoptic(panoptic, annotations)
     else:
-        found = _masks(stuff) if stuff.lower().endswith(".json") else _ids(stuff, images)
+        found = _masks(stuff) if stuff.lower().endswith(".json") else _ids(stuff)
     if len(found.names) > IGNORE:
         raise UserError(f"{found.path}: {len(found.names)} categories; segmentation stores at most {IGNORE}.")
-    if not found.by_image.keys() & images.keys():
+    if not any(found.of(image_id, image) for image_id, _, image in index.images()):
         raise UserError(f"{panoptic or stuff} and {annotations} have no image in common.")
     return found
 
 
 def _panoptic(folder: str, annotations: str) -> Surfaces:
-    path, content = coco_json.panoptic_json(folder, annotations)
-    ids, names = coco_json.classes(content.categories, 0, path)
-    by_image = {}
-    for annotation in content.annotations:
-        segments = coco_json.segments_of(annotation, ids, path)
-        png = os.path.join(folder, annotation["file_name"])
-        by_image[str(annotation["image_id"])] = Surface(PANOPTIC, png, segments)
-    return Surfaces(path, names, by_image)
+    content = _panoptic_json(folder, annotations)
+    ids, names = coco_json.classes(content.categories, 0, content.path)
+
+    def of(image_id: str, image: coco_json.Entry) -> Surface | None:
+        del image
+        entry = content.of(image_id)
+        if entry is None:
+            return None
+        segments = coco_json.segments_of(entry, ids, content.path)
+        return Surface(PANOPTIC, os.path.join(folder, entry["file_name"]), segments)
+
+    return Surfaces(content.path, names, of)
+
+
+def _panoptic_json(folder: str, annotations: str) -> coco_index.Segments:
+    """The panoptic JSON whose PNGs lie in the folder.
+
+    Raises:
+      UserError: no JSON names one of them.
+    """
+    files.require_folder(folder, "--panoptic")
+    pngs = spool.Names(files.images_in(folder))
+    looked = coco_json.panoptic_candidates(folder, annotations)
+    for path in looked:
+        found = coco_index.Segments(path)
+        if found.names_one_of(pngs):
+            return found
+    beside = f"{folder.rstrip('/')}.json"
+    raise UserError(
+        f"no panoptic JSON names a PNG of {folder} (looked at {', '.join(looked) or beside}). "
+        f"Put it beside the folder as {beside}."
+    )
 
 
 def _masks(path: str) -> Surfaces:
-    content = coco_json.read(path, "--stuff")
+    content = coco_index.Index(path, "--stuff", Account())
     ids, names = coco_json.classes(content.categories, 0, path)
-    by_image: dict[str, Surface] = {}
-    for annotation in content.annotations:
-        image_id, category = str(annotation.get("image_id")), annotation.get("category_id")
-        if category not in ids:
-            raise UserError(f"{path}: category_id {category!r} of image {image_id} is not in its categories.")
-        surface = by_image.setdefault(image_id, Surface(MASKS, "", json_stream.Packed()))
-        surface.content.append([annotation.get("segmentation"), ids[category]])
-    return Surfaces(path, names, by_image)
+
+    def of(image_id: str, image: coco_json.Entry) -> Surface | None:
+        del image
+        regions = []
+        for annotation in content.annotations(image_id):
+            category = annotation.get("category_id")
+            if category not in ids:
+                raise UserError(f"{path}: category_id {category!r} of image {image_id} is not in its categories.")
+            regions.append((annotation.get("segmentation"), ids[category]))
+        return Surface(MASKS, "", regions) if regions else None
+
+    return Surfaces(path, names, of)
 
 
-def _ids(folder: str, images: Mapping[str, coco_json.Entry]) -> Surfaces:
+def _ids(folder: str) -> Surfaces:
     files.require_folder(folder, "--stuff")
     path, table, names = _vocabulary(folder)
-    there = {files.stem(name): name for name in files.images_in(folder)}
-    by_image = {}
-    for image_id, image in images.items():
-        stem = files.stem(os.path.basename(coco_json.file_of(image)))
-        if stem in there:
-            by_image[image_id] = Surface(IDS, os.path.join(folder, there[stem]), table)
-    return Surfaces(path, names, by_image)
+    there = spool.Table((files.stem(name), name) for name in files.images_in(folder))
+
+    def of(image_id: str, image: coco_json.Entry) -> Surface | None:
+        del image_id
+        name = there.get(files.stem(os.path.basename(coco_json.file_of(image))))
+        return Surface(IDS, os.path.join(folder, name), table) if name else None
+
+    return Surfaces(path, names, of)
 
 
 def _vocabulary(folder: str) -> tuple[str, dict[int, int], tuple[str, ...]]:
@@ -117,8 +146,7 @@ def _vocabulary(folder: str) -> tuple[str, dict[int, int], tuple[str, ...]]:
     likely = [f"{folder}.json", f"{folder.removesuffix('_pixelmaps')}.json"]
     for path in [*likely, *sorted(tf.io.gfile.glob(f"{parent}/stuff*.json"))]:
         if tf.io.gfile.exists(path):
-            content = coco_json.read(path, "stuff annotations")
-            ids, names = coco_json.classes(content.categories, 0, path)
+            ids, names = coco_json.classes(coco_index.categories(path, "stuff annotations"), 0, path)
             return path, {0: IGNORE, IGNORE: IGNORE} | ids, names
     raise UserError(
         f"nothing names the values in --stuff {folder}. Put stuff_*.json beside it (values are category ids), or "
@@ -164,8 +192,10 @@ def _painted(regions: Iterable[tuple[Any, int]], info: ImageInfo) -> np.ndarray:
     classes = np.full([info.height, info.width], IGNORE, np.int32)
     for segmentation, class_id in regions:
         try:
-            rle = coco_objects.rle_of(segmentation, info.height, info.width)
-            classes[mask_utils.decode(rle) > 0] = class_id
+            runs, size = coco_objects.runs_of(segmentation, info.height, info.width)
+            if list(size) != [info.height, info.width]:
+                raise ValueError(f"height, width {size}")
+            classes[rle.crop(runs, info.height, (0, 0, info.height, info.width)) > 0] = class_id
         except Exception as error:  # pycocotools checks little and raises whatever comes
             raise Dropped("segmentation: mask cannot be read", f"image {info.source_id}: {error}") from None
     return classes

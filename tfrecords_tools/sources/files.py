@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import tensorflow as tf
 
 from must_tf.errors import UserError, nearest
+from tfrecords_tools import spool
 from tfrecords_tools.sources import Item
 from tfrecords_tools.tally import Account
 
@@ -101,15 +102,15 @@ def stem(name: str) -> str:
     return os.path.splitext(name)[0]
 
 
-def unlabelled(root: str, names: list[str], account: Account) -> list[Item]:
+def unlabelled(root: str, names: Iterable[str], account: Account) -> spool.Items:
     """Items whose ids are the names without suffix; of `a.jpg` and `a.png` the second keeps it."""
-    items, taken = [], set()
+    items, taken = spool.Items(), spool.Names()
     for name in names:
         source_id = stem(name)
-        if source_id in taken:
+        if not taken.add(source_id):
             source_id = name
+            taken.add(name)
             account.notes.add("image: name taken, id keeps the suffix", os.path.join(root, name))
-        taken.add(source_id)
         items.append(Item(source_id, (os.path.join(root, name),)))
     return items
 

@@ -7,7 +7,7 @@ import os
 
 from must_tf.errors import UserError
 from must_tf.spec import ImageInfo
-from tfrecords_tools import pixels
+from tfrecords_tools import pixels, spool
 from tfrecords_tools.sources import Found, Item, Sample, archives, files
 from tfrecords_tools.tally import Account
 
@@ -24,19 +24,21 @@ class Images:
         Raises:
           UserError: no image.
         """
-        account, parts = Account(), {}
+        items, account = spool.Items(), Account()
+        parts = self._parts()
+        for item, part in zip(files.unlabelled(self.root, parts, account), parts.values(), strict=True):
+            items.append(item._replace(files=(self.root,), labels=part) if part else item)
+        if not items:
+            raise UserError(f"no image below {self.root}: {', '.join(files.SUFFIXES)} are looked for.")
+        return Found(items, {}, account=account)
+
+    def _parts(self) -> spool.Table[archives.Part | None]:
+        """Name -> its place in the archive, or None in a folder."""
         if archives.is_tar(self.root):
             files.require_file(self.root, "--root")
-            parts = {part.name: part for part in archives.members(self.root) if files.is_image(part.name)}
-        else:
-            files.require_folder(self.root, "--root")
-        names = sorted(parts) if archives.is_tar(self.root) else sorted(filter(files.is_image, files.walk(self.root)))
-        if not names:
-            raise UserError(f"no image below {self.root}: {', '.join(files.SUFFIXES)} are looked for.")
-        items = files.unlabelled(self.root, names, account)
-        if parts:
-            items = [item._replace(files=(self.root,), labels=parts[n]) for item, n in zip(items, names, strict=True)]
-        return Found(items, {}, account=account)
+            return spool.Table((part.name, part) for part in archives.members(self.root) if files.is_image(part.name))
+        files.require_folder(self.root, "--root")
+        return spool.Table((name, None) for name in files.walk(self.root) if files.is_image(name))
 
     def load(self, item: Item, account: Account) -> Sample:
         """The image alone."""

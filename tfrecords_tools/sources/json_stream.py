@@ -1,131 +1,131 @@
-"""A JSON object whose values are long lists, entry by entry: no file is ever in memory as a whole.
-
-Objects365 has 25 million annotations; packed they take less than half of the memory of Python's dicts.
-"""
+"""The lists of a JSON object, entry by entry: one entry is in memory, however large the file is."""
 
 from __future__ import annotations
 
 import codecs
 import json
-import marshal
-from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Any
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-CHUNK = 1 << 22  # bytes read at a time; an entry may be longer
-BLANK = " \t\r\n"
+import tensorflow as tf
 
-
-class Packed:
-    """A sequence of entries as bytes, unpacked one at a time."""
-
-    __slots__ = ("_packed",)
-
-    def __init__(self) -> None:
-        self._packed: list[bytes] = []
-
-    def append(self, entry: Any) -> None:
-        """One more."""
-        self._packed.append(marshal.dumps(entry))
-
-    def grouped(self, key: Callable[[Any], Packed | None]) -> None:
-        """Puts every entry also into the sequence that `key` gives for it; the bytes are shared."""
-        for packed in self._packed:
-            group = key(marshal.loads(packed))
-            if group is not None:
-                group._packed.append(packed)
-
-    def __iter__(self) -> Iterator[Any]:
-        return map(marshal.loads, self._packed)
-
-    def __len__(self) -> int:
-        return len(self._packed)
+CHUNK = 1 << 20  # bytes read at a time; an annotation has about a thousand
+# An error this near to the end of what was read may only mean that the rest is missing: a literal, \u1234, a number.
+DOUBTFUL = 16
+SPACE = re.compile(r"[ \t\n\r]*")
 
 
-def entries(file: IO[bytes], lists: Iterable[str], hook: Callable[[dict], Any]) -> Iterator[tuple[str, Any]]:
-    """(key, entry) of the top-level lists; (key, None) first, so that empty lists are seen too. Others are passed over.
+class Part(NamedTuple):
+    """An entry of a list, or, with `place` None, a whole value: `[]` where a list begins."""
 
-    Args:
-      file: UTF-8, with or without a byte order mark.
-      lists: their keys.
-      hook: applied to every object, the innermost first.
+    key: str
+    place: int | None
+    value: Any
+    text: str
+
+
+def parts(path: str) -> Iterator[Part]:
+    """What the top-level object holds, in the file's order; nothing where the file holds no object.
 
     Raises:
-      ValueError: it is no JSON object, or ends in the middle.
+      ValueError: it is no JSON.
     """
-    text, wanted = _Text(file, json.JSONDecoder(object_hook=hook)), set(lists)
-    text.expect("{")
-    more = not text.skip("}")
-    while more:
-        key = text.value()
-        text.expect(":")
-        if key in wanted and text.skip("["):
-            yield key, None
-            inside = not text.skip("]")
-            while inside:
-                yield key, text.value()
-                inside = text.either(",", "]")
+    with tf.io.gfile.GFile(path, "rb") as file:
+        reader = _Reader(file)
+        if reader.peek() == "{":
+            yield from _members(reader)
         else:
-            text.value()
-        more = text.either(",", "}")
+            reader.value()
+        if reader.peek():
+            raise reader.error("more follows after the end")
 
 
-class _Text:
-    """The part of the text that was read and not yet used."""
+def _members(reader: _Reader) -> Iterator[Part]:
+    """From the brace on to the one that closes it."""
+    reader.take("{")
+    if reader.peek() == "}":
+        reader.take("}")
+        return
+    end = ","
+    while end == ",":
+        if reader.peek() != '"':
+            raise reader.error("a name in quotes is expected")
+        key = reader.value()[0]
+        reader.take(":")
+        if reader.peek() == "[":
+            yield from _list(reader, key)
+        else:
+            yield Part(key, None, *reader.value())
+        end = reader.take(",}")
 
-    def __init__(self, file: IO[bytes], decoder: json.JSONDecoder):
-        self._file, self._decoder = file, decoder
-        self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
-        self._text, self._at, self._used, self._ended = "", 0, 0, False
 
-    def value(self) -> Any:
-        """The next value, once it is sure where it ends: a number may go on in the next chunk."""
-        self._peek()
-        while True:
-            try:
-                found, end = self._decoder.raw_decode(self._text, self._at)
-            except json.JSONDecodeError as error:
-                if self._ended:
-                    raise ValueError(f"{error.msg} at character {self._used + error.pos}") from None
-            else:
-                if end < len(self._text) or self._ended:
-                    self._at = end
-                    return found
-            self._more()
+def _list(reader: _Reader, key: str) -> Iterator[Part]:
+    reader.take("[")
+    yield Part(key, None, [], "[]")
+    if reader.peek() == "]":
+        reader.take("]")
+        return
+    end, place = ",", 0
+    while end == ",":
+        yield Part(key, place, *reader.value())
+        place += 1
+        end = reader.take(",]")
 
-    def skip(self, character: str) -> bool:
-        """Whether the next character is this one, and passes over it."""
-        if self._peek() != character:
-            return False
-        self._at += 1
-        return True
 
-    def either(self, go_on: str, stop: str) -> bool:
-        """Whether the list goes on."""
-        if self.skip(go_on):
-            return True
-        self.expect(stop)
-        return False
+class _Reader:
+    """A window on the file's text that moves on."""
 
-    def expect(self, character: str) -> None:
-        """Passes over this character."""
-        if not self.skip(character):
-            raise ValueError(f"{character!r} expected at character {self._used + self._at}")
+    def __init__(self, file: tf.io.gfile.GFile):
+        self._file, self._text, self._at = file, "", 0
+        self._before = 0  # characters that the window has passed
+        self._utf8 = codecs.getincrementaldecoder("utf-8-sig")()
+        self._decode = json.JSONDecoder().raw_decode
 
-    def _peek(self) -> str:
-        """The next character that is not blank; empty at the end."""
-        while True:
-            while self._at < len(self._text) and self._text[self._at] in BLANK:
-                self._at += 1
-            if self._at < len(self._text):
-                return self._text[self._at]
-            if self._ended:
-                return ""
-            self._more()
-
-    def _more(self) -> None:
-        """Reads on; twice as much if the last chunk was used by one entry, so that a long entry costs no square."""
+    def _more(self) -> bool:
+        """Twice as much of the rest, so that one long value is not tried too often; False at the file's end."""
         rest = self._text[self._at :]
         data = self._file.read(max(CHUNK, len(rest)))
-        self._ended = not data
-        self._used += self._at
-        self._text, self._at = rest + self._decode(data, final=self._ended), 0
+        self._before += self._at
+        self._text, self._at = rest + self._utf8.decode(data, final=not data), 0
+        return bool(data)
+
+    def peek(self) -> str:
+        """The next character that is no space, or an empty string at the end."""
+        while True:
+            self._at = SPACE.match(self._text, self._at).end()  # type: ignore[union-attr]  # it matches everywhere
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._more():
+                return ""
+
+    def take(self, wanted: str) -> str:
+        """The next character, which must be one of `wanted`."""
+        found = self.peek()
+        if not found or found not in wanted:
+            raise self.error(f"{' or '.join(map(repr, wanted))} is expected, not {found or 'the end'!r}")
+        self._at += 1
+        return found
+
+    def value(self) -> tuple[Any, str]:
+        """The next value and its text."""
+        self.peek()
+        while True:
+            try:
+                value, end = self._decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                wrong = self.error(error.msg, error.pos)  # before the window moves
+                if self._may_go_on(error) and self._more():
+                    continue
+                raise wrong from None
+            if end == len(self._text) and self._more():  # the rest of a number may follow
+                continue
+            text, self._at = self._text[self._at : end], end
+            return value, text
+
+    def _may_go_on(self, error: json.JSONDecodeError) -> bool:
+        return error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - DOUBTFUL
+
+    def error(self, message: str, at: int | None = None) -> ValueError:
+        """What is wrong, and where in the file."""
+        return ValueError(f"{message}, at character {self._before + (self._at if at is None else at)}")

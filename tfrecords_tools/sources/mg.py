@@ -15,6 +15,7 @@ the COCO JSON that the records were made from (its category ids have gaps, and t
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +30,7 @@ from must_tf.errors import UserError, nearest
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools import pixels
-from tfrecords_tools.sources import Found, Item, Sample, archives, coco_json, files, maps, objects
+from tfrecords_tools.sources import Found, Item, Sample, archives, coco_index, coco_json, files, maps, objects
 from tfrecords_tools.sources.objects import Notes, Thing
 from tfrecords_tools.tally import Account, Dropped
 
@@ -69,13 +70,13 @@ class Mg:
         paths = sorted(tf.io.gfile.glob(self.records))
         if not paths:
             raise UserError(f"--records {self.records!r} matches no file. Give a pattern in quotes: 'DIR/*.tfrecord'.")
-        named, parts = self._named(), [(path, part) for path in paths for part in archives.records(path)]
+        named, parts = self.named(), [(path, part) for path in paths for part in archives.records(path)]
         if not parts:
             raise UserError(f"--records {self.records!r}: the files are empty.")
         keys = self._first_keys(*parts[0])
-        tables = {task: table for task, (_, table) in named.items() if KEYS[task] in keys}
-        items = [Item(f"{os.path.basename(path)}__{part.name}", (path,), (part, tables)) for path, part in parts]
-        classes = {task: named[task][0] for task in tables}
+        tasks = tuple(task for task in named if KEYS[task] in keys)
+        items = [Item(f"{os.path.basename(path)}__{part.name}", (path,), (part, tasks)) for path, part in parts]
+        classes = {task: named[task][0] for task in tasks}
         if "detection" in classes and MASK in keys:
             classes["masks"] = classes["detection"]
         return Found(items, classes, tuple(path for _, path in self.names))
@@ -99,7 +100,7 @@ class Mg:
             raise UserError(f"{path}: none of {', '.join(KEYS.values())} in its first record.")
         return set(features)
 
-    def _named(self) -> dict[str, tuple[tuple[str, ...], dict[int, int]]]:
+    def named(self) -> dict[str, tuple[tuple[str, ...], dict[int, int]]]:
         """Task -> names, and id in the record -> class id."""
         found = {}
         for given, path in self.names:
@@ -114,7 +115,7 @@ class Mg:
     def _table(self, task: str, path: str) -> tuple[tuple[str, ...], dict[int, int]]:
         ours = int(task == "detection")
         if path.lower().endswith(".json"):
-            table, names = coco_json.classes(coco_json.read(path, "--classes").categories, ours, path)
+            table, names = coco_json.classes(coco_index.categories(path, "--classes"), ours, path)
         else:
             names = files.read_names(path, 1 << 16, "--classes")
             theirs = self.first_class if task == "classification" else ours
@@ -125,7 +126,8 @@ class Mg:
 
     def load(self, item: Item, account: Account) -> Sample:
         """The image and its labels."""
-        part, tables = item.labels
+        part, tasks = item.labels
+        tables = {task: _tables(self)[task] for task in tasks}
         features, name = _features(item.files[0], part), f"{item.files[0]}, record {part.name}"
         stored = pixels.upright(_bytes(features, IMAGE) or b"", None, name)
         source_id = (_bytes(features, SOURCE_ID) or b"").decode(errors="replace") or item.source_id
@@ -146,6 +148,12 @@ class Mg:
         done = {task: Labelled(labels, "real:mg") for task, labels in labelled.items()}
         filename = (_bytes(features, FILENAME) or b"").decode(errors="replace")
         return Sample(stored.encoded, info, done, filename)
+
+
+@functools.lru_cache(maxsize=1)
+def _tables(source: Mg) -> dict[str, dict[int, int]]:
+    """Task -> id in the record -> class id. Read once by every process: in a million items it would fill a disk."""
+    return {task: table for task, (_, table) in source.named().items()}
 
 
 def _features(path: str, part: archives.Part) -> Features:

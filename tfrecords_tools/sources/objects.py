@@ -83,14 +83,19 @@ def checked(corners: Sequence[float], info: ImageInfo, notes: Notes) -> np.ndarr
 
 
 def crop_of(mask: np.ndarray | None, box: np.ndarray, info: ImageInfo, notes: Notes) -> np.ndarray:
-    """The mask over the pixels that the normalised box touches; all ones where there is none."""
-    top, left, bottom, right = geometry.crop_window(box, info.height, info.width)
+    """The mask [h, w] over the pixels that the normalised box touches; all ones where there is none."""
     if mask is None:
+        top, left, bottom, right = geometry.crop_window(box, info.height, info.width)
         return np.ones([bottom - top, right - left], np.uint8)
-    crop, whole = masks.cut(mask, box), int(mask.sum())
-    if not crop.any():
-        notes.add("object: mask is outside of its box, box used", f"{whole} pixels")
+    return checked_crop(masks.cut(mask, box), int(np.count_nonzero(mask)), notes)
+
+
+def checked_crop(crop: np.ndarray, area: int, notes: Notes) -> np.ndarray:
+    """The crop uint8 [ch, cw] of a mask of `area` pixels; all ones where nothing of it is in its box."""
+    left_over = np.count_nonzero(crop.view(bool))  # several times as fast as a sum of bytes
+    if not left_over:
+        notes.add("object: mask is outside of its box, box used", f"{area} pixels")
         return np.ones_like(crop)
-    if crop.sum() < whole * (1 - LOST):
-        notes.add("object: mask cut to its box", f"{whole - int(crop.sum())} of {whole} pixels lost")
+    if left_over < area * (1 - LOST):
+        notes.add("object: mask cut to its box", f"{area - left_over} of {area} pixels lost")
     return crop

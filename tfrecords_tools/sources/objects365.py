@@ -11,7 +11,8 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from tfrecords_tools.sources import Found, Item, Sample, coco_json, files
+from tfrecords_tools import spool
+from tfrecords_tools.sources import Found, Item, Sample, coco_index, coco_json, files
 from tfrecords_tools.sources.coco import Coco
 from tfrecords_tools.tally import Account
 
@@ -35,12 +36,12 @@ class Objects365:
           UserError: none exists, or the JSON cannot be used.
         """
         files.require_folder(self.images, "--images")
-        content = coco_json.read(self.annotations, "--annotations")
-        there = set(files.walk(self.images))
-        for image in content.images:
-            image["file_name"] = _place(coco_json.file_of(image), there)
-        _make_distinct(content.categories)
-        found = self._coco().found(content, there)
+        there, account = spool.Names(files.walk(self.images)), Account()
+        index = coco_index.Index(
+            self.annotations, "--annotations", account, lambda image: _place(coco_json.file_of(image), there)
+        )
+        _make_distinct(index.categories)
+        found = self._coco().found(index, there, account)
         return dataclasses.replace(found, classes={"detection": found.classes["detection"]})
 
     def _coco(self) -> Coco:
@@ -52,7 +53,7 @@ class Objects365:
         return sample._replace(labelled={"detection": sample.labelled["detection"]})
 
 
-def _place(name: str, there: set[str]) -> str:
+def _place(name: str, there: spool.Names) -> str:
     """Where the file lies below the images' folder; as it stands if nowhere."""
     shorter = (name, os.path.join(*name.split("/")[-2:]), os.path.basename(name))
     return next((each for each in shorter if each in there), name)

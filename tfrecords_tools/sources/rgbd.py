@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -22,7 +22,7 @@ from must_tf.data.record import Labelled
 from must_tf.errors import UserError, nearest
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools import pixels
+from tfrecords_tools import pixels, spool
 from tfrecords_tools.sources import Found, Item, Sample, files, maps
 from tfrecords_tools.tally import Account, Dropped
 
@@ -44,11 +44,11 @@ class Rgbd:
         self._require_photos()
         account, names = Account(), self._names()
         labels = {
-            folder: {files.stem(name): name for name in files.images_in(self._path(folder))}
+            folder: spool.Table((files.stem(name), name) for name in files.images_in(self._path(folder)))
             for folder in self._label_folders(names, account)
         }
         photos = files.unlabelled(self._path(PHOTOS), self._photos(), account)
-        items = [self._with_labels(photo, labels, len(names), account) for photo in photos]
+        items = spool.Items(self._with_labels(photo, labels, len(names), account) for photo in photos)
         if not any(len(item.files) > 1 for item in items):
             raise UserError(
                 f"0 of {len(items)} images in {self._path(PHOTOS)} have a file of the same stem in "
@@ -85,7 +85,9 @@ class Rgbd:
             account.notes.add(f"segmentation: label/ ignored, {NAMES} does not name its ids", self._path("label"))
         return found
 
-    def _with_labels(self, photo: Item, labels: dict[str, dict[str, str]], classes: int, account: Account) -> Item:
+    def _with_labels(
+        self, photo: Item, labels: Mapping[str, Mapping[str, str]], classes: int, account: Account
+    ) -> Item:
         stem, paths = files.stem(os.path.basename(photo.files[0])), {}
         for folder, by_stem in labels.items():
             if stem in by_stem:

@@ -41,4 +41,6 @@ TASK = TaskSpec(
     headline=metric.HEADLINE,
     higher_is_better=metric.HIGHER_IS_BETTER,
     draw=view.draw,
+    count=labels.count,
+    recode=labels.recode,
 )

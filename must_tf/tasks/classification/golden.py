@@ -50,6 +50,9 @@ def scene_labels(scene: Scene) -> Labels:
     return scene.labels["classification"]
 
 
+COUNTS = {1: 1}  # the hard label, in `example`
+
+
 def example(height: int, width: int) -> Labels:
     """What no scene has: a teacher's distribution."""
     del height, width

@@ -65,4 +65,7 @@ TASK = TaskSpec(
     draw=view.draw,
     restrict=labels.restrict,
     unfit=labels.unfit,
+    first_id=1,
+    count=labels.count,
+    recode=labels.recode,
 )

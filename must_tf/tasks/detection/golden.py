@@ -94,6 +94,9 @@ def scene_labels(scene: Scene) -> Labels:
     return scene.labels["detection"]
 
 
+COUNTS = {1: 1, 2: 1, 3: 1, 4: 1}  # objects, in `example`
+
+
 def example(height: int, width: int) -> Labels:
     """What no scene has: a crowd, a doubtful box of a teacher, and a sliver."""
     del height, width

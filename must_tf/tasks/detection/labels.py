@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ import tensorflow as tf
 from must_tf.data import geometry, manifest, record
 from must_tf.data.geometry import Warp
 from must_tf.data.manifest import Manifest
-from must_tf.spec import ImageInfo, Labels, Tensors
+from must_tf.spec import Features, ImageInfo, Labels, Tensors
 
 CORNERS = ("ymin", "xmin", "ymax", "xmax")
 LABEL = "image/object/class/label"
@@ -122,6 +123,18 @@ def pad(values: tf.Tensor, count: int, fill: float) -> tf.Tensor:
     padding = [[0, missing]] + [[0, 0]] * (values.shape.rank - 1)
     padded = tf.pad(values, padding, constant_values=tf.cast(fill, values.dtype))
     return tf.ensure_shape(padded, [count, *values.shape[1:]])
+
+
+def count(features: Features) -> Counter[int]:
+    """Objects by class id."""
+    return Counter(features[LABEL].int64_list.value)
+
+
+def recode(features: Features, ids: Mapping[int, int], classes: int) -> None:
+    """Rewrites the objects' class ids."""
+    del classes
+    labels = features[LABEL].int64_list.value
+    labels[:] = [ids[class_id] for class_id in labels]
 
 
 def targets(labels: Tensors, warp: Warp, config: Any) -> Tensors:

@@ -50,4 +50,6 @@ TASK = TaskSpec(
     higher_is_better=metric.HIGHER_IS_BETTER,
     draw=view.draw,
     restrict=objects.restrict,
+    first_id=1,
+    count=labels.count,
 )
