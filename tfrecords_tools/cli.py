@@ -24,6 +24,7 @@ app.add_typer(convert_app, name="convert")
 
 Out = Annotated[str, typer.Option(help="Folder for the shards; the same command again goes on in it.")]
 Root = Annotated[str, typer.Option(help="The dataset's folder.")]
+Tasks = Annotated[str, typer.Option(help="Labels of these tasks only, names with commas between; empty: all.")]
 Shards = Annotated[int, typer.Option(help="How many shards; 0: one per 256 images.")]
 Workers = Annotated[int, typer.Option(help="Processes; 0: one per core. No matter for the result.")]
 MaxDropRate = Annotated[float, typer.Option(help="Share of images or objects that may be dropped before it fails.")]
@@ -39,14 +40,16 @@ def coco(
     full_masks: Annotated[
         bool, typer.Option("--full-masks", help="Also write full masks, for Model Garden's decoder.")
     ] = False,
+    tasks: Tasks = "",
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
 ) -> None:
     """COCO: detection and masks; with --panoptic segmentation."""
     from tfrecords_tools.sources.coco import Coco
+    from tfrecords_tools.sources.only import only
 
-    _convert(ctx, Coco(images, annotations, panoptic, full_masks))
+    _convert(ctx, only(Coco(images, annotations, panoptic, full_masks), tasks))
 
 
 @convert_app.command()
