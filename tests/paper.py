@@ -37,17 +37,14 @@ class Call:
 
     experiment: str
     config_file: tuple[str, ...]
-    override: str
     params: Any
 
 
-def call(name: str, overlay: str = OVERLAYS[0], override: str = "") -> Call:
+def call(name: str, overlay: str = OVERLAYS[0]) -> Call:
     """The one must-train of a file, its paths found from anywhere, on the hardware of `overlay`."""
     (given,) = commands(name, "must-train")
     flags = train.parse(given)
     assert flags.config_file[-1] == f"experiments/paper/{OVERLAYS[0]}", name
     paths = tuple(str(ROOT / path) for path in [*flags.config_file[:-1], f"experiments/paper/{overlay}"])
     params = config.load(flags.experiment, paths, flags.params_override)
-    if override:
-        config.apply(params, config._parse(override), "the test's override")
-    return Call(flags.experiment, paths, flags.params_override, params)
+    return Call(flags.experiment, paths, params)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -293,14 +292,3 @@ def test_all_columns_without_records_are_named_at_once(place: Place, runs: Any) 
     place.override["task"]["train_data"]["input_path"] = "nowhere/*.tfrecord"
     with pytest.raises(UserError, match=r"(?s)rooms: .*nowhere.*angles: .*nowhere"):
         place.run()
-
-
-def test_a_child_leaves_its_whole_output_in_the_log_and_shows_the_rest(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    log = str(tmp_path / "logs" / "child.log")
-    script = "import must_tf, sys; print('noise'); print('evaluated 3 of 3'); print(must_tf.__file__); sys.exit(3)"
-    assert child.follow([sys.executable, "-c", script], log) == 3
-    assert capfd.readouterr().out.split() == ["evaluated", "3", "of", "3"]
-    assert child.last_lines(log, 3)[:2] == ["noise", "evaluated 3 of 3"]
-    assert child.last_lines(log, 1) == [os.path.join(child.PACKAGES, "must_tf", "__init__.py")]
