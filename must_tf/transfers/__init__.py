@@ -12,5 +12,6 @@ The table file names the columns; its paths are relative to it:
         higher_is_better: true              # likewise
 
 One run is one cell and one seed, in OUT/<row>/<column>/seed-<n>; beside it lie its settings (.yaml) and output (.log).
-All cells of a column share every setting but the start. A row from scratch is trained as the others are.
+All cells of a column share every setting but the start. A row from scratch is trained as the others are. The figure is
+that of the last step: picking the best checkpoint by the very set that is reported would flatter all rows.
 """

@@ -58,15 +58,11 @@ class Entry:
         """As people read it."""
         if self.mean is None:
             return "failed" if self.problems else "-"
-        spread = "" if self.spread is None else f" ± {_number(self.spread)}"
+        decimals = 3 if abs(self.mean) < 10 else 2  # shares, and degrees or percents
+        spread = "" if self.spread is None else f" ± {self.spread:.{decimals}f}"
         seeds = len(self.values) + len(self.problems) + len(self.waiting)
         missing = "" if len(self.values) == seeds else f" ({len(self.values)} of {seeds})"
-        return f"{_number(self.mean)}{spread}{missing}"
-
-
-def _number(value: float) -> str:
-    """Four digits: shares have three decimals, degrees and percents one or two."""
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
+        return f"{self.mean:.{decimals}f}{spread}{missing}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,7 +222,7 @@ def _draw_panel(axes: Axes, table: Table, number: int) -> None:
     for place, entries in enumerate(table.entries):
         one = entries[number]
         colour = report.LINES[place % len(report.LINES)]
-        axes.barh(place, one.mean or 0.0, xerr=one.spread, color=colour, height=0.6, capsize=3)
+        axes.barh(place, one.mean or 0.0, xerr=one.spread, color=colour, alpha=0.6, height=0.6, capsize=3)
         axes.text(0.0, place, f" {one.text}", va="center", weight="bold" if table.is_best(one) else "normal")
     axes.set_yticks(range(len(table.rows)), [row.name for row in table.rows])
     axes.invert_yaxis()  # the first row on top
