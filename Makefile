@@ -1,4 +1,5 @@
 # make quickstart   the whole loop on generated scenes, within 15 minutes on two cores
+# make transfers    the quickstart's student and random weights, each fine-tuned on five tasks of another look: a table
 # make test         format, lint, types and all tests
 # make test-beam    the converter on Apache Beam, in an environment of its own
 # make real DATA=…  the whole loop on small real photos
@@ -8,10 +9,16 @@ BIN := .venv/bin
 READY := .venv/.ready
 CODE := must_tf tfrecords_tools experiments benchmarks tests setup.py train.py export.py
 
-.PHONY: quickstart test test-beam real format clean
+.PHONY: quickstart transfers test test-beam real format clean
+SEEDS ?= 1
 
 quickstart: $(READY)
 	$(BIN)/python -m experiments.quickstart
+
+transfers: $(READY)
+	test -e runs/quickstart/report.html || $(BIN)/python -m experiments.quickstart
+	$(BIN)/python -m must_tf.transfers --table experiments/transfers_scenes.yaml --scratch \
+	    --checkpoint student=runs/quickstart/student --seeds $(SEEDS) --out runs/quickstart/transfers
 
 real: $(READY)
 	@test -n "$(DATA)" || { echo "error: give the photos: make real DATA=folder (see README.md)" >&2; exit 2; }

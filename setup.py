@@ -43,6 +43,7 @@ setup(
         "console_scripts": [
             "must-train=must_tf.train:cli",
             "must-export=must_tf.export:cli",
+            "must-transfer=must_tf.transfers.command:cli",
             "must-records=tfrecords_tools.cli:main",
             "must-doctor=must_tf.doctor:cli",
         ]

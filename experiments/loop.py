@@ -11,12 +11,12 @@ import json
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from must_tf import child
 from must_tf.errors import UserError
 from must_tf.progress import clock
 
@@ -181,32 +181,12 @@ def _run(plan: Plan, name: str, command: list[str]) -> float:
     """Runs one command; its whole output goes to a log, its progress to the terminal."""
     print("  " + shlex.join(os.path.relpath(c) if c.startswith(ROOT) else c for c in command), flush=True)
     log = plan.path("logs", name.replace(": ", "-") + ".log")
-    os.makedirs(os.path.dirname(log), exist_ok=True)
     started = time.monotonic()
-    environment = os.environ | {"PYTHONPATH": ROOT, "PYTHONUNBUFFERED": "1"}
-    with (
-        open(log, "w") as file,
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=os.getcwd()
-        ) as process,
-    ):
-        for line in process.stdout or ():
-            file.write(line)
-            _show(line.rstrip())
-    if process.returncode:
-        with open(log) as file:
-            print("".join(file.readlines()[-20:]), file=sys.stderr)
-        raise UserError(f"step {name!r} ended with exit code {process.returncode}; its whole output is in {log}.")
+    code = child.follow(command, log)
+    if code:
+        print("\n".join(child.last_lines(log, 20)), file=sys.stderr)
+        raise UserError(f"step {name!r} ended with exit code {code}; its whole output is in {log}.")
     return time.monotonic() - started
-
-
-def _show(line: str) -> None:
-    """Progress rewrites one line on a terminal; results stay; TensorFlow's own remarks are for the log."""
-    progress = " · " in line
-    if progress and sys.stdout.isatty():
-        print(f"\r  {line[:110]:<110}", end="", flush=True)
-    elif progress or line.startswith(("evaluated ", "  ", "exported ", "error")) or " is finished: " in line:
-        print(f"\n  {line}" if sys.stdout.isatty() else f"  {line}", flush=True)
 
 
 def evaluation(plan: Plan, run: str) -> dict[str, Any]:

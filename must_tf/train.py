@@ -214,3 +214,7 @@ def _build(params: Any, flags: argparse.Namespace, images: run.Images, done: int
 def cli() -> None:
     """The command `must-train`."""
     sys.exit(exit_on_user_error(main))
+
+
+if __name__ == "__main__":
+    cli()

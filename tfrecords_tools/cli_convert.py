@@ -15,6 +15,7 @@ app = typer.Typer()
 
 Out = Annotated[str, typer.Option(help="Folder for the shards; the same command again goes on in it.")]
 Root = Annotated[str, typer.Option(help="The dataset's folder.")]
+Tasks = Annotated[str, typer.Option(help="Labels of these tasks only, names with commas between; empty: all.")]
 Shards = Annotated[int, typer.Option(help="How many shards; 0: one per 256 images.")]
 Workers = Annotated[int, typer.Option(help="Processes; 0: one per core. No matter for the result.")]
 MaxDropRate = Annotated[float, typer.Option(help="Share of images or objects that may be dropped before it fails.")]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tfrecords_tools.cli_convert import Json, MaxDropRate, Out, Root, Runner, RunnerOptions, Shards, Workers, run
+from tfrecords_tools.cli_convert import Json, MaxDropRate, Out, Root, Runner, RunnerOptions, Shards, Tasks, Workers, run
 
 app = typer.Typer()
 
@@ -22,6 +22,7 @@ def coco(
     full_masks: Annotated[
         bool, typer.Option("--full-masks", help="Also write full masks, for Model Garden's decoder.")
     ] = False,
+    tasks: Tasks = "",
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
@@ -37,8 +38,9 @@ def coco(
     --panoptic annotations/panoptic_train2017 --out records/coco
     """
     from tfrecords_tools.sources.coco import Coco
+    from tfrecords_tools.sources.only import only
 
-    run(ctx, Coco(images, annotations, panoptic, full_masks, stuff))
+    run(ctx, only(Coco(images, annotations, panoptic, full_masks, stuff), tasks))
 
 
 @app.command()
@@ -74,6 +76,7 @@ def voc(
     split: Annotated[str, typer.Option(help="The list's name: train, val, trainval, test.")] = "train",
     image_set: Annotated[str, typer.Option(help="The list's folder in ImageSets: Main or Segmentation.")] = "Main",
     classes: Annotated[str, typer.Option(help="Other class names than VOC's 20, one a line.")] = "",
+    tasks: Tasks = "",
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
@@ -88,9 +91,10 @@ def voc(
 
     Example: must-records convert voc --root VOCdevkit/VOC2012 --split trainval --out records/voc
     """
+    from tfrecords_tools.sources.only import only
     from tfrecords_tools.sources.voc import Voc
 
-    run(ctx, Voc(root, split, image_set, classes))
+    run(ctx, only(Voc(root, split, image_set, classes), tasks))
 
 
 @app.command()

@@ -1,0 +1,167 @@
+"""The runs of a table: what each is, whether it is done, and how it is run. Checked before any of them starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+import yaml
+
+from must_tf import child, config, files, run
+from must_tf.errors import UserError
+from must_tf.transfers.table import Column, Row
+
+SHOWN = 5  # settings that are named where two runs differ
+
+
+class Settings(NamedTuple):
+    """What all runs of a table share: config files and an override on top of every column's, and the folder."""
+
+    config_file: Sequence[str]
+    override: str
+    out: str
+    seeds: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One run: this row's start on this column's task, with one seed."""
+
+    row: Row
+    column: Column
+    seed: int
+    steps: int
+    settings: dict[str, Any]  # the whole config
+    path: str  # of all its files, without a suffix
+
+    @property
+    def log(self) -> str:
+        """Its output."""
+        return f"{self.path}.log"
+
+    @property
+    def config(self) -> str:
+        """Its whole config, YAML; the first line names the start."""
+        return f"{self.path}.yaml"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it was trained to its end and evaluated."""
+        return run.evaluated_step(self.path) >= self.steps
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is something to go on from."""
+        return tf.io.gfile.exists(os.path.join(self.path, "checkpoint"))
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.row.name} -> {self.column.name}, seed {self.seed}"
+
+
+def grid(rows: Sequence[Row], columns: Sequence[Column], settings: Settings) -> list[Cell]:
+    """All runs, column by column, seed by seed: a column can be read as soon as it is done.
+
+    Raises:
+      UserError: configs, records or finished runs that do not fit, all that were found.
+    """
+    cells, problems = [], []
+    for column in columns:
+        try:
+            _check_data(column, settings)
+            mine = [_cell(row, column, seed, settings) for seed in range(settings.seeds) for row in rows]
+            for cell in mine:
+                _check_same(cell)
+            cells += mine
+        except UserError as error:
+            problems.append(f"{column.name}: {error}")
+    if problems:
+        raise UserError("\n  ".join(problems))
+    return cells
+
+
+def _check_data(column: Column, settings: Settings) -> None:
+    """As every run of the column will be checked when it starts."""
+    run.settle(_params(column, settings), "train_and_eval")
+
+
+def _params(column: Column, settings: Settings) -> Any:
+    config_files = [*column.config_file, *settings.config_file]
+    return config.load(f"must_transfer_{column.task}", config_files, settings.override)
+
+
+def _cell(row: Row, column: Column, number: int, settings: Settings) -> Cell:
+    params = _params(column, settings)
+    seed = params.task.train_data.seed + number
+    params.task.train_data.seed = seed
+    params.task.init_checkpoint = row.checkpoint
+    whole = json.loads(json.dumps(params.as_dict()))  # tuples as lists, as YAML reads them back
+    path = os.path.join(settings.out, row.name, column.name, f"seed-{seed}")
+    return Cell(row, column, seed, params.trainer.train_steps, whole, path)
+
+
+def _check_same(cell: Cell) -> None:
+    """Refuses a run that was begun with other settings or from other weights; where it runs does not matter."""
+    worked = cell.is_begun or run.evaluated_step(cell.path) >= 0
+    if not worked or not tf.io.gfile.exists(cell.config):
+        return
+    with tf.io.gfile.GFile(cell.config) as file:
+        first, _, rest = file.read().partition("\n")
+    old, new = (_flat(tree) for tree in (yaml.safe_load(rest), cell.settings))
+    differing = [f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in new if old.get(key) != new[key]]
+    if first != _start(cell.row) and not any("init_checkpoint" in one for one in differing):
+        differing.append(f"the weights in {cell.row.checkpoint} are others")
+    if differing:
+        more = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+        raise UserError(
+            f"{cell.path} was begun with other settings: {'; '.join(differing[:SHOWN])}{more}. Give another --out, or "
+            "delete that folder to run it anew."
+        )
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif not f"{prefix}{key}".startswith("runtime."):
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _start(row: Row) -> str:
+    return f"# starts from {row.checkpoint} {row.digest}" if row.checkpoint else "# starts from scratch"
+
+
+def command(cell: Cell) -> list[str]:
+    """What runs it: the whole config is in one file, so that the experiment decides nothing but the heads."""
+    experiment = "must_transfer" if cell.row.checkpoint else "must_teacher"
+    return [
+        sys.executable,
+        "-m",
+        "must_tf.train",
+        f"--experiment={experiment}_{cell.column.task}",
+        "--mode=train_and_eval",
+        f"--model_dir={cell.path}",
+        f"--config_file={cell.config}",
+    ]
+
+
+def execute(cell: Cell) -> str:
+    """Runs it, or goes on with it. Returns why it failed; empty where it did not."""
+    text = f"{_start(cell.row)}\n{yaml.safe_dump(cell.settings, sort_keys=True)}"
+    files.write_whole(cell.config, text.encode())
+    code = child.follow(command(cell), cell.log)
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}{' (out of memory?)' if -code == signal.SIGKILL else ''}"
+    if code:
+        lines = child.last_lines(cell.log, 200) or [f"exit code {code}"]
+        return next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1])
+    return "" if cell.is_done else f"it ended without an evaluation at step {cell.steps}"

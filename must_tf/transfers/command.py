@@ -1,0 +1,102 @@
+"""The command `must-transfer`: plans the runs, does what is left of them, and shows the table."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from must_tf.errors import UserError, exit_on_user_error
+from must_tf.progress import clock
+from must_tf.transfers import cells, results, table
+
+FAILED, STOPPED = 1, 130  # exit codes
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The flags; those that train.py has too mean the same."""
+    parser = argparse.ArgumentParser(
+        prog="must-transfer",
+        description="Fine-tunes checkpoints on the tasks of a table, each as its own run, and compares them. What is "
+        "finished is not run again: the same command goes on. Exit code 1: some runs failed.",
+        epilog="example: must-transfer --table experiments/paper/transfers.yaml --checkpoint student=runs/student "
+        "--checkpoint detection=runs/teacher-detection --scratch --out runs/transfers",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--table", required=True, help="YAML that names the columns; see must_tf/transfers/__init__.py")
+    parser.add_argument("--checkpoint", action="append", default=[], metavar="NAME=DIR", help="a row: a run directory")
+    parser.add_argument("--scratch", action="store_true", help="a row that starts from random weights")
+    parser.add_argument("--column", action="append", default=[], metavar="NAME", help="this one only; once per column")
+    parser.add_argument("--seeds", type=int, default=1, help="runs per cell, with consecutive task.train_data.seed")
+    parser.add_argument("--config_file", action="append", default=[], help="YAML on top of every column's, in order")
+    parser.add_argument("--params_override", default="", help="a.b=1,a.c=2 or YAML; applied last, to every run")
+    parser.add_argument("--out", required=True, help="the runs, table.json, table.png and report.html go here")
+    parser.add_argument("--plan", action="store_true", help="check everything, show what is done, and run nothing")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs what is left and shows the table; the exit code. Raises UserError for what is wrong, before any work."""
+    flags = parse(arguments)
+    with contextlib.suppress(RuntimeError):  # the runs need all of the GPUs' memory; this process would take it
+        tf.config.set_visible_devices([], "GPU")
+    if flags.seeds < 1:
+        raise UserError(f"--seeds={flags.seeds} must be at least 1.")
+    rows, columns = table.rows(flags.checkpoint, flags.scratch), table.columns(flags.table, flags.column)
+    settings = cells.Settings(flags.config_file, flags.params_override, flags.out, flags.seeds)
+    planned = cells.grid(rows, columns, settings)
+    left = [cell for cell in planned if not cell.is_done]
+    print(_plan(planned, left, flags.out), flush=True)
+    if flags.plan:
+        print("\n".join(results.lines(results.collect(planned, {}))))
+        return 0
+    try:
+        failures = _run(planned, left, flags.out)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return STOPPED
+    found = results.collect(planned, failures)
+    results.write(found, flags.out)
+    print("\n" + "\n".join(results.lines(found)))
+    print(f"\nTable, chart and page: {flags.out}/table.json, table.png, report.html", flush=True)
+    return FAILED if any(one.problems for row in found.entries for one in row) else 0
+
+
+def _plan(planned: Sequence[cells.Cell], left: Sequence[cells.Cell], out: str) -> str:
+    rows, columns, seeds = (len({getattr(cell, key) for cell in planned}) for key in ("row", "column", "seed"))
+    begun = sum(cell.is_begun for cell in left)
+    states = [
+        f"{cell.name:<48}{'done' if cell not in left else 'begun' if cell.is_begun else 'to do'}" for cell in planned
+    ]
+    total = (
+        f"{len(planned)} runs in {out} ({rows} rows, {columns} columns, {seeds} seeds each): "
+        f"{len(planned) - len(left)} done, {begun} begun, {len(left) - begun} to do"
+    )
+    return "\n  ".join([total, *states])
+
+
+def _run(planned: Sequence[cells.Cell], left: Sequence[cells.Cell], out: str) -> dict[str, str]:
+    """Runs them one after the other; a failed one is noted and the others go on."""
+    failures: dict[str, str] = {}
+    started = time.monotonic()
+    for number, cell in enumerate(left):
+        passed = time.monotonic() - started
+        still = f", about {clock(passed / number * (len(left) - number))} left" if number else ""
+        print(f"\n[{number + 1}/{len(left)}] {cell.name}  ({clock(passed)} passed{still})", flush=True)
+        print(f"  {shlex.join(cells.command(cell))}", flush=True)
+        problem = cells.execute(cell)
+        if problem:
+            failures[cell.path] = problem
+            print(f"  failed: {problem}\n  its whole output is in {cell.log}", file=sys.stderr, flush=True)
+        results.write(results.collect(planned, failures), out)  # so that it can be looked at on the way
+    return failures
+
+
+def cli() -> None:
+    """The command `must-transfer`."""
+    sys.exit(exit_on_user_error(main))
