@@ -22,19 +22,19 @@ __all__ = ["tiny_records"]  # fixture
 
 
 def objects(boxes: int, empty: int = 0, crowd: bool = False) -> dict[str, Any]:
-    """So many squares of one class in a row, the last ones without a pixel in their mask; perhaps a crowd over all."""
+    """Perhaps a crowd over all, then so many squares of one class in a row; the last masks have no pixel."""
     x = np.arange(boxes) / (boxes + 1)
     corners = np.stack([np.full(boxes, 0.25), x, np.full(boxes, 0.75), x + 0.5 / (boxes + 1)], -1)
     crops = [np.ones([64, 2], np.uint8) * (index < boxes - empty) for index in range(boxes)]
     if crowd:
-        corners = np.vstack([corners, [[0.0, 0.0, 1.0, 1.0]]])
-        crops.append(np.ones([128, 4 * (boxes + 1)], np.uint8))
+        corners = np.vstack([[[0.0, 0.0, 1.0, 1.0]], corners])
+        crops.insert(0, np.ones([128, 4 * (boxes + 1)], np.uint8))
     count = len(corners)
     return {
         "boxes": corners.astype(np.float32),
         "classes": np.ones(count, np.int32),
         "scores": np.ones(count, np.float32),
-        "is_crowd": np.arange(count) >= boxes,
+        "is_crowd": np.arange(count) < count - boxes,
         "area": np.array([crop.sum() for crop in crops], np.float32),
         "crops": crops,
     }
@@ -54,7 +54,7 @@ def set_of(folder: Path, labels: dict[str, Any], boxes: int) -> str:
     [
         (objects(103), 103, {check_truth.BEYOND: 3}, {check_truth.BEYOND: 3}),
         (objects(4, empty=2), 4, {}, {check_truth.EMPTY: 2}),
-        (objects(3, crowd=True), 3, {}, {}),
+        (objects(100, crowd=True), 100, {}, {}),  # no answer is spent on the crowd
         (objects(0), 0, {}, {}),
         (objects(0, crowd=True), 0, {}, {}),
     ],
