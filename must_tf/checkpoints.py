@@ -14,6 +14,7 @@ from must_tf import files
 from must_tf.errors import UserError
 
 STATE = "checkpoint"  # TensorFlow's list of a folder's checkpoints
+ASIDE = "checkpoint.aside"  # the same while it is hidden
 STEP = "global_step/.ATTRIBUTES/VARIABLE_VALUE"
 # What TensorFlow raises for a file that is truncated, lacks its other half, or has bytes that were changed.
 DAMAGED = (tf.errors.OpError, ValueError, IndexError, AttributeError, RuntimeError)
@@ -103,7 +104,7 @@ def make_newest(directory: str, prefix: str) -> None:
 @contextlib.contextmanager
 def hidden(directory: str) -> Iterator[None]:
     """Inside, TensorFlow finds no checkpoint in a folder. After an error it does again."""
-    path, aside = f"{directory}/{STATE}", f"{directory}/{STATE}.aside"
+    path, aside = f"{directory}/{STATE}", f"{directory}/{ASIDE}"
     if tf.io.gfile.exists(path):
         tf.io.gfile.rename(path, aside, overwrite=True)
     try:

@@ -20,7 +20,7 @@ from packaging.version import Version
 from must_tf import devices
 
 GIGABYTE = 10**9
-# A ResNet-50 student with six heads and momentum saves 0.6 GB per checkpoint, and three of them are kept.
+# A checkpoint has weights and momentum, hundreds of MB for a ResNet-50; three are kept, and the best ones beside them.
 DISK = 5 * GIGABYTE
 # TensorFlow with one small model takes about 2 GB; the input pipeline needs some more.
 MEMORY = 4 * GIGABYTE

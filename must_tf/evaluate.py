@@ -142,7 +142,7 @@ class Evaluator:
             beside = (
                 evaluation["reasons"].get(name, ""),
                 self._diverged.line(name),
-                f"{len(absent)} classes without a label in the set, in no mean: {listed(absent, 8)}" if absent else "",
+                f"no label in the set, so in no mean ({len(absent)}): {listed(absent, 8)}" if absent else "",
             )
             for line in filter(None, beside):
                 print(f"  {'':<16}{line}", flush=True)

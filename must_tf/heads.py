@@ -64,7 +64,7 @@ def without_hardest(values: tf.Tensor, known: tf.Tensor, pseudo: tf.Tensor, shar
     """The known pixels without the `share` of a teacher's whose loss is highest, image by image.
 
     Where a student that has learned from many labels disagrees most with a teacher, the teacher is likelier wrong than
-    right. Real labels all stay. Source: the trimmed loss of MiDaS, https://arxiv.org/abs/1907.01341, eq. 7.
+    right. Real labels all stay. Source: the trimmed loss of MiDaS, https://arxiv.org/abs/1907.01341.
 
     Args:
       values: [B, R, R] the loss per pixel, or what orders pixels as it does; it gets no gradient from here.
@@ -82,7 +82,7 @@ def without_hardest(values: tf.Tensor, known: tf.Tensor, pseudo: tf.Tensor, shar
     dropped = tf.cast(tf.floor(share * tf.cast(count, tf.float32)), tf.int32)
     last = tf.maximum(count - dropped - 1, 0)[:, None]
     limit = tf.gather(tf.sort(tf.stop_gradient(flat), axis=-1), last, batch_dims=1)  # [B, 1]
-    believed = values <= limit[..., None]
+    believed = ~(values > limit[..., None])  # what is no number stays, so that a diverged head is noticed
     return known & (believed | ~pseudo[:, None, None])
 
 

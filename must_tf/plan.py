@@ -43,7 +43,7 @@ def show_all(runner: Any, params: Any, flags: argparse.Namespace, images: run.Im
 
 def lines(runner: Any, params: Any, flags: argparse.Namespace, images: run.Images) -> Iterator[str]:
     """The plan, line by line, each as soon as it is known."""
-    done = int(runner.trainer.global_step)
+    done = int(runner.trainer.global_step.numpy())
     state = f"goes on at step {done}" if done else "starts anew, and deletes the old run" * flags.overwrite or "is new"
     yield f"plan of {flags.experiment}, --mode={flags.mode}: {flags.model_dir} {state}"
     for where, data in run.sets(params.task, flags.mode).items():

@@ -41,7 +41,8 @@ SHAPES = ("task.model.", "task.input_size", "task.tasks.")
 FILES = (
     PARAMS,
     CONTENT,
-    "checkpoint",
+    checkpoints.STATE,
+    checkpoints.ASIDE,
     "ckpt-*",
     "evaluation.json",
     "evaluations.jsonl",

@@ -22,7 +22,7 @@ HEADLINES = {"segmentation": "segmentation/mIoU", "depth": "depth/delta1", "norm
 
 
 class Run:
-    """A run directory in which steps are measured without a model: a checkpoint holds its step alone."""
+    """A run directory in which steps are measured without a model: a checkpoint holds its step, and its own mIoU."""
 
     def __init__(self, directory: Path, **teachers: float) -> None:
         self.path, self.directory = directory, str(directory)
@@ -31,14 +31,15 @@ class Run:
             getattr(self.task.tasks, name).override({"enabled": True, "teacher_figure": teachers.get(name, 0.0)})
         self.task.validation_data.input_path = "val/*.tfrecord"
         self._step = tf.Variable(0, dtype=tf.int64)
-        self._manager = tf.train.CheckpointManager(
-            tf.train.Checkpoint(global_step=self._step), self.directory, max_to_keep=1
-        )
+        self._mark = tf.Variable(0.0)
+        checkpoint = tf.train.Checkpoint(global_step=self._step, mark=self._mark)
+        self._manager = tf.train.CheckpointManager(checkpoint, self.directory, max_to_keep=1)
         files.write_whole(os.path.join(self.directory, "params.yaml"), b"task: {}\n")
 
     def evaluated(self, step: int, figures: tuple[float, ...], **changed: Any) -> None:
         """Writes a checkpoint and its evaluation: mIoU, delta1 and the normals' angle."""
         self._step.assign(step)
+        self._mark.assign(figures[0])
         self._manager.save(checkpoint_number=step)
         evaluation = {
             "step": step,
@@ -59,14 +60,17 @@ class Run:
         return self.steps()
 
     def steps(self) -> dict[str, int]:
-        """The step in each kept checkpoint, read from its weights; its JSON must say the same."""
+        """The step in each kept checkpoint, read from its weights; its JSON must say the same, and belong to them."""
         found = {}
         for folder in sorted((self.path / "best").glob("*/")):
             prefix = tf.train.latest_checkpoint(str(folder))
             assert prefix is not None
-            step = int(tf.train.load_checkpoint(prefix).get_tensor(f"global_step/{SUFFIX}"))
-            assert json.loads(Path(prefix + ".json").read_text())["step"] == step
-            found[folder.name] = step
+            weights = tf.train.load_checkpoint(prefix)
+            step, mark = (weights.get_tensor(f"{name}/{SUFFIX}") for name in ("global_step", "mark"))
+            evaluation = json.loads(Path(prefix + ".json").read_text())
+            assert evaluation["step"] == step
+            assert evaluation["figures"].get(HEADLINES["segmentation"], mark) == pytest.approx(float(mark), nan_ok=True)
+            found[folder.name] = int(step)
         return found
 
 
@@ -172,11 +176,13 @@ def killed_at(number: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return changes
 
 
-def test_killed_at_any_moment(tmp_path: Path) -> None:
-    """Each best is the old one or the new one, whole; the same command again ends as if nothing had been."""
+@pytest.mark.parametrize("step", [20, 10])
+def test_killed_at_any_moment(tmp_path: Path, step: int) -> None:
+    """Each best is the old one or the new one, whole; the same command again ends as if nothing had been. Also where a
+    run went on from before a step that it had measured, and comes to it with other weights."""
     run = Run(tmp_path / "start")
     run.measure(10, (0.2, 0.5, 20.0))
-    run.evaluated(20, (0.3, 0.6, 15.0))
+    run.evaluated(step, (0.3, 0.6, 15.0))
     names = ("segmentation", "depth", "normals", "overall")
     ended, number = False, 0
     while not ended:
@@ -189,9 +195,10 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
             except Killed:
                 assert len(changes) == number
         steps = copy.steps()
-        assert set(steps) == set(names) and set(steps.values()) <= {10, 20}
+        assert set(steps) == set(names) and set(steps.values()) <= {10, step}
         best.update(copy.directory, copy.task)
-        assert copy.steps() == dict.fromkeys(names, 20)
+        assert copy.steps() == dict.fromkeys(names, step)
+        assert best.kept(f"{copy.directory}/best/depth") == json.loads((copy.path / evaluate.LAST).read_text())
         number += 1
     assert (
         number > 4 * 8

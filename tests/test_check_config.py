@@ -54,6 +54,7 @@ OUT_OF_RANGE = {
     "task.tasks.segmentation.confidence_threshold": 50,
     "task.tasks.depth.variance_focus": 1.1,
     "task.tasks.depth.loss_weight": float("nan"),
+    "task.tasks.normals.loss_weight": float("inf"),
     "task.tasks.normals.stride": 0,
     "task.tasks.classification.label_smoothing": 2,
     "task.model.norm_activation.norm_momentum": 1.0,

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from must_tf.data import input as input_lib
-from must_tf.data import record
+from must_tf.data import record, scenes
 from must_tf.errors import UserError
 from must_tf.evaluate import Evaluator
 from must_tf.finite import is_finite
@@ -157,7 +157,7 @@ def test_absent_classes_and_reasons_are_named_not_averaged(tmp_path: Path, capsy
     expected = f"no image's class is right; predicted b (1); labelled {names[label]} (1)"
     assert written["reasons"] == {"classification": expected}
     printed = capsys.readouterr().out
-    assert expected in printed and "3 classes without a label in the set, in no mean: " in printed
+    assert expected in printed and "no label in the set, so in no mean (3): " in printed
 
 
 def test_a_set_without_labels_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,6 +189,18 @@ def test_a_prediction_that_is_no_number_is_reported(
     assert figures["depth/delta3"] < sound["depth/delta3"]
 
 
+def test_nan_is_no_segment(tmp_path: Path) -> None:
+    """The first class is not what NaN means: every pixel of such an image is wrong, whatever is there."""
+    path = write_set(tmp_path / "set", [[scene_record(0, ("segmentation",))]], ("segmentation",))
+    names = scenes.CLASSES["segmentation"]
+    config = settings(path, 1, segmentation={"classes": list(names)})
+
+    def nothing(batch: Any) -> dict[str, Any]:
+        return {"segmentation": {"probability": tf.fill([len(batch["index"]), 32, 32, len(names)], np.nan)}}
+
+    assert evaluated(config, 1, predict=nothing).finish("", 1)["segmentation/pixel_accuracy"] == 0.0
+
+
 def test_a_label_that_is_no_number_ends_the_evaluation(tmp_path: Path) -> None:
     """It names task, image and key."""
     box = {"boxes": np.float32([[0, 0, np.nan, 1]]), "classes": np.int32([1]), "scores": np.float32([1])}
@@ -214,7 +226,7 @@ def test_nan_in_a_detector_is_not_taken_for_nothing_there(broken: str) -> None:
     raw["class_logits"][..., 1] = 5.0
     raw[broken][0, 3, 2] = np.nan
     raw["rois"] = np.tile(np.float32([[[0, 0, 30, 40]]]), (2, 5, 1))
-    given = Given(tf.constant([[128.0, 128.0]] * 2), 128, None, {}, {})
+    given = Given(tf.constant([[128.0, 128.0]] * 2), 128, None, None, {}, {})
     config = discover()["detection"].Config(classes=("a", "b"), max_detections=4)
     found = detection.decode({key: tf.constant(value) for key, value in raw.items()}, given, config)
     assert np.isnan(found["scores"][0]).all()
@@ -230,7 +242,7 @@ def test_nan_of_a_head_reaches_the_one_who_looks_for_it(task: str, key: str, sha
     """No argmax, softmax or clip of the decoders swallows it."""
     raw = np.ones(shape, np.float32)
     spec = discover()[task]
-    given = Given(tf.constant([[128.0, 128.0]] * 2), 128, None, {}, {})
+    given = Given(tf.constant([[128.0, 128.0]] * 2), 128, None, None, {}, {})
     for value, finite in ((1.0, True), (np.nan, False)):
         raw[1, ..., 0] = value
         found = spec.decode({key: tf.constant(raw)}, given, spec.Config(classes=("a", "b", "c")))

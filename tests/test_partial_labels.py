@@ -172,7 +172,6 @@ def test_predictions_that_nobody_can_judge_are_not_measured(
     """The first image shows a 1; a 4 is predicted there too, and surer than the true one of the second image.
 
     Where 4 was looked for in the first image that is a false one before the true one: AP of class 4 is 1/2.
-    That of class 1 is 1, and no other class is in the mean.
     """
     said = ((1, annotated), (4, None))
     records = [
@@ -188,4 +187,5 @@ def test_predictions_that_nobody_can_judge_are_not_measured(
     info = np.tile([*FITTED.original, *FITTED.scaled], [2, 1])
     evaluator.add({"index": np.arange(2), "image_info": info, "predictions": {"detection": predictions}})
     figures = evaluator.finish("", 0)
-    assert figures["detection/AP"] == pytest.approx((1.0 + expected) / 2, abs=0.01)
+    # The mean with class 1, whose only object is found.
+    assert figures["detection/AP"] == pytest.approx((1.0 + expected) / 2.0, abs=0.01)

@@ -193,6 +193,13 @@ def test_the_share_is_of_the_known_pixels_and_rounded_down(share: float, left: i
     np.testing.assert_array_equal(kept, known & (values < 6 + left))
 
 
+def test_a_diverged_head_is_not_hidden() -> None:
+    """NaN is not left out as hard, or the loss would stay finite."""
+    batch = Batch("depth", {"loss": "l1", "ignore_hardest": 0.5}, _half_known(), pseudo=True)
+    batch.map[0] = np.nan
+    assert np.isnan(batch.value())
+
+
 @pytest.mark.parametrize("task", SPECS)
 def test_heads_in_bfloat16_lose_nothing_more(task: str) -> None:
     """The loss of outputs in half precision is that of the same numbers in float32."""

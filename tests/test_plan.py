@@ -88,7 +88,8 @@ def test_a_dry_run(tiny_records: Tiny, tmp_path: Path, capsys: pytest.CaptureFix
     """The plan's numbers by hand; the directory holds the picture alone, and no run."""
     run, override = tmp_path / "run", data(f"{tiny_records.records}/*.tfrecord")
     override["task"]["tasks"] = {"classification": {"loss_weight": 2.5}}
-    override["trainer"] = {"train_steps": 10}
+    override["task"]["model"] = {"norm_activation": {"use_sync_bn": True}}
+    override["trainer"], override["runtime"] = {"train_steps": 10}, {"distribution_strategy": "mirrored"}
     given = arguments(tiny_records.config, run, "must_teacher_classification", override, "train")
     train.main([*given, "--dry_run"])
     said = capsys.readouterr().out
@@ -102,7 +103,7 @@ def test_a_dry_run(tiny_records: Tiny, tmp_path: Path, capsys: pytest.CaptureFix
     assert "steps 10, 2.5 per epoch of 5 images: 4 epochs" in said  # batches of 2
     # linear warm-up over one step to the cosine's value there: 0.01 * (1 + cos(pi / 8)) / 2 = 0.00962
     assert "learning rate 0 at step 0, 0.00962 at step 1" in said
-    assert "OneDeviceStrategy, 1 at once" in said
+    assert "MirroredStrategy, 1 at once: CPU:0" in said
     memory_line = re.search(r"parameters (.+) MB, gradients (.+) MB, optimizer (.+) MB, batch (.+) MB, kept", said)
     assert memory_line
     total, trained, slots, inputs = map(float, memory_line.groups())

@@ -231,6 +231,7 @@ def test_overwrite_starts_anew_once_everything_is_built(
     after = tree(copy.run)
     assert run.trained_steps(copy.run) == 1
     assert {name.split(".")[0] for name in after if name.startswith("ckpt-")} == {"ckpt-1"}
+    assert not [name for name in after if "aside" in name or "partial" in name]
     assert after["notes.txt"] == b"mine" and {"params.yaml", "run.json"} < after.keys()
     events = [name for name in after if name.startswith("train/events")]
     assert events and not set(events) & before.keys()
@@ -246,3 +247,19 @@ def test_a_changed_config_is_refused_before_anything_is_built(
         with pytest.raises(UserError, match=f"belongs to a run(.|\n)*{word}"):
             train.main(classifier_arguments(classifier, trainer))
     assert tree(classifier.run) == before
+
+
+def test_a_dry_run_of_a_run_restores_it_and_changes_nothing(
+    classifier: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All weights are found; the picture alone is new, even where the list of checkpoints is damaged."""
+    copy = classifier._replace(run=str(shutil.copytree(classifier.run, tmp_path / "run")))
+    (tmp_path / "run" / "checkpoint").write_text("")
+    before = tree(copy.run)
+    train.main([*classifier_arguments(copy, {"train_steps": 3}), "--extend", "--dry_run"])
+    said = capsys.readouterr().out
+    assert f"{copy.run} goes on at step 2" in said
+    count = len(restore.load(classifier.run).model.trunk.backbone.variables)
+    assert ["trunk/backbone", str(count), "0", "0"] in [line.split() for line in said.splitlines()]
+    after = tree(copy.run)
+    assert after.pop("dry_run.png") and after == before

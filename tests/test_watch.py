@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf import train, watch
+from must_tf import report, train, watch
 from must_tf.data import record
 from must_tf.errors import UserError
 from tests.tiny import Tiny, arguments, data, tiny, tiny_records
@@ -58,7 +58,7 @@ def test_killed_and_resumed_is_bit_for_bit_the_run_that_was_not(tiny: Tiny, tmp_
 
 
 def test_every_loop_is_logged_whole(tiny: Tiny) -> None:
-    """Terms, weights, gradient norms, learning rate and speed; to TensorBoard they go by the same dictionary."""
+    """Terms, weights, gradient norms, learning rate and speed; TensorBoard has the same."""
     lines = [json.loads(line) for line in Path(tiny.run, watch.METRICS).read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
     for line in lines:
@@ -72,6 +72,11 @@ def test_every_loop_is_logged_whole(tiny: Tiny) -> None:
         assert 0.0 <= line["input_wait"] <= 1.0
         assert line["images_per_second"] > 0.0
         assert {"learning_rate", "training_loss", "depth/silog", "masks/cross_entropy"} <= line.keys()
+    curves = report.read_curves(tiny.run)
+    for name, value in lines[-1].items():
+        if name != "step":
+            steps, values = curves[f"train/{name}"]
+            assert steps == [1, 2] and values[-1] == pytest.approx(value, rel=1e-6), name
 
 
 def test_lines_of_steps_that_are_done_again_are_taken_back(tmp_path: Path) -> None:
@@ -83,7 +88,7 @@ def test_lines_of_steps_that_are_done_again_are_taken_back(tmp_path: Path) -> No
 
 
 def diverging(tiny: Tiny, run: Path) -> list[str]:
-    """Two steps with a learning rate at which the second loss is infinite, in one loop of 10 steps."""
+    """Ten steps in one loop, at a learning rate that the third does not survive (warm-up's first step is one of 0)."""
     override = data(f"{tiny.records}/*.tfrecord")
     rate = {"type": "constant", "constant": {"learning_rate": 1e30}}
     override["trainer"] = {
@@ -97,9 +102,9 @@ def diverging(tiny: Tiny, run: Path) -> list[str]:
 
 def test_a_loss_that_is_no_number_stops_in_its_step(tiny_records: Tiny, tmp_path: Path) -> None:
     """Not at the end of the loop; the message names step, task and images, and the batch can be looked at."""
-    with pytest.raises(UserError, match=r"in step 2 .*normals.* no finite number, .*scene-") as caught:
+    with pytest.raises(UserError, match=r"in step 3 .*normals.* no finite number, .*scene-") as caught:
         train.main(diverging(tiny_records, tmp_path / "run"))
-    folder = tmp_path / "run" / "failed" / "step-0000002"
+    folder = tmp_path / "run" / "failed" / "step-0000003"
     assert str(folder) in str(caught.value)
     saved = [one.numpy() for one in tf.data.TFRecordDataset(str(folder / "records.tfrecord"))]
     ids = [record.info_of(tf.train.Example.FromString(one)).source_id for one in saved]
@@ -108,3 +113,22 @@ def test_a_loss_that_is_no_number_stops_in_its_step(tiny_records: Tiny, tmp_path
     batch = np.load(folder / "batch.npz")
     assert batch["image"].shape == (2, 128, 128, 3)
     assert {"targets/normals/weight", "index"} <= set(batch.files)
+
+
+def test_mixed_bfloat16_trains_all_heads(tiny: Tiny, tmp_path: Path) -> None:
+    """Weights stay float32, and the first loss is that of float32 but for bfloat16's 8 bits."""
+    override = data(f"{tiny.records}/*.tfrecord") | {"runtime": {"mixed_precision_dtype": "bfloat16"}}
+    command = arguments(tiny.config, tmp_path, "must_student", override, "train")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    # In a process of its own: the policy is one for the whole process.
+    subprocess.run([sys.executable, "-m", "tests.run_train", *command], env=environment, check=True)
+    first, expected = (
+        json.loads((Path(run) / watch.METRICS).read_text().splitlines()[0]) for run in (tmp_path, tiny.run)
+    )
+    assert first["training_loss"] != expected["training_loss"]
+    assert first["training_loss"] == pytest.approx(expected["training_loss"], rel=0.03)
+    assert all(math.isfinite(value) for value in first.values())
+    floats = [
+        value for value in weights(tmp_path / "ckpt-2").values() if value.dtype.kind == "f" or value.dtype == object
+    ]
+    assert len(floats) > 400 and all(value.dtype == np.float32 for value in floats)

@@ -31,7 +31,8 @@ IMAGE_FEATURES = {
 
 class Labelled(NamedTuple):
     """One task's labels of one image, where they come from ("real:coco", "pseudo:1a2b3c"), and which class ids were
-    looked for (None: all). An image for which none of the task's classes was looked for has no labels for it."""
+    looked for. None: all, which a list of all does not say to the manifest. An image for which none of the task's
+    classes was looked for has no labels for it."""
 
     labels: Labels
     origin: str

@@ -75,7 +75,7 @@ def _relative(predicted: tf.Tensor, inverse: tf.Tensor, targets: Tensors, config
     residual = tf.where(known, aligned - true, 0.0)
     believed = without_hardest(tf.abs(residual), known, targets["pseudo"], config.ignore_hardest)
     return {
-        "ssi": per_image(0.5 * _mean(tf.abs(residual), believed), weight),
+        "ssi": per_image(ssi(residual, believed), weight),
         "gradient": per_image(config.gradient_weight * gradient_matching(residual, known), weight),
     }
 
@@ -103,7 +103,7 @@ def berhu(error: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
 
         L = |e| where |e| <= c, else (e^2 + c^2) / 2c;  c = max |e| / 5, a constant to the gradient
 
-    Source: Laina et al., https://arxiv.org/abs/1606.00373, eq. 2. There the maximum is the batch's; here it is the
+    Source: Laina et al., https://arxiv.org/abs/1606.00373. There the maximum is the batch's; here it is the
     image's, so that an image's loss does not depend on which others came with it.
 
     Args:
@@ -124,8 +124,8 @@ def unit(values: tf.Tensor, known: tf.Tensor, smallest: float = 0.0) -> tuple[tf
 
         (d - t) / s,  t = median(d), s = mean |d - t| over the known pixels
 
-    Source: Ranftl et al. (MiDaS), https://arxiv.org/abs/1907.01341, eq. 5 and 6. Their other alignment, least squares,
-    takes a negative scale as well: a prediction upside down would cost nothing. Their loss is therefore this one.
+    Source: Ranftl et al. (MiDaS), https://arxiv.org/abs/1907.01341, the robust one of two alignments. The other, least
+    squares, takes a negative scale as well: a prediction upside down would cost nothing.
 
     Args:
       values: [B, T, T] d.
@@ -142,8 +142,25 @@ def unit(values: tf.Tensor, known: tf.Tensor, smallest: float = 0.0) -> tuple[tf
     return centred / divisor[:, None, None], spread
 
 
+def ssi(residual: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
+    """Scale- and shift-invariant error.
+
+        L = 1 / 2n sum |R|,  R = unit(p) - unit(y)
+
+    Source: MiDaS, https://arxiv.org/abs/1907.01341, the absolute error of robustly aligned inverse depths.
+
+    Args:
+      residual: [B, T, T] R.
+      known: bool [B, T, T]; n of them.
+
+    Returns:
+      [B]
+    """
+    return 0.5 * _mean(tf.abs(residual), known)
+
+
 def median(values: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
-    """Of the known of [B, T, T], as NumPy has it: the mean of the two in the middle of an even number. None: anything.
+    """Of the known of [B, T, T], as NumPy has it: the mean of the two in the middle of an even number; 0 of none.
 
     Returns:
       [B]
@@ -162,7 +179,8 @@ def gradient_matching(residual: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
 
         L = sum_{k=0..K-1} 1/n_k sum_i |dx R_i| + |dy R_i|,  R every 2^k-th pixel of the residual, n_k known ones
 
-    Source: MiDaS, https://arxiv.org/abs/1907.01341, eq. 11, K = 4; each scale is divided by its own number of pixels.
+    Source: MiDaS, https://arxiv.org/abs/1907.01341, multi-scale gradient matching, K = 4; here each scale is divided by
+    its own number of pixels.
 
     Args:
       residual: [B, T, T] R.

@@ -119,7 +119,7 @@ class Metric:
                 f"no pixel is within 25 %; predictions are {np.median(self._ratios):.3g} times the truth in the median"
             )
         if self._relative_labels:
-            return f"{self._relative_labels} images have relative depth only, which has no metres to be measured in"
+            return f"relative depth alone is labelled ({self._relative_labels} images), which has no metres to measure"
         return "no pixel of the labels is known within min_metres, max_metres and crop"
 
 

@@ -7,7 +7,7 @@
     confidence  the teacher's probability of y; 1 where the label is real. The mean is not divided by the sum of c: what
                 teachers are unsure of counts less than what they know.
 
-Sources: Long et al., https://arxiv.org/abs/1411.4038; weighting by confidence as in Feng et al., DMT,
+Sources: Long et al., https://arxiv.org/abs/1411.4038; for weights by confidence cf. Feng et al. (DMT),
 https://arxiv.org/abs/2004.08514. Ignored pixels as in Model Garden's segmentation loss, which however turns ids beyond
 the classes into a loss of 0: those end the run when they are read.
 """
