@@ -28,7 +28,7 @@ def test_generated_objects_are_the_polygons(source: coco_data.Set) -> None:
     """By pycocotools: a polygon covers about the area that its mask has; inner holes and thin parts differ."""
     api = COCO(str(source.annotations))
     assert len(api.imgs) == 2 and len(api.anns) > 2
-    areas = [(api.annToMask(each).sum(), each["area"]) for each in api.anns.values()]
+    areas = [(int(api.annToMask(each).sum()), each["area"]) for each in api.anns.values()]
     assert sum(abs(drawn - true) for drawn, true in areas) < 0.25 * sum(true for _, true in areas)
 
 

@@ -172,7 +172,6 @@ def test_predictions_that_nobody_can_judge_are_not_measured(
     """The first image shows a 1; a 4 is predicted there too, and surer than the true one of the second image.
 
     Where 4 was looked for in the first image that is a false one before the true one: AP of class 4 is 1/2.
-    That of class 1 is 1, and no other class is in the mean.
     """
     said = ((1, annotated), (4, None))
     records = [

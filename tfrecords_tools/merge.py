@@ -29,6 +29,7 @@ from tensorflow.python.lib.io import tf_record
 
 from must_tf.data import manifest, record
 from must_tf.errors import UserError
+from must_tf.progress import Progress
 from must_tf.spec import Features
 from must_tf.tasks import discover
 from tfrecords_tools import merge_classes, spool
@@ -46,6 +47,7 @@ class Part(NamedTuple):
     directory: str
     files: tuple[str, ...]  # sorted
     classes: dict[str, list[str]]
+    records: int
 
 
 class Place(NamedTuple):
@@ -71,12 +73,14 @@ class Merged:
         """
         account, index = Account(), spool.database()
         index.execute("CREATE TABLE records (place INTEGER PRIMARY KEY, id TEXT, digest TEXT, part, path, offset)")
+        progress = Progress(sum(part.records for part in self.parts), "read", "records")
         with spool.room():
             for number, part in enumerate(self.parts):
                 for path in part.files:
-                    rows = ((*row[:2], number, path, row[2]) for row in _scan(path))
+                    rows = ((*row[:2], number, path, row[2]) for row in _scan(path, progress))
                     statement = "INSERT INTO records (id, digest, part, path, offset) VALUES (?, ?, ?, ?, ?)"
                     index.executemany(statement, rows)
+            progress.close()
             index.execute("CREATE INDEX images ON records (id, digest)")
             items = spool.Items(_items(index, account))
         inputs = tuple(manifest.path_in(part.directory) for part in self.parts)
@@ -141,10 +145,10 @@ def _part(pattern: str) -> Part:
     ]
     if nameless:
         raise UserError(f"{directory}: its manifest does not name the classes of {nameless[0]}; ids mean nothing then.")
-    return Part(directory, tuple(paths), found.classes)
+    return Part(directory, tuple(paths), found.classes, found.records)
 
 
-def _scan(path: str) -> Iterator[tuple[str, str, int]]:
+def _scan(path: str, progress: Progress) -> Iterator[tuple[str, str, int]]:
     """Id, SHA-256 of the image's file and offset of each record."""
     reader, offset = _reader(path), 0
     size = tf.io.gfile.stat(path).length
@@ -156,6 +160,7 @@ def _scan(path: str) -> Iterator[tuple[str, str, int]]:
         except (tf.errors.OpError, IndexError, ValueError) as error:
             raise UserError(f"{path} is truncated or damaged at byte {offset} ({error}). Convert it again.") from error
         yield source_id.decode(), hashlib.sha256(encoded).hexdigest(), offset
+        progress.advance()
         offset = following
 
 

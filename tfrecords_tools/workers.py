@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import gc
 import itertools
 import multiprocessing
 import multiprocessing.connection
@@ -48,6 +49,7 @@ def run(job: Job, tasks: Iterable[Any], workers: int, progress: Progress) -> lis
     counter = context.Value("q", 0)
     with (
         _environment(),
+        _frozen(),
         concurrent.futures.ProcessPoolExecutor(workers, context, _start, (counter,)) as pool,
     ):
         try:
@@ -72,6 +74,18 @@ def _context() -> multiprocessing.context.BaseContext:
     started = eager_context.context()._initialized  # no public function tells
     method = "fork" if sys.platform == "linux" and not started else "spawn"
     return multiprocessing.get_context(method)
+
+
+@contextlib.contextmanager
+def _frozen() -> Iterator[None]:
+    """What is there already is left alone by the garbage collectors of forked processes: their marks would be written
+    into every page that they share."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class _Watch(NamedTuple):

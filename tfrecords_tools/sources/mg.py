@@ -74,6 +74,7 @@ class Mg:
         if not parts:
             raise UserError(f"--records {self.records!r}: the files are empty.")
         keys = self._first_keys(*parts[0])
+        _tables.cache_clear()  # the names may have changed since this process read them
         tasks = tuple(task for task in named if KEYS[task] in keys)
         items = [Item(f"{os.path.basename(path)}__{part.name}", (path,), (part, tasks)) for path, part in parts]
         classes = {task: named[task][0] for task in tasks}
