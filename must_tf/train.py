@@ -91,12 +91,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "train" in flags.mode:  # only now: a run that cannot start leaves nothing behind
         tf.io.gfile.makedirs(flags.model_dir)
         config.write_params(params, os.path.join(flags.model_dir, "params.yaml"))
+    _run(runner, params, flags.mode, keep_best)
+
+
+def _run(runner: train_lib.OrbitExperimentRunner, params: Any, mode: str, keep_best: bool) -> None:
     if keep_best:
         best.follow(runner, params.task)
-    _run(runner, params, flags.mode)
-
-
-def _run(runner: train_lib.OrbitExperimentRunner, params: Any, mode: str) -> None:
     try:
         runner.run()
     except damage.UNREADABLE as error:
