@@ -60,26 +60,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _dry_run(params, flags, images, prefix)
         return
     if "train" in flags.mode and done >= params.trainer.train_steps:
-        print(
-            f"{flags.model_dir} is finished: {done} of {params.trainer.train_steps} steps. Nothing to train; "
-            "a larger trainer.train_steps with --extend trains on."
-        )
-        if keep_best:
-            best.update(flags.model_dir, params.task)
+        _finished(params, flags, done)
         if flags.mode == "train" or run.evaluated_step(flags.model_dir) == done:
             return
         flags.mode = "eval"  # it was stopped between its last step and the end of its evaluation
+    _run(_started(params, flags, images, prefix), params, flags.mode, keep_best)
+
+
+def _finished(params: Any, flags: argparse.Namespace, done: int) -> None:
+    """Says that there is nothing to train, and keeps the best where an interruption came before that."""
+    print(
+        f"{flags.model_dir} is finished: {done} of {params.trainer.train_steps} steps. Nothing to train; "
+        "a larger trainer.train_steps with --extend trains on."
+    )
+    if flags.mode == "train_and_eval":
+        best.update(flags.model_dir, params.task)
+
+
+def _started(
+    params: Any, flags: argparse.Namespace, images: run.Images, prefix: str
+) -> train_lib.OrbitExperimentRunner:
+    """Everything built, and only then the folder made this run's: what cannot start leaves and deletes nothing."""
     with checkpoints.hidden(flags.model_dir) if flags.overwrite else contextlib.nullcontext():
         checkpoints.make_newest(flags.model_dir, prefix)
         runner = _runner(params, flags, images, prefix)
-    # Only now: a run that cannot start leaves nothing behind, and deletes nothing. Of several workers one writes.
-    if "train" in flags.mode and runner.strategy.extended.should_checkpoint:
+    if "train" in flags.mode and runner.strategy.extended.should_checkpoint:  # of several workers one writes
         if flags.overwrite:
             rundir.delete(flags.model_dir)
         rundir.write(flags.model_dir, params)
-    if keep_best:
-        best.follow(runner, params.task)
-    _run(runner, params, flags.mode)
+    return runner
 
 
 def _settled(params: Any, flags: argparse.Namespace, mistakes: Mistakes) -> run.Images:
@@ -131,7 +140,9 @@ def _dry_run(params: Any, flags: argparse.Namespace, images: run.Images, prefix:
         plan.show_all(runner, params, flags, images)
 
 
-def _run(runner: train_lib.OrbitExperimentRunner, params: Any, mode: str) -> None:
+def _run(runner: train_lib.OrbitExperimentRunner, params: Any, mode: str, keep_best: bool) -> None:
+    if keep_best:
+        best.follow(runner, params.task)
     try:
         runner.run()
     except damage.UNREADABLE as error:
