@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,16 @@ def test_a_stuff_value_without_a_name_ends_with_file_and_value(tmp_path: Path) -
         converted(Coco(*given, stuff=folder), tmp_path / "out")
 
 
+def test_a_stuff_mask_of_another_size_leaves_its_image_without_segmentation(tmp_path: Path) -> None:
+    given, path = coco(tmp_path), stuff_json(tmp_path)
+    content = json.loads(Path(path).read_text())
+    content["annotations"][1]["segmentation"] = {"size": [WIDTH, HEIGHT], "counts": [HEIGHT * WIDTH]}
+    dump(Path(path), content)
+    result = converted(Coco(*given, stuff=path), tmp_path / "out")
+    assert "segmentation" not in result.records["7"].labels
+    assert result.counts() == {"segmentation: mask cannot be read": 1}
+
+
 def test_stuff_mistakes_are_told_before_the_first_image(tmp_path: Path) -> None:
     images, annotations = coco(tmp_path)
     other = dump(tmp_path / "stuff.json", {"images": [], "annotations": [], "categories": STUFF})
@@ -151,6 +162,12 @@ def test_objects365_has_boxes_and_no_masks(boxes: Converted) -> None:
     # An image without objects says that nothing is there, and nothing about masks.
     assert boxes.records["420918"].origins == {"detection": "real:zhiyuan_objv2_train"}
     assert boxes.outcome.manifest.classes == {"detection": ["Person", "Speaker 2", "Speaker 3"]}
+
+
+def test_objects365_a_file_that_two_entries_lead_to_is_used_once(tmp_path: Path) -> None:
+    result = converted(Objects365(*objects365(tmp_path, PUBLISHED[0], "v9/" + PUBLISHED[0])), tmp_path / "out")
+    assert set(result.records) == {"420917"}
+    assert result.counts() == {"image: id or file is twice in the JSON": 1}
 
 
 def test_objects365_of_other_images_is_refused(tmp_path: Path) -> None:

@@ -135,7 +135,9 @@ def test_classes_are_united_by_name(name: str, tmp_path: Path) -> None:
         assert records["0"].labels[task]["classes"].tolist() == [1, 2]
         assert records["1"].labels[task]["classes"].tolist() == classes
         for number, wanted in (("0", first), ("1", second)):
-            assert features(records[number].serialized)[f"image/{task}/annotated"].int64_list.value == wanted
+            example = tf.train.Example.FromString(records[number].serialized)
+            assert record.annotated_of(example, task) == (tuple(wanted) or None)
+    assert found.limits == ({task: {"partial": 2} for task in ("detection", "masks")} if first else {})
     assert sum(found.objects["masks"].values()) == 4
 
 

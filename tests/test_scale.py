@@ -42,6 +42,13 @@ def test_names_on_the_disk_are_a_sorted_set() -> None:
     assert names.add("c") and not names.add("c")
 
 
+def test_a_table_on_the_disk_is_a_sorted_dictionary() -> None:
+    table = spool.Table([("b", 1), ("é", (2, "x")), ("a", None), ("b", 3)])
+    assert list(table.items()) == sorted({"b": 3, "é": (2, "x"), "a": None}.items())
+    assert (len(table), table.get("b"), table.get("c"), "a" in table) == (3, 3, None, True)
+    assert not spool.Table()
+
+
 # Prints how far memory grew (KiB) while items of 1 KB each were put on the disk and read again.
 GROWTH = """
 import resource, sys
