@@ -42,7 +42,7 @@ class Runs:
         end = self.ends.get(name, 0)
         if isinstance(end, BaseException):
             raise end
-        Path(log).write_text("TensorFlow says a lot\nerror: the head is lost.\n" if end else "fine\n")
+        Path(log).write_text("TensorFlow says a lot\nerror: the head is lost.\nand more\n" if end else "fine\n")
         if not end:
             steps = yaml.safe_load(Path(flags["--config_file"]).read_text())["trainer"]["train_steps"]
             path.mkdir(parents=True)
@@ -243,7 +243,7 @@ def test_plan_runs_nothing_and_tells_what_is_left(place: Place, runs: Any, capfd
     assert place.run("--plan") == 0
     assert made.started == []
     out = capfd.readouterr().out
-    assert "4 runs" in out and "2 done, 1 begun, 1 to do" in out
+    assert "4 runs (rows 2, columns 2, seeds 1)" in out and "2 done, 1 begun, 1 to do" in out
 
 
 @pytest.mark.parametrize(
@@ -276,6 +276,7 @@ def test_a_wrong_table_ends_before_any_work(place: Place, runs: Any, columns: An
         (("--checkpoint=a={folder}",), (), "no checkpoint in"),
         (("--scratch",), ("--column=room",), "Did you mean 'rooms'?"),
         (("--scratch",), ("--seeds=0",), "--seeds=0 must be at least 1"),
+        (("--scratch",), ("--out=gs://bucket/out",), "must be a local folder"),
     ],
 )
 def test_wrong_flags_end_before_any_work(

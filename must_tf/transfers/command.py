@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tf.config.set_visible_devices([], "GPU")
     if flags.seeds < 1:
         raise UserError(f"--seeds={flags.seeds} must be at least 1.")
+    if "://" in flags.out:  # the logs are written line by line
+        raise UserError(f"--out={flags.out} must be a local folder, or a mounted one.")
     rows, columns = table.rows(flags.checkpoint, flags.scratch), table.columns(flags.table, flags.column)
     settings = cells.Settings(flags.config_file, flags.params_override, flags.out, flags.seeds)
     planned = cells.grid(rows, columns, settings)
@@ -74,7 +76,7 @@ def _plan(planned: Sequence[cells.Cell], left: Sequence[cells.Cell], out: str) -
         f"{cell.name:<48}{'done' if cell not in left else 'begun' if cell.is_begun else 'to do'}" for cell in planned
     ]
     total = (
-        f"{len(planned)} runs in {out} ({rows} rows, {columns} columns, {seeds} seeds each): "
+        f"{len(planned)} runs (rows {rows}, columns {columns}, seeds {seeds}) in {out}: "
         f"{len(planned) - len(left)} done, {begun} begun, {len(left) - begun} to do"
     )
     return "\n  ".join([total, *states])
