@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import orbit.controller
+import tensorflow as tf
 import tf_keras
 from absl import logging
 from official.common import distribute_utils
@@ -184,40 +185,39 @@ def _join(runner: train_lib.OrbitExperimentRunner, checkpoint: str, done: int) -
     runner.checkpoint_manager._last_checkpoint_step = done
 
 
+def _strategy(params: Any, tpu: str) -> tf.distribute.Strategy:
+    return distribute_utils.get_distribution_strategy(
+        distribution_strategy=params.runtime.distribution_strategy,
+        all_reduce_alg=params.runtime.all_reduce_alg,
+        num_gpus=params.runtime.num_gpus,
+        tpu_address=tpu or params.runtime.tpu,
+    )
+
+
 def _build(params: Any, flags: argparse.Namespace, images: run.Images, done: int) -> train_lib.OrbitExperimentRunner:
     params.validate()
     params.lock()
     if params.runtime.mixed_precision_dtype:
         performance.set_mixed_precision_policy(params.runtime.mixed_precision_dtype)
-    strategy = distribute_utils.get_distribution_strategy(
-        distribution_strategy=params.runtime.distribution_strategy,
-        all_reduce_alg=params.runtime.all_reduce_alg,
-        num_gpus=params.runtime.num_gpus,
-        tpu_address=flags.tpu or params.runtime.tpu,
-    )
+    strategy = _strategy(params, flags.tpu)
     # Also of Python and NumPy: Keras draws initial weights by the former.
     tf_keras.utils.set_random_seed(params.task.train_data.seed)
-    batch_size = params.task.train_data.global_batch_size
+    training, batch_size = "train" in flags.mode, params.task.train_data.global_batch_size
     with strategy.scope():
         task = StudentTask(params.task, logging_dir=flags.model_dir)
-    task.start = input_lib.Start(done * batch_size, images.train)
-    task.evaluation_count = images.validation
+        task.start = input_lib.Start(done * batch_size, images.train)
+        task.evaluation_count = images.validation
+        trainer = train_utils.create_trainer(params, task, training, "eval" in flags.mode, trainer_cls=watch.Trainer)
     # Orbit prints every loop's figures over several lines; they are in TensorBoard, and ours is one line.
     orbit.controller._log = logging.debug
-    training = "train" in flags.mode
     directory = flags.model_dir if strategy.extended.should_checkpoint else ""  # of several workers one writes
-    actions = [watch.Log(directory, params.trainer.train_steps, done, batch_size)] if training else []
-    with strategy.scope():
-        trainer = train_utils.create_trainer(
-            params, task, train=training, evaluate="eval" in flags.mode, trainer_cls=watch.Trainer
-        )
     return train_lib.OrbitExperimentRunner(
         distribution_strategy=strategy,
         task=task,
         mode=flags.mode,
         params=params,
         model_dir=flags.model_dir,
-        train_actions=actions,
+        train_actions=[watch.Log(directory, params.trainer.train_steps, done, batch_size)] if training else [],
         trainer=trainer,
     )
 
