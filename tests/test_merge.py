@@ -195,6 +195,25 @@ def test_masks_stay_with_their_boxes(tmp_path: Path) -> None:
     assert len(taken.labels["masks"]["crops"]) == len(taken.labels["detection"]["boxes"]) == 1
 
 
+def test_nothing_of_labels_that_gave_way_is_left(tmp_path: Path) -> None:
+    """A teacher's boxes and masks give way to real boxes, which have no masks."""
+    pseudo = {"detection": (masks([1, 1]), "pseudo:a"), "masks": (masks([1, 1]), "pseudo:a")}
+    names = {"detection": ["cat"], "masks": ["cat"]}
+    given = [
+        make(tmp_path / "a", [one("1", pseudo)], names),
+        make(tmp_path / "b", [one("1", {"detection": (objects([1]), "real:b")})], {"detection": ["cat"]}),
+    ]
+    found = merged(tmp_path / "out", given)
+    (taken,) = read(tmp_path / "out", found.classes).values()
+    assert taken.origins == {"detection": "real:b"}
+    assert len(taken.labels["detection"]["boxes"]) == 1
+    assert not {"image/object/mask_crop", "image/masks/origin"} & set(features(taken.serialized))
+    assert notes(found) == {
+        "detection: real label instead of pseudo": 1,
+        "masks: belong to labels that were not taken": 1,
+    }
+
+
 def test_an_id_of_two_images_loses_neither(tmp_path: Path) -> None:
     depth = {"depth": (metres(1.0), "real:a")}
     given = [make(tmp_path / str(n), [one("7", depth, image=n)], {}) for n in range(2)]
