@@ -1,14 +1,15 @@
 # make quickstart   the whole loop on generated scenes, within 15 minutes on two cores
 # make transfers    the quickstart's student and random weights, each fine-tuned on five tasks of another look: a table
 # make test         format, lint, types and all tests
+# make test-beam    the converter on Apache Beam, in an environment of its own
 # make real DATA=…  the whole loop on small real photos
 
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(shell command -v python$(v) >/dev/null 2>&1 && python$(v) -c '' >/dev/null 2>&1 && echo python$(v))) python3)
 BIN := .venv/bin
 READY := .venv/.ready
-CODE := must_tf tfrecords_tools experiments tests setup.py train.py export.py
+CODE := must_tf tfrecords_tools experiments benchmarks tests setup.py train.py export.py
 
-.PHONY: quickstart transfers test real format clean
+.PHONY: quickstart transfers test test-beam real format clean
 SEEDS ?= 1
 
 quickstart: $(READY)
@@ -28,6 +29,16 @@ test: $(READY)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/pytest -q -n 2
+
+# Beam holds other packages back, protobuf for one, so it has an environment of its own.
+test-beam: .venv-beam/.ready
+	.venv-beam/bin/pytest -q tests/test_beam.py
+
+.venv-beam/.ready: setup.py constraints-beam.txt
+	test -x .venv-beam/bin/python || $(PYTHON) -m venv .venv-beam
+	.venv-beam/bin/python -m pip install --quiet --upgrade pip
+	.venv-beam/bin/python -m pip install --quiet -c constraints-beam.txt -e '.[dev,beam]'
+	touch $@
 
 format: $(READY)
 	$(BIN)/ruff format $(CODE)

@@ -22,6 +22,9 @@ setup(
         "tensorflow==2.20.*",
         "tf-keras==2.20.*",
         "pycocotools>=2.0.7",
+        "tensorflow-datasets>=4.9",
+        "h5py>=3.10",
+        "scipy>=1.11",
         "numpy>=1.26",
         "opencv-python-headless>=4.8",
         "pillow>=10",
@@ -30,14 +33,19 @@ setup(
         "pyyaml>=6.0",
         "absl-py>=1.4",
         "protobuf>=5.28",
+        "packaging>=23",
     ],
-    extras_require={"dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn", "scipy"]},
+    extras_require={
+        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn"],
+        "beam": ["apache-beam>=2.60"],
+    },
     entry_points={
         "console_scripts": [
             "must-train=must_tf.train:cli",
             "must-export=must_tf.export:cli",
             "must-transfer=must_tf.transfers.command:cli",
             "must-records=tfrecords_tools.cli:main",
+            "must-doctor=must_tf.doctor:cli",
         ]
     },
 )

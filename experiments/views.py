@@ -9,21 +9,18 @@ view pointing the other way.
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from must_tf import show
+from must_tf.batch import row_of
 from must_tf.data import geometry, manifest, record
 from must_tf.data import input as input_lib
-from must_tf.data.geometry import Frame
 from must_tf.errors import exit_on_user_error
-from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks import discover
 
 SEED = 7
@@ -33,7 +30,10 @@ def configs_of(directory: str) -> dict[str, Any]:
     """A config for every task that the records are labelled for."""
     found = manifest.read(directory)
     names = {task: tuple(found.classes.get(task, ())) for task in discover() if found.origins.get(task)}
-    return {task: discover()[task].Config(enabled=True, classes=classes) for task, classes in names.items()}
+    configs = {task: discover()[task].Config(enabled=True, classes=classes) for task, classes in names.items()}
+    if manifest.limited(found, "depth", "relative"):
+        configs["depth"].loss = "ssi"  # the one that is trained on such labels
+    return configs
 
 
 def rows(serialized: bytes, number: int, configs: dict[str, Any], size: int) -> list[show.Row]:
@@ -48,23 +48,9 @@ def rows(serialized: bytes, number: int, configs: dict[str, Any], size: int) -> 
     )
     example = tf.train.Example.FromString(serialized)
     photo = record.decode_image(example.features.feature["image/encoded"].bytes_list.value[0]).numpy()
-    seen = {task: _as_labels(task, element["targets"][task], configs[task], size) for task in labelled}
     name = record.info_of(example).source_id
-    return [
-        show.Row(photo, {task: one.labels for task, one in labelled.items()}, {}, name),
-        show.Row(element["image"].numpy(), seen, {}, f"{name} as trained on"),
-    ]
-
-
-def _as_labels(task: str, targets: dict[str, tf.Tensor], config: Any, size: int) -> Labels:
-    """Targets as a perfect network would predict them, restored to the view itself."""
-    golden = importlib.import_module(f"must_tf.tasks.{task}.golden")
-    batch = {key: value[None].numpy() for key, value in targets.items()}
-    perfect = {key: tf.convert_to_tensor(value)[0] for key, value in golden.perfect(batch, config).items()}
-    side = tf.constant([size, size])
-    restored = discover()[task].restore(perfect, Frame(side, side, size))
-    arrays = {key: np.asarray(value) for key, value in restored.items()}
-    return discover()[task].keep(arrays, ImageInfo("view", size, size), config)
+    seen = row_of(element, configs)._replace(source_id=f"{name} as trained on")
+    return [show.Row(photo, {task: one.labels for task, one in labelled.items()}, {}, name), seen]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,13 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 
 class UserError(Exception):
     """Something the user gave does not fit. The message says what, where and the remedy."""
+
+    @property
+    def problems(self) -> list[str]:
+        """One sentence per thing that is wrong."""
+        return [str(self)]
+
+
+class UserErrors(UserError):
+    """Several things that do not fit, one per line."""
+
+    def __init__(self, problems: Sequence[str]):
+        super().__init__("\n  - ".join([f"{len(problems)} things do not fit:", *problems]))
+        self._problems = list(problems)
+
+    @property
+    def problems(self) -> list[str]:
+        """One sentence per thing that is wrong."""
+        return self._problems
+
+
+class Mistakes:
+    """Gathers what is wrong, so that everything is said at once.
+
+    Attributes:
+      found: a sentence each.
+    """
+
+    def __init__(self, found: Iterable[str] = ()):
+        self.found = list(found)
+
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """What is raised as a UserError inside is noted, and the work goes on after the block."""
+        try:
+            yield
+        except UserError as error:
+            self.found += error.problems
+
+    def end(self) -> None:
+        """Raises what was noted, if anything."""
+        found = list(dict.fromkeys(self.found))
+        if found:
+            raise UserError(found[0]) if len(found) == 1 else UserErrors(found)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -18,7 +62,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def exit_on_user_error(main: Callable[[], int | None]) -> int:
-    """Runs `main`; a UserError becomes one line on stderr and exit code 2."""
+    """Runs `main`; a UserError becomes a line on stderr, or one per mistake, and exit code 2."""
     try:
         return main() or 0
     except UserError as error:

@@ -1,4 +1,10 @@
-"""Measures predictions against the records' labels, on the host, one image at a time, in original coordinates."""
+"""Measures predictions against the records' labels, on the host, one image at a time, in original coordinates.
+
+Leaves `evaluation.json`, the last evaluation, and `evaluations.jsonl`, a line for each; where a run was interrupted and
+measured a step again, the later line counts. Under "figures" is {"task/figure": value}; beside it stand the set, the
+images, those labelled per task, figures by class, the classes that no label shows, how was measured ("protocol"), why a
+headline is 0 or missing ("reasons"), and where NaN or infinity was predicted ("not_finite").
+"""
 
 from __future__ import annotations
 
@@ -12,11 +18,16 @@ import tensorflow as tf
 from must_tf import files, show
 from must_tf.data import input as input_lib
 from must_tf.data import record
+from must_tf.data.diagnosis import listed
 from must_tf.errors import UserError
+from must_tf.finite import Diverged, check_labels
 from must_tf.predict import Restorer
 from must_tf.progress import Progress
-from must_tf.spec import ImageInfo
+from must_tf.spec import Details, ImageInfo
 from must_tf.tasks import discover
+
+LAST = "evaluation.json"
+HISTORY = "evaluations.jsonl"
 
 
 class Evaluator:
@@ -35,6 +46,8 @@ class Evaluator:
         self._metrics = {name: spec.Metric(self._configs[name]) for name, spec in self._specs.items()}
         self._labelled = dict.fromkeys(self._specs, 0)
         self._pseudo = dict.fromkeys(self._specs, 0)
+        self._diverged = Diverged()
+        self._set = set_of(config)
         self._records = _numbered_records(config.validation_data.input_path)
         self._count, self._seen = count, 0
         self._rows: list[show.Row] = []
@@ -51,21 +64,29 @@ class Evaluator:
             self._measure(int(merged["index"][row]), merged["image_info"][row], predictions)
 
     def _measure(self, index: int, image_info: np.ndarray, predictions: Any) -> None:
-        number, serialized = next(self._records)
+        end = (self._count, b"")
+        number, serialized = next(self._records, end)
         while number < index:  # another worker's image
-            number, serialized = next(self._records)
+            number, serialized = next(self._records, end)
+        if number != index:
+            raise RuntimeError(f"image {index} was evaluated twice or out of order")
         example = tf.train.Example.FromString(serialized)
         info = record.info_of(example)
         labelled = record.read_labels(serialized, self._specs, self._configs)
+        self._diverged.look(predictions, info.source_id)
         kept = self._restorer.labels(predictions, image_info, info.source_id)
-        for name, (labels, origin) in labelled.items():
-            if origin.startswith("pseudo:"):  # a teacher's opinion is not the truth
+        for name, one in labelled.items():
+            if one.origin.startswith("pseudo:"):  # a teacher's opinion is not the truth
                 self._pseudo[name] += 1
                 continue
-            self._metrics[name].add(labels, kept[name], info)
+            check_labels(name, one.labels, info.source_id)
+            judged = kept[name]
+            if one.annotated is not None:  # nobody can tell whether predictions of the other classes are right
+                judged = self._specs[name].restrict(judged, one.annotated)
+            self._metrics[name].add(one.labels, judged, info)
             self._labelled[name] += 1
         if index in self._drawn:
-            self._draw(serialized, info, {name: labels for name, (labels, _) in labelled.items()}, kept)
+            self._draw(serialized, info, {name: one.labels for name, one in labelled.items()}, kept)
         self._seen += 1
         self._progress.advance()
 
@@ -82,27 +103,54 @@ class Evaluator:
                 f"evaluation saw {self._seen} of {self._count} images that the manifest counts; the record files were "
                 "changed after they were written. Convert them again."
             )
+        evaluation = self._measured(step)
+        if directory:
+            self._write(directory, evaluation)
+        self._print(evaluation)
+        return evaluation["figures"]
+
+    def _measured(self, step: int) -> dict[str, Any]:
+        """The content of evaluation.json."""
         figures: dict[str, float] = {}
+        details: dict[str, Details] = {}
         for name, metric in self._metrics.items():
             if self._labelled[name]:
                 figures |= {f"{name}/{key}": float(value) for key, value in metric.result().items()}
-        if directory:
-            self._write(directory, step, figures)
-        self._print(step, figures)
-        return figures
+                details[name] = metric.details() if hasattr(metric, "details") else Details({})
+        reasons = {name: one.reason for name, one in details.items() if one.reason}
+        return {
+            "step": step,
+            "set": self._set,
+            "images": self._seen,
+            "labelled": self._labelled,
+            "figures": figures,
+            "classes": {name: one.classes for name, one in details.items() if one.classes},
+            "absent": {name: list(one.absent) for name, one in details.items() if one.absent},
+            "protocol": {name: one.protocol for name, one in details.items()},
+            "reasons": reasons | {name: "no labels in the set" for name in self._specs if not self._labelled[name]},
+            "not_finite": self._diverged.found,
+        }
 
-    def _print(self, step: int, figures: dict[str, float]) -> None:
-        print(f"evaluated {self._seen} of {self._count} images at step {step}", flush=True)
+    def _print(self, evaluation: dict[str, Any]) -> None:
+        print(f"evaluated {self._seen} of {self._count} images at step {evaluation['step']}", flush=True)
         for name, spec in self._specs.items():
-            value = figures.get(f"{name}/{spec.headline}")
-            shown = "no labels in the validation set" if value is None else f"{spec.headline} {value:.4f}"
+            value = evaluation["figures"].get(f"{name}/{spec.headline}")
+            shown = f"no {spec.headline}" if value is None else f"{spec.headline} {value:.4f}"
             passed = f", {self._pseudo[name]} with pseudo labels left out" if self._pseudo[name] else ""
             print(f"  {name:<16}{shown}   ({self._labelled[name]} labelled images{passed})", flush=True)
+            absent = evaluation["absent"].get(name, ())
+            beside = (
+                evaluation["reasons"].get(name, ""),
+                self._diverged.line(name),
+                f"no label in the set, so in no mean ({len(absent)}): {listed(absent, 8)}" if absent else "",
+            )
+            for line in filter(None, beside):
+                print(f"  {'':<16}{line}", flush=True)
 
-    def _write(self, directory: str, step: int, figures: dict[str, float]) -> None:
-        evaluation = {"step": step, "images": self._seen, "labelled": self._labelled, "figures": figures}
-        path = os.path.join(directory, "evaluation.json")
-        files.write_json(path, evaluation)
+    def _write(self, directory: str, evaluation: dict[str, Any]) -> None:
+        step = evaluation["step"]
+        files.append_json_line(os.path.join(directory, HISTORY), evaluation)
+        files.write_json(os.path.join(directory, LAST), evaluation)
         if not self._rows:
             return
         drawers = {name: show.Drawer(spec.draw, self._configs[name]) for name, spec in self._specs.items()}
@@ -110,6 +158,11 @@ class Evaluator:
         show.save_png(os.path.join(directory, "pictures", f"step-{step:07d}.png"), picture)
         writer = tf.summary.create_file_writer(os.path.join(directory, "validation"))
         show.tensorboard_image(writer, "predictions", picture, step)
+
+
+def set_of(config: Any) -> list[str]:
+    """The validation set as evaluation.json names it."""
+    return [str(path) for path in tf.nest.flatten(config.validation_data.input_path)]
 
 
 def _numbered_records(input_path: Any) -> Iterator[tuple[int, bytes]]:

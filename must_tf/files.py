@@ -20,3 +20,19 @@ def write_whole(path: str, content: bytes) -> None:
 def write_json(path: str, content: Any) -> None:
     """A JSON file for people and programs."""
     write_whole(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def copy_whole(source: str, target: str) -> None:
+    """Copies a file of any size by way of a temporary one beside the target; folders are made as needed."""
+    tf.io.gfile.makedirs(target.rpartition("/")[0] or ".")
+    tf.io.gfile.copy(source, f"{target}.partial", overwrite=True)
+    tf.io.gfile.rename(f"{target}.partial", target, overwrite=True)
+
+
+def append_json_line(path: str, content: Any) -> None:
+    """Adds one line of JSON to a small file. It is written anew, so that there never is half a line."""
+    before = b""
+    if tf.io.gfile.exists(path):
+        with tf.io.gfile.GFile(path, "rb") as file:
+            before = file.read()
+    write_whole(path, before + (json.dumps(content, ensure_ascii=False) + "\n").encode())

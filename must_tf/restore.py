@@ -9,7 +9,7 @@ from typing import NamedTuple
 import tensorflow as tf
 import tf_keras
 
-from must_tf import config, student, transfer
+from must_tf import checkpoints, config, student, transfer, weights
 from must_tf.errors import UserError
 
 
@@ -31,13 +31,27 @@ def load(model_dir: str) -> Trained:
     settings = read_config(model_dir)
     checkpoint = transfer.checkpoint_path(model_dir)
     model = student.build(settings)
-    match(model, checkpoint, os.path.join(model_dir, "params.yaml"))
-    step = tf.train.load_checkpoint(checkpoint).get_tensor("global_step/.ATTRIBUTES/VARIABLE_VALUE")
-    return Trained(model, settings, _identity(checkpoint, settings), int(step))
+    print(match(model, checkpoint, os.path.join(model_dir, "params.yaml")), flush=True)
+    return Trained(model, settings, _identity(checkpoint, settings), checkpoints.step_of(checkpoint))
 
 
-def match(model: tf_keras.Model, checkpoint: str, config_name: str) -> None:
-    """Reads a checkpoint into every variable of the model; UserError where one is missing or of another shape."""
+def match(model: tf_keras.Model, checkpoint: str, config_name: str) -> str:
+    """Reads a checkpoint into every variable of the model.
+
+    Returns:
+      A table: per module how many variables were restored.
+
+    Raises:
+      UserError: a variable is missing or of another shape; says which, by module.
+    """
+    graph = weights.Graph(checkpoint)
+    parts = weights.modules(model)
+    matches = {"/".join(part): weights.compare(module, graph, ("model", *part)) for part, module in parts.items()}
+    if not all(match.is_whole for match in matches.values()):
+        raise UserError(
+            f"{checkpoint} does not fit {config_name}:\n{weights.table(matches)}\n"
+            "  Give the settings that it was trained with, or another --model_dir."
+        )
     try:
         status = tf.train.Checkpoint(model=model).read(checkpoint)
         status.expect_partial().assert_existing_objects_matched()
@@ -46,6 +60,7 @@ def match(model: tf_keras.Model, checkpoint: str, config_name: str) -> None:
             f"{checkpoint} does not fit {config_name} ({transfer.reason(error)}). Give the settings that it was "
             "trained with, or another --model_dir."
         ) from error
+    return f"restored from {checkpoint}\n{weights.table(matches)}"
 
 
 def read_config(model_dir: str) -> student.StudentConfig:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 from official.core import config_definitions
 from official.modeling import optimization
 
-from must_tf import balance, student
+from must_tf import balance, checkpoints, devices, student
 from must_tf.data import input as input_lib
 from must_tf.data import manifest
-from must_tf.errors import UserError
+from must_tf.errors import Mistakes, UserError, nearest
 from must_tf.tasks import discover
 
 Manifests = dict[str, manifest.Manifest]  # by the folder that it describes
@@ -26,39 +27,57 @@ class Images(NamedTuple):
     validation: int
 
 
-def settle(params: config_definitions.ExperimentConfig, mode: str) -> Images:
+def settle(params: config_definitions.ExperimentConfig, mode: str, mistakes: Mistakes | None = None) -> Images:
     """Checks the config against the data and fills in what follows from it.
 
     Args:
       params: the experiment's config; classes and weights are filled in.
       mode: of `train.py`.
+      mistakes: what is known to be wrong already. It is raised together with what is found here.
 
     Returns:
       The number of images in both sets.
 
     Raises:
-      UserError: what does not fit, before any work.
+      UserError: what does not fit, all of it, before any work.
     """
+    mistakes = mistakes or Mistakes()
+    clean = not mistakes.found  # else what is missing now may be what was misspelled
     task = params.task
     configs = student.enabled(task)
-    _check_model(task, configs)
-    _check_loop(params, mode)
-    sets = []
-    if "train" in mode:
-        sets.append(("task.train_data", task.train_data))
-    if "eval" in mode:
-        sets.append(("task.validation_data", task.validation_data))
-    manifests = {where: _manifests(data, where) for where, data in sets}
-    _settle_classes(configs, manifests)
-    if "train" in mode:
-        _check_labels(configs, manifests["task.train_data"])
-        rate = initial_learning_rate(params.trainer.optimizer_config)
-        balance.resolve(configs, task.balance, task.train_data.global_batch_size, rate)
-    train, validation = (
-        sum(one.records for one in manifests.get(where, {}).values())
-        for where in ("task.train_data", "task.validation_data")
-    )
-    return Images(train, validation)
+    if clean:
+        _check_model(task, configs, mistakes)
+    _check_loop(params, mode, mistakes)
+    manifests: dict[str, Manifests] = {}
+    for where, data in sets(task, mode).items():
+        with mistakes.noted():
+            manifests[where] = _manifests(data, where)
+    for name, config in configs.items():
+        if discover()[name].classed:
+            _settle_classes(name, config, manifests, mistakes)
+        with mistakes.noted():  # refuses what it could not measure, now rather than at the first evaluation
+            discover()[name].Metric(config)
+    if not mistakes.found and "train" in mode:
+        _settle_training(params, configs, manifests["task.train_data"], mistakes)
+    mistakes.end()
+    return Images(*(_images(manifests.get(where, {})) for where in ("task.train_data", "task.validation_data")))
+
+
+def sets(task: student.StudentConfig, mode: str) -> dict[str, input_lib.Data]:
+    """The data that a mode reads, by its place in the config."""
+    both = {"train": ("task.train_data", task.train_data), "eval": ("task.validation_data", task.validation_data)}
+    return dict(both[word] for word in both if word in mode)
+
+
+def _images(manifests: Manifests) -> int:
+    return sum(one.records for one in manifests.values())
+
+
+def _settle_training(params: Any, configs: dict[str, Any], manifests: Manifests, mistakes: Mistakes) -> None:
+    _check_labels(configs, manifests, mistakes)
+    rate = initial_learning_rate(params.trainer.optimizer_config)
+    with mistakes.noted():
+        balance.resolve(configs, params.task.balance, params.task.train_data.global_batch_size, rate)
 
 
 def adopt_classes(task: student.StudentConfig, trained: student.StudentConfig) -> None:
@@ -67,39 +86,41 @@ def adopt_classes(task: student.StudentConfig, trained: student.StudentConfig) -
         config.classes = config.classes or getattr(trained.tasks, name).classes
 
 
-def _check_model(task: student.StudentConfig, configs: dict[str, Any]) -> None:
+def _check_model(task: student.StudentConfig, configs: dict[str, Any], mistakes: Mistakes) -> None:
     if not configs:
-        raise UserError("no task has enabled=true; switch one on, for instance task.tasks.depth.enabled=true")
+        mistakes.found.append("no task has enabled=true; switch one on, for instance task.tasks.depth.enabled=true")
     for name in configs:
         missing = [need for need in discover()[name].needs if need not in configs]
         if missing:
-            raise UserError(f"{name} needs {missing[0]}; set task.tasks.{missing[0]}.enabled=true")
+            mistakes.found.append(f"{name} needs {missing[0]}; set task.tasks.{missing[0]}.enabled=true")
     multiple = 2**task.model.max_level
-    if task.input_size % multiple or task.input_size <= 0:
+    if task.input_size % multiple:
         near = max(round(task.input_size / multiple), 1) * multiple
-        raise UserError(
+        mistakes.found.append(
             f"task.input_size={task.input_size} must be a multiple of {multiple} (the stride of level "
             f"{task.model.max_level}), for instance {near}."
         )
 
 
-def _check_loop(params: config_definitions.ExperimentConfig, mode: str) -> None:
+def _check_loop(params: config_definitions.ExperimentConfig, mode: str, mistakes: Mistakes) -> None:
     """Refuses what Model Garden's loop takes and this project would do wrong."""
-    trainer = params.trainer
-    if "train" in mode and trainer.train_steps <= 0:
-        raise UserError(f"trainer.train_steps={trainer.train_steps} must be at least 1.")
+    trainer, zoom = params.trainer, params.task.train_data.augmentation
+    if "train" in mode and zoom.scale_min > zoom.scale_max:
+        mistakes.found.append(
+            f"task.train_data.augmentation.scale_min={zoom.scale_min} must not be above scale_max={zoom.scale_max}."
+        )
     if "eval" in mode and trainer.validation_steps != -1:
-        raise UserError(
+        mistakes.found.append(
             f"trainer.validation_steps={trainer.validation_steps} must be -1: an evaluation covers the whole set, "
             "every image once. For a shorter one give a smaller set in task.validation_data.input_path."
         )
     if "eval" in mode and "multi_worker" in params.runtime.distribution_strategy:
-        raise UserError(
+        mistakes.found.append(
             "evaluation measures on one host. With several workers use --mode=train on them, and --mode=eval with "
             "runtime.distribution_strategy=mirrored on one machine."
         )
     if trainer.optimizer_config.ema:
-        raise UserError(
+        mistakes.found.append(
             "trainer.optimizer_config.ema is not supported: averaged weights would be evaluated, but others labelled "
             "with and exported. Remove it."
         )
@@ -107,8 +128,6 @@ def _check_loop(params: config_definitions.ExperimentConfig, mode: str) -> None:
 
 def _manifests(data: input_lib.Data, where: str) -> Manifests:
     paths = input_lib.files(data.input_path, f"{where}.input_path")
-    if data.global_batch_size <= 0:
-        raise UserError(f"{where}.global_batch_size={data.global_batch_size} must be at least 1.")
     directories = sorted({os.path.dirname(path) for path in paths})
     found = {directory: manifest.read(directory) for directory in directories}
     listed = sum(len(one.shards) for one in found.values())
@@ -120,25 +139,33 @@ def _manifests(data: input_lib.Data, where: str) -> Manifests:
     return found
 
 
-def _settle_classes(configs: dict[str, Any], manifests: dict[str, Manifests]) -> None:
+def _settle_classes(name: str, config: Any, manifests: dict[str, Manifests], mistakes: Mistakes) -> None:
     """Takes class names from the records; refuses records that name them otherwise than the config or each other."""
-    for name, config in configs.items():
-        if not discover()[name].classed:
-            continue
-        for where, found in manifests.items():
-            for directory, one in found.items():
-                names = tuple(one.classes.get(name, ()))
-                if names and config.classes and names != tuple(config.classes):
-                    raise UserError(
-                        f"{where}: {directory} names {name}'s classes {_short(names)}, but {_short(config.classes)} "
-                        "is in use. Records that are trained together must have the same classes in the same order."
-                    )
-                config.classes = names or config.classes
-        if not config.classes:
-            raise UserError(
-                f"nobody names {name}'s classes: no record set has any. Give records with {name} labels, or set "
-                f"task.tasks.{name}.classes=[...], or task.tasks.{name}.enabled=false"
+    given = tuple(config.classes)
+    named = [(where, path, one) for where, found in manifests.items() for path, one in found.items()]
+    for where, path, one in named:
+        names = tuple(one.classes.get(name, ()))
+        if names and config.classes and names != tuple(config.classes):
+            hint = _unknown_classes(name, given, names, path) if given else ""
+            mistakes.found.append(
+                hint
+                or f"{where}: {path} names {name}'s classes {_short(names)}, but {_short(config.classes)} "
+                "is in use. Records that are trained together must have the same classes in the same order."
             )
+        else:
+            config.classes = names or config.classes
+    if not config.classes and named:
+        mistakes.found.append(
+            f"nobody names {name}'s classes: no record set has any. Give records with {name} labels, or set "
+            f"task.tasks.{name}.classes=[...], or task.tasks.{name}.enabled=false"
+        )
+
+
+def _unknown_classes(task: str, given: Sequence[str], names: Sequence[str], path: str) -> str:
+    """On classes of the config that the records do not have, with the nearest that they have."""
+    unknown = [one for one in given if one not in names]
+    words = " ".join(f"{one!r} is not there.{nearest(one, names)}" for one in unknown[:5])
+    return f"task.tasks.{task}.classes: {path} has {_short(names)}; {words}" if unknown else ""
 
 
 def _short(names: Any) -> str:
@@ -146,14 +173,17 @@ def _short(names: Any) -> str:
     return f"[{shown}{', ...' if len(names) > 4 else ''}] ({len(names)})"
 
 
-def _check_labels(configs: dict[str, Any], manifests: Manifests) -> None:
-    for name in configs:
+def _check_labels(configs: dict[str, Any], manifests: Manifests, mistakes: Mistakes) -> None:
+    for name, config in configs.items():
+        reason = discover()[name].unfit(config, manifests)
+        if reason:
+            mistakes.found.append(reason)
         labelled = sum(sum(found.origins.get(name, {}).values()) for found in manifests.values())
         if not labelled:
-            places = ", ".join(manifests)
-            raise UserError(
-                f"no image in {places} has {name} labels, so its head would learn nothing. Add records that have "
-                f"them, label these with a teacher (must-records label), or set task.tasks.{name}.enabled=false"
+            mistakes.found.append(
+                f"no image in {', '.join(manifests)} has {name} labels, so its head would learn nothing. Add "
+                "records that have them, label these with a teacher (must-records label), or set "
+                f"task.tasks.{name}.enabled=false"
             )
 
 
@@ -168,21 +198,16 @@ def initial_learning_rate(config: optimization.OptimizationConfig) -> float:
 
 
 def settle_devices(runtime: config_definitions.RuntimeConfig) -> None:
-    """Uses the GPUs that are there: Model Garden's `mirrored` with its default of 0 pins the CPU beside them."""
-    gpus = len(tf.config.list_physical_devices("GPU"))
-    if runtime.num_gpus > gpus:
-        raise UserError(f"runtime.num_gpus={runtime.num_gpus}, but TensorFlow sees {gpus}.")
-    if runtime.distribution_strategy in ("mirrored", "one_device") and runtime.num_gpus == 0 and gpus:
-        runtime.num_gpus = gpus if runtime.distribution_strategy == "mirrored" else 1
-        print(f"using {runtime.num_gpus} of {gpus} GPUs; CUDA_VISIBLE_DEVICES= asks for the CPU", flush=True)
+    """Uses the GPUs that are there. Raises UserError where one would lie idle that nobody asked to leave alone."""
+    seen = 0 if runtime.distribution_strategy == "tpu" else devices.seen()
+    runtime.num_gpus, said = devices.choose(runtime.distribution_strategy, runtime.num_gpus, seen)
+    if said:
+        print(said, flush=True)
 
 
 def trained_steps(model_dir: str) -> int:
-    """The step of the newest checkpoint; 0 where there is none."""
-    path = tf.train.latest_checkpoint(model_dir)
-    if not path:
-        return 0
-    return int(tf.train.load_checkpoint(path).get_tensor("global_step/.ATTRIBUTES/VARIABLE_VALUE"))
+    """The step of the newest checkpoint that can be read; 0 where there is none."""
+    return checkpoints.step_of(checkpoints.search(model_dir).prefix)
 
 
 def evaluated_step(model_dir: str) -> int:

@@ -17,7 +17,7 @@ A label dict that was kept from predictions has the same keys, shapes and units 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +25,11 @@ import tensorflow as tf
 import tf_keras
 from official.modeling import hyperparams
 
+from must_tf.fields import at_least
+from must_tf.fields import choice as choice  # a task's Config needs it beside TaskConfig
+
 Tensors = dict[str, tf.Tensor]
+Features = MutableMapping[str, tf.train.Feature]  # of one tf.train.Example
 Labels = dict[str, Any]  # NumPy, one image, original frame
 
 
@@ -47,6 +51,20 @@ class Term(NamedTuple):
 
     total: tf.Tensor
     count: tf.Tensor
+
+
+class Details(NamedTuple):
+    """What stands beside a metric's figures in evaluation.json.
+
+    `protocol` says how was measured (alignment, cap, crop), so that no figure is read without it. `classes` has figures
+    by class, {figure: {class: value}}; `absent` names the classes that no label of the set shows, which are in no mean.
+    `reason` is one line that says why the headline is 0 or could not be computed; empty otherwise.
+    """
+
+    protocol: dict[str, Any]
+    classes: dict[str, dict[str, float]] = {}
+    absent: tuple[str, ...] = ()
+    reason: str = ""
 
 
 class Pyramid(NamedTuple):
@@ -72,11 +90,6 @@ class Given(NamedTuple):
     predictions: Mapping[str, Mapping[str, tf.Tensor]]  # their decoded outputs; empty while training
 
 
-def choice(*words: str) -> Any:
-    """A config field that takes one of these words, the first by default; another one is refused with the nearest."""
-    return dataclasses.field(default=words[0], metadata={"choices": words})
-
-
 @dataclasses.dataclass
 class TaskConfig(hyperparams.Config):
     """What every task has; each task's own Config adds its fields below these.
@@ -87,16 +100,18 @@ class TaskConfig(hyperparams.Config):
       loss_weight: factor on this task's loss, on top of the rule in `task.balance`.
       pseudo_weight: factor on images whose label for this task is a teacher's.
       teacher_batch_size, teacher_learning_rate: b_i and lr_i of the paper's rule, see `balance.py`.
+      teacher_figure: the teacher's headline figure, 0: unknown. Gains over it decide on best/overall, see `best.py`.
       weight: the factor in effect. Filled in when a run starts; 0 means not yet.
     """
 
     enabled: bool = False
     classes: tuple[str, ...] = ()
-    loss_weight: float = 1.0
-    pseudo_weight: float = 1.0
-    teacher_batch_size: int = 0
-    teacher_learning_rate: float = 0.0
-    weight: float = 0.0
+    loss_weight: float = at_least(1.0, 0)
+    pseudo_weight: float = at_least(1.0, 0)
+    teacher_batch_size: int = at_least(0, 0)
+    teacher_learning_rate: float = at_least(0.0, 0)
+    teacher_figure: float = 0.0
+    weight: float = at_least(0.0, 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,13 +143,24 @@ class TaskSpec:
       targets: (labels, Warp, config) -> fixed-shape tensors in the network's frame.
       head: (config, HeadSettings) -> layer, called as layer(pyramid, given, training) -> raw outputs.
       terms: config -> the names of the loss terms.
-      loss: (raw, targets, config) -> {term name: Term}; targets["weight"] [B] is 0 where nobody looked.
+      loss: (raw, targets, config) -> {term name: Term}. Beside the task's own, targets has for every image
+        "weight" [B], 0 where nobody looked; "pseudo" bool [B], whether a teacher did; "annotated" bool [B, C + 1],
+        whether class id i was looked for (see `data/record.py`).
       decode: (raw, given, config) -> predictions in the network's frame, fixed shapes, batched.
       restore: (predictions of one image, Frame) -> predictions in the original image's frame.
       keep: (restored predictions as NumPy, ImageInfo, config) -> labels: above a low floor, ready to be written.
-      Metric: Metric(config).add(labels, predictions, ImageInfo) per image, .result() -> {figure: float}.
+      Metric: Metric(config).add(labels, predictions, ImageInfo) per image, .result() -> {figure: float}; it
+        may also have .details() -> Details, asked after `result`.
       headline, higher_is_better: the one figure shown in tables, and its direction.
       draw: (image uint8 [h, w, 3], labels, config) -> uint8 [h, w, 3].
+      restrict: (kept predictions, ids of the classes that were looked for) -> the predictions that these labels can
+        judge. All of them, where one label excludes the other classes.
+      limit: labelled record -> what its labels do not say, a word for the manifest's `limits`; "" where they say all.
+      unfit: (config, {folder: its Manifest}) -> why it cannot learn from these labels; "" where it can.
+      first_id: the id in a record that the first class name has; 1 where 0 is the background.
+      count: the features of a labelled record -> {class id: how many labels}, for the manifest. Every classed task's.
+      recode: (the features, {class id: new id}, number of new classes) rewrites the ids in place, for sets whose
+        classes are united. None: the ids are those of the task in `needs`, and so are the class names.
     """
 
     name: str
@@ -155,3 +181,9 @@ class TaskSpec:
     headline: str
     higher_is_better: bool
     draw: Callable[[np.ndarray, Labels, Any], np.ndarray]
+    restrict: Callable[[Labels, tuple[int, ...]], Labels] = lambda kept, annotated: kept
+    limit: Callable[[tf.train.Example], str] = lambda example: ""
+    unfit: Callable[[Any, Mapping[str, Any]], str] = lambda config, manifests: ""
+    first_id: int = 0
+    count: Callable[[Features], Mapping[int, int]] | None = None
+    recode: Callable[[Features, Mapping[int, int], int], None] | None = None

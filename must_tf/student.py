@@ -17,7 +17,8 @@ from official.modeling import hyperparams
 from must_tf import balance, transfer
 from must_tf.data import input as input_lib
 from must_tf.evaluate import Evaluator
-from must_tf.spec import Given, TaskConfig, choice
+from must_tf.fields import at_least, choice
+from must_tf.spec import Given, TaskConfig
 from must_tf.tasks import discover
 from must_tf.trunk import Trunk, TrunkConfig, head_settings
 
@@ -44,21 +45,21 @@ class StudentConfig(config_definitions.TaskConfig):
       input_size: S, side of the square input in pixels; a multiple of 2^max_level.
       balance: how the losses become one, see `balance.py`.
       l2_weight_decay: of all kernels.
-      init_checkpoint: a run directory or checkpoint to start from, see `transfer.py`.
-      init_modules: which parts of it: "trunk", or "all" (the heads too).
+      init_checkpoint: a run directory or checkpoint to start from, this project's or Model Garden's, see `transfer.py`.
+      init_modules: which parts of it: "trunk", "backbone", "all" (the heads too), or a list of parts and heads.
       pictures: how many evaluated images are drawn.
     """
 
     model: TrunkConfig = dataclasses.field(default_factory=TrunkConfig)
     tasks: Tasks = dataclasses.field(default_factory=Tasks)  # type: ignore[valid-type]
-    input_size: int = 640
+    input_size: int = at_least(640, 1)
     balance: str = choice("fixed", "paper", "learned")
-    l2_weight_decay: float = 1e-4
+    l2_weight_decay: float = at_least(1e-4, 0)
     train_data: input_lib.Data = dataclasses.field(default_factory=lambda: input_lib.Data(is_training=True))
     validation_data: input_lib.Data = dataclasses.field(default_factory=input_lib.Data)
     init_checkpoint: str = ""
-    init_modules: str = choice("trunk", "all")
-    pictures: int = 8
+    init_modules: str | tuple[str, ...] = "trunk"
+    pictures: int = at_least(8, 0)
 
 
 def enabled(config: StudentConfig) -> dict[str, TaskConfig]:

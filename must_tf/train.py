@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 import orbit.controller
-import tensorflow as tf
 import tf_keras
 from absl import logging
 from official.common import distribute_utils
 from official.core import train_lib, train_utils
 from official.modeling import performance
 
-from must_tf import config, culprit, restore, run, transfer, watch
+from must_tf import best, checkpoints, config, culprit, files, plan, restore, run, rundir, transfer, watch
 from must_tf.data import damage
 from must_tf.data import input as input_lib
-from must_tf.errors import UserError, exit_on_user_error
+from must_tf.errors import Mistakes, UserError, exit_on_user_error
 from must_tf.student import NOT_FINITE, StudentTask, enabled
 from must_tf.tasks import discover
 
@@ -40,6 +41,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--model_dir", required=True, help="checkpoints, params.yaml, logs and pictures go here")
     parser.add_argument("--config_file", action="append", default=[], help="YAML; several are applied in order")
     parser.add_argument("--params_override", default="", help="a.b=1,a.c=2 or YAML; applied last")
+    parser.add_argument("--dry_run", action="store_true", help="build all, print the plan, draw a batch, and stop")
+    parser.add_argument("--extend", action="store_true", help="train a run on to a larger trainer.train_steps")
+    parser.add_argument("--overwrite", action="store_true", help="delete the run in --model_dir and start anew")
     parser.add_argument("--tpu", default="", help="name or address of a TPU")
     return parser.parse_args(arguments)
 
@@ -47,28 +51,84 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs an experiment. Raises UserError for what the user can mend, before any work."""
     flags = parse(sys.argv[1:] if arguments is None else arguments)
-    params = config.load(flags.experiment, flags.config_file, flags.params_override)
-    if flags.experiment.startswith("must_transfer") and "train" in flags.mode and not params.task.init_checkpoint:
-        raise UserError("a transfer needs task.init_checkpoint: the run directory of a student or teacher.")
-    if "train" not in flags.mode:
-        run.adopt_classes(params.task, restore.read_config(flags.model_dir))
-    images = run.settle(params, flags.mode)
-    run.settle_devices(params.runtime)
-    done = run.trained_steps(flags.model_dir)
-    if "train" not in flags.mode and not done:
-        raise UserError(f"--model_dir={flags.model_dir} has no checkpoint to evaluate.")
+    params, mistakes = config.read(flags.experiment, flags.config_file, flags.params_override)
+    images, keep_best = _settled(params, flags, mistakes), flags.mode == "train_and_eval"
+    prefix = "" if flags.overwrite else checkpoints.newest(flags.model_dir)
+    done = checkpoints.step_of(prefix)
+    _admit(params, flags, done)
+    if flags.dry_run:
+        _dry_run(params, flags, images, prefix)
+        return
     if "train" in flags.mode and done >= params.trainer.train_steps:
-        print(f"{flags.model_dir} is finished: {done} of {params.trainer.train_steps} steps. Nothing to train.")
+        print(
+            f"{flags.model_dir} is finished: {done} of {params.trainer.train_steps} steps. Nothing to train; "
+            "a larger trainer.train_steps with --extend trains on."
+        )
+        if keep_best:
+            best.update(flags.model_dir, params.task)
         if flags.mode == "train" or run.evaluated_step(flags.model_dir) == done:
             return
         flags.mode = "eval"  # it was stopped between its last step and the end of its evaluation
-    if "train" in flags.mode and not done and params.task.init_checkpoint:
-        transfer.check(params.task.init_checkpoint, params.task.init_modules)
-    runner = _runner(params, flags, images, done)
-    if "train" in flags.mode:  # only now: a run that cannot start leaves nothing behind
-        tf.io.gfile.makedirs(flags.model_dir)
-        config.write_params(params, os.path.join(flags.model_dir, "params.yaml"))
+    with checkpoints.hidden(flags.model_dir) if flags.overwrite else contextlib.nullcontext():
+        checkpoints.make_newest(flags.model_dir, prefix)
+        runner = _runner(params, flags, images, prefix)
+    # Only now: a run that cannot start leaves nothing behind, and deletes nothing. Of several workers one writes.
+    if "train" in flags.mode and runner.strategy.extended.should_checkpoint:
+        if flags.overwrite:
+            rundir.delete(flags.model_dir)
+        rundir.write(flags.model_dir, params)
+    if keep_best:
+        best.follow(runner, params.task)
     _run(runner, params, flags.mode)
+
+
+def _settled(params: Any, flags: argparse.Namespace, mistakes: Mistakes) -> run.Images:
+    """The config checked against flags, devices and data; everything that is wrong is raised at once."""
+    training = "train" in flags.mode
+    with mistakes.noted():
+        _check_flags(flags)
+    if training and flags.experiment.startswith("must_transfer") and not params.task.init_checkpoint:
+        mistakes.found.append("a transfer needs task.init_checkpoint: the run directory of a student or teacher.")
+    if training and params.task.init_checkpoint and (flags.overwrite or not checkpoints.listed(flags.model_dir)):
+        with mistakes.noted():
+            transfer.check(params.task.init_checkpoint, params.task.init_modules)
+    with mistakes.noted():
+        if not training:
+            run.adopt_classes(params.task, restore.read_config(flags.model_dir))
+    with mistakes.noted():
+        run.settle_devices(params.runtime)
+    return run.settle(params, flags.mode, mistakes)
+
+
+def _check_flags(flags: argparse.Namespace) -> None:
+    given = [name for name in ("extend", "overwrite", "dry_run") if getattr(flags, name)]
+    if given and "train" not in flags.mode:
+        raise UserError(f"--{given[0]} is for training; leave it out, or give --mode=train or train_and_eval.")
+    if flags.extend and flags.overwrite:
+        raise UserError("--extend trains the old run on, --overwrite deletes it; give one of them.")
+
+
+def _admit(params: Any, flags: argparse.Namespace, done: int) -> None:
+    """Whether this config may use this folder."""
+    if "train" not in flags.mode:
+        if not done:
+            raise UserError(f"--model_dir={flags.model_dir} has no checkpoint to evaluate.")
+        rundir.check_evaluation(flags.model_dir, params)
+    elif flags.overwrite:
+        rundir.check_overwrite(flags.model_dir)
+    elif said := rundir.admit(flags.model_dir, params, flags.extend):
+        print(said, flush=True)
+
+
+def _dry_run(params: Any, flags: argparse.Namespace, images: run.Images, prefix: str) -> None:
+    """Builds everything in a folder of its own, and tells and draws what a run would do."""
+    with tempfile.TemporaryDirectory() as elsewhere:
+        if prefix:  # which is then restored as the run would
+            path = os.path.abspath(prefix) if "://" not in prefix else prefix
+            state = f'model_checkpoint_path: "{path}"\nall_model_checkpoint_paths: "{path}"\n'
+            files.write_whole(f"{elsewhere}/{checkpoints.STATE}", state.encode())
+        runner = _runner(params, argparse.Namespace(**vars(flags) | {"model_dir": elsewhere}), images, prefix)
+        plan.show_all(runner, params, flags, images)
 
 
 def _run(runner: train_lib.OrbitExperimentRunner, params: Any, mode: str) -> None:
@@ -86,19 +146,31 @@ def _run(runner: train_lib.OrbitExperimentRunner, params: Any, mode: str) -> Non
         raise
 
 
-def _runner(params: Any, flags: argparse.Namespace, images: run.Images, done: int) -> train_lib.OrbitExperimentRunner:
-    """Everything built, and the weights that it starts from loaded."""
+def _runner(params: Any, flags: argparse.Namespace, images: run.Images, prefix: str) -> train_lib.OrbitExperimentRunner:
+    """Everything built, and the weights that it starts from loaded: of the checkpoint `prefix`, if there is one."""
     try:
-        runner = _build(params, flags, images, done)
+        runner = _build(params, flags, images, checkpoints.step_of(prefix))
     except (LookupError, *transfer.UNFIT) as error:  # a setting that Model Garden refuses, or a checkpoint of others
         logging.debug("refused", exc_info=True)
         raise UserError(
             f"the run cannot be built as configured: {transfer.reason(error)}. Mend it in --config_file or "
             f"--params_override, or give another --model_dir if {flags.model_dir} holds a checkpoint of other settings."
         ) from error
-    if done:
-        restore.match(runner.trainer.model, transfer.checkpoint_path(flags.model_dir), "this configuration")
+    if prefix and not runner.strategy.extended.should_checkpoint:
+        _join(runner, prefix, checkpoints.step_of(prefix))
+    if prefix:
+        print(restore.match(runner.trainer.model, prefix, "this configuration"), flush=True)
     return runner
+
+
+def _join(runner: train_lib.OrbitExperimentRunner, checkpoint: str, done: int) -> None:
+    """Brings a worker that writes no checkpoints to where the one that does goes on.
+
+    Model Garden lets it look for checkpoints in a new folder of its own: it would start from scratch, and save at other
+    steps than the others, which waits for them for ever because saving reads variables across the workers.
+    """
+    runner.trainer.checkpoint.restore(checkpoint).expect_partial()
+    runner.checkpoint_manager._last_checkpoint_step = done
 
 
 def _build(params: Any, flags: argparse.Namespace, images: run.Images, done: int) -> train_lib.OrbitExperimentRunner:
@@ -122,7 +194,8 @@ def _build(params: Any, flags: argparse.Namespace, images: run.Images, done: int
     # Orbit prints every loop's figures over several lines; they are in TensorBoard, and ours is one line.
     orbit.controller._log = logging.debug
     training = "train" in flags.mode
-    actions = [watch.Log(flags.model_dir, params.trainer.train_steps, done, batch_size)] if training else []
+    directory = flags.model_dir if strategy.extended.should_checkpoint else ""  # of several workers one writes
+    actions = [watch.Log(directory, params.trainer.train_steps, done, batch_size)] if training else []
     with strategy.scope():
         trainer = train_utils.create_trainer(
             params, task, train=training, evaluate="eval" in flags.mode, trainer_cls=watch.Trainer

@@ -64,8 +64,11 @@ class Log(orbit.Action):
     """After every loop: the progress line, and a line of metrics.jsonl."""
 
     def __init__(self, directory: str, total: int, start: int, batch_size: int):
-        """`start` is the step that the run goes on from; lines of steps that are done again are taken back."""
-        self._path = os.path.join(directory, METRICS)
+        """`start` is the step that the run goes on from; lines of steps that are done again are taken back.
+
+        Without a directory nothing is written: of several workers one does.
+        """
+        self._directory, self._path = directory, os.path.join(directory, METRICS)
         self._progress = Progress(total * batch_size, "train", done=start * batch_size)
         self._batch_size, self._start, self._last = batch_size, start, start
         self._lines: list[str] | None = None
@@ -78,7 +81,8 @@ class Log(orbit.Action):
             raise UserError(
                 f"between steps {self._last} and {step}, {', '.join(bad)} became no finite number. {REMEDY}"
             )
-        self._append(json.dumps({"step": step} | values))
+        if self._directory:
+            self._append(json.dumps({"step": step} | values))
         waits = f"{values.get('input_wait', 0.0):.0%} waiting for input"
         note = f"step {step} · loss {values['training_loss']:.3f} · {waits}"
         self._progress.advance((step - self._last) * self._batch_size, note)

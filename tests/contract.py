@@ -147,6 +147,16 @@ class Run:
         return self
 
 
+def seen(weight: list[float], config: Any) -> dict[str, tf.Tensor]:
+    """What the input path adds to targets for every image: real labels, for which all classes were looked for."""
+    count = len(weight)
+    return {
+        "weight": tf.constant(weight),
+        "pseudo": tf.zeros([count], tf.bool),
+        "annotated": tf.ones([count, len(config.classes) + 1], tf.bool),
+    }
+
+
 def training_targets(task: str, config: Any) -> dict[str, dict[str, tf.Tensor]]:
     """Targets of two labelled scenes for a task and those it needs."""
     made = {}
@@ -156,7 +166,7 @@ def training_targets(task: str, config: Any) -> dict[str, dict[str, tf.Tensor]]:
         for domain, index in SCENES[:2]:
             labels = golden(name).scene_labels(scene(domain, index, ENLARGED.original))
             rows.append(targets(name, labels, FITTED.warp(), each))
-        made[name] = {key: tf.constant(value) for key, value in batched(rows).items()} | {"weight": tf.ones([2])}
+        made[name] = {key: tf.constant(value) for key, value in batched(rows).items()} | seen([1.0, 1.0], each)
     return made
 
 

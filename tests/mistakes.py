@@ -87,11 +87,11 @@ def run_records(given: Arguments, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def check(code: int, stderr: str, out: str, expected: tuple[str, ...]) -> None:
-    """Exit code 2, one line, all that is expected in it, and nothing written."""
+    """Exit code 2, one message, its further lines indented, all that is expected in it, and nothing written."""
     assert code == 2
     lines = stderr.strip().splitlines()
-    assert len(lines) == 1, stderr
     assert lines[0].startswith("error: ")
+    assert all(line.startswith("  ") for line in lines[1:]), stderr
     for part in expected:
-        assert part in lines[0], lines[0]
+        assert part in stderr, stderr
     assert not os.path.exists(out)

@@ -1,4 +1,4 @@
-"""Plants bugs one by one and sees whether the contract tests catch them: `python tests/mutants.py [word in a name]`.
+"""Plants bugs one by one and sees whether the tests catch them: `python tests/mutants.py [word in a name]`.
 
 Each is planted in a copy of the package; the tests named beside it run there and must fail. Prints who got away.
 """
@@ -26,7 +26,7 @@ class Mutant(NamedTuple):
     file: str
     old: str
     new: str
-    tests: str  # of test_contract_<tests>.py, with "::part of a name" where that is enough
+    tests: str  # of test_contract_<tests>.py or test_<tests>.py, with "::part of a name" where that is enough
 
 
 TASKS = "must_tf/tasks/"
@@ -61,7 +61,29 @@ MUTANTS = (
     Mutant("doubtful pseudo boxes are trained on", f"{TASKS}detection/labels.py", "wanted &= labels[\"scores\"] >= config.score_threshold", "pass", "targets::longhand and detection"),
     Mutant("crowds are trained on", f"{TASKS}detection/labels.py", "wanted &= ~labels[\"is_crowd\"]", "pass", "targets::longhand and detection"),
     Mutant("ignored pixels are trained on", f"{TASKS}segmentation/loss.py", "known = classes != IGNORE", "known = classes >= 0", "losses"),
-    Mutant("unknown depth is trained on", f"{TASKS}depth/loss.py", "tf.where(known, predicted - log_metres, 0.0)", "predicted - log_metres", "losses"),
+    Mutant("unknown depth is trained on", f"{TASKS}depth/loss.py", "total = tf.reduce_sum(tf.where(known, values, 0.0), axis=[1, 2])", "total = tf.reduce_sum(values, axis=[1, 2])", "losses::depth"),
+    Mutant("relative depth keeps its scale", f"{TASKS}depth/loss.py", "centred / divisor[:, None, None], spread", "centred, spread", "pixel_losses::scale_and_shift"),
+    Mutant("relative depth keeps its shift", f"{TASKS}depth/loss.py", "centred = values - median(values, known)[:, None, None]", "centred = values", "pixel_losses::scale_and_shift"),
+    Mutant("relative depth may be upside down", f"{TASKS}depth/loss.py", "aligned - true, 0.0)", "tf.abs(aligned) - tf.abs(true), 0.0)", "pixel_losses::upside"),
+    Mutant("the median takes the upper of two", f"{TASKS}depth/loss.py", "tf.maximum(count - 1, 0) // 2, count // 2", "count // 2, count // 2", "pixel_losses::median"),
+    Mutant("the median sees unknown pixels", f"{TASKS}depth/loss.py", "tf.where(known, values, values.dtype.max), [-1, side]", "values, [-1, side]", "pixel_losses::unknown"),
+    Mutant("relative depth with one value is trained on", f"{TASKS}depth/loss.py", 'tf.where(spread > 0, targets["weight"], 0.0)', 'targets["weight"]', "pixel_losses::hardly"),
+    Mutant("gradients reach over unknown pixels", f"{TASKS}depth/loss.py", "here[:, :, 1:] & here[:, :, :-1]", "here[:, :, 1:]", "pixel_losses::longhand"),
+    Mutant("the gradient term has one scale", f"{TASKS}depth/loss.py", "step = 2**k", "step = 2**0", "losses::depth"),
+    Mutant("berHu's limit is a share of the batch's largest error", f"{TASKS}depth/loss.py", "tf.reduce_max(size, axis=[1, 2], keepdims=True)", "tf.reduce_max(size)", "losses::depth"),
+    Mutant("relative labels are read as metres", f"{TASKS}depth/labels.py", "tf.where(relative, 0.0, values)", "values", "relative_depth::read"),
+    Mutant("relative labels are written as metric", f"{TASKS}depth/labels.py", "(RELATIVE if relative else METRIC)", "METRIC", "relative_depth::read"),
+    Mutant("metres are learned as inverse depth", f"{TASKS}depth/labels.py", 'tf.math.divide_no_nan(1.0, labels["metres"])', 'labels["metres"]', "targets::longhand and depth"),
+    Mutant("a metric run starts on relative labels", f"{TASKS}depth/labels.py", "if not count or", "if count or", "relative_depth::metres_are_not"),
+    Mutant("the hardest of real labels are left out too", "must_tf/heads.py", "believed | ~pseudo[:, None, None]", "believed", "losses::depth"),
+    Mutant("the easiest are left out", "must_tf/heads.py", "last = tf.maximum(count - dropped - 1, 0)", "last = dropped", "pixel_losses::share"),
+    Mutant("heads in half precision have losses in it", "must_tf/heads.py", "values = tf.cast(values, tf.float32)\n        rows", "rows", "pixel_losses::bfloat16"),
+    Mutant("confidence does not weigh", f"{TASKS}segmentation/loss.py", 'values *= targets["confidence"]', "pass", "losses::segmentation"),
+    Mutant("hard labels stay soft", f"{TASKS}classification/loss.py", "probability = tf.one_hot(tf.argmax(probability, axis=-1), classes)", "pass", "losses::classification"),
+    Mutant("what was looked for is lost in the targets", "must_tf/data/record.py", "tf.ensure_shape(mask | tf.equal(tf.size(dense), 0)", "tf.ensure_shape(mask | True", "partial_labels::travels"),
+    Mutant("newer labels inherit what older ones looked for", "must_tf/data/record.py", "for key in (annotated_key(task), *specs[task].features(specs[task].Config())):", "for key in specs[task].features(specs[task].Config()):", "partial_labels::inherit"),
+    Mutant("partial labels are not counted", "tfrecords_tools/shards.py", 'self.limits[task]["partial"] += 1', "pass", "partial_labels::rpn"),
+    Mutant("predictions that nobody can judge are measured", "must_tf/evaluate.py", "if one.annotated is not None:", "if False:", "partial_labels::judge"),
     Mutant("unknown normals are trained on", f"{TASKS}normals/loss.py", "tf.reduce_any(normals != 0.0, axis=-1)", "tf.ones_like(normals[..., 0], tf.bool)", "losses"),
     Mutant("unlabelled images dilute the mean", "must_tf/heads.py", "    counted = weight > 0\n", "    counted = weight > -1\n", "losses"),
     Mutant("unlabelled pixels dilute the mean", "must_tf/heads.py", "tf.logical_and(known, weight[:, None, None] > 0)", "known", "losses"),
@@ -74,6 +96,9 @@ MUTANTS = (
     Mutant("box deltas of the next class are trained", f"{TASKS}detection/loss.py", "deltas = tf.gather(deltas, classes, batch_dims=2)", "deltas = tf.gather(deltas, (classes + 1) % count, batch_dims=2)", "losses"),
     Mutant("box targets are not scaled", f"{TASKS}detection/loss.py", "foreground, REGRESSION_WEIGHTS)", "foreground)", "losses"),
     Mutant("focal loss leaves the normaliser to the batch", f"{TASKS}detection/loss.py", 'return {"focal": Term(total, positives)', 'return {"focal": Term(total, tf.ones_like(positives))', "losses"),
+    Mutant("classes that nobody looked for are background to the box head", f"{TASKS}detection/loss.py", " | ~annotated[:, None, :]", "", "losses::detection"),
+    Mutant("classes that nobody looked for are background to the RPN", f"{TASKS}detection/loss.py", "match.negative & whole", "match.negative", "losses::detection"),
+    Mutant("classes that nobody looked for are background to RetinaNet", f"{TASKS}detection/loss.py", 'said = targets["annotated"][:, None, :] |', 'said = tf.ones_like(targets["annotated"])[:, None, :] |', "losses::detection"),
     Mutant("class ids are off by one", f"{TASKS}detection/labels.py", 'tf.cast(tf.sparse.to_dense(parsed[LABEL]), tf.int32)', 'tf.cast(tf.sparse.to_dense(parsed[LABEL]), tf.int32) - 1', "records::detection"),
     Mutant("kept classes are off by one", f"{TASKS}detection/pseudo.py", 'predictions["classes"][indices], np.int32)', 'predictions["classes"][indices] - 1, np.int32)', "targets::perfect and detection"),
     Mutant("the RPN learns nothing", f"{TASKS}detection/model.py", 'tf.cast(anchors.flatten(scores, 1), tf.float32)', 'tf.stop_gradient(tf.cast(anchors.flatten(scores, 1), tf.float32))', "heads::detection"),
@@ -85,6 +110,7 @@ MUTANTS = (
     Mutant("merged records keep old keys", "must_tf/data/record.py", "example.features.feature.pop(key, None)", "pass", "records::merging"),
     Mutant("absent is taken for empty", "must_tf/data/input.py", 'tf.where(origin == "", 0.0, weight)', "weight", "records::absent"),
     Mutant("pseudo weight is ignored", "must_tf/data/input.py", "tf.where(pseudo, config.pseudo_weight, 1.0)", "1.0", "records::pseudo"),
+    Mutant("real labels are taken for a teacher's", "must_tf/data/input.py", '"pseudo": pseudo,', '"pseudo": tf.constant(True),', "records::pseudo"),
     Mutant("every epoch has the same order", "must_tf/data/input.py", "seed=seed + number", "seed=seed", "input"),
     Mutant("augmentation repeats every epoch", "must_tf/data/input.py", "tf.constant(data.seed, tf.int64), index]", "tf.constant(data.seed, tf.int64), index % 12]", "input"),
     Mutant("augmentation ignores the seed", "must_tf/data/input.py", "tf.constant(data.seed, tf.int64), index]", "tf.constant(7, tf.int64), index]", "input"),
@@ -112,6 +138,7 @@ def planted(mutant: Mutant, folder: Path) -> str | None:
 def catcher(mutant: Mutant, folder: Path) -> str:
     """The first contract test that fails in the copy, or nothing."""
     path, *part = mutant.tests.split("::")
+    contract = f"tests/test_contract_{path}.py"
     command = [
         sys.executable,
         "-m",
@@ -120,7 +147,7 @@ def catcher(mutant: Mutant, folder: Path) -> str:
         "-p",
         "no:cacheprovider",
         "--tb=no",
-        f"tests/test_contract_{path}.py",
+        contract if (folder / contract).exists() else f"tests/test_{path}.py",
     ]
     command += ["-k", part[0]] if part else []
     environment = os.environ | {"PYTHONPATH": str(folder), "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -137,7 +164,7 @@ def main(word: str = "") -> int:
     survivors = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for part in ("must_tf", "tests", "pyproject.toml"):
+        for part in ("must_tf", "tests", "tfrecords_tools", "pyproject.toml"):
             copy = shutil.copy if part.endswith("toml") else shutil.copytree
             copy(ROOT / part, folder / part)
         for mutant in chosen:

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tf_keras
 
 from must_tf import balance
-from tests.contract import SPECS, Run, golden, training_targets, variants
+from tests.contract import SPECS, Run, golden, seen, training_targets, variants
 
 CASES = [
     pytest.param(task, number, id=f"{task}-{number}") for task in SPECS for number in range(len(golden(task).CASES))
@@ -44,7 +44,7 @@ class Case:
     def means(self, raw: dict[str, Any], labels: dict[str, Any], weight: list[float]) -> dict[str, tf.Tensor]:
         """The terms' means over the batch."""
         tensors = [{key: tf.constant(value) for key, value in each.items()} for each in (raw, labels)]
-        terms = self.spec.loss(tensors[0], tensors[1] | {"weight": tf.constant(weight)}, self.config)
+        terms = self.spec.loss(tensors[0], seen(weight, self.config) | tensors[1], self.config)
         return {name: balance.mean(term) for name, term in terms.items()}
 
     def gradients(self, raw: dict[str, Any], labels: dict[str, Any], weight: list[float]) -> Any:
@@ -59,6 +59,8 @@ class Case:
 
 def _array(values: Any) -> np.ndarray:
     array = np.asarray(values)
+    if array.dtype == bool:
+        return array
     return array.astype(np.float32 if array.dtype.kind == "f" else np.int32)
 
 

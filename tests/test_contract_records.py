@@ -126,8 +126,10 @@ def test_pseudo_labels_weigh_pseudo_weight(task: str) -> None:
     own = golden(task)
     config = own.CONFIG.replace(pseudo_weight=0.25)
     labels = own.example(H, W)
-    assert float(_element(task, _record(task, labels, (H, W), "pseudo:abc"), config)["weight"][0]) == 0.25
-    assert float(_element(task, _record(task, labels, (H, W), "real:coco"), config)["weight"][0]) == 1.0
+    for origin, weight in (("pseudo:abc", 0.25), ("real:coco", 1.0)):
+        element = _element(task, _record(task, labels, (H, W), origin), config)
+        assert float(element["weight"][0]) == weight
+        assert bool(element["pseudo"][0]) == (origin == "pseudo:abc")
 
 
 @pytest.mark.parametrize("task", [name for name, spec in SPECS.items() if spec.needs])
@@ -153,3 +155,31 @@ def test_an_id_beyond_the_classes_ends_the_read(task: str) -> None:
     few = {task: golden(task).CONFIG.replace(classes=("one",))}
     with pytest.raises(tf.errors.InvalidArgumentError):
         record.read_labels(serialized, SPECS, few)
+
+
+CLASSED = [name for name, spec in SPECS.items() if spec.classed]
+
+
+@pytest.mark.parametrize("task", CLASSED)
+def test_labels_are_counted_by_class(task: str) -> None:
+    """What the manifest says of a set, counted by hand."""
+    counted = SPECS[task].count(_features(task))
+    assert dict(counted) == golden(task).COUNTS
+
+
+@pytest.mark.parametrize("task", CLASSED)
+def test_labels_follow_their_classes_into_a_larger_set(task: str) -> None:
+    """Twice as many classes, the old ones last and backwards."""
+    spec, features = SPECS[task], _features(task)
+    old = len(golden(task).CONFIG.classes)
+    if spec.recode is None:
+        assert spec.needs and SPECS[spec.needs[0]].classed  # its ids are theirs
+        return
+    ids = {spec.first_id + place: spec.first_id + 2 * old - 1 - place for place in range(old)}
+    spec.recode(features, ids, 2 * old)
+    assert dict(spec.count(features)) == {ids[class_id]: count for class_id, count in golden(task).COUNTS.items()}
+
+
+def _features(task: str) -> Any:
+    serialized = _record(task, golden(task).example(H, W), (H, W))
+    return tf.train.Example.FromString(serialized).features.feature

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf import balance, student
-from tests.contract import SPECS, golden
+from tests.contract import SPECS, golden, seen
 
 DEVICES = ("CPU:0", "CPU:1")
 WEIGHTS = np.float32([1.0, 1.0, 0.5, 0.0])  # two replicas: 2 labelled images and 1 that counts half
@@ -41,7 +41,7 @@ def _row(task: str, row: int) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor
     )
     floats = {k: v for k, v in raw.items() if v.dtype == tf.float32 and k not in own.UNBATCHED}
     direction = {k: tf.constant(rng.normal(size=v.shape), tf.float32) for k, v in floats.items()}
-    return raw, direction, targets | {"weight": tf.constant(WEIGHTS[row : row + 1])}
+    return raw, direction, seen(WEIGHTS[row : row + 1], own.CONFIG) | targets
 
 
 def _gradient(task: str, strategy: tf.distribute.Strategy, rows: list[list[int]]) -> np.ndarray:
@@ -86,7 +86,7 @@ def _mine(strategy: tf.distribute.Strategy, weights: list[float]) -> tuple[dict,
         {k: v if k in golden(FIRST).UNBATCHED else tf.concat([v] * len(mine), 0) for k, v in each.items()}
         for each in (raw, targets)
     ]
-    return {"targets": {FIRST: stacked[1] | {"weight": tf.constant(mine)}}}, {"raw": {FIRST: stacked[0]}}
+    return {"targets": {FIRST: stacked[1] | seen(mine, golden(FIRST).CONFIG)}}, {"raw": {FIRST: stacked[0]}}
 
 
 def _logged(strategy: tf.distribute.Strategy, weights: list[float]) -> list[float]:

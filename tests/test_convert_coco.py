@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 
 from must_tf.tasks.masks.labels import paste
 from tests.converting import Converted, Entry, converted, dump, noise, save
-from tfrecords_tools.sources import coco_objects
+from tfrecords_tools.sources import rle
 from tfrecords_tools.sources.coco import Coco
 
 HEIGHT, WIDTH = 60, 80
@@ -155,7 +155,7 @@ def test_the_manifest_counts_what_the_json_holds(dataset: Dataset) -> None:
     assert written.origins["detection"] == {"real:instances_val2017": 3}
     assert written.origins["segmentation"] == {"real:instances_val2017": 1}
     assert dataset.result.counts() == {}
-    assert dataset.result.notes() == {}
+    assert dataset.result.notes() == {"segmentation: pixels of segments that the JSON does not list, ignored": 1}
 
 
 def test_a_jpeg_stays_as_it_is(dataset: Dataset) -> None:
@@ -265,4 +265,10 @@ def test_a_loose_annotation_has_one_outcome(loose: Loose, tmp_path: Path) -> Non
 def test_compressed_runs_are_those_of_the_mask(seed: int) -> None:
     mask = np.random.default_rng(seed).random([HEIGHT, WIDTH]) < 0.02 * 4**seed
     counts = mask_utils.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
-    assert coco_objects._runs(counts) == coco_objects._runs(counts.decode()) == runs(mask)
+    for given in (counts, counts.decode()):
+        found = rle.decompress(given)
+        assert found.tolist() == runs(mask)
+        height, width = mask.shape
+        for window in ((0, 0, height, width), (1, 2, height - 1, width), (height - 1, width - 1, height, width)):
+            top, left, bottom, right = window
+            np.testing.assert_array_equal(rle.crop(found, height, window), mask[top:bottom, left:right])

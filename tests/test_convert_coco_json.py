@@ -71,6 +71,15 @@ IMAGE_LISTS: dict[str, tuple[list[tuple[Any, str | None]], list[Entry], dict[str
     "a file twice": ([(7, "a.png"), (8, "a.png")], [boxed(7), boxed(8)], {"7": 1}, {TWICE: 1}),
     "a file missing": ([(7, "a.png"), (8, "c.png")], [boxed(7), boxed(8)], {"7": 1}, {GONE: 1}),
     "a path with a dot": ([(7, "./a.png")], [boxed(7)], {"7": 1}, {}),
+    "a path from Windows": ([(7, ".\\a.png")], [boxed(7)], {"7": 1}, {}),
+    "annotation ids twice": ([(7, "a.png")], [boxed(7), boxed(7), boxed(7, 3)], {"7": 3}, {}),
+    "300 objects": ([(7, "a.png")], [boxed(7, 1 + place % 40) for place in range(300)], {"7": 300}, {}),
+    "objects of no image": (
+        [(7, "a.png")],
+        [boxed(7), boxed(9)],
+        {"7": 1},
+        {"object: its image is not in the JSON": 1},
+    ),
     "no file name": ([(7, None), (8, "b.png")], [boxed(7)], {"8": 0}, {GONE: 1}),
     "no object at all": ([(7, "a.png"), (8, "b.png")], [], {"7": 0, "8": 0}, {}),
 }
@@ -86,4 +95,13 @@ def test_a_list_of_images_has_one_outcome(name: str, tmp_path: Path) -> None:
     result = converted(Coco(str(tmp_path / "images"), json), tmp_path / "out")
     assert {key: len(each.labels["detection"]["boxes"]) for key, each in result.records.items()} == wanted
     assert result.counts() == counts
-    assert result.outcome.image_drop_rate == pytest.approx(sum(counts.values()) / len(images))
+    lost = sum(number for reason, number in counts.items() if reason.startswith("image"))
+    assert result.outcome.image_drop_rate == pytest.approx(lost / len(images))
+
+
+def test_a_json_of_other_images_is_told_before_the_first_image(tmp_path: Path) -> None:
+    save(tmp_path / "images" / "a.png", noise(HEIGHT, WIDTH))
+    images = [{"id": number, "file_name": f"{number}.png"} for number in range(128)]
+    json = dump(tmp_path / "a.json", {"images": images, "annotations": [], "categories": CATEGORIES})
+    with pytest.raises(UserError, match="0 of 128 annotated images found under .*images, 0.png for instance"):
+        Coco(str(tmp_path / "images"), json).find()

@@ -86,9 +86,9 @@ def colours(vectors: np.ndarray) -> np.ndarray:
 
 
 def class_map() -> np.ndarray:
-    """Ids uint8 [h, w] 0, 1, 2 and two that no class has."""
+    """Ids uint8 [h, w] 0, 1, 2 and 255."""
     ids = np.zeros([HEIGHT, WIDTH], np.uint8)
-    ids[:, 8:16], ids[:, 16:24], ids[:10, 24:28], ids[:10, 28:] = 1, 2, 3, 255
+    ids[:, 8:16], ids[:, 16:24], ids[:10, 24:] = 1, 2, 255
     return ids
 
 
@@ -133,12 +133,27 @@ def test_normals_are_unit_vectors_in_the_same_frame(result: Converted) -> None:
     assert found[0, 0].tolist() == [0, 0, 0]
 
 
-def test_ids_that_no_class_has_are_ignored(result: Converted) -> None:
+def test_ids_are_those_of_the_file(result: Converted) -> None:
     found = result.records["train_0"].labels["segmentation"]
-    ids = class_map().astype(np.int32)
-    np.testing.assert_array_equal(found["classes"], np.where(ids > 2, 255, ids))
+    np.testing.assert_array_equal(found["classes"], class_map())
     assert (found["confidence"] == 1).all()
     assert result.outcome.manifest.classes == {"segmentation": ["floor", "wall", "chair"]}
+
+
+def test_an_id_that_no_class_has_ends_with_the_file_and_the_value(tmp_path: Path) -> None:
+    ids = class_map()
+    ids[2, 3:7], ids[5, 5] = 77, 3
+    save(rooms(tmp_path / "rooms") / "label" / "train_0.png", ids)
+    with pytest.raises(UserError, match=r"label/train_0\.png: value 3, 77 on 5 pixels is none of the 3 classes"):
+        converted(Rgbd(str(tmp_path / "rooms")), tmp_path / "out")
+
+
+def test_a_palette_says_ids_and_not_colours(tmp_path: Path) -> None:
+    image = Image.fromarray(class_map(), "L").convert("P")
+    image.putpalette([each for value in range(256) for each in (255 - value, 7, value)])
+    image.save(rooms(tmp_path / "rooms") / "label" / "train_0.png")
+    found = converted(Rgbd(str(tmp_path / "rooms"), "train_0"), tmp_path / "out").records["train_0"]
+    np.testing.assert_array_equal(found.labels["segmentation"]["classes"], class_map())
 
 
 def _eight_bits(root: Path) -> None:

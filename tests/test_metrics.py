@@ -1,45 +1,31 @@
-"""Metrics of classes, pixel classes, depth and normals: by hand and against other libraries."""
+"""Metrics of classes, pixel classes and normals: by hand and against other libraries."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from sklearn.metrics import accuracy_score, jaccard_score, top_k_accuracy_score
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    jaccard_score,
+    top_k_accuracy_score,
+)
 
-from must_tf.spec import ImageInfo
+from must_tf.errors import UserError
 from must_tf.tasks.classification import metric as classification
 from must_tf.tasks.depth import metric as depth
 from must_tf.tasks.normals import metric as normals
 from must_tf.tasks.segmentation import metric as segmentation
+from tests.measuring import Labels, details, evaluate, metres
 
-IMAGE = ImageInfo("street/a b.jpg", 128, 256)
 MODULES = (classification, segmentation, depth, normals)
-
-Labels = dict[str, Any]
-
-
-def config(*classes: str) -> SimpleNamespace:
-    return SimpleNamespace(classes=classes)
-
-
-def evaluate(module: Any, pairs: list[tuple[Labels, Labels]], *classes: str) -> dict[str, float]:
-    """Returns the figures of a set in which every image has the same source id."""
-    metric = module.Metric(config(*classes))
-    for labels, predictions in pairs:
-        metric.add(labels, predictions, IMAGE)
-    return metric.result()
 
 
 def pixels(classes: list[list[int]] | np.ndarray) -> Labels:
     return {"classes": np.asarray(classes, np.int32)}
-
-
-def metres(values: Any) -> Labels:
-    return {"metres": np.asarray(values, np.float32)}
 
 
 def tilted(degrees: Any, axis: tuple[int, int, int] = (1, 0, 0)) -> Labels:
@@ -73,7 +59,8 @@ def test_without_images_there_are_no_figures(module: Any) -> None:
 def test_a_perfect_prediction_has_the_best_figures(module: Any) -> None:
     figures = evaluate(module, [(perfect(module), perfect(module))], "a", "b", "c")
     best = dict.fromkeys(figures, 1.0)
-    best |= dict.fromkeys(("abs_rel", "rmse", "log10", "silog", "mean_angle", "median_angle"), 0.0)
+    zeros = ("abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog", "mean_angle", "median_angle", "rmse_angle")
+    best |= dict.fromkeys(zeros, 0.0)
     best |= dict.fromkeys(("within_11_25", "within_22_5", "within_30"), 100.0)
     assert module.HEADLINE in figures
     assert figures == pytest.approx({name: best[name] for name in figures}, abs=1e-12)
@@ -132,9 +119,18 @@ def test_iou_by_hand() -> None:
     guess = pixels([[0, 0, 0, 1], [0, 2, 1, 1]])
     # Class 0: 3 right of 4 true and 4 predicted; 1: 2 of 3 and 2; 2 is predicted but never true.
     figures = evaluate(segmentation, [(labels, guess)], "road", "sky", "sea")
+    overlap = (3 / 5 + 2 / 3) / 2
     assert figures == pytest.approx(
-        {"mIoU": (3 / 5 + 2 / 3) / 2, "pixel_accuracy": 5 / 7, "IoU/road": 3 / 5, "IoU/sky": 2 / 3}
+        {
+            "mIoU": overlap,
+            "pixel_accuracy": 5 / 7,
+            "mean_class_accuracy": (3 / 4 + 2 / 3) / 2,
+            "ADE20K_score": (5 / 7 + overlap) / 2,
+        }
     )
+    beside = details(segmentation, [(labels, guess)], "road", "sky", "sea", "hill")
+    assert beside.classes["IoU"] == pytest.approx({"road": 3 / 5, "sky": 2 / 3})
+    assert beside.absent == ("sea", "hill")
 
 
 def test_iou_agrees_with_scikit_learn() -> None:
@@ -147,14 +143,44 @@ def test_iou_agrees_with_scikit_learn() -> None:
     known = truth != 255
     flat = (truth[known], guess[known])
     each = jaccard_score(*flat, labels=[0, 1, 2, 5], average=None)
-    expected = {f"IoU/{name}": value for name, value in zip("abcf", each, strict=True)}
-    expected |= {"mIoU": each.mean(), "pixel_accuracy": accuracy_score(*flat)}
+    expected = {"mIoU": each.mean(), "pixel_accuracy": accuracy_score(*flat)}
+    matrix = confusion_matrix(*flat, labels=range(6))  # true, predicted
+    recalls = np.diag(matrix)[[0, 1, 2, 5]] / matrix.sum(axis=1)[[0, 1, 2, 5]]
+    expected |= {"mean_class_accuracy": recalls.mean(), "ADE20K_score": (each.mean() + accuracy_score(*flat)) / 2}
     assert figures == pytest.approx(expected)
+    beside = details(segmentation, pairs, *"abcdef")
+    assert beside.classes["IoU"] == pytest.approx(dict(zip("abcf", each, strict=True)))
+    assert beside.classes["accuracy"] == pytest.approx(dict(zip("abcf", recalls, strict=True)))
+    assert beside.absent == ("d", "e")
+
+
+def test_ade20k_leaves_out_what_is_labelled_other() -> None:
+    """Its script: predictions on "other" are set to "other", so they enter no union; the mean is over 150 classes."""
+    rng = np.random.default_rng(6)
+    names = ["other", *(f"class-{number}" for number in range(1, 151))]
+    truth = rng.permutation(np.arange(151).repeat(20)).reshape(-1, 20)
+    guess = np.where(rng.random(truth.shape) < 0.7, truth, rng.integers(0, 151, truth.shape))
+    figures = evaluate(segmentation, [(pixels(truth), pixels(guess))], *names, unmeasured=("other",))
+    matrix = confusion_matrix(truth.ravel(), np.where(truth == 0, 0, guess).ravel(), labels=range(151))
+    right = np.diag(matrix)[1:]
+    overlaps = right / (matrix[1:].sum(axis=1) + matrix[:, 1:].sum(axis=0) - right)
+    accuracy = right.sum() / matrix[1:].sum()
+    assert overlaps.size == 150
+    assert figures["mIoU"] == pytest.approx(overlaps.mean())
+    assert figures["pixel_accuracy"] == pytest.approx(accuracy)
+    assert figures["ADE20K_score"] == pytest.approx((overlaps.mean() + accuracy) / 2)
+    assert evaluate(segmentation, [(pixels(truth), pixels(guess))], *names)["mIoU"] != pytest.approx(overlaps.mean())
+
+
+def test_an_unmeasured_class_must_exist() -> None:
+    with pytest.raises(UserError, match="'othr' is no class. Did you mean 'other'"):
+        evaluate(segmentation, [], "other", "wall", unmeasured=("othr",))
 
 
 def test_no_opinion_on_a_known_pixel_is_wrong() -> None:
     figures = evaluate(segmentation, [(pixels([[0, 0, 0, 0]]), pixels([[0, 255, 255, -1]]))], "a")
-    assert figures == {"mIoU": 0.25, "pixel_accuracy": 0.25, "IoU/a": 0.25}
+    expected = {"mIoU": 0.25, "pixel_accuracy": 0.25, "mean_class_accuracy": 0.25, "ADE20K_score": 0.25}
+    assert figures == expected
 
 
 def test_an_image_of_ignored_pixels_changes_nothing() -> None:
@@ -166,64 +192,7 @@ def test_an_image_of_ignored_pixels_changes_nothing() -> None:
 
 def test_a_pixel_class_beyond_the_names_shows_its_number() -> None:
     pairs = [(pixels([[0]]), pixels([[0]])), (pixels([[300]]), pixels([[0]]))]
-    figures = evaluate(segmentation, pairs, "a")
-    assert (figures["IoU/a"], figures["IoU/300"]) == (0.5, 0.0)
-
-
-# ---- depth
-
-
-def test_depth_by_hand() -> None:
-    # Ratios 1, 1.2, 1.5 and 1.9 against 1.25, 1.5625 and 1.953; the fifth pixel is unknown.
-    labels, guess = metres([[1, 1, 3, 1, 0]]), metres([[1, 1.2, 2, 1.9, 7]])
-    figures = evaluate(depth, [(labels, guess)])
-    logs = np.log([1, 1.2, 2 / 3, 1.9])
-    assert figures == pytest.approx(
-        {
-            "delta1": 0.5,
-            "delta2": 0.75,
-            "delta3": 1.0,
-            "abs_rel": (0 + 0.2 + 1 / 3 + 0.9) / 4,
-            "rmse": np.sqrt((0 + 0.04 + 1 + 0.81) / 4),
-            "log10": np.abs(logs).sum() / 4 / np.log(10),
-            "silog": 100 * np.sqrt((logs**2).sum() / 4 - (logs.sum() / 4) ** 2),
-        },
-        rel=1e-6,  # float32 labels
-    )
-
-
-def test_depth_is_averaged_over_images_and_not_over_pixels() -> None:
-    right = (metres([[2, 2, 2]]), metres([[2, 2, 2]]))
-    wrong = (metres([[1, 0, 0]]), metres([[3, 0, 0]]))
-    unknown = (metres([[0, 0, 0]]), metres([[3, 3, 3]]))
-    figures = evaluate(depth, [right, wrong, unknown])
-    assert (figures["delta1"], figures["abs_rel"], figures["rmse"]) == (0.5, 1.0, 1.0)
-    assert evaluate(depth, [unknown]) == {}
-
-
-def test_delta_thresholds_are_powers_of_1_25() -> None:
-    # Just inside and just outside 1.25, 1.5625 and 1.953125, too far and too near by turns.
-    guess = metres([[1.24, 1 / 1.26, 1.56, 1 / 1.57, 1.95, 1 / 1.96]])
-    figures = evaluate(depth, [(metres(np.ones((1, 6))), guess)])
-    shares = [figures[name] for name in ("delta1", "delta2", "delta3")]
-    assert shares == pytest.approx([1 / 6, 3 / 6, 5 / 6])
-
-
-def test_a_wrong_scale_costs_everything_but_silog() -> None:
-    truth = np.linspace(1, 9, 12).reshape(3, 4)
-    figures = evaluate(depth, [(metres(truth), metres(2 * truth))])
-    assert figures["delta3"] == 0.0
-    assert figures["silog"] == pytest.approx(0.0, abs=1e-4)  # scale-invariant, hence the name
-
-
-@pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf])
-def test_a_depth_that_is_none_is_wrong(value: float) -> None:
-    # Also where 1 mm, which stands in for it in the errors, would be right.
-    figures = evaluate(depth, [(metres([[0.001, 2.0]]), metres([[value, 2.0]]))])
-    assert (figures["delta1"], figures["delta3"]) == (0.5, 0.5)
-    assert np.isfinite(list(figures.values())).all()
-    figures = evaluate(depth, [(metres([[2.0]]), metres([[value]]))])
-    assert figures["rmse"] == pytest.approx(2 - 0.001)
+    assert details(segmentation, pairs, "a").classes["IoU"] == {"a": 0.5, "300": 0.0}
 
 
 # ---- normals
@@ -236,7 +205,14 @@ def test_angles_by_hand() -> None:
         (tilted([0, 40]), tilted([25, -130])),
     ]
     figures = evaluate(normals, pairs)
-    expected = {"mean_angle": 45.0, "within_11_25": 40.0, "within_22_5": 60.0, "within_30": 80.0}
+    squares = (10**2 + 20**2 + 25**2 + 170**2) / 5
+    expected = {
+        "mean_angle": 45.0,
+        "rmse_angle": np.sqrt(squares),
+        "within_11_25": 40.0,
+        "within_22_5": 60.0,
+        "within_30": 80.0,
+    }
     assert figures.pop("median_angle") == pytest.approx(20, abs=0.005)
     assert figures == pytest.approx(expected, rel=1e-6)
 
@@ -258,6 +234,7 @@ def test_angles_agree_with_scipy(count: int) -> None:
     figures = evaluate(normals, [tuple({"normals": v[None]} for v in vectors)])
     assert figures["mean_angle"] == pytest.approx(degrees.mean(), abs=1e-5)
     assert figures["median_angle"] == pytest.approx(np.median(degrees), abs=0.00501)
+    assert figures["rmse_angle"] == pytest.approx(np.sqrt((degrees**2).mean()), abs=1e-5)
     assert figures["within_22_5"] == pytest.approx(100 * (degrees < 22.5).mean())
 
 

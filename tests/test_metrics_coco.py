@@ -13,7 +13,7 @@ from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from must_tf.spec import ImageInfo
+from must_tf.spec import Details, ImageInfo
 from must_tf.tasks.detection import metric as detection
 from must_tf.tasks.masks import metric as masks
 
@@ -24,13 +24,22 @@ MODULES = (detection, masks)
 Labels = dict[str, Any]
 
 
-def evaluate(module: Any, pairs: list[tuple[Labels, Labels]], *classes: str) -> dict[str, float]:
-    """Returns the figures of a set in which every image has the same source id."""
+def measured(
+    module: Any, pairs: list[tuple[Labels, Labels]], *classes: str
+) -> tuple[dict[str, float], dict[str, float], Details]:
+    """COCO's figures, VOC's, and what stands beside them, of a set in which every image has the same source id."""
     metric = module.Metric(SimpleNamespace(classes=classes))
     for labels, predictions in pairs:
         metric.add(labels, predictions, IMAGE)
     # Precision is tp / (tp + fp + epsilon) in pycocotools, so 1 comes out an ulp below.
-    return {name: round(value, 12) for name, value in metric.result().items()}
+    figures = {name: round(value, 12) for name, value in metric.result().items()}
+    voc = {name: figures.pop(name) for name in list(figures) if name.startswith("VOC")}
+    return figures, voc, metric.details()
+
+
+def evaluate(module: Any, pairs: list[tuple[Labels, Labels]], *classes: str) -> dict[str, float]:
+    """COCO's figures of that set."""
+    return measured(module, pairs, *classes)[0]
 
 
 def objects(*rows: tuple[int, int, int, int], **columns: Any) -> Labels:
@@ -53,9 +62,12 @@ def test_a_perfect_prediction_has_the_best_figures(module: Any) -> None:
     boxes = [(3, 5, 20, 17), (40, 8, 60, 50), (100, 10, 120, 110)]  # small, medium, large
     labels = objects(*boxes, classes=[1, 2, 1], scores=[0.9, 0.8, 0.7])
     figures = evaluate(module, [(labels, labels)], "a", "b", "c")
-    names = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR10", "AR100", "AP/a", "AP/b")
+    names = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR10", "AR100", "ARs", "ARm", "ARl")
     # One box per class and image: of class a's two boxes, AR1 can have one.
     assert figures == dict.fromkeys(names, 1.0) | {"AR1": 0.75}
+    beside = measured(module, [(labels, labels)], "a", "b", "c")[2]
+    assert beside.classes["AP"] == pytest.approx({"a": 1.0, "b": 1.0})
+    assert (beside.absent, beside.reason) == (("c",), "")
     assert module.HEADLINE in figures
     assert module.HIGHER_IS_BETTER
 
@@ -72,8 +84,8 @@ def test_average_precision_by_hand(module: Any) -> None:
     figures = evaluate(module, [(labels, found)], "a")
     # Precision is 1 at the 51 recalls 0.00 ... 0.50 and 2/3 at the other 50, at every overlap.
     by_hand = (51 * 1 + 50 * 2 / 3) / 101
-    same = dict.fromkeys(("AP", "AP50", "AP75", "APm", "AP/a"), pytest.approx(by_hand))
-    assert figures == same | {"AR1": 0.5, "AR10": 1.0, "AR100": 1.0}  # no APs, no APl
+    same = dict.fromkeys(("AP", "AP50", "AP75", "APm"), pytest.approx(by_hand))
+    assert figures == same | {"AR1": 0.5, "AR10": 1.0, "AR100": 1.0, "ARm": 1.0}  # nothing small, nothing large
 
 
 def test_overlap_thresholds_by_hand() -> None:
@@ -128,16 +140,18 @@ def test_images_with_the_same_source_id_stay_apart(module: Any) -> None:
 def test_classes_that_never_occur_are_in_no_mean(module: Any) -> None:
     labels = objects((0, 0, 40, 40), classes=[2])
     found = objects((0, 0, 40, 40), (60, 60, 40, 40), classes=[2, 1])
-    figures = evaluate(module, [(labels, found)], "a", "b", "c")
+    figures, _, beside = measured(module, [(labels, found)], "a", "b", "c")
     assert figures["AP"] == 1.0
-    assert {name for name in figures if "/" in name} == {"AP/b"}
+    assert beside.classes["AP"].keys() == {"b"}
+    assert beside.absent == ("a", "c")
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_class_beyond_the_names_shows_its_number(module: Any) -> None:
     labels = objects((0, 0, 40, 40), (60, 60, 40, 40), classes=[1, 7])
-    figures = evaluate(module, [(labels, objects((0, 0, 40, 40)))], "a")
-    assert (figures["AP/a"], figures["AP/7"], figures["AP"]) == (1.0, 0.0, 0.5)
+    figures, _, beside = measured(module, [(labels, objects((0, 0, 40, 40)))], "a")
+    assert figures["AP"] == 0.5
+    assert beside.classes["AP"] == pytest.approx({"a": 1.0, "7": 0.0})
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -153,7 +167,7 @@ def test_the_labels_area_decides_the_range(module: Any) -> None:
     box = (0, 0, 100, 100)  # a large box around a medium object
     figures = evaluate(module, [(objects(box, area=[2000]), objects(box))], "a")
     assert figures["APm"] == 1.0
-    assert not {"APs", "APl"} & figures.keys()
+    assert not {"APs", "APl", "ARs", "ARl"} & figures.keys()
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -192,6 +206,15 @@ def jittered(rng: np.random.Generator, labels: Labels, extra: int) -> Labels:
     return found
 
 
+def random_set() -> list[tuple[Labels, Labels]]:
+    """Five images: what is there and what is found."""
+    rng = np.random.default_rng(2)
+    truths = [random_objects(rng, count) for count in (8, 12, 15, 30)]
+    extras = (0, 4, 9, 400)  # at last more than 100 found of each class
+    pairs = [(truth, jittered(rng, truth, n)) for truth, n in zip(truths, extras, strict=True)]
+    return [*pairs, (random_objects(rng, 3), objects())]
+
+
 def as_coco(labels: Labels, image_id: int) -> list[dict[str, Any]]:
     """The same objects as rows of a COCO file; full masks are drawn here by plain slicing."""
     rows = []
@@ -224,20 +247,17 @@ def coco_stats(folder: Path, pairs: list[tuple[Labels, Labels]], kind: str) -> d
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
-    names = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")
-    return dict(zip(names, evaluation.stats[:9].tolist(), strict=True))
+    names = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+    return dict(zip(names, evaluation.stats.tolist(), strict=True))
 
 
 @pytest.mark.parametrize(("module", "kind"), [(detection, "bbox"), (masks, "segm")])
 def test_figures_agree_with_pycocotools_on_files(module: Any, kind: str, tmp_path: Path) -> None:
-    rng = np.random.default_rng(2)
-    truths = [random_objects(rng, count) for count in (8, 12, 15, 30)]
-    extras = (0, 4, 9, 400)  # at last more than 100 found of each class
-    pairs = [(truth, jittered(rng, truth, n)) for truth, n in zip(truths, extras, strict=True)]
-    pairs.append((random_objects(rng, 3), objects()))
-    figures = evaluate(module, pairs, "a", "b", "c")
+    pairs = random_set()
+    figures, _, beside = measured(module, pairs, "a", "b", "c")
     expected = coco_stats(tmp_path, pairs, kind)
     assert 0.05 < expected["AP"] < 0.95 and min(expected.values()) > 0  # it can tell
     assert {name: figures[name] for name in expected} == pytest.approx(expected, abs=1e-12)
-    classes = [figures[f"AP/{name}"] for name in "abc"]
+    classes = [beside.classes["AP"][name] for name in "abc"]
     assert np.mean(classes) == pytest.approx(expected["AP"])
+    assert figures.keys() == expected.keys()

@@ -143,6 +143,7 @@ def test_must_tf_knows_neither_tools_nor_experiments() -> None:
 
 # Where a distribution is not called as what is imported from it; Model Garden's wheel brings orbit.
 DISTRIBUTIONS = {
+    "tensorflow_datasets": "tensorflow-datasets",
     "cv2": "opencv-python-headless",
     "PIL": "pillow",
     "yaml": "pyyaml",

@@ -7,7 +7,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import tensorflow as tf
 
@@ -15,7 +15,7 @@ from must_tf import tasks
 from must_tf.data import manifest, record
 from must_tf.errors import UserError
 from must_tf.progress import Progress
-from tfrecords_tools import shards, workers
+from tfrecords_tools import shards, space, spool, workers
 from tfrecords_tools.sources import Found, Item, Sample, Source
 from tfrecords_tools.tally import Account, Dropped
 
@@ -50,15 +50,44 @@ class Outcome(NamedTuple):
     seconds: float
 
 
+class Maker(Protocol):
+    """What makes records of items. It travels to the worker processes."""
+
+    def find(self) -> Found:
+        """All items, before the first record is made. Raises UserError if there are none."""
+
+    def record(self, item: Item, account: Account) -> bytes:
+        """A serialised record; counts in `account` what it changes. Raises Dropped if there can be none."""
+
+
+class Encoder(NamedTuple):
+    """The maker of a dataset's records."""
+
+    source: Source
+
+    def find(self) -> Found:
+        """The dataset's items."""
+        return self.source.find()
+
+    def record(self, item: Item, account: Account) -> bytes:
+        """The item's image with its labels."""
+        return _encode(self.source.load(item, account))
+
+
 class Job(NamedTuple):
     """One shard's worth of work."""
 
-    source: Source
-    items: list[Item]
+    maker: Maker
+    items: Sequence[Item]
     path: str
 
 
 def convert(source: Source, options: Options) -> Outcome:
+    """Converts a dataset; see `run`."""
+    return run(Encoder(source), options)
+
+
+def run(maker: Maker, options: Options) -> Outcome:
     """Writes the shards that are not finished yet, then the manifest.
 
     Raises:
@@ -66,25 +95,31 @@ def convert(source: Source, options: Options) -> Outcome:
     """
     start = time.monotonic()
     _check(options)
-    found = source.find()
+    found = maker.find()
+    if isinstance(found.items, list):
+        found = dataclasses.replace(found, items=spool.Items(found.items))
     count = options.shards or shards.default_count(len(found.items))
-    shards.claim(options.out, _fingerprint(source, found, count), options.command)
-    done = shards.finished(options.out)
-    jobs = [
-        Job(source, found.items[index::count], os.path.join(options.out, name))
-        for index, name in enumerate(shards.names(count))
-        if name not in done
-    ]
-    ready = len(found.items) - sum(len(job.items) for job in jobs)
-    progress = Progress(len(found.items), "convert", done=ready)
-    left = len(found.items) - ready
-    results = workers.run(_write, jobs, options.workers or _default_workers(left), progress)
+    unfinished = 1 - len(shards.finished(options.out)) / count
+    space.require(found.items, max(0.0, unfinished), options.out)
+    with shards.claimed(options.out, fingerprint(maker, found, count), options.command):
+        written = _finish(maker, found, count, options)
+    return outcome(written, found, time.monotonic() - start)
+
+
+def _finish(maker: Maker, found: Found, count: int, options: Options) -> manifest.Manifest:
+    """Writes the shards that are missing, then the manifest."""
+    done, names = shards.finished(options.out), shards.names(count)
+    wanted = [(index, name) for index, name in enumerate(names) if name not in done]
+    left = sum(len(range(index, len(found.items), count)) for index, _ in wanted)
+    jobs = (Job(maker, found.items[index::count], os.path.join(options.out, name)) for index, name in wanted)
+    progress = Progress(len(found.items), "convert", done=len(found.items) - left)
+    processes = min(options.workers or _default_workers(left), len(wanted))
+    results = workers.run(write, jobs, processes, progress)
     progress.close()
     done |= {info.file: info for info in results}
-    infos = [done[name] for name in shards.names(count)]
-    written = shards.summed(infos, found.classes, options.command, found.account)
+    written = shards.summed([done[name] for name in names], found.classes, options.command, found.account)
     manifest.write(options.out, written)
-    return _outcome(written, found, time.monotonic() - start)
+    return written
 
 
 def _default_workers(images: int) -> int:
@@ -99,9 +134,9 @@ def _check(options: Options) -> None:
         raise UserError(f"--max-drop-rate {options.max_drop_rate} is a share, 0 to 1.")
 
 
-def _fingerprint(source: Source, found: Found, count: int) -> str:
+def fingerprint(maker: Maker, found: Found, count: int) -> str:
     """A hash of all that decides about the bytes: options, annotations, the images' names and sizes."""
-    digest = hashlib.sha256(repr((shards.versions(), source, count)).encode())
+    digest = hashlib.sha256(repr((shards.versions(), maker, count)).encode())
     for path in found.inputs:
         digest.update(shards.digest(path)[1].encode())
     for item in found.items:
@@ -115,7 +150,7 @@ def _size(path: str) -> int:
     return os.path.getsize(path) if "://" not in path and os.path.exists(path) else -1
 
 
-def _write(job: Job, tick: Callable[[], None]) -> shards.ShardInfo:
+def write(job: Job, tick: Callable[[], None]) -> shards.ShardInfo:
     """One shard; runs in a worker."""
     account = Account()
     return shards.write_shard(job.path, _records(job, account, tick), account)
@@ -124,7 +159,7 @@ def _write(job: Job, tick: Callable[[], None]) -> shards.ShardInfo:
 def _records(job: Job, account: Account, tick: Callable[[], None]) -> Iterator[bytes]:
     for item in job.items:
         try:
-            yield _encode(job.source.load(item, account))
+            yield job.maker.record(item, account)
         except Dropped as dropped:
             account.dropped.add(dropped.reason, dropped.example)
         except Exception as error:
@@ -147,24 +182,9 @@ def _encode(sample: Sample) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def _outcome(written: manifest.Manifest, found: Found, seconds: float) -> Outcome:
+def outcome(written: manifest.Manifest, found: Found, seconds: float) -> Outcome:
+    """What a conversion came to, once all shards are counted."""
     dropped = found.account.dropped  # by now of all shards too
     images, objects = dropped.count("image"), dropped.count("object")
     kept = sum(written.objects.get("detection", {}).values())
     return Outcome(written, images / found.wanted, objects / max(1, kept + objects), seconds)
-
-
-def report(outcome: Outcome, out: str) -> Sequence[str]:
-    """What was done, line by line."""
-    written = outcome.manifest
-    lines = [f"{written.records} records in {len(written.shards)} shards"]
-    for task, origins in written.origins.items():
-        shown = ", ".join(f"{count} {origin}" for origin, count in origins.items())
-        objects = sum(written.objects.get(task, {}).values())
-        counted = f", {objects} objects" if task == "detection" else ""
-        lines.append(f"  {task}: {shown}{counted}")
-    for title, reasons in (("dropped", written.dropped), ("note", written.notes)):
-        for reason, entry in sorted(reasons.items()):
-            lines.append(f"{title}: {entry['count']} x {reason}, first {entry['examples'][0]}")
-    lines.append(f"{out} · {outcome.seconds:.1f} s")
-    return lines

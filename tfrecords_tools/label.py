@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from must_tf import restore
+from must_tf import devices, restore
 from must_tf.data import geometry, manifest, record
 from must_tf.data.input import Reader
-from must_tf.errors import UserError, nearest
+from must_tf.errors import Mistakes, UserError, nearest
 from must_tf.predict import Restorer
 from must_tf.progress import Progress
-from must_tf.student import enabled
+from must_tf.student import StudentConfig, enabled
 from must_tf.tasks import discover
 from tfrecords_tools import shards
 
@@ -40,12 +40,6 @@ class Teacher:
     def __init__(self, path: str, tasks: Sequence[str]):
         trained = restore.load(path)
         configs = enabled(trained.config)
-        missing = [task for task in tasks if task not in configs]
-        if missing:
-            raise UserError(
-                f"--teacher {missing[0]}={path}: that run was not trained for {missing[0]}, but for "
-                f"{', '.join(configs)}."
-            )
         self.tasks, self.path = tuple(tasks), path
         self.origin = f"pseudo:{trained.id}"
         self.classes = {task: list(configs[task].classes) for task in tasks if discover()[task].classed}
@@ -74,46 +68,62 @@ class Teacher:
         return self._reader.view(image, warp, tf.constant(0, tf.int64))
 
 
-def parse_teachers(values: Sequence[str]) -> dict[str, list[str]]:
-    """["depth=runs/a", ...] -> {run directory: tasks}, each task once."""
+def parse_teachers(values: Sequence[str], mistakes: Mistakes) -> dict[str, list[str]]:
+    """["depth=runs/a", ...] -> {run directory: tasks}, each task once; what is wrong goes to `mistakes`."""
     teachers: dict[str, list[str]] = {}
     for value in values:
         task, _, path = value.partition("=")
         if task not in discover():
-            raise UserError(
-                f"--teacher {value}: no task {task!r}.{nearest(task, discover())} Write TASK=RUN_DIRECTORY."
-            )
-        if not path:
-            raise UserError(f"--teacher {value}: no path. Write {task}=RUN_DIRECTORY.")
-        if any(task in tasks for tasks in teachers.values()):
-            raise UserError(f"--teacher {task} is given twice; one teacher per task.")
-        teachers.setdefault(path.rstrip("/"), []).append(task)
-    if not teachers:
-        raise UserError("no --teacher; give at least one TASK=RUN_DIRECTORY.")
+            hint = nearest(task, discover())
+            mistakes.found.append(f"--teacher {value}: no task {task!r}.{hint} Write TASK=RUN_DIRECTORY.")
+        elif not path:
+            mistakes.found.append(f"--teacher {value}: no path. Write {task}=RUN_DIRECTORY.")
+        elif any(task in tasks for tasks in teachers.values()):
+            mistakes.found.append(f"--teacher {task} is given twice; one teacher per task.")
+        else:
+            teachers.setdefault(path.rstrip("/"), []).append(task)
+    if not values:
+        mistakes.found.append("no --teacher; give at least one TASK=RUN_DIRECTORY.")
     for path, tasks in teachers.items():
-        _check_needs(path, tasks)
+        _check_needs(path, tasks, mistakes)
+        with mistakes.noted():
+            _check_trained(path, tasks, restore.read_config(path))
     return teachers
 
 
-def _check_needs(path: str, tasks: Sequence[str]) -> None:
+def _check_needs(path: str, tasks: Sequence[str], mistakes: Mistakes) -> None:
     for task in tasks:
         missing = [need for need in discover()[task].needs if need not in tasks]
         if missing:
-            raise UserError(
+            mistakes.found.append(
                 f"--teacher {task}={path}: {task} belong to the {missing[0]} of the same teacher. "
                 f"Add --teacher {missing[0]}={path}"
             )
 
 
+def _check_trained(path: str, tasks: Sequence[str], config: StudentConfig) -> None:
+    missing = [task for task in tasks if task not in enabled(config)]
+    if missing:
+        raise UserError(
+            f"--teacher {missing[0]}={path}: that run was not trained for {missing[0]}, but for "
+            f"{', '.join(enabled(config))}."
+        )
+
+
 def asked(records: str, teachers: Sequence[str]) -> Asked:
-    """Checks the command line before anything is loaded."""
+    """Checks the command line and the teachers' configs, all of it, before any weights are loaded."""
+    mistakes = Mistakes()
     files = sorted(tf.io.gfile.glob(records))
-    if not files:
-        raise UserError(f"--records={records!r} matches no file. Is the path right, and in quotes?")
     directories = {os.path.dirname(path) for path in files}
+    if not files:
+        mistakes.found.append(f"--records={records!r} matches no file. Is the path right, and in quotes?")
     if len(directories) > 1:
-        raise UserError(f"--records={records!r} spans {len(directories)} folders; label one record set at a time.")
-    return Asked(parse_teachers(teachers), files, directories.pop())
+        mistakes.found.append(
+            f"--records={records!r} spans {len(directories)} folders; label one record set at a time."
+        )
+    parsed = parse_teachers(teachers, mistakes)
+    mistakes.end()
+    return Asked(parsed, files, directories.pop())
 
 
 def run(what: Asked, out: str, command: Sequence[str]) -> manifest.Manifest:
@@ -129,18 +139,19 @@ def run(what: Asked, out: str, command: Sequence[str]) -> manifest.Manifest:
     """
     source = manifest.read(what.directory)
     _check_whole(source, what)
+    devices.seen()
     teachers = [Teacher(path, tasks) for path, tasks in what.teachers.items()]
     classes = _classes(source, what.directory, teachers)
-    shards.claim(out, _fingerprint(source, teachers), command)
-    done = shards.finished(out)
-    progress = Progress(source.records, "label", done=sum(info.records for info in done.values()))
-    for path in what.files:
-        name = os.path.basename(path)
-        if name not in done:
-            done[name] = shards.write_shard(os.path.join(out, name), _labelled(path, teachers, progress))
-    progress.close()
-    result = shards.summed([done[os.path.basename(path)] for path in what.files], classes, command)
-    manifest.write(out, result)
+    with shards.claimed(out, _fingerprint(source, teachers), command):
+        done = shards.finished(out)
+        progress = Progress(source.records, "label", done=sum(info.records for info in done.values()))
+        for path in what.files:
+            name = os.path.basename(path)
+            if name not in done:
+                done[name] = shards.write_shard(os.path.join(out, name), _labelled(path, teachers, progress))
+        progress.close()
+        result = shards.summed([done[os.path.basename(path)] for path in what.files], classes, command)
+        manifest.write(out, result)
     return result
 
 

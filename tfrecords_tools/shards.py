@@ -11,43 +11,35 @@ A shard with its sidecar is finished and skipped when the same command runs agai
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 
 from must_tf import files
 from must_tf.data import manifest, record
 from must_tf.errors import UserError
+from must_tf.spec import TaskSpec
+from must_tf.tasks import discover
+from tfrecords_tools import lock
 from tfrecords_tools.tally import Account
 
 FOLDER = ".shards"
 IMAGES_PER_SHARD = 256  # about 40 MB of photos; a kill loses at most this much work per process
 READ_BYTES = 1 << 20
 
-
-class Counted(NamedTuple):
-    """Where the classes of a task's labels stand in a record."""
-
-    key: str
-    first_id: int  # the id that the first class name has
-
-
-# Labels per class are counted for these; another task's are simply not.
-COUNTED = {
-    "classification": Counted("image/class/label", 0),
-    "detection": Counted("image/object/class/label", 1),
-}
+Counters = dict[str, collections.Counter]
 
 
 @dataclasses.dataclass(frozen=True)
 class ShardInfo:
-    """What one finished shard holds. `objects`: {task: {class id as text: labels}}."""
+    """What one finished shard holds. `objects`: {task: {class id as text: labels}}; `limits`: see `manifest`."""
 
     file: str
     size: int  # bytes
@@ -57,6 +49,7 @@ class ShardInfo:
     objects: dict[str, dict[str, int]]
     dropped: manifest.Reasons
     notes: manifest.Reasons
+    limits: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
 
 
 def names(count: int) -> list[str]:
@@ -98,6 +91,18 @@ def claim(directory: str, fingerprint: str, command: Sequence[str]) -> None:
         raise UserError(f"cannot write in {directory} ({error.message}). Give another --out.") from None
 
 
+@contextlib.contextmanager
+def claimed(directory: str, fingerprint: str, command: Sequence[str]) -> Iterator[None]:
+    """`claim`, and nobody else writes into the folder meanwhile.
+
+    Raises:
+      UserError: as `claim`, or because another process is at work in it.
+    """
+    with lock.held(directory):
+        claim(directory, fingerprint, command)
+        yield
+
+
 def finished(directory: str) -> dict[str, ShardInfo]:
     """{file name: what it holds} of the shards that are whole."""
     found = {}
@@ -126,42 +131,58 @@ def write_shard(path: str, records: Iterable[bytes], account: Account | None = N
       What the shard holds.
     """
     account = account or Account()
-    origins: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
-    objects: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
-    count = 0
+    counts, records_written = _Counts(), 0
     with tf.io.TFRecordWriter(f"{path}.partial") as writer:
         for serialized in records:
             writer.write(serialized)
-            _count(serialized, origins, objects)
-            count += 1
+            counts.add(serialized)
+            records_written += 1
     size, sha256 = digest(f"{path}.partial")
     tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
     info = ShardInfo(
         file=os.path.basename(path),
         size=size,
-        records=count,
+        records=records_written,
         sha256=sha256,
-        origins={task: dict(sorted(found.items())) for task, found in sorted(origins.items())},
-        objects={task: dict(sorted(found.items())) for task, found in sorted(objects.items())},
+        origins=_sorted(counts.origins),
+        objects=_sorted(counts.objects),
         dropped=account.dropped.content,
         notes=account.notes.content,
+        limits=_sorted(counts.limits),
     )
     sidecar = os.path.join(os.path.dirname(path), FOLDER, f"{info.file}.json")
     files.write_json(sidecar, dataclasses.asdict(info))
     return info
 
 
-def _count(
-    serialized: bytes,
-    origins: dict[str, collections.Counter],
-    objects: dict[str, collections.Counter],
-) -> None:
-    example = tf.train.Example.FromString(serialized)
-    for task, origin in record.origins_of(example).items():
-        origins[task][origin] += 1
-        if task in COUNTED:
-            labels = example.features.feature[COUNTED[task].key].int64_list.value
-            objects[task].update(str(label) for label in labels)
+class _Counts:
+    """What the records of a shard hold, each {task: {origin, class id as text, or limit: how many}}."""
+
+    def __init__(self) -> None:
+        self.origins: Counters = collections.defaultdict(collections.Counter)
+        self.objects: Counters = collections.defaultdict(collections.Counter)
+        self.limits: Counters = collections.defaultdict(collections.Counter)
+
+    def add(self, serialized: bytes) -> None:
+        """One more record."""
+        example, specs = tf.train.Example.FromString(serialized), discover()
+        for task, origin in record.origins_of(example).items():
+            self.origins[task][origin] += 1
+            if record.annotated_of(example, task) is not None:
+                self.limits[task]["partial"] += 1
+            if task in specs:
+                self._add_labels(task, specs[task], example)
+
+    def _add_labels(self, task: str, spec: TaskSpec, example: tf.train.Example) -> None:
+        if spec.count:
+            found = spec.count(example.features.feature)
+            self.objects[task].update({str(class_id): number for class_id, number in found.items()})
+        if limit := spec.limit(example):
+            self.limits[task][limit] += 1
+
+
+def _sorted(counters: Mapping[str, collections.Counter]) -> dict[str, dict[str, int]]:
+    return {task: dict(sorted(found.items())) for task, found in sorted(counters.items())}
 
 
 def digest(path: str) -> tuple[int, str]:
@@ -193,7 +214,7 @@ def summed(
         account.dropped.merge(info.dropped)
         account.notes.merge(info.notes)
     objects = {
-        task: manifest.named_counts(found, classes.get(task, ()), COUNTED[task].first_id)
+        task: manifest.named_counts(found, classes.get(task, ()), discover()[task].first_id)
         for task, found in _added(info.objects for info in infos).items()
     }
     return manifest.Manifest(
@@ -203,6 +224,7 @@ def summed(
         classes={task: list(names) for task, names in classes.items()},
         origins=_added(info.origins for info in infos),
         objects=objects,
+        limits=_added(info.limits for info in infos),
         shards=[{k: getattr(i, k) for k in ("file", "records", "sha256")} for i in infos],
         dropped=account.dropped.content,
         notes=account.notes.content,
@@ -214,7 +236,7 @@ def _added(parts: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, in
     for part in parts:
         for task, counts in part.items():
             total.setdefault(task, collections.Counter()).update(counts)
-    return {task: dict(sorted(total[task].items())) for task in sorted(total)}
+    return _sorted(total)
 
 
 def versions() -> dict[str, str]:

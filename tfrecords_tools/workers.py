@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import gc
+import itertools
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.context
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from typing import Any, NamedTuple
 
 from must_tf.errors import UserError
 from must_tf.progress import Progress
 
 POLL_SECONDS = 0.2  # how often the progress line looks at the counter
+QUEUED = 2  # tasks a worker: one that it works on, one that waits
 # Converting needs no accelerator, and every process that sees one would take its memory. What goes wrong
 # becomes a Python exception here; TensorFlow's own log would only say that there is no GPU.
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
@@ -26,31 +31,29 @@ Job = Callable[[Any, Callable[[], None]], Any]  # (what to do, called after ever
 _counter: Any = None  # in a worker: the shared number of images done
 
 
-def run(job: Job, tasks: Sequence[Any], workers: int, progress: Progress) -> list[Any]:
+def run(job: Job, tasks: Iterable[Any], workers: int, progress: Progress) -> list[Any]:
     """`[job(task, tick) for task in tasks]`, over processes; results in the order of the tasks.
 
     Args:
       job: a function at module level; the same task always gives the same result.
-      tasks: can be pickled.
+      tasks: can be pickled; one is taken when a worker is about to be free, so that few are in memory.
       workers: processes; 1 works in this one.
       progress: advanced at every tick.
 
     Raises:
       UserError: as `job` raised it, or because a process died.
     """
-    if min(workers, len(tasks)) <= 1:
+    if workers <= 1:
         return [job(task, progress.advance) for task in tasks]
-    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+    context = _context()
     counter = context.Value("q", 0)
-    count = min(workers, len(tasks))
     with (
         _environment(),
-        concurrent.futures.ProcessPoolExecutor(count, context, _start, (counter,)) as pool,
+        _frozen(),
+        concurrent.futures.ProcessPoolExecutor(workers, context, _start, (counter,)) as pool,
     ):
-        futures = [pool.submit(_call, job, task) for task in tasks]
         try:
-            _watch(futures, counter, progress)
-            return [future.result() for future in futures]
+            return _all(pool, job, tasks, _Watch(counter, progress, workers * QUEUED))
         except BrokenProcessPool:
             raise UserError(
                 "a worker process was killed, usually for lack of memory. Finished shards are kept: "
@@ -60,15 +63,54 @@ def run(job: Job, tasks: Sequence[Any], workers: int, progress: Progress) -> lis
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _watch(futures: list[concurrent.futures.Future], counter: Any, progress: Progress) -> None:
-    """Moves the progress line until all is done or something failed."""
-    shown, waiting = 0, set(futures)
-    while waiting:
-        done, waiting = concurrent.futures.wait(waiting, POLL_SECONDS, concurrent.futures.FIRST_EXCEPTION)
-        progress.advance(counter.value - shown)
-        shown = counter.value
+def _context() -> multiprocessing.context.BaseContext:
+    """How worker processes start.
+
+    A fork shares the 330 MB that the imports take and starts at once, while a fresh interpreter needs all of it and
+    6 s. TensorFlow survives a fork as long as nothing has been computed: its threads start with the first operation.
+    """
+    from tensorflow.python.eager import context as eager_context  # not above: the variables are set before
+
+    started = eager_context.context()._initialized  # no public function tells
+    method = "fork" if sys.platform == "linux" and not started else "spawn"
+    return multiprocessing.get_context(method)
+
+
+@contextlib.contextmanager
+def _frozen() -> Iterator[None]:
+    """What is there already is left alone by the garbage collectors of forked processes: their marks would be written
+    into every page that they share."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+class _Watch(NamedTuple):
+    """What the parent looks at while the workers work."""
+
+    counter: Any  # the shared number of images done
+    progress: Progress
+    most: int  # tasks that are handed out at a time
+
+
+def _all(pool: concurrent.futures.Executor, job: Job, tasks: Iterable[Any], watch: _Watch) -> list[Any]:
+    """The results of all tasks; ends with the first that fails."""
+    results: dict[int, Any] = {}
+    waiting: dict[concurrent.futures.Future, int] = {}
+    shown, numbered = 0, enumerate(tasks)
+    while True:
+        for number, task in itertools.islice(numbered, watch.most - len(waiting)):
+            waiting[pool.submit(_call, job, task)] = number
+        if not waiting:
+            return [results[number] for number in sorted(results)]
+        done, _ = concurrent.futures.wait(waiting, POLL_SECONDS, concurrent.futures.FIRST_COMPLETED)
+        watch.progress.advance(watch.counter.value - shown)
+        shown = watch.counter.value
         for future in done:
-            future.result()
+            results[waiting.pop(future)] = future.result()
 
 
 @contextlib.contextmanager

@@ -16,16 +16,26 @@ import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval, Params
 
+from must_tf.data.diagnosis import named
+
 Annotation = dict[str, Any]  # one object, under COCO's own key names
 
 _IMAGE_ID = 1  # COCOeval only ever sees one image
+
+
+class Result(NamedTuple):
+    """COCO's twelve figures, AP of each class that has labels, and the names of those that have none."""
+
+    figures: dict[str, float]
+    by_class: dict[str, float]
+    absent: tuple[str, ...]
 
 
 @dataclass
@@ -87,34 +97,35 @@ class CocoEval:
             known = self._verdicts.setdefault(classes[index // ranges], [_Verdicts() for _ in range(ranges)])
             known[index % ranges].extend(verdict)
 
-    def result(self, names: Sequence[str]) -> dict[str, float]:
-        """Returns AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100 and AP/<class>.
+    def result(self, names: Sequence[str]) -> Result:
+        """Returns AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl, and AP by class.
 
         Classes and area ranges without a true object are in no mean; a figure without any true
         object is absent. `names[i - 1]` names class i; a class beyond the names shows its number.
         """
+        absent = tuple(name for class_id, name in enumerate(names, 1) if not self._wanted(class_id))
         if not self._verdicts:
-            return {}
-        recalls = {most: self._accumulated(most)["recall"] for most in self._params.maxDets[:-1]}
+            return Result({}, {}, absent)
+        recalls = {f"AR{most}": self._accumulated(most)["recall"] for most in self._params.maxDets[:-1]}
         whole = self._accumulated(self._params.maxDets[-1])
         precision = whole["precision"][..., 0]  # [T, R, K, A, 1] -> [T, R, K, A]
-        recalls[self._params.maxDets[-1]] = whole["recall"]  # [T, K, A, 1]
+        recall = whole["recall"][..., 0]  # [T, K, A, 1] -> [T, K, A]
         figures = {
             "AP": precision[..., 0],
             "AP50": precision[0, ..., 0],
             "AP75": precision[5, ..., 0],  # 0.50 + 5 * 0.05
-            "APs": precision[..., 1],
-            "APm": precision[..., 2],
-            "APl": precision[..., 3],
         }
-        figures |= {f"AR{most}": recall[:, :, 0] for most, recall in recalls.items()}
-        for index, class_id in enumerate(sorted(self._verdicts)):
-            named = 1 <= class_id <= len(names)
-            name = names[class_id - 1] if named else str(class_id)
-            figures[f"AP/{name}"] = precision[:, :, index, 0]
-        # COCOeval marks what it could not compute by -1.
-        known = {name: values[values > -1] for name, values in figures.items()}
-        return {name: float(np.mean(values)) for name, values in known.items() if values.size}
+        figures |= {f"AP{size}": precision[..., area] for area, size in enumerate("sml", 1)}
+        figures |= {name: values[:, :, 0] for name, values in recalls.items()}
+        figures |= {"AR100": recall[..., 0]}
+        figures |= {f"AR{size}": recall[..., area] for area, size in enumerate("sml", 1)}
+        ids = enumerate(sorted(self._verdicts))
+        by_class = {named(class_id, names): precision[:, :, index, 0] for index, class_id in ids}
+        return Result(_means(figures), _means(by_class), absent)
+
+    def _wanted(self, class_id: int) -> int:
+        """How many objects of the class must be found, of all areas."""
+        return self._verdicts[class_id][0].wanted if class_id in self._verdicts else 0
 
     def _accumulated(self, most: int) -> dict[str, np.ndarray]:
         """Ranks all images. Returns "precision" [T, R, K, A, 1] and "recall" [T, K, A, 1]."""
@@ -132,6 +143,12 @@ class CocoEval:
         with contextlib.redirect_stdout(io.StringIO()):
             evaluation.accumulate()
         return evaluation.eval
+
+
+def _means(figures: dict[str, np.ndarray]) -> dict[str, float]:
+    """COCOeval marks what it could not compute by -1."""
+    known = {name: values[values > -1] for name, values in figures.items()}
+    return {name: float(np.mean(values)) for name, values in known.items() if values.size}
 
 
 def to_annotations(labels: dict[str, Any], height: int, width: int) -> list[Annotation]:

@@ -15,6 +15,8 @@ import numpy as np
 import tensorflow as tf
 from official.modeling import hyperparams
 
+from must_tf.fields import above
+
 # Fills what lies outside of the image: the mean of the normalisation in `trunk.py`, so that it is zero there.
 OUTSIDE = (124, 116, 104)
 
@@ -29,8 +31,8 @@ class Augmentation(hyperparams.Config):
     """
 
     flip: bool = True
-    scale_min: float = 0.5
-    scale_max: float = 2.0
+    scale_min: float = above(0.5, 0)
+    scale_max: float = above(2.0, 0)
 
 
 class Warp(NamedTuple):

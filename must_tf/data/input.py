@@ -11,6 +11,7 @@ from official.modeling import hyperparams
 
 from must_tf.data import geometry, record
 from must_tf.errors import UserError
+from must_tf.fields import at_least
 from must_tf.spec import TaskSpec
 
 READ_AT_ONCE = 16  # files that are interleaved; enough to mix, few enough to hold open
@@ -29,9 +30,9 @@ class Data(hyperparams.Config):
     """
 
     input_path: str | tuple[str, ...] = ""
-    global_batch_size: int = 8
+    global_batch_size: int = at_least(8, 1)
     is_training: bool = False
-    shuffle_buffer: int = 1000
+    shuffle_buffer: int = at_least(1000, 1)
     seed: int = 1
     augmentation: geometry.Augmentation = dataclasses.field(default_factory=geometry.Augmentation)
 
@@ -90,8 +91,11 @@ class Reader:
         origin = parsed[record.origin_key(name)]
         pseudo = tf.strings.regex_full_match(origin, "pseudo:.*")
         weight = tf.where(pseudo, config.pseudo_weight, 1.0)
-        targets = spec.targets(spec.read(parsed, original, config), warp, config)
-        return targets | {"weight": tf.where(origin == "", 0.0, weight)}
+        return spec.targets(spec.read(parsed, original, config), warp, config) | {
+            "weight": tf.where(origin == "", 0.0, weight),
+            "pseudo": pseudo,
+            "annotated": record.annotated_mask(parsed[record.annotated_key(name)], len(config.classes), name),
+        }
 
 
 def ordered_records(paths: Sequence[str], buffer: int, seed: int, first: int = 0) -> tf.data.Dataset:

@@ -8,6 +8,7 @@
 | `classes` | {task: names in id order} |
 | `origins` | {task: {origin: images}} |
 | `objects` | {task: {class name: labels}} |
+| `limits` | {task: {limit: images}}: labels that do not say all: "partial" (some classes), "relative" (no metres) |
 | `shards` | [{file, records, sha256}] |
 | `dropped`, `notes` | {reason: {count, examples}}: what is missing, and what was changed on the way |
 """
@@ -42,6 +43,7 @@ class Manifest:
     origins: dict[str, dict[str, int]]
     objects: dict[str, dict[str, int]]
     shards: list[dict[str, Any]]
+    limits: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     dropped: Reasons = dataclasses.field(default_factory=dict)
     notes: Reasons = dataclasses.field(default_factory=dict)
 
@@ -76,6 +78,7 @@ def _checked(content: Any, path: str) -> Manifest:
     if found != FORMAT:
         raise UserError(f"{path} has format {found!r}, this version reads {FORMAT}. Write the records again.")
     names = [field.name for field in dataclasses.fields(Manifest)]
+    content = {"limits": {}} | content  # sets that were written before there were any
     missing = [name for name in names if name not in content]
     if missing:
         raise UserError(f"{path} lacks {', '.join(missing)}. Write the records again.")
@@ -86,6 +89,16 @@ def write(directory: str, manifest: Manifest) -> None:
     """Writes the manifest; a reader sees the old one or the whole new one."""
     content = {"format": FORMAT} | dataclasses.asdict(manifest)
     files.write_json(path_in(directory), content)
+
+
+def labelled(manifest: Manifest, task: str) -> int:
+    """How many images have labels of this task."""
+    return sum(manifest.origins.get(task, {}).values())
+
+
+def limited(manifest: Manifest, task: str, limit: str) -> int:
+    """How many images' labels of this task have this limit."""
+    return manifest.limits.get(task, {}).get(limit, 0)
 
 
 def named_counts(counts: Mapping[str, int], names: Sequence[str], first_id: int) -> dict[str, int]:

@@ -4,9 +4,11 @@
 |---|---|
 | `image/encoded`, `format`, `height`, `width`, `source_id`, `filename` | as in Model Garden; upright, EXIF applied |
 | `image/<task>/origin` | absent: nobody looked. `real:<dataset>` or `pseudo:<teacher id>`: somebody did |
+| `image/<task>/annotated` | int64, the class ids (as the task counts them) that were looked for; absent: all of them |
 
 Each task's own keys stand in its `labels.py`. Absent is not empty: an image without an origin for a task is
-unlabelled for it, an image with an origin and no objects shows none.
+unlabelled for it, an image with an origin and no objects shows none. A dataset that knows only some of the classes says
+nothing about the others: `annotated` keeps them from being taken for background.
 """
 
 from __future__ import annotations
@@ -28,10 +30,13 @@ IMAGE_FEATURES = {
 
 
 class Labelled(NamedTuple):
-    """One task's labels of one image, and where they come from ("real:coco", "pseudo:1a2b3c")."""
+    """One task's labels of one image, where they come from ("real:coco", "pseudo:1a2b3c"), and which class ids were
+    looked for. None: all, which a list of all does not say to the manifest. An image for which none of the task's
+    classes was looked for has no labels for it."""
 
     labels: Labels
     origin: str
+    annotated: tuple[int, ...] | None = None
 
 
 def bytes_feature(values: list[bytes]) -> tf.train.Feature:
@@ -54,6 +59,32 @@ def origin_key(task: str) -> str:
     return f"image/{task}/origin"
 
 
+def annotated_key(task: str) -> str:
+    """Where a record says which of the task's class ids were looked for; without it, all of them."""
+    return f"image/{task}/annotated"
+
+
+def annotated_of(example: tf.train.Example, task: str) -> tuple[int, ...] | None:
+    """The class ids that were looked for in this image, ascending; None: all."""
+    key = annotated_key(task)
+    ids = example.features.feature[key].int64_list.value if key in example.features.feature else ()
+    return tuple(ids) or None
+
+
+def annotated_mask(ids: tf.SparseTensor, classes: int, task: str) -> tf.Tensor:
+    """bool [classes + 1]: whether id i was looked for, for tasks that count from 0 as for those that count from 1.
+
+    Args:
+      ids: the record's `annotated`, int64; empty: all.
+      classes: how many the task has.
+      task: for the message that ends the read where an id lies beyond them.
+    """
+    dense = tf.sparse.to_dense(ids)
+    dense = known_ids(dense, tf.ones_like(dense, tf.bool), classes and classes + 1, f"{task} annotated")
+    mask = tf.reduce_any(dense[:, None] == tf.range(classes + 1, dtype=tf.int64), axis=0)
+    return tf.ensure_shape(mask | tf.equal(tf.size(dense), 0), [classes + 1])
+
+
 def label_features(
     labelled: Mapping[str, Labelled], info: ImageInfo, specs: Mapping[str, TaskSpec]
 ) -> dict[str, tf.train.Feature]:
@@ -62,7 +93,18 @@ def label_features(
     for task in sorted(labelled, key=lambda name: len(specs[name].needs)):
         features |= specs[task].write(labelled[task].labels, info)
         features[origin_key(task)] = bytes_feature([labelled[task].origin.encode()])
+        # Tasks that share their objects share what was looked for.
+        said = [labelled[name].annotated for name in (task, *specs[task].needs) if name in labelled]
+        annotated = next((ids for ids in said if ids is not None), None)
+        if annotated is not None:
+            features[annotated_key(task)] = _annotated_feature(annotated, task, info)
     return features
+
+
+def _annotated_feature(annotated: tuple[int, ...], task: str, info: ImageInfo) -> tf.train.Feature:
+    if not annotated:  # an empty list would be read as "all"
+        raise ValueError(f"{info.source_id}: no class of {task} was looked for; leave its labels out.")
+    return int_feature(sorted(set(annotated)))
 
 
 def encode(
@@ -94,7 +136,7 @@ def merge(serialized: bytes, labelled: Mapping[str, Labelled], specs: Mapping[st
     example = tf.train.Example.FromString(serialized)
     for task in labelled:
         # Also those that the new labels do not need, or else an old confidence would belong to a new map.
-        for key in specs[task].features(specs[task].Config()):
+        for key in (annotated_key(task), *specs[task].features(specs[task].Config())):
             example.features.feature.pop(key, None)
     for key, feature in label_features(labelled, info_of(example), specs).items():
         example.features.feature[key].CopyFrom(feature)
@@ -135,6 +177,7 @@ def parse(serialized: tf.Tensor, specs: Mapping[str, TaskSpec], configs: Mapping
     for name in configs:
         features |= specs[name].features(configs[name])
         features[origin_key(name)] = tf.io.FixedLenFeature([], tf.string, "")
+        features[annotated_key(name)] = tf.io.VarLenFeature(tf.int64)
     return tf.io.parse_single_example(serialized, features)
 
 
@@ -184,7 +227,9 @@ def read_labels(serialized: bytes, specs: Mapping[str, TaskSpec], configs: Mappi
     labelled = {}
     for name, origin in present.items():
         tensors = specs[name].read(parsed, size, configs[name])
-        labelled[name] = Labelled({key: _to_numpy(value) for key, value in tensors.items()}, origin)
+        annotated_mask(parsed[annotated_key(name)], len(configs[name].classes), name)  # refuses ids that do not exist
+        labels = {key: _to_numpy(value) for key, value in tensors.items()}
+        labelled[name] = Labelled(labels, origin, annotated_of(example, name))
     return labelled
 
 

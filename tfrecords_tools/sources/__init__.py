@@ -7,7 +7,7 @@ sample is made from, so that a worker needs no other file than the item's own.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
@@ -39,7 +39,7 @@ class Sample(NamedTuple):
 class Found:
     """What a source found before anything is converted."""
 
-    items: list[Item]
+    items: Sequence[Item]  # many wait on the disk: `tfrecords_tools.spool.Items`
     classes: dict[str, tuple[str, ...]]  # task -> names in id order
     inputs: tuple[str, ...] = ()  # files whose content decides about the records, besides the items'
     account: Account = dataclasses.field(default_factory=Account)

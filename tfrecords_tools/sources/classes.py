@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Iterable
 
 import numpy as np
 
 from must_tf.data.record import Labelled
 from must_tf.errors import UserError
+from tfrecords_tools import spool
 from tfrecords_tools.sources import Found, Item, Sample, files, images
 from tfrecords_tools.tally import Account
 
@@ -28,7 +30,7 @@ class Classes:
         """
         files.require_folder(self.root, "--root")
         classes = tuple(files.folders(self.root))
-        account, items = Account(), []
+        account, items = Account(), spool.Items()
         for number, name in enumerate(classes):
             for item in self._of_class(name, account):
                 items.append(item._replace(labels=(number, len(classes))))
@@ -36,7 +38,7 @@ class Classes:
             raise UserError(f"no image in the folders of {self.root}: one folder per class is expected.")
         return Found(items, {"classification": classes}, account=account)
 
-    def _of_class(self, name: str, account: Account) -> list[Item]:
+    def _of_class(self, name: str, account: Account) -> Iterable[Item]:
         folder = os.path.join(self.root, name)
         found = files.images_in(folder)
         if not found:

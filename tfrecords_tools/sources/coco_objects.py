@@ -17,29 +17,26 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from pycocotools import mask as mask_utils
 
 from must_tf.data import geometry
 from must_tf.spec import ImageInfo, Labels
-from must_tf.tasks.masks import labels as masks
+from tfrecords_tools.sources import objects, rle
+from tfrecords_tools.sources.objects import Notes, Thing
 from tfrecords_tools.tally import Account, Dropped
 
 POLYGON = 6  # coordinates of a triangle; pycocotools takes four for a box
-CLIPPED = 0.01  # pixels over the border that are worth a note; tools round by less
-LOST = 0.05  # share of a mask outside of its box that is worth a note; boxes are rounded, masks are not
 
 Annotation = dict[str, Any]
 
 
-class Thing(NamedTuple):
-    """One object, in the units of `tasks.masks`."""
+class Mask(NamedTuple):
+    """A mask over the whole image; see `rle`."""
 
-    box: np.ndarray  # [4] float32 normalised
-    class_id: int
-    is_crowd: bool
-    area: float
-    crop: np.ndarray  # uint8 [ch, cw]
+    runs: np.ndarray  # int64 [N]
+    area: int  # pixels
 
 
 def labels_of(annotations: list[Annotation], ids: dict[int, int], info: ImageInfo, account: Account) -> Labels:
@@ -55,139 +52,79 @@ def labels_of(annotations: list[Annotation], ids: dict[int, int], info: ImageInf
     for annotation in annotations:
         name = f"image {info.source_id}, annotation {annotation.get('id', '?')}"
         try:
-            things.append(_thing(annotation, ids, info, _Notes(account, name)))
+            things.append(_thing(annotation, ids, info, Notes(account, name)))
         except Dropped as dropped:
             account.dropped.add(dropped.reason, f"{name}: {dropped.example}")
-    return {
-        "boxes": np.array([thing.box for thing in things], np.float32).reshape(-1, 4),
-        "classes": np.array([thing.class_id for thing in things], np.int32),
-        "scores": np.ones([len(things)], np.float32),
-        "is_crowd": np.array([thing.is_crowd for thing in things], bool),
-        "area": np.array([thing.area for thing in things], np.float32),
-        "crops": [thing.crop for thing in things],
-    }
+    return objects.labels_of(things)
 
 
-class _Notes(NamedTuple):
-    """Notes of one annotation."""
-
-    account: Account
-    name: str
-
-    def add(self, reason: str, what: Any) -> None:
-        self.account.notes.add(reason, f"{self.name}: {what}")
-
-
-def _thing(annotation: Annotation, ids: dict[int, int], info: ImageInfo, notes: _Notes) -> Thing:
+def _thing(annotation: Annotation, ids: dict[int, int], info: ImageInfo, notes: Notes) -> Thing:
     category = annotation.get("category_id")
     if isinstance(category, (list, dict)) or category not in ids:
         raise Dropped("object: category is not in the JSON", f"category_id {category!r}")
     mask = _mask(annotation.get("segmentation"), info, notes)
-    corners = _clipped(_box(annotation.get("bbox"), mask), info, notes)
-    size = np.array([info.height, info.width] * 2)
-    box = np.clip(corners / size, 0.0, 1.0).astype(np.float32)
+    box = objects.normalised(objects.checked(_box(annotation.get("bbox"), mask, info), info, notes), info)
     crop = _crop(mask, box, info, notes)
     area: Any = annotation.get("area")
     known = isinstance(area, (int, float)) and math.isfinite(area) and area > 0
     is_crowd = annotation.get("iscrowd") not in (None, 0, "0")
-    return Thing(box, ids[category], is_crowd, float(area if known else crop.sum()), crop)
+    return Thing(box, ids[category], is_crowd, float(area if known else np.count_nonzero(crop)), crop)
 
 
-def _box(bbox: Any, mask: np.ndarray | None) -> np.ndarray:
+def _box(bbox: Any, mask: Mask | None, info: ImageInfo) -> tuple[float, float, float, float]:
     """COCO's [x, y, width, height] -> pixels [y0, x0, y1, x1], or the mask's box where there is none."""
     if bbox is None or (isinstance(bbox, list) and not bbox):
         if mask is None:
             raise Dropped("object: neither box nor mask", "")
-        bbox = mask_utils.toBbox(mask_utils.encode(np.asfortranarray(mask))).tolist()
+        bbox = cv2.boundingRect(rle.crop(mask.runs, info.height, (0, 0, info.height, info.width)))
     try:
         x, y, width, height = (float(value) for value in bbox)
     except (TypeError, ValueError):
         raise Dropped("object: box is not four numbers", f"bbox {bbox!r}") from None
-    if not all(map(math.isfinite, (x, y, width, height))):
-        raise Dropped("object: box is not four numbers", f"bbox {bbox!r}")
-    if width < 0 or height < 0:
-        raise Dropped("object: box has a negative side", f"bbox {bbox!r}")
-    if width == 0 or height == 0:
-        raise Dropped("object: box has no area", f"bbox {bbox!r}")
-    return np.array([y, x, y + height, x + width])
+    return y, x, y + height, x + width
 
 
-def _clipped(corners: np.ndarray, info: ImageInfo, notes: _Notes) -> np.ndarray:
-    limit = np.array([info.height, info.width] * 2, np.float64)
-    inside = np.clip(corners, 0.0, limit)
-    if (inside[2:] <= inside[:2]).any():
-        raise Dropped("object: box is outside of the image", f"{corners.tolist()}")
-    if np.abs(inside - corners).max() > CLIPPED:
-        notes.add("object: box cut to the image", corners.tolist())
-    return inside
-
-
-def _mask(segmentation: Any, info: ImageInfo, notes: _Notes) -> np.ndarray | None:
-    """uint8 [h, w], or None where there is none that can be used."""
+def _mask(segmentation: Any, info: ImageInfo, notes: Notes) -> Mask | None:
+    """The mask, or None where there is none that can be used."""
     if not segmentation:
         notes.add("object: no mask, box used", "segmentation is empty")
         return None
     try:
-        rle = _rle(segmentation, info.height, info.width)
-        if list(rle["size"]) != [info.height, info.width]:
-            notes.add("object: mask of another size, box used", f"height, width {rle['size']}")
+        runs, size = runs_of(segmentation, info.height, info.width)
+        if list(size) != [info.height, info.width]:
+            notes.add("object: mask of another size, box used", f"height, width {size}")
             return None
-        mask = mask_utils.decode(rle)
     except Exception as error:  # pycocotools checks little and raises whatever comes
         notes.add("object: mask cannot be read, box used", f"{type(error).__name__}: {error}")
         return None
-    if not mask.any():
+    area = int(runs[1::2].sum())
+    if not area:
         notes.add("object: no mask, box used", "the mask has no pixel")
         return None
-    return mask
+    return Mask(runs, area)
 
 
-def _rle(segmentation: Any, height: int, width: int) -> dict[str, Any]:
-    """Any of COCO's forms -> compressed RLE."""
+def runs_of(segmentation: Any, height: int, width: int) -> tuple[np.ndarray, list[int]]:
+    """Any of COCO's forms -> its runs, int64 [N], and the height and width of the image that they cover."""
     if isinstance(segmentation, dict):
-        counts = segmentation["counts"]
-        runs = counts if isinstance(counts, list) else _runs(counts)
-        # pycocotools leaves the pixels that no run covers as the memory was: other ones at every run.
-        if sum(runs) != math.prod(segmentation["size"]) or min(runs) < 0:
-            raise ValueError(f"runs of {sum(runs)} pixels for height, width {segmentation['size']}")
-        return mask_utils.frPyObjects(segmentation, *segmentation["size"]) if counts is runs else segmentation
+        counts, size = segmentation["counts"], segmentation["size"]
+        runs = np.asarray(counts) if isinstance(counts, list) else rle.decompress(counts)
+        if runs.dtype != np.int64 or runs.sum() != math.prod(size) or runs.min() < 0:
+            raise ValueError(f"runs of {runs.sum()} pixels for height, width {size}")
+        return runs, size
     nested = segmentation if isinstance(segmentation[0], list) else [segmentation]
     polygons = [
         polygon[: len(polygon) // 2 * 2] for polygon in nested if len(polygon) >= POLYGON and np.isfinite(polygon).all()
     ]
     if not polygons:
         raise ValueError("no polygon has three corners")
-    return mask_utils.merge(mask_utils.frPyObjects(polygons, height, width))
+    merged = mask_utils.merge(mask_utils.frPyObjects(polygons, height, width))
+    return rle.decompress(merged["counts"]), merged["size"]
 
 
-def _runs(counts: str | bytes) -> list[int]:
-    """COCO's compressed counts -> lengths of runs down the columns, zeros first.
-
-    Five bits a character, least first, from "0" on; bit 5: more follow, bit 4 of the last: negative. From the fourth
-    run on only the difference to the last but one is stored. Source: rleToString in pycocotools' maskApi.c.
-    """
-    runs: list[int] = []
-    value = shift = 0
-    for character in counts.encode() if isinstance(counts, str) else counts:
-        bits = character - ord("0")
-        value |= (bits & 0x1F) << shift
-        shift += 5
-        if not bits & 0x20:
-            value -= (1 << shift) if bits & 0x10 else 0
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = shift = 0
-    return runs
-
-
-def _crop(mask: np.ndarray | None, box: np.ndarray, info: ImageInfo, notes: _Notes) -> np.ndarray:
-    """The mask over the pixels that the box touches; all ones where there is none."""
-    top, left, bottom, right = geometry.crop_window(box, info.height, info.width)
+def _crop(mask: Mask | None, box: np.ndarray, info: ImageInfo, notes: Notes) -> np.ndarray:
+    """The mask over the pixels that the normalised box touches; all ones where there is none."""
     if mask is None:
-        return np.ones([bottom - top, right - left], np.uint8)
-    crop, whole = masks.cut(mask, box), int(mask.sum())
-    if not crop.any():
-        notes.add("object: mask is outside of its box, box used", f"{whole} pixels")
-        return np.ones_like(crop)
-    if crop.sum() < whole * (1 - LOST):
-        notes.add("object: mask cut to its box", f"{whole - int(crop.sum())} of {whole} pixels lost")
-    return crop
+        return objects.crop_of(None, box, info, notes)
+    window = geometry.crop_window(box, info.height, info.width)
+    return objects.checked_crop(rle.crop(mask.runs, info.height, window), mask.area, notes)

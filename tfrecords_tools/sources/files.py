@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import tensorflow as tf
 
 from must_tf.errors import UserError, nearest
+from tfrecords_tools import spool
 from tfrecords_tools.sources import Item
 from tfrecords_tools.tally import Account
 
@@ -31,6 +32,46 @@ def require_file(path: str, option: str) -> None:
     parent, name = os.path.split(path)
     siblings = tf.io.gfile.listdir(parent or ".") if tf.io.gfile.isdir(parent or ".") else []
     raise UserError(f"{option} {path!r} is not a file.{nearest(name, siblings)}")
+
+
+def read_lines(path: str, option: str) -> list[str]:
+    """The lines of a text file that hold something, stripped.
+
+    Raises:
+      UserError: there is no such file, or it is empty or no text.
+    """
+    require_file(path, option)
+    try:
+        with tf.io.gfile.GFile(path) as file:
+            lines = [line.strip() for line in file.read().splitlines()]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{option} {path} is not text: {error}") from None
+    lines = [line for line in lines if line]
+    if not lines:
+        raise UserError(f"{option} {path} is empty.")
+    return lines
+
+
+def read_names(path: str, most: int, option: str = "the class names") -> tuple[str, ...]:
+    """Class names, one a line, all different, `most` at most."""
+    names = tuple(read_lines(path, option))
+    if len(names) > most or len(set(names)) < len(names):
+        raise UserError(f"{path}: 1 to {most} different names, one a line.")
+    return names
+
+
+def require_some(found: Sequence[object], wanted: Sequence[str], where: str, remedy: str) -> None:
+    """Raises UserError if none of the annotated images was found.
+
+    Args:
+      found: those that were.
+      wanted: the names of all.
+      where: the folder that was looked in.
+      remedy: what to do.
+    """
+    if not found:
+        example = f", {wanted[0]} for instance" if wanted else ""
+        raise UserError(f"0 of {len(wanted)} annotated images found under {where}{example}. {remedy}")
 
 
 def is_image(name: str) -> bool:
@@ -61,15 +102,15 @@ def stem(name: str) -> str:
     return os.path.splitext(name)[0]
 
 
-def unlabelled(root: str, names: list[str], account: Account) -> list[Item]:
+def unlabelled(root: str, names: Iterable[str], account: Account) -> spool.Items:
     """Items whose ids are the names without suffix; of `a.jpg` and `a.png` the second keeps it."""
-    items, taken = [], set()
+    items, taken = spool.Items(), spool.Names()
     for name in names:
         source_id = stem(name)
-        if source_id in taken:
+        if not taken.add(source_id):
             source_id = name
+            taken.add(name)
             account.notes.add("image: name taken, id keeps the suffix", os.path.join(root, name))
-        taken.add(source_id)
         items.append(Item(source_id, (os.path.join(root, name),)))
     return items
 

@@ -1,4 +1,4 @@
-"""Unlabelled images: every image file below a folder."""
+"""Unlabelled images: every image file below a folder, or in an (uncompressed) tar archive."""
 
 from __future__ import annotations
 
@@ -7,35 +7,50 @@ import os
 
 from must_tf.errors import UserError
 from must_tf.spec import ImageInfo
-from tfrecords_tools import pixels
-from tfrecords_tools.sources import Found, Item, Sample, files
+from tfrecords_tools import pixels, spool
+from tfrecords_tools.sources import Found, Item, Sample, archives, files
 from tfrecords_tools.tally import Account
 
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """Images that nobody labelled; `source_id` is the path below `root` without its suffix."""
+    """Images that nobody labelled; `source_id` is the path below `root`, or in it, without its suffix."""
 
     root: str
 
     def find(self) -> Found:
-        """All images, in the order of their names."""
-        files.require_folder(self.root, "--root")
-        names = sorted(name for name in files.walk(self.root) if files.is_image(name))
-        if not names:
+        """All images, in the order of their names.
+
+        Raises:
+          UserError: no image.
+        """
+        items, account = spool.Items(), Account()
+        parts = self._parts()
+        for item, part in zip(files.unlabelled(self.root, parts, account), parts.values(), strict=True):
+            items.append(item._replace(files=(self.root,), labels=part) if part else item)
+        if not items:
             raise UserError(f"no image below {self.root}: {', '.join(files.SUFFIXES)} are looked for.")
-        account = Account()
-        return Found(files.unlabelled(self.root, names, account), {}, account=account)
+        return Found(items, {}, account=account)
+
+    def _parts(self) -> spool.Table[archives.Part | None]:
+        """Name -> its place in the archive, or None in a folder."""
+        if archives.is_tar(self.root):
+            files.require_file(self.root, "--root")
+            return spool.Table((part.name, part) for part in archives.members(self.root) if files.is_image(part.name))
+        files.require_folder(self.root, "--root")
+        return spool.Table((name, None) for name in files.walk(self.root) if files.is_image(name))
 
     def load(self, item: Item, account: Account) -> Sample:
         """The image alone."""
         del account
-        return plain(item)
+        return plain(item, item.labels)
 
 
-def plain(item: Item) -> Sample:
-    """An image without labels, EXIF applied."""
+def plain(item: Item, part: archives.Part | None = None) -> Sample:
+    """An image without labels, EXIF applied; of a whole file, or of a part of it."""
     (path,) = item.files
-    stored = pixels.upright(pixels.read_file(path), None, path)
+    name = os.path.join(path, part.name) if part else path
+    data = archives.read_part(path, part) if part else pixels.read_file(path)
+    stored = pixels.upright(data, None, name)
     info = ImageInfo(item.source_id, stored.height, stored.width)
-    return Sample(stored.encoded, info, {}, os.path.basename(path))
+    return Sample(stored.encoded, info, {}, os.path.basename(name))

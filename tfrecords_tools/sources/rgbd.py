@@ -3,7 +3,7 @@
     ROOT/rgb/x.png      the photo
     ROOT/depth/x.png    16-bit, millimetres along the camera's axis, 0 = none
     ROOT/normal/x.png   RGB = (n + 1) * 127.5, 0,0,0 = none; camera frame x right, y down, z forward
-    ROOT/label/x.png    class ids, used only if ROOT/classes.txt names them, one a line from id 0 on
+    ROOT/label/x.png    class ids, used only if ROOT/classes.txt names them, one a line from id 0 on; 255 = ignored
 
 An image that lacks one of them has no label for that task.
 """
@@ -13,9 +13,8 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-import cv2
 import numpy as np
 import tensorflow as tf
 
@@ -23,8 +22,8 @@ from must_tf.data.record import Labelled
 from must_tf.errors import UserError, nearest
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools import pixels
-from tfrecords_tools.sources import Found, Item, Sample, files
+from tfrecords_tools import pixels, spool
+from tfrecords_tools.sources import Found, Item, Sample, files, maps
 from tfrecords_tools.tally import Account, Dropped
 
 PHOTOS = "rgb"
@@ -45,11 +44,11 @@ class Rgbd:
         self._require_photos()
         account, names = Account(), self._names()
         labels = {
-            folder: {files.stem(name): name for name in files.images_in(self._path(folder))}
+            folder: spool.Table((files.stem(name), name) for name in files.images_in(self._path(folder)))
             for folder in self._label_folders(names, account)
         }
         photos = files.unlabelled(self._path(PHOTOS), self._photos(), account)
-        items = [self._with_labels(photo, labels, len(names), account) for photo in photos]
+        items = spool.Items(self._with_labels(photo, labels, len(names), account) for photo in photos)
         if not any(len(item.files) > 1 for item in items):
             raise UserError(
                 f"0 of {len(items)} images in {self._path(PHOTOS)} have a file of the same stem in "
@@ -77,13 +76,7 @@ class Rgbd:
             raise UserError(f"{self.root} has no folder {PHOTOS!r} with the photos.{guess}")
 
     def _names(self) -> tuple[str, ...]:
-        if not tf.io.gfile.exists(self._path(NAMES)):
-            return ()
-        with tf.io.gfile.GFile(self._path(NAMES)) as file:
-            names = tuple(line.strip() for line in file.read().splitlines() if line.strip())
-        if not 0 < len(names) <= IGNORE or len(set(names)) < len(names):
-            raise UserError(f"{self._path(NAMES)}: 1 to {IGNORE} different names, one a line.")
-        return names
+        return files.read_names(self._path(NAMES), IGNORE) if tf.io.gfile.exists(self._path(NAMES)) else ()
 
     def _label_folders(self, names: tuple[str, ...], account: Account) -> list[str]:
         found = [folder for folder in FOLDERS if tf.io.gfile.isdir(self._path(folder))]
@@ -92,7 +85,9 @@ class Rgbd:
             account.notes.add(f"segmentation: label/ ignored, {NAMES} does not name its ids", self._path("label"))
         return found
 
-    def _with_labels(self, photo: Item, labels: dict[str, dict[str, str]], classes: int, account: Account) -> Item:
+    def _with_labels(
+        self, photo: Item, labels: Mapping[str, Mapping[str, str]], classes: int, account: Account
+    ) -> Item:
         stem, paths = files.stem(os.path.basename(photo.files[0])), {}
         for folder, by_stem in labels.items():
             if stem in by_stem:
@@ -105,19 +100,19 @@ class Rgbd:
         """The photo and whatever lies beside it."""
         kinds, count = item.labels
         photo, *paths = item.files
-        maps = {}
+        found_maps = {}
         for kind, path in zip(kinds, paths, strict=True):
             try:
-                maps[kind] = read_map(path, FOLDERS[kind])
+                found_maps[kind] = _read(path, kind)
             except Dropped as dropped:
                 account.dropped.add(dropped.reason, dropped.example)
-        size = next((found.shape[:2] for found in maps.values()), None)
+        size = next((found.shape[:2] for found in found_maps.values()), None)
         stored = pixels.upright(pixels.read_file(photo), size, photo)
         info = ImageInfo(item.source_id, stored.height, stored.width)
         origin, labelled = f"real:{files.dataset(self.root)}", {}
-        for kind, found in maps.items():
+        for kind, found in found_maps.items():
             try:
-                labels = READERS[kind](_checked(found, info, kind, photo), count)
+                labels = READERS[kind](_checked(found, info, kind, photo), count, paths[kinds.index(kind)])
             except Dropped as dropped:
                 account.dropped.add(dropped.reason, dropped.example)
                 continue
@@ -125,26 +120,12 @@ class Rgbd:
         return Sample(stored.encoded, info, labelled, os.path.basename(photo))
 
 
-def read_map(path: str, task: str) -> np.ndarray:
-    """A label image [h, w] or [h, w, 3] RGB, of the bit depth it has on disk.
-
-    Raises:
-      Dropped: it is missing or no image; the photo may still be used without it.
-    """
-    try:
-        data = np.frombuffer(pixels.read_file(path), np.uint8)
-    except Dropped:
-        raise Dropped(f"{task}: file is missing", path) from None
-    found = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    if found is None:
-        raise Dropped(f"{task}: file cannot be decoded", path)
-    return found if found.ndim == 2 else np.ascontiguousarray(found[..., 2::-1])
+def _read(path: str, kind: str) -> np.ndarray:
+    return maps.read_ids(path, FOLDERS[kind]) if kind == "label" else maps.read_map(path, FOLDERS[kind])
 
 
 def _checked(found: np.ndarray, info: ImageInfo, kind: str, name: str) -> np.ndarray:
-    if found.shape[:2] != (info.height, info.width):
-        sizes = f"{found.shape[1]}x{found.shape[0]} for {info.width}x{info.height}"
-        raise Dropped(f"{FOLDERS[kind]}: size differs from its image's", f"{name}: {sizes}")
+    maps.require_size(found, info, FOLDERS[kind], name)
     dtype, axes = FORMATS[kind]
     if found.ndim != axes or found.dtype not in dtype:
         shown = f"{found.dtype} with {found.ndim} axes"
@@ -152,31 +133,29 @@ def _checked(found: np.ndarray, info: ImageInfo, kind: str, name: str) -> np.nda
     return found
 
 
-def _depth(found: np.ndarray, count: int) -> Labels:
-    del count
+def _depth(found: np.ndarray, count: int, path: str) -> Labels:
+    del count, path
     return {"metres": found.astype(np.float32) / 1000.0}
 
 
-def _normals(found: np.ndarray, count: int) -> Labels:
-    del count
+def _normals(found: np.ndarray, count: int, path: str) -> Labels:
+    """Vectors as long as their colours have them: they are made unit vectors on reading, and rounding them here as well
+    would change colours from one conversion to the next."""
+    del count, path
     vectors = found.astype(np.float32) / 127.5 - 1.0
-    # Three additions of planes: reductions over an axis of three take several times as long.
-    x, y, z = np.moveaxis(vectors, -1, 0)
-    vectors /= np.maximum(np.sqrt(x * x + y * y + z * z), 1e-6)[..., None]
     unknown = (found[..., 0] | found[..., 1] | found[..., 2]) == 0
     vectors[unknown] = 0.0
     return {"normals": vectors}
 
 
-def _segmentation(found: np.ndarray, count: int) -> Labels:
-    classes = np.where(found < count, found, IGNORE).astype(np.int32)
-    return {"classes": classes, "confidence": np.ones(classes.shape, np.float32)}
+def _segmentation(found: np.ndarray, count: int, path: str) -> Labels:
+    return maps.segmentation(maps.classes_of(found, {IGNORE: IGNORE} | {i: i for i in range(count)}, path))
 
 
-READERS: dict[str, Callable[[np.ndarray, int], Labels]] = {
+READERS: dict[str, Callable[[np.ndarray, int, str], Labels]] = {
     "depth": _depth,
     "normal": _normals,
     "label": _segmentation,
 }
-# dtypes and axes that each kind of file must have
-FORMATS = {"depth": ((np.uint16,), 2), "normal": ((np.uint8,), 3), "label": ((np.uint8, np.uint16), 2)}
+# dtypes and axes that each kind of file must have, once read
+FORMATS = {"depth": ((np.uint16,), 2), "normal": ((np.uint8,), 3), "label": ((np.int32,), 2)}

@@ -10,6 +10,7 @@ from must_tf.data import scenes
 from must_tf.data.record import Labelled
 from must_tf.errors import UserError, nearest
 from must_tf.spec import ImageInfo
+from tfrecords_tools import spool
 from tfrecords_tools.sources import Found, Item, Sample
 from tfrecords_tools.tally import Account
 
@@ -43,7 +44,7 @@ class Scenes:
         for option, value, least in (("count", self.count, 1), ("seed", self.seed, 0), ("size", self.size, 16)):
             if value < least:
                 raise UserError(f"--{option} {value}: must be at least {least}.")
-        items = [Item(f"{self.domain}-{self.seed}-{i}", (), i) for i in range(self.count)]
+        items = spool.Items(Item(f"{self.domain}-{self.seed}-{i}", (), i) for i in range(self.count))
         wanted = self._wanted()
         return Found(items, {task: scenes.CLASSES[task] for task in wanted if scenes.CLASSES[task]})
 

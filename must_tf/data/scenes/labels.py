@@ -25,7 +25,10 @@ def labels(world: World, hits: Hits, size: tuple[int, int]) -> Labels:
         "detection": {key: value for key, value in objects.items() if key != "crops"},
         "masks": objects,
         "segmentation": _segmentation(world, hits, size),
-        "depth": {"metres": np.where(hits.body < 0, 0, hits.metres).reshape(size)},
+        "depth": {
+            "metres": np.where(hits.body < 0, 0, hits.metres).reshape(size),
+            "inverse_depth": np.zeros(size, np.float32),
+        },
         "normals": {"normals": _camera_normals(world, hits, size)},
     }
 

@@ -35,12 +35,22 @@ CASES: tuple[Any, ...] = (
         {"label_smoothing": 0.2},
         {"cross_entropy": 0.857939},
     ),
+    # The likeliest alone: -ln(1/6).
+    (
+        {"logits": [[LN3, 0.0, 0.0, 0.0]]},
+        {"probability": [[0.3, 0.4, 0.2, 0.1]]},
+        {"cross_entropy": "hard"},
+        {"cross_entropy": 1.791759},
+    ),
 )
 
 
 def scene_labels(scene: Scene) -> Labels:
     """The labels of a generated scene."""
     return scene.labels["classification"]
+
+
+COUNTS = {1: 1}  # the hard label, in `example`
 
 
 def example(height: int, width: int) -> Labels:

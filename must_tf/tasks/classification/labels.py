@@ -4,6 +4,8 @@ because the sum is made 1 on reading."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import tensorflow as tf
 
 from must_tf.data import record
 from must_tf.data.geometry import Warp
-from must_tf.spec import ImageInfo, Labels, Tensors
+from must_tf.spec import Features, ImageInfo, Labels, Tensors
 
 LABEL = "image/class/label"
 PROBABILITY = "image/class/probability"
@@ -46,6 +48,23 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
     if probability.max() < 1.0:
         written[PROBABILITY] = record.bytes_feature([probability.astype("<f2").tobytes()])
     return written
+
+
+def count(features: Features) -> Counter[int]:
+    """Images by the id of their hard label."""
+    return Counter(features[LABEL].int64_list.value)
+
+
+def recode(features: Features, ids: Mapping[int, int], classes: int) -> None:
+    """Rewrites the hard label's id, and moves the probabilities; classes that are new here have none."""
+    if features[LABEL].int64_list.value:
+        features[LABEL].int64_list.value[:] = [ids[features[LABEL].int64_list.value[0]]]
+    if PROBABILITY not in features or not features[PROBABILITY].bytes_list.value:
+        return
+    old = np.frombuffer(features[PROBABILITY].bytes_list.value[0], "<f2")
+    new = np.zeros([classes], "<f2")
+    np.add.at(new, [ids[class_id] for class_id in range(len(old))], old)  # two names may have become one
+    features[PROBABILITY].bytes_list.value[:] = [new.tobytes()]
 
 
 def targets(labels: Tensors, warp: Warp, config: Any) -> Tensors:

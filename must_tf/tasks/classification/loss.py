@@ -2,6 +2,8 @@
 
     L = -sum_c p_c log softmax(z)_c,  mean over labelled images
 
+A teacher's distribution is used as it is ("soft") or as 1 for its likeliest class ("hard").
+
 Source: MuST, https://arxiv.org/abs/2108.11353 (soft labels for classification); with label smoothing e,
 p <- (1 - e) p + e / C, https://arxiv.org/abs/1512.00567.
 """
@@ -26,6 +28,9 @@ def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
     """logits [B, C] against probability [B, C]; counts labelled images."""
     raw, targets = visible(raw, targets["weight"]), visible(targets, targets["weight"])
     classes = raw["logits"].shape[-1]
-    smoothed = (1.0 - config.label_smoothing) * targets["probability"] + config.label_smoothing / classes
+    probability = targets["probability"]
+    if config.cross_entropy == "hard":
+        probability = tf.one_hot(tf.argmax(probability, axis=-1), classes)
+    smoothed = (1.0 - config.label_smoothing) * probability + config.label_smoothing / classes
     values = tf.nn.softmax_cross_entropy_with_logits(labels=smoothed, logits=raw["logits"])  # [B]
     return {"cross_entropy": per_image(values, targets["weight"])}

@@ -7,21 +7,26 @@ probability counts as ahead of the true class, so a constant prediction scores 0
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
-from must_tf.spec import ImageInfo, Labels, TaskConfig
+from must_tf.data.diagnosis import listed
+from must_tf.spec import Details, ImageInfo, Labels, TaskConfig
 
 HEADLINE = "top1"
 HIGHER_IS_BETTER = True
+PROTOCOL = {"averaged": "over images", "crop": "none, the whole image"}
 
 
 class Metric:
     """Counts images by the rank of their true class."""
 
     def __init__(self, config: TaskConfig) -> None:
-        del config  # the number of classes is the predictions' own
-        self._images = 0
-        self._first = 0
+        self._names = tuple(config.classes)
+        self._true: Counter[int] = Counter()  # images by class id
+        self._guessed: Counter[int] = Counter()
+        self._first: Counter[int] = Counter()  # right ones
         self._in_five = 0
         self._five_is_hard = False
 
@@ -32,16 +37,36 @@ class Metric:
         truth = int(np.argmax(labels["probability"]))
         # "not below" instead of "at least": NaN is then ahead of the truth, and never a hit.
         ahead = int(np.count_nonzero(~(probability < probability[truth]))) - 1
-        self._images += 1
-        self._first += ahead < 1
+        self._true[truth] += 1
+        self._guessed[int(np.argmax(probability))] += 1
+        self._first[truth] += ahead < 1
         self._in_five += ahead < 5
         self._five_is_hard = probability.size > 5  # five of five classes would always be right
 
     def result(self) -> dict[str, float]:
         """Returns top1, and top5 where there are at least 6 classes; no images, no figures."""
-        if not self._images:
+        images = self._true.total()
+        if not images:
             return {}
-        figures = {"top1": self._first / self._images}
+        figures = {"top1": self._first.total() / images}
         if self._five_is_hard:
-            figures["top5"] = self._in_five / self._images
+            figures["top5"] = self._in_five / images
         return figures
+
+    def details(self) -> Details:
+        """top1 by class, and why it is 0."""
+        by_class = {self._name(class_id): self._first[class_id] / count for class_id, count in self._true.items()}
+        absent = tuple(name for class_id, name in enumerate(self._names) if class_id not in self._true)
+        return Details(PROTOCOL, {"top1": by_class}, absent, "" if self._first.total() else self._reason())
+
+    def _reason(self) -> str:
+        if not self._true:
+            return "no labelled image in the set"
+        guessed, true = (
+            listed(f"{self._name(class_id)} ({count})" for class_id, count in sorted(counted.items()))
+            for counted in (self._guessed, self._true)
+        )
+        return f"no image's class is right; predicted {guessed}; labelled {true}"
+
+    def _name(self, class_id: int) -> str:
+        return self._names[class_id] if class_id < len(self._names) else str(class_id)

@@ -15,25 +15,60 @@ from must_tf.spec import Labels
 from must_tf.tasks.depth import Config
 
 CONFIG = Config(enabled=True, classes=CLASSES["depth"], filters=8)
-VARIANTS = (CONFIG, dataclasses.replace(CONFIG, stride=4))
+LOSSES = tuple(dataclasses.replace(CONFIG, stride=4, loss=name) for name in ("l1", "berhu", "ssi"))
+VARIANTS = (CONFIG, dataclasses.replace(CONFIG, stride=4), *LOSSES)
 UNBATCHED: tuple[str, ...] = ()
-TOLERANCE = {"metres": 100.0 / 65535 / 2 + 1e-5}  # half a unit at the example's 100 m
+TOLERANCE = {"metres": 100.0 / 65535 / 2 + 1e-5, "inverse_depth": 0.0}  # half a unit at the example's 100 m
 RESTORED = 0.99  # delta1; edges are lost where the network's resolution is below the image's
 
 E = float(np.e)
 SEVEN = 7.0  # a prediction where nothing is known
 # d = 0.4 - 0 and 1.2 - ln e = 0.2: mean of squares (0.16 + 0.04) / 2 = 0.1, square of the mean 0.09.
+LN2, LN4, LN6 = (float(np.log(number)) for number in (2.0, 4.0, 6.0))
+METRES = {"map": [[[[LN2], [SEVEN]], [[LN6], [SEVEN]]]]}  # log metres
 PREDICTED, TRUE = {"map": [[[[0.4], [SEVEN]], [[1.2], [SEVEN]]]]}, {"metres": [[[1.0, 0.0], [E, 0.0]]]}
 CASES: tuple[Any, ...] = (
     (PREDICTED, TRUE, {}, {"silog": 0.055}),  # 0.1 - 0.5 * 0.09
     (PREDICTED, TRUE, {"variance_focus": 1.0}, {"silog": 0.01}),
     # An image of which no pixel is known.
     (PREDICTED, {"metres": [[[0.0, 0.0], [0.0, 0.0]]]}, {}, {"silog": 0.0}),
+    # 2 and 6 metres where 1 is true: errors of 1 and 5.
+    (METRES, {"metres": [[[1.0, 0.0], [1.0, 0.0]]]}, {"loss": "l1"}, {"l1": (1.0 + 5.0) / 2}),
+    # c = 5 / 5 = 1: 1 is not above it, (5^2 + 1^2) / 2 = 13.
+    (METRES, {"metres": [[[1.0, 0.0], [1.0, 0.0]]]}, {"loss": "berhu"}, {"berhu": (1.0 + 13.0) / 2}),
+    # Predicted 1, 2, 3, 9: median 2.5, mean distance from it (1.5 + 0.5 + 0.5 + 6.5) / 4 = 2.25.
+    # True 1, 3, 5, 7: median 4, mean distance 2. In units: -6, -2, 2, 26 and -13.5, -4.5, 4.5, 13.5 ninths. Residuals
+    # 7.5, 2.5, -2.5, 12.5 ninths: half their mean size is 25/72. Steps at the finest scale: right 5 and 15, down 10 and
+    # 10 ninths, over 4 pixels; at the three coarser scales one pixel is left, without a neighbour. Times 0.5.
+    (
+        {"map": [[[[1.0], [2.0]], [[3.0], [9.0]]]]},
+        {"inverse_depth": [[[1.0, 3.0], [5.0, 7.0]]]},
+        {"loss": "ssi"},
+        {"ssi": 25 / 72, "gradient": 0.5 * 40 / 36},
+    ),
+    # Only the left column is known; two pixels are always right, up to scale and shift.
+    (PREDICTED, {"inverse_depth": [[[1.0, 0.0], [E, 0.0]]]}, {"loss": "ssi"}, {"ssi": 0.0, "gradient": 0.0}),
+    # The same value everywhere says nothing about relative depth.
+    (PREDICTED, {"inverse_depth": [[[3.0, 3.0], [3.0, 0.0]]]}, {"loss": "ssi"}, {"ssi": 0.0, "gradient": 0.0}),
+    # A teacher's label, half of it left out: the errors of 5 and of 3.
+    (
+        {"map": [[[[LN2], [LN6]], [[LN4], [0.0]]]]},
+        {"metres": [[[1.0, 1.0], [1.0, 1.0]]], "pseudo": [True]},
+        {"loss": "l1", "ignore_hardest": 0.5},
+        {"l1": (1.0 + 0.0) / 2},
+    ),
+    # Of a real one all pixels count.
+    (
+        {"map": [[[[LN2], [LN6]], [[LN4], [0.0]]]]},
+        {"metres": [[[1.0, 1.0], [1.0, 1.0]]]},
+        {"loss": "l1", "ignore_hardest": 0.5},
+        {"l1": (1.0 + 5.0 + 3.0 + 0.0) / 4},
+    ),
 )
 
 
 def scene_labels(scene: Scene) -> Labels:
-    """The labels of a generated scene."""
+    """The labels of a generated scene: metric."""
     return scene.labels["depth"]
 
 
@@ -41,19 +76,20 @@ def example(height: int, width: int) -> Labels:
     """What no scene has: farther than millimetres reach in 16 bits, and holes."""
     metres = np.linspace(0.0, 100.0, height * width, dtype=np.float32).reshape(height, width)
     metres[::3, ::2] = 0.0
-    return {"metres": metres}
+    return {"metres": metres, "inverse_depth": np.zeros_like(metres)}
 
 
 def empty(height: int, width: int) -> Labels:
     """Somebody measured and got nothing back."""
-    return {"metres": np.zeros([height, width], np.float32)}
+    return {key: np.zeros([height, width], np.float32) for key in ("metres", "inverse_depth")}
 
 
 def by_hand(feature: Any) -> Labels:
     """The labels in a record's features, without the code under test: keys, types and codes as published."""
     assert feature["image/depth/kind"].bytes_list.value == [b"metric"]
     units = np.array(Image.open(io.BytesIO(feature["image/depth/encoded"].bytes_list.value[0])))
-    return {"metres": units.astype(np.float32) * np.float32(feature["image/depth/scale"].float_list.value[0])}
+    metres = units.astype(np.float32) * np.float32(feature["image/depth/scale"].float_list.value[0])
+    return {"metres": metres, "inverse_depth": np.zeros_like(metres)}
 
 
 def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
@@ -61,8 +97,12 @@ def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
 
     A camera of focal length f (in pixels) shows a metre at distance d as f / d pixels: f / d * scaled / original on
     the input. The fitted image, of focal length f * fitted / original, shows it as large at d * fitted / scaled.
+    Inverse depth has no unit that could follow the zoom.
     """
     metres = labels["metres"].astype(np.float64)
+    if config.loss == "ssi":
+        inverse = np.where(metres > 0, 1 / np.where(metres > 0, metres, 1.0), labels["inverse_depth"])
+        return {"inverse_depth": window.pixels(inverse, 0.0, config.stride)}
     focal = 100.0  # cancels
     longer = max(window.original)
     pixels_per_metre = focal / np.where(metres > 0, metres, 1.0) * max(window.scaled) / longer
@@ -72,27 +112,54 @@ def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
 
 def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
     """Share of pixels that are more than 2 % apart, or known only once."""
-    low, high = np.minimum(got["metres"], expected["metres"]), np.maximum(got["metres"], expected["metres"])
+    (first,), (second,) = got.values(), expected.values()
+    low, high = np.minimum(first, second), np.maximum(first, second)
     return float(np.mean(high > 1.02 * low))
 
 
 def perfect(targets: dict[str, Any], config: Any) -> dict[str, Any]:
-    """What `decode` gives when the network is right; a network says something everywhere, here 1 m."""
-    del config
-    return {"metres": np.where(targets["metres"] > 0, targets["metres"], 1.0)}
+    """What `decode` gives when the network is right; a network says something everywhere, here 1 (metre)."""
+    key = "inverse_depth" if config.loss == "ssi" else "metres"
+    return {key: np.where(targets[key] > 0, targets[key], 1.0)}
 
 
 def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:
     """Shapes of `decode` without the batch axis."""
-    del config
-    return {"metres": (size // 4, size // 4)}
+    return {"inverse_depth" if config.loss == "ssi" else "metres": (size // 4, size // 4)}
 
 
 def reference(raw: dict[str, Any], targets: dict[str, Any], config: Any) -> dict[str, float]:
-    """The formula image by image in NumPy, resized by OpenCV."""
-    values = []
-    for predicted, metres in zip(raw["map"], targets["metres"], strict=True):
-        known = metres > 0
-        difference = (cv2.resize(predicted[..., 0], metres.shape) - np.log(np.where(known, metres, 1.0)))[known]
-        values.append(np.mean(difference**2) - config.variance_focus * np.mean(difference) ** 2)
-    return {"silog": float(np.mean(values))}
+    """The formulas image by image in NumPy, resized by OpenCV."""
+    formula = {"silog": _silog, "l1": _l1, "berhu": _berhu, "ssi": _ssi}[config.loss]
+    label = targets["inverse_depth" if config.loss == "ssi" else "metres"]
+    resized = [cv2.resize(predicted[..., 0], label.shape[1:]) for predicted in raw["map"]]
+    each = [formula(*pair, config) for pair in zip(resized, label, strict=True)]
+    pixels = [np.sum(one > 0) if config.loss in ("l1", "berhu") else 1 for one in label]
+    return {term: float(np.average([one[term] for one in each], weights=pixels)) for term in each[0]}
+
+
+def _silog(predicted: np.ndarray, metres: np.ndarray, config: Any) -> dict[str, float]:
+    difference = predicted[metres > 0] - np.log(metres[metres > 0])
+    return {"silog": np.mean(difference**2) - config.variance_focus * np.mean(difference) ** 2}
+
+
+def _l1(predicted: np.ndarray, metres: np.ndarray, config: Any) -> dict[str, float]:
+    del config
+    return {"l1": np.mean(np.abs(np.exp(predicted) - metres)[metres > 0])}
+
+
+def _berhu(predicted: np.ndarray, metres: np.ndarray, config: Any) -> dict[str, float]:
+    del config
+    error = np.abs(np.exp(predicted) - metres)[metres > 0]
+    limit = error.max() / 5
+    return {"berhu": np.mean([e if e <= limit else (e * e + limit * limit) / (2 * limit) for e in error])}
+
+
+def _ssi(predicted: np.ndarray, inverse: np.ndarray, config: Any) -> dict[str, float]:
+    maps = [np.ma.array(values, np.float64, mask=inverse <= 0) for values in (predicted, inverse)]
+    units = [(one - np.ma.median(one)) / np.ma.mean(np.abs(one - np.ma.median(one))) for one in maps]
+    residual = units[0] - units[1]
+    # A masked neighbour masks the difference.
+    scales = [residual[:: 2**k, :: 2**k] for k in range(4)]
+    steps = [sum(np.abs(np.diff(r, axis=axis)).filled(0).sum() for axis in (0, 1)) / max(r.count(), 1) for r in scales]
+    return {"ssi": np.abs(residual).mean() / 2, "gradient": config.gradient_weight * sum(steps)}

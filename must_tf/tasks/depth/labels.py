@@ -1,63 +1,106 @@
-"""`image/depth/encoded`: 16-bit PNG [h, w], 0 = unknown; `image/depth/scale`: metres per unit; `image/depth/kind`.
+"""`image/depth/encoded`: 16-bit PNG [h, w], 0 = unknown; `image/depth/scale`: what one unit is; `image/depth/kind`.
 
-Precision: half of the scale, which is 1 mm up to 65 m and max / 65535 beyond. `kind` is "metric".
+| kind | a unit is | precision |
+|---|---|---|
+| `metric` (or no such key) | metres | half a unit, which is 1 mm up to 65 m and max / 65535 beyond |
+| `relative` | inverse depth, a / z + b | half a unit, which is max / 65535 |
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
 import numpy as np
 import tensorflow as tf
 
-from must_tf.data import geometry, record
+from must_tf.data import geometry, manifest, record
 from must_tf.data.geometry import Warp
+from must_tf.data.manifest import Manifest
 from must_tf.spec import ImageInfo, Labels, Tensors
 
 DEPTH = "image/depth/encoded"
 SCALE = "image/depth/scale"
 KIND = "image/depth/kind"
+METRIC, RELATIVE = "metric", "relative"
 MILLIMETRE = 1e-3
 LARGEST = 65535  # of 16 bits
 
 
 def features(config: Any) -> dict[str, Any]:
-    """The parsing spec of the PNG and its scale."""
+    """The parsing spec of the PNG, its scale and its kind."""
     del config
     return {
         DEPTH: tf.io.FixedLenFeature([], tf.string, ""),
         SCALE: tf.io.FixedLenFeature([], tf.float32, MILLIMETRE),
+        KIND: tf.io.FixedLenFeature([], tf.string, METRIC),
     }
 
 
 def read(parsed: Tensors, size: tf.Tensor, config: Any) -> Tensors:
-    """Labels: `metres` float32 [h, w], 0 = unknown."""
+    """Labels: `metres` and `inverse_depth` float32 [h, w], 0 = unknown; one of them is all 0."""
     del config
-    units = record.decode_map(parsed[DEPTH], size, 1, tf.uint16, 0)[..., 0]
-    return {"metres": tf.cast(units, tf.float32) * parsed[SCALE]}
+    known = tf.reduce_any(parsed[KIND] == tf.constant([METRIC, RELATIVE]))
+    with tf.control_dependencies([tf.debugging.Assert(known, ["depth: a kind that is not known", parsed[KIND]])]):
+        values = tf.cast(record.decode_map(parsed[DEPTH], size, 1, tf.uint16, 0)[..., 0], tf.float32) * parsed[SCALE]
+    relative = parsed[KIND] == RELATIVE
+    return {"metres": tf.where(relative, 0.0, values), "inverse_depth": tf.where(relative, values, 0.0)}
 
 
 def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
-    """Millimetres where they reach; known depth never rounds to unknown. Negative and infinite: unknown."""
-    del info
-    metres = np.asarray(labels["metres"], np.float64)
-    known = np.isfinite(metres) & (metres > 0)
-    farthest = metres[known].max(initial=0.0)
-    scale = float(np.float32(max(MILLIMETRE, farthest / LARGEST)))
-    units = np.where(known, np.clip(np.rint(np.where(known, metres, 0) / scale), 1, LARGEST), 0)
+    """The map that knows a pixel; without any, metric. A label may lack the map of the other kind.
+
+    Known depth never rounds to unknown. Negative and infinite: unknown.
+    """
+    metres, inverse = (_known(labels.get(key)) for key in ("metres", "inverse_depth"))
+    if metres.any() and inverse.any():
+        raise ValueError(f"{info.source_id}: depth is metric or relative, not both.")
+    relative = bool(inverse.any())
+    values = inverse if relative else metres
+    scale = values.max(initial=0.0) / LARGEST
+    scale = float(np.float32(scale if relative else max(MILLIMETRE, scale)))
+    units = np.where(values > 0, np.clip(np.rint(values / scale), 1, LARGEST), 0)
     return {
         DEPTH: record.bytes_feature([cv2.imencode(".png", units.astype(np.uint16))[1].tobytes()]),
         SCALE: record.float_feature([scale]),
-        KIND: record.bytes_feature([b"metric"]),
+        KIND: record.bytes_feature([(RELATIVE if relative else METRIC).encode()]),
     }
 
 
+def _known(values: Any) -> np.ndarray:
+    """float64 [h, w], 0 where it is no positive number."""
+    values = np.asarray(0.0 if values is None else values, np.float64)
+    return np.where(np.isfinite(values) & (values > 0), values, 0.0)
+
+
 def targets(labels: Tensors, warp: Warp, config: Any) -> Tensors:
-    """`metres` float32 [S / stride, S / stride], 0 = unknown.
+    """`metres`, or for the loss "ssi" `inverse_depth`: float32 [S / stride, S / stride], 0 = unknown.
 
     A view enlarged by z shows a wall as a camera would that stands at 1/z of the distance, so its metres are
-    divided by z (see the package's docstring).
+    divided by z; inverse depth up to scale stays as it is (see the package's docstring).
     """
+    if config.loss == "ssi":
+        inverse = tf.math.divide_no_nan(1.0, labels["metres"]) + labels["inverse_depth"]  # one of them is 0
+        return {"inverse_depth": geometry.warp_nearest(inverse, warp, 0.0, config.stride)}
     metres = labels["metres"] / geometry.enlargement(warp)
     return {"metres": geometry.warp_nearest(metres, warp, 0.0, config.stride)}
+
+
+def limit(example: tf.train.Example) -> str:
+    """ "relative", or nothing."""
+    return RELATIVE if example.features.feature[KIND].bytes_list.value == [RELATIVE.encode()] else ""
+
+
+def unfit(config: Any, manifests: Mapping[str, Manifest]) -> str:
+    """Why metres cannot be learned from these sets; empty where they can, or need not be."""
+    relative = {folder: manifest.limited(one, "depth", RELATIVE) for folder, one in manifests.items()}
+    images = sum(manifest.labelled(one, "depth") for one in manifests.values())
+    count, places = sum(relative.values()), ", ".join(folder for folder, number in relative.items() if number)
+    if not count or config.loss == "ssi" or (config.relative_labels == "ignore" and count < images):
+        return ""
+    way = "" if count == images else ", or task.tasks.depth.relative_labels=ignore to leave these images' depth out"
+    return (
+        f"{places}: {count} of {images} images with depth have relative depth, of which loss={config.loss} cannot "
+        f"learn metres. Set task.tasks.depth.loss=ssi to learn relative depth from all labels{way}."
+    )

@@ -1,9 +1,14 @@
-"""Scale-invariant logarithmic error (SILog).
+"""Losses of depth over the known pixels; p is predicted, y the label, n the number of known pixels of an image.
 
-    d_i = log p_i - log y_i over the n known pixels of one image
-    L   = mean(d^2) - lambda * mean(d)^2,  mean over the labelled images
+| config.loss | terms | of |
+|---|---|---|
+| `silog` | silog | log metres |
+| `l1` | l1 | metres |
+| `berhu` | berhu | metres |
+| `ssi` | ssi, gradient | inverse depth up to scale and shift |
 
-Source: Eigen et al., Depth Map Prediction from a Single Image, https://arxiv.org/abs/1406.2283, eq. 4 (lambda = 0.5).
+Formulas and sources stand at each function. `ignore_hardest` leaves out a teacher's pixels with the largest error, per
+image; in `ssi` that is the trimmed loss of MiDaS, whose gradient term keeps all pixels.
 """
 
 from __future__ import annotations
@@ -12,26 +17,194 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf.heads import per_image, resize_to, visible
+from must_tf.heads import per_image, per_pixel, resize_to, visible, without_hardest
 from must_tf.spec import Tensors, Term
+from must_tf.tasks.depth.model import LOG_METRES
+
+BERHU_SHARE = 0.2  # of the largest error of the image, from which on it is squared
+SCALES = 4  # of the gradient term, K in MiDaS
+# A prediction that hardly varies is not blown up to unit spread: its gradient would be as large as 1 over this.
+SMALLEST_SPREAD = 1e-3
 
 
 def terms(config: Any) -> tuple[str, ...]:
-    """One term."""
-    del config
-    return ("silog",)
+    """The terms of the loss in use."""
+    return ("ssi", "gradient") if config.loss == "ssi" else (config.loss,)
 
 
 def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
-    """map [B, R, R, 1] (log metres) against metres [B, T, T]; counts labelled images that know a pixel."""
+    """map [B, R, R, 1] against `metres` or `inverse_depth` [B, T, T], 0 = unknown.
+
+    Counts labelled images that know a pixel (`ssi`: two different ones), or known pixels (`l1`, `berhu`).
+    """
     raw, targets = visible(raw, targets["weight"]), visible(targets, targets["weight"])
-    metres = targets["metres"]
+    label = targets["inverse_depth" if config.loss == "ssi" else "metres"]
+    predicted = resize_to(raw["map"], label.shape[1])[..., 0]
+    if config.loss == "ssi":
+        return _relative(predicted, label, targets, config)
+    return (
+        _log(predicted, label, targets, config)
+        if config.loss == "silog"
+        else _metres(predicted, label, targets, config)
+    )
+
+
+def _log(predicted: tf.Tensor, metres: tf.Tensor, targets: Tensors, config: Any) -> dict[str, Term]:
     known = metres > 0
-    log_metres = tf.math.log(tf.where(known, metres, 1.0))
-    predicted = resize_to(raw["map"], metres.shape[1])[..., 0]
-    difference = tf.where(known, predicted - log_metres, 0.0)  # d
-    count = tf.reduce_sum(tf.cast(known, tf.float32), axis=[1, 2])  # [B] n
-    mean = tf.math.divide_no_nan(tf.reduce_sum(difference, axis=[1, 2]), count)
-    mean_square = tf.math.divide_no_nan(tf.reduce_sum(difference**2, axis=[1, 2]), count)
-    values = mean_square - config.variance_focus * mean**2
-    return {"silog": per_image(values, tf.where(count > 0, targets["weight"], 0.0))}
+    difference = tf.where(known, predicted - tf.math.log(tf.where(known, metres, 1.0)), 0.0)
+    centre = config.variance_focus * _mean(difference, known)[:, None, None]
+    known = without_hardest(tf.abs(difference - centre), known, targets["pseudo"], config.ignore_hardest)
+    counted = tf.reduce_any(known, axis=[1, 2])
+    values = silog(difference, known, config.variance_focus)
+    return {"silog": per_image(values, tf.where(counted, targets["weight"], 0.0))}
+
+
+def _metres(predicted: tf.Tensor, metres: tf.Tensor, targets: Tensors, config: Any) -> dict[str, Term]:
+    known = metres > 0
+    error = tf.where(known, tf.exp(tf.clip_by_value(predicted, *LOG_METRES)) - metres, 0.0)
+    known = without_hardest(tf.abs(error), known, targets["pseudo"], config.ignore_hardest)
+    values = tf.abs(error) if config.loss == "l1" else berhu(error, known)
+    return {config.loss: per_pixel(values, known, targets["weight"])}
+
+
+def _relative(predicted: tf.Tensor, inverse: tf.Tensor, targets: Tensors, config: Any) -> dict[str, Term]:
+    known = inverse > 0
+    aligned, _ = unit(predicted, known, SMALLEST_SPREAD)
+    true, spread = unit(inverse, known)
+    weight = tf.where(spread > 0, targets["weight"], 0.0)  # one value alone says nothing up to scale and shift
+    residual = tf.where(known, aligned - true, 0.0)
+    believed = without_hardest(tf.abs(residual), known, targets["pseudo"], config.ignore_hardest)
+    return {
+        "ssi": per_image(ssi(residual, believed), weight),
+        "gradient": per_image(config.gradient_weight * gradient_matching(residual, known), weight),
+    }
+
+
+def silog(difference: tf.Tensor, known: tf.Tensor, variance_focus: float) -> tf.Tensor:
+    """Scale-invariant logarithmic error.
+
+        L = mean(d^2) - lambda * mean(d)^2,  d = log p - log y
+
+    Source: Eigen et al., Depth Map Prediction from a Single Image, https://arxiv.org/abs/1406.2283, eq. 4 (lambda 0.5).
+
+    Args:
+      difference: [B, T, T] d.
+      known: bool [B, T, T].
+      variance_focus: lambda.
+
+    Returns:
+      [B]
+    """
+    return _mean(difference**2, known) - variance_focus * _mean(difference, known) ** 2
+
+
+def berhu(error: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
+    """The reverse Huber loss: absolute for small errors, squared for large ones.
+
+        L = |e| where |e| <= c, else (e^2 + c^2) / 2c;  c = max |e| / 5, a constant to the gradient
+
+    Source: Laina et al., https://arxiv.org/abs/1606.00373. There the maximum is the batch's; here it is the
+    image's, so that an image's loss does not depend on which others came with it.
+
+    Args:
+      error: [B, T, T] e, metres.
+      known: bool [B, T, T].
+
+    Returns:
+      [B, T, T] metres.
+    """
+    size = tf.where(known, tf.abs(error), 0.0)
+    limit = tf.stop_gradient(BERHU_SHARE * tf.reduce_max(size, axis=[1, 2], keepdims=True))
+    squared = tf.math.divide_no_nan(size**2 + limit**2, 2.0 * limit)
+    return tf.where(size <= limit, size, squared)
+
+
+def unit(values: tf.Tensor, known: tf.Tensor, smallest: float = 0.0) -> tuple[tf.Tensor, tf.Tensor]:
+    """Inverse depth without its scale and shift.
+
+        (d - t) / s,  t = median(d), s = mean |d - t| over the known pixels
+
+    Source: Ranftl et al. (MiDaS), https://arxiv.org/abs/1907.01341, the robust one of two alignments. The other, least
+    squares, takes a negative scale as well: a prediction upside down would cost nothing.
+
+    Args:
+      values: [B, T, T] d.
+      known: bool [B, T, T].
+      smallest: what s is at least.
+
+    Returns:
+      [B, T, T], 0 where all values are the same; and s [B].
+    """
+    centred = values - median(values, known)[:, None, None]
+    spread = _mean(tf.abs(centred), known)
+    divisor = tf.maximum(spread, smallest)
+    divisor = tf.where(divisor > 0, divisor, 1.0)
+    return centred / divisor[:, None, None], spread
+
+
+def ssi(residual: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
+    """Scale- and shift-invariant error.
+
+        L = 1 / 2n sum |R|,  R = unit(p) - unit(y)
+
+    Source: MiDaS, https://arxiv.org/abs/1907.01341, the absolute error of robustly aligned inverse depths.
+
+    Args:
+      residual: [B, T, T] R.
+      known: bool [B, T, T]; n of them.
+
+    Returns:
+      [B]
+    """
+    return 0.5 * _mean(tf.abs(residual), known)
+
+
+def median(values: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
+    """Of the known of [B, T, T], as NumPy has it: the mean of the two in the middle of an even number; 0 of none.
+
+    Returns:
+      [B]
+    """
+    side = values.shape[1] * values.shape[2]
+    flat = tf.reshape(tf.where(known, values, values.dtype.max), [-1, side])
+    ordered = tf.sort(flat, axis=-1)  # the unknown last
+    count = tf.reduce_sum(tf.cast(known, tf.int32), axis=[1, 2])
+    middle = tf.stack([tf.maximum(count - 1, 0) // 2, count // 2], axis=-1)
+    found = tf.reduce_mean(tf.gather(ordered, middle, batch_dims=1), axis=-1)
+    return tf.where(count > 0, found, 0.0)
+
+
+def gradient_matching(residual: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
+    """How much the residual varies from pixel to pixel, so that edges in depth are where the label has them.
+
+        L = sum_{k=0..K-1} 1/n_k sum_i |dx R_i| + |dy R_i|,  R every 2^k-th pixel of the residual, n_k known ones
+
+    Source: MiDaS, https://arxiv.org/abs/1907.01341, multi-scale gradient matching, K = 4; here each scale is divided by
+    its own number of pixels.
+
+    Args:
+      residual: [B, T, T] R.
+      known: bool [B, T, T]; differences between two known pixels count.
+
+    Returns:
+      [B]
+    """
+    total = tf.zeros_like(residual[:, 0, 0])
+    for k in range(SCALES):
+        step = 2**k
+        values, here = residual[:, ::step, ::step], known[:, ::step, ::step]
+        count = tf.reduce_sum(tf.cast(here, tf.float32), axis=[1, 2])
+        right = _steps(values[:, :, 1:] - values[:, :, :-1], here[:, :, 1:] & here[:, :, :-1])
+        down = _steps(values[:, 1:] - values[:, :-1], here[:, 1:] & here[:, :-1])
+        total += tf.math.divide_no_nan(right + down, count)
+    return total
+
+
+def _steps(differences: tf.Tensor, both: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.where(both, tf.abs(differences), 0.0), axis=[1, 2])
+
+
+def _mean(values: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
+    """Over the known of [B, T, T] -> [B]; 0 where there are none."""
+    total = tf.reduce_sum(tf.where(known, values, 0.0), axis=[1, 2])
+    return tf.math.divide_no_nan(total, tf.reduce_sum(tf.cast(known, tf.float32), axis=[1, 2]))

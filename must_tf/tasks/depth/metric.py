@@ -1,71 +1,163 @@
-"""Errors of metric depth over known pixels; g is the true and p the predicted depth in metres.
+"""Errors of depth over known pixels; g is the true and p the predicted depth in metres.
 
     delta<i>  share of pixels with max(p / g, g / p) < 1.25^i, 0 to 1
     abs_rel   mean |p - g| / g
+    sq_rel    mean (p - g)^2 / g, metres
     rmse      sqrt(mean (p - g)^2), metres
+    rmse_log  sqrt(mean d^2), d = ln p - ln g
     log10     mean |log10 p - log10 g|
-    silog     100 sqrt(mean d^2 - (mean d)^2), d = ln p - ln g
+    silog     100 sqrt(mean d^2 - (mean d)^2)
 
-Formulas: Eigen et al., "Depth Map Prediction from a Single Image", NIPS 2014, and for log10 and
-silog the evaluate.py of AdaBins (Bhat et al., CVPR 2021). Each figure is taken per image and then
-averaged over the images that have a known pixel, as that script and monodepth's evaluate_kitti.py
-(Godard et al., CVPR 2017) do, so a sparse image counts as much as a dense one. There is no crop, no
-cap on depth and no fitted scale: what NYU or KITTI results crop or cap must be 0 in the labels.
+Formulas: Eigen et al., "Depth Map Prediction from a Single Image", NIPS 2014, and for log10 and silog the evaluate.py
+of AdaBins (Bhat et al., CVPR 2021). Each figure is taken per image and then averaged over the images that have a pixel
+to measure, as that script and monodepth's evaluate_kitti.py (Godard et al., CVPR 2017) do, so a sparse image counts as
+much as a dense one. Which pixels, and on what scale (stated in evaluation.json under "protocol"):
 
-A prediction that is not a positive, finite number is wrong for every delta. For the errors,
-predictions are at least 1 mm, without which the logarithms would have no bound.
+    min_metres, max_metres  labels outside of them are left out, predictions are cut to them (NYU 1e-3 and 10, KITTI
+                            1e-3 and 80); 0: no bound
+    crop                    eigen: rows 45:471, columns 41:601 of NYU's 480 x 640, in proportion for other sizes;
+                            garg: KITTI's, rows 0.4081 h to 0.9919 h, columns 0.0359 w to 0.9641 w (Garg et al., ECCV
+                            2016)
+    alignment               median: p * median(g) / median(p) (Zhou et al., CVPR 2017); scale_and_shift: s q + t fitted
+                            to 1 / g by least squares, q = 1 / p (Ranftl et al., TPAMI 2022); both per image, over the
+                            pixels that are measured, before the cut
+
+Predictions of relative depth (`inverse_depth`) are q itself, and always aligned by scale and shift; s q + t not above 0
+is as far as the bound, without one as the image's farthest label. Labels of that kind have no metres and are left out.
+
+A prediction that is not a positive, finite number is wrong for every delta. For the errors, predictions are at least
+1 mm, without which the logarithms would have no bound.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from must_tf.spec import ImageInfo, Labels, TaskConfig
+from must_tf.spec import Details, ImageInfo, Labels
 
 HEADLINE = "delta1"
 HIGHER_IS_BETTER = True
+ALIGNMENTS = ("none", "median", "scale_and_shift")
+CROPS = ("none", "eigen", "garg")
 
 _NEAREST = 1e-3  # metres, the least depth in both scripts
+# top, bottom, left, right, as shares of the height and the width
+_WINDOWS = {
+    "none": (0.0, 1.0, 0.0, 1.0),
+    "eigen": (45 / 480, 471 / 480, 41 / 640, 601 / 640),
+    "garg": (0.40810811, 0.99189189, 0.03594771, 0.96405229),
+}
 
 
 class Metric:
     """Sums each image's figures."""
 
-    def __init__(self, config: TaskConfig) -> None:
-        del config
-        self._images = 0
+    def __init__(self, config: Any) -> None:
+        self._config = config
+        self._farthest = config.max_metres or np.inf
+        self._images, self._relative_labels, self._relative = 0, 0, False
         self._sums: dict[str, float] = {}
+        self._ratios: list[float] = []  # median p / g of each image
 
     def add(self, labels: Labels, predictions: Labels, image: ImageInfo) -> None:
-        """Adds one image; both dicts hold "metres" [h, w], 0 is unknown."""
+        """Adds one image; both dicts hold "metres" or "inverse_depth" [h, w], 0 is unknown."""
         del image
-        known = (labels["metres"] > 0) & np.isfinite(labels["metres"])
+        if _is_relative(labels):
+            self._relative_labels += 1
+            return
+        truth = labels["metres"]
+        known = (truth > self._config.min_metres) & (truth < self._farthest) & window(truth.shape, self._config.crop)
         if not known.any():
             return
-        truth = labels["metres"][known].astype(np.float64)  # [known pixels]
-        guess = predictions["metres"][known].astype(np.float64)
         self._images += 1
-        for name, value in _figures(truth, guess).items():
+        relative = _is_relative(predictions)
+        self._relative |= relative
+        values = predictions["inverse_depth" if relative else "metres"][known].astype(np.float64)
+        truth = truth[known].astype(np.float64)  # [known pixels]
+        valid = np.isfinite(values) & (relative | (values > 0))
+        guess = np.zeros_like(values)  # 0: no prediction
+        guess[valid] = self._aligned(truth[valid], values[valid], relative)
+        self._ratios.append(float(np.median(guess / truth)))
+        for name, value in _figures(truth, self._cut(guess), valid).items():
             self._sums[name] = self._sums.get(name, 0.0) + value
 
+    def _aligned(self, truth: np.ndarray, values: np.ndarray, relative: bool) -> np.ndarray:
+        """The predictions as metres [pixels] on the truth's scale, as far as the alignment brings them there."""
+        if not truth.size:
+            return values
+        if relative or self._config.alignment == "scale_and_shift":
+            bound = self._farthest if np.isfinite(self._farthest) else truth.max()
+            fitted = scaled_and_shifted(values if relative else 1.0 / values, 1.0 / truth)
+            return 1.0 / np.maximum(fitted, 1.0 / bound)
+        if self._config.alignment == "median":
+            return values * (np.median(truth) / np.median(values))
+        return values
+
+    def _cut(self, guess: np.ndarray) -> np.ndarray:
+        return np.clip(guess, max(self._config.min_metres, _NEAREST), self._farthest)
+
     def result(self) -> dict[str, float]:
-        """Returns the mean over images; without a known pixel, nothing."""
+        """Returns the mean over images; without a pixel to measure, nothing."""
         return {name: total / self._images for name, total in self._sums.items()}
 
+    def details(self) -> Details:
+        """Which pixels were measured and how, and why delta1 is 0."""
+        protocol = {
+            "averaged": "per image",
+            "alignment": "scale_and_shift" if self._relative else self._config.alignment,
+            "min_metres": self._config.min_metres,
+            "max_metres": self._config.max_metres,
+            "crop": self._config.crop,
+        }
+        return Details(protocol, reason="" if self._sums.get("delta1") else self._reason())
 
-def _figures(truth: np.ndarray, guess: np.ndarray) -> dict[str, float]:
+    def _reason(self) -> str:
+        if self._ratios:
+            return (
+                f"no pixel is within 25 %; predictions are {np.median(self._ratios):.3g} times the truth in the median"
+            )
+        if self._relative_labels:
+            return f"relative depth alone is labelled ({self._relative_labels} images), which has no metres to measure"
+        return "no pixel of the labels is known within min_metres, max_metres and crop"
+
+
+def window(size: tuple[int, ...], crop: str) -> np.ndarray:
+    """bool [h, w]: which pixels a crop measures. Published corners come out exactly: 45 / 480 of 480 rows is row 45."""
+    height, width = size
+    top, bottom, left, right = _WINDOWS[crop]
+    # Truncated, as the scripts do; the small number keeps 44.999... from becoming 44.
+    y0, y1, x0, x1 = (int(edge + 1e-6) for edge in (top * height, bottom * height, left * width, right * width))
+    inside = np.zeros([height, width], bool)
+    inside[y0:y1, x0:x1] = True
+    return inside
+
+
+def scaled_and_shifted(values: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """s * values + t with the least sum of squared differences to `target`; both [pixels]."""
+    columns = np.stack([values, np.ones_like(values)], axis=1)
+    (scale, shift), *_ = np.linalg.lstsq(columns, target, rcond=None)
+    return scale * values + shift
+
+
+def _is_relative(labels: Labels) -> bool:
+    """A label or prediction knows one kind; the other map is absent or all 0."""
+    return bool(np.any(labels.get("inverse_depth", 0.0)))
+
+
+def _figures(truth: np.ndarray, guess: np.ndarray, valid: np.ndarray) -> dict[str, float]:
     """Returns one image's figures from its known pixels, float64 [pixels] each."""
-    valid = (guess > 0) & np.isfinite(guess)
-    bounded = np.maximum(np.where(valid, guess, 0.0), _NEAREST)
-    positive = np.where(valid, guess, _NEAREST)
-    ratio = np.where(valid, np.maximum(positive / truth, truth / positive), np.inf)
-    log_error = np.log(bounded) - np.log(truth)
+    ratio = np.where(valid, np.maximum(guess / truth, truth / guess), np.inf)
+    log_error = np.log(guess) - np.log(truth)
     return {
         "delta1": float(np.mean(ratio < 1.25)),
         "delta2": float(np.mean(ratio < 1.25**2)),
         "delta3": float(np.mean(ratio < 1.25**3)),
-        "abs_rel": float(np.mean(np.abs(bounded - truth) / truth)),
-        "rmse": float(np.sqrt(np.mean((bounded - truth) ** 2))),
+        "abs_rel": float(np.mean(np.abs(guess - truth) / truth)),
+        "sq_rel": float(np.mean((guess - truth) ** 2 / truth)),
+        "rmse": float(np.sqrt(np.mean((guess - truth) ** 2))),
+        "rmse_log": float(np.sqrt(np.mean(log_error**2))),
         "log10": float(np.mean(np.abs(log_error)) / np.log(10)),
         "silog": float(100 * np.std(log_error)),
     }

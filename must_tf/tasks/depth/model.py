@@ -1,4 +1,4 @@
-"""Fused P2, 3 convs, linear (the paper's head): the logarithm of the metres."""
+"""Fused P2, 3 convs, linear (the paper's head): the logarithm of the metres, or for the loss "ssi" inverse depth."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ LOG_METRES = (-3.0, 6.0)
 
 
 def head(config: Any, settings: HeadSettings) -> tf_keras.layers.Layer:
-    """Raw: `map` log metres [B, S/4, S/4, 1]."""
+    """Raw: `map` log metres, or inverse depth up to scale and shift, [B, S/4, S/4, 1]."""
     return PixelHead(1, config.filters, settings, "depth")
 
 
 def decode(raw: Tensors, given: Given, config: Any) -> Tensors:
-    """`metres` [B, S/4, S/4]."""
-    del given, config
+    """`metres` or `inverse_depth` [B, S/4, S/4]; the latter may be negative, its shift means nothing."""
+    del given
+    if config.loss == "ssi":
+        return {"inverse_depth": raw["map"][..., 0]}
     return {"metres": tf.exp(tf.clip_by_value(raw["map"][..., 0], *LOG_METRES))}
 
 
 def restore(predictions: Tensors, frame: Frame) -> Tensors:
-    """`metres` float32 [h, w]."""
-    return {"metres": restore_map(predictions["metres"][..., None], frame)[..., 0]}
+    """The same, float32 [h, w]."""
+    return {key: restore_map(values[..., None], frame)[..., 0] for key, values in predictions.items()}

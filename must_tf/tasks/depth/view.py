@@ -1,4 +1,4 @@
-"""Depth as colour, near is bright; unknown is dark grey. The range is written in metres."""
+"""Depth as colour, near is bright; unknown is dark grey. The range of metric depth is written in metres."""
 
 from __future__ import annotations
 
@@ -20,22 +20,30 @@ def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: object) -> np
 
     Args:
         image: uint8 [h, w, 3], of any size; the map is resized to it (nearest).
-        labels: a depth label, in the original frame.
+        labels: a depth label of either kind, in the original frame.
         config: not used.
 
     Returns:
         uint8 [h, w, 3], a new array.
     """
-    metres = drawing.fit(labels["metres"], *image.shape[:2])
-    known = metres > 0
+    relative = np.any(labels.get("inverse_depth", 0) > 0)
+    values = drawing.fit(labels["inverse_depth" if relative else "metres"], *image.shape[:2])
+    known = values > 0
     picture = np.full_like(image, drawing.UNKNOWN)
     if not known.any():
         return picture
-    near, far = colour_range(metres[known])
-    nearness = np.clip((far - metres[known]) / (far - near), 0, 1)
+    near, far = _ends(values[known]) if relative else colour_range(values[known])
+    nearness = np.clip((far - values[known]) / (far - near), 0, 1)
     picture[known] = COLOURS(nearness, bytes=True)[:, :3]
-    _write_key(picture, near, far)
+    words = ("near", "far") if relative else (f"{near:.3g} m", f"{far:.3g} m")
+    _write_key(picture, *words)
     return picture
+
+
+def _ends(inverse: np.ndarray) -> tuple[float, float]:
+    """Nearly all of the inverse depths [n]: (nearest, farthest), different; their numbers say nothing to a reader."""
+    far, near = (float(value) for value in np.percentile(inverse, [2, 98]))
+    return max(near, np.nextafter(np.float32(far), np.float32(np.inf))), far
 
 
 def colour_range(metres: np.ndarray) -> tuple[float, float]:
@@ -53,10 +61,9 @@ def _round_up(value: float) -> float:
     return next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= value)
 
 
-def _write_key(picture: np.ndarray, near: float, far: float) -> None:
+def _write_key(picture: np.ndarray, near: str, far: str) -> None:
     size = drawing.text_size(picture)
-    first = drawing.tag(f"{near:.3g} m", size, drawing.DARK)
-    last = drawing.tag(f"{far:.3g} m", size, drawing.DARK)
+    first, last = (drawing.tag(word, size, drawing.DARK) for word in (near, far))
     ramp = COLOURS(np.linspace(1, 0, 5 * size), bytes=True)[:, :3]
     key = np.hstack([first, np.broadcast_to(ramp, (first.shape[0], *ramp.shape)), last])
     taken = np.zeros(picture.shape[:2], bool)

@@ -2,13 +2,18 @@
 
 Class 0 is background, `classes[i - 1]` names id i, -1 is padding. Two designs, one contract: `maskrcnn` (the paper's:
 RPN with 2 hidden convs, box head with 4 convs + 1 fc) and the lighter `retinanet`.
+
+Where only some classes were looked for (`image/detection/annotated`), the others are neither trained as background, see
+`loss.py`, nor measured. The RPN of `maskrcnn` learns what is no object from images alone on which all classes were
+looked for, and a run without any ends before its first step; `retinanet` needs none.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-from must_tf.spec import TaskConfig, TaskSpec, choice
+from must_tf.fields import above, at_least, between, choice
+from must_tf.spec import TaskConfig, TaskSpec
 from must_tf.tasks.detection import labels, loss, metric, model, pseudo, view
 
 
@@ -26,17 +31,17 @@ class Config(TaskConfig):
     """
 
     design: str = choice("maskrcnn", "retinanet")
-    filters: int = 256
-    fc: int = 1024
-    anchor_size: float = 4.0
-    anchor_scales: int = 1
-    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-    proposals: int = 1000
-    sampled_rois: int = 512
-    max_objects: int = 100
-    max_detections: int = 100
+    filters: int = at_least(256, 1)
+    fc: int = at_least(1024, 1)
+    anchor_size: float = above(4.0, 0)
+    anchor_scales: int = at_least(1, 1)
+    aspect_ratios: tuple[float, ...] = above((0.5, 1.0, 2.0), 0)
+    proposals: int = at_least(1000, 1)
+    sampled_rois: int = at_least(512, 1)
+    max_objects: int = at_least(100, 1)
+    max_detections: int = at_least(100, 1)
     nms: str = choice("batched", "v1", "v2")
-    score_threshold: float = 0.5
+    score_threshold: float = between(0.5, 0, 1)
 
 
 TASK = TaskSpec(
@@ -58,4 +63,9 @@ TASK = TaskSpec(
     headline=metric.HEADLINE,
     higher_is_better=metric.HIGHER_IS_BETTER,
     draw=view.draw,
+    restrict=labels.restrict,
+    unfit=labels.unfit,
+    first_id=1,
+    count=labels.count,
+    recode=labels.recode,
 )

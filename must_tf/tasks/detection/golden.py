@@ -37,41 +37,54 @@ ANCHORS = [[0.0, 0.0, 10.0, 10.0], [20.0, 20.0, 30.0, 30.0], [0.0, 0.0, 10.0, 20
 TRUE = {"boxes": [[[0.0, 0.0, 10.0, 8.0], [-1.0] * 4]], "classes": [[1, -1]]}
 # Of the object relative to the first anchor: 0, (4 - 5) / 10 = -0.1, ln 1 = 0, ln 0.8 = -0.223144.
 NINES = [9.0] * 4  # deltas of the classes that are not meant
+MASKRCNN = {
+    "anchors": ANCHORS,
+    "rpn_scores": [[[LN3], [LN3], [50.0]]],
+    "rpn_deltas": [[[0.0, 0.0, 0.5, 0.0], NINES, NINES]],
+    "rpn_draw": [[0.2, 0.7, 0.9]],
+    "rois": [[ANCHORS[0], ANCHORS[1]]],
+    "roi_boxes": [[[0.0, 0.0, 10.0, 8.0], [0.0] * 4]],
+    "roi_classes": [[1, 0]],
+    "class_logits": [[[0.0] * 5, [LN4, 0.0, 0.0, 0.0, 0.0]]],
+    "box_deltas": [[NINES + [0.0] * 4 + NINES * 3, NINES * 5]],
+}
+RETINANET = {"anchors": ANCHORS, "class_logits": [[[0.0] * 5] * 3], "box_deltas": [[[0.0] * 4, NINES, NINES]]}
+BOXES = {
+    # Off by 0, 0.1, 0.5, 0.223144. Huber with 1/9: 0.1^2 / 2, (0.5 - 1/18) / 9, (0.223144 - 1/18) / 9.
+    "rpn_box": (0.005 + 0.0493827 + 0.0186209) / 4,
+    # Times 10, 10, 5, 5: off by 0, 1, 0, 1.115718. Huber with 1: 1 / 2, 1.115718 - 1 / 2.
+    "box": (0.5 + 0.615718) / 4,
+}
+RETINA_BOX = 50 * (0.005 + 0.0173144) / 4  # 50 times Huber with 0.1: 0.1^2 / 2 and 0.1 * (0.223144 - 0.05)
+PARTIAL = TRUE | {"annotated": [[False, True, True, False, False]]}  # nobody looked for 3 and 4
 CASES: tuple[Any, ...] = (
     (
-        {
-            "anchors": ANCHORS,
-            "rpn_scores": [[[LN3], [LN3], [50.0]]],
-            "rpn_deltas": [[[0.0, 0.0, 0.5, 0.0], NINES, NINES]],
-            "rpn_draw": [[0.2, 0.7, 0.9]],
-            "rois": [[ANCHORS[0], ANCHORS[1]]],
-            "roi_boxes": [[[0.0, 0.0, 10.0, 8.0], [0.0] * 4]],
-            "roi_classes": [[1, 0]],
-            "class_logits": [[[0.0] * 5, [LN4, 0.0, 0.0, 0.0, 0.0]]],
-            "box_deltas": [[NINES + [0.0] * 4 + NINES * 3, NINES * 5]],
-        },
+        MASKRCNN,
         TRUE,
         {},
-        {
-            # -ln(3/4) + -ln(1/4), ignored; over 3 sampled anchors.
-            "rpn_score": (0.287682 + 1.386294) / 3,
-            # Off by 0, 0.1, 0.5, 0.223144. Huber with 1/9: 0.1^2 / 2, (0.5 - 1/18) / 9, (0.223144 - 1/18) / 9.
-            "rpn_box": (0.005 + 0.0493827 + 0.0186209) / 4,
-            "box_class": (1.609438 + 0.693147) / 2,  # -ln(1/5) and -ln(4/8)
-            # Times 10, 10, 5, 5: off by 0, 1, 0, 1.115718. Huber with 1: 1 / 2, 1.115718 - 1 / 2.
-            "box": (0.5 + 0.615718) / 4,
-        },
+        # -ln(3/4) + -ln(1/4), ignored; over 3 sampled anchors. -ln(1/5) and -ln(4/8).
+        BOXES | {"rpn_score": (0.287682 + 1.386294) / 3, "box_class": (1.609438 + 0.693147) / 2},
     ),
     (
-        {"anchors": ANCHORS, "class_logits": [[[0.0] * 5] * 3], "box_deltas": [[[0.0] * 4, NINES, NINES]]},
+        RETINANET,
         TRUE,
         {"design": "retinanet"},
-        {
-            # 15 values of 0.5^1.5 * ln 2 = 0.2450645, one positive (times 0.25), 14 negative (times 0.75).
-            "focal": 0.2450645 * (0.25 + 14 * 0.75),
-            # 50 times Huber with 0.1: 0.1^2 / 2 and 0.1 * (0.223144 - 0.05).
-            "retina_box": 50 * (0.005 + 0.0173144) / 4,
-        },
+        # 15 values of 0.5^1.5 * ln 2 = 0.2450645, one positive (times 0.25), 14 negative (times 0.75).
+        {"focal": 0.2450645 * (0.25 + 14 * 0.75), "retina_box": RETINA_BOX},
+    ),
+    (
+        MASKRCNN,
+        PARTIAL,
+        {},
+        # The anchor without an object may show a 3. The proposal without one: background, 3 or 4, -ln(6/8).
+        BOXES | {"rpn_score": 0.287682 / 3, "box_class": (1.609438 + 0.287682) / 2},
+    ),
+    (
+        RETINANET,
+        PARTIAL,
+        {"design": "retinanet"},
+        # The object's anchor has all 5 values, the two others those of 1 and 2.
+        {"focal": 0.2450645 * (0.25 + (4 + 2 * 2) * 0.75), "retina_box": RETINA_BOX},
     ),
 )
 
@@ -79,6 +92,9 @@ CASES: tuple[Any, ...] = (
 def scene_labels(scene: Scene) -> Labels:
     """The labels of a generated scene."""
     return scene.labels["detection"]
+
+
+COUNTS = {1: 1, 2: 1, 3: 1, 4: 1}  # objects, in `example`
 
 
 def example(height: int, width: int) -> Labels:

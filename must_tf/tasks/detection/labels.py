@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from must_tf.data import geometry, record
+from must_tf.data import geometry, manifest, record
 from must_tf.data.geometry import Warp
-from must_tf.spec import ImageInfo, Labels, Tensors
+from must_tf.data.manifest import Manifest
+from must_tf.spec import Features, ImageInfo, Labels, Tensors
 
 CORNERS = ("ymin", "xmin", "ymax", "xmax")
 LABEL = "image/object/class/label"
@@ -74,6 +77,29 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
     return written
 
 
+def unfit(config: Any, manifests: Mapping[str, Manifest]) -> str:
+    """Why the RPN cannot learn from these sets; empty where it can, or there is none."""
+    images = sum(manifest.labelled(one, "detection") for one in manifests.values())
+    partial = sum(manifest.limited(one, "detection", "partial") for one in manifests.values())
+    if config.design != "maskrcnn" or not images or partial < images:
+        return ""
+    return (
+        f"{', '.join(manifests)}: on none of {images} images with boxes all classes were looked for, so nothing says "
+        "to the RPN what is no object. Set task.tasks.detection.design=retinanet, or add wholly annotated images."
+    )
+
+
+def restrict(labels: Labels, annotated: tuple[int, ...]) -> Labels:
+    """The objects of these classes. Also for masks: crops are a list."""
+    wanted = np.isin(labels["classes"], annotated)
+    return {
+        key: [one for one, is_wanted in zip(values, wanted, strict=True) if is_wanted]
+        if isinstance(values, list)
+        else values[wanted]
+        for key, values in labels.items()
+    }
+
+
 def select(labels: Tensors, warp: Warp, config: Any) -> tuple[tf.Tensor, tf.Tensor]:
     """The objects to train on.
 
@@ -97,6 +123,18 @@ def pad(values: tf.Tensor, count: int, fill: float) -> tf.Tensor:
     padding = [[0, missing]] + [[0, 0]] * (values.shape.rank - 1)
     padded = tf.pad(values, padding, constant_values=tf.cast(fill, values.dtype))
     return tf.ensure_shape(padded, [count, *values.shape[1:]])
+
+
+def count(features: Features) -> Counter[int]:
+    """Objects by class id."""
+    return Counter(features[LABEL].int64_list.value)
+
+
+def recode(features: Features, ids: Mapping[int, int], classes: int) -> None:
+    """Rewrites the objects' class ids."""
+    del classes
+    labels = features[LABEL].int64_list.value
+    labels[:] = [ids[class_id] for class_id in labels]
 
 
 def targets(labels: Tensors, warp: Warp, config: Any) -> Tensors:

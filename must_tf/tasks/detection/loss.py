@@ -7,6 +7,18 @@
     focal       alpha 0.25, gamma 1.5: sum over anchors and classes / positive anchors
     retina_box  50 * Huber (delta 0.1), mean over the coordinates of the positive anchors
 
+Where only the classes K of an image were looked for (`targets["annotated"]`), the others, U, may be there without a
+box, and are not punished as background:
+
+    rpn_score   anchors without an object are left out; they may show one of U
+    box_class   a proposal without an object is "background or one of U": -log(p_0 + sum_{u in U} p_u), equal to the
+                plain -log p_0 where U is empty; Cermelli et al. (MiB), https://arxiv.org/abs/2002.00718
+    focal       the sigmoids of U are left out of anchors without an object
+
+So the RPN learns what is *not* an object from wholly annotated images alone. With none of them it would call
+everything an object, and proposals would be as good as drawn at random: `labels.unfit` ends such a run. RetinaNet has
+no such part.
+
 Sources: https://arxiv.org/abs/1506.01497, https://arxiv.org/abs/1708.02002; the constants are Model Garden's defaults.
 The values are Model Garden's on a batch where every image is labelled, but for its additions to the counts (0.01 to
 coordinates, 1 to RetinaNet's positives); its own loss objects divide by the whole batch and so cannot leave an
@@ -60,8 +72,30 @@ def coordinates(values: tf.Tensor, valid: tf.Tensor, weight: tf.Tensor) -> Term:
     return Term(total, 4.0 * tf.reduce_sum(tf.cast(counted, tf.float32)))
 
 
+def background_or(classes: tf.Tensor, annotated: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """-log of the probability of the object's class; without an object, of "background or a class not looked for".
+
+        -log sum_{k in A} softmax(z)_k,  A = {y} where y > 0, else {0} and all k that are not annotated
+
+    Args:
+      classes: [B, R] y, 0 = no object.
+      annotated: bool [B, C + 1], by class id.
+      logits: [B, R, C + 1] z.
+
+    Returns:
+      [B, R]
+    """
+    of_object = tf.one_hot(classes, logits.shape[-1], on_value=True, off_value=False)
+    unsaid = tf.one_hot(0, logits.shape[-1], on_value=True, off_value=False) | ~annotated[:, None, :]
+    allowed = tf.where(classes[..., None] > 0, of_object, unsaid)
+    inside = tf.reduce_logsumexp(tf.where(allowed, logits, logits.dtype.min), axis=-1)
+    return tf.reduce_logsumexp(logits, axis=-1) - inside
+
+
 def _rpn(raw: Tensors, targets: Tensors) -> dict[str, Term]:
     match = anchors.match(raw["anchors"], targets["boxes"], targets["classes"], RPN_LOW, RPN_HIGH)
+    whole = tf.reduce_all(targets["annotated"][:, 1:], axis=-1, keepdims=True)  # [B, 1] all classes were looked for
+    match = match._replace(negative=match.negative & whole)
     samples = min(RPN_SAMPLES, raw["anchors"].shape[0])
     sampled, used = sampling.balanced(match.positive, match.negative, raw["rpn_draw"], samples, 0.5)
     positive = tf.gather(match.positive, sampled, batch_dims=1)  # [B, 256]
@@ -78,7 +112,7 @@ def _rpn(raw: Tensors, targets: Tensors) -> dict[str, Term]:
 
 def _box_head(raw: Tensors, targets: Tensors) -> dict[str, Term]:
     classes = raw["roi_classes"]  # [B, R]
-    cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=classes, logits=raw["class_logits"])
+    cross_entropy = background_or(classes, targets["annotated"], raw["class_logits"])
     foreground = classes > 0
     offsets = anchors.offsets(raw["roi_boxes"], raw["rois"], foreground, REGRESSION_WEIGHTS)
     count = raw["class_logits"].shape[-1]
@@ -95,7 +129,8 @@ def _retinanet(raw: Tensors, targets: Tensors) -> dict[str, Term]:
     classes = tf.where(match.positive, match.classes, -1)
     one_hot = tf.one_hot(classes, raw["class_logits"].shape[-1])  # [B, A, C + 1], all 0 for background
     focal = FocalLoss(FOCAL_ALPHA, FOCAL_GAMMA, reduction=tf_keras.losses.Reduction.NONE)
-    values = tf.reduce_sum(focal.call(one_hot, raw["class_logits"]), axis=-1)  # [B, A]
+    said = targets["annotated"][:, None, :] | match.positive[..., None]  # [B, A, C + 1] nobody looked for the others
+    values = tf.reduce_sum(tf.where(said, focal.call(one_hot, raw["class_logits"]), 0.0), axis=-1)  # [B, A]
     used = tf.logical_or(match.positive, match.negative)
     weight = targets["weight"]
     labelled = weight > 0

@@ -1,17 +1,27 @@
-"""COCO's box figures: AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100 and AP/<class>, 0 to 1.
+"""COCO's box figures AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl, and Pascal VOC's AP50; 0 to 1.
 
-Protocol: Lin et al., "Microsoft COCO", ECCV 2014, by pycocotools. Area ranges use the labels' area
-(COCO's own is the object's, not the box's). Crowds are neither missed nor wrong. Classes and area
-ranges without a true object are in no mean. Pascal's published AP50 uses another interpolation.
+Protocols: Lin et al., "Microsoft COCO", ECCV 2014, by pycocotools; area ranges use the labels' area (COCO's own is the
+object's, not the box's). VOC07_AP50 (11 points) and VOC10_AP50 (all points) as in `data/voc_eval.py`, whose matching
+and interpolation are not COCO's, over at most `max_detections` boxes an image. Crowds (VOC: difficult objects) are
+neither missed nor wrong. Classes and area ranges without a true object are in no mean.
 """
 
 from __future__ import annotations
 
-from must_tf.data import coco_eval
-from must_tf.spec import ImageInfo, Labels, TaskConfig
+import numpy as np
+
+from must_tf.data import coco_eval, voc_eval
+from must_tf.data.diagnosis import Objects, named
+from must_tf.spec import Details, ImageInfo, Labels, TaskConfig
+from must_tf.tasks.detection.model import FLOOR
 
 HEADLINE = "AP"
 HIGHER_IS_BETTER = True
+PROTOCOL = {
+    "overlap": "boxes",
+    "AP": "COCO, 0.50:0.05:0.95, 100 an image and class",
+    "crowds": "neither missed nor wrong",
+}
 
 
 class Metric:
@@ -20,13 +30,32 @@ class Metric:
     def __init__(self, config: TaskConfig) -> None:
         self._names = tuple(config.classes)
         self._coco = coco_eval.CocoEval("bbox")
+        self._voc = voc_eval.VocEval()
+        self._objects = Objects(FLOOR)
 
     def add(self, labels: Labels, predictions: Labels, image: ImageInfo) -> None:
         """Adds one image; both dicts hold boxes [N, 4] normalised to it, N may differ or be 0."""
         truth = coco_eval.to_annotations(labels, image.height, image.width)
         found = coco_eval.to_annotations(predictions, image.height, image.width)
         self._coco.add(truth, found, (image.height, image.width))
+        self._voc.add(truth, found)
+        self._objects.add(truth, found)
 
     def result(self) -> dict[str, float]:
         """Returns the figures; without a true object in the set, none."""
-        return self._coco.result(self._names)
+        self._coco_result = self._coco.result(self._names)
+        voc = list(self._voc.average_precision().values())
+        if not voc:
+            return self._coco_result.figures
+        eleven, every = np.mean(voc, axis=0)
+        return self._coco_result.figures | {"VOC07_AP50": float(eleven), "VOC10_AP50": float(every)}
+
+    def details(self) -> Details:
+        """AP and VOC's AP50 by class, and why AP is 0."""
+        figures, by_class, absent = self._coco_result
+        voc = self._voc.average_precision()
+        classes = {"AP": by_class}
+        for place, name in enumerate(("VOC07_AP50", "VOC10_AP50")):
+            classes[name] = {named(class_id, self._names): values[place] for class_id, values in voc.items()}
+        reason = "" if figures.get("AP") else self._objects.reason(self._names)
+        return Details(PROTOCOL, classes, absent, reason)

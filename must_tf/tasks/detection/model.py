@@ -154,9 +154,15 @@ def decode(raw: Tensors, given: Given, config: Any) -> Tensors:
     return {
         "boxes": found["detection_boxes"],
         "classes": tf.cast(found["detection_classes"], tf.int32),
-        "scores": found["detection_scores"],
+        "scores": unless_diverged(found["detection_scores"], raw),
         "count": found["num_detections"],
     }
+
+
+def unless_diverged(scores: tf.Tensor, raw: Tensors) -> tf.Tensor:
+    """The scores [B, D], NaN where an image's logits or deltas are no numbers: NMS would say that nothing is there."""
+    finite = [tf.math.is_finite(tf.reduce_sum(tf.abs(raw[key]), [1, 2])) for key in ("class_logits", "box_deltas")]
+    return tf.where((finite[0] & finite[1])[:, None], scores, float("nan"))
 
 
 def restore(predictions: Tensors, frame: Frame) -> Tensors:

@@ -6,6 +6,7 @@ function of the image's seed, so that a resumed run samples as the uninterrupted
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -56,7 +57,9 @@ def balanced(
     return Sampled(indices, best > 0)
 
 
-def proposals(rois: tf.Tensor, targets: Tensors, noise: tf.Tensor, samples: int, positive_fraction: float) -> Tensors:
+def proposals(
+    rois: tf.Tensor, targets: Mapping[str, tf.Tensor], noise: tf.Tensor, samples: int, positive_fraction: float
+) -> Tensors:
     """Mixes the objects into the proposals, matches at IoU 0.5 and samples; without gradient.
 
     Args:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 
+from must_tf.fields import at_least, between
 from must_tf.spec import TaskConfig, TaskSpec
+from must_tf.tasks.detection import labels as objects
 from must_tf.tasks.masks import labels, loss, metric, model, pseudo, view
 
 
@@ -21,11 +23,11 @@ class Config(TaskConfig):
     max_objects, score_threshold: as in detection, for the objects whose masks are trained on.
     """
 
-    filters: int = 256
-    sampled_rois: int = 128
-    target_side: int = 112
-    max_objects: int = 100
-    score_threshold: float = 0.5
+    filters: int = at_least(256, 1)
+    sampled_rois: int = at_least(128, 1)
+    target_side: int = at_least(112, 1)
+    max_objects: int = at_least(100, 1)
+    score_threshold: float = between(0.5, 0, 1)
 
 
 TASK = TaskSpec(
@@ -47,4 +49,7 @@ TASK = TaskSpec(
     headline=metric.HEADLINE,
     higher_is_better=metric.HIGHER_IS_BETTER,
     draw=view.draw,
+    restrict=objects.restrict,
+    first_id=1,
+    count=labels.count,
 )

@@ -48,6 +48,9 @@ def scene_labels(scene: Scene) -> Labels:
     return scene.labels["masks"]
 
 
+COUNTS = {1: 1, 2: 1, 3: 1, 4: 1}  # objects with a mask, in `example`
+
+
 def example(height: int, width: int) -> Labels:
     """What no scene has: detection's oddities, each with a disc."""
     labels = detection.example(height, width)

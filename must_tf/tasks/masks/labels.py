@@ -6,6 +6,7 @@ memory. The objects' other keys are detection's, one list for both.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import cv2
@@ -14,7 +15,7 @@ import tensorflow as tf
 
 from must_tf.data import geometry, record
 from must_tf.data.geometry import Warp
-from must_tf.spec import ImageInfo, Labels, Tensors
+from must_tf.spec import Features, ImageInfo, Labels, Tensors
 from must_tf.tasks.detection import labels as objects
 
 CROP = "image/object/mask_crop"
@@ -63,6 +64,12 @@ def paste(labels: Labels, height: int, width: int) -> np.ndarray:
         top, left, bottom, right = geometry.crop_window(box, height, width)
         mask[top:bottom, left:right] = crop
     return full
+
+
+def count(features: Features) -> Counter[int]:
+    """Objects that have a mask, by class id."""
+    classes = features[objects.LABEL].int64_list.value
+    return Counter(classes if len(features[CROP].bytes_list.value) == len(classes) else ())
 
 
 def targets(labels: Tensors, warp: Warp, config: Any) -> Tensors:

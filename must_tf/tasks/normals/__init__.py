@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from must_tf.fields import at_least, below, choice
 from must_tf.spec import TaskConfig, TaskSpec
 from must_tf.tasks.normals import labels, loss, metric, model, pseudo, view
 
@@ -17,10 +18,14 @@ class Config(TaskConfig):
     """Attributes:
     filters: of the head's convs.
     stride: resolution of the targets; 1 trains at the input's resolution, 4 at the head's (faster).
+    loss: "cosine" or "l1", see `loss.py`.
+    ignore_hardest: share of a teacher's pixels per image that are left out, those with the largest loss.
     """
 
-    filters: int = 256
-    stride: int = 1
+    filters: int = at_least(256, 1)
+    stride: int = at_least(1, 1)
+    loss: str = choice("cosine", "l1")
+    ignore_hardest: float = below(0.0, 0, 1)
 
 
 TASK = TaskSpec(

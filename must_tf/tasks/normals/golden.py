@@ -15,21 +15,22 @@ from must_tf.spec import Labels
 from must_tf.tasks.normals import Config
 
 CONFIG = Config(enabled=True, classes=CLASSES["normals"], filters=8)
-VARIANTS = (CONFIG, dataclasses.replace(CONFIG, stride=4))
+VARIANTS = (CONFIG, dataclasses.replace(CONFIG, stride=4, loss="l1"))
 UNBATCHED: tuple[str, ...] = ()
 TOLERANCE = {"normals": 3**0.5 / 255 + 1e-6}  # 1/255 in each of three components
 RESTORED = 1.8  # mean angle in degrees; edges are lost where the network's resolution is below the image's
 
 WALL = [0.0, 0.0, -1.0]
 UNKNOWN = [0.0, 0.0, 0.0]
+PREDICTED = {"map": [[[[0.0, 0.0, -2.0], [3.0, 0.0, -4.0]], [[0.0, 0.0, 0.5], [9.0, 9.0, 9.0]]]]}
+TRUE = {"normals": [[[WALL, WALL], [WALL, UNKNOWN]]]}
 CASES: tuple[Any, ...] = (
     # Right but for the length: 0. (3, 0, -4) / 5 against the wall: 1 - 0.8. Opposite: 2. One pixel is unknown.
-    (
-        {"map": [[[[0.0, 0.0, -2.0], [3.0, 0.0, -4.0]], [[0.0, 0.0, 0.5], [9.0, 9.0, 9.0]]]]},
-        {"normals": [[[WALL, WALL], [WALL, UNKNOWN]]]},
-        {},
-        {"cosine": (0.0 + 0.2 + 2.0) / 3},
-    ),
+    (PREDICTED, TRUE, {}, {"cosine": (0.0 + 0.2 + 2.0) / 3}),
+    # (0.6, 0, -0.8) - (0, 0, -1): 0.6 + 0.2.
+    (PREDICTED, TRUE, {"loss": "l1"}, {"l1": (0.0 + 0.8 + 2.0) / 3}),
+    # The third of a teacher's three known pixels that is most off is left out.
+    (PREDICTED, TRUE | {"pseudo": [True]}, {"ignore_hardest": 0.4}, {"cosine": (0.0 + 0.2) / 2}),
 )
 
 
@@ -85,12 +86,14 @@ def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:
 
 
 def reference(raw: dict[str, Any], targets: dict[str, Any], config: Any) -> dict[str, float]:
-    """The formula in NumPy, resized by OpenCV."""
-    del config
+    """The formulas in NumPy, resized by OpenCV."""
     values: list[float] = []
     for predicted, normals in zip(raw["map"], targets["normals"], strict=True):
         known = np.any(normals != 0, axis=-1)
         vectors = cv2.resize(predicted, normals.shape[:2])[known]
-        cosine = np.sum(vectors * normals[known], axis=-1) / np.maximum(np.linalg.norm(vectors, axis=-1), 1e-6)
-        values += list(1.0 - cosine)
-    return {"cosine": float(np.mean(values))}
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
+        if config.loss == "l1":
+            values += list(np.linalg.norm(vectors - normals[known], ord=1, axis=-1))
+        else:
+            values += list(1.0 - np.sum(vectors * normals[known], axis=-1))
+    return {config.loss: float(np.mean(values))}

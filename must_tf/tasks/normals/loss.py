@@ -1,8 +1,10 @@
-"""Cosine distance.
+"""Losses of unit vectors, n the predicted and m the true one; mean over the known pixels of the labelled images.
 
-    L = 1 - <n, m>,  n the predicted and m the true unit vector; mean over the known pixels of the labelled images
+    cosine  1 - <n, m>, between 0 and 2
+    l1      |n_x - m_x| + |n_y - m_y| + |n_z - m_z|, between 0 and 2 sqrt(3)
 
-Source: Bansal et al., Marr Revisited, https://arxiv.org/abs/1604.01347 (cosine loss for surface normals).
+Sources: Bansal et al., Marr Revisited, https://arxiv.org/abs/1604.01347 (cosine loss for surface normals); Eftekhar et
+al., Omnidata, https://arxiv.org/abs/2110.04994 (their teachers of normals learn by L1 and cosine).
 """
 
 from __future__ import annotations
@@ -11,22 +13,31 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf.heads import per_pixel, resize_to, visible
+from must_tf.heads import per_pixel, resize_to, visible, without_hardest
 from must_tf.spec import Tensors, Term
 
 
 def terms(config: Any) -> tuple[str, ...]:
-    """One term."""
-    del config
-    return ("cosine",)
+    """The loss in use."""
+    return (config.loss,)
 
 
 def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
     """map [B, R, R, 3] against normals [B, T, T, 3]; counts known pixels."""
-    del config
     raw, targets = visible(raw, targets["weight"]), visible(targets, targets["weight"])
     normals = targets["normals"]
     known = tf.reduce_any(normals != 0.0, axis=-1)
     predicted = tf.math.l2_normalize(resize_to(raw["map"], normals.shape[1]), axis=-1)
-    values = 1.0 - tf.reduce_sum(predicted * normals, axis=-1)
-    return {"cosine": per_pixel(values, known, targets["weight"])}
+    values = {"cosine": cosine, "l1": l1}[config.loss](predicted, normals)
+    known = without_hardest(values, known, targets["pseudo"], config.ignore_hardest)
+    return {config.loss: per_pixel(values, known, targets["weight"])}
+
+
+def cosine(predicted: tf.Tensor, normals: tf.Tensor) -> tf.Tensor:
+    """1 - <n, m> of unit vectors [..., 3] -> [...]."""
+    return 1.0 - tf.reduce_sum(predicted * normals, axis=-1)
+
+
+def l1(predicted: tf.Tensor, normals: tf.Tensor) -> tf.Tensor:
+    """sum |n - m| of unit vectors [..., 3] -> [...]."""
+    return tf.reduce_sum(tf.abs(predicted - normals), axis=-1)

@@ -1,23 +1,24 @@
 """The angle between true and predicted normals, over all known pixels of the set together.
 
-    mean_angle, median_angle               degrees
+    mean_angle, median_angle, rmse_angle   degrees
     within_11_25, within_22_5, within_30   percent of pixels with a smaller angle
 
-Protocol: Fouhey et al., "Data-Driven 3D Primitives for Single Image Understanding", ICCV 2013, as
-used by Eigen and Fergus, ICCV 2015, on NYU. The mean and the percentages are exact. The median is
-read off a histogram in steps of 1/100 degree, so its error is at most 0.005 degrees and memory does
-not grow with the set. A predicted 0,0,0 (unknown) or NaN on a known pixel counts as 90 degrees, the
-mean angle to a random direction: abstaining neither pays nor costs more than guessing.
+Protocol: Fouhey et al., "Data-Driven 3D Primitives for Single Image Understanding", ICCV 2013, as used by Eigen and
+Fergus, ICCV 2015, on NYU; the RMSE as in Bansal et al., "Marr Revisited", CVPR 2016. All but the median are exact. The
+median is read off a histogram in steps of 1/100 degree, so its error is at most 0.005 degrees and memory does not grow
+with the set. A predicted 0,0,0 (unknown) or NaN on a known pixel counts as 90 degrees, the mean angle to a random
+direction: abstaining neither pays nor costs more than guessing.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from must_tf.spec import ImageInfo, Labels, TaskConfig
+from must_tf.spec import Details, ImageInfo, Labels, TaskConfig
 
 HEADLINE = "mean_angle"
 HIGHER_IS_BETTER = False
+PROTOCOL = {"averaged": "over the known pixels of the set", "crop": "none", "no prediction": "counts as 90 degrees"}
 
 _THRESHOLDS = {"within_11_25": 11.25, "within_22_5": 22.5, "within_30": 30.0}  # degrees
 _BINS_PER_DEGREE = 100
@@ -28,7 +29,7 @@ class Metric:
 
     def __init__(self, config: TaskConfig) -> None:
         del config
-        self._sum = 0.0
+        self._sum, self._squares = 0.0, 0.0
         self._within = dict.fromkeys(_THRESHOLDS, 0)
         # Bin k holds angles that round to k / 100 degrees, so a perfect median is exactly 0.
         self._histogram = np.zeros(180 * _BINS_PER_DEGREE + 1, np.int64)
@@ -39,6 +40,7 @@ class Metric:
         known = np.any(labels["normals"] != 0, axis=-1)  # [h, w]
         angles = _angles(labels["normals"][known], predictions["normals"][known])
         self._sum += float(angles.sum())
+        self._squares += float(np.sum(angles**2))
         for name, threshold in _THRESHOLDS.items():
             self._within[name] += int(np.count_nonzero(angles < threshold))
         bins = np.rint(angles * _BINS_PER_DEGREE).astype(np.int64)
@@ -50,8 +52,17 @@ class Metric:
         if not pixels:
             return {}
         percent = {name: 100 * count / pixels for name, count in self._within.items()}
-        mean = self._sum / pixels
-        return {"mean_angle": mean, "median_angle": _median(self._histogram), **percent}
+        return {
+            "mean_angle": self._sum / pixels,
+            "median_angle": _median(self._histogram),
+            "rmse_angle": float(np.sqrt(self._squares / pixels)),
+            **percent,
+        }
+
+    def details(self) -> Details:
+        """How was measured, and why there is no figure."""
+        reason = "" if self._histogram.any() else "no pixel of the labels is known (all are 0,0,0)"
+        return Details(PROTOCOL, reason=reason)
 
 
 def _angles(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:

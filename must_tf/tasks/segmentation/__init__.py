@@ -1,9 +1,15 @@
-"""What every pixel shows: `classes` int32 [h, w], ids 0..C-1, 255 = ignore; `confidence` [h, w], 1.0 when real."""
+"""What every pixel shows: `classes` int32 [h, w], ids 0..C-1, 255 = ignore; `confidence` [h, w], 1.0 when real.
+
+There is no background class: what a dataset calls "other" is 255. So a dataset that knows only some of the classes
+punishes nothing it did not look for: its known pixels show one class and therefore none of the others, and where one of
+those may be, it says 255.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 
+from must_tf.fields import at_least, below, between, choice
 from must_tf.spec import TaskConfig, TaskSpec
 from must_tf.tasks.segmentation import labels, loss, metric, model, pseudo, view
 
@@ -14,11 +20,17 @@ class Config(TaskConfig):
     filters: of the head's convs.
     stride: resolution of the targets; 1 trains at the input's resolution, 4 at the head's (faster).
     confidence_threshold: a teacher's pixels below are ignored (0.5 in the paper).
+    weighting: "equal", or by "confidence": how much a pixel of a teacher's counts, see `loss.py`.
+    ignore_hardest: share of a teacher's pixels per image that are left out, those with the largest loss.
+    unmeasured: names of classes whose pixels are not measured, like ADE20K's "other"; they are trained on all the same.
     """
 
-    filters: int = 256
-    stride: int = 1
-    confidence_threshold: float = 0.5
+    filters: int = at_least(256, 1)
+    stride: int = at_least(1, 1)
+    confidence_threshold: float = between(0.5, 0, 1)
+    weighting: str = choice("equal", "confidence")
+    ignore_hardest: float = below(0.0, 0, 1)
+    unmeasured: tuple[str, ...] = ()
 
 
 TASK = TaskSpec(
@@ -40,4 +52,6 @@ TASK = TaskSpec(
     headline=metric.HEADLINE,
     higher_is_better=metric.HIGHER_IS_BETTER,
     draw=view.draw,
+    count=labels.count,
+    recode=labels.recode,
 )

@@ -16,7 +16,7 @@ from must_tf.spec import Labels
 from must_tf.tasks.segmentation import Config
 
 CONFIG = Config(enabled=True, classes=CLASSES["segmentation"], filters=8)
-VARIANTS = (CONFIG, dataclasses.replace(CONFIG, stride=4))
+VARIANTS = (CONFIG, dataclasses.replace(CONFIG, stride=4, weighting="confidence"))
 UNBATCHED: tuple[str, ...] = ()
 TOLERANCE = {"classes": 0.0, "confidence": 1 / 510 + 1e-6}  # 8 bits
 RESTORED = 0.96  # mIoU; edges are lost where the network's resolution is below the image's
@@ -40,12 +40,29 @@ CASES: tuple[Any, ...] = (
         {},
         {"cross_entropy": (3 * 2.772589 + 0.575364) / 4},
     ),
+    # Half as sure, half as much; the mean is still over two pixels.
+    (
+        {"map": [[[UNSURE, WRONG], [SURE_OF_1, WRONG]]]},
+        {"classes": [[[0, 255], [1, 255]]], "confidence": [[[0.5, 1.0], [1.0, 1.0]]]},
+        {"weighting": "confidence"},
+        {"cross_entropy": (2.079442 / 2 + 0.575364) / 2},
+    ),
+    # The harder half of a teacher's known pixels is left out.
+    (
+        {"map": [[[UNSURE, WRONG], [SURE_OF_1, WRONG]]]},
+        {"classes": [[[0, 255], [1, 255]]], "pseudo": [True]},
+        {"ignore_hardest": 0.5},
+        {"cross_entropy": 0.575364},
+    ),
 )
 
 
 def scene_labels(scene: Scene) -> Labels:
     """The labels of a generated scene."""
     return scene.labels["segmentation"]
+
+
+COUNTS = {0: 1, 1: 1, 2: 1, 3: 1, 4: 1, 5: 1, 6: 1, 7: 1}  # classes that are seen, in `example`
 
 
 def example(height: int, width: int) -> Labels:
@@ -74,12 +91,18 @@ def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
     """Targets by hand: what is believed, pixel by pixel."""
     classes = labels["classes"].copy()
     classes[labels["confidence"] < config.confidence_threshold] = 255
-    return {"classes": window.pixels(classes, 255, config.stride)}
+    found = {"classes": window.pixels(classes, 255, config.stride)}
+    if config.weighting == "confidence":
+        found["confidence"] = window.pixels(labels["confidence"], 0.0, config.stride)
+    return found
 
 
 def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
-    """Share of pixels that differ."""
-    return float(np.mean(got["classes"] != expected["classes"]))
+    """Share of pixels that differ; confidence to its 8 bits."""
+    off = got["classes"] != expected["classes"]
+    if "confidence" in expected:
+        off |= np.abs(got["confidence"] - expected["confidence"]) > TOLERANCE["confidence"]
+    return float(np.mean(off))
 
 
 def perfect(targets: dict[str, Any], config: Any) -> dict[str, Any]:

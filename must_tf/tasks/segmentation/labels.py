@@ -6,6 +6,7 @@ Precision: ids exact, confidence 1/510. At most 255 classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -14,7 +15,8 @@ import tensorflow as tf
 
 from must_tf.data import geometry, record
 from must_tf.data.geometry import Warp
-from must_tf.spec import ImageInfo, Labels, Tensors
+from must_tf.errors import UserError
+from must_tf.spec import Features, ImageInfo, Labels, Tensors
 
 CLASSES = "image/segmentation/class/encoded"
 CONFIDENCE = "image/segmentation/confidence/encoded"
@@ -51,8 +53,39 @@ def _png(values: np.ndarray) -> bytes:
     return cv2.imencode(".png", np.asarray(values).astype(np.uint8))[1].tobytes()
 
 
+def count(features: Features) -> dict[int, int]:
+    """The classes that are seen in the image, 1 each: summed up, they are numbers of images."""
+    seen = np.unique(_decoded(features))
+    return {int(class_id): 1 for class_id in seen if class_id != IGNORE}
+
+
+def recode(features: Features, ids: Mapping[int, int], classes: int) -> None:
+    """Rewrites the PNG's ids; ignored pixels stay so.
+
+    Raises:
+      UserError: there are more classes than the PNG can tell apart.
+    """
+    if classes > IGNORE:
+        raise UserError(f"segmentation stores at most {IGNORE} classes; unite some by --same, or merge fewer sets.")
+    lookup = np.full([IGNORE + 1], IGNORE, np.uint8)
+    for old, new in ids.items():
+        lookup[old] = new
+    features[CLASSES].bytes_list.value[:] = [_png(lookup[_decoded(features)])]
+
+
+def _decoded(features: Features) -> np.ndarray:
+    png = np.frombuffer(features[CLASSES].bytes_list.value[0], np.uint8)
+    return np.asarray(cv2.imdecode(png, cv2.IMREAD_UNCHANGED))
+
+
 def targets(labels: Tensors, warp: Warp, config: Any) -> Tensors:
-    """`classes` int32 [S / stride, S / stride]; ignore outside of the image and below the confidence threshold."""
+    """`classes` int32 [S / stride, S / stride]; ignore outside of the image and below the confidence threshold.
+
+    Where pixels are weighted by it, also `confidence` float32 of the same shape.
+    """
     believed = labels["confidence"] >= config.confidence_threshold
     classes = tf.where(believed, labels["classes"], IGNORE)
-    return {"classes": geometry.warp_nearest(classes, warp, IGNORE, config.stride)}
+    warped = {"classes": geometry.warp_nearest(classes, warp, IGNORE, config.stride)}
+    if config.weighting == "confidence":
+        warped["confidence"] = geometry.warp_nearest(labels["confidence"], warp, 0.0, config.stride)
+    return warped

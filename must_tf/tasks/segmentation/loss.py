@@ -1,9 +1,15 @@
-"""Cross-entropy per pixel.
+"""Cross-entropy per pixel, with hard labels.
 
-    L = -log softmax(z)_y,  mean over the known pixels of the labelled images
+    L = -c log softmax(z)_y,  mean over the known pixels of the labelled images
 
-Source: Long et al., https://arxiv.org/abs/1411.4038; ignored pixels as in Model Garden's segmentation loss, which
-however turns ids beyond the classes into a loss of 0: those end the run when they are read.
+    weighting   c
+    equal       1
+    confidence  the teacher's probability of y; 1 where the label is real. The mean is not divided by the sum of c: what
+                teachers are unsure of counts less than what they know.
+
+Sources: Long et al., https://arxiv.org/abs/1411.4038; for weights by confidence cf. Feng et al. (DMT),
+https://arxiv.org/abs/2004.08514. Ignored pixels as in Model Garden's segmentation loss, which however turns ids beyond
+the classes into a loss of 0: those end the run when they are read.
 """
 
 from __future__ import annotations
@@ -12,7 +18,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf.heads import per_pixel, resize_to, visible
+from must_tf.heads import per_pixel, resize_to, visible, without_hardest
 from must_tf.spec import Tensors, Term
 from must_tf.tasks.segmentation.labels import IGNORE
 
@@ -24,11 +30,13 @@ def terms(config: Any) -> tuple[str, ...]:
 
 
 def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
-    """map [B, R, R, C] against classes [B, T, T]; counts known pixels."""
-    del config
+    """map [B, R, R, C] against classes [B, T, T] and, where it counts, confidence [B, T, T]; counts known pixels."""
     raw, targets = visible(raw, targets["weight"]), visible(targets, targets["weight"])
     classes = targets["classes"]
     known = classes != IGNORE
     logits = resize_to(raw["map"], classes.shape[1])
     values = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.where(known, classes, 0), logits=logits)
+    known = without_hardest(values, known, targets["pseudo"], config.ignore_hardest)
+    if config.weighting == "confidence":
+        values *= targets["confidence"]
     return {"cross_entropy": per_pixel(values, known, targets["weight"])}

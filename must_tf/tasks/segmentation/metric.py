@@ -1,20 +1,29 @@
-"""Intersection over union per class and its mean (mIoU), and the share of right pixels, 0 to 1.
+"""Intersection over union, and shares of right pixels, 0 to 1.
 
-IoU_c = n_cc / (t_c + p_c - n_cc), pixels of the whole set: right, true and predicted ones of c.
-Protocol: Everingham et al., "The Pascal Visual Object Classes Challenge", IJCV 2015; pixel accuracy
-as in Long et al., "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015.
+    mIoU                 mean over classes of IoU_c = n_cc / (t_c + p_c - n_cc)
+    pixel_accuracy       sum_c n_cc / sum_c t_c
+    mean_class_accuracy  mean over classes of n_cc / t_c
+    ADE20K_score         (pixel_accuracy + mIoU) / 2, by which the scene parsing challenge ranks
 
-The mean is over the classes that are true somewhere in the set: which classes count depends on the
-data alone, so two models are compared on the same ones. (Cityscapes' script also counts classes
-that were only predicted; on complete validation sets the two agree.) Pixels labelled 255 do not
-count; 255 predicted on a known pixel is wrong.
+n_cc, t_c, p_c: pixels of the whole set that are right, true and predicted as c. Protocols: Everingham et al., "The
+Pascal Visual Object Classes Challenge", IJCV 2015; Long et al., "Fully Convolutional Networks for Semantic
+Segmentation", CVPR 2015, for both accuracies; Zhou et al., "Scene Parsing through ADE20K Dataset", CVPR 2017.
+
+The means are over the classes that are true somewhere in the set: which classes count depends on the data alone, so two
+models are compared on the same ones. (Cityscapes' script also counts classes that were only predicted; on complete
+validation sets the two agree.) Pixels labelled 255, or as one of `config.unmeasured` (ADE20K's 0, "other"), do not
+count, whatever is predicted there; either of them predicted on a measured pixel is wrong.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from must_tf.spec import ImageInfo, Labels, TaskConfig
+from must_tf.data.diagnosis import listed
+from must_tf.errors import UserError, nearest
+from must_tf.spec import Details, ImageInfo, Labels
 
 HEADLINE = "mIoU"
 HIGHER_IS_BETTER = True
@@ -25,14 +34,22 @@ _IGNORE = 255
 class Metric:
     """Counts right, true and predicted pixels per class: all of a confusion matrix that is used."""
 
-    def __init__(self, config: TaskConfig) -> None:
+    def __init__(self, config: Any) -> None:
         self._names = tuple(config.classes)
+        self._unmeasured = tuple(config.unmeasured)
+        for name in self._unmeasured:
+            if name not in self._names:
+                raise UserError(
+                    f"task.tasks.segmentation.unmeasured: {name!r} is no class.{nearest(name, self._names)} "
+                    f"Known: {listed(self._names, 20)}."
+                )
+        self._ignored = [_IGNORE, *(self._names.index(name) for name in self._unmeasured)]
         self._counts = np.zeros([3, len(self._names)], np.int64)  # right, true, predicted
 
     def add(self, labels: Labels, predictions: Labels, image: ImageInfo) -> None:
         """Adds one image; both dicts hold "classes" [h, w]."""
         del image
-        known = labels["classes"] != _IGNORE
+        known = ~np.isin(labels["classes"], self._ignored)
         truth = labels["classes"][known]  # [known pixels]
         guess = predictions["classes"][known]
         named = guess[(guess != _IGNORE) & (guess >= 0)]
@@ -44,17 +61,44 @@ class Metric:
         self._counts = old + np.stack(grown)
 
     def result(self) -> dict[str, float]:
-        """Returns mIoU, pixel_accuracy and IoU/<class>; without a known pixel, nothing."""
-        right, true, predicted = self._counts
+        """Returns the figures; without a known pixel, nothing."""
+        right, true, _ = self._counts
         present = np.flatnonzero(true)
         if not present.size:
             return {}
-        iou = right[present] / (true + predicted - right)[present]  # [classes present]
-        figures = {
-            "mIoU": float(np.mean(iou)),
-            "pixel_accuracy": float(right.sum() / true.sum()),
+        overlap, pixels = float(np.mean(self._overlaps())), float(right.sum() / true.sum())
+        return {
+            "mIoU": overlap,
+            "pixel_accuracy": pixels,
+            "mean_class_accuracy": float(np.mean(right[present] / true[present])),
+            "ADE20K_score": (pixels + overlap) / 2,
         }
-        for class_id, value in zip(present, iou, strict=True):
-            name = self._names[class_id] if class_id < len(self._names) else str(class_id)
-            figures[f"IoU/{name}"] = float(value)
-        return figures
+
+    def _overlaps(self) -> np.ndarray:
+        """IoU of the classes that are true somewhere, by id."""
+        right, true, predicted = self._counts
+        present = true > 0
+        return right[present] / (true + predicted - right)[present]
+
+    def details(self) -> Details:
+        """IoU and accuracy by class, and why the mean is 0."""
+        right, true, _ = self._counts
+        present = np.flatnonzero(true).tolist()
+        by_class = {
+            "IoU": dict(zip(map(self._name, present), self._overlaps().tolist(), strict=True)),
+            "accuracy": {self._name(class_id): float(right[class_id] / true[class_id]) for class_id in present},
+        }
+        measured = [name for name in self._names if name not in self._unmeasured]
+        absent = tuple(name for name in measured if name not in by_class["IoU"])
+        protocol = {"averaged": "over the pixels of the set, then over classes", "unmeasured": list(self._unmeasured)}
+        return Details(protocol, by_class, absent, "" if right.any() else self._reason())
+
+    def _reason(self) -> str:
+        _, true, predicted = self._counts
+        if not true.any():
+            return "every pixel of the labels is ignored"
+        guessed, labelled = (listed(map(self._name, np.flatnonzero(counts).tolist())) for counts in (predicted, true))
+        return f"no pixel's class is right; predicted {guessed or 'nothing'}; labelled {labelled}"
+
+    def _name(self, class_id: int) -> str:
+        return self._names[class_id] if class_id < len(self._names) else str(class_id)

@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 
 from must_tf.spec import ImageInfo, Labels
+from must_tf.tasks.segmentation.labels import IGNORE
 
 
 def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Any) -> Labels:
-    """Labels: `classes` int32 [h, w], `confidence` float32 [h, w]."""
+    """Labels: `classes` int32 [h, w], `confidence` float32 [h, w]; where that is NaN, there is no class either."""
     del info, config
+    confidence = np.asarray(predictions["confidence"], np.float32)
+    known = np.isfinite(confidence)
     return {
-        "classes": np.asarray(predictions["classes"], np.int32),
-        "confidence": np.asarray(predictions["confidence"], np.float32),
+        "classes": np.where(known, predictions["classes"], IGNORE).astype(np.int32),
+        "confidence": np.where(known, confidence, 0.0),
     }

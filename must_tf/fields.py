@@ -1,0 +1,105 @@
+"""What may stand in a config field, said next to it: `rate: float = above(0.1, 0)`, `part: float = between(0.5, 0, 1)`.
+
+Model Garden's own fields cannot be written to, so theirs stand in a table here. `check.py` compares the values.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+
+class Range(NamedTuple):
+    """The numbers from `low` to `high`; the ends belong to it unless `open_*` says otherwise."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether the value lies in it; what is no finite number never does."""
+        above_low = value > self.low if self.open_low else value >= self.low
+        below_high = value < self.high if self.open_high else value <= self.high
+        return math.isfinite(value) and above_low and below_high
+
+    def __str__(self) -> str:
+        low = f"{'above' if self.open_low else 'at least'} {self.low:g}" * math.isfinite(self.low)
+        high = f"{'below' if self.open_high else 'at most'} {self.high:g}" * math.isfinite(self.high)
+        return " and ".join(part for part in (low, high) if part)
+
+
+def choice(*words: str) -> Any:
+    """A config field that takes one of these words, the first by default; another one is refused with the nearest."""
+    return dataclasses.field(default=words[0], metadata={"choices": words})
+
+
+def at_least(default: Any, low: float) -> Any:
+    """A number, or numbers, of at least `low`."""
+    return dataclasses.field(default=default, metadata={"range": Range(low)})
+
+
+def above(default: Any, low: float) -> Any:
+    """A number, or numbers, above `low`."""
+    return dataclasses.field(default=default, metadata={"range": Range(low, open_low=True)})
+
+
+def between(default: Any, low: float, high: float) -> Any:
+    """A number from `low` to `high`, the ends included."""
+    return dataclasses.field(default=default, metadata={"range": Range(low, high)})
+
+
+def below(default: Any, low: float, high: float) -> Any:
+    """A number from `low` to just below `high`."""
+    return dataclasses.field(default=default, metadata={"range": Range(low, high, open_high=True)})
+
+
+POSITIVE, COUNT, NOT_NEGATIVE, SHARE = Range(0, open_low=True), Range(1), Range(0), Range(0, 1)
+BELOW_ONE = Range(0, 1, open_high=True)
+# Fields of Model Garden's config classes by name: where a wrong value trains nothing, or something else, in silence.
+UPSTREAM_RANGES = {
+    "train_steps": COUNT,
+    "steps_per_loop": COUNT,
+    "summary_interval": COUNT,
+    "checkpoint_interval": COUNT,
+    "validation_interval": COUNT,
+    "max_to_keep": Range(2),  # the last may be truncated by a kill; then the one before is used
+    "num_gpus": NOT_NEGATIVE,
+    "learning_rate": POSITIVE,
+    "initial_learning_rate": POSITIVE,
+    "end_learning_rate": NOT_NEGATIVE,
+    "warmup_learning_rate": NOT_NEGATIVE,
+    "warmup_steps": NOT_NEGATIVE,
+    "decay_steps": COUNT,
+    "total_decay_steps": COUNT,
+    "decay_rate": POSITIVE,
+    "values": NOT_NEGATIVE,
+    "boundaries": COUNT,
+    "alpha": SHARE,
+    "linear_decay_fraction": SHARE,
+    "momentum": BELOW_ONE,
+    "beta_1": BELOW_ONE,
+    "beta_2": BELOW_ONE,
+    "rho": BELOW_ONE,
+    "epsilon": POSITIVE,
+    "clipnorm": POSITIVE,
+    "clipvalue": POSITIVE,
+    "global_clipnorm": POSITIVE,
+    "gradient_clip_norm": NOT_NEGATIVE,
+    "weight_decay": NOT_NEGATIVE,
+    "weight_decay_rate": NOT_NEGATIVE,
+    "norm_momentum": BELOW_ONE,
+    "norm_epsilon": POSITIVE,
+    "num_filters": COUNT,
+    "depth_multiplier": POSITIVE,
+    "se_ratio": SHARE,
+    "init_stochastic_depth_rate": BELOW_ONE,
+    "stochastic_depth_drop_rate": BELOW_ONE,
+    "dropout_rate": BELOW_ONE,
+}
+UPSTREAM_CHOICES = {
+    "distribution_strategy": ("mirrored", "one_device", "multi_worker_mirrored", "tpu", "parameter_server", "off"),
+    "mixed_precision_dtype": ("float32", "float16", "bfloat16"),
+    "best_checkpoint_metric_comp": ("higher", "lower"),
+}

@@ -1,0 +1,21 @@
+"""The page of Model Garden's traps names tests; they are there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ROWS = [line for line in (ROOT / "docs" / "model-garden-traps.md").read_text().splitlines() if line.startswith("| ")][
+    1:
+]
+
+
+def test_every_trap_names_tests_that_exist() -> None:
+    """At least one each, and none that was renamed away."""
+    assert len(ROWS) > 25
+    for row in ROWS:
+        named = re.findall(r"`(tests/\w+\.py)::(\w+)`", row)
+        assert named, row
+        for path, name in named:
+            assert re.search(rf"^def {name}\(", (ROOT / path).read_text(), re.M), f"{path}::{name}"

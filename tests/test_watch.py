@@ -1,0 +1,134 @@
+"""While a run trains: killed and resumed to the same bits, stopped within a bad step, logged without gaps."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from must_tf import report, train, watch
+from must_tf.data import record
+from must_tf.errors import UserError
+from tests.tiny import Tiny, arguments, data, tiny, tiny_records
+
+__all__ = ["tiny", "tiny_records"]  # fixtures
+
+
+def weights(checkpoint: Path) -> dict[str, np.ndarray]:
+    """All variables of a checkpoint: weights, moving statistics, momenta, steps."""
+    reader = tf.train.load_checkpoint(str(checkpoint))
+    names = [
+        name for name in reader.get_variable_to_shape_map() if not name.startswith(("save_counter", "_CHECKPOINTABLE"))
+    ]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def killed_after_first_checkpoint(command: list[str], run: Path) -> None:
+    """SIGKILL between the first checkpoint and the last."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen([sys.executable, "-m", "tests.run_train", *command], env=environment)
+    while not (run / "checkpoint").exists():
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not list(run.glob("ckpt-2.*")), "it was killed too late to be a test"
+
+
+def test_killed_and_resumed_is_bit_for_bit_the_run_that_was_not(tiny: Tiny, tmp_path: Path) -> None:
+    """All six heads, momenta and moving statistics: `tiny` was trained without a stop."""
+    command = arguments(tiny.config, tmp_path, "must_student", data(f"{tiny.records}/*.tfrecord"), "train_and_eval")
+    killed_after_first_checkpoint(command, tmp_path)
+    train.main(command)
+    expected, found = weights(Path(tiny.run, "ckpt-2")), weights(tmp_path / "ckpt-2")
+    assert expected.keys() == found.keys() and len(expected) > 400
+    for name, value in expected.items():
+        assert value.tobytes() == found[name].tobytes(), name
+    logged = [json.loads(line) for line in Path(tmp_path, watch.METRICS).read_text().splitlines()]
+    assert [line["step"] for line in logged] == [1, 2]
+
+
+def test_every_loop_is_logged_whole(tiny: Tiny) -> None:
+    """Terms, weights, gradient norms, learning rate and speed; TensorBoard has the same."""
+    lines = [json.loads(line) for line in Path(tiny.run, watch.METRICS).read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+    for line in lines:
+        assert all(math.isfinite(value) for value in line.values())
+        heads = [value for name, value in line.items() if name.startswith("gradient_norm/") and name.count("/") == 1]
+        assert len(heads) == 9  # all, backbone, decoder and six heads
+        parts = [value for name, value in line.items() if name.startswith("gradient_norm/") and "all" not in name]
+        # The modules share no variable, and nothing else has any: squares of their norms add up to that of all.
+        assert math.hypot(*parts) == pytest.approx(line["gradient_norm/all"], rel=1e-3)
+        assert line["weight/depth"] == 1.0
+        assert 0.0 <= line["input_wait"] <= 1.0
+        assert line["images_per_second"] > 0.0
+        assert {"learning_rate", "training_loss", "depth/silog", "masks/cross_entropy"} <= line.keys()
+    curves = report.read_curves(tiny.run)
+    for name, value in lines[-1].items():
+        if name != "step":
+            steps, values = curves[f"train/{name}"]
+            assert steps == [1, 2] and values[-1] == pytest.approx(value, rel=1e-6), name
+
+
+def test_lines_of_steps_that_are_done_again_are_taken_back(tmp_path: Path) -> None:
+    """And so is a line that the kill cut off."""
+    path = tmp_path / watch.METRICS
+    path.write_text('{"step": 10}\n{"step": 20}\n{"step": 30}\n{"st')
+    assert watch.kept_lines(str(path), 20) == ['{"step": 10}', '{"step": 20}']
+    assert watch.kept_lines(str(tmp_path / "none"), 20) == []
+
+
+def diverging(tiny: Tiny, run: Path) -> list[str]:
+    """Ten steps in one loop, at a learning rate that the third does not survive (warm-up's first step is one of 0)."""
+    override = data(f"{tiny.records}/*.tfrecord")
+    rate = {"type": "constant", "constant": {"learning_rate": 1e30}}
+    override["trainer"] = {
+        "train_steps": 10,
+        "steps_per_loop": 10,
+        "summary_interval": 10,
+        "optimizer_config": {"learning_rate": rate, "warmup": {"linear": {"warmup_steps": 0}}},
+    }
+    return arguments(tiny.config, run, "must_teacher_normals", override, "train")
+
+
+def test_a_loss_that_is_no_number_stops_in_its_step(tiny_records: Tiny, tmp_path: Path) -> None:
+    """Not at the end of the loop; the message names step, task and images, and the batch can be looked at."""
+    with pytest.raises(UserError, match=r"in step 3 .*normals.* no finite number, .*scene-") as caught:
+        train.main(diverging(tiny_records, tmp_path / "run"))
+    folder = tmp_path / "run" / "failed" / "step-0000003"
+    assert str(folder) in str(caught.value)
+    saved = [one.numpy() for one in tf.data.TFRecordDataset(str(folder / "records.tfrecord"))]
+    ids = [record.info_of(tf.train.Example.FromString(one)).source_id for one in saved]
+    assert json.loads((folder / "found.json").read_text())["source_ids"] == ids
+    assert len(ids) == 2 and all(one in str(caught.value) for one in ids)
+    batch = np.load(folder / "batch.npz")
+    assert batch["image"].shape == (2, 128, 128, 3)
+    assert {"targets/normals/weight", "index"} <= set(batch.files)
+
+
+def test_mixed_bfloat16_trains_all_heads(tiny: Tiny, tmp_path: Path) -> None:
+    """Weights stay float32, and the first loss is that of float32 but for bfloat16's 8 bits."""
+    override = data(f"{tiny.records}/*.tfrecord") | {"runtime": {"mixed_precision_dtype": "bfloat16"}}
+    command = arguments(tiny.config, tmp_path, "must_student", override, "train")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    # In a process of its own: the policy is one for the whole process.
+    subprocess.run([sys.executable, "-m", "tests.run_train", *command], env=environment, check=True)
+    first, expected = (
+        json.loads((Path(run) / watch.METRICS).read_text().splitlines()[0]) for run in (tmp_path, tiny.run)
+    )
+    assert first["training_loss"] != expected["training_loss"]
+    assert first["training_loss"] == pytest.approx(expected["training_loss"], rel=0.03)
+    assert all(math.isfinite(value) for value in first.values())
+    floats = [
+        value for value in weights(tmp_path / "ckpt-2").values() if value.dtype.kind == "f" or value.dtype == object
+    ]
+    assert len(floats) > 400 and all(value.dtype == np.float32 for value in floats)

@@ -1,0 +1,105 @@
+"""The same shards, made by Apache Beam on as many machines as its runner has: `pip install must-tf[beam]`, `--runner`.
+
+Only paths pass between the stages. Which items a shard is made of is written beside the shards beforehand, so that a
+worker needs nothing but the storage, and makes a shard by the very function that runs on one machine.
+
+    OUT/.shards/plan/records-00003-of-00016.tfrecord.pickle    removed when all is done
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from must_tf import files
+from must_tf.data import manifest
+from must_tf.errors import UserError, nearest
+from tfrecords_tools import convert, shards
+from tfrecords_tools.convert import Job, Maker, Options, Outcome
+
+RUNNERS = ("DirectRunner", "FlinkRunner", "SparkRunner", "DataflowRunner")
+
+
+def run(maker: Maker, options: Options, runner: str, arguments: Sequence[str] = ()) -> Outcome:
+    """`convert.run`, the shards made by a Beam pipeline.
+
+    Args:
+      maker: what makes the records; its files and `options.out` must be visible from all workers.
+      options: `workers` is the runner's to choose.
+      runner: one of RUNNERS.
+      arguments: the runner's own, like --project=...
+
+    Raises:
+      UserError: as `convert.run`; Beam is not installed, or the pipeline failed.
+    """
+    start = time.monotonic()
+    _require(runner)
+    found = maker.find()
+    count = options.shards or shards.default_count(len(found.items))
+    names = shards.names(count)
+    with shards.claimed(options.out, convert.fingerprint(maker, found, count), options.command):
+        done = shards.finished(options.out)
+        wanted = [index for index, name in enumerate(names) if name not in done]
+        jobs = (Job(maker, found.items[i::count], os.path.join(options.out, names[i])) for i in wanted)
+        if planned := [_plan(job) for job in jobs]:
+            _pipeline(planned, [f"--runner={runner}", *arguments])
+            tf.io.gfile.rmtree(_folder(options.out))
+        done = shards.finished(options.out)
+        written = shards.summed([done[name] for name in names], found.classes, options.command, found.account)
+        manifest.write(options.out, written)
+    return convert.outcome(written, found, time.monotonic() - start)
+
+
+def _require(runner: str) -> None:
+    if runner not in RUNNERS:
+        raise UserError(
+            f"--runner {runner!r} does not exist.{nearest(runner, RUNNERS)} There are {', '.join(RUNNERS)}."
+        )
+    try:
+        import apache_beam  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "--runner needs Apache Beam: pip install 'must-tf[beam]', best in an environment of its own."
+        ) from (None)
+
+
+def _folder(out: str) -> str:
+    return os.path.join(out, shards.FOLDER, "plan")
+
+
+def _plan(job: Job) -> str:
+    """Writes down what a shard is made of; returns where."""
+    path = os.path.join(_folder(os.path.dirname(job.path)), f"{os.path.basename(job.path)}.pickle")
+    files.write_whole(path, pickle.dumps(job))
+    return path
+
+
+def make(path: str) -> str:
+    """Makes the shard of a plan, on a worker; returns the plan's path."""
+    with tf.io.gfile.GFile(path, "rb") as file:
+        job: Job = pickle.loads(file.read())
+    convert.write(job, lambda: None)
+    return path
+
+
+def _pipeline(planned: Sequence[str], arguments: Sequence[str]) -> None:
+    import apache_beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    try:
+        with apache_beam.Pipeline(options=PipelineOptions(list(arguments))) as pipeline:
+            paths = pipeline | "plans" >> apache_beam.Create(list(planned)) | apache_beam.Reshuffle()
+            _ = paths | "shards" >> apache_beam.Map(make)
+    except Exception as error:  # every runner has its own; the worker's message is a part of it
+        raise UserError(f"the Beam pipeline failed: {_cause(error)} Finished shards are kept.") from error
+
+
+def _cause(error: Exception) -> str:
+    """The worker's UserError where there is one, else the last line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    marked = [line for line in lines if "UserError: " in line]
+    return marked[-1].split("UserError: ")[-1] if marked else lines[-1]

@@ -1,0 +1,102 @@
+"""The commands that look into records: `must-records inspect`, `check`, `export-coco`.
+
+Exit codes: 0 done, 1 done but something fell short (each named), 2 not started.
+`--json` prints one JSON object on stdout instead of the table; progress is on stderr.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+COMMANDS = ("inspect", "check", "export-coco")
+
+Records = Annotated[str, typer.Option(help="Record files of one set, in quotes: 'DIR/*.tfrecord'.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of the table.")]
+Workers = Annotated[int, typer.Option(help="Processes; 0: one per core and 500 images.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("inspect")(inspect)
+    app.command("check")(check)
+    app.command("export-coco")(export_coco)
+
+
+def inspect(
+    records: Records,
+    out: Annotated[str, typer.Option(help="Also an HTML page with pictures of some images.")] = "",
+    images: Annotated[int, typer.Option(help="How many images the page shows, evenly spread over the set.")] = 60,
+    as_json: Json = False,
+    workers: Workers = 0,
+) -> None:
+    """What a record set holds: a table, and with --out a page of pictures to filter and sort.
+
+    Example: must-records inspect --records 'records/coco/*.tfrecord' --out coco.html
+    """
+    from tfrecords_tools import contact_sheet, look, look_table, recordset
+
+    found = recordset.opened(records)
+    if out:
+        contact_sheet.check_path(out, images)
+    summary = look.summary(found, look.count(found, workers))
+    pictured = contact_sheet.write(out, found, summary, images) if out else 0
+    if as_json:
+        return _print_json(summary | {"page": out or None, "pictured": pictured})
+    for table in look_table.tables(summary):
+        typer.echo("\n".join([*look_table.text(table), ""]))
+    if out:
+        typer.echo(f"{out} shows {pictured} of {summary['records']} images")
+    return None
+
+
+def check(records: Records, as_json: Json = False, workers: Workers = 0) -> None:
+    """Whether every record is whole and as its manifest and its tasks' conventions say.
+
+    The truth, given as prediction to the tasks' own metrics, must be perfect. Exit code 1 where anything was found.
+
+    Example: must-records check --records 'records/coco/*.tfrecord'
+    """
+    from tfrecords_tools import check as checking
+    from tfrecords_tools import check_set, recordset
+
+    result = checking.check(recordset.opened(records), workers)
+    if as_json:
+        _print_json(result)
+    else:
+        typer.echo("\n".join(check_set.lines(result)))
+    if result["findings"]:
+        raise typer.Exit(1)
+
+
+def export_coco(
+    records: Records,
+    out: Annotated[str, typer.Option(help="Folder, new or of the same command, which then goes on.")],
+    images: Annotated[bool, typer.Option("--images", help="Also write the images.")] = False,
+    as_json: Json = False,
+    workers: Workers = 0,
+) -> None:
+    """Records back into COCO JSON (boxes, masks), panoptic, depth and normals PNGs, and a list of classes.
+
+    What teachers labelled can be corrected in other tools and converted again. Exit code 1 where a format cannot hold
+    all that a record does.
+
+    Example: must-records export-coco --records 'records/labelled/*.tfrecord' --images --out export
+    """
+    from tfrecords_tools import export_coco as exporting
+    from tfrecords_tools import export_join, recordset
+
+    command = ["must-records", "export-coco", "--records", records, *(["--images"] if images else [])]
+    summary = exporting.export(recordset.opened(records), out, images, workers, command)
+    if as_json:
+        _print_json(summary)
+    else:
+        typer.echo("\n".join(export_join.lines(summary, out)))
+    if summary["lost"]:
+        raise typer.Exit(1)
+
+
+def _print_json(content: dict[str, Any]) -> None:
+    typer.echo(json.dumps(content, indent=1, ensure_ascii=False))

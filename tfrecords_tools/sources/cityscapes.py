@@ -1,0 +1,156 @@
+"""Cityscapes, fine annotations: segmentation (19 classes), detection and masks (the 8 of them that are things).
+
+    ROOT/leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png
+    ROOT/gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png      -> segmentation
+    ROOT/gtFine/train/aachen/aachen_000000_000019_gtFine_instanceIds.png   -> detection, masks
+
+Label ids 0..33 become the train ids of Cityscapes' own table (road 0 ... bicycle 18); those without one are ignored. An
+instance id is label id * 1000 + n. A thing's label id without a number is a group that nobody took apart: a crowd.
+The annotations of test are withheld (the files there say nothing), so its images stay unlabelled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from must_tf.data.record import Labelled
+from must_tf.errors import UserError, nearest
+from must_tf.spec import ImageInfo, Labels
+from must_tf.tasks.segmentation.labels import IGNORE
+from tfrecords_tools import pixels
+from tfrecords_tools.sources import Found, Item, Sample, files, maps, objects
+from tfrecords_tools.sources.objects import Thing
+from tfrecords_tools.tally import Account, Dropped
+
+
+class Label(NamedTuple):
+    """One evaluated class: its id in the files and its name. Source: cityscapesscripts' labels.py."""
+
+    label_id: int
+    name: str
+    is_thing: bool = False
+
+
+LABELS = (  # in the order of the train ids
+    Label(7, "road"),
+    Label(8, "sidewalk"),
+    Label(11, "building"),
+    Label(12, "wall"),
+    Label(13, "fence"),
+    Label(17, "pole"),
+    Label(19, "traffic light"),
+    Label(20, "traffic sign"),
+    Label(21, "vegetation"),
+    Label(22, "terrain"),
+    Label(23, "sky"),
+    Label(24, "person", True),
+    Label(25, "rider", True),
+    Label(26, "car", True),
+    Label(27, "truck", True),
+    Label(28, "bus", True),
+    Label(31, "train", True),
+    Label(32, "motorcycle", True),
+    Label(33, "bicycle", True),
+)
+LAST = 33  # label id in the files
+INSTANCES = 1000  # per class
+TRAIN_IDS = dict.fromkeys(range(LAST + 1), IGNORE) | {each.label_id: i for i, each in enumerate(LABELS)}
+THINGS = [each for each in LABELS if each.is_thing]
+THING_IDS = {each.label_id: number for number, each in enumerate(THINGS, 1)}
+CLASSES = {
+    "segmentation": tuple(each.name for each in LABELS),
+    "detection": tuple(each.name for each in THINGS),
+    "masks": tuple(each.name for each in THINGS),
+}
+IMAGES, IMAGE_END = "leftImg8bit", "_leftImg8bit.png"
+ANNOTATIONS, ENDS = "gtFine", {"ids": "_gtFine_labelIds.png", "instances": "_gtFine_instanceIds.png"}
+WITHHELD = "test"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cityscapes:
+    """`source_id` is `<city>_<sequence>_<frame>`. `split` is a folder: train, val or test."""
+
+    root: str
+    split: str = "train"
+
+    def find(self) -> Found:
+        """The images of all cities of the split.
+
+        Raises:
+          UserError: a folder is missing, or no image has annotations.
+        """
+        files.require_folder(self.root, "--root")
+        images, annotations = self._folder(IMAGES), ""
+        if self.split != WITHHELD:
+            annotations = self._folder(ANNOTATIONS)
+        there = set(files.walk(annotations)) if annotations else set()
+        names = sorted(name for name in files.walk(images) if files.is_image(name) and name.endswith(IMAGE_END))
+        account = Account()
+        items = [self._item(name, images, annotations, there, account) for name in names]
+        if not items:
+            raise UserError(f"no image *{IMAGE_END} below {images}; folders of cities are expected there.")
+        if annotations and not any(item.labels for item in items):
+            files.require_some([], names, annotations, f"Unpack gtFine_trainvaltest.zip in {self.root}.")
+        return Found(items, CLASSES if annotations else {}, account=account)
+
+    def _folder(self, kind: str) -> str:
+        path = os.path.join(self.root, kind)
+        if kind not in files.folders(self.root):
+            raise UserError(f"{self.root} has no folder {kind!r}.{nearest(kind, files.folders(self.root))}")
+        if self.split not in files.folders(path):
+            raise UserError(f"--split {self.split!r}: not in {path}.{nearest(self.split, files.folders(path))}")
+        return os.path.join(path, self.split)
+
+    def _item(self, name: str, images: str, annotations: str, there: set[str], account: Account) -> Item:
+        stem, path = name.removesuffix(IMAGE_END), os.path.join(images, name)
+        kinds = tuple(kind for kind, end in ENDS.items() if stem + end in there)
+        if len(kinds) < len(ENDS):
+            reason = "labels of test are withheld" if self.split == WITHHELD else "a label file is missing"
+            account.notes.add(f"segmentation: {reason}", path)
+        return Item(os.path.basename(stem), (path, *(os.path.join(annotations, stem + ENDS[k]) for k in kinds)), kinds)
+
+    def load(self, item: Item, account: Account) -> Sample:
+        """The image, its map and its things."""
+        path, size = item.files[0], None
+        found: dict[str, Labels] = {}
+        for kind, png in zip(item.labels, item.files[1:], strict=True):
+            try:
+                ids = maps.read_ids(png, "segmentation" if kind == "ids" else "masks")
+            except Dropped as dropped:
+                account.dropped.add(dropped.reason, dropped.example)
+                continue
+            size = (ids.shape[0], ids.shape[1])
+            found |= _segmentation(ids, png) if kind == "ids" else _things(ids, png)
+        stored = pixels.upright(pixels.read_file(path), size, path)
+        info = ImageInfo(item.source_id, stored.height, stored.width)
+        origin = f"real:{files.dataset(self.root)}"
+        labelled = {task: Labelled(labels, origin) for task, labels in found.items()}
+        return Sample(stored.encoded, info, labelled, os.path.basename(path))
+
+
+def _segmentation(ids: np.ndarray, path: str) -> dict[str, Labels]:
+    return {"segmentation": maps.segmentation(maps.classes_of(ids, TRAIN_IDS, path))}
+
+
+def _things(ids: np.ndarray, path: str) -> dict[str, Labels]:
+    """Instance ids [h, w] -> one object per instance, its box as tight as its mask."""
+    highest = int(ids.max(initial=0))
+    if highest >= (LAST + 1) * INSTANCES or ids.min(initial=0) < 0:
+        raise UserError(f"{path}: value {highest} is no instance id; label id * {INSTANCES} + n is expected.")
+    things = []
+    for value, window in enumerate(ndimage.find_objects(ids), 1):
+        label_id = value // INSTANCES or value
+        if window is None or label_id not in THING_IDS:
+            continue
+        crop = (ids[window] == value).astype(np.uint8)
+        corners = np.array([[side.start, side.stop] for side in window]).T.reshape(-1)  # y0, x0, y1, x1
+        box = objects.normalised(corners, ImageInfo("", *ids.shape))
+        things.append(Thing(box, THING_IDS[label_id], value < INSTANCES, float(crop.sum()), crop))
+    labels = objects.labels_of(things)
+    return {"detection": objects.boxes_of(labels), "masks": labels}

@@ -1,0 +1,238 @@
+"""Model Garden's own records -> ours: classification, detection, masks, segmentation.
+
+| key | becomes |
+|---|---|
+| `image/encoded` | the image; its size is that of the pixels, whatever `image/height` says |
+| `image/class/label` | classification; ids from `first_class` on (ImageNet's records count from 1) |
+| `image/object/bbox/*`, `class/label`, `area`, `is_crowd` | detection; label 1 is the first name |
+| `image/object/mask` | masks, cropped to their boxes: full-image PNGs, anything above 0 is the object |
+| `image/segmentation/class/encoded` | segmentation; value 0 is the first name, 255 is ignored |
+
+The records hold no names. A task is converted if its names are given: a text file with one a line, or, for detection,
+the COCO JSON that the records were made from (its category ids have gaps, and the records have them too).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from must_tf.data.record import Labelled
+from must_tf.errors import UserError, nearest
+from must_tf.spec import ImageInfo, Labels
+from must_tf.tasks.segmentation.labels import IGNORE
+from tfrecords_tools import pixels
+from tfrecords_tools.sources import Found, Item, Sample, archives, coco_index, coco_json, files, maps, objects
+from tfrecords_tools.sources.objects import Notes, Thing
+from tfrecords_tools.tally import Account, Dropped
+
+KEYS = {
+    "classification": "image/class/label",
+    "detection": "image/object/class/label",
+    "segmentation": "image/segmentation/class/encoded",
+}
+IMAGE, SOURCE_ID, FILENAME = "image/encoded", "image/source_id", "image/filename"
+BOX = "image/object/bbox/"
+CORNERS = ("ymin", "xmin", "ymax", "xmax")
+AREA, CROWD, MASK = "image/object/area", "image/object/is_crowd", "image/object/mask"
+
+Features = Mapping[str, tf.train.Feature]
+
+
+@dataclasses.dataclass(frozen=True)
+class Mg:
+    """`source_id` is the record's; where it is empty, the file's name and the record's number.
+
+    Attributes:
+      records: a pattern of files.
+      names: (task, file of its names); "" as task stands for all.
+      first_class: the first id of classification: 0, or 1 where 0 was kept for a background.
+    """
+
+    records: str
+    names: tuple[tuple[str, str], ...]
+    first_class: int = 0
+
+    def find(self) -> Found:
+        """All records of all files, in the order of the files' names.
+
+        Raises:
+          UserError: no file, no image or no labels of a named task in the first record, or names that cannot be used.
+        """
+        paths = sorted(tf.io.gfile.glob(self.records))
+        if not paths:
+            raise UserError(f"--records {self.records!r} matches no file. Give a pattern in quotes: 'DIR/*.tfrecord'.")
+        named, parts = self.named(), [(path, part) for path in paths for part in archives.records(path)]
+        if not parts:
+            raise UserError(f"--records {self.records!r}: the files are empty.")
+        keys = self._first_keys(*parts[0])
+        _tables.cache_clear()  # the names may have changed since this process read them
+        tasks = tuple(task for task in named if KEYS[task] in keys)
+        items = [Item(f"{os.path.basename(path)}__{part.name}", (path,), (part, tasks)) for path, part in parts]
+        classes = {task: named[task][0] for task in tasks}
+        if "detection" in classes and MASK in keys:
+            classes["masks"] = classes["detection"]
+        return Found(items, classes, tuple(path for _, path in self.names))
+
+    def _first_keys(self, path: str, part: archives.Part) -> set[str]:
+        """The first record's keys.
+
+        Raises:
+          UserError: it has no image, or not the keys of all tasks that were asked for.
+        """
+        features = _features(path, part)
+        if IMAGE not in features:
+            shown = ", ".join(sorted(features)[:8]) or "nothing"
+            raise UserError(f"{path}: no {IMAGE} in its first record, but {shown}.{nearest(IMAGE, features)}")
+        for task, _ in self.names:
+            if task and KEYS[task] not in features:
+                raise UserError(f"{path}: no {KEYS[task]} in its first record; leave --classes {task}=... out.")
+        if not any(key in features for key in KEYS.values()):
+            raise UserError(f"{path}: none of {', '.join(KEYS.values())} in its first record.")
+        return set(features)
+
+    def named(self) -> dict[str, tuple[tuple[str, ...], dict[int, int]]]:
+        """Task -> names, and id in the record -> class id."""
+        found = {}
+        for given, path in self.names:
+            if given and given not in KEYS:
+                raise UserError(f"--classes {given}={path}: {', '.join(KEYS)}.{nearest(given, KEYS)}")
+            for task in [given] if given else KEYS:
+                found[task] = self._table(task, path)
+        if not found:
+            raise UserError("--classes: give the file with the names, the records have none.")
+        return found
+
+    def _table(self, task: str, path: str) -> tuple[tuple[str, ...], dict[int, int]]:
+        ours = int(task == "detection")
+        if path.lower().endswith(".json"):
+            table, names = coco_json.classes(coco_index.categories(path, "--classes"), ours, path)
+        else:
+            names = files.read_names(path, 1 << 16, "--classes")
+            theirs = self.first_class if task == "classification" else ours
+            table = {theirs + place: ours + place for place in range(len(names))}
+        if task == "segmentation" and len(names) > IGNORE:
+            raise UserError(f"--classes {path}: {len(names)} names; segmentation stores at most {IGNORE}.")
+        return names, table
+
+    def load(self, item: Item, account: Account) -> Sample:
+        """The image and its labels."""
+        part, tasks = item.labels
+        tables = {task: _tables(self)[task] for task in tasks}
+        features, name = _features(item.files[0], part), f"{item.files[0]}, record {part.name}"
+        stored = pixels.upright(_bytes(features, IMAGE) or b"", None, name)
+        source_id = (_bytes(features, SOURCE_ID) or b"").decode(errors="replace") or item.source_id
+        info = ImageInfo(source_id, stored.height, stored.width)
+        labelled: dict[str, Labels] = {}
+        if "classification" in tables and KEYS["classification"] in features:
+            labelled["classification"] = _classification(features, tables["classification"], name)
+        if "detection" in tables and KEYS["detection"] in features:
+            labelled |= _detection(features, tables["detection"], info, Notes(account, name))
+        if "segmentation" in tables and _bytes(features, KEYS["segmentation"]):
+            try:
+                ids = maps.decode_ids(_bytes(features, KEYS["segmentation"]) or b"", name, "segmentation")
+                maps.require_size(ids, info, "segmentation", name)
+                classes = maps.classes_of(ids, {IGNORE: IGNORE} | tables["segmentation"], name)
+                labelled["segmentation"] = maps.segmentation(classes)
+            except Dropped as dropped:
+                account.dropped.add(dropped.reason, dropped.example)
+        done = {task: Labelled(labels, "real:mg") for task, labels in labelled.items()}
+        filename = (_bytes(features, FILENAME) or b"").decode(errors="replace")
+        return Sample(stored.encoded, info, done, filename)
+
+
+@functools.lru_cache(maxsize=1)
+def _tables(source: Mg) -> dict[str, dict[int, int]]:
+    """Task -> id in the record -> class id. Read once by every process: in a million items it would fill a disk."""
+    return {task: table for task, (_, table) in source.named().items()}
+
+
+def _features(path: str, part: archives.Part) -> Features:
+    data = archives.read_part(path, part)
+    try:
+        return tf.train.Example.FromString(data).features.feature
+    except Exception as error:  # protobuf's own, whose class differs between its implementations
+        raise Dropped("image: cannot be decoded", f"{path}, record {part.name}: {error}") from None
+
+
+def _bytes(features: Features, key: str) -> bytes | None:
+    """The first text of a key."""
+    values = features[key].bytes_list.value if key in features else ()
+    return values[0] if values else None
+
+
+def _numbers(features: Features, key: str) -> list[Any]:
+    """The numbers of a key, whole or not."""
+    feature = features[key] if key in features else tf.train.Feature()
+    return list(feature.int64_list.value) or list(feature.float_list.value)
+
+
+def _classification(features: Features, table: dict[int, int], name: str) -> Labels:
+    labels = _numbers(features, KEYS["classification"])
+    if len(labels) != 1 or labels[0] not in table:
+        ids = f"{min(table)} to {max(table)}"
+        raise UserError(f"{name}: {KEYS['classification']} is {labels}, one of {ids} is expected; see --first-class.")
+    probability = np.zeros([len(table)], np.float32)
+    probability[table[labels[0]]] = 1.0
+    return {"probability": probability}
+
+
+def _detection(features: Features, table: dict[int, int], info: ImageInfo, notes: Notes) -> dict[str, Labels]:
+    """Detection, and masks where every object has one."""
+    labels, corners = _numbers(features, KEYS["detection"]), [_numbers(features, BOX + corner) for corner in CORNERS]
+    if {len(each) for each in corners} != {len(labels)}:
+        shown = f"{notes.name}: {[len(each) for each in corners]} and {len(labels)}"
+        raise Dropped("image: boxes and labels differ in number", shown)
+    masks = _masks(features, len(labels), notes)
+    things = []
+    for number, label in enumerate(labels):
+        own = Notes(notes.account, f"{notes.name}, object {number}")
+        try:
+            if label not in table:
+                raise Dropped("object: its class is not in the list", f"label {label}")
+            box = [side[number] * length for side, length in zip(corners, (info.height, info.width) * 2, strict=True)]
+            thing = _thing(box, table[label], masks[number] if masks else None, info, own)
+        except Dropped as dropped:
+            notes.account.dropped.add(dropped.reason, f"{own.name}: {dropped.example}")
+            continue
+        things.append(_with_extras(thing, features, number, len(labels)))
+    found = objects.labels_of(things)
+    both = {"detection": objects.boxes_of(found), "masks": found}
+    return both if masks is not None else {"detection": both["detection"]}
+
+
+def _masks(features: Features, count: int, notes: Notes) -> list[bytes] | None:
+    """One PNG per object; None where nobody drew them, or not for all."""
+    masks = list(features[MASK].bytes_list.value) if MASK in features else None
+    if masks is None or len(masks) == count:
+        return masks
+    if masks:
+        notes.add("masks: not as many as boxes, left out", f"{len(masks)} for {count}")
+    return None
+
+
+def _thing(corners: list[float], class_id: int, png: bytes | None, info: ImageInfo, notes: Notes) -> Thing:
+    box = objects.normalised(objects.checked(corners, info, notes), info)
+    mask = None
+    if png is not None:
+        mask = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE) if png else None
+        if mask is None or mask.shape != (info.height, info.width):
+            notes.add("object: mask cannot be read, box used", "no PNG" if mask is None else f"{mask.shape}")
+            mask = None
+    crop = objects.crop_of(None if mask is None else mask > 0, box, info, notes)
+    return Thing(box, class_id, False, float(crop.sum()), crop)
+
+
+def _with_extras(thing: Thing, features: Features, number: int, count: int) -> Thing:
+    """The object with its area and crowd flag, where the record has them."""
+    areas, crowds = _numbers(features, AREA), _numbers(features, CROWD)
+    if len(areas) == count and areas[number] > 0:
+        thing = thing._replace(area=float(areas[number]))
+    return thing._replace(is_crowd=bool(crowds[number])) if len(crowds) == count else thing

@@ -1,0 +1,236 @@
+"""PASCAL VOC 2007 to 2012, and what labelling tools write in its form.
+
+    ROOT/JPEGImages/2007_000027.jpg
+    ROOT/Annotations/2007_000027.xml          objects -> detection
+    ROOT/SegmentationClass/2007_000027.png    palette: 0 background, 1..20 the classes, 255 void -> segmentation
+    ROOT/SegmentationObject/2007_000027.png   palette: n is the n-th object of the XML, 255 void -> masks
+    ROOT/ImageSets/Main/train.txt             which images: --split train (--image-set Segmentation: those with maps)
+
+ROOT is VOCdevkit/VOC2012. An image without one of the files has no label for that task.
+
+Boxes: VOC counts pixels from 1 and both ends belong to the box, so pixels xmin..xmax cover xmin - 1 to xmax here.
+Difficult objects become crowds: the metric neither wants nor punishes them, and they are no targets of training (their
+pixels are then background to it, like those of COCO's crowds). Truncated and occluded objects are ordinary ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+import numpy as np
+import tensorflow as tf
+
+from must_tf.data.record import Labelled
+from must_tf.errors import UserError, nearest
+from must_tf.spec import ImageInfo, Labels
+from must_tf.tasks.segmentation.labels import IGNORE
+from tfrecords_tools import pixels
+from tfrecords_tools.sources import Found, Item, Sample, files, maps, objects
+from tfrecords_tools.sources.objects import Notes, Thing
+from tfrecords_tools.tally import Account, Dropped
+
+NAMES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+BACKGROUND = "background"
+FOLDERS = {"xml": "Annotations", "class": "SegmentationClass", "object": "SegmentationObject"}
+CORNERS = ("ymin", "xmin", "ymax", "xmax")
+SAME = 0.5  # IoU of an object's box and that of the mask with its number; rounding and voids cost far less
+
+
+class Objects(NamedTuple):
+    """What an XML says."""
+
+    size: tuple[int, int] | None  # height, width
+    found: list[ElementTree.Element]
+
+
+@dataclasses.dataclass(frozen=True)
+class Voc:
+    """`source_id` is the image's name without suffix.
+
+    Attributes:
+      root: the folder of one year.
+      split: name of the list of images: train, val, trainval, test.
+      image_set: folder of the list below ImageSets.
+      classes: file with other class names than VOC's 20, one a line; empty for VOC's.
+    """
+
+    root: str
+    split: str = "train"
+    image_set: str = "Main"
+    classes: str = ""
+
+    def find(self) -> Found:
+        """The images of the list.
+
+        Raises:
+          UserError: there is no such list, or none of its images.
+        """
+        files.require_folder(self.root, "--root")
+        path, wanted = self._wanted()
+        account, items = Account(), []
+        there = {folder: self._stems(folder) for folder in ("JPEGImages", *FOLDERS.values())}
+        for name in wanted:
+            if name in there["JPEGImages"]:
+                items.append(self._item(name, there, account))
+            else:
+                account.dropped.add("image: file is missing", self._path("JPEGImages", f"{name}.jpg"))
+        remedy = f"{path} lists others: give the --root that holds both."
+        files.require_some(items, wanted, self._path("JPEGImages"), remedy)
+        return Found(items, self._classes(there), (path,), account, len(wanted))
+
+    def _path(self, *parts: str) -> str:
+        return os.path.join(self.root, *parts)
+
+    def _wanted(self) -> tuple[str, list[str]]:
+        """The list's path and the names in it; a second column (of VOC's lists per class) is not read."""
+        if not tf.io.gfile.isdir(self._path("ImageSets")):
+            inner = [name for name in files.folders(self.root) if name.startswith("VOC")]
+            guess = f" Give --root {self._path(inner[0])}." if inner else ""
+            raise UserError(f"{self.root} has no folder 'ImageSets': the folder of one year is expected.{guess}")
+        path = self._path("ImageSets", self.image_set, f"{self.split}.txt")
+        if not tf.io.gfile.exists(path):
+            folder = self._path("ImageSets", self.image_set)
+            names = [files.stem(n) for n in tf.io.gfile.listdir(folder)] if tf.io.gfile.isdir(folder) else []
+            raise UserError(f"--split {self.split!r}: {path} does not exist.{nearest(self.split, names)}")
+        lines = files.read_lines(path, "--split")
+        return path, list(dict.fromkeys(line.split()[0] for line in lines))
+
+    def _stems(self, folder: str) -> dict[str, str]:
+        path = self._path(folder)
+        names = tf.io.gfile.listdir(path) if tf.io.gfile.isdir(path) else []
+        return {files.stem(name): name for name in names if not name.startswith(".")}
+
+    def _item(self, name: str, there: dict[str, dict[str, str]], account: Account) -> Item:
+        paths = [self._path("JPEGImages", there["JPEGImages"][name])]
+        kinds = tuple(kind for kind, folder in FOLDERS.items() if name in there[folder])
+        paths += [self._path(FOLDERS[kind], there[FOLDERS[kind]][name]) for kind in kinds]
+        if "xml" not in kinds:
+            account.notes.add("detection: no file for this image", paths[0])
+        return Item(name, tuple(paths), kinds)
+
+    def _names(self) -> tuple[str, ...]:
+        return files.read_names(self.classes, IGNORE - 1, "--classes") if self.classes else NAMES
+
+    def _classes(self, there: dict[str, dict[str, str]]) -> dict[str, tuple[str, ...]]:
+        names = self._names()
+        found = {"detection": names, "masks": names, "segmentation": (BACKGROUND, *names)}
+        if not there[FOLDERS["class"]]:
+            found.pop("segmentation")
+        if not there[FOLDERS["object"]]:
+            found.pop("masks")
+        return found
+
+    def load(self, item: Item, account: Account) -> Sample:
+        """The image and what its files say."""
+        path = item.files[0]
+        paths = dict(zip(item.labels, item.files[1:], strict=True))
+        found, ids = _parsed(paths.get("xml"), account), self._ids(paths, account)
+        size = found.size if found and found.size else next((each.shape for each in ids.values()), None)
+        stored = pixels.upright(pixels.read_file(path), size, path)
+        info = ImageInfo(item.source_id, stored.height, stored.width)
+        for kind in list(ids):
+            _require_size(ids, kind, info, paths[kind], account)
+        labelled = self._objects(found, ids.get("object"), info, account) if found else {}
+        if "class" in ids:
+            known = {IGNORE: IGNORE} | {number: number for number in range(len(self._names()) + 1)}
+            labelled["segmentation"] = maps.segmentation(maps.classes_of(ids["class"], known, paths["class"]))
+        origin = f"real:{files.dataset(self.root)}"
+        done = {task: Labelled(labels, origin) for task, labels in labelled.items()}
+        return Sample(stored.encoded, info, done, os.path.basename(path))
+
+    def _ids(self, paths: dict[str, str], account: Account) -> dict[str, np.ndarray]:
+        """The maps that can be read."""
+        found = {}
+        for kind, task in (("class", "segmentation"), ("object", "masks")):
+            try:
+                if kind in paths:
+                    found[kind] = maps.read_ids(paths[kind], task)
+            except Dropped as dropped:
+                account.dropped.add(dropped.reason, dropped.example)
+        return found
+
+    def _objects(
+        self, found: Objects, instances: np.ndarray | None, info: ImageInfo, account: Account
+    ) -> dict[str, Labels]:
+        ids = {name: number for number, name in enumerate(self._names(), 1)}
+        things = []
+        for number, element in enumerate(found.found, 1):
+            notes = Notes(account, f"image {info.source_id}, object {number}")
+            mask = None if instances is None else instances == number
+            try:
+                things.append(_thing(element, ids, mask, info, notes))
+            except Dropped as dropped:
+                account.dropped.add(dropped.reason, f"{notes.name}: {dropped.example}")
+        labels = objects.labels_of(things)
+        both = {"detection": objects.boxes_of(labels), "masks": labels}
+        return both if instances is not None else {"detection": both["detection"]}
+
+
+def _require_size(ids: dict[str, np.ndarray], kind: str, info: ImageInfo, path: str, account: Account) -> None:
+    """Takes a map of another size than its image out of `ids`."""
+    try:
+        maps.require_size(ids[kind], info, "segmentation" if kind == "class" else "masks", path)
+    except Dropped as dropped:
+        account.dropped.add(dropped.reason, dropped.example)
+        del ids[kind]
+
+
+def _parsed(path: str | None, account: Account) -> Objects | None:
+    """The XML; None where there is none that can be read, and then nobody looked."""
+    if path is None:
+        return None
+    try:
+        root = ElementTree.fromstring(pixels.read_file(path))
+    except (ElementTree.ParseError, Dropped) as error:
+        account.dropped.add("detection: file cannot be read", f"{path}: {error}")
+        return None
+    sides = [_number(root.findtext(f"size/{side}")) for side in ("height", "width")]
+    known = all(side is not None and side >= 1 for side in sides)  # some tools write 0
+    size = (int(sides[0] or 0), int(sides[1] or 0)) if known else None
+    return Objects(size, root.findall("object"))
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text or "")
+    except ValueError:
+        return None
+
+
+def _thing(
+    element: ElementTree.Element, ids: dict[str, int], mask: np.ndarray | None, info: ImageInfo, notes: Notes
+) -> Thing:
+    name = (element.findtext("name") or "").strip()
+    if name not in ids:
+        raise Dropped("object: its class is not in the list", f"{name!r}.{nearest(name, ids)}")
+    corners = [_number(element.findtext(f"bndbox/{corner}")) for corner in CORNERS]
+    if any(corner is None for corner in corners):
+        raise Dropped("object: box is not four numbers", f"{name}: {corners}")
+    y0, x0, y1, x1 = (corner or 0.0 for corner in corners)
+    pixel_box = objects.checked((y0 - 1, x0 - 1, y1, x1), info, notes)
+    if mask is not None and not _belongs(mask, pixel_box):
+        notes.add("object: no mask of its number at its place, box used", name)
+        mask = None
+    box = objects.normalised(pixel_box, info)
+    crop = objects.crop_of(mask, box, info, notes)
+    difficult = (element.findtext("difficult") or "0").strip() not in ("", "0")
+    if difficult:
+        notes.add("object: difficult, stored as crowd", name)
+    return Thing(box, ids[name], difficult, float(crop.sum()), crop)
+
+
+def _belongs(mask: np.ndarray, box: np.ndarray) -> bool:
+    """Whether the mask's own box is about the object's."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not rows.size:
+        return False
+    own = np.array([rows[0], columns[0], rows[-1] + 1, columns[-1] + 1], np.float64)
+    low, high = np.maximum(own[:2], box[:2]), np.minimum(own[2:], box[2:])
+    shared = np.prod(np.maximum(high - low, 0))
+    return bool(shared >= SAME * (np.prod(own[2:] - own[:2]) + np.prod(box[2:] - box[:2]) - shared))
