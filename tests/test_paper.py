@@ -205,8 +205,8 @@ def perfect(task: str, settings: Any) -> dict[str, float]:
     one = getattr(settings.tasks, task)
     one.classes = scenes.CLASSES[task]
     metric = discover()[task].Metric(one)
-    scene = scenes.render("transfer", 5, 0, (480, 640))  # at least one object
-    metric.add(scene.labels[task], scene.labels[task], ImageInfo("0", 480, 640))
+    scene = scenes.render("transfer", 5, 0, (120, 160))  # at least one object
+    metric.add(scene.labels[task], scene.labels[task], ImageInfo("0", 120, 160))
     one.classes = ()
     return metric.result()
 

@@ -127,6 +127,7 @@ def cityscapes(
     root: Annotated[str, typer.Option(help="Folder with leftImg8bit/ and gtFine/.")],
     out: Out,
     split: Annotated[str, typer.Option(help="train, val, or test (whose labels are withheld).")] = "train",
+    tasks: Tasks = "",
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
@@ -142,8 +143,9 @@ def cityscapes(
     Example: must-records convert cityscapes --root cityscapes --split val --out records/cityscapes-val
     """
     from tfrecords_tools.sources.cityscapes import Cityscapes
+    from tfrecords_tools.sources.only import only
 
-    run(ctx, Cityscapes(root, split))
+    run(ctx, only(Cityscapes(root, split), tasks))
 
 
 @app.command()
@@ -227,6 +229,7 @@ def diode(
     ctx: typer.Context,
     root: Root,
     out: Out,
+    tasks: Tasks = "",
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
@@ -241,5 +244,6 @@ def diode(
     Example: must-records convert diode --root diode/val/indoors --out records/diode-val
     """
     from tfrecords_tools.sources.diode import Diode
+    from tfrecords_tools.sources.only import only
 
-    run(ctx, Diode(root))
+    run(ctx, only(Diode(root), tasks))

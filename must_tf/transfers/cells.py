@@ -102,7 +102,7 @@ def _cell(row: Row, column: Column, number: int, settings: Settings) -> Cell:
     seed = params.task.train_data.seed + number
     params.task.train_data.seed = seed
     params.task.init_checkpoint = row.checkpoint
-    whole = json.loads(json.dumps(params.as_dict()))  # tuples as lists, as YAML reads them back
+    whole = _plain(params)
     path = os.path.join(settings.out, row.name, column.name, f"seed-{seed}")
     return Cell(row, column, seed, params.trainer.train_steps, whole, path)
 
@@ -113,8 +113,10 @@ def _check_same(cell: Cell) -> None:
     if not worked or not tf.io.gfile.exists(cell.config):
         return
     with tf.io.gfile.GFile(cell.config) as file:
-        first, _, rest = file.read().partition("\n")
-    old, new = (_flat(tree) for tree in (yaml.safe_load(rest), cell.settings))
+        first = file.read().partition("\n")[0]
+    # Loaded and not just read: a setting that its version did not have yet is at its default.
+    begun = config.load(f"must_transfer_{cell.column.task}", [cell.config])
+    old, new = _flat(_plain(begun)), _flat(cell.settings)
     differing = [f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in new if old.get(key) != new[key]]
     if first != _start(cell.row) and not any("init_checkpoint" in one for one in differing):
         differing.append(f"the weights in {cell.row.checkpoint} are others")
@@ -124,6 +126,11 @@ def _check_same(cell: Cell) -> None:
             f"{cell.path} was begun with other settings: {'; '.join(differing[:SHOWN])}{more}. Give another --out, or "
             "delete that folder to run it anew."
         )
+
+
+def _plain(params: Any) -> dict[str, Any]:
+    """The whole config, tuples as lists, as YAML reads them back."""
+    return json.loads(json.dumps(params.as_dict()))
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
