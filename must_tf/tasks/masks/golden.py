@@ -67,7 +67,7 @@ def empty(height: int, width: int) -> Labels:
 def by_hand(feature: Any) -> Labels:
     """The labels in a record's features, without the code under test: keys, types and codes as published."""
     pngs = feature["image/object/mask_crop"].bytes_list.value
-    crops = [np.array(Image.open(io.BytesIO(png))) for png in pngs]
+    crops = [np.array(Image.open(io.BytesIO(png)).convert("L")) for png in pngs]  # 1 bit: 0 and 255
     assert all(set(np.unique(crop)) <= {0, 255} for crop in crops)
     return detection.by_hand(feature) | {"crops": [(crop // 255).astype(np.uint8) for crop in crops]}
 
