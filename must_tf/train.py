@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import orbit.controller
+import tensorflow as tf
 import tf_keras
 from absl import logging
 from official.common import distribute_utils
@@ -60,26 +61,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _dry_run(params, flags, images, prefix)
         return
     if "train" in flags.mode and done >= params.trainer.train_steps:
-        print(
-            f"{flags.model_dir} is finished: {done} of {params.trainer.train_steps} steps. Nothing to train; "
-            "a larger trainer.train_steps with --extend trains on."
-        )
-        if keep_best:
-            best.update(flags.model_dir, params.task)
+        _finished(params, flags, done)
         if flags.mode == "train" or run.evaluated_step(flags.model_dir) == done:
             return
         flags.mode = "eval"  # it was stopped between its last step and the end of its evaluation
+    _run(_started(params, flags, images, prefix), params, flags.mode, keep_best)
+
+
+def _finished(params: Any, flags: argparse.Namespace, done: int) -> None:
+    """Says that there is nothing to train, and keeps the best where an interruption came before that."""
+    print(
+        f"{flags.model_dir} is finished: {done} of {params.trainer.train_steps} steps. Nothing to train; "
+        "a larger trainer.train_steps with --extend trains on."
+    )
+    if flags.mode == "train_and_eval":
+        best.update(flags.model_dir, params.task)
+
+
+def _started(
+    params: Any, flags: argparse.Namespace, images: run.Images, prefix: str
+) -> train_lib.OrbitExperimentRunner:
+    """Everything built, and only then the folder made this run's: what cannot start leaves and deletes nothing."""
     with checkpoints.hidden(flags.model_dir) if flags.overwrite else contextlib.nullcontext():
         checkpoints.make_newest(flags.model_dir, prefix)
         runner = _runner(params, flags, images, prefix)
-    # Only now: a run that cannot start leaves nothing behind, and deletes nothing. Of several workers one writes.
-    if "train" in flags.mode and runner.strategy.extended.should_checkpoint:
+    if "train" in flags.mode and runner.strategy.extended.should_checkpoint:  # of several workers one writes
         if flags.overwrite:
             rundir.delete(flags.model_dir)
         rundir.write(flags.model_dir, params)
-    if keep_best:
-        best.follow(runner, params.task)
-    _run(runner, params, flags.mode)
+    return runner
 
 
 def _settled(params: Any, flags: argparse.Namespace, mistakes: Mistakes) -> run.Images:
@@ -131,7 +141,9 @@ def _dry_run(params: Any, flags: argparse.Namespace, images: run.Images, prefix:
         plan.show_all(runner, params, flags, images)
 
 
-def _run(runner: train_lib.OrbitExperimentRunner, params: Any, mode: str) -> None:
+def _run(runner: train_lib.OrbitExperimentRunner, params: Any, mode: str, keep_best: bool) -> None:
+    if keep_best:
+        best.follow(runner, params.task)
     try:
         runner.run()
     except damage.UNREADABLE as error:
@@ -173,40 +185,39 @@ def _join(runner: train_lib.OrbitExperimentRunner, checkpoint: str, done: int) -
     runner.checkpoint_manager._last_checkpoint_step = done
 
 
+def _strategy(params: Any, tpu: str) -> tf.distribute.Strategy:
+    return distribute_utils.get_distribution_strategy(
+        distribution_strategy=params.runtime.distribution_strategy,
+        all_reduce_alg=params.runtime.all_reduce_alg,
+        num_gpus=params.runtime.num_gpus,
+        tpu_address=tpu or params.runtime.tpu,
+    )
+
+
 def _build(params: Any, flags: argparse.Namespace, images: run.Images, done: int) -> train_lib.OrbitExperimentRunner:
     params.validate()
     params.lock()
     if params.runtime.mixed_precision_dtype:
         performance.set_mixed_precision_policy(params.runtime.mixed_precision_dtype)
-    strategy = distribute_utils.get_distribution_strategy(
-        distribution_strategy=params.runtime.distribution_strategy,
-        all_reduce_alg=params.runtime.all_reduce_alg,
-        num_gpus=params.runtime.num_gpus,
-        tpu_address=flags.tpu or params.runtime.tpu,
-    )
+    strategy = _strategy(params, flags.tpu)
     # Also of Python and NumPy: Keras draws initial weights by the former.
     tf_keras.utils.set_random_seed(params.task.train_data.seed)
-    batch_size = params.task.train_data.global_batch_size
+    training, batch_size = "train" in flags.mode, params.task.train_data.global_batch_size
     with strategy.scope():
         task = StudentTask(params.task, logging_dir=flags.model_dir)
-    task.start = input_lib.Start(done * batch_size, images.train)
-    task.evaluation_count = images.validation
+        task.start = input_lib.Start(done * batch_size, images.train)
+        task.evaluation_count = images.validation
+        trainer = train_utils.create_trainer(params, task, training, "eval" in flags.mode, trainer_cls=watch.Trainer)
     # Orbit prints every loop's figures over several lines; they are in TensorBoard, and ours is one line.
     orbit.controller._log = logging.debug
-    training = "train" in flags.mode
     directory = flags.model_dir if strategy.extended.should_checkpoint else ""  # of several workers one writes
-    actions = [watch.Log(directory, params.trainer.train_steps, done, batch_size)] if training else []
-    with strategy.scope():
-        trainer = train_utils.create_trainer(
-            params, task, train=training, evaluate="eval" in flags.mode, trainer_cls=watch.Trainer
-        )
     return train_lib.OrbitExperimentRunner(
         distribution_strategy=strategy,
         task=task,
         mode=flags.mode,
         params=params,
         model_dir=flags.model_dir,
-        train_actions=actions,
+        train_actions=[watch.Log(directory, params.trainer.train_steps, done, batch_size)] if training else [],
         trainer=trainer,
     )
 

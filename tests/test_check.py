@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import pickle
 import shutil
@@ -15,12 +14,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf.data import record
+from must_tf.data import scenes
 from must_tf.spec import ImageInfo
-from must_tf.tasks import discover
+from must_tf.tasks.masks.labels import write_full
 from tests.converting import must_records, noise
 from tests.tiny import ALL, Tiny, image_bytes, scene_record, tiny_records, write_set
-from tfrecords_tools import check, check_set, check_truth, look, recordset
+from tfrecords_tools import check, look, recordset
 
 __all__ = ["tiny_records"]  # fixture
 OBJECTS = 9  # a scene of 128 x 128 pixels with two objects
@@ -153,32 +152,6 @@ def test_what_is_planted_in_a_record_is_found_there(
     assert not any("record 1" in place for places in findings.values() for place in places)
 
 
-def test_a_figure_that_is_no_number_is_a_finding_and_still_json(tmp_path: Path) -> None:
-    labels = {"metres": np.full([8, 8], 2.0, np.float32)}
-    serialized = record.encode(
-        image_bytes(noise(8, 8)), ImageInfo("a", 8, 8), {"depth": record.Labelled(labels, "real:x")}, discover()
-    )
-
-    class Broken:
-        """Every figure is NaN."""
-
-        def __init__(self, config: Any):
-            pass
-
-        def add(self, labels: Any, predictions: Any, image: ImageInfo) -> None:
-            pass
-
-        def result(self) -> dict[str, float]:
-            return {"delta1": float("nan")}
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(discover(), "depth", dataclasses.replace(discover()["depth"], Metric=Broken))
-        result = checked(write_set(tmp_path / "set", [[serialized]], ("depth",)))
-    assert "depth: the truth as prediction is not perfect" in result["findings"]
-    assert json.loads(json.dumps(result, allow_nan=False))["truth_as_prediction"]["depth"]["is_perfect"] is False
-    assert any("delta1 is no number" in line for line in check_set.lines(result))
-
-
 def test_jobs_and_results_travel_to_other_processes_and_back(tiny_records: Tiny) -> None:
     found = recordset.opened(f"{tiny_records.records}/*.tfrecord")
     for shard in (check.check_shard, look.count_shard):
@@ -193,6 +166,18 @@ def test_a_crop_of_another_size_is_found_and_its_metric_says_so_too(tmp_path: Pa
     findings = found(write_set(tmp_path / "set", [[example.SerializeToString()]]))
     assert "object 0: 4x3 for" in findings["masks: mask has not the size of its box"][0]
     assert "ValueError" in findings["masks: its metric cannot take the label"][0]
+
+
+def test_full_masks_are_compared_with_the_crops(tmp_path: Path) -> None:
+    example = tf.train.Example.FromString(scene_record(OBJECTS, ALL))
+    labels = scenes.render("wild", 5, OBJECTS, (128, 128)).labels["masks"]
+    full = write_full(labels, ImageInfo("a", 128, 128))["image/object/mask"].bytes_list.value
+    whole, moved = list(full), [full[1], full[0]]
+    for masks, wanted in ((whole, {}), (moved, {"masks: the full mask is not the crop's"}), (whole[:1], None)):
+        example.features.feature["image/object/mask"].bytes_list.value[:] = masks
+        shutil.rmtree(tmp_path / "set", ignore_errors=True)
+        findings = set(found(write_set(tmp_path / "set", [[example.SerializeToString()]])))
+        assert findings == set({"masks: not as many full masks as crops that fit"} if wanted is None else wanted)
 
 
 def test_a_flipped_bit_is_named_by_file_and_record(tmp_path: Path) -> None:
@@ -254,81 +239,6 @@ def test_the_manifest_is_compared_with_the_records(
 def test_a_part_of_the_shards_is_not_blamed_for_the_rest(tiny_records: Tiny) -> None:
     result = checked(f"{tiny_records.records}/records-00001*.tfrecord")
     assert (result["whole"], result["records"], result["findings"]) == (False, 3, {})
-
-
-def objects(boxes: int, empty: int = 0, crowd: bool = False) -> dict[str, Any]:
-    """So many squares of one class in a row, the last ones without a pixel in their mask; perhaps a crowd over all."""
-    x = np.arange(boxes) / (boxes + 1)
-    corners = np.stack([np.full(boxes, 0.25), x, np.full(boxes, 0.75), x + 0.5 / (boxes + 1)], -1)
-    crops = [np.ones([64, 2], np.uint8) * (index < boxes - empty) for index in range(boxes)]
-    if crowd:
-        corners = np.vstack([corners, [[0.0, 0.0, 1.0, 1.0]]])
-        crops.append(np.ones([128, 4 * (boxes + 1)], np.uint8))
-    count = len(corners)
-    return {
-        "boxes": corners.astype(np.float32),
-        "classes": np.ones(count, np.int32),
-        "scores": np.ones(count, np.float32),
-        "is_crowd": np.arange(count) >= boxes,
-        "area": np.array([crop.sum() for crop in crops], np.float32),
-        "crops": crops,
-    }
-
-
-def set_of(folder: Path, labels: dict[str, Any], boxes: int) -> str:
-    """One image 128 pixels high in which a square is 2 pixels wide."""
-    width = 4 * (boxes + 1)
-    labelled = {"detection": record.Labelled({k: v for k, v in labels.items() if k != "crops"}, "real:hand")}
-    labelled["masks"] = record.Labelled(labels, "real:hand")
-    serialized = record.encode(image_bytes(noise(128, width)), ImageInfo("a", 128, width), labelled, discover())
-    return write_set(folder, [[serialized]], ("detection", "masks"))
-
-
-@pytest.mark.parametrize(
-    ("labels", "boxes", "detection", "masks"),
-    [
-        (objects(103), 103, {check_truth.BEYOND: 3}, {check_truth.BEYOND: 3}),
-        (objects(4, empty=2), 4, {}, {check_truth.EMPTY: 2}),
-        (objects(3, crowd=True), 3, {}, {}),
-        (objects(0), 0, {}, {}),
-        (objects(0, crowd=True), 0, {}, {}),
-    ],
-)
-def test_what_the_protocol_does_not_score_is_told_from_faults(
-    labels: dict[str, Any], boxes: int, detection: dict[str, int], masks: dict[str, int], tmp_path: Path
-) -> None:
-    result = checked(set_of(tmp_path / "set", labels, boxes))
-    assert result["findings"] == {}
-    truth = result["truth_as_prediction"]
-    assert (truth["detection"]["because"], truth["masks"]["because"]) == (detection, masks)
-    assert truth["masks"]["is_perfect"] == (not masks)
-    assert (truth["detection"]["value"] is None) == (boxes == 0)  # nothing to measure is no fault
-
-
-def test_equal_probabilities_are_told_from_faults(tmp_path: Path) -> None:
-    labels = {"probability": np.array([0.4, 0.4, 0.1, 0.1], np.float32)}
-    labelled = {"classification": record.Labelled(labels, "pseudo:abc")}
-    serialized = record.encode(image_bytes(noise(8, 8)), ImageInfo("a", 8, 8), labelled, discover())
-    result = checked(write_set(tmp_path / "set", [[serialized]], ("classification",)))
-    assert result["findings"] == {}
-    assert result["truth_as_prediction"]["classification"]["because"] == {check_truth.TIED: 1}
-
-
-def test_a_metric_that_is_off_is_a_finding_with_its_image(tiny_records: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = discover()["depth"]
-
-    class Off(whole.Metric):  # type: ignore[name-defined,misc]
-        """Takes one image's depth for twice as much."""
-
-        def add(self, labels: Any, predictions: Any, image: ImageInfo) -> None:
-            factor = 2.0 if image.source_id == "scene-3" else 1.0
-            super().add(labels, {"metres": predictions["metres"] * factor}, image)
-
-    monkeypatch.setitem(discover(), "depth", dataclasses.replace(whole, Metric=Off))
-    result = checked(f"{tiny_records.records}/*.tfrecord")
-    assert result["truth_as_prediction"]["depth"]["value"] == pytest.approx(2 / 3)  # of the three images in its shard
-    (places,) = (one["places"] for one in result["findings"].values())
-    assert places == ["records-00001-of-00002.tfrecord record 1 ('scene-3'): 0.000000"]
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_model_gardens_loose_objects_have_one_outcome_each(tmp_path: Path) -> No
     found = result.records["x"].labels["masks"]
     np.testing.assert_allclose(found["boxes"], [[0, 0, 0.5, 0.5], [0, 0, 1, 1]], atol=1e-6)
     assert (found["crops"][0].all(), found["crops"][1].all()) == (True, True)
-    assert found["is_crowd"].tolist() == [False, True]
+    assert (found["classes"].tolist(), found["is_crowd"].tolist()) == ([1, 1], [False, True])
     assert result.counts() == {
         "object: box has a negative side": 1,
         "object: box has no area": 1,
@@ -153,6 +153,9 @@ def test_model_gardens_mistakes_are_told_before_the_first_image(tmp_path: Path) 
         converted(Mg(path, named), tmp_path / "out")
     record(tmp_path / "a.tfrecord", encoded=JPEG)
     with pytest.raises(UserError, match="no image/encoded in its first record, but encoded"):
+        Mg(path, named).find()
+    record(tmp_path / "a.tfrecord", image__encoded=JPEG, image__class__label=0, image__classification__origin=b"real:x")
+    with pytest.raises(UserError, match="must_tf's own records"):
         Mg(path, named).find()
     (tmp_path / "a.tfrecord").write_bytes((tmp_path / "a.tfrecord").read_bytes()[:-1])
     with pytest.raises(UserError, match="not a whole"):

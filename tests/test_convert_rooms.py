@@ -100,6 +100,7 @@ def frame(path: Path, rgb: np.ndarray, depth: np.ndarray) -> None:
 def test_nyu_frames_of_h5_files(tmp_path: Path) -> None:
     root = tmp_path / "nyudepthv2"
     frame(root / "val" / "official" / "00001.h5", photos()[1].transpose(2, 0, 1), depths()[1])
+    frame(root / "val" / "official" / "._00001.h5", photos()[1].transpose(2, 0, 1), depths()[1])
     frame(root / "val" / "official" / "00002.h5", photos()[1].transpose(2, 0, 1), depths()[1, 1:])
     (root / "val" / "official" / "00003.h5").write_bytes(b"404")
     result = converted(Nyu(str(root), "val"), tmp_path / "out")
@@ -202,6 +203,7 @@ def test_diode_files_may_be_missing_or_spoiled(tmp_path: Path) -> None:
     Path(f"{stem}_normal.npy").unlink()
     Path(f"{stem}_depth.npy").write_bytes(b"\x93NUMPY")
     save(f"{stem}2.png", noise(DH, DW))
+    (stem.parent / "._hidden.png").write_bytes(b"a Mac's")
     result = converted(Diode(str(tmp_path)), tmp_path / "out")
     assert only(result) == {}
     assert result.counts() == {"image: no annotation": 1, "depth: file cannot be read": 1}

@@ -162,6 +162,16 @@ def test_a_teachers_scores_are_written_and_a_corrected_export_is_real(tmp_path: 
     assert found.labels["detection"]["scores"].tolist() == [1.0]
 
 
+def test_boxes_alone_say_nothing_about_masks_of_empty_images_either(tmp_path: Path) -> None:
+    scenes_with = [scene_record(index, ("detection",)) for index in (0, 1)]  # without and with objects
+    export(write_set(tmp_path / "in", [scenes_with], ("detection",)), tmp_path / "out")
+    again = converted(Coco(str(tmp_path / "out" / "rgb"), str(tmp_path / "out" / "instances.json")), tmp_path / "again")
+    assert {name: set(one.labels) for name, one in again.records.items()} == {
+        "scene-0": {"detection"},
+        "scene-1": {"detection"},
+    }
+
+
 def test_depth_beyond_the_format_is_unknown_named_and_exit_code_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

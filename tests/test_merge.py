@@ -197,6 +197,25 @@ def test_masks_stay_with_their_boxes(tmp_path: Path) -> None:
     assert len(taken.labels["masks"]["crops"]) == len(taken.labels["detection"]["boxes"]) == 1
 
 
+def test_nothing_of_labels_that_gave_way_is_left(tmp_path: Path) -> None:
+    """A teacher's boxes and masks give way to real boxes, which have no masks."""
+    pseudo = {"detection": (masks([1, 1]), "pseudo:a"), "masks": (masks([1, 1]), "pseudo:a")}
+    names = {"detection": ["cat"], "masks": ["cat"]}
+    given = [
+        make(tmp_path / "a", [one("1", pseudo)], names),
+        make(tmp_path / "b", [one("1", {"detection": (objects([1]), "real:b")})], {"detection": ["cat"]}),
+    ]
+    found = merged(tmp_path / "out", given)
+    (taken,) = read(tmp_path / "out", found.classes).values()
+    assert taken.origins == {"detection": "real:b"}
+    assert len(taken.labels["detection"]["boxes"]) == 1
+    assert not {"image/object/mask_crop", "image/masks/origin"} & set(features(taken.serialized))
+    assert notes(found) == {
+        "detection: real label instead of pseudo": 1,
+        "masks: belong to labels that were not taken": 1,
+    }
+
+
 def test_an_id_of_two_images_loses_neither(tmp_path: Path) -> None:
     depth = {"depth": (metres(1.0), "real:a")}
     given = [make(tmp_path / str(n), [one("7", depth, image=n)], {}) for n in range(2)]
@@ -263,38 +282,3 @@ def test_the_command_prints_and_stores_the_mapping(
         {"detection": {"cat": [1, 1]}},
         {"detection": {"dog": [1, 2]}},
     ]
-
-
-MISTAKES = {
-    "--records {a}": "at least two --records",
-    "--records {a} --records {tmp}/none/*.tfrecord": "matches 0 files",
-    "--records {a} --records {tmp}/depth/records-00000*": "Merge whole sets",
-    "--records {a} --records {b} --same dogg=cat": "no set has a class 'dogg'. Did you mean 'dog'?",
-    "--records {a} --records {b} --same dog": "Write OLD=NEW",
-    "--records {a} --records {b} --same dog=cat --same cat=dog": "both an old and a new name",
-}
-
-
-@pytest.mark.parametrize("command", MISTAKES)
-def test_a_mistake_ends_before_anything_is_written(
-    command: str,
-    patterns: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    words = command.format(a=patterns[0], b=patterns[1], tmp=tmp_path).split()
-    assert must_records(["merge", *words, "--out", f"{tmp_path}/out"], monkeypatch) == 2
-    assert MISTAKES[command] in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_damaged_record_is_named(
-    patterns: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "depth" / "records-00001-of-00002.tfrecord"
-    path.write_bytes(path.read_bytes()[:-7])
-    command = ["merge", "--records", patterns[0], "--records", patterns[1], "--out", f"{tmp_path}/out"]
-    assert must_records(command, monkeypatch) == 2
-    assert f"{path} is truncated or damaged at byte 0" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()

@@ -108,6 +108,7 @@ def _check_record(serialized: bytes, number: int, configs: Mapping[str, Any], in
     labelled, faults = check_record.read(serialized, specs, configs)
     faults += [*check_record.of_image(example, info), *check_record.of_origins(example, specs, configs)]
     faults += check_record.of_labels(labelled, info, specs, configs)
+    faults += check_record.of_full_masks(example, labelled, info)
     for what, where in faults:
         checked.findings.add(what, f"{name}: {where}" if where else name)
     for task, why in truth.add(labelled, info):

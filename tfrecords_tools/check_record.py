@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import cv2
 import numpy as np
 import tensorflow as tf
 
@@ -14,6 +15,7 @@ from must_tf.data.geometry import crop_window
 from must_tf.data.record import Labelled
 from must_tf.errors import UserError
 from must_tf.spec import ImageInfo, Labels, TaskSpec
+from must_tf.tasks.masks import labels as masks
 from tfrecords_tools import facts
 
 Fault = tuple[str, str]  # what, and where in the record
@@ -144,6 +146,21 @@ def _of_crops(labels: Labels, info: ImageInfo) -> Iterator[Fault]:
         if crop.shape != (bottom - top, right - left):
             size = f"{crop.shape[1]}x{crop.shape[0]} for {right - left}x{bottom - top}"
             yield "mask has not the size of its box", f"object {place}: {size}"
+
+
+def of_full_masks(example: tf.train.Example, labelled: Mapping[str, Labelled], info: ImageInfo) -> Iterator[Fault]:
+    """Model Garden's full-image masks, where a record has them too, are the crops in their places."""
+    feature = example.features.feature
+    if masks.FULL not in feature or "masks" not in labelled:
+        return
+    labels, stored = labelled["masks"].labels, feature[masks.FULL].bytes_list.value
+    if len(stored) != len(labels["crops"]) or any(_of_crops(labels, info)):
+        yield "masks: not as many full masks as crops that fit", f"{len(stored)} for {len(labels['crops'])}"
+        return
+    for place, (png, mask) in enumerate(zip(stored, masks.paste(labels, info.height, info.width), strict=True)):
+        full = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+        if full is None or not np.array_equal(full > 0, mask):
+            yield "masks: the full mask is not the crop's", f"object {place}"
 
 
 def _of_distribution(probability: np.ndarray) -> Iterator[Fault]:

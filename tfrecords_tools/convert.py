@@ -162,6 +162,8 @@ def _records(job: Job, account: Account, tick: Callable[[], None]) -> Iterator[b
             yield job.maker.record(item, account)
         except Dropped as dropped:
             account.dropped.add(dropped.reason, dropped.example)
+        except UserError as error:  # says where and what already
+            raise UserError(f"{error} Finished shards are kept.") from error
         except Exception as error:
             name = item.files[0] if item.files else item.source_id
             raise UserError(

@@ -29,7 +29,7 @@ class Facts(NamedTuple):
     objects: int | None = None
     known: float | None = None
     confidence: float | None = None
-    bins: np.ndarray = np.zeros(BINS, np.int64)  # noqa: RUF012  # never written to
+    bins: np.ndarray = np.zeros(BINS, np.int64)  # never written to
 
 
 def of(labels: Labels, info: ImageInfo) -> Facts:

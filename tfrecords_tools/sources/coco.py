@@ -46,6 +46,7 @@ class Annotated(NamedTuple):
     annotations: list[coco_json.Entry]
     ids: dict[int, int]  # category id -> class id
     surface: coco_surface.Surface | None  # None where nobody looked
+    masked: bool  # somebody drew a mask somewhere in the set: an image without objects has no masks either
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +90,8 @@ class Coco:
                 continue
             surface = surfaces.of(source_id, image) if surfaces else None
             annotations = index.annotations(source_id)
-            labels = Annotated(coco_json.size_of(image), annotations, coco_json.used(annotations, ids), surface)
+            used = coco_json.used(annotations, ids)
+            labels = Annotated(coco_json.size_of(image), annotations, used, surface, index.masked)
             paths = (path, surface.png) if surface and surface.png else (path,)
             items.append(Item(str(image.get(SOURCE_ID, source_id)), paths, labels))
         if not items:
@@ -110,7 +112,8 @@ class Coco:
         found = coco_objects.labels_of(annotations, known.ids, info, account)
         origin = f"real:{files.stem(os.path.basename(self.annotations))}"
         labelled = {"detection": Labelled(objects.boxes_of(found), origin)}
-        if not annotations or any(annotation.get("segmentation") for annotation in annotations):
+        drawn = not annotations or any(annotation.get("segmentation") for annotation in annotations)
+        if known.masked and drawn:
             labelled["masks"] = Labelled(found, origin)  # else only boxes were drawn here: nobody looked for masks
         if known.surface:
             try:

@@ -58,6 +58,7 @@ class Index:
     Attributes:
       categories: as in the JSON.
       count: images of the JSON, also those that come twice.
+      masked: whether somebody drew a mask somewhere in the set.
     """
 
     def __init__(self, path: str, option: str, account: Account, place: Callable[[Entry], str] = coco_json.file_of):
@@ -67,7 +68,7 @@ class Index:
           UserError: as `entries`.
         """
         self.categories: list[Entry] = []
-        self.count, self._place = 0, place
+        self.count, self.masked, self._place = 0, False, place
         self._ids, self._files = spool.Names(), spool.Names()
         self._database = spool.database()
         with spool.room():
@@ -82,6 +83,7 @@ class Index:
         if key == "images":
             self._add_image(entry, text, account)
         elif key == "annotations":
+            self.masked |= bool(entry.get("segmentation"))
             row = (str(entry.get("image_id")), text)
             self._database.execute("INSERT INTO annotations VALUES (?, ?)", row)
         else:

@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
+from must_tf.data import record
 from must_tf.data.record import Labelled
 from must_tf.errors import UserError, nearest
 from must_tf.spec import ImageInfo, Labels
@@ -91,6 +92,8 @@ class Mg:
         if IMAGE not in features:
             shown = ", ".join(sorted(features)[:8]) or "nothing"
             raise UserError(f"{path}: no {IMAGE} in its first record, but {shown}.{nearest(IMAGE, features)}")
+        if any(record.origin_key(task) in features for task in KEYS):
+            raise UserError(f"{path}: these are must_tf's own records; they are read as they are.")
         for task, _ in self.names:
             if task and KEYS[task] not in features:
                 raise UserError(f"{path}: no {KEYS[task]} in its first record; leave --classes {task}=... out.")

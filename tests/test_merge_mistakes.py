@@ -1,0 +1,45 @@
+"""Merging: what cannot be merged is named before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.converting import must_records
+from tests.test_merge import patterns
+
+__all__ = ["patterns"]  # fixture
+MISTAKES = {
+    "--records {a}": "at least two --records",
+    "--records {a} --records {tmp}/none/*.tfrecord": "matches 0 files",
+    "--records {a} --records {tmp}/depth/records-00000*": "Merge whole sets",
+    "--records {a} --records {b} --same dogg=cat": "no set has a class 'dogg'. Did you mean 'dog'?",
+    "--records {a} --records {b} --same dog": "Write OLD=NEW",
+    "--records {a} --records {b} --same dog=cat --same cat=dog": "both an old and a new name",
+}
+
+
+@pytest.mark.parametrize("command", MISTAKES)
+def test_a_mistake_ends_before_anything_is_written(
+    command: str,
+    patterns: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = command.format(a=patterns[0], b=patterns[1], tmp=tmp_path).split()
+    assert must_records(["merge", *words, "--out", f"{tmp_path}/out"], monkeypatch) == 2
+    assert MISTAKES[command] in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_record_is_named(
+    patterns: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "depth" / "records-00001-of-00002.tfrecord"
+    path.write_bytes(path.read_bytes()[:-7])
+    command = ["merge", "--records", patterns[0], "--records", patterns[1], "--out", f"{tmp_path}/out"]
+    assert must_records(command, monkeypatch) == 2
+    assert f"{path} is truncated or damaged at byte 0" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
