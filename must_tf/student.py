@@ -143,6 +143,7 @@ class StudentTask(base_task.Task):
         super().__init__(params, logging_dir, name)
         self.configs = enabled(params)
         self._specs = {task: discover()[task] for task in self.configs}
+        self._log_variances: Mapping[str, tf.Variable] = {}  # of the model that is built
         self.start = input_lib.Start()  # where training goes on; set by train.py
         self.evaluation_count = 0  # images in the validation set; set by train.py
 

@@ -7,10 +7,7 @@ import re
 from benchmarks import lowered
 from must_tf import config
 
-FULL = {
-    "task": {"input_size": 640, "model": {"backbone": {"resnet": {"model_id": 152}}}},
-    "runtime": {"mixed_precision_dtype": ""},
-}
+FULL = {"task": {"input_size": 640, "model": {"backbone": {"resnet": {"model_id": 152}}}}}
 BATCH = 2
 
 
