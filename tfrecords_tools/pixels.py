@@ -21,6 +21,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from must_tf.data import record
+from tfrecords_tools import jpeg
 from tfrecords_tools.tally import Dropped
 
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 5 to 8 lie on their side
@@ -111,13 +112,14 @@ def _as_it_is(data: bytes, image: Image.Image) -> bytes | None:
 def _decoded_size(data: bytes) -> tuple[int, int]:
     """Height and width as TensorFlow's decoder finds them; raises tf.errors.OpError where it cannot read all of it.
 
-    A JPEG's whole stream is read, at an eighth of the size and without colour: what can be wrong with a file shows
-    there, and the transform of all its blocks would take as long again.
+    Where a JPEG is not plainly whole, its stream is read, at an eighth of the size and without colour: what can be
+    wrong with a file shows there, and the transform of all its blocks would take as long again.
     """
     encoded = tf.constant(data)
     if data[:3] != JPEG:
         return tuple(record.decode_image(encoded).shape[:2])
-    tf.io.decode_jpeg(encoded, channels=1, ratio=8)
+    if not jpeg.is_whole(data):
+        tf.io.decode_jpeg(encoded, channels=1, ratio=8)
     height, width, _ = tf.io.extract_jpeg_shape(encoded).numpy()
     return int(height), int(width)
 
