@@ -139,7 +139,7 @@ def fingerprint(maker: Maker, found: Found, count: int) -> str:
     digest = hashlib.sha256(repr((shards.versions(), maker, count)).encode())
     for path in found.inputs:
         digest.update(shards.digest(path)[1].encode())
-    for item in found.items:
+    for item in found.items.heads() if isinstance(found.items, spool.Items) else found.items:
         sizes = [_size(path) for path in item.files]
         digest.update(repr((item.source_id, item.files, sizes)).encode())
     return digest.hexdigest()

@@ -10,7 +10,7 @@ import contextlib
 import pickle
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar, overload
+from typing import TypeVar, overload
 
 from must_tf.errors import UserError
 from tfrecords_tools.sources import Item
@@ -39,19 +39,37 @@ def room() -> Iterator[None]:
         )
 
 
+class Packed(Sequence[Item]):
+    """Items as bytes, on their way to another process: unpacked by who asks for them."""
+
+    def __init__(self, rows: Sequence[tuple[str, bytes, bytes]]):
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, place: int) -> Item: ...
+    @overload
+    def __getitem__(self, place: slice) -> Packed: ...
+    def __getitem__(self, place: int | slice) -> Item | Packed:
+        return Packed(self._rows[place]) if isinstance(place, slice) else _item(self._rows[place])
+
+
 class Items(Sequence[Item]):
     """A list of items that is only appended to. Its own process reads it; workers are given what they need."""
 
     def __init__(self, items: Iterable[Item] = ()):
         self._database, self._count = database(), 0
-        self._database.execute("CREATE TABLE items (place INTEGER PRIMARY KEY, item BLOB)")
+        self._database.execute("CREATE TABLE items (place INTEGER PRIMARY KEY, id TEXT, files BLOB, labels BLOB)")
         for item in items:
             self.append(item)
 
     def append(self, item: Item) -> None:
         """One more at the end."""
         with room():
-            self._database.execute("INSERT INTO items VALUES (?, ?)", (self._count, pickle.dumps(tuple(item))))
+            row = (self._count, item.source_id, pickle.dumps(item.files), pickle.dumps(item.labels))
+            self._database.execute("INSERT INTO items VALUES (?, ?, ?, ?)", row)
         self._count += 1
 
     def __len__(self) -> int:
@@ -60,23 +78,28 @@ class Items(Sequence[Item]):
     @overload
     def __getitem__(self, place: int) -> Item: ...
     @overload
-    def __getitem__(self, place: slice) -> list[Item]: ...
-    def __getitem__(self, place: int | slice) -> Item | list[Item]:
+    def __getitem__(self, place: slice) -> Packed: ...
+    def __getitem__(self, place: int | slice) -> Item | Packed:
         if isinstance(place, slice):
-            return [self._at(each) for each in range(self._count)[place]]
-        return self._at(range(self._count)[place])
+            return Packed([self._at(each) for each in range(self._count)[place]])
+        return _item(self._at(range(self._count)[place]))
 
     def __iter__(self) -> Iterator[Item]:
-        for (item,) in self._database.execute("SELECT item FROM items ORDER BY place"):
-            yield _item(item)
+        for row in self._database.execute("SELECT id, files, labels FROM items ORDER BY place"):
+            yield _item(row)
 
-    def _at(self, place: int) -> Item:
-        return _item(self._database.execute("SELECT item FROM items WHERE place = ?", (place,)).fetchone()[0])
+    def heads(self) -> Iterator[Item]:
+        """The items without their labels, which take most of the time to unpack."""
+        for source_id, files in self._database.execute("SELECT id, files FROM items ORDER BY place"):
+            yield Item(source_id, pickle.loads(files))
+
+    def _at(self, place: int) -> tuple[str, bytes, bytes]:
+        return self._database.execute("SELECT id, files, labels FROM items WHERE place = ?", (place,)).fetchone()
 
 
-def _item(pickled: bytes) -> Item:
-    fields: tuple[Any, ...] = pickle.loads(pickled)
-    return Item(*fields)
+def _item(row: tuple[str, bytes, bytes]) -> Item:
+    source_id, files, labels = row
+    return Item(source_id, pickle.loads(files), pickle.loads(labels))
 
 
 class Names:

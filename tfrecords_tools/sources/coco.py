@@ -12,6 +12,7 @@ JSON lists all objects of every image it names, so an image without annotations 
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from typing import NamedTuple
 
@@ -43,7 +44,7 @@ class Annotated(NamedTuple):
     """What the JSONs say of one image."""
 
     size: tuple[int, int] | None  # height, width
-    annotations: list[coco_json.Entry]
+    annotations: str  # a JSON list
     ids: dict[int, int]  # category id -> class id
     surface: coco_surface.Surface | None  # None where nobody looked
     masked: bool  # somebody drew a mask somewhere in the set: an image without objects has no masks either
@@ -89,9 +90,9 @@ class Coco:
                 account.dropped.add("image: file is missing", path)
                 continue
             surface = surfaces.of(source_id, image) if surfaces else None
-            annotations = index.annotations(source_id)
-            used = coco_json.used(annotations, ids)
-            labels = Annotated(coco_json.size_of(image), annotations, used, surface, index.masked)
+            packed = index.packed(source_id)
+            used = coco_json.used(packed.categories, ids)
+            labels = Annotated(coco_json.size_of(image), packed.text, used, surface, index.masked)
             paths = (path, surface.png) if surface and surface.png else (path,)
             items.append(Item(str(image.get(SOURCE_ID, source_id)), paths, labels))
         if not items:
@@ -108,7 +109,7 @@ class Coco:
         path, known = item.files[0], item.labels
         stored = pixels.upright(pixels.read_file(path), known.size, path)
         info = ImageInfo(item.source_id, stored.height, stored.width)
-        annotations = known.annotations
+        annotations = json.loads(known.annotations)
         found = coco_objects.labels_of(annotations, known.ids, info, account)
         origin = f"real:{files.stem(os.path.basename(self.annotations))}"
         labelled = {"detection": Labelled(objects.boxes_of(found), origin)}

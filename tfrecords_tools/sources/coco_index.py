@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from must_tf.errors import UserError
 from tfrecords_tools import spool
@@ -13,7 +14,7 @@ from tfrecords_tools.tally import EXAMPLES, Account
 
 SCHEMA = """
 CREATE TABLE images (place INTEGER PRIMARY KEY, id TEXT, file TEXT, entry TEXT, kept INTEGER);
-CREATE TABLE annotations (image TEXT, entry TEXT);
+CREATE TABLE annotations (image TEXT, category TEXT, entry TEXT);
 """
 # Made once everything is in: keeping them up to date meanwhile takes twice as long.
 INDICES = ("CREATE INDEX image_ids ON images (id)", "CREATE INDEX annotation_images ON annotations (image)")
@@ -52,6 +53,13 @@ def categories(path: str, option: str) -> list[Entry]:
     return [entry for key, entry, _ in entries(path, option, coco_json.NEEDED) if key == "categories"]
 
 
+class Packed(NamedTuple):
+    """One image's annotations."""
+
+    text: str  # a JSON list
+    categories: list[Any]  # the category of each, None where it is neither number nor text
+
+
 class Index:
     """The images of an instances JSON and their annotations.
 
@@ -84,8 +92,11 @@ class Index:
             self._add_image(entry, text, account)
         elif key == "annotations":
             self.masked |= bool(entry.get("segmentation"))
-            row = (str(entry.get("image_id")), text)
-            self._database.execute("INSERT INTO annotations VALUES (?, ?)", row)
+            category = entry.get("category_id")
+            # A list or an object is no category; texts and numbers stay apart.
+            known = json.dumps(category) if isinstance(category, (str, int, float)) else "null"
+            row = (str(entry.get("image_id")), known, text)
+            self._database.execute("INSERT INTO annotations VALUES (?, ?, ?)", row)
         else:
             self.categories.append(entry)
 
@@ -121,8 +132,13 @@ class Index:
 
     def annotations(self, image_id: str) -> list[Entry]:
         """The annotations of one image in the JSON's order."""
-        asked = "SELECT entry FROM annotations WHERE image = ? ORDER BY rowid"
-        return [json.loads(text) for (text,) in self._database.execute(asked, (image_id,))]
+        return json.loads(self.packed(image_id).text)
+
+    def packed(self, image_id: str) -> Packed:
+        """The same as JSON: who converts the image reads it, not who only hands it on."""
+        asked = "SELECT category, entry FROM annotations WHERE image = ? ORDER BY rowid"
+        rows = self._database.execute(asked, (image_id,)).fetchall()
+        return Packed(f"[{','.join(text for _, text in rows)}]", [json.loads(category) for category, _ in rows])
 
 
 class Segments:

@@ -39,10 +39,9 @@ def classes(categories: list[Entry], first_id: int, path: str) -> tuple[dict[int
     return ids, names
 
 
-def used(annotations: Sequence[Entry], ids: Mapping[int, int]) -> dict[int, int]:
-    """What these annotations need of category id -> class id: all of it in every item would outweigh them."""
-    found: Iterable[Any] = (annotation.get("category_id") for annotation in annotations)
-    return {category: ids[category] for category in found if not isinstance(category, (list, dict)) and category in ids}
+def used(categories: Iterable[Any], ids: Mapping[int, int]) -> dict[int, int]:
+    """What annotations of these need of category id -> class id: all of it in every item would outweigh them."""
+    return {category: ids[category] for category in categories if category in ids}
 
 
 def file_of(image: Entry) -> str:
