@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -29,7 +30,10 @@ def test_items_on_the_disk_are_a_list() -> None:
     wanted = [Item(str(number), (f"{number}.jpg",), {"boxes": [number] * 3}) for number in range(7)]
     items = spool.Items(wanted)
     assert list(items) == wanted == list(items)
-    assert (len(items), items[2], items[-1], items[1::3]) == (7, wanted[2], wanted[-1], wanted[1::3])
+    assert (len(items), items[2], items[-1]) == (7, wanted[2], wanted[-1])
+    part = pickle.loads(pickle.dumps(items[1::3]))  # as it travels to a worker
+    assert (len(part), part[1], list(part), list(part[1:])) == (2, wanted[4], wanted[1::3], [wanted[4]])
+    assert list(items.heads()) == [item._replace(labels=None) for item in wanted]
     with pytest.raises(IndexError):
         items[7]
     assert not spool.Items()
