@@ -121,7 +121,15 @@ MUTANTS = (
     Mutant("replicas average their own means", "must_tf/balance.py", "everywhere(term.count), 1.0", "term.count * replicas, 1.0", "replicas"),
     Mutant("replicas count twice", "must_tf/balance.py", "term.total * replicas /", "term.total /", "replicas"),
     Mutant("the log depends on the replicas", "must_tf/student.py", "balance.everywhere(value.count))", "value.count)", "replicas"),
-    Mutant("learned weights depend on the replicas", "must_tf/student.py", "tf.where(labelled, weighted", "tf.where(weighted > 0.0, weighted", "replicas"),
+    Mutant("learned weights depend on the replicas", "must_tf/student.py", "labelled = balance.everywhere(tf.reduce_sum(tf.cast(weight > 0, tf.float32))) > 0", "labelled = tf.reduce_sum(tf.cast(weight > 0, tf.float32)) > 0", "replicas"),
+    Mutant("replicas keep their own gradients", "must_tf/balance.py", "all_reduce(tf.distribute.ReduceOp.SUM, there)", "all_reduce(tf.distribute.ReduceOp.MEAN, there)", "replicas_train::replicas"),
+    Mutant("a bad step goes on", "must_tf/student.py", "tf.debugging.Assert(finite,", "tf.debugging.Assert(finite | True,", "watch::stops"),
+    Mutant("the first weights are drawn anew each time", "must_tf/train.py", "tf_keras.utils.set_random_seed(params.task.train_data.seed)", "tf_keras.utils.set_random_seed(None)", "watch::killed"),
+    Mutant("samples depend on the time", f"{TASKS}detection/sampling.py", 'tf.random.stateless_uniform([count], seed, alg="philox")', "tf.random.uniform([count])", "sampling::function"),
+    Mutant("streams repeat each other", f"{TASKS}detection/sampling.py", "[stream * STREAM_STRIDE, 0]", "[STREAM_STRIDE, 0]", "sampling::streams"),
+    Mutant("all samples may be positive", f"{TASKS}detection/sampling.py", "max(1, int(samples * positive_fraction))", "samples", "sampling::shares"),
+    Mutant("markers within a JPEG's data are passed over", "tfrecords_tools/jpeg.py", "(codes != 0) & ((codes < RESTART[0])", "(codes == END) & ((codes < RESTART[0])", "jpeg"),
+    Mutant("a JPEG's tables are not tried", "tfrecords_tools/jpeg.py", "and _tables_work(data[: start + TRIED])", "", "jpeg"),
 )  # fmt: skip
 
 
