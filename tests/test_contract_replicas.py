@@ -94,6 +94,7 @@ def _logged(strategy: tf.distribute.Strategy, weights: list[float]) -> list[floa
     trainer = _trainer("fixed")
     with strategy.scope():
         metrics = trainer.build_metrics()
+    metrics = [metric for metric in metrics if not metric.name.startswith("gradient_norm/")]  # of a whole train step
 
     def step() -> None:
         labels, outputs = _mine(strategy, weights)

@@ -155,13 +155,16 @@ DISTRIBUTIONS = {
 }
 
 
+OPTIONAL = {"apache_beam"}  # asked for by name: pip install must-tf[beam]
+
+
 def test_what_is_imported_is_what_is_required() -> None:
     """setup.py asks for each distribution that the packages import, and for no other; constraints.txt pins them all."""
     text = (ROOT / "setup.py").read_text()
     required = {re.split("[=<>]", line.value)[0] for line in _requirements(text)}
     roots = {name.split(".")[0] for path in python_files(*PACKAGES) for name in imports(path) if name != "tf.keras"}
     foreign = roots - set(sys.stdlib_module_names) - {*PACKAGES, "None"}
-    assert {DISTRIBUTIONS.get(name, name) for name in foreign} == required
+    assert {DISTRIBUTIONS.get(name, name) for name in foreign - OPTIONAL} == required
     pinned = {
         line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().split("\n")
     }

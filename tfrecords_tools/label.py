@@ -121,6 +121,9 @@ def asked(records: str, teachers: Sequence[str]) -> Asked:
         mistakes.found.append(
             f"--records={records!r} spans {len(directories)} folders; label one record set at a time."
         )
+    for directory in directories if len(directories) == 1 else ():
+        with mistakes.noted():
+            _check_whole(directory, files)
     parsed = parse_teachers(teachers, mistakes)
     mistakes.end()
     return Asked(parsed, files, directories.pop())
@@ -138,7 +141,6 @@ def run(what: Asked, out: str, command: Sequence[str]) -> manifest.Manifest:
       UserError: a teacher that cannot be loaded or names classes otherwise than the records; an unreadable record.
     """
     source = manifest.read(what.directory)
-    _check_whole(source, what)
     devices.seen()
     teachers = [Teacher(path, tasks) for path, tasks in what.teachers.items()]
     classes = _classes(source, what.directory, teachers)
@@ -166,12 +168,12 @@ def left(result: manifest.Manifest, what: Asked) -> list[str]:
     ]
 
 
-def _check_whole(source: manifest.Manifest, what: Asked) -> None:
-    listed = {shard["file"] for shard in source.shards}
-    found = {os.path.basename(path) for path in what.files}
+def _check_whole(directory: str, paths: Sequence[str]) -> None:
+    listed = {shard["file"] for shard in manifest.read(directory).shards}
+    found = {os.path.basename(path) for path in paths}
     if listed != found:
         raise UserError(
-            f"{what.directory}: the manifest lists {len(listed)} shards, --records matches {len(found & listed)} of "
+            f"{directory}: the manifest lists {len(listed)} shards, --records matches {len(found & listed)} of "
             "them. Label whole record sets: DIR/*.tfrecord"
         )
 
