@@ -15,7 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf.errors import UserError, nearest
+from must_tf.errors import Mistakes, UserError, nearest
 from must_tf.spec import Term
 
 RULES = ("paper", "fixed", "learned")
@@ -52,10 +52,13 @@ def resolve(tasks: Mapping[str, Any], rule: str, batch_size: int, learning_rate:
     """
     if rule not in RULES:
         raise UserError(f"task.balance={rule!r} is not a rule.{nearest(rule, RULES)} Known: {', '.join(RULES)}.")
+    mistakes = Mistakes()
     for name, config in tasks.items():
         config.weight = config.loss_weight
         if rule == "paper" and not getattr(config, "balance_by_hand", False):
-            config.weight *= _paper(name, config, batch_size, learning_rate)
+            with mistakes.noted():
+                config.weight *= _paper(name, config, batch_size, learning_rate)
+    mistakes.end()
 
 
 def _paper(name: str, config: Any, batch_size: int, learning_rate: float) -> float:

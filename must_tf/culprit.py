@@ -6,6 +6,7 @@ can be made once more, and looked at task by task.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from typing import Any, NamedTuple
@@ -52,15 +53,21 @@ def find(task: Any, model: Any, start: input_lib.Start, directory: str) -> Found
     serialized = _records(data, start)
     ids = [record.info_of(tf.train.Example.FromString(one)).source_id for one in serialized]
     batch = _batch(task, data, start)
-    outputs = model(batch, training=True)
     found = Found([], ids, [])
+    _save(directory, batch, serialized, found)
+    with contextlib.suppress(tf.errors.OpError):  # the batch of all replicas may be too large for one
+        _look(task, model(batch, training=True), batch, found)
+    files.write_json(os.path.join(directory, "found.json"), found._asdict())
+    return found
+
+
+def _look(task: Any, outputs: Any, batch: Any, found: Found) -> None:
+    """Adds what is bad to what is found."""
     for name in task.configs:
         bad = _rows(task, name, outputs, batch)
         if bad is not None:
             found.tasks.append(name)
-            found.bad_ids.extend(ids[row] for row in bad if ids[row] not in found.bad_ids)
-    _save(directory, batch, serialized, found)
-    return found
+            found.bad_ids.extend(found.source_ids[row] for row in bad if found.source_ids[row] not in found.bad_ids)
 
 
 def message(found: Found, step: int, directory: str) -> str:

@@ -100,6 +100,6 @@ UPSTREAM_RANGES = {
 }
 UPSTREAM_CHOICES = {
     "distribution_strategy": ("mirrored", "one_device", "multi_worker_mirrored", "tpu", "parameter_server", "off"),
-    "mixed_precision_dtype": ("float32", "float16", "bfloat16"),
+    "mixed_precision_dtype": ("float32", "bfloat16"),
     "best_checkpoint_metric_comp": ("higher", "lower"),
 }

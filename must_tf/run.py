@@ -210,10 +210,12 @@ def trained_steps(model_dir: str) -> int:
     return checkpoints.step_of(checkpoints.search(model_dir).prefix)
 
 
-def evaluated_step(model_dir: str) -> int:
-    """The step of the last whole evaluation; -1 where there is none."""
+def evaluated_step(model_dir: str, validation: input_lib.Data | None = None) -> int:
+    """The step of the last whole evaluation, if it was on this set; -1 where there is none."""
     path = os.path.join(model_dir, "evaluation.json")
     if not tf.io.gfile.exists(path):
         return -1
     with tf.io.gfile.GFile(path) as file:
-        return int(json.loads(file.read())["step"])
+        evaluation = json.loads(file.read())
+    asked = None if validation is None else [str(each) for each in tf.nest.flatten(validation.input_path)]
+    return int(evaluation["step"]) if asked in (None, evaluation.get("set")) else -1

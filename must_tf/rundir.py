@@ -79,10 +79,11 @@ def write(directory: str, params: Any) -> None:
 def content(data: input_lib.Data) -> dict[str, Any]:
     """What a record set holds, wherever it lies: the number of its images, and a hash over its files."""
     paths = input_lib.files(data.input_path, PATH)
-    found = [manifest.read(directory) for directory in sorted({os.path.dirname(path) for path in paths})]
-    hashes = sorted(shard["sha256"] for one in found for shard in one.shards)
+    found = {directory: manifest.read(directory) for directory in sorted({os.path.dirname(path) for path in paths})}
+    shards = {os.path.join(at, shard["file"]): shard["sha256"] for at, one in found.items() for shard in one.shards}
+    hashes = [shards.get(path, path) for path in paths]  # in the order in which they are read: it decides about the run
     digest = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
-    return {"records": sum(one.records for one in found), "sha256": digest}
+    return {"records": sum(one.records for one in found.values()), "sha256": digest}
 
 
 def admit(directory: str, params: Any, extend: bool) -> str:
@@ -267,6 +268,10 @@ def _remedy(params: Any) -> str:
 
 
 def learning_rate(settings: optimization.OptimizationConfig) -> Any:
-    """step -> learning rate."""
-    made = optimization.OptimizerFactory(settings).build_learning_rate()
-    return (lambda step: float(made(step))) if callable(made) else (lambda step: float(made))
+    """step -> learning rate, computed in a graph of its own: run at once, it would keep workers from starting later."""
+    with tf.Graph().as_default():
+        step = tf.compat.v1.placeholder(tf.int64, [])
+        made = optimization.OptimizerFactory(settings).build_learning_rate()
+        rate = made(step) if callable(made) else tf.constant(float(made))
+        session = tf.compat.v1.Session()
+    return lambda at: float(session.run(rate, {step: at}))

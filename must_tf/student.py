@@ -135,6 +135,16 @@ def gradient_norms(model: Student, gradients: list[tf.Tensor | None]) -> dict[st
     return norms
 
 
+def clipped(optimizer: Any, gradients: list[tf.Tensor | None]) -> list[tf.Tensor | None]:
+    """Clipped to the global norm that Model Garden's AdamW asks for.
+
+    It clips by itself only where it also adds up the replicas' gradients, and then each replica's for itself. The
+    other optimizers clip whatever they are given.
+    """
+    norm = getattr(optimizer, "gradient_clip_norm", 0.0)
+    return tf.clip_by_global_norm(gradients, norm)[0] if norm > 0.0 else gradients
+
+
 @task_factory.register_task_cls(StudentConfig)
 class StudentTask(base_task.Task):
     """Model Garden's view of the student."""
@@ -200,8 +210,8 @@ class StudentTask(base_task.Task):
         return tf.where(labelled, self._log_variances[name] / 2.0, 0.0)
 
     def train_step(self, inputs: Any, model: tf_keras.Model, optimizer: Any, metrics: Any = None) -> dict[str, Any]:
-        """Model Garden's, but that gradients are added up over the replicas before they are measured, and that a step
-        with a loss or gradient that is no finite number ends the run and changes no weight.
+        """Model Garden's, but that gradients are added up over the replicas before they are measured and clipped, and
+        that a step with a loss or gradient that is no finite number ends the run and changes no weight.
 
         Compiled (`runtime.enable_xla`, TPU) a step cannot end by itself; then the log stops after the loop of steps.
         """
@@ -210,25 +220,16 @@ class StudentTask(base_task.Task):
             loss = self.build_losses(labels=inputs, model_outputs=outputs, aux_losses=model.losses)
             # The gradients of the replicas are added up.
             share = loss / tf.distribute.get_strategy().num_replicas_in_sync
-            scales = isinstance(optimizer, tf_keras.mixed_precision.LossScaleOptimizer)
-            share = optimizer.get_scaled_loss(share) if scales else share
-        gradients = tape.gradient(share, model.trainable_variables)
-        if scales:
-            gradients = optimizer.get_unscaled_gradients(gradients)
-        gradients = balance.added_up(gradients)
+        gradients = balance.added_up(tape.gradient(share, model.trainable_variables))
         outputs["logged"] |= gradient_norms(model, gradients)
-        with tf.control_dependencies(self._checks(loss, outputs["logged"], scales)):
-            gradients = [None if each is None else tf.identity(each) for each in gradients]
+        finite = tf.math.is_finite(loss) & tf.math.is_finite(outputs["logged"]["gradient_norm/all"][0])
+        with tf.control_dependencies([tf.debugging.Assert(finite, [NOT_FINITE])]):
+            loss = tf.identity(loss)  # who waits for it waits for the check
+            gradients = [None if each is None else tf.identity(each) for each in clipped(optimizer, gradients)]
         pairs = list(zip(gradients, model.trainable_variables, strict=True))
         optimizer.apply_gradients(pairs, experimental_aggregate_gradients=False)
         self.process_metrics(metrics or [], inputs, outputs)
         return {self.loss: loss}
-
-    def _checks(self, loss: tf.Tensor, logged: Any, scaled: bool) -> list[Any]:
-        finite = tf.math.is_finite(loss)
-        if not scaled:  # a scaled loss may overflow in its gradient: its optimizer leaves such a step out
-            finite &= tf.math.is_finite(logged["gradient_norm/all"][0])
-        return [tf.debugging.Assert(finite, [NOT_FINITE])]
 
     def build_metrics(self, training: bool = True) -> list[tf_keras.metrics.Metric]:
         """While training, a mean per loss term; evaluation measures on the host, in `aggregate_logs`."""

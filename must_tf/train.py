@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if "train" in flags.mode and done >= params.trainer.train_steps:
         _finished(params, flags, done)
-        if flags.mode == "train" or run.evaluated_step(flags.model_dir) == done:
+        if flags.mode == "train" or run.evaluated_step(flags.model_dir, params.task.validation_data) == done:
             return
         flags.mode = "eval"  # it was stopped between its last step and the end of its evaluation
     _run(_started(params, flags, images, prefix), params, flags.mode, keep_best)
@@ -148,6 +148,8 @@ def _run(runner: train_lib.OrbitExperimentRunner, params: Any, mode: str, keep_b
         runner.run()
     except damage.UNREADABLE as error:
         if NOT_FINITE in str(error):
+            if not runner.strategy.extended.should_checkpoint:
+                raise UserError(f"{NOT_FINITE}; the first worker says more.") from error
             raise UserError(culprit.explain(runner.trainer, runner.model_dir)) from error
         configs = enabled(params.task)
         sets = {"train": params.task.train_data, "eval": params.task.validation_data}

@@ -10,14 +10,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from official.modeling import optimization
 
 from must_tf import report, train, watch
+from must_tf.data import input as input_lib
 from must_tf.data import record
 from must_tf.errors import UserError
+from must_tf.student import clipped
 from tests.tiny import Tiny, arguments, data, tiny, tiny_records
 
 __all__ = ["tiny", "tiny_records"]  # fixtures
@@ -87,32 +91,64 @@ def test_lines_of_steps_that_are_done_again_are_taken_back(tmp_path: Path) -> No
     assert watch.kept_lines(str(tmp_path / "none"), 20) == []
 
 
-def diverging(tiny: Tiny, run: Path) -> list[str]:
-    """Ten steps in one loop, at a learning rate that the third does not survive (warm-up's first step is one of 0)."""
-    override = data(f"{tiny.records}/*.tfrecord")
-    rate = {"type": "constant", "constant": {"learning_rate": 1e30}}
-    override["trainer"] = {
-        "train_steps": 10,
-        "steps_per_loop": 10,
-        "summary_interval": 10,
-        "optimizer_config": {"learning_rate": rate, "warmup": {"linear": {"warmup_steps": 0}}},
-    }
-    return arguments(tiny.config, run, "must_teacher_normals", override, "train")
+def poisoned(monkeypatch: pytest.MonkeyPatch, index: int) -> None:
+    """The image at this place of the training order weighs infinitely much."""
+    element = input_lib.Reader.element
+
+    def worse(self: Any, serialized: tf.Tensor, place: tf.Tensor, warp_of: Any) -> dict[str, Any]:
+        made = element(self, serialized, place, warp_of)
+        targets = made["targets"]["normals"]
+        targets["weight"] = tf.where(place == index, np.float32("inf"), targets["weight"])
+        return made
+
+    monkeypatch.setattr(input_lib.Reader, "element", worse)
 
 
-def test_a_loss_that_is_no_number_stops_in_its_step(tiny_records: Tiny, tmp_path: Path) -> None:
-    """Not at the end of the loop; the message names step, task and images, and the batch can be looked at."""
-    with pytest.raises(UserError, match=r"in step 3 .*normals.* no finite number, .*scene-") as caught:
-        train.main(diverging(tiny_records, tmp_path / "run"))
-    folder = tmp_path / "run" / "failed" / "step-0000003"
+def test_a_loss_that_is_no_number_stops_in_its_step(
+    tiny_records: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at the end of its loop; named are step, task and image, the batch is saved, and no weight is changed."""
+    poisoned(monkeypatch, 3)  # of batches of two: in the second
+    runners, build = [], train._build
+    monkeypatch.setattr(train, "_build", lambda *given: runners.append(build(*given)) or runners[-1])
+    override = data(f"{tiny_records.records}/*.tfrecord")
+    override["trainer"] = {"train_steps": 10, "steps_per_loop": 10, "summary_interval": 10}
+    with pytest.raises(UserError, match="in step 2 the loss of normals is no finite number, because of") as caught:
+        train.main(arguments(tiny_records.config, tmp_path / "run", "must_teacher_normals", override, "train"))
+    trainer = runners[0].trainer
+    assert (int(trainer.global_step), int(trainer.optimizer.iterations)) == (1, 1)
+    assert all(np.isfinite(variable.numpy()).all() for variable in trainer.model.trainable_variables)
+    folder = tmp_path / "run" / "failed" / "step-0000002"
     assert str(folder) in str(caught.value)
     saved = [one.numpy() for one in tf.data.TFRecordDataset(str(folder / "records.tfrecord"))]
     ids = [record.info_of(tf.train.Example.FromString(one)).source_id for one in saved]
-    assert json.loads((folder / "found.json").read_text())["source_ids"] == ids
-    assert len(ids) == 2 and all(one in str(caught.value) for one in ids)
     batch = np.load(folder / "batch.npz")
+    assert batch["index"].tolist() == [2, 3]
     assert batch["image"].shape == (2, 128, 128, 3)
-    assert {"targets/normals/weight", "index"} <= set(batch.files)
+    found = json.loads((folder / "found.json").read_text())
+    assert found == {"tasks": ["normals"], "source_ids": ids, "bad_ids": ids[1:]}
+    assert f"because of the images {ids[1]}." in str(caught.value)
+
+
+def test_a_loop_that_could_not_stop_by_itself_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled steps go on; the log sees it after the loop, and writes no such line."""
+    log = watch.Log(str(tmp_path), total=10, start=0, batch_size=2)
+    monkeypatch.setattr(tf.summary.experimental, "get_step", lambda: tf.constant(5))
+    with pytest.raises(UserError, match="between steps 0 and 5, depth/silog became no finite number"):
+        log({"training_loss": 1.0, "depth/silog": float("nan")})
+    assert not (tmp_path / watch.METRICS).exists()
+
+
+def test_adamw_clips_what_the_replicas_add_up_to() -> None:
+    """Model Garden's clips by itself only where it adds up, which is done before: [300, 400] has a norm of 500."""
+    optimizer = optimization.OptimizerFactory(
+        optimization.OptimizationConfig(
+            {"optimizer": {"type": "adamw"}, "learning_rate": {"type": "constant", "constant": {"learning_rate": 0.1}}}
+        )
+    ).build_optimizer(0.1)
+    gradients = clipped(optimizer, [tf.constant([300.0, 400.0]), None])
+    np.testing.assert_allclose(gradients[0], [0.6, 0.8], rtol=1e-6)
+    assert gradients[1] is None
 
 
 def test_mixed_bfloat16_trains_all_heads(tiny: Tiny, tmp_path: Path) -> None:
