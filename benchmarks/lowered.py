@@ -55,11 +55,11 @@ def lower(params: Any, batch_size: int) -> str:
     model = task.build_model()
     factory = optimization.OptimizerFactory(params.trainer.optimizer_config)
     optimizer = factory.build_optimizer(factory.build_learning_rate())
-    spec = batch_spec(task, batch_size)
+    spec, metrics = batch_spec(task, batch_size), task.build_metrics()
 
     def step(*flat: tf.Tensor) -> tf.Tensor:
         batch = tf.nest.pack_sequence_as(spec, flat)
-        return task.train_step(batch, model, optimizer)[task.loss]
+        return task.train_step(batch, model, optimizer, metrics)[task.loss]
 
     compiled = tf.function(step, jit_compile=True, autograph=False)
     return compiled.experimental_get_compiler_ir(*tf.nest.flatten(spec))(stage="stablehlo")

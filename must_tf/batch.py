@@ -49,4 +49,15 @@ def _as_labels(task: str, targets: Mapping[str, tf.Tensor], config: Any, frame: 
     perfect = {key: tf.convert_to_tensor(value)[0] for key, value in golden.perfect(batch, config).items()}
     arrays = {key: np.asarray(value) for key, value in discover()[task].restore(perfect, frame).items()}
     height, width = (int(side) for side in frame.original)
-    return discover()[task].keep(arrays, ImageInfo("view", height, width), config)
+    labels = discover()[task].keep(arrays, ImageInfo("view", height, width), config)
+    return {key: _known(value, targets.get(key), frame.size) for key, value in labels.items()}
+
+
+def _known(label: Any, target: tf.Tensor | None, side: int) -> Any:
+    """A map of numbers with 0 where its target is: a perfect network says something there too."""
+    if target is None or np.ndim(label) < 2 or np.ndim(label) != np.ndim(target) or label.dtype.kind != "f":
+        return label
+    stride = side // target.shape[0]
+    unknown = np.asarray(target == 0).repeat(stride, 0).repeat(stride, 1)[: label.shape[0], : label.shape[1]]
+    unknown = unknown.all(axis=2, keepdims=True) if unknown.ndim == 3 else unknown
+    return np.where(unknown, np.zeros_like(label), label)

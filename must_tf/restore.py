@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -31,7 +32,8 @@ def load(model_dir: str) -> Trained:
     settings = read_config(model_dir)
     checkpoint = transfer.checkpoint_path(model_dir)
     model = student.build(settings)
-    print(match(model, checkpoint, os.path.join(model_dir, "params.yaml")), flush=True)
+    # Not to stdout, which belongs to whatever the command prints.
+    print(match(model, checkpoint, os.path.join(model_dir, "params.yaml")), file=sys.stderr, flush=True)
     return Trained(model, settings, _identity(checkpoint, settings), checkpoints.step_of(checkpoint))
 
 

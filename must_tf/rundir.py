@@ -268,7 +268,14 @@ def _remedy(params: Any) -> str:
 
 
 def learning_rate(settings: optimization.OptimizationConfig) -> Any:
-    """step -> learning rate, computed in a graph of its own: run at once, it would keep workers from starting later."""
+    """step -> learning rate."""
+    if "TF_CONFIG" in os.environ:  # computing anything at once would keep workers from starting later
+        return _in_a_graph(settings)
+    made = optimization.OptimizerFactory(settings).build_learning_rate()
+    return (lambda step: float(made(step))) if callable(made) else (lambda step: float(made))
+
+
+def _in_a_graph(settings: optimization.OptimizationConfig) -> Any:
     with tf.Graph().as_default():
         step = tf.compat.v1.placeholder(tf.int64, [])
         made = optimization.OptimizerFactory(settings).build_learning_rate()

@@ -24,7 +24,7 @@ METRICS = "metrics.jsonl"
 
 
 class Trainer(base_trainer.Trainer):
-    """Model Garden's, which also tells how long the steps of a loop waited for their input, and counts good ones only."""
+    """Model Garden's, which also tells how long steps waited for their input, and counts good ones only."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         self._waited = tf.Variable(0.0, dtype=tf.float64, trainable=False)

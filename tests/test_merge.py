@@ -282,3 +282,20 @@ def test_the_command_prints_and_stores_the_mapping(
         {"detection": {"cat": [1, 1]}},
         {"detection": {"dog": [1, 2]}},
     ]
+
+
+def test_background_of_a_set_that_knows_few_classes_says_nothing_among_more() -> None:
+    """A wall is no background: where nobody looked for walls, background pixels are ignored, and not one of them."""
+    features = tf.train.Example().features.feature
+    own = np.int32([[0, 1], [255, 0]])  # background, cat
+    labels = {"classes": own, "confidence": np.ones([2, 2], np.float32)}
+    for key, feature in discover()["segmentation"].write(labels, ImageInfo("0", 2, 2)).items():
+        features[key].CopyFrom(feature)
+    names = ("background", "cat", "wall")
+    ids = merge.said("segmentation", {0: 0, 1: 1}, names)
+    assert ids == {1: 1}
+    discover()["segmentation"].recode(features, ids, len(names))
+    png = tf.io.decode_png(features["image/segmentation/class/encoded"].bytes_list.value[0]).numpy()[..., 0]
+    assert png.tolist() == [[255, 1], [255, 255]]
+    assert merge.said("segmentation", {0: 0, 1: 1}, names[:2]) == {0: 0, 1: 1}
+    assert merge.said("classification", {0: 0, 1: 1}, names) == {0: 0, 1: 1}

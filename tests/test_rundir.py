@@ -215,3 +215,11 @@ def test_what_is_no_run_directory_is_never_deleted(folder: Path) -> None:
     rundir.check_overwrite(str(folder / "missing"))
     (folder / "empty").mkdir()
     rundir.check_overwrite(str(folder / "empty"))
+
+
+def test_the_learning_rate_of_workers_is_that_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where TF_CONFIG names workers it is computed without starting TensorFlow's runtime."""
+    settings = config.load("must_student").trainer.optimizer_config
+    expected = [rundir.learning_rate(settings)(step) for step in (0, 250, 600, 89_000)]
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    assert [rundir.learning_rate(settings)(step) for step in (0, 250, 600, 89_000)] == pytest.approx(expected)

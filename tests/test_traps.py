@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tests.mutants import MUTANTS
+
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = [line for line in (ROOT / "docs" / "model-garden-traps.md").read_text().splitlines() if line.startswith("| ")][
     1:
@@ -19,3 +21,9 @@ def test_every_trap_names_tests_that_exist() -> None:
         assert named, row
         for path, name in named:
             assert re.search(rf"^def {name}\(", (ROOT / path).read_text(), re.M), f"{path}::{name}"
+
+
+def test_every_planted_bug_can_be_planted() -> None:
+    """The text that it changes is still there: `python tests/mutants.py` takes hours, this no time."""
+    for mutant in MUTANTS:
+        assert mutant.old in (ROOT / mutant.file).read_text(), mutant.breaks

@@ -12,6 +12,7 @@ image by image, so that memory does not grow with the sets.
 | masks | go with their boxes: those of a record whose boxes are not taken are dropped, and counted |
 | an id that belongs to two different images | both stay; the later one's id gets `-` and eight digits of its SHA-256 |
 | a class of the same name | one class; `--same aeroplane=airplane` makes two names one |
+| "background" of a set that names some of segmentation's classes only | ignored: it may be any of the others |
 | a set that names some of the classes only | `image/<task>/annotated` in its records: ids that were looked for |
 """
 
@@ -37,6 +38,7 @@ from tfrecords_tools.merge_classes import United
 from tfrecords_tools.sources import Found, Item
 from tfrecords_tools.tally import Account
 
+REST = {"segmentation": "background"}  # the class that means "none of mine"
 OPEN_FILES = 64  # kept open by each process
 SHOWN_DIGITS = 8  # of a SHA-256, behind an id that is taken
 
@@ -101,7 +103,8 @@ class Merged:
 
     def _recode(self, features: Features, part: int) -> None:
         """The set's own ids -> the merged ones, and which of them it looked for."""
-        for task, ids in self.united.ids[part].items():
+        for task, all_ids in self.united.ids[part].items():
+            ids = said(task, all_ids, self.united.names[task])
             if record.origin_key(task) not in features:
                 continue
             recode, key = discover()[task].recode, record.annotated_key(task)
@@ -109,9 +112,16 @@ class Merged:
             if recode and (len(ids) < count or any(old != new for old, new in ids.items())):
                 recode(features, ids, count)
             asked = features[key].int64_list.value if key in features else ()
-            annotated = sorted({ids[class_id] for class_id in asked or ids})  # an empty list is read as all
+            annotated = sorted({ids[class_id] for class_id in asked or ids if class_id in ids})  # empty: all
             if asked or len(annotated) < count:
                 features[key].CopyFrom(record.int_feature(annotated))
+
+
+def said(task: str, ids: Mapping[int, int], names: Sequence[str]) -> Mapping[int, int]:
+    """The set's ids that say something among the merged `names`: "none of mine" does only where all are its own."""
+    if len(set(ids.values())) == len(names) or REST.get(task) not in names:
+        return ids
+    return {old: new for old, new in ids.items() if names[new] != REST[task]}
 
 
 def sets(patterns: Sequence[str]) -> tuple[Part, ...]:
