@@ -58,6 +58,6 @@ def _known(label: Any, target: tf.Tensor | None, side: int) -> Any:
     if target is None or np.ndim(label) < 2 or np.ndim(label) != np.ndim(target) or label.dtype.kind != "f":
         return label
     stride = side // target.shape[0]
-    unknown = np.asarray(target == 0).repeat(stride, 0).repeat(stride, 1)[: label.shape[0], : label.shape[1]]
-    unknown = unknown.all(axis=2, keepdims=True) if unknown.ndim == 3 else unknown
+    zero = np.asarray(target == 0).repeat(stride, 0).repeat(stride, 1)[: label.shape[0], : label.shape[1]]
+    unknown = zero.all(axis=2, keepdims=True) if zero.ndim == 3 else zero
     return np.where(unknown, np.zeros_like(label), label)
