@@ -135,19 +135,25 @@ def _check(options: Options) -> None:
 
 
 def fingerprint(maker: Maker, found: Found, count: int) -> str:
-    """A hash of all that decides about the bytes: options, annotations, the images' names and sizes."""
-    digest = hashlib.sha256(repr((shards.versions(), maker, count)).encode())
+    """A hash of all that decides about the bytes: options, classes, annotations, and the items' files.
+
+    The files' content would take as long to read as to convert: size and time of change stand for it.
+    """
+    digest = hashlib.sha256(repr((shards.versions(), maker, count, found.classes)).encode())
     for path in found.inputs:
         digest.update(shards.digest(path)[1].encode())
-    for item in found.items.heads() if isinstance(found.items, spool.Items) else found.items:
-        sizes = [_size(path) for path in item.files]
-        digest.update(repr((item.source_id, item.files, sizes)).encode())
+    items = found.items if isinstance(found.items, spool.Items) else spool.Items(found.items)
+    for source_id, paths, labels in items.rows():
+        digest.update(repr((source_id, paths, labels, [_state(path) for path in paths])).encode())
     return digest.hexdigest()
 
 
-def _size(path: str) -> int:
-    """Bytes of a local file. Remote ones are not asked: a million requests take hours."""
-    return os.path.getsize(path) if "://" not in path and os.path.exists(path) else -1
+def _state(path: str) -> tuple[int, int]:
+    """Bytes and time of change of a local file. Remote ones are not asked: a million requests take hours."""
+    if "://" in path or not os.path.exists(path):
+        return -1, -1
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns
 
 
 def write(job: Job, tick: Callable[[], None]) -> shards.ShardInfo:

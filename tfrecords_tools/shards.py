@@ -78,7 +78,7 @@ def claim(directory: str, fingerprint: str, command: Sequence[str]) -> None:
         other = _read_json(path)
         if other["fingerprint"] != fingerprint:
             raise UserError(
-                f"{directory} belongs to another command, or its inputs have changed since:\n"
+                f"{directory} belongs to another command, or its inputs have changed since (or their times):\n"
                 f"  {' '.join(other['command'])}\nGive another --out, or remove {directory} first."
             )
         return
