@@ -253,7 +253,7 @@ def test_more_dropped_than_allowed_is_exit_code_one(
     given = f"convert images --root {tmp_path}/photos --out {tmp_path}/out --max-drop-rate {allowed}".split()
     assert must_records(given, monkeypatch) == code
     printed = capsys.readouterr()
-    assert ("error: 25.0% were dropped, --max-drop-rate allows 10.0%" in printed.err) == (code == 1)
+    assert ("error: 25.0% of the images were dropped, --max-drop-rate allows 10.0%" in printed.err) == (code == 1)
     assert "3 records in 1 shards" in printed.out
     assert "dropped: 1 x image: cannot be decoded" in printed.out
     written = manifest.read(str(tmp_path / "out"))

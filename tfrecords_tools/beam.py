@@ -51,7 +51,7 @@ def run(maker: Maker, options: Options, runner: str, arguments: Sequence[str] = 
         done = shards.finished(options.out)
         written = shards.summed([done[name] for name in names], found.classes, options.command, found.account)
         manifest.write(options.out, written)
-    return convert.outcome(written, found, time.monotonic() - start)
+    return convert.outcome(maker, written, found, time.monotonic() - start)
 
 
 def _require(runner: str) -> None:

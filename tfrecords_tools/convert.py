@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import tensorflow as tf
@@ -17,6 +17,7 @@ from must_tf.errors import UserError
 from must_tf.progress import Progress
 from tfrecords_tools import shards, space, spool, workers
 from tfrecords_tools.sources import Found, Item, Sample, Source
+from tfrecords_tools.sources.only import Only
 from tfrecords_tools.tally import Account, Dropped
 
 IMAGES_PER_WORKER = 500  # a process needs about 6 s to start, as long as one converts these
@@ -30,7 +31,7 @@ class Options:
       out: folder of the shards.
       shards: how many; 0 for one per 256 images.
       workers: processes; 0 for one per core and 500 images.
-      max_drop_rate: a larger share of images or objects dropped is reported as failure.
+      max_drop_rate: a larger share of images, objects or a task's labels dropped is reported as failure.
       command: as it was given, without what does not change the records.
     """
 
@@ -42,12 +43,18 @@ class Options:
 
 
 class Outcome(NamedTuple):
-    """What was written, and the shares of images and objects that were dropped."""
+    """What was written, and the shares of images, objects and each task's labels that were dropped."""
 
     manifest: manifest.Manifest
     image_drop_rate: float
     object_drop_rate: float
     seconds: float
+    label_drop_rates: Mapping[str, float] = {}  # by task, of the images that had them; those that lost any
+
+    def worst(self) -> tuple[float, str]:
+        """The largest share, and of what it is."""
+        labels = [(rate, f"{task} labels") for task, rate in self.label_drop_rates.items()]
+        return max((self.image_drop_rate, "images"), (self.object_drop_rate, "objects"), *labels)
 
 
 class Maker(Protocol):
@@ -103,7 +110,7 @@ def run(maker: Maker, options: Options) -> Outcome:
     space.require(found.items, max(0.0, unfinished), options.out)
     with shards.claimed(options.out, fingerprint(maker, found, count), options.command):
         written = _finish(maker, found, count, options)
-    return outcome(written, found, time.monotonic() - start)
+    return outcome(maker, written, found, time.monotonic() - start)
 
 
 def _finish(maker: Maker, found: Found, count: int, options: Options) -> manifest.Manifest:
@@ -190,9 +197,17 @@ def _encode(sample: Sample) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def outcome(written: manifest.Manifest, found: Found, seconds: float) -> Outcome:
+def outcome(maker: Maker, written: manifest.Manifest, found: Found, seconds: float) -> Outcome:
     """What a conversion came to, once all shards are counted."""
-    dropped = found.account.dropped  # by now of all shards too
-    images, objects = dropped.count("image"), dropped.count("object")
+    dropped, asked = found.account.dropped, _asked(maker)  # by now of all shards too
+    images, objects = dropped.count("image"), dropped.count("object") if "detection" in asked else 0
     kept = sum(written.objects.get("detection", {}).values())
-    return Outcome(written, images / found.wanted, objects / max(1, kept + objects), seconds)
+    lost = {task: dropped.count(task) for task in asked if dropped.count(task)}
+    labels = {task: count / (count + manifest.labelled(written, task)) for task, count in lost.items()}
+    return Outcome(written, images / found.wanted, objects / max(1, kept + objects), seconds, labels)
+
+
+def _asked(maker: Maker) -> tuple[str, ...]:
+    """The tasks whose labels are wanted; what the others lose is no loss."""
+    source = maker.source if isinstance(maker, Encoder) else None
+    return source.tasks if isinstance(source, Only) else tuple(tasks.discover())
