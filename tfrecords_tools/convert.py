@@ -101,16 +101,36 @@ def run(maker: Maker, options: Options) -> Outcome:
       UserError: there is nothing to convert, the folder is another command's, or an image broke a reader.
     """
     start = time.monotonic()
+    prepared = prepare(maker, options)
+    with shards.claimed(options.out, prepared.fingerprint, options.command):
+        written = _finish(maker, prepared.found, prepared.count, options)
+    return outcome(maker, written, prepared.found, time.monotonic() - start)
+
+
+class Prepared(NamedTuple):
+    """What is known before anything is written."""
+
+    found: Found
+    count: int  # of shards
+    fingerprint: str
+
+
+def prepare(maker: Maker, options: Options) -> Prepared:
+    """Looks at everything that can end a conversion before it starts.
+
+    Raises:
+      UserError: there is nothing to convert, it does not fit on the disk, or the folder is another command's.
+    """
     _check(options)
     found = maker.find()
     if isinstance(found.items, list):
         found = dataclasses.replace(found, items=spool.Items(found.items))
     count = options.shards or shards.default_count(len(found.items))
+    prepared = Prepared(found, count, fingerprint(maker, found, count))
+    shards.is_claimed(options.out, prepared.fingerprint)
     unfinished = 1 - len(shards.finished(options.out)) / count
     space.require(found.items, max(0.0, unfinished), options.out)
-    with shards.claimed(options.out, fingerprint(maker, found, count), options.command):
-        written = _finish(maker, found, count, options)
-    return outcome(maker, written, found, time.monotonic() - start)
+    return prepared
 
 
 def _finish(maker: Maker, found: Found, count: int, options: Options) -> manifest.Manifest:
