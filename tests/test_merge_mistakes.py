@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.converting import must_records
-from tests.test_merge import patterns
+from tests.test_merge import make, patterns
 
 __all__ = ["patterns"]  # fixture
 MISTAKES = {
@@ -42,4 +42,14 @@ def test_a_damaged_record_is_named(
     command = ["merge", "--records", patterns[0], "--records", patterns[1], "--out", f"{tmp_path}/out"]
     assert must_records(command, monkeypatch) == 2
     assert f"{path} is truncated or damaged at byte 0" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_sets_without_a_record_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = [make(tmp_path / name, [], {}) for name in ("a", "b")]
+    command = ["merge", "--records", empty[0], "--records", empty[1], "--out", f"{tmp_path}/out"]
+    assert must_records(command, monkeypatch) == 2
+    assert f"error: no records in {tmp_path}/a, {tmp_path}/b" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -214,6 +214,20 @@ def test_json_is_all_that_is_on_stdout(
     assert "Did you mean 'photos'" in json.loads(capsys.readouterr().out)["error"]
 
 
+def test_what_nobody_expected_is_no_success_with_drops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1 would say: done, but more was dropped than allowed."""
+    save(tmp_path / "photos" / "a.png", noise(20, 30))
+    monkeypatch.setattr(Images, "find", lambda self: [][0])
+    command = f"convert images --root {tmp_path}/photos --out {tmp_path}/out --json".split()
+    assert must_records(command, monkeypatch) == 2
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == {"error": "IndexError: list index out of range"}
+    assert "Traceback (most recent call last)" in printed.err
+    assert "test_scale.py" in printed.err
+
+
 def test_memory_counts_shared_pages_once() -> None:
     """A child that shares 64 MB with its parent adds little; one that writes to them adds as much."""
     held = bytearray(64 << 20)

@@ -69,7 +69,7 @@ class Merged:
         """Reads every record once.
 
         Raises:
-          UserError: a damaged file.
+          UserError: a damaged file, or no record in any.
         """
         account, index = Account(), spool.database()
         index.execute("CREATE TABLE records (place INTEGER PRIMARY KEY, id TEXT, digest TEXT, part, path, offset)")
@@ -83,6 +83,8 @@ class Merged:
             progress.close()
             index.execute("CREATE INDEX images ON records (id, digest)")
             items = spool.Items(_items(index, account))
+        if not items:
+            raise UserError(f"no records in {', '.join(part.directory for part in self.parts)}: nothing to merge.")
         inputs = tuple(manifest.path_in(part.directory) for part in self.parts)
         return Found(items, dict(self.united.names), inputs, account)
 
