@@ -20,7 +20,7 @@ from tests.converting import converted, dump, must_records, noise, save
 from tests.test_shards import files_in
 from tests.tiny import ROOT
 from tfrecords_tools import convert, lock, space, spool
-from tfrecords_tools.sources import Item
+from tfrecords_tools.sources import Item, archives
 from tfrecords_tools.sources.coco import Coco
 from tfrecords_tools.sources.images import Images
 from tfrecords_tools.sources.scenes import Scenes
@@ -135,14 +135,48 @@ def test_a_disk_that_is_too_small_is_refused(tmp_path: Path, monkeypatch: pytest
     free = {"bytes": 9_999}
     monkeypatch.setattr(space.shutil, "disk_usage", lambda path: type("Usage", (), {"free": free["bytes"]}))
     with pytest.raises(UserError, match="are free on that disk"):
-        space.require(items, 1.0, str(tmp_path / "deep" / "out"))
-    space.require(items, 0.5, str(tmp_path))  # half of the shards are there
+        space.require(10_000, str(tmp_path / "deep" / "out"))
     free["bytes"] = 10_000
-    space.require(items, 1.0, str(tmp_path))
+    space.require(10_000, str(tmp_path))
     free["bytes"] = 1
     with pytest.raises(UserError, match="free"):
         converted(Images(str(tmp_path)), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_sizes_of_what_is_no_file_of_its_own(tmp_path: Path) -> None:
+    """1,200 parts of 700 bytes, one file of 5,000 bytes for 600 items, three files of 300, and one that tells nothing.
+
+    A sample is 500 items, so that every case but the last two is scaled.
+    """
+    for name, size in (("a.tar", 10), ("train", 5000), ("x.mat", 9000), *((f"{n}.h5", 300) for n in range(3))):
+        (tmp_path / name).write_bytes(b"x" * size)
+
+    def item(name: str, labels: object = None) -> Item:
+        return Item("", (str(tmp_path / name),), labels)
+
+    part = (archives.Part("n01/a.JPEG", 512, 700), 3, 1000)
+    assert space.estimate([item("a.tar", part)] * 1200) == pytest.approx(1200 * 700)
+    assert space.estimate([item("train", (1, 2, 100, "cat"))] * 600) == 5000
+    assert space.estimate([item(f"{n}.h5") for n in range(3)]) == 900
+    assert space.estimate([item("x.mat", (0, None))] * 3) == 0
+    assert space.estimate([]) == 0
+
+
+def test_only_what_is_missing_must_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four images of equal size in two shards, of which one is there."""
+    for number in range(4):
+        save(tmp_path / "photos" / f"{number}.png", noise(20, 30, 0))
+    size = 4 * (tmp_path / "photos" / "0.png").stat().st_size
+    source, free = Images(str(tmp_path / "photos")), {"bytes": size}
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda path: type("Usage", (), {"free": free["bytes"]}))
+    converted(source, tmp_path / "out", shards=2)
+    (tmp_path / "out" / "records-00000-of-00002.tfrecord").unlink()
+    free["bytes"] = size // 2 - 1
+    with pytest.raises(UserError, match="are free on that disk"):
+        converted(source, tmp_path / "out", shards=2)
+    free["bytes"] = size // 2
+    converted(source, tmp_path / "out", shards=2)
 
 
 def test_storage_of_any_kind_gives_the_same_bytes(tmp_path: Path) -> None:

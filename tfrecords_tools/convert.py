@@ -63,6 +63,9 @@ class Maker(Protocol):
     def find(self) -> Found:
         """All items, before the first record is made. Raises UserError if there are none."""
 
+    def size(self, found: Found) -> float:
+        """Bytes of all records at least, as far as a glance can tell."""
+
     def record(self, item: Item, account: Account) -> bytes:
         """A serialised record; counts in `account` what it changes. Raises Dropped if there can be none."""
 
@@ -75,6 +78,10 @@ class Encoder(NamedTuple):
     def find(self) -> Found:
         """The dataset's items."""
         return self.source.find()
+
+    def size(self, found: Found) -> float:
+        """Bytes of the images."""
+        return space.estimate(found.items)
 
     def record(self, item: Item, account: Account) -> bytes:
         """The item's image with its labels."""
@@ -103,7 +110,7 @@ def run(maker: Maker, options: Options) -> Outcome:
     start = time.monotonic()
     prepared = prepare(maker, options)
     with shards.claimed(options.out, prepared.fingerprint, options.command):
-        written = _finish(maker, prepared.found, prepared.count, options)
+        written = _finish(maker, prepared.found, prepared.shard_count, options)
     return outcome(maker, written, prepared.found, time.monotonic() - start)
 
 
@@ -111,7 +118,7 @@ class Prepared(NamedTuple):
     """What is known before anything is written."""
 
     found: Found
-    count: int  # of shards
+    shard_count: int
     fingerprint: str
 
 
@@ -129,7 +136,7 @@ def prepare(maker: Maker, options: Options) -> Prepared:
     prepared = Prepared(found, count, fingerprint(maker, found, count))
     shards.is_claimed(options.out, prepared.fingerprint)
     unfinished = 1 - len(shards.finished(options.out)) / count
-    space.require(found.items, max(0.0, unfinished), options.out)
+    space.require(max(0.0, unfinished) * maker.size(found), options.out)
     return prepared
 
 

@@ -88,6 +88,12 @@ class Merged:
         inputs = tuple(manifest.path_in(part.directory) for part in self.parts)
         return Found(items, dict(self.united.names), inputs, account)
 
+    def size(self, found: Found) -> float:
+        """The sets' bytes; of records that become one, one's share."""
+        records = max(1, sum(part.records for part in self.parts))
+        sizes = (tf.io.gfile.stat(path).length for part in self.parts for path in part.files)
+        return sum(sizes) * len(found.items) / records
+
     def record(self, item: Item, account: Account) -> bytes:
         """One image with the labels of all its records."""
         places: list[Place] = item.labels
