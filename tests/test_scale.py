@@ -1,12 +1,11 @@
-"""What lets the converter work on sets of any size: items on the disk, one writer per folder, a disk that is large
-enough, storage of any kind."""
+"""What lets the converter work on sets of any size: items on the disk, a disk that is large enough, storage of
+any kind."""
 
 from __future__ import annotations
 
 import json
 import os
 import pickle
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +18,7 @@ from must_tf.errors import UserError
 from tests.converting import converted, dump, must_records, noise, save
 from tests.test_shards import files_in
 from tests.tiny import ROOT
-from tfrecords_tools import convert, lock, space, spool
+from tfrecords_tools import convert, space, spool
 from tfrecords_tools.sources import Item, archives
 from tfrecords_tools.sources.coco import Coco
 from tfrecords_tools.sources.images import Images
@@ -72,58 +71,6 @@ def test_a_hundred_thousand_items_take_no_memory() -> None:
     """100 MB of items within 12 MB; as a list they would take all of it."""
     done = subprocess.run([sys.executable, "-c", GROWTH, "100000"], cwd=ROOT, capture_output=True, text=True)
     assert int(done.stdout) < 12 * 1024, done.stderr
-
-
-# One process holds the folder until its input ends.
-HOLDER = """
-import sys
-from tfrecords_tools import lock
-with lock.held(sys.argv[1]):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
-    """The second is told who holds it; once the first is killed nothing is in its way."""
-    out = tmp_path / "out"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(out)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert holder.stdout and holder.stdin and holder.stdout.readline() == b"held\n"
-    with pytest.raises(UserError, match=f"written by process {holder.pid} on {socket.gethostname()}"):
-        convert.convert(Scenes("wild", 1, 1, 48), convert.Options(str(out)))
-    assert [path.name for path in out.iterdir()] == [lock.NAME]
-    holder.kill()
-    holder.wait()
-    holder.stdin.close()
-    holder.stdout.close()
-    assert (out / lock.NAME).exists()
-    convert.convert(Scenes("wild", 1, 1, 48), convert.Options(str(out), workers=1))
-    assert not (out / lock.NAME).exists()
-
-
-@pytest.mark.parametrize(
-    ("owner", "stale"),
-    [
-        ({"host": socket.gethostname(), "pid": os.getpid()}, False),
-        ({"host": socket.gethostname(), "pid": 2**22 + 1}, True),  # beyond Linux' largest
-        ({"host": "elsewhere", "pid": 2**22 + 1}, False),
-        ({}, True),
-    ],
-)
-def test_remote_storage_has_a_file_as_lock(owner: dict, stale: bool) -> None:
-    out = f"ram://lock-{abs(hash(str(owner)))}"
-    tf.io.gfile.makedirs(out)
-    with tf.io.gfile.GFile(f"{out}/{lock.NAME}", "w") as file:
-        file.write(json.dumps(owner))
-    if not stale:
-        with pytest.raises(UserError, match="is being written by"), lock.held(out):
-            pass
-        return
-    with lock.held(out):
-        assert json.loads(tf.io.gfile.GFile(f"{out}/{lock.NAME}").read())["pid"] == os.getpid()
-    assert not tf.io.gfile.exists(f"{out}/{lock.NAME}")
 
 
 def test_a_disk_that_is_too_small_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
