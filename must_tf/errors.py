@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 
@@ -62,9 +63,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def exit_on_user_error(main: Callable[[], int | None]) -> int:
-    """Runs `main`; a UserError becomes a line on stderr, or one per mistake, and exit code 2."""
+    """Runs `main`; a UserError becomes a line on stderr, or one per mistake, and exit code 2.
+
+    Any other exception keeps its traceback and ends with 2 as well: Python's own 1 would say that the work was done.
+    """
     try:
         return main() or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+    except Exception:
+        traceback.print_exc()
+    return 2

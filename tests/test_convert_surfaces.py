@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 
 from must_tf.errors import UserError
 from must_tf.tasks.masks.labels import paste
-from tests.converting import Converted, converted, noise, save
+from tests.converting import Converted, converted, must_records, noise, save
 from tfrecords_tools.sources.ade20k import Ade20k
 from tfrecords_tools.sources.cityscapes import Cityscapes
+from tfrecords_tools.sources.only import only
 
 HEIGHT, WIDTH = 32, 48
 
@@ -43,6 +45,33 @@ def test_ade20k_counts_from_one_and_ignores_other(tmp_path: Path) -> None:
     assert result.outcome.manifest.classes == {"segmentation": ["wall", "building, edifice"]}
     assert result.outcome.manifest.origins == {"segmentation": {"real:ADEChallengeData2016": 1}}
     assert result.counts() == {"image: no annotation": 1}
+
+
+def test_labels_that_cannot_be_used_count_as_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The only map has colours: the one photo that should be labelled is not."""
+    root = ade(tmp_path, np.zeros([HEIGHT, WIDTH, 3], np.uint8))
+    (Path(root) / "images" / "training" / "ADE_train_00000002.jpg").unlink()
+    command = f"convert ade20k --root {root} --out {tmp_path}/out --workers 1 --json".split()
+    assert must_records(command, monkeypatch) == 1
+    printed = capsys.readouterr()
+    told = json.loads(printed.out)
+    assert (told["image_drop_rate"], told["label_drop_rates"]) == (0.0, {"segmentation": 1.0})
+    assert "error: 100.0% of the segmentation labels were dropped, --max-drop-rate allows 1.0%" in printed.err
+    unasked = converted(only(Ade20k(root), "depth"), tmp_path / "other").outcome
+    assert (unasked.label_drop_rates, unasked.worst()[0]) == ({}, 0.0)
+
+
+def test_the_share_of_dropped_labels_is_of_those_that_there_were(tmp_path: Path) -> None:
+    """One of three maps has colours."""
+    root = Path(ade(tmp_path, columns([0, 1])))
+    for number, ids in ((2, columns([1])), (3, noise(HEIGHT, WIDTH, 3))):
+        save(root / "images" / "training" / f"ADE_train_{number:08}.jpg", noise(HEIGHT, WIDTH, number))
+        save(root / "annotations" / "training" / f"ADE_train_{number:08}.png", ids)
+    outcome = converted(Ade20k(str(root)), tmp_path / "out").outcome
+    assert outcome.label_drop_rates == {"segmentation": pytest.approx(1 / 3)}
+    assert outcome.worst() == (pytest.approx(1 / 3), "segmentation labels")
 
 
 def test_ade20k_ends_with_the_file_and_the_value_that_has_no_name(tmp_path: Path) -> None:

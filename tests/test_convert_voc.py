@@ -206,6 +206,17 @@ def test_other_names_may_be_given(tmp_path: Path) -> None:
     assert result.records["a"].labels["detection"]["classes"].tolist() == [2]
 
 
+def test_other_names_in_the_same_file_are_other_inputs(tmp_path: Path) -> None:
+    root, names = write(tmp_path / "root", {"a": annotation(thing("cat", (1, 2, 3, 4)))}), tmp_path / "names.txt"
+    names.write_text("cat\ndog\n")
+    source = Voc(root, classes=str(names))
+    assert str(names) in source.find().inputs
+    converted(source, tmp_path / "out")
+    names.write_text("dog\ncat\n")
+    with pytest.raises(UserError, match="inputs have changed"):
+        converted(source, tmp_path / "out")
+
+
 def test_mistakes_are_told_before_the_first_image(tmp_path: Path) -> None:
     root = write(tmp_path, {"a": annotation()}, "b\nc\n")
     with pytest.raises(UserError, match=r"0 of 2 annotated images found under .*JPEGImages, b for instance"):

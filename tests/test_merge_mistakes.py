@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from must_tf.errors import UserError
 from tests.converting import must_records
-from tests.test_merge import patterns
+from tests.test_merge import make, merged, patterns
+from tfrecords_tools import space
 
 __all__ = ["patterns"]  # fixture
 MISTAKES = {
@@ -43,3 +45,27 @@ def test_a_damaged_record_is_named(
     assert must_records(command, monkeypatch) == 2
     assert f"{path} is truncated or damaged at byte 0" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_sets_without_a_record_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = [make(tmp_path / name, [], {}) for name in ("a", "b")]
+    command = ["merge", "--records", empty[0], "--records", empty[1], "--out", f"{tmp_path}/out"]
+    assert must_records(command, monkeypatch) == 2
+    assert f"error: no records in {tmp_path}/a, {tmp_path}/b" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_merge_that_does_not_fit_is_refused(
+    patterns: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four records of three images: three quarters of the sets' bytes."""
+    wanted = sum(path.stat().st_size for path in tmp_path.glob("*/*.tfrecord")) * 3 / 4
+    free = {"bytes": wanted - 1}
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda path: type("Usage", (), {"free": free["bytes"]}))
+    with pytest.raises(UserError, match="are free on that disk"):
+        merged(tmp_path / "out", patterns)
+    assert not (tmp_path / "out").exists()
+    free["bytes"] = wanted
+    assert merged(tmp_path / "out", patterns).records == 3

@@ -1,12 +1,11 @@
-"""What lets the converter work on sets of any size: items on the disk, one writer per folder, a disk that is large
-enough, storage of any kind."""
+"""What lets the converter work on sets of any size: items on the disk, a disk that is large enough, storage of
+any kind."""
 
 from __future__ import annotations
 
 import json
 import os
 import pickle
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,8 +18,8 @@ from must_tf.errors import UserError
 from tests.converting import converted, dump, must_records, noise, save
 from tests.test_shards import files_in
 from tests.tiny import ROOT
-from tfrecords_tools import convert, lock, space, spool
-from tfrecords_tools.sources import Item
+from tfrecords_tools import convert, space, spool
+from tfrecords_tools.sources import Item, archives
 from tfrecords_tools.sources.coco import Coco
 from tfrecords_tools.sources.images import Images
 from tfrecords_tools.sources.scenes import Scenes
@@ -33,7 +32,8 @@ def test_items_on_the_disk_are_a_list() -> None:
     assert (len(items), items[2], items[-1]) == (7, wanted[2], wanted[-1])
     part = pickle.loads(pickle.dumps(items[1::3]))  # as it travels to a worker
     assert (len(part), part[1], list(part), list(part[1:])) == (2, wanted[4], wanted[1::3], [wanted[4]])
-    assert list(items.heads()) == [item._replace(labels=None) for item in wanted]
+    rows = [(source_id, files, pickle.loads(labels)) for source_id, files, labels in items.rows()]
+    assert rows == wanted
     with pytest.raises(IndexError):
         items[7]
     assert not spool.Items()
@@ -73,58 +73,6 @@ def test_a_hundred_thousand_items_take_no_memory() -> None:
     assert int(done.stdout) < 12 * 1024, done.stderr
 
 
-# One process holds the folder until its input ends.
-HOLDER = """
-import sys
-from tfrecords_tools import lock
-with lock.held(sys.argv[1]):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
-    """The second is told who holds it; once the first is killed nothing is in its way."""
-    out = tmp_path / "out"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(out)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert holder.stdout and holder.stdin and holder.stdout.readline() == b"held\n"
-    with pytest.raises(UserError, match=f"written by process {holder.pid} on {socket.gethostname()}"):
-        convert.convert(Scenes("wild", 1, 1, 48), convert.Options(str(out)))
-    assert [path.name for path in out.iterdir()] == [lock.NAME]
-    holder.kill()
-    holder.wait()
-    holder.stdin.close()
-    holder.stdout.close()
-    assert (out / lock.NAME).exists()
-    convert.convert(Scenes("wild", 1, 1, 48), convert.Options(str(out), workers=1))
-    assert not (out / lock.NAME).exists()
-
-
-@pytest.mark.parametrize(
-    ("owner", "stale"),
-    [
-        ({"host": socket.gethostname(), "pid": os.getpid()}, False),
-        ({"host": socket.gethostname(), "pid": 2**22 + 1}, True),  # beyond Linux' largest
-        ({"host": "elsewhere", "pid": 2**22 + 1}, False),
-        ({}, True),
-    ],
-)
-def test_remote_storage_has_a_file_as_lock(owner: dict, stale: bool) -> None:
-    out = f"ram://lock-{abs(hash(str(owner)))}"
-    tf.io.gfile.makedirs(out)
-    with tf.io.gfile.GFile(f"{out}/{lock.NAME}", "w") as file:
-        file.write(json.dumps(owner))
-    if not stale:
-        with pytest.raises(UserError, match="is being written by"), lock.held(out):
-            pass
-        return
-    with lock.held(out):
-        assert json.loads(tf.io.gfile.GFile(f"{out}/{lock.NAME}").read())["pid"] == os.getpid()
-    assert not tf.io.gfile.exists(f"{out}/{lock.NAME}")
-
-
 def test_a_disk_that_is_too_small_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten images of 1,000 bytes and one free byte less than they need."""
     for number in range(10):
@@ -134,14 +82,48 @@ def test_a_disk_that_is_too_small_is_refused(tmp_path: Path, monkeypatch: pytest
     free = {"bytes": 9_999}
     monkeypatch.setattr(space.shutil, "disk_usage", lambda path: type("Usage", (), {"free": free["bytes"]}))
     with pytest.raises(UserError, match="are free on that disk"):
-        space.require(items, 1.0, str(tmp_path / "deep" / "out"))
-    space.require(items, 0.5, str(tmp_path))  # half of the shards are there
+        space.require(10_000, str(tmp_path / "deep" / "out"))
     free["bytes"] = 10_000
-    space.require(items, 1.0, str(tmp_path))
+    space.require(10_000, str(tmp_path))
     free["bytes"] = 1
     with pytest.raises(UserError, match="free"):
         converted(Images(str(tmp_path)), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_sizes_of_what_is_no_file_of_its_own(tmp_path: Path) -> None:
+    """1,200 parts of 700 bytes, one file of 5,000 bytes for 600 items, three files of 300, and one that tells nothing.
+
+    A sample is 500 items, so that every case but the last two is scaled.
+    """
+    for name, size in (("a.tar", 10), ("train", 5000), ("x.mat", 9000), *((f"{n}.h5", 300) for n in range(3))):
+        (tmp_path / name).write_bytes(b"x" * size)
+
+    def item(name: str, labels: object = None) -> Item:
+        return Item("", (str(tmp_path / name),), labels)
+
+    part = (archives.Part("n01/a.JPEG", 512, 700), 3, 1000)
+    assert space.estimate([item("a.tar", part)] * 1200) == pytest.approx(1200 * 700)
+    assert space.estimate([item("train", (1, 2, 100, "cat"))] * 600) == 5000
+    assert space.estimate([item(f"{n}.h5") for n in range(3)]) == 900
+    assert space.estimate([item("x.mat", (0, None))] * 3) == 0
+    assert space.estimate([]) == 0
+
+
+def test_only_what_is_missing_must_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four images of equal size in two shards, of which one is there."""
+    for number in range(4):
+        save(tmp_path / "photos" / f"{number}.png", noise(20, 30, 0))
+    size = 4 * (tmp_path / "photos" / "0.png").stat().st_size
+    source, free = Images(str(tmp_path / "photos")), {"bytes": size}
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda path: type("Usage", (), {"free": free["bytes"]}))
+    converted(source, tmp_path / "out", shards=2)
+    (tmp_path / "out" / "records-00000-of-00002.tfrecord").unlink()
+    free["bytes"] = size // 2 - 1
+    with pytest.raises(UserError, match="are free on that disk"):
+        converted(source, tmp_path / "out", shards=2)
+    free["bytes"] = size // 2
+    converted(source, tmp_path / "out", shards=2)
 
 
 def test_storage_of_any_kind_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -211,6 +193,20 @@ def test_json_is_all_that_is_on_stdout(
     command[3] = f"{tmp_path}/photo"
     assert must_records(command, monkeypatch) == 2
     assert "Did you mean 'photos'" in json.loads(capsys.readouterr().out)["error"]
+
+
+def test_what_nobody_expected_is_no_success_with_drops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1 would say: done, but more was dropped than allowed."""
+    save(tmp_path / "photos" / "a.png", noise(20, 30))
+    monkeypatch.setattr(Images, "find", lambda self: [][0])
+    command = f"convert images --root {tmp_path}/photos --out {tmp_path}/out --json".split()
+    assert must_records(command, monkeypatch) == 2
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == {"error": "IndexError: list index out of range"}
+    assert "Traceback (most recent call last)" in printed.err
+    assert "test_scale.py" in printed.err
 
 
 def test_memory_counts_shared_pages_once() -> None:

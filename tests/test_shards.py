@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,8 +18,10 @@ from must_tf.data.scenes import CLASSES, DOMAINS, render
 from must_tf.errors import UserError
 from tests.converting import converted, dump, must_records, noise, save
 from tests.tiny import ROOT
-from tfrecords_tools import convert
+from tfrecords_tools import convert, spool
+from tfrecords_tools.sources import Found, Item
 from tfrecords_tools.sources.images import Images
+from tfrecords_tools.sources.rgbd import Rgbd
 from tfrecords_tools.sources.scenes import Scenes
 
 # Kills itself in the middle of the second shard, with a part of it on the disk.
@@ -103,6 +106,35 @@ def test_changed_inputs_are_not_mixed_with_old_records(tmp_path: Path) -> None:
     save(tmp_path / "photos" / "b.png", noise(20, 30))
     with pytest.raises(UserError, match="inputs have changed"):
         converted(Images(str(tmp_path / "photos")), tmp_path / "out")
+
+
+def test_a_label_file_of_the_same_size_has_changed(tmp_path: Path) -> None:
+    """Both maps are stored without compression; resuming must not keep the old one's labels."""
+    save(tmp_path / "rooms" / "rgb" / "a.png", noise(20, 30))
+    (tmp_path / "rooms" / "classes.txt").write_text("wall\nfloor\n")
+    label, source = tmp_path / "rooms" / "label" / "a.png", Rgbd(str(tmp_path / "rooms"))
+    save(label, np.zeros([20, 30], np.uint8), compress_level=0)
+    before = label.stat()
+    converted(source, tmp_path / "out")
+    converted(source, tmp_path / "out")  # nothing has changed
+    save(label, np.ones([20, 30], np.uint8), compress_level=0)
+    os.utime(label, ns=(before.st_atime_ns, before.st_mtime_ns + 1000))
+    assert label.stat().st_size == before.st_size
+    with pytest.raises(UserError, match="inputs have changed"):
+        converted(source, tmp_path / "out")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_classes_and_labels_decide_about_the_records(packed: bool) -> None:
+    maker = convert.Encoder(Scenes("wild", 1, 1, 48))
+
+    def of(label: int, names: tuple[str, ...]) -> str:
+        items = [Item("a", (), label)]
+        found = Found(spool.Items(items) if packed else items, {"classification": names})
+        return convert.fingerprint(maker, found, 1)
+
+    assert of(1, ("cat", "dog")) == of(1, ("cat", "dog"))
+    assert len({of(1, ("cat", "dog")), of(2, ("cat", "dog")), of(1, ("dog", "cat"))}) == 3
 
 
 def test_somebody_elses_records_are_left_alone(tmp_path: Path) -> None:
@@ -221,7 +253,7 @@ def test_more_dropped_than_allowed_is_exit_code_one(
     given = f"convert images --root {tmp_path}/photos --out {tmp_path}/out --max-drop-rate {allowed}".split()
     assert must_records(given, monkeypatch) == code
     printed = capsys.readouterr()
-    assert ("error: 25.0% were dropped, --max-drop-rate allows 10.0%" in printed.err) == (code == 1)
+    assert ("error: 25.0% of the images were dropped, --max-drop-rate allows 10.0%" in printed.err) == (code == 1)
     assert "3 records in 1 shards" in printed.out
     assert "dropped: 1 x image: cannot be decoded" in printed.out
     written = manifest.read(str(tmp_path / "out"))

@@ -3,7 +3,7 @@
 Only paths pass between the stages. Which items a shard is made of is written beside the shards beforehand, so that a
 worker needs nothing but the storage, and makes a shard by the very function that runs on one machine.
 
-    OUT/.shards/plan/records-00003-of-00016.tfrecord.pickle    removed when all is done
+    OUT/.shards/plan/records-00003-of-00016.tfrecord.pickle    removed when the pipeline has ended
 """
 
 from __future__ import annotations
@@ -38,20 +38,22 @@ def run(maker: Maker, options: Options, runner: str, arguments: Sequence[str] = 
     """
     start = time.monotonic()
     _require(runner)
-    found = maker.find()
-    count = options.shards or shards.default_count(len(found.items))
+    found, count, fingerprint = convert.prepare(maker, options)
     names = shards.names(count)
-    with shards.claimed(options.out, convert.fingerprint(maker, found, count), options.command):
+    with shards.claimed(options.out, fingerprint, options.command):
+        _forget_plan(options.out)  # of a run that was killed
         done = shards.finished(options.out)
         wanted = [index for index, name in enumerate(names) if name not in done]
         jobs = (Job(maker, found.items[i::count], os.path.join(options.out, names[i])) for i in wanted)
-        if planned := [_plan(job) for job in jobs]:
-            _pipeline(planned, [f"--runner={runner}", *arguments])
-            tf.io.gfile.rmtree(_folder(options.out))
+        try:
+            if planned := [_plan(job) for job in jobs]:
+                _pipeline(planned, [f"--runner={runner}", *arguments])
+        finally:
+            _forget_plan(options.out)
         done = shards.finished(options.out)
         written = shards.summed([done[name] for name in names], found.classes, options.command, found.account)
         manifest.write(options.out, written)
-    return convert.outcome(written, found, time.monotonic() - start)
+    return convert.outcome(maker, written, found, time.monotonic() - start)
 
 
 def _require(runner: str) -> None:
@@ -69,6 +71,11 @@ def _require(runner: str) -> None:
 
 def _folder(out: str) -> str:
     return os.path.join(out, shards.FOLDER, "plan")
+
+
+def _forget_plan(out: str) -> None:
+    if tf.io.gfile.exists(_folder(out)):
+        tf.io.gfile.rmtree(_folder(out))
 
 
 def _plan(job: Job) -> str:

@@ -61,10 +61,11 @@ def main() -> int:
 
 
 def _run() -> None:
-    """The command line; programs that asked for JSON are told of a mistake in it as well."""
+    """The command line; programs that asked for JSON are told in it as well why it ended."""
     try:
         app(prog_name="must-records")
-    except UserError as error:
+    except Exception as error:
         if "--json" in sys.argv:
-            typer.echo(json_text.dumps({"error": str(error)}))
+            kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+            typer.echo(json_text.dumps({"error": f"{kind}{error}"}))
         raise

@@ -18,7 +18,7 @@ Root = Annotated[str, typer.Option(help="The dataset's folder.")]
 Tasks = Annotated[str, typer.Option(help="Labels of these tasks only, names with commas between; empty: all.")]
 Shards = Annotated[int, typer.Option(help="How many shards; 0: one per 256 images.")]
 Workers = Annotated[int, typer.Option(help="Processes; 0: one per core. No matter for the result.")]
-MaxDropRate = Annotated[float, typer.Option(help="Share of images or objects that may be dropped before it fails.")]
+MaxDropRate = Annotated[float, typer.Option(help="Share of images, objects or a task's labels that may be dropped.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; everything else goes to stderr.")]
 Runner = Annotated[str, typer.Option(help="Make the shards on Apache Beam: DirectRunner, FlinkRunner, ...")]
 RunnerOptions = Annotated[str, typer.Option(help="The runner's own, in quotes: '--project=... --region=...'.")]
@@ -219,10 +219,10 @@ def run(ctx: typer.Context, source: Source) -> None:
     else:
         outcome = convert.convert(source, options)
     report.show(outcome, options.out, given["json"])
-    worst = max(outcome.image_drop_rate, outcome.object_drop_rate)
+    worst, of = outcome.worst()
     if worst > options.max_drop_rate:
         typer.echo(
-            f"error: {worst:.1%} were dropped, --max-drop-rate allows {options.max_drop_rate:.1%}. "
+            f"error: {worst:.1%} of the {of} were dropped, --max-drop-rate allows {options.max_drop_rate:.1%}. "
             "The records are complete otherwise.",
             err=True,
         )

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import tensorflow as tf
@@ -17,6 +17,7 @@ from must_tf.errors import UserError
 from must_tf.progress import Progress
 from tfrecords_tools import shards, space, spool, workers
 from tfrecords_tools.sources import Found, Item, Sample, Source
+from tfrecords_tools.sources.only import Only
 from tfrecords_tools.tally import Account, Dropped
 
 IMAGES_PER_WORKER = 500  # a process needs about 6 s to start, as long as one converts these
@@ -30,7 +31,7 @@ class Options:
       out: folder of the shards.
       shards: how many; 0 for one per 256 images.
       workers: processes; 0 for one per core and 500 images.
-      max_drop_rate: a larger share of images or objects dropped is reported as failure.
+      max_drop_rate: a larger share of images, objects or a task's labels dropped is reported as failure.
       command: as it was given, without what does not change the records.
     """
 
@@ -42,12 +43,18 @@ class Options:
 
 
 class Outcome(NamedTuple):
-    """What was written, and the shares of images and objects that were dropped."""
+    """What was written, and the shares of images, objects and each task's labels that were dropped."""
 
     manifest: manifest.Manifest
     image_drop_rate: float
     object_drop_rate: float
     seconds: float
+    label_drop_rates: Mapping[str, float] = {}  # by task, of the images that had them; those that lost any
+
+    def worst(self) -> tuple[float, str]:
+        """The largest share, and of what it is."""
+        labels = [(rate, f"{task} labels") for task, rate in self.label_drop_rates.items()]
+        return max((self.image_drop_rate, "images"), (self.object_drop_rate, "objects"), *labels)
 
 
 class Maker(Protocol):
@@ -55,6 +62,9 @@ class Maker(Protocol):
 
     def find(self) -> Found:
         """All items, before the first record is made. Raises UserError if there are none."""
+
+    def size(self, found: Found) -> float:
+        """Bytes of all records at least, as far as a glance can tell."""
 
     def record(self, item: Item, account: Account) -> bytes:
         """A serialised record; counts in `account` what it changes. Raises Dropped if there can be none."""
@@ -68,6 +78,10 @@ class Encoder(NamedTuple):
     def find(self) -> Found:
         """The dataset's items."""
         return self.source.find()
+
+    def size(self, found: Found) -> float:
+        """Bytes of the images."""
+        return space.estimate(found.items)
 
     def record(self, item: Item, account: Account) -> bytes:
         """The item's image with its labels."""
@@ -94,16 +108,36 @@ def run(maker: Maker, options: Options) -> Outcome:
       UserError: there is nothing to convert, the folder is another command's, or an image broke a reader.
     """
     start = time.monotonic()
+    prepared = prepare(maker, options)
+    with shards.claimed(options.out, prepared.fingerprint, options.command):
+        written = _finish(maker, prepared.found, prepared.shard_count, options)
+    return outcome(maker, written, prepared.found, time.monotonic() - start)
+
+
+class Prepared(NamedTuple):
+    """What is known before anything is written."""
+
+    found: Found
+    shard_count: int
+    fingerprint: str
+
+
+def prepare(maker: Maker, options: Options) -> Prepared:
+    """Looks at everything that can end a conversion before it starts.
+
+    Raises:
+      UserError: there is nothing to convert, it does not fit on the disk, or the folder is another command's.
+    """
     _check(options)
     found = maker.find()
     if isinstance(found.items, list):
         found = dataclasses.replace(found, items=spool.Items(found.items))
     count = options.shards or shards.default_count(len(found.items))
+    prepared = Prepared(found, count, fingerprint(maker, found, count))
+    shards.is_claimed(options.out, prepared.fingerprint)
     unfinished = 1 - len(shards.finished(options.out)) / count
-    space.require(found.items, max(0.0, unfinished), options.out)
-    with shards.claimed(options.out, fingerprint(maker, found, count), options.command):
-        written = _finish(maker, found, count, options)
-    return outcome(written, found, time.monotonic() - start)
+    space.require(max(0.0, unfinished) * maker.size(found), options.out)
+    return prepared
 
 
 def _finish(maker: Maker, found: Found, count: int, options: Options) -> manifest.Manifest:
@@ -135,19 +169,25 @@ def _check(options: Options) -> None:
 
 
 def fingerprint(maker: Maker, found: Found, count: int) -> str:
-    """A hash of all that decides about the bytes: options, annotations, the images' names and sizes."""
-    digest = hashlib.sha256(repr((shards.versions(), maker, count)).encode())
+    """A hash of all that decides about the bytes: options, classes, annotations, and the items' files.
+
+    The files' content would take as long to read as to convert: size and time of change stand for it.
+    """
+    digest = hashlib.sha256(repr((shards.versions(), maker, count, found.classes)).encode())
     for path in found.inputs:
         digest.update(shards.digest(path)[1].encode())
-    for item in found.items.heads() if isinstance(found.items, spool.Items) else found.items:
-        sizes = [_size(path) for path in item.files]
-        digest.update(repr((item.source_id, item.files, sizes)).encode())
+    items = found.items if isinstance(found.items, spool.Items) else spool.Items(found.items)
+    for source_id, paths, labels in items.rows():
+        digest.update(repr((source_id, paths, labels, [_state(path) for path in paths])).encode())
     return digest.hexdigest()
 
 
-def _size(path: str) -> int:
-    """Bytes of a local file. Remote ones are not asked: a million requests take hours."""
-    return os.path.getsize(path) if "://" not in path and os.path.exists(path) else -1
+def _state(path: str) -> tuple[int, int]:
+    """Bytes and time of change of a local file. Remote ones are not asked: a million requests take hours."""
+    if "://" in path or not os.path.exists(path):
+        return -1, -1
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns
 
 
 def write(job: Job, tick: Callable[[], None]) -> shards.ShardInfo:
@@ -184,9 +224,17 @@ def _encode(sample: Sample) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def outcome(written: manifest.Manifest, found: Found, seconds: float) -> Outcome:
+def outcome(maker: Maker, written: manifest.Manifest, found: Found, seconds: float) -> Outcome:
     """What a conversion came to, once all shards are counted."""
-    dropped = found.account.dropped  # by now of all shards too
-    images, objects = dropped.count("image"), dropped.count("object")
+    dropped, asked = found.account.dropped, _asked(maker)  # by now of all shards too
+    images, objects = dropped.count("image"), dropped.count("object") if "detection" in asked else 0
     kept = sum(written.objects.get("detection", {}).values())
-    return Outcome(written, images / found.wanted, objects / max(1, kept + objects), seconds)
+    lost = {task: dropped.count(task) for task in asked if dropped.count(task)}
+    labels = {task: count / (count + manifest.labelled(written, task)) for task, count in lost.items()}
+    return Outcome(written, images / found.wanted, objects / max(1, kept + objects), seconds, labels)
+
+
+def _asked(maker: Maker) -> tuple[str, ...]:
+    """The tasks whose labels are wanted; what the others lose is no loss."""
+    source = maker.source if isinstance(maker, Encoder) else None
+    return source.tasks if isinstance(source, Only) else tuple(tasks.discover())

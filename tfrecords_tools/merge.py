@@ -71,7 +71,7 @@ class Merged:
         """Reads every record once.
 
         Raises:
-          UserError: a damaged file.
+          UserError: a damaged file, or no record in any.
         """
         account, index = Account(), spool.database()
         index.execute("CREATE TABLE records (place INTEGER PRIMARY KEY, id TEXT, digest TEXT, part, path, offset)")
@@ -85,8 +85,16 @@ class Merged:
             progress.close()
             index.execute("CREATE INDEX images ON records (id, digest)")
             items = spool.Items(_items(index, account))
+        if not items:
+            raise UserError(f"no records in {', '.join(part.directory for part in self.parts)}: nothing to merge.")
         inputs = tuple(manifest.path_in(part.directory) for part in self.parts)
         return Found(items, dict(self.united.names), inputs, account)
+
+    def size(self, found: Found) -> float:
+        """The sets' bytes; of records that become one, one's share."""
+        records = max(1, sum(part.records for part in self.parts))
+        sizes = (tf.io.gfile.stat(path).length for part in self.parts for path in part.files)
+        return sum(sizes) * len(found.items) / records
 
     def record(self, item: Item, account: Account) -> bytes:
         """One image with the labels of all its records."""

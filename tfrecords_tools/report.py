@@ -32,6 +32,7 @@ def content(outcome: Outcome, out: str) -> dict[str, object]:
         "notes": written.notes,
         "image_drop_rate": outcome.image_drop_rate,
         "object_drop_rate": outcome.object_drop_rate,
+        "label_drop_rates": dict(outcome.label_drop_rates),
         "seconds": round(outcome.seconds, 3),
     }
 

@@ -73,22 +73,37 @@ def claim(directory: str, fingerprint: str, command: Sequence[str]) -> None:
     Raises:
       UserError: it holds shards of another command, or of the same one with other inputs.
     """
-    path = os.path.join(directory, FOLDER, "command.json")
-    if tf.io.gfile.exists(path):
-        other = _read_json(path)
-        if other["fingerprint"] != fingerprint:
-            raise UserError(
-                f"{directory} belongs to another command, or its inputs have changed since:\n"
-                f"  {' '.join(other['command'])}\nGive another --out, or remove {directory} first."
-            )
+    if is_claimed(directory, fingerprint):
         return
-    if tf.io.gfile.glob(os.path.join(directory, "*.tfrecord*")):
-        raise UserError(f"{directory} holds records that must-records did not write. Give another --out.")
+    path = _command_path(directory)
     try:
         tf.io.gfile.makedirs(os.path.dirname(path))
         files.write_json(path, {"fingerprint": fingerprint, "command": list(command)})
     except tf.errors.OpError as error:
         raise UserError(f"cannot write in {directory} ({error.message}). Give another --out.") from None
+
+
+def is_claimed(directory: str, fingerprint: str) -> bool:
+    """Whether the folder is this command's already, rather than nobody's. Writes nothing.
+
+    Raises:
+      UserError: as `claim`.
+    """
+    if tf.io.gfile.exists(_command_path(directory)):
+        other = _read_json(_command_path(directory))
+        if other["fingerprint"] != fingerprint:
+            raise UserError(
+                f"{directory} belongs to another command, or its inputs have changed since (or their times):\n"
+                f"  {' '.join(other['command'])}\nGive another --out, or remove {directory} first."
+            )
+        return True
+    if tf.io.gfile.glob(os.path.join(directory, "*.tfrecord*")):
+        raise UserError(f"{directory} holds records that must-records did not write. Give another --out.")
+    return False
+
+
+def _command_path(directory: str) -> str:
+    return os.path.join(directory, FOLDER, "command.json")
 
 
 @contextlib.contextmanager

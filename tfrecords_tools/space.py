@@ -10,26 +10,27 @@ import tensorflow as tf
 
 from must_tf.errors import UserError
 from tfrecords_tools.sources import Item
+from tfrecords_tools.sources.archives import Part
 
 SAMPLE = 500  # images whose sizes are looked at
-KEPT = (".jpg", ".jpeg", ".png")  # are stored as they are, or about as large
+# Far larger than what becomes of them: pixels without compression, or arrays that nobody asked for. Others are stored
+# as they are (.jpg, .png), or become about as large (.h5, .webp).
+LARGER = (".bmp", ".tif", ".tiff", ".ppm", ".mat")
 GIB = 1 << 30
 
 
-def require(items: Sequence[Item], share: float, out: str) -> None:
+def require(expected: float, out: str) -> None:
     """Refuses a conversion that cannot fit: the images alone are larger than what is free. Labels come on top.
 
     Args:
-      items: all images.
-      share: of them that is still to be written, 0 to 1.
+      expected: bytes of what is still to be written.
       out: where to; storage that does not tell what is free is not asked.
 
     Raises:
       UserError: it cannot fit.
     """
-    if "://" in out or not items:
+    if "://" in out:
         return
-    expected = share * estimate(items)
     free = shutil.disk_usage(_existing(out)).free
     if expected > free:
         raise UserError(
@@ -39,14 +40,29 @@ def require(items: Sequence[Item], share: float, out: str) -> None:
 
 
 def estimate(items: Sequence[Item]) -> float:
-    """Bytes of all images, from a sample that is spread over them."""
+    """Bytes of all images, from a sample that is spread over them; 0 where nothing tells.
+
+    Parts of archives have a size of their own. A file that many items come from, as CIFAR-100's, counts once.
+    """
+    if not items:
+        return 0.0
     sample = [items[place] for place in range(0, len(items), -(-len(items) // SAMPLE))]
-    sizes = [_size(item.files[0]) for item in sample if item.files]
-    return sum(sizes) / len(sample) * len(items)
+    parts = [_part_size(item) for item in sample]
+    paths = [item.files[0] for item, part in zip(sample, parts, strict=True) if part is None and item.files]
+    files = sum(_size(path) for path in set(paths))
+    is_shared = len(set(paths)) == 1 < len(paths)
+    scaled = sum(part or 0 for part in parts) + (0 if is_shared else files)
+    return scaled / len(sample) * len(items) + (files if is_shared else 0)
+
+
+def _part_size(item: Item) -> int | None:
+    """Bytes of the piece of a file that the item is, if it is one."""
+    labels = item.labels if isinstance(item.labels, tuple) else ()
+    return next((each.size for each in labels if isinstance(each, Part)), None)
 
 
 def _size(path: str) -> int:
-    if not path.lower().endswith(KEPT):
+    if path.lower().endswith(LARGER):
         return 0
     try:
         return tf.io.gfile.stat(path).length
