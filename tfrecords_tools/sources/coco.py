@@ -107,9 +107,10 @@ class Coco:
     def load(self, item: Item, account: Account) -> Sample:
         """The image, its objects, and its segmentation where it has one."""
         path, known = item.files[0], item.labels
-        stored = pixels.upright(pixels.read_file(path), known.size, path)
-        info = ImageInfo(item.source_id, stored.height, stored.width)
         annotations = json.loads(known.annotations)
+        placed: pixels.Frame = pixels.STORED if annotations or known.surface else None
+        stored = pixels.upright(pixels.read_file(path), known.size or placed, path)
+        info = ImageInfo(item.source_id, stored.height, stored.width)
         found = coco_objects.labels_of(annotations, known.ids, info, account)
         origin = f"real:{files.stem(os.path.basename(self.annotations))}"
         labelled = {"detection": Labelled(objects.boxes_of(found), origin)}

@@ -119,7 +119,9 @@ class Tfds:
         path, features, (part, counts) = item.files[0], self._paths(), item.labels
         name = f"{path}, record {part.name}"
         example = _decoded(self.name, self.data_dir, features[IMAGE], archives.read_part(path, part))
-        stored = pixels.upright(_at(example, features[IMAGE]), None, name)
+        # TFDS decodes without EXIF.
+        frame: pixels.Frame = pixels.STORED if set(features) - {IMAGE, "classification"} else None
+        stored = pixels.upright(_at(example, features[IMAGE]), frame, name)
         info, labelled = ImageInfo(item.source_id, stored.height, stored.width), {}
         for task in (task for task in TASKS if task in features):
             value = _at(example, features[task])
