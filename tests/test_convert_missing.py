@@ -55,10 +55,14 @@ def test_diode(tmp_path: Path) -> None:
     np.save(f"{stem}2_depth.npy", np.ones([4, 4, 1]))
     np.save(f"{stem}2_depth_mask.npy", np.ones([4, 4]))
     np.save(f"{stem}3_normal.npy", np.ones([4, 4, 3]))
+    save(f"{stem}4.png", noise(4, 4))
+    np.save(f"{stem}4_depth_mask.npy", np.ones([4, 4]))
     (stem.parent / "._x_depth.npy").write_bytes(b"a Mac's")
     result = converted(Diode(str(tmp_path)), tmp_path / "out")
     assert lost(result) == (2, [f"{stem}{number}.png" for number in (2, 3)])
-    assert (len(result.records), result.outcome.image_drop_rate) == (1, 2 / 3)
+    assert (len(result.records), result.outcome.image_drop_rate) == (2, 2 / 4)
+    # In the same order in every process.
+    assert list(result.notes()) == ["depth: no file for this image", "normals: no file for this image"]
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,8 @@ class Cityscapes:
         }
         gone = sorted(name for name in annotated - set(names) if not files.is_hidden(name))
         missing = files.count_missing((os.path.join(images, name) for name in gone), account)
-        return Found(items, CLASSES if annotations else {}, (), account, len(names) + missing)
+        # Those of test are withheld, not none.
+        return Found(items, CLASSES if annotations else {}, (), account, len(names) + missing, tuple(CLASSES))
 
     def _folder(self, kind: str) -> str:
         path = os.path.join(self.root, kind)

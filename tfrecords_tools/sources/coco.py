@@ -102,7 +102,7 @@ class Coco:
         if surfaces:
             classes["segmentation"] = surfaces.names
             inputs.append(surfaces.path)
-        return Found(items, classes, tuple(inputs), account, index.count)
+        return Found(items, classes, tuple(inputs), account, index.count, tuple(classes))
 
     def load(self, item: Item, account: Account) -> Sample:
         """The image, its objects, and its segmentation where it has one."""

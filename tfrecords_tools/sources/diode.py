@@ -68,7 +68,8 @@ class Diode:
             raise UserError(f"no .png below {self.root}.")
         files.require_some(items, names, self.root, f"Files like x{ENDS['depth']} are expected beside x.png.")
         missing = files.count_missing(self._missing(there), account)
-        return Found(items, {}, (), account, len(names) + missing)
+        tasks = tuple(sorted({TASKS[kind] for item in items for kind in item.labels if kind != "mask"}))
+        return Found(items, {}, (), account, len(names) + missing, tasks)
 
     def _missing(self, there: set[str]) -> list[str]:
         """Paths of the images that have arrays and are not there."""

@@ -82,7 +82,8 @@ class Voc:
                 account.dropped.add("image: file is missing", self._path("JPEGImages", f"{name}.jpg"))
         remedy = f"{path} lists others: give the --root that holds both."
         files.require_some(items, wanted, self._path("JPEGImages"), remedy)
-        return Found(items, self._classes(there), (path,), account, len(wanted))
+        classes = self._classes(there)
+        return Found(items, classes, (path,), account, len(wanted), tuple(classes))
 
     def _path(self, *parts: str) -> str:
         return os.path.join(self.root, *parts)
