@@ -174,6 +174,8 @@ def _runner(params: Any, flags: argparse.Namespace, images: run.Images, prefix: 
         _join(runner, prefix, checkpoints.step_of(prefix))
     if prefix:
         print(restore.match(runner.trainer.model, prefix, "this configuration"), flush=True)
+        if "train" in flags.mode:
+            print(f"going on from step {checkpoints.step_of(prefix)} of {params.trainer.train_steps}", flush=True)
     return runner
 
 

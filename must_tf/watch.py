@@ -81,7 +81,7 @@ class Log(orbit.Action):
         """
         self._directory, self._path = directory, os.path.join(directory, METRICS)
         self._progress = Progress(total * batch_size, "train", done=start * batch_size)
-        self._batch_size, self._start, self._last = batch_size, start, start
+        self._total, self._batch_size, self._start, self._last = total, batch_size, start, start
         self._lines: list[str] | None = None
 
     def __call__(self, output: dict[str, Any]) -> None:
@@ -97,6 +97,8 @@ class Log(orbit.Action):
         waits = f"{values.get('input_wait', 0.0):.0%} waiting for input"
         note = f"step {step} · loss {values['training_loss']:.3f} · {waits}"
         self._progress.advance((step - self._last) * self._batch_size, note)
+        if step >= self._total:
+            self._progress.close(note)
         self._last = step
 
     def _append(self, line: str) -> None:

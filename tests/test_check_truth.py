@@ -79,6 +79,35 @@ def test_equal_probabilities_are_told_from_faults(tmp_path: Path) -> None:
     assert result["truth_as_prediction"]["classification"]["because"] == {check_truth.TIED: 1}
 
 
+RAMP = np.linspace(0.0, 9.0, 64, dtype=np.float32).reshape(8, 8)
+METRIC, INVERSE = ({key: RAMP} for key in ("metres", "inverse_depth"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "value", "is_perfect", "line"),
+    [
+        ((INVERSE, INVERSE), None, None, "not measured"),
+        ((INVERSE, METRIC), 1.0, True, "delta1 1 "),
+        ((METRIC, METRIC), 1.0, True, "delta1 1 "),
+    ],
+)
+def test_relative_depth_is_said_to_be_not_measured(
+    labels: tuple[dict[str, Any], ...], value: float | None, is_perfect: bool | None, line: str, tmp_path: Path
+) -> None:
+    records = [
+        record.encode(
+            image_bytes(noise(8, 8)), ImageInfo(str(i), 8, 8), {"depth": record.Labelled(one, "real:x")}, discover()
+        )
+        for i, one in enumerate(labels)
+    ]
+    result = checked(write_set(tmp_path / "set", [records], ("depth",)))
+    truth, relative = result["truth_as_prediction"]["depth"], sum(one is INVERSE for one in labels)
+    assert (truth["value"], truth["is_perfect"], truth["images"]) == (value, is_perfect, 2)
+    assert truth["because"] == ({check_truth.RELATIVE: relative} if relative else {})
+    assert any("depth" in shown and line in shown for shown in check_set.lines(result))
+    assert result["findings"] == {}
+
+
 def test_a_metric_that_is_off_is_a_finding_with_its_image(tiny_records: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = discover()["depth"]
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from must_tf.errors import UserError
 from tests.converting import converted, dump, must_records, noise, read, save
+from tests.test_convert_surfaces import city
 from tests.tiny import ALL
+from tfrecords_tools.sources.cityscapes import Cityscapes
+from tfrecords_tools.sources.diode import Diode
 from tfrecords_tools.sources.only import only
 from tfrecords_tools.sources.scenes import Scenes
 
@@ -48,6 +52,22 @@ def test_labels_that_a_dataset_does_not_have_are_refused() -> None:
     source = only(Scenes("detection", count=1, seed=5), "segmentation")
     with pytest.raises(UserError, match="has labels of detection, masks only"):
         source.find()
+
+
+@pytest.mark.parametrize(("tasks", "has"), [("segmentation", "depth only"), ("depth,normals", "depth only")])
+def test_a_dataset_without_any_class_knows_its_labels_too(tasks: str, has: str, tmp_path: Path) -> None:
+    np.save(Path(save(tmp_path / "a.png", noise(4, 4))).with_name("a_depth.npy"), np.ones([4, 4, 1]))
+    gone = tasks.split(",")[-1]
+    with pytest.raises(UserError, match=f"--tasks {gone}: this dataset, as it is given, has labels of {has}"):
+        only(Diode(str(tmp_path)), tasks).find()
+    assert set(converted(only(Diode(str(tmp_path)), "depth"), tmp_path / "out").records["a"].labels) == {"depth"}
+
+
+def test_of_withheld_labels_the_same_command_makes_no_mistake(tmp_path: Path) -> None:
+    source = Cityscapes(city(tmp_path), "test")
+    assert len(only(source, "segmentation").find().items) == 1
+    with pytest.raises(UserError, match="has labels of segmentation, detection, masks only"):
+        only(source, "depth").find()
 
 
 def test_coco_without_its_masks_by_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

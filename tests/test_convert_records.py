@@ -284,7 +284,7 @@ def test_tfds_boxes_are_held_to_the_same_rules(tmp_path: Path) -> None:
     found = {"bbox": bbox, "label": np.array([0, 1, 1])}
     account = tfds_source.Account()
     notes = tfds_source.Notes(account, "a")
-    labels = tfds_source._objects(found, tfds_source.ImageInfo("a", HEIGHT, WIDTH), notes)
+    labels = tfds_source._objects(found, 2, tfds_source.ImageInfo("a", HEIGHT, WIDTH), notes)
     np.testing.assert_allclose(labels["boxes"], [[0.5, 0.5, 1, 1]])
     assert {key: value["count"] for key, value in account.dropped.content.items()} == {
         "object: box has a negative side": 1,

@@ -19,7 +19,7 @@ from must_tf.spec import ImageInfo
 from must_tf.tasks.depth import Config, labels, metric, model, pseudo, view
 from tests import tiny
 from tests.contract import ENLARGED, FITTED, SPECS, example, targets
-from tfrecords_tools import label
+from tfrecords_tools import check_record, facts, label
 
 H, W = 48, 80
 RAMP = np.linspace(0.0, 300.0, H * W, dtype=np.float32).reshape(H, W)  # 0 is unknown
@@ -49,6 +49,21 @@ def test_relative_labels_are_written_and_read_as_such() -> None:
         np.testing.assert_allclose(got, RAMP, rtol=0, atol=300 / 65535 / 2 + 1e-4)
     assert not _read(serialized)["metres"].any()
     assert not _read(_record(METRIC))["inverse_depth"].any()
+
+
+def test_what_is_counted_and_checked_is_the_kind_that_is_there() -> None:
+    for one in (RELATIVE, METRIC):
+        assert facts.of(one, ImageInfo("a", H, W)).known == 1 - 1 / RAMP.size  # the ramp begins with 0
+        spoiled = {key: np.where(value > 250 / 30, -value, value) for key, value in one.items()}
+        labelled = {"depth": record.Labelled(spoiled, "real:some")}
+        faults = list(check_record.of_labels(labelled, ImageInfo("a", H, W), SPECS, {"depth": Config()}))
+        assert [what for what, _ in faults] == ["depth: values below 0"]
+
+
+def test_nothing_known_and_nothing_but_ignore_are_told_by_the_ids() -> None:
+    nothing = {"classes": np.full([H, W], 255), "confidence": np.ones([H, W], np.float32)}
+    assert facts.of(nothing, ImageInfo("a", H, W)).known == 0
+    assert facts.of(dict.fromkeys(RELATIVE, 0 * RAMP), ImageInfo("a", H, W)).known == 0
 
 
 def test_a_label_may_lack_the_other_kind() -> None:

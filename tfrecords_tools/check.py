@@ -77,7 +77,7 @@ def check_shard(job: Job, tick: Callable[[], None]) -> Checked:
         checked.records += 1
         tick()
     checked.ids = np.array(ids, np.uint64)
-    checked.verdicts = truth.verdicts()
+    checked.verdicts, checked.unscored = truth.verdicts(), truth.unmeasured
     wrong = {task for task, verdict in checked.verdicts.items() if not is_perfect(verdict.figure, specs[task])}
     if wrong:
         _find_why(job.path, {task: configs[task] for task in wrong}, checked)

@@ -118,7 +118,8 @@ def truth(results: Sequence[Checked]) -> dict[str, dict[str, Any]]:
             "figure": spec.headline,
             "value": worst if worst is None or math.isfinite(worst) else None,  # JSON has no other word for NaN
             "perfect": perfect(spec),
-            "is_perfect": is_perfect(worst, spec),
+            # Neither where there were labels and the metric looked at none.
+            "is_perfect": is_perfect(worst, spec) if measured or not unscored else None,
             "images": sum(verdict.images for verdict in verdicts),
             "because": dict(unscored),
         }
@@ -137,8 +138,8 @@ def lines(result: dict[str, Any]) -> list[str]:
         shown.append("  not all shards that the manifest lists: its sums were not compared")
     shown += ["", "the truth as prediction" if result["truth_as_prediction"] else "no image has a label"]
     for task, one in result["truth_as_prediction"].items():
-        unknown = "nothing to measure" if one["is_perfect"] else f"{one['figure']} is no number"
-        value = unknown if one["value"] is None else f"{one['figure']} {one['value']:.9g}"
+        unknown = {True: "nothing to measure", None: "not measured", False: f"{one['figure']} is no number"}
+        value = unknown[one["is_perfect"]] if one["value"] is None else f"{one['figure']} {one['value']:.9g}"
         shown.append(f"  {task:<16}{value:<24}{one['images']:>8,} images   perfect is {one['perfect']:g}")
         shown += [f"    because of {number:,} {cause}" for cause, number in one["because"].items()]
     shown.append("")

@@ -20,6 +20,7 @@ EXACT = 1e-9  # COCOeval adds 2e-16 to a denominator
 SCORED = 100  # objects of a class that COCO's protocol looks at in one image
 BEYOND = f"objects beyond {SCORED} of a class in one image: COCO's protocol looks at no more"
 EMPTY = "masks without a pixel: nothing can overlap them"
+RELATIVE = "images with relative depth: not measured, the metric is one of metres"
 TIED = "images whose likeliest classes are equally likely: neither comes first"
 
 
@@ -54,6 +55,7 @@ class Truth:
         self._specs, self._configs = specs, configs
         self._metrics: dict[str, Any] = {}
         self._images: collections.Counter = collections.Counter()
+        self.unmeasured: dict[str, collections.Counter] = {}  # task -> what its metric leaves out: how often
 
     def add(self, labelled: Mapping[str, Labelled], info: ImageInfo) -> Iterator[tuple[str, str]]:
         """One more image; yields (task, why) where a metric cannot take it."""
@@ -65,6 +67,8 @@ class Truth:
                 yield task, f"{type(error).__name__}: {error}"
                 continue
             self._images[task] += 1
+            if np.any(labels.get("inverse_depth", 0)):
+                self.unmeasured.setdefault(task, collections.Counter())[RELATIVE] += 1
 
     def verdicts(self) -> dict[str, Verdict]:
         """{task: its headline over all images}."""

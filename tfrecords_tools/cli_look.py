@@ -80,13 +80,13 @@ def export_coco(
 ) -> None:
     """Records back into COCO JSON (boxes, masks), panoptic, depth and normals PNGs, and a list of classes.
 
-    What teachers labelled can be corrected in other tools and converted again. Exit code 1 where a format cannot hold
-    all that a record does.
+    What teachers labelled can be corrected in other tools and converted again. What no format can hold is named; the
+    exit code is 1 where that is a label or what it says, 0 where only a teacher's doubts are left out.
 
     Example: must-records export-coco --records 'records/labelled/*.tfrecord' --images --out export
     """
     from tfrecords_tools import export_coco as exporting
-    from tfrecords_tools import export_join, recordset
+    from tfrecords_tools import export_join, export_labels, recordset
 
     command = ["must-records", "export-coco", "--records", records, *(["--images"] if images else [])]
     summary = exporting.export(recordset.opened(records), out, images, workers, command)
@@ -94,7 +94,7 @@ def export_coco(
         _print_json(summary)
     else:
         typer.echo("\n".join(export_join.lines(summary, out)))
-    if summary["lost"]:
+    if set(summary["lost"]) - set(export_labels.DOUBTS):
         raise typer.Exit(1)
 
 

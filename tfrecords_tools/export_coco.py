@@ -5,7 +5,8 @@
     DIR/panoptic.json          COCO panoptic, one segment a class, with the PNGs in
     DIR/panoptic/<name>.png
     DIR/label/<name>.png       the same class ids as grey PNGs, 255 = ignore; DIR/classes.txt names them
-    DIR/depth/<name>.png       16-bit millimetres;  DIR/normal/<name>.png   RGB = (n + 1) * 127.5
+    DIR/depth/<name>.png       16-bit millimetres, none of relative depth
+    DIR/normal/<name>.png      RGB = (n + 1) * 127.5
     DIR/classification.csv     image, class, probability, origin
     DIR/classes/<class>/<name> the classified images, with --images
     DIR/export.json            what was written; written last
@@ -123,6 +124,7 @@ def _export(serialized: bytes, job: Job, configs: Mapping[str, Any], lost: Tally
     labelled = record.read_labels(serialized, specs, configs)
     for task in set(record.origins_of(example)) - set(EXPORTED):
         lost.add(f"{task}: no format of other tools is known", name)
+    export_labels.count_lost(labelled, job.classes, lost, name)
     line: dict[str, Any] = {
         "source_id": info.source_id,
         "file_name": name,
@@ -176,7 +178,7 @@ def _maps(
     if one := labelled.get("segmentation"):
         written["panoptic"], line["segments_info"] = export_labels.panoptic(one.labels, is_pseudo(one))
         written["label"] = export_labels.png(one.labels["classes"].astype("uint8"))
-    if one := labelled.get("depth"):
+    if (one := labelled.get("depth")) and not export_labels.is_relative(one.labels):
         written["depth"] = export_labels.depth(one.labels, lost, stem)
     if "normals" in labelled:
         written["normal"] = example.features.feature[NORMALS].bytes_list.value[0]  # the same format

@@ -5,12 +5,14 @@ Everything that a record stores comes back from these as it was, but for what is
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 from pycocotools import mask as mask_utils
 
+from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.masks.labels import paste
 from must_tf.tasks.segmentation.labels import IGNORE
@@ -19,6 +21,13 @@ from tfrecords_tools.tally import Tally
 Entry = dict[str, Any]
 DIGITS = range(2, 12)  # behind the point; COCO's own boxes have two
 FARTHEST = 65535  # millimetres in 16 bits
+PARTIAL = "not all classes were looked for, which no format says"
+RELATIVE = "depth: relative, the PNGs hold millimetres; left out"
+# How sure a teacher was: the labels themselves are all there.
+DOUBTS = (
+    "segmentation: confidence of each pixel, of a segment the mean is written",
+    "classification: probabilities of other classes than the likeliest",
+)
 
 
 def entries_of(objects: Labels, info: ImageInfo, pseudo: bool) -> list[Entry]:
@@ -66,6 +75,27 @@ def _rle(objects: Labels, place: int, info: ImageInfo) -> Entry:
     one = {"boxes": objects["boxes"][place : place + 1], "crops": objects["crops"][place : place + 1]}
     rle = mask_utils.encode(np.asfortranarray(paste(one, info.height, info.width)[0].astype(np.uint8)))
     return {"size": list(rle["size"]), "counts": rle["counts"].decode()}
+
+
+def count_lost(labelled: Mapping[str, Labelled], classes: Mapping[str, Sequence[str]], lost: Tally, name: str) -> None:
+    """Adds to `lost` what no format has a place for, whatever the values."""
+    for task, one in labelled.items():
+        if one.annotated is not None and len(one.annotated) != len(classes.get(task, ())):
+            lost.add(f"{task}: {PARTIAL}", f"{name}: {len(one.annotated)} of {len(classes.get(task, ()))}")
+    found = {task: one.labels for task, one in labelled.items()}
+    if "depth" in found and is_relative(found["depth"]):
+        lost.add(RELATIVE, name)
+    for task, key, reason in zip(
+        ("segmentation", "classification"), ("confidence", "probability"), DOUBTS, strict=True
+    ):
+        values = found[task][key] if task in found else np.zeros(0)
+        if ((values > 0) & (values < 1)).any():
+            lost.add(reason, name)
+
+
+def is_relative(depth_labels: Labels) -> bool:
+    """Whether it is inverse depth up to scale and shift, of which nobody knows the metres."""
+    return bool(np.any(depth_labels["inverse_depth"]))
 
 
 def panoptic(labels: Labels, pseudo: bool) -> tuple[bytes, list[Entry]]:

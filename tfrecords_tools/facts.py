@@ -48,9 +48,13 @@ def is_distribution(labels: Labels) -> bool:
 
 
 def map_of(labels: Labels, info: ImageInfo) -> np.ndarray | None:
-    """The label's first array [h, w, ...]; None where there is none."""
+    """The label's array [h, w, ...]: class ids, else the first that knows a pixel (of depth, metres or inverse depth is
+    all 0), else the first; None where there is none."""
     size = (info.height, info.width)
-    return next((value for value in labels.values() if np.shape(value)[:2] == size and np.ndim(value) > 1), None)
+    found = {key: value for key, value in labels.items() if np.shape(value)[:2] == size and np.ndim(value) > 1}
+    if "classes" in found:
+        return found["classes"]
+    return next((value for value in found.values() if np.any(value)), next(iter(found.values()), None))
 
 
 def known_pixels(labels: Labels, values: np.ndarray) -> np.ndarray:

@@ -7,14 +7,14 @@
 | the same, turned by EXIF, labels in the stored frame | its pixels as stored, without the EXIF |
 | anything else that Pillow reads (first frame) | PNG: palette, CMYK as RGB; alpha over white; 16-bit grey / 257 |
 
-Which frame the labels are in, their size tells: the stored one wins where both have that size, because
-that is how annotation tools that know no EXIF see the file.
+Which frame the labels are in, their size tells: the stored one wins where both have that size, and where labels
+with a place in the image state no size, because that is how annotation tools that know no EXIF see the file.
 """
 
 from __future__ import annotations
 
 import io
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -28,6 +28,9 @@ ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 5 to 8 lie on their side
 JPEG_QUALITY = 95
 JPEG = b"\xff\xd8\xff"  # how its files begin
 PNG_BIT_DEPTH = 24  # the byte of a PNG file that holds it
+STORED: Final = "stored"  # the frame of the file's pixels, before EXIF turns them
+
+Frame = tuple[int, int] | Literal["stored"] | None
 
 
 class Pixels(NamedTuple):
@@ -53,12 +56,13 @@ def read_file(path: str) -> bytes:
         raise Dropped("image: file cannot be read", f"{path}: {error.message}") from None
 
 
-def upright(data: bytes, size: tuple[int, int] | None, name: str) -> Pixels:
+def upright(data: bytes, size: Frame, name: str) -> Pixels:
     """The image as a record stores it.
 
     Args:
       data: the file's bytes, of any name.
-      size: height and width of the frame that the labels are in; None where EXIF decides.
+      size: height and width of the frame that the labels are in; `STORED` where their size is not known but they
+        have a place in the image; None where they have none, and EXIF decides.
       name: for the message.
 
     Raises:
@@ -75,14 +79,14 @@ def upright(data: bytes, size: tuple[int, int] | None, name: str) -> Pixels:
         raise Dropped("image: cannot be decoded", f"{name}: {error}") from None
 
 
-def _is_turned(image: Image.Image, size: tuple[int, int] | None, name: str) -> bool:
+def _is_turned(image: Image.Image, size: Frame, name: str) -> bool:
     """Whether EXIF turns or mirrors the image, and the labels are in that frame."""
     orientation = image.getexif().get(ORIENTATION, 1)
     stored = (image.height, image.width)
     turned = stored[::-1] if orientation in (5, 6, 7, 8) else stored
     if size is None:
         return orientation in range(2, 9)
-    if size == stored:
+    if size in (STORED, stored):
         return False
     if size == turned:
         return True

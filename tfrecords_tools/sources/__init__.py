@@ -44,6 +44,7 @@ class Found:
     inputs: tuple[str, ...] = ()  # files whose content decides about the records, besides the items'
     account: Account = dataclasses.field(default_factory=Account)
     candidates: int = 0  # images that were asked for, found or not
+    tasks: tuple[str, ...] | None = None  # that images may have labels of; None: only reading them tells
 
     @property
     def wanted(self) -> int:

@@ -42,16 +42,18 @@ class Ade20k:
             self._require(folder)
         account, names = Account(), self._names()
         maps_there = {files.stem(name): name for name in files.images_in(annotations)}
-        items = []
-        for item in files.unlabelled(images, files.images_in(images), account):
+        items, there = [], files.images_in(images)
+        for item in files.unlabelled(images, there, account):
             if item.source_id in maps_there:
                 path = os.path.join(annotations, maps_there[item.source_id])
                 items.append(item._replace(files=(*item.files, path), labels=len(names)))
             else:
                 account.dropped.add("image: no annotation", item.files[0])
+        gone = sorted(maps_there.keys() - {files.stem(name) for name in there})
+        missing = files.count_missing((os.path.join(images, f"{name}.jpg") for name in gone), account)
         remedy = f"The names in {annotations} must be those in {images}."
         files.require_some(items, sorted(maps_there), images, remedy)
-        return Found(items, {"segmentation": names}, (os.path.join(self.root, NAMES),), account, len(maps_there))
+        return Found(items, {"segmentation": names}, (os.path.join(self.root, NAMES),), account, len(there) + missing)
 
     def _require(self, folder: str) -> None:
         parent = os.path.dirname(folder)

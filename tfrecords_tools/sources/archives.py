@@ -36,20 +36,33 @@ def members(path: str, first: int = 0, size: int | None = None) -> Iterator[Part
     """The files in a tar archive, in its order, or in the one that `first` and `size` cut out of a file.
 
     Raises:
-      UserError: it is none, or is compressed.
+      UserError: it is none, is compressed, was cut off or has a damaged header.
     """
     with _opened(path) as file:
         try:
-            with tarfile.open(fileobj=_Window(file, first, size), mode="r:") as archive:  # type: ignore[call-overload]
+            window = _Window(file, first, size)
+            with tarfile.open(fileobj=window, mode="r:") as archive:  # type: ignore[call-overload]
                 for member in archive:
                     if member.isfile():
                         yield Part(member.name.removeprefix("./"), first + member.offset_data, member.size)
                     archive.members = []  # a million of them would not fit into memory
+                _require_end(window, archive.offset)
         except tarfile.TarError as error:
             raise UserError(
                 f"{path} is not a whole, uncompressed tar archive ({error}). Compressed ones cannot be read from the "
                 "middle: unpack it (gunzip, or tar -xf) first."
             ) from None
+
+
+def _require_end(window: _Window, at: int) -> None:
+    """tarfile takes a header that it cannot read, and the file's end, for the archive's: two blocks of zeros, of which
+    some tools write one."""
+    window.seek(at)
+    blocks = window.read(2 * tarfile.BLOCKSIZE)
+    if len(blocks) < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError(f"it was cut off at byte {at + len(blocks)}, the mark of its end is missing")
+    if any(blocks):
+        raise tarfile.ReadError(f"the header at byte {at} is damaged")
 
 
 class _Window:

@@ -97,7 +97,13 @@ class Cityscapes:
             raise UserError(f"no image *{IMAGE_END} below {images}; folders of cities are expected there.")
         if annotations and not any(item.labels for item in items):
             files.require_some([], names, annotations, f"Unpack gtFine_trainvaltest.zip in {self.root}.")
-        return Found(items, CLASSES if annotations else {}, account=account)
+        annotated = {
+            name.removesuffix(end) + IMAGE_END for end in ENDS.values() for name in there if name.endswith(end)
+        }
+        gone = sorted(name for name in annotated - set(names) if not files.is_hidden(name))
+        missing = files.count_missing((os.path.join(images, name) for name in gone), account)
+        # Those of test are withheld, not none.
+        return Found(items, CLASSES if annotations else {}, (), account, len(names) + missing, tuple(CLASSES))
 
     def _folder(self, kind: str) -> str:
         path = os.path.join(self.root, kind)

@@ -102,14 +102,15 @@ class Coco:
         if surfaces:
             classes["segmentation"] = surfaces.names
             inputs.append(surfaces.path)
-        return Found(items, classes, tuple(inputs), account, index.count)
+        return Found(items, classes, tuple(inputs), account, index.count, tuple(classes))
 
     def load(self, item: Item, account: Account) -> Sample:
         """The image, its objects, and its segmentation where it has one."""
         path, known = item.files[0], item.labels
-        stored = pixels.upright(pixels.read_file(path), known.size, path)
-        info = ImageInfo(item.source_id, stored.height, stored.width)
         annotations = json.loads(known.annotations)
+        placed: pixels.Frame = pixels.STORED if annotations or known.surface else None
+        stored = pixels.upright(pixels.read_file(path), known.size or placed, path)
+        info = ImageInfo(item.source_id, stored.height, stored.width)
         found = coco_objects.labels_of(annotations, known.ids, info, account)
         origin = f"real:{files.stem(os.path.basename(self.annotations))}"
         labelled = {"detection": Labelled(objects.boxes_of(found), origin)}

@@ -52,15 +52,12 @@ class Diode:
         """
         files.require_folder(self.root, "--root")
         there = set(files.walk(self.root))
-        account, items, names = (
-            Account(),
-            [],
-            sorted(name for name in there if files.is_image(name) and name.endswith(".png")),
-        )
+        account, items = Account(), []
+        names = sorted(name for name in there if files.is_image(name) and name.endswith(".png"))
         for name in names:
             stem, path = name.removesuffix(".png"), os.path.join(self.root, name)
             kinds = tuple(kind for kind, end in ENDS.items() if stem + end in there)
-            for task in {"depth", "normals"} - {TASKS[kind] for kind in kinds if kind != "mask"}:
+            for task in sorted({"depth", "normals"} - {TASKS[kind] for kind in kinds if kind != "mask"}):
                 account.notes.add(f"{task}: no file for this image", path)
             if kinds:
                 labels = [os.path.join(self.root, stem + ENDS[kind]) for kind in kinds]
@@ -70,7 +67,14 @@ class Diode:
         if not names:
             raise UserError(f"no .png below {self.root}.")
         files.require_some(items, names, self.root, f"Files like x{ENDS['depth']} are expected beside x.png.")
-        return Found(items, {}, (), account, len(names))
+        missing = files.count_missing(self._missing(there), account)
+        tasks = tuple(sorted({TASKS[kind] for item in items for kind in item.labels if kind != "mask"}))
+        return Found(items, {}, (), account, len(names) + missing, tasks)
+
+    def _missing(self, there: set[str]) -> list[str]:
+        """Paths of the images that have arrays and are not there."""
+        annotated = {name.removesuffix(end) + ".png" for end in ENDS.values() for name in there if name.endswith(end)}
+        return [os.path.join(self.root, name) for name in sorted(annotated - there) if not files.is_hidden(name)]
 
     def load(self, item: Item, account: Account) -> Sample:
         """The image, its depth and its normals."""

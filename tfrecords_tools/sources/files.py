@@ -74,9 +74,23 @@ def require_some(found: Sequence[object], wanted: Sequence[str], where: str, rem
         raise UserError(f"0 of {len(wanted)} annotated images found under {where}{example}. {remedy}")
 
 
+def count_missing(paths: Iterable[str], account: Account) -> int:
+    """Counts images that have annotations and are not there; returns how many."""
+    count = 0
+    for path in paths:
+        account.dropped.add("image: file is missing", path)
+        count += 1
+    return count
+
+
+def is_hidden(name: str) -> bool:
+    """As `._x.jpg` of a Mac."""
+    return os.path.basename(name).startswith(".")
+
+
 def is_image(name: str) -> bool:
-    """By the suffix; hidden files (`._x.jpg` of a Mac) are none."""
-    return name.lower().endswith(SUFFIXES) and not os.path.basename(name).startswith(".")
+    """By the suffix; hidden files are none."""
+    return name.lower().endswith(SUFFIXES) and not is_hidden(name)
 
 
 def folders(path: str) -> list[str]:

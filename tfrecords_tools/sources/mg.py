@@ -130,7 +130,9 @@ class Mg:
         part, tasks = item.labels
         tables = {task: _tables(self)[task] for task in tasks}
         features, name = _features(item.files[0], part), f"{item.files[0]}, record {part.name}"
-        stored = pixels.upright(_bytes(features, IMAGE) or b"", None, name)
+        # Model Garden decodes without EXIF.
+        frame: pixels.Frame = pixels.STORED if set(tasks) - {"classification"} else None
+        stored = pixels.upright(_bytes(features, IMAGE) or b"", frame, name)
         source_id = (_bytes(features, SOURCE_ID) or b"").decode(errors="replace") or item.source_id
         info = ImageInfo(source_id, stored.height, stored.width)
         labelled: dict[str, Labels] = {}

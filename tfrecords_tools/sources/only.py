@@ -38,16 +38,15 @@ class Only:
         """As the source; names of classes of these tasks only.
 
         Raises:
-          UserError: as the source, or it names classes and none of these tasks'.
+          UserError: as the source, or it has no labels of one of these tasks.
         """
         found = self.source.find()
         classes = {task: names for task, names in found.classes.items() if task in self.tasks}
-        if found.classes and not classes and any(discover()[task].classed for task in self.tasks):
-            there = ", ".join(found.classes)
-            raise UserError(
-                f"--tasks {','.join(self.tasks)}: this dataset, as it is given, has labels of {there} only."
-            )
-        return dataclasses.replace(found, classes=classes)
+        there = self.tasks if found.tasks is None else found.tasks
+        if gone := [task for task in self.tasks if task not in there]:
+            has = f"labels of {', '.join(there)} only" if there else "no labels"
+            raise UserError(f"--tasks {','.join(gone)}: this dataset, as it is given, has {has}.")
+        return dataclasses.replace(found, classes=classes, tasks=self.tasks)
 
     def load(self, item: Item, account: Account) -> Sample:
         """As the source; keys beyond the tasks' own (Model Garden's full masks) stay with masks."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -47,15 +47,25 @@ class Rgbd:
             folder: spool.Table((files.stem(name), name) for name in files.images_in(self._path(folder)))
             for folder in self._label_folders(names, account)
         }
-        photos = files.unlabelled(self._path(PHOTOS), self._photos(), account)
+        names_there = self._photos()
+        photos = files.unlabelled(self._path(PHOTOS), names_there, account)
         items = spool.Items(self._with_labels(photo, labels, len(names), account) for photo in photos)
         if not any(len(item.files) > 1 for item in items):
             raise UserError(
                 f"0 of {len(items)} images in {self._path(PHOTOS)} have a file of the same stem in "
                 f"{', '.join(FOLDERS)}. For images without labels: must-records convert images."
             )
+        missing = files.count_missing(self._missing(labels.values(), names_there), account)
         inputs = (self._path(NAMES),) if names else ()
-        return Found(items, {"segmentation": names} if names else {}, inputs, account)
+        return Found(items, {"segmentation": names} if names else {}, inputs, account, len(items) + missing)
+
+    def _missing(self, labels: Iterable[Iterable[str]], photos: list[str]) -> Iterator[str]:
+        """Paths, without suffix, of the photos that have labels and are not there."""
+        seen = spool.Names(files.stem(name) for name in photos)
+        for stems in labels:
+            for stem in stems:
+                if fnmatch.fnmatchcase(stem, self.match) and seen.add(stem):
+                    yield self._path(os.path.join(PHOTOS, stem))
 
     def _photos(self) -> list[str]:
         names = files.images_in(self._path(PHOTOS))

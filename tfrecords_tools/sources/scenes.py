@@ -46,7 +46,7 @@ class Scenes:
                 raise UserError(f"--{option} {value}: must be at least {least}.")
         items = spool.Items(Item(f"{self.domain}-{self.seed}-{i}", (), i) for i in range(self.count))
         wanted = self._wanted()
-        return Found(items, {task: scenes.CLASSES[task] for task in wanted if scenes.CLASSES[task]})
+        return Found(items, {task: scenes.CLASSES[task] for task in wanted if scenes.CLASSES[task]}, tasks=wanted)
 
     def _wanted(self) -> tuple[str, ...]:
         if not self.tasks:

@@ -119,7 +119,9 @@ class Tfds:
         path, features, (part, counts) = item.files[0], self._paths(), item.labels
         name = f"{path}, record {part.name}"
         example = _decoded(self.name, self.data_dir, features[IMAGE], archives.read_part(path, part))
-        stored = pixels.upright(_at(example, features[IMAGE]), None, name)
+        # TFDS decodes without EXIF.
+        frame: pixels.Frame = pixels.STORED if set(features) - {IMAGE, "classification"} else None
+        stored = pixels.upright(_at(example, features[IMAGE]), frame, name)
         info, labelled = ImageInfo(item.source_id, stored.height, stored.width), {}
         for task in (task for task in TASKS if task in features):
             value = _at(example, features[task])
@@ -135,7 +137,7 @@ class Tfds:
     def _read(self, task: str, value: Any, count: int, info: ImageInfo, notes: Notes) -> Labels | None:
         """The labels of one task; None where the example has none (a label of -1)."""
         if task == "detection":
-            return _objects(value, info, notes)
+            return _objects(value, count, info, notes)
         if task == "classification":
             return _one_hot(int(value), count, notes)
         found = np.asarray(value)
@@ -144,7 +146,8 @@ class Tfds:
         if found.ndim != (3 if task == "normals" else 2):
             raise Dropped(f"{task}: array of another shape", f"{notes.name}: {found.shape}")
         if task == "depth":
-            return {"metres": np.nan_to_num(found.astype(np.float32)) * self.depth_scale}
+            metres = np.nan_to_num(found.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+            return {"metres": metres * self.depth_scale}
         if task == "normals":
             length = np.linalg.norm(found.astype(np.float32), axis=-1, keepdims=True)
             return {"normals": np.where(length > 0, found / np.maximum(length, 1e-6), 0.0).astype(np.float32)}
@@ -225,11 +228,13 @@ def _one_hot(label: int, count: int, notes: Notes) -> Labels | None:
     return {"probability": probability}
 
 
-def _objects(found: Any, info: ImageInfo, notes: Notes) -> Labels:
+def _objects(found: Any, count: int, info: ImageInfo, notes: Notes) -> Labels:
     size = np.array([info.height, info.width] * 2, np.float64)
     things = []
     for number, (bbox, label) in enumerate(zip(found["bbox"], found["label"], strict=True)):
         own = Notes(notes.account, f"{notes.name}, object {number}")
+        if not 0 <= label < count:
+            raise UserError(f"{own.name}: label {int(label)} is none of the {count} classes.")
         try:
             corners = objects.checked((np.asarray(bbox, np.float64) * size).tolist(), info, own)
         except Dropped as dropped:

@@ -83,7 +83,8 @@ class Voc:
         remedy = f"{path} lists others: give the --root that holds both."
         files.require_some(items, wanted, self._path("JPEGImages"), remedy)
         inputs = (path, self.classes) if self.classes else (path,)
-        return Found(items, self._classes(there), inputs, account, len(wanted))
+        classes = self._classes(there)
+        return Found(items, classes, inputs, account, len(wanted), tuple(classes))
 
     def _path(self, *parts: str) -> str:
         return os.path.join(self.root, *parts)
@@ -132,8 +133,7 @@ class Voc:
         path = item.files[0]
         paths = dict(zip(item.labels, item.files[1:], strict=True))
         found, ids = _parsed(paths.get("xml"), account), self._ids(paths, account)
-        size = found.size if found and found.size else next((each.shape for each in ids.values()), None)
-        stored = pixels.upright(pixels.read_file(path), size, path)
+        stored = pixels.upright(pixels.read_file(path), _frame(found, ids), path)
         info = ImageInfo(item.source_id, stored.height, stored.width)
         for kind in list(ids):
             _require_size(ids, kind, info, paths[kind], account)
@@ -171,6 +171,15 @@ class Voc:
         labels = objects.labels_of(things)
         both = {"detection": objects.boxes_of(labels), "masks": labels}
         return both if instances is not None else {"detection": both["detection"]}
+
+
+def _frame(found: Objects | None, ids: dict[str, np.ndarray]) -> pixels.Frame:
+    """The frame that the labels are in; None where nothing has a place in the image."""
+    if found and found.size:
+        return found.size
+    for each in ids.values():
+        return each.shape[0], each.shape[1]
+    return pixels.STORED if found and found.found else None
 
 
 def _require_size(ids: dict[str, np.ndarray], kind: str, info: ImageInfo, path: str, account: Account) -> None:
