@@ -82,3 +82,5 @@ def test_a_folder_of_another_command_is_told_before_its_size(
     monkeypatch.setattr(space, "estimate", lambda items: 1e30)
     with pytest.raises(UserError, match="another command"):
         piped(tmp_path / "out", shards=4)
+    with pytest.raises(UserError, match="another command"):
+        convert.convert(SCENES, convert.Options(str(tmp_path / "out"), shards=4))
