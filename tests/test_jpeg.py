@@ -57,6 +57,15 @@ def cut_and_ended(data: bytearray, at: int) -> None:
     data[at:] = b"\xff\xd9"
 
 
+def test_a_photo_that_was_cut_and_ended_is_whole_as_it_is_to_the_decoder() -> None:
+    data = bytearray(saved())
+    cut_and_ended(data, len(data) // 2 + 100)
+    decoded = record.decode_image(tf.constant(bytes(data))).numpy()
+    assert decoded.shape == (120, 200, 3)
+    assert np.ptp(decoded[-8:]) == 0  # of one colour: the last rows are not there
+    assert jpeg.is_whole(bytes(data))
+
+
 def overwritten(data: bytearray, at: int) -> None:
     data[at : at + 300] = random.Random(at).randbytes(300)
 

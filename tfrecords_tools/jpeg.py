@@ -4,6 +4,10 @@ Decoding in training fails where the stream ends early, where a marker stands th
 tables in the header are no tables. The first two are seen by looking for markers: within the compressed data of a
 baseline JPEG the byte FF is followed by 00 (then it is data), by a restart marker, or at the end by D9. The tables are
 tried on the first kilobyte of the data.
+
+Whole means that the decoder reads the stream to its end marker, not that all of the picture is there: a photo that was
+cut and then ended with FFD9, as some programs repair downloads, is whole to the decoder, which fills the rest with one
+colour, and so it is here.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ TRIED = 1024  # bytes of compressed data
 
 
 def is_whole(data: bytes) -> bool:
-    """True: it can be decoded, and to the end. False: it may be, and only a decoder can tell."""
+    """True: it can be decoded, and to the end marker. False: it may be, and only a decoder can tell."""
     start = _scan_start(data)
     return start > 0 and _is_clean(data, start) and _tables_work(data[: start + TRIED])
 
