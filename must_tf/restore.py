@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -32,8 +31,7 @@ def load(model_dir: str) -> Trained:
     settings = read_config(model_dir)
     checkpoint = transfer.checkpoint_path(model_dir)
     model = student.build(settings)
-    # Not to stdout, which belongs to whatever the command prints.
-    print(match(model, checkpoint, os.path.join(model_dir, "params.yaml")), file=sys.stderr, flush=True)
+    print(match(model, checkpoint, os.path.join(model_dir, "params.yaml")), flush=True)
     return Trained(model, settings, _identity(checkpoint, settings), checkpoints.step_of(checkpoint))
 
 

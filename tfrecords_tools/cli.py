@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 done but more was dropped than allowed, 2 not started or s
 
 from __future__ import annotations
 
+import contextlib
 import json as json_text
 import os
 import sys
@@ -44,7 +45,8 @@ def label(
 
     started = time.monotonic()
     asked = labelling.asked(records, teacher)
-    result = labelling.run(asked, out, cli_convert.command(ctx))
+    with contextlib.redirect_stdout(sys.stderr) if json else contextlib.nullcontext():  # tables of restored weights
+        result = labelling.run(asked, out, cli_convert.command(ctx))
     outcome = converting.Outcome(result, 0.0, 0.0, time.monotonic() - started)
     for line in labelling.left(result, asked):
         typer.echo(line, err=json)
