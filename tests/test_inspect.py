@@ -188,7 +188,7 @@ def test_the_command_prints_tables_or_one_object(
 ) -> None:
     records = f"{tiny_records.records}/*.tfrecord"
     out = str(tmp_path / "deep" / "page.html")
-    assert must_records(["inspect", "--records", records, "--out", out, "--json"], monkeypatch) == 0
+    assert must_records(["inspect", "--records", records, "--page", out, "--json"], monkeypatch) == 0
     printed = json.loads(capsys.readouterr().out)
     assert (printed["records"], printed["page"], printed["pictured"]) == (5, out, 5)
     assert must_records(["inspect", "--records", records], monkeypatch) == 0
@@ -198,8 +198,8 @@ def test_the_command_prints_tables_or_one_object(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--out", "page.png"], "must end in .html"),
-        (["--out", "page.html", "--images", "0"], "--images 0"),
+        (["--page", "page.png"], "must end in .html"),
+        (["--page", "page.html", "--images", "0"], "--images 0"),
         (["--records", "none/*"], "no file matches"),
     ],
 )

@@ -27,28 +27,28 @@ def register(app: typer.Typer) -> None:
 
 def inspect(
     records: Records,
-    out: Annotated[str, typer.Option(help="Also an HTML page with pictures of some images.")] = "",
+    page: Annotated[str, typer.Option(help="Also an HTML page with pictures of some images.")] = "",
     images: Annotated[int, typer.Option(help="How many images the page shows, evenly spread over the set.")] = 60,
     as_json: Json = False,
     workers: Workers = 0,
 ) -> None:
-    """What a record set holds: a table, and with --out a page of pictures to filter and sort.
+    """What a record set holds: a table, and with --page a page of pictures to filter and sort.
 
-    Example: must-records inspect --records 'records/coco/*.tfrecord' --out coco.html
+    Example: must-records inspect --records 'records/coco/*.tfrecord' --page coco.html
     """
     from tfrecords_tools import contact_sheet, look, look_table, recordset
 
     found = recordset.opened(records)
-    if out:
-        contact_sheet.check_path(out, images)
+    if page:
+        contact_sheet.check_path(page, images)
     summary = look.summary(found, look.count(found, workers))
-    pictured = contact_sheet.write(out, found, summary, images) if out else 0
+    pictured = contact_sheet.write(page, found, summary, images) if page else 0
     if as_json:
-        return _print_json(summary | {"page": out or None, "pictured": pictured})
+        return _print_json(summary | {"page": page or None, "pictured": pictured})
     for table in look_table.tables(summary):
         typer.echo("\n".join([*look_table.text(table), ""]))
-    if out:
-        typer.echo(f"{out} shows {pictured} of {summary['records']} images")
+    if page:
+        typer.echo(f"{page} shows {pictured} of {summary['records']} images")
     return None
 
 

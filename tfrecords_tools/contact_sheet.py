@@ -65,11 +65,11 @@ def write(path: str, found: RecordSet, summary: Mapping[str, Any], images: int) 
 def check_path(path: str, images: int) -> None:
     """Raises UserError, before the set is read, where the page could not be written."""
     if not path.endswith((".html", ".htm")):
-        raise UserError(f"--out {path!r} must end in .html; it is one page.")
+        raise UserError(f"--page {path!r} must end in .html; it is one page.")
     if not 0 < images <= MOST:
         raise UserError(f"--images {images} must be 1 to {MOST}: all of them are held by one page.")
     if tf.io.gfile.isdir(path):
-        raise UserError(f"--out {path!r} is a folder; give the page's own name in it.")
+        raise UserError(f"--page {path!r} is a folder; give the page's own name in it.")
 
 
 def _cards(found: RecordSet, shards: Mapping[str, int], places: Sequence[int]) -> Iterator[Card]:
