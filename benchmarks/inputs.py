@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -54,9 +55,9 @@ def reader(
     return input_lib.Reader({name: discover()[name] for name in configs}, configs, size)
 
 
-def model_gardens(glob: str, size: int) -> tf.data.Dataset:
-    """Training batches of Model Garden's Mask R-CNN, by its own task and config, for the pyramid that the student has:
-    it matches anchors on the host, and would three times as many with its own."""
+def model_gardens(glob: str, size: int, own_pyramid: bool = False) -> tf.data.Dataset:
+    """Training batches of Model Garden's Mask R-CNN, by its own task and config, for the pyramid that the student has
+    or for its own: it matches anchors on the host, and its own has three times as many."""
     from official.vision.configs import maskrcnn as configs
     from official.vision.tasks import maskrcnn
 
@@ -69,14 +70,10 @@ def model_gardens(glob: str, size: int) -> tf.data.Dataset:
         parser=parser,
         dtype="float32",  # as in the steps; bfloat16, its own, would be a cast more
     )
-    model = configs.MaskRCNN(
-        num_classes=91,
-        input_size=[size, size, 3],
-        include_mask=True,
-        min_level=same_network.MIN_LEVEL,
-        max_level=same_network.MAX_LEVEL,
-        anchor=configs.Anchor(anchor_size=same_network.ANCHOR_SIZE),
-    )
+    model = configs.MaskRCNN(num_classes=91, input_size=[size, size, 3], include_mask=True)
+    if not own_pyramid:
+        model.min_level, model.max_level = same_network.MIN_LEVEL, same_network.MAX_LEVEL
+        model.anchor.anchor_size = same_network.ANCHOR_SIZE
     return maskrcnn.MaskRCNNTask(configs.MaskRCNNTask(model=model, train_data=data)).build_inputs(data)
 
 
@@ -92,7 +89,12 @@ def decoded(glob: str) -> tf.data.Dataset:
     return records.map(one, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH).prefetch(tf.data.AUTOTUNE)
 
 
-SIDES: dict[str, Callable[..., tf.data.Dataset]] = {"ours": ours, "model_gardens": model_gardens, "decoded": decoded}
+SIDES: dict[str, Callable[..., tf.data.Dataset]] = {
+    "ours": ours,
+    "model_gardens": model_gardens,
+    "model_gardens_own": functools.partial(model_gardens, own_pyramid=True),
+    "decoded": decoded,
+}
 
 
 def timed(side: str, seconds: float, arguments: dict[str, Any]) -> dict[str, float]:

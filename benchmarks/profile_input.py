@@ -29,7 +29,13 @@ def parts(glob: str, tasks: Sequence[str], classes: Mapping[str, Sequence[str]],
         made, found[what] = _timed(call, list(zip(*given, strict=True)))
         return made
 
-    parsed = timed(PARSE, lambda one: record.parse(one, reader.specs, reader.configs), serialized)
+    @tf.function(autograph=False)
+    def parse(one: tf.Tensor) -> Any:
+        return record.parse(one, reader.specs, reader.configs)
+
+    # Dozens of tensors that are handed to Python take longer than the parsing.
+    timed(PARSE, lambda one: tf.add_n([tf.size(each) for each in tf.nest.flatten(parse(one), True)]), serialized)
+    parsed = [parse(one) for one in serialized]
     pixels = timed(DECODE, record.decode_image, [one["image/encoded"] for one in parsed])
     shapes = [tf.shape(each)[:2] for each in pixels]
     drawn = [

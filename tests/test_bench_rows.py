@@ -111,10 +111,14 @@ def test_a_row_goes_through_both_sides(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(input_data, "both", lambda *_: input_data.Sets(glob, glob, CLASSES))
     monkeypatch.setattr(input_data, "source", lambda _: None)
     monkeypatch.setattr(apart, "call", _called_here)
-    (row,) = input_rows.masks(128, 0.001)(Settings(tmp_path, rounds=1, seconds=0.2))
+    row, own = input_rows.masks(128, 0.001)(Settings(tmp_path, rounds=1, seconds=0.2))
     assert row.reached and row.unit == "images/s" and "128 px" in row.what
     assert row.floor and row.model_garden and row.floor.value > row.model_garden.value > 0
     assert row.ours and row.ours.cpu_ms and row.ours.cpu_ms > 0
+    assert (own.ours, own.floor, own.at_least) == (row.ours, row.floor, 0.001) and "its own pyramid" in own.what
+    assert own.model_garden and own.model_garden != row.model_garden
+    levels = [sorted(next(iter(each))[1]["rpn_score_targets"]) for each in _model_gardens(glob)]
+    assert levels == [list("34567"), list("23456")]
     known = [
         profile_input.PARSE,
         profile_input.DECODE,
@@ -124,6 +128,12 @@ def test_a_row_goes_through_both_sides(tmp_path: Path, monkeypatch: pytest.Monke
     assert row.why.startswith("of ") and sum(part in row.why for part in known) == profile_input.NAMED
     late = inputs.ours(glob, inputs.MASKS, CLASSES, 128, start=(7, 2))
     assert next(iter(late))["index"].numpy().tolist() == list(range(7, 15))
+
+
+def _model_gardens(glob: str) -> list[tf.data.Dataset]:
+    """With the student's pyramid and with its own, as the rows call them."""
+    sides = input_rows._sides({}, input_data.Sets("", glob, {}), 128)
+    return [inputs.SIDES[side](**sides[side]) for side in ("model_gardens", "model_gardens_own")]
 
 
 def test_the_largest_parts_of_the_input_are_named_first() -> None:
