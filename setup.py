@@ -26,7 +26,7 @@ setup(
         "h5py>=3.10",
         "scipy>=1.11",
         "numpy>=1.26",
-        "opencv-python-headless>=4.8",
+        "opencv-python-headless>=4.12",
         "pillow>=10",
         "matplotlib>=3.8",
         "typer>=0.12",

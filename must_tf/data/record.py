@@ -17,11 +17,17 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import tensorflow as tf
 
 from must_tf.errors import UserError
 from must_tf.spec import ImageInfo, Labels, TaskSpec
+
+# Of PNG's filters the one that TensorFlow reads fastest: each row as the difference from the one above. Beside OpenCV's
+# own choice reading takes a sixth to three quarters less; what teachers predict takes a third less room, a Kinect's
+# depth with its holes a third more.
+MAP_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
 
 IMAGE_FEATURES = {
     "image/encoded": tf.io.FixedLenFeature([], tf.string, ""),
@@ -203,6 +209,11 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
         lambda: tf.io.decode_png(encoded, channels=3),
     )
     return tf.ensure_shape(image, [None, None, 3])
+
+
+def encode_map(values: np.ndarray) -> bytes:
+    """A map of labels uint8 or uint16 [h, w] or uint8 [h, w, 3] as PNG, exact."""
+    return cv2.imencode(".png", values[..., ::-1] if values.ndim == 3 else values, MAP_PNG)[1].tobytes()
 
 
 def decode_map(encoded: tf.Tensor, size: tf.Tensor, channels: int, dtype: tf.DType, fill: int) -> tf.Tensor:

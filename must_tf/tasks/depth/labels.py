@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import cv2
 import numpy as np
 import tensorflow as tf
 
@@ -76,7 +75,7 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
     scale = float(np.float32(scale if relative else max(MILLIMETRE, scale)))
     units = np.where(values > 0, np.clip(np.rint(values / scale), 1, LARGEST), 0)
     return {
-        DEPTH: record.bytes_feature([cv2.imencode(".png", units.astype(np.uint16))[1].tobytes()]),
+        DEPTH: record.bytes_feature([record.encode_map(units.astype(np.uint16))]),
         SCALE: record.float_feature([scale]),
         KIND: record.bytes_feature([(RELATIVE if relative else METRIC).encode()]),
     }

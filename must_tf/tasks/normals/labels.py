@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 import tensorflow as tf
 
@@ -44,7 +43,7 @@ def vectors(stored: tf.Tensor) -> tf.Tensor:
 def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
     """The rounded colours."""
     del info
-    return {NORMALS: record.bytes_feature([cv2.imencode(".png", colours(labels["normals"])[..., ::-1])[1].tobytes()])}
+    return {NORMALS: record.bytes_feature([record.encode_map(colours(labels["normals"]))])}
 
 
 def colours(normals: np.ndarray) -> np.ndarray:

@@ -59,14 +59,14 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
             f"the segmentation label of image {info.source_id!r} has class id {lowest if lowest < 0 else highest}; "
             f"ids are 0 to {IGNORE - 1}, and {IGNORE} is ignored. Unite some of the classes."
         )
-    written = {CLASSES: record.bytes_feature([_png(labels["classes"])])}
+    written = {CLASSES: _feature(labels["classes"])}
     if np.min(labels["confidence"], initial=1.0) < 1.0:
-        written[CONFIDENCE] = record.bytes_feature([_png(np.rint(labels["confidence"] * 255.0))])
+        written[CONFIDENCE] = _feature(np.rint(labels["confidence"] * 255.0))
     return written
 
 
-def _png(values: np.ndarray) -> bytes:
-    return cv2.imencode(".png", np.asarray(values).astype(np.uint8))[1].tobytes()
+def _feature(values: np.ndarray) -> tf.train.Feature:
+    return record.bytes_feature([record.encode_map(np.asarray(values).astype(np.uint8))])
 
 
 def count(features: Features) -> dict[int, int]:
@@ -86,7 +86,7 @@ def recode(features: Features, ids: Mapping[int, int], classes: int) -> None:
     lookup = np.full([IGNORE + 1], IGNORE, np.uint8)
     for old, new in ids.items():
         lookup[old] = new
-    features[CLASSES].bytes_list.value[:] = [_png(lookup[_decoded(features)])]
+    features[CLASSES].bytes_list.value[:] = [record.encode_map(lookup[_decoded(features)])]
 
 
 def _decoded(features: Features) -> np.ndarray:
