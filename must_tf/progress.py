@@ -25,6 +25,8 @@ class Progress:
     def advance(self, count: int = 1, note: str = "") -> None:
         """`count` more are done; `note` is shown behind the figures."""
         self._done += count
+        if self._done >= self._total and not self._terminal:
+            return  # the last line is `close`'s
         pause = 0.2 if self._terminal else 10.0
         if time.monotonic() - self._shown >= pause:
             self._show(note, "\r" if self._terminal else "\n")

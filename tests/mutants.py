@@ -142,6 +142,8 @@ MUTANTS = (
     Mutant("every epoch has the same order", "must_tf/data/input.py", "seed=seed + number", "seed=seed", "input"),
     Mutant("augmentation repeats every epoch", "must_tf/data/input.py", "tf.constant(data.seed, tf.int64), index]", "tf.constant(data.seed, tf.int64), index % 12]", "input"),
     Mutant("augmentation ignores the seed", "must_tf/data/input.py", "tf.constant(data.seed, tf.int64), index]", "tf.constant(7, tf.int64), index]", "input"),
+    Mutant("a log's last line is written twice", "must_tf/progress.py", "self._done >= self._total and not self._terminal", "False", "progress::log"),
+    Mutant("a job that goes on is said to be fast", "must_tf/progress.py", "(self._done - self._start_count) / passed", "self._done / passed", "progress::rate"),
     Mutant("augmentation depends on timing", GEOMETRY, "tf.random.stateless_uniform([4], seed)", "tf.random.uniform([4])", "input"),
     Mutant("a resumed run augments as from the start", "must_tf/data/input.py", ".enumerate(start.images)", ".enumerate()", "input"),
     Mutant("the last images of an evaluation are dropped", "must_tf/data/input.py", ".repeat(-count % data.global_batch_size)", ".repeat(0)", "input"),
