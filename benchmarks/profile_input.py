@@ -55,7 +55,7 @@ def _labels(reader: Any, name: str) -> Callable[..., Any]:
 def _timed(call: Callable[..., Any], given: list[tuple[Any, ...]]) -> tuple[list[Any], float]:
     """What the traced call makes of each, and its processor milliseconds."""
     traced, empty = (
-        tf.function(one, autograph=False, reduce_retracing=True) for one in (call, lambda *_: tf.constant(0))
+        tf.function(one, autograph=False, reduce_retracing=True) for one in (call, lambda *given: tf.constant(0))
     )
     made = [traced(*each) for each in given]  # traces
     taken, spared = _cpu_ms(traced, given), _cpu_ms(empty, given)
