@@ -48,7 +48,7 @@ class Evaluator:
         self._pseudo = dict.fromkeys(self._specs, 0)
         self._diverged = Diverged()
         self._set = set_of(config)
-        self._records = _labelled_records(config.validation_data.input_path, self._specs, self._configs)
+        self._records = labelled_records(config.validation_data.input_path, self._specs, self._configs)
         self._count, self._seen = count, 0
         self._rows: list[show.Row] = []
         # Spread over the set, so that every united set is seen.
@@ -165,7 +165,7 @@ def set_of(config: Any) -> list[str]:
     return [str(path) for path in tf.nest.flatten(config.validation_data.input_path)]
 
 
-def _labelled_records(
+def labelled_records(
     input_path: Any, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]
 ) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
     """Every record with its place, in the order of `data.input.evaluation`, and what `record.label_tensors` reads.
