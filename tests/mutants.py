@@ -73,6 +73,7 @@ MUTANTS = (
     Mutant("small doubtful objects are background", f"{TASKS}detection/ignored.py", "(overlap >= low) | claimed |", "(overlap >= low) |", "ignored::rule"),
     Mutant("anchors within a crowd are background", f"{TASKS}detection/ignored.py", "| claimed | _inside(shared, own, high)", "| claimed", "ignored::rule"),
     Mutant("what overlaps a doubtful object is background", f"{TASKS}detection/ignored.py", "(overlap >= low) | claimed", "claimed", "ignored::rule"),
+    Mutant("a half is no pixel in the score of a mask", f"{TASKS}masks/pseudo.py", "likely, BELOW, 0,", "likely, 0.5, 0,", "kept_masks::last_bit"),
     Mutant("masks are written without a pixel", f"{TASKS}masks/pseudo.py", "crop.flat[likely.argmax()] = True", "pass", "reading_rules::likely"),
     Mutant("masks that are doubted are trained on", f"{TASKS}masks/labels.py", ' & (labels["mask_scores"] >= config.mask_score_threshold)', "", "targets::longhand and masks"),
     Mutant("masks lose their score", f"{TASKS}masks/labels.py", "initial=1.0) < 1.0:", "initial=1.0) < 0.0:", "records::masks"),
