@@ -206,8 +206,8 @@ def rows(mine: list[dict[str, Any]], theirs: list[dict[str, Any]], parts: profil
             table.median([each["mib"] for each in theirs]),
             at_most=0.25,
             note="growth of the peak from the first image to the figures; this project's also holds what does not grow",
-            why=f"{statistics.median(each['left_mib'] for each in mine):.3f} MiB are still held with the figures, the "
-            "rest in between only",
+            why=f"{statistics.median(each['left_mib'] for each in mine):.3f} MiB are still resident beside the "
+            "figures, the rest in between only",
         ),
     ]
 

@@ -208,7 +208,7 @@ def test_memory_and_time_of_evaluation_have_their_targets() -> None:
     time_row, memory_row = coco_evaluation.rows(mine, theirs, {"matching": 9.0, "ranking": 21.0})
     assert (time_row.ratio, time_row.reached, memory_row.ratio, memory_row.reached) == (0.5, True, 0.1, True)
     assert time_row.why.startswith("of 30.00 ms") and time_row.why.endswith("ranking 21.00, matching 9.00")
-    assert memory_row.why.startswith("0.062 MiB are still held")
+    assert memory_row.why.startswith("0.062 MiB are still resident")
 
 
 def test_the_parts_of_an_evaluation_are_those_of_the_evaluator(
