@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import apart, coco_agreement, coco_data, converter, processes, table
+from benchmarks import apart, coco_agreement, coco_data, converter, processes, profile_input, table
 from benchmarks.coco_detections import DETECTIONS, TASKS, Detections, Image, images, made_up
 from benchmarks.table import Figure, Measure, Row, Settings
 from must_tf import evaluate, student
@@ -108,21 +109,26 @@ def _scaled(image: Image) -> np.ndarray:
     return geometry.fitted_size(tf.constant(image.size), SIZE).numpy().astype(np.float32)
 
 
+def configs_of(glob: str) -> dict[str, Any]:
+    """Of the tasks, for these records."""
+    classes = manifest.read(os.path.dirname(glob)).classes
+    return {name: discover()[name].Config(enabled=True, classes=tuple(classes[name])) for name in TASKS}
+
+
 def measured(side: str, glob: str, annotations: str) -> dict[str, Any]:
     """Time, processor time and memory of one side by image, and its figures. Called in a process of its own."""
-    classes = manifest.read(os.path.dirname(glob)).classes
-    configs = {name: discover()[name].Config(enabled=True, classes=tuple(classes[name])) for name in TASKS}
-    found = images(glob, configs)
+    configs = configs_of(glob)
+    found, names = images(glob, configs), configs["detection"].classes
 
     def evaluator(count: int) -> Ours | ModelGardens:
-        return Ours(glob, configs, count) if side == "ours" else ModelGardens(annotations, classes["detection"])
+        return Ours(glob, configs, count) if side == "ours" else ModelGardens(annotations, names)
 
-    _evaluated(evaluator(WARM), found[:WARM], len(classes["detection"]))
+    _evaluated(evaluator(WARM), found[:WARM], len(names))
     every = evaluator(len(found))
     before = _reset_peak()
-    seconds, cpu, figures = _evaluated(every, found, len(classes["detection"]))
-    held = _status("VmHWM") - before
-    each = {"ms": 1000 * seconds, "cpu_ms": 1000 * cpu, "mib": held / MIB}
+    seconds, cpu, figures = _evaluated(every, found, len(names))
+    held, left = _status("VmHWM") - before, _status("VmRSS") - before
+    each = {"ms": 1000 * seconds, "cpu_ms": 1000 * cpu, "mib": held / MIB, "left_mib": left / MIB}
     return {key: value / len(found) for key, value in each.items()} | {"figures": figures}
 
 
@@ -172,11 +178,12 @@ def measure(settings: Settings) -> list[Row]:
             results.append(apart.call("benchmarks.coco_evaluation:measured", arguments, settings.work))
     pasted = apart.call("benchmarks.coco_agreement:pasted", {"glob": glob}, settings.work)
     figures = [found[side][0]["figures"] for side in ("ours", "model_gardens")]
-    return [*rows(found["ours"], found["model_gardens"]), *coco_agreement.rows(*figures, pasted)]
+    parts = apart.call("benchmarks.profile_evaluation:parts", {"glob": glob}, settings.work)
+    return [*rows(found["ours"], found["model_gardens"], parts), *coco_agreement.rows(*figures, pasted)]
 
 
-def rows(mine: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> list[Row]:
-    """Time and memory."""
+def rows(mine: list[dict[str, Any]], theirs: list[dict[str, Any]], parts: profile_input.Parts) -> list[Row]:
+    """Time and memory; `parts` is where this project's processor time goes."""
 
     def figure(results: list[dict[str, Any]], key: str) -> Figure:
         return table.median([each[key] for each in results], [each["cpu_ms"] for each in results])
@@ -190,6 +197,7 @@ def rows(mine: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> list[Row]:
             figure(theirs, "ms"),
             at_most=0.5,
             note="whether both sides' figures are the same is a row of its own",
+            why=profile_input.sentence(parts),
         ),
         Row(
             f"{what}: memory",
@@ -198,6 +206,8 @@ def rows(mine: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> list[Row]:
             table.median([each["mib"] for each in theirs]),
             at_most=0.25,
             note="growth of the peak from the first image to the figures; this project's also holds what does not grow",
+            why=f"{statistics.median(each['left_mib'] for each in mine):.3f} MiB are still resident beside the "
+            "figures, the rest in between only",
         ),
     ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import statistics
 from pathlib import Path
 
 from benchmarks import coco_data, input_data, labelling, table
@@ -22,12 +24,26 @@ def measure(settings: Settings) -> list[Row]:
         f"floor: the teachers' bare forward passes on the same {IMAGES} images, decoded beforehand, one after the "
         "other or as many at a time as labelling has, whichever is faster; random weights"
     )
-    rate = Row(what, "images/s", _rate(found["label"]), None, _rate(found["bare"]), "floor", at_least=LEAST, note=note)
+    sides = (_rate(found["label"]), None, _rate(found["bare"]))
+    rate = Row(what, "images/s", *sides, "floor", at_least=LEAST, note=note, why=_why(found))
     return [rate, _memory(source, settings.work)]
 
 
 def _rate(rounds: list[tuple[float, float]]) -> Figure:
     return table.median([IMAGES / wall for wall, _ in rounds], [1000 * cpu / IMAGES for _, cpu in rounds])
+
+
+def _why(found: labelling.Seconds) -> str:
+    """How much of labelling's time is work of its own, and how much is waiting."""
+    (wall, cpu), (_, bare) = (
+        [1000 * statistics.median(each) / IMAGES for each in zip(*found[side], strict=True)]
+        for side in ("label", "bare")
+    )
+    busy = cpu / wall / len(os.sched_getaffinity(0))
+    return (
+        f"for an image labelling takes {cpu:.0f} ms of processor time, the bare passes {bare:.0f} ms; processors are "
+        f"busy for {100 * busy:.0f} % of labelling's {wall:.0f} ms"
+    )
 
 
 def _memory(source: coco_data.Set, work: Path) -> Row:

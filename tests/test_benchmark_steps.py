@@ -13,14 +13,17 @@ import tensorflow as tf
 import yaml
 from pycocotools import mask as mask_utils
 
-from benchmarks import coco_agreement, coco_evaluation, first_step, operations, step_sides, steps
-from benchmarks.coco_detections import Image, made_up
+from benchmarks import coco_agreement, coco_evaluation, first_step, operations, profile_evaluation, step_sides, steps
+from benchmarks.coco_detections import TASKS, Image, made_up
 from benchmarks.coco_evaluation import ModelGardens
 from benchmarks.processes import Used
 from benchmarks.step_sides import MODEL_GARDEN, SHARES, STUDENT, Sizes
+from must_tf.data import record
 from must_tf.spec import ImageInfo
+from must_tf.tasks import discover
 from must_tf.tasks.detection import metric as detection
 from must_tf.tasks.masks import metric as masks
+from tests.tiny import image_bytes, write_set
 
 TINY = Sizes(model_id=10, side=128, batch=1, proposals=32, masks=8)
 NAMES = ("cat", "dog", "cup")
@@ -159,6 +162,20 @@ def as_file(pictures: list[Image], path: Path) -> str:
     return str(path)
 
 
+def as_records(pictures: list[Image], folder: Path) -> str:
+    """The same as a record set."""
+    records = []
+    for image in pictures:
+        boxes = {key: value for key, value in image.labels.items() if key != "crops"}
+        labelled = {
+            task: record.Labelled(labels, "real:hand")
+            for task, labels in (("detection", boxes), ("masks", image.labels))
+        }
+        png = image_bytes(np.zeros([*image.size, 3], np.uint8))
+        records.append(record.encode(png, ImageInfo(str(image.number), *image.size), labelled, discover()))
+    return write_set(folder, [records], TASKS)
+
+
 def test_figures_are_those_of_model_gardens_evaluator(pictures: list[Image], tmp_path: Path) -> None:
     """On the same pixels: its own paste makes them, so that matching and ranking alone are compared."""
     theirs = ModelGardens(as_file(pictures, tmp_path / "instances.json"), NAMES)
@@ -186,10 +203,30 @@ def test_figures_are_those_of_model_gardens_evaluator(pictures: list[Image], tmp
 
 def test_memory_and_time_of_evaluation_have_their_targets() -> None:
     figures = {"AP": 0.25, "mask_AP": 0.125}
-    mine = [{"ms": 40.0, "cpu_ms": 30.0, "mib": 0.1, "figures": figures}]
-    theirs = [{"ms": 80.0, "cpu_ms": 90.0, "mib": 1.0, "figures": figures}]
-    time_row, memory_row = coco_evaluation.rows(mine, theirs)
+    mine = [{"ms": 40.0, "cpu_ms": 30.0, "mib": 0.1, "left_mib": 0.0625, "figures": figures}]
+    theirs = [{"ms": 80.0, "cpu_ms": 90.0, "mib": 1.0, "left_mib": 1.0, "figures": figures}]
+    time_row, memory_row = coco_evaluation.rows(mine, theirs, {"matching": 9.0, "ranking": 21.0})
     assert (time_row.ratio, time_row.reached, memory_row.ratio, memory_row.reached) == (0.5, True, 0.1, True)
+    assert time_row.why.startswith("of 30.00 ms") and time_row.why.endswith("ranking 21.00, matching 9.00")
+    assert memory_row.why.startswith("0.062 MiB are still resident")
+
+
+def test_the_parts_of_an_evaluation_are_those_of_the_evaluator(
+    pictures: list[Image], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Timed alone they come to the same figures, and all of them are timed."""
+    glob = as_records(pictures, tmp_path)
+    configs = coco_evaluation.configs_of(glob)
+    ours, own = coco_evaluation.Ours(glob, configs, len(pictures)), profile_evaluation._Parts(glob, configs)
+    for number, image in enumerate(pictures):
+        ours.add(ours.prepared([image], [made_up(image, len(NAMES), number)]))
+        own.add(*profile_evaluation._outputs(coco_evaluation.Ours(glob, configs, 1), image, len(NAMES), number))
+    figures = {task: metric.result() for task, metric in own._metrics.items()}
+    assert ours.result() == figures["detection"] | {f"mask_{key}": value for key, value in figures["masks"].items()}
+    found = profile_evaluation.parts(glob)
+    tasks = [text.format(task=task) for text in (profile_evaluation.KEEP, profile_evaluation.MATCH) for task in TASKS]
+    assert set(found) == {profile_evaluation.READ, profile_evaluation.RESTORE, profile_evaluation.RANK, *tasks}
+    assert all(each > 0 for each in found.values())
 
 
 def test_agreement_is_computed_from_both_sides_figures() -> None:

@@ -70,6 +70,29 @@ def test_what_is_written_is_read_inside_tf_data(task: str) -> None:
         _assert_same(task, got, labels)
 
 
+def _in_one_graph(records: list[bytes]) -> list[dict[str, record.Labelled]]:
+    """As evaluation reads them: all tasks, whatever a record has."""
+    configs = {task: golden(task).CONFIG for task in SPECS}
+    dataset = tf.data.Dataset.from_tensor_slices(records).map(lambda one: record.label_tensors(one, SPECS, configs))
+    return [
+        record.labelled(tf.train.Example.FromString(one), tensors)
+        for one, tensors in zip(records, dataset, strict=True)
+    ]
+
+
+def test_one_graph_reads_all_tasks_of_records_that_have_one_or_none() -> None:
+    """To the last bit what each task reads alone."""
+    labels = {task: golden(task).example(H, W) for task in SPECS}
+    alone = {task: _record(task, labels[task], (H, W), f"real:{task}") for task in SPECS}
+    found = _in_one_graph([*alone.values(), serialise(np.zeros([H, W, 3], np.uint8), {})])
+    assert found.pop() == {}
+    for task, read in zip(alone, found, strict=True):
+        assert {name: one.origin for name, one in read.items()} == {task: f"real:{task}"}
+        _assert_same(task, read[task].labels, labels[task])
+        wanted = record.read_labels(alone[task], SPECS, {task: golden(task).CONFIG})[task].labels
+        tf.nest.map_structure(np.testing.assert_array_equal, read[task].labels, wanted)
+
+
 @pytest.mark.parametrize("task", SPECS)
 def test_merging_replaces_and_keeps(task: str) -> None:
     """New labels take the place of old ones whole, and the image stays."""

@@ -112,6 +112,9 @@ def test_nothing_looked_for_is_no_label_and_no_empty_list() -> None:
 def test_an_id_that_does_not_exist_ends_the_read(task: str) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError, match="annotated"):
         record.read_labels(_labelled(task, (1, 99)), SPECS, {task: golden(task).CONFIG})
+    dataset = tf.data.Dataset.from_tensors(_labelled(task, (1, 99)))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="annotated"):
+        list(dataset.map(lambda one: record.label_tensors(one, SPECS, {task: golden(task).CONFIG})))
 
 
 def test_background_or_unannotated_in_longhand() -> None:

@@ -85,8 +85,9 @@ class _Verdicts:
         """All that were wanted or found."""
         return sorted({*self.wanted, *np.unique(np.frombuffer(bytes(self._classes), np.int32)).tolist()})
 
-    def entries(self, most: int) -> list[dict[str, np.ndarray]]:
-        """What COCOeval.evalImgs holds: by class and range, the `most` surest found objects of each image."""
+    def entries(self, most: int, ranges: int) -> list[dict[str, np.ndarray]]:
+        """What COCOeval.evalImgs holds: by class and range, the first `ranges` of areas, the `most` surest found
+        objects of each image."""
         kept = np.frombuffer(bytes(self._ranks), np.uint8) < most
         of = np.frombuffer(bytes(self._classes), np.int32)[kept]
         scores = np.frombuffer(bytes(self._scores), np.float32)[kept]
@@ -102,7 +103,7 @@ class _Verdicts:
                     "dtIgnore": ignored[mine, area] & _BITS[:, None] != 0,
                     "gtIgnore": np.zeros(wanted[area]),
                 }
-                for area in range(len(AREAS))
+                for area in range(ranges)
             ]
         return found
 
@@ -136,8 +137,9 @@ class CocoEval:
         classes = self._verdicts.classes()
         if not classes:
             return Result({}, {}, absent)
-        recalls = {f"AR{most}": self._accumulated(most)["recall"] for most in _PARAMS.maxDets[:-1]}
-        whole = self._accumulated(MOST)
+        # Of the fewer per image only the recall over all areas is asked for, the first range.
+        recalls = {f"AR{most}": self._accumulated(most, 1)["recall"] for most in _PARAMS.maxDets[:-1]}
+        whole = self._accumulated(MOST, len(AREAS))
         precision = whole["precision"][..., 0]  # [T, R, K, A, 1] -> [T, R, K, A]
         recall = whole["recall"][..., 0]  # [T, K, A, 1] -> [T, K, A]
         figures = {
@@ -157,15 +159,16 @@ class CocoEval:
         wanted = self._verdicts.wanted.get(class_id)
         return 0 if wanted is None else int(wanted[0])
 
-    def _accumulated(self, most: int) -> dict[str, np.ndarray]:
+    def _accumulated(self, most: int, ranges: int) -> dict[str, np.ndarray]:
         """Ranks all images. Returns "precision" [T, R, K, A, 1] and "recall" [T, K, A, 1]."""
         evaluation = COCOeval(iouType="bbox")
         params = evaluation.params
         params.imgIds = [_IMAGE_ID]
         params.catIds = self._verdicts.classes()
+        params.areaRng = params.areaRng[:ranges]
         params.maxDets = [sys.maxsize]  # each image is cut already; no further cut of them all
         evaluation._paramsEval = params  # evaluate() would set it, but matching is done already
-        evaluation.evalImgs = self._verdicts.entries(most)
+        evaluation.evalImgs = self._verdicts.entries(most, ranges)
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints at every step
             evaluation.accumulate()
         return evaluation.eval

@@ -9,6 +9,7 @@ of S x S pixels whose top left corner lies at `offset` is cut out. What lies out
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -185,10 +186,9 @@ def crop_window(box: np.ndarray, height: int, width: int) -> tuple[int, int, int
 
     The thousandth of a pixel absorbs that a border at a whole pixel is not exact in float32.
     """
-    size = np.array([height, width, height, width], np.float64)
-    y0, x0, y1, x1 = np.asarray(box, np.float64) * size
-    top, left = int(np.floor(y0 + 1e-3)), int(np.floor(x0 + 1e-3))
-    bottom, right = int(np.ceil(y1 - 1e-3)), int(np.ceil(x1 - 1e-3))
+    y0, x0, y1, x1 = np.asarray(box, np.float64).tolist()
+    top, left = math.floor(y0 * height + 1e-3), math.floor(x0 * width + 1e-3)
+    bottom, right = math.ceil(y1 * height - 1e-3), math.ceil(x1 * width - 1e-3)
     top, left = min(max(top, 0), height - 1), min(max(left, 0), width - 1)
     return top, left, min(max(bottom, top + 1), height), min(max(right, left + 1), width)
 

@@ -33,6 +33,7 @@ IMAGE_FEATURES = {
     "image/encoded": tf.io.FixedLenFeature([], tf.string, ""),
     "image/source_id": tf.io.FixedLenFeature([], tf.string, ""),
 }
+SIZE_FEATURES = {key: tf.io.FixedLenFeature([], tf.int64) for key in ("image/height", "image/width")}
 
 
 class Labelled(NamedTuple):
@@ -238,20 +239,39 @@ def known_ids(ids: tf.Tensor, known: tf.Tensor, count: int, what: str) -> tf.Ten
         return tf.identity(ids)
 
 
+def label_tensors(
+    serialized: tf.Tensor, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]
+) -> dict[str, dict[str, tf.Tensor]]:
+    """What each task reads in one record, original frame, eager or in a graph; what the tasks that nobody looked for
+    read means nothing."""
+    parsed = parse(serialized, specs, configs)
+    sides = tf.io.parse_single_example(serialized, SIZE_FEATURES)
+    size = tf.cast(tf.stack([sides["image/height"], sides["image/width"]]), tf.int32)
+    for name, config in configs.items():
+        annotated_mask(parsed[annotated_key(name)], len(config.classes), name)  # refuses ids that do not exist
+    return {name: specs[name].read(parsed, size, config) for name, config in configs.items()}
+
+
+def labelled(example: tf.train.Example, tensors: Mapping[str, Mapping[str, tf.Tensor]]) -> dict[str, Labelled]:
+    """The labels as NumPy; tasks that nobody looked for are missing.
+
+    Args:
+      example: the record.
+      tensors: what `label_tensors` gives of it, with values.
+    """
+    found = {}
+    for name, origin in origins_of(example).items():
+        if name in tensors:
+            labels = {key: _to_numpy(value) for key, value in tensors[name].items()}
+            found[name] = Labelled(labels, origin, annotated_of(example, name))
+    return found
+
+
 def read_labels(serialized: bytes, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]) -> dict[str, Labelled]:
     """The labels of one record as NumPy, original frame; tasks that nobody looked for are missing."""
     example = tf.train.Example.FromString(serialized)
-    present = {name: origin for name, origin in origins_of(example).items() if name in configs}
-    info = info_of(example)
-    parsed = parse(tf.constant(serialized), specs, {name: configs[name] for name in present})
-    size = tf.constant([info.height, info.width])
-    labelled = {}
-    for name, origin in present.items():
-        tensors = specs[name].read(parsed, size, configs[name])
-        annotated_mask(parsed[annotated_key(name)], len(configs[name].classes), name)  # refuses ids that do not exist
-        labels = {key: _to_numpy(value) for key, value in tensors.items()}
-        labelled[name] = Labelled(labels, origin, annotated_of(example, name))
-    return labelled
+    present = {name: configs[name] for name in origins_of(example) if name in configs}
+    return labelled(example, label_tensors(tf.constant(serialized), specs, present))
 
 
 def _to_numpy(value: tf.Tensor) -> Any:

@@ -8,7 +8,7 @@ https://arxiv.org/abs/1912.04488, is below 0.5 for such masks alone.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,28 +17,43 @@ from must_tf.data.geometry import crop_window
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.detection import pseudo as detection
 
+BELOW = float(np.nextafter(np.float32(0.5), np.float32(0.0)))  # what OpenCV's threshold is to take as no pixel
+
+
+class _Mask(NamedTuple):
+    """One object's pixels."""
+
+    crop: np.ndarray  # uint8 [ch, cw] in {0, 1}
+    area: int  # pixels
+    score: float
+
 
 def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Any) -> Labels:
     """Detection's labels, `crops` and `mask_scores` float32 [N]; area is the mask's."""
     labels = detection.keep(predictions, info, config)
     maps = predictions["probability"][detection.kept(predictions)]
-    # What is no number is no pixel, and its score is 0.
-    likely = [np.nan_to_num(upsample(m, box, info)) for m, box in zip(maps, labels["boxes"], strict=True)]
-    crops = [cut(probability) for probability in likely]
-    scores = [probability[crop].mean(dtype=np.float64) for probability, crop in zip(likely, crops, strict=True)]
+    # One after the other: the probabilities of all at full resolution would be most of an evaluation's memory.
+    masks = [_mask(one, box, info) for one, box in zip(maps, labels["boxes"], strict=True)]
     return labels | {
-        "crops": [crop.astype(np.uint8) for crop in crops],
-        "mask_scores": np.array(scores, np.float32),
-        "area": np.array([crop.sum() for crop in crops], np.float32),
+        "crops": [mask.crop for mask in masks],
+        "mask_scores": np.array([mask.score for mask in masks], np.float32),
+        "area": np.array([mask.area for mask in masks], np.float32),
     }
 
 
-def cut(probability: np.ndarray) -> np.ndarray:
-    """bool [ch, cw]: the pixels at least as likely as not, or else the likeliest, the first of equals."""
-    crop = probability >= 0.5
-    if not crop.any():
-        crop.flat[probability.argmax()] = True
-    return crop
+def _mask(probability: np.ndarray, box: np.ndarray, info: ImageInfo) -> _Mask:
+    """The pixels at least as likely as not, or else the likeliest, the first of equals."""
+    likely = upsample(probability, box, info)
+    if not np.isfinite(probability).all():
+        likely = np.nan_to_num(likely)  # what is no number is no pixel, and its score is 0
+    crop = likely >= 0.5
+    area = int(np.count_nonzero(crop))
+    if not area:
+        crop.flat[likely.argmax()] = True
+        return _Mask(crop.view(np.uint8), 1, float(likely.max()))
+    # Exact in any order: the terms are whole multiples of 2^-24, and float64 holds the sum of 2^28 of them.
+    total = cv2.sumElems(cv2.threshold(likely, BELOW, 0, cv2.THRESH_TOZERO, dst=likely)[1])[0]
+    return _Mask(crop.view(np.uint8), area, total / area)
 
 
 def upsample(probability: np.ndarray, box: np.ndarray, info: ImageInfo) -> np.ndarray:
