@@ -5,7 +5,10 @@ Only a command sets it. Whoever imports `must_tf` into a program of his own keep
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
+from collections.abc import Iterator
 
 
 def prepare() -> None:
@@ -13,10 +16,23 @@ def prepare() -> None:
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Imports what the process keeps to its end: the garbage collector looks for garbage there neither meanwhile nor at
+    the end. Among the million objects that TensorFlow's modules are, that takes a third of the import's time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def train() -> None:
     """The command `must-train`."""
     prepare()
-    from must_tf.train import cli
+    with importing():
+        from must_tf.train import cli
 
     cli()
 
@@ -24,7 +40,8 @@ def train() -> None:
 def export() -> None:
     """The command `must-export`."""
     prepare()
-    from must_tf.export import cli
+    with importing():
+        from must_tf.export import cli
 
     cli()
 
@@ -32,6 +49,7 @@ def export() -> None:
 def transfer() -> None:
     """The command `must-transfer`."""
     prepare()
-    from must_tf.transfers.command import cli
+    with importing():
+        from must_tf.transfers.command import cli
 
     cli()

@@ -8,9 +8,12 @@ from __future__ import annotations
 import json as json_text
 import os
 import sys
+from typing import Any
 
 import typer
+import typer.core
 
+from must_tf.commands import importing
 from must_tf.errors import UserError, exit_on_user_error
 from tfrecords_tools import cli_convert, cli_datasets, cli_label, cli_look, cli_merge
 from tfrecords_tools import workers as processes
@@ -23,6 +26,23 @@ app.add_typer(convert, name="convert")
 cli_merge.register(app)
 cli_look.register(app)
 cli_label.register(app)
+
+
+class _Command(typer.core.TyperCommand):
+    """A command whose options can be read, so that it will work; help and mistakes are answered without the wait."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command, once what all of them need is imported."""
+        with importing():
+            from must_tf import tasks
+
+            tasks.discover()
+        return super().invoke(ctx)
+
+
+for _group in (app, cli_convert.app, cli_datasets.app):
+    for _command in _group.registered_commands:
+        _command.cls = _Command
 
 
 def main() -> int:
