@@ -13,10 +13,15 @@ from typing import Any
 import typer
 import typer.core
 
-from must_tf.commands import importing
+from must_tf.commands import absent, importing
 from must_tf.errors import UserError, exit_on_user_error
 from tfrecords_tools import cli_convert, cli_datasets, cli_label, cli_look, cli_merge
 from tfrecords_tools import workers as processes
+
+# Commands that run no network.
+RECORDS = ("convert", "merge", *cli_look.COMMANDS)
+# TensorFlow and tf_keras import them for what only networks and clusters need: a quarter of their import's time.
+UNUSED = ("googleapiclient", "h5py", "pandas", "scipy")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Records: convert datasets into them, label them.")
 convert = typer.Typer(no_args_is_help=True, help="A dataset on disk into records.")
@@ -33,7 +38,8 @@ class _Command(typer.core.TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command, once what all of them need is imported."""
-        with importing():
+        unused = UNUSED if ctx.command_path.split()[1] in RECORDS else ()
+        with importing(), absent(*unused):
             from must_tf import tasks
 
             tasks.discover()
@@ -49,7 +55,7 @@ def main() -> int:
     """Runs the command line; returns the exit code."""
     # Nobody runs these commands to read TensorFlow's start-up notes. Before it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if sys.argv[1:2] in (["convert"], ["merge"], *([name] for name in cli_look.COMMANDS)):
+    if sys.argv[1:2] and sys.argv[1] in RECORDS:
         os.environ.update(processes.ENVIRONMENT)
     return exit_on_user_error(_run)
 

@@ -85,8 +85,9 @@ def _pooled(job: Job, tasks: Iterable[Any], environments: Sequence[Environment],
 def _context(environments: Sequence[Environment] = ()) -> multiprocessing.context.BaseContext:
     """How worker processes start.
 
-    A fork shares the 330 MB that the imports take and starts at once, while a fresh interpreter needs all of it and
-    6 s. TensorFlow survives a fork as long as nothing has been computed: its threads start with the first operation.
+    A fork shares the memory that the imports take and starts at once, while a fresh interpreter needs all of it, and
+    seconds. TensorFlow survives a fork as long as nothing has been computed: its threads start with the first
+    operation.
     CUDA survives none: it has been asked for its GPUs where each process is given one.
     """
     from tensorflow.python.eager import context as eager_context  # not above: the variables are set before
