@@ -39,7 +39,10 @@ class _Command(typer.core.TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Runs the command, once what all of them need is imported."""
         unused = UNUSED if ctx.command_path.split()[1] in RECORDS else ()
-        with importing(), absent(*unused):
+        with importing():
+            with absent(*unused):
+                import tensorflow  # noqa: F401
+                import tf_keras  # noqa: F401
             from must_tf import tasks
 
             tasks.discover()
