@@ -1,11 +1,11 @@
 """`must-records convert coco` beside Model Garden's converter: the same images, masks on, on this machine.
 
-    python -m benchmarks.converter [--data COCO_FOLDER] [--images 3200 --images 32000] [--json FILE]
+    python -m benchmarks.converter [--data COCO_FOLDER] [--images 3200 --images 32000] [--rounds 3] [--json FILE]
 
 Both are called as their users call them, with their own defaults: both start a process per core. A rate counts the
-whole command, with its imports; the two sides take turns. The same files are read again and again, so reading is from
-memory for both. Model Garden's converter holds every record until the last is made: it is not run where that would not
-fit into the memory that is free.
+whole command, with its imports; the two sides take turns, and figures are medians of their rounds. The same files are
+read again and again, so reading is from memory for both. Model Garden's converter holds every record until the last is
+made: it is not run where that would not fit into the memory that is free.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from benchmarks.coco_data import Set
 from must_tf.errors import exit_on_user_error
 from tfrecords_tools import shards
 
-ROUNDS = 3  # of the smallest size; the larger ones are run once
 # Model Garden's process grows by each record and its pickled copy. Measured: 0.45 MB a photo.
 HELD_BYTES = 450_000
 MIB, GIB = 1 << 20, 1 << 30
@@ -37,7 +36,14 @@ MIB, GIB = 1 << 20, 1 << 30
 
 @dataclasses.dataclass
 class Row:
-    """One side at one size; rates of several rounds are medians, memory is the largest."""
+    """One side at one size; rates and seconds of several rounds are medians, memory is the largest.
+
+    Attributes:
+      rates: images per second of each round.
+      seconds: of a whole command.
+      converting: seconds of these from the first look at the images on, as this project's command says; the others are
+        imports, and what Python does when it starts and ends.
+    """
 
     side: str
     images: int
@@ -45,13 +51,16 @@ class Row:
     cpu_ms_per_image: float | None
     peak_mib: float | None
     note: str = ""
+    rates: tuple[float, ...] = ()
+    seconds: float | None = None
+    converting: float | None = None
 
 
 def ours(source: Set, count: int, out: Path) -> list[str]:
     """The command of this project."""
     del count
     words = ["-m", "tfrecords_tools", "convert", "coco", "--images", source.images, "--annotations", source.annotations]
-    return [sys.executable, *map(str, words), "--out", str(out)]
+    return [sys.executable, *map(str, words), "--out", str(out), "--json"]
 
 
 def model_gardens(source: Set, count: int, out: Path) -> list[str]:
@@ -69,29 +78,35 @@ def model_gardens(source: Set, count: int, out: Path) -> list[str]:
 SIDES = {"must-records": ours, "Model Garden": model_gardens}
 
 
-def measure(source: Set, count: int, work: Path) -> list[Row]:
+def measure(source: Set, count: int, work: Path, rounds: int) -> list[Row]:
     """Both sides in turn, and the floor."""
     used: dict[str, list[processes.Used]] = {side: [] for side in SIDES}
+    converting: list[float] = []
     fits = count * HELD_BYTES < available()
-    for _ in range(ROUNDS if count <= 5000 else 1):
+    for _ in range(rounds):
         for side, command in SIDES.items():
             if side == "Model Garden" and not fits:
                 continue
             out = work / "out"
             environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
             used[side].append(processes.run(command(source, count, out), environment, work / "log.txt"))
+            if side == "must-records":
+                converting.append(json.loads((work / "log.txt").read_text().splitlines()[-1])["seconds"])
             print(f"{side}, {count} images: {used[side][-1].seconds:.1f} s", file=sys.stderr, flush=True)
             shutil.rmtree(out)
     missing = f"not run: needs about {count * HELD_BYTES / GIB:.0f} GiB, {available() / GIB:.0f} GiB are free"
-    return [*(_row(side, count, runs, missing) for side, runs in used.items()), floor(source, count, work)]
+    ours, others = (_row(side, count, runs, missing) for side, runs in used.items())
+    ours.converting = statistics.median(converting)
+    return [ours, others, floor(source, count, work)]
 
 
 def _row(side: str, count: int, runs: list[processes.Used], missing: str) -> Row:
     if not runs:
         return Row(side, count, None, None, None, missing)
-    rate = count / statistics.median(run.seconds for run in runs)
+    seconds = statistics.median(run.seconds for run in runs)
     cpu = 1000 * statistics.median(run.cpu_seconds for run in runs) / count
-    return Row(side, count, rate, cpu, max(run.peak_bytes for run in runs) / MIB)
+    rates, peak = tuple(count / run.seconds for run in runs), max(run.peak_bytes for run in runs) / MIB
+    return Row(side, count, count / seconds, cpu, peak, rates=rates, seconds=seconds)
 
 
 def floor(source: Set, count: int, work: Path) -> Row:
@@ -137,6 +152,7 @@ def ratios(rows: Sequence[Row]) -> dict[str, float]:
 def main(
     data: Annotated[Path | None, typer.Option(help="COCO's folder; without it scenes are generated.")] = None,
     images: Annotated[list[int] | None, typer.Option(help="How many images; may be repeated.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each side is run.")] = 3,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where the figures are written.")] = None,
 ) -> None:
     """Prints and stores rates and memory of both converters."""
@@ -145,10 +161,11 @@ def main(
         work = Path(folder)
         source = coco_data.real(data) if data else coco_data.generated(work / "scenes")
         for count in sorted(images or [3200, 32000]):
-            rows += measure(coco_data.repeated(source, count, work / str(count)), count, work)
+            rows += measure(coco_data.repeated(source, count, work / str(count)), count, work, rounds)
     about: dict[str, Any] = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "versions": shards.versions()}
     print("\n".join(table(rows)))
-    print(f"{about['cores']} cores, load {about['load']:.1f} at the end; images: {data or 'generated scenes'}")
+    images_of = f"images: {data or 'generated scenes'}; medians of {rounds} rounds"
+    print(f"{about['cores']} cores, load {about['load']:.1f} at the end; {images_of}")
     if json_file:
         content = about | {"rows": [dataclasses.asdict(row) for row in rows], "ratios": ratios(rows)}
         json_file.write_text(json.dumps(content, indent=1) + "\n")

@@ -11,7 +11,7 @@ SMALL, LARGE = 1_600, 12_800  # photos; Model Garden holds all of them until the
 def _figure(row: converter.Row) -> Figure | None:
     if row.images_per_second is None:
         return None
-    return Figure(row.images_per_second, cpu_ms=row.cpu_ms_per_image)
+    return Figure(row.images_per_second, row.rates, row.cpu_ms_per_image)
 
 
 def measure(settings: Settings) -> list[Row]:
@@ -19,7 +19,7 @@ def measure(settings: Settings) -> list[Row]:
     source, found = input_data.source(settings), dict[int, dict[str, converter.Row]]()
     for count in (SMALL, LARGE):
         many = coco_data.repeated(source, count, settings.work / str(count))
-        found[count] = {row.side: row for row in converter.measure(many, count, settings.work)}
+        found[count] = {row.side: row for row in converter.measure(many, count, settings.work, settings.rounds)}
     rates = [_rate(count, rows) for count, rows in found.items()]
     peaks = [found[count]["must-records"].peak_mib or 0.0 for count in (SMALL, LARGE)]
     what, note = f"converter's memory, {LARGE:,} over {SMALL:,} images", f"{peaks[1]:.0f} against {peaks[0]:.0f} MiB"
@@ -31,10 +31,20 @@ def _rate(count: int, rows: dict[str, converter.Row]) -> Row:
     sides = ("must-records", "Model Garden", "read + write alone")
     ours, model_gardens, floor = (_figure(rows[side]) for side in sides)
     what = f"convert coco, masks, {count:,} images"
-    why = ""
+    why = _parts(rows["must-records"])
     if model_gardens and floor:
-        why = f"reading and writing alone allow {floor.value / model_gardens.value:.1f} times Model Garden's rate"
+        why += f"; reading and writing alone allow {floor.value / model_gardens.value:.1f} times Model Garden's rate"
     return Row(what, "images/s", ours, model_gardens, floor, at_least=3.0, note=rows["Model Garden"].note, why=why)
+
+
+def _parts(row: converter.Row) -> str:
+    """Where the command's time goes."""
+    if row.seconds is None or row.converting is None:
+        return ""
+    return (
+        f"of {row.seconds:.1f} s {row.seconds - row.converting:.1f} are imports and {row.converting:.1f} converting, "
+        f"{row.images / row.converting:,.0f} images/s"
+    )
 
 
 ROWS: dict[str, Measure] = {"converter": measure}

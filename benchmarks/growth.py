@@ -14,6 +14,7 @@ OBJECTS = (10, 100, 300)
 SIZE = 128  # small, so that what grows is not hidden behind pixels
 FLAT = 1.1  # what counts as the same; two measurements of the same thing differ by as much
 GLANCE = 0.1  # seconds: where the first batch is all that is asked for
+LINKED = f"all files are links to one of {PER_FILE} images, which stays in memory"
 
 Found = dict[str, list[float]]  # what `inputs.timed` gives, by round
 
@@ -52,9 +53,8 @@ def _rates(found: dict[str, Found]) -> list[Row]:
     for count, each in zip(RECORDS[1:], cpu_ms[1:], strict=True):
         seen = statistics.median(found[f"middle {count}"]["images"])
         note = (
-            f"{each:.2f} against {cpu_ms[0]:.2f} ms of processor time per image; boxes + masks, {SIZE} px; the same "
-            f"{PER_FILE} images under other names, so always in memory; sees "
-            f"{seen:,.0f} images after the first {count // 2:,}: what grows with the whole set is in the first batch"
+            f"{each:.2f} against {cpu_ms[0]:.2f} ms of processor time per image; boxes + masks, {SIZE} px; {LINKED}; "
+            f"sees {seen:,.0f} images after the first {count // 2:,}: what grows with the set is in the first batch"
         )
         what = f"input, {count:,} records over {RECORDS[0]:,} records"
         why = f"{each - cpu_ms[0]:.2f} ms more; rounds at {RECORDS[0]:,} records alone are {apart_ms:.2f} ms apart"
@@ -67,10 +67,11 @@ def _first_batches(found: dict[str, Found]) -> list[Row]:
     rows = []
     for count in RECORDS:
         first, middle = (table.median(found[f"{where} {count}"]["first_batch"]) for where in ("first", "middle"))
-        what, note = f"input, first batch of {count:,} records", f"tracing, and {inputs.SHUFFLED:,} records to shuffle"
+        what = f"input, first batch of {count:,} records"
+        note = f"tracing, and {inputs.SHUFFLED:,} records to shuffle; {LINKED}"
         rows.append(Row(what, "s", first, note=note))
         each = 1e6 * (middle.value - first.value) / (count // 2)
-        note = f"{each:.0f} microseconds for each of the {count // 2:,} records that are passed over"
+        note = f"{each:.0f} microseconds for each of the {count // 2:,} records that are passed over; {LINKED}"
         rows.append(Row(f"{what}, resumed in the middle", "s", middle, note=note))
     return rows
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tensorflow as tf
 import tf_keras
-from official.vision.modeling.heads import segmentation_heads
 
 from must_tf.spec import Given, HeadSettings, Pyramid, Tensors, Term
 
@@ -13,6 +12,8 @@ class PixelHead(tf_keras.layers.Layer):
     """3 convs + 1 linear conv on the fused P2 (the paper's head for every task per pixel); Model Garden's layers."""
 
     def __init__(self, channels: int, filters: int, settings: HeadSettings, name: str):
+        from official.vision.modeling.heads import segmentation_heads
+
         super().__init__(name=name)
         self._convs = segmentation_heads.SegmentationHead(
             num_classes=channels,

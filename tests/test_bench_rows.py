@@ -76,6 +76,7 @@ def test_growth_is_over_the_first_case() -> None:
     batches = growth._first_batches(found)
     assert [row.ours.value for row in batches if row.ours] == [3.0, 3.0, 3.0, 3.0, 3.0, 7.0]
     assert batches[5].note.startswith("80 microseconds for each of the 50,000")
+    assert all("links to one of 250 images" in row.note for row in [*rows, *batches])
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from pycocotools.coco import COCO
 
-from benchmarks import coco_data, converter, processes
+from benchmarks import coco_data, converter, converter_row, processes
 from benchmarks.converter import Row
+from benchmarks.table import Settings
 from must_tf.errors import UserError
 
 
@@ -66,6 +68,30 @@ def test_ratios_are_those_of_the_rows() -> None:
     }
     printed = "\n".join(converter.table(rows))
     assert "not run: no room" in printed and "times as fast at 100: 3.00" in printed
+
+
+def test_the_table_has_medians_of_all_rounds_and_the_parts_of_a_command(
+    source: coco_data.Set, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both sizes are run as often; the commands are not, which take a minute."""
+    seconds = {4: iter([2.0, 8.0, 4.0]), 8: iter([4.0, 4.0, 5.0])}
+
+    def run(command: Sequence[str], environment: Mapping[str, str], log: Path) -> processes.Used:
+        (log.parent / "out").mkdir()
+        if "tfrecords_tools" not in command:
+            return processes.Used(16.0, 1.6, 1 << 20)
+        log.write_text('progress\n{"records": 1, "seconds": 1.5}\n')
+        return processes.Used(next(seconds[4 if str(log.parent / "4" / "images") in command else 8]), 0.8, 1 << 20)
+
+    monkeypatch.setattr(processes, "run", run)
+    monkeypatch.setattr(converter_row, "SMALL", 4)
+    monkeypatch.setattr(converter_row, "LARGE", 8)
+    monkeypatch.setattr(coco_data, "generated", lambda folder: source)
+    small, large, _ = converter_row.measure(Settings(tmp_path, rounds=3))
+    assert small.ours and large.ours and small.model_garden
+    assert (small.ours.value, small.ours.rounds, small.ours.cpu_ms) == (1.0, (2.0, 0.5, 1.0), 200.0)
+    assert (large.ours.value, len(large.ours.rounds), small.model_garden.value) == (2.0, 3, 0.25)
+    assert small.why.startswith("of 4.0 s 2.5 are imports and 1.5 converting, 3 images/s; reading and writing alone")
 
 
 def test_a_commands_time_and_memory_are_measured(tmp_path: Path) -> None:

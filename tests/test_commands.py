@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from must_tf import commands
 
 ROOT = Path(__file__).resolve().parent.parent
 SWITCH = "TF_USE_LEGACY_KERAS"
@@ -69,3 +72,72 @@ print(os.environ.get("{SWITCH}", "not set"))
     environment = {name: value for name, value in os.environ.items() if name != SWITCH} | {"PYTHONPATH": str(ROOT)}
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, env=environment)
     assert (told.returncode, told.stdout.strip()) == (0, "not set"), told.stderr
+
+
+def test_what_is_imported_is_left_alone_by_the_garbage_collector() -> None:
+    """A cycle among it stays; one that is made afterwards is found as ever."""
+
+    class Node:
+        """One end of a cycle of itself."""
+
+        def __init__(self) -> None:
+            self.me = self
+
+    with commands.importing():
+        assert not gc.isenabled()
+        Node()
+    Node()
+    assert gc.isenabled()
+    gc.collect()
+    assert sum(isinstance(each, Node) for each in gc.get_objects()) == 0
+    gc.unfreeze()
+    assert sum(isinstance(each, Node) for each in gc.get_objects()) == 1
+    gc.collect()
+
+
+def test_the_garbage_collector_works_again_where_an_import_fails() -> None:
+    with pytest.raises(ModuleNotFoundError), commands.importing():
+        import_module("must_tf.no_such_module")
+    assert gc.isenabled()
+    gc.unfreeze()
+
+
+def test_absent_modules_can_be_imported_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a_library.py").write_text("FOUND = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with commands.absent("a_library", "json"):
+        with pytest.raises(ModuleNotFoundError, match="a_library"):
+            import_module("a_library")
+        assert import_module("json").loads("1") == 1  # it was there before
+    assert import_module("a_library").FOUND == 1
+    del sys.modules["a_library"]
+
+
+def test_commands_on_records_import_no_network(tmp_path: Path) -> None:
+    """None of what only networks need, which would take as long again as TensorFlow itself; all can be had later, and
+    by a task that somebody else wrote."""
+    task = tmp_path / "must_tf" / "tasks" / "other"
+    task.mkdir(parents=True)
+    (task / "__init__.py").write_text("""
+import dataclasses, h5py
+from must_tf.tasks import depth
+TASK = dataclasses.replace(depth.TASK, name="other")
+""")
+    script = """
+import sys
+from must_tf import commands
+commands.prepare()
+from tfrecords_tools import cli
+sys.argv = ["must-records", "inspect", "--records", "nowhere/*"]
+assert cli.main() == 2
+from tfrecords_tools import beam, check, contact_sheet, export_coco, look, look_table, merge, stats
+from tfrecords_tools.sources import coco, images, mg, rgbd
+heavy = {"official.vision", "official.core", "matplotlib.pyplot", "tensorflow_datasets", *cli.UNUSED} & set(sys.modules)
+assert heavy == {"h5py"}, heavy
+import scipy.ndimage
+from must_tf import student
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert told.returncode == 0, told.stderr
+    assert "nowhere" in told.stderr  # the command ran

@@ -12,7 +12,8 @@ from PIL import Image
 
 from must_tf.data import record
 from tests.converting import noise
-from tfrecords_tools import jpeg
+from tfrecords_tools import jpeg, pixels
+from tfrecords_tools.tally import Dropped
 
 PHOTO = Image.fromarray(noise(120, 200))
 
@@ -93,3 +94,20 @@ def test_what_is_called_whole_can_be_trained_on(damage: object) -> None:
         assert not jpeg.is_whole(bytes(data)), (damage, place)
     # Zeroes and flipped bits mostly give another picture, which is no fault of the stream.
     assert failed > (100 if damage in (cut, overwritten) else 0)
+
+
+@pytest.mark.parametrize("flip", [0xFF, 0x01])
+def test_what_stays_as_it_is_has_the_size_that_the_decoder_finds(flip: int) -> None:
+    """Each byte of the header once, those of the size among them."""
+    whole, kept = saved(), 0
+    for place in range(2, whole.index(b"\xff\xda") + 14):
+        data = bytearray(whole)
+        data[place] ^= flip
+        try:
+            stored = pixels.upright(bytes(data), None, "photo")
+        except Dropped:
+            continue
+        if stored.encoded == bytes(data):
+            kept += 1
+            assert record.decode_image(tf.constant(stored.encoded)).shape[:2] == (stored.height, stored.width), place
+    assert kept > 100

@@ -20,7 +20,7 @@ from tfrecords_tools.sources import Found, Item, Sample, Source
 from tfrecords_tools.sources.only import Only
 from tfrecords_tools.tally import Account, Dropped
 
-IMAGES_PER_WORKER = 500  # a process needs about 6 s to start, as long as one converts these
+IMAGES_PER_WORKER = 500  # a process that is not forked starts no sooner than one has converted these
 
 
 @dataclasses.dataclass(frozen=True)

@@ -95,7 +95,7 @@ def _is_turned(image: Image.Image, size: Frame, name: str) -> bool:
 
 
 def _as_it_is(data: bytes, image: Image.Image) -> bytes | None:
-    """The file's bytes if they can stay, decoded once by the decoder that training uses; else None."""
+    """The file's bytes if they can stay, because training's decoder reads all of them, as of this size; else None."""
     if image.mode not in ("L", "RGB") or "transparency" in image.info:
         return None
     if image.format == "PNG" and data[PNG_BIT_DEPTH] != 8:
@@ -106,6 +106,8 @@ def _as_it_is(data: bytes, image: Image.Image) -> bytes | None:
         if image.format == "PNG":
             return None
         data = _without_exif(data)
+    if data[:3] == JPEG and jpeg.is_whole(data):
+        return data
     try:
         size = _decoded_size(data)
     except tf.errors.OpError:  # Pillow may still read all of it, or says what is wrong
@@ -116,14 +118,13 @@ def _as_it_is(data: bytes, image: Image.Image) -> bytes | None:
 def _decoded_size(data: bytes) -> tuple[int, int]:
     """Height and width as TensorFlow's decoder finds them; raises tf.errors.OpError where it cannot read all of it.
 
-    Where a JPEG is not plainly whole, its stream is read, at an eighth of the size and without colour: what can be
-    wrong with a file shows there, and the transform of all its blocks would take as long again.
+    A JPEG's stream is read at an eighth of the size and without colour: what can be wrong with a file shows there, and
+    the transform of all its blocks would take as long again.
     """
     encoded = tf.constant(data)
     if data[:3] != JPEG:
         return tuple(record.decode_image(encoded).shape[:2])
-    if not jpeg.is_whole(data):
-        tf.io.decode_jpeg(encoded, channels=1, ratio=8)
+    tf.io.decode_jpeg(encoded, channels=1, ratio=8)
     height, width, _ = tf.io.extract_jpeg_shape(encoded).numpy()
     return int(height), int(width)
 

@@ -69,7 +69,7 @@ def _pooled(job: Job, tasks: Iterable[Any], environments: Sequence[Environment],
     for place in enumerate(environments):
         places.put(place)
     given = (counter, stop, places)
-    with _frozen(), concurrent.futures.ProcessPoolExecutor(workers, context, _start, given) as pool:
+    with concurrent.futures.ProcessPoolExecutor(workers, context, _start, given) as pool:
         try:
             return _all(pool, job, tasks, _Watch(counter, progress, workers * QUEUED))
         except BrokenProcessPool:
@@ -85,8 +85,9 @@ def _pooled(job: Job, tasks: Iterable[Any], environments: Sequence[Environment],
 def _context(environments: Sequence[Environment] = ()) -> multiprocessing.context.BaseContext:
     """How worker processes start.
 
-    A fork shares the 330 MB that the imports take and starts at once, while a fresh interpreter needs all of it and
-    6 s. TensorFlow survives a fork as long as nothing has been computed: its threads start with the first operation.
+    A fork shares the memory that the imports take and starts at once, while a fresh interpreter needs all of it, and
+    seconds. TensorFlow survives a fork as long as nothing has been computed: its threads start with the first
+    operation.
     CUDA survives none: it has been asked for its GPUs where each process is given one.
     """
     from tensorflow.python.eager import context as eager_context  # not above: the variables are set before
@@ -95,18 +96,6 @@ def _context(environments: Sequence[Environment] = ()) -> multiprocessing.contex
     gpus = any("CUDA_VISIBLE_DEVICES" in each for each in environments)
     method = "fork" if sys.platform == "linux" and not started and not gpus else "spawn"
     return multiprocessing.get_context(method)
-
-
-@contextlib.contextmanager
-def _frozen() -> Iterator[None]:
-    """What is there already is left alone by the garbage collectors of forked processes: their marks would be written
-    into every page that they share."""
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 class _Watch(NamedTuple):
@@ -152,6 +141,7 @@ def _environment() -> Iterator[None]:
 def _start(counter: Any, stop: Any, places: Any) -> None:
     """In a worker, first: Ctrl-C is the parent's to handle, and without a parent there is no work."""
     global _counter, _stop
+    gc.freeze()  # the collector's marks would be written into every page that a forked process shares
     _counter, _stop = counter, stop
     number, environment = places.get()
     if environment:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import tensorflow as tf
-from official.vision.ops import anchor as mg_anchor
-from official.vision.ops import box_ops, iou_similarity
 
 from must_tf.spec import HeadSettings
 
@@ -26,7 +24,9 @@ class Match(NamedTuple):
 
 def multilevel(config: Any, settings: HeadSettings, image_size: int) -> dict[str, tf.Tensor]:
     """Anchor boxes in pixels: level -> [H_l, W_l, anchors * 4]."""
-    return mg_anchor.Anchor(
+    from official.vision.ops import anchor
+
+    return anchor.Anchor(
         min_level=settings.min_level,
         max_level=settings.max_level,
         num_scales=config.anchor_scales,
@@ -61,6 +61,8 @@ def match(anchors: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor, low: float, 
       boxes, classes: [B, M, 4] pixels and [B, M]; padding has class -1.
       low, high: IoU.
     """
+    from official.vision.ops import iou_similarity
+
     padding = classes[..., None] < 0  # [B, M, 1]
     anchors = tf.tile(anchors[None], [tf.shape(boxes)[0], 1, 1])
     all_real = tf.zeros_like(anchors[..., :1], tf.bool)
@@ -80,6 +82,8 @@ def match(anchors: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor, low: float, 
 
 def offsets(boxes: tf.Tensor, anchors: tf.Tensor, valid: tf.Tensor, weights: list[float] | None = None) -> tf.Tensor:
     """Regression targets [B, A, 4] of `boxes` relative to `anchors`; 0 where not valid [B, A]."""
+    from official.vision.ops import box_ops
+
     anchors = tf.broadcast_to(anchors, tf.shape(boxes))
     # Boxes without extent have an infinite logarithm, and 0 * inf is NaN: replaced before, not masked after.
     boxes = tf.where(valid[..., None], boxes, anchors)

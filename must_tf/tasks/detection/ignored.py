@@ -15,7 +15,6 @@ more than one that is believed.
 from __future__ import annotations
 
 import tensorflow as tf
-from official.vision.ops import iou_similarity
 
 
 def spared_anchors(anchors: tf.Tensor, regions: tf.Tensor, low: float, high: float) -> tf.Tensor:
@@ -29,6 +28,8 @@ def spared_anchors(anchors: tf.Tensor, regions: tf.Tensor, low: float, high: flo
     Returns:
       bool [B, A]
     """
+    from official.vision.ops import iou_similarity
+
     boxes = tf.tile(anchors[None], [tf.shape(regions)[0], 1, 1])
     shared = iou_similarity.intersection(boxes, regions)  # [B, A, M]
     own, theirs = iou_similarity.area(boxes)[..., None], iou_similarity.area(regions)[:, None]
@@ -43,6 +44,8 @@ def spared_proposals(proposals: tf.Tensor, regions: tf.Tensor, high: float) -> t
 
     IoU >= high follows from the share inside; nothing claims the best proposal.
     """
+    from official.vision.ops import iou_similarity
+
     shared = iou_similarity.intersection(proposals, regions)
     return tf.reduce_any(_inside(shared, iou_similarity.area(proposals)[..., None], high), axis=-1)
 

@@ -35,7 +35,6 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
-from official.vision.losses.focal_loss import FocalLoss
 
 from must_tf.heads import per_image, visible
 from must_tf.spec import Tensors, Term
@@ -132,6 +131,8 @@ def _box_head(raw: Tensors, targets: Tensors) -> dict[str, Term]:
 
 
 def _retinanet(raw: Tensors, targets: Tensors) -> dict[str, Term]:
+    from official.vision.losses.focal_loss import FocalLoss
+
     match = anchors.match(raw["anchors"], targets["boxes"], targets["classes"], RETINA_LOW, RETINA_HIGH)
     classes = tf.where(match.positive, match.classes, -1)
     one_hot = tf.one_hot(classes, raw["class_logits"].shape[-1])  # [B, A, C + 1], all 0 for background

@@ -9,8 +9,6 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
-from official.vision.modeling.heads import dense_prediction_heads, instance_heads
-from official.vision.modeling.layers import detection_generator, roi_aligner, roi_generator
 
 from must_tf.data.geometry import Frame, restore_boxes
 from must_tf.spec import Given, HeadSettings, Pyramid, Tensors
@@ -43,6 +41,9 @@ class MaskRCNNHead(tf_keras.layers.Layer):
     """Pyramid -> proposals and, per proposal, class logits and box deltas."""
 
     def __init__(self, config: Any, settings: HeadSettings):
+        from official.vision.modeling.heads import dense_prediction_heads, instance_heads
+        from official.vision.modeling.layers import roi_aligner, roi_generator
+
         super().__init__(name="detection")
         self._config, self._settings = config, settings
         common = norm_settings(settings)
@@ -107,6 +108,8 @@ class RetinaNetHead(tf_keras.layers.Layer):
     """Pyramid -> per anchor class logits and box deltas."""
 
     def __init__(self, config: Any, settings: HeadSettings):
+        from official.vision.modeling.heads import dense_prediction_heads
+
         super().__init__(name="detection")
         self._config, self._settings = config, settings
         self._dense = dense_prediction_heads.RetinaNetHead(
@@ -141,6 +144,8 @@ def head(config: Any, settings: HeadSettings) -> tf_keras.layers.Layer:
 
 def decode(raw: Tensors, given: Given, config: Any) -> Tensors:
     """boxes [B, D, 4] pixels of the input, classes int32 [B, D], scores [B, D], count int32 [B]."""
+    from official.vision.modeling.layers import detection_generator
+
     settings = {
         "pre_nms_score_threshold": FLOOR,
         "max_num_detections": config.max_detections,

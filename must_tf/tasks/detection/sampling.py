@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
-from official.vision.modeling.layers import roi_sampler
 
 from must_tf.spec import Tensors
 from must_tf.tasks.detection.ignored import spared_proposals
@@ -79,6 +78,8 @@ def proposals(
       rois [B, K, 4], boxes [B, K, 4] and classes [B, K] of the matched objects (0 = background), objects [B, K], which
       of the M it is, -1 for background; used bool [B, K], False where there was not enough to sample.
     """
+    from official.vision.modeling.layers import roi_sampler
+
     # Model Garden's layer, for its matching alone.
     match = roi_sampler.ROISampler(foreground_iou_threshold=ROI_HIGH, skip_subsampling=True)
     boxes, matched_boxes, classes, objects = match(rois, targets["boxes"], targets["classes"])

@@ -6,8 +6,6 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
-from official.vision.modeling.heads import instance_heads
-from official.vision.modeling.layers import mask_sampler, roi_aligner
 
 from must_tf.data.geometry import Frame
 from must_tf.spec import Given, HeadSettings, Pyramid, Tensors
@@ -23,6 +21,9 @@ class MaskHead(tf_keras.layers.Layer):
     """Pyramid and detection's boxes -> one 28 x 28 map per box."""
 
     def __init__(self, config: Any, settings: HeadSettings):
+        from official.vision.modeling.heads import instance_heads
+        from official.vision.modeling.layers import mask_sampler, roi_aligner
+
         super().__init__(name="masks")
         self._head = instance_heads.MaskHead(
             num_classes=len(config.classes) + 1, num_convs=4, num_filters=config.filters, **norm_settings(settings)
