@@ -95,9 +95,9 @@ def measure(source: Set, count: int, work: Path, rounds: int) -> list[Row]:
             print(f"{side}, {count} images: {used[side][-1].seconds:.1f} s", file=sys.stderr, flush=True)
             shutil.rmtree(out)
     missing = f"not run: needs about {count * HELD_BYTES / GIB:.0f} GiB, {available() / GIB:.0f} GiB are free"
-    ours, others = (_row(side, count, runs, missing) for side, runs in used.items())
-    ours.converting = statistics.median(converting)
-    return [ours, others, floor(source, count, work)]
+    rows = [_row(side, count, runs, missing) for side, runs in used.items()]
+    rows[0].converting = statistics.median(converting)
+    return [*rows, floor(source, count, work)]
 
 
 def _row(side: str, count: int, runs: list[processes.Used], missing: str) -> Row:
