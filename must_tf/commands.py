@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 
+from must_tf import startup  # noqa: F401  # its clock starts with the process
+
 
 def prepare() -> None:
     """Model Garden is built on tf_keras. Unless told so TensorFlow imports Keras 3 besides, a second of every start."""
