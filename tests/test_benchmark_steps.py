@@ -63,9 +63,13 @@ def test_model_gardens_models_are_summed_as_often_as_the_student_has_their_like(
 
 def test_the_first_steps_row_is_of_medians() -> None:
     mine, theirs = ([Used(s, 2 * s, 1) for s in seconds] for seconds in ((9.0, 30.0, 10.0), (40.0, 41.0, 39.0)))
-    row = first_step.row(mine, theirs, Sizes(), 4.0)
+    said = "first step after 0:08: imports {} s, optimising the graph and running it 4.0 s"
+    logs = [f"all is well\n{said.format(seconds)}\ntrain 2/2 images" for seconds in (3.0, 30.0, 4.5)]
+    row = first_step.row(mine, theirs, Sizes(), [first_step.phases(log) for log in logs])
     assert (row.ratio, row.cpu_ratio, row.reached) == (0.25, 0.25, True)
-    assert row.why.startswith("of 10 s imports are 4 s")
+    assert row.why.endswith(
+        ": imports 4.5 s, optimising the graph and running it 4.0 s, the checkpoint and the end 1.5 s"
+    )
 
 
 def test_both_commands_ask_for_the_same_sizes(tmp_path: Path) -> None:
