@@ -197,6 +197,8 @@ MUTANTS = (
     Mutant("small objects that are found count as large", "must_tf/data/coco_eval.py", "ignored |= ~matched & _outside(found.area).T[:, :, None]", "pass", "metrics_coco::agree"),
     Mutant("gradient norms are of half the squares", "must_tf/gradients.py", "tf.sqrt(2.0 *", "tf.sqrt(1.0 *", "start::numpy"),
     Mutant("gradients are clipped one by one", "must_tf/gradients.py", "tf.clip_by_global_norm(gradients, norm)[0]", "[each if each is None else tf.clip_by_value(each, -norm, norm) for each in gradients]", "watch::adamw"),
+    Mutant("the box head is built by the first call", f"{TASKS}detection/model.py", "self._box_head(self._align(pyramid.levels, tf.zeros([1, 1, 4])))", "pass", "start::built"),
+    Mutant("phases start with the first run of a process", "must_tf/startup.py", "if len(_ended) == 1 else now", "if _ended else now", "startup::anew"),
     Mutant("slots are created in the first step", "must_tf/watch.py", "            inner._create_all_weights(variables)", "            pass", "start::slots"),
 )  # fmt: skip
 
