@@ -7,15 +7,17 @@ building, tracing and the one step.
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from benchmarks import apart, coco_data, converter, processes, same_network, table
+from benchmarks import apart, input_data, processes, same_network, table
 from benchmarks.step_sides import EXPERIMENTS, FULL, Sizes
 from benchmarks.table import Measure, Row, Settings
 from must_tf.tasks import discover
@@ -70,18 +72,9 @@ def _command(module: str, experiment: str, override: dict[str, Any], run: Path) 
 
 
 def records(settings: Settings) -> tuple[str, str]:
-    """Globs of both sides' records."""
-    source = coco_data.real(settings.data) if settings.data else coco_data.generated(settings.work / "scenes")
-    many = coco_data.repeated(source, IMAGES, settings.work / "coco")
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
-    scenes = ["-m", "tfrecords_tools", "convert", "scenes", "--domain", "wild", "--tasks", "all", "--seed", "3"]
-    commands = {
-        "ours": [sys.executable, *scenes, "--count", str(IMAGES), "--out", str(settings.work / "ours")],
-        "model_gardens": converter.model_gardens(many, IMAGES, settings.work / "model_gardens"),
-    }
-    for side, command in commands.items():
-        processes.run(command, environment, settings.work / f"{side}.txt")
-    return str(settings.work / "ours" / "*.tfrecord"), str(settings.work / "model_gardens" / "train*")
+    """Globs of both sides' records, of the same images."""
+    sets = input_data.both(input_data.source(settings), settings.work, IMAGES)
+    return input_data.six_tasks(sets, settings.work / "six").ours, sets.model_gardens
 
 
 def measure(settings: Settings, sizes: Sizes = FULL) -> list[Row]:
@@ -91,27 +84,47 @@ def measure(settings: Settings, sizes: Sizes = FULL) -> list[Row]:
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": path}
     environment.pop("TF_USE_LEGACY_KERAS", None)  # each side's own matter
     used: dict[str, list[processes.Used]] = {"ours": [], "model_gardens": []}
+    log, found = settings.work / "run-ours.txt", []
     for _ in range(settings.rounds):
-        for side, command in (("ours", ours), ("model_gardens", model_gardens)):
-            line = command(own if side == "ours" else others, sizes, settings.work / f"run-{side}")
-            used[side].append(processes.run(line, environment, settings.work / f"run-{side}.txt"))
-    bare = processes.run([sys.executable, "-c", "import must_tf.train"], environment, settings.work / "imports.txt")
-    return [row(used["ours"], used["model_gardens"], sizes, bare.seconds)]
+        used["ours"].append(processes.run(ours(own, sizes, settings.work / "run-ours"), environment, log))
+        found.append(phases(log.read_text()))
+        command = model_gardens(others, sizes, settings.work / "run-model_gardens")
+        used["model_gardens"].append(processes.run(command, environment, settings.work / "run-model_gardens.txt"))
+    return [row(used["ours"], used["model_gardens"], sizes, found)]
 
 
-def row(mine: Sequence[processes.Used], theirs: Sequence[processes.Used], sizes: Sizes, imports: float) -> Row:
-    """Both sides' seconds; `imports`: seconds of this project's imports alone."""
-    sides = [
+def phases(log: str) -> dict[str, float]:
+    """Seconds of each phase up to the first step's end, as this project's command says them.
+
+    Raises:
+      StopIteration: it says nothing.
+    """
+    line = next(line for line in log.splitlines() if line.startswith("first step after"))
+    return {phase: float(seconds) for phase, seconds in re.findall(r"[:,] ([a-z][a-z ]*) ([0-9.]+) s", line)}
+
+
+def row(
+    mine: Sequence[processes.Used],
+    theirs: Sequence[processes.Used],
+    sizes: Sizes,
+    found: Sequence[Mapping[str, float]],
+) -> Row:
+    """Both sides' seconds; `found`: this project's phases, in each round."""
+    own, others = (
         table.median([each.seconds for each in used], [1000 * each.cpu_seconds for each in used])
         for used in (mine, theirs)
-    ]
+    )
+    parts = {phase: statistics.median(each[phase] for each in found) for phase in found[0]}
+    parts["the checkpoint and the end"] = own.value - sum(parts.values())
+    said = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in parts.items())
     return Row(
         f"start to the end of the first step, ResNet-{sizes.model_id}, {sizes.side} px, batch {sizes.batch}",
         "s",
-        *sides,
+        own,
+        others,
         at_most=AT_MOST,
-        note=f"six heads on scenes here, there alone {same_network.SAID}; each side's command to its end",
-        why=f"of {sides[0].value:.0f} s imports are {imports:.0f} s, the rest builds, traces and runs six heads",
+        note=f"six heads here, there alone {same_network.SAID}; the same images; each side's command to its end",
+        why=f"six heads are built, traced and run: {said}",
     )
 
 

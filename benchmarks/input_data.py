@@ -18,6 +18,7 @@ from benchmarks.table import Settings
 from must_tf.data import manifest, record
 from must_tf.spec import Labels
 from must_tf.tasks import discover
+from tfrecords_tools import shards
 
 IMAGES = 256  # of a set; more would only be the same photos again
 CELL = 4  # pixels: a teacher's map has one cell per so many, and is enlarged to the image
@@ -92,16 +93,15 @@ def linked(glob: str, folder: Path, times: int) -> str:
 
 
 def six_tasks(sets: Sets, out: Path) -> Sets:
-    """The records with labels of all six tasks, the other four as a teacher writes them."""
-    out.mkdir()
-    for path in sorted(tf.io.gfile.glob(sets.ours)):
-        with tf.io.TFRecordWriter(str(out / os.path.basename(path))) as writer:
-            for serialized in _with_maps(path):
-                writer.write(serialized)
+    """A record set with labels of all six tasks, the other four as a teacher writes them."""
+    (out / shards.FOLDER).mkdir(parents=True)
+    paths = sorted(tf.io.gfile.glob(sets.ours))
+    infos = [shards.write_shard(str(out / os.path.basename(path)), _with_maps(path)) for path in paths]
     classes = sets.classes | {
         "segmentation": tuple(f"scene-{index}" for index in range(SCENE_CLASSES)),
         "classification": tuple(f"image-{index}" for index in range(IMAGE_CLASSES)),
     }
+    manifest.write(str(out), shards.summed(infos, classes, ["made for a benchmark"]))
     return Sets(str(out / "*.tfrecord"), sets.model_gardens, classes)
 
 

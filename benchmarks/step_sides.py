@@ -21,7 +21,7 @@ STUDENT, MODEL_GARDEN = "student", ("classification", "maskrcnn", "segmentation"
 # Of each of Model Garden's models, how many together do what the student does: it has no task for depth or normals, so
 # for either stands a segmentation of as many classes as normals have channels.
 SHARES = {"classification": 1, "maskrcnn": 1, "segmentation": 1, "pixels": 2}
-DEFAULT = "maskrcnn-default"  # with Model Garden's own pyramid, RPN and NMS
+OWN = "-own"  # behind a name: with Model Garden's own pyramid, RPN, NMS and segmentation head
 CHANNELS = 3  # of "pixels"
 
 
@@ -107,7 +107,6 @@ def _student(sizes: Sizes) -> tuple[base_task.Task, Any]:
 EXPERIMENTS = {
     "classification": "resnet_imagenet",
     "maskrcnn": "maskrcnn_resnetfpn_coco",
-    DEFAULT: "maskrcnn_resnetfpn_coco",
     "segmentation": "seg_resnetfpn_pascal",
     "pixels": "seg_resnetfpn_pascal",
 }
@@ -117,6 +116,7 @@ def _model_garden(name: str, sizes: Sizes) -> tuple[base_task.Task, Any, Any]:
     """Its own task, made from its own experiment; float32, because a CPU has nothing faster."""
     from official.core import task_factory
 
+    name, own = name.removesuffix(OWN), name.endswith(OWN)
     params = exp_factory.get_exp_config(EXPERIMENTS[name])
     task, model = params.task, params.task.model
     task.init_checkpoint = None
@@ -125,12 +125,12 @@ def _model_garden(name: str, sizes: Sizes) -> tuple[base_task.Task, Any, Any]:
     model.backbone.resnet.model_id = sizes.model_id
     model.norm_activation.use_sync_bn = False
     model.norm_activation.activation = "relu"
-    if name == DEFAULT:
+    if name == "maskrcnn" and own:
         model.roi_sampler.num_sampled_rois, model.mask_sampler.num_sampled_masks = sizes.proposals, sizes.masks
     elif name == "maskrcnn":
         model.override(same_network.mask_rcnn(sizes.proposals, sizes.masks))
     elif name != "classification":
-        _as_the_students(task, name)
+        _segmentation(task, name, own)
     elements = [
         BATCHES[name](scenes.render("wild", lowered.SEED, i, (sizes.side,) * 2), task) for i in range(sizes.batch)
     ]
@@ -138,9 +138,10 @@ def _model_garden(name: str, sizes: Sizes) -> tuple[base_task.Task, Any, Any]:
     return task_factory.get_task(task), inputs, params.trainer.optimizer_config
 
 
-def _as_the_students(task: Any, name: str) -> None:
-    """The head of a segmentation: P3 to P7 rescaled to level 2 and summed, 3 convs."""
-    task.model.head.level, task.model.head.feature_fusion = 2, "pyramid_fusion"
+def _segmentation(task: Any, name: str, own: bool) -> None:
+    """Unless it is its own, with the student's head: P3 to P7 rescaled to level 2 and summed, 3 convs."""
+    if not own:
+        task.model.head.level, task.model.head.feature_fusion = 2, "pyramid_fusion"
     task.evaluation.report_train_mean_iou = False  # a figure that the student does not report while it trains
     if name == "pixels":
         task.model.num_classes = CHANNELS
@@ -193,7 +194,6 @@ def _detected(scene: Any, task: Any) -> Any:
 BATCHES: dict[str, Callable[[Any, Any], Any]] = {
     "classification": _classified,
     "maskrcnn": _detected,
-    DEFAULT: _detected,
     "segmentation": _segmented,
     "pixels": _segmented,
 }

@@ -11,6 +11,8 @@ import os
 import sys
 from collections.abc import Iterator
 
+from must_tf import startup  # noqa: F401  # its clock starts with the process
+
 
 def prepare() -> None:
     """Model Garden is built on tf_keras. Unless told so TensorFlow imports Keras 3 besides, a second of every start."""

@@ -158,7 +158,9 @@ class TaskSpec:
         among them: a teacher's image where it is False is unlabelled. "ignored", boxes [M', 4] in pixels with -1 as
         padding, is drawn as where nothing is trained.
       head: (config, HeadSettings) -> layer, called as layer(pyramid, given, training) -> raw outputs. No weight may
-        depend on the size of the input: it is built on the smallest pyramid, and works on every one (no Flatten).
+        depend on the size of the input: it is built on the smallest pyramid, and works on every one (no Flatten). It is
+        built by a call that gives nothing of other tasks; a layer that needs them, or whose call takes seconds, has
+        `create_variables(pyramid)`.
       terms: config -> the names of the loss terms.
       loss: (raw, targets, config) -> {term name: Term}. Beside the task's own, targets has for every image
         "weight" [B], 0 where nobody looked; "pseudo" bool [B], whether a teacher did; "annotated" bool [B, C + 1],

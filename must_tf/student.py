@@ -87,11 +87,8 @@ class Student(tf_keras.Model):
         self._seed = config.train_data.seed
         self.trunk = Trunk(config.model, config.input_size, regularizer)
         self.heads = {name: discover()[name].head(task, settings) for name, task in self._configs.items()}
-        self.log_variances: dict[str, tf.Variable] = {}
-        if config.balance == "learned":
-            self.log_variances = {
-                name: self.add_weight(name=f"log_variance_{name}", initializer="zeros") for name in self._configs
-            }
+        learned = tuple(self._configs) if config.balance == "learned" else ()
+        self.log_variances = {name: self.add_weight(f"log_variance_{name}", initializer="zeros") for name in learned}
 
     # Nothing in it branches on a tensor in Python, and converting it takes seconds before the first step.
     @tf.autograph.experimental.do_not_convert
@@ -137,8 +134,14 @@ class Student(tf_keras.Model):
 
         On a pyramid of the smallest size: no weight depends on the image's, and a whole forward pass takes seconds.
         """
+        pyramid = self.trunk.empty()
         given = Given(tf.fill([1, 2], float(self.trunk.smallest)), self.trunk.smallest, None, None, {}, {})
-        self._predict(self.trunk.empty(), given)
+        for head in self.heads.values():
+            if hasattr(head, "create_variables"):
+                with tf.name_scope(head.name):
+                    head.create_variables(pyramid)
+            else:
+                head(pyramid, given=given, training=False)
         self.built = True
 
     def _seeds(self, index: tf.Tensor) -> tf.Tensor:
@@ -198,7 +201,6 @@ class StudentTask(base_task.Task):
             return input_lib.training(reader, params, self.start, input_context)
         return input_lib.evaluation(reader, params, self.evaluation_count, input_context)
 
-    @tf.autograph.experimental.do_not_convert
     def build_losses(self, labels: Any, model_outputs: dict[str, Any], aux_losses: Any = None) -> tf.Tensor:
         """Sum of the weighted tasks' losses and the weight decay. Leaves the named means in the outputs."""
         total = tf.add_n(aux_losses) if aux_losses else tf.constant(0.0)
@@ -230,6 +232,7 @@ class StudentTask(base_task.Task):
         # Without labels in this batch there is nothing to be uncertain about.
         return tf.where(labelled, self._log_variances[name] / 2.0, 0.0)
 
+    @tf.autograph.experimental.do_not_convert
     def train_step(self, inputs: Any, model: tf_keras.Model, optimizer: Any, metrics: Any = None) -> dict[str, Any]:
         """Model Garden's, but that gradients are added up over the replicas before they are measured and clipped, and
         that a step with a loss or gradient that is no finite number ends the run and changes no weight.

@@ -18,7 +18,21 @@ from official.common import distribute_utils
 from official.core import train_lib, train_utils
 from official.modeling import performance
 
-from must_tf import best, checkpoints, config, culprit, files, plan, restore, run, rundir, summation, transfer, watch
+from must_tf import (
+    best,
+    checkpoints,
+    config,
+    culprit,
+    files,
+    plan,
+    restore,
+    run,
+    rundir,
+    startup,
+    summation,
+    transfer,
+    watch,
+)
 from must_tf.data import damage
 from must_tf.data import input as input_lib
 from must_tf.errors import Mistakes, UserError, exit_on_user_error
@@ -51,6 +65,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs an experiment. Raises UserError for what the user can mend, before any work."""
+    startup.begin()
     flags = parse(sys.argv[1:] if arguments is None else arguments)
     summation.in_order()
     params, mistakes = config.read(flags.experiment, flags.config_file, flags.params_override)
@@ -66,7 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if flags.mode == "train" or run.evaluated_step(flags.model_dir, params.task.validation_data) == done:
             return
         flags.mode = "eval"  # it was stopped between its last step and the end of its evaluation
-    _run(_started(params, flags, images, prefix), params, flags.mode, keep_best)
+    startup.ended("checks")
+    runner = _started(params, flags, images, prefix)
+    startup.ended("building")
+    _run(runner, params, flags.mode, keep_best)
 
 
 def _finished(params: Any, flags: argparse.Namespace, done: int) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +23,7 @@ import tensorflow as tf
 import tf_keras
 from official.core import base_trainer
 
-from must_tf import files
+from must_tf import files, startup
 from must_tf.errors import UserError
 from must_tf.progress import Progress
 
@@ -49,6 +50,7 @@ class Trainer(base_trainer.Trainer):
             self._waited.assign_add(tf.timestamp() - before)
         return inputs
 
+    @tf.autograph.experimental.do_not_convert  # nothing in it branches on a tensor in Python
     def train_step(self, iterator: Any) -> None:
         """Model Garden's, but that a step is counted once it is known to be good."""
 
@@ -61,6 +63,7 @@ class Trainer(base_trainer.Trainer):
                 self.global_step.assign_add(1)
 
         self.strategy.run(step, args=(self.next_train_inputs(iterator),), options=self._runtime_options)
+        startup.ended("tracing")
 
     def train_loop_begin(self) -> None:
         """Starts the clocks."""
@@ -117,6 +120,9 @@ class Log(orbit.Action):
             )
         if self._directory:
             self._append(json.dumps({"step": step} | values))
+        if self._last == self._start:
+            startup.ended("optimising the graph and running it")
+            print(startup.said(step - self._start), file=sys.stderr, flush=True)
         waits = f"{values.get('input_wait', 0.0):.0%} waiting for input"
         note = f"step {step} · loss {values['training_loss']:.3f} · {waits}"
         self._progress.advance((step - self._last) * self._batch_size, note)

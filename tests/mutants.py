@@ -148,6 +148,7 @@ MUTANTS = (
     Mutant("augmentation depends on timing", GEOMETRY, "tf.random.stateless_uniform([4], seed)", "tf.random.uniform([4])", "input"),
     Mutant("a resumed run augments as from the start", "must_tf/data/input.py", ".enumerate(start.images)", ".enumerate()", "input"),
     Mutant("the last images of an evaluation are dropped", "must_tf/data/input.py", ".repeat(-count % data.global_batch_size)", ".repeat(0)", "input"),
+    Mutant("an iterator's end waits for a thread that tunes", "must_tf/data/input.py", "options.autotune.enabled = False", "options.autotune.enabled = True", "input::tunes"),
     Mutant("only the first record set is read", "must_tf/data/input.py", "for pattern in globs:", "for pattern in globs[:1]:", "input"),
     Mutant("replicas average their own means", "must_tf/balance.py", "counted(term), 1.0", "tf.reduce_sum(term.count) * replicas, 1.0", "replicas"),
     Mutant("replicas count twice", "must_tf/balance.py", "tf.reduce_sum(term.total) * replicas /", "tf.reduce_sum(term.total) /", "replicas"),
@@ -205,6 +206,8 @@ MUTANTS = (
     Mutant("small objects that are found count as large", "must_tf/data/coco_eval.py", "ignored |= ~matched & _outside(found.area).T[:, :, None]", "pass", "metrics_coco::agree"),
     Mutant("gradient norms are of half the squares", "must_tf/gradients.py", "tf.sqrt(2.0 *", "tf.sqrt(1.0 *", "start::numpy"),
     Mutant("gradients are clipped one by one", "must_tf/gradients.py", "tf.clip_by_global_norm(gradients, norm)[0]", "[each if each is None else tf.clip_by_value(each, -norm, norm) for each in gradients]", "watch::adamw"),
+    Mutant("the box head is built by the first call", f"{TASKS}detection/model.py", "self._box_head(self._align(pyramid.levels, tf.zeros([1, 1, 4])))", "pass", "start::built"),
+    Mutant("phases start with the first run of a process", "must_tf/startup.py", "if len(_ended) == 1 else now", "if _ended else now", "startup::anew"),
     Mutant("slots are created in the first step", "must_tf/watch.py", "            inner._create_all_weights(variables)", "            pass", "start::slots"),
 )  # fmt: skip
 

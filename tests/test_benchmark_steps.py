@@ -54,21 +54,27 @@ def test_model_gardens_models_are_summed_as_often_as_the_student_has_their_like(
 
     taken = {STUDENT: 12.0, "classification": 2.0, "maskrcnn": 10.0, "segmentation": 6.0, "pixels": 3.0}
     results = {name: [result(seconds, 5 * seconds)] for name, seconds in taken.items()}
-    row = steps._row("train", results, Sizes(), result(11.5, 1.0))
+    row = steps._row("train", results, Sizes())
     assert row.model_garden and row.floor
     assert row.model_garden.value == 2 + 10 + 6 + 2 * 3
     assert (row.ratio, row.cpu_ratio, row.reached) == (0.5, 0.5, True)
     assert row.floor.value == 60.0 / 10.0
     assert set(SHARES) == set(MODEL_GARDEN)
-    assert "2 x pixels 3.00 s" in row.note and "with which it takes 11.50 s" in row.note
+    assert "2 x pixels 3.00 s" in row.note
     assert "are 0.50 of Model Garden's, and are done at" in row.why
+    own = steps._own_row("train", results | {"maskrcnn": [result(9.0, 1.0)]}, Sizes())
+    assert own.model_garden and (own.model_garden.value, own.reached) == (2 + 9 + 6 + 2 * 3, None)
 
 
 def test_the_first_steps_row_is_of_medians() -> None:
     mine, theirs = ([Used(s, 2 * s, 1) for s in seconds] for seconds in ((9.0, 30.0, 10.0), (40.0, 41.0, 39.0)))
-    row = first_step.row(mine, theirs, Sizes(), 4.0)
+    said = "first step after 0:08: imports {} s, optimising the graph and running it 4.0 s"
+    logs = [f"all is well\n{said.format(seconds)}\ntrain 2/2 images" for seconds in (3.0, 30.0, 4.5)]
+    row = first_step.row(mine, theirs, Sizes(), [first_step.phases(log) for log in logs])
     assert (row.ratio, row.cpu_ratio, row.reached) == (0.25, 0.25, True)
-    assert row.why.startswith("of 10 s imports are 4 s")
+    assert row.why.endswith(
+        ": imports 4.5 s, optimising the graph and running it 4.0 s, the checkpoint and the end 1.5 s"
+    )
 
 
 def test_both_commands_ask_for_the_same_sizes(tmp_path: Path) -> None:
@@ -112,6 +118,15 @@ def test_depth_and_normals_have_three_channels_on_the_other_side() -> None:
     built = step_sides.build("pixels", TINY)
     assert built.model.output_shape["logits"][-1] == 3
     assert np.isfinite(float(built.train()))
+
+
+def test_model_gardens_own_segmentation_has_its_own_head() -> None:
+    """As its experiment has it: on level 3 of the pyramid; its step runs."""
+    own, ours = (step_sides.build(f"segmentation{suffix}", TINY) for suffix in (step_sides.OWN, ""))
+    heads = [each.task.task_config.model.head for each in (own, ours)]
+    assert [(head.level, head.feature_fusion) for head in heads] == [(3, None), (2, "pyramid_fusion")]
+    assert [each.model.output_shape["logits"][1] for each in (own, ours)] == [128 // 8, 128 // 4]
+    assert np.isfinite(float(own.train()))
 
 
 @pytest.fixture

@@ -114,6 +114,13 @@ def test_replicas_share_the_batch(twelve: str) -> None:
     assert _which(halves) == _which(_batches(twelve, 2))
 
 
+def test_nothing_tunes_itself(twelve: str) -> None:
+    """TensorFlow would wait for the tuning thread, which sleeps for up to a minute, where an iterator ends."""
+    training_data = Data(input_path=twelve, global_batch_size=BATCH, is_training=True)
+    sets = training(READER, training_data, Start(), None), evaluation(READER, Data(input_path=twelve), 12, None)
+    assert [each.options().autotune.enabled for each in sets] == [False, False]
+
+
 @functools.cache
 def _labelled_record() -> bytes:
     labels = {name: record.Labelled(golden(name).example(48, 80), "real:test") for name in SPECS}

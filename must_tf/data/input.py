@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -15,6 +16,9 @@ from must_tf.fields import at_least
 from must_tf.spec import TaskSpec
 
 READ_AT_ONCE = 16  # files that are interleaved; enough to mix, few enough to hold open
+AHEAD = 2  # batches; one is taken while the next is made
+# That this process may use; a batch system gives it some of the machine's.
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclasses.dataclass
@@ -155,8 +159,7 @@ def training(reader: Reader, data: Data, start: Start, context: tf.distribute.In
                 made["targets"][name] = ramped(made["targets"][name], step, config.pseudo_ramp_steps)
         return made
 
-    dataset = dataset.map(element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return dataset.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    return _batches(dataset, element, batch_size)
 
 
 def evaluation(reader: Reader, data: Data, count: int, context: tf.distribute.InputContext | None) -> tf.data.Dataset:
@@ -174,8 +177,19 @@ def evaluation(reader: Reader, data: Data, count: int, context: tf.distribute.In
         image = record.decode_image(parsed["image/encoded"])
         return reader.view(image, geometry.fit(tf.shape(image)[:2], reader.size), index)
 
-    dataset = dataset.map(element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return dataset.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    return _batches(dataset, element, batch_size)
+
+
+def _batches(dataset: tf.data.Dataset, element: Callable[..., Any], batch_size: int) -> tf.data.Dataset:
+    """Elements in order, made on all cores, and batches of them ahead of the step.
+
+    As many as there are cores from the start, not tuned: the thread that tunes sleeps ever longer, up to a minute, and
+    where `tf.distribute` ends an iterator TensorFlow waits for it: after each evaluation, and at the end of a run.
+    """
+    dataset = dataset.map(element, num_parallel_calls=CORES, deterministic=True)
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.batch(batch_size, drop_remainder=True).prefetch(AHEAD).with_options(options)
 
 
 def _share(

@@ -68,6 +68,11 @@ class MaskRCNNHead(tf_keras.layers.Layer):
         )
         self._align = roi_aligner.MultilevelROIAligner(crop_size=7)
 
+    def create_variables(self, pyramid: Pyramid) -> None:
+        """Builds the layers, on one proposal: to search for them takes seconds outside of a graph."""
+        self._rpn(pyramid.levels)
+        self._box_head(self._align(pyramid.levels, tf.zeros([1, 1, 4])))
+
     def call(self, pyramid: Pyramid, given: Given, training: bool) -> Tensors:
         """Raw: rpn_scores [B, A, 1], rpn_deltas [B, A, 4], anchors [A, 4], rois [B, R, 4] pixels, class_logits
         [B, R, C + 1], box_deltas [B, R, (C + 1) * 4]; while training also roi_classes [B, R] and roi_boxes [B, R, 4],

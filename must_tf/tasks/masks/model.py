@@ -32,6 +32,10 @@ class MaskHead(tf_keras.layers.Layer):
         self._targets = mask_sampler.MaskSampler(mask_target_size=SIDE, num_sampled_masks=config.sampled_rois)
         self._align = roi_aligner.MultilevelROIAligner(crop_size=CROP)
 
+    def create_variables(self, pyramid: Pyramid) -> None:
+        """Builds the layers, on one box."""
+        self._logits(pyramid, tf.zeros([1, 1, 4]), tf.zeros([1, 1], tf.int32))
+
     def call(self, pyramid: Pyramid, given: Given, training: bool) -> Tensors:
         """Raw: logits [B, K, 28, 28]; while training also classes [B, K] (0 = no object) and masks [B, K, 28, 28]."""
         if training:
