@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -72,9 +74,14 @@ def test_the_first_steps_row_is_of_medians() -> None:
     logs = [f"all is well\n{said.format(seconds)}\ntrain 2/2 images" for seconds in (3.0, 30.0, 4.5)]
     row = first_step.row(mine, theirs, Sizes(), [first_step.phases(log) for log in logs])
     assert (row.ratio, row.cpu_ratio, row.reached) == (0.25, 0.25, True)
-    assert row.why.endswith(
-        ": imports 4.5 s, optimising the graph and running it 4.0 s, the checkpoint and the end 1.5 s"
-    )
+    assert row.why.endswith(": imports 4.5 s, optimising the graph and running it 4.0 s, the checkpoint 1.5 s")
+
+
+def test_what_a_command_does_after_its_checkpoint_is_not_timed(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    code = f"import pathlib, time; run = pathlib.Path({str(run)!r}); run.mkdir(); (run / 'ckpt-1.index').touch()"
+    used = first_step._used([sys.executable, "-c", f"{code}; time.sleep(3)"], os.environ, run)
+    assert 0 < used.seconds < 2.5
 
 
 def test_both_commands_ask_for_the_same_sizes(tmp_path: Path) -> None:
