@@ -42,8 +42,8 @@ def _parts(row: converter.Row) -> str:
     if row.seconds is None or row.converting is None:
         return ""
     return (
-        f"of {row.seconds:.1f} s {row.seconds - row.converting:.1f} are imports and {row.converting:.1f} converting, "
-        f"{row.images / row.converting:,.0f} images/s"
+        f"of {row.seconds:.1f} s {row.seconds - row.converting:.1f} are start, imports and end, and "
+        f"{row.converting:.1f} converting, {row.images / row.converting:,.0f} images/s"
     )
 
 

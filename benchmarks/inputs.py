@@ -57,7 +57,7 @@ def reader(
 
 def model_gardens(glob: str, size: int, own_pyramid: bool = False) -> tf.data.Dataset:
     """Training batches of Model Garden's Mask R-CNN, by its own task and config, for the pyramid that the student has
-    or for its own: it matches anchors on the host, and its own has three times as many."""
+    or for its own: it matches anchors on the host, and its own has four times as many."""
     from official.vision.configs import maskrcnn as configs
     from official.vision.tasks import maskrcnn
 

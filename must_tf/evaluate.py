@@ -9,7 +9,7 @@ headline is 0 or missing ("reasons"), and where NaN or infinity was predicted ("
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,13 @@ import tensorflow as tf
 
 from must_tf import files, show
 from must_tf.data import input as input_lib
-from must_tf.data import record
+from must_tf.data import label_reader, record
 from must_tf.data.diagnosis import listed
 from must_tf.errors import UserError
 from must_tf.finite import Diverged, check_labels
 from must_tf.predict import Restorer
 from must_tf.progress import Progress
-from must_tf.spec import Details, ImageInfo, TaskSpec
+from must_tf.spec import Details, ImageInfo
 from must_tf.tasks import discover
 
 LAST = "evaluation.json"
@@ -48,7 +48,8 @@ class Evaluator:
         self._pseudo = dict.fromkeys(self._specs, 0)
         self._diverged = Diverged()
         self._set = set_of(config)
-        self._records = labelled_records(config.validation_data.input_path, self._specs, self._configs)
+        self._records = _numbered_records(config.validation_data.input_path)
+        self._reader = label_reader.shared(self._configs)
         self._count, self._seen = count, 0
         self._rows: list[show.Row] = []
         # Spread over the set, so that every united set is seen.
@@ -64,15 +65,15 @@ class Evaluator:
             self._measure(int(merged["index"][row]), merged["image_info"][row], predictions)
 
     def _measure(self, index: int, image_info: np.ndarray, predictions: Any) -> None:
-        end: tuple[int, bytes, dict[str, Any]] = (self._count, b"", {})
-        number, serialized, tensors = next(self._records, end)
+        end = (self._count, b"")
+        number, serialized = next(self._records, end)
         while number < index:  # another worker's image
-            number, serialized, tensors = next(self._records, end)
+            number, serialized = next(self._records, end)
         if number != index:
             raise RuntimeError(f"image {index} was evaluated twice or out of order")
         example = tf.train.Example.FromString(serialized)
         info = record.info_of(example)
-        labelled = record.labelled(example, tensors)
+        labelled = self._reader.read(serialized, example)
         self._diverged.look(predictions, info.source_id)
         kept = self._restorer.labels(predictions, image_info, info.source_id)
         for name, one in labelled.items():
@@ -165,22 +166,12 @@ def set_of(config: Any) -> list[str]:
     return [str(path) for path in tf.nest.flatten(config.validation_data.input_path)]
 
 
-def labelled_records(
-    input_path: Any, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]
-) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
-    """Every record with its place, in the order of `data.input.evaluation`, and what `record.label_tensors` reads.
-
-    As one graph: operation by operation, reading would take longer than measuring.
-    """
+def _numbered_records(input_path: Any) -> Iterator[tuple[int, bytes]]:
+    """Every record with its place, in the order of `data.input.evaluation`."""
     paths = input_lib.files(input_path, "task.validation_data.input_path")
-
-    @tf.autograph.experimental.do_not_convert
-    def element(serialized: tf.Tensor) -> Any:
-        return serialized, record.label_tensors(serialized, specs, configs)
-
-    dataset = tf.data.TFRecordDataset(paths).map(element)
-    for number, (serialized, tensors) in enumerate(dataset):
-        yield number, serialized.numpy(), tensors
+    dataset = tf.data.TFRecordDataset(paths).enumerate()
+    for number, serialized in dataset.as_numpy_iterator():
+        yield int(number), serialized
 
 
 def _replicas_merged(outputs: Any) -> Any:

@@ -96,9 +96,9 @@ def _called_here(function: str, arguments: dict[str, Any], work: Path) -> Any:
     return getattr(importlib.import_module(module), name)(**json.loads(json.dumps(arguments)))
 
 
-def test_a_row_goes_through_both_sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This project's input, Model Garden's and the decoder read records that have both sides' masks."""
-    with tf.io.TFRecordWriter(str(tmp_path / "a.tfrecord")) as writer:
+def _scenes(folder: Path) -> str:
+    """Records that have both sides' masks; their glob."""
+    with tf.io.TFRecordWriter(str(folder / "a.tfrecord")) as writer:
         for index in range(2):
             scene = render("wild", 5, index, (64, 96))
             labelled = {task: record.Labelled(scene.labels[task], "real:scenes") for task in inputs.MASKS}
@@ -108,7 +108,12 @@ def test_a_row_goes_through_both_sides(tmp_path: Path, monkeypatch: pytest.Monke
             for key, feature in write_full(scene.labels["masks"], info).items():
                 example.features.feature[key].CopyFrom(feature)
             writer.write(example.SerializeToString())
-    glob = str(tmp_path / "*.tfrecord")
+    return str(folder / "*.tfrecord")
+
+
+def test_a_row_goes_through_both_sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This project's input, Model Garden's and the decoder."""
+    glob = _scenes(tmp_path)
     monkeypatch.setattr(input_data, "both", lambda *_: input_data.Sets(glob, glob, CLASSES))
     monkeypatch.setattr(input_data, "source", lambda _: None)
     monkeypatch.setattr(apart, "call", _called_here)

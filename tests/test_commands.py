@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from must_tf import commands
+from tfrecords_tools import workers
 
 ROOT = Path(__file__).resolve().parent.parent
 SWITCH = "TF_USE_LEGACY_KERAS"
@@ -126,6 +127,7 @@ TASK = dataclasses.replace(depth.TASK, name="other")
     script = """
 import sys
 from must_tf import commands
+from tfrecords_tools import workers
 commands.prepare()
 from tfrecords_tools import cli
 sys.argv = ["must-records", "inspect", "--records", "nowhere/*"]
@@ -141,3 +143,15 @@ from must_tf import student
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, env=environment)
     assert told.returncode == 0, told.stderr
     assert "nowhere" in told.stderr  # the command ran
+
+
+def test_workers_freeze_what_is_there_and_leave_what_a_command_froze_frozen() -> None:
+    gc.unfreeze()
+    with workers._frozen():
+        assert gc.get_freeze_count()
+    assert not gc.get_freeze_count()
+    gc.freeze()
+    with workers._frozen():
+        pass
+    assert gc.get_freeze_count()
+    gc.unfreeze()

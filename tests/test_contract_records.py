@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf.data import geometry, record
+from must_tf.data import geometry, label_reader, record
 from must_tf.data.input import Reader
 from tests.contract import FITTED, SCENES, SIZE, SPECS, golden, scene
 from tests.contract import example as serialise
@@ -70,27 +70,32 @@ def test_what_is_written_is_read_inside_tf_data(task: str) -> None:
         _assert_same(task, got, labels)
 
 
-def _in_one_graph(records: list[bytes]) -> list[dict[str, record.Labelled]]:
-    """As evaluation reads them: all tasks, whatever a record has."""
-    configs = {task: golden(task).CONFIG for task in SPECS}
-    dataset = tf.data.Dataset.from_tensor_slices(records).map(lambda one: record.label_tensors(one, SPECS, configs))
-    return [
-        record.labelled(tf.train.Example.FromString(one), tensors)
-        for one, tensors in zip(records, dataset, strict=True)
-    ]
+def _by_graphs(records: list[bytes]) -> list[dict[str, record.Labelled]]:
+    """As evaluation reads them: with all tasks, whatever a record has."""
+    reader = label_reader.shared({task: golden(task).CONFIG for task in SPECS})
+    return [reader.read(one, tf.train.Example.FromString(one)) for one in records]
 
 
-def test_one_graph_reads_all_tasks_of_records_that_have_one_or_none() -> None:
+def test_graphs_read_of_all_tasks_those_that_a_record_has() -> None:
     """To the last bit what each task reads alone."""
     labels = {task: golden(task).example(H, W) for task in SPECS}
     alone = {task: _record(task, labels[task], (H, W), f"real:{task}") for task in SPECS}
-    found = _in_one_graph([*alone.values(), serialise(np.zeros([H, W, 3], np.uint8), {})])
+    found = _by_graphs([*alone.values(), serialise(np.zeros([H, W, 3], np.uint8), {})])
     assert found.pop() == {}
     for task, read in zip(alone, found, strict=True):
         assert {name: one.origin for name, one in read.items()} == {task: f"real:{task}"}
         _assert_same(task, read[task].labels, labels[task])
         wanted = record.read_labels(alone[task], SPECS, {task: golden(task).CONFIG})[task].labels
         tf.nest.map_structure(np.testing.assert_array_equal, read[task].labels, wanted)
+
+
+def test_keys_without_an_origin_are_not_read() -> None:
+    """Other tools leave their own there, in another form."""
+    example = tf.train.Example.FromString(_record("depth", golden("depth").example(H, W), (H, W), "real:depth"))
+    example.features.feature["image/object/class/label"].float_list.value.append(90.0)
+    example.features.feature["image/segmentation/class/encoded"].bytes_list.value.append(b"no PNG")
+    (read,) = _by_graphs([example.SerializeToString()])
+    assert list(read) == ["depth"]
 
 
 @pytest.mark.parametrize("task", SPECS)

@@ -116,7 +116,7 @@ def test_a_damaged_image_is_counted_and_the_others_stay(name: str, tmp_path: Pat
     assert (set(result.records), result.counts()) == ({"b"}, {DAMAGED: 1})
     assert result.outcome.image_drop_rate == 0.5
     (example,) = result.outcome.manifest.dropped[DAMAGED]["examples"]
-    assert path in example
+    assert path in example and " at 0x" not in example  # two runs give one manifest
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])

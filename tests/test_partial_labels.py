@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from must_tf import config, run
-from must_tf.data import geometry, manifest, record
+from must_tf.data import geometry, label_reader, manifest, record
 from must_tf.data.input import Reader
 from must_tf.errors import UserError
 from must_tf.evaluate import Evaluator
@@ -112,9 +112,9 @@ def test_nothing_looked_for_is_no_label_and_no_empty_list() -> None:
 def test_an_id_that_does_not_exist_ends_the_read(task: str) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError, match="annotated"):
         record.read_labels(_labelled(task, (1, 99)), SPECS, {task: golden(task).CONFIG})
-    dataset = tf.data.Dataset.from_tensors(_labelled(task, (1, 99)))
+    reader, serialized = label_reader.shared({task: golden(task).CONFIG}), _labelled(task, (1, 99))
     with pytest.raises(tf.errors.InvalidArgumentError, match="annotated"):
-        list(dataset.map(lambda one: record.label_tensors(one, SPECS, {task: golden(task).CONFIG})))
+        reader.read(serialized, tf.train.Example.FromString(serialized))
 
 
 def test_background_or_unannotated_in_longhand() -> None:

@@ -11,14 +11,14 @@ import pytest
 import tensorflow as tf
 
 from must_tf import config, gate, gate_rules
-from must_tf.data import manifest, record, scenes
+from must_tf.data import label_reader, manifest, record, scenes
 from must_tf.errors import UserError
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
 from tests.converting import must_records, noise
 from tests.labelling import SIZE, boxes, by, found_in, judged, pixels, records, tell_training
 from tests.tiny import ALL, image_bytes, scene_record, write_set
-from tfrecords_tools import reader, recordset, stats, stats_suggest, thresholds
+from tfrecords_tools import recordset, stats, stats_suggest, thresholds
 
 FIRST, SECOND = scenes.OBJECTS[:2]
 HERE, THERE = [0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]
@@ -278,7 +278,7 @@ def test_a_set_without_pseudo_labels_has_nothing_to_judge(tmp_path: Path, capsys
 def test_the_reader_gives_what_the_record_says() -> None:
     """As `record.read_labels`, which is tested against the conventions."""
     configs = recordset.configs_of(scenes.CLASSES)
-    fast = reader.shared(configs)
+    fast = label_reader.shared(configs)
     for index, tasks_here in enumerate((ALL, ("detection",), ("segmentation", "depth"))):
         serialized = scene_record(index, tasks_here)
         wanted = record.read_labels(serialized, discover(), configs)
@@ -291,4 +291,4 @@ def test_the_reader_gives_what_the_record_says() -> None:
                 for mine, its in zip(*both, strict=True) if isinstance(value, list) else [both]:
                     np.testing.assert_allclose(its, mine, atol=1e-6)  # a graph rounds otherwise
         assert fast.read(serialized, tf.train.Example.FromString(serialized), "pseudo:") == {}
-    assert reader.shared(recordset.configs_of(scenes.CLASSES)) is fast
+    assert label_reader.shared(recordset.configs_of(scenes.CLASSES)) is fast

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from must_tf.data import record
+from must_tf.data import label_reader, record
 from must_tf.errors import UserError, nearest
-from tfrecords_tools import facts, reader, recordset
+from tfrecords_tools import facts, recordset
 from tfrecords_tools.recordset import RecordSet
 
 EVEN, LEAST, MOST = "even", "least-confident", "most-confident"
@@ -61,7 +61,7 @@ def by_confidence(found: RecordSet, pick: str, wanted: int, processes: int = 0) 
 
 def pick_of_shard(job: Job, tick: Callable[[], None]) -> list[Picked]:
     """The shard's own first ones; runs in a worker."""
-    read = reader.shared(job.configs)
+    read = label_reader.shared(job.configs)
 
     def ranked() -> Iterable[Picked]:
         for place, serialized in recordset.whole(job.path):
@@ -73,7 +73,7 @@ def pick_of_shard(job: Job, tick: Callable[[], None]) -> list[Picked]:
     return heapq.nsmallest(job.wanted, ranked())
 
 
-def _confidences(read: reader.Reader, serialized: bytes) -> list[float]:
+def _confidences(read: label_reader.LabelReader, serialized: bytes) -> list[float]:
     """Of the image's pseudo labels, those that have one."""
     example = tf.train.Example.FromString(serialized)
     info = record.info_of(example)

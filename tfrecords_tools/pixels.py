@@ -14,6 +14,7 @@ with a place in the image state no size, because that is how annotation tools th
 from __future__ import annotations
 
 import io
+import re
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 5 to 8 lie on their side
 JPEG_QUALITY = 95
 JPEG = b"\xff\xd8\xff"  # how its files begin
 PNG_BIT_DEPTH = 24  # the byte of a PNG file that holds it
+ADDRESS = re.compile(" at 0x[0-9a-f]+")
 STORED: Final = "stored"  # the frame of the file's pixels, before EXIF turns them
 
 Frame = tuple[int, int] | Literal["stored"] | None
@@ -76,7 +78,8 @@ def upright(data: bytes, size: Frame, name: str) -> Pixels:
     except Dropped:
         raise
     except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
-        raise Dropped("image: cannot be decoded", f"{name}: {error}") from None
+        # Pillow names the object that it was given by its address, which no two runs share.
+        raise Dropped("image: cannot be decoded", f"{name}: {ADDRESS.sub('', str(error))}") from None
 
 
 def _is_turned(image: Image.Image, size: Frame, name: str) -> bool:

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from must_tf.data import record
+from must_tf.data import label_reader, record
 from must_tf.errors import UserError
-from tfrecords_tools import reader, recordset, stats_count, thresholds
+from tfrecords_tools import recordset, stats_count, thresholds
 from tfrecords_tools.recordset import RecordSet
 from tfrecords_tools.stats_count import Sums
 from tfrecords_tools.thresholds import Levels
@@ -30,7 +30,7 @@ class Job(NamedTuple):
 class Shards(NamedTuple):
     """What is needed to count their records; `levels`: {task: its thresholds}."""
 
-    reader: reader.Reader
+    reader: label_reader.LabelReader
     origin: str
     levels: dict[str, Levels]
 
@@ -53,7 +53,9 @@ def count_shards(job: Job, tick: Callable[[], None]) -> Counted:
       UserError: a record that cannot be read, named.
     """
     counted: Counted = {}
-    shard = Shards(reader.shared(job.configs), job.origin, {t: thresholds.levels(c) for t, c in job.configs.items()})
+    shard = Shards(
+        label_reader.shared(job.configs), job.origin, {t: thresholds.levels(c) for t, c in job.configs.items()}
+    )
     for path in job.paths:
         for number, serialized in recordset.whole(path):
             try:

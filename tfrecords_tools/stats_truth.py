@@ -21,7 +21,7 @@ import tensorflow as tf
 from pycocotools import mask as mask_utils
 
 from must_tf import tasks
-from must_tf.data import record
+from must_tf.data import label_reader, record
 from must_tf.data.coco_eval import corners
 from must_tf.data.record import Labelled
 from must_tf.errors import UserError
@@ -29,7 +29,7 @@ from must_tf.progress import Progress
 from must_tf.spec import ImageInfo, Labels, TaskSpec
 from must_tf.tasks.masks.labels import paste
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools import check_truth, facts, reader, recordset, spool, stats_count, thresholds
+from tfrecords_tools import check_truth, facts, recordset, spool, stats_count, thresholds
 from tfrecords_tools.recordset import RecordSet
 from tfrecords_tools.stats_count import BINS, DEPTH, IMAGES, MASKS, NORMALS, OBJECTS, PIXELS
 from tfrecords_tools.stats_pass import PSEUDO, REAL
@@ -54,7 +54,9 @@ class Truth:
         self.found = found
         configs = recordset.configs_of(found.manifest.classes)
         # Of a task that it has no labels for it does not name the classes either.
-        self._reader = reader.shared({task: configs[task] for task in tasks_asked if task in found.manifest.origins})
+        self._reader = label_reader.shared(
+            {task: configs[task] for task in tasks_asked if task in found.manifest.origins}
+        )
         progress = Progress(found.records, "truth")
         self._places = spool.Table(_places(found.paths, progress))
         progress.close()
@@ -231,7 +233,7 @@ def measure(found: RecordSet, truth: Truth, configs: Mapping[str, Any]) -> dict[
     def judge_of(task: str, origin: str) -> Judge:
         return judges.setdefault((task, origin), Judge(tasks.discover()[task], configs[task]))
 
-    pseudo, progress = reader.shared(configs), Progress(found.records, "measure")
+    pseudo, progress = label_reader.shared(configs), Progress(found.records, "measure")
     for path in found.paths:
         for _, serialized in recordset.whole(path):
             _measure(serialized, truth, pseudo, judge_of)
@@ -245,7 +247,9 @@ def measure(found: RecordSet, truth: Truth, configs: Mapping[str, Any]) -> dict[
     return judges
 
 
-def _measure(serialized: bytes, truth: Truth, pseudo: reader.Reader, judge_of: Callable[[str, str], Judge]) -> None:
+def _measure(
+    serialized: bytes, truth: Truth, pseudo: label_reader.LabelReader, judge_of: Callable[[str, str], Judge]
+) -> None:
     example = tf.train.Example.FromString(serialized)
     info = record.info_of(example)
     found = pseudo.read(serialized, example, PSEUDO)

@@ -69,7 +69,7 @@ def _pooled(job: Job, tasks: Iterable[Any], environments: Sequence[Environment],
     for place in enumerate(environments):
         places.put(place)
     given = (counter, stop, places)
-    with concurrent.futures.ProcessPoolExecutor(workers, context, _start, given) as pool:
+    with _frozen(), concurrent.futures.ProcessPoolExecutor(workers, context, _start, given) as pool:
         try:
             return _all(pool, job, tasks, _Watch(counter, progress, workers * QUEUED))
         except BrokenProcessPool:
@@ -96,6 +96,19 @@ def _context(environments: Sequence[Environment] = ()) -> multiprocessing.contex
     gpus = any("CUDA_VISIBLE_DEVICES" in each for each in environments)
     method = "fork" if sys.platform == "linux" and not started and not gpus else "spawn"
     return multiprocessing.get_context(method)
+
+
+@contextlib.contextmanager
+def _frozen() -> Iterator[None]:
+    """What is there already is left alone by the garbage collector: its marks would be written into every page that is
+    shared with forked processes. A command has frozen what it imported, and keeps it so."""
+    frozen_before = gc.get_freeze_count() > 0
+    gc.freeze()
+    try:
+        yield
+    finally:
+        if not frozen_before:
+            gc.unfreeze()
 
 
 class _Watch(NamedTuple):

@@ -35,7 +35,8 @@ def vectors(stored: tf.Tensor) -> tf.Tensor:
     planes = tf.stack(tf.unstack(stored, axis=-1))
     known = tf.reduce_max(planes, axis=0) > 0
     # An unknown pixel stays 0, and not -0 as a product of -1 and 0 would be.
-    shifted = tf.cast(planes, tf.float32) / 127.5 - tf.cast(known, tf.float32)
+    # A graph divides by a number as it multiplies by its inverse; written so, there is one result.
+    shifted = tf.cast(planes, tf.float32) * (1 / 127.5) - tf.cast(known, tf.float32)
     inverse = tf.math.rsqrt(tf.maximum(tf.reduce_sum(tf.square(shifted), axis=0), 1e-12))
     return tf.stack(tf.unstack(shifted * inverse), axis=-1)
 

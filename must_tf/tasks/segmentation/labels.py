@@ -37,7 +37,9 @@ def features(config: Any) -> dict[str, Any]:
 def read(parsed: Tensors, size: tf.Tensor, config: Any) -> Tensors:
     """Labels: `classes` int32 [h, w], `confidence` float32 [h, w]."""
     classes, confidence = _stored(parsed, size, config)
-    return {"classes": tf.cast(classes, tf.int32), "confidence": tf.cast(confidence, tf.float32) / 255.0}
+    # A graph would make of a division by a number a product with its inverse, and 0.8 would not be 0.8.
+    shares = tf.math.divide_no_nan(tf.cast(confidence, tf.float32), 255.0)
+    return {"classes": tf.cast(classes, tf.int32), "confidence": shares}
 
 
 def _stored(parsed: Tensors, size: tf.Tensor, config: Any) -> tuple[tf.Tensor, tf.Tensor]:
