@@ -169,7 +169,7 @@ def set_of(config: Any) -> list[str]:
 def _numbered_records(input_path: Any) -> Iterator[tuple[int, bytes]]:
     """Every record with its place, in the order of `data.input.evaluation`."""
     paths = input_lib.files(input_path, "task.validation_data.input_path")
-    dataset = tf.data.TFRecordDataset(paths).enumerate()
+    dataset = record.untuned(tf.data.TFRecordDataset(paths).enumerate())
     for number, serialized in dataset.as_numpy_iterator():
         yield int(number), serialized
 

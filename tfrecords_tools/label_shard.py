@@ -101,7 +101,7 @@ def _results(batch: Sequence[Future[Done]], tick: Callable[[int], None]) -> Iter
 
 def _batches(path: str) -> Iterator[list[bytes]]:
     try:
-        for batch in tf.data.TFRecordDataset(path).batch(BATCH_SIZE).prefetch(1).as_numpy_iterator():
+        for batch in record.untuned(tf.data.TFRecordDataset(path).batch(BATCH_SIZE).prefetch(1)).as_numpy_iterator():
             yield list(batch)
     except tf.errors.DataLossError as error:
         raise UserError(f"{path} is truncated or damaged ({error.message}). Convert it again.") from error

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from must_tf import gate, tasks
 from must_tf.data import input as input_lib
-from must_tf.data import manifest
+from must_tf.data import manifest, record
 from must_tf.errors import UserError
 from must_tf.progress import Progress
 from tfrecords_tools import workers
@@ -78,7 +78,7 @@ def numbered(path: str) -> Iterator[tuple[int, bytes]]:
     """
     number = 0
     try:
-        for serialized in tf.data.TFRecordDataset(path).as_numpy_iterator():
+        for serialized in record.untuned(tf.data.TFRecordDataset(path)).as_numpy_iterator():
             yield number, serialized
             number += 1
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:

@@ -211,6 +211,14 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(image, [None, None, 3])
 
 
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The same, without TensorFlow's tuning: its thread sleeps ever longer, up to a minute, and an iterator's end waits
+    for it. Shards that take half a minute each were followed by as long a wait."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
 def encode_map(values: np.ndarray) -> bytes:
     """A map of labels uint8 or uint16 [h, w] or uint8 [h, w, 3] as PNG, exact."""
     return cv2.imencode(".png", values[..., ::-1] if values.ndim == 3 else values, MAP_PNG)[1].tobytes()
