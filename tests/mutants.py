@@ -151,7 +151,7 @@ MUTANTS = (
     Mutant("augmentation depends on timing", GEOMETRY, "tf.random.stateless_uniform([4], seed)", "tf.random.uniform([4])", "input"),
     Mutant("a resumed run augments as from the start", "must_tf/data/input.py", ".enumerate(start.images)", ".enumerate()", "input"),
     Mutant("the last images of an evaluation are dropped", "must_tf/data/input.py", ".repeat(-count % data.global_batch_size)", ".repeat(0)", "input"),
-    Mutant("an iterator's end waits for a thread that tunes", "must_tf/data/input.py", "options.autotune.enabled = False", "options.autotune.enabled = True", "input::tunes"),
+    Mutant("an iterator's end waits for a thread that tunes", "must_tf/data/record.py", "options.autotune.enabled = False", "options.autotune.enabled = True", "input::tunes"),
     Mutant("only the first record set is read", "must_tf/data/input.py", "for pattern in globs:", "for pattern in globs[:1]:", "input"),
     Mutant("replicas average their own means", "must_tf/balance.py", "counted(term), 1.0", "tf.reduce_sum(term.count) * replicas, 1.0", "replicas"),
     Mutant("replicas count twice", "must_tf/balance.py", "tf.reduce_sum(term.total) * replicas /", "tf.reduce_sum(term.total) /", "replicas"),

@@ -183,13 +183,10 @@ def evaluation(reader: Reader, data: Data, count: int, context: tf.distribute.In
 def _batches(dataset: tf.data.Dataset, element: Callable[..., Any], batch_size: int) -> tf.data.Dataset:
     """Elements in order, made on all cores, and batches of them ahead of the step.
 
-    As many as there are cores from the start, not tuned: the thread that tunes sleeps ever longer, up to a minute, and
-    where `tf.distribute` ends an iterator TensorFlow waits for it: after each evaluation, and at the end of a run.
+    As many as there are cores from the start, not tuned: else the end of each evaluation and of a run would wait.
     """
     dataset = dataset.map(element, num_parallel_calls=CORES, deterministic=True)
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return dataset.batch(batch_size, drop_remainder=True).prefetch(AHEAD).with_options(options)
+    return record.untuned(dataset.batch(batch_size, drop_remainder=True).prefetch(AHEAD))
 
 
 def _share(
