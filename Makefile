@@ -28,7 +28,7 @@ cross: $(READY)
 	$(BIN)/python -m experiments.cross
 
 thresholds: $(READY)
-	$(BIN)/python -m experiments.thresholds --seeds $(SEEDS)
+	$(BIN)/python -m experiments.threshold_study --seeds $(SEEDS)
 
 real: $(READY)
 	@test -n "$(DATA)" || { echo "error: give the photos: make real DATA=folder (see README.md)" >&2; exit 2; }
@@ -48,7 +48,7 @@ test: $(READY)
 
 # Beam holds other packages back, protobuf for one, so it has an environment of its own.
 test-beam: .venv-beam/.ready
-	.venv-beam/bin/pytest -q tests/test_beam.py
+	.venv-beam/bin/pytest -q tests/tfrecords_tools/writing/test_beam.py
 
 .venv-beam/.ready: setup.py constraints-beam.txt
 	test -x .venv-beam/bin/python || $(PYTHON) -m venv .venv-beam

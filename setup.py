@@ -41,11 +41,11 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "must-train=must_tf.commands:train",
-            "must-export=must_tf.commands:export",
-            "must-transfer=must_tf.commands:transfer",
+            "must-train=must_tf.cli.entry_points:train",
+            "must-export=must_tf.cli.entry_points:export",
+            "must-transfer=must_tf.cli.entry_points:transfer",
             "must-records=tfrecords_tools.__main__:main",
-            "must-doctor=must_tf.doctor:cli",
+            "must-doctor=must_tf.cli.doctor:cli",
         ]
     },
 )

@@ -19,8 +19,9 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import (
-    chart,
+from benchmarks.harness import chart, table
+from benchmarks.harness.table import Measure, Row, Settings
+from benchmarks.rows import (
     coco_evaluation,
     converter_row,
     first_step,
@@ -29,13 +30,11 @@ from benchmarks import (
     input_rows,
     labelling_row,
     steps,
-    table,
 )
-from benchmarks.table import Measure, Row, Settings
-from must_tf.errors import UserError, exit_on_user_error, nearest
-from must_tf.files import write_json, write_whole
-from must_tf.progress import clock
-from tfrecords_tools import shards
+from must_tf.common.errors import UserError, exit_on_user_error, nearest
+from must_tf.common.files import write_json, write_whole
+from must_tf.common.progress import clock
+from tfrecords_tools.writing import shards
 
 MODULES: tuple[Any, ...] = (
     input_rows,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from experiments.loop import Plan, Run, execute, steps
 from experiments.quickstart import scenes
-from must_tf.errors import exit_on_user_error
+from must_tf.common.errors import exit_on_user_error
 
 # What each set is really labelled for. The names are those of the scenes' domains.
 REAL = {"classification": ("classification",), "detection": ("detection", "masks"), "geometry": ("depth",)}

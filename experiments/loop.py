@@ -16,9 +16,9 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from must_tf import child
-from must_tf.errors import UserError
-from must_tf.progress import clock
+from must_tf.common import subprocesses
+from must_tf.common.errors import UserError
+from must_tf.common.progress import clock
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
@@ -201,9 +201,9 @@ def _run(plan: Plan, name: str, command: list[str]) -> float:
     print("  " + shlex.join(os.path.relpath(c) if c.startswith(ROOT) else c for c in command), flush=True)
     log = plan.path("logs", name.replace(": ", "-") + ".log")
     started = time.monotonic()
-    code = child.follow(command, log)
+    code = subprocesses.follow(command, log)
     if code:
-        print("\n".join(child.last_lines(log, 20)), file=sys.stderr)
+        print("\n".join(subprocesses.last_lines(log, 20)), file=sys.stderr)
         raise UserError(f"step {name!r} ended with exit code {code}; its whole output is in {log}.")
     return time.monotonic() - started
 

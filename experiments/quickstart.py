@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from experiments.loop import Plan, Run, execute, steps
-from must_tf.errors import exit_on_user_error
+from must_tf.common.errors import exit_on_user_error
 
 CONFIG = ("quickstart/scenes.yaml",)
 ALL = ("classification", "detection", "masks", "segmentation", "depth", "normals")

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from experiments.loop import Plan, Run, execute, steps
-from must_tf.errors import UserError, exit_on_user_error
+from must_tf.common.errors import UserError, exit_on_user_error
 
 CONFIG = ("real/photos.yaml",)
 ALL = ("classification", "detection", "masks", "segmentation", "depth", "normals")

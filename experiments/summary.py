@@ -11,10 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.loop import Plan, Run, evaluation
-from must_tf import report, restore, show
+from must_tf.common.progress import clock
 from must_tf.data import record
-from must_tf.progress import clock
-from must_tf.student import enabled
+from must_tf.model.student import enabled
+from must_tf.runs import restore
+from must_tf.shared import html_report, picture_grid
 from must_tf.tasks import discover
 
 SHOWN_RECORDS = 6  # labelled records that are drawn
@@ -31,7 +32,7 @@ def write(plan: Plan, seconds: dict[str, float], total: float) -> None:
         lines += ["", *_table(("transfer", "figure", "from scratch", "from student"), transfers)]
     print("\n" + "\n".join(lines))
     path = plan.path("report.html")
-    report.write_report(path, _report(plan, rows, transfers, seconds, total))
+    html_report.write_report(path, _report(plan, rows, transfers, seconds, total))
     print(f"\n{clock(total)} in all. Report: {path}", flush=True)
 
 
@@ -82,36 +83,40 @@ def _cells(rows: Rows) -> list[list[Any]]:
         return [
             f"{task}",
             figure + _direction(task),
-            report.Cell(one, known and sign * one >= sign * other),
-            report.Cell(other, known and sign * other >= sign * one),
+            html_report.Cell(one, known and sign * one >= sign * other),
+            html_report.Cell(other, known and sign * other >= sign * one),
         ]
 
     return [cells(*row) for row in rows]
 
 
-def _report(plan: Plan, rows: Rows, transfers: Rows, seconds: dict[str, float], total: float) -> report.Report:
-    tables = [report.Table("One student beside the teachers", ("task", "figure", "teacher", "student"), _cells(rows))]
+def _report(plan: Plan, rows: Rows, transfers: Rows, seconds: dict[str, float], total: float) -> html_report.Report:
+    tables = [
+        html_report.Table("One student beside the teachers", ("task", "figure", "teacher", "student"), _cells(rows))
+    ]
     if transfers:
         headers = ("task", "figure", "from scratch", "from student")
-        tables.append(report.Table("Transfer to another look", headers, _cells(transfers)))
+        tables.append(html_report.Table("Transfer to another look", headers, _cells(transfers)))
     steps = [[name, clock(value)] for name, value in seconds.items()]
-    tables.append(report.Table("Time", ("step", "minutes"), steps))
+    tables.append(html_report.Table("Time", ("step", "minutes"), steps))
     curves = _curves(plan)
     images = evaluation(plan, plan.student.name)["images"]
     summary = [f"{clock(total)} in all", f"the student was evaluated on {images} held-out images, every one once"]
-    return report.Report(plan.title, summary, tables, curves, _pictures(plan))
+    return html_report.Report(plan.title, summary, tables, curves, _pictures(plan))
 
 
-def _curves(plan: Plan) -> list[report.Curve]:
+def _curves(plan: Plan) -> list[html_report.Curve]:
     """What was measured more than once: the student is evaluated at its end only, its losses at every loop."""
-    several = {name: one for name, one in report.read_curves(plan.path(plan.student.name)).items() if len(one[0]) > 1}
-    return report.paired(several)
+    several = {
+        name: one for name, one in html_report.read_curves(plan.path(plan.student.name)).items() if len(one[0]) > 1
+    }
+    return html_report.paired(several)
 
 
-def _pictures(plan: Plan) -> list[report.Picture]:
+def _pictures(plan: Plan) -> list[html_report.Picture]:
     pictures = [_evaluated(plan, plan.student, "The student on held-out images: label beside prediction")]
     pictures += [
-        report.Picture(
+        html_report.Picture(
             f"Completed records of {name!r}: real labels as label, the teachers' as prediction", _records(plan, name)
         )
         for name in plan.label
@@ -120,9 +125,9 @@ def _pictures(plan: Plan) -> list[report.Picture]:
     return pictures
 
 
-def _evaluated(plan: Plan, run: Run, caption: str) -> report.Picture:
+def _evaluated(plan: Plan, run: Run, caption: str) -> html_report.Picture:
     newest = sorted(glob.glob(plan.path(run.name, "pictures", "*.png")))[-1]
-    return report.Picture(caption, cv2.imread(newest)[..., ::-1])
+    return html_report.Picture(caption, cv2.imread(newest)[..., ::-1])
 
 
 def _records(plan: Plan, name: str) -> np.ndarray:
@@ -137,5 +142,7 @@ def _records(plan: Plan, name: str) -> np.ndarray:
         pseudo = {task: one.labels for task, one in labelled.items() if record.is_pseudo(one.origin)}
         example = tf.train.Example.FromString(serialized)
         image = record.decode_image(example.features.feature["image/encoded"].bytes_list.value[0]).numpy()
-        rows.append(show.Row(image, real, pseudo, record.info_of(example).source_id))
-    return show.grid(rows, {task: show.Drawer(spec.draw, configs[task]) for task, spec in specs.items()})
+        rows.append(picture_grid.Row(image, real, pseudo, record.info_of(example).source_id))
+    return picture_grid.grid(
+        rows, {task: picture_grid.Drawer(spec.draw, configs[task]) for task, spec in specs.items()}
+    )

@@ -18,7 +18,7 @@ from typing import Any
 
 from experiments.loop import Plan, Run, follow, prepared, steps
 from experiments.quickstart import CONFIG, scenes
-from must_tf.errors import exit_on_user_error
+from must_tf.common.errors import exit_on_user_error
 
 TASK = ("detection",)
 SHIFT = 0.6  # of a box's width, to the right: IoU with the true box 0.4 / 1.6 = 0.25
@@ -53,7 +53,7 @@ def shift(source: str, out: str) -> None:
     import tensorflow as tf
 
     from must_tf.data import manifest
-    from tfrecords_tools import shards
+    from tfrecords_tools.writing import shards
 
     def moved() -> Iterator[bytes]:
         for serialized in tf.data.TFRecordDataset(files).as_numpy_iterator():

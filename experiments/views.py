@@ -16,11 +16,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf import show
-from must_tf.batch import row_of
+from must_tf.common.errors import exit_on_user_error
 from must_tf.data import geometry, manifest, record
 from must_tf.data import input as input_lib
-from must_tf.errors import exit_on_user_error
+from must_tf.evaluation.batch_picture import row_of
+from must_tf.shared import picture_grid
 from must_tf.tasks import discover
 
 SEED = 7
@@ -36,7 +36,7 @@ def configs_of(directory: str) -> dict[str, Any]:
     return configs
 
 
-def rows(serialized: bytes, number: int, configs: dict[str, Any], size: int) -> list[show.Row]:
+def rows(serialized: bytes, number: int, configs: dict[str, Any], size: int) -> list[picture_grid.Row]:
     """The photo with its labels, and one random view with its targets, drawn as labels."""
     specs = {task: discover()[task] for task in configs}
     labelled = record.read_labels(serialized, specs, configs)
@@ -50,7 +50,7 @@ def rows(serialized: bytes, number: int, configs: dict[str, Any], size: int) -> 
     photo = record.decode_image(example.features.feature["image/encoded"].bytes_list.value[0]).numpy()
     name = record.info_of(example).source_id
     seen = row_of(element, configs)._replace(source_id=f"{name} as trained on")
-    return [show.Row(photo, {task: one.labels for task, one in labelled.items()}, {}, name), seen]
+    return [picture_grid.Row(photo, {task: one.labels for task, one in labelled.items()}, {}, name), seen]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -63,11 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     flags = parser.parse_args(arguments)
     files = input_lib.files(flags.records, "--records")
     configs = configs_of(os.path.dirname(files[0]))
-    drawn: list[show.Row] = []
+    drawn: list[picture_grid.Row] = []
     for number, serialized in enumerate(tf.data.TFRecordDataset(files).take(flags.count).as_numpy_iterator()):
         drawn += rows(serialized, number, configs, flags.size)
-    drawers = {task: show.Drawer(discover()[task].draw, config) for task, config in configs.items()}
-    show.save_png(flags.out, show.grid(drawn, drawers))
+    drawers = {task: picture_grid.Drawer(discover()[task].draw, config) for task, config in configs.items()}
+    picture_grid.save_png(flags.out, picture_grid.grid(drawn, drawers))
     print(f"{flags.count} images of {os.path.dirname(files[0])} in {flags.out}")
 
 

@@ -8,7 +8,7 @@ from official.core import config_definitions as cfg
 from official.core import exp_factory
 from official.modeling import optimization
 
-from must_tf.student import StudentConfig
+from must_tf.model.student import StudentConfig
 from must_tf.tasks import discover
 
 

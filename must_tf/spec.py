@@ -26,8 +26,8 @@ import tensorflow as tf
 import tf_keras
 from official.modeling import hyperparams
 
-from must_tf.fields import at_least
-from must_tf.fields import choice as choice  # a task's Config needs it beside TaskConfig
+from must_tf.config.fields import at_least
+from must_tf.config.fields import choice as choice  # a task's Config needs it beside TaskConfig
 
 Tensors = dict[str, tf.Tensor]
 Features = MutableMapping[str, tf.train.Feature]  # of one tf.train.Example

@@ -2,13 +2,13 @@
 
 import sys
 
-from must_tf import commands
+from must_tf.common import process_setup
 
 
 def main() -> int:
     """The command `must-records`."""
-    commands.prepare()
-    from tfrecords_tools.cli import main as run
+    process_setup.prepare()
+    from tfrecords_tools.cli.main import main as run
 
     return run()
 

@@ -16,8 +16,8 @@ import numpy as np
 import tensorflow as tf
 from official.modeling import hyperparams
 
+from must_tf.config.fields import above
 from must_tf.data import resample
-from must_tf.fields import above
 
 # Fills what lies outside of the image: the mean of the normalisation in `trunk.py`, so that it is zero there.
 OUTSIDE = (124, 116, 104)

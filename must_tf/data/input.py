@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 from official.modeling import hyperparams
 
+from must_tf.common import devices
+from must_tf.common.errors import UserError
+from must_tf.config.fields import at_least
 from must_tf.data import geometry, record
-from must_tf.errors import UserError
-from must_tf.fields import at_least
 from must_tf.spec import TaskSpec
 
 READ_AT_ONCE = 16  # files that are interleaved; enough to mix, few enough to hold open
 AHEAD = 2  # batches; one is taken while the next is made
 # That this process may use; a batch system gives it some of the machine's.
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES = devices.cores()
 
 
 @dataclasses.dataclass

@@ -7,16 +7,16 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf import tasks
 from must_tf.data import record
 from must_tf.data.record import Labelled
+from must_tf.spec import TaskSpec
 
 
 class LabelReader:
     """Reads the labels of these tasks; the first record with each combination of them takes a fraction of a second."""
 
-    def __init__(self, configs: Mapping[str, Any]):
-        self._configs, self._specs = dict(configs), tasks.discover()
+    def __init__(self, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]):
+        self._specs, self._configs = dict(specs), dict(configs)
         self._graphs: dict[tuple[str, ...], Callable[..., Any]] = {}
 
     def read(self, serialized: bytes, example: tf.train.Example, origin: str = "") -> dict[str, Labelled]:
@@ -51,10 +51,10 @@ class LabelReader:
 _shared: dict[str, LabelReader] = {}
 
 
-def shared(configs: Mapping[str, Any]) -> LabelReader:
+def shared(specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]) -> LabelReader:
     """A reader of these tasks; the process's last one, where it is for the same settings."""
     key = repr({name: config.as_dict() for name, config in configs.items()})
     if key not in _shared:
         _shared.clear()
-        _shared[key] = LabelReader(configs)
+        _shared[key] = LabelReader(specs, configs)
     return _shared[key]

@@ -28,8 +28,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf import files
-from must_tf.errors import UserError
+from must_tf.common import files
+from must_tf.common.errors import UserError
 
 NAME = "manifest.json"
 FORMAT = 1

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from must_tf.errors import UserError
+from must_tf.common.errors import UserError
 from must_tf.spec import ImageInfo, Labels, TaskSpec
 
 # Of PNG's filters the one that TensorFlow reads fastest: each row as the difference from the one above. Beside OpenCV's

@@ -1,6 +1,10 @@
 """`python -m must_tf.transfers`."""
 
-from must_tf.commands import transfer
+from must_tf.common.process_setup import importing, prepare
 
 if __name__ == "__main__":
-    transfer()
+    prepare()
+    with importing():
+        from must_tf.transfers.command import cli
+
+    cli()

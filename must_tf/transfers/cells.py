@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import yaml
 
-from must_tf import child, config, files, run
-from must_tf.errors import UserError
+from must_tf import experiment_config as config
+from must_tf.common import files, subprocesses
+from must_tf.common.errors import UserError
+from must_tf.training import preflight
 from must_tf.transfers.table import Column, Row
 
 SHOWN = 5  # settings that are named where two runs differ
@@ -53,7 +55,7 @@ class Cell:
     @property
     def is_done(self) -> bool:
         """Whether it was trained to its end and evaluated."""
-        return run.evaluated_step(self.path) >= self.steps
+        return preflight.evaluated_step(self.path) >= self.steps
 
     @property
     def is_begun(self) -> bool:
@@ -89,7 +91,7 @@ def grid(rows: Sequence[Row], columns: Sequence[Column], settings: Settings) -> 
 
 def _check_data(column: Column, settings: Settings) -> None:
     """As every run of the column will be checked when it starts."""
-    run.settle(_params(column, settings), "train_and_eval")
+    preflight.settle(_params(column, settings), "train_and_eval")
 
 
 def _params(column: Column, settings: Settings) -> Any:
@@ -109,7 +111,7 @@ def _cell(row: Row, column: Column, number: int, settings: Settings) -> Cell:
 
 def _check_same(cell: Cell) -> None:
     """Refuses a run that was begun with other settings or from other weights; where it runs does not matter."""
-    worked = cell.is_begun or run.evaluated_step(cell.path) >= 0
+    worked = cell.is_begun or preflight.evaluated_step(cell.path) >= 0
     if not worked or not tf.io.gfile.exists(cell.config):
         return
     with tf.io.gfile.GFile(cell.config) as file:
@@ -153,7 +155,7 @@ def command(cell: Cell) -> list[str]:
     return [
         sys.executable,
         "-m",
-        "must_tf.train",
+        "must_tf.cli.train",
         f"--experiment={experiment}_{cell.column.task}",
         "--mode=train_and_eval",
         f"--model_dir={cell.path}",
@@ -165,10 +167,10 @@ def execute(cell: Cell) -> str:
     """Runs it, or goes on with it. Returns why it failed; empty where it did not."""
     text = f"{_start(cell.row)}\n{yaml.safe_dump(cell.settings, sort_keys=True)}"
     files.write_whole(cell.config, text.encode())
-    code = child.follow(command(cell), cell.log)
+    code = subprocesses.follow(command(cell), cell.log)
     if code < 0:
         return f"killed by {signal.Signals(-code).name}{' (out of memory?)' if -code == signal.SIGKILL else ''}"
     if code:
-        lines = child.last_lines(cell.log, 200) or [f"exit code {code}"]
+        lines = subprocesses.last_lines(cell.log, 200) or [f"exit code {code}"]
         return next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1])
     return "" if cell.is_done else f"it ended without an evaluation at step {cell.steps}"

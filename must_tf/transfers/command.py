@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from must_tf.errors import UserError, exit_on_user_error
-from must_tf.progress import clock
+from must_tf.common.errors import UserError, exit_on_user_error
+from must_tf.common.progress import clock
 from must_tf.transfers import cells, results, table
 
 FAILED, STOPPED = 1, 130  # exit codes

@@ -17,9 +17,10 @@ import tensorflow as tf
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from must_tf import files, report
+from must_tf.common import files
+from must_tf.common.errors import nearest
 from must_tf.data import record
-from must_tf.errors import nearest
+from must_tf.shared import html_report
 from must_tf.transfers.cells import Cell
 from must_tf.transfers.table import Column, Row
 
@@ -168,14 +169,14 @@ def write(table: Table, out: str) -> None:
     pixels = record.decode_image(chart).numpy()
     headers = ["", *(f"{column.name}: {_figure(column)}" for column in table.columns)]
     rows: list[list[Any]] = [
-        [row.name, *(report.Cell(one.text, table.is_best(one)) for one in entries)]
+        [row.name, *(html_report.Cell(one.text, table.is_best(one)) for one in entries)]
         for row, entries in zip(table.rows, table.entries, strict=True)
     ]
     starts = [[row.name, row.checkpoint or "random weights"] for row in table.rows]
-    tables = [report.Table("Transfers", headers, rows), report.Table("Starts", ("row", "checkpoint"), starts)]
+    tables = [html_report.Table("Transfers", headers, rows), html_report.Table("Starts", ("row", "checkpoint"), starts)]
     caption = "Every start fine-tuned on every task; whiskers are one standard deviation"
-    page = report.Report("Transfers", _remarks(table), tables, (), [report.Picture(caption, pixels)])
-    report.write_report(os.path.join(out, "report.html"), page)
+    page = html_report.Report("Transfers", _remarks(table), tables, (), [html_report.Picture(caption, pixels)])
+    html_report.write_report(os.path.join(out, "report.html"), page)
 
 
 def as_json(table: Table) -> dict[str, Any]:
@@ -221,7 +222,7 @@ def _draw_panel(axes: Axes, table: Table, number: int) -> None:
     column = table.columns[number]
     for place, entries in enumerate(table.entries):
         one = entries[number]
-        colour = report.LINES[place % len(report.LINES)]
+        colour = html_report.LINES[place % len(html_report.LINES)]
         axes.barh(place, one.mean or 0.0, xerr=one.spread, color=colour, alpha=0.6, height=0.6, capsize=3)
         axes.text(0.0, place, f" {one.text}", va="center", weight="bold" if table.is_best(one) else "normal")
     axes.set_yticks(range(len(table.rows)), [row.name for row in table.rows])

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from must_tf import config, transfer
-from must_tf.errors import UserError, nearest
+from must_tf.common.errors import UserError, nearest
+from must_tf.config import values as config_values
+from must_tf.runs import init_weights
 from must_tf.tasks import discover
 
 SCRATCH = "scratch"
@@ -52,7 +53,7 @@ def columns(path: str, only: Sequence[str] = ()) -> list[Column]:
     Raises:
       UserError: what does not fit in the file, or a name in `only` that it lacks.
     """
-    content = config.read_params(path)
+    content = config_values.read_yaml(path)
     _check_keys(content, ("columns",), path)
     named = content.get("columns")
     if not isinstance(named, dict) or not named:
@@ -107,7 +108,7 @@ def rows(checkpoints: Sequence[str], scratch: bool) -> list[Row]:
         _check_name(name, f"--checkpoint={text}")
         if name in (SCRATCH, *(row.name for row in found)):
             raise UserError(f"--checkpoint={text}: there are two rows {name!r}; each needs a name of its own.")
-        prefix = transfer.checkpoint_path(path)
+        prefix = init_weights.checkpoint_path(path)
         found.append(Row(name, prefix, _digest(prefix)))
     if not found:
         raise UserError("nothing to compare: give --checkpoint NAME=RUN_DIRECTORY, --scratch, or both.")

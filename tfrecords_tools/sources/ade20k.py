@@ -12,13 +12,13 @@ from __future__ import annotations
 import dataclasses
 import os
 
+from must_tf.common.errors import UserError, nearest
 from must_tf.data.record import Labelled
-from must_tf.errors import UserError, nearest
 from must_tf.spec import ImageInfo
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools import pixels
-from tfrecords_tools.sources import Found, Item, Sample, files, maps
-from tfrecords_tools.tally import Account, Dropped
+from tfrecords_tools.sources import Sample, files, maps, pixels
+from tfrecords_tools.writing.counts import Account, Dropped
+from tfrecords_tools.writing.items import Found, Item
 
 NAMES = "objectInfo150.txt"
 

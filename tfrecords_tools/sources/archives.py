@@ -8,23 +8,16 @@ from __future__ import annotations
 import struct
 import tarfile
 from collections.abc import Iterator
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import tensorflow as tf
 
-from must_tf.errors import UserError
-from tfrecords_tools.tally import Dropped
+from must_tf.common.errors import UserError
+from tfrecords_tools.writing.counts import Dropped
+from tfrecords_tools.writing.items import Part
 
 LENGTH = struct.Struct("<QI")  # of a TFRecord's data, and the checksum of that number
 CHECKSUM = 4  # bytes after a TFRecord's data
-
-
-class Part(NamedTuple):
-    """A piece of a file."""
-
-    name: str
-    offset: int
-    size: int
 
 
 def is_tar(path: str) -> bool:

@@ -20,11 +20,12 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
+from must_tf.common.errors import UserError
 from must_tf.data.record import Labelled
-from must_tf.errors import UserError
 from must_tf.spec import ImageInfo
-from tfrecords_tools.sources import Found, Item, Sample, files
-from tfrecords_tools.tally import Account
+from tfrecords_tools.sources import Sample, files
+from tfrecords_tools.writing.counts import Account
+from tfrecords_tools.writing.items import Found, Item
 
 SIDE = 32
 ALLOWED = {  # what a pickled array names, by Python 2's NumPy and by today's

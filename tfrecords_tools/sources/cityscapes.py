@@ -18,14 +18,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from must_tf.common.errors import UserError, nearest
 from must_tf.data.record import Labelled
-from must_tf.errors import UserError, nearest
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools import pixels
-from tfrecords_tools.sources import Found, Item, Sample, files, maps, objects
+from tfrecords_tools.sources import Sample, files, maps, objects, pixels
 from tfrecords_tools.sources.objects import Thing
-from tfrecords_tools.tally import Account, Dropped
+from tfrecords_tools.writing.counts import Account, Dropped
+from tfrecords_tools.writing.items import Found, Item
 
 
 class Label(NamedTuple):

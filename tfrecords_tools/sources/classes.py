@@ -8,11 +8,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from must_tf.common.errors import UserError
 from must_tf.data.record import Labelled
-from must_tf.errors import UserError
-from tfrecords_tools import spool
-from tfrecords_tools.sources import Found, Item, Sample, files, images
-from tfrecords_tools.tally import Account
+from tfrecords_tools.sources import Sample, files, images
+from tfrecords_tools.writing import on_disk
+from tfrecords_tools.writing.counts import Account
+from tfrecords_tools.writing.items import Found, Item
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Classes:
         """
         files.require_folder(self.root, "--root")
         classes = tuple(files.folders(self.root))
-        account, items = Account(), spool.Items()
+        account, items = Account(), on_disk.Items()
         for number, name in enumerate(classes):
             for item in self._of_class(name, account):
                 items.append(item._replace(labels=(number, len(classes))))

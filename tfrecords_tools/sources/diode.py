@@ -21,12 +21,12 @@ import os
 
 import numpy as np
 
+from must_tf.common.errors import UserError
 from must_tf.data.record import Labelled
-from must_tf.errors import UserError
 from must_tf.spec import ImageInfo, Labels
-from tfrecords_tools import pixels
-from tfrecords_tools.sources import Found, Item, Sample, files
-from tfrecords_tools.tally import Account, Dropped
+from tfrecords_tools.sources import Sample, files, pixels
+from tfrecords_tools.writing.counts import Account, Dropped
+from tfrecords_tools.writing.items import Found, Item
 
 ENDS = {"depth": "_depth.npy", "mask": "_depth_mask.npy", "normal": "_normal.npy"}
 TASKS = {"depth": "depth", "mask": "depth", "normal": "normals"}

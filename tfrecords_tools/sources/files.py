@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import tensorflow as tf
 
-from must_tf.errors import UserError, nearest
-from tfrecords_tools import spool
-from tfrecords_tools.sources import Item
-from tfrecords_tools.tally import Account
+from must_tf.common.errors import UserError, nearest
+from tfrecords_tools.writing import on_disk
+from tfrecords_tools.writing.counts import Account
+from tfrecords_tools.writing.items import Item
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 SPLITS = ("train", "training", "val", "valid", "validation", "test", "images")
@@ -116,9 +116,9 @@ def stem(name: str) -> str:
     return os.path.splitext(name)[0]
 
 
-def unlabelled(root: str, names: Iterable[str], account: Account) -> spool.Items:
+def unlabelled(root: str, names: Iterable[str], account: Account) -> on_disk.Items:
     """Items whose ids are the names without suffix; of `a.jpg` and `a.png` the second keeps it."""
-    items, taken = spool.Items(), spool.Names()
+    items, taken = on_disk.Items(), on_disk.Names()
     for name in names:
         source_id = stem(name)
         if not taken.add(source_id):

@@ -23,10 +23,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from must_tf.common.errors import UserError
 from must_tf.data.record import Labelled
-from must_tf.errors import UserError
-from tfrecords_tools.sources import Found, Item, Sample, archives, files, images
-from tfrecords_tools.tally import Account
+from tfrecords_tools.sources import Sample, archives, files, images
+from tfrecords_tools.writing.counts import Account
+from tfrecords_tools.writing.items import Found, Item, Part
 
 SYNSET = re.compile(r"n\d{8}")
 INNER = ".tar"
@@ -69,7 +70,7 @@ class Imagenet:
         inputs = tuple(path for path in (self.labels, self.classes) if path)
         return Found(items, {"classification": names}, inputs, account, len(items) + account.dropped.count("image"))
 
-    def _members(self) -> Iterator[tuple[str, str, archives.Part | None]]:
+    def _members(self) -> Iterator[tuple[str, str, Part | None]]:
         """Name below the root, file, and the place in it, of all images in the order of their names."""
         if not archives.is_tar(self.root):
             files.require_folder(self.root, "--root")
@@ -79,7 +80,7 @@ class Imagenet:
         files.require_file(self.root, "--root")
         yield from sorted((part.name, self.root, part) for part in self._parts())
 
-    def _parts(self) -> Iterator[archives.Part]:
+    def _parts(self) -> Iterator[Part]:
         for part in archives.members(self.root):
             if part.name.endswith(INNER):
                 synset = files.stem(part.name)

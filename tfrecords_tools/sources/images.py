@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from must_tf.errors import UserError
+from must_tf.common.errors import UserError
 from must_tf.spec import ImageInfo
-from tfrecords_tools import pixels, spool
-from tfrecords_tools.sources import Found, Item, Sample, archives, files
-from tfrecords_tools.tally import Account
+from tfrecords_tools.sources import Sample, archives, files, pixels
+from tfrecords_tools.writing import on_disk
+from tfrecords_tools.writing.counts import Account
+from tfrecords_tools.writing.items import Found, Item, Part
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Images:
         Raises:
           UserError: no image.
         """
-        items, account = spool.Items(), Account()
+        items, account = on_disk.Items(), Account()
         parts = self._parts()
         for item, part in zip(files.unlabelled(self.root, parts, account), parts.values(), strict=True):
             items.append(item._replace(files=(self.root,), labels=part) if part else item)
@@ -32,13 +33,13 @@ class Images:
             raise UserError(f"no image below {self.root}: {', '.join(files.SUFFIXES)} are looked for.")
         return Found(items, {}, account=account)
 
-    def _parts(self) -> spool.Table[archives.Part | None]:
+    def _parts(self) -> on_disk.Table[Part | None]:
         """Name -> its place in the archive, or None in a folder."""
         if archives.is_tar(self.root):
             files.require_file(self.root, "--root")
-            return spool.Table((part.name, part) for part in archives.members(self.root) if files.is_image(part.name))
+            return on_disk.Table((part.name, part) for part in archives.members(self.root) if files.is_image(part.name))
         files.require_folder(self.root, "--root")
-        return spool.Table((name, None) for name in files.walk(self.root) if files.is_image(name))
+        return on_disk.Table((name, None) for name in files.walk(self.root) if files.is_image(name))
 
     def load(self, item: Item, account: Account) -> Sample:
         """The image alone."""
@@ -46,7 +47,7 @@ class Images:
         return plain(item, item.labels)
 
 
-def plain(item: Item, part: archives.Part | None = None) -> Sample:
+def plain(item: Item, part: Part | None = None) -> Sample:
     """An image without labels, EXIF applied; of a whole file, or of a part of it."""
     (path,) = item.files
     name = os.path.join(path, part.name) if part else path

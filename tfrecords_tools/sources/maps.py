@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from must_tf.errors import UserError
+from must_tf.common.errors import UserError
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools import pixels
-from tfrecords_tools.tally import Dropped
+from tfrecords_tools.sources import pixels
+from tfrecords_tools.writing.counts import Dropped
 
 VALUES = 1 << 16  # of 16 bits, the most that a map of ids has
 SHOWN = 5  # values in a message

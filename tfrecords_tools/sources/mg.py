@@ -24,15 +24,16 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
+from must_tf.common.errors import UserError, nearest
 from must_tf.data import record
 from must_tf.data.record import Labelled
-from must_tf.errors import UserError, nearest
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools import pixels
-from tfrecords_tools.sources import Found, Item, Sample, archives, coco_index, coco_json, files, maps, objects
+from tfrecords_tools.sources import Sample, archives, files, maps, objects, pixels
+from tfrecords_tools.sources.coco import coco_index, coco_json
 from tfrecords_tools.sources.objects import Notes, Thing
-from tfrecords_tools.tally import Account, Dropped
+from tfrecords_tools.writing.counts import Account, Dropped
+from tfrecords_tools.writing.items import Found, Item, Part
 
 KEYS = {
     "classification": "image/class/label",
@@ -82,7 +83,7 @@ class Mg:
             classes["masks"] = classes["detection"]
         return Found(items, classes, tuple(path for _, path in self.names))
 
-    def _first_keys(self, path: str, part: archives.Part) -> set[str]:
+    def _first_keys(self, path: str, part: Part) -> set[str]:
         """The first record's keys.
 
         Raises:
@@ -159,7 +160,7 @@ def _tables(source: Mg) -> dict[str, dict[int, int]]:
     return {task: table for task, (_, table) in source.named().items()}
 
 
-def _features(path: str, part: archives.Part) -> Features:
+def _features(path: str, part: Part) -> Features:
     data = archives.read_part(path, part)
     try:
         return tf.train.Example.FromString(data).features.feature

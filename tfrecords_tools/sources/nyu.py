@@ -25,12 +25,13 @@ import h5py
 import numpy as np
 from scipy import io as matlab
 
+from must_tf.common.errors import UserError, nearest
 from must_tf.data.record import Labelled
-from must_tf.errors import UserError, nearest
 from must_tf.spec import ImageInfo
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools.sources import Found, Item, Sample, files, maps
-from tfrecords_tools.tally import Account, Dropped
+from tfrecords_tools.sources import Sample, files, maps
+from tfrecords_tools.writing.counts import Account, Dropped
+from tfrecords_tools.writing.items import Found, Item
 
 SPLITS = {"train": "trainNdxs", "test": "testNdxs"}
 EVERYTHING = "all"

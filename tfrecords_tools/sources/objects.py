@@ -10,7 +10,7 @@ import numpy as np
 from must_tf.data import geometry
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.masks import labels as masks
-from tfrecords_tools.tally import Account, Dropped
+from tfrecords_tools.writing.counts import Account, Dropped
 
 CLIPPED = 0.01  # pixels over the border that are worth a note; tools round by less
 LOST = 0.05  # share of a mask outside of its box that is worth a note; boxes are rounded, masks are not

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.errors import UserError, nearest
+from must_tf.common.errors import UserError, nearest
 from must_tf.tasks import discover
-from tfrecords_tools.sources import Found, Item, Sample, Source
-from tfrecords_tools.tally import Account
+from tfrecords_tools.sources import Sample, Source
+from tfrecords_tools.writing.counts import Account
+from tfrecords_tools.writing.items import Found, Item
 
 
 def only(source: Source, tasks: str) -> Source:

@@ -19,13 +19,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
+from must_tf.common.errors import UserError, nearest
 from must_tf.data.record import Labelled
-from must_tf.errors import UserError, nearest
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools import pixels, spool
-from tfrecords_tools.sources import Found, Item, Sample, corrected, files, maps
-from tfrecords_tools.tally import Account, Dropped
+from tfrecords_tools.sources import Sample, files, maps, pixels
+from tfrecords_tools.sources.coco import corrected
+from tfrecords_tools.writing import on_disk
+from tfrecords_tools.writing.counts import Account, Dropped
+from tfrecords_tools.writing.items import Found, Item
 
 PHOTOS = "rgb"
 FOLDERS = {"depth": "depth", "normal": "normals", "label": "segmentation"}  # folder -> task
@@ -45,13 +47,13 @@ class Rgbd:
         self._require_photos()
         account, names = Account(), self._names()
         labels = {
-            folder: spool.Table((files.stem(name), name) for name in files.images_in(self._path(folder)))
+            folder: on_disk.Table((files.stem(name), name) for name in files.images_in(self._path(folder)))
             for folder in self._label_folders(names, account)
         }
         names_there = self._photos()
         photos = files.unlabelled(self._path(PHOTOS), names_there, account)
         origins = corrected.table(self._path(corrected.FILE))
-        items = spool.Items(
+        items = on_disk.Items(
             _with_origins(self._with_labels(photo, labels, len(names), account), origins) for photo in photos
         )
         if not any(len(item.files) > 1 for item in items):
@@ -65,7 +67,7 @@ class Rgbd:
 
     def _missing(self, labels: Iterable[Iterable[str]], photos: list[str]) -> Iterator[str]:
         """Paths, without suffix, of the photos that have labels and are not there."""
-        seen = spool.Names(files.stem(name) for name in photos)
+        seen = on_disk.Names(files.stem(name) for name in photos)
         for stems in labels:
             for stem in stems:
                 if fnmatch.fnmatchcase(stem, self.match) and seen.add(stem):

@@ -6,14 +6,15 @@ import dataclasses
 
 import cv2
 
+from must_tf.common.errors import UserError, nearest
 from must_tf.data import scenes
 from must_tf.data.record import Labelled
-from must_tf.errors import UserError, nearest
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
-from tfrecords_tools import spool
-from tfrecords_tools.sources import Found, Item, Sample
-from tfrecords_tools.tally import Account
+from tfrecords_tools.sources import Sample
+from tfrecords_tools.writing import on_disk
+from tfrecords_tools.writing.counts import Account
+from tfrecords_tools.writing.items import Found, Item
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Scenes:
         for option, value, least in (("count", self.count, 1), ("seed", self.seed, 0), ("size", self.size, 16)):
             if value < least:
                 raise UserError(f"--{option} {value}: must be at least {least}.")
-        items = spool.Items(Item(f"{self.domain}-{self.seed}-{i}", (), i) for i in range(self.count))
+        items = on_disk.Items(Item(f"{self.domain}-{self.seed}-{i}", (), i) for i in range(self.count))
         wanted = self._wanted()
         return Found(items, {task: scenes.CLASSES[task] for task in wanted if scenes.CLASSES[task]}, tasks=wanted)
 

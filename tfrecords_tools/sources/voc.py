@@ -23,14 +23,14 @@ from xml.etree import ElementTree
 import numpy as np
 import tensorflow as tf
 
+from must_tf.common.errors import UserError, nearest
 from must_tf.data.record import Labelled
-from must_tf.errors import UserError, nearest
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools import pixels
-from tfrecords_tools.sources import Found, Item, Sample, files, maps, objects
+from tfrecords_tools.sources import Sample, files, maps, objects, pixels
 from tfrecords_tools.sources.objects import Notes, Thing
-from tfrecords_tools.tally import Account, Dropped
+from tfrecords_tools.writing.counts import Account, Dropped
+from tfrecords_tools.writing.items import Found, Item
 
 NAMES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
-from must_tf.errors import UserError
+from must_tf.common.errors import UserError
 from must_tf.spec import Labels
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.teachers.frames import Frame, view

@@ -8,8 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf import config
-from must_tf.errors import Mistakes, UserError, nearest
+from must_tf.common.errors import Mistakes, UserError, nearest
+from must_tf.config import values as config_values
 from must_tf.tasks import discover
 from tfrecords_tools.teachers import About, check_classes, check_tasks, model_garden, saved_model
 from tfrecords_tools.teachers.adapter_file import Adapter
@@ -34,9 +34,9 @@ def describe(path: str, tasks: Sequence[str]) -> Recipe:
     Raises:
       UserError: all that is wrong with the file, or that it does not label these tasks.
     """
-    values = config.read_params(path)
+    values = config_values.read_yaml(path)
     adapter = Adapter()
-    config.apply(adapter, values, path)
+    config_values.apply(adapter, values, path)
     mistakes = Mistakes()
     folder = saved_model.folder_of(_beside(path, adapter.model)) if adapter.model else ""
     if not folder:

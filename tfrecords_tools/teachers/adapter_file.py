@@ -24,7 +24,7 @@ import dataclasses
 
 from official.modeling import hyperparams
 
-from must_tf.fields import at_least, choice
+from must_tf.config.fields import at_least, choice
 
 
 @dataclasses.dataclass

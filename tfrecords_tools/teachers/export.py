@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from must_tf import config, export, serve
-from must_tf.errors import UserError
-from must_tf.student import StudentConfig, enabled
+from must_tf.common.errors import UserError
+from must_tf.config import values as config_values
+from must_tf.model.student import StudentConfig, enabled
+from must_tf.serving import saved_model
 from tfrecords_tools.teachers import About, check_tasks
 from tfrecords_tools.teachers.trained import TrainedTeacher, classes, facts
 
@@ -37,7 +38,7 @@ class Export(NamedTuple):
         def forward(image: tf.Tensor, image_shape: tf.Tensor) -> Any:
             found: dict[str, Any] = defaultdict(dict)
             # By way of `loaded`: a signature alone does not keep its variables alive.
-            for name, value in loaded.signatures[serve.FITTED](image=image, image_shape=image_shape).items():
+            for name, value in loaded.signatures[saved_model.FITTED](image=image, image_shape=image_shape).items():
                 task, _, key = name.partition("/")
                 found[task][key] = value
             return found
@@ -47,7 +48,7 @@ class Export(NamedTuple):
 
 def is_here(path: str) -> bool:
     """Whether an export of this project lies at `path`."""
-    return bool(tf.io.gfile.exists(os.path.join(path, export.NAME)))
+    return bool(tf.io.gfile.exists(os.path.join(path, saved_model.NAME)))
 
 
 def describe(path: str, tasks: Sequence[str]) -> Export:
@@ -65,7 +66,7 @@ def describe(path: str, tasks: Sequence[str]) -> Export:
 
 
 def _read(path: str) -> dict[str, Any]:
-    name = os.path.join(path, export.NAME)
+    name = os.path.join(path, saved_model.NAME)
     with tf.io.gfile.GFile(name) as file:
         try:
             content = json.loads(file.read())
@@ -80,5 +81,5 @@ def _read(path: str) -> dict[str, Any]:
 def _settings(path: str, content: dict[str, Any]) -> StudentConfig:
     settings = StudentConfig()
     values = {"input_size": content["input_size"], "tasks": content["tasks"]}
-    config.apply(settings, values, os.path.join(path, export.NAME))
+    config_values.apply(settings, values, os.path.join(path, saved_model.NAME))
     return settings

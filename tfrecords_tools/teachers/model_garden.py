@@ -20,9 +20,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf import config
+from must_tf.common.errors import UserError
+from must_tf.config import values as config_values
 from must_tf.data.geometry import OUTSIDE
-from must_tf.errors import UserError
 from must_tf.tasks import discover
 from tfrecords_tools.teachers import About, check_tasks, saved_model
 from tfrecords_tools.teachers.frames import Frame
@@ -108,7 +108,7 @@ def _params(folder: str) -> dict[str, Any]:
     """`task` of the params.yaml beside the SavedModel or above it; empty where there is none."""
     paths = [os.path.join(one, "params.yaml") for one in (folder, os.path.dirname(folder.rstrip("/")))]
     path = next((one for one in paths if tf.io.gfile.exists(one)), "")
-    return dict(config.read_params(path).get("task") or {}) if path else {}
+    return dict(config_values.read_yaml(path).get("task") or {}) if path else {}
 
 
 def _named(signature: Signature, params: Mapping[str, Any], outputs: Mapping[str, Output]) -> int:

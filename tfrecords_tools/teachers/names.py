@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from must_tf.errors import UserError
+from must_tf.common.errors import UserError
 from must_tf.tasks import discover
 from must_tf.tasks.segmentation.labels import IGNORE
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from must_tf import checkpoints, restore, trained_on, transfer
-from must_tf.errors import UserError
-from must_tf.student import enabled
+from must_tf.common.errors import UserError
+from must_tf.model.student import enabled
+from must_tf.runs import checkpoints, init_weights, restore, trained_on
 from tfrecords_tools.teachers import About, check_tasks
 from tfrecords_tools.teachers.trained import TrainedTeacher, classes, facts
 
@@ -52,7 +52,7 @@ def describe(path: str, tasks: Sequence[str]) -> RunDirectory:
     check_tasks(path, tasks, list(configs), "that run was not trained for")
     asked = {task: configs[task] for task in tasks}
     learned = trained_on.counted(config)
-    step = checkpoints.step_of(transfer.checkpoint_path(path))
+    step = checkpoints.step_of(init_weights.checkpoint_path(path))
     known = facts("run directory", step, config.input_size, asked)
     known["trained_on"] = {task: learned[task] for task in tasks if task in learned}
     return RunDirectory(About(path, tuple(tasks), restore.identity(path, config), classes(configs, tasks), known))

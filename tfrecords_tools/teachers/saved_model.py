@@ -13,10 +13,10 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
+from must_tf.common.errors import UserError, nearest
 from must_tf.data import record
 from must_tf.data.geometry import Frame as Place
-from must_tf.errors import UserError, nearest
-from must_tf.predict import kept
+from must_tf.evaluation.predictions import kept
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks import discover
 from tfrecords_tools.teachers import BATCH_SIZE, About, failure

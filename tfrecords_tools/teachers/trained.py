@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from must_tf.errors import UserError
-from must_tf.finite import is_finite
-from must_tf.predict import Restorer, kept
+from must_tf.common.errors import UserError
+from must_tf.common.finite import is_finite
+from must_tf.evaluation.predictions import Restorer, kept
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks import discover
 from tfrecords_tools.teachers import About

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from must_tf.common.errors import UserError, nearest
 from must_tf.data.scenes.compose import compose
 from must_tf.data.scenes.domains import DOMAINS
 from must_tf.data.scenes.labels import Labels, labels
 from must_tf.data.scenes.trace import FOCAL, Camera, rays, shade, trace
 from must_tf.data.scenes.world import World, mirror
-from must_tf.errors import UserError, nearest
 
 _OVERSAMPLING = 2  # rays a pixel, each way: textures and edges without stair-steps
 

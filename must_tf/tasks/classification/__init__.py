@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.fields import between, choice, named_between
+from must_tf.config.fields import between, choice, named_between
 from must_tf.spec import TaskConfig, TaskSpec
 from must_tf.tasks.classification import labels, loss, metric, model, pseudo, view
 

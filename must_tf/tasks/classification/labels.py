@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from must_tf import finite, thresholds
+from must_tf.common import finite
+from must_tf.common.errors import UserError
 from must_tf.data import record
 from must_tf.data.geometry import Warp
-from must_tf.errors import UserError
+from must_tf.shared import thresholds
 from must_tf.spec import LABELLED, LOW, Features, ImageInfo, Labels, Tensors
 
 LABEL = "image/class/label"

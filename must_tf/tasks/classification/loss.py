@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf.heads import per_image, visible
+from must_tf.shared.masked_losses import per_image, visible
 from must_tf.spec import Tensors, Term
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from must_tf import drawing
+from must_tf.shared import drawing
 
 SHOWN = 3
 LEAST = 0.005  # would be written as 0 %

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.fields import at_least, below, between, choice
+from must_tf.config.fields import at_least, below, between, choice
 from must_tf.spec import TaskConfig, TaskSpec
 from must_tf.tasks.depth import labels, loss, metric, model, pseudo, view
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf.heads import per_image, per_pixel, resize_to, visible, without_hardest
+from must_tf.shared.masked_losses import per_image, per_pixel, resize_to, visible, without_hardest
 from must_tf.spec import Tensors, Term
 from must_tf.tasks.depth.model import LOG_METRES
 

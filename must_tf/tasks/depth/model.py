@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from must_tf.data.geometry import Frame, restore_map
-from must_tf.heads import PixelHead
+from must_tf.shared.pixel_head import PixelHead
 from must_tf.spec import Given, HeadSettings, Tensors
 
 # exp of the raw output: 5 cm to 400 m. Keeps a diverging head from overflowing.

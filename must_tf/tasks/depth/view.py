@@ -7,7 +7,7 @@ import math
 import matplotlib
 import numpy as np
 
-from must_tf import drawing
+from must_tf.shared import drawing
 
 COLOURS = matplotlib.colormaps["viridis"]  # equal steps look equal, and brightness alone tells order
 

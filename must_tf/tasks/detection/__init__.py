@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.fields import above, at_least, between, choice, named_between
+from must_tf.config.fields import above, at_least, between, choice, named_between
 from must_tf.spec import TaskConfig, TaskSpec
 from must_tf.tasks.detection import labels, loss, metric, model, pseudo, rules, view
 

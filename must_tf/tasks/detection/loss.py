@@ -36,7 +36,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from must_tf.heads import per_image, visible
+from must_tf.shared.masked_losses import per_image, visible
 from must_tf.spec import Tensors, Term
 from must_tf.tasks.detection import anchors, sampling
 from must_tf.tasks.detection.ignored import spared_anchors

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from must_tf.data import coco_eval, voc_eval
-from must_tf.data.diagnosis import Objects, named
+from must_tf.shared import coco_eval, voc_eval
+from must_tf.shared.why_zero import Objects, named
 from must_tf.spec import Details, ImageInfo, Labels, TaskConfig
 from must_tf.tasks.detection.model import FLOOR
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from must_tf import thresholds
+from must_tf.shared import thresholds
 from must_tf.spec import EMPTY, LABELLED, LOW, Labels
 
 FIRST_ID = 1  # 0 is the background

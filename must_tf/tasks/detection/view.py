@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from must_tf import drawing
 from must_tf.data import geometry
+from must_tf.shared import drawing
 
 
 def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: drawing.HasClasses) -> np.ndarray:

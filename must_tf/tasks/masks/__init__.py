@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.fields import at_least, between, named_between
+from must_tf.config.fields import at_least, between, named_between
 from must_tf.spec import TaskConfig, TaskSpec
 from must_tf.tasks.detection import labels as objects
 from must_tf.tasks.detection import rules

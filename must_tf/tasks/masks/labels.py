@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from must_tf import thresholds
 from must_tf.data import geometry, record
 from must_tf.data.geometry import Warp
+from must_tf.shared import thresholds
 from must_tf.spec import EMPTY, LABELLED, LOW, Features, ImageInfo, Labels, Tensors
 from must_tf.tasks.detection import labels as objects
 from must_tf.tasks.detection import rules

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf.heads import visible
+from must_tf.shared.masked_losses import visible
 from must_tf.spec import Tensors, Term
 
 

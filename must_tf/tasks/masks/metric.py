@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from must_tf.data import coco_eval
-from must_tf.data.diagnosis import Objects
 from must_tf.data.geometry import crop_window
+from must_tf.shared import coco_eval
+from must_tf.shared.why_zero import Objects
 from must_tf.spec import Details, ImageInfo, Labels, TaskConfig
 from must_tf.tasks.detection.model import FLOOR
 

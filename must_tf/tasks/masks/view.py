@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from must_tf import drawing
+from must_tf.shared import drawing
 
 FILL = 0.5  # enough to see the mask's shape, little enough to see what it covers
 CROWD_FILL = 0.25

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.fields import at_least, below, choice
+from must_tf.config.fields import at_least, below, choice
 from must_tf.spec import TaskConfig, TaskSpec
 from must_tf.tasks.normals import labels, loss, metric, model, pseudo, view
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from must_tf import drawing
+from must_tf.shared import drawing
 from must_tf.tasks.normals.labels import colours
 
 

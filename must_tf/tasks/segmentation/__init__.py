@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.fields import at_least, below, between, choice, named_between
+from must_tf.config.fields import at_least, below, between, choice, named_between
 from must_tf.spec import TaskConfig, TaskSpec
 from must_tf.tasks.segmentation import labels, loss, metric, model, pseudo, view
 

@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from must_tf import thresholds
+from must_tf.common.errors import UserError
 from must_tf.data import geometry, record
 from must_tf.data.geometry import Warp
-from must_tf.errors import UserError
+from must_tf.shared import thresholds
 from must_tf.spec import EMPTY, LABELLED, LOW, Features, ImageInfo, Labels, Tensors
 
 CLASSES = "image/segmentation/class/encoded"

@@ -18,7 +18,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf.heads import per_pixel, resize_to, visible, without_hardest
+from must_tf.shared.masked_losses import per_pixel, resize_to, visible, without_hardest
 from must_tf.spec import Tensors, Term
 from must_tf.tasks.segmentation.labels import IGNORE
 

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from must_tf.data.diagnosis import listed
-from must_tf.errors import UserError, nearest
+from must_tf.common.errors import UserError, nearest
+from must_tf.shared.why_zero import listed
 from must_tf.spec import Details, ImageInfo, Labels
 
 HEADLINE = "mIoU"

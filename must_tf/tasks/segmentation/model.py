@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from must_tf.data.geometry import Frame, restore_map, shown_cells
-from must_tf.heads import PixelHead
+from must_tf.shared.pixel_head import PixelHead
 from must_tf.spec import Given, HeadSettings, Tensors
 
 AT_ONCE = 8192  # pixels whose probabilities of all classes are held at a time

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from must_tf import drawing
+from must_tf.shared import drawing
 
 IGNORE = 255
 FILL = 0.6  # of a pixel that is certain

@@ -1,0 +1,56 @@
+"""Calls a function in a process of its own: clean memory, its own threads, nothing warm that the other side lacks.
+
+python -m benchmarks.harness.apart MODULE:FUNCTION ARGUMENTS.json RESULT.json
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import processes
+
+PACKAGES = str(Path(__file__).resolve().parents[2])
+# No GPU: the table compares code, and its rows of the host and of the step must say the same on every machine. Beside
+# that, Model Garden's input would hold the GPU's memory.
+ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "TF_USE_LEGACY_KERAS": "1"}
+
+
+def call(function: str, arguments: Mapping[str, Any], work: Path, environment: Mapping[str, str] | None = None) -> Any:
+    """What the function returns, by way of JSON.
+
+    Args:
+      function: "module:function"; its arguments are keywords.
+      arguments: what JSON can hold.
+      work: a folder for its files and its output.
+      environment: what is set besides this process's variables and `ENVIRONMENT`.
+
+    Raises:
+      RuntimeError: it failed; the message has the end of its output.
+    """
+    given, result, log = work / "arguments.json", work / "result.json", work / "log.txt"
+    given.write_text(json.dumps(arguments))
+    path = os.pathsep.join(filter(None, [PACKAGES, os.environ.get("PYTHONPATH")]))
+    variables = os.environ | ENVIRONMENT | {"PYTHONPATH": path} | dict(environment or {})
+    command = [sys.executable, "-m", "benchmarks.harness.apart", function, str(given), str(result)]
+    try:
+        processes.run(command, variables, log)
+    except RuntimeError as error:
+        raise RuntimeError(f"{function} failed:\n" + "\n".join(log.read_text().splitlines()[-12:])) from error
+    return json.loads(result.read_text())
+
+
+def main(function: str, arguments: str, result: str) -> None:
+    """The child's side."""
+    module, _, name = function.partition(":")
+    value = getattr(importlib.import_module(module), name)(**json.loads(Path(arguments).read_text()))
+    Path(result).write_text(json.dumps(value))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,298 @@
+"""Times train steps that `benchmarks.lowered.lower` wrote, on whatever device JAX finds. Needs only jax and numpy.
+
+    python time_lowered.py step-8.mlir step-16.mlir step-32.mlir --out times.json
+
+Beside every program lies FILE.json, which says what its inputs are like: values are drawn to that, because what counts
+is how long the device works. The device's rate of matrix products is measured beside it, in the program's precision, so
+that a step can be seen against what the device can do. Written for jax 0.10, whose compiler it calls directly.
+
+A program says which output takes the place of which input: the variables'. JAX uses these inputs up, so every call is
+given what the last one put there, as in training.
+
+With `--check FILE.npz` (of `lower --values`) the program is run on TensorFlow's inputs and must change
+every variable as TensorFlow does, see RESULTS.md for where it does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+REPEATS, WARM = 10, 2
+SIDES = {"cpu": 1024}  # of the matrices that are multiplied
+LARGE = 8192  # elsewhere: large enough that arithmetic is all that counts
+TOLERANCE = 2e-3  # share of the largest change: of float32 sums in another order, after a whole step
+# A change that is not larger is rounding alone: of biases before a norm, whose gradient is 0 but for the order of sums.
+NOTHING = 1e-8
+ROUNDINGS = 4  # of the value that was changed, in units of its last place
+
+
+def drawn(like: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
+    """An input as `FILE.json` describes it: shape, type, mean, deviation, low, high."""
+    shape, kind, low, high = like["shape"], like["type"], like["low"], like["high"]
+    if kind == "bool":
+        return rng.random(shape) < like["mean"]
+    if kind.startswith(("int", "uint")):
+        return rng.integers(int(low), int(high) + 1, shape).astype(kind)
+    values = rng.standard_normal(shape, np.float32) * np.float32(like["deviation"]) + np.float32(like["mean"])
+    return np.clip(values, low, high).astype(_type(kind))
+
+
+def _type(name: str) -> Any:
+    if name != "bfloat16":
+        return np.dtype(name)
+    import ml_dtypes  # comes with jax
+
+    return np.dtype(ml_dtypes.bfloat16)
+
+
+# Constants of truth values, which TensorFlow 2.20 writes as bits and newer readers take as bytes.
+PACKED = re.compile(r'dense<"0x([0-9A-Fa-f]+)"> : tensor<([0-9x]+)xi1>')
+
+
+def unpacked(module: str) -> str:
+    """The same program with a byte for every truth value of its large constants."""
+
+    def one(found: re.Match[str]) -> str:
+        count = int(np.prod([int(side) for side in found[2].split("x")]))
+        packed = np.frombuffer(bytes.fromhex(found[1]), np.uint8)
+        if len(packed) != -(-count // 8):
+            return found[0]  # bytes already, or one value for all
+        values = np.unpackbits(packed, bitorder="little")[:count]
+        return f'dense<"0x{values.tobytes().hex().upper()}"> : tensor<{found[2]}xi1>'
+
+    return PACKED.sub(one, module)
+
+
+# What XLA writes into a module: outputs that are put where an input was.
+PLACES = re.compile(r"mhlo\.input_output_alias\s*=\s*\[([^\]]*)\]")
+PLACE = re.compile(r"parameter_number = (\d+) : i64\}, output_index = array<i64: (\d+)>")
+
+
+def places(module: str) -> dict[int, int]:
+    """{output: the input whose place it takes} of a program; those inputs are used up by a call.
+
+    Raises:
+      ValueError: places are written in a way that this does not know.
+    """
+    found = PLACES.search(module)
+    if not found:
+        return {}
+    pairs = {int(output): int(parameter) for parameter, output in PLACE.findall(found[1])}
+    if len(pairs) != found[1].count("output_index"):
+        raise ValueError(f"{found[1].count('output_index')} outputs take an input's place, {len(pairs)} are understood")
+    return pairs
+
+
+class Program:
+    """A StableHLO module's text, compiled for the first device."""
+
+    def __init__(self, path: str):
+        import jax
+        from jax.extend.mlir import ir
+        from jax.interpreters import mlir
+        from jaxlib import xla_client
+
+        with open(path) as file:
+            text = file.read()
+        self.places = places(text)
+        self.device = jax.local_devices()[0]
+        start = time.perf_counter()
+        with mlir.make_ir_context():
+            module = ir.Module.parse(unpacked(text))
+        devices = xla_client.DeviceList((self.device,))
+        self._executable = self.device.client.compile_and_load(module, devices, xla_client.CompileOptions())
+        self.compile_seconds = time.perf_counter() - start
+
+    def put(self, inputs: Sequence[np.ndarray]) -> list[Any]:
+        """Inputs on the device."""
+        import jax
+
+        return [jax.device_put(each, self.device) for each in inputs]
+
+    def __call__(self, inputs: Sequence[Any]) -> list[Any]:
+        results = self._executable.execute_sharded(list(inputs))
+        return [shards[0] for shards in results.disassemble_into_single_device_arrays()]
+
+    def memory(self) -> dict[str, int]:
+        """Bytes of the inputs, and of what a step needs besides: outputs in an input's place need nothing."""
+        found = self._executable.get_compiled_memory_stats()
+        besides = found.temp_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
+        return {"argument_bytes": int(found.argument_size_in_bytes), "besides_bytes": int(besides)}
+
+
+class Training:
+    """A program that is called again and again, with the variables that its last call left."""
+
+    def __init__(self, program: Any, inputs: Sequence[Any]):
+        self._program, self._inputs = program, list(inputs)
+
+    def __call__(self) -> list[Any]:
+        outputs = self._program(self._inputs)
+        for output, place in self._program.places.items():
+            self._inputs[place] = outputs[output]
+        return outputs
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    """Median of several calls, the first ones not counted."""
+    import jax
+
+    taken = []
+    for _ in range(WARM + REPEATS):
+        start = time.perf_counter()
+        jax.block_until_ready(call())
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken[WARM:])
+
+
+def matrices(kind: str, side: int) -> np.ndarray:
+    """Two of random numbers: on equal ones a device draws less power, and works faster than on real weights."""
+    return np.random.default_rng(0).standard_normal([2, side, side], np.float32).astype(_type(kind))
+
+
+def matrix_rate(kind: str, side: int) -> float:
+    """Floating point operations per second of a square matrix product."""
+    import jax
+    import jax.numpy as jnp
+
+    one, other = (jax.device_put(each) for each in matrices(kind, side))
+    product = jax.jit(jnp.matmul)
+    return 2 * side**3 / seconds(lambda: product(one, other))
+
+
+def measured(path: str, rates: dict[str, float]) -> dict[str, Any]:
+    """One program's figures; `rates` keeps those of the device by type."""
+    with open(f"{path}.json") as file:
+        about = json.load(file)
+    program, rng = Program(path), np.random.default_rng(0)
+    taken = seconds(Training(program, program.put([drawn(each, rng) for each in about["inputs"]])))
+    kind = about["precision"]
+    side = SIDES.get(program.device.platform, LARGE)
+    rates[kind] = rates.get(kind) or matrix_rate(kind, side)
+    return figures(about, taken, rates[kind]) | {
+        "program": path,
+        "device": program.device.device_kind,
+        "compile_seconds": program.compile_seconds,
+        **program.memory(),
+    }
+
+
+def figures(about: Mapping[str, Any], step_seconds: float, rate: float) -> dict[str, Any]:
+    """What follows from the time of a step and the device's rate."""
+    return {
+        "images": about["images"],
+        "precision": about["precision"],
+        "step_seconds": step_seconds,
+        "images_per_second": about["images"] / step_seconds,
+        "operations": about["operations"],
+        "matrix_rate": rate,
+        "share_of_matrix_rate": about["operations"] / step_seconds / rate,
+    }
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The figures for people."""
+    lines = ["images  precision       step  images/s  of matrix rate  memory besides inputs"]
+    for row in rows:
+        took = f"{row['images']:>6}  {row['precision']:<10}  {row['step_seconds']:>6.3f} s"
+        took += f"  {row['images_per_second']:>8.1f}"
+        lines.append(f"{took}  {row['share_of_matrix_rate']:>14.1%}  {row['besides_bytes'] / 2**30:.2f} GiB")
+    last = rows[-1]
+    return "\n".join([*lines, f"{last['device']}: {last['matrix_rate'] / 1e12:.2f} TFLOP/s of matrix products"])
+
+
+class Agreement(NamedTuple):
+    """Of a program's outputs with those expected, by their numbers."""
+
+    changed: int  # how many are not, but for rounding, the input whose place they take
+    worst: float  # of these, in shares of the largest change
+    apart: tuple[int, ...]  # of these: which differ by more than the tolerance
+    strayed: tuple[int, ...]  # of the others: which are changed here
+
+    def __str__(self) -> str:
+        said = f"{self.changed - len(self.apart)} of {self.changed} changed outputs agree to {TOLERANCE:.0e} of the "
+        said += f"largest change, the worst is {self.worst:.1e} off"
+        return f"{said}\napart: {self.apart}\nmust not change: {self.strayed}"
+
+
+def moved(values: np.ndarray, before: np.ndarray) -> float:
+    """The largest change, 0 where it is rounding alone. Raises ValueError where the shapes differ."""
+    if np.shape(values) != np.shape(before):
+        raise ValueError(f"an output of shape {np.shape(values)} where {np.shape(before)} is expected")
+    change = float(np.abs(np.asarray(values, np.float64) - np.asarray(before, np.float64)).max(initial=0.0))
+    return 0.0 if change <= NOTHING else change
+
+
+def off(found: np.ndarray, expected: np.ndarray, change: float) -> float:
+    """Largest difference in shares of the largest change; 0 within the rounding of what was changed."""
+    largest, difference = np.abs(expected).max(initial=0), moved(found, expected)
+    rounding = ROUNDINGS * float(np.spacing(largest)) if largest.dtype.kind == "f" else 0.0
+    return 0.0 if difference <= rounding else difference / change
+
+
+Arrays = Sequence[np.ndarray]
+
+
+def agreement(found: Arrays, expected: Arrays, inputs: Arrays, taken: Mapping[int, int]) -> Agreement:
+    """Compares the outputs one by one; one that takes no input's place is a change from 0.
+
+    Raises:
+      ValueError: they are not alike in number or shape.
+    """
+    if len(found) != len(expected):
+        raise ValueError(f"{len(found)} outputs where {len(expected)} are expected")
+    before = [inputs[taken[i]] if i in taken else np.zeros_like(each) for i, each in enumerate(expected)]
+    changes = [moved(*each) for each in zip(expected, before, strict=True)]
+    here = [moved(*each) for each in zip(found, before, strict=True)]
+    shares = {i: off(found[i], expected[i], change) for i, change in enumerate(changes) if change}
+    apart = tuple(i for i, share in shares.items() if not share <= TOLERANCE)  # so that one that is no number is
+    strayed = tuple(i for i, change in enumerate(here) if change and i not in shares)
+    return Agreement(len(shares), max(shares.values(), default=0.0), apart, strayed)
+
+
+def check(path: str, values: str) -> Agreement:
+    """How far the program's outputs are from TensorFlow's on the same inputs."""
+    with np.load(values) as stored:
+        inputs = [stored[f"in_{i}"] for i in range(sum(name.startswith("in_") for name in stored.files))]
+        expected = [stored[f"out_{i}"] for i in range(sum(name.startswith("out_") for name in stored.files))]
+    program = Program(path)
+    found = [np.asarray(each) for each in program(program.put(inputs))]
+    return agreement(found, expected, inputs, program.places)
+
+
+def main() -> int:
+    """Prints and writes the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("programs", nargs="+")
+    parser.add_argument("--out", default="", help="JSON with all figures")
+    parser.add_argument("--check", default="", help="values of TensorFlow, of the one program that is given")
+    flags = parser.parse_args()
+    import jax
+
+    jax.config.update("jax_enable_x64", True)  # the program has 64-bit integers
+    if flags.check:
+        found = check(flags.programs[0], flags.check)
+        print(f"{flags.programs[0]}: {found}")
+        return 1 if found.apart or found.strayed else 0
+    rates: dict[str, float] = {}
+    rows = []
+    for path in flags.programs:
+        rows.append(measured(path, rates))
+        if flags.out:  # every one, so that what is known is kept when a larger one does not fit
+            with open(flags.out, "w") as file:
+                json.dump(rows, file, indent=1)
+    print(table(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

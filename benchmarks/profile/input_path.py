@@ -1,0 +1,91 @@
+"""Where the input path's processor time goes: each part of it alone, on the same records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from benchmarks.harness import apart
+from benchmarks.harness.table import Figure, Row, Settings
+from benchmarks.rows import inputs
+from must_tf.data import geometry, record
+
+IMAGES, PASSES = 64, 4
+NAMED = 3  # of the largest parts, in a sentence
+PARSE, DECODE, WARP = "parsing the record", "decoding the JPEG", "warping the image"
+
+Parts = Mapping[str, float]  # milliseconds per image
+
+
+def parts(glob: str, tasks: Sequence[str], classes: Mapping[str, Sequence[str]], size: int) -> dict[str, float]:
+    """Processor milliseconds per image of each part, less what an empty call takes. Called in a process of its own."""
+    reader = inputs.reader(tasks, classes, size)
+    serialized = list(tf.data.TFRecordDataset(sorted(tf.io.gfile.glob(glob))).take(IMAGES))
+    found = dict[str, float]()
+
+    def timed(what: str, call: Callable[..., Any], *given: Sequence[Any]) -> list[Any]:
+        made, found[what] = _timed(call, list(zip(*given, strict=True)))
+        return made
+
+    @tf.function(autograph=False)
+    def parse(one: tf.Tensor) -> Any:
+        return record.parse(one, reader.specs, reader.configs)
+
+    # Dozens of tensors that are handed to Python take longer than the parsing.
+    timed(PARSE, lambda one: tf.add_n([tf.size(each) for each in tf.nest.flatten(parse(one), True)]), serialized)
+    parsed = [parse(one) for one in serialized]
+    pixels = timed(DECODE, record.decode_image, [one["image/encoded"] for one in parsed])
+    shapes = [tf.shape(each)[:2] for each in pixels]
+    drawn = [
+        geometry.draw(shape, size, inputs.AUGMENTATION, tf.constant([1, i], tf.int64)) for i, shape in enumerate(shapes)
+    ]
+    timed(WARP, geometry.warp_image, pixels, drawn)
+    for name in reader.configs:
+        timed(f"labels of {name}", _labels(reader, name), parsed, shapes, drawn)
+    return found
+
+
+def _labels(reader: Any, name: str) -> Callable[..., Any]:
+    spec, config = reader.specs[name], reader.configs[name]
+    return lambda one, shape, warp: spec.targets(one, shape, warp, config)
+
+
+def _timed(call: Callable[..., Any], given: list[tuple[Any, ...]]) -> tuple[list[Any], float]:
+    """What the traced call makes of each, and its processor milliseconds."""
+    traced, empty = (
+        tf.function(one, autograph=False, reduce_retracing=True) for one in (call, lambda *given: tf.constant(0))
+    )
+    made = [traced(*each) for each in given]  # traces
+    taken, spared = _cpu_ms(traced, given), _cpu_ms(empty, given)
+    return made, max(taken - spared, 0.0)
+
+
+def _cpu_ms(traced: Callable[..., Any], given: list[tuple[Any, ...]]) -> float:
+    found = []
+    for _ in range(PASSES):
+        start = time.process_time()
+        for each in given:
+            traced(*each)
+        found.append(1000 * (time.process_time() - start) / len(given))
+    return min(found)  # the first traces, or warms up
+
+
+def of(arguments: Mapping[str, Any], settings: Settings) -> dict[str, float]:
+    """`parts`, in a process of its own."""
+    return apart.call("benchmarks.profile.input_path:parts", arguments, settings.work)
+
+
+def sentence(found: Parts) -> str:
+    """The largest parts."""
+    largest = sorted(found, key=lambda what: -found[what])[:NAMED]
+    said = ", ".join(f"{what} {found[what]:.2f}" for what in largest)
+    return f"of {sum(found.values()):.2f} ms of processor time for an image, each part alone, {said}"
+
+
+def rows(what: str, found: Parts) -> list[Row]:
+    """All parts, the largest first."""
+    ordered = sorted(found.items(), key=lambda each: -each[1])
+    return [Row(f"{what}, where the time goes: {part}", "ms/image", Figure(ms, cpu_ms=ms)) for part, ms in ordered]

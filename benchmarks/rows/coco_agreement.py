@@ -1,0 +1,96 @@
+"""Whether this project's COCO figures are Model Garden's, for the same detections."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from types import SimpleNamespace
+
+import numpy as np
+
+from benchmarks.data.coco_detections import TASKS, Detections, Image, images, made_up
+from benchmarks.harness.table import Figure, Row
+from must_tf.data import manifest
+from must_tf.spec import ImageInfo
+from must_tf.tasks import discover
+from must_tf.tasks.masks import metric
+
+# Of a figure from 0 to 1: a tenth of the last digit that papers give. Boxes pass through float32 on both sides.
+SAME = 1e-4
+RANKED = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "AR1": "ARmax1", "AR10": "ARmax10", "AR100": "ARmax100"}
+SIZED = {f"A{kind}{size}": f"A{kind}{size}" for kind in "PR" for size in "sml"}
+Figures = Mapping[str, float]
+
+
+def pasted(glob: str) -> dict[str, float]:
+    """This project's mask figures where Model Garden's paste has made the pixels. Called in a process of its own."""
+    classes = manifest.read(os.path.dirname(glob)).classes
+    configs = {name: discover()[name].Config(enabled=True, classes=tuple(classes[name])) for name in TASKS}
+    shapes = metric.Metric(SimpleNamespace(classes=configs["masks"].classes))
+    for number, image in enumerate(images(glob, configs)):
+        add_pasted(shapes, image, made_up(image, len(classes["detection"]), number))
+    return shapes.result()
+
+
+def add_pasted(shapes: metric.Metric, image: Image, found: Detections) -> None:
+    """Measures an image's masks, made pixels as Model Garden's evaluator makes them."""
+    from official.vision.ops import mask_ops
+
+    top, left, bottom, right = (found.boxes * np.tile(image.size, 2)).T
+    corners = np.stack([left, top, right - left, bottom - top], axis=1).astype(np.float32)
+    full = mask_ops.paste_instance_masks(found.maps, corners, *image.size)
+    whole = np.tile(np.float32([0, 0, 1, 1]), [len(full), 1])
+    predictions = {"boxes": whole, "classes": found.classes, "scores": found.scores, "crops": list(full)}
+    predictions |= {"is_crowd": np.zeros(len(full), bool), "area": np.zeros(len(full))}
+    shapes.add(image.labels, predictions, ImageInfo(str(image.number), *image.size))
+
+
+def rows(mine: Figures, theirs: Figures, on_same_pixels: Figures) -> list[Row]:
+    """The largest difference of boxes' figures, and of masks' figures on the same pixels.
+
+    Args:
+      mine: this project's figures, those of masks with "mask_" before their names.
+      theirs: the same of Model Garden.
+      on_same_pixels: what `pasted` gives.
+    """
+    others = {name.removeprefix("mask_"): value for name, value in theirs.items() if name.startswith("mask_")}
+    own = {name.removeprefix("mask_"): value for name, value in mine.items() if name.startswith("mask_")}
+    sized, every = differences(mine, theirs, SIZED), differences(own, others, RANKED | SIZED)
+    boxes = (
+        f"box AP {mine['AP']:.5f} and {theirs['AP']:.5f} (this project, Model Garden); of figures by area "
+        f"up to {largest(sized)}: a box's area is its own here, as in COCO, there its mask's"
+    )
+    shapes = (
+        f"both from the pixels of Model Garden's paste: mask AP {on_same_pixels['AP']:.5f} and {others['AP']:.5f}. "
+        f"From its own pixels this project has {own['AP']:.5f}, and figures differ by up to {largest(every)}: a map of "
+        "28 x 28 becomes pixels at their centres within the box, there in a box of whole pixels, as in Detectron"
+    )
+    return [
+        _row("boxes'", mine, theirs, RANKED, boxes),
+        _row("masks'", on_same_pixels, others, RANKED | SIZED, shapes),
+    ]
+
+
+def differences(mine: Figures, theirs: Figures, names: Mapping[str, str]) -> dict[str, float]:
+    """{figure: how far apart}, of those that both sides have; -1 is Model Garden's word for none."""
+    known = {name: other for name, other in names.items() if name in mine and theirs.get(other, -1.0) >= 0.0}
+    return {name: abs(mine[name] - theirs[other]) for name, other in known.items()}
+
+
+def largest(apart: Mapping[str, float]) -> str:
+    """The largest difference in words."""
+    return f"{max(apart.values()):.5f} ({max(apart, key=lambda name: apart[name])})" if apart else "nothing"
+
+
+def _row(whose: str, mine: Figures, theirs: Figures, names: Mapping[str, str], note: str) -> Row:
+    apart = differences(mine, theirs, names)
+    worst = max(apart, key=lambda name: apart[name])
+    return Row(
+        f"COCO evaluation, {whose} figures: largest of {len(apart)} differences",
+        "of 1",
+        Figure(apart[worst]),
+        against="",
+        at_most=SAME,
+        note=note,
+        why=f"{worst} {mine[worst]:.5f} and {theirs[names[worst]]:.5f}",
+    )

@@ -1,0 +1,116 @@
+"""How the input path's time per image grows with the number of records and with the objects of an image."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from benchmarks.data import input_data
+from benchmarks.harness import apart, table
+from benchmarks.harness.table import Figure, Measure, Row, Settings
+from benchmarks.rows import inputs
+
+RECORDS = (1_000, 10_000, 100_000)
+PER_FILE = 250  # images of the one set that is linked
+OBJECTS = (10, 100, 300)
+SIZE = 128  # small, so that what grows is not hidden behind pixels
+FLAT = 1.1  # what counts as the same; two measurements of the same thing differ by as much
+GLANCE = 0.1  # seconds: where the first batch is all that is asked for
+LINKED = f"all files are links to one of {PER_FILE} images, which stays in memory"
+
+Found = dict[str, list[float]]  # what `inputs.timed` gives, by round
+
+
+def _timed(cases: dict[str, dict[str, Any]], settings: Settings) -> dict[str, Found]:
+    """Every case in turn; "seconds" of a case overrules the settings'."""
+    found: dict[str, Found] = {name: {} for name in cases}
+    for _ in range(settings.rounds):
+        for name, case in cases.items():
+            called = {"side": "ours", "seconds": settings.seconds, **case}
+            for key, value in apart.call("benchmarks.rows.inputs:timed", called, settings.work).items():
+                found[name].setdefault(key, []).append(value)
+    return found
+
+
+def records(settings: Settings) -> list[Row]:
+    """The same photos under ever more names, from the first image and, as a resumed run does, from half an epoch on.
+
+    From half an epoch on a set is read where a smaller one has no files, though a few seconds do not see it whole.
+    """
+    sets, cases = input_data.ours(input_data.source(settings), settings.work, PER_FILE), dict[str, Any]()
+    for count in RECORDS:
+        glob = input_data.linked(sets.ours, settings.work / str(count), count // PER_FILE)
+        one = {"glob": glob, "tasks": inputs.MASKS, "classes": sets.classes, "size": SIZE}
+        cases[f"first {count}"] = {"arguments": one, "seconds": GLANCE}
+        cases[f"middle {count}"] = {"arguments": one | {"start": (count // 2, count)}}
+    found = _timed(cases, settings)
+    return [*_rates(found), *_first_batches(found)]
+
+
+def _rates(found: dict[str, Found]) -> list[Row]:
+    """Processor time of an image at every size over that at the smallest."""
+    rounds = [found[f"middle {count}"]["cpu_ms"] for count in RECORDS]
+    cpu_ms, apart_ms = [statistics.median(each) for each in rounds], max(rounds[0]) - min(rounds[0])
+    rows = []
+    for count, each in zip(RECORDS[1:], cpu_ms[1:], strict=True):
+        seen = statistics.median(found[f"middle {count}"]["images"])
+        note = (
+            f"{each:.2f} against {cpu_ms[0]:.2f} ms of processor time per image; boxes + masks, {SIZE} px; {LINKED}; "
+            f"sees {seen:,.0f} images after the first {count // 2:,}: what grows with the set is in the first batch"
+        )
+        what = f"input, {count:,} records over {RECORDS[0]:,} records"
+        why = f"{each - cpu_ms[0]:.2f} ms more; rounds at {RECORDS[0]:,} records alone are {apart_ms:.2f} ms apart"
+        rows.append(Row(what, "times", Figure(each / cpu_ms[0]), against="", at_most=FLAT, note=note, why=why))
+    return rows
+
+
+def _first_batches(found: dict[str, Found]) -> list[Row]:
+    """Seconds until a run may begin, at every size."""
+    rows = []
+    for count in RECORDS:
+        first, middle = (table.median(found[f"{where} {count}"]["first_batch"]) for where in ("first", "middle"))
+        what = f"input, first batch of {count:,} records"
+        note = f"tracing, and {inputs.SHUFFLED:,} records to shuffle; {LINKED}"
+        rows.append(Row(what, "s", first, note=note))
+        each = 1e6 * (middle.value - first.value) / (count // 2)
+        note = f"{each:.0f} microseconds for each of the {count // 2:,} records that are passed over; {LINKED}"
+        rows.append(Row(f"{what}, resumed in the middle", "s", middle, note=note))
+    return rows
+
+
+def objects(settings: Settings) -> list[Row]:
+    """The same photos with ever more objects, all of them kept."""
+    source, cases = input_data.source(settings), dict[str, Any]()
+    for count in OBJECTS:
+        work = settings.work / str(count)
+        work.mkdir()
+        sets = input_data.ours(input_data.crowded(source, work / "crowded", count), work, images=64)
+        one = {"glob": sets.ours, "tasks": inputs.MASKS, "classes": sets.classes, "size": SIZE}
+        cases[str(count)] = {"arguments": one | {"max_objects": max(OBJECTS)}}
+    return [linear([statistics.median(each["cpu_ms"]) for each in _timed(cases, settings).values()])]
+
+
+def linear(cpu_ms: list[float]) -> Row:
+    """What an object more costs among many, over what it costs among few: 1 where time is linear in objects.
+
+    Args:
+      cpu_ms: of an image, at each of `OBJECTS`.
+    """
+    few, many = (
+        (cpu_ms[i + 1] - cpu_ms[i]) / (OBJECTS[i + 1] - OBJECTS[i]) for i in range(2)
+    )  # milliseconds for one object more
+    said = ", ".join(f"{each:.2f} ms at {count}" for each, count in zip(cpu_ms, OBJECTS, strict=True))
+    ratio = Figure(many / few) if few > 0 else None
+    return Row(
+        f"input, an object more: {OBJECTS[1]} to {OBJECTS[2]} over {OBJECTS[0]} to {OBJECTS[1]}",
+        "times",
+        ratio,
+        against="",
+        at_most=FLAT,
+        note=f"processor time of an image: {said}; room for {OBJECTS[2]}, boxes + masks, {SIZE} px"
+        + ("" if ratio else "; more objects took no more time, so there is no ratio"),
+        why=f"an object takes {1000 * many:.0f} microseconds among many and {1000 * few:.0f} among few",
+    )
+
+
+ROWS: dict[str, Measure] = {"growth-records": records, "growth-objects": objects}

@@ -1,0 +1,75 @@
+"""Rows of the input path, beside Model Garden's and the JPEG decoder alone; see `inputs.py`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from benchmarks.data import input_data
+from benchmarks.harness.table import Figure, Measure, Row, Settings
+from benchmarks.profile import input_path
+from benchmarks.rows import inputs, same_network
+
+
+def masks(size: int, at_least: float) -> Measure:
+    """Boxes and masks at an input size, beside the same of Model Garden."""
+
+    def measure(settings: Settings) -> list[Row]:
+        sets = input_data.both(input_data.source(settings), settings.work)
+        mine = {"glob": sets.ours, "tasks": inputs.MASKS, "classes": sets.classes, "size": size}
+        found = inputs.rounds(_sides(mine, sets, size), settings)
+        why = input_path.sentence(input_path.of(mine, settings))
+        return _rows(Row(f"input to batch, {size} px, boxes + masks", UNIT, None, at_least=at_least, why=why), found)
+
+    return measure
+
+
+def six(settings: Settings) -> list[Row]:
+    """All tasks, beside Model Garden's boxes and masks: it has no input for the six."""
+    sets = input_data.both(input_data.source(settings), settings.work)
+    labelled = input_data.six_tasks(sets, settings.work / "six")
+    mine = {"glob": labelled.ours, "tasks": inputs.SIX, "classes": labelled.classes, "size": 640}
+    found = inputs.rounds(_sides(mine, sets, 640), settings)
+    what = "input to batch, 640 px, six tasks"
+    note = (
+        "labels of the four other tasks are made from the photos, with the grain of predictions; Model Garden's side "
+        "is its boxes and masks, for which it has an input; "
+    )
+    parts = input_path.of(mine, settings)
+    why, beside = input_path.sentence(parts), (found["ours"], None, found["decoded"])
+    return [
+        *_rows(Row(what, UNIT, None, at_least=5.0, note=note, why=why), found),
+        Row(f"{what}, beside decoding", UNIT, *beside, against="floor", at_least=0.25, why=why),
+        *input_path.rows(what, parts),
+    ]
+
+
+def _sides(mine: dict[str, Any], sets: input_data.Sets, size: int) -> dict[str, dict[str, Any]]:
+    """What each side is called with."""
+    others = {"glob": sets.model_gardens, "size": size}
+    return {"ours": mine, "model_gardens": others, "model_gardens_own": others, "decoded": {"glob": sets.ours}}
+
+
+def _rows(about: Row, found: dict[str, Figure]) -> list[Row]:
+    """Beside Model Garden with the student's pyramid, and with its own, as its users have it."""
+    known = dataclasses.replace(about, ours=found["ours"], floor=found["decoded"])
+    return [
+        dataclasses.replace(known, model_garden=found["model_gardens"], note=about.note + NOTE),
+        dataclasses.replace(
+            known, what=f"{about.what}, beside its own pyramid", model_garden=found["model_gardens_own"], note=OWN
+        ),
+    ]
+
+
+UNIT = "images/s"
+NOTE = (
+    "zoom 0.5 to 2, flip; batch 8 and 1,000 records shuffled on both sides; Model Garden matches anchors of levels "
+    f"{same_network.MIN_LEVEL} to {same_network.MAX_LEVEL}, the student's, and gives float32; floor: the same JPEGs "
+    "decoded, no more"
+)
+OWN = "Model Garden as it comes, with levels 2 to 6; else as in the row above, with the same figure of this project"
+ROWS: dict[str, Measure] = {
+    "input-640": masks(640, 8.0),
+    "input-128": masks(128, 15.0),
+    "input-six": six,
+}

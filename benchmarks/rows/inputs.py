@@ -1,0 +1,137 @@
+"""From records to batches: this project's input path, Model Garden's Mask R-CNN input, and the JPEG decoder alone."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from benchmarks.data import input_data
+from benchmarks.harness import apart, table
+from benchmarks.harness.table import Figure, Settings
+from benchmarks.rows import same_network
+from must_tf.data import geometry
+from must_tf.data import input as input_lib
+from must_tf.tasks import discover
+
+BATCH = 8  # this project's default; Model Garden's is made for a pod
+SHUFFLED = 1000  # records, this project's default. Model Garden's is 10,000, which would only take longer to fill
+SCALE_MIN, SCALE_MAX = 0.5, 2.0
+AUGMENTATION = geometry.Augmentation(flip=True, scale_min=SCALE_MIN, scale_max=SCALE_MAX)
+WARM = 0.5  # of the time that is measured: tf.data has found its thread counts by then
+MASKS = ("detection", "masks")
+SIX = ("classification", "detection", "masks", "segmentation", "depth", "normals")
+
+
+def ours(
+    glob: str,
+    tasks: Sequence[str],
+    classes: dict[str, Sequence[str]],
+    size: int,
+    max_objects: int = 100,
+    start: Sequence[int] = (0, 0),
+) -> tf.data.Dataset:
+    """Training batches as `must_tf.model.student` makes them; `start`: images already seen, and images of an epoch."""
+    data = input_lib.Data(
+        input_path=glob,
+        global_batch_size=BATCH,
+        is_training=True,
+        shuffle_buffer=SHUFFLED,
+        augmentation=AUGMENTATION,
+    )
+    return input_lib.training(reader(tasks, classes, size, max_objects), data, input_lib.Start(*start), None)
+
+
+def reader(
+    tasks: Sequence[str], classes: Mapping[str, Sequence[str]], size: int, max_objects: int = 100
+) -> input_lib.Reader:
+    """What makes an element of a record."""
+    configs = input_data.task_configs(tuple(tasks), {name: tuple(each) for name, each in classes.items()})
+    for config in configs.values():
+        if hasattr(config, "max_objects"):
+            config.max_objects = max_objects
+    return input_lib.Reader({name: discover()[name] for name in configs}, configs, size)
+
+
+def model_gardens(glob: str, size: int, own_pyramid: bool = False) -> tf.data.Dataset:
+    """Training batches of Model Garden's Mask R-CNN, by its own task and config, for the pyramid that the student has
+    or for its own: it matches anchors on the host, and its own has four times as many."""
+    from official.vision.configs import maskrcnn as configs
+    from official.vision.tasks import maskrcnn
+
+    parser = configs.Parser(aug_rand_hflip=True, aug_scale_min=SCALE_MIN, aug_scale_max=SCALE_MAX)
+    data = configs.DataConfig(
+        input_path=glob,
+        is_training=True,
+        global_batch_size=BATCH,
+        shuffle_buffer_size=SHUFFLED,
+        parser=parser,
+        dtype="float32",  # as in the steps; bfloat16, its own, would be a cast more
+    )
+    model = configs.MaskRCNN(num_classes=91, input_size=[size, size, 3], include_mask=True)
+    if not own_pyramid:
+        model.min_level, model.max_level = same_network.MIN_LEVEL, same_network.MAX_LEVEL
+        model.anchor.anchor_size = same_network.ANCHOR_SIZE
+    return maskrcnn.MaskRCNNTask(configs.MaskRCNNTask(model=model, train_data=data)).build_inputs(data)
+
+
+def decoded(glob: str) -> tf.data.Dataset:
+    """The JPEGs alone, decoded on all cores: nothing that is read from photos can be faster."""
+
+    def one(serialized: tf.Tensor) -> tf.Tensor:
+        spec = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
+        image = tf.io.decode_jpeg(tf.io.parse_single_example(serialized, spec)["image/encoded"], channels=3)
+        return tf.shape(image)
+
+    records = tf.data.TFRecordDataset(sorted(tf.io.gfile.glob(glob))).repeat()
+    return records.map(one, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH).prefetch(tf.data.AUTOTUNE)
+
+
+SIDES: dict[str, Callable[..., tf.data.Dataset]] = {
+    "ours": ours,
+    "model_gardens": model_gardens,
+    "model_gardens_own": functools.partial(model_gardens, own_pyramid=True),
+    "decoded": decoded,
+}
+
+
+def timed(side: str, seconds: float, arguments: dict[str, Any]) -> dict[str, float]:
+    """Images/s and processor time of one side, once it is warm, the seconds to its first batch, and how many images
+    it gave. Called in a process of its own."""
+    start = time.monotonic()
+    batches = iter(SIDES[side](**arguments))
+    next(batches)
+    first = time.monotonic() - start
+    warm = _pull(batches, WARM * seconds) * BATCH
+    start, before = time.monotonic(), os.times()
+    images = _pull(batches, seconds) * BATCH
+    passed, after = time.monotonic() - start, os.times()
+    cpu = after.user + after.system - before.user - before.system
+    found = {"images_per_second": images / passed, "cpu_ms": 1000 * cpu / images, "first_batch": first}
+    return found | {"images": BATCH + warm + images}
+
+
+def _pull(batches: Any, seconds: float) -> int:
+    """Takes batches for so long, at least two; how many."""
+    end, count = time.monotonic() + seconds, 0
+    while time.monotonic() < end or count < 2:
+        next(batches)
+        count += 1
+    return count
+
+
+def rounds(sides: dict[str, dict[str, Any]], settings: Settings) -> dict[str, Figure]:
+    """Every side in turn, as often as is wanted."""
+    found: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
+    for _ in range(settings.rounds):
+        for side, arguments in sides.items():
+            called = {"side": side, "seconds": settings.seconds, "arguments": arguments}
+            found[side].append(apart.call("benchmarks.rows.inputs:timed", called, settings.work))
+    return {
+        side: table.median([one["images_per_second"] for one in each], [one["cpu_ms"] for one in each])
+        for side, each in found.items()
+    }

@@ -1,0 +1,262 @@
+"""`must-records label` beside nothing but its networks' forward passes: the same teachers, images and batches.
+
+    python -m benchmarks.rows.labelling [--data COCO_FOLDER] [--images 64] [--size 256] [--backbone 50] [--json FILE]
+
+The bare side has all images decoded and fitted in memory and throws its predictions away, one batch after the other
+or, where that is faster, as many at a time as labelling has; labelling reads, decodes, fits, restores, keeps, encodes,
+counts and writes besides, and looks the labels over at the end, as the command does. Each runs in a process of its own,
+as its users run it, and warm; they take turns. The teachers have ResNets with random weights, so that their maps are
+noisier than trained ones', which costs labelling time and bytes. Without an accelerator both sides share the processor:
+then the ratio of processor time says how much work labelling adds, which other programs' load hardly changes. Memory is
+of processes of their own, with a small network.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import tensorflow as tf
+import typer
+
+from benchmarks.data import coco_data
+from benchmarks.harness import apart, processes
+from must_tf.common.errors import exit_on_user_error
+from must_tf.data import manifest, record
+from must_tf.model import student
+from must_tf.pseudo_gate import verdict
+from must_tf.spec import ImageInfo
+from tfrecords_tools.label import job as label_job
+from tfrecords_tools.label import threads
+from tfrecords_tools.stats import run as stats
+from tfrecords_tools.teachers import BATCH_SIZE, About, Teacher, stacked
+from tfrecords_tools.teachers.frames import view
+from tfrecords_tools.teachers.trained import TrainedTeacher
+from tfrecords_tools.writing import shards
+
+TEACHERS: tuple[tuple[str, ...], ...] = (("depth",), ("segmentation",), ("detection", "masks"))
+CLASSES = {"segmentation": 150, "detection": 80, "masks": 80}  # ADE20K's, COCO's
+MEMORY_SIZES = (256, 2048)  # records
+MIB = 1 << 20
+WARM = 2  # batches
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One figure; of several rounds it is the median."""
+
+    what: str
+    unit: str
+    value: float
+    rounds: tuple[float, ...] = ()
+
+
+def teacher(tasks: Sequence[str], size: int, backbone: int) -> Teacher:
+    """A student with these heads and random weights."""
+    config = student.StudentConfig(input_size=size)
+    config.model.backbone.resnet.model_id = backbone
+    for task in tasks:
+        head = getattr(config.tasks, task)
+        head.enabled, head.classes = True, tuple(f"class-{number}" for number in range(CLASSES.get(task, 0)))
+    model = student.build(config)
+
+    def forward(image: tf.Tensor, image_shape: tf.Tensor) -> Any:
+        return model({"image": image, "image_shape": image_shape}, training=False)["predictions"]
+
+    classes = {task: list(getattr(config.tasks, task).classes) for task in tasks if task in CLASSES}
+    return TrainedTeacher(About("random", tuple(tasks), "0" * 12, classes), forward, student.enabled(config), size)
+
+
+def shard(source: coco_data.Set, count: int, path: Path) -> list[bytes]:
+    """Writes `count` unlabelled records, the source's images again and again; returns their images."""
+    files = sorted(source.images.iterdir())
+    images = [file.read_bytes() for file in files[:count]]
+    sizes = [tuple(tf.io.decode_image(image, channels=3).shape[:2]) for image in images]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for number in range(count):
+            image, (height, width) = images[number % len(images)], sizes[number % len(images)]
+            writer.write(record.encode(image, ImageInfo(f"image-{number}", height, width), {}, {}))
+    return [images[number % len(images)] for number in range(count)]
+
+
+def bare(teachers: Sequence[Teacher], images: Sequence[bytes], at_a_time: int = 1) -> Callable[[], None]:
+    """The forward passes, ready to run: nothing is left to do but them, `at_a_time` batches beside each other."""
+    frames = {one.frame for one in teachers}
+    views = {frame: [view(record.decode_image(image), frame) for image in images] for frame in frames}
+    batches = [
+        {
+            frame: (stacked([v.pixels for v in part]), stacked([v.info for v in part]))
+            for frame in frames
+            for part in [views[frame][start : start + BATCH_SIZE]]
+        }
+        for start in range(0, len(images), BATCH_SIZE)
+    ]
+
+    def forward(batch: Any) -> None:
+        for one in teachers:
+            one.forward(*batch[one.frame])
+
+    def run() -> None:
+        with concurrent.futures.ThreadPoolExecutor(at_a_time) as pool:
+            list(pool.map(forward, batches))
+
+    return run
+
+
+def label(teachers: Sequence[Teacher], source: Path, out: Path) -> Callable[[], None]:
+    """One shard as the command makes it and judges it, ready to run."""
+    out.mkdir(exist_ok=True)
+    shards.claim(str(out), "benchmark", ["benchmark"])
+    ready = tuple(_Ready(one) for one in teachers)
+    job = label_job.Job(str(source), shards.digest(str(source))[1], str(out / shards.names(1)[0]), ready)
+    classes = {task: names for one in teachers for task, names in one.about.classes.items()}
+
+    def run() -> None:
+        info = label_job.write(job, lambda count: None)
+        manifest.write(str(out), shards.summed([info], classes, ["benchmark"]))
+        (out / verdict.NAME).unlink(missing_ok=True)  # else the verdict of the round before would do
+        stats.after_labelling(str(out), force=True)
+
+    return run
+
+
+class _Ready(NamedTuple):
+    """Describes a teacher that is in memory already."""
+
+    teacher: Teacher
+
+    @property
+    def about(self) -> About:
+        """What it is."""
+        return self.teacher.about
+
+    def load(self) -> Teacher:
+        """Itself."""
+        return self.teacher
+
+
+def timed(run: Callable[[], None]) -> tuple[float, float]:
+    """Seconds on the clock, and of all processors."""
+    start, before = time.monotonic(), time.process_time()
+    run()
+    return time.monotonic() - start, time.process_time() - before
+
+
+Seconds = dict[str, list[Any]]  # side -> by round, seconds on the clock and of all processors
+
+
+def sides(teachers: Sequence[Teacher], source: coco_data.Set, work: Path, count: int) -> dict[str, Callable[[], None]]:
+    """Bare passes, one after the other ("bare") and as many at a time as `label` has ("beside"), and labelling
+    ("label") of the same images, ready to run."""
+    images = shard(source, count, work / "in" / "images.tfrecord")
+    return {
+        "bare": bare(teachers, images),
+        "beside": bare(teachers, images, threads.passes()),
+        "label": label(teachers, work / "in" / "images.tfrecord", work / "out"),
+    }
+
+
+def one_side(side: str, given: dict[str, Any]) -> tuple[float, float]:
+    """Seconds of one side, warm. Called in a process of its own.
+
+    Args:
+      side: of `sides`.
+      given: "images", "annotations" and "work" are paths; "count", "size" and "backbone" as for `main`.
+    """
+    if side != "bare":
+        threads.settle()  # before anything is computed, as in the command's workers
+    teachers = [teacher(tasks, given["size"], given["backbone"]) for tasks in TEACHERS]
+    source = coco_data.Set(Path(given["images"]), Path(given["annotations"]))
+    sides(teachers, source, Path(given["work"]) / "warm", WARM * BATCH_SIZE)[side]()  # traces, and fills the caches
+    return timed(sides(teachers, source, Path(given["work"]), given["count"])[side])
+
+
+def measured(source: coco_data.Set, work: Path, sizes: dict[str, int], rounds: int) -> Seconds:
+    """All sides in turn; of the bare ones only the faster is given back, as "bare"."""
+    given = sizes | {"images": str(source.images), "annotations": str(source.annotations), "work": str(work / "sides")}
+    found: Seconds = {"bare": [], "beside": [], "label": []}
+    for number in range(rounds):
+        for side, known in found.items():
+            known.append(apart.call("benchmarks.rows.labelling:one_side", {"side": side, "given": given}, work))
+            print(f"{side}, round {number + 1}: {known[-1][0]:.1f} s", file=sys.stderr, flush=True)
+    fastest = min(("bare", "beside"), key=lambda side: statistics.median(seconds for seconds, _ in found[side]))
+    return {"bare": found[fastest], "label": found["label"]}
+
+
+def rates(found: Seconds, count: int) -> list[Row]:
+    """Images/s of both sides, and how they compare."""
+
+    def row(what: str, unit: str, values: Sequence[float]) -> Row:
+        return Row(what, unit, statistics.median(values), tuple(values))
+
+    pairs = list(zip(found["bare"], found["label"], strict=True))
+    return [
+        row("bare forward passes", "images/s", [count / seconds for seconds, _ in found["bare"]]),
+        row("label", "images/s", [count / seconds for seconds, _ in found["label"]]),
+        row("label over bare, by the clock", "", [one[0] / other[0] for one, other in pairs]),
+        row("label over bare, by processor time", "", [one[1] / other[1] for one, other in pairs]),
+    ]
+
+
+def memory(source: coco_data.Set, work: Path, sizes: Sequence[int] = MEMORY_SIZES) -> list[Row]:
+    """Peaks of processes that label sets of different sizes, and how much more the largest takes."""
+    rows = []
+    for count in sizes:
+        path = work / f"of-{count}" / "images.tfrecord"
+        shard(source, count, path)
+        command = [sys.executable, "-m", "benchmarks.rows.labelling", "--shard", str(path)]
+        used = processes.run(command, os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}, work / "log.txt")
+        rows.append(Row(f"peak memory, {count} records", "MiB", used.peak_bytes / MIB))
+    return [*rows, Row(f"peak memory at {sizes[-1]} over {sizes[0]}", "", rows[-1].value / rows[0].value)]
+
+
+def label_small(path: Path) -> None:
+    """What `memory` looks at: a shard labelled with depth by a small network."""
+    threads.settle()
+    with tempfile.TemporaryDirectory(prefix="labelling-") as folder:
+        label([teacher(("depth",), 128, 10)], path, Path(folder))()
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    """The rows for people."""
+    return [f"{row.what:38} {row.value:10.3f} {row.unit}".rstrip() for row in rows]
+
+
+def main(
+    data: Annotated[Path | None, typer.Option(help="COCO's folder; without it scenes are generated.")] = None,
+    images: Annotated[int, typer.Option(help="Labelled in each round.")] = 64,
+    size: Annotated[int, typer.Option(help="Side of the networks' input.")] = 256,
+    backbone: Annotated[int, typer.Option(help="ResNet of so many layers.")] = 50,
+    rounds: Annotated[int, typer.Option(help="Of both sides, in turn.")] = 3,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where the figures are written.")] = None,
+    shard_file: Annotated[Path | None, typer.Option("--shard", hidden=True)] = None,
+) -> None:
+    """Prints and stores rates and memory."""
+    if shard_file:
+        label_small(shard_file)
+        return
+    with tempfile.TemporaryDirectory(prefix="labelling-") as folder:
+        work = Path(folder)
+        source = coco_data.real(data) if data else coco_data.generated(work / "scenes")
+        rows = memory(source, work)
+        sizes = {"count": images, "size": size, "backbone": backbone}
+        rows += rates(measured(source, work, sizes, rounds), images)
+    about = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "size": size, "backbone": backbone}
+    print("\n".join(table(rows)))
+    print(f"{about['cores']} cores, load {about['load']:.1f} at the end; images: {data or 'generated scenes'}")
+    if json_file:
+        json_file.write_text(json.dumps(about | {"rows": [dataclasses.asdict(row) for row in rows]}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(exit_on_user_error(lambda: typer.run(main)))

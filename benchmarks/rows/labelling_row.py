@@ -1,0 +1,58 @@
+"""Rows of labelling: beside nothing but its networks' forward passes, and its memory; see `labelling.py`."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from pathlib import Path
+
+from benchmarks.data import coco_data, input_data
+from benchmarks.harness import table
+from benchmarks.harness.table import Figure, Measure, Row, Settings
+from benchmarks.rows import labelling
+
+# Twelve batches: what comes before the first forward pass and after the last counts here, and hardly in a large set.
+IMAGES, SIZE, BACKBONE = 96, 256, 50
+LEAST = 0.9  # of the bare passes' rate
+
+
+def measure(settings: Settings) -> list[Row]:
+    """Rate and memory."""
+    source = input_data.source(settings)
+    sizes = {"count": IMAGES, "size": SIZE, "backbone": BACKBONE}
+    found = labelling.measured(source, settings.work, sizes, settings.rounds)
+    what = f"labelling, {len(labelling.TEACHERS)} teachers with ResNet-{BACKBONE}, {SIZE} px"
+    note = (
+        f"floor: the teachers' bare forward passes on the same {IMAGES} images, decoded beforehand, one after the "
+        "other or as many at a time as labelling has, whichever is faster; random weights"
+    )
+    sides = (_rate(found["label"]), None, _rate(found["bare"]))
+    rate = Row(what, "images/s", *sides, "floor", at_least=LEAST, note=note, why=_why(found))
+    return [rate, _memory(source, settings.work)]
+
+
+def _rate(rounds: list[tuple[float, float]]) -> Figure:
+    return table.median([IMAGES / wall for wall, _ in rounds], [1000 * cpu / IMAGES for _, cpu in rounds])
+
+
+def _why(found: labelling.Seconds) -> str:
+    """How much of labelling's time is work of its own, and how much is waiting."""
+    (wall, cpu), (_, bare) = (
+        [1000 * statistics.median(each) / IMAGES for each in zip(*found[side], strict=True)]
+        for side in ("label", "bare")
+    )
+    busy = cpu / wall / len(os.sched_getaffinity(0))
+    return (
+        f"for an image labelling takes {cpu:.0f} ms of processor time, the bare passes {bare:.0f} ms; processors are "
+        f"busy for {100 * busy:.0f} % of labelling's {wall:.0f} ms"
+    )
+
+
+def _memory(source: coco_data.Set, work: Path) -> Row:
+    small, large, growth = (row.value for row in labelling.memory(source, work))
+    few, many = labelling.MEMORY_SIZES
+    note = f"peaks of processes with one small teacher: {small:.0f} MiB, {large:.0f} MiB"
+    return Row(f"memory of labelling, {many} over {few} records", "ratio", Figure(growth), against="", note=note)
+
+
+ROWS: dict[str, Measure] = {"labelling": measure}

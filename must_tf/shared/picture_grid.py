@@ -1,0 +1,136 @@
+"""Pictures of labels beside predictions, for any set of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from must_tf.common import files
+from must_tf.shared import drawing
+
+Labels = dict[str, Any]
+
+TILE = 320  # pixels of a tile's longer side: names and scores stay readable, small images are enlarged
+GAP = 6
+TEXT = 14
+GROUND: drawing.Colour = (244, 244, 245)
+INK: drawing.Colour = (39, 39, 42)
+FAINT: drawing.Colour = (212, 212, 216)
+SIDES = {"labels": "label", "predictions": "prediction"}
+
+
+class Drawer(NamedTuple):
+    """How one task is drawn: `draw(image uint8 [h, w, 3], labels, config) -> uint8 [h, w, 3]`."""
+
+    draw: Callable[[np.ndarray, Labels, Any], np.ndarray]
+    config: Any
+
+
+class Row(NamedTuple):
+    """One image, uint8 [h, w, 3], and per task name what is labelled and what is predicted."""
+
+    image: np.ndarray
+    labels: Mapping[str, Labels]
+    predictions: Mapping[str, Labels]
+    source_id: str
+
+
+def grid(rows: Sequence[Row], drawers: Mapping[str, Drawer], tile: int = TILE) -> np.ndarray:
+    """One line per image: the photo, then for every task its label beside its prediction.
+
+    A task an image lacks gets a tile that says so. Where no row has any prediction (or any label),
+    that column is left out for all tasks.
+
+    Args:
+        rows: the images, of any sizes.
+        drawers: the tasks to show, by name, in the order of the columns.
+        tile: longer side of every tile in pixels; images are resized to it before drawing.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
+    sides = [side for side in SIDES if any(getattr(row, side) for row in rows)] or ["labels"]
+    lines = [_header(list(drawers), sides, tile)]
+    lines += [_line(row, drawers, sides, tile) for row in rows]
+    return np.pad(np.vstack(lines), ((0, GAP), (GAP, 0), (0, 0)), constant_values=GROUND[0])
+
+
+def enlarge(image: np.ndarray, side: int) -> np.ndarray:
+    """The image [h, w, 3], its longer side resized to `side` pixels."""
+    scale = side / max(image.shape[:2])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return cv2.resize(image, size, interpolation=how)
+
+
+def _header(names: Sequence[str], sides: Sequence[str], tile: int) -> np.ndarray:
+    strip = _ground(2 * _band(), (1 + len(names) * len(sides)) * (tile + GAP))
+    for index, task in enumerate(names):
+        left = (1 + index * len(sides)) * (tile + GAP)
+        drawing.write(strip, task, (4, left), TEXT + 2, INK)
+        for number, side in enumerate(sides):
+            at = (_band() + 2, left + number * (tile + GAP))
+            drawing.write(strip, SIDES[side], at, TEXT, INK)
+    return strip
+
+
+def _line(row: Row, drawers: Mapping[str, Drawer], sides: Sequence[str], tile: int) -> np.ndarray:
+    photo = enlarge(row.image, tile)
+    tiles = [photo]
+    for task, drawer in drawers.items():
+        for side in sides:
+            labels = getattr(row, side).get(task)
+            tiles.append(_missing(photo, side) if labels is None else _drawn(photo, labels, drawer))
+    tiles = [_in_cell(each, tile) for each in tiles]
+    caption = _ground(_band(), len(tiles) * (tile + GAP))
+    text = f"{row.source_id}   {row.image.shape[1]} x {row.image.shape[0]}"
+    drawing.write(caption, text, (3, 0), TEXT, INK)
+    return np.vstack([caption, np.hstack(tiles)])
+
+
+def _drawn(photo: np.ndarray, labels: Labels, drawer: Drawer) -> np.ndarray:
+    return drawer.draw(photo, labels, drawer.config)
+
+
+def _missing(photo: np.ndarray, side: str) -> np.ndarray:
+    height, width = photo.shape[:2]
+    picture = _ground(height, width)
+    drawing.blend(picture, drawing.stripes(height, width, 16, 1), FAINT, 1.0)
+    text = drawing.shorten(f"no {SIDES[side]}", TEXT, width - 6)  # a tall photo's tile is narrow
+    patch = drawing.tag(text, TEXT, GROUND)
+    corner = ((height - patch.shape[0]) // 2, (width - patch.shape[1]) // 2)
+    drawing.place(picture, np.zeros((height, width), bool), patch, [corner])
+    return picture
+
+
+def _in_cell(picture: np.ndarray, tile: int) -> np.ndarray:
+    right = tile + GAP - picture.shape[1]
+    return np.pad(picture, ((0, GAP), (0, right), (0, 0)), constant_values=GROUND[0])
+
+
+def _ground(height: int, width: int) -> np.ndarray:
+    return np.full((height, width, 3), GROUND, np.uint8)
+
+
+def _band() -> int:
+    return drawing.glyphs("", TEXT).shape[0] + 8
+
+
+def save_png(path: str, picture: np.ndarray) -> None:
+    """Writes uint8 [h, w, 3] as PNG to a local or remote path; never leaves half a file there."""
+    files.write_whole(path, png(picture))
+
+
+def png(picture: np.ndarray) -> bytes:
+    """The PNG file of uint8 [h, w, 3]."""
+    return tf.io.encode_png(np.ascontiguousarray(picture)).numpy()
+
+
+def tensorboard_image(writer: tf.summary.SummaryWriter, name: str, picture: np.ndarray, step: int) -> None:
+    """Logs uint8 [h, w, 3] as an image summary."""
+    with writer.as_default():
+        tf.summary.image(name, picture[None], step=step)

@@ -1,0 +1,75 @@
+"""The benchmark's rows come from its rounds, and its bare side leaves nothing but the networks' passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from benchmarks.data import coco_data
+from benchmarks.rows import labelling, labelling_row
+from must_tf.data import manifest, record
+from must_tf.pseudo_gate import verdict
+from must_tf.tasks import discover
+from must_tf.tasks.depth import Config as Depth
+from tests.support.teaching import red_slope
+from tests.support.tiny import image_bytes
+from tfrecords_tools.teachers import BATCH_SIZE, About
+from tfrecords_tools.teachers.trained import TrainedTeacher
+
+
+def test_both_sides_see_the_same_images(tmp_path: Path) -> None:
+    """Eleven records of two photos: two passes on every side, and every record gets a label."""
+    (tmp_path / "images").mkdir()
+    for number, size in enumerate(((30, 50), (60, 40))):
+        (tmp_path / "images" / f"{number}.png").write_bytes(image_bytes(red_slope(*size)))
+    seen = list[np.ndarray]()
+
+    def forward(image: tf.Tensor, shape: tf.Tensor) -> dict[str, dict[str, tf.Tensor]]:
+        tf.numpy_function(seen.append, [image], [])
+        return {"depth": {"metres": tf.ones([BATCH_SIZE, 8, 8]) + tf.reduce_mean(shape)}}
+
+    teacher = TrainedTeacher(About("test", ("depth",), "0" * 12, {}), forward, {"depth": Depth()}, 32)
+    source = coco_data.Set(tmp_path / "images", tmp_path / "none.json")
+    for run in labelling.sides([teacher], source, tmp_path, 11).values():
+        run()
+    assert len(seen) == 2 * 3  # passes, sides
+    for bare, beside, label in zip(seen[:2], seen[2:4], seen[4:], strict=True):
+        np.testing.assert_array_equal(bare, label)
+        np.testing.assert_array_equal(beside, label)
+    (out,) = (tmp_path / "out").glob("*.tfrecord")
+    records = list(tf.data.TFRecordDataset(str(out)).as_numpy_iterator())
+    found = [record.read_labels(one, discover(), {"depth": Depth()})["depth"].origin for one in records]
+    assert found == ["pseudo:000000000000"] * 11
+    assert (
+        manifest.read(str(tmp_path / "out")).records == 11 and verdict.verdict(str(tmp_path / "out")).state == "passed"
+    )
+
+
+def test_the_floor_is_the_faster_of_the_bare_sides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Medians decide: one lucky round of the slower does not."""
+    seconds = {"bare": [9.0, 1.0, 8.0], "beside": [5.0, 6.0, 5.0], "label": [7.0, 7.0, 7.0]}
+    monkeypatch.setattr(labelling.apart, "call", lambda what, given, work: (seconds[given["side"]].pop(0), 1.0))
+    found = labelling.measured(coco_data.Set(tmp_path, tmp_path), tmp_path, {"count": 1}, 3)
+    assert [one for one, _ in found["bare"]] == [5.0, 6.0, 5.0] and len(found["label"]) == 3
+
+
+def test_a_missed_rate_says_whether_it_is_work_or_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """96 images: 9.6 s on two processors, 15.36 s of work, and 9.6 s of work in the bare passes; medians."""
+    monkeypatch.setattr(labelling_row.os, "sched_getaffinity", lambda _: {0, 1})
+    found = {"label": [(9.6, 15.36), (9.6, 15.36), (99.0, 99.0)], "bare": [(4.8, 9.6), (48.0, 96.0), (4.8, 9.6)]}
+    assert labelling_row._why(found) == (
+        "for an image labelling takes 160 ms of processor time, the bare passes 100 ms; processors are busy for 80 % "
+        "of labelling's 100 ms"
+    )
+
+
+def test_rows_are_medians_and_ratios_of_pairs() -> None:
+    found = {"bare": [(1.0, 2.0), (2.0, 2.0), (4.0, 2.0)], "label": [(2.0, 4.0), (2.5, 2.5), (4.0, 2.0)]}
+    bare, label, clock, processor = labelling.rates(found, 10)
+    assert (bare.value, label.value) == (5.0, 4.0)
+    assert clock.rounds == pytest.approx((0.5, 0.8, 1.0)) and clock.value == pytest.approx(0.8)
+    assert processor.value == pytest.approx(0.8)
+    assert labelling.table([label]) == ["label                                       4.000 images/s"]

@@ -1,0 +1,58 @@
+"""Targets in the record's own integers mean what labels in units mean, to the last bit where that can be asked."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from must_tf.shared import thresholds
+from must_tf.spec import TaskConfig
+from must_tf.tasks.normals import labels as normals
+from tests.support.contract import WINDOWS, golden, targets, tensors
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("stride", [1, 4])
+def test_depth_and_normals_are_the_pixels_of_what_is_read(window: str, stride: int) -> None:
+    view = WINDOWS[window]
+    for task, key in (("depth", "metres"), ("normals", "normals")):
+        config = dataclasses.replace(golden(task).CONFIG, stride=stride)
+        labels = golden(task).example(*view.original)
+        read = tensors(task, labels, view.original)[key].numpy()
+        expected = view.pixels(read, 0.0, stride)
+        if task == "depth":  # seen closer, in a view that is larger than the fitted image
+            fitted = np.round(np.array(view.original) * view.size / max(view.original))
+            expected = expected / np.float32(np.mean(view.scaled / fitted))
+        got = targets(task, labels, view.warp(), config)[key]
+        got = normals.vectors(tf.constant(got)).numpy() if task == "normals" else got
+        np.testing.assert_allclose(got, expected, rtol=2e-7)
+
+
+def test_in_a_mirrored_world_x_alone_is_negated() -> None:
+    colours = np.stack(np.meshgrid(*[np.arange(0, 256, 15, dtype=np.uint8)] * 3), -1).reshape(1, -1, 1, 3)
+    both = {"normals": tf.constant(np.repeat(colours, 2, 0)), "mirrored": tf.constant([False, True])}
+    straight, mirrored = normals.seen(both).numpy()
+    np.testing.assert_array_equal(mirrored, straight * [-1, 1, 1])
+    np.testing.assert_array_equal(straight, normals.vectors(tf.constant(colours[0])).numpy())
+    np.testing.assert_allclose(straight, golden("normals").vectors(colours[0]), atol=1e-6)
+
+
+def test_a_threshold_in_bytes_lets_the_same_bytes_through() -> None:
+    confidence = np.arange(256, dtype=np.float32) / np.float32(255)
+    for threshold in np.float32([0, 0.001, 0.2, 0.25, 0.4, 0.5, 0.6, 0.8, 0.999, 1]):
+        (byte,) = thresholds.as_bytes(np.array([threshold], np.float32))
+        np.testing.assert_array_equal(np.arange(256) >= byte, confidence >= threshold)
+
+
+def test_an_id_that_is_no_class_is_found_among_bytes() -> None:
+    """Id 8 of 8 classes; 255 is no id."""
+    own = golden("segmentation")
+    labels = own.example(16, 16)
+    config: TaskConfig = own.CONFIG
+    targets("segmentation", labels, WINDOWS["fitted"].warp()._replace(original=tf.constant([16, 16])), config)
+    labels["classes"][3, 3] = len(config.classes)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="an id beyond its"):
+        targets("segmentation", labels, WINDOWS["fitted"].warp()._replace(original=tf.constant([16, 16])), config)

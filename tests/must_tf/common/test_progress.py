@@ -1,0 +1,45 @@
+"""What a long job says of itself, in a log."""
+
+from __future__ import annotations
+
+import pytest
+
+from must_tf.common import progress
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which passes when it is told to."""
+    seconds = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: seconds[0])
+    return seconds
+
+
+def test_rate_and_time_left_are_of_what_was_done_since_the_start(
+    now: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = progress.Progress(100, "label", done=40)
+    now[0] = 10.0
+    line.advance(20)
+    assert capsys.readouterr().err == "label 60/100 images · 2.0 images/s · 0:20 left\n"
+
+
+def test_a_log_has_a_line_every_ten_seconds_and_the_last_one_once(
+    now: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = progress.Progress(40, "convert", "records")
+    for _ in range(40):
+        now[0] += 1.0
+        line.advance()
+    line.close("done")
+    assert [each.split(" · ")[0] for each in capsys.readouterr().err.splitlines()] == [
+        "convert 10/40 records",
+        "convert 20/40 records",
+        "convert 30/40 records",
+        "convert 40/40 records",
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.4, "0:00"), (61, "1:01"), (3600, "1:00:00"), (36_061.4, "10:01:01")])
+def test_seconds_are_a_clock(seconds: float, said: str) -> None:
+    assert progress.clock(seconds) == said

@@ -1,0 +1,28 @@
+"""Commands that are started by others: what goes to the log, and what to the terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from must_tf.common import subprocesses
+
+
+def test_a_child_leaves_its_whole_output_in_the_log_and_shows_the_rest(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    log = str(tmp_path / "logs" / "child.log")
+    script = "import must_tf, sys; print('noise'); print('evaluated 3 of 3'); print(must_tf.__file__); sys.exit(3)"
+    assert subprocesses.follow([sys.executable, "-c", script], log) == 3
+    assert capfd.readouterr().out.split() == ["evaluated", "3", "of", "3"]
+    assert subprocesses.last_lines(log, 3)[:2] == ["noise", "evaluated 3 of 3"]
+    assert subprocesses.last_lines(log, 1) == [os.path.join(subprocesses.PACKAGES, "must_tf", "__init__.py")]
+
+
+def test_a_killed_child_gives_its_signal(tmp_path: Path) -> None:
+    script = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    assert subprocesses.follow([sys.executable, "-c", script], str(tmp_path / "log")) == -signal.SIGKILL

@@ -1,0 +1,114 @@
+"""The gate stops bad teachers; what it cannot see without a truth, it does not claim to see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from must_tf.data import scenes
+from must_tf.pseudo_gate import verdict as gate
+from must_tf.spec import ImageInfo, Labels
+from must_tf.tasks import discover
+from tests.support.converting import must_records
+from tests.support.labelling import boxes, by, judged, pixels, records
+from tests.support.tiny import SIZES, Tiny, scene_record, tiny, tiny_records, write_set
+
+__all__ = ["tiny", "tiny_records"]  # fixtures
+COUNT = 20  # images, the fewest that are judged
+TEACHER = "pseudo:bad"
+
+
+def verdict(glob: str, **given: Any) -> dict[str, list[str]]:
+    return judged(glob, **given)["verdict"]["failed"]
+
+
+def test_random_weights_are_stopped(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After two steps: no box reaches the threshold, and pixels are of one class or of none."""
+    photos = [[scene_record(index, ()) for index in range(COUNT)]]
+    given = ["label", "--records", write_set(tmp_path / "in", photos), "--out", str(tmp_path / "out")]
+    for task in ("detection", "segmentation"):
+        given += ["--teacher", f"{task}={tiny.run}"]
+    must_records(given, monkeypatch)
+    failed = verdict(f"{tmp_path}/out/*.tfrecord", against=[f"{tiny.records}/*.tfrecord"])
+    assert {"detection", "segmentation"} <= set(failed)
+    assert "under 0.3" in failed["detection"][0]
+
+
+def real_objects(index: int) -> list[tuple[int, float, np.ndarray]]:
+    """(class, score, box) of a scene's objects."""
+    labels = scenes.render("wild", 5, index, SIZES[index % len(SIZES)]).labels["detection"]
+    return [(int(c), 0.9, box) for c, box in zip(labels["classes"], labels["boxes"], strict=True)]
+
+
+def shifted(box: np.ndarray) -> np.ndarray:
+    """The box moved by half of its size, to where there is room: an IoU of (1/2)^2 / (2 - (1/2)^2) = 1/7."""
+    size = box[2:] - box[:2]
+    move = np.where(box[2:] + size / 2 <= 1, size / 2, -size / 2)
+    return box + np.concatenate([move, move])
+
+
+def test_shifted_boxes_pass_without_a_truth_and_are_stopped_with_one(tmp_path: Path) -> None:
+    there = [real_objects(index) for index in range(COUNT)]
+    truth = records(tmp_path / "truth", by("real:scenes", "detection", [boxes(one) for one in there]))
+    moved = [boxes([(c, score, shifted(box)) for c, score, box in one]) for one in there]
+    glob = records(tmp_path / "set", by(TEACHER, "detection", moved))
+    assert verdict(glob, against=[truth]) == {}  # as many, of the same classes
+    failed = verdict(glob, against=[truth], truth=truth)
+    (sentence,) = failed["detection"]
+    assert "% of the labels are right (precision of boxes at IoU 0.5)" in sentence
+    assert verdict(glob, against=[truth]) == failed  # a look without the truth forgets nothing of it
+    assert gate.verdict(str(tmp_path / "set")).failed == failed
+    good = records(tmp_path / "good", by(TEACHER, "detection", [boxes(one) for one in there]))
+    assert verdict(good, against=[truth], truth=truth) == {}
+
+
+def kept(task: str, predictions: dict[str, np.ndarray], config: Any = None) -> Labels:
+    """What labelling stores of these predictions."""
+    return discover()[task].keep(predictions, ImageInfo("a", 40, 60), config)
+
+
+def nan_depth() -> Labels:
+    return kept("depth", {"metres": np.full([40, 60], np.nan, np.float32)})
+
+
+def nan_relative_depth() -> Labels:
+    return kept("depth", {"inverse_depth": np.full([40, 60], np.nan, np.float32)})
+
+
+def nan_normals() -> Labels:
+    return kept("normals", {"normals": np.full([40, 60, 3], np.nan, np.float32)})
+
+
+def nan_segmentation() -> Labels:
+    blank = {"classes": np.zeros([40, 60], np.int32), "confidence": np.full([40, 60], np.nan, np.float32)}
+    return kept("segmentation", blank)
+
+
+def nan_objects() -> Labels:
+    found = {"boxes": np.full([3, 4], np.nan), "scores": np.full(3, np.nan), "classes": np.ones(3, np.int32)}
+    return kept("detection", found | {"count": np.array(3)})
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # NumPy's own, on the NaN that is meant
+@pytest.mark.parametrize(
+    ("task", "labels", "said"),
+    [
+        ("depth", nan_depth, "100% of pixels are ignored or unknown"),
+        ("depth", nan_relative_depth, "100% of pixels are ignored or unknown"),
+        ("normals", nan_normals, "100% of pixels are ignored or unknown"),
+        ("segmentation", nan_segmentation, "100% of pixels are ignored or unknown"),
+        ("detection", nan_objects, "100% of images have no label"),
+        ("detection", lambda: boxes([]), "100% of images have no label"),  # all background
+        ("segmentation", lambda: pixels(np.full([40, 60], 1)), "is 100% of all pixels"),
+        ("depth", lambda: {"metres": np.full([40, 60], 3.0, np.float32)}, "100% of images have the same value"),
+        ("normals", lambda: {"normals": np.tile(np.float32([0, 0, 1]), [40, 60, 1])}, "mean z is 1.00"),
+        ("classification", lambda: {"probability": np.float32([0.26, 0.25, 0.25, 0.24])}, "knows nothing"),
+    ],
+)
+def test_a_teacher_that_broke_is_stopped(task: str, labels: Callable[[], Labels], said: str, tmp_path: Path) -> None:
+    failed = verdict(records(tmp_path / "set", by(TEACHER, task, [labels()] * COUNT)))
+    assert any(said in sentence for sentence in failed[task]), failed

@@ -1,0 +1,123 @@
+"""The newest checkpoint that can be read: damaged ones are passed over, whatever TensorFlow's list says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from must_tf.runs import checkpoints, init_weights
+from must_tf.training import preflight
+from must_tf.common.errors import UserError
+
+
+def saved(folder: Path, steps: tuple[int, ...]) -> tf.train.CheckpointManager:
+    """Checkpoints as Model Garden's loop writes them: their weight is the step."""
+    step, weight = tf.Variable(0, dtype=tf.int64), tf.Variable(tf.zeros([1000]))
+    checkpoint = tf.train.Checkpoint(global_step=step, weight=weight)
+    manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=3, step_counter=step)
+    for number in steps:
+        step.assign(number)
+        weight.assign(tf.fill([1000], float(number)))
+        manager.save(checkpoint_number=number)
+    return manager
+
+
+def data_of(folder: Path) -> Path:
+    """The weights of the newest of three."""
+    return folder / "ckpt-6.data-00000-of-00001"
+
+
+def flip_a_byte(path: Path) -> None:
+    """In the middle of the weights: the size is right."""
+    content = bytearray(path.read_bytes())
+    content[2000] ^= 1
+    path.write_bytes(bytes(content))
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "weights cut off": lambda f: data_of(f).write_bytes(data_of(f).read_bytes()[:500]),
+    "weights empty": lambda f: data_of(f).write_bytes(b""),
+    "weights gone": lambda f: data_of(f).unlink(),
+    "a byte changed": lambda f: flip_a_byte(data_of(f)),
+    "index cut off": lambda f: (f / "ckpt-6.index").write_bytes((f / "ckpt-6.index").read_bytes()[:50]),
+    "index empty": lambda f: (f / "ckpt-6.index").write_bytes(b""),
+    "index gone": lambda f: (f / "ckpt-6.index").unlink(),
+    "both gone": lambda f: [data_of(f).unlink(), (f / "ckpt-6.index").unlink()],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_the_one_before_is_used_and_said(damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By whoever asks: the loop, transfer, and Model Garden once its list is mended; training then goes on."""
+    saved(tmp_path, (2, 4, 6))
+    DAMAGE[damage](tmp_path)
+    prefix = f"{tmp_path}/ckpt-4"
+    assert checkpoints.newest(str(tmp_path)) == prefix
+    assert f"{tmp_path}/ckpt-6 is missing, truncated or damaged; using {prefix}" in capsys.readouterr().err
+    assert checkpoints.trained_steps(str(tmp_path)) == 4
+    assert init_weights.checkpoint_path(str(tmp_path) + "/") == prefix
+    checkpoints.make_newest(str(tmp_path), prefix)
+    assert tf.train.latest_checkpoint(str(tmp_path)) == prefix
+    goes_on(tmp_path, prefix)
+
+
+def goes_on(folder: Path, prefix: str) -> None:
+    """A new manager restores this checkpoint, writes over the damaged one, and still deletes the oldest."""
+    manager = saved(folder, ())
+    assert manager.restore_or_initialize() == prefix
+    np.testing.assert_array_equal(manager.checkpoint.weight.numpy(), np.full(1000, 4.0))
+    for number in (6, 8):
+        manager.checkpoint.global_step.assign(number)
+        manager.save(checkpoint_number=number)
+    assert sorted(path.name for path in folder.glob("*.index")) == ["ckpt-4.index", "ckpt-6.index", "ckpt-8.index"]
+    assert checkpoints.trained_steps(str(folder)) == 8
+
+
+@pytest.mark.parametrize("text", ["", "model_checkpoint_pa", "\0\0\0", None])
+def test_the_list_may_be_damaged_itself(text: str | None, tmp_path: Path) -> None:
+    """Empty, cut off, zeros as a full disk leaves them, gone: the files count."""
+    saved(tmp_path, (2, 4))
+    state = tmp_path / "checkpoint"
+    state.unlink() if text is None else state.write_text(text)
+    prefix = checkpoints.newest(str(tmp_path))
+    assert prefix == f"{tmp_path}/ckpt-4"
+    checkpoints.make_newest(str(tmp_path), prefix)
+    assert saved(tmp_path, ()).restore_or_initialize() == prefix
+
+
+def test_a_whole_list_is_left_alone(tmp_path: Path) -> None:
+    """Nothing is written where nothing is wrong."""
+    saved(tmp_path, (2, 4))
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()}
+    checkpoints.make_newest(str(tmp_path), checkpoints.newest(str(tmp_path)))
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()} == before
+
+
+def test_ten_is_newer_than_nine(tmp_path: Path) -> None:
+    """By number, not by letter."""
+    saved(tmp_path, (9, 10))
+    (tmp_path / "checkpoint").unlink()
+    assert checkpoints.newest(str(tmp_path)).endswith("ckpt-10")
+
+
+def test_none_can_be_read(tmp_path: Path) -> None:
+    """Then nothing starts anew in silence; and a folder without any is no error."""
+    assert checkpoints.newest(str(tmp_path / "none")) == ""
+    assert checkpoints.trained_steps(str(tmp_path)) == 0
+    saved(tmp_path, (2,))
+    next(tmp_path.glob("*.data*")).write_bytes(b"x")
+    with pytest.raises(UserError, match="no checkpoint in .*ckpt-2.*backup.*--overwrite"):
+        checkpoints.newest(str(tmp_path))
+
+
+def test_hidden_checkpoints_come_back_after_an_error(tmp_path: Path) -> None:
+    """And are not found inside."""
+    saved(tmp_path, (2,))
+    with pytest.raises(KeyError), checkpoints.hidden(str(tmp_path)):
+        assert saved(tmp_path, ()).restore_or_initialize() is None
+        raise KeyError
+    assert saved(tmp_path, ()).restore_or_initialize() == f"{tmp_path}/ckpt-2"

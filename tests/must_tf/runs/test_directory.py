@@ -1,0 +1,228 @@
+"""A run directory belongs to one config: what may change, what may not, and what --extend and --overwrite do."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+
+from must_tf.config import values as config_values
+from must_tf import experiment_config
+from must_tf.training import preflight
+from must_tf.runs import directory
+from must_tf.common.errors import UserError
+from tests.support.mistakes import merged
+from tests.must_tf.config.test_validate import nested
+from tests.support.tiny import Tiny, data, scene_record, tiny_records, write_set
+
+__all__ = ["tiny_records"]  # fixtures
+COSINE = "trainer.optimizer_config.learning_rate.cosine."
+
+
+@functools.cache
+def loaded(path: str) -> Any:
+    """Model Garden takes a quarter of a second to make one."""
+    return experiment_config.load("must_teacher_depth", [path])
+
+
+def settled(tiny: Tiny, *changes: dict[str, Any]) -> Any:
+    """A depth teacher's settled config: 2 steps of a cosine over 8, one of warm-up."""
+    params = copy.deepcopy(loaded(tiny.config))
+    for change in (data(f"{tiny.records}/*.tfrecord"), *changes):
+        config_values.apply(params, change, "test")
+    preflight.settle(params, "train")
+    return params
+
+
+def checkpoint(folder: Path, step: int) -> None:
+    """What says that something was trained."""
+    saved = tf.train.Checkpoint(global_step=tf.Variable(step, dtype=tf.int64))
+    tf.train.CheckpointManager(saved, str(folder), 3).save(checkpoint_number=step)
+
+
+@pytest.fixture
+def folder(tiny_records: Tiny, tmp_path: Path) -> Path:
+    """The directory of a run that has come to step 2 of 2."""
+    directory.write(str(tmp_path / "run"), settled(tiny_records))
+    checkpoint(tmp_path / "run", 2)
+    return tmp_path / "run"
+
+
+MAY_DIFFER = {
+    "runtime.distribution_strategy": "mirrored",
+    "runtime.enable_xla": True,
+    "trainer.steps_per_loop": 2,
+    "trainer.checkpoint_interval": 4,
+    "trainer.max_to_keep": 5,
+    "trainer.validation_interval": 10,
+    "task.pictures": 0,
+    "task.validation_data.global_batch_size": 4,
+    "task.tasks.detection.filters": 8,  # which is off
+}
+MAY_NOT = {
+    "task.input_size": (128, 256),
+    "task.train_data.seed": (1, 2),
+    "task.train_data.global_batch_size": (2, 4),
+    "task.tasks.depth.variance_focus": (0.5, 0.85),
+    "task.model.backbone.resnet.depth_multiplier": (0.25, 0.5),
+    "trainer.train_steps": (2, 1),
+    f"{COSINE}initial_learning_rate": (0.01, 0.02),
+    f"{COSINE}decay_steps": (8, 6),
+    "runtime.mixed_precision_dtype": (None, "bfloat16"),
+    "task.init_modules": ("trunk", "all"),
+}
+
+
+@pytest.mark.parametrize("key", [*MAY_DIFFER, ""])
+def test_what_may_differ(key: str, folder: Path, tiny_records: Tiny) -> None:
+    """And the same config, of course."""
+    params = settled(tiny_records, nested(key, MAY_DIFFER[key]) if key else {})
+    assert directory.admit(str(folder), params, extend=False) == ""
+
+
+@pytest.mark.parametrize("extend", [False, True])
+@pytest.mark.parametrize("key", MAY_NOT)
+def test_what_may_not_differ(key: str, extend: bool, folder: Path, tiny_records: Tiny) -> None:
+    """One line per setting, with both values; --extend does not help."""
+    old, new = ("none" if value is None else json.dumps(value) for value in MAY_NOT[key])
+    with pytest.raises(UserError) as refused:
+        directory.admit(str(folder), settled(tiny_records, nested(key, MAY_NOT[key][1])), extend)
+    text = str(refused.value)
+    assert f"\n    {key}: {old} -> {new}\n" in text
+    assert text.count(" -> ") == 2  # that line, and the heading
+    assert "--model_dir" in text and "--overwrite" in text
+
+
+def test_another_head_and_another_optimizer(folder: Path, tiny_records: Tiny) -> None:
+    """Every difference has its line."""
+    more = merged(
+        nested("task.tasks.normals.enabled", True), nested("trainer.optimizer_config.optimizer.type", "adamw")
+    )
+    found = {
+        change.key: (change.old, change.new) for change in directory.changes(str(folder), settled(tiny_records, more))
+    }
+    assert found["task.tasks.normals.enabled"] == (False, True)
+    assert found["trainer.optimizer_config.optimizer.type"] == ("sgd", "adamw")
+
+
+def test_records_that_moved_and_records_that_changed(folder: Path, tiny_records: Tiny, tmp_path: Path) -> None:
+    """Their content counts, not their place."""
+    shutil.copytree(tiny_records.records, tmp_path / "moved")
+    moved = settled(tiny_records, nested("task.train_data.input_path", f"{tmp_path}/moved/*.tfrecord"))
+    assert directory.admit(str(folder), moved, extend=False) == ""
+    write_set(tmp_path / "other", [[scene_record(9, ("depth",))]], ("depth",))
+    other = settled(tiny_records, nested("task.train_data.input_path", f"{tmp_path}/other/*.tfrecord"))
+    with pytest.raises(UserError, match=r'records of task.train_data: \{"records": 5, .* -> \{"records": 1, '):
+        directory.admit(str(folder), other, extend=False)
+    (folder / "run.json").unlink()  # of a run that did not write it down: the path is all there is
+    with pytest.raises(UserError, match="task.train_data.input_path: .*moved"):
+        directory.admit(str(folder), moved, extend=False)
+
+
+def test_settings_that_an_older_version_did_not_have(folder: Path, tiny_records: Tiny) -> None:
+    """They were at their defaults; one that no longer exists is passed over."""
+    params = (folder / "params.yaml").read_text().replace("  pictures: 1\n", "").replace("variance_focus", "focus")
+    (folder / "params.yaml").write_text(params)
+    assert directory.admit(str(folder), settled(tiny_records), extend=False) == ""
+
+
+def cosine(step: int, decay_steps: int) -> float:
+    """The rate after warm-up, by the formula of Loshchilov and Hutter, https://arxiv.org/abs/1608.03983."""
+    return 0.01 * 0.5 * (1 + math.cos(math.pi * min(step / decay_steps, 1)))
+
+
+def test_more_steps_need_extend(folder: Path, tiny_records: Tiny) -> None:
+    """Then it is said what the schedule does: the same one goes on, or a longer one jumps."""
+    more = nested("trainer.train_steps", 6)
+    with pytest.raises(UserError, match="trainer.train_steps: 2 -> 6\n.*--extend"):
+        directory.admit(str(folder), settled(tiny_records, more), extend=False)
+    said = directory.admit(str(folder), settled(tiny_records, more), extend=True)
+    assert "trainer.train_steps: 2 -> 6" in said
+    same = f"{cosine(2, 8):.3g}"
+    assert f"learning rate at step 2: {same} before, {same} now; at step 5: {cosine(5, 8):.3g}" in said
+    longer = settled(tiny_records, more, nested(f"{COSINE}decay_steps", 16))
+    said = directory.admit(str(folder), longer, extend=True)
+    assert f"at step 2: {same} before, {cosine(2, 16):.3g} now" in said
+
+
+def test_steps_that_would_change_nothing(folder: Path, tiny_records: Tiny) -> None:
+    """The schedule has ended; the remedy names its key."""
+    directory.write(str(folder), settled(tiny_records, nested("trainer.train_steps", 8)))
+    with pytest.raises(UserError, match=r"learning rate of 0 at step 8.*cosine\.decay_steps=20"):
+        directory.admit(str(folder), settled(tiny_records, nested("trainer.train_steps", 20)), extend=True)
+
+
+def test_nothing_trained_belongs_to_nobody(folder: Path, tiny_records: Tiny) -> None:
+    """A first attempt that failed before its first checkpoint may be changed; checkpoints of nobody knows what not."""
+    other = settled(tiny_records, nested("task.train_data.seed", 7))
+    assert directory.admit(str(folder / "none"), other, extend=False) == ""
+    (folder / "params.yaml").rename(folder / "kept.yaml")
+    with pytest.raises(UserError, match="has checkpoints, but no params.yaml"):
+        directory.admit(str(folder), other, extend=False)
+    (folder / "kept.yaml").rename(folder / "params.yaml")
+    for path in folder.glob("ckpt-*"):
+        path.unlink()
+    assert directory.admit(str(folder), other, extend=False) == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "legal"),
+    [
+        ("task.validation_data.input_path", "elsewhere/*.tfrecord", True),
+        ("task.train_data.seed", 9, True),
+        ("task.tasks.depth.loss_weight", 9.0, True),
+        ("trainer.train_steps", 9, True),
+        ("task.input_size", 256, False),
+        ("task.tasks.depth.filters", 8, False),
+        ("task.model.norm_activation.activation", "swish", False),
+    ],
+)
+def test_what_an_evaluation_may_change(key: str, value: Any, legal: bool, folder: Path, tiny_records: Tiny) -> None:
+    """Other data; nothing that shapes the predictions."""
+    params = settled(tiny_records)
+    config_values.apply(params, nested(key, value), "test")
+    if legal:
+        directory.check_evaluation(str(folder), params)
+        return
+    with pytest.raises(UserError, match=f"{key}: .* -> {value if isinstance(value, int) else '.' + value}"):
+        directory.check_evaluation(str(folder), params)
+
+
+def test_only_a_runs_files_are_deleted(folder: Path) -> None:
+    """What somebody else put there stays, and so do the folders that it lies in."""
+    mine = ["notes.txt", "ckpt.txt", "best/depth/readme.md", "train/plot.png", "own/ckpt-2.index"]
+    runs = ["best/depth/ckpt-2.index", "best/depth/params.yaml", "train/events.out.tfevents.1.host", "evaluation.json"]
+    runs += ["pictures/step-0000002.png", "metrics.jsonl", "dry_run.png", "failed/step-0000003/batch.npz"]
+    for name in mine + runs:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    directory.delete(str(folder))
+    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()) == sorted(mine)
+    assert not (folder / "pictures").exists() and not (folder / "failed").exists()
+
+
+def test_what_is_no_run_directory_is_never_deleted(folder: Path) -> None:
+    """Without params.yaml it might be anything; an empty or missing one is no mistake."""
+    (folder / "params.yaml").unlink()
+    before = sorted(folder.iterdir())
+    with pytest.raises(UserError, match="is no run directory.*nothing was deleted"):
+        directory.delete(str(folder))
+    assert sorted(folder.iterdir()) == before
+    directory.check_overwrite(str(folder / "missing"))
+    (folder / "empty").mkdir()
+    directory.check_overwrite(str(folder / "empty"))
+
+
+def test_the_learning_rate_of_workers_is_that_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where TF_CONFIG names workers it is computed without starting TensorFlow's runtime."""
+    settings = experiment_config.load("must_student").trainer.optimizer_config
+    expected = [directory.learning_rate(settings)(step) for step in (0, 250, 600, 89_000)]
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    assert [directory.learning_rate(settings)(step) for step in (0, 250, 600, 89_000)] == pytest.approx(expected)

@@ -1,0 +1,48 @@
+"""What a run says that it learned from: what real labels say, and nothing where that is not known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from must_tf import experiment_config
+from must_tf.runs import trained_on
+from must_tf.data import record, scenes
+from tests.support.labelling import Image, boxes, by, records
+from tests.support.tiny import write_config
+from tfrecords_tools.stats import figures
+
+FIRST, SECOND = scenes.OBJECTS[:2]
+BOX = [0.0, 0.0, 0.5, 0.5]
+REAL = by("real:coco", "detection", [boxes([(1, 1.0, BOX), (2, 1.0, BOX)]), boxes([])])
+GUESSED = by("pseudo:abc", "detection", [boxes([(1, 0.06, BOX)] * 9)])
+PARTIAL: list[Image] = [{"detection": record.Labelled(boxes([(1, 1.0, BOX)]), "real:voc", annotated=(1,))}]
+
+
+def learned(tmp_path: Path, *sets: list[Image]) -> dict[str, Any]:
+    """What a teacher of boxes that was trained on these sets says of them."""
+    globs = [records(tmp_path / f"set-{place}", images) for place, images in enumerate(sets)]
+    override = json.dumps({"task": {"train_data": {"input_path": ",".join(globs)}}})
+    params = experiment_config.load("must_teacher_detection", [write_config(tmp_path / "tiny.yaml")], override)
+    return trained_on.counted(params.task)["detection"]
+
+
+@pytest.mark.parametrize("others", [[], [GUESSED]], ids=["alone", "beside a set by a teacher"])
+def test_real_labels_are_counted(tmp_path: Path, others: list[list[Image]]) -> None:
+    found = learned(tmp_path, REAL, *others)
+    assert (found["images"], found["objects"]) == (2, 2)
+    assert {name: number for name, number in found["classes"].items() if number} == {FIRST: 1, SECOND: 1}
+
+
+@pytest.mark.parametrize(
+    ("sets", "images"),
+    [([[*REAL, *GUESSED]], 2), ([GUESSED], 0), ([[*REAL, *PARTIAL]], 3), ([REAL, PARTIAL], 3)],
+    ids=["a teacher's among them", "a teacher's alone", "some of the classes", "some of the classes in a set"],
+)
+def test_what_a_manifest_cannot_tell_is_not_known(tmp_path: Path, sets: list[list[Image]], images: int) -> None:
+    found = learned(tmp_path, *sets)
+    assert found == {"images": images, "objects": None, "classes": {}}
+    assert "per_image" not in figures.of_training(found, "objects")

@@ -1,0 +1,207 @@
+"""The SavedModel: served by TensorFlow alone, for images of any sizes, with the values of must_tf's own path."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from must_tf.cli import export
+from must_tf.data import geometry, record
+from must_tf.data.input import Reader
+from must_tf.evaluation.predictions import Restorer
+from must_tf.model.student import enabled
+from must_tf.runs import restore
+from must_tf.spec import ImageInfo
+from must_tf.tasks import discover
+from tests.support.tiny import SIZES, Tiny, tiny, tiny_records
+
+__all__ = ["tiny", "tiny_records"]  # fixtures
+# Rank and last sizes of what the README documents; 6 detections, 4 rooms and 8 surfaces are the tiny run's.
+OUTPUTS = {
+    "image/size": (2,),
+    "classification/probability": (4,),
+    "detection/boxes": (6, 4),
+    "detection/classes": (6,),
+    "detection/scores": (6,),
+    "detection/count": (),
+    "segmentation/classes": ("h", "w"),
+    "segmentation/confidence": ("h", "w"),
+    "depth/metres": ("h", "w"),
+    "normals/normals": ("h", "w", 3),
+}
+CALLS = ("image_bytes", "serving_default", "tf_example", "alone-0", "alone-1", "alone-2", "image_tensor", "tensor-one")
+# Serves without this project: whatever tries to import it fails. Saves every call's outputs.
+SERVE = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("must_tf", "tfrecords_tools", "official", "tf_keras", "orbit"):
+            raise ImportError(name + " is not here")
+sys.meta_path.insert(0, Blocked())
+import numpy as np, tensorflow as tf
+export, inputs, out = sys.argv[1:]
+given = np.load(inputs, allow_pickle=True)
+signatures = tf.saved_model.load(export).signatures
+found = {}
+def call(name, signature, values):
+    outputs = signatures[signature](**{"image_bytes" if signature == "serving_default" else signature: values})
+    found.update({name + ":" + key: value.numpy() for key, value in outputs.items()})
+images = list(given["images"])
+for signature in ("image_bytes", "serving_default"):
+    call(signature, signature, tf.constant(images))
+call("tf_example", "tf_example", tf.constant(list(given["records"])))
+for i, image in enumerate(images):
+    call("alone-%d" % i, "image_bytes", tf.constant([image]))
+square = tf.stack([tf.io.decode_png(images[0])] * 3)
+call("image_tensor", "image_tensor", square)
+call("tensor-one", "image_tensor", square[:1])
+np.savez(out, **found)
+"""
+
+
+class Served(NamedTuple):
+    """The records that were served, and what came out by call and output."""
+
+    records: list[bytes]
+    outputs: dict[str, dict[str, np.ndarray]]
+    about: dict[str, Any]
+
+
+def encoded(serialized: bytes) -> bytes:
+    """A record's image file."""
+    return tf.train.Example.FromString(serialized).features.feature["image/encoded"].bytes_list.value[0]
+
+
+@pytest.fixture(scope="module")
+def served(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Served:
+    """Exports the tiny run, and serves three images of three sizes in a process of its own."""
+    folder = tmp_path_factory.mktemp("served")
+    export.main([f"--model_dir={tiny.run}", f"--out={folder / 'export'}"])
+    assert not list(folder.glob("*.partial"))
+    files = sorted(str(path) for path in Path(tiny.records).glob("*.tfrecord"))
+    records = list(tf.data.TFRecordDataset(files).as_numpy_iterator())[: len(SIZES)]
+    images = np.array([encoded(one) for one in records], object)
+    np.savez(folder / "given.npz", images=images, records=np.array(records, object))
+    script = [sys.executable, "-I", "-c", SERVE, str(folder / "export"), str(folder / "given.npz")]
+    client = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
+    done = subprocess.run([*script, str(folder / "out.npz")], capture_output=True, text=True, cwd=folder, env=client)
+    assert done.returncode == 0, done.stderr
+    outputs: dict[str, dict[str, np.ndarray]] = {name: {} for name in CALLS}
+    with np.load(folder / "out.npz") as found:
+        for key in found:
+            call, _, name = key.partition(":")
+            outputs[call][name] = found[key]
+    about = json.loads(Path(folder, "export", "must_tf.json").read_text())
+    return Served(records, outputs, about)
+
+
+def without_padding(outputs: dict[str, np.ndarray], row: int) -> dict[str, np.ndarray]:
+    """One image's outputs in its own size, by name."""
+    height, width = outputs["image/size"][row]
+    own = {}
+    for name, shape in OUTPUTS.items():
+        value = outputs[name][row]
+        own[name] = value[:height, :width] if "h" in shape else value
+    return own
+
+
+def test_every_output_has_its_documented_shape(served: Served) -> None:
+    """Masks are 28 x 28 probabilities over each box, so that they do not depend on the image's size."""
+    for call, outputs in served.outputs.items():
+        sizes = outputs["image/size"]
+        largest = {"h": sizes[:, 0].max(), "w": sizes[:, 1].max()}
+        assert set(outputs) - set(OUTPUTS) == {"masks/probability"}, call
+        for name, shape in OUTPUTS.items():
+            assert outputs[name].shape == (len(sizes), *(largest.get(size, size) for size in shape)), (call, name)
+
+
+def test_maps_have_the_original_size_and_are_zero_beyond(served: Served) -> None:
+    """Sizes as the scenes were rendered."""
+    outputs = served.outputs["image_bytes"]
+    np.testing.assert_array_equal(outputs["image/size"], SIZES)
+    for row, (height, width) in enumerate(SIZES):
+        assert not outputs["depth/metres"][row, height:].any()
+        assert not outputs["depth/metres"][row, :, width:].any()
+        assert (outputs["depth/metres"][row, :height, :width] > 0).all()
+
+
+def test_values_are_in_their_ranges(served: Served) -> None:
+    """Normalised boxes with their corners in order, probabilities, unit normals."""
+    outputs = served.outputs["image_bytes"]
+    assert outputs["detection/count"].min() > 0  # else there is nothing to look at
+    boxes = outputs["detection/boxes"]
+    assert boxes.min() >= 0 and boxes.max() <= 1
+    assert (boxes[..., 2:] >= boxes[..., :2]).all()
+    np.testing.assert_allclose(outputs["classification/probability"].sum(-1), 1, atol=1e-5)
+    for row in range(len(SIZES)):
+        lengths = np.linalg.norm(without_padding(outputs, row)["normals/normals"], axis=-1)
+        np.testing.assert_allclose(lengths, 1, atol=1e-3)
+
+
+@pytest.mark.parametrize("call", ["serving_default", "tf_example"])
+def test_signatures_agree(served: Served, call: str) -> None:
+    """The same images by other ways in."""
+    for name, value in served.outputs["image_bytes"].items():
+        np.testing.assert_allclose(served.outputs[call][name], value, atol=1e-4, err_msg=name)
+
+
+def test_alone_as_in_a_mixed_batch(served: Served) -> None:
+    """Neither padding nor neighbours change an image's values; nor does a decoded tensor as input."""
+    mixed = served.outputs["image_bytes"]
+    pairs = [(served.outputs[f"alone-{row}"], 0, row) for row in range(len(SIZES))]
+    pairs += [(served.outputs["tensor-one"], 0, 0), *((served.outputs["image_tensor"], i, 0) for i in range(3))]
+    for outputs, row, of_mixed in pairs:
+        expected = without_padding(mixed, of_mixed)
+        for name, value in without_padding(outputs, row).items():
+            np.testing.assert_allclose(value, expected[name], atol=1e-3, err_msg=name)
+
+
+def test_served_predictions_are_the_predictions_of_must_tf(served: Served, tiny: Tiny) -> None:
+    """Once through `keep`, they are the labels that evaluation and labelling make."""
+    trained = restore.load(tiny.run)
+    assert served.about["teacher_id"] == trained.id and served.about["step"] == 2
+    configs = enabled(trained.config)
+    reader = Reader(discover(), {}, trained.config.input_size)
+    restorer = Restorer({name: discover()[name] for name in configs}, configs, trained.config.input_size)
+    for row, serialized in enumerate(served.records):
+        image = record.decode_image(encoded(serialized))
+        view = reader.view(image, geometry.fit(tf.shape(image)[:2], 128), tf.constant(0, tf.int64))
+        batch = tf.nest.map_structure(lambda x: x[None], view)
+        predicted = trained.model(batch, training=False)["predictions"]
+        one = tf.nest.map_structure(lambda x: x[0], predicted)
+        expected = restorer.labels(one, view["image_info"].numpy(), "x")
+        own = served.outputs[f"alone-{row}"]
+        for task, labels in expected.items():
+            parts = {}
+            for part in (*discover()[task].needs, task):  # what detection serves is not repeated for its masks
+                parts |= {name.split("/")[1]: value[0] for name, value in own.items() if name.startswith(part + "/")}
+            kept = discover()[task].keep(parts, ImageInfo("x", *SIZES[row]), configs[task])
+            assert kept.keys() == labels.keys()
+            for key, value in labels.items():
+                assert_same(kept[key], value, f"{task}/{key}")
+
+
+def assert_same(value: Any, expected: Any, name: str) -> None:
+    """Arrays are close; crops of masks may differ in a pixel whose probability is a half; classes in one of 500."""
+    if isinstance(expected, list):
+        assert [one.shape for one in value] == [one.shape for one in expected], name
+        assert all(np.mean(a != b) < 0.02 for a, b in zip(value, expected, strict=True)), name
+    elif np.issubdtype(np.asarray(expected).dtype, np.integer):
+        assert np.mean(value != expected) < 0.002, name
+    else:
+        # The area of a mask counts its pixels, one of which may be such a one.
+        np.testing.assert_allclose(value, expected, rtol=0.02 if name.endswith("/area") else 0, atol=1e-3, err_msg=name)
+
+
+def test_clients_get_the_names_of_the_classes(served: Served) -> None:
+    """must_tf.json lies in the export."""
+    assert served.about["input_size"] == 128
+    assert served.about["classes"]["detection"] == ["ball", "box", "cylinder", "cone"]

@@ -1,0 +1,158 @@
+"""Training on teachers' labels: what they weigh, how their weight grows, and that the log tells them from real ones."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from must_tf import experiment_config
+from must_tf.cli import train
+from must_tf.config import values as config_values
+from must_tf.data import input as input_lib
+from must_tf.data import record
+from must_tf.model import student
+from must_tf.shared import masked_losses
+from must_tf.tasks import discover
+from must_tf.training import preflight
+from must_tf.training import task as task_lib
+from must_tf.training import trainer as watch
+from tests.contract.test_losses import CASES, Case
+from tests.support.contract import SPECS, golden, seen
+from tests.support.tiny import Tiny, arguments, data, scene_record, tiny_records, write_set
+
+__all__ = ["tiny_records"]  # a fixture
+
+TEACHER = "pseudo:0123456789ab"
+
+
+def logged(task: str, case: Case, raw: Any, labels: Any, weight: list[float], pseudo: list[bool]) -> dict[str, float]:
+    """The loss terms of a batch as they go to the log, by the student itself."""
+    settings = student.StudentConfig()
+    setattr(settings.tasks, task, case.config.replace(enabled=True, weight=1.0))
+    trainer = task_lib.StudentTask(settings)
+    trainer.mixed = (task,)
+    targets = seen(weight, case.config) | {key: tf.constant(value) for key, value in labels.items()}
+    targets["pseudo"] = tf.constant(pseudo)
+    outputs = {"raw": {task: {key: tf.constant(value) for key, value in raw.items()}}}
+    trainer.build_losses({"targets": {task: targets}}, outputs)
+    assert {metric.name for metric in trainer.build_metrics() if metric.name.startswith(f"{task}/")} == {
+        name for name in outputs["logged"] if name.startswith(f"{task}/")
+    }
+    return {name: float(value) for name, (value, _) in outputs["logged"].items()}
+
+
+@pytest.mark.parametrize("task,number", CASES)
+def test_what_is_logged_of_either_kind_is_that_of_its_images_alone(task: str, number: int) -> None:
+    """The first image was worked out by hand, the second's outputs are noise: once the first is the teacher's, once
+    the second. What the first weighs does not matter."""
+    case = Case(task, number)
+    raw, labels = case.with_second("noise")
+    for pseudo, part in (([True, False], "pseudo"), ([False, True], "real")):
+        if getattr(case.config, "ignore_hardest", 0.0) and case.labels.get("pseudo", [False])[0] != pseudo[0]:
+            continue  # worked out for the other kind alone, where a teacher's hardest pixels are left out
+        got = logged(task, case, raw, labels, [0.5, 0.5], pseudo)
+        found = {name: got[f"{task}/{name}_{part}"] for name in case.expected}
+        assert found == pytest.approx(case.expected, rel=2e-5, abs=1e-6)
+
+
+def test_a_weight_scales_what_an_image_says_and_not_how_much_it_counts() -> None:
+    """By hand. Images: a real loss of 2, a teacher's of 4 at weight 1/2: (2 + 0.5 * 4) / 2. Pixels: three known ones
+    of 1, 2, 6, and one of 8 at 1/2: (9 + 0.5 * 8) / 4. A third image that nobody labelled changes nothing."""
+    weight = tf.constant([1.0, 0.5, 0.0])
+    images = masked_losses.per_image(tf.constant([2.0, 4.0, np.nan]), weight)
+    np.testing.assert_allclose(images.total, [2.0, 2.0, 0.0])
+    np.testing.assert_allclose(images.count, [1.0, 1.0, 0.0])
+    values = tf.constant([[[1.0, 2.0], [6.0, 99.0]], [[8.0, 99.0], [99.0, 99.0]], [[np.nan] * 2] * 2])
+    known = tf.constant([[[True, True], [True, False]], [[True, False], [False, False]], [[True] * 2] * 2])
+    pixels = masked_losses.per_pixel(values, known, weight)
+    np.testing.assert_allclose(pixels.total, [9.0, 4.0, 0.0])
+    np.testing.assert_allclose(pixels.count, [3.0, 1.0, 0.0])
+    assert [float(student.balance.mean(term)) for term in (images, pixels)] == [2.0, 3.25]
+
+
+@pytest.mark.parametrize("step,share", [(0, 0.0), (1, 0.125), (4, 0.5), (8, 1.0), (9, 1.0), (100_000, 1.0)])
+def test_a_teachers_weight_grows_linearly_and_a_real_ones_does_not(step: int, share: float) -> None:
+    """Over 8 steps; at the 4th half of it, from the 8th on all."""
+    for weight, pseudo, expected in ((0.5, True, 0.5 * share), (1.0, False, 1.0), (0.0, False, 0.0)):
+        targets = {"weight": tf.constant(weight), "pseudo": tf.constant(pseudo)}
+        assert float(input_lib.ramped(targets, tf.constant(step, tf.int64), 8)["weight"]) == expected
+
+
+def labelled(index: int, origin: str) -> bytes:
+    """A scene with a class and depth, both of this origin."""
+    real = scene_record(index, ("classification", "depth"))
+    found = record.read_labels(real, SPECS, {name: golden(name).CONFIG for name in ("classification", "depth")})
+    return record.merge(real, {name: record.Labelled(one.labels, origin) for name, one in found.items()}, discover())
+
+
+@pytest.fixture(scope="module")
+def half_real(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Two scenes with real labels and two with a teacher's."""
+    records = [labelled(index, TEACHER if index % 2 else "real:scenes") for index in range(4)]
+    return write_set(tmp_path_factory.mktemp("half") / "records", [records], ["classification", "depth"])
+
+
+def weights(records: str, start: int, count: int) -> list[tuple[float, bool]]:
+    """Weight, and whether a teacher labelled, of each image's class (1/2 after 4 steps) and depth (1/2 from the start).
+
+    In the training order from image `start` on, `count` batches of two.
+    """
+    one, other = (golden(name).CONFIG.replace(pseudo_weight=0.5) for name in ("classification", "depth"))
+    configs = {"classification": one.replace(pseudo_ramp_steps=4), "depth": other}
+    settings = input_lib.Data(input_path=records, global_batch_size=2, is_training=True)
+    reader = input_lib.Reader({name: SPECS[name] for name in configs}, configs, 64)
+    batches = input_lib.training(reader, settings, input_lib.Start(start, 4), None).take(count)
+    return [
+        (float(batch["targets"][name]["weight"][place]), bool(batch["targets"][name]["pseudo"][place]))
+        for batch in batches
+        for place in range(2)
+        for name in configs
+    ]
+
+
+def test_the_weight_is_a_function_of_the_place_in_the_order(half_real: str) -> None:
+    """Six steps of two images; a run that goes on after three of them has the same from there on."""
+    unbroken = weights(half_real, 0, 6)
+    grown = np.repeat([0.0, 0.125, 0.25, 0.375, 0.5, 0.5], 2)  # 1/2 * step / 4, two images a step
+    for place, (weight, pseudo) in enumerate(unbroken[0::2]):
+        assert weight == (grown[place] if pseudo else 1.0)
+    assert {weight for weight, pseudo in unbroken[1::2] if pseudo} == {0.5}
+    assert Counter(pseudo for _, pseudo in unbroken) == {True: 12, False: 12}
+    assert weights(half_real, 6, 3) == unbroken[12:]
+
+
+def test_tasks_with_both_kinds_of_labels_are_known_from_the_manifests(tiny_records: Tiny, half_real: str) -> None:
+    """A plain teacher's log has no more names than before; neither has that of pseudo labels alone."""
+    for records, expected in ((half_real, ("classification", "depth")), (f"{tiny_records.records}/*.tfrecord", ())):
+        params = experiment_config.load("must_student", [tiny_records.config])
+        off = {name: {"enabled": False} for name in SPECS if name not in ("classification", "depth")}
+        config_values.apply(params, {"task": {"tasks": off, "train_data": {"input_path": records}}}, "test")
+        assert preflight.settle(params, "train").mixed == expected
+    plain = task_lib.StudentTask(params.task)
+    assert not [metric.name for metric in plain.build_metrics() if metric.name.endswith(("_real", "_pseudo"))]
+
+
+def test_a_run_logs_what_there_was_to_count(tiny_records: Tiny, half_real: str, tmp_path: Path) -> None:
+    """One image a step, so each step has one kind. A teacher's weigh 1/2 in the end, and nothing in the first step."""
+    override: dict[str, Any] = data(half_real)
+    override["task"]["train_data"]["global_batch_size"] = 1
+    override["task"]["tasks"] = {"classification": {"pseudo_weight": 0.5, "pseudo_ramp_steps": 4}}
+    override["trainer"] = {"train_steps": 8, "checkpoint_interval": 8}
+    train.main(arguments(tiny_records.config, tmp_path, "must_teacher_classification", override, "train"))
+    kinds = Counter()
+    for line in map(json.loads, Path(tmp_path, watch.METRICS).read_text().splitlines()):
+        terms = {name.rpartition("/")[2]: value for name, value in line.items() if name.startswith("classification/")}
+        term, share = terms.pop("cross_entropy", None), min((line["step"] - 1) / 4, 1.0)
+        kind = next(iter(terms), "nothing")
+        kinds[kind] += 1
+        factor = {"cross_entropy_real": 1.0, "cross_entropy_pseudo": 0.5 * share, "nothing": None}[kind]
+        assert len(terms) <= 1 and (term is None) == (factor is None)
+        assert factor is None or term == pytest.approx(factor * terms[kind], rel=1e-5)
+        assert factor is not None or line["step"] == 1
+    assert kinds["cross_entropy_real"] == 4 and kinds["cross_entropy_pseudo"] >= 3

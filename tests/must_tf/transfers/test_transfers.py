@@ -1,0 +1,297 @@
+"""A table of transfers: every checkpoint on every task; finished runs stay, failed ones are told and made up for."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+import yaml
+
+from must_tf.common import subprocesses
+from must_tf.common.errors import UserError
+from must_tf.transfers import command
+from tests.support import tiny as tiny_lib
+from tests.support.tiny import Tiny, tiny, tiny_records  # noqa: F401
+
+COLUMNS = {
+    "rooms": {"task": "classification", "config_file": ["tiny.yaml"]},
+    "angles": {"task": "normals", "config_file": ["tiny.yaml"]},
+}
+FIGURES = {"rooms": "classification/top1", "angles": "normals/mean_angle"}
+
+
+class Runs:
+    """Stands for the child processes: notes which were started, and leaves what is asked for as their evaluation."""
+
+    def __init__(self, figures: dict[str, float], ends: dict[str, Any] | None = None):
+        """Both by the run's path below OUT: the column's figure; what happens instead, an exit code or an exception."""
+        self.figures, self.ends = figures, ends or {}
+        self.started: list[str] = []
+
+    def __call__(self, words: Sequence[str], log: str) -> int:
+        flags = dict(word.split("=", 1) for word in words if word.startswith("--") and "=" in word)
+        path = Path(flags["--model_dir"])
+        name = "/".join(path.parts[-3:])
+        self.started.append(name)
+        end = self.ends.get(name, 0)
+        if isinstance(end, BaseException):
+            raise end
+        Path(log).write_text("TensorFlow says a lot\nerror: the head is lost.\nand more\n" if end else "fine\n")
+        if not end:
+            steps = yaml.safe_load(Path(flags["--config_file"]).read_text())["trainer"]["train_steps"]
+            path.mkdir(parents=True)
+            figures = {FIGURES[path.parent.name]: self.figures[name]}
+            (path / "evaluation.json").write_text(json.dumps({"step": steps, "figures": figures}))
+        return end
+
+
+class Place:
+    """A table file, a checkpoint and a folder for the runs."""
+
+    def __init__(self, folder: Path, records: Tiny, columns: dict[str, Any] | None = None):
+        self.folder, self.out = folder, folder / "out"
+        Path(folder, "tiny.yaml").write_text(Path(records.config).read_text())
+        self.columns(columns or COLUMNS)
+        self.weights(1.0)
+        self.override = tiny_lib.data(os.path.join(records.records, "*.tfrecord"))
+
+    def columns(self, columns: dict[str, Any]) -> None:
+        """Writes the table file."""
+        Path(self.folder, "table.yaml").write_text(yaml.safe_dump({"columns": columns}, sort_keys=False))
+
+    def weights(self, value: float) -> None:
+        """Saves the checkpoint `start/ckpt-1`, anew."""
+        tf.train.Checkpoint(weight=tf.Variable(value)).write(str(self.folder / "start" / "ckpt-1"))
+        state = 'model_checkpoint_path: "ckpt-1"\nall_model_checkpoint_paths: "ckpt-1"\n'
+        Path(self.folder, "start", "checkpoint").write_text(state)
+
+    def run(self, *more: str, rows: Sequence[str] = ("--checkpoint=start={folder}/start", "--scratch")) -> int:
+        """must-transfer, the table into `out`."""
+        override = yaml.safe_dump(self.override, default_flow_style=True, width=10**6)
+        given = [row.format(folder=self.folder) for row in rows]
+        words = [f"--table={self.folder}/table.yaml", f"--out={self.out}", f"--params_override={override}"]
+        return command.main([*words, *given, *more])
+
+    def entry(self, row: str, column: str) -> dict[str, Any]:
+        """Of table.json."""
+        entries = json.loads((self.out / "table.json").read_text())["entries"]
+        return next(one for one in entries if (one["row"], one["column"]) == (row, column))
+
+
+@pytest.fixture
+def place(tmp_path: Path, tiny_records: Tiny) -> Place:  # noqa: F811
+    """Two columns, one better upwards and one downwards."""
+    return Place(tmp_path, tiny_records)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Runs]:
+    """Puts `Runs` in the place of the child processes."""
+
+    def put(figures: dict[str, float], ends: dict[str, Any] | None = None) -> Runs:
+        made = Runs(figures, ends)
+        monkeypatch.setattr(subprocesses, "follow", made)
+        return made
+
+    return put
+
+
+ONE_SEED = {
+    "scratch/rooms/seed-1": 0.25,
+    "start/rooms/seed-1": 0.5,
+    "scratch/angles/seed-1": 20.0,
+    "start/angles/seed-1": 30.0,
+}
+
+
+def test_a_checkpoint_and_scratch_are_trained_and_compared(
+    tmp_path: Path,
+    tiny: Tiny,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    place = Place(tmp_path, tiny, {"rooms": COLUMNS["rooms"]})
+    place.override["trainer"] = {"train_steps": 1, "validation_interval": 1, "checkpoint_interval": 1}
+    rows = (f"--checkpoint=student={tiny.run}", "--scratch")
+    assert place.run(rows=rows) == 0
+    starts = {}
+    for row in ("student", "scratch"):
+        run = place.out / row / "rooms" / "seed-1"
+        figures = json.loads((run / "evaluation.json").read_text())["figures"]
+        assert place.entry(row, "rooms")["values"] == {"1": figures["classification/top1"]}
+        starts[row] = yaml.safe_load((run / "params.yaml").read_text())
+        log = run.with_suffix(".log").read_text()
+        assert ("loaded from" in log) == (row == "student")
+    # A cell differs from the one above it by its start, and by nothing else.
+    assert starts["student"]["task"].pop("init_checkpoint") == f"{tiny.run}/ckpt-2"
+    assert starts["scratch"]["task"].pop("init_checkpoint") == ""
+    assert starts["student"] == starts["scratch"]
+    enabled = [task for task, config in starts["scratch"]["task"]["tasks"].items() if config["enabled"]]
+    assert enabled == ["classification"]
+    first = capfd.readouterr().out
+    # Once more: nothing is run, and the table is the same.
+    monkeypatch.setattr(subprocesses, "follow", None)
+    assert place.run(rows=rows) == 0
+    second = capfd.readouterr().out
+    assert "2 done, 0 begun, 0 to do" in second
+    table = [line for line in first.splitlines() if line.startswith(("student  ", "scratch  "))]
+    assert len(table) == 2 and all(line in second for line in table)
+
+
+def test_best_of_a_column_by_its_direction(place: Place, runs: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    runs(ONE_SEED)
+    assert place.run() == 0
+    assert [place.entry("start", name)["best"] for name in ("rooms", "angles")] == [True, False]
+    assert [place.entry("scratch", name)["best"] for name in ("rooms", "angles")] == [False, True]
+    out = capfd.readouterr().out
+    lines = {line.split()[0]: " ".join(line.split()[1:]) for line in out.splitlines() if line.startswith(("s", "t"))}
+    assert lines["start"] == "0.500 * 30.00"
+    assert lines["scratch"] == "0.250 20.00 *"
+    assert "mean_angle, less is better" in out
+    assert "one seed each: a difference may be chance" in out
+    assert (place.out / "table.png").read_bytes()[1:4] == b"PNG"
+    page = (place.out / "report.html").read_text()
+    assert "<b>0.500</b>" in page and "start/ckpt-1" in page and "data:image/" in page
+
+
+def test_seeds_give_mean_and_standard_deviation(place: Place, runs: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    place.columns({"rooms": COLUMNS["rooms"]})
+    values = dict(zip((1, 2, 3), (0.5, 0.6, 0.7), strict=True))
+    made = runs({f"start/rooms/seed-{seed}": value for seed, value in values.items()})
+    assert place.run("--seeds=3", rows=("--checkpoint=start={folder}/start",)) == 0
+    entry = place.entry("start", "rooms")
+    assert entry["mean"] == pytest.approx(0.6)
+    assert entry["spread"] == pytest.approx(0.1)  # ((0.1^2 + 0 + 0.1^2) / 2) ** 0.5
+    assert "0.600 ± 0.100" in capfd.readouterr().out
+    assert len(made.started) == 3
+    written = (yaml.safe_load((place.out / f"start/rooms/seed-{seed}.yaml").read_text()) for seed in values)
+    assert [one["task"]["train_data"]["seed"] for one in written] == [1, 2, 3]
+
+
+def test_a_failed_run_is_told_the_others_go_on_and_only_it_is_made_up_for(
+    place: Place, runs: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    made = runs(ONE_SEED, {"scratch/rooms/seed-1": 2})
+    assert place.run() == 1
+    assert sorted(made.started) == sorted(ONE_SEED)
+    captured = capfd.readouterr()
+    assert "failed: scratch -> rooms, seed 1: error: the head is lost." in captured.out
+    assert place.entry("scratch", "rooms")["problems"] == {"1": "error: the head is lost."}
+    assert place.entry("scratch", "rooms")["mean"] is None
+    assert place.entry("start", "rooms")["best"] is False  # alone in its column
+    made = runs(ONE_SEED)
+    assert place.run() == 0
+    assert made.started == ["scratch/rooms/seed-1"]
+    assert place.entry("scratch", "rooms")["mean"] == 0.25
+
+
+def test_a_killed_run_names_the_signal(place: Place, runs: Any) -> None:
+    runs(ONE_SEED, {"start/angles/seed-1": -signal.SIGKILL})
+    assert place.run() == 1
+    assert place.entry("start", "angles")["problems"] == {"1": "killed by SIGKILL (out of memory?)"}
+
+
+def test_interrupted_it_ends_quietly_and_goes_on(place: Place, runs: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    runs(ONE_SEED, {"scratch/angles/seed-1": KeyboardInterrupt()})
+    assert place.run() == 130
+    assert "the same command goes on" in capfd.readouterr().err
+    made = runs(ONE_SEED)
+    assert place.run() == 0
+    assert sorted(made.started) == ["scratch/angles/seed-1", "start/angles/seed-1"]
+
+
+def test_a_figure_that_was_not_measured_fails_with_the_nearest(place: Place, runs: Any) -> None:
+    place.columns({"rooms": {**COLUMNS["rooms"], "figure": "topp1"}})
+    runs(ONE_SEED)
+    assert place.run() == 1
+    problem = place.entry("start", "rooms")["problems"]["1"]
+    assert "no classification/topp1. Did you mean 'classification/top1'?" in problem
+    place.columns({"rooms": COLUMNS["rooms"]})
+    made = runs({})  # with the right name nothing is trained again
+    assert place.run() == 0 and made.started == []
+
+
+def test_other_settings_or_weights_are_not_mixed_into_a_table(place: Place, runs: Any) -> None:
+    runs(ONE_SEED)
+    assert place.run() == 0
+    place.override["runtime"] = {"num_gpus": 0, "enable_xla": True}  # where it runs does not matter
+    older = place.out / "start" / "rooms" / "seed-1.yaml"  # written by a version that did not know a setting
+    older.write_text("".join(line for line in older.read_text().splitlines(True) if "init_modules" not in line))
+    assert place.run() == 0
+    place.override["trainer"] = {"train_steps": 3, "validation_interval": 1}
+    with pytest.raises(UserError, match=r"trainer.train_steps was 2, now 3.*Give another --out") as caught:
+        place.run()
+    assert "rooms: " in str(caught.value) and "angles: " in str(caught.value)  # both columns, at once
+    del place.override["trainer"]
+    place.weights(2.0)
+    with pytest.raises(UserError, match=r"the weights in .*start/ckpt-1 are others"):
+        place.run()
+
+
+def test_plan_runs_nothing_and_tells_what_is_left(place: Place, runs: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    made = runs(ONE_SEED)
+    assert place.run("--column=angles") == 0
+    begun = place.out / "start" / "rooms" / "seed-1"
+    begun.mkdir(parents=True)
+    (begun / "checkpoint").write_text("")
+    capfd.readouterr()
+    made.started.clear()
+    assert place.run("--plan") == 0
+    assert made.started == []
+    out = capfd.readouterr().out
+    assert "4 runs (rows 2, columns 2, seeds 1)" in out and "2 done, 1 begun, 1 to do" in out
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({}, "names no column"),
+        ({"a": {"task": "classificaton"}}, "Did you mean 'classification'?"),
+        ({"a": {"task": "depth", "confg_file": []}}, "Did you mean 'config_file'?"),
+        ({"a": {"task": "depth", "config_file": "tiny.yaml"}}, "must be a list"),
+        ({"a": {"task": "depth", "higher_is_better": "no"}}, "true or false"),
+        ({"a/b": {"task": "depth"}}, "also a folder's name"),
+        ({"a": {"task": "depth", "config_file": ["none.yaml"]}}, "none.yaml: no such file"),
+    ],
+)
+def test_a_wrong_table_ends_before_any_work(place: Place, runs: Any, columns: Any, message: str) -> None:
+    made = runs({})
+    place.columns(columns)
+    with pytest.raises(UserError, match=message.replace("?", r"\?")):
+        place.run()
+    assert made.started == [] and not place.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "more", "message"),
+    [
+        ((), (), "nothing to compare"),
+        (("--checkpoint={folder}/start",), (), "NAME=RUN_DIRECTORY is expected"),
+        (("--checkpoint=a={folder}/start", "--checkpoint=a={folder}/start"), (), "two rows 'a'"),
+        (("--checkpoint=scratch={folder}/start", "--scratch"), (), "two rows 'scratch'"),
+        (("--checkpoint=a={folder}",), (), "no checkpoint in"),
+        (("--scratch",), ("--column=room",), "Did you mean 'rooms'?"),
+        (("--scratch",), ("--seeds=0",), "--seeds=0 must be at least 1"),
+        (("--scratch",), ("--out=gs://bucket/out",), "must be a local folder"),
+    ],
+)
+def test_wrong_flags_end_before_any_work(
+    place: Place, runs: Any, rows: Sequence[str], more: Sequence[str], message: str
+) -> None:
+    made = runs({})
+    with pytest.raises(UserError, match=message.replace("?", r"\?")):
+        place.run(*more, rows=rows)
+    assert made.started == [] and not place.out.exists()
+
+
+def test_all_columns_without_records_are_named_at_once(place: Place, runs: Any) -> None:
+    runs({})
+    place.override["task"]["train_data"]["input_path"] = "nowhere/*.tfrecord"
+    with pytest.raises(UserError, match=r"(?s)rooms: .*nowhere.*angles: .*nowhere"):
+        place.run()

@@ -1,0 +1,198 @@
+"""What ships: the wheel is built, installed elsewhere, all modules imported, all tasks found; and who imports what."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("must_tf", "tfrecords_tools")
+SOURCES = ("setup.py", "pyproject.toml", "README.md", *PACKAGES)
+# Run in a process of its own: prints where each module came from, and the tasks that are found.
+IMPORT_ALL = """
+import importlib, json, pkgutil, sys
+origins = {}
+for name in ("must_tf", "tfrecords_tools"):
+    package = importlib.import_module(name)
+    origins[name] = package.__file__
+    for module in pkgutil.walk_packages(package.__path__, name + "."):
+        if not module.name.endswith("__main__"):
+            origins[module.name] = importlib.import_module(module.name).__file__
+from must_tf.tasks import discover
+from must_tf.experiment_config import experiments
+print(json.dumps({"origins": origins, "tasks": sorted(discover()), "experiments": experiments()}))
+"""
+
+
+def python_files(*folders: str) -> list[Path]:
+    """All Python files below folders of the project."""
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def modules(source: Path) -> set[str]:
+    """The dotted names of all modules that a source tree has, packages or not."""
+    files = [path.relative_to(source) for name in PACKAGES for path in (source / name).rglob("*.py")]
+    dotted = {".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in files}
+    return {name for name in dotted if not name.endswith("__main__")}
+
+
+def folders(source: Path) -> list[str]:
+    """The task folders of a source tree, whether they are packages or not."""
+    tasks = source / "must_tf" / "tasks"
+    return sorted(path.name for path in tasks.iterdir() if path.is_dir() and list(path.glob("*.py")))
+
+
+def install(source: Path, target: Path) -> None:
+    """Builds the wheel of a source tree and installs it, both offline."""
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    wheels = target.parent / "wheels"
+    offline = ["--no-deps", "--no-index"]
+    subprocess.run(
+        [*pip, "wheel", *offline, "--no-build-isolation", "-w", str(wheels), str(source)], check=True, timeout=120
+    )
+    subprocess.run([*pip, "install", *offline, "--target", str(target), str(next(wheels.glob("*.whl")))], check=True)
+
+
+def copied(folder: Path) -> Path:
+    """The project's sources without what was built or run in it."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for name in SOURCES:
+        path = ROOT / name
+        if path.is_dir():
+            shutil.copytree(path, folder / name, ignore=ignored)
+        else:
+            folder.mkdir(exist_ok=True)
+            shutil.copy(path, folder / name)
+    return folder
+
+
+def test_every_module_and_task_of_the_wheel(tmp_path: Path) -> None:
+    """Installed elsewhere and imported from there; nothing comes from the source tree."""
+    source, target = copied(tmp_path / "source"), tmp_path / "target"
+    install(source, target)
+    environment = os.environ | {"PYTHONPATH": str(target), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert set(found["origins"]) == modules(source)
+    assert all(Path(origin).is_relative_to(target) for origin in found["origins"].values())
+    assert found["tasks"] == folders(source)
+    assert {f"must_teacher_{task}" for task in folders(source)} < set(found["experiments"])
+
+
+def test_a_task_folder_without_init_is_noticed(tmp_path: Path) -> None:
+    """The planted bug: such a folder is in the source tree's list and vanishes from the wheel."""
+    source, target = copied(tmp_path / "source"), tmp_path / "target"
+    (source / "must_tf" / "tasks" / "depth" / "__init__.py").unlink()
+    install(source, target)
+    assert "depth" in folders(source)
+    assert not (target / "must_tf" / "tasks" / "depth").exists()
+    assert "must_tf.tasks.depth.loss" in modules(source)
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, `tf.keras` where it is used as an attribute."""
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Attribute) and node.attr == "keras" and isinstance(node.value, ast.Name):
+            yield f"{node.value.id}.keras"
+
+
+def below(name: str, packages: tuple[str, ...]) -> bool:
+    """Whether a dotted name is one of these or within it."""
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+KERAS = ("keras", "tensorflow.keras", "tensorflow.python.keras", "tf.keras", "tensorflow_models")
+
+
+@pytest.mark.parametrize("path", python_files(*PACKAGES, "experiments", "tests"), ids=lambda p: "/".join(p.parts[-3:]))
+def test_only_tf_keras(path: Path) -> None:
+    """Model Garden's layers are tf_keras's; a Keras 3 loss among them would be accepted silently."""
+    assert not [name for name in imports(path) if below(name, KERAS)]
+
+
+def test_the_scan_sees_every_way_to_import_keras(tmp_path: Path) -> None:
+    """The planted bugs."""
+    for line in ("import keras", "from keras import layers", "from tensorflow import keras", "x = tf.keras.layers"):
+        (tmp_path / "a.py").write_text(line + "\n")
+        assert [name for name in imports(tmp_path / "a.py") if below(name, KERAS)], line
+
+
+def test_must_tf_knows_neither_tools_nor_experiments() -> None:
+    """The arrows point one way: experiments and tfrecords_tools use must_tf."""
+    above = ("tfrecords_tools", "experiments", "tests")
+    assert not [(path.name, name) for path in python_files("must_tf") for name in imports(path) if below(name, above)]
+    above = ("experiments", "tests")
+    assert not [(p.name, name) for p in python_files("tfrecords_tools") for name in imports(p) if below(name, above)]
+
+
+# Where a distribution is not called as what is imported from it; Model Garden's wheel brings orbit.
+DISTRIBUTIONS = {
+    "tensorflow_datasets": "tensorflow-datasets",
+    "cv2": "opencv-python-headless",
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "absl": "absl-py",
+    "google": "protobuf",
+    "official": "tf-models-official",
+    "orbit": "tf-models-official",
+    "tf_keras": "tf-keras",
+}
+
+
+OPTIONAL = {"apache_beam"}  # asked for by name: pip install must-tf[beam]
+
+
+def test_what_is_imported_is_what_is_required() -> None:
+    """setup.py asks for each distribution that the packages import, and for no other; constraints.txt pins them all."""
+    text = (ROOT / "setup.py").read_text()
+    required = {re.split("[=<>]", line.value)[0] for line in _requirements(text)}
+    roots = {name.split(".")[0] for path in python_files(*PACKAGES) for name in imports(path) if name != "tf.keras"}
+    foreign = roots - set(sys.stdlib_module_names) - {*PACKAGES, "None"}
+    assert {DISTRIBUTIONS.get(name, name) for name in foreign - OPTIONAL} == required
+    pinned = {
+        line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().split("\n")
+    }
+    assert required < pinned
+
+
+def _requirements(text: str) -> list[ast.Constant]:
+    words = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.keyword)]
+    return next(word.value.elts for word in words if word.arg == "install_requires")
+
+
+def undocumented(node: ast.AST, prefix: str = "") -> Iterator[str]:
+    """Public functions and classes without a docstring; what is inside of a function is not public."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or child.name.startswith("_"):
+            continue
+        if not ast.get_docstring(child):
+            yield prefix + child.name
+        if isinstance(child, ast.ClassDef):
+            yield from undocumented(child, f"{prefix}{child.name}.")
+
+
+def test_everything_public_has_a_docstring() -> None:
+    """Modules, classes, functions and methods of the two packages and the experiments."""
+    missing = []
+    for path in python_files(*PACKAGES, "experiments"):
+        tree = ast.parse(path.read_text())
+        if tree.body and not ast.get_docstring(tree):
+            missing.append(str(path))
+        missing += [f"{path}: {name}" for name in undocumented(tree)]
+    assert not missing

@@ -1,8 +1,0 @@
-"""train.py's main in a process that a test can kill."""
-
-import sys
-
-from must_tf.train import main
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -1,0 +1,109 @@
+"""What the tests of the converters share: datasets in their published layout, and the records read back."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from must_tf.data import record
+from must_tf.spec import Labels
+from must_tf.tasks import discover
+from tests.support.mistakes import run_records
+from tfrecords_tools.convert import run as convert
+from tfrecords_tools.sources import Source
+from tfrecords_tools.writing import worker_pool
+
+Entry = dict[str, Any]
+
+
+class Record(NamedTuple):
+    """One record as it is read back."""
+
+    serialized: bytes
+    source_id: str
+    image: np.ndarray  # uint8 [h, w, 3]
+    stored: bytes  # the image's file
+    labels: dict[str, Labels]
+    origins: dict[str, str]
+
+
+class Converted(NamedTuple):
+    """What a conversion gave."""
+
+    outcome: convert.Outcome
+    records: dict[str, Record]  # by source_id
+
+    def counts(self) -> dict[str, int]:
+        """{reason: how many} of all that was dropped."""
+        return {reason: found["count"] for reason, found in self.outcome.manifest.dropped.items()}
+
+    def notes(self) -> dict[str, int]:
+        """{reason: how many} of all that was changed."""
+        return {reason: found["count"] for reason, found in self.outcome.manifest.notes.items()}
+
+
+def converted(source: Source, out: Path | str, shards: int = 1) -> Converted:
+    """Converts in this process and reads everything back."""
+    outcome = convert.convert(source, convert.Options(str(out), shards=shards, workers=1))
+    return Converted(outcome, read(out, outcome.manifest.classes))
+
+
+def read(out: Path | str, classes: Mapping[str, Sequence[str]]) -> dict[str, Record]:
+    """All records of a folder."""
+    files = sorted(str(path) for path in Path(out).glob("*.tfrecord"))
+    found = [_record(each, classes) for each in tf.data.TFRecordDataset(files).as_numpy_iterator()]
+    assert len({each.source_id for each in found}) == len(found)
+    return {each.source_id: each for each in found}
+
+
+def _record(serialized: bytes, classes: Mapping[str, Sequence[str]]) -> Record:
+    specs = discover()
+    configs = {name: spec.Config(enabled=True, classes=tuple(classes.get(name, ()))) for name, spec in specs.items()}
+    example = tf.train.Example.FromString(serialized)
+    info, stored = record.info_of(example), example.features.feature["image/encoded"].bytes_list.value[0]
+    labelled = record.read_labels(serialized, specs, configs)
+    image = np.asarray(Image.open(io.BytesIO(stored)).convert("RGB"))  # Pillow, not the code under test
+    assert image.shape[:2] == (info.height, info.width)
+    labels = {name: each.labels for name, each in labelled.items()}
+    return Record(
+        serialized, info.source_id, image, stored, labels, {name: each.origin for name, each in labelled.items()}
+    )
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A smooth picture uint8 [h, w, 3] whose four corners differ."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, [3, 4, 3], dtype=np.uint8)
+    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def save(path: Path | str, pixels: np.ndarray, **options: Any) -> str:
+    """An image file; folders are made."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return str(path)
+
+
+def dump(path: Path | str, content: Any) -> str:
+    """A JSON file; folders are made."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(json.dumps(content))
+    return str(path)
+
+
+def must_records(given: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """The command's exit code; the variables that it sets for itself are put back."""
+    for name in worker_pool.ENVIRONMENT:
+        monkeypatch.setenv(name, "0")
+    try:
+        return run_records(list(given), monkeypatch)
+    except SystemExit as ended:
+        return int(ended.code or 0)

@@ -1,0 +1,171 @@
+"""A tiny student with all six heads, trained for two steps on generated scenes: made once, shared by the tests."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from must_tf.data import manifest, record, scenes
+from must_tf.spec import ImageInfo
+from must_tf.tasks import discover
+from tfrecords_tools.writing import shards
+
+ROOT = Path(__file__).resolve().parents[2]
+ALL = ("classification", "detection", "masks", "segmentation", "depth", "normals")
+SIZES = ((128, 128), (96, 144), (160, 112))  # height, width: square, wide and tall
+CONFIG: dict[str, Any] = {
+    "task": {
+        "input_size": 128,
+        "pictures": 1,
+        "model": {
+            "backbone": {"type": "resnet", "resnet": {"model_id": 10, "depth_multiplier": 0.25}},
+            "decoder": {"type": "fpn", "fpn": {"num_filters": 16}},
+            "norm_activation": {"norm_momentum": 0.5, "use_sync_bn": False},
+        },
+        "tasks": {
+            "detection": {
+                "filters": 16,
+                "fc": 16,
+                "proposals": 20,
+                "sampled_rois": 8,
+                "max_objects": 8,
+                "max_detections": 6,
+            },
+            "masks": {"filters": 16, "sampled_rois": 4, "target_side": 28, "max_objects": 8},
+            "segmentation": {"filters": 16, "stride": 4},
+            "depth": {"filters": 16, "stride": 4},
+            "normals": {"filters": 16, "stride": 4},
+        },
+        "train_data": {"global_batch_size": 2},
+        "validation_data": {"global_batch_size": 2},
+    },
+    "trainer": {
+        "train_steps": 2,
+        "steps_per_loop": 1,
+        "summary_interval": 1,
+        "checkpoint_interval": 2,
+        "validation_interval": 2,
+        "optimizer_config": {
+            "learning_rate": {"type": "cosine", "cosine": {"initial_learning_rate": 0.01, "decay_steps": 8}},
+            "warmup": {"type": "linear", "linear": {"warmup_steps": 1}},
+        },
+    },
+    "runtime": {"distribution_strategy": "one_device"},
+}
+
+
+class Tiny(NamedTuple):
+    """Where things are."""
+
+    config: str  # YAML
+    records: str  # folder of scenes labelled for all tasks
+    run: str  # of the student that was trained on them
+
+
+def image_bytes(image: np.ndarray, suffix: str = ".png") -> bytes:
+    """uint8 [h, w, 3] RGB as a file."""
+    return cv2.imencode(suffix, image[..., ::-1])[1].tobytes()
+
+
+def scene_record(index: int, tasks: Sequence[str], suffix: str = ".png") -> bytes:
+    """Scene `index`, of a size that depends on it, labelled for these tasks."""
+    scene = scenes.render("wild", 5, index, SIZES[index % len(SIZES)])
+    labelled = {task: record.Labelled(scene.labels[task], "real:scenes") for task in tasks}
+    info = ImageInfo(f"scene-{index}", *scene.image.shape[:2])
+    return record.encode(image_bytes(scene.image, suffix), info, labelled, discover())
+
+
+def write_set(directory: Path | str, files: Sequence[Sequence[bytes]], tasks: Sequence[str] = ALL) -> str:
+    """A record set of these files of records, with its manifest. Returns the glob of its files."""
+    directory = str(directory)
+    os.makedirs(directory, exist_ok=True)
+    shards.claim(directory, "tests", ["tests"])
+    names = shards.names(len(files))
+    infos = [shards.write_shard(os.path.join(directory, name), one) for name, one in zip(names, files, strict=True)]
+    classes = {task: list(scenes.CLASSES[task]) for task in tasks if scenes.CLASSES.get(task)}
+    manifest.write(directory, shards.summed(infos, classes, ["tests"]))
+    return os.path.join(directory, "*.tfrecord")
+
+
+def write_config(path: Path | str) -> str:
+    """The tiny settings as YAML."""
+    Path(path).write_text(yaml.safe_dump(CONFIG))
+    return str(path)
+
+
+def arguments(config: str, run: Path | str, experiment: str, override: dict[str, Any], mode: str) -> list[str]:
+    """The flags of train.py."""
+    return [
+        f"--experiment={experiment}",
+        f"--mode={mode}",
+        f"--model_dir={run}",
+        f"--config_file={config}",
+        f"--params_override={yaml.safe_dump(override, default_flow_style=True, width=10**6)}",
+    ]
+
+
+def data(records: str) -> dict[str, Any]:
+    """An override: train and validate on these records."""
+    return {"task": {name: {"input_path": records} for name in ("train_data", "validation_data")}}
+
+
+def command(flags: Sequence[str]) -> dict[str, Any]:
+    """train.py with these flags in a process of its own, as arguments of `subprocess`.
+
+    Last bits are of a process's number of threads, and in pytest's one an earlier test may have set that.
+    """
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return {"args": [sys.executable, "-m", "tests.support.run_train", *flags], "env": environment}
+
+
+def trained(flags: Sequence[str]) -> None:
+    """Runs `command` to its end."""
+    done = subprocess.run(**command(flags), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time: pytest-xdist's workers share what is made here."""
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _shared(factory: pytest.TempPathFactory) -> Path:
+    base = factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def tiny_records(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """Five scenes of three sizes in two files, all labelled; no run yet."""
+    folder = _shared(tmp_path_factory) / "tiny"
+    with _locked(folder.with_suffix(".lock")):
+        if not (folder / "records" / manifest.NAME).exists():
+            folder.mkdir(exist_ok=True)
+            write_config(folder / "tiny.yaml")
+            records = [scene_record(index, ALL) for index in range(5)]
+            write_set(folder / "records", [records[:2], records[2:]])
+    return Tiny(str(folder / "tiny.yaml"), str(folder / "records"), str(folder / "run"))
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_records: Tiny) -> Tiny:
+    """The records and a student of two steps with its evaluation."""
+    with _locked(Path(tiny_records.run + ".lock")):
+        if not os.path.exists(os.path.join(tiny_records.run, "evaluation.json")):
+            override = data(os.path.join(tiny_records.records, "*.tfrecord"))
+            trained(arguments(tiny_records.config, tiny_records.run, "must_student", override, "train_and_eval"))
+    return tiny_records

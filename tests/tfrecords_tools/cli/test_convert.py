@@ -1,0 +1,146 @@
+"""Every `must-records convert` command: its help shows layout and an example, and a mistake costs nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+
+from tests.support.converting import must_records, noise, save
+from tests.support.mistakes import check
+from tests.tfrecords_tools.sources import test_archives, test_records, test_rooms, test_surfaces
+from tests.tfrecords_tools.sources import test_coco_surfaces as surface
+from tests.tfrecords_tools.sources import test_voc as voc
+from tfrecords_tools.cli import main
+
+COMMANDS = typer.main.get_command(main.app).commands["convert"].commands  # type: ignore[attr-defined]
+Arguments = list[str]
+
+
+def _mg(root: Path) -> Arguments:
+    test_records.record(root / "a.tfrecord", image__encoded=test_records.JPEG, image__class__label=1)
+    return ["--records", str(root / "a.tfrecord"), "--classes", test_records.names(root, "a", "b")]
+
+
+def _images(root: Path) -> Arguments:
+    save(root / "photos" / "a.png", noise(8, 8))
+    return ["--root", str(root / "photos")]
+
+
+def _classes(root: Path) -> Arguments:
+    save(root / "photos" / "cat" / "a.png", noise(8, 8))
+    return ["--root", str(root / "photos")]
+
+
+def _rgbd(root: Path) -> Arguments:
+    save(root / "rooms" / "rgb" / "a.png", noise(8, 8))
+    save(root / "rooms" / "depth" / "a.png", np.ones([8, 8], np.uint16))
+    return ["--root", str(root / "rooms"), "--match", "a*"]
+
+
+def _coco(root: Path) -> Arguments:
+    images, annotations = surface.coco(root)
+    return ["--images", images, "--annotations", annotations, "--stuff", surface.stuff_json(root)]
+
+
+def _objects365(root: Path) -> Arguments:
+    images, annotations = surface.objects365(root, *surface.PUBLISHED)
+    return ["--images", images, "--annotations", annotations]
+
+
+def _imagenet(root: Path) -> Arguments:
+    (root / "labels.txt").write_text(test_archives.LABELS["one per line"])
+    return ["--root", test_archives.flat(root), "--labels", str(root / "labels.txt")]
+
+
+def _diode(root: Path) -> Arguments:
+    test_rooms.scan(root / "val", np.ones([96, 128]), np.ones([96, 128, 3]))
+    return ["--root", str(root / "val")]
+
+
+# command -> (what writes its dataset and gives its options, how many records come of it). tfds needs its own folder.
+GOOD: dict[str, tuple[Callable[[Path], Arguments], int]] = {
+    "rgbd": (_rgbd, 1),
+    "classes": (_classes, 1),
+    "images": (_images, 1),
+    "scenes": (lambda root: ["--domain", "wild", "--count", "1", "--seed", "1", "--size", "32"], 1),
+    "mg": (_mg, 1),
+    "coco": (_coco, 2),
+    "objects365": (_objects365, 2),
+    "voc": (lambda root: ["--root", voc.write(root, {"a": voc.annotation()})], 1),
+    "ade20k": (lambda root: ["--root", test_surfaces.ade(root, np.zeros([32, 48], np.uint8))], 1),
+    "cityscapes": (lambda root: ["--root", test_surfaces.city(root), "--split", "train"], 1),
+    "imagenet": (_imagenet, 3),
+    "cifar100": (lambda root: ["--root", test_archives.cifar(root), "--split", "train"], 3),
+    "nyu": (lambda root: ["--root", test_rooms.labelled_mat(root), "--split", "test"], 1),
+    "diode": (_diode, 1),
+}
+
+
+def test_every_command_is_tried() -> None:
+    assert set(COMMANDS) == {*GOOD, "tfds"}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_command_writes_its_records(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make, count = GOOD[name]
+    given = ["convert", name, *make(tmp_path), "--out", str(tmp_path / "out"), "--max-drop-rate", "1.0"]
+    assert must_records([*given, "--workers", "1"], monkeypatch) == 0
+    written = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert written["records"] == count
+    assert written["command"][:3] == ["must-records", "convert", name]
+    assert set(written["command"][3:]) <= set(given)  # in their own order, without defaults
+    assert must_records(given, monkeypatch) == 0  # there is nothing left to do
+
+
+def test_the_command_of_tfds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    test_records.MustTiny(data_dir=str(tmp_path / "data")).download_and_prepare()
+    given = ["--name", "must_tiny", "--split", "train", "--data-dir", str(tmp_path / "data")]
+    given += ["--map", "image=photo/jpeg", "--map", "classification=label", "--out", str(tmp_path / "out")]
+    assert must_records(["convert", "tfds", *given, "--workers", "1"], monkeypatch) == 0
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["records"] == 3
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_the_layout_and_an_example(name: str) -> None:
+    text = COMMANDS[name].help
+    if name != "scenes":
+        assert "Layout: " in text
+    assert f"Example: must-records convert {name} --" in text
+    for option in {word.rstrip(":,.;") for word in text.split() if word.startswith("--")}:
+        assert option in {opt for parameter in COMMANDS[name].params for opt in parameter.opts}, option
+
+
+MISTAKES: dict[str, tuple[Arguments, tuple[str, ...]]] = {
+    "map without a feature": (
+        ["tfds", "--name", "x", "--split", "train", "--data-dir", ".", "--map", "label"],
+        ("--map 'label'", "TASK=NAME"),
+    ),
+    "map twice": (
+        ["tfds", "--name", "x", "--split", "train", "--data-dir", ".", "--map", "depth=a", "--map", "depth=b"],
+        ("--map names a task twice",),
+    ),
+    "classes without a file": (["mg", "--records", "x", "--classes", "detection="], ("--classes 'detection='",)),
+    "no VOC": (["voc", "--root", "no"], ("--root 'no' is not a folder",)),
+    "no ADE20K": (["ade20k", "--root", "no"], ("--root 'no' is not a folder",)),
+    "no Cityscapes": (["cityscapes", "--root", "no"], ("--root 'no' is not a folder",)),
+    "no ImageNet": (["imagenet", "--root", "no.tar"], ("--root 'no.tar' is not a file",)),
+    "no CIFAR": (["cifar100", "--root", "no"], ("--root 'no' is not a folder",)),
+    "no NYU": (["nyu", "--root", "no.mat"], ("--root 'no.mat' is not a file",)),
+    "no DIODE": (["diode", "--root", "no"], ("--root 'no' is not a folder",)),
+    "no Objects365": (["objects365", "--images", "no", "--annotations", "no"], ("--images 'no' is not a folder",)),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_ends_the_command_before_it_starts(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    given, expected = MISTAKES[name]
+    out = str(tmp_path / "out")
+    code = must_records(["convert", *given, "--out", out], monkeypatch)
+    check(code, capsys.readouterr().err, out, expected)

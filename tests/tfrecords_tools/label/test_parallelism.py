@@ -1,0 +1,277 @@
+"""Processes, jobs of a batch system and kills are no matter for what teachers label; no job hinders another."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from must_tf.common.errors import UserError
+from must_tf.data import manifest
+from tests.support import formula_teacher, teaching
+from tests.support.tiny import ROOT, write_set
+from tfrecords_tools.label import parallelism
+from tfrecords_tools.label import run as label
+from tfrecords_tools.label import threads as label_threads
+from tfrecords_tools.label.parallelism import Part
+from tfrecords_tools.writing import folder_lock, shards, worker_pool
+
+NAMES = shards.names(3)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Seven images in three shards that nobody looked at."""
+    images = [formula_teacher.one(number) for number in range(7)]
+    return formula_teacher.write(tmp_path_factory.mktemp("spread") / "in", [images[:3], images[3:4], images[4:]])
+
+
+@pytest.fixture(scope="module")
+def whole(source: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of a job that does it all."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    formula_teacher.labelled(formula_teacher.asked(source), out)
+    return formula_teacher.content(out)
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_two_jobs_write_what_one_writes(
+    order: tuple[int, int], source: str, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Of three shards job 1 does the first and third, job 2 the second; the manifest is of who ends last."""
+    out, did = tmp_path / "out", {1: [NAMES[0], NAMES[2]], 2: [NAMES[1]]}
+    first = formula_teacher.labelled(formula_teacher.asked(source), out, part=Part(order[0], 2))
+    assert sorted(path.name for path in out.glob("*.tfrecord")) == did[order[0]]
+    assert (first.manifest, first.finished, first.total) == (None, len(did[order[0]]), 3)
+    assert not (out / manifest.NAME).exists()
+    last = formula_teacher.labelled(formula_teacher.asked(source), out, part=Part(order[1], 2))
+    assert last.manifest == manifest.read(str(out))
+    assert formula_teacher.content(out) == whole
+
+
+def test_the_command_without_shard_writes_the_manifest_of_all_jobs(
+    source: str, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    """The last job was killed between its shard and the manifest."""
+    out = tmp_path / "out"
+    for number in (1, 2):
+        formula_teacher.labelled(formula_teacher.asked(source), out, part=Part(number, 2))
+    (out / manifest.NAME).unlink()
+    made = {name: (out / name).stat().st_mtime_ns for name in NAMES}
+    assert formula_teacher.labelled(formula_teacher.asked(source), out).manifest
+    assert formula_teacher.content(out) == whole
+    assert {name: (out / name).stat().st_mtime_ns for name in NAMES} == made  # none is made again
+
+
+def test_a_job_beyond_the_shards_has_nothing_to_do(source: str, tmp_path: Path) -> None:
+    result = formula_teacher.labelled(formula_teacher.asked(source), tmp_path / "out", part=Part(4, 5))
+    assert (result.manifest, result.finished, result.mine) == (None, 0, 0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_same_part_is_done_once_and_others_beside_it(source: str, tmp_path: Path) -> None:
+    """While job 1 of 2 is at work, job 2 may work, neither another job 1 nor a job that does it all."""
+    out, asked = tmp_path / "out", formula_teacher.asked(source)
+    with folder_lock.held(str(out), "1-of-2"):
+        with pytest.raises(UserError, match=f"written by process {os.getpid()}"):
+            formula_teacher.labelled(asked, out, part=Part(1, 2))
+        with pytest.raises(UserError, match=f"written by process {os.getpid()}"):
+            formula_teacher.labelled(asked, out)
+        assert formula_teacher.labelled(asked, out, part=Part(2, 2)).finished == 1
+    with folder_lock.held(str(out)), pytest.raises(UserError, match="is being written by"):
+        formula_teacher.labelled(asked, out, part=Part(1, 2))
+    assert formula_teacher.labelled(asked, out, part=Part(1, 2)).manifest
+
+
+def test_jobs_on_storage_without_locks(source: str, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As above; here files stand for locks. Those of a process that is gone are no obstacle."""
+    out, asked = "ram://spread/out", formula_teacher.asked(source)
+    monkeypatch.setattr(folder_lock, "SETTLE_SECONDS", 0.0)
+    elsewhere = json.dumps({"host": "elsewhere", "pid": 1, "token": "t"})
+
+    def run(part: Part) -> label.Result:
+        return label.run(asked, out, ["test"], parallelism.Ways(part=part))
+
+    tf.io.gfile.makedirs(out)
+    for name, part in ((".lock-1-of-2", Part(1, 2)), (".lock-1-of-2", Part()), (".lock", Part(2, 2))):
+        with tf.io.gfile.GFile(f"{out}/{name}", "w") as file:
+            file.write(elsewhere)
+        with pytest.raises(UserError, match="process 1 on elsewhere"):
+            run(part)
+        tf.io.gfile.remove(f"{out}/{name}")
+    with tf.io.gfile.GFile(f"{out}/.lock-1-of-2", "w") as file:
+        file.write(json.dumps({"host": folder_lock.socket.gethostname(), "pid": 2**22 + 1}))
+    assert run(Part(1, 2)).manifest is None
+    assert run(Part(2, 2)).manifest
+    assert {name: tf.io.gfile.GFile(f"{out}/{name}", "rb").read() for name in NAMES} == {
+        name: whole[name] for name in NAMES
+    }
+    assert not tf.io.gfile.glob(f"{out}/.lock*")
+
+
+def test_two_who_make_the_same_shard_unseen_by_each_other(tmp_path: Path) -> None:
+    """Locks that do not reach another machine: both write, the shard is whole, and nothing stays."""
+    path, images = str(tmp_path / NAMES[0]), [formula_teacher.one(number) for number in range(3)]
+
+    def meanwhile() -> Iterator[bytes]:
+        yield images[0]
+        shards.write_shard(path, images)
+        yield from images[1:]
+
+    with pytest.raises(UserError, match="another command writes the same shard"):
+        shards.write_shard(path, meanwhile())
+    assert list(tf.data.TFRecordDataset(path).as_numpy_iterator()) == images
+    assert not list(tmp_path.glob("*partial"))
+
+
+def test_another_command_does_not_go_on_in_a_folder_of_jobs(source: str, tmp_path: Path) -> None:
+    """The same teacher after more training has another id; another teacher altogether another path."""
+    out = tmp_path / "out"
+    formula_teacher.labelled(formula_teacher.asked(source), out, part=Part(1, 2))
+    first, trained_on = formula_teacher.teacher(), formula_teacher.teacher(teacher_id="f1")
+    trained_on = trained_on._replace(about=trained_on.about._replace(path=first.about.path))
+    with pytest.raises(UserError, match=r"formula/f0 is another teacher.*pseudo:f0 then, pseudo:f1 now.*trained on"):
+        formula_teacher.labelled(formula_teacher.asked(source, trained_on), out, part=Part(2, 2))
+    with pytest.raises(UserError, match="belongs to another command"):
+        formula_teacher.labelled(
+            formula_teacher.asked(source, formula_teacher.teacher(teacher_id="f1")), out, part=Part(2, 2)
+        )
+    assert len(list(out.glob("*.tfrecord"))) == 2
+
+
+def test_records_that_changed_are_not_labelled(tmp_path: Path) -> None:
+    """The shard is a good one, but not the one that the manifest lists."""
+    pattern = formula_teacher.write(tmp_path / "in", [[formula_teacher.one(0)], [formula_teacher.one(1)]])
+    shards.write_shard(str(tmp_path / "in" / shards.names(2)[1]), [formula_teacher.one(2)])
+    with pytest.raises(UserError, match=r"00001-of-00002.tfrecord has changed since its manifest.json was written"):
+        formula_teacher.labelled(formula_teacher.asked(pattern), tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").glob("*.tfrecord")] == [shards.names(2)[0]]
+    assert not (tmp_path / "out" / manifest.NAME).exists()
+    asked = formula_teacher.asked(pattern)
+    (tmp_path / "in" / shards.names(2)[1]).unlink()
+    with pytest.raises(UserError, match=r"00001-of-00002.tfrecord.*No such file"):
+        formula_teacher.labelled(asked, tmp_path / "out")
+
+
+def test_a_process_loads_its_teachers_once(source: str, tmp_path: Path) -> None:
+    teacher = formula_teacher.teacher(teacher_id="once", log=str(tmp_path / "log"))
+    formula_teacher.labelled(formula_teacher.asked(source, teacher), tmp_path / "out")
+    assert (tmp_path / "log").read_text().split()[0] == str(os.getpid())
+    assert len((tmp_path / "log").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("visible", "wanted", "shard_count", "gpus", "expected"),
+    [
+        (None, 0, 9, 0, []),
+        (None, 0, 9, 1, []),  # alone in this process
+        (None, 0, 9, 2, ["0", "1"]),
+        (None, 1, 9, 2, ["0"]),  # not in this process, which would take the memory of both
+        ("5, GPU-7a", 0, 9, 2, ["5", "GPU-7a"]),
+        (None, 0, 1, 2, ["0"]),
+    ],
+)
+def test_one_process_per_gpu_that_sees_no_other(
+    visible: str | None,
+    wanted: int,
+    shard_count: int,
+    gpus: int,
+    expected: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = parallelism.environments(wanted, shard_count, gpus)
+    assert found == [{"CUDA_VISIBLE_DEVICES": name} for name in expected]
+    if found:
+        assert worker_pool._context(found).get_start_method() == "spawn"  # CUDA survives no fork
+    if gpus:
+        with pytest.raises(UserError, match=f"--workers 3: there are {gpus} GPUs"):
+            parallelism.environments(3, 9, gpus)
+
+
+def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight cores, three processes: two each."""
+    monkeypatch.setattr(parallelism, "cores", lambda: 8)
+    monkeypatch.delenv(parallelism.SHARE, raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert parallelism.environments(3, 9, 0) == [{parallelism.SHARE: "2"}] * 3
+    assert parallelism.environments(3, 2, 0) == [{parallelism.SHARE: "4"}] * 2
+    assert parallelism.environments(3, 1, 0) == []
+    assert label_threads.share() == 8  # alone
+    monkeypatch.setenv(parallelism.SHARE, "2")
+    assert label_threads.share() == 2
+
+
+@pytest.mark.parametrize(("threads", "given", "expected"), [(1, "2", 2), (1, "16", 4), (0, "2", 1), (8, "2", 1)])
+def test_batches_at_a_time(threads: int, given: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several only where each takes one thread, and no more than memory is sure to be there for."""
+    monkeypatch.setattr(parallelism, "cores", lambda: 32)
+    monkeypatch.setenv(parallelism.SHARE, given)
+    monkeypatch.setattr(tf.config.threading, "get_intra_op_parallelism_threads", lambda: threads)
+    assert label_threads.passes() == expected
+
+
+def test_a_sum_in_a_network_does_not_depend_on_processes_and_threads(tmp_path: Path) -> None:
+    """A SavedModel for one image, and a dense layer: its lowest bits, blown up to metres, depend on how many threads
+    share a sum. By way of the command, where one process is told to take three, and where two do the work."""
+    weights = np.random.default_rng(1).normal(size=[1280, 1000]).astype(np.float32)
+
+    def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        sums = tf.matmul(tf.reshape(image[..., 0], [1, 1280]), weights)
+        return {"z": 1.0 + tf.math.floormod(tf.reshape(sums, [1, 25, 40]) * 2.0**17, 1.0)}
+
+    teaching.save(tmp_path / "model", answer, [1, 32, 40, 3])
+    content = {"model": "model", "input": {"range": [0, 1]}, "outputs": {"depth": {"means": "metres"}}}
+    adapter = teaching.write_adapter(tmp_path / "a.yaml", content)
+    noise = np.random.default_rng(2).integers(0, 256, [2, 20, 32, 40, 3], np.uint8)
+    images = [[teaching.unlabelled(20 * i + j, one) for j, one in enumerate(part)] for i, part in enumerate(noise)]
+    given = ["--records", write_set(tmp_path / "in", images, ()), "--teacher", f"depth={adapter}", "--force"]
+    shards_of = []
+    for workers_, more in (("1", {"TF_NUM_INTRAOP_THREADS": "3"}), ("2", {})):
+        out = tmp_path / workers_
+        command = [sys.executable, "-m", "tfrecords_tools", "label", *given, f"--out={out}", f"--workers={workers_}"]
+        environment = {"CUDA_VISIBLE_DEVICES": "", **os.environ, **more}
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=300)
+        assert done.returncode == 0, done.stderr
+        shards_of.append([path.read_bytes() for path in sorted(out.glob("*.tfrecord"))])
+    assert len(shards_of[0]) == 2 and shards_of[0] == shards_of[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("0/2", "--shard 0/2: jobs are counted from 1"),
+        ("3/2", "--shard 3/2: jobs are counted from 1"),
+        ("1/0", "--shard 1/0: jobs are counted from 1"),
+        ("2", "--shard '2': write JOB/JOBS"),
+        ("a/2", "--shard 'a/2': write JOB/JOBS"),
+        ("-1/2", "--shard '-1/2': write JOB/JOBS"),
+    ],
+)
+def test_a_part_that_does_not_exist(given: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parallelism.parse_part(given)
+
+
+def test_parts_are_all_of_it() -> None:
+    assert parallelism.parse_part("2/3") == Part(2, 3) and parallelism.parse_part("") == Part(1, 1)
+    assert [Part(number, 3).of(list("abcdefg")) for number in (1, 2, 3)] == [list("adg"), list("be"), list("cf")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_kills_again_and_again_end_with_the_same_bytes() -> None:
+    """Main processes, workers and whole groups, at seeded random moments; more of it: python -m tests.tools.kills."""
+    command = [sys.executable, "-m", "tests.tools.kills", "--kills", "3", "--seed", "3"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    assert "3 kills, equal bytes" in done.stdout
+    assert all(f"killed {victim}" in done.stdout for victim in ("main", "worker", "group")), done.stdout

@@ -1,0 +1,305 @@
+"""Merging: every label ends at its image under the right class, and what cannot be kept is counted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from must_tf.data import manifest, record
+from must_tf.spec import ImageInfo, Labels
+from must_tf.tasks import discover
+from tests.support.converting import must_records, noise, read
+from tests.support.tiny import image_bytes
+from tests.tfrecords_tools.writing.test_shards import files_in
+from tfrecords_tools.convert import run as convert
+from tfrecords_tools.merge import run as merge
+from tfrecords_tools.writing import shards
+
+H, W = 20, 30
+BOXES = np.float32([[0.1, 0.1, 0.5, 0.5], [0.2, 0.3, 0.9, 0.8]])
+Labelled = Mapping[str, tuple[Labels, str]]  # task -> labels, origin
+
+
+def objects(classes: Sequence[int]) -> Labels:
+    """Two boxes of these classes."""
+    number = len(classes)
+    ones = np.ones([number], np.float32)
+    return {
+        "boxes": BOXES[:number],
+        "classes": np.int32(classes),
+        "scores": ones,
+        "is_crowd": np.zeros([number], bool),
+        "area": ones * 9,
+    }
+
+
+def masks(classes: Sequence[int]) -> Labels:
+    """The same with masks that fill the pixels that the boxes touch: rows 2..9, columns 3..14, and 4..17, 9..23."""
+    crops = [np.ones([8, 12], np.uint8), np.ones([14, 15], np.uint8)]
+    return objects(classes) | {"crops": crops[: len(classes)]}
+
+
+def metres(value: float) -> Labels:
+    """A wall."""
+    return {"metres": np.full([H, W], value, np.float32)}
+
+
+def picture(number: int) -> bytes:
+    """One of several images."""
+    return image_bytes(noise(H, W, number))
+
+
+def one(source_id: str, labelled: Labelled, image: int | None = None) -> bytes:
+    """A record whose image has the number that its id says, if nothing else is said."""
+    encoded = picture(int(source_id) if image is None else image)
+    made = {task: record.Labelled(labels, origin) for task, (labels, origin) in labelled.items()}
+    return record.encode(encoded, ImageInfo(source_id, H, W), made, discover())
+
+
+def make(folder: Path, records: Sequence[bytes], classes: Mapping[str, Sequence[str]]) -> str:
+    """A set; returns the pattern of its files."""
+    shards.claim(str(folder), "test", ["test"])
+    names = shards.names(2)
+    infos = [shards.write_shard(str(folder / name), records[number::2]) for number, name in enumerate(names)]
+    manifest.write(str(folder), shards.summed(infos, classes, ["test"]))
+    return f"{folder}/*.tfrecord"
+
+
+def merged(out: Path, patterns: Sequence[str], same: Sequence[str] = (), **options: Any) -> manifest.Manifest:
+    """Merges in this process."""
+    return convert.run(merge.merged(patterns, same), convert.Options(str(out), **{"workers": 1} | options)).manifest
+
+
+def notes(found: manifest.Manifest) -> dict[str, int]:
+    """{reason: how often}."""
+    return {reason: entry["count"] for reason, entry in found.notes.items()}
+
+
+def features(serialized: bytes) -> Any:
+    """The keys of a record."""
+    return tf.train.Example.FromString(serialized).features.feature
+
+
+@pytest.fixture
+def patterns(tmp_path: Path) -> list[str]:
+    """Boxes of images 1 and 2; depth of 2 and 3."""
+    boxes = {"detection": (objects([2, 1]), "real:boxes")}
+    depth = {"depth": (metres(3.0), "real:depth")}
+    return [
+        make(tmp_path / "boxes", [one("1", boxes), one("2", boxes)], {"detection": ["cat", "dog"]}),
+        make(tmp_path / "depth", [one("2", depth), one("3", depth)], {}),
+    ]
+
+
+def test_labels_of_one_image_come_together(patterns: list[str], tmp_path: Path) -> None:
+    found = merged(tmp_path / "out", patterns, shards=2)
+    records = read(tmp_path / "out", found.classes)
+    assert {name: set(each.labels) for name, each in records.items()} == {
+        "1": {"detection"},
+        "2": {"detection", "depth"},
+        "3": {"depth"},
+    }
+    np.testing.assert_array_equal(records["2"].labels["detection"]["classes"], [2, 1])
+    np.testing.assert_array_equal(records["2"].labels["detection"]["boxes"], BOXES)
+    np.testing.assert_allclose(records["2"].labels["depth"]["metres"], 3.0, atol=5e-4)
+    assert records["2"].stored == picture(2) and records["3"].stored == picture(3)
+    assert found.origins == {"depth": {"real:depth": 2}, "detection": {"real:boxes": 2}}
+    assert found.objects == {"detection": {"cat": 2, "dog": 2}}
+    assert notes(found) == {}
+
+
+# --same, the merged names, the second set's classes [1, 2, 1, 2] there, what was looked for in the first and the second
+UNITED = {
+    "by name": ((), ["person", "airplane", "aeroplane"], [3, 1], [1, 2], [1, 3]),
+    "made one": (("aeroplane=airplane",), ["person", "airplane"], [2, 1], [], []),
+}
+
+
+@pytest.mark.parametrize("name", UNITED)
+def test_classes_are_united_by_name(name: str, tmp_path: Path) -> None:
+    same, names, classes, first, second = UNITED[name]
+    labelled = {"detection": (masks([1, 2]), "real:x"), "masks": (masks([1, 2]), "real:x")}
+    sets = [["person", "airplane"], ["aeroplane", "person"]]
+    given = [
+        make(tmp_path / str(number), [one(str(number), labelled)], {"detection": each, "masks": each})
+        for number, each in enumerate(sets)
+    ]
+    found = merged(tmp_path / "out", given, same)
+    assert found.classes == {"detection": names, "masks": names}
+    records = read(tmp_path / "out", found.classes)
+    for task in ("detection", "masks"):
+        assert records["0"].labels[task]["classes"].tolist() == [1, 2]
+        assert records["1"].labels[task]["classes"].tolist() == classes
+        for number, wanted in (("0", first), ("1", second)):
+            example = tf.train.Example.FromString(records[number].serialized)
+            assert record.annotated_of(example, task) == (tuple(wanted) or None)
+    assert found.limits == ({task: {"partial": 2} for task in ("detection", "masks")} if first else {})
+    assert sum(found.objects["masks"].values()) == 4
+
+
+def test_pixels_and_distributions_are_rewritten_too(tmp_path: Path) -> None:
+    classes = np.arange(H * W).reshape(H, W).astype(np.int32) % 2
+    classes[0, 0] = 255
+    segmentation = {"classes": classes, "confidence": np.ones([H, W], np.float32)}
+    labelled = {
+        "segmentation": (segmentation, "real:x"),
+        "classification": ({"probability": np.float32([0.25, 0.75])}, "pseudo:x"),
+    }
+    given = [
+        make(tmp_path / str(n), [one(str(n), labelled)], dict.fromkeys(labelled, names))
+        for n, names in enumerate((["sky", "tree"], ["tree", "grass"]))
+    ]
+    found = merged(tmp_path / "out", given)
+    assert found.classes["segmentation"] == ["sky", "tree", "grass"]
+    second = read(tmp_path / "out", found.classes)["1"].labels
+    np.testing.assert_array_equal(second["segmentation"]["classes"], np.where(classes == 255, 255, classes + 1))
+    np.testing.assert_array_equal(second["classification"]["probability"], [0.0, 0.25, 0.75])
+    assert found.objects["segmentation"] == {"sky": 1, "tree": 2, "grass": 1}
+    assert found.objects["classification"] == {"tree": 1, "grass": 1}
+
+
+def test_real_beats_pseudo_and_the_first_set_wins(tmp_path: Path) -> None:
+    pseudo, real, late = (({"depth": (metres(far), origin)}) for far, origin in DEPTHS)
+    given = [make(tmp_path / str(n), [one("1", each)], {}) for n, each in enumerate((pseudo, real, late))]
+    found = merged(tmp_path / "out", given)
+    taken = read(tmp_path / "out", {})["1"]
+    assert taken.origins == {"depth": "real:b"}
+    np.testing.assert_allclose(taken.labels["depth"]["metres"], 2.0, atol=5e-4)
+    assert notes(found) == {
+        "depth: real label instead of pseudo": 1,
+        "depth: labelled twice, the first set's taken": 1,
+    }
+
+
+DEPTHS = ((1.0, "pseudo:a"), (2.0, "real:b"), (3.0, "real:c"))
+
+
+def test_masks_stay_with_their_boxes(tmp_path: Path) -> None:
+    """Two boxes here, one box with its mask there: a mask of the second belongs to no box of the first."""
+    scored = masks([1]) | {"mask_scores": np.float32([0.25])}
+    both = {"detection": (scored, "pseudo:b"), "masks": (scored, "pseudo:b")}
+    names = {"detection": ["cat"], "masks": ["cat"]}
+    given = [
+        make(tmp_path / "a", [one("1", {"detection": (objects([1, 1]), "pseudo:a")})], {"detection": ["cat"]}),
+        make(tmp_path / "b", [one("1", both)], names),
+    ]
+    found = merged(tmp_path / "out", given)
+    (taken,) = read(tmp_path / "out", found.classes).values()
+    assert taken.origins == {"detection": "pseudo:a"}
+    assert not {"image/object/mask_crop", "image/object/mask_score"} & set(features(taken.serialized))
+    assert notes(found)["masks: belong to labels that were not taken"] == 1
+    found = merged(tmp_path / "back", given[::-1])
+    (taken,) = read(tmp_path / "back", found.classes).values()
+    assert taken.origins == {"detection": "pseudo:b", "masks": "pseudo:b"}
+    assert len(taken.labels["masks"]["crops"]) == len(taken.labels["detection"]["boxes"]) == 1
+    assert taken.labels["masks"]["mask_scores"].tolist() == [0.25]
+
+
+def test_nothing_of_labels_that_gave_way_is_left(tmp_path: Path) -> None:
+    """A teacher's boxes and masks give way to real boxes, which have no masks."""
+    pseudo = {"detection": (masks([1, 1]), "pseudo:a"), "masks": (masks([1, 1]), "pseudo:a")}
+    names = {"detection": ["cat"], "masks": ["cat"]}
+    given = [
+        make(tmp_path / "a", [one("1", pseudo)], names),
+        make(tmp_path / "b", [one("1", {"detection": (objects([1]), "real:b")})], {"detection": ["cat"]}),
+    ]
+    found = merged(tmp_path / "out", given)
+    (taken,) = read(tmp_path / "out", found.classes).values()
+    assert taken.origins == {"detection": "real:b"}
+    assert len(taken.labels["detection"]["boxes"]) == 1
+    assert not {"image/object/mask_crop", "image/masks/origin"} & set(features(taken.serialized))
+    assert notes(found) == {
+        "detection: real label instead of pseudo": 1,
+        "masks: belong to labels that were not taken": 1,
+    }
+
+
+def test_an_id_of_two_images_loses_neither(tmp_path: Path) -> None:
+    depth = {"depth": (metres(1.0), "real:a")}
+    given = [make(tmp_path / str(n), [one("7", depth, image=n)], {}) for n in range(2)]
+    found = merged(tmp_path / "out", given)
+    records = read(tmp_path / "out", {})
+    digest = features(one("7", {}, image=1))["image/key/sha256"].bytes_list.value[0].decode()
+    assert {name: each.stored for name, each in records.items()} == {"7": picture(0), f"7-{digest[:8]}": picture(1)}
+    assert notes(found) == {"image: id belongs to another image": 1}
+
+
+def test_keys_that_only_others_read_stay_with_their_labels(patterns: list[str], tmp_path: Path) -> None:
+    """Model Garden's full masks go with the boxes; a key of nobody's stays with the image."""
+    example = tf.train.Example.FromString(one("4", {"detection": (objects([1]), "real:late")}))
+    example.features.feature["image/object/mask"].CopyFrom(record.bytes_feature([b"full"]))
+    example.features.feature["image/photographer"].CopyFrom(record.bytes_feature([b"me"]))
+    late = make(tmp_path / "late", [example.SerializeToString()], {"detection": ["cat", "dog"]})
+    first = make(
+        tmp_path / "first", [one("4", {"detection": (objects([2]), "real:first")})], {"detection": ["cat", "dog"]}
+    )
+    merged(tmp_path / "a", [late, patterns[1]])
+    kept = features(read(tmp_path / "a", {"detection": ["cat", "dog"]})["4"].serialized)
+    assert kept["image/object/mask"].bytes_list.value == [b"full"]
+    assert kept["image/photographer"].bytes_list.value == [b"me"]
+    merged(tmp_path / "b", [first, late])
+    assert "image/object/mask" not in features(read(tmp_path / "b", {"detection": ["cat", "dog"]})["4"].serialized)
+
+
+def test_what_was_looked_for_is_carried_through_a_second_merge(tmp_path: Path) -> None:
+    """cat alone in the first; the first two merged say so; merged once more with new names in front it is id 2."""
+    each = {"detection": (objects([1]), "real:x")}
+    cat, dog, owl = (
+        make(tmp_path / n, [one(str(i), each)], {"detection": [n]}) for i, n in enumerate(("cat", "dog", "owl"))
+    )
+    merged(tmp_path / "out", [cat, dog])
+    found = merged(tmp_path / "again", [owl, f"{tmp_path}/out/*.tfrecord"])
+    assert found.classes["detection"] == ["owl", "cat", "dog"]
+    records = read(tmp_path / "again", found.classes)
+    looked = {n: list(features(r.serialized)["image/detection/annotated"].int64_list.value) for n, r in records.items()}
+    assert looked == {"2": [1], "0": [2], "1": [3]}
+
+
+def test_a_merge_goes_on_where_it_was(patterns: list[str], tmp_path: Path) -> None:
+    merged(tmp_path / "one", patterns, shards=3)
+    merged(tmp_path / "two", patterns, shards=3)
+    (tmp_path / "two" / "manifest.json").unlink()
+    (tmp_path / "two" / "records-00001-of-00003.tfrecord").unlink()
+    merged(tmp_path / "two", patterns, shards=3)
+    assert files_in(tmp_path / "one") == files_in(tmp_path / "two")
+
+
+def test_the_command_prints_and_stores_the_mapping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    each = {"detection": (objects([1]), "real:x")}
+    cat, dog = (make(tmp_path / n, [one(str(i), each)], {"detection": [n]}) for i, n in enumerate(("cat", "dog")))
+    command = ["merge", "--records", cat, "--records", dog, "--out", f"{tmp_path}/out", "--json"]
+    assert must_records(command, monkeypatch) == 0
+    printed = capsys.readouterr()
+    told = json.loads(printed.out)
+    assert (told["records"], told["objects"]) == (2, {"detection": {"cat": 1, "dog": 1}})
+    assert "1 of 1 ids change: dog 1 -> 2" in printed.err
+    stored = json.loads((tmp_path / "out" / "mapping.json").read_text())
+    assert [each["classes"] for each in stored["sets"]] == [
+        {"detection": {"cat": [1, 1]}},
+        {"detection": {"dog": [1, 2]}},
+    ]
+
+
+def test_background_of_a_set_that_knows_few_classes_says_nothing_among_more() -> None:
+    """A wall is no background: where nobody looked for walls, background pixels are ignored, and not one of them."""
+    features = tf.train.Example().features.feature
+    own = np.int32([[0, 1], [255, 0]])  # background, cat
+    labels = {"classes": own, "confidence": np.ones([2, 2], np.float32)}
+    for key, feature in discover()["segmentation"].write(labels, ImageInfo("0", 2, 2)).items():
+        features[key].CopyFrom(feature)
+    names = ("background", "cat", "wall")
+    ids = merge.said("segmentation", {0: 0, 1: 1}, names)
+    assert ids == {1: 1}
+    discover()["segmentation"].recode(features, ids, len(names))
+    png = tf.io.decode_png(features["image/segmentation/class/encoded"].bytes_list.value[0]).numpy()[..., 0]
+    assert png.tolist() == [[255, 1], [255, 255]]
+    assert merge.said("segmentation", {0: 0, 1: 1}, names[:2]) == {0: 0, 1: 1}
+    assert merge.said("classification", {0: 0, 1: 1}, names) == {0: 0, 1: 1}

@@ -1,0 +1,269 @@
+"""ImageNet, CIFAR-100 and tar archives: images that lie in folders, in archives of archives, in pickles."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from must_tf.common.errors import UserError
+from tests.support.converting import converted, noise, save
+from tfrecords_tools.sources import archives
+from tfrecords_tools.sources.cifar100 import Cifar100
+from tfrecords_tools.sources.imagenet import Imagenet
+from tfrecords_tools.sources.images import Images
+
+TENCH, SHARK, WALL = "n01440764", "n01484850", "n03000134"
+
+
+def encoded(seed: int, kind: str = "JPEG", mode: str = "RGB") -> bytes:
+    """An image file."""
+    file = io.BytesIO()
+    Image.fromarray(noise(20, 30, seed)).convert(mode).save(file, kind)
+    return file.getvalue()
+
+
+def packed(members: dict[str, bytes], mode: str = "w") -> bytes:
+    """A tar archive of these files."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode) as archive:
+        folder = tarfile.TarInfo("folder")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return file.getvalue()
+
+
+IMAGES = {f"{SHARK}_1.JPEG": encoded(1), f"{TENCH}_2.JPEG": encoded(2), f"{TENCH}_10.JPEG": encoded(3)}
+
+
+def test_a_tar_is_read_without_unpacking(tmp_path: Path) -> None:
+    members = {
+        f"./a/{'long' * 30}.jpg": encoded(1),
+        "b.png": encoded(2, "PNG"),
+        "b.jpg": encoded(3),
+        "notes.txt": b"no",
+    }
+    (tmp_path / "photos.tar").write_bytes(packed(members))
+    result = converted(Images(str(tmp_path / "photos.tar")), tmp_path / "out", shards=2)
+    assert {key: each.stored for key, each in result.records.items()} == {
+        f"a/{'long' * 30}": members[f"./a/{'long' * 30}.jpg"],
+        "b": members["b.jpg"],
+        "b.png": members["b.png"],
+    }
+    assert all(each.labels == {} for each in result.records.values())
+
+
+@pytest.mark.parametrize("name", ["photos.tar.gz", "photos.tar"])
+def test_a_compressed_or_cut_tar_is_refused(name: str, tmp_path: Path) -> None:
+    data = packed({"a.jpg": encoded(1)}, "w:gz" if name.endswith("gz") else "w")
+    (tmp_path / name).write_bytes(data if name.endswith("gz") else data[:1500])
+    with pytest.raises(UserError, match="not a whole, uncompressed tar archive"):
+        Images(str(tmp_path / name)).find()
+
+
+def test_a_tar_that_shrank_loses_its_images_and_no_more(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(packed({"a.jpg": encoded(1)}))
+    (part,) = archives.members(str(tmp_path / "a.tar"))
+    (tmp_path / "a.tar").write_bytes(b"short")
+    with pytest.raises(Exception, match="image: file cannot be read"):
+        archives.read_part(str(tmp_path / "a.tar"), part)
+
+
+def labels_of(result: dict) -> dict[str, int]:
+    """source_id -> class id."""
+    return {key: int(each.labels["classification"]["probability"].argmax()) for key, each in result.items()}
+
+
+WANTED = {f"{SHARK}/{SHARK}_1": 1, f"{TENCH}/{TENCH}_2": 0, f"{TENCH}/{TENCH}_10": 0}
+
+
+def _folders(root: Path) -> str:
+    for name, data in IMAGES.items():
+        folder = root / "train" / name.split("_")[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return str(root / "train")
+
+
+def _tar_of_tars(root: Path) -> str:
+    inner = {}
+    for synset in (SHARK, TENCH):
+        inner[f"{synset}.tar"] = packed({name: data for name, data in IMAGES.items() if name.startswith(synset)})
+    (root / "ILSVRC2012_img_train.tar").write_bytes(packed(inner))
+    return str(root / "ILSVRC2012_img_train.tar")
+
+
+@pytest.mark.parametrize("write", [_folders, _tar_of_tars])
+def test_imagenet_ids_are_places_in_the_sorted_synsets(write, tmp_path: Path) -> None:
+    result = converted(Imagenet(write(tmp_path)), tmp_path / "out")
+    assert labels_of(result.records) == WANTED
+    assert result.outcome.manifest.classes == {"classification": [TENCH, SHARK]}
+    assert {key: each.stored for key, each in result.records.items()} == {
+        f"{name.split('_')[0]}/{name[:-5]}": data for name, data in IMAGES.items()
+    }
+
+
+def flat(root: Path) -> str:
+    """Validation images as published: flat, names in order."""
+    for number, data in enumerate(IMAGES.values(), 1):
+        (root / "val").mkdir(exist_ok=True)
+        (root / "val" / f"ILSVRC2012_val_{number:08}.JPEG").write_bytes(data)
+    return str(root / "val")
+
+
+LABELS = {
+    "one per line": f"{SHARK}\n{TENCH}\n{TENCH}\n",
+    "names in another order": f"ILSVRC2012_val_00000003.JPEG {TENCH}\nILSVRC2012_val_00000001 {SHARK}\n"
+    f"ILSVRC2012_val_00000002 {TENCH}\n",
+    "kaggle, a file missing": f"ImageId,PredictionString\nILSVRC2012_val_00000001,{SHARK} 1 2 3 4 {TENCH} 5 6 7 8\n"
+    f"ILSVRC2012_val_00000002,{TENCH} 1 2 3 4\nILSVRC2012_val_00000003,{TENCH} 1 2 3 4\n"
+    f"ILSVRC2012_val_00000004,{TENCH} 1 2 3 4\n",
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_flat_images_take_their_synsets_from_a_file(name: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text(LABELS[name])
+    (tmp_path / "all.txt").write_text(f"{WALL} wall, great\n{SHARK} shark\n{TENCH} tench, Tinca tinca\n")
+    source = Imagenet(flat(tmp_path), str(tmp_path / "labels.txt"), str(tmp_path / "all.txt"))
+    result = converted(source, tmp_path / "out")
+    assert [labels_of(result.records)[f"ILSVRC2012_val_{n:08}"] for n in (1, 2, 3)] == [1, 0, 0]
+    assert result.outcome.manifest.classes == {"classification": [TENCH, SHARK, WALL]}
+    assert result.counts() == ({"image: file is missing": 1} if "missing" in name else {})
+
+
+def test_imagenets_odd_images_come_through(tmp_path: Path) -> None:
+    folder = tmp_path / "train" / TENCH
+    folder.mkdir(parents=True)
+    (folder / "png.JPEG").write_bytes(encoded(1, "PNG"))
+    (folder / "cmyk.JPEG").write_bytes(encoded(1, "JPEG", "CMYK"))
+    (folder / "cut.JPEG").write_bytes(encoded(1)[:300])
+    result = converted(Imagenet(str(tmp_path / "train")), tmp_path / "out")
+    np.testing.assert_array_equal(result.records[f"{TENCH}/png"].image, noise(20, 30, 1))
+    # CMYK is lossy here twice: Pillow's naive inks, and JPEG.
+    assert np.abs(result.records[f"{TENCH}/cmyk"].image.astype(int) - noise(20, 30, 1)).mean() < 10
+    assert result.counts() == {"image: cannot be decoded": 1}
+
+
+def test_imagenet_mistakes_are_told_before_the_first_image(tmp_path: Path) -> None:
+    root = flat(tmp_path)
+    with pytest.raises(UserError, match="does not lie in a synset's folder"):
+        Imagenet(root).find()
+    for text, message in (
+        (f"{TENCH}\n", "1 lines for 3 images"),
+        (f"other_1 {TENCH}\n", "0 of 1 annotated images found under .*val, other_1 for instance"),
+        ("490\n361\n171\n", "no line is a synset"),
+    ):
+        (tmp_path / "labels.txt").write_text(text)
+        with pytest.raises(UserError, match=message):
+            Imagenet(root, str(tmp_path / "labels.txt")).find()
+    (tmp_path / "all.txt").write_text(f"{WALL}\n{TENCH}\n")
+    with pytest.raises(UserError, match=f"lacks 1 synsets, {SHARK} for instance"):
+        Imagenet(_folders(tmp_path), classes=str(tmp_path / "all.txt")).find()
+
+
+def text(value: str) -> bytes:
+    """A str of Python 2, pickled."""
+    return (
+        b"U" + bytes([len(value)]) + value.encode()
+        if len(value) < 256
+        else b"T" + struct.pack("<I", len(value)) + value.encode()
+    )
+
+
+def array(values: np.ndarray) -> bytes:
+    """A uint8 matrix as Python 2's NumPy pickles it (protocol 2): _reconstruct, then its state."""
+    shape = b"".join(b"J" + struct.pack("<i", side) for side in values.shape)
+    dtype = (
+        b"cnumpy\ndtype\n"
+        + text("u1")
+        + b"K\x00K\x01\x87R(K\x03"
+        + text("|")
+        + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    )
+    data = b"T" + struct.pack("<I", values.size) + values.tobytes()
+    made = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85" + text("b") + b"\x87R"
+    return made + b"(K\x01" + shape + b"\x86" + dtype + b"\x89" + data + b"tb"
+
+
+def listed(values: list[bytes]) -> bytes:
+    """A list."""
+    return b"](" + b"".join(values) + b"e"
+
+
+def python2(**content: bytes) -> bytes:
+    """A dict pickled by Python 2, as CIFAR is published."""
+    return b"\x80\x02}(" + b"".join(text(key) + value for key, value in content.items()) + b"u."
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, [3, 3072], dtype=np.uint8)
+
+
+def cifar(root: Path) -> str:
+    """cifar-100-python/ with three images."""
+    folder = root / "cifar-100-python"
+    folder.mkdir()
+    names = listed([text(each) for each in ("bos_s_000507.png", "b_s_1.png", "bos_s_000507.png")])
+    fine, coarse = listed([b"K\x02", b"K\x00", b"K\x01"]), listed([b"K\x00"] * 3)
+    content = {"filenames": names, "fine_labels": fine, "coarse_labels": coarse, "data": array(PIXELS)}
+    (folder / "train").write_bytes(python2(**content, batch_label=text("training batch 1 of 1")))
+    (folder / "meta").write_bytes(python2(fine_label_names=listed([text(each) for each in ("apple", "bear", "bee")])))
+    return str(folder)
+
+
+def test_cifar100_as_python_2_wrote_it(tmp_path: Path) -> None:
+    assert pickle.loads((Path(cifar(tmp_path)) / "train").read_bytes(), encoding="latin1")["data"].shape == (3, 3072)
+    result = converted(Cifar100(str(tmp_path / "cifar-100-python")), tmp_path / "out")
+    for row, label in enumerate((2, 0, 1)):
+        found = result.records[f"train/{row:05}"]  # red, green, blue; each by rows
+        assert [found.image[r, c, k] for r, c, k in ((0, 0, 0), (1, 0, 0), (0, 1, 1), (31, 31, 2))] == [
+            PIXELS[row, 0],
+            PIXELS[row, 32],
+            PIXELS[row, 1025],
+            PIXELS[row, 3071],
+        ]
+        assert found.labels["classification"]["probability"].tolist() == np.eye(3)[label].tolist()
+    assert result.outcome.manifest.classes == {"classification": ["apple", "bear", "bee"]}
+
+
+class Malice:
+    """Runs a command when it is unpickled by a careless reader."""
+
+    def __reduce__(self):
+        return print, ("run",)
+
+
+def test_a_pickle_that_calls_anything_else_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    folder = Path(cifar(tmp_path))
+    (folder / "train").write_bytes(pickle.dumps({"data": Malice()}))
+    with pytest.raises(UserError, match="it wants to call builtins.print"):
+        Cifar100(str(folder)).find()
+    assert capsys.readouterr().out == ""
+    with pytest.raises(UserError, match="Did you mean 'train'"):
+        Cifar100(str(folder), "trian").find()
+    (folder / "train").write_bytes(python2(fine_labels=listed([b"K\x00"])))
+    with pytest.raises(UserError, match="are not CIFAR-100's"):
+        Cifar100(str(folder)).find()
+
+
+def test_todays_numpy_may_have_written_the_pickle(tmp_path: Path) -> None:
+    folder = Path(cifar(tmp_path))
+    (folder / "test").write_bytes(pickle.dumps({"data": PIXELS, "fine_labels": [0, 1, 2]}, protocol=2))
+    assert [item.source_id for item in Cifar100(str(folder), "test").find().items] == [
+        "test/00000",
+        "test/00001",
+        "test/00002",
+    ]
+    save(folder / "x.png", noise(2, 2))
+    with pytest.raises(UserError, match="is not CIFAR-100's pickle"):
+        Cifar100(str(folder), "x.png").find()

@@ -1,0 +1,274 @@
+"""COCO's published layout into records; the masks are compared with pycocotools' own reading of the same JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from official.vision.dataloaders import tf_example_decoder
+from pycocotools import mask as mask_utils
+from pycocotools.coco import COCO
+
+from must_tf.tasks.masks.labels import paste
+from tests.support.converting import Converted, Entry, converted, dump, noise, save
+from tfrecords_tools.sources.coco import rle
+from tfrecords_tools.sources.coco.coco import Coco
+
+HEIGHT, WIDTH = 60, 80
+CATEGORIES = [{"id": 90, "name": "brush"}, {"id": 1, "name": "person"}, {"id": 18, "name": "dog"}]
+CLASS_IDS = {1: 1, 18: 2, 90: 3}  # in the order of the category ids, without gaps
+# Float32 of a coordinate that is divided by the side and multiplied by it again, with room for one rounding each.
+PIXEL = 1e-4
+
+
+def disk(y: float, x: float, radius: float) -> np.ndarray:
+    """A round mask uint8 [h, w]."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    return np.asfortranarray(((rows - y) ** 2 + (columns - x) ** 2 < radius**2).astype(np.uint8))
+
+
+def runs(mask: np.ndarray) -> list[int]:
+    """COCO's uncompressed counts: lengths of runs down the columns, zeros first."""
+    flat = mask.flatten(order="F")
+    changes = np.flatnonzero(np.diff(flat)) + 1
+    edges = [0, *changes.tolist(), flat.size]
+    return ([0] if flat[0] else []) + np.diff(edges).tolist()
+
+
+def entry(number: int, image_id: Any, category: int, segmentation: Any, **values: Any) -> Entry:
+    """An annotation with the box and area of its mask."""
+    rle = segmentation
+    if isinstance(rle, dict) and isinstance(rle["counts"], list):
+        rle = mask_utils.frPyObjects(rle, *rle["size"])
+    elif isinstance(rle, list):
+        rle = mask_utils.merge(mask_utils.frPyObjects(rle, HEIGHT, WIDTH))
+    box, area = mask_utils.toBbox(rle).tolist(), float(mask_utils.area(rle))
+    found = {"id": number, "image_id": image_id, "category_id": category, "segmentation": segmentation}
+    return found | {"bbox": box, "area": area, "iscrowd": 0} | values
+
+
+def forms() -> list[Entry]:
+    """Each of the forms that COCO's masks have."""
+    compressed = mask_utils.encode(disk(30, 40, 12))
+    compressed["counts"] = compressed["counts"].decode()
+    plain = {"size": [HEIGHT, WIDTH], "counts": runs(disk(10, 12, 9.5))}
+    parts = [[3.5, 40.2, 20.0, 41.0, 12.3, 55.7], [50.0, 5.0, 70.5, 5.0, 70.5, 20.5, 50.0, 20.5]]
+    return [
+        entry(11, 7, 18, parts),
+        entry(12, 7, 1, plain, iscrowd=1),
+        entry(13, 7, 90, compressed, area=123.5),
+        entry(14, 9, 90, [[0.0, 0.0, 80.0, 0.0, 80.0, 60.0]]),
+    ]
+
+
+IMAGES: list[Entry] = [
+    {"id": number, "file_name": f"{number:012}.jpg", "height": HEIGHT, "width": WIDTH} for number in (7, 9, 8)
+]
+# Segment ids with all three colours, and a class each; 5 stands in no list.
+SEGMENTS = {1 + 256 * 2 + 65536 * 3: 18, 4: 1, 65536 * 200: 200}
+
+
+class Dataset(NamedTuple):
+    """The source on disk and its records."""
+
+    json: str
+    colours: np.ndarray  # uint8 [h, w, 3], of the panoptic PNG of image 7
+    result: Converted
+
+
+def panoptic(folder: Path) -> np.ndarray:
+    """Panoptic PNG and JSON of image 7, as published: JSON beside the folder of PNGs."""
+    ids = np.full([HEIGHT, WIDTH], 5)
+    for place, number in enumerate(SEGMENTS):
+        ids[:, 20 * place : 20 * place + 20] = number
+    colours = np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)
+    save(folder / "panoptic_val2017" / "000000000007.png", colours)
+    segments = [{"id": number, "category_id": category} for number, category in SEGMENTS.items()]
+    entries = [{"image_id": 7, "file_name": "000000000007.png", "segments_info": segments}]
+    content = {"images": IMAGES, "annotations": entries, "categories": [*CATEGORIES, {"id": 200, "name": "rug"}]}
+    dump(folder / "panoptic_val2017.json", content)
+    return colours
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """val2017/, annotations/ and everything that they may hold."""
+    root = tmp_path_factory.mktemp("coco")
+    for image in IMAGES:
+        save(root / "val2017" / image["file_name"], noise(HEIGHT, WIDTH, image["id"]))
+    content = {"images": IMAGES, "annotations": forms(), "categories": CATEGORIES}
+    json = dump(root / "annotations" / "instances_val2017.json", content)
+    colours = panoptic(root / "annotations")
+    source = Coco(str(root / "val2017"), json, str(root / "annotations" / "panoptic_val2017"), full_masks=True)
+    return Dataset(json, colours, converted(source, root / "records"))
+
+
+def test_masks_boxes_and_classes_are_those_of_pycocotools(dataset: Dataset) -> None:
+    api = COCO(dataset.json)
+    for image_id in (7, 9):
+        wanted = api.loadAnns(api.getAnnIds(imgIds=[image_id]))
+        labels = dataset.result.records[str(image_id)].labels["masks"]
+        pasted = paste(labels, HEIGHT, WIDTH)
+        assert len(pasted) == len(wanted)
+        for mask, annotation in zip(pasted, wanted, strict=True):
+            np.testing.assert_array_equal(mask, api.annToMask(annotation))
+        x, y, width, height = np.array([annotation["bbox"] for annotation in wanted]).T
+        found = labels["boxes"] * np.array([HEIGHT, WIDTH, HEIGHT, WIDTH])
+        np.testing.assert_allclose(found, np.stack([y, x, y + height, x + width], -1), atol=PIXEL)
+        assert labels["classes"].tolist() == [CLASS_IDS[each["category_id"]] for each in wanted]
+        assert labels["is_crowd"].tolist() == [each["iscrowd"] == 1 for each in wanted]
+        np.testing.assert_allclose(labels["area"], [each["area"] for each in wanted], rtol=1e-6)
+
+
+def test_detection_is_masks_without_the_crops(dataset: Dataset) -> None:
+    for found in dataset.result.records.values():
+        boxes, masks = found.labels["detection"], found.labels["masks"]
+        assert set(boxes) == set(masks) - {"crops", "mask_scores"}
+        for key, values in boxes.items():
+            np.testing.assert_array_equal(values, masks[key])
+
+
+def test_an_image_without_annotations_shows_nothing_and_is_labelled(dataset: Dataset) -> None:
+    empty = dataset.result.records["8"]
+    assert empty.labels["masks"]["boxes"].shape == (0, 4)
+    assert empty.labels["masks"]["crops"] == []
+    assert empty.origins == {"detection": "real:instances_val2017", "masks": "real:instances_val2017"}
+
+
+def test_panoptic_colours_become_class_ids(dataset: Dataset) -> None:
+    found = dataset.result.records["7"].labels["segmentation"]["classes"]
+    # 0-based places of categories 1, 18, 90, 200; columns 60 on are of a segment that the JSON does not list.
+    assert found[0, [0, 19, 20, 39, 40, 59, 60, 79]].tolist() == [1, 1, 0, 0, 3, 3, 255, 255]
+    assert (found == found[:1]).all()
+    assert dataset.result.outcome.manifest.classes["segmentation"] == ["person", "dog", "brush", "rug"]
+    assert "segmentation" not in dataset.result.records["9"].labels  # nobody looked
+
+
+def test_the_manifest_counts_what_the_json_holds(dataset: Dataset) -> None:
+    written = dataset.result.outcome.manifest
+    assert written.records == 3
+    assert written.objects["detection"] == {"person": 1, "dog": 1, "brush": 2}
+    assert written.origins["detection"] == {"real:instances_val2017": 3}
+    assert written.origins["segmentation"] == {"real:instances_val2017": 1}
+    assert dataset.result.counts() == {}
+    assert dataset.result.notes() == {"segmentation: pixels of segments that the JSON does not list, ignored": 1}
+
+
+def test_a_jpeg_stays_as_it_is(dataset: Dataset) -> None:
+    folder = Path(dataset.json).parent.parent / "val2017"
+    for number, found in dataset.result.records.items():
+        assert found.stored == (folder / f"{int(number):012}.jpg").read_bytes()
+
+
+def test_model_garden_reads_the_same_record(dataset: Dataset) -> None:
+    decoder, api = tf_example_decoder.TfExampleDecoder(include_mask=True), COCO(dataset.json)
+    for number in (7, 9, 8):
+        found = dataset.result.records[str(number)]
+        decoded = {key: value.numpy() for key, value in decoder.decode(tf.constant(found.serialized)).items()}
+        wanted = api.loadAnns(api.getAnnIds(imgIds=[number]))
+        masks = np.array([api.annToMask(each) for each in wanted]).reshape(-1, HEIGHT, WIDTH)
+        np.testing.assert_array_equal(decoded["groundtruth_instance_masks"], masks)
+        np.testing.assert_array_equal(decoded["groundtruth_boxes"], found.labels["detection"]["boxes"])
+        assert decoded["groundtruth_classes"].tolist() == [CLASS_IDS[each["category_id"]] for each in wanted]
+        assert decoded["groundtruth_is_crowd"].tolist() == [each["iscrowd"] == 1 for each in wanted]
+        assert (decoded["source_id"], decoded["height"], decoded["width"]) == (str(number).encode(), HEIGHT, WIDTH)
+        assert decoded["image"].shape == (HEIGHT, WIDTH, 3)
+
+
+@dataclasses.dataclass(frozen=True)
+class Loose:
+    """One annotation as it is found in the wild, and the one outcome."""
+
+    change: Entry  # of an annotation with box x 10, y 20, width 30, height 15
+    without: str = ""  # this key is missing
+    box: tuple[float, ...] | None = (20, 10, 35, 40)  # y0, x0, y1, x1 in pixels; None where it is dropped
+    area: float = 450.0
+    reason: str = ""  # of the drop, or of the note
+
+
+BOXED = "object: no mask, box used"
+BROKEN = "object: mask cannot be read, box used"
+CUT = "object: box cut to the image"
+LOOSE = {
+    "as it should be": Loose({}, reason=BOXED),
+    "area missing": Loose({}, "area", reason=BOXED),
+    "area zero": Loose({"area": 0}, reason=BOXED),
+    "area text": Loose({"area": "large"}, reason=BOXED),
+    "iscrowd missing": Loose({}, "iscrowd", reason=BOXED),
+    "segmentation missing": Loose({}, "segmentation", reason=BOXED),
+    "id missing": Loose({}, "id", reason=BOXED),
+    "over the right border": Loose({"bbox": [60, 20, 40, 15]}, box=(20, 60, 35, 80), reason=CUT),
+    "over the upper left corner": Loose({"bbox": [-5, -10, 30, 30]}, box=(0, 0, 20, 25), reason=CUT),
+    "larger than the image": Loose({"bbox": [-5, -5, 900, 900]}, box=(0, 0, 60, 80), reason=CUT),
+    "less than a pixel": Loose({"bbox": [10.2, 20.2, 0.5, 0.25]}, box=(20.2, 10.2, 20.45, 10.7), reason=BOXED),
+    "no width": Loose({"bbox": [10, 20, 0, 15]}, box=None, reason="object: box has no area"),
+    "no height": Loose({"bbox": [10, 20, 30, 0]}, box=None, reason="object: box has no area"),
+    "reversed": Loose({"bbox": [40, 35, -30, -15]}, box=None, reason="object: box has a negative side"),
+    "outside": Loose({"bbox": [100, 20, 30, 15]}, box=None, reason="object: box is outside of the image"),
+    "left of the image": Loose({"bbox": [-50, 20, 50, 15]}, box=None, reason="object: box is outside of the image"),
+    "three numbers": Loose({"bbox": [1, 2, 3]}, box=None, reason="object: box is not four numbers"),
+    "words": Loose({"bbox": ["a", 2, 3, 4]}, box=None, reason="object: box is not four numbers"),
+    "not a number": Loose({"bbox": [float("nan"), 2, 3, 4]}, box=None, reason="object: box is not four numbers"),
+    "neither box nor mask": Loose({}, "bbox", None, reason="object: neither box nor mask"),
+    "unknown category": Loose({"category_id": 4}, box=None, reason="object: category is not in the JSON"),
+    "category missing": Loose({}, "category_id", None, reason="object: category is not in the JSON"),
+    "category a list": Loose({"category_id": [1]}, box=None, reason="object: category is not in the JSON"),
+    "image unknown": Loose({"image_id": 4}, box=None, reason="object: its image is not in the JSON"),
+    "image id as text": Loose({"image_id": "7"}, reason=BOXED),
+    "two corners": Loose({"segmentation": [[1, 2, 3, 4]]}, reason=BROKEN),
+    "mask of another size": Loose(
+        {"segmentation": {"size": [4, 4], "counts": [8, 8]}}, reason="object: mask of another size, box used"
+    ),
+    # Runs that end before the last pixel: pycocotools gives the rest as it finds the memory.
+    "runs too short": Loose({"segmentation": {"size": [HEIGHT, WIDTH], "counts": [700, 20]}}, reason=BROKEN),
+    "runs too long": Loose({"segmentation": {"size": [HEIGHT, WIDTH], "counts": [0, 9000]}}, reason=BROKEN),
+    "a negative run": Loose({"segmentation": {"size": [HEIGHT, WIDTH], "counts": [-200, 5000]}}, reason=BROKEN),
+    "compressed runs cut off": Loose({"segmentation": {"size": [HEIGHT, WIDTH], "counts": "0"}}, reason=BROKEN),
+    "a mask as text": Loose({"segmentation": "0"}, reason=BROKEN),
+    "iscrowd text": Loose({"iscrowd": "0"}, reason=BOXED),
+    "mask elsewhere": Loose(
+        {"segmentation": [[50, 1, 60, 1, 60, 9]]}, reason="object: mask is outside of its box, box used"
+    ),
+    "polygon not nested": Loose({"segmentation": [10, 20, 40, 20, 40, 35, 10, 35]}),
+    "mask without box": Loose({"segmentation": [[10, 20, 40, 20, 40, 35, 10, 35]]}, "bbox"),
+}
+
+
+@pytest.mark.parametrize("loose", LOOSE.values(), ids=LOOSE)
+def test_a_loose_annotation_has_one_outcome(loose: Loose, tmp_path: Path) -> None:
+    save(tmp_path / "images" / "a.png", noise(HEIGHT, WIDTH))
+    annotation = {"id": 1, "image_id": 7, "category_id": 1, "bbox": [10, 20, 30, 15], "area": 450, "iscrowd": 0}
+    annotation |= {"segmentation": []} | loose.change
+    annotation.pop(loose.without, None)
+    image = {"id": 7, "file_name": "a.png", "height": HEIGHT, "width": WIDTH}
+    content = {"images": [image], "annotations": [annotation], "categories": CATEGORIES}
+    result = converted(Coco(str(tmp_path / "images"), dump(tmp_path / "a.json", content)), tmp_path / "out")
+    labels = result.records["7"].labels["detection"]
+    if loose.box is None:
+        assert (result.counts(), len(labels["boxes"])) == ({loose.reason: 1}, 0)
+        return
+    assert result.counts() == {}
+    assert set(result.notes()) == {loose.reason} - {""} | ({BOXED} if loose.reason == CUT else set())
+    np.testing.assert_allclose(labels["boxes"][0] * np.array([HEIGHT, WIDTH] * 2), loose.box, atol=PIXEL)
+    assert labels["area"].tolist() == [loose.area]
+    assert labels["is_crowd"].tolist() == [False]
+    drawn = bool(annotation.get("segmentation"))
+    assert ("masks" in result.records["7"].labels) == drawn  # boxes alone say nothing about masks
+    assert not drawn or result.records["7"].labels["masks"]["crops"][0].all()  # a rectangle's mask, or the box
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_compressed_runs_are_those_of_the_mask(seed: int) -> None:
+    mask = np.random.default_rng(seed).random([HEIGHT, WIDTH]) < 0.02 * 4**seed
+    counts = mask_utils.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
+    for given in (counts, counts.decode()):
+        found = rle.decompress(given)
+        assert found.tolist() == runs(mask)
+        height, width = mask.shape
+        for window in ((0, 0, height, width), (1, 2, height - 1, width), (height - 1, width - 1, height, width)):
+            top, left, bottom, right = window
+            np.testing.assert_array_equal(rle.crop(found, height, window), mask[top:bottom, left:right])

@@ -1,0 +1,107 @@
+"""COCO's JSON files as they are found in the wild: each list of images has one outcome, or a message."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from must_tf.common.errors import UserError
+from tests.support.converting import Entry, converted, dump, noise, save
+from tests.tfrecords_tools.sources.test_coco import CATEGORIES, HEIGHT, IMAGES, WIDTH, panoptic
+from tfrecords_tools.sources.coco.coco import Coco
+
+
+@pytest.mark.parametrize("size", [("60", "80"), (60.0, 80.0)])
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_size_in_the_json_counts_however_it_is_written(size: tuple[Any, Any], fits: bool, tmp_path: Path) -> None:
+    save(tmp_path / "images" / "a.png", noise(HEIGHT, WIDTH if fits else WIDTH - 1))
+    images = [{"id": 7, "file_name": "a.png", "height": size[0], "width": size[1]}]
+    json = dump(tmp_path / "a.json", {"images": images, "annotations": [], "categories": CATEGORIES})
+    result = converted(Coco(str(tmp_path / "images"), json), tmp_path / "out")
+    assert result.counts() == ({} if fits else {"image: size differs from its labels'": 1})
+
+
+PANOPTIC = {"image_id": 7, "file_name": "000000000007.png", "segments_info": [{"id": 4, "category_id": 1}]}
+PANOPTIC_MISTAKES = {
+    "no segments": ([{"image_id": 7, "file_name": "000000000007.png"}], "annotations[0] is no object with"),
+    "no image": ([PANOPTIC, {"file_name": "b.png", "segments_info": []}], "annotations[1] is no object with"),
+    "no list": ([PANOPTIC | {"segments_info": 4}], "image 7 has no list 'segments_info'"),
+    "no category": ([PANOPTIC | {"segments_info": [{"id": 4}]}], "image 7: segments_info[0] is no object with"),
+    "other files": ([PANOPTIC | {"file_name": "b.png"}], "no panoptic JSON names a PNG of"),
+    "other images": ([PANOPTIC | {"image_id": 4}], "have no image in common"),
+}
+
+
+@pytest.mark.parametrize("name", PANOPTIC_MISTAKES)
+def test_a_panoptic_json_that_cannot_be_used_is_refused(name: str, tmp_path: Path) -> None:
+    entries, message = PANOPTIC_MISTAKES[name]
+    save(tmp_path / "images" / IMAGES[0]["file_name"], noise(HEIGHT, WIDTH))
+    panoptic(tmp_path)
+    content = {"images": IMAGES[:1], "annotations": [], "categories": CATEGORIES}
+    dump(tmp_path / "panoptic_val2017.json", content | {"annotations": entries})
+    source = Coco(str(tmp_path / "images"), dump(tmp_path / "a.json", content), str(tmp_path / "panoptic_val2017"))
+    with pytest.raises(UserError, match=re.escape(message)):
+        source.find()
+
+
+def test_category_ids_may_all_be_text(tmp_path: Path) -> None:
+    save(tmp_path / "images" / "a.png", noise(HEIGHT, WIDTH))
+    categories = [{"id": "dog", "name": "Dog"}, {"id": "cat", "name": "Cat"}]
+    content = {"images": [{"id": 7, "file_name": "a.png"}], "annotations": [boxed(7) | {"category_id": "dog"}]}
+    json = dump(tmp_path / "a.json", content | {"categories": categories})
+    result = converted(Coco(str(tmp_path / "images"), json), tmp_path / "out")
+    assert result.records["7"].labels["detection"]["classes"].tolist() == [2]
+    assert result.outcome.manifest.classes["detection"] == ["Cat", "Dog"]
+
+
+def boxed(image_id: Any, x: int = 10) -> Entry:
+    """An annotation of this image."""
+    return {"id": 1, "image_id": image_id, "category_id": 1, "bbox": [x, 20, 30, 15]}
+
+
+# The JSON's (id, file name) and annotations -> {source_id: objects}, what is counted. a.png and b.png exist.
+TWICE, GONE = "image: id or file is twice in the JSON", "image: file is missing"
+IMAGE_LISTS: dict[str, tuple[list[tuple[Any, str | None]], list[Entry], dict[str, int], dict[str, int]]] = {
+    "ids as text": ([("x y", "a.png"), ("b", "b.png")], [boxed("b"), boxed("b", 3)], {"x y": 0, "b": 2}, {}),
+    "text here, number there": ([("7", "a.png")], [boxed(7)], {"7": 1}, {}),
+    "an id twice": ([(7, "a.png"), (7, "b.png")], [boxed(7)], {"7": 1}, {TWICE: 1}),
+    "a file twice": ([(7, "a.png"), (8, "a.png")], [boxed(7), boxed(8)], {"7": 1}, {TWICE: 1}),
+    "a file missing": ([(7, "a.png"), (8, "c.png")], [boxed(7), boxed(8)], {"7": 1}, {GONE: 1}),
+    "a path with a dot": ([(7, "./a.png")], [boxed(7)], {"7": 1}, {}),
+    "a path from Windows": ([(7, ".\\a.png")], [boxed(7)], {"7": 1}, {}),
+    "annotation ids twice": ([(7, "a.png")], [boxed(7), boxed(7), boxed(7, 3)], {"7": 3}, {}),
+    "300 objects": ([(7, "a.png")], [boxed(7, 1 + place % 40) for place in range(300)], {"7": 300}, {}),
+    "objects of no image": (
+        [(7, "a.png")],
+        [boxed(7), boxed(9)],
+        {"7": 1},
+        {"object: its image is not in the JSON": 1},
+    ),
+    "no file name": ([(7, None), (8, "b.png")], [boxed(7)], {"8": 0}, {GONE: 1}),
+    "no object at all": ([(7, "a.png"), (8, "b.png")], [], {"7": 0, "8": 0}, {}),
+}
+
+
+@pytest.mark.parametrize("name", IMAGE_LISTS)
+def test_a_list_of_images_has_one_outcome(name: str, tmp_path: Path) -> None:
+    images, boxes, wanted, counts = IMAGE_LISTS[name]
+    for each in ("a.png", "b.png"):
+        save(tmp_path / "images" / each, noise(HEIGHT, WIDTH))
+    listed = [{"id": number, "file_name": path, "height": HEIGHT, "width": WIDTH} for number, path in images]
+    json = dump(tmp_path / "a.json", {"images": listed, "annotations": boxes, "categories": CATEGORIES})
+    result = converted(Coco(str(tmp_path / "images"), json), tmp_path / "out")
+    assert {key: len(each.labels["detection"]["boxes"]) for key, each in result.records.items()} == wanted
+    assert result.counts() == counts
+    lost = sum(number for reason, number in counts.items() if reason.startswith("image"))
+    assert result.outcome.image_drop_rate == pytest.approx(lost / len(images))
+
+
+def test_a_json_of_other_images_is_told_before_the_first_image(tmp_path: Path) -> None:
+    save(tmp_path / "images" / "a.png", noise(HEIGHT, WIDTH))
+    images = [{"id": number, "file_name": f"{number}.png"} for number in range(128)]
+    json = dump(tmp_path / "a.json", {"images": images, "annotations": [], "categories": CATEGORIES})
+    with pytest.raises(UserError, match="0 of 128 annotated images found under .*images, 0.png for instance"):
+        Coco(str(tmp_path / "images"), json).find()

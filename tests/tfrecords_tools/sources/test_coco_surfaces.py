@@ -1,0 +1,175 @@
+"""COCO's stuff annotations in all three published forms, and Objects365; ids by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as mask_utils
+
+from must_tf.common.errors import UserError
+from tests.support.converting import Converted, Entry, converted, dump, noise, save
+from tfrecords_tools.sources.coco.coco import Coco
+from tfrecords_tools.sources.coco.objects365 import Objects365
+
+HEIGHT, WIDTH = 30, 40
+IMAGES = [{"id": n, "file_name": f"{n:012}.jpg", "height": HEIGHT, "width": WIDTH} for n in (7, 9)]
+STUFF = [{"id": 183, "name": "other"}, {"id": 92, "name": "banner"}, {"id": 157, "name": "sky-other"}]
+CLASS_OF = {92: 0, 157: 1, 183: 2}  # in the order of the ids, without gaps
+
+
+def coco(root: Path) -> tuple[str, str]:
+    """Two photos and an instances JSON without objects."""
+    for image in IMAGES:
+        save(root / "val2017" / image["file_name"], noise(HEIGHT, WIDTH, image["id"]))
+    content = {"images": IMAGES, "annotations": [], "categories": [{"id": 1, "name": "person"}]}
+    return str(root / "val2017"), dump(root / "annotations" / "instances_val2017.json", content)
+
+
+def ids() -> np.ndarray:
+    """Category ids of image 7 [h, w], 0 where nothing is said."""
+    found = np.zeros([HEIGHT, WIDTH], np.uint8)
+    found[:10], found[10:20, :15], found[20:, 30:] = 157, 92, 183
+    return found
+
+
+def stuff_json(root: Path) -> str:
+    """stuff_val2017.json: a compressed mask per class and image."""
+    annotations = []
+    for number in (92, 157, 183):
+        rle = mask_utils.encode(np.asfortranarray((ids() == number).astype(np.uint8)))
+        rle["counts"] = rle["counts"].decode()
+        annotations.append({"id": number, "image_id": 7, "category_id": number, "segmentation": rle})
+    content = {"images": IMAGES, "annotations": annotations, "categories": STUFF}
+    return dump(root / "annotations" / "stuff_val2017.json", content)
+
+
+def pixelmaps(root: Path) -> str:
+    """stuff_val2017_pixelmaps/: palette PNGs of category ids, the JSON beside the folder."""
+    stuff_json(root)
+    image = Image.fromarray(ids(), "L").convert("P")
+    image.putpalette([each for value in range(256) for each in (value // 2, 255 - value, 9)])
+    folder = root / "annotations" / "stuff_val2017_pixelmaps"
+    folder.mkdir()
+    image.save(folder / "000000000007.png")
+    return str(folder)
+
+
+def thingmaps(root: Path) -> str:
+    """stuffthingmaps/val2017/: grey PNGs of category ids minus one, 255 where nothing is said, labels.txt above."""
+    folder = root / "stuffthingmaps"
+    save(folder / "val2017" / "000000000007.png", np.where(ids() == 0, 255, ids() - 1).astype(np.uint8))
+    names = {0: "unlabeled", 1: "person"} | {entry["id"]: entry["name"] for entry in STUFF}
+    (folder / "labels.txt").write_text("".join(f"{number}: {name}\n" for number, name in names.items()))
+    return str(folder / "val2017")
+
+
+@pytest.mark.parametrize("write", [stuff_json, pixelmaps])
+def test_stuff_of_the_task_of_that_name(write, tmp_path: Path) -> None:
+    result = converted(Coco(*coco(tmp_path), stuff=write(tmp_path)), tmp_path / "out")
+    found = result.records["7"].labels["segmentation"]["classes"]
+    np.testing.assert_array_equal(found, np.vectorize(lambda value: CLASS_OF.get(value, 255))(ids()))
+    assert result.outcome.manifest.classes["segmentation"] == ["banner", "sky-other", "other"]
+    assert "segmentation" not in result.records["9"].labels  # nobody looked
+    assert (result.counts(), result.notes()) == ({}, {})
+
+
+def test_stuff_and_things_of_one_map(tmp_path: Path) -> None:
+    result = converted(Coco(*coco(tmp_path), stuff=thingmaps(tmp_path)), tmp_path / "out")
+    found = result.records["7"].labels["segmentation"]["classes"]
+    wanted = {92: 1, 157: 2, 183: 3}  # person is 0
+    np.testing.assert_array_equal(found, np.vectorize(lambda value: wanted.get(value, 255))(ids()))
+    assert result.outcome.manifest.classes["segmentation"] == ["person", "banner", "sky-other", "other"]
+
+
+def test_a_stuff_value_without_a_name_ends_with_file_and_value(tmp_path: Path) -> None:
+    given, folder = coco(tmp_path), thingmaps(tmp_path)
+    save(f"{folder}/000000000007.png", np.full([HEIGHT, WIDTH], 40, np.uint8))
+    with pytest.raises(UserError, match=r"val2017/000000000007\.png: value 40 on 1200 pixels is none of the 4 classes"):
+        converted(Coco(*given, stuff=folder), tmp_path / "out")
+
+
+def test_a_stuff_mask_of_another_size_leaves_its_image_without_segmentation(tmp_path: Path) -> None:
+    given, path = coco(tmp_path), stuff_json(tmp_path)
+    content = json.loads(Path(path).read_text())
+    content["annotations"][1]["segmentation"] = {"size": [WIDTH, HEIGHT], "counts": [HEIGHT * WIDTH]}
+    dump(Path(path), content)
+    result = converted(Coco(*given, stuff=path), tmp_path / "out")
+    assert "segmentation" not in result.records["7"].labels
+    assert result.counts() == {"segmentation: mask cannot be read": 1}
+
+
+def test_stuff_mistakes_are_told_before_the_first_image(tmp_path: Path) -> None:
+    images, annotations = coco(tmp_path)
+    other = dump(tmp_path / "stuff.json", {"images": [], "annotations": [], "categories": STUFF})
+    (tmp_path / "maps" / "deep").mkdir(parents=True)
+    mistakes = (
+        (Coco(images, annotations, "annotations", stuff=other), "give one of them"),
+        (Coco(images, annotations, stuff=other), "have no image in common"),
+        (Coco(images, annotations, stuff=str(tmp_path / "maps" / "deep")), "nothing names the values"),
+        (Coco(images, annotations, stuff=str(tmp_path / "no")), "is not a folder"),
+    )
+    for source, message in mistakes:
+        with pytest.raises(UserError, match=message):
+            source.find()
+    (tmp_path / "maps" / "labels.txt").write_text("person\n")
+    with pytest.raises(UserError, match="'person' is not like '1: person'"):
+        Coco(images, annotations, stuff=str(tmp_path / "maps" / "deep")).find()
+
+
+def objects365(root: Path, *names: str) -> tuple[str, str]:
+    """The folder of training images, and zhiyuan's JSON for these file names."""
+    save(root / "train" / "patch8" / "objects365_v1_00420917.jpg", noise(HEIGHT, WIDTH))
+    save(root / "train" / "patch20" / "objects365_v2_01000000.jpg", noise(HEIGHT, WIDTH, 1))
+    images: list[Entry] = [
+        {"id": number, "file_name": name, "height": HEIGHT, "width": WIDTH, "license": 5, "url": ""}
+        for number, name in enumerate(names, 420917)
+    ]
+    boxes = [
+        {"id": 1, "image_id": 420917, "category_id": 2, "iscrowd": 0, "isfake": 0, "bbox": [4.5, 6, 10, 8], "area": 80},
+        {"id": 2, "image_id": 420917, "category_id": 3, "iscrowd": 1, "isfake": 0, "bbox": [30, 20, 20, 20], "area": 9},
+    ]
+    categories = [{"id": 1, "name": "Person"}, {"id": 2, "name": " Speaker"}, {"id": 3, "name": "Speaker"}]
+    content = {"images": images, "annotations": boxes, "categories": categories, "licenses": [], "info": {}}
+    return str(root / "train"), dump(root / "zhiyuan_objv2_train.json", content)
+
+
+PUBLISHED = ("images/v1/patch8/objects365_v1_00420917.jpg", "images/v2/patch20/objects365_v2_01000000.jpg")
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> Converted:
+    """Two images, one of them without objects, one that is lost."""
+    root = tmp_path_factory.mktemp("objects365")
+    return converted(Objects365(*objects365(root, *PUBLISHED, "images/v2/patch20/gone.jpg")), root / "out")
+
+
+def test_objects365_files_are_found_in_their_patches(boxes: Converted) -> None:
+    assert set(boxes.records) == {"420917", "420918"}
+    np.testing.assert_array_equal(boxes.records["420917"].image.shape, (HEIGHT, WIDTH, 3))
+    assert boxes.counts() == {"image: file is missing": 1}
+
+
+def test_objects365_has_boxes_and_no_masks(boxes: Converted) -> None:
+    found = boxes.records["420917"]
+    assert found.origins == {"detection": "real:zhiyuan_objv2_train"}
+    pixels = found.labels["detection"]["boxes"] * np.array([HEIGHT, WIDTH] * 2)
+    np.testing.assert_allclose(pixels, [[6, 4.5, 14, 14.5], [20, 30, 30, 40]], atol=1e-4)
+    assert found.labels["detection"]["is_crowd"].tolist() == [False, True]
+    # An image without objects says that nothing is there, and nothing about masks.
+    assert boxes.records["420918"].origins == {"detection": "real:zhiyuan_objv2_train"}
+    assert boxes.outcome.manifest.classes == {"detection": ["Person", "Speaker 2", "Speaker 3"]}
+
+
+def test_objects365_a_file_that_two_entries_lead_to_is_used_once(tmp_path: Path) -> None:
+    result = converted(Objects365(*objects365(tmp_path, PUBLISHED[0], "v9/" + PUBLISHED[0])), tmp_path / "out")
+    assert set(result.records) == {"420917"}
+    assert result.counts() == {"image: id or file is twice in the JSON": 1}
+
+
+def test_objects365_of_other_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="0 of 1 annotated images found under .*train, images/v1/patch0/x.jpg"):
+        Objects365(*objects365(tmp_path, "images/v1/patch0/x.jpg")).find()

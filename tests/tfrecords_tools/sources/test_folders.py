@@ -1,0 +1,205 @@
+"""Folders of images: one per class, without labels, and with depth, normals and class maps beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from must_tf.common.errors import UserError
+from tests.support.converting import Converted, converted, noise, save
+from tfrecords_tools.sources.classes import Classes
+from tfrecords_tools.sources.images import Images
+from tfrecords_tools.sources.rgbd import Rgbd
+
+HEIGHT, WIDTH = 24, 32
+# A component is stored in 255 steps over -1..1: half a step, and as much again for the length that is made 1.
+NORMAL = 2 / 255
+
+
+def photos(root: Path, *names: str) -> None:
+    """Image files, each with its own pixels."""
+    for seed, name in enumerate(names):
+        save(root / name, noise(HEIGHT, WIDTH, seed))
+
+
+def test_a_class_is_its_folder(tmp_path: Path) -> None:
+    photos(tmp_path / "flowers", "tulip/b.png", "tulip/a.JPG", "daisy/a.png", "Rose/x.jpg", "tulip/.hidden.jpg")
+    (tmp_path / "flowers" / "tulip" / "notes.txt").write_text("not an image")
+    result = converted(Classes(str(tmp_path / "flowers")), tmp_path / "out")
+    assert result.outcome.manifest.classes == {"classification": ["Rose", "daisy", "tulip"]}
+    assert result.outcome.manifest.objects == {"classification": {"Rose": 1, "daisy": 1, "tulip": 2}}
+    found = {key: each.labels["classification"]["probability"].tolist() for key, each in result.records.items()}
+    assert found == {"Rose/x": [1, 0, 0], "daisy/a": [0, 1, 0], "tulip/a": [0, 0, 1], "tulip/b": [0, 0, 1]}
+    assert {each.origins["classification"] for each in result.records.values()} == {"real:flowers"}
+
+
+def test_an_empty_class_keeps_its_id_and_is_noted(tmp_path: Path) -> None:
+    photos(tmp_path / "train", "a/1.png", "c/1.png")
+    (tmp_path / "train" / "b").mkdir()
+    result = converted(Classes(str(tmp_path / "train")), tmp_path / "out")
+    assert result.records["c/1"].labels["classification"]["probability"].tolist() == [0, 0, 1]
+    assert result.notes() == {"classification: class without an image": 1}
+    # "train" says little: the folder above names the data set.
+    assert result.records["c/1"].origins["classification"] == f"real:{tmp_path.name}-train"
+
+
+def test_a_root_one_level_too_high_is_refused(tmp_path: Path) -> None:
+    photos(tmp_path / "set", "train/a/1.png", "train/b/1.png")
+    with pytest.raises(UserError, match="set/train"):
+        Classes(str(tmp_path / "set")).find()
+
+
+def test_unlabelled_images_are_found_at_any_depth(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", "a.jpg", "one/a.png", "one/two/b.JPEG", "one/a.jpg", ".hidden.png")
+    result = converted(Images(str(tmp_path / "photos")), tmp_path / "out")
+    # Of one/a.jpg and one/a.png the second in the order of names keeps its suffix.
+    assert set(result.records) == {"a", "one/a", "one/a.png", "one/two/b"}
+    assert all(each.labels == {} and each.origins == {} for each in result.records.values())
+    assert (result.outcome.manifest.origins, result.outcome.manifest.classes) == ({}, {})
+    np.testing.assert_array_equal(result.records["one/a.png"].image, noise(HEIGHT, WIDTH, 1))
+
+
+def depth() -> np.ndarray:
+    """Millimetres uint16 [h, w], 0 and the largest included."""
+    values = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 13
+    values[0, 0], values[-1, -1] = 0, 65535
+    return values
+
+
+def normals() -> np.ndarray:
+    """Unit vectors float64 [h, w, 3] that point at the camera, and one unknown."""
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=[HEIGHT, WIDTH, 3])
+    vectors[..., 2] = -np.abs(vectors[..., 2]) - 0.1
+    vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+    vectors[0, 0] = 0
+    return vectors
+
+
+def colours(vectors: np.ndarray) -> np.ndarray:
+    """As the datasets store them: (n + 1) * 127.5, unknown 0,0,0."""
+    known = np.abs(vectors).sum(-1, keepdims=True) > 0
+    return np.where(known, np.rint((vectors + 1) * 127.5), 0).astype(np.uint8)
+
+
+def class_map() -> np.ndarray:
+    """Ids uint8 [h, w] 0, 1, 2 and 255."""
+    ids = np.zeros([HEIGHT, WIDTH], np.uint8)
+    ids[:, 8:16], ids[:, 16:24], ids[:10, 24:] = 1, 2, 255
+    return ids
+
+
+def rooms(root: Path) -> Path:
+    """rgb/ with three photos; the first has all labels, the second depth alone."""
+    photos(root / "rgb", "train_0.jpg", "train_1.png", "test_0.png")
+    save(root / "depth" / "train_0.png", depth())
+    save(root / "depth" / "train_1.png", depth())
+    save(root / "depth" / "test_0.png", depth())
+    save(root / "normal" / "train_0.png", colours(normals()))
+    save(root / "label" / "train_0.png", class_map())
+    (root / "classes.txt").write_text("floor\nwall\n\nchair\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> Converted:
+    """The training photos of the rooms."""
+    root = tmp_path_factory.mktemp("data")
+    return converted(Rgbd(str(rooms(root / "rooms")), "train_*"), root / "out")
+
+
+def test_match_takes_its_photos_alone(result: Converted) -> None:
+    assert set(result.records) == {"train_0", "train_1"}
+    assert set(result.records["train_0"].labels) == {"depth", "normals", "segmentation"}
+    assert set(result.records["train_1"].labels) == {"depth"}
+    assert result.outcome.manifest.origins["depth"] == {"real:rooms": 2}
+    assert result.notes() == {"normals: no file for this image": 1, "segmentation: no file for this image": 1}
+
+
+def test_depth_is_in_metres(result: Converted) -> None:
+    metres = result.records["train_0"].labels["depth"]["metres"]
+    # Millimetres are stored as they are up to 65,535 of them.
+    np.testing.assert_allclose(metres, depth() / 1000.0, rtol=1e-6)
+    assert (metres[0, 0], metres.dtype) == (0, np.float32)
+
+
+def test_normals_are_unit_vectors_in_the_same_frame(result: Converted) -> None:
+    found = result.records["train_0"].labels["normals"]["normals"]
+    np.testing.assert_allclose(found, normals(), atol=NORMAL)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=-1).ravel()[1:], 1, atol=1e-6)
+    assert found[0, 0].tolist() == [0, 0, 0]
+
+
+def test_ids_are_those_of_the_file(result: Converted) -> None:
+    found = result.records["train_0"].labels["segmentation"]
+    np.testing.assert_array_equal(found["classes"], class_map())
+    assert (found["confidence"] == 1).all()
+    assert result.outcome.manifest.classes == {"segmentation": ["floor", "wall", "chair"]}
+
+
+def test_an_id_that_no_class_has_ends_with_the_file_and_the_value(tmp_path: Path) -> None:
+    ids = class_map()
+    ids[2, 3:7], ids[5, 5] = 77, 3
+    save(rooms(tmp_path / "rooms") / "label" / "train_0.png", ids)
+    with pytest.raises(UserError, match=r"label/train_0\.png: value 3, 77 on 5 pixels is none of the 3 classes"):
+        converted(Rgbd(str(tmp_path / "rooms")), tmp_path / "out")
+
+
+def test_a_palette_says_ids_and_not_colours(tmp_path: Path) -> None:
+    image = Image.fromarray(class_map(), "L").convert("P")
+    image.putpalette([each for value in range(256) for each in (255 - value, 7, value)])
+    image.save(rooms(tmp_path / "rooms") / "label" / "train_0.png")
+    found = converted(Rgbd(str(tmp_path / "rooms"), "train_0"), tmp_path / "out").records["train_0"]
+    np.testing.assert_array_equal(found.labels["segmentation"]["classes"], class_map())
+
+
+def _eight_bits(root: Path) -> None:
+    save(root / "depth" / "train_0.png", depth().astype(np.uint8))
+
+
+def _another_size(root: Path) -> None:
+    save(root / "normal" / "train_0.png", colours(normals())[:-2])
+
+
+def _cut_off(root: Path) -> None:
+    path = root / "label" / "train_0.png"
+    path.write_bytes(path.read_bytes()[:30])
+
+
+def _lies_on_its_side(root: Path) -> None:
+    """A photo that EXIF turns into the frame of its labels."""
+    tags = Image.Exif()
+    tags[0x0112] = 6  # turn clockwise
+    save(root / "rgb" / "train_0.jpg", np.rot90(noise(HEIGHT, WIDTH)), exif=tags)
+
+
+# What is wrong with the first photo's files -> the labels it still has, what is counted.
+SPOILED = {
+    "depth of 8 bit": (_eight_bits, {"normals", "segmentation"}, {"depth: pixels of another format": 1}),
+    "normals of another size": (
+        _another_size,
+        {"depth", "segmentation"},
+        {"normals: size differs from its image's": 1},
+    ),
+    "label cut off": (_cut_off, {"depth", "normals"}, {"segmentation: file cannot be decoded": 1}),
+    "photo on its side": (_lies_on_its_side, {"depth", "normals", "segmentation"}, {}),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_a_spoiled_label_costs_that_label_alone(name: str, tmp_path: Path) -> None:
+    spoil, tasks, counts = SPOILED[name]
+    spoil(rooms(tmp_path / "rooms"))
+    result = converted(Rgbd(str(tmp_path / "rooms"), "train_0"), tmp_path / "out")
+    assert set(result.records["train_0"].labels) == tasks
+    assert result.counts() == counts
+
+
+def test_labels_without_names_are_not_guessed(tmp_path: Path) -> None:
+    (rooms(tmp_path / "rooms") / "classes.txt").unlink()
+    result = converted(Rgbd(str(tmp_path / "rooms")), tmp_path / "out")
+    assert "segmentation" not in result.records["train_0"].labels
+    assert "segmentation: label/ ignored, classes.txt does not name its ids" in result.notes()

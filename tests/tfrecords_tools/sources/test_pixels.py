@@ -1,0 +1,167 @@
+"""Image files as they are found: stored upright with 8 bits, or counted as lost. Pixels by hand or by Pillow."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from tests.support.converting import Converted, converted, dump, noise
+from tfrecords_tools.sources.coco.coco import Coco
+from tfrecords_tools.sources.images import Images
+
+HEIGHT, WIDTH = 40, 64
+ORIENTATION = 0x0112  # the EXIF tag
+# JPEG at quality 95 turned, compressed again: blue differs by up to 8 levels; an unturned picture by over 100.
+JPEG_LEVELS = 10
+PHOTO = noise(HEIGHT, WIDTH)
+GREY = PHOTO[..., 0]
+
+
+def file(pixels: np.ndarray | Image.Image, kind: str, orientation: int = 1) -> bytes:
+    """An image file of these pixels, with EXIF where it is turned."""
+    image, made, exif = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels), io.BytesIO(), b""
+    if orientation != 1:
+        tags = Image.Exif()
+        tags[ORIENTATION] = orientation
+        exif = tags.tobytes()
+    image.save(made, kind, **({"exif": exif} if exif else {}))
+    return made.getvalue()
+
+
+def pillow(data: bytes) -> np.ndarray:
+    """What Pillow sees, as stored."""
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+def uniform(mode: str, colour: tuple[int, ...]) -> Image.Image:
+    """An image of one colour."""
+    return Image.new(mode, (WIDTH, HEIGHT), colour)
+
+
+def palette() -> tuple[bytes, np.ndarray]:
+    """A PNG with a palette, and its colours."""
+    image = Image.fromarray(PHOTO).quantize(16)
+    return file(image, "PNG"), np.asarray(image.convert("RGB"))
+
+
+def flat(*colour: int) -> np.ndarray:
+    """One colour as uint8 [h, w, 3]."""
+    return np.full([HEIGHT, WIDTH, 3], colour, np.uint8)
+
+
+def grey(values: np.ndarray) -> np.ndarray:
+    """[h, w] -> [h, w, 3]."""
+    return np.repeat(values[..., None], 3, axis=-1)
+
+
+JPEG, PNG = file(PHOTO, "JPEG"), file(PHOTO, "PNG")
+# name -> (file's name, its bytes, what it shows, whether its bytes stay)
+STORED: dict[str, tuple[str, bytes, np.ndarray, bool]] = {
+    "JPEG": ("a.jpg", JPEG, pillow(JPEG), True),
+    "PNG": ("a.png", PNG, PHOTO, True),
+    "PNG named jpg": ("a.jpg", PNG, PHOTO, True),
+    "JPEG named PNG": ("a.PNG", JPEG, pillow(JPEG), True),
+    "grey JPEG": ("a.jpg", file(GREY, "JPEG"), pillow(file(GREY, "JPEG")), True),
+    "grey PNG": ("a.png", file(GREY, "PNG"), grey(GREY), True),
+    "16-bit grey": ("a.png", file(GREY.astype(np.uint16) * 257, "PNG"), grey(GREY), False),  # 65535 = 255 * 257
+    "palette": ("a.png", *palette(), False),
+    "alpha, unseen": ("a.png", file(uniform("RGBA", (10, 20, 30, 0)), "PNG"), flat(255, 255, 255), False),
+    "alpha, opaque": ("a.png", file(uniform("RGBA", (10, 20, 30, 255)), "PNG"), flat(10, 20, 30), False),
+    # 51 / 255 = 1/5 of black over white
+    "alpha, thin": ("a.png", file(uniform("RGBA", (0, 0, 0, 51)), "PNG"), flat(204, 204, 204), False),
+    "grey and alpha": ("a.png", file(uniform("LA", (100, 255)), "PNG"), flat(100, 100, 100), False),
+    "CMYK": ("a.jpg", file(uniform("CMYK", (255, 0, 0, 0)), "JPEG"), flat(0, 255, 255), False),
+    "BMP": ("a.bmp", file(PHOTO, "BMP"), PHOTO, False),
+    "TIFF": ("a.tif", file(PHOTO, "TIFF"), PHOTO, False),
+    "one bit": ("a.png", file(Image.new("1", (WIDTH, HEIGHT), 1), "PNG"), flat(255, 255, 255), False),
+}
+EMPTY, DAMAGED = b"", "image: cannot be decoded"
+LOST = {
+    "truncated JPEG": ("a.jpg", JPEG[: len(JPEG) // 2]),
+    "truncated PNG": ("a.png", PNG[: len(PNG) // 2]),
+    "only a header": ("a.jpg", JPEG[:20]),
+    "empty file": ("a.jpg", EMPTY),
+    "text": ("a.jpg", b"404 Not Found"),
+    "floats": ("a.tif", file(GREY.astype(np.float32), "TIFF")),
+}
+
+
+def convert_images(folder: Path, **contents: bytes) -> Converted:
+    """Converts a folder of one file each; the names' first underscore is their dot."""
+    (folder / "images").mkdir()
+    for name, data in contents.items():
+        (folder / "images" / name.replace("_", ".", 1)).write_bytes(data)
+    return converted(Images(str(folder / "images")), folder / "out")
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_pixels_come_back(name: str, tmp_path: Path) -> None:
+    path, data, shown, stays = STORED[name]
+    result = convert_images(tmp_path, **{path.replace(".", "_"): data})
+    found = result.records["a"]
+    np.testing.assert_allclose(found.image.astype(int), shown, atol=1 if name == "CMYK" else 0)
+    assert (found.stored == data) == stays
+    assert (found.labels, result.counts()) == ({}, {})
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_a_damaged_image_is_counted_and_the_others_stay(name: str, tmp_path: Path) -> None:
+    path, data = LOST[name]
+    result = convert_images(tmp_path, **{path.replace(".", "_"): data, "b_png": PNG})
+    assert (set(result.records), result.counts()) == ({"b"}, {DAMAGED: 1})
+    assert result.outcome.image_drop_rate == 0.5
+    (example,) = result.outcome.manifest.dropped[DAMAGED]["examples"]
+    assert path in example and " at 0x" not in example  # two runs give one manifest
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_exif_is_applied_where_nothing_says_otherwise(orientation: int, kind: str, tmp_path: Path) -> None:
+    data = file(PHOTO, kind, orientation)
+    found = convert_images(tmp_path, a_jpg=data).records["a"]
+    shown = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    assert found.image.shape == shown.shape
+    np.testing.assert_allclose(found.image.astype(int), shown, atol=0 if kind == "PNG" else JPEG_LEVELS)
+    assert Image.open(io.BytesIO(found.stored)).getexif().get(ORIENTATION, 1) == 1
+
+
+def coco(folder: Path, data: bytes, size: tuple[int, int] | None) -> Converted:
+    """One image with a JSON that states this height and width,."""
+    (folder / "images").mkdir()
+    (folder / "images" / "a.jpg").write_bytes(data)
+    image = {"id": 1, "file_name": "a.jpg"} | (dict(zip(("height", "width"), size, strict=True)) if size else {})
+    content = {"images": [image], "annotations": [], "categories": [{"id": 1, "name": "thing"}]}
+    return converted(Coco(str(folder / "images"), dump(folder / "a.json", content)), folder / "out")
+
+
+TURNED = (WIDTH, HEIGHT)
+STORED_FRAME = (HEIGHT, WIDTH)
+Shown = Callable[[np.ndarray], np.ndarray]
+# name -> (EXIF orientation, the JSON's size, what becomes of the stored pixels). 6 is "turn clockwise", 3 half a turn.
+FRAMES: dict[str, tuple[int, tuple[int, int] | None, Shown]] = {
+    "labels on the stored pixels": (6, STORED_FRAME, lambda pixels: pixels),
+    "labels on the turned pixels": (6, TURNED, lambda pixels: np.rot90(pixels, -1)),
+    "labels on either": (3, STORED_FRAME, lambda pixels: pixels),
+    "no size": (6, None, lambda pixels: np.rot90(pixels, -1)),
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_the_size_of_the_labels_decides_about_exif(name: str, tmp_path: Path) -> None:
+    orientation, size, shown = FRAMES[name]
+    data = file(PHOTO, "JPEG", orientation)
+    found = coco(tmp_path, data, size).records["1"]
+    wanted = shown(pillow(data))
+    kept = np.array_equal(wanted, pillow(data))
+    np.testing.assert_allclose(found.image.astype(int), wanted, atol=0 if kept else JPEG_LEVELS)
+    assert Image.open(io.BytesIO(found.stored)).getexif().get(ORIENTATION, 1) == 1
+
+
+def test_an_image_of_another_size_than_its_labels_is_counted(tmp_path: Path) -> None:
+    result = coco(tmp_path, JPEG, (HEIGHT + 1, WIDTH))
+    assert (result.records, result.counts()) == ({}, {"image: size differs from its labels'": 1})

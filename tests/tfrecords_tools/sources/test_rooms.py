@@ -1,0 +1,214 @@
+"""NYU Depth V2 and DIODE in their published layouts; surfaces by geometry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from scipy import io as matlab
+
+from must_tf.common.errors import UserError
+from tests.support.converting import Converted, converted, noise, save
+from tfrecords_tools.sources import diode
+from tfrecords_tools.sources.diode import Diode
+from tfrecords_tools.sources.nyu import Nyu
+
+HEIGHT, WIDTH, FRAMES = 24, 32, 4
+NAMES = ("book", "wall", "box of tissue")
+
+
+def depths() -> np.ndarray:
+    """Metres [N, h, w], every pixel another one, and one unknown."""
+    metres = np.linspace(0.7, 9.9, FRAMES * HEIGHT * WIDTH).reshape(FRAMES, HEIGHT, WIDTH).astype(np.float32)
+    metres[0, 2, 3] = 0.0
+    return metres
+
+
+def photos() -> np.ndarray:
+    """uint8 [N, h, w, 3]."""
+    return np.stack([noise(HEIGHT, WIDTH, seed) for seed in range(FRAMES)])
+
+
+def labels() -> np.ndarray:
+    """Ids [N, h, w]: columns of 0, 1, 2, 3."""
+    return np.tile(np.arange(WIDTH) // 8, [FRAMES, HEIGHT, 1]).astype(np.uint16)
+
+
+def labelled_mat(folder: Path) -> str:
+    """nyu_depth_v2_labeled.mat: MATLAB writes axes in reverse, and names as references to columns of characters."""
+    path = folder / "nyu_depth_v2_labeled.mat"
+    with h5py.File(path, "w") as file:
+        file["images"] = photos().transpose(0, 3, 2, 1)
+        file["depths"] = depths().transpose(0, 2, 1)
+        file["labels"] = labels().transpose(0, 2, 1)
+        references = []
+        for number, name in enumerate(NAMES):
+            file[f"#refs#/{number}"] = np.array([[ord(letter)] for letter in name], np.uint16)
+            references.append(file[f"#refs#/{number}"].ref)
+        file.create_dataset("names", data=np.array([references], dtype=h5py.ref_dtype))
+    train, test = np.array([[3], [1]], np.uint16), np.array([[2]], np.uint16)
+    matlab.savemat(folder / "splits.mat", {"trainNdxs": train, "testNdxs": test})
+    return str(path)
+
+
+def test_nyu_frames_are_turned_the_right_way(tmp_path: Path) -> None:
+    result = converted(Nyu(labelled_mat(tmp_path)), tmp_path / "out")
+    assert set(result.records) == {"0001", "0003"}  # frames are counted from 1
+    for number in (1, 3):
+        found = result.records[f"{number:04}"]
+        np.testing.assert_array_equal(found.image, photos()[number - 1])
+        # Half a millimetre is the depth's precision.
+        np.testing.assert_allclose(found.labels["depth"]["metres"], depths()[number - 1], atol=0.00051)
+    assert result.records["0001"].labels["depth"]["metres"][2, 3] == 0
+    assert result.outcome.manifest.origins == {"depth": {"real:nyu-depth-v2": 2}}
+
+
+def test_nyu_splits_come_from_matlab_or_from_a_list(tmp_path: Path) -> None:
+    path = labelled_mat(tmp_path)
+    assert [item.source_id for item in Nyu(path, "test").find().items] == ["0002"]
+    assert len(Nyu(path, "all").find().items) == FRAMES
+    (tmp_path / "mine.txt").write_text("4 2\n4\n")
+    assert [item.source_id for item in Nyu(path, splits=str(tmp_path / "mine.txt")).find().items] == ["0002", "0004"]
+    (tmp_path / "mine.txt").write_text("0\n5\n")
+    with pytest.raises(UserError, match="names frames that are not in .* 1 to 4"):
+        Nyu(path, splits=str(tmp_path / "mine.txt")).find()
+    with pytest.raises(UserError, match="Did you mean 'train'"):
+        Nyu(path, "trian").find()
+
+
+def test_nyu_names_become_the_chosen_classes(tmp_path: Path) -> None:
+    path = labelled_mat(tmp_path)
+    (tmp_path / "classes.txt").write_text("box of tissue\tthings\nwall\nbook\tthings\n")
+    result = converted(Nyu(path, "test", classes=str(tmp_path / "classes.txt")), tmp_path / "out")
+    found = result.records["0002"].labels["segmentation"]["classes"]
+    assert found[0, ::8].tolist() == [255, 0, 1, 0]  # none, book, wall, box of tissue
+    assert result.outcome.manifest.classes == {"segmentation": ["things", "wall"]}
+    (tmp_path / "classes.txt").write_text("walls\n")
+    with pytest.raises(UserError, match="'walls' is none of the dataset's names. Did you mean 'wall'"):
+        Nyu(path, classes=str(tmp_path / "classes.txt")).find()
+
+
+def frame(path: Path, rgb: np.ndarray, depth: np.ndarray) -> None:
+    """An .h5 file as TFDS downloads it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file["rgb"], file["depth"] = rgb, depth
+
+
+def test_nyu_frames_of_h5_files(tmp_path: Path) -> None:
+    root = tmp_path / "nyudepthv2"
+    frame(root / "val" / "official" / "00001.h5", photos()[1].transpose(2, 0, 1), depths()[1])
+    frame(root / "val" / "official" / "._00001.h5", photos()[1].transpose(2, 0, 1), depths()[1])
+    frame(root / "val" / "official" / "00002.h5", photos()[1].transpose(2, 0, 1), depths()[1, 1:])
+    (root / "val" / "official" / "00003.h5").write_bytes(b"404")
+    result = converted(Nyu(str(root), "val"), tmp_path / "out")
+    np.testing.assert_array_equal(result.records["official/00001"].image, photos()[1])
+    np.testing.assert_allclose(result.records["official/00001"].labels["depth"]["metres"], depths()[1], atol=0.00051)
+    assert result.counts() == {"image: size differs from its labels'": 1, "image: cannot be decoded": 1}
+    with pytest.raises(UserError, match="Did you mean 'val'"):
+        Nyu(str(root), "vall").find()
+    (tmp_path / "text.mat").write_text("MATLAB 5.0")
+    with pytest.raises(UserError, match="text.mat is no local HDF5 file"):
+        Nyu(str(tmp_path / "text.mat")).find()
+
+
+# DIODE's camera at an eighth of its size.
+DH, DW = 96, 128
+
+
+def plane(normal: tuple[float, float, float], distance: float) -> np.ndarray:
+    """Depth [h, w] of the plane n . p = -distance, seen by a camera with DIODE's intrinsics."""
+    fx, fy, cx, cy = 886.81 / 8, 927.06 / 8, 512 / 8, 384 / 8
+    rows, columns = np.mgrid[:DH, :DW] + 0.5
+    seen = np.stack([(columns - cx) / fx, (rows - cy) / fy, np.ones([DH, DW])], -1)
+    return -distance / (seen @ np.array(normal))
+
+
+FLOOR, WALL, SLOPE = (0.0, -1.0, 0.0), (0.0, 0.0, -1.0), (-0.48, -0.6, -0.64)
+
+
+def unit(normal: tuple[float, float, float]) -> np.ndarray:
+    """[h, w, 3]."""
+    return np.tile(np.array(normal, np.float64), [DH, DW, 1])
+
+
+def scan(root: Path, depth: np.ndarray, normals: np.ndarray, mask: np.ndarray | None = None) -> Path:
+    """One image with its arrays; returns the path without ending."""
+    stem = root / "indoors" / "scene_00019" / "scan_00183" / "00019_00183_indoors_000_010"
+    save(f"{stem}.png", noise(DH, DW))
+    np.save(f"{stem}_depth.npy", depth[..., None].astype(np.float32))
+    np.save(f"{stem}_depth_mask.npy", np.ones([DH, DW], np.float32) if mask is None else mask)
+    np.save(f"{stem}_normal.npy", normals.astype(np.float32))
+    return stem
+
+
+def only(result: Converted) -> dict:
+    """The labels of the one record."""
+    return result.records["00019_00183_indoors_000_010"].labels
+
+
+OPENGL = np.array([1, -1, -1])  # x right, y up, z backward, as the source's docstring says of the files
+AXES = "normals: more than 45 degrees from those of the depth; are the axes as described?"
+
+
+@pytest.mark.parametrize("turned", [1, -1])
+@pytest.mark.parametrize("normal", [WALL, SLOPE])
+def test_diode_normals_of_a_plane_agree_with_its_depth(normal, turned: int, tmp_path: Path) -> None:
+    stem = scan(tmp_path, plane(normal, 2.5), unit(normal) * OPENGL * turned)
+    result = converted(Diode(str(tmp_path)), tmp_path / "out")
+    found = only(result)["normals"]["normals"]
+    # 0.4 degrees is the precision of stored normals.
+    assert np.degrees(np.arccos(np.clip((found * unit(normal)).sum(-1), -1, 1))).max() < 0.5
+    np.testing.assert_allclose(only(result)["depth"]["metres"], plane(normal, 2.5), atol=0.00051)
+    assert result.notes() == {}
+    assert stem.parent.exists()
+
+
+def test_normals_from_depth_are_those_of_the_plane() -> None:
+    metres = plane(SLOPE, 2.5).astype(np.float32)
+    metres[: DH // 2, : DW // 2] = 0.0
+    found = diode.normals_of(metres)
+    assert (found[: DH // 8 - 1, : DW // 8 - 1] == 0).all()
+    known = np.abs(found[DH // 8 :]).sum(-1) > 0
+    assert known.mean() > 0.95  # the rest is so slanted that it passes for an edge
+    np.testing.assert_allclose(found[DH // 8 :][known], np.broadcast_to(SLOPE, [known.sum(), 3]), atol=1e-4)
+
+
+@pytest.mark.parametrize("axes", [(1, 1, 1), (1, -1, 1)])
+def test_diode_notes_normals_in_other_axes(axes: tuple[int, int, int], tmp_path: Path) -> None:
+    # As far from all axes: one that points the other way turns it by 70 degrees.
+    steep = np.array([0.6, -0.56, -0.57]) / np.linalg.norm([0.6, -0.56, -0.57])
+    depth = plane((steep[0], steep[1], steep[2]), 2.5)
+    depth[(depth <= 0) | (depth > 50)] = 0.0
+    scan(tmp_path, depth, np.tile(steep, [DH, DW, 1]) * axes)
+    result = converted(Diode(str(tmp_path)), tmp_path / "out")
+    assert result.notes() == {AXES: 1}
+
+
+def test_diode_depth_is_where_the_mask_is(tmp_path: Path) -> None:
+    mask, depth, normals = np.ones([DH, DW]), plane(WALL, 3.0), unit(WALL) * OPENGL
+    mask[:4], depth[6], normals[8] = 0.0, np.nan, 0.0
+    scan(tmp_path, depth, normals, mask)
+    found = only(converted(Diode(str(tmp_path)), tmp_path / "out"))
+    metres = found["depth"]["metres"]
+    assert (metres[:4] == 0).all() and (metres[6] == 0).all()
+    np.testing.assert_allclose(metres[10:], 3.0, rtol=1e-6)
+    assert (found["normals"]["normals"][8] == 0).all()
+
+
+def test_diode_files_may_be_missing_or_spoiled(tmp_path: Path) -> None:
+    stem = scan(tmp_path, plane(WALL, 3.0), unit(WALL))
+    Path(f"{stem}_normal.npy").unlink()
+    Path(f"{stem}_depth.npy").write_bytes(b"\x93NUMPY")
+    save(f"{stem}2.png", noise(DH, DW))
+    (stem.parent / "._hidden.png").write_bytes(b"a Mac's")
+    result = converted(Diode(str(tmp_path)), tmp_path / "out")
+    assert only(result) == {}
+    assert result.counts() == {"image: no annotation": 1, "depth: file cannot be read": 1}
+    np.save(f"{stem}_depth.npy", np.ones([DH, DW + 1, 1], np.float32))
+    with_other = converted(Diode(str(tmp_path)), tmp_path / "out2")
+    assert with_other.counts()["image: size differs from its labels'"] == 1
+    with pytest.raises(UserError, match="0 of 1 annotated images found under"):
+        Diode(str(Path(save(tmp_path / "x" / "a.png", noise(4, 4))).parent)).find()

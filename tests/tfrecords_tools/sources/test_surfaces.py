@@ -1,0 +1,183 @@
+"""ADE20K and Cityscapes in their published layouts; ids by hand, from the datasets' own tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from must_tf.common.errors import UserError
+from must_tf.tasks.masks.labels import paste
+from tests.support.converting import Converted, converted, must_records, noise, save
+from tfrecords_tools.sources.ade20k import Ade20k
+from tfrecords_tools.sources.cityscapes import Cityscapes
+from tfrecords_tools.sources.only import only
+
+HEIGHT, WIDTH = 32, 48
+
+
+def columns(values: list[int], dtype: type = np.uint8) -> np.ndarray:
+    """Stripes of equal width with these values."""
+    return np.repeat(np.array([values], dtype), WIDTH // len(values), axis=1).repeat(HEIGHT, axis=0)
+
+
+TABLE = (
+    "Idx\tRatio\tTrain\tVal\tStuff\tName\n1\t0.1576\t11664\t1172\t1\twall\n2\t0.1072\t6046\t612\t1\tbuilding, edifice\n"
+)
+
+
+def ade(root: Path, ids: np.ndarray, table: str = TABLE) -> str:
+    """ADEChallengeData2016 with two training images, of which the second has no annotation."""
+    folder = root / "ADEChallengeData2016"
+    for number in (1, 2):
+        save(folder / "images" / "training" / f"ADE_train_{number:08}.jpg", noise(HEIGHT, WIDTH, number))
+    save(folder / "annotations" / "training" / "ADE_train_00000001.png", ids)
+    (folder / "objectInfo150.txt").write_text(table)
+    return str(folder)
+
+
+def test_ade20k_counts_from_one_and_ignores_other(tmp_path: Path) -> None:
+    result = converted(Ade20k(ade(tmp_path, columns([0, 1, 2]))), tmp_path / "out")
+    found = result.records["ADE_train_00000001"].labels["segmentation"]["classes"]
+    np.testing.assert_array_equal(found, columns([255, 0, 1]))
+    assert result.outcome.manifest.classes == {"segmentation": ["wall", "building, edifice"]}
+    assert result.outcome.manifest.origins == {"segmentation": {"real:ADEChallengeData2016": 1}}
+    assert result.counts() == {"image: no annotation": 1}
+
+
+def test_labels_that_cannot_be_used_count_as_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The only map has colours: the one photo that should be labelled is not."""
+    root = ade(tmp_path, np.zeros([HEIGHT, WIDTH, 3], np.uint8))
+    (Path(root) / "images" / "training" / "ADE_train_00000002.jpg").unlink()
+    command = f"convert ade20k --root {root} --out {tmp_path}/out --workers 1 --json".split()
+    assert must_records(command, monkeypatch) == 1
+    printed = capsys.readouterr()
+    told = json.loads(printed.out)
+    assert (told["image_drop_rate"], told["label_drop_rates"]) == (0.0, {"segmentation": 1.0})
+    assert "error: 100.0% of the segmentation labels were dropped, --max-drop-rate allows 1.0%" in printed.err
+    unasked = converted(only(Ade20k(root), "depth"), tmp_path / "other").outcome
+    assert (unasked.label_drop_rates, unasked.worst()[0]) == ({}, 0.0)
+
+
+def test_the_share_of_dropped_labels_is_of_those_that_there_were(tmp_path: Path) -> None:
+    """One of three maps has colours."""
+    root = Path(ade(tmp_path, columns([0, 1])))
+    for number, ids in ((2, columns([1])), (3, noise(HEIGHT, WIDTH, 3))):
+        save(root / "images" / "training" / f"ADE_train_{number:08}.jpg", noise(HEIGHT, WIDTH, number))
+        save(root / "annotations" / "training" / f"ADE_train_{number:08}.png", ids)
+    outcome = converted(Ade20k(str(root)), tmp_path / "out").outcome
+    assert outcome.label_drop_rates == {"segmentation": pytest.approx(1 / 3)}
+    assert outcome.worst() == (pytest.approx(1 / 3), "segmentation labels")
+
+
+def test_ade20k_ends_with_the_file_and_the_value_that_has_no_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"ADE_train_00000001\.png: value 7 on 512 pixels is none of the 2 classes"):
+        converted(Ade20k(ade(tmp_path, columns([0, 7, 2]))), tmp_path / "out")
+
+
+def test_ade20k_says_what_is_missing(tmp_path: Path) -> None:
+    root = Path(ade(tmp_path, columns([0])))
+    with pytest.raises(UserError, match="Did you mean 'training'"):
+        Ade20k(str(root), "train").find()
+    (root / "objectInfo150.txt").write_text(TABLE.replace("2\t0.1", "3\t0.1"))
+    with pytest.raises(UserError, match="where number 2 and its name are expected"):
+        Ade20k(str(root)).find()
+    (root / "objectInfo150.txt").write_text(TABLE)
+    (root / "annotations" / "training" / "ADE_train_00000001.png").rename(root / "annotations" / "training" / "x.png")
+    with pytest.raises(UserError, match="0 of 1 annotated images found under .*images/training, x for instance"):
+        Ade20k(str(root)).find()
+
+
+def test_a_damaged_map_costs_the_label_and_a_map_of_another_size_the_image(tmp_path: Path) -> None:
+    root = Path(ade(tmp_path, columns([0])))
+    path = root / "annotations" / "training" / "ADE_train_00000001.png"
+    path.write_bytes(path.read_bytes()[:40])
+    damaged = converted(Ade20k(str(root)), tmp_path / "damaged")
+    assert damaged.records["ADE_train_00000001"].labels == {}
+    assert damaged.counts()["segmentation: file cannot be decoded"] == 1
+    save(path, columns([0])[1:])
+    with_other = converted(Ade20k(str(root)), tmp_path / "other")
+    assert with_other.records == {}
+    assert with_other.counts()["image: size differs from its labels'"] == 1
+
+
+# label id -> train id, as cityscapesscripts' table has them; license plate (-1) is never drawn.
+TRAIN_IDS = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12, 26: 13}
+TRAIN_IDS |= {27: 14, 28: 15, 31: 16, 32: 17, 33: 18}
+STEM = "aachen_000000_000019"
+
+
+def instance_ids() -> np.ndarray:
+    """Two cars, one of them in two pieces, a person, a group of persons, road; uint16 as published."""
+    ids = np.full([HEIGHT, WIDTH], 7, np.uint16)
+    ids[4:10, 5:15] = 26000
+    ids[20:24, 2:6], ids[26:30, 8:12] = 26001, 26001
+    ids[3:20, 30:33] = 24000
+    ids[22:30, 28:44] = 24
+    return ids
+
+
+def city(root: Path, instances: np.ndarray | None = None) -> str:
+    """One image of train with every label id, one of test."""
+    folder = root / "cityscapes"
+    ids = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % 34
+    save(folder / "leftImg8bit" / "train" / "aachen" / f"{STEM}_leftImg8bit.png", noise(HEIGHT, WIDTH))
+    save(folder / "leftImg8bit" / "test" / "bonn" / "bonn_000000_000019_leftImg8bit.png", noise(HEIGHT, WIDTH))
+    gt = folder / "gtFine" / "train" / "aachen"
+    save(gt / f"{STEM}_gtFine_labelIds.png", ids.astype(np.uint8))
+    save(gt / f"{STEM}_gtFine_instanceIds.png", instance_ids() if instances is None else instances)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def cityscapes(tmp_path_factory: pytest.TempPathFactory) -> Converted:
+    """The training image."""
+    root = tmp_path_factory.mktemp("city")
+    return converted(Cityscapes(city(root)), root / "out")
+
+
+def test_cityscapes_has_the_train_ids(cityscapes: Converted) -> None:
+    found = cityscapes.records[STEM].labels["segmentation"]["classes"].ravel()
+    assert [found[label_id] for label_id in range(34)] == [TRAIN_IDS.get(label_id, 255) for label_id in range(34)]
+    names = cityscapes.outcome.manifest.classes["segmentation"]
+    assert (len(names), names[0], names[10], names[13], names[18]) == (19, "road", "sky", "car", "bicycle")
+
+
+def test_cityscapes_instances_are_things_with_tight_boxes(cityscapes: Converted) -> None:
+    found = cityscapes.records[STEM].labels["masks"]
+    names = [cityscapes.outcome.manifest.classes["masks"][i - 1] for i in found["classes"]]
+    by_value = dict(zip((24, 24000, 26000, 26001), range(4), strict=True))  # in the order of the values
+    assert names == ["person", "person", "car", "car"]
+    assert found["is_crowd"].tolist() == [True, False, False, False]
+    boxes = found["boxes"] * np.array([HEIGHT, WIDTH] * 2)
+    wanted = [[22, 28, 30, 44], [3, 30, 20, 33], [4, 5, 10, 15], [20, 2, 30, 12]]
+    np.testing.assert_allclose(boxes, wanted, atol=1e-4)
+    for value, mask in zip(by_value, paste(found, HEIGHT, WIDTH), strict=True):
+        np.testing.assert_array_equal(mask, instance_ids() == value)
+    assert found["area"].tolist() == [128, 51, 60, 32]
+    assert (cityscapes.counts(), cityscapes.notes()) == ({}, {})
+
+
+def test_cityscapes_test_stays_unlabelled(tmp_path: Path) -> None:
+    result = converted(Cityscapes(city(tmp_path), "test"), tmp_path / "out")
+    assert result.records["bonn_000000_000019"].labels == {}
+    assert result.notes() == {"segmentation: labels of test are withheld": 1}
+
+
+def test_cityscapes_says_what_does_not_fit(tmp_path: Path) -> None:
+    root = Path(city(tmp_path, np.full([HEIGHT, WIDTH], 34000, np.uint16)))
+    with pytest.raises(UserError, match=r"instanceIds\.png: value 34000 is no instance id"):
+        converted(Cityscapes(str(root)), tmp_path / "out")
+    with pytest.raises(UserError, match="Did you mean 'train'"):
+        Cityscapes(str(root), "trian").find()
+    for path in (root / "gtFine" / "train" / "aachen").iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match="0 of 1 annotated images found under .*gtFine/train"):
+        Cityscapes(str(root)).find()
+    save(root / "gtFine" / "train" / "aachen" / f"{STEM}_gtFine_labelIds.png", columns([7, 34]))
+    with pytest.raises(UserError, match=r"labelIds\.png: value 34 on 768 pixels"):
+        converted(Cityscapes(str(root)), tmp_path / "out2")

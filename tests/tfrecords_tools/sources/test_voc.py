@@ -1,0 +1,227 @@
+"""PASCAL VOC in its published layout; boxes and masks are worked by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from must_tf.common.errors import UserError
+from must_tf.tasks.masks.labels import paste
+from tests.support.converting import Converted, converted, noise, save
+from tfrecords_tools.sources.voc import Voc
+
+HEIGHT, WIDTH = 40, 60
+PIXEL = 1e-4  # float32 of a coordinate that is divided by the side and multiplied by it again
+PART = "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part>"
+
+
+def thing(name: str, box: tuple[object, ...], more: str = "<difficult>0</difficult>") -> str:
+    """One object of an XML; the box is xmin, ymin, xmax, ymax as VOC has it."""
+    sides = zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
+    inner = "".join(f"<{side}>{value}</{side}>" for side, value in sides)
+    return f"<object><name>{name}</name><pose>Left</pose>{more}<bndbox>{inner}</bndbox></object>"
+
+
+def annotation(*things: str, size: tuple[int, int] = (HEIGHT, WIDTH)) -> str:
+    """An XML file."""
+    sides = f"<width>{size[1]}</width><height>{size[0]}</height><depth>3</depth>"
+    return f"<annotation><folder>VOC2012</folder><size>{sides}</size>{''.join(things)}</annotation>"
+
+
+def palette(path: Path, ids: np.ndarray) -> None:
+    """A PNG of indices with VOC-like colours: index and colour have nothing in common."""
+    image = Image.fromarray(ids.astype(np.uint8), "L").convert("P")
+    image.putpalette([each for value in range(256) for each in ((value * 64) % 256, (value * 32) % 256, 224)])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
+def instances() -> np.ndarray:
+    """Object 1 over rows 5..14, columns 10..29, object 2 over rows 20..34, columns 35..54, void around them."""
+    ids = np.zeros([HEIGHT, WIDTH], np.uint8)
+    for number, (y0, x0, y1, x1) in enumerate(((5, 10, 15, 30), (20, 35, 35, 55)), 1):
+        ids[y0 - 1 : y1 + 1, x0 - 1 : x1 + 1] = 255
+        ids[y0:y1, x0:x1] = number
+        ids[y0 : y0 + 3, x0 + 4 : x0 + 7] = 0  # a notch, so that no mask is its box
+    return ids
+
+
+def write(root: Path, xmls: dict[str, str], listed: str = "") -> str:
+    """VOC2012/ with a photo per XML, and the list of training images."""
+    folder = root / "VOC2012"
+    for seed, (name, xml) in enumerate(xmls.items()):
+        save(folder / "JPEGImages" / f"{name}.jpg", noise(HEIGHT, WIDTH, seed))
+        (folder / "Annotations").mkdir(exist_ok=True)
+        (folder / "Annotations" / f"{name}.xml").write_text(xml)
+    (folder / "ImageSets" / "Main").mkdir(parents=True)
+    (folder / "ImageSets" / "Main" / "train.txt").write_text(listed or "".join(f"{name}\n" for name in xmls))
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> Converted:
+    """A photo with maps, one with boxes alone, one without objects, one that nobody annotated, one that is lost."""
+    root = tmp_path_factory.mktemp("voc")
+    hard = "<truncated>1</truncated><difficult>1</difficult>" + PART
+    xmls = {
+        "2007_000027": annotation(thing("dog", (11, 6, 30, 15)), thing("person", (36, 21, 55, 35), hard)),
+        "2007_000032": annotation(thing("tvmonitor", (1, 1, WIDTH, HEIGHT)), thing("cat", ("45.70", 3, 46, 3))),
+        "2007_000033": annotation(),
+        "2007_000039": annotation(),
+    }
+    folder = Path(write(root, xmls, "".join(f"{name}  1\n" for name in [*xmls, "2007_000061"])))
+    (folder / "Annotations" / "2007_000039.xml").unlink()
+    palette(folder / "SegmentationObject" / "2007_000027.png", instances())
+    ids = instances().astype(int)
+    classes = np.select([ids == 1, ids == 2], [12, 15], ids)  # dog, person; 0 and 255 as they are
+    palette(folder / "SegmentationClass" / "2007_000027.png", classes)
+    return converted(Voc(str(folder)), root / "out")
+
+
+def test_boxes_are_pixels_counted_from_one_with_both_ends(result: Converted) -> None:
+    found = result.records["2007_000032"].labels["detection"]
+    pixels = found["boxes"] * np.array([HEIGHT, WIDTH] * 2)
+    # The whole image is 1..WIDTH; a box of one row and one and a bit columns.
+    np.testing.assert_allclose(pixels, [[0, 0, HEIGHT, WIDTH], [2, 44.7, 3, 46]], atol=PIXEL)
+    assert found["classes"].tolist() == [20, 8]
+    assert found["is_crowd"].tolist() == [False, False]
+    assert result.outcome.manifest.classes["detection"][0] == "aeroplane"
+    assert len(result.outcome.manifest.classes["detection"]) == 20
+
+
+def test_difficult_objects_are_crowds_and_truncated_ones_are_not(result: Converted) -> None:
+    found = result.records["2007_000027"].labels["detection"]
+    assert found["classes"].tolist() == [12, 15]  # parts are no objects
+    assert found["is_crowd"].tolist() == [False, True]
+    assert result.notes()["object: difficult, stored as crowd"] == 1
+
+
+def test_masks_are_those_of_the_object_with_their_number(result: Converted) -> None:
+    found = result.records["2007_000027"].labels["masks"]
+    masks = paste(found, HEIGHT, WIDTH)
+    for number, mask in enumerate(masks, 1):
+        np.testing.assert_array_equal(mask, instances() == number)
+    assert found["area"].tolist() == [191, 291]
+    assert "masks" not in result.records["2007_000032"].labels  # nobody drew them
+
+
+def test_segmentation_has_a_background_and_void_is_ignored(result: Converted) -> None:
+    found = result.records["2007_000027"].labels["segmentation"]["classes"]
+    assert [found[0, 0], found[5, 10], found[20, 35], found[4, 9], found[35, 34]] == [0, 12, 15, 255, 255]
+    names = result.outcome.manifest.classes["segmentation"]
+    assert (len(names), names[0], names[12], names[15]) == (21, "background", "dog", "person")
+
+
+def test_an_empty_annotation_says_nothing_is_there_and_none_says_nothing(result: Converted) -> None:
+    assert result.records["2007_000033"].labels["detection"]["boxes"].shape == (0, 4)
+    assert result.records["2007_000033"].origins == {"detection": "real:VOC2012"}
+    assert result.records["2007_000039"].origins == {}
+    assert result.counts() == {"image: file is missing": 1}
+    assert result.notes()["detection: no file for this image"] == 1
+
+
+# An object's XML -> what it is dropped for, or the box y0, x0, y1, x1 and what is noted.
+LOOSE: dict[str, tuple[str, str, tuple[float, ...], str]] = {
+    "over the border": (thing("cow", (-3, 11, 20, 99)), "", (10, 0, 40, 20), "object: box cut to the image"),
+    "counted from zero": (thing("cow", (0, 0, 20, 10)), "", (0, 0, 10, 20), "object: box cut to the image"),
+    "reversed": (thing("cow", (20, 5, 10, 9)), "object: box has a negative side", (), ""),
+    "no width": (thing("cow", (20, 5, 19, 9)), "object: box has no area", (), ""),
+    "outside": (thing("cow", (61, 5, 70, 9)), "object: box is outside of the image", (), ""),
+    "no number": (thing("cow", ("left", 5, 70, 9)), "object: box is not four numbers", (), ""),
+    "not finite": (thing("cow", ("nan", 5, 70, 9)), "object: box is not four numbers", (), ""),
+    "no box": ("<object><name>cow</name></object>", "object: box is not four numbers", (), ""),
+    "another class": (thing("Cow", (1, 5, 7, 9)), "object: its class is not in the list", (), ""),
+    "no difficult": (thing("cow", (11, 6, 20, 15), ""), "", (5, 10, 15, 20), ""),
+    "blanks": (thing(" cow ", (" 11 ", 6, 20, 15)), "", (5, 10, 15, 20), ""),
+}
+
+
+@pytest.mark.parametrize("name", LOOSE)
+def test_a_loose_object_has_one_outcome(name: str, tmp_path: Path) -> None:
+    xml, reason, box, note = LOOSE[name]
+    # Some tools write a size of 0.
+    result = converted(Voc(write(tmp_path, {"a": annotation(xml, size=(0, 0))})), tmp_path / "out")
+    assert result.counts() == ({reason: 1} if reason else {})
+    assert result.notes() == ({note: 1} if note else {})
+    pixels = result.records["a"].labels["detection"]["boxes"] * np.array([HEIGHT, WIDTH] * 2)
+    np.testing.assert_allclose(pixels, [box] if box else np.zeros([0, 4]), atol=PIXEL)
+
+
+def test_a_mask_of_another_place_is_not_taken(tmp_path: Path) -> None:
+    root = Path(write(tmp_path, {"a": annotation(thing("dog", (36, 21, 55, 35)))}))
+    palette(root / "SegmentationObject" / "a.png", instances())  # 1 is the other object
+    result = converted(Voc(str(root)), tmp_path / "out")
+    assert result.notes() == {"object: no mask of its number at its place, box used": 1}
+    assert result.records["a"].labels["masks"]["crops"][0].all()
+
+
+def _broken_xml(root: Path) -> None:
+    (root / "Annotations" / "a.xml").write_text("<annotation><object>")
+
+
+def _broken_map(root: Path) -> None:
+    (root / "SegmentationClass").mkdir()
+    (root / "SegmentationClass" / "a.png").write_bytes(b"\x89PNG")
+
+
+def _colours(root: Path) -> None:
+    save(root / "SegmentationClass" / "a.png", noise(HEIGHT, WIDTH))
+
+
+def _another_size(root: Path) -> None:
+    palette(root / "SegmentationObject" / "a.png", instances()[1:])
+
+
+SPOILED = {
+    "XML cut off": (_broken_xml, set(), {"detection: file cannot be read": 1}),
+    "map cut off": (_broken_map, {"detection"}, {"segmentation: file cannot be decoded": 1}),
+    "map of colours": (_colours, {"detection"}, {"segmentation: pixels of another format": 1}),
+    "masks of another size": (_another_size, {"detection"}, {"masks: size differs from its image's": 1}),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_a_spoiled_file_costs_its_label_alone(name: str, tmp_path: Path) -> None:
+    spoil, tasks, counts = SPOILED[name]
+    root = write(tmp_path, {"a": annotation(thing("dog", (11, 6, 30, 15)))})
+    spoil(Path(root))
+    result = converted(Voc(root), tmp_path / "out")
+    assert (set(result.records["a"].labels), result.counts()) == (tasks, counts)
+
+
+def test_a_value_that_no_class_has_ends_with_file_and_value(tmp_path: Path) -> None:
+    root = write(tmp_path, {"a": annotation()})
+    palette(Path(root) / "SegmentationClass" / "a.png", np.full([HEIGHT, WIDTH], 21))
+    with pytest.raises(UserError, match=r"SegmentationClass/a\.png: value 21 on 2400 pixels is none of the 21"):
+        converted(Voc(root), tmp_path / "out")
+
+
+def test_other_names_may_be_given(tmp_path: Path) -> None:
+    root = write(tmp_path, {"a": annotation(thing("bolt", (11, 6, 30, 15)))})
+    (tmp_path / "names.txt").write_text("nut\nbolt\n")
+    result = converted(Voc(root, classes=str(tmp_path / "names.txt")), tmp_path / "out")
+    assert result.records["a"].labels["detection"]["classes"].tolist() == [2]
+
+
+def test_other_names_in_the_same_file_are_other_inputs(tmp_path: Path) -> None:
+    root, names = write(tmp_path / "root", {"a": annotation(thing("cat", (1, 2, 3, 4)))}), tmp_path / "names.txt"
+    names.write_text("cat\ndog\n")
+    source = Voc(root, classes=str(names))
+    assert str(names) in source.find().inputs
+    converted(source, tmp_path / "out")
+    names.write_text("dog\ncat\n")
+    with pytest.raises(UserError, match="inputs have changed"):
+        converted(source, tmp_path / "out")
+
+
+def test_mistakes_are_told_before_the_first_image(tmp_path: Path) -> None:
+    root = write(tmp_path, {"a": annotation()}, "b\nc\n")
+    with pytest.raises(UserError, match=r"0 of 2 annotated images found under .*JPEGImages, b for instance"):
+        Voc(root).find()
+    with pytest.raises(UserError, match="Did you mean 'train'"):
+        Voc(root, "trian").find()
+    with pytest.raises(UserError, match="Give --root .*VOC2012"):
+        Voc(str(tmp_path)).find()

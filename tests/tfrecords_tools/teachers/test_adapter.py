@@ -1,0 +1,189 @@
+"""Any SavedModel labels by an adapter file: hand-made models, whose labels are known in the original image's frame."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from must_tf.data import manifest, record
+from must_tf.spec import Labels
+from must_tf.tasks import discover
+from must_tf.tasks.masks.labels import paste
+from tests.support.teaching import midas, red_slope, save, unlabelled, write_adapter
+from tests.support.tiny import ROOT, write_set
+from tfrecords_tools import teachers
+from tfrecords_tools.label import run as label
+
+MIDAS = ROOT / "experiments" / "adapters" / "midas.yaml"
+SIZES = ((90, 160), (200, 60), (31, 33), (256, 256))  # height, width
+# What is looked at: an image of 100 x 300. Fitted into 64 x 96 it is shown at 32 x 96, stretched at 64 x 96.
+HEIGHT, WIDTH = 100, 300
+SHOWN = {"fit": (32, 96), "stretch": (64, 96)}
+
+
+def labelled(adapter: str, image: np.ndarray, *tasks: str) -> dict[str, Labels]:
+    """One image's labels."""
+    teacher = teachers.describe(adapter, tasks).load()
+    return teachers.label(teacher, [tf.constant(image)], ["one"])[0]
+
+
+def adapted(folder: Path, resize: str, outputs: dict[str, Any], classes: dict[str, Any] | None = None) -> str:
+    """An adapter for the model in `folder`/model, of 64 x 96 pixels."""
+    content = {"model": "model", "input": {"size": [64, 96], "resize": resize}, "outputs": outputs}
+    return write_adapter(folder / "adapter.yaml", content | ({"classes": classes} if classes else {}))
+
+
+def test_the_documented_midas_adapter_labels_relative_depth(tmp_path: Path) -> None:
+    """By way of the command: nearer is redder, in every image's own frame, whatever its size."""
+    midas(tmp_path / "midas_v21_small")
+    adapter = shutil.copy(MIDAS, tmp_path / "midas.yaml")
+    images = [red_slope(*size) for size in SIZES]
+    source = write_set(tmp_path / "in", [[unlabelled(i, one) for i, one in enumerate(images)]], ())
+    asked = label.asked(source, [f"depth={adapter}"])
+    label.run(asked, str(tmp_path / "out"), ["test"])
+    records = list(tf.data.TFRecordDataset(tf.io.gfile.glob(str(tmp_path / "out/*.tfrecord"))).as_numpy_iterator())
+    for one, image in zip(records, images, strict=True):
+        found = record.read_labels(one, discover(), {"depth": discover()["depth"].Config()})["depth"]
+        assert found.origin == asked.teachers[0].about.origin
+        assert found.labels["metres"].max() == 0 and found.labels["inverse_depth"].shape == image.shape[:2]
+        # 700 / 255 for a grey level, and nothing is known of the shift.
+        nearness = found.labels["inverse_depth"] - found.labels["inverse_depth"].mean()
+        redness = image[..., 0] - image[..., 0].mean()
+        np.testing.assert_allclose(nearness, redness * 700 / 255, atol=2.5 * 700 / 255)
+    assert manifest.read(str(tmp_path / "out")).limits == {"depth": {"relative": 4}}
+
+
+def test_facts_for_the_manifest(tmp_path: Path) -> None:
+    midas(tmp_path / "midas_v21_small")
+    description = teachers.describe(str(shutil.copy(MIDAS, tmp_path / "midas.yaml")), ["depth"])
+    assert pickle.loads(pickle.dumps(description)) == description  # workers load their own
+    assert description.about.facts == {
+        "kind": "adapter",
+        "step": None,
+        "input_size": [256, 256],
+        "floors": {},
+        "units": {"depth": "inverse depth, no unit"},
+        "trained_on": {},
+    }
+
+
+def test_the_id_is_of_weights_and_meaning_not_of_the_path(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    midas(tmp_path / "a" / "midas_v21_small")
+    first = teachers.describe(str(shutil.copy(MIDAS, tmp_path / "a" / "midas.yaml")), ["depth"]).about.id
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    moved = str(shutil.move(tmp_path / "b" / "midas.yaml", tmp_path / "b" / "other.yaml"))
+    assert teachers.describe(moved, ["depth"]).about.id == first
+    Path(moved).write_text(Path(moved).read_text() + "# a comment\n")
+    assert teachers.describe(moved, ["depth"]).about.id == first
+    Path(moved).write_text(Path(moved).read_text().replace("0.485", "0.5"))
+    assert teachers.describe(moved, ["depth"]).about.id != first
+    shutil.rmtree(tmp_path / "b" / "midas_v21_small")
+    midas(tmp_path / "b" / "midas_v21_small", weight=2.0)
+    shutil.copy(MIDAS, tmp_path / "b" / "midas.yaml")
+    assert teachers.describe(str(tmp_path / "b" / "midas.yaml"), ["depth"]).about.id != first
+
+
+@pytest.mark.parametrize("resize", ["fit", "stretch"])
+def test_a_depth_gradient_comes_back_where_it_was_painted(tmp_path: Path, resize: str) -> None:
+    """Cells of 4 x 4 pixels that say where they lie: 10 + row + 100 * column of the input, in metres."""
+
+    def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        row, column = np.mgrid[2.0:64:4, 2.0:96:4].astype(np.float32)
+        return {"z": tf.tile(tf.constant(10 + row + 100 * column)[None, ..., None], [tf.shape(image)[0], 1, 1, 1])}
+
+    save(tmp_path / "model", answer, [None, None, None, 3])
+    adapter = adapted(tmp_path, resize, {"depth": {"output": "z", "means": "metres"}})
+    metres = labelled(adapter, red_slope(HEIGHT, WIDTH), "depth")["depth"]["metres"]
+    rows = (np.arange(HEIGHT) + 0.5) / HEIGHT * SHOWN[resize][0]
+    columns = (np.arange(WIDTH) + 0.5) / WIDTH * SHOWN[resize][1]
+    expected = 10 + rows[:, None] + 100 * columns[None, :]
+    inside = (slice(10, 90), slice(10, 290))  # beyond the last cells' centres, the outermost cells go on
+    np.testing.assert_allclose(metres[inside], expected[inside], rtol=1e-4)
+
+
+@pytest.mark.parametrize("resize", ["fit", "stretch"])
+def test_boxes_and_masks_come_back_in_the_images_frame(tmp_path: Path, resize: str) -> None:
+    """Boxes [x0, y0, x1, y1] as shares of the input, background 0, and a class without a name among them."""
+    x0_y0_x1_y1 = [[0.5, 0.125, 1.0, 0.25], [0.0, 0.0, 0.25, 0.5], [0.1, 0.1, 0.2, 0.2], [np.nan] * 4]
+    upper_left = np.zeros([4, 28, 28], np.float32)
+    upper_left[:, :14, :21] = 1.0
+
+    def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        batch = tf.shape(image)[0]
+        one = {
+            "boxes": np.array(x0_y0_x1_y1, np.float32),
+            "scores": np.array([0.9, 0.8, 0.7, np.nan], np.float32),
+            "ids": np.array([3, 1, 2, 9], np.int32),
+            "masks": upper_left,
+            "number": np.array(3, np.int32),
+        }
+        return {name: tf.repeat(tf.constant(value)[None], batch, axis=0) for name, value in one.items()}
+
+    save(tmp_path / "model", answer, [None, None, None, 3], tf.uint8)
+    section = {"boxes": "boxes", "scores": "scores", "classes": "ids", "count": "number", "masks": "masks"}
+    (tmp_path / "names.txt").write_text("cat\n\ndog\n")
+    adapter = adapted(
+        tmp_path,
+        resize,
+        {"detection": section | {"coordinates": "normalised", "order": "xyxy"}},
+        {"detection": "names.txt"},
+    )
+    about = teachers.describe(adapter, ["detection", "masks"]).about
+    assert about.classes == {"detection": ["cat", "dog"], "masks": ["cat", "dog"]}
+    assert about.facts["floors"] == {"detection": 0.05, "masks": 0.05}
+    found = labelled(adapter, red_slope(HEIGHT, WIDTH), "detection", "masks")["masks"]
+    # Fitted, the image is the upper half of the input: what lies at 0.125 there is at 0.25 of the image.
+    down = 64 / SHOWN[resize][0]
+    expected = np.array([[0.125 * down, 0.5, 0.25 * down, 1.0], [0.0, 0.0, 0.5 * down, 0.25]])
+    np.testing.assert_allclose(found["boxes"], expected, atol=1e-6)
+    np.testing.assert_allclose(found["scores"], [0.9, 0.8], atol=1e-6)
+    assert found["classes"].tolist() == [2, 1]  # dog is the second of the names; what has none is dropped
+    masks = paste(found, HEIGHT, WIDTH)
+    for mask, (y0, x0, y1, x1) in zip(masks, expected, strict=True):
+        rows, columns = np.nonzero(mask)
+        # The upper half and the left three quarters of each box.
+        bounds = [rows.min() / HEIGHT, columns.min() / WIDTH, (rows.max() + 1) / HEIGHT, (columns.max() + 1) / WIDTH]
+        np.testing.assert_allclose(bounds, [y0, x0, (y0 + y1) / 2, x0 + 0.75 * (x1 - x0)], atol=0.02)
+
+
+def test_segmentation_without_its_background(tmp_path: Path) -> None:
+    """NCHW logits: id 0 where green, 1 where blue, 2 where red; "" is no class and becomes ignore."""
+    image = np.zeros([HEIGHT, WIDTH, 3], np.uint8)
+    image[:30, :, 1], image[30:, :200, 2], image[30:, 200:, 0] = 255, 255, 255
+
+    def answer(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits = tf.gather(pixels, [1, 2, 0], axis=-1) / 10.0
+        return {"logits": tf.transpose(logits, [0, 3, 1, 2])}
+
+    save(tmp_path / "model", answer, [4, 64, 96, 3])  # half a batch at once
+    section = {"output": "logits", "means": "logits", "layout": "NCHW"}
+    adapter = adapted(tmp_path, "fit", {"segmentation": section}, {"segmentation": ["", "sea", "fire"]})
+    found = labelled(adapter, image, "segmentation")["segmentation"]
+    expected = np.full([HEIGHT, WIDTH], 255)
+    expected[30:, :200], expected[30:, 200:] = 0, 1
+    assert np.mean(found["classes"] != expected) < 0.03  # a pixel of the input is 3 of the image
+    assert found["classes"].shape == (HEIGHT, WIDTH) and found["confidence"][:25].max() == 0
+    assert found["confidence"][60, 100] > 0.99
+
+
+def test_normals_with_other_axes_and_a_distribution_with_gaps(tmp_path: Path) -> None:
+    """y up and z towards the viewer become y down and z forward; the class without a name leaves its share."""
+
+    def answer(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        batch = tf.shape(pixels)[0]
+        normal = tf.constant([0.0, 1.2, 1.6])[:, None, None] * tf.ones([batch, 3, 8, 12])
+        return {"n": normal, "p": tf.repeat([[0.2, 0.6, 0.2]], batch, axis=0)}
+
+    save(tmp_path / "model", answer, [None, 64, 96, 3])
+    outputs = {"normals": {"output": "n", "axes": [1, -1, -1], "layout": "NCHW"}, "classification": {"output": "p"}}
+    adapter = adapted(tmp_path, "fit", outputs, {"classification": ["", "cat", "dog"]})
+    found = labelled(adapter, red_slope(HEIGHT, WIDTH), "normals", "classification")
+    np.testing.assert_allclose(found["normals"]["normals"], np.full([HEIGHT, WIDTH, 3], [0, -0.6, -0.8]), atol=1e-6)
+    np.testing.assert_allclose(found["classification"]["probability"], [0.75, 0.25], atol=1e-6)

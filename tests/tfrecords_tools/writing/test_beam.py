@@ -1,0 +1,72 @@
+"""Shards made by a Beam pipeline are the local ones, byte for byte. `make test-beam` runs this where Beam is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from must_tf.common.errors import UserError
+from tests.support import formula_teacher
+from tests.support.converting import noise, save
+from tests.tfrecords_tools.writing.test_shards import files_in
+from tfrecords_tools.convert import run as convert
+from tfrecords_tools.sources.images import Images
+from tfrecords_tools.sources.scenes import Scenes
+
+apache_beam = pytest.importorskip("apache_beam", reason="Apache Beam is not installed: make test-beam")
+SCENES = Scenes("wild", 6, 1, 48)
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of the same conversion without Beam."""
+    out = tmp_path_factory.mktemp("local") / "out"
+    convert.convert(SCENES, convert.Options(str(out), shards=3, workers=1))
+    return files_in(out)
+
+
+def piped(out: Path, *arguments: str) -> dict[str, bytes]:
+    """The files that Beam leaves."""
+    options = convert.Options(str(out), shards=3)
+    convert.run_on_beam(convert.Encoder(SCENES), options, "DirectRunner", arguments)
+    return files_in(out)
+
+
+@pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])
+def test_beam_writes_the_same_bytes(mode: str, local: dict[str, bytes], tmp_path: Path) -> None:
+    assert piped(tmp_path / "out", f"--direct_running_mode={mode}", "--direct_num_workers=2") == local
+
+
+def test_finished_shards_are_not_made_again(local: dict[str, bytes], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    convert.convert(SCENES, convert.Options(str(out), shards=3, workers=1))
+    (out / "manifest.json").unlink()
+    (out / "records-00001-of-00003.tfrecord").unlink()
+    kept = (out / "records-00000-of-00003.tfrecord").stat().st_mtime_ns
+    assert piped(out) == local
+    assert (out / "records-00000-of-00003.tfrecord").stat().st_mtime_ns == kept
+
+
+def test_what_fails_on_a_worker_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "photos" / "a.png", noise(20, 30))
+    monkeypatch.setattr(Images, "load", lambda self, item, account: 1 / 0)
+    options = convert.Options(str(tmp_path / "out"))
+    with pytest.raises(UserError, match=r"a.png: ZeroDivisionError.*Finished shards are kept"):
+        convert.run_on_beam(convert.Encoder(Images(str(tmp_path / "photos"))), options, "DirectRunner")
+
+
+@pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])
+def test_beam_labels_the_same_bytes(mode: str, tmp_path: Path) -> None:
+    """Five shards; a worker process loads its teacher once, however many of them it makes, even at the same time."""
+    images = [[formula_teacher.one(5 * each + number) for number in range(5)] for each in range(5)]
+    records = formula_teacher.write(tmp_path / "in", images)
+    teacher = formula_teacher.teacher(teacher_id=f"beam-{mode}", log=str(tmp_path / "log"))
+    arguments = (f"--direct_running_mode={mode}", "--direct_num_workers=2")
+    formula_teacher.labelled(
+        formula_teacher.asked(records, teacher), tmp_path / "piped", runner="DirectRunner", runner_options=arguments
+    )
+    loaded = [line.split()[0] for line in (tmp_path / "log").read_text().splitlines()]
+    assert len(set(loaded)) == len(loaded) <= 2
+    formula_teacher.labelled(formula_teacher.asked(records, teacher), tmp_path / "alone")
+    assert formula_teacher.content(tmp_path / "piped") == formula_teacher.content(tmp_path / "alone")

@@ -1,0 +1,90 @@
+"""One command at a time writes into a folder, on a disk and on storage without locks."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from must_tf.common import files
+from must_tf.common.errors import UserError
+from tests.support.tiny import ROOT
+from tfrecords_tools.convert import run as convert
+from tfrecords_tools.sources.scenes import Scenes
+from tfrecords_tools.writing import folder_lock
+
+# One process holds the folder until its input ends.
+HOLDER = """
+import sys
+from tfrecords_tools import lock
+with lock.held(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
+    """The second is told who holds it; once the first is killed nothing is in its way."""
+    out = tmp_path / "out"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(out)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout and holder.stdin and holder.stdout.readline() == b"held\n"
+    with pytest.raises(UserError, match=f"written by process {holder.pid} on {socket.gethostname()}"):
+        convert.convert(Scenes("wild", 1, 1, 48), convert.Options(str(out)))
+    assert [path.name for path in out.iterdir()] == [folder_lock.NAME]
+    holder.kill()
+    holder.wait()
+    holder.stdin.close()
+    holder.stdout.close()
+    assert (out / folder_lock.NAME).exists()
+    convert.convert(Scenes("wild", 1, 1, 48), convert.Options(str(out), workers=1))
+    assert not (out / folder_lock.NAME).exists()
+
+
+@pytest.mark.parametrize(
+    ("owner", "stale"),
+    [
+        ({"host": socket.gethostname(), "pid": os.getpid(), "token": folder_lock.TOKEN}, False),
+        ({"host": socket.gethostname(), "pid": os.getpid(), "token": "of the container before"}, True),
+        ({"host": socket.gethostname(), "pid": os.getppid(), "token": "another's"}, False),
+        ({"host": socket.gethostname(), "pid": 2**22 + 1}, True),  # beyond Linux' largest
+        ({"host": "elsewhere", "pid": 2**22 + 1}, False),
+        ({}, True),
+    ],
+)
+def test_remote_storage_has_a_file_as_lock(owner: dict, stale: bool) -> None:
+    out = f"ram://lock-{abs(hash(str(owner)))}"
+    tf.io.gfile.makedirs(out)
+    with tf.io.gfile.GFile(f"{out}/{folder_lock.NAME}", "w") as file:
+        file.write(json.dumps(owner))
+    if not stale:
+        with pytest.raises(UserError, match="is being written by"), folder_lock.held(out):
+            pass
+        return
+    with folder_lock.held(out):
+        assert json.loads(tf.io.gfile.GFile(f"{out}/{folder_lock.NAME}").read())["pid"] == os.getpid()
+    assert not tf.io.gfile.exists(f"{out}/{folder_lock.NAME}")
+
+
+def test_of_two_that_start_together_one_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other's file is written between this one's look and its second look; it is not removed."""
+    out, other = "ram://lock-together", {"host": "elsewhere", "pid": 7, "token": "other", "since": "2031-05-06"}
+
+    def meanwhile(seconds: float) -> None:
+        assert (
+            seconds > 0
+            and json.loads(tf.io.gfile.GFile(f"{out}/{folder_lock.NAME}").read())["token"] == folder_lock.TOKEN
+        )
+        files.write_json(f"{out}/{folder_lock.NAME}", other)
+
+    monkeypatch.setattr(folder_lock.time, "sleep", meanwhile)
+    with pytest.raises(UserError, match="written by process 7 on elsewhere since 2031-05-06"), folder_lock.held(out):
+        pass
+    assert json.loads(tf.io.gfile.GFile(f"{out}/{folder_lock.NAME}").read()) == other

@@ -1,0 +1,279 @@
+"""Shards depend on their inputs alone, not on the workers or on a kill; what cannot start writes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from must_tf.common.errors import UserError
+from must_tf.data import manifest
+from must_tf.data.scenes import CLASSES, DOMAINS, render
+from tests.support.converting import converted, dump, must_records, noise, save
+from tests.support.tiny import ROOT
+from tfrecords_tools.convert import run as convert
+from tfrecords_tools.sources.images import Images
+from tfrecords_tools.sources.rgbd import Rgbd
+from tfrecords_tools.sources.scenes import Scenes
+from tfrecords_tools.writing import on_disk, shards
+from tfrecords_tools.writing.items import Found, Item
+
+# Kills itself in the middle of the second shard, with a part of it on the disk.
+KILLED = """
+import os, signal, sys
+from tfrecords_tools import convert
+from tfrecords_tools.sources.scenes import Scenes
+whole = convert._encode
+made = []
+def until_killed(sample):
+    made.append(sample)
+    if len(made) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return whole(sample)
+convert._encode = until_killed
+convert.convert(Scenes("wild", 6, 1, 48), convert.Options(sys.argv[1], shards=3, workers=1))
+"""
+
+
+def files_in(folder: Path | str) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(each.relative_to(folder)): each.read_bytes() for each in Path(folder).rglob("*") if each.is_file()}
+
+
+def scenes(folder: Path, workers: int = 1) -> dict[str, bytes]:
+    """Six scenes in three shards."""
+    convert.convert(Scenes("wild", 6, 1, 48), convert.Options(str(folder), shards=3, workers=workers))
+    return files_in(folder)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of a conversion that nothing disturbed."""
+    return scenes(tmp_path_factory.mktemp("whole") / "out")
+
+
+def test_the_manifest_tells_what_lies_there(whole: dict[str, bytes]) -> None:
+    content = json.loads(whole["manifest.json"])
+    assert (content["format"], content["records"], content["dropped"]) == (1, 6, {})
+    for number, shard in enumerate(content["shards"]):
+        assert shard["file"] == f"records-{number:05}-of-00003.tfrecord"
+        assert shard["records"] == 2
+        assert shard["sha256"] == hashlib.sha256(whole[shard["file"]]).hexdigest()
+    assert not any("partial" in name for name in whole)
+
+
+def test_two_workers_write_the_same_bytes(whole: dict[str, bytes], tmp_path: Path) -> None:
+    assert scenes(tmp_path / "out", workers=2) == whole
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(whole: dict[str, bytes], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(out)], cwd=ROOT, capture_output=True)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    left = {path.name for path in out.iterdir()}
+    first, second = (f"records-0000{number}-of-00003.tfrecord" for number in (0, 1))
+    assert {".lock", ".shards", first} < left
+    (unfinished,) = left - {".lock", ".shards", first}
+    assert unfinished.startswith(f"{second}.") and unfinished.endswith(".partial")
+    written = (out / first).stat().st_mtime_ns
+    assert scenes(out) == whole
+    assert (out / first).stat().st_mtime_ns == written  # not made again
+
+
+def test_a_shard_that_lost_bytes_is_made_again(whole: dict[str, bytes], tmp_path: Path) -> None:
+    scenes(tmp_path / "out")
+    spoiled = tmp_path / "out" / "records-00001-of-00003.tfrecord"
+    spoiled.write_bytes(spoiled.read_bytes()[:-100])
+    (tmp_path / "out" / "records-00002-of-00003.tfrecord").unlink()
+    assert scenes(tmp_path / "out") == whole
+
+
+def test_a_folder_belongs_to_one_command(tmp_path: Path) -> None:
+    scenes(tmp_path / "out")
+    before = files_in(tmp_path / "out")
+    with pytest.raises(UserError, match="another command"):
+        converted(Scenes("wild", 7, 1, 48), tmp_path / "out", shards=3)
+    assert files_in(tmp_path / "out") == before
+
+
+def test_changed_inputs_are_not_mixed_with_old_records(tmp_path: Path) -> None:
+    save(tmp_path / "photos" / "a.png", noise(20, 30))
+    converted(Images(str(tmp_path / "photos")), tmp_path / "out")
+    save(tmp_path / "photos" / "b.png", noise(20, 30))
+    with pytest.raises(UserError, match="inputs have changed"):
+        converted(Images(str(tmp_path / "photos")), tmp_path / "out")
+
+
+def test_a_label_file_of_the_same_size_has_changed(tmp_path: Path) -> None:
+    """Both maps are stored without compression; resuming must not keep the old one's labels."""
+    save(tmp_path / "rooms" / "rgb" / "a.png", noise(20, 30))
+    (tmp_path / "rooms" / "classes.txt").write_text("wall\nfloor\n")
+    label, source = tmp_path / "rooms" / "label" / "a.png", Rgbd(str(tmp_path / "rooms"))
+    save(label, np.zeros([20, 30], np.uint8), compress_level=0)
+    before = label.stat()
+    converted(source, tmp_path / "out")
+    converted(source, tmp_path / "out")  # nothing has changed
+    save(label, np.ones([20, 30], np.uint8), compress_level=0)
+    os.utime(label, ns=(before.st_atime_ns, before.st_mtime_ns + 1000))
+    assert label.stat().st_size == before.st_size
+    with pytest.raises(UserError, match="inputs have changed"):
+        converted(source, tmp_path / "out")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_classes_and_labels_decide_about_the_records(packed: bool) -> None:
+    maker = convert.Encoder(Scenes("wild", 1, 1, 48))
+
+    def of(label: int, names: tuple[str, ...]) -> str:
+        items = [Item("a", (), label)]
+        found = Found(on_disk.Items(items) if packed else items, {"classification": names})
+        return convert.fingerprint(maker, found, 1)
+
+    assert of(1, ("cat", "dog")) == of(1, ("cat", "dog"))
+    assert len({of(1, ("cat", "dog")), of(2, ("cat", "dog")), of(1, ("dog", "cat"))}) == 3
+
+
+def test_somebody_elses_records_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.tfrecord").write_bytes(b"mine")
+    with pytest.raises(UserError, match="did not write"):
+        converted(Scenes("wild", 1, 1, 48), tmp_path / "out")
+    assert files_in(tmp_path / "out") == {"mine.tfrecord": b"mine"}
+
+
+def test_every_image_is_in_exactly_one_shard(tmp_path: Path) -> None:
+    for number in range(5):
+        save(tmp_path / "photos" / f"{number}.png", noise(20, 30, number))
+    result = converted(Images(str(tmp_path / "photos")), tmp_path / "out", shards=3)
+    assert set(result.records) == set("01234")
+    assert [shard["records"] for shard in result.outcome.manifest.shards] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_scenes_come_back_as_they_were_rendered(domain: str, tmp_path: Path) -> None:
+    result = converted(Scenes(domain, 2, 3, 64), tmp_path / "out")
+    assert set(result.records) == {f"{domain}-3-0", f"{domain}-3-1"}
+    for index in range(2):
+        found, scene = result.records[f"{domain}-3-{index}"], render(domain, 3, index, (64, 64))
+        np.testing.assert_array_equal(found.image, scene.image)
+        assert set(found.labels) == set(DOMAINS[domain].tasks)
+        for task, labels in found.labels.items():
+            assert set(labels) == set(scene.labels[task])
+        if "detection" in found.labels:
+            np.testing.assert_array_equal(found.labels["detection"]["boxes"], scene.labels["detection"]["boxes"])
+        if "segmentation" in found.labels:
+            wanted = scene.labels["segmentation"]["classes"]
+            np.testing.assert_array_equal(found.labels["segmentation"]["classes"], wanted)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "wanted"), [("all", set(CLASSES)), ("none", set()), ("depth, masks,detection", None)]
+)
+def test_scenes_are_labelled_for_the_tasks_that_were_asked(tasks: str, wanted: set[str] | None, tmp_path: Path) -> None:
+    found = converted(Scenes("wild", 1, 3, 48, tasks), tmp_path / "out").records["wild-3-0"]
+    assert set(found.labels) == ({"depth", "masks", "detection"} if wanted is None else wanted)
+
+
+def world(root: Path) -> None:
+    """Data to name wrongly, and the wrong names."""
+    save(root / "images" / "a.png", noise(20, 30))
+    save(root / "deep" / "train" / "cat" / "a.png", noise(20, 30))
+    save(root / "rooms" / "rgbs" / "a.png", noise(20, 30))
+    save(root / "bare" / "rgb" / "a.png", noise(20, 30))
+    (root / "empty").mkdir()
+    thing = [{"id": 1, "name": "thing"}]
+    image = {"id": 1, "file_name": "other.png", "height": 20, "width": 30}
+    dump(root / "other.json", {"images": [image], "annotations": [], "categories": thing})
+    dump(root / "list.json", [1, 2])
+    dump(root / "captions.json", {"images": [image], "annotations": []})
+    dump(root / "twice.json", {"images": [image], "annotations": [], "categories": thing * 2})
+    dump(root / "no_id.json", {"images": [{"file_name": "a.png"}], "annotations": [], "categories": thing})
+    dump(root / "no_name.json", {"images": [image], "annotations": [], "categories": [{"id": 1}]})
+    dump(root / "mixed.json", {"images": [image], "annotations": [], "categories": [*thing, {"id": "2", "name": "b"}]})
+    dump(root / "numbers.json", {"images": [image], "annotations": [1], "categories": thing})
+    (root / "text.json").write_text("not JSON")
+
+
+COCO = "coco --images {root}/images --annotations {root}/"
+SCENES = "scenes --domain wild --count 1 --seed 0 "
+# command -> what the message must contain
+MISTAKES = {
+    "images --root {root}/imags": ("--root", "is not a folder", "Did you mean 'images'"),
+    "images --root {root}/empty": ("no image below", "empty"),
+    "classes --root {root}/empty": ("no image", "one folder per class"),
+    "classes --root {root}/deep": ("deep/train", "every folder directly in --root is one class"),
+    "rgbd --root {root}/rooms": ("no folder 'rgb'", "Did you mean 'rgbs'"),
+    "rgbd --root {root}/bare": ("0 of 1 images", "must-records convert images"),
+    "rgbd --root {root}/bare --match x*": ("--match 'x*'", "a.png"),
+    "coco --images {root}/nowhere --annotations {root}/other.json": ("--images", "is not a folder"),
+    COCO + "othr.json": ("--annotations", "is not a file", "Did you mean 'other.json'"),
+    COCO + "other.json": ("0 of 1", "other.png for instance", "relative to"),
+    COCO + "text.json": ("is not JSON",),
+    COCO + "list.json": ("has no list 'images'",),
+    COCO + "captions.json": ("has no list 'categories'",),
+    COCO + "twice.json": ("share an id or a name",),
+    COCO + "no_id.json": ("images", "'id'"),
+    COCO + "no_name.json": ("categories", "'name'"),
+    COCO + "mixed.json": ("categories", "text"),
+    COCO + "numbers.json": ("annotations",),
+    COCO + "other.json --panoptic {root}/nowhere": ("--panoptic", "is not a folder"),
+    "scenes --domain wildd --count 1 --seed 0": ("--domain 'wildd'", "Did you mean 'wild'"),
+    "scenes --domain wild --count 0 --seed 0": ("--count 0", "at least 1"),
+    SCENES + "--tasks dept": ("--tasks 'dept'", "Did you mean 'depth'"),
+    SCENES + "--tasks depth,masks": ("--tasks depth,masks: masks needs detection", "name both"),
+    SCENES + "--shards -1": ("--shards",),
+    SCENES + "--max-drop-rate 5": ("--max-drop-rate", "0 to 1"),
+}
+
+
+@pytest.mark.parametrize("command", MISTAKES)
+def test_what_cannot_start_says_why_and_writes_nothing(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world(tmp_path)
+    given = ["convert", *command.format(root=tmp_path).split(), "--out", str(tmp_path / "out")]
+    assert must_records(given, monkeypatch) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: ")
+    for part in MISTAKES[command]:
+        assert part in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_may_be_called_like_a_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brackets in --out name one folder; what is finished in it is found, and what is unfinished removed."""
+    save(tmp_path / "photos" / "0.png", noise(20, 30))
+    out = tmp_path / "set[1]"
+    given = ["convert", "images", "--root", str(tmp_path / "photos"), "--out", str(out)]
+    assert must_records(given, monkeypatch) == 0
+    assert list(shards.finished(str(out))) == shards.names(1)
+    left = out / f"{shards.names(1)[0]}.0.partial"
+    left.write_bytes(b"")
+    shards.remove(str(out), "*.partial")
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(("allowed", "code"), [("0.1", 1), ("0.25", 0)])
+def test_more_dropped_than_allowed_is_exit_code_one(
+    allowed: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        save(tmp_path / "photos" / f"{number}.png", noise(20, 30, number))
+    (tmp_path / "photos" / "bad.png").write_bytes(b"no image")
+    given = f"convert images --root {tmp_path}/photos --out {tmp_path}/out --max-drop-rate {allowed}".split()
+    assert must_records(given, monkeypatch) == code
+    printed = capsys.readouterr()
+    assert ("error: 25.0% of the images were dropped, --max-drop-rate allows 10.0%" in printed.err) == (code == 1)
+    assert "3 records in 1 shards" in printed.out
+    assert "dropped: 1 x image: cannot be decoded" in printed.out
+    written = manifest.read(str(tmp_path / "out"))
+    assert written.records == 3
+    assert written.dropped["image: cannot be decoded"]["count"] == 1
+    assert written.command[:3] == ["must-records", "convert", "images"]

@@ -1,0 +1,274 @@
+"""Plants bugs one by one and sees whether the tests catch them: `python tests/tools/planted_bugs.py [word in a name]`.
+
+Each is planted in a copy of the package; the tests named beside it run there and must fail. Prints who got away.
+"""
+
+# ruff: noqa: E501  # a table: one mutant, one line
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Mutant(NamedTuple):
+    """What breaks; in which file which text becomes which; the test files and names that should notice."""
+
+    breaks: str
+    file: str
+    old: str
+    new: str
+    tests: str  # of test_contract_<tests>.py or test_<tests>.py, with "::part of a name" where that is enough
+
+
+TASKS = "must_tf/tasks/"
+GEOMETRY = "must_tf/data/geometry.py"
+MUTANTS = (
+    Mutant("mirrored normals keep their x", f"{TASKS}normals/labels.py", "[-1.0, 1.0, 1.0]", "[1.0, 1.0, 1.0]", "stored_targets::mirrored"),
+    Mutant("flip is not applied to maps", GEOMETRY, "tf.where(warp.flip, warp.original[1] - 1 - columns, columns)", "columns", "targets::mirrored and segm"),
+    Mutant("mirrored maps are off by one", GEOMETRY, "warp.original[1] - 1 - columns", "warp.original[1] - columns", "targets::mirrored and segm"),
+    Mutant("flip is not applied to boxes", GEOMETRY, "x0, x1 = tf.where", "_, _ = tf.where", "targets::mirrored and detection"),
+    Mutant("mirrored boxes swap their sides", GEOMETRY, "tf.where(warp.flip, 1.0 - x1, x0), tf.where(warp.flip, 1.0 - x0, x1)", "tf.where(warp.flip, 1.0 - x0, x0), tf.where(warp.flip, 1.0 - x1, x1)", "targets::mirrored and detection"),
+    Mutant("flip is not applied to masks", GEOMETRY, "crop = tf.raw_ops.Reverse(tensor=crop, dims=tf.stack([False, warp.flip, False]))", "pass", "targets::mirrored and masks"),
+    Mutant("flip is not applied to pixels", GEOMETRY, "image = tf.cond(warp.flip, lambda: tf.reverse(image[:, width - used :], [1]), lambda: image[:, :used])", "image = image[:, :used]", "targets::pixels"),
+    Mutant("masks are not re-cut by the crop", GEOMETRY, "warp), clip(warp_boxes(boxes, warp), warp))", "warp), warp_boxes(boxes, warp))", "targets::longhand and masks"),
+    Mutant("nearest is shifted by half a stride", GEOMETRY, "+ 0.5) * stride", "+ 0.0) * stride", "targets::longhand and segmentation"),
+    Mutant("stride is ignored by the place of cells", GEOMETRY, "+ 0.5) * stride", "+ 0.5 * 1.0 / stride) * stride", "targets::longhand and segmentation"),
+    Mutant("the crop's offset is ignored by maps", GEOMETRY, "tf.cast(warp.offset[axis], tf.float32)) * ratio", "0.0) * ratio", "targets::longhand and segmentation"),
+    Mutant("the crop's offset has the wrong sign for boxes", GEOMETRY, "* scale - offset", "* scale + offset", "targets::longhand and detection"),
+    Mutant("boxes are not cut to the crop", GEOMETRY, "return tf.minimum(tf.maximum(boxes, 0.0), limit)", "return boxes", "targets::longhand and detection"),
+    Mutant("outside of a shrunk image the last row is repeated", GEOMETRY, "places[: tf.math.count_nonzero(places < warp.original[axis], dtype=tf.int32)]", "tf.minimum(places, warp.original[axis] - 1)", "targets::longhand and segmentation"),
+    Mutant("height and width are confused in boxes", GEOMETRY, "scale = tf.tile(tf.cast(warp.scaled, tf.float32), [2])\n    offset", "scale = tf.tile(tf.cast(warp.scaled, tf.float32)[::-1], [2])\n    offset", "targets::longhand and detection"),
+    Mutant("box x and y are swapped", f"{TASKS}detection/labels.py", '("ymin", "xmin", "ymax", "xmax")\nLABEL', '("xmin", "ymin", "xmax", "ymax")\nLABEL', "records::published"),
+    Mutant("depth is not divided by the zoom", f"{TASKS}depth/labels.py", "/ geometry.enlargement(warp)", "/ 1.0", "targets::longhand and depth"),
+    Mutant("depth is multiplied by the zoom", f"{TASKS}depth/labels.py", "/ geometry.enlargement(warp)", "* geometry.enlargement(warp)", "targets::longhand and depth"),
+    Mutant("depth is read as 8 bits", f"{TASKS}depth/labels.py", "1, tf.uint16, 0)[..., 0]", "1, tf.uint8, 0)[..., 0]", "records::depth"),
+    Mutant("far depth is cut off at 65 m", f"{TASKS}depth/labels.py", "scale = values.max(initial=0.0) / LARGEST", "scale = 0.001", "records::depth"),
+    Mutant("red and blue of normals are swapped", "must_tf/data/record.py", "values[..., ::-1] if values.ndim == 3 else values", "values", "records::normals"),
+    Mutant("maps of labels are written as OpenCV likes", "must_tf/data/record.py", "else values, MAP_PNG)", "else values)", "map_png::difference"),
+    Mutant("unknown normals become vectors", f"{TASKS}normals/labels.py", "- tf.cast(known, tf.float32)", "- 1.0", "records::normals"),
+    Mutant("confidence is lost on writing", f"{TASKS}segmentation/labels.py", "initial=1.0) < 1.0:", "initial=1.0) < 0.0:", "records::segmentation"),
+    Mutant("scores are lost on writing", f"{TASKS}detection/labels.py", 'record.float_feature(labels["scores"])', 'record.float_feature(np.ones_like(labels["scores"]))', "records::detection"),
+    Mutant("soft labels become hard", f"{TASKS}classification/labels.py", "lambda: soft / tf.reduce_sum(soft), lambda: hard", "lambda: hard, lambda: hard", "records::classification"),
+    Mutant("confidence is not applied", f"{TASKS}segmentation/labels.py", "kept = tf.where(sure, classes, tf.constant(IGNORE, tf.uint8))", "kept = classes", "targets::longhand and segmentation"),
+    Mutant("doubtful pseudo boxes are trained on", f"{TASKS}detection/rules.py", '~labels["is_crowd"] & (labels["scores"] >= _threshold(labels, config))', '~labels["is_crowd"]', "targets::longhand and detection"),
+    Mutant("crowds are trained on", f"{TASKS}detection/rules.py", '~labels["is_crowd"] & (labels["scores"]', '(labels["scores"]', "targets::longhand and detection"),
+    Mutant("classes have no threshold of their own", "must_tf/shared/thresholds.py", "own.get(name, default)", "default", "targets::longhand and detection"),
+    Mutant("names are counted from 0 where ids are not", "must_tf/shared/thresholds.py", "[default] * first_id", "[]", "reading_rules::own_threshold"),
+    Mutant("crowds are background", f"{TASKS}detection/rules.py", 'labels["is_crowd"] | ((scores', '((scores', "targets::longhand and detection"),
+    Mutant("the band cannot be switched off", f"{TASKS}detection/rules.py", "config.ignore_threshold >= config.score_threshold", "False", "reading_rules::higher"),
+    Mutant("doubtful boxes are background", f"{TASKS}detection/rules.py", "(scores >= config.ignore_threshold)", "(scores > 2.0)", "ignored::background"),
+    Mutant("ignore regions do not reach the RPN", f"{TASKS}detection/loss.py", "negative=match.negative & whole & ~spared", "negative=match.negative & whole", "losses::detection"),
+    Mutant("ignore regions do not reach RetinaNet", f"{TASKS}detection/loss.py", "match.positive | (match.negative & ~spared)", "match.positive | match.negative", "losses::detection"),
+    Mutant("what fills up is background", f"{TASKS}detection/loss.py", 'tf.where(raw["roi_classes"] >= 0, cross_entropy, 0.0)', "cross_entropy", "losses::detection"),
+    Mutant("background is sampled in ignore regions", f"{TASKS}detection/sampling.py", "background &= ~spared_proposals", "_ = ~spared_proposals", "ignored::sampled"),
+    Mutant("samples that fill up are used", f"{TASKS}detection/model.py", 'tf.where(found["used"], found["classes"], -1)', 'found["classes"]', "ignored::moving"),
+    Mutant("small doubtful objects are background", f"{TASKS}detection/ignored.py", "(overlap >= low) | claimed |", "(overlap >= low) |", "ignored::rule"),
+    Mutant("anchors within a crowd are background", f"{TASKS}detection/ignored.py", "| claimed | _inside(shared, own, high)", "| claimed", "ignored::rule"),
+    Mutant("what overlaps a doubtful object is background", f"{TASKS}detection/ignored.py", "(overlap >= low) | claimed", "claimed", "ignored::rule"),
+    Mutant("a half is no pixel in the score of a mask", f"{TASKS}masks/pseudo.py", "likely, BELOW, 0,", "likely, 0.5, 0,", "kept_masks::last_bit"),
+    Mutant("masks are written without a pixel", f"{TASKS}masks/pseudo.py", "crop.flat[likely.argmax()] = True", "pass", "reading_rules::likely"),
+    Mutant("masks that are doubted are trained on", f"{TASKS}masks/labels.py", ' & (labels["mask_scores"] >= config.mask_score_threshold)', "", "targets::longhand and masks"),
+    Mutant("masks lose their score", f"{TASKS}masks/labels.py", "initial=1.0) < 1.0:", "initial=1.0) < 0.0:", "records::masks"),
+    Mutant("masks have thresholds of their own only", f"{TASKS}masks/labels.py", 'config.class_thresholds = configs["detection"].class_thresholds', "pass", "reading_rules::follow"),
+    Mutant("doubted distributions are trained on", "must_tf/data/input.py", 'tf.where((origin == "") | doubted, 0.0, weight)', 'tf.where(origin == "", 0.0, weight)', "reading_rules::doubted"),
+    Mutant("real distributions are doubted", "must_tf/data/input.py", "doubted = pseudo & ~", "doubted = ~", "reading_rules::doubted"),
+    Mutant("a crowd is nothing", f"{TASKS}detection/rules.py", 'np.any(believed(labels, config) | labels["is_crowd"])', "np.any(believed(labels, config))", "reading_rules::unsure"),
+    Mutant("ignored pixels are trained on", f"{TASKS}segmentation/loss.py", "known = classes != IGNORE", "known = classes >= 0", "losses"),
+    Mutant("unknown depth is trained on", f"{TASKS}depth/loss.py", "total = tf.reduce_sum(tf.where(known, values, 0.0), axis=[1, 2])", "total = tf.reduce_sum(values, axis=[1, 2])", "losses::depth"),
+    Mutant("relative depth keeps its scale", f"{TASKS}depth/loss.py", "centred / divisor[:, None, None], spread", "centred, spread", "pixel_losses::scale_and_shift"),
+    Mutant("relative depth keeps its shift", f"{TASKS}depth/loss.py", "centred = values - median(values, known)[:, None, None]", "centred = values", "pixel_losses::scale_and_shift"),
+    Mutant("relative depth may be upside down", f"{TASKS}depth/loss.py", "aligned - true, 0.0)", "tf.abs(aligned) - tf.abs(true), 0.0)", "pixel_losses::upside"),
+    Mutant("the median takes the upper of two", f"{TASKS}depth/loss.py", "tf.maximum(count - 1, 0) // 2, count // 2", "count // 2, count // 2", "pixel_losses::median"),
+    Mutant("the median sees unknown pixels", f"{TASKS}depth/loss.py", "tf.where(known, values, values.dtype.max), [-1, side]", "values, [-1, side]", "pixel_losses::unknown"),
+    Mutant("relative depth with one value is trained on", f"{TASKS}depth/loss.py", 'tf.where(spread > 0, targets["weight"], 0.0)', 'targets["weight"]', "pixel_losses::hardly"),
+    Mutant("gradients reach over unknown pixels", f"{TASKS}depth/loss.py", "here[:, :, 1:] & here[:, :, :-1]", "here[:, :, 1:]", "pixel_losses::longhand"),
+    Mutant("the gradient term has one scale", f"{TASKS}depth/loss.py", "step = 2**k", "step = 2**0", "losses::depth"),
+    Mutant("berHu's limit is a share of the batch's largest error", f"{TASKS}depth/loss.py", "tf.reduce_max(size, axis=[1, 2], keepdims=True)", "tf.reduce_max(size)", "losses::depth"),
+    Mutant("relative labels are read as metres", f"{TASKS}depth/labels.py", "tf.where(relative, none, scale)", "scale", "relative_depth::read"),
+    Mutant("relative labels are written as metric", f"{TASKS}depth/labels.py", "(RELATIVE if relative else METRIC)", "METRIC", "relative_depth::read"),
+    Mutant("metres are learned as inverse depth", f"{TASKS}depth/labels.py", 'tf.math.divide_no_nan(1.0, labels["metres"])', 'labels["metres"]', "targets::longhand and depth"),
+    Mutant("a metric run starts on relative labels", f"{TASKS}depth/labels.py", "if not count or", "if count or", "relative_depth::metres_are_not"),
+    Mutant("the hardest of real labels are left out too", "must_tf/shared/masked_losses.py", "believed | ~pseudo[:, None, None]", "believed", "losses::depth"),
+    Mutant("the easiest are left out", "must_tf/shared/masked_losses.py", "last = tf.maximum(count - dropped - 1, 0)", "last = dropped", "pixel_losses::share"),
+    Mutant("heads in half precision have losses in it", "must_tf/shared/masked_losses.py", "values = tf.cast(values, tf.float32)\n        rows", "rows", "pixel_losses::bfloat16"),
+    Mutant("confidence does not weigh", f"{TASKS}segmentation/loss.py", 'values *= targets["confidence"]', "pass", "losses::segmentation"),
+    Mutant("hard labels stay soft", f"{TASKS}classification/loss.py", "probability = tf.one_hot(tf.argmax(probability, axis=-1), classes)", "pass", "losses::classification"),
+    Mutant("what was looked for is lost in the targets", "must_tf/data/record.py", "tf.ensure_shape(mask | tf.equal(tf.size(dense), 0)", "tf.ensure_shape(mask | True", "partial_labels::travels"),
+    Mutant("newer labels inherit what older ones looked for", "must_tf/data/record.py", "for key in (annotated_key(task), *specs[task].features(specs[task].Config())):", "for key in specs[task].features(specs[task].Config()):", "partial_labels::inherit"),
+    Mutant("partial labels are not counted", "tfrecords_tools/writing/shard_counts.py", 'self.limits[task]["partial"] += 1', "pass", "partial_labels::rpn"),
+    Mutant("predictions that nobody can judge are measured", "must_tf/evaluation/evaluator.py", "if one.annotated is not None:", "if False:", "partial_labels::judge"),
+    Mutant("unknown normals are trained on", f"{TASKS}normals/loss.py", "tf.reduce_any(normals != 0.0, axis=-1)", "tf.ones_like(normals[..., 0], tf.bool)", "losses"),
+    Mutant("unlabelled images dilute the mean", "must_tf/shared/masked_losses.py", "    counted = weight > 0\n", "    counted = weight > -1\n", "losses"),
+    Mutant("unlabelled pixels dilute the mean", "must_tf/shared/masked_losses.py", "tf.logical_and(known, weight[:, None, None] > 0)", "known", "losses"),
+    Mutant("NaN of an unlabelled image leaks into gradients", "must_tf/shared/masked_losses.py", "return tf.where(rows, values, tf.zeros_like(values))", "return values", "losses"),
+    Mutant("the weight of pseudo labels is ignored by the loss", "must_tf/shared/masked_losses.py", "tf.where(counted, values, 0.0) * weight, tf.cast(", "tf.where(counted, values, 0.0), tf.cast(", "losses"),
+    Mutant("the weight of pseudo labels scales what they count", "must_tf/shared/masked_losses.py", "* weight, tf.cast(counted, tf.float32))", "* weight, weight)", "pseudo_training::scales"),
+    Mutant("real and pseudo losses are confused in the log", "must_tf/model/student.py", '(~targets["pseudo"], targets["pseudo"])', '(targets["pseudo"], ~targets["pseudo"])', "pseudo_training::alone"),
+    Mutant("the log of pseudo losses has their weight", "must_tf/training/loss_weights.py", "tf.where(chosen, unweighted, 0.0)", "tf.where(chosen, term.total, 0.0)", "pseudo_training::alone"),
+    Mutant("real labels ramp up too", "must_tf/data/input.py", 'tf.where(targets["pseudo"], share, 1.0)', "share", "pseudo_training::linearly"),
+    Mutant("a resumed run ramps up again", "must_tf/data/input.py", "step = index //", "step = (index - start.images) //", "pseudo_training::place"),
+    Mutant("pseudo labels ramp up by image", "must_tf/data/input.py", "step = index // data.global_batch_size", "step = index", "pseudo_training::place"),
+    Mutant("every teacher's log is split", "must_tf/training/preflight.py", "for origin in origins}) == 2", "for origin in origins}) >= 1", "pseudo_training::manifests"),
+    Mutant("padding of masks is trained on", f"{TASKS}masks/loss.py", "raw[\"classes\"] > 0", "raw[\"classes\"] > -2", "losses"),
+    Mutant("RPN's forced match ignores padding and claims anchors", f"{TASKS}detection/anchors.py", " & (best_of_object > 0.0)", "", "losses"),
+    Mutant("RPN's forced match is gone", f"{TASKS}detection/anchors.py", "(best >= high) | claimed", "best >= high", "losses"),
+    Mutant("RPN trains on ignored anchors", f"{TASKS}detection/loss.py", "tf.where(used, cross_entropy, 0.0), axis=1", "cross_entropy, axis=1", "losses"),
+    Mutant("box deltas of the next class are trained", f"{TASKS}detection/loss.py", "deltas = tf.gather(deltas, classes, batch_dims=2)", "deltas = tf.gather(deltas, (classes + 1) % count, batch_dims=2)", "losses"),
+    Mutant("box targets are not scaled", f"{TASKS}detection/loss.py", "foreground, REGRESSION_WEIGHTS)", "foreground)", "losses"),
+    Mutant("focal loss leaves the normaliser to the batch", f"{TASKS}detection/loss.py", 'return {"focal": Term(total, positives)', 'return {"focal": Term(total, tf.ones_like(positives))', "losses"),
+    Mutant("classes that nobody looked for are background to the box head", f"{TASKS}detection/loss.py", " | ~annotated[:, None, :]", "", "losses::detection"),
+    Mutant("classes that nobody looked for are background to the RPN", f"{TASKS}detection/loss.py", "match.negative & whole", "match.negative", "losses::detection"),
+    Mutant("classes that nobody looked for are background to RetinaNet", f"{TASKS}detection/loss.py", 'said = targets["annotated"][:, None, :] |', 'said = tf.ones_like(targets["annotated"])[:, None, :] |', "losses::detection"),
+    Mutant("class ids are off by one", f"{TASKS}detection/labels.py", 'tf.cast(tf.sparse.to_dense(parsed[LABEL]), tf.int32)', 'tf.cast(tf.sparse.to_dense(parsed[LABEL]), tf.int32) - 1', "records::detection"),
+    Mutant("kept classes are off by one", f"{TASKS}detection/pseudo.py", 'predictions["classes"][indices], np.int32)', 'predictions["classes"][indices] - 1, np.int32)', "targets::perfect and detection"),
+    Mutant("the RPN learns nothing", f"{TASKS}detection/model.py", '"rpn_scores": anchors.flatten(scores, 1)', '"rpn_scores": tf.stop_gradient(anchors.flatten(scores, 1))', "heads::detection"),
+    Mutant("restored boxes ignore the scaled size", GEOMETRY, "scale = tf.tile(tf.cast(frame.scaled, tf.float32), [2])", "scale = tf.constant(float(frame.size))", "targets::perfect and detection"),
+    Mutant("restored maps ignore the scaled size", GEOMETRY, "/ tf.cast(frame.scaled, tf.float32) * float(stride)", "/ float(frame.size) * float(stride)", "targets::perfect"),
+    Mutant("padding bleeds into restored maps", GEOMETRY, "values = values[:height, :width]", "pass", "targets::outside"),
+    Mutant("kept masks are transposed", f"{TASKS}masks/pseudo.py", "probability.astype(np.float32), across", "probability.T.astype(np.float32), across", "targets::perfect and masks"),
+    Mutant("kept masks are shifted by half a cell", f"{TASKS}masks/pseudo.py", "* side - 0.5).astype(np.float32)\n    columns", "* side).astype(np.float32)\n    columns", "targets::perfect and masks"),
+    Mutant("merged records keep old keys", "must_tf/data/record.py", "example.features.feature.pop(key, None)", "pass", "records::merging"),
+    Mutant("absent is taken for empty", "must_tf/data/input.py", 'tf.where((origin == "") | doubted, 0.0, weight)', "weight", "records::absent"),
+    Mutant("pseudo weight is ignored", "must_tf/data/input.py", "tf.where(pseudo, config.pseudo_weight, 1.0)", "1.0", "records::pseudo"),
+    Mutant("real labels are taken for a teacher's", "must_tf/data/input.py", '"pseudo": pseudo,', '"pseudo": tf.constant(True),', "records::pseudo"),
+    Mutant("every epoch has the same order", "must_tf/data/input.py", "seed=seed + number", "seed=seed", "input"),
+    Mutant("augmentation repeats every epoch", "must_tf/data/input.py", "tf.constant(data.seed, tf.int64), index]", "tf.constant(data.seed, tf.int64), index % 12]", "input"),
+    Mutant("augmentation ignores the seed", "must_tf/data/input.py", "tf.constant(data.seed, tf.int64), index]", "tf.constant(7, tf.int64), index]", "input"),
+    Mutant("a log's last line is written twice", "must_tf/common/progress.py", "self._done >= self._total and not self._terminal", "False", "progress::log"),
+    Mutant("a job that goes on is said to be fast", "must_tf/common/progress.py", "(self._done - self._start_count) / passed", "self._done / passed", "progress::rate"),
+    Mutant("what nobody looked for is read", "must_tf/data/label_reader.py", "if name in origins and origins[name].startswith(origin)", "if origins.get(name, origin).startswith(origin)", "contract_records::without_an_origin"),
+    Mutant("confidence is nearly what was written", f"{TASKS}segmentation/labels.py", "tf.math.divide_no_nan(tf.cast(confidence, tf.float32), 255.0)", "tf.cast(confidence, tf.float32) / 255.0", "contract_records::graphs"),
+    Mutant("what a command froze is thawed by its workers", "tfrecords_tools/writing/worker_pool.py", "if not frozen_before:", "if True:", "commands::frozen"),
+    Mutant("augmentation depends on timing", GEOMETRY, "tf.random.stateless_uniform([4], seed)", "tf.random.uniform([4])", "input"),
+    Mutant("a resumed run augments as from the start", "must_tf/data/input.py", ".enumerate(start.images)", ".enumerate()", "input"),
+    Mutant("the last images of an evaluation are dropped", "must_tf/data/input.py", ".repeat(-count % data.global_batch_size)", ".repeat(0)", "input"),
+    Mutant("an iterator's end waits for a thread that tunes", "must_tf/data/record.py", "options.autotune.enabled = False", "options.autotune.enabled = True", "input::tunes"),
+    Mutant("only the first record set is read", "must_tf/data/input.py", "for pattern in globs:", "for pattern in globs[:1]:", "input"),
+    Mutant("replicas average their own means", "must_tf/training/loss_weights.py", "counted(term), 1.0", "tf.reduce_sum(term.count) * replicas, 1.0", "replicas"),
+    Mutant("replicas count twice", "must_tf/training/loss_weights.py", "tf.reduce_sum(term.total) * replicas /", "tf.reduce_sum(term.total) /", "replicas"),
+    Mutant("the log depends on the replicas", "must_tf/model/student.py", "balance.counted(value)) for", "tf.reduce_sum(value.count)) for", "replicas"),
+    Mutant("learned weights depend on the replicas", "must_tf/model/student.py", "labelled = balance.everywhere(tf.reduce_sum(tf.cast(weight > 0, tf.float32))) > 0", "labelled = tf.reduce_sum(tf.cast(weight > 0, tf.float32)) > 0", "replicas"),
+    Mutant("replicas keep their own gradients", "must_tf/training/loss_weights.py", "all_reduce(tf.distribute.ReduceOp.SUM, there)", "all_reduce(tf.distribute.ReduceOp.MEAN, there)", "replicas_train::replicas"),
+    Mutant("a bad step goes on", "must_tf/model/student.py", "tf.debugging.Assert(finite,", "tf.debugging.Assert(finite | True,", "watch::stops"),
+    Mutant("the first weights are drawn anew each time", "must_tf/cli/train.py", "tf_keras.utils.set_random_seed(params.task.train_data.seed)", "tf_keras.utils.set_random_seed(None)", "watch::killed"),
+    Mutant("samples depend on the time", f"{TASKS}detection/sampling.py", 'stateless_uniform([count], seed, minval=None, maxval=None, dtype=tf.int32, alg="philox")', "uniform([count], maxval=LOW_BITS, dtype=tf.int32)", "sampling::function"),
+    Mutant("samples depend on the compiler", f"{TASKS}detection/sampling.py", "tf.cast(bits & LOW_BITS, tf.float32) * 2.0**-23", 'tf.random.stateless_uniform([count], seed, alg="philox")', "sampling::compiled"),
+    Mutant("streams repeat each other", f"{TASKS}detection/sampling.py", "[stream * STREAM_STRIDE, 0]", "[STREAM_STRIDE, 0]", "sampling::streams"),
+    Mutant("all samples may be positive", f"{TASKS}detection/sampling.py", "max(1, int(samples * positive_fraction))", "samples", "sampling::shares"),
+    Mutant("markers within a JPEG's data are passed over", "tfrecords_tools/sources/jpeg.py", "(codes != 0) & ((codes < RESTART[0])", "(codes == END) & ((codes < RESTART[0])", "jpeg"),
+    Mutant("a JPEG's tables are not tried", "tfrecords_tools/sources/jpeg.py", "and _tables_work(data[: start + TRIED])", "", "jpeg"),
+    Mutant("a JPEG that is not whole stays", "tfrecords_tools/sources/pixels.py", "if data[:3] == JPEG and jpeg.is_whole(data)", "if data[:3] == JPEG", "jpeg::stays"),
+    Mutant("masks begin a pixel late", "tfrecords_tools/sources/coco/rle.py", "lengths[:1] -= before", "lengths[:1] -= before + 1", "convert_coco::compressed_runs"),
+    Mutant("imports are collected as garbage is", "must_tf/common/process_setup.py", "gc.freeze()", "pass", "commands::garbage"),
+    Mutant("absent modules stay absent", "must_tf/common/process_setup.py", "for name in hidden:", "for name in hidden[1:]:", "commands::absent"),
+    Mutant("records are read with Model Garden's networks", f"{TASKS}detection/loss.py", "import tf_keras\n", "import tf_keras\nimport official.vision\n", "commands::no_network"),
+    Mutant("labelling: real labels are replaced", "tfrecords_tools/label/pipeline.py", " and record.is_pseudo(origin)", "", "label_results::replaced"),
+    Mutant("labelling: a job does the others' part", "tfrecords_tools/label/parallelism.py", "whole[self.number - 1 :: self.jobs]", "whole", "label_spread::two_jobs"),
+    Mutant("labelling: two jobs do the same part", "tfrecords_tools/writing/folder_lock.py", "_local(f\"{path}-{part}\", fcntl.LOCK_EX)", "_local(f\"{path}-{part}\", fcntl.LOCK_SH)", "label_spread::same_part"),
+    Mutant("labelling: a command that does all does not see the jobs", "tfrecords_tools/writing/folder_lock.py", "fcntl.LOCK_SH if part else fcntl.LOCK_EX", "fcntl.LOCK_SH", "label_spread::same_part"),
+    Mutant("labelling: files of jobs elsewhere are not seen", "tfrecords_tools/writing/folder_lock.py", "files.matching(os.path.dirname(path), f\"{os.path.basename(path)}-*\"):\n        if", "[]:\n        if", "label_spread::without_locks"),
+    Mutant("labelling: records that changed are read", "tfrecords_tools/label/job.py", "[1] != job.sha256", "[1] == \"\"", "label_spread::changed"),
+    Mutant("labelling: every shard loads its teachers", "tfrecords_tools/label/job.py", "if key not in _loaded:", "if True:", "label_spread::loads"),
+    Mutant("labelling: a teacher's time is that of the last job", "must_tf/data/manifest.py", "\"time\": min(times)", "\"time\": max(times)", "label_results::merged"),
+    Mutant("labelling: who labelled nothing is among the teachers", "tfrecords_tools/writing/shards.py", " if record.pseudo(key) in named", "", "label_results::says_who"),
+    Mutant("labelling: processes with GPUs are forked", "tfrecords_tools/writing/worker_pool.py", " and not gpus else", " else", "label_spread::gpu"),
+    Mutant("labelling: others' empty images are this teacher's", "tfrecords_tools/label/job.py", "for task in one.added if", "for task in discover() if", "label_results::counted"),
+    Mutant("labelling: what was empty before is empty anew", "tfrecords_tools/label/pipeline.py", " if one.before.get(task) != each.origin", "", "label_results::once_more"),
+    Mutant("labelling: new boxes below old masks", "tfrecords_tools/label/pipeline.py", " and not any(task in spec.needs for other, spec in discover().items() if other in origins)", "", "label_masks::keep"),
+    Mutant("labelling: masks without their boxes are work", "tfrecords_tools/label/results.py", " and all(_has_room(source, one, what) for one in _tied(task))", "", "label_masks::no_work"),
+    Mutant("labelling: the manifest does not wait for all jobs", "tfrecords_tools/label/run.py", "if len(infos) == len(names):", "if infos:", "label_spread::two_jobs"),
+    Mutant("nobody tells that normals are mirrored", f"{TASKS}normals/labels.py", '"mirrored": warp.flip', '"mirrored": tf.constant(False)', "targets::mirrored and normals"),
+    Mutant("a threshold is a byte too low", "must_tf/shared/thresholds.py", "values).astype(np.uint8)", "values - 0.004).astype(np.uint8)", "stored_targets::bytes"),
+    Mutant("sums in the order of arrival", "must_tf/common/deterministic_sums.py", "memory_optimization = NO_REWRITE", "memory_optimization = 0", "summation::added_up"),
+    Mutant("labelling: last bits depend on the number of threads", "tfrecords_tools/label/job.py", "label_threads.settle()", "pass", "label_spread::sum_in"),
+    Mutant("labelling: several batches at a time take all threads each", "tfrecords_tools/label/threads.py", " if settled else 1", "", "label_spread::at_a_time"),
+    Mutant("labelling: one batch at a time", "tfrecords_tools/label/pipeline.py", 'ThreadPoolExecutor(passes, "forward")', 'ThreadPoolExecutor(1, "forward")', "teachers_shard::same_time"),
+    Mutant("teachers: normalised boxes are taken for pixels", "tfrecords_tools/teachers/model_garden.py", '_get(params, False, "export_config", "output_normalized_coordinates")', "False", "teachers_model_garden::of_a_detector"),
+    Mutant("teachers: the id is of the tasks asked for", "tfrecords_tools/teachers/model_garden.py", "sorted(outputs.items())", "sorted(chosen.items())", "teachers_model_garden::the_id"),
+    Mutant("teachers: an adapter's id is of the tasks asked for", "tfrecords_tools/teachers/adapter.py", "sorted(all_outputs.items())", "sorted(recipe.outputs.items())", "teachers_mistakes::good_file"),
+    Mutant("teachers: files that only some decoders read", "tfrecords_tools/teachers/saved_model.py", "imencode(\".png\"", "imencode(\".bmp\"", "teachers_saved_model::decodes"),
+    Mutant("teachers: a bucket loses a slash", "tfrecords_tools/teachers/adapter.py", "return scheme + mark + os.path.normpath(place)", "return os.path.normpath(joined)", "teachers_mistakes::bucket"),
+    Mutant("teachers: probabilities need not sum to 1", "tfrecords_tools/teachers/doubts.py", "share(name, values, remedy) or beside", "share(name, values, remedy)", "teachers_doubts::mean_something"),
+    Mutant("teachers: no class is some class", "tfrecords_tools/teachers/names.py", "share < LEAST_SHARE", "share < 0", "teachers_doubts::no_class"),
+    Mutant("teachers: axes are those that a signature tells", "tfrecords_tools/teachers/adapter.py", "else (-1, *shape)[-1]", "else shape[-1]", "teachers_doubts::does_not_tell"),
+    Mutant("NaN is a certain class", f"{TASKS}classification/labels.py", 'finite.check_labels("classification", labels, info.source_id)', "pass", "teachers_doubts::no_distribution"),
+    Mutant("class 300 is written as 44", f"{TASKS}segmentation/labels.py", "highest > IGNORE:", "False:", "teachers_doubts::byte"),
+    Mutant("rows are resampled beside their place", "must_tf/data/resample.py", "tf.stack([-offset, 0.0])", "tf.stack([-offset + 0.5, 0.0])", "resample::two_passes"),
+    Mutant("the last pixels that decide about a window are not read", "must_tf/data/resample.py", "tf.int32) + 2", "tf.int32) - 2", "resample::warped"),
+    Mutant("a found object may be taken twice", "must_tf/shared/coco_eval.py", "free[area, threshold, objects] = False", "pass", "metrics_coco::agree"),
+    Mutant("of equally near objects the first is taken", "must_tf/shared/coco_eval.py", "last = len(overlaps) - 1 - np.argmax(np.where(eligible, overlaps, -1.0)[..., ::-1], axis=-1)", "last = np.argmax(np.where(eligible, overlaps, -1.0), axis=-1)", "metrics_coco::equally"),
+    Mutant("small objects that are found count as large", "must_tf/shared/coco_eval.py", "ignored |= ~matched & _outside(found.area).T[:, :, None]", "pass", "metrics_coco::agree"),
+    Mutant("gradient norms are of half the squares", "must_tf/training/gradients.py", "tf.sqrt(2.0 *", "tf.sqrt(1.0 *", "start::numpy"),
+    Mutant("gradients are clipped one by one", "must_tf/training/gradients.py", "tf.clip_by_global_norm(gradients, norm)[0]", "[each if each is None else tf.clip_by_value(each, -norm, norm) for each in gradients]", "watch::adamw"),
+    Mutant("the box head is built by the first call", f"{TASKS}detection/model.py", "self._box_head(self._align(pyramid.levels, tf.zeros([1, 1, 4])))", "pass", "start::built"),
+    Mutant("phases start with the first run of a process", "must_tf/common/startup_times.py", "if len(_ended) == 1 else now", "if _ended else now", "startup::anew"),
+    Mutant("slots are created in the first step", "must_tf/training/trainer.py", "            inner._create_all_weights(variables)", "            pass", "start::slots"),
+)  # fmt: skip
+
+
+def planted(mutant: Mutant, folder: Path) -> str | None:
+    """Plants it in the copy; returns the file's true text, or None where the text to change is not there once."""
+    path = folder / mutant.file
+    text = path.read_text()
+    if text.count(mutant.old) < 1:
+        return None
+    path.write_text(text.replace(mutant.old, mutant.new))
+    return text
+
+
+def catcher(mutant: Mutant, folder: Path) -> str:
+    """The first contract test that fails in the copy, or nothing."""
+    path, *part = mutant.tests.split("::")
+    contract = f"tests/test_contract_{path}.py"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-qx",
+        "-p",
+        "no:cacheprovider",
+        "--tb=no",
+        contract if (folder / contract).exists() else f"tests/test_{path}.py",
+    ]
+    command += ["-k", part[0]] if part else []
+    environment = os.environ | {"PYTHONPATH": str(folder), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"{mutant.breaks}: pytest could not run\n{done.stdout[-2000:]}{done.stderr[-500:]}")
+    failed = [line.split("::")[1].split(" - ")[0] for line in done.stdout.splitlines() if line.startswith("FAILED")]
+    return failed[0] if failed else ""
+
+
+def main(word: str = "") -> int:
+    """Returns how many survived or could not be planted."""
+    chosen = [mutant for mutant in MUTANTS if word in mutant.breaks]
+    survivors = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part in ("must_tf", "tests", "tfrecords_tools", "benchmarks", "pyproject.toml"):
+            copy = shutil.copy if part.endswith("toml") else shutil.copytree
+            copy(ROOT / part, folder / part)
+        for mutant in chosen:
+            start = time.monotonic()
+            truth = planted(mutant, folder)
+            found = catcher(mutant, folder) if truth is not None else ""
+            if truth is not None:
+                (folder / mutant.file).write_text(truth)
+            state = "caught" if found else "SURVIVED" if truth is not None else "NOT PLANTED"
+            print(f"{state:12}{time.monotonic() - start:6.1f} s  {mutant.breaks}{found and ': ' + found}", flush=True)
+            survivors += [] if found else [mutant.breaks]
+    print(f"\n{len(chosen) - len(survivors)} of {len(chosen)} caught.", *survivors, sep="\n  ")
+    return len(survivors)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:2]) > 0)

@@ -1,0 +1,183 @@
+"""A COCO JSON as an index on the disk: read once, entry by entry, then asked image by image."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from must_tf.common.errors import UserError
+from tfrecords_tools.sources import files
+from tfrecords_tools.sources.coco import coco_json, json_stream
+from tfrecords_tools.sources.coco.coco_json import Entry
+from tfrecords_tools.writing import on_disk
+from tfrecords_tools.writing.counts import EXAMPLES, Account
+
+SCHEMA = """
+CREATE TABLE images (place INTEGER PRIMARY KEY, id TEXT, file TEXT, entry TEXT, kept INTEGER);
+CREATE TABLE annotations (image TEXT, category TEXT, entry TEXT);
+"""
+# Made once everything is in: keeping them up to date meanwhile takes twice as long.
+INDICES = ("CREATE INDEX image_ids ON images (id)", "CREATE INDEX annotation_images ON annotations (image)")
+
+
+INFO = "info"  # the one object beside the lists that is looked at
+
+
+def entries(path: str, option: str, needed: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Entry, str]]:
+    """The key, value and text of each entry of the lists that `needed` names, checked on the way, and of `info`.
+
+    Raises:
+      UserError: the file is missing, no JSON, or not COCO's.
+    """
+    files.require_file(path, option)
+    lists = set()
+    try:
+        for key, place, value, text in json_stream.parts(path):
+            if key == INFO and isinstance(value, dict):
+                yield key, value, text
+            if key not in needed:
+                continue
+            if place is None:
+                lists |= {key} if isinstance(value, list) else set()
+                continue
+            coco_json.check_entry(key, place, value, needed[key], f"{option} {path}")
+            yield key, value, text
+    except ValueError as error:
+        raise UserError(f"{option} {path} is not JSON: {error}") from None
+    for key in needed:
+        if key not in lists:
+            raise UserError(f"{option} {path} has no list {key!r}; COCO's format is expected.")
+
+
+def categories(path: str, option: str) -> list[Entry]:
+    """The categories alone.
+
+    Raises:
+      UserError: as `entries`.
+    """
+    return [entry for key, entry, _ in entries(path, option, coco_json.NEEDED) if key == "categories"]
+
+
+class Packed(NamedTuple):
+    """One image's annotations."""
+
+    text: str  # a JSON list
+    categories: list[Any]  # the category of each, None where it is neither number nor text
+
+
+class Index:
+    """The images of an instances JSON and their annotations.
+
+    Attributes:
+      categories: as in the JSON.
+      count: images of the JSON, also those that come twice.
+      masked: whether somebody drew a mask somewhere in the set.
+      info: what stands there; often nothing.
+    """
+
+    def __init__(self, path: str, option: str, account: Account, place: Callable[[Entry], str] = coco_json.file_of):
+        """Reads the JSON; what cannot be used is counted in `account`. `place` tells where an image's file is.
+
+        Raises:
+          UserError: as `entries`.
+        """
+        self.categories: list[Entry] = []
+        self.info: Entry = {}
+        self.count, self.masked, self._place = 0, False, place
+        self._ids, self._files = on_disk.Names(), on_disk.Names()
+        self._database = on_disk.database()
+        with on_disk.room():
+            self._database.executescript(SCHEMA)
+            for key, entry, text in entries(path, option, coco_json.NEEDED):
+                self._add(key, entry, text, account)
+            for statement in INDICES:
+                self._database.execute(statement)
+        self._count_strays(account)
+
+    def _add(self, key: str, entry: Entry, text: str, account: Account) -> None:
+        if key == "images":
+            self._add_image(entry, text, account)
+        elif key == "annotations":
+            self.masked |= bool(entry.get("segmentation"))
+            category = entry.get("category_id")
+            # A list or an object is no category; texts and numbers stay apart.
+            known = json.dumps(category) if isinstance(category, (str, int, float)) else "null"
+            row = (str(entry.get("image_id")), known, text)
+            self._database.execute("INSERT INTO annotations VALUES (?, ?, ?)", row)
+        elif key == INFO:
+            self.info = entry
+        else:
+            self.categories.append(entry)
+
+    def _add_image(self, image: Entry, text: str, account: Account) -> None:
+        """An id or file that came before is not kept: its annotations cannot be told apart."""
+        source_id, name = str(image["id"]), self._place(image)
+        twice = source_id in self._ids or name in self._files
+        if twice:
+            account.dropped.add("image: id or file is twice in the JSON", f"{source_id}: {name}")
+        else:
+            self._ids.add(source_id)
+            self._files.add(name)
+        row = (self.count, source_id, name, text, not twice)
+        self._database.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?)", row)
+        self.count += 1
+
+    def _count_strays(self, account: Account) -> None:
+        """Annotations of no image."""
+        strays = "FROM annotations WHERE image NOT IN (SELECT id FROM images)"
+        (count,) = self._database.execute(f"SELECT COUNT(*) {strays}").fetchone()
+        if count:
+            first = self._database.execute(f"SELECT image {strays} ORDER BY rowid LIMIT {EXAMPLES}")
+            examples = [f"image_id {image}" for (image,) in first]
+            reason = "object: its image is not in the JSON"
+            account.dropped.merge({reason: {"count": count, "examples": examples}})
+
+    def images(self) -> Iterator[tuple[str, str, Entry]]:
+        """Id, file and entry of the images in the JSON's order, none of them twice."""
+        for source_id, name, text in self._database.execute(
+            "SELECT id, file, entry FROM images WHERE kept ORDER BY place"
+        ):
+            yield source_id, name, json.loads(text)
+
+    def annotations(self, image_id: str) -> list[Entry]:
+        """The annotations of one image in the JSON's order."""
+        return json.loads(self.packed(image_id).text)
+
+    def packed(self, image_id: str) -> Packed:
+        """The same as JSON: who converts the image reads it, not who only hands it on."""
+        asked = "SELECT category, entry FROM annotations WHERE image = ? ORDER BY rowid"
+        rows = self._database.execute(asked, (image_id,)).fetchall()
+        return Packed(f"[{','.join(text for _, text in rows)}]", [json.loads(category) for category, _ in rows])
+
+
+class Segments:
+    """The entries of a panoptic JSON by image."""
+
+    def __init__(self, path: str):
+        """Reads the JSON.
+
+        Raises:
+          UserError: as `entries`.
+        """
+        self.path, self.categories, self.info = path, list[Entry](), Entry()
+        self._database = on_disk.database()
+        with on_disk.room():
+            self._database.execute("CREATE TABLE pngs (image TEXT PRIMARY KEY, name TEXT, entry TEXT)")
+            for key, entry, text in entries(path, "panoptic annotations", coco_json.PANOPTIC):
+                if key == "annotations":
+                    row = (str(entry["image_id"]), entry["file_name"], text)
+                    self._database.execute("INSERT OR REPLACE INTO pngs VALUES (?, ?, ?)", row)
+                elif key == "categories":
+                    self.categories.append(entry)
+                elif key == INFO:
+                    self.info = entry
+
+    def names_one_of(self, pngs: on_disk.Names) -> bool:
+        """Whether it is these PNGs that it tells of."""
+        return any(name in pngs for (name,) in self._database.execute("SELECT name FROM pngs"))
+
+    def of(self, image_id: str) -> Entry | None:
+        """The entry of one image."""
+        row = self._database.execute("SELECT entry FROM pngs WHERE image = ?", (image_id,)).fetchone()
+        return json.loads(row[0]) if row else None

@@ -1,0 +1,131 @@
+"""One COCO annotation -> one object. COCO's JSON in the wild is looser than its definition; this is the list.
+
+| found | becomes |
+|---|---|
+| box over the border | cut to the image |
+| width or height zero or negative, outside of the image, not four numbers | dropped |
+| no box, but a mask | the mask's box |
+| polygons, RLE, compressed RLE as text or bytes, crowd or not | the mask, by pycocotools |
+| no mask, an empty, broken or too short one, one of another size, none of it in its box | a mask that fills the box |
+| no mask in the whole image | boxes only: the image is unlabelled for masks |
+| area missing, zero or no number | the mask's |
+| iscrowd missing | no crowd |
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from pycocotools import mask as mask_utils
+
+from must_tf.data import geometry
+from must_tf.spec import ImageInfo, Labels
+from tfrecords_tools.sources import objects
+from tfrecords_tools.sources.coco import rle
+from tfrecords_tools.sources.objects import Notes, Thing
+from tfrecords_tools.writing.counts import Account, Dropped
+
+POLYGON = 6  # coordinates of a triangle; pycocotools takes four for a box
+
+Annotation = dict[str, Any]
+
+
+class Mask(NamedTuple):
+    """A mask over the whole image; see `rle`."""
+
+    runs: np.ndarray  # int64 [N]
+    area: int  # pixels
+
+
+def labels_of(annotations: list[Annotation], ids: dict[int, int], info: ImageInfo, account: Account) -> Labels:
+    """All annotations of one image as labels of `masks`; detection's are the same without the crops.
+
+    Args:
+      annotations: entries of the JSON.
+      ids: category id -> class id, 1 to K.
+      info: the image.
+      account: where dropped objects are counted.
+    """
+    things = []
+    for annotation in annotations:
+        name = f"image {info.source_id}, annotation {annotation.get('id', '?')}"
+        try:
+            things.append(_thing(annotation, ids, info, Notes(account, name)))
+        except Dropped as dropped:
+            account.dropped.add(dropped.reason, f"{name}: {dropped.example}")
+    return objects.labels_of(things)
+
+
+def _thing(annotation: Annotation, ids: dict[int, int], info: ImageInfo, notes: Notes) -> Thing:
+    category = annotation.get("category_id")
+    if isinstance(category, (list, dict)) or category not in ids:
+        raise Dropped("object: category is not in the JSON", f"category_id {category!r}")
+    mask = _mask(annotation.get("segmentation"), info, notes)
+    box = objects.normalised(objects.checked(_box(annotation.get("bbox"), mask, info), info, notes), info)
+    crop = _crop(mask, box, info, notes)
+    area: Any = annotation.get("area")
+    known = isinstance(area, (int, float)) and math.isfinite(area) and area > 0
+    is_crowd = annotation.get("iscrowd") not in (None, 0, "0")
+    return Thing(box, ids[category], is_crowd, float(area if known else np.count_nonzero(crop)), crop)
+
+
+def _box(bbox: Any, mask: Mask | None, info: ImageInfo) -> tuple[float, float, float, float]:
+    """COCO's [x, y, width, height] -> pixels [y0, x0, y1, x1], or the mask's box where there is none."""
+    if bbox is None or (isinstance(bbox, list) and not bbox):
+        if mask is None:
+            raise Dropped("object: neither box nor mask", "")
+        bbox = cv2.boundingRect(rle.crop(mask.runs, info.height, (0, 0, info.height, info.width)))
+    try:
+        x, y, width, height = (float(value) for value in bbox)
+    except (TypeError, ValueError):
+        raise Dropped("object: box is not four numbers", f"bbox {bbox!r}") from None
+    return y, x, y + height, x + width
+
+
+def _mask(segmentation: Any, info: ImageInfo, notes: Notes) -> Mask | None:
+    """The mask, or None where there is none that can be used."""
+    if not segmentation:
+        notes.add("object: no mask, box used", "segmentation is empty")
+        return None
+    try:
+        runs, size = runs_of(segmentation, info.height, info.width)
+        if list(size) != [info.height, info.width]:
+            notes.add("object: mask of another size, box used", f"height, width {size}")
+            return None
+    except Exception as error:  # pycocotools checks little and raises whatever comes
+        notes.add("object: mask cannot be read, box used", f"{type(error).__name__}: {error}")
+        return None
+    area = int(runs[1::2].sum())
+    if not area:
+        notes.add("object: no mask, box used", "the mask has no pixel")
+        return None
+    return Mask(runs, area)
+
+
+def runs_of(segmentation: Any, height: int, width: int) -> tuple[np.ndarray, list[int]]:
+    """Any of COCO's forms -> its runs, int64 [N], and the height and width of the image that they cover."""
+    if isinstance(segmentation, dict):
+        counts, size = segmentation["counts"], segmentation["size"]
+        runs = np.asarray(counts) if isinstance(counts, list) else rle.decompress(counts)
+        if runs.dtype != np.int64 or runs.sum() != math.prod(size) or runs.min() < 0:
+            raise ValueError(f"runs of {runs.sum()} pixels for height, width {size}")
+        return runs, size
+    nested = segmentation if isinstance(segmentation[0], list) else [segmentation]
+    polygons = [
+        polygon[: len(polygon) // 2 * 2] for polygon in nested if len(polygon) >= POLYGON and np.isfinite(polygon).all()
+    ]
+    if not polygons:
+        raise ValueError("no polygon has three corners")
+    merged = mask_utils.merge(mask_utils.frPyObjects(polygons, height, width))
+    return rle.decompress(merged["counts"]), merged["size"]
+
+
+def _crop(mask: Mask | None, box: np.ndarray, info: ImageInfo, notes: Notes) -> np.ndarray:
+    """The mask over the pixels that the normalised box touches; all ones where there is none."""
+    if mask is None:
+        return objects.crop_of(None, box, info, notes)
+    window = geometry.crop_window(box, info.height, info.width)
+    return objects.checked_crop(rle.crop(mask.runs, info.height, window), mask.area, notes)

@@ -1,0 +1,204 @@
+"""COCO's labels of every pixel: panoptic PNGs, stuff PNGs, stuff JSON -> segmentation.
+
+| given | is | its classes |
+|---|---|---|
+| `--panoptic DIR` | PNGs whose colour is a segment's id | of the JSON: DIR.json or a panoptic*.json near it |
+| `--stuff DIR`, a stuff*.json beside it | PNGs of ids (`stuff_*_pixelmaps`), 0 and 255 ignored | of that JSON |
+| `--stuff DIR`, a labels.txt in or above it | PNGs of ids - 1 (`stuffthingmaps`), 255 ignored | its lines `id: name` |
+| `--stuff FILE.json` | masks (`stuff_train2017.json`), pixels in none are ignored | of that JSON |
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from must_tf.common.errors import UserError
+from must_tf.spec import ImageInfo
+from must_tf.tasks.segmentation.labels import IGNORE
+from tfrecords_tools.sources import files, maps
+from tfrecords_tools.sources.coco import coco_index, coco_json, coco_objects, corrected, rle
+from tfrecords_tools.writing import on_disk
+from tfrecords_tools.writing.counts import Account, Dropped
+
+PANOPTIC, IDS, MASKS = "panoptic", "ids", "masks"
+
+
+class Surface(NamedTuple):
+    """What every pixel of one image shows."""
+
+    kind: str  # PANOPTIC, IDS or MASKS
+    png: str  # the file; empty for MASKS
+    content: Any  # segment id -> class id; value -> class id; [(mask, class id)]
+    origin: str = ""  # where it was a teacher's; empty: the dataset's
+
+
+class Surfaces(NamedTuple):
+    """Those of a set."""
+
+    path: str  # the file that says what the ids mean
+    names: tuple[str, ...]
+    of: Callable[[str, coco_json.Entry], Surface | None]  # image id and its entry -> Surface
+
+
+def find(panoptic: str, stuff: str, annotations: str, index: coco_index.Index) -> Surfaces | None:
+    """The labels of every pixel that the options name; None without any.
+
+    Args:
+      panoptic, stuff: the options.
+      annotations: the instances JSON.
+      index: its content.
+
+    Raises:
+      UserError: both are given, or what is given belongs to other images.
+    """
+    if panoptic and stuff:
+        raise UserError("--panoptic and --stuff both say what every pixel shows; give one of them.")
+    if not (panoptic or stuff):
+        return None
+    if panoptic:
+        found = _panoptic(panoptic, annotations)
+    else:
+        found = _masks(stuff) if stuff.lower().endswith(".json") else _ids(stuff)
+    if len(found.names) > IGNORE:
+        raise UserError(f"{found.path}: {len(found.names)} categories; segmentation stores at most {IGNORE}.")
+    if not any(found.of(image_id, image) for image_id, _, image in index.images()):
+        raise UserError(f"{panoptic or stuff} and {annotations} have no image in common.")
+    return found
+
+
+def _panoptic(folder: str, annotations: str) -> Surfaces:
+    content = _panoptic_json(folder, annotations)
+    ids, names = coco_json.classes(content.categories, 0, content.path)
+
+    def of(image_id: str, image: coco_json.Entry) -> Surface | None:
+        del image
+        entry = content.of(image_id)
+        if entry is None:
+            return None
+        segments = coco_json.segments_of(entry, ids, content.path)
+        origin = corrected.origins_of(entry, content.info).get("segmentation", "")
+        return Surface(PANOPTIC, os.path.join(folder, entry["file_name"]), segments, origin)
+
+    return Surfaces(content.path, names, of)
+
+
+def _panoptic_json(folder: str, annotations: str) -> coco_index.Segments:
+    """The panoptic JSON whose PNGs lie in the folder.
+
+    Raises:
+      UserError: no JSON names one of them.
+    """
+    files.require_folder(folder, "--panoptic")
+    pngs = on_disk.Names(files.images_in(folder))
+    looked = coco_json.panoptic_candidates(folder, annotations)
+    for path in looked:
+        found = coco_index.Segments(path)
+        if found.names_one_of(pngs):
+            return found
+    beside = f"{folder.rstrip('/')}.json"
+    raise UserError(
+        f"no panoptic JSON names a PNG of {folder} (looked at {', '.join(looked) or beside}). "
+        f"Put it beside the folder as {beside}."
+    )
+
+
+def _masks(path: str) -> Surfaces:
+    content = coco_index.Index(path, "--stuff", Account())
+    ids, names = coco_json.classes(content.categories, 0, path)
+
+    def of(image_id: str, image: coco_json.Entry) -> Surface | None:
+        del image
+        regions = []
+        for annotation in content.annotations(image_id):
+            category = annotation.get("category_id")
+            if category not in ids:
+                raise UserError(f"{path}: category_id {category!r} of image {image_id} is not in its categories.")
+            regions.append((annotation.get("segmentation"), ids[category]))
+        return Surface(MASKS, "", regions) if regions else None
+
+    return Surfaces(path, names, of)
+
+
+def _ids(folder: str) -> Surfaces:
+    files.require_folder(folder, "--stuff")
+    path, table, names = _vocabulary(folder)
+    there = on_disk.Table((files.stem(name), name) for name in files.images_in(folder))
+
+    def of(image_id: str, image: coco_json.Entry) -> Surface | None:
+        del image_id
+        name = there.get(files.stem(os.path.basename(coco_json.file_of(image))))
+        return Surface(IDS, os.path.join(folder, name), table) if name else None
+
+    return Surfaces(path, names, of)
+
+
+def _vocabulary(folder: str) -> tuple[str, dict[int, int], tuple[str, ...]]:
+    """The file that names the values of the PNGs in `folder`, value -> class id, and the names."""
+    folder = folder.rstrip("/")
+    parent = os.path.dirname(folder) or "."
+    for path in (f"{folder}/labels.txt", f"{parent}/labels.txt", f"{os.path.dirname(parent) or '.'}/labels.txt"):
+        if tf.io.gfile.exists(path):
+            named = _labels_txt(path)
+            table = {number - 1: place for place, number in enumerate(named)}
+            return path, table | {IGNORE: IGNORE}, tuple(named.values())
+    likely = [f"{folder}.json", f"{folder.removesuffix('_pixelmaps')}.json"]
+    for path in [*likely, *sorted(tf.io.gfile.glob(f"{parent}/stuff*.json"))]:
+        if tf.io.gfile.exists(path):
+            ids, names = coco_json.classes(coco_index.categories(path, "stuff annotations"), 0, path)
+            return path, {0: IGNORE, IGNORE: IGNORE} | ids, names
+    raise UserError(
+        f"nothing names the values in --stuff {folder}. Put stuff_*.json beside it (values are category ids), or "
+        "labels.txt with lines like '1: person' (values are ids minus one)."
+    )
+
+
+def _labels_txt(path: str) -> dict[int, str]:
+    """Lines `1: person` -> {1: "person"} in the order of the ids, without 0."""
+    named = {}
+    for line in files.read_lines(path, "the labels"):
+        number, colon, name = line.partition(":")
+        if not colon or not number.strip().isdigit() or not name.strip():
+            raise UserError(f"{path}: {line!r} is not like '1: person'.")
+        named[int(number)] = name.strip()
+    named.pop(0, None)
+    return dict(sorted(named.items()))
+
+
+def classes_of(surface: Surface, info: ImageInfo, account: Account) -> np.ndarray:
+    """Class ids int32 [h, w], IGNORE where nothing is said.
+
+    Raises:
+      Dropped: the PNG is missing, damaged or of another size.
+      UserError: a value that no class has.
+    """
+    if surface.kind == MASKS:
+        return _painted(surface.content, info)
+    if surface.kind == IDS:
+        ids = maps.read_ids(surface.png, "segmentation")
+        maps.require_size(ids, info, "segmentation", surface.png)
+        return maps.classes_of(ids, surface.content, surface.png)
+    png = maps.read_map(surface.png, "segmentation")
+    if png.shape != (info.height, info.width, 3):
+        raise Dropped("segmentation: size differs from its image's", f"{surface.png}: {png.shape}")
+    classes, unlisted = coco_json.segment_classes(png, surface.content, IGNORE)
+    if unlisted:
+        account.notes.add("segmentation: pixels of segments that the JSON does not list, ignored", surface.png)
+    return classes
+
+
+def _painted(regions: Iterable[tuple[Any, int]], info: ImageInfo) -> np.ndarray:
+    classes = np.full([info.height, info.width], IGNORE, np.int32)
+    for segmentation, class_id in regions:
+        try:
+            runs, size = coco_objects.runs_of(segmentation, info.height, info.width)
+            if list(size) != [info.height, info.width]:
+                raise ValueError(f"height, width {size}")
+            classes[rle.crop(runs, info.height, (0, 0, info.height, info.width)) > 0] = class_id
+        except Exception as error:  # pycocotools checks little and raises whatever comes
+            raise Dropped("segmentation: mask cannot be read", f"image {info.source_id}: {error}") from None
+    return classes

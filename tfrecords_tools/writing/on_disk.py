@@ -1,0 +1,151 @@
+"""Items that wait on the disk, so that a million of them take no memory.
+
+They lie in a private database of SQLite in $TMPDIR, which SQLite unlinks as soon as it is open: nothing is left of it
+even where the process is killed. It is as large as the annotations are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar, overload
+
+from must_tf.common.errors import UserError
+from tfrecords_tools.writing.items import Item
+
+V = TypeVar("V")
+
+CACHE_KB = 2 * 1024  # of pages, for each of a handful of databases; the system caches the file as well
+
+
+def database() -> sqlite3.Connection:
+    """An empty database of this process alone. It is never committed: one transaction, the fastest there is."""
+    connection = sqlite3.connect("")
+    for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{CACHE_KB}"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+@contextlib.contextmanager
+def room() -> Iterator[None]:
+    """Turns a full disk into a UserError with its remedy."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise UserError(f"the index of the images cannot be written: {error}. Name a disk with room: TMPDIR=...") from (
+            error
+        )
+
+
+class Packed(Sequence[Item]):
+    """Items as bytes, on their way to another process: unpacked by who asks for them."""
+
+    def __init__(self, rows: Sequence[tuple[str, bytes, bytes]]):
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, place: int) -> Item: ...
+    @overload
+    def __getitem__(self, place: slice) -> Packed: ...
+    def __getitem__(self, place: int | slice) -> Item | Packed:
+        return Packed(self._rows[place]) if isinstance(place, slice) else _item(self._rows[place])
+
+
+class Items(Sequence[Item]):
+    """A list of items that is only appended to. Its own process reads it; workers are given what they need."""
+
+    def __init__(self, items: Iterable[Item] = ()):
+        self._database, self._count = database(), 0
+        self._database.execute("CREATE TABLE items (place INTEGER PRIMARY KEY, id TEXT, files BLOB, labels BLOB)")
+        for item in items:
+            self.append(item)
+
+    def append(self, item: Item) -> None:
+        """One more at the end."""
+        with room():
+            row = (self._count, item.source_id, pickle.dumps(item.files), pickle.dumps(item.labels))
+            self._database.execute("INSERT INTO items VALUES (?, ?, ?, ?)", row)
+        self._count += 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, place: int) -> Item: ...
+    @overload
+    def __getitem__(self, place: slice) -> Packed: ...
+    def __getitem__(self, place: int | slice) -> Item | Packed:
+        if isinstance(place, slice):
+            return Packed([self._at(each) for each in range(self._count)[place]])
+        return _item(self._at(range(self._count)[place]))
+
+    def __iter__(self) -> Iterator[Item]:
+        for row in self._database.execute("SELECT id, files, labels FROM items ORDER BY place"):
+            yield _item(row)
+
+    def rows(self) -> Iterator[tuple[str, tuple[str, ...], bytes]]:
+        """Id, files, and the labels as bytes: they take most of the time to unpack."""
+        for source_id, files, labels in self._database.execute("SELECT id, files, labels FROM items ORDER BY place"):
+            yield source_id, pickle.loads(files), labels
+
+    def _at(self, place: int) -> tuple[str, bytes, bytes]:
+        return self._database.execute("SELECT id, files, labels FROM items WHERE place = ?", (place,)).fetchone()
+
+
+def _item(row: tuple[str, bytes, bytes]) -> Item:
+    source_id, files, labels = row
+    return Item(source_id, pickle.loads(files), pickle.loads(labels))
+
+
+class Names:
+    """A set of texts that is iterated in their order."""
+
+    def __init__(self, names: Iterable[str] = ()):
+        self._database = database()
+        self._database.execute("CREATE TABLE names (name TEXT PRIMARY KEY) WITHOUT ROWID")
+        for name in names:
+            self.add(name)
+
+    def add(self, name: str) -> bool:
+        """Whether it is new."""
+        with room():
+            return self._database.execute("INSERT OR IGNORE INTO names VALUES (?)", (name,)).rowcount > 0
+
+    def __contains__(self, name: str) -> bool:
+        return self._database.execute("SELECT 1 FROM names WHERE name = ?", (name,)).fetchone() is not None
+
+    def __iter__(self) -> Iterator[str]:
+        for (name,) in self._database.execute("SELECT name FROM names ORDER BY name"):
+            yield name
+
+    def __bool__(self) -> bool:
+        return self._database.execute("SELECT 1 FROM names").fetchone() is not None
+
+
+class Table(Mapping[str, V]):
+    """A dictionary that is not changed, iterated in the order of its keys; of two of one key the later counts."""
+
+    def __init__(self, pairs: Iterable[tuple[str, V]] = ()):
+        self._database = database()
+        self._database.execute("CREATE TABLE pairs (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID")
+        with room():
+            rows = ((key, pickle.dumps(value)) for key, value in pairs)
+            self._database.executemany("INSERT OR REPLACE INTO pairs VALUES (?, ?)", rows)
+
+    def __getitem__(self, key: str) -> V:
+        row = self._database.execute("SELECT value FROM pairs WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            raise KeyError(key)
+        return pickle.loads(row[0])
+
+    def __iter__(self) -> Iterator[str]:
+        for (key,) in self._database.execute("SELECT key FROM pairs ORDER BY key"):
+            yield key
+
+    def __len__(self) -> int:
+        return self._database.execute("SELECT COUNT(*) FROM pairs").fetchone()[0]

@@ -1,0 +1,284 @@
+"""A folder of shards that `kill -9` cannot spoil.
+
+    DIR/records-00003-of-00016.tfrecord            only ever whole: written as *.<8 digits>.partial, then renamed
+    DIR/.shards/records-00003-of-00016.tfrecord.json    what it holds; written after it
+    DIR/.shards/command.json                       which command the folder belongs to; written first
+    DIR/manifest.json                              the sum of the sidecars; written last
+
+A shard with its sidecar is finished and skipped when the same command runs again. No two writers use one temporary
+name, so that even two who make the same shard at once, unseen by each other, leave a whole one: both make the same.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from must_tf.common import files
+from must_tf.common.errors import UserError
+from must_tf.data import manifest, record
+from must_tf.tasks import discover
+from tfrecords_tools.writing import folder_lock
+from tfrecords_tools.writing.counts import Account
+from tfrecords_tools.writing.shard_counts import Counts, in_order
+
+FOLDER = ".shards"
+IMAGES_PER_SHARD = 256  # about 40 MB of photos; a kill loses at most this much work per process
+READ_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardInfo:
+    """What one finished shard holds. `objects`: {task: {class id as text: labels}}; `limits`: see `manifest`."""
+
+    file: str
+    size: int  # bytes
+    records: int
+    sha256: str
+    origins: dict[str, dict[str, int]]
+    objects: dict[str, dict[str, int]]
+    dropped: manifest.Reasons
+    notes: manifest.Reasons
+    limits: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+
+
+def names(count: int) -> list[str]:
+    """The file names of `count` shards."""
+    return [f"records-{index:05}-of-{count:05}.tfrecord" for index in range(count)]
+
+
+def default_count(images: int) -> int:
+    """How many shards `images` images are spread over if nobody says."""
+    return max(1, -(-images // IMAGES_PER_SHARD))
+
+
+def claim(directory: str, fingerprint: str, command: Sequence[str], details: Mapping[str, Any] | None = None) -> None:
+    """Makes the folder this command's; does nothing where it already is.
+
+    Args:
+      directory: the folder, made where it does not exist.
+      fingerprint: a hash of all that decides about the bytes of the shards.
+      command: shown to whoever wants to use the folder for something else.
+      details: whatever else it should find again in `owner` when it goes on.
+
+    Raises:
+      UserError: it holds shards of another command, or of the same one with other inputs.
+    """
+    if is_claimed(directory, fingerprint):
+        return
+    path = _command_path(directory)
+    try:
+        tf.io.gfile.makedirs(os.path.dirname(path))
+        files.write_json(path, {"fingerprint": fingerprint, "command": list(command), **(details or {})})
+    except tf.errors.OpError as error:
+        raise UserError(f"cannot write in {directory} ({error.message}). Give another --out.") from None
+
+
+def is_claimed(directory: str, fingerprint: str) -> bool:
+    """Whether the folder is this command's already, rather than nobody's. Writes nothing.
+
+    Raises:
+      UserError: as `claim`.
+    """
+    if tf.io.gfile.exists(_command_path(directory)):
+        other = _read_json(_command_path(directory))
+        if other["fingerprint"] != fingerprint:
+            raise UserError(
+                f"{directory} belongs to another command, or its inputs have changed since (or their times):\n"
+                f"  {' '.join(other['command'])}\nGive another --out, or remove {directory} first."
+            )
+        return True
+    if files.matching(directory, "*.tfrecord*"):
+        raise UserError(f"{directory} holds records that must-records did not write. Give another --out.")
+    return False
+
+
+def owner(directory: str) -> dict[str, Any]:
+    """`fingerprint`, `command` and details of the command that the folder belongs to; empty where it is nobody's."""
+    path = _command_path(directory)
+    return _read_json(path) if tf.io.gfile.exists(path) else {}
+
+
+def _command_path(directory: str) -> str:
+    return os.path.join(directory, FOLDER, "command.json")
+
+
+@contextlib.contextmanager
+def claimed(
+    directory: str,
+    fingerprint: str,
+    command: Sequence[str],
+    part: str = "",
+    details: Mapping[str, Any] | None = None,
+) -> Iterator[None]:
+    """`claim`, and nobody else writes into the folder meanwhile.
+
+    Args:
+      directory, fingerprint, command, details: as in `claim`.
+      part: of the work that this process does, while others may do others; empty: all of it.
+
+    Raises:
+      UserError: as `claim`, or because another process is at work in it.
+    """
+    with folder_lock.held(directory, part):
+        if not is_claimed(directory, fingerprint):
+            with folder_lock.turn(directory) if part else contextlib.nullcontext():
+                claim(directory, fingerprint, command, details)
+            is_claimed(directory, fingerprint)  # where turns cannot be taken, the later of two has it now
+        yield
+
+
+def finished(directory: str) -> dict[str, ShardInfo]:
+    """{file name: what it holds} of the shards that are whole."""
+    found = {}
+    for path in files.matching(os.path.join(directory, FOLDER), "records-*.json"):
+        info = ShardInfo(**_read_json(path))
+        shard = os.path.join(directory, info.file)
+        if tf.io.gfile.exists(shard) and tf.io.gfile.stat(shard).length == info.size:
+            found[info.file] = info
+    return found
+
+
+def _read_json(path: str) -> dict[str, Any]:
+    with tf.io.gfile.GFile(path) as file:
+        return json.loads(file.read())
+
+
+def write_shard(path: str, records: Iterable[bytes], account: Account | None = None) -> ShardInfo:
+    """Writes one shard and its sidecar, each whole or not at all.
+
+    Args:
+      path: DIR/records-00003-of-00016.tfrecord.
+      records: serialised Examples; their origins and classes are counted as they pass.
+      account: what `records` drops and notes while it is iterated.
+
+    Returns:
+      What the shard holds.
+    """
+    account, counts, unfinished = account or Account(), Counts(), files.partial(path)
+    folder, name = os.path.split(path)
+    remove(folder, f"{name}.*partial")  # of those who were killed
+    try:
+        with tf.io.TFRecordWriter(unfinished) as writer:
+            for serialized in records:
+                writer.write(serialized)
+                counts.add(serialized)
+    except BaseException:
+        remove(folder, os.path.basename(unfinished))
+        raise
+    size, sha256 = _put(unfinished, path)
+    info = ShardInfo(
+        file=os.path.basename(path),
+        size=size,
+        records=counts.records,
+        sha256=sha256,
+        origins=in_order(counts.origins),
+        objects=in_order(counts.objects),
+        dropped=account.dropped.content,
+        notes=account.notes.content,
+        limits=in_order(counts.limits),
+    )
+    sidecar = os.path.join(os.path.dirname(path), FOLDER, f"{info.file}.json")
+    files.write_json(sidecar, dataclasses.asdict(info))
+    return info
+
+
+def _put(unfinished: str, path: str) -> tuple[int, str]:
+    """The whole shard in its place; its size and SHA-256."""
+    try:
+        found = digest(unfinished)
+        tf.io.gfile.rename(unfinished, path, overwrite=True)
+        return found
+    except tf.errors.NotFoundError:
+        raise UserError(
+            f"{path}: another command writes the same shard at the same time. Wait for it, then run this one again."
+        ) from None
+
+
+def remove(directory: str, pattern: str) -> None:
+    """Removes a folder's files of this pattern; those that somebody else removes meanwhile are no matter."""
+    for path in files.matching(directory, pattern):
+        with contextlib.suppress(tf.errors.NotFoundError):
+            tf.io.gfile.remove(path)
+
+
+def digest(path: str) -> tuple[int, str]:
+    """Size in bytes and SHA-256 of a file."""
+    digest, size = hashlib.sha256(), 0
+    with tf.io.gfile.GFile(path, "rb") as file:
+        while chunk := file.read(READ_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+    return size, digest.hexdigest()
+
+
+def summed(
+    infos: Sequence[ShardInfo],
+    classes: Mapping[str, Sequence[str]],
+    command: Sequence[str],
+    account: Account | None = None,
+    teachers: manifest.Teachers | None = None,
+) -> manifest.Manifest:
+    """The manifest of these shards, in this order.
+
+    Args:
+      infos: of all shards of the folder.
+      classes: {task: names}.
+      command: what wrote them, without what does not change the result.
+      account: what was dropped and noted before the first shard.
+      teachers: those who may have labelled; the manifest has those who did.
+    """
+    account = account or Account()
+    for info in infos:
+        account.dropped.merge(info.dropped)
+        account.notes.merge(info.notes)
+    objects = {
+        task: manifest.named_counts(found, classes.get(task, ()), discover()[task].first_id)
+        for task, found in _added(info.objects for info in infos).items()
+    }
+    origins = _added(info.origins for info in infos)
+    named = {origin for counts in origins.values() for origin in counts}
+    return manifest.Manifest(
+        command=list(command),
+        versions=versions(),
+        records=sum(info.records for info in infos),
+        classes={task: list(names) for task, names in classes.items()},
+        origins=origins,
+        objects=objects,
+        limits=_added(info.limits for info in infos),
+        shards=[{k: getattr(i, k) for k in ("file", "records", "sha256")} for i in infos],
+        teachers={key: dict(said) for key, said in (teachers or {}).items() if record.pseudo(key) in named},
+        dropped=account.dropped.content,
+        notes=account.notes.content,
+    )
+
+
+def _added(parts: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
+    total: dict[str, collections.Counter] = {}
+    for part in parts:
+        for task, counts in part.items():
+            total.setdefault(task, collections.Counter()).update(counts)
+    return in_order(total)
+
+
+def versions() -> dict[str, str]:
+    """The versions that may change a byte of a record."""
+    from must_tf import __version__
+
+    wanted = ("tensorflow", "numpy", "pillow", "opencv-python-headless", "opencv-python")
+    found = {"must_tf": __version__}
+    for name in wanted:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
