@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.tiny import ROOT, Tiny, tiny_records
+from tests.support.tiny import ROOT, Tiny
 
-__all__ = ["tiny_records"]  # fixture
 # How bright the image is: one number, from C5.
 BRIGHTNESS = '''
 """How bright an image is: `grey` float32 [1], the mean of all pixels, 0 to 1."""

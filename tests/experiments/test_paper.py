@@ -22,7 +22,7 @@ from must_tf.training import loss_weights, preflight
 from must_tf.training import task as task_lib
 from must_tf.transfers import table
 from tests.support.paper import FILES, FOLDER, OVERLAYS, PARTS, RUNS, TABLES, call, commands, header
-from tests.support.tiny import Tiny, tiny_records  # noqa: F401
+from tests.support.tiny import Tiny  # noqa: F401
 
 PARAMS = {(name, overlay): call(name, overlay).params for name in RUNS for overlay in OVERLAYS}
 TRANSFERS = [name for name in RUNS if name.startswith("transfer_")]
@@ -238,7 +238,7 @@ def test_the_trunk_is_resnet_152() -> None:
 
 
 @pytest.mark.parametrize("name", DISTINCT)
-def test_one_step_with_every_head_at_its_full_structure(name: str, tiny_records: Tiny) -> None:  # noqa: F811
+def test_one_step_with_every_head_at_its_full_structure(name: str, tiny_records: Tiny) -> None:
     """Only the input, the backbone's depth and the batch are smaller; eagerly, as tracing costs more than a step."""
     params = call(name).params
     config_values.apply(params, yaml.safe_load(yaml.safe_dump(SMALL)), "the test")

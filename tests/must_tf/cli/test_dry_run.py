@@ -19,9 +19,8 @@ from must_tf.evaluation import batch_picture
 from must_tf.runs import checkpoints
 from must_tf.tasks import discover
 from must_tf.training import memory_estimate
-from tests.support.tiny import ALL, SIZES, Tiny, arguments, data, scene_record, tiny_records
+from tests.support.tiny import ALL, SIZES, Tiny, arguments, data, scene_record
 
-__all__ = ["tiny_records"]  # fixtures
 FLOAT = 4  # bytes
 
 

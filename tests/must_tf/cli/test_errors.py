@@ -16,10 +16,9 @@ from must_tf.config import values as config_values
 from must_tf.data import record, scenes
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
-from tests.support.mistakes import World, check, records_in, run_export, run_records, run_train, task, trained, world
-from tests.support.tiny import ROOT, arguments, data, image_bytes, scene_record, tiny, tiny_records, write_set
+from tests.support.mistakes import World, check, records_in, run_export, run_records, run_train, task, trained
+from tests.support.tiny import ROOT, arguments, data, image_bytes, scene_record, write_set
 
-__all__ = ["tiny", "tiny_records", "world"]  # fixtures
 pytestmark = pytest.mark.usefixtures("tiny")
 CLASSES = "must_teacher_classification"
 

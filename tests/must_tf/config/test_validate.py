@@ -13,10 +13,7 @@ import yaml
 from must_tf import experiment_config
 from must_tf.common.errors import Mistakes, UserError, UserErrors
 from must_tf.config import fields, validate
-from tests.support.mistakes import World, merged, run_export, run_records, run_train, task, trained, world
-from tests.support.tiny import tiny, tiny_records
-
-__all__ = ["tiny", "tiny_records", "world"]  # fixtures
+from tests.support.mistakes import World, merged, run_export, run_records, run_train, task, trained
 
 
 def nested(key: str, value: Any) -> dict[str, Any]:

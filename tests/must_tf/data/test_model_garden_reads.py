@@ -12,9 +12,8 @@ from pycocotools.coco import COCO
 
 from must_tf.data import geometry
 from must_tf.tasks import discover
-from tests.tfrecords_tools.sources.test_coco import CLASS_IDS, HEIGHT, WIDTH, Dataset, dataset
+from tests.support.coco_dataset import CLASS_IDS, HEIGHT, WIDTH, Dataset
 
-__all__ = ["dataset"]  # fixture
 SIZE = 128  # of the network's input
 SCALE = SIZE / WIDTH  # the longer side fills it
 SIDE = 56  # of a mask's grid over its box

@@ -19,9 +19,8 @@ from must_tf.model.student import StudentConfig, enabled
 from must_tf.spec import Given, ImageInfo
 from must_tf.tasks import discover
 from must_tf.tasks.detection import model as detection
-from tests.support.tiny import SIZES, Tiny, image_bytes, scene_record, tiny_records, write_set
+from tests.support.tiny import SIZES, Tiny, image_bytes, scene_record, write_set
 
-__all__ = ["tiny_records"]  # fixture
 COUNT = 5  # images in the tiny records
 
 

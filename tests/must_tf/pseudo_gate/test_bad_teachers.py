@@ -15,9 +15,8 @@ from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks import discover
 from tests.support.converting import must_records
 from tests.support.labelling import boxes, by, judged, pixels, records
-from tests.support.tiny import SIZES, Tiny, scene_record, tiny, tiny_records, write_set
+from tests.support.tiny import SIZES, Tiny, scene_record, write_set
 
-__all__ = ["tiny", "tiny_records"]  # fixtures
 COUNT = 20  # images, the fewest that are judged
 TEACHER = "pseudo:bad"
 

@@ -18,12 +18,11 @@ from must_tf.pseudo_gate import rules, verdict
 from must_tf.training import preflight
 from tests.support.converting import must_records
 from tests.support.labelling import judged, tell_training
-from tests.support.mistakes import World, records_in, run_train, trained, world
-from tests.support.tiny import ALL, tiny_records
+from tests.support.mistakes import World, records_in, run_train, trained
+from tests.support.tiny import ALL
 from tfrecords_tools.stats import run as stats
 from tfrecords_tools.writing import shards
 
-__all__ = ["tiny_records", "world"]  # fixtures
 USUAL: dict[str, Any] = {"images": 100, "empty": 0.1, "low_confidence": 0.1, "not_finite": 0}
 OBJECTS = USUAL | {"kind": "objects", "per_image": 5.0, "classes": {"cat": 300, "dog": 200}}
 PIXELS = USUAL | {"kind": "pixels", "valid": 0.9, "classes": {"wall": 80, "floor": 20}}

@@ -18,9 +18,8 @@ from must_tf.evaluation import evaluator
 from must_tf.common import files
 from must_tf.cli import train
 from must_tf.model.student import StudentConfig
-from tests.support.tiny import Tiny, arguments, data, tiny_records
+from tests.support.tiny import Tiny, arguments, data
 
-__all__ = ["tiny_records"]  # fixture
 HEADLINES = {"segmentation": "segmentation/mIoU", "depth": "depth/delta1", "normals": "normals/mean_angle"}
 
 

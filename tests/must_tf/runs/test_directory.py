@@ -20,9 +20,8 @@ from must_tf.runs import directory
 from must_tf.common.errors import UserError
 from tests.support.mistakes import merged
 from tests.must_tf.config.test_validate import nested
-from tests.support.tiny import Tiny, data, scene_record, tiny_records, write_set
+from tests.support.tiny import Tiny, data, scene_record, write_set
 
-__all__ = ["tiny_records"]  # fixtures
 COSINE = "trainer.optimizer_config.learning_rate.cosine."
 
 

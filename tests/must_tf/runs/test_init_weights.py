@@ -19,9 +19,8 @@ from must_tf.model import student
 from must_tf.common.errors import UserError
 from tests.support.mistakes import merged
 from tests.must_tf.training.test_preflight import like, same, values
-from tests.support.tiny import Tiny, tiny, tiny_records
+from tests.support.tiny import Tiny
 
-__all__ = ["tiny", "tiny_records"]  # fixtures
 SPEC = tf_keras.layers.InputSpec(shape=[None, 128, 128, 3])
 
 

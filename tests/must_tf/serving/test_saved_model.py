@@ -21,9 +21,8 @@ from must_tf.model.student import enabled
 from must_tf.runs import restore
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
-from tests.support.tiny import SIZES, Tiny, tiny, tiny_records
+from tests.support.tiny import SIZES, Tiny
 
-__all__ = ["tiny", "tiny_records"]  # fixtures
 # Rank and last sizes of what the README documents; 6 detections, 4 rooms and 8 surfaces are the tiny run's.
 OUTPUTS = {
     "image/size": (2,),

@@ -20,9 +20,7 @@ from must_tf.runs import checkpoints, init_weights, restore
 from must_tf.spec import TaskConfig
 from must_tf.tasks import discover
 from must_tf.training import loss_weights, preflight
-from tests.support.tiny import Tiny, arguments, data, scene_record, tiny, tiny_records, write_set
-
-__all__ = ["tiny", "tiny_records"]  # fixtures
+from tests.support.tiny import Tiny, arguments, data, scene_record, write_set
 
 
 def teacher(batch_size: int, learning_rate: float, loss_weight: float = 1.0) -> TaskConfig:

@@ -24,9 +24,7 @@ from must_tf.training import task as task_lib
 from must_tf.training import trainer as watch
 from tests.contract.test_losses import CASES, Case
 from tests.support.contract import SPECS, golden, seen
-from tests.support.tiny import Tiny, arguments, data, scene_record, tiny_records, write_set
-
-__all__ = ["tiny_records"]  # a fixture
+from tests.support.tiny import Tiny, arguments, data, scene_record, write_set
 
 TEACHER = "pseudo:0123456789ab"
 

@@ -24,9 +24,7 @@ from must_tf.data import record
 from must_tf.shared import html_report
 from must_tf.training import trainer as watch
 from must_tf.training.gradients import clipped
-from tests.support.tiny import Tiny, arguments, command, data, tiny, tiny_records, trained
-
-__all__ = ["tiny", "tiny_records"]  # fixtures
+from tests.support.tiny import Tiny, arguments, command, data, trained
 
 
 def weights(checkpoint: Path) -> dict[str, np.ndarray]:

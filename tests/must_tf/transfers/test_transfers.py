@@ -17,7 +17,7 @@ from must_tf.common import subprocesses
 from must_tf.common.errors import UserError
 from must_tf.transfers import command
 from tests.support import tiny as tiny_lib
-from tests.support.tiny import Tiny, tiny, tiny_records  # noqa: F401
+from tests.support.tiny import Tiny  # noqa: F401
 
 COLUMNS = {
     "rooms": {"task": "classification", "config_file": ["tiny.yaml"]},
@@ -85,7 +85,7 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path, tiny_records: Tiny) -> Place:  # noqa: F811
+def place(tmp_path: Path, tiny_records: Tiny) -> Place:
     """Two columns, one better upwards and one downwards."""
     return Place(tmp_path, tiny_records)
 
@@ -112,7 +112,7 @@ ONE_SEED = {
 
 def test_a_checkpoint_and_scratch_are_trained_and_compared(
     tmp_path: Path,
-    tiny: Tiny,  # noqa: F811
+    tiny: Tiny,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:

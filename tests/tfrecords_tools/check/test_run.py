@@ -18,12 +18,11 @@ from must_tf.data import scenes
 from must_tf.spec import ImageInfo
 from must_tf.tasks.masks.labels import write_full
 from tests.support.converting import must_records, noise
-from tests.support.tiny import ALL, Tiny, image_bytes, scene_record, tiny_records, write_set
+from tests.support.tiny import ALL, Tiny, image_bytes, scene_record, write_set
 from tfrecords_tools.check import run as check
 from tfrecords_tools.inspect import counts
 from tfrecords_tools.reading import recordset
 
-__all__ = ["tiny_records"]  # fixture
 OBJECTS = 9  # a scene of 128 x 128 pixels with two objects
 FIRST = "records-00000-of-00001.tfrecord"
 

@@ -9,10 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from must_tf.data import manifest
-from tests.support.mistakes import Arguments, World, check, records_in, run_records, run_train, task, trained, world
-from tests.support.tiny import scene_record, tiny_records, write_set
-
-__all__ = ["tiny_records", "world"]  # fixtures
+from tests.support.mistakes import Arguments, World, check, records_in, run_records, run_train, task, trained
+from tests.support.tiny import scene_record, write_set
 
 
 def _no_manifest(world: World) -> Arguments:

@@ -18,17 +18,15 @@ from must_tf.common.errors import UserError
 from must_tf.data import record, scenes
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
+from tests.support.coco_dataset import Dataset
 from tests.support.converting import Record, converted, must_records, noise, read
-from tests.support.tiny import ALL, Tiny, image_bytes, scene_record, tiny_records, write_set
-from tests.tfrecords_tools.sources.test_coco import Dataset, dataset
+from tests.support.tiny import ALL, Tiny, image_bytes, scene_record, write_set
 from tfrecords_tools.export import labels as export_labels
 from tfrecords_tools.export import run as export_coco
 from tfrecords_tools.reading import recordset
 from tfrecords_tools.sources.classes import Classes
 from tfrecords_tools.sources.coco.coco import Coco
 from tfrecords_tools.sources.rgbd import Rgbd
-
-__all__ = ["dataset", "tiny_records"]  # fixtures
 
 
 def export(records: str, out: Path, images: bool = True) -> dict[str, Any]:

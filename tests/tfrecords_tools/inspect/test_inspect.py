@@ -19,12 +19,11 @@ from must_tf.data import record, scenes
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
 from tests.support.converting import must_records, noise
-from tests.support.tiny import ALL, SIZES, Tiny, image_bytes, scene_record, tiny_records, write_set
+from tests.support.tiny import ALL, SIZES, Tiny, image_bytes, scene_record, write_set
 from tfrecords_tools.inspect import contact_sheet
 from tfrecords_tools.inspect import counts as look
 from tfrecords_tools.reading import label_summary, look_table, recordset
 
-__all__ = ["tiny_records"]  # fixture
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 HOSTILE = "</script><b>@TITLE@ & 'cat'"
 

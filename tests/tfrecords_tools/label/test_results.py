@@ -16,7 +16,7 @@ from must_tf.data import manifest, record
 from tests.support import formula_teacher
 from tests.support.converting import must_records
 from tests.support.formula_teacher import one
-from tests.tfrecords_tools.merge.test_run import merged
+from tests.support.merging import merged
 from tfrecords_tools import teachers
 from tfrecords_tools.label import arguments as label_asked
 from tfrecords_tools.label import job

@@ -22,12 +22,11 @@ from must_tf.data import manifest, record
 from must_tf.model.student import enabled
 from must_tf.runs import restore
 from must_tf.tasks import discover
-from tests.support.tiny import ALL, ROOT, Tiny, arguments, data, scene_record, tiny, tiny_records, write_set
+from tests.support.tiny import ALL, ROOT, Tiny, arguments, data, scene_record, write_set
 from tfrecords_tools import teachers
 from tfrecords_tools.label import results as label_results
 from tfrecords_tools.label import run as label
 
-__all__ = ["tiny", "tiny_records"]  # fixtures
 # What somebody has looked for, image by image, in three files.
 LOOKED = (
     (ALL, ("detection",)),

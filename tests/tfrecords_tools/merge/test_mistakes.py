@@ -11,11 +11,10 @@ from must_tf.common.errors import UserError
 from must_tf.pseudo_gate import rules
 from tests.support.converting import must_records
 from tests.support.labelling import boxes, by, judged, records
-from tests.tfrecords_tools.merge.test_run import make, merged, patterns
+from tests.support.merging import make, merged
 from tfrecords_tools.merge import run as merge
 from tfrecords_tools.writing import disk_space
 
-__all__ = ["patterns"]  # fixture
 MISTAKES = {
     "--records {a}": "at least two --records",
     "--records {a} --records {tmp}/none/*.tfrecord": "matches 0 files",

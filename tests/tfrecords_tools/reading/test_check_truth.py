@@ -14,12 +14,10 @@ from must_tf.data import record
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
 from tests.support.converting import noise
-from tests.support.tiny import Tiny, image_bytes, tiny_records, write_set
+from tests.support.tiny import Tiny, image_bytes, write_set
 from tests.tfrecords_tools.check.test_run import checked
 from tfrecords_tools.check import dataset_rules
 from tfrecords_tools.reading import check_truth
-
-__all__ = ["tiny_records"]  # fixture
 
 
 def objects(boxes: int, empty: int = 0, crowd: bool = False) -> dict[str, Any]:

@@ -13,11 +13,9 @@ from must_tf.cli import export
 from must_tf.common.errors import UserError
 from must_tf.data import manifest
 from must_tf.serving import saved_model
-from tests.support.tiny import ALL, Tiny, scene_record, tiny, tiny_records, write_set
+from tests.support.tiny import ALL, Tiny, scene_record, write_set
 from tfrecords_tools import teachers
 from tfrecords_tools.label.pipeline import labelled
-
-__all__ = ["tiny", "tiny_records"]  # fixtures
 
 
 @pytest.fixture(scope="module")
