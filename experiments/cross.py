@@ -11,7 +11,8 @@ import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from experiments.loop import Plan, Run, execute, steps
+from experiments.loop import execute
+from experiments.plan import Plan, Run, steps
 from experiments.quickstart import scenes
 from must_tf.common.errors import exit_on_user_error
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from experiments.loop import Plan, Run, execute, steps
+from experiments.loop import execute
+from experiments.plan import Plan, Run, steps
 from must_tf.common.errors import exit_on_user_error
 
 CONFIG = ("quickstart/scenes.yaml",)

@@ -11,7 +11,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from experiments.loop import Plan, Run, execute, steps
+from experiments.loop import execute
+from experiments.plan import Plan, Run, steps
 from must_tf.common.errors import UserError, exit_on_user_error
 
 CONFIG = ("real/photos.yaml",)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from experiments.loop import Plan, Run, evaluation
+from experiments.plan import Plan, Run, evaluation
 from must_tf.common.progress import clock
 from must_tf.data import record
 from must_tf.model.student import enabled

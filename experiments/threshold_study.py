@@ -13,7 +13,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from experiments.loop import Plan, Run, follow, prepared, steps, student
+from experiments.loop import follow, prepared, student
+from experiments.plan import Plan, Run, steps
 from experiments.quickstart import CONFIG, scenes
 from must_tf.common.errors import UserError, exit_on_user_error
 

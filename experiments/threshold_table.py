@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from experiments.loop import Plan, evaluation
+from experiments.plan import Plan, evaluation
 from must_tf.common import files
 from must_tf.data import manifest, record
 from must_tf.tasks import discover

@@ -16,7 +16,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from experiments.loop import Plan, Run, follow, prepared, steps
+from experiments.loop import follow, prepared
+from experiments.plan import Plan, Run, steps
 from experiments.quickstart import CONFIG, scenes
 from must_tf.common.errors import exit_on_user_error
 

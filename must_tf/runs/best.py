@@ -30,11 +30,11 @@ import orbit
 import tensorflow as tf
 from official.core import train_lib
 
-from must_tf.runs import checkpoints
-from must_tf.evaluation import evaluator
 from must_tf.common import files
-from must_tf.spec import TaskConfig
+from must_tf.evaluation import evaluator
 from must_tf.model.student import StudentConfig, enabled
+from must_tf.runs import checkpoints
+from must_tf.spec import TaskConfig
 from must_tf.tasks import discover
 
 FOLDER = "best"
@@ -54,7 +54,11 @@ class KeepBest(orbit.Action):
         directory = self._runner.model_dir
         evaluation = _last_evaluation(directory, self._task)
         # The loop evaluates before it saves where the two intervals differ, and at its end.
-        if evaluation and _won(directory, self._task, evaluation) and checkpoints.trained_steps(directory) < evaluation["step"]:
+        if (
+            evaluation
+            and _won(directory, self._task, evaluation)
+            and checkpoints.trained_steps(directory) < evaluation["step"]
+        ):
             self._runner.controller.save_checkpoint()
         update(directory, self._task)
 

@@ -20,14 +20,14 @@ import tensorflow as tf
 from official.core import config_definitions
 from official.modeling import optimization
 
-from must_tf.config import values as config_values
-from must_tf.config import validate
-from must_tf.runs import checkpoints
-from must_tf.model.student import StudentConfig
 from must_tf.common import files
+from must_tf.common.errors import UserError
+from must_tf.config import validate
+from must_tf.config import values as config_values
 from must_tf.data import input as input_lib
 from must_tf.data import manifest
-from must_tf.common.errors import UserError
+from must_tf.model.student import StudentConfig
+from must_tf.runs import checkpoints
 
 PARAMS, CONTENT = "params.yaml", "run.json"
 STEPS = "trainer.train_steps"

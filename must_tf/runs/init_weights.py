@@ -16,8 +16,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from must_tf.runs import checkpoints, checkpoint_match
 from must_tf.common.errors import UserError, nearest
+from must_tf.runs import checkpoint_match, checkpoints
 from must_tf.tasks import discover
 
 BACKBONE, DECODER = ("trunk", "backbone"), ("trunk", "decoder")

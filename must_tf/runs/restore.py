@@ -9,10 +9,10 @@ from typing import NamedTuple
 import tensorflow as tf
 import tf_keras
 
-from must_tf.config import values as config_values
-from must_tf.runs import checkpoints, init_weights, checkpoint_match
-from must_tf.model import student
 from must_tf.common.errors import UserError
+from must_tf.config import values as config_values
+from must_tf.model import student
+from must_tf.runs import checkpoint_match, checkpoints, init_weights
 
 
 class Trained(NamedTuple):
@@ -48,7 +48,9 @@ def match(model: tf_keras.Model, checkpoint: str, config_name: str) -> str:
     """
     graph = checkpoint_match.Graph(checkpoint)
     parts = checkpoint_match.modules(model)
-    matches = {"/".join(part): checkpoint_match.compare(module, graph, ("model", *part)) for part, module in parts.items()}
+    matches = {
+        "/".join(part): checkpoint_match.compare(module, graph, ("model", *part)) for part, module in parts.items()
+    }
     if not all(match.is_whole for match in matches.values()):
         raise UserError(
             f"{checkpoint} does not fit {config_name}:\n{checkpoint_match.table(matches)}\n"

@@ -9,9 +9,9 @@ import os
 from collections import Counter
 from typing import Any
 
+from must_tf.common.errors import UserError
 from must_tf.data import input as input_lib
 from must_tf.data import manifest, record
-from must_tf.common.errors import UserError
 from must_tf.model.student import StudentConfig, enabled
 
 

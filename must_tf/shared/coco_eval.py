@@ -21,14 +21,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools.cocoeval import COCOeval, Params
 
-from must_tf.shared.why_zero import named
-
 _PARAMS = Params(iouType="bbox")  # those of regions are the same
 OVERLAPS = np.minimum(_PARAMS.iouThrs, 1 - 1e-10)  # [T]
 AREAS = np.array(_PARAMS.areaRng)  # [A, 2] pixels^2: all, small, medium, large
 MOST = _PARAMS.maxDets[-1]
 _BITS = 1 << np.arange(len(OVERLAPS))
 _IMAGE_ID = 1  # COCOeval only ever sees one image
+
+
+def named(class_id: int, names: Sequence[str]) -> str:
+    """The name of a class that is counted from 1; its number where there is none."""
+    return names[class_id - 1] if 1 <= class_id <= len(names) else str(class_id)
 
 
 class Result(NamedTuple):

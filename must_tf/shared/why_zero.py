@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from must_tf.shared.coco_eval import Instances
+from must_tf.shared.coco_eval import Instances, named
 
 NEEDED = 0.5  # the least overlap at which COCO and VOC call a prediction right
 LISTED = 5  # class names in one line
@@ -20,11 +18,6 @@ def listed(names: Iterable[str], most: int = LISTED) -> str:
     known = list(names)
     more = f" and {len(known) - most} more" if len(known) > most else ""
     return ", ".join(known[:most]) + more
-
-
-def named(class_id: int, names: Sequence[str]) -> str:
-    """The name of a class that is counted from 1; its number where there is none."""
-    return names[class_id - 1] if 1 <= class_id <= len(names) else str(class_id)
 
 
 class Objects:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import math
 import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,14 +15,30 @@ import tensorflow as tf
 from must_tf import tasks
 from must_tf.data import manifest, record
 from tfrecords_tools.reading import look_table, recordset
-from tfrecords_tools.reading.check_truth import is_perfect, perfect
+from tfrecords_tools.reading.check_truth import Verdict, is_perfect, perfect
 from tfrecords_tools.reading.recordset import RecordSet
 from tfrecords_tools.writing.findings import Findings
 
-if TYPE_CHECKING:
-    from tfrecords_tools.check.run import Checked
-
 PLACES_SHOWN = 5
+
+
+@dataclasses.dataclass
+class Checked:
+    """What one shard held and what was wrong with it.
+
+    `ids`: 64 bits of every id's hash, in the order of the records, so that a large set's ids fit into memory.
+    `unscored`: {task: {cause: times}} why a figure is below perfect without anybody's fault.
+    """
+
+    file: str
+    records: int = 0
+    sha256: str = ""
+    findings: Findings = dataclasses.field(default_factory=Findings)
+    origins: dict[str, collections.Counter] = dataclasses.field(default_factory=dict)
+    objects: dict[str, collections.Counter] = dataclasses.field(default_factory=dict)
+    ids: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.uint64))
+    verdicts: dict[str, Verdict] = dataclasses.field(default_factory=dict)
+    unscored: dict[str, collections.Counter] = dataclasses.field(default_factory=dict)
 
 
 def against_manifest(found: RecordSet, results: Sequence[Checked], findings: Findings) -> None:

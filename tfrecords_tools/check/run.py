@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -16,8 +15,9 @@ from must_tf import tasks
 from must_tf.data import record
 from must_tf.spec import ImageInfo
 from tfrecords_tools.check import dataset_rules, record_rules
+from tfrecords_tools.check.dataset_rules import Checked
 from tfrecords_tools.reading import label_summary, recordset
-from tfrecords_tools.reading.check_truth import Truth, Verdict, causes, is_perfect, scored
+from tfrecords_tools.reading.check_truth import Truth, causes, is_perfect, scored
 from tfrecords_tools.reading.recordset import Damaged, RecordSet
 from tfrecords_tools.writing import shards
 from tfrecords_tools.writing.findings import Findings
@@ -28,25 +28,6 @@ class Job(NamedTuple):
 
     path: str
     classes: dict[str, list[str]]
-
-
-@dataclasses.dataclass
-class Checked:
-    """What one shard held and what was wrong with it.
-
-    `ids`: 64 bits of every id's hash, in the order of the records, so that a large set's ids fit into memory.
-    `unscored`: {task: {cause: times}} why a figure is below perfect without anybody's fault.
-    """
-
-    file: str
-    records: int = 0
-    sha256: str = ""
-    findings: Findings = dataclasses.field(default_factory=Findings)
-    origins: dict[str, collections.Counter] = dataclasses.field(default_factory=dict)
-    objects: dict[str, collections.Counter] = dataclasses.field(default_factory=dict)
-    ids: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.uint64))
-    verdicts: dict[str, Verdict] = dataclasses.field(default_factory=dict)
-    unscored: dict[str, collections.Counter] = dataclasses.field(default_factory=dict)
 
 
 def check(found: RecordSet, processes: int = 0) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from must_tf.shared import coco_eval, voc_eval
-from must_tf.shared.why_zero import Objects, named
+from must_tf.shared.coco_eval import named
+from must_tf.shared.why_zero import Objects
 from must_tf.spec import Details, ImageInfo, Labels, TaskConfig
 from must_tf.tasks.detection.model import FLOOR
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf.runs import best, restore, init_weights
-from must_tf.evaluation import evaluator
-from must_tf.common import files
 from must_tf.cli import train
+from must_tf.common import files
+from must_tf.evaluation import evaluator
 from must_tf.model.student import StudentConfig
+from must_tf.runs import best, init_weights, restore
 from tests.support.tiny import Tiny, arguments, data
 
 HEADLINES = {"segmentation": "segmentation/mIoU", "depth": "depth/delta1", "normals": "normals/mean_angle"}

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf.runs import checkpoints, init_weights
-from must_tf.training import preflight
 from must_tf.common.errors import UserError
+from must_tf.runs import checkpoints, init_weights
 
 
 def saved(folder: Path, steps: tuple[int, ...]) -> tf.train.CheckpointManager:

@@ -12,13 +12,13 @@ import tf_keras
 from official.vision.configs import image_classification, retinanet
 from official.vision.modeling import factory
 
-from must_tf.config import values as config_values
 from must_tf import experiment_config
-from must_tf.runs import restore, init_weights, checkpoint_match
-from must_tf.model import student
 from must_tf.common.errors import UserError
-from tests.support.mistakes import merged
+from must_tf.config import values as config_values
+from must_tf.model import student
+from must_tf.runs import checkpoint_match, init_weights, restore
 from tests.must_tf.training.test_preflight import like, same, values
+from tests.support.mistakes import merged
 from tests.support.tiny import Tiny
 
 SPEC = tf_keras.layers.InputSpec(shape=[None, 128, 128, 3])
