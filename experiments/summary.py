@@ -42,7 +42,7 @@ def _rows(plan: Plan) -> Rows:
     for teacher in plan.teachers:
         figures = evaluation(plan, teacher.name)["figures"]
         for task in teacher.tasks:
-            headline = discover()[task].headline
+            headline = discover()[task].Metric.headline
             key = f"{task}/{headline}"
             # A teacher that was measured on what it had seen says so.
             seen = " (seen)" if set(teacher.validation) & set(teacher.train) else ""
@@ -56,9 +56,9 @@ def _transfer_rows(plan: Plan) -> Rows:
     rows: Rows = []
     for name, run in runs.items():
         if f"{name}-scratch" in runs:
-            key = f"{run.tasks[0]}/{discover()[run.tasks[0]].headline}"
+            key = f"{run.tasks[0]}/{discover()[run.tasks[0]].Metric.headline}"
             values = [evaluation(plan, one)["figures"].get(key) for one in (f"{name}-scratch", name)]
-            rows.append((run.tasks[0], discover()[run.tasks[0]].headline, *values))
+            rows.append((run.tasks[0], discover()[run.tasks[0]].Metric.headline, *values))
     return rows
 
 
@@ -69,7 +69,7 @@ def _table(headers: tuple[str, ...], rows: Rows) -> list[str]:
 
 
 def _direction(task: str) -> str:
-    return "" if discover()[task].higher_is_better else " (less is better)"
+    return "" if discover()[task].Metric.higher_is_better else " (less is better)"
 
 
 def _number(value: float | None) -> str:
@@ -78,7 +78,7 @@ def _number(value: float | None) -> str:
 
 def _cells(rows: Rows) -> list[list[Any]]:
     def cells(task: str, figure: str, one: float | None, other: float | None) -> list[Any]:
-        sign = 1 if discover()[task].higher_is_better else -1
+        sign = 1 if discover()[task].Metric.higher_is_better else -1
         known = one is not None and other is not None
         return [
             f"{task}",

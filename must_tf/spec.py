@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -138,6 +138,48 @@ class HeadSettings:
     regularizer: tf_keras.regularizers.Regularizer | None
 
 
+class TaskMetric(Protocol):
+    """Measures predictions against labels, image by image.
+
+    Attributes:
+      headline: the metric shown in tables and used to choose the best checkpoint; one of the keys of `result`.
+      higher_is_better: the direction of the headline. True also means that a perfect prediction scores 1, False that it
+        scores 0.
+
+    A metric may also define `details() -> Details`, which is called after `result`.
+    """
+
+    headline: str
+    higher_is_better: bool
+
+    def __init__(self, config: Any) -> None: ...
+
+    def add(self, labels: Labels, predictions: Labels, image: ImageInfo, /) -> None:
+        """Adds one image. Both dicts are labels in the original image's frame."""
+
+    def result(self) -> dict[str, float]:
+        """Returns {metric: value} over all images; empty if there was nothing to measure."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassIds:
+    """How a record stores the class ids of a task.
+
+    Attributes:
+      count: features of a labelled record -> {class id: number of labels}, for the manifest.
+      recode: (features, {class id: new id}, number of new classes) rewrites the ids in place when datasets with
+        different classes are merged. None: the ids, and the class names, are those of the task in `needs`.
+      first: id of the first class name; 1 if id 0 is the background.
+      restrict: (kept predictions, ids of the classes that were annotated) -> the predictions that these labels can
+        judge. By default all of them, which is right if one label of a class rules out all other classes.
+    """
+
+    count: Callable[[Features], Mapping[int, int]]
+    recode: Callable[[Features, Mapping[int, int], int], None] | None = None
+    first: int = 0
+    restrict: Callable[[Labels, tuple[int, ...]], Labels] = lambda kept, annotated: kept
+
+
 @dataclasses.dataclass(frozen=True)
 class TaskSpec:
     """One task. `S` stands for the network's input size, `h, w` for the original image's.
@@ -145,7 +187,6 @@ class TaskSpec:
     Attributes:
       name: the folder's name and the `<task>` of the record's keys.
       needs: tasks whose head runs before this one's, and which must be enabled with it.
-      classed: whether the task has class names.
       Config: subclass of TaskConfig.
       features: config -> the tf.io parsing spec of the keys that `read` uses.
       read: (parsed features, size [2] int32, config) -> labels as tensors. In tf.data, one image; must accept a
@@ -168,28 +209,20 @@ class TaskSpec:
       decode: (raw, given, config) -> predictions in the network's frame, fixed shapes, batched.
       restore: (predictions of one image, Frame) -> predictions in the original image's frame.
       keep: (restored predictions as NumPy, ImageInfo, config) -> labels: above a low floor, ready to be written.
-      Metric: Metric(config).add(labels, predictions, ImageInfo) per image, .result() -> {figure: float}; it
-        may also have .details() -> Details, asked after `result`.
-      headline, higher_is_better: the one figure shown in tables, and its direction.
+      Metric: measures predictions, see `TaskMetric`.
       draw: (image uint8 [h, w, 3], labels, config) -> uint8 [h, w, 3].
-      restrict: (kept predictions, ids of the classes that were looked for) -> the predictions that these labels can
-        judge. All of them, where one label excludes the other classes.
       limit: labelled record -> what its labels do not say, a word for the manifest's `limits`; "" where they say all.
       state: (labels, config) -> EMPTY, LOW or LABELLED, by the config's thresholds.
       settle: (config with its classes, {enabled task: config}) -> what does not fit in it, a sentence each; takes over
         what it has not said itself from the configs of the tasks in `needs`.
       unfit: (config, {folder: its Manifest}) -> why it cannot learn from these labels; "" where it can.
-      first_id: the id in a record that the first class name has; 1 where 0 is the background.
-      count: the features of a labelled record -> {class id: how many labels}, for the manifest. Every classed task's.
-      recode: (the features, {class id: new id}, number of new classes) rewrites the ids in place, for sets whose
-        classes are united. None: the ids are those of the task in `needs`, and so are the class names.
+      class_ids: how a record stores class ids; None if the task has no class names.
       floor: the score below which `keep` lets nothing through; 0: it keeps all.
       unit: config -> what a number of a label is, in words; "" where its name says it.
     """
 
     name: str
     needs: tuple[str, ...]
-    classed: bool
     Config: type[TaskConfig]
     features: Callable[[Any], dict[str, Any]]
     read: Callable[[Tensors, tf.Tensor, Any], Tensors]
@@ -201,17 +234,30 @@ class TaskSpec:
     decode: Callable[[Tensors, Given, Any], Tensors]
     restore: Callable[[Tensors, Any], Tensors]
     keep: Callable[[dict[str, np.ndarray], ImageInfo, Any], Labels]
-    Metric: type
-    headline: str
-    higher_is_better: bool
+    Metric: type[TaskMetric]
     draw: Callable[[np.ndarray, Labels, Any], np.ndarray]
-    restrict: Callable[[Labels, tuple[int, ...]], Labels] = lambda kept, annotated: kept
     limit: Callable[[tf.train.Example], str] = lambda example: ""
     state: Callable[[Labels, Any], str] = lambda labels, config: LABELLED
     settle: Callable[[Any, Mapping[str, Any]], list[str]] = lambda config, configs: []
     unfit: Callable[[Any, Mapping[str, Any]], str] = lambda config, manifests: ""
-    first_id: int = 0
-    count: Callable[[Features], Mapping[int, int]] | None = None
-    recode: Callable[[Features, Mapping[int, int], int], None] | None = None
+    class_ids: ClassIds | None = None
     floor: float = 0.0
     unit: Callable[[Any], str] = lambda config: ""
+
+
+def judged(spec: TaskSpec, predictions: Labels, annotated: tuple[int, ...] | None) -> Labels:
+    """Returns the predictions that an image's labels can judge.
+
+    Args:
+      spec: the task's.
+      predictions: of one image, kept.
+      annotated: ids of the classes that were annotated in the image; None means all classes.
+    """
+    if annotated is None or spec.class_ids is None:
+        return predictions
+    return spec.class_ids.restrict(predictions, annotated)
+
+
+def first_id(spec: TaskSpec) -> int:
+    """Returns the id of the task's first class name; 0 if it has no classes."""
+    return spec.class_ids.first if spec.class_ids else 0

@@ -89,7 +89,7 @@ def _value(tensor: tf.Tensor) -> np.ndarray:
 def settle(params: Any, classes: int) -> None:
     """Class names and weights without any records."""
     for name, task in student.enabled(params.task).items():
-        if discover()[name].classed and not task.classes:
+        if discover()[name].class_ids and not task.classes:
             task.classes = tuple(f"class-{number}" for number in range(classes))
         task.weight = task.weight or task.loss_weight
 

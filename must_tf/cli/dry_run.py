@@ -80,7 +80,7 @@ def _tasks(task: Any) -> Iterator[str]:
     yield f"tasks, balance={task.balance}"
     for name, config in enabled(task).items():
         learned = " (learned from there)" if task.balance == "learned" else ""
-        classes = f", {len(config.classes)} classes" if discover()[name].classed else ""
+        classes = f", {len(config.classes)} classes" if discover()[name].class_ids else ""
         terms = " + ".join(discover()[name].terms(config))
         yield f"  {name:<16}weight {config.weight:.4g}{learned}{classes}; loss {terms}"
 

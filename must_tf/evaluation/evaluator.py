@@ -24,7 +24,7 @@ from must_tf.data import label_reader, record
 from must_tf.evaluation.predictions import Restorer
 from must_tf.shared import picture_grid
 from must_tf.shared.why_zero import listed
-from must_tf.spec import Details, ImageInfo
+from must_tf.spec import Details, ImageInfo, judged
 from must_tf.tasks import discover
 
 LAST = "evaluation.json"
@@ -82,10 +82,7 @@ class Evaluator:
                 self._pseudo[name] += 1
                 continue
             check_labels(name, one.labels, info.source_id)
-            judged = kept[name]
-            if one.annotated is not None:  # nobody can tell whether predictions of the other classes are right
-                judged = self._specs[name].restrict(judged, one.annotated)
-            self._metrics[name].add(one.labels, judged, info)
+            self._metrics[name].add(one.labels, judged(self._specs[name], kept[name], one.annotated), info)
             self._labelled[name] += 1
         if index in self._drawn:
             self._draw(serialized, info, {name: one.labels for name, one in labelled.items()}, kept)
@@ -136,8 +133,8 @@ class Evaluator:
     def _print(self, evaluation: dict[str, Any]) -> None:
         print(f"evaluated {self._seen} of {self._count} images at step {evaluation['step']}", flush=True)
         for name, spec in self._specs.items():
-            value = evaluation["figures"].get(f"{name}/{spec.headline}")
-            shown = f"no {spec.headline}" if value is None else f"{spec.headline} {value:.4f}"
+            value = evaluation["figures"].get(f"{name}/{spec.Metric.headline}")
+            shown = f"no {spec.Metric.headline}" if value is None else f"{spec.Metric.headline} {value:.4f}"
             passed = f", {self._pseudo[name]} with pseudo labels left out" if self._pseudo[name] else ""
             print(f"  {name:<16}{shown}   ({self._labelled[name]} labelled images{passed})", flush=True)
             absent = evaluation["absent"].get(name, ())

@@ -126,11 +126,11 @@ def _figure(evaluation: Evaluation, name: str) -> float:
     """A task's headline; NaN where there is none, or where some of its predictions were no numbers."""
     if name in evaluation["not_finite"]:
         return math.nan
-    return float(evaluation["figures"].get(f"{name}/{discover()[name].headline}", math.nan))
+    return float(evaluation["figures"].get(f"{name}/{discover()[name].Metric.headline}", math.nan))
 
 
 def _sign(name: str) -> int:
-    return 1 if discover()[name].higher_is_better else -1
+    return 1 if discover()[name].Metric.higher_is_better else -1
 
 
 def _references(model_dir: str, tasks: dict[str, TaskConfig], evaluation: Evaluation) -> dict[str, float]:
@@ -140,7 +140,7 @@ def _references(model_dir: str, tasks: dict[str, TaskConfig], evaluation: Evalua
     for name in tasks:
         figures = [_figure(one, name) for one in history]
         first = next((figure for figure in figures if math.isfinite(figure) and figure), 0.0)
-        if f"{name}/{discover()[name].headline}" in evaluation["figures"]:
+        if f"{name}/{discover()[name].Metric.headline}" in evaluation["figures"]:
             references[name] = tasks[name].teacher_figure or first
     return references
 

@@ -60,7 +60,7 @@ def settle(params: config_definitions.ExperimentConfig, mode: str, mistakes: Mis
         with mistakes.noted():
             manifests[where] = _manifests(data, where)
     for name, config in configs.items():
-        if discover()[name].classed:
+        if discover()[name].class_ids:
             _settle_classes(name, config, manifests, mistakes)
         mistakes.found += discover()[name].settle(config, configs)
         with mistakes.noted():  # refuses what it could not measure, now rather than at the first evaluation

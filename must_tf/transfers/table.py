@@ -76,9 +76,12 @@ def _column(name: str, entry: Any, path: str) -> Column:
     if isinstance(files, str) or not all(isinstance(each, str) for each in files):
         raise UserError(f"{where}.config_file must be a list of YAML files.")
     spec = discover()[task]
-    figure, better = entry.get("figure", spec.headline), entry.get("higher_is_better", spec.higher_is_better)
+    figure = entry.get("figure", spec.Metric.headline)
+    better = entry.get("higher_is_better", spec.Metric.higher_is_better)
     if not isinstance(figure, str) or not isinstance(better, bool):
-        raise UserError(f"{where}: figure must be a name like {spec.headline!r}, higher_is_better true or false.")
+        raise UserError(
+            f"{where}: figure must be a name like {spec.Metric.headline!r}, higher_is_better true or false."
+        )
     paths = tuple(os.path.join(os.path.dirname(path), each) for each in files)
     return Column(name, task, paths, f"{task}/{figure}", better)
 

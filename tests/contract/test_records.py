@@ -127,8 +127,8 @@ def test_a_scenes_labels_are_right_for_draw_and_metric(task: str) -> None:
         drawn = spec.draw(made.image, labels, own.CONFIG)
         assert drawn.shape == before.shape and drawn.dtype == np.uint8
         np.testing.assert_array_equal(made.image, before)
-    best = 1.0 if spec.higher_is_better else 0.0
-    assert metric.result()[spec.headline] == pytest.approx(best, abs=1e-4)
+    best = 1.0 if spec.Metric.higher_is_better else 0.0
+    assert metric.result()[spec.Metric.headline] == pytest.approx(best, abs=1e-4)
 
 
 def _element(task: str, serialized: bytes, config: Any = None) -> dict[str, tf.Tensor]:
@@ -177,7 +177,7 @@ def test_a_needed_task_may_be_labelled_alone(task: str) -> None:
     assert np.all(element["targets"][task]["classes"] == -1) and np.any(element["targets"][needed]["classes"] > 0)
 
 
-@pytest.mark.parametrize("task", [name for name, spec in SPECS.items() if spec.classed])
+@pytest.mark.parametrize("task", [name for name, spec in SPECS.items() if spec.class_ids])
 def test_an_id_beyond_the_classes_ends_the_read(task: str) -> None:
     """Model Garden trains such ids as background or with a loss of 0."""
     serialized = _record(task, golden(task).example(H, W), (H, W))
@@ -186,13 +186,13 @@ def test_an_id_beyond_the_classes_ends_the_read(task: str) -> None:
         record.read_labels(serialized, SPECS, few)
 
 
-CLASSED = [name for name, spec in SPECS.items() if spec.classed]
+CLASSED = [name for name, spec in SPECS.items() if spec.class_ids]
 
 
 @pytest.mark.parametrize("task", CLASSED)
 def test_labels_are_counted_by_class(task: str) -> None:
     """What the manifest says of a set, counted by hand."""
-    counted = SPECS[task].count(_features(task))
+    counted = SPECS[task].class_ids.count(_features(task))
     assert dict(counted) == golden(task).COUNTS
 
 
@@ -201,12 +201,14 @@ def test_labels_follow_their_classes_into_a_larger_set(task: str) -> None:
     """Twice as many classes, the old ones last and backwards."""
     spec, features = SPECS[task], _features(task)
     old = len(golden(task).CONFIG.classes)
-    if spec.recode is None:
-        assert spec.needs and SPECS[spec.needs[0]].classed  # its ids are theirs
+    if spec.class_ids.recode is None:
+        assert spec.needs and SPECS[spec.needs[0]].class_ids  # its ids are theirs
         return
-    ids = {spec.first_id + place: spec.first_id + 2 * old - 1 - place for place in range(old)}
-    spec.recode(features, ids, 2 * old)
-    assert dict(spec.count(features)) == {ids[class_id]: count for class_id, count in golden(task).COUNTS.items()}
+    ids = {spec.class_ids.first + place: spec.class_ids.first + 2 * old - 1 - place for place in range(old)}
+    spec.class_ids.recode(features, ids, 2 * old)
+    assert dict(spec.class_ids.count(features)) == {
+        ids[class_id]: count for class_id, count in golden(task).COUNTS.items()
+    }
 
 
 def _features(task: str) -> Any:

@@ -67,6 +67,9 @@ def loss(raw, targets, config):
 
 
 class Metric:
+    headline = "error"
+    higher_is_better = False
+
     def __init__(self, config):
         self._errors = []
 
@@ -86,7 +89,6 @@ def draw(image, labels, config):
 TASK = TaskSpec(
     name="brightness",
     needs=(),
-    classed=False,
     Config=Config,
     features=features,
     read=read,
@@ -99,8 +101,6 @@ TASK = TaskSpec(
     restore=lambda predictions, frame: predictions,
     keep=lambda predictions, info, config: {"grey": np.asarray(predictions["grey"], np.float32)},
     Metric=Metric,
-    headline="error",
-    higher_is_better=False,
     draw=draw,
 )
 '''

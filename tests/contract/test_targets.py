@@ -82,8 +82,8 @@ def test_a_perfect_network_gets_its_labels_back(task: str, size: tuple[int, int]
             k: np.asarray(v).dtype for k, v in labels.items() if k != "crops"
         }
         metric.add(labels, found, ImageInfo(str(index), *size))
-    score = metric.result()[spec.headline]
-    assert score >= own.RESTORED if spec.higher_is_better else score <= own.RESTORED
+    score = metric.result()[spec.Metric.headline]
+    assert score >= own.RESTORED if spec.Metric.higher_is_better else score <= own.RESTORED
 
 
 @pytest.mark.parametrize("window", WINDOWS)

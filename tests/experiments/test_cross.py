@@ -110,7 +110,7 @@ def test_the_student_learns_from_all_of_them(done: Done) -> None:
             assert parts and all(map(math.isfinite, parts))
             assert min(parts) * 0.999 <= line[term] <= max(parts) * 1.001  # their mean, in some proportion
     figures = loop.evaluation(done.plan, "student")["figures"]
-    assert {f"{task}/{discover()[task].headline}" for task in cross.ALL} <= figures.keys()
+    assert {f"{task}/{discover()[task].Metric.headline}" for task in cross.ALL} <= figures.keys()
     listed = [manifest.read(os.path.dirname(path)).records for path in restore_paths(done)]
     assert listed == list(IMAGES.values())
 

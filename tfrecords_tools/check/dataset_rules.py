@@ -56,7 +56,11 @@ def against_manifest(found: RecordSet, results: Sequence[Checked], findings: Fin
         if known["sha256"] != result.sha256:
             findings.add("file changed since it was written: its SHA-256 is not the manifest's", result.file)
     for task, spec in tasks.discover().items():
-        if spec.classed and not found.manifest.classes.get(task) and any(task in result.origins for result in results):
+        if (
+            spec.class_ids
+            and not found.manifest.classes.get(task)
+            and any(task in result.origins for result in results)
+        ):
             findings.add(f"{task}: the manifest names no classes", manifest.path_in(found.directory))
     if found.is_whole and all(listed.get(one.file, {}).get("records") == one.records for one in results):
         _sums(found, results, findings)
@@ -132,7 +136,7 @@ def truth(results: Sequence[Checked]) -> dict[str, dict[str, Any]]:
         for result in results:
             unscored.update(result.unscored.get(task, {}))
         summed[task] = {
-            "figure": spec.headline,
+            "figure": spec.Metric.headline,
             "value": worst if worst is None or math.isfinite(worst) else None,  # JSON has no other word for NaN
             "perfect": perfect(spec),
             # Neither where there were labels and the metric looked at none.

@@ -85,5 +85,5 @@ def _noted(records: Iterable[Done], account: Account) -> Iterator[bytes]:
 
 
 def _is_empty(task: str, example: tf.train.Example) -> bool:
-    count = discover()[task].count
-    return count is not None and not any(count(example.features.feature).values())
+    class_ids = discover()[task].class_ids
+    return class_ids is not None and not any(class_ids.count(example.features.feature).values())

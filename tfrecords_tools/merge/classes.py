@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from must_tf.common.errors import UserError, nearest
-from must_tf.spec import TaskSpec
+from must_tf.spec import TaskSpec, first_id
 
 Names = Mapping[str, Sequence[str]]  # task -> class names in id order
 
@@ -69,7 +69,7 @@ def _ordered(names: Names, specs: Mapping[str, TaskSpec]) -> list[str]:
 
 def owner(task: str, specs: Mapping[str, TaskSpec]) -> str:
     """The task that a task's ids belong to: masks have their objects' ids, which are detection's."""
-    while specs[task].recode is None and specs[task].needs:
+    while specs[task].needs and not ((ids := specs[task].class_ids) and ids.recode):
         task = specs[task].needs[0]
     return task
 
@@ -79,7 +79,7 @@ def _ids(
 ) -> dict[str, dict[int, int]]:
     found = {}
     for task in _ordered(names, specs):
-        first = specs[task].first_id
+        first = first_id(specs[task])
         places = {name: place for place, name in enumerate(united[owner(task, specs)])}
         found[task] = {first + old: first + places[same.get(name, name)] for old, name in enumerate(names[task])}
     return found

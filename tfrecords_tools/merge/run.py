@@ -120,10 +120,10 @@ class Merged:
             ids = said(task, all_ids, self.united.names[task])
             if record.origin_key(task) not in features:
                 continue
-            recode, key = discover()[task].recode, record.annotated_key(task)
+            class_ids, key = discover()[task].class_ids, record.annotated_key(task)
             count = len(self.united.names[task])
-            if recode and (len(ids) < count or any(old != new for old, new in ids.items())):
-                recode(features, ids, count)
+            if class_ids and class_ids.recode and (len(ids) < count or any(old != new for old, new in ids.items())):
+                class_ids.recode(features, ids, count)
             asked = features[key].int64_list.value if key in features else ()
             annotated = sorted({ids[class_id] for class_id in asked or ids if class_id in ids})  # empty: all
             if asked or len(annotated) < count:
@@ -164,7 +164,7 @@ def _part(pattern: str) -> Part:
     nameless = [
         task
         for task in found.origins
-        if task in discover() and discover()[task].classed and not found.classes.get(task)
+        if task in discover() and discover()[task].class_ids and not found.classes.get(task)
     ]
     if nameless:
         raise UserError(f"{directory}: its manifest does not name the classes of {nameless[0]}; ids mean nothing then.")

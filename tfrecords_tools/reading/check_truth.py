@@ -40,7 +40,7 @@ def as_prediction(labels: Labels) -> Labels:
 
 def perfect(spec: TaskSpec) -> float:
     """The best value that the task's headline can have: a share of 1, or no error."""
-    return 1.0 if spec.higher_is_better else 0.0
+    return 1.0 if spec.Metric.higher_is_better else 0.0
 
 
 def is_perfect(figure: float | None, spec: TaskSpec) -> bool:
@@ -74,7 +74,7 @@ class Truth:
         """{task: its headline over all images}."""
         found = {}
         for task, metric in self._metrics.items():
-            figure = metric.result().get(self._specs[task].headline)
+            figure = metric.result().get(self._specs[task].Metric.headline)
             found[task] = Verdict(None if figure is None else float(figure), self._images[task])
         return found
 

@@ -26,7 +26,7 @@ from must_tf.common.progress import Progress
 from must_tf.data import label_reader, record
 from must_tf.data.record import Labelled
 from must_tf.shared.coco_eval import corners
-from must_tf.spec import ImageInfo, Labels, TaskSpec
+from must_tf.spec import ImageInfo, Labels, TaskSpec, judged
 from must_tf.tasks import discover
 from must_tf.tasks.masks.labels import paste
 from must_tf.tasks.segmentation.labels import IGNORE
@@ -102,8 +102,7 @@ class Judge:
         """One more image; the truth's labels are real."""
         self.images += 1
         self.kind = sums.kind_of(found)
-        if truth.annotated is not None:  # nobody knows about the other classes
-            found = self._spec.restrict(found, truth.annotated)
+        found = judged(self._spec, found, truth.annotated)
         labels = truth.labels
         if self.kind in (OBJECTS, MASKS):
             found = self._add_objects(found, labels, info)

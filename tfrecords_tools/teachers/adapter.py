@@ -53,7 +53,7 @@ def describe(path: str, tasks: Sequence[str]) -> Recipe:
     mistakes.end()
     check_tasks(path, tasks, list(outputs), "that adapter has no outputs for")
     chosen = {task: outputs[task] for task in tasks}
-    used = {task: names[_owner(task)] for task in tasks if discover()[task].classed and _owner(task) in names}
+    used = {task: names[_owner(task)] for task in tasks if discover()[task].class_ids and _owner(task) in names}
     _check_names(path, chosen, used, signature)
     about = About(path, tuple(tasks), "", {})
     return _recipe(Recipe(about, folder, signature.name, frame, entry, chosen, used), outputs, names)
@@ -209,7 +209,7 @@ def _channels(output: Output, signature: Signature) -> int:
 def _check_names(path: str, outputs: dict[str, Output], names: dict[str, Names], signature: Signature) -> None:
     """Raises UserError where a task lacks its class names, or has more or fewer than its output has channels."""
     for task, output in outputs.items():
-        if not discover()[task].classed:
+        if not discover()[task].class_ids:
             continue
         owner = _owner(task)
         if task not in names:

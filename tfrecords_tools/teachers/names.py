@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
+from must_tf.spec import first_id
 from must_tf.tasks import discover
 from must_tf.tasks.segmentation.labels import IGNORE
 
@@ -50,7 +51,7 @@ class Names(NamedTuple):
 
     def _ids(self, task: str, other: int, ids: np.ndarray) -> np.ndarray:
         """int32, of any shape; `other` where there is no class."""
-        first = discover()[task].first_id
+        first = first_id(discover()[task])
         highest = first + len(self.names) - 1
         beyond = ids[(ids > highest) & (ids != other)]
         if beyond.size:

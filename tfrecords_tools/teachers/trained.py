@@ -72,4 +72,4 @@ def facts(kind: str, step: int | None, size: Any, configs: Mapping[str, Any]) ->
 
 def classes(configs: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, list[str]]:
     """The class names of the tasks that have some."""
-    return {task: list(configs[task].classes) for task in tasks if discover()[task].classed}
+    return {task: list(configs[task].classes) for task in tasks if discover()[task].class_ids}

@@ -35,8 +35,8 @@ class Counts:
                 self._add_labels(task, specs[task], example)
 
     def _add_labels(self, task: str, spec: TaskSpec, example: tf.train.Example) -> None:
-        if spec.count:
-            found = spec.count(example.features.feature)
+        if spec.class_ids:
+            found = spec.class_ids.count(example.features.feature)
             self.objects[task].update({str(class_id): number for class_id, number in found.items()})
         if limit := spec.limit(example):
             self.limits[task][limit] += 1

@@ -26,6 +26,7 @@ import tensorflow as tf
 from must_tf.common import files
 from must_tf.common.errors import UserError
 from must_tf.data import manifest, record
+from must_tf.spec import first_id
 from must_tf.tasks import discover
 from tfrecords_tools.writing import folder_lock
 from tfrecords_tools.writing.counts import Account
@@ -242,7 +243,7 @@ def summed(
         account.dropped.merge(info.dropped)
         account.notes.merge(info.notes)
     objects = {
-        task: manifest.named_counts(found, classes.get(task, ()), discover()[task].first_id)
+        task: manifest.named_counts(found, classes.get(task, ()), first_id(discover()[task]))
         for task, found in _added(info.objects for info in infos).items()
     }
     origins = _added(info.origins for info in infos)

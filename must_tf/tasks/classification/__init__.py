@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 
 from must_tf.config.fields import between, choice, named_between
-from must_tf.spec import TaskConfig, TaskSpec
+from must_tf.spec import ClassIds, TaskConfig, TaskSpec
 from must_tf.tasks.classification import labels, loss, metric, model, pseudo, view
 
 
@@ -30,7 +30,6 @@ class Config(TaskConfig):
 TASK = TaskSpec(
     name="classification",
     needs=(),
-    classed=True,
     Config=Config,
     features=labels.features,
     read=labels.read,
@@ -43,11 +42,8 @@ TASK = TaskSpec(
     restore=model.restore,
     keep=pseudo.keep,
     Metric=metric.Metric,
-    headline=metric.HEADLINE,
-    higher_is_better=metric.HIGHER_IS_BETTER,
     draw=view.draw,
     state=labels.state,
     settle=labels.settle,
-    count=labels.count,
-    recode=labels.recode,
+    class_ids=ClassIds(labels.count, labels.recode),
 )

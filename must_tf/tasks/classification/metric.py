@@ -14,13 +14,14 @@ import numpy as np
 from must_tf.shared.why_zero import listed
 from must_tf.spec import Details, ImageInfo, Labels, TaskConfig
 
-HEADLINE = "top1"
-HIGHER_IS_BETTER = True
 PROTOCOL = {"averaged": "over images", "crop": "none, the whole image"}
 
 
 class Metric:
     """Counts images by the rank of their true class."""
+
+    headline = "top1"
+    higher_is_better = True
 
     def __init__(self, config: TaskConfig) -> None:
         self._names = tuple(config.classes)

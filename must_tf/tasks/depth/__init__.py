@@ -57,7 +57,6 @@ class Config(TaskConfig):
 TASK = TaskSpec(
     name="depth",
     needs=(),
-    classed=False,
     Config=Config,
     features=labels.features,
     read=labels.read,
@@ -70,8 +69,6 @@ TASK = TaskSpec(
     restore=model.restore,
     keep=pseudo.keep,
     Metric=metric.Metric,
-    headline=metric.HEADLINE,
-    higher_is_better=metric.HIGHER_IS_BETTER,
     draw=view.draw,
     state=labels.state,
     limit=labels.limit,

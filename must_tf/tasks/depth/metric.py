@@ -37,8 +37,6 @@ import numpy as np
 
 from must_tf.spec import Details, ImageInfo, Labels
 
-HEADLINE = "delta1"
-HIGHER_IS_BETTER = True
 ALIGNMENTS = ("none", "median", "scale_and_shift")
 CROPS = ("none", "eigen", "garg")
 
@@ -53,6 +51,9 @@ _WINDOWS = {
 
 class Metric:
     """Sums each image's figures."""
+
+    headline = "delta1"
+    higher_is_better = True
 
     def __init__(self, config: Any) -> None:
         self._config = config

@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 
 from must_tf.config.fields import above, at_least, between, choice, named_between
-from must_tf.spec import TaskConfig, TaskSpec
+from must_tf.spec import ClassIds, TaskConfig, TaskSpec
 from must_tf.tasks.detection import labels, loss, metric, model, pseudo, rules, view
 
 
@@ -59,7 +59,6 @@ class Config(TaskConfig):
 TASK = TaskSpec(
     name="detection",
     needs=(),
-    classed=True,
     Config=Config,
     features=labels.features,
     read=labels.read,
@@ -72,15 +71,10 @@ TASK = TaskSpec(
     restore=model.restore,
     keep=pseudo.keep,
     Metric=metric.Metric,
-    headline=metric.HEADLINE,
-    higher_is_better=metric.HIGHER_IS_BETTER,
     draw=view.draw,
-    restrict=labels.restrict,
     state=rules.state,
     settle=rules.settle,
     unfit=labels.unfit,
-    first_id=rules.FIRST_ID,
-    count=labels.count,
-    recode=labels.recode,
+    class_ids=ClassIds(labels.count, labels.recode, rules.FIRST_ID, labels.restrict),
     floor=model.FLOOR,
 )

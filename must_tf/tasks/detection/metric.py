@@ -17,8 +17,6 @@ from must_tf.shared.why_zero import Objects
 from must_tf.spec import Details, ImageInfo, Labels, TaskConfig
 from must_tf.tasks.detection.model import FLOOR
 
-HEADLINE = "AP"
-HIGHER_IS_BETTER = True
 PROTOCOL = {
     "overlap": "boxes",
     "AP": "COCO, 0.50:0.05:0.95, 100 an image and class",
@@ -28,6 +26,9 @@ PROTOCOL = {
 
 class Metric:
     """Matches boxes image by image; `result` ranks them over the set."""
+
+    headline = "AP"
+    higher_is_better = True
 
     def __init__(self, config: TaskConfig) -> None:
         self._names = tuple(config.classes)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 
 from must_tf.config.fields import at_least, between, named_between
-from must_tf.spec import TaskConfig, TaskSpec
+from must_tf.spec import ClassIds, TaskConfig, TaskSpec
 from must_tf.tasks.detection import labels as objects
 from must_tf.tasks.detection import rules
 from must_tf.tasks.detection.model import FLOOR
@@ -43,7 +43,6 @@ class Config(TaskConfig):
 TASK = TaskSpec(
     name="masks",
     needs=("detection",),
-    classed=True,
     Config=Config,
     features=labels.features,
     read=labels.read,
@@ -56,13 +55,9 @@ TASK = TaskSpec(
     restore=model.restore,
     keep=pseudo.keep,
     Metric=metric.Metric,
-    headline=metric.HEADLINE,
-    higher_is_better=metric.HIGHER_IS_BETTER,
     draw=view.draw,
-    restrict=objects.restrict,
     state=labels.state,
     settle=labels.settle,
-    first_id=rules.FIRST_ID,
-    count=labels.count,
+    class_ids=ClassIds(labels.count, first=rules.FIRST_ID, restrict=objects.restrict),
     floor=FLOOR,
 )

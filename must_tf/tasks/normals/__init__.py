@@ -31,7 +31,6 @@ class Config(TaskConfig):
 TASK = TaskSpec(
     name="normals",
     needs=(),
-    classed=False,
     Config=Config,
     features=labels.features,
     read=labels.read,
@@ -44,8 +43,6 @@ TASK = TaskSpec(
     restore=model.restore,
     keep=pseudo.keep,
     Metric=metric.Metric,
-    headline=metric.HEADLINE,
-    higher_is_better=metric.HIGHER_IS_BETTER,
     draw=view.draw,
     state=labels.state,
     unit=lambda config: "unit normals, x right, y down, z forward, towards the camera",

@@ -16,8 +16,6 @@ import numpy as np
 
 from must_tf.spec import Details, ImageInfo, Labels, TaskConfig
 
-HEADLINE = "mean_angle"
-HIGHER_IS_BETTER = False
 PROTOCOL = {"averaged": "over the known pixels of the set", "crop": "none", "no prediction": "counts as 90 degrees"}
 
 _THRESHOLDS = {"within_11_25": 11.25, "within_22_5": 22.5, "within_30": 30.0}  # degrees
@@ -26,6 +24,9 @@ _BINS_PER_DEGREE = 100
 
 class Metric:
     """Sums angles, counts those under each threshold and keeps a histogram for the median."""
+
+    headline = "mean_angle"
+    higher_is_better = False
 
     def __init__(self, config: TaskConfig) -> None:
         del config

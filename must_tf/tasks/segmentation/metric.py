@@ -25,14 +25,14 @@ from must_tf.common.errors import UserError, nearest
 from must_tf.shared.why_zero import listed
 from must_tf.spec import Details, ImageInfo, Labels
 
-HEADLINE = "mIoU"
-HIGHER_IS_BETTER = True
-
 _IGNORE = 255
 
 
 class Metric:
     """Counts right, true and predicted pixels per class: all of a confusion matrix that is used."""
+
+    headline = "mIoU"
+    higher_is_better = True
 
     def __init__(self, config: Any) -> None:
         self._names = tuple(config.classes)

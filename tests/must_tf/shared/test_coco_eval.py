@@ -68,8 +68,8 @@ def test_a_perfect_prediction_has_the_best_figures(module: Any) -> None:
     beside = measured(module, [(labels, labels)], "a", "b", "c")[2]
     assert beside.classes["AP"] == pytest.approx({"a": 1.0, "b": 1.0})
     assert (beside.absent, beside.reason) == (("c",), "")
-    assert module.HEADLINE in figures
-    assert module.HIGHER_IS_BETTER
+    assert module.Metric.headline in figures
+    assert module.Metric.higher_is_better
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -24,7 +24,7 @@ BOX = (8, 4, 40, 50)
 
 def reason(module: Any, labels: Labels, predictions: Labels, *classes: str) -> str:
     """Why the headline of one image is 0 or missing."""
-    assert not evaluate(module, [(labels, predictions)], *classes).get(module.HEADLINE)
+    assert not evaluate(module, [(labels, predictions)], *classes).get(module.Metric.headline)
     return details(module, [(labels, predictions)], *classes).reason
 
 

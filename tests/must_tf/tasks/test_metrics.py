@@ -62,7 +62,7 @@ def test_a_perfect_prediction_has_the_best_figures(module: Any) -> None:
     zeros = ("abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog", "mean_angle", "median_angle", "rmse_angle")
     best |= dict.fromkeys(zeros, 0.0)
     best |= dict.fromkeys(("within_11_25", "within_22_5", "within_30"), 100.0)
-    assert module.HEADLINE in figures
+    assert module.Metric.headline in figures
     assert figures == pytest.approx({name: best[name] for name in figures}, abs=1e-12)
 
 
@@ -70,9 +70,9 @@ def test_a_perfect_prediction_has_the_best_figures(module: Any) -> None:
 def test_the_headline_tells_better_from_worse(module: Any) -> None:
     labels = perfect(module)
     worse = {key: np.roll(value, 1, axis=-1) for key, value in labels.items()}
-    good = evaluate(module, [(labels, labels)], "a", "b", "c")[module.HEADLINE]
-    bad = evaluate(module, [(labels, worse)], "a", "b", "c")[module.HEADLINE]
-    assert (good > bad) is module.HIGHER_IS_BETTER
+    good = evaluate(module, [(labels, labels)], "a", "b", "c")[module.Metric.headline]
+    bad = evaluate(module, [(labels, worse)], "a", "b", "c")[module.Metric.headline]
+    assert (good > bad) is module.Metric.higher_is_better
 
 
 # ---- classification

@@ -23,7 +23,7 @@ from tests.support import tiny
 from tests.support.contract import FITTED, SCENES, SIZE, SPECS, batched, example, golden, scene
 
 H, W = FITTED.original
-CLASSED = [name for name, spec in SPECS.items() if spec.classed]
+CLASSED = [name for name, spec in SPECS.items() if spec.class_ids]
 
 
 def _labelled(task: str, annotated: tuple[int, ...] | None) -> bytes:
@@ -99,7 +99,7 @@ def test_an_rpn_without_a_wholly_annotated_image_is_refused(
 def test_objects_are_restricted_with_all_that_belongs_to_them() -> None:
     """The example's classes are 3, 1, 4 and 2, its crops a list."""
     labels = golden("masks").example(H, W)
-    kept = SPECS["masks"].restrict(labels, (4, 1))
+    kept = SPECS["masks"].class_ids.restrict(labels, (4, 1))
     assert kept["classes"].tolist() == [1, 4]
     np.testing.assert_array_equal(kept["boxes"], labels["boxes"][[1, 2]])
     assert [crop.shape for crop in kept["crops"]] == [labels["crops"][i].shape for i in (1, 2)]

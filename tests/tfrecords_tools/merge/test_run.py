@@ -219,7 +219,7 @@ def test_background_of_a_set_that_knows_few_classes_says_nothing_among_more() ->
     names = ("background", "cat", "wall")
     ids = merge.said("segmentation", {0: 0, 1: 1}, names)
     assert ids == {1: 1}
-    discover()["segmentation"].recode(features, ids, len(names))
+    discover()["segmentation"].class_ids.recode(features, ids, len(names))
     png = tf.io.decode_png(features["image/segmentation/class/encoded"].bytes_list.value[0]).numpy()[..., 0]
     assert png.tolist() == [[255, 1], [255, 255]]
     assert merge.said("segmentation", {0: 0, 1: 1}, names[:2]) == {0: 0, 1: 1}
