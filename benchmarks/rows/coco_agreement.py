@@ -39,7 +39,7 @@ def add_pasted(shapes: metric.Metric, image: Image, found: Detections) -> None:
     top, left, bottom, right = (found.boxes * np.tile(image.size, 2)).T
     corners = np.stack([left, top, right - left, bottom - top], axis=1).astype(np.float32)
     full = mask_ops.paste_instance_masks(found.maps, corners, *image.size)
-    whole = np.tile(np.float32([0, 0, 1, 1]), [len(full), 1])
+    whole = np.tile(np.array([0, 0, 1, 1], np.float32), [len(full), 1])
     predictions = {"boxes": whole, "classes": found.classes, "scores": found.scores, "crops": list(full)}
     predictions |= {"is_crowd": np.zeros(len(full), bool), "area": np.zeros(len(full))}
     shapes.add(image.labels, predictions, ImageInfo(str(image.number), *image.size))

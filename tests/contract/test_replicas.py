@@ -18,7 +18,7 @@ from must_tf.training import task as task_lib
 from tests.support.contract import SPECS, golden, seen
 
 DEVICES = ("CPU:0", "CPU:1")
-WEIGHTS = np.float32([1.0, 1.0, 0.5, 0.0])  # two replicas: 2 labelled images and 1 that counts half
+WEIGHTS = np.array([1.0, 1.0, 0.5, 0.0], np.float32)  # two replicas: 2 labelled images and 1 that counts half
 STEP = 0.05  # how far the outputs are moved: enough to differ, too little to change what is matched to what
 
 

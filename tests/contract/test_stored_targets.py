@@ -42,7 +42,7 @@ def test_in_a_mirrored_world_x_alone_is_negated() -> None:
 
 def test_a_threshold_in_bytes_lets_the_same_bytes_through() -> None:
     confidence = np.arange(256, dtype=np.float32) / np.float32(255)
-    for threshold in np.float32([0, 0.001, 0.2, 0.25, 0.4, 0.5, 0.6, 0.8, 0.999, 1]):
+    for threshold in np.array([0, 0.001, 0.2, 0.25, 0.4, 0.5, 0.6, 0.8, 0.999, 1], np.float32):
         (byte,) = thresholds.as_bytes(np.array([threshold], np.float32))
         np.testing.assert_array_equal(np.arange(256) >= byte, confidence >= threshold)
 

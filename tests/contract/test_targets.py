@@ -93,7 +93,7 @@ def test_pixels_and_label_maps_lie_alike(window: str, flip: bool) -> None:
     view = WINDOWS[window]
     blocks = np.random.default_rng(0).integers(0, 5, [8, 10])
     ids = np.kron(blocks, np.ones([view.original[0] // 8, view.original[1] // 10], int)).astype(np.int32)
-    palette = np.uint8([[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]])
+    palette = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]], np.uint8)
     image = geometry.warp_image(tf.constant(palette[ids]), view.warp(flip)).numpy().astype(int)
     labels = geometry.warp_nearest(tf.constant(ids), view.warp(flip), -1).numpy()
     nearest = np.abs(image[:, :, None] - palette.astype(int)).sum(-1).argmin(-1)

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from experiments import cross, loop, summary
+from experiments import plan as plan_lib
 from must_tf.cli import train
 from must_tf.data import input as input_lib
 from must_tf.data import manifest, record
@@ -34,7 +35,7 @@ COMPLETED = {
 class Done(NamedTuple):
     """The finished recipe, and the commands that made it."""
 
-    plan: loop.Plan
+    plan: plan_lib.Plan
     commands: list[loop.Command]
 
 
@@ -109,7 +110,7 @@ def test_the_student_learns_from_all_of_them(done: Done) -> None:
             parts = [line[name] for name in (f"{term}_real", f"{term}_pseudo") if name in line]
             assert parts and all(map(math.isfinite, parts))
             assert min(parts) * 0.999 <= line[term] <= max(parts) * 1.001  # their mean, in some proportion
-    figures = loop.evaluation(done.plan, "student")["figures"]
+    figures = plan_lib.evaluation(done.plan, "student")["figures"]
     assert {f"{task}/{discover()[task].Metric.headline}" for task in cross.ALL} <= figures.keys()
     listed = [manifest.read(os.path.dirname(path)).records for path in restore_paths(done)]
     assert listed == list(IMAGES.values())

@@ -22,12 +22,12 @@ Image = Mapping[str, record.Labelled]
 
 def boxes(found: Sequence[tuple[int, float, Sequence[float]]]) -> Labels:
     """Labels of detection from (class id, score, box)."""
-    corners = np.float32([box for _, _, box in found]).reshape(-1, 4)
+    corners = np.array([box for _, _, box in found], np.float32).reshape(-1, 4)
     sides = corners[:, 2:] - corners[:, :2]
     return {
         "boxes": corners,
         "classes": np.array([class_id for class_id, _, _ in found], np.int32),
-        "scores": np.float32([score for _, score, _ in found]),
+        "scores": np.array([score for _, score, _ in found], np.float32),
         "is_crowd": np.zeros(len(found), bool),
         "area": np.float32(sides[:, 0] * sides[:, 1] * SIZE[0] * SIZE[1]),
     }

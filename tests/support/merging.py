@@ -20,7 +20,7 @@ from tfrecords_tools.merge import run as merge
 from tfrecords_tools.writing import shards
 
 H, W = 20, 30
-BOXES = np.float32([[0.1, 0.1, 0.5, 0.5], [0.2, 0.3, 0.9, 0.8]])
+BOXES = np.array([[0.1, 0.1, 0.5, 0.5], [0.2, 0.3, 0.9, 0.8]], np.float32)
 Labelled = Mapping[str, tuple[Labels, str]]  # task -> labels, origin
 
 

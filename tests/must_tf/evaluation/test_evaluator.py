@@ -202,8 +202,12 @@ def test_nan_is_no_segment(tmp_path: Path) -> None:
 
 def test_a_label_that_is_no_number_ends_the_evaluation(tmp_path: Path) -> None:
     """It names task, image and key."""
-    box = {"boxes": np.float32([[0, 0, np.nan, 1]]), "classes": np.int32([1]), "scores": np.float32([1])}
-    box |= {"is_crowd": np.array([False]), "area": np.float32([9])}
+    box = {
+        "boxes": np.array([[0, 0, np.nan, 1]], np.float32),
+        "classes": np.array([1], np.int32),
+        "scores": np.array([1], np.float32),
+    }
+    box |= {"is_crowd": np.array([False]), "area": np.array([9], np.float32)}
     image = image_bytes(np.zeros((96, 128, 3), np.uint8))
     labelled = {"detection": record.Labelled(box, "real:test")}
     broken = record.encode(image, ImageInfo("street/7", 96, 128), labelled, discover())
@@ -224,7 +228,7 @@ def test_nan_in_a_detector_is_not_taken_for_nothing_there(broken: str) -> None:
     raw = {"class_logits": np.zeros((2, 5, 3), np.float32), "box_deltas": np.zeros((2, 5, 12), np.float32)}
     raw["class_logits"][..., 1] = 5.0
     raw[broken][0, 3, 2] = np.nan
-    raw["rois"] = np.tile(np.float32([[[0, 0, 30, 40]]]), (2, 5, 1))
+    raw["rois"] = np.tile(np.array([[[0, 0, 30, 40]]], np.float32), (2, 5, 1))
     given = Given(tf.constant([[128.0, 128.0]] * 2), 128, None, None, {}, {})
     config = discover()["detection"].Config(classes=("a", "b"), max_detections=4)
     found = detection.decode({key: tf.constant(value) for key, value in raw.items()}, given, config)

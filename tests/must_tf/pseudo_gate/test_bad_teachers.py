@@ -104,8 +104,8 @@ def nan_objects() -> Labels:
         ("detection", lambda: boxes([]), "100% of images have no label"),  # all background
         ("segmentation", lambda: pixels(np.full([40, 60], 1)), "is 100% of all pixels"),
         ("depth", lambda: {"metres": np.full([40, 60], 3.0, np.float32)}, "100% of images have the same value"),
-        ("normals", lambda: {"normals": np.tile(np.float32([0, 0, 1]), [40, 60, 1])}, "mean z is 1.00"),
-        ("classification", lambda: {"probability": np.float32([0.26, 0.25, 0.25, 0.24])}, "knows nothing"),
+        ("normals", lambda: {"normals": np.tile(np.array([0, 0, 1], np.float32), [40, 60, 1])}, "mean z is 1.00"),
+        ("classification", lambda: {"probability": np.array([0.26, 0.25, 0.25, 0.24], np.float32)}, "knows nothing"),
     ],
 )
 def test_a_teacher_that_broke_is_stopped(task: str, labels: Callable[[], Labels], said: str, tmp_path: Path) -> None:

@@ -91,12 +91,17 @@ def test_reasons_of_the_other_tasks() -> None:
     wrong = reason(classification, {"probability": one_hot[0]}, {"probability": one_hot[2]}, "hall", "cave", "yard")
     assert wrong == "no image's class is right; predicted yard (1); labelled hall (1)"
     wrong = reason(
-        segmentation, {"classes": np.int32([[0, 255]])}, {"classes": np.int32([[1, 0]])}, "wall", "floor", "ball"
+        segmentation,
+        {"classes": np.array([[0, 255]], np.int32)},
+        {"classes": np.array([[1, 0]], np.int32)},
+        "wall",
+        "floor",
+        "ball",
     )
     assert wrong == "no pixel's class is right; predicted floor; labelled wall"
-    assert reason(segmentation, {"classes": np.int32([[255]])}, {"classes": np.int32([[0]])}, "wall") == (
-        "every pixel of the labels is ignored"
-    )
+    assert reason(
+        segmentation, {"classes": np.array([[255]], np.int32)}, {"classes": np.array([[0]], np.int32)}, "wall"
+    ) == ("every pixel of the labels is ignored")
     assert reason(depth, metres([[2, 3, 4]]), metres([[5, 7.5, 10]])) == (
         "no pixel is within 25 %; predictions are 2.5 times the truth in the median"
     )

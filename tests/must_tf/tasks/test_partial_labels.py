@@ -165,7 +165,7 @@ def _predicted(*objects: tuple[int, float]) -> dict[str, np.ndarray]:
     """One image's predictions, all of the box above: (class, score) each."""
     rows = len(objects)
     top, left, bottom, right = (0.25 * FITTED.scaled[0], 0.25 * FITTED.scaled[1]) * 2
-    box = np.float32([top, left, 3 * bottom, 3 * right])
+    box = np.array([top, left, 3 * bottom, 3 * right], np.float32)
     classes, scores = np.zeros([4], np.int32), np.zeros([4], np.float32)
     classes[:rows], scores[:rows] = [each[0] for each in objects], [each[1] for each in objects]
     return {"boxes": np.tile(box, [4, 1]), "classes": classes, "scores": scores, "count": np.int32(rows)}

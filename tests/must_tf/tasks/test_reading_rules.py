@@ -124,7 +124,7 @@ def masked(*scores: tuple[float, float]) -> dict[str, Any]:
     labels: dict[str, Any] = {key: np.concatenate([one[key] for one in each]) for key in each[0]}
     return labels | {
         "crops": [np.ones([64, 64], np.uint8)] * len(scores),
-        "mask_scores": np.float32([score for _, score in scores]),
+        "mask_scores": np.array([score for _, score in scores], np.float32),
     }
 
 
@@ -216,7 +216,7 @@ def predictions(*maps: np.ndarray) -> dict[str, np.ndarray]:
     """Boxes of 28 x 28 pixels of an image of 56 x 56, each with its map, so that a cell is a pixel."""
     count = len(maps)
     return {
-        "boxes": np.tile(np.float32([0.25, 0.25, 0.75, 0.75]), [count, 1]),
+        "boxes": np.tile(np.array([0.25, 0.25, 0.75, 0.75], np.float32), [count, 1]),
         "classes": np.ones(count, np.int32),
         "scores": np.full(count, 0.9, np.float32),
         "count": np.int32(count),

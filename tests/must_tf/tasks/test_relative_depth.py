@@ -110,7 +110,7 @@ def test_targets_of_both_kinds(window: Any) -> None:
 
 def test_what_an_ssi_head_labels_is_relative() -> None:
     """Whatever the shift of the output: all positive, same differences, and relative in the record."""
-    raw = {"map": tf.constant(np.float32([[[[-3.0], [5.0]], [[-1.0], [0.0]]]]))}
+    raw = {"map": tf.constant(np.array([[[[-3.0], [5.0]], [[-1.0], [0.0]]]], np.float32))}
     predicted = model.decode(raw, None, SSI)
     assert set(predicted) == {"inverse_depth"}
     kept = pseudo.keep({key: value[0].numpy() for key, value in predicted.items()}, ImageInfo("a", 2, 2), SSI)

@@ -71,7 +71,7 @@ def test_a_weight_scales_what_an_image_says_and_not_how_much_it_counts() -> None
     pixels = masked_losses.per_pixel(values, known, weight)
     np.testing.assert_allclose(pixels.total, [9.0, 4.0, 0.0])
     np.testing.assert_allclose(pixels.count, [3.0, 1.0, 0.0])
-    assert [float(student.balance.mean(term)) for term in (images, pixels)] == [2.0, 3.25]
+    assert [float(loss_weights.mean(term)) for term in (images, pixels)] == [2.0, 3.25]
 
 
 @pytest.mark.parametrize("step,share", [(0, 0.0), (1, 0.125), (4, 0.5), (8, 1.0), (9, 1.0), (100_000, 1.0)])

@@ -76,7 +76,10 @@ def test_pixels_are_counted_class_by_class(tiny_records: Tiny) -> None:
 def boxes(scores: list[float], origin: str) -> record.Labelled:
     """One box of class 1 per score."""
     count = len(scores)
-    labels = {"boxes": np.tile(np.float32([0.1, 0.2, 0.5, 0.6]), [count, 1]), "classes": np.ones(count, np.int32)}
+    labels = {
+        "boxes": np.tile(np.array([0.1, 0.2, 0.5, 0.6], np.float32), [count, 1]),
+        "classes": np.ones(count, np.int32),
+    }
     labels |= {"scores": np.float32(scores), "is_crowd": np.zeros(count, bool), "area": np.full(count, 9.0, np.float32)}
     return record.Labelled(labels, origin)
 

@@ -25,7 +25,7 @@ NO_BOXES = "none of 1 images can get detection: somebody else's masks lie on the
 def masked(before: dict[str, str]) -> bytes:
     """The record of image 2, in which the teacher would find a box, with another box and the mask on it."""
     found = formula_teacher.said(np.full([formula_teacher.H, formula_teacher.W, 3], 200, np.uint8))["detection"]
-    labels = found | {"boxes": np.float32([[0, 0, 0.5, 0.5]]), "crops": [np.ones([3, 4], np.uint8)]}
+    labels = found | {"boxes": np.array([[0, 0, 0.5, 0.5]], np.float32), "crops": [np.ones([3, 4], np.uint8)]}
     there = {task: record.Labelled(labels, origin) for task, origin in before.items()}
     return record.merge(one(2), there, formula_teacher.discover())
 

@@ -123,7 +123,7 @@ def test_the_manifest_says_who_the_teacher_was(tmp_path: Path, monkeypatch: pyte
     records = formula_teacher.write(tmp_path / "in", MIXED, old=before, nobody={"path": "none"})
     for number in (1, 2):
         formula_teacher.labelled(
-            formula_teacher.asked(records), tmp_path / "out", part=formula_teacher.label_ways.Part(number, 2)
+            formula_teacher.asked(records), tmp_path / "out", part=formula_teacher.parallelism.Part(number, 2)
         )
     expected = {
         "path": "formula/f0",

@@ -70,7 +70,7 @@ def test_pixels_and_distributions_are_rewritten_too(tmp_path: Path) -> None:
     segmentation = {"classes": classes, "confidence": np.ones([H, W], np.float32)}
     labelled = {
         "segmentation": (segmentation, "real:x"),
-        "classification": ({"probability": np.float32([0.25, 0.75])}, "pseudo:x"),
+        "classification": ({"probability": np.array([0.25, 0.75], np.float32)}, "pseudo:x"),
     }
     given = [
         make(tmp_path / str(n), [one(str(n), labelled)], dict.fromkeys(labelled, names))
@@ -103,7 +103,7 @@ DEPTHS = ((1.0, "pseudo:a"), (2.0, "real:b"), (3.0, "real:c"))
 
 def test_masks_stay_with_their_boxes(tmp_path: Path) -> None:
     """Two boxes here, one box with its mask there: a mask of the second belongs to no box of the first."""
-    scored = masks([1]) | {"mask_scores": np.float32([0.25])}
+    scored = masks([1]) | {"mask_scores": np.array([0.25], np.float32)}
     both = {"detection": (scored, "pseudo:b"), "masks": (scored, "pseudo:b")}
     names = {"detection": ["cat"], "masks": ["cat"]}
     given = [
@@ -212,7 +212,7 @@ def test_the_command_prints_and_stores_the_mapping(
 def test_background_of_a_set_that_knows_few_classes_says_nothing_among_more() -> None:
     """A wall is no background: where nobody looked for walls, background pixels are ignored, and not one of them."""
     features = tf.train.Example().features.feature
-    own = np.int32([[0, 1], [255, 0]])  # background, cat
+    own = np.array([[0, 1], [255, 0]], np.int32)  # background, cat
     labels = {"classes": own, "confidence": np.ones([2, 2], np.float32)}
     for key, feature in discover()["segmentation"].write(labels, ImageInfo("0", 2, 2)).items():
         features[key].CopyFrom(feature)

@@ -98,7 +98,7 @@ def test_origins_are_read_with_care() -> None:
 def test_maps_of_both_ways_come_back(tmp_path: Path) -> None:
     """Segmentation of the first is a teacher's, depth of the second; a pixel of each PNG is corrected."""
     seen, metres = pixels(np.zeros(SIZE), 0.7), {"metres": np.full(SIZE, 2.0, np.float32)}
-    normals = {"normals": np.tile(np.float32([0, 0, -1]), [*SIZE, 1])}
+    normals = {"normals": np.tile(np.array([0, 0, -1], np.float32), [*SIZE, 1])}
     none = record.Labelled(boxes([]), REAL)  # convert coco asks for boxes
     first = {"segmentation": record.Labelled(seen, PSEUDO), "depth": record.Labelled(metres, REAL), "detection": none}
     second = {"segmentation": record.Labelled(seen, REAL), "depth": record.Labelled(metres, PSEUDO)}

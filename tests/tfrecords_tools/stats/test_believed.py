@@ -69,7 +69,7 @@ def test_a_mask_that_training_does_not_read_is_not_judged(tmp_path: Path) -> Non
 def likely(*first: float) -> list[Labels]:
     """Distributions: the first class is so likely, the second all the rest."""
     rest = [0.0] * (len(scenes.CLASSES["classification"]) - 2)
-    return [{"probability": np.float32([one, 1 - one, *rest])} for one in first]
+    return [{"probability": np.array([one, 1 - one, *rest], np.float32)} for one in first]
 
 
 def test_an_image_below_the_threshold_is_not_believed(tmp_path: Path) -> None:
