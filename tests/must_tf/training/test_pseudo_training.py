@@ -19,7 +19,7 @@ from must_tf.data import record
 from must_tf.model import student
 from must_tf.shared import masked_losses
 from must_tf.tasks import discover
-from must_tf.training import preflight
+from must_tf.training import loss_weights, preflight
 from must_tf.training import task as task_lib
 from must_tf.training import trainer as watch
 from tests.contract.test_losses import CASES, Case
