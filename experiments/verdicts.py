@@ -69,7 +69,7 @@ def shift(source: str, out: str) -> None:
     files = [os.path.join(source, shard["file"]) for shard in known.shards]
     with shards.claimed(out, f"shifted by {SHIFT}", command):
         info = shards.write_shard(os.path.join(out, shards.names(1)[0]), moved())
-        manifest.write(out, shards.summed([info], known.classes, command))
+        manifest.write(out, shards.combined_manifest([info], known.classes, command))
 
 
 def judge(whole: Plan, name: str, *more: str) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def six_tasks(sets: Sets, out: Path) -> Sets:
         "segmentation": tuple(f"scene-{index}" for index in range(SCENE_CLASSES)),
         "classification": tuple(f"image-{index}" for index in range(IMAGE_CLASSES)),
     }
-    manifest.write(str(out), shards.summed(infos, classes, ["made for a benchmark"]))
+    manifest.write(str(out), shards.combined_manifest(infos, classes, ["made for a benchmark"]))
     return Sets(str(out / "*.tfrecord"), sets.model_gardens, classes)
 
 

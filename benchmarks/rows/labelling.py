@@ -123,7 +123,7 @@ def label(teachers: Sequence[Teacher], source: Path, out: Path) -> Callable[[], 
 
     def run() -> None:
         info = label_job.write(job, lambda count: None)
-        manifest.write(str(out), shards.summed([info], classes, ["benchmark"]))
+        manifest.write(str(out), shards.combined_manifest([info], classes, ["benchmark"]))
         (out / verdict.NAME).unlink(missing_ok=True)  # else the verdict of the round before would do
         stats.after_labelling(str(out), force=True)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as mask_utils
 
-from tests.support.converting import Converted, Entry, converted, dump, noise, save
+from tests.support.converting import CocoEntry, Converted, converted, dump, noise, save
 from tfrecords_tools.sources.coco.coco import Coco
 
 HEIGHT, WIDTH = 60, 80
@@ -33,7 +33,7 @@ def runs(mask: np.ndarray) -> list[int]:
     return ([0] if flat[0] else []) + np.diff(edges).tolist()
 
 
-def entry(number: int, image_id: Any, category: int, segmentation: Any, **values: Any) -> Entry:
+def entry(number: int, image_id: Any, category: int, segmentation: Any, **values: Any) -> CocoEntry:
     """An annotation with the box and area of its mask."""
     rle = segmentation
     if isinstance(rle, dict) and isinstance(rle["counts"], list):
@@ -45,7 +45,7 @@ def entry(number: int, image_id: Any, category: int, segmentation: Any, **values
     return found | {"bbox": box, "area": area, "iscrowd": 0} | values
 
 
-def forms() -> list[Entry]:
+def forms() -> list[CocoEntry]:
     """Each of the forms that COCO's masks have."""
     compressed = mask_utils.encode(disk(30, 40, 12))
     compressed["counts"] = compressed["counts"].decode()
@@ -59,7 +59,7 @@ def forms() -> list[Entry]:
     ]
 
 
-IMAGES: list[Entry] = [
+IMAGES: list[CocoEntry] = [
     {"id": number, "file_name": f"{number:012}.jpg", "height": HEIGHT, "width": WIDTH} for number in (7, 9, 8)
 ]
 # Segment ids with all three colours, and a class each; 5 stands in no list.

@@ -21,7 +21,7 @@ from tfrecords_tools.convert import run as convert
 from tfrecords_tools.sources import Source
 from tfrecords_tools.writing import worker_pool
 
-Entry = dict[str, Any]
+CocoEntry = dict[str, Any]
 
 
 class Record(NamedTuple):

@@ -115,7 +115,7 @@ def write(folder: Path, files: Sequence[Sequence[bytes]], **teachers: Any) -> st
     shards.claim(str(folder), "tests", ["tests"])
     names = shards.names(len(files))
     infos = [shards.write_shard(str(folder / name), each) for name, each in zip(names, files, strict=True)]
-    manifest.write(str(folder), shards.summed(infos, CLASSES, ["tests"], teachers=teachers))
+    manifest.write(str(folder), shards.combined_manifest(infos, CLASSES, ["tests"], teachers=teachers))
     return f"{folder}/*.tfrecord"
 
 

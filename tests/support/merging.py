@@ -65,7 +65,7 @@ def make(folder: Path, records: Sequence[bytes], classes: Mapping[str, Sequence[
     shards.claim(str(folder), "test", ["test"])
     names = shards.names(2)
     infos = [shards.write_shard(str(folder / name), records[number::2]) for number, name in enumerate(names)]
-    manifest.write(str(folder), shards.summed(infos, classes, ["test"]))
+    manifest.write(str(folder), shards.combined_manifest(infos, classes, ["test"]))
     return f"{folder}/*.tfrecord"
 
 

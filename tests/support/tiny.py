@@ -94,7 +94,7 @@ def write_set(directory: Path | str, files: Sequence[Sequence[bytes]], tasks: Se
     names = shards.names(len(files))
     infos = [shards.write_shard(os.path.join(directory, name), one) for name, one in zip(names, files, strict=True)]
     classes = {task: list(scenes.CLASSES[task]) for task in tasks if scenes.CLASSES.get(task)}
-    manifest.write(directory, shards.summed(infos, classes, ["tests"]))
+    manifest.write(directory, shards.combined_manifest(infos, classes, ["tests"]))
     return os.path.join(directory, "*.tfrecord")
 
 

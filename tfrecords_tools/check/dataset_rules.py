@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from must_tf.data import manifest, record
 from tfrecords_tools.reading import look_table, recordset
 from tfrecords_tools.reading.check_truth import Verdict, is_perfect, perfect
 from tfrecords_tools.reading.recordset import RecordSet
-from tfrecords_tools.writing.findings import Findings
+from tfrecords_tools.writing import shards
+from tfrecords_tools.writing.counts import Findings
 
 PLACES_SHOWN = 5
 
@@ -71,23 +72,15 @@ def _sums(found: RecordSet, results: Sequence[Checked], findings: Findings) -> N
     total = sum(result.records for result in results)
     if found.manifest.records != total:
         findings.add("the manifest's sum of records is wrong", f"{place}: {found.manifest.records}, found {total}")
-    origins = _added(result.origins for result in results)
+    origins = shards.add_counts(result.origins for result in results)
     if found.manifest.origins != origins:
         findings.add("the manifest's origins are wrong", f"{place}: {_differing(found.manifest.origins, origins)}")
-    for task, counts in _added(result.objects for result in results).items():
+    for task, counts in shards.add_counts(result.objects for result in results).items():
         said = found.manifest.objects.get(task)
         names = found.manifest.classes.get(task, [])
         named = {names[k] if 0 <= k < len(names) else str(k): n for k, n in counts.items()}
         if said is not None and {k: n for k, n in said.items() if n} != {k: n for k, n in named.items() if n}:
             findings.add(f"{task}: the manifest's labels per class are wrong", f"{place}: {_differing(said, named)}")
-
-
-def _added(parts: Iterable[dict[str, collections.Counter]]) -> dict[str, dict[Any, int]]:
-    total: dict[str, collections.Counter] = {}
-    for part in parts:
-        for task, counts in part.items():
-            total.setdefault(task, collections.Counter()).update(counts)
-    return {task: dict(counts) for task, counts in total.items()}
 
 
 def _differing(said: dict[str, Any], found: dict[str, Any]) -> str:
@@ -153,8 +146,8 @@ def _distance(figure: float, best: float) -> float:
 
 def lines(result: dict[str, Any]) -> list[str]:
     """The result for people."""
-    shards = look_table.number(result["shards"], "shard")
-    shown = [f"{result['records']:,} records in {shards} of {result['directory']}"]
+    shard_count = look_table.number(result["shards"], "shard")
+    shown = [f"{result['records']:,} records in {shard_count} of {result['directory']}"]
     if not result["whole"]:
         shown.append("  not all shards that the manifest lists: its sums were not compared")
     shown += ["", "the truth as prediction" if result["truth_as_prediction"] else "no image has a label"]

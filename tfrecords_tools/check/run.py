@@ -20,7 +20,7 @@ from tfrecords_tools.reading import label_summary, recordset
 from tfrecords_tools.reading.check_truth import Truth, causes, is_perfect, scored
 from tfrecords_tools.reading.recordset import Damaged, RecordSet
 from tfrecords_tools.writing import shards
-from tfrecords_tools.writing.findings import Findings
+from tfrecords_tools.writing.counts import Findings
 
 
 class Job(NamedTuple):
@@ -36,7 +36,7 @@ def check(found: RecordSet, processes: int = 0) -> dict[str, Any]:
     results = recordset.over_shards(check_shard, jobs, "check", found.records, processes)
     findings = Findings()
     for result in results:
-        findings.merge(result.findings)
+        findings.merge(result.findings.content)
     dataset_rules.against_manifest(found, results, findings)
     dataset_rules.unique_ids(found, results, findings)
     return {

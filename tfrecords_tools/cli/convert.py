@@ -1,37 +1,39 @@
-"""must-records convert: what all conversions share, and sources of any origin; published datasets: `cli_datasets`."""
+"""must-records convert: the command that all conversions share, and sources of any origin.
+
+Published datasets are in `datasets`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from must_tf.common.errors import UserError
+from tfrecords_tools.cli.options import (
+    Json,
+    MaxDropRate,
+    Out,
+    Root,
+    Runner,
+    RunnerOptions,
+    Shards,
+    Workers,
+    command_line,
+)
 
 if TYPE_CHECKING:
     from tfrecords_tools.sources import Source
 
 app = typer.Typer()
 
-Out = Annotated[str, typer.Option(help="Folder for the shards; the same command again goes on in it.")]
-Root = Annotated[str, typer.Option(help="The dataset's folder.")]
-Tasks = Annotated[str, typer.Option(help="Labels of these tasks only, names with commas between; empty: all.")]
-Shards = Annotated[int, typer.Option(help="How many shards; 0: one per 256 images.")]
-Workers = Annotated[int, typer.Option(help="Processes; 0: one per core. No matter for the result.")]
-MaxDropRate = Annotated[float, typer.Option(help="Share of images, objects or a task's labels that may be dropped.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; everything else goes to stderr.")]
-Runner = Annotated[str, typer.Option(help="Make the shards on Apache Beam: DirectRunner, FlinkRunner, ...")]
-RunnerOptions = Annotated[str, typer.Option(help="The runner's own, in quotes: '--project=... --region=...'.")]
-# Options that do not change a byte of the records.
-NO_MATTER = ("workers", "json", "runner", "runner_options", "shard", "force")
 
-
-@app.command()
-def rgbd(
-    ctx: typer.Context,
-    root: Root,
+def _shared_options(
     out: Out,
-    match: Annotated[str, typer.Option(help="Only photos whose stem matches this pattern, like 'train_*'.")] = "*",
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
@@ -39,144 +41,152 @@ def rgbd(
     runner: Runner = "",
     runner_options: RunnerOptions = "",
 ) -> None:
-    """rgb/, depth/, normal/, label/ of one --root: depth, normals, segmentation.
+    """The options of every conversion; only the signature is used."""
 
-    Layout: ROOT/rgb/x.png; depth/x.png 16-bit millimetres; normal/x.png RGB = (n + 1) * 127.5; label/x.png class ids,
-    named by ROOT/classes.txt.
+
+def conversion(make_source: Callable[..., Source]) -> Callable[..., None]:
+    """Turns a function that returns a source into a command that converts it.
+
+    The command has the function's options and those of `_shared_options`. Required options come first, so `--out`
+    follows the function's required ones; the manifest stores the command in this order.
+    """
+    own, shared = _parameters(make_source), _parameters(_shared_options)
+    context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    options = sorted([*own, *shared], key=lambda parameter: parameter.default is not inspect.Parameter.empty)
+
+    @functools.wraps(make_source)
+    def convert_source(ctx: typer.Context, **values: Any) -> None:
+        run(ctx, make_source(**{parameter.name: values[parameter.name] for parameter in own}))
+
+    # Typer reads both.
+    convert_source.__signature__ = inspect.Signature([context, *options])  # type: ignore[attr-defined]
+    convert_source.__annotations__ = {parameter.name: parameter.annotation for parameter in (context, *options)}
+    return convert_source
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters of a function with their annotations as types."""
+    # Source is imported for type checkers only: importing it takes seconds.
+    hints = typing.get_type_hints(function, localns={"Source": Any}, include_extras=True)
+    parameters = inspect.signature(function).parameters.values()
+    return [parameter.replace(annotation=hints[parameter.name]) for parameter in parameters]
+
+
+@app.command()
+@conversion
+def rgbd(
+    root: Root,
+    match: Annotated[
+        str, typer.Option(help="Convert only photos whose name without suffix matches this pattern, like 'train_*'.")
+    ] = "*",
+) -> Source:
+    """Photos with depth, normals and segmentation maps in folders side by side.
+
+    Layout: ROOT/rgb/x.png; depth/x.png in 16-bit millimetres; normal/x.png with RGB = (n + 1) * 127.5; label/x.png
+    with class ids that ROOT/classes.txt names.
 
     Example: must-records convert rgbd --root data/rooms --match 'train_*' --out records/rooms
     """
     from tfrecords_tools.sources.rgbd import Rgbd
 
-    run(ctx, Rgbd(root, match))
+    return Rgbd(root, match)
 
 
 @app.command()
+@conversion
 def classes(
-    ctx: typer.Context,
     root: Root,
-    out: Out,
-    limit: Annotated[int, typer.Option(help="Images of each class, in the order of their names; 0: all.")] = 0,
-    shards: Shards = 0,
-    workers: Workers = 0,
-    max_drop_rate: MaxDropRate = 0.01,
-    json: Json = False,
-    runner: Runner = "",
-    runner_options: RunnerOptions = "",
-) -> None:
+    limit: Annotated[int, typer.Option(help="Images to convert per class, in the order of their names; 0: all.")] = 0,
+) -> Source:
     """One folder of images per class: classification.
 
-    Layout: ROOT/tulip/x.jpg; every folder directly in --root is one class.
+    Layout: ROOT/tulip/x.jpg; every folder directly inside --root is a class.
 
     Example: must-records convert classes --root data/flowers/train --out records/flowers
     """
-    from tfrecords_tools.sources.classes import Classes
+    from tfrecords_tools.sources.classes import ClassFolders
 
-    run(ctx, Classes(root, limit))
+    return ClassFolders(root, limit)
 
 
 @app.command()
+@conversion
 def images(
-    ctx: typer.Context,
-    root: Annotated[str, typer.Option(help="Folder of images at any depth, or an uncompressed .tar of them.")],
-    out: Out,
-    shards: Shards = 0,
-    workers: Workers = 0,
-    max_drop_rate: MaxDropRate = 0.01,
-    json: Json = False,
-    runner: Runner = "",
-    runner_options: RunnerOptions = "",
-) -> None:
-    """All images below --root, without labels.
+    root: Annotated[str, typer.Option(help="Folder with images at any depth, or an uncompressed .tar of them.")],
+) -> Source:
+    """Images without labels: all image files below --root.
 
-    Layout: any; the path below --root is the image's id.
+    Layout: any; an image's id is its path below --root.
 
     Example: must-records convert images --root data/photos.tar --out records/photos
     """
-    from tfrecords_tools.sources.images import Images
+    from tfrecords_tools.sources.images import UnlabelledImages
 
-    run(ctx, Images(root))
+    return UnlabelledImages(root)
 
 
 @app.command()
+@conversion
 def scenes(
-    ctx: typer.Context,
-    domain: Annotated[str, typer.Option(help="Which look, and with it which labels.")],
-    count: Annotated[int, typer.Option(help="How many scenes.")],
-    seed: Annotated[int, typer.Option(help="Which scenes; two seeds have none in common.")],
-    out: Out,
-    size: Annotated[int, typer.Option(help="Side in pixels.")] = 128,
-    tasks: Annotated[str, typer.Option(help="Instead of the domain's: names with commas between, all or none.")] = "",
-    shards: Shards = 0,
-    workers: Workers = 0,
-    max_drop_rate: MaxDropRate = 0.01,
-    json: Json = False,
-    runner: Runner = "",
-    runner_options: RunnerOptions = "",
-) -> None:
+    domain: Annotated[str, typer.Option(help="Appearance of the scenes; also decides which labels they have.")],
+    count: Annotated[int, typer.Option(help="Number of scenes.")],
+    seed: Annotated[int, typer.Option(help="Random seed; two seeds share no scene.")],
+    size: Annotated[int, typer.Option(help="Image side in pixels.")] = 128,
+    tasks: Annotated[
+        str, typer.Option(help="Tasks to label instead of the domain's own: names separated by commas, all or none.")
+    ] = "",
+) -> Source:
     """Generated scenes with exact labels.
 
     Example: must-records convert scenes --domain wild --count 64 --seed 1 --tasks all --out records/scenes
     """
     from tfrecords_tools.sources.scenes import Scenes
 
-    run(ctx, Scenes(domain, count, seed, size, tasks))
+    return Scenes(domain, count, seed, size, tasks)
 
 
 @app.command()
+@conversion
 def tfds(
-    ctx: typer.Context,
     name: Annotated[str, typer.Option(help="The dataset's name, like voc/2012 or coco/2017:1.1.0.")],
-    split: Annotated[str, typer.Option(help="As TFDS writes it: train, or 'train[:10%]'.")],
-    data_dir: Annotated[str, typer.Option(help="Where TFDS prepared it; nothing is downloaded.")],
+    split: Annotated[str, typer.Option(help="The split in TFDS notation: train, or 'train[:10%]'.")],
+    data_dir: Annotated[str, typer.Option(help="Folder in which TFDS prepared it; nothing is downloaded.")],
     map_: Annotated[
-        list[str], typer.Option("--map", help="TASK=FEATURE, or image=FEATURE; detection=objects for instance.")
+        list[str], typer.Option("--map", help="TASK=FEATURE or image=FEATURE, like detection=objects; repeatable.")
     ],
-    out: Out,
     classes: Annotated[
-        list[str] | None, typer.Option(help="TASK=FILE: class names, one a line, where no feature names them.")
+        list[str] | None, typer.Option(help="TASK=FILE: class names, one per line, if no feature names them.")
     ] = None,
     depth_scale: Annotated[float, typer.Option(help="Metres per unit of depth.")] = 1.0,
-    shards: Shards = 0,
-    workers: Workers = 0,
-    max_drop_rate: MaxDropRate = 0.01,
-    json: Json = False,
-    runner: Runner = "",
-    runner_options: RunnerOptions = "",
-) -> None:
-    """Any dataset of TensorFlow Datasets, by naming which feature is which label.
+) -> Source:
+    """Any dataset of TensorFlow Datasets: --map says which feature holds which label.
 
-    Layout: DATA_DIR/voc/2012/5.0.0/*.tfrecord, as `tfds build` or download_and_prepare left it.
+    Layout: DATA_DIR/voc/2012/5.0.0/*.tfrecord, as `tfds build` or download_and_prepare writes it.
 
     Example: must-records convert tfds --name voc/2012 --split train --data-dir ~/tensorflow_datasets
     --map detection=objects --out records/voc
     """
     from tfrecords_tools.sources.tfds import Tfds
 
-    named = _pairs("--map", map_), _pairs("--classes", classes or [])
-    run(ctx, Tfds(name, split, data_dir, *named, depth_scale))
+    features, class_files = _pairs("--map", map_), _pairs("--classes", classes or [])
+    return Tfds(name, split, data_dir, features, class_files, depth_scale)
 
 
 @app.command()
+@conversion
 def mg(
-    ctx: typer.Context,
     records: Annotated[str, typer.Option(help="Model Garden's record files, in quotes: 'DIR/train-*.tfrecord'.")],
     classes: Annotated[
         list[str],
-        typer.Option(help="[TASK=]FILE: class names, one a line, or the COCO JSON; once per task, or for all."),
+        typer.Option(
+            help="[TASK=]FILE: class names, one per line, or the COCO JSON; repeat per task, or give one file for all."
+        ),
     ],
-    out: Out,
-    first_class: Annotated[int, typer.Option(help="The first label of classification; ImageNet's records: 1.")] = 0,
-    shards: Shards = 0,
-    workers: Workers = 0,
-    max_drop_rate: MaxDropRate = 0.01,
-    json: Json = False,
-    runner: Runner = "",
-    runner_options: RunnerOptions = "",
-) -> None:
+    first_class: Annotated[int, typer.Option(help="First label of classification; 1 for ImageNet's records.")] = 0,
+) -> Source:
     """Model Garden's own records: classification, detection, masks, segmentation.
 
-    Layout: TFRecord files of image/encoded, image/object/bbox/..., image/object/mask, image/class/label,
+    Layout: TFRecord files with image/encoded, image/object/bbox/..., image/object/mask, image/class/label,
     image/segmentation/class/encoded.
 
     Example: must-records convert mg --records 'coco/train-*.tfrecord'
@@ -184,61 +194,48 @@ def mg(
     """
     from tfrecords_tools.sources.mg import Mg
 
-    run(ctx, Mg(records, _pairs("--classes", classes, bare=True), first_class))
+    return Mg(records, _pairs("--classes", classes, bare=True), first_class)
 
 
-def _pairs(option: str, given: list[str], bare: bool = False) -> tuple[tuple[str, str], ...]:
-    """KEY=VALUE of a repeated option; a bare VALUE has an empty key, where that is allowed."""
-    found = []
-    for each in given:
-        key, equals, value = each.partition("=")
+def _pairs(option: str, words: Sequence[str], bare: bool = False) -> tuple[tuple[str, str], ...]:
+    """Parses KEY=VALUE of a repeated option; with `bare`, a VALUE without a key is allowed and its key is empty."""
+    pairs = []
+    for word in words:
+        key, equals, value = word.partition("=")
         if not equals and bare:
-            key, value = "", each
+            key, value = "", word
         if not value or not (key or bare):
-            raise UserError(f"{option} {each!r}: {'[TASK=]FILE' if bare else 'TASK=NAME'} is expected.")
-        found.append((key, value))
-    if len({key for key, _ in found}) < len(found):
-        raise UserError(f"{option} names a task twice: {' '.join(given)}.")
-    return tuple(found)
+            raise UserError(f"{option} {word!r}: expected {'[TASK=]FILE' if bare else 'TASK=NAME'}.")
+        pairs.append((key, value))
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise UserError(f"{option} names a task twice: {' '.join(words)}. Give each task once.")
+    return tuple(pairs)
 
 
 def run(ctx: typer.Context, source: Source) -> None:
-    """Converts and ends the command. The options that all conversions share are taken from `ctx`."""
+    """Converts the source with the shared options of `ctx`, and ends the command."""
     from tfrecords_tools.cli import outcome as report
     from tfrecords_tools.convert import run as convert
 
-    given = ctx.params
+    values = ctx.params
     options = convert.Options(
-        out=given["out"],
-        shards=given["shards"],
-        workers=given["workers"],
-        max_drop_rate=given["max_drop_rate"],
-        command=tuple(command(ctx)),
+        out=values["out"],
+        shards=values["shards"],
+        workers=values["workers"],
+        max_drop_rate=values["max_drop_rate"],
+        command=tuple(command_line(ctx)),
     )
-    if given["runner"]:
-        outcome = convert.run_on_beam(
-            convert.Encoder(source), options, given["runner"], given["runner_options"].split()
-        )
+    if values["runner"]:
+        beam_options = values["runner_options"].split()
+        outcome = convert.run_on_beam(convert.Encoder(source), options, values["runner"], beam_options)
     else:
         outcome = convert.convert(source, options)
-    report.show(outcome, options.out, given["json"])
-    worst, of = outcome.worst()
-    if worst > options.max_drop_rate:
+    report.show(outcome, options.out, values["json"])
+    rate, kind = outcome.worst()
+    if rate > options.max_drop_rate:
         typer.echo(
-            f"error: {worst:.1%} of the {of} were dropped, --max-drop-rate allows {options.max_drop_rate:.1%}. "
-            "The records are complete otherwise.",
+            f"error: {rate:.1%} of the {kind} were dropped; --max-drop-rate allows {options.max_drop_rate:.1%}. "
+            "All other records were written.",
             err=True,
         )
         raise typer.Exit(1)
-
-
-def command(ctx: typer.Context) -> list[str]:
-    """The command as given, without what the records do not depend on."""
-    words = ctx.command_path.split()
-    for parameter in ctx.command.params:
-        value = ctx.params.get(parameter.name or "")
-        if parameter.name in NO_MATTER or value == parameter.default or value in (None, (), []):
-            continue
-        for one in value if isinstance(value, list) else [value]:
-            words += [parameter.opts[0]] if one is True else [parameter.opts[0], str(one)]
-    return words

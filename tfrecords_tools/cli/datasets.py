@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tfrecords_tools.cli.convert import Json, MaxDropRate, Out, Root, Runner, RunnerOptions, Shards, Tasks, Workers, run
+from tfrecords_tools.cli.convert import conversion
+from tfrecords_tools.cli.options import Root, Tasks
+
+if TYPE_CHECKING:
+    from tfrecords_tools.sources import Source
 
 app = typer.Typer()
 
 
 @app.command()
+@conversion
 def coco(
-    ctx: typer.Context,
-    images: Annotated[str, typer.Option(help="Folder of the images.")],
+    images: Annotated[str, typer.Option(help="Folder with the images.")],
     annotations: Annotated[str, typer.Option(help="Instances JSON.")],
-    out: Out,
-    panoptic: Annotated[str, typer.Option(help="Folder of panoptic PNGs, its JSON beside it.")] = "",
-    stuff: Annotated[str, typer.Option(help="Stuff JSON, or folder of stuff PNGs, JSON or labels.txt beside it.")] = "",
+    panoptic: Annotated[str, typer.Option(help="Folder with panoptic PNGs; their JSON is beside it.")] = "",
+    stuff: Annotated[
+        str, typer.Option(help="Stuff JSON, or folder with stuff PNGs; their JSON or labels.txt is beside it.")
+    ] = "",
     full_masks: Annotated[
-        bool, typer.Option("--full-masks", help="Also write full masks, for Model Garden's decoder.")
+        bool, typer.Option("--full-masks", help="Also write full-image masks for Model Garden's decoder.")
     ] = False,
     tasks: Tasks = "",
-    shards: Shards = 0,
-    workers: Workers = 0,
-    max_drop_rate: MaxDropRate = 0.01,
-    json: Json = False,
-    runner: Runner = "",
-    runner_options: RunnerOptions = "",
-) -> None:
-    """COCO, and any JSON of its form: detection and masks; with --panoptic or --stuff segmentation.
+) -> Source:
+    """COCO and JSON files in its format: detection and masks; segmentation with --panoptic or --stuff.
 
-    Layout: IMAGES/000000000009.jpg as the JSON names it.
+    Layout: IMAGES/000000000009.jpg, as named in the JSON.
 
     Example: must-records convert coco --images train2017 --annotations annotations/instances_train2017.json
     --panoptic annotations/panoptic_train2017 --out records/coco
@@ -40,23 +39,16 @@ def coco(
     from tfrecords_tools.sources.coco.coco import Coco
     from tfrecords_tools.sources.only import only
 
-    run(ctx, only(Coco(images, annotations, panoptic, full_masks, stuff), tasks))
+    return only(Coco(images, annotations, panoptic, full_masks, stuff), tasks)
 
 
 @app.command()
+@conversion
 def objects365(
-    ctx: typer.Context,
-    images: Annotated[str, typer.Option(help="Folder that holds patch0/, patch1/, ...")],
-    annotations: Annotated[str, typer.Option(help="zhiyuan_objv2_train.json, or another split's.")],
-    out: Out,
-    shards: Shards = 0,
-    workers: Workers = 0,
-    max_drop_rate: MaxDropRate = 0.01,
-    json: Json = False,
-    runner: Runner = "",
-    runner_options: RunnerOptions = "",
-) -> None:
-    """Objects365: detection. Boxes alone, so its images stay unlabelled for masks.
+    images: Annotated[str, typer.Option(help="Folder with patch0/, patch1/, ...")],
+    annotations: Annotated[str, typer.Option(help="zhiyuan_objv2_train.json, or the file of another split.")],
+) -> Source:
+    """Objects365: detection. It has boxes only, so its images stay unlabelled for masks.
 
     Layout: IMAGES/patch8/objects365_v1_00420917.jpg, which the JSON calls images/v1/patch8/objects365_v1_00420917.jpg.
 
@@ -65,26 +57,19 @@ def objects365(
     """
     from tfrecords_tools.sources.coco.objects365 import Objects365
 
-    run(ctx, Objects365(images, annotations))
+    return Objects365(images, annotations)
 
 
 @app.command()
+@conversion
 def voc(
-    ctx: typer.Context,
     root: Annotated[str, typer.Option(help="Folder of one year: JPEGImages/, Annotations/, ImageSets/, ...")],
-    out: Out,
-    split: Annotated[str, typer.Option(help="The list's name: train, val, trainval, test.")] = "train",
-    image_set: Annotated[str, typer.Option(help="The list's folder in ImageSets: Main or Segmentation.")] = "Main",
-    classes: Annotated[str, typer.Option(help="Other class names than VOC's 20, one a line.")] = "",
+    split: Annotated[str, typer.Option(help="Image list: train, val, trainval or test.")] = "train",
+    image_set: Annotated[str, typer.Option(help="Folder of the list in ImageSets: Main or Segmentation.")] = "Main",
+    classes: Annotated[str, typer.Option(help="File with class names, one per line, instead of VOC's 20.")] = "",
     tasks: Tasks = "",
-    shards: Shards = 0,
-    workers: Workers = 0,
-    max_drop_rate: MaxDropRate = 0.01,
-    json: Json = False,
-    runner: Runner = "",
-    runner_options: RunnerOptions = "",
-) -> None:
-    """PASCAL VOC: detection; segmentation and masks of the images that have them.
+) -> Source:
+    """PASCAL VOC: detection; segmentation and masks for the images that have them.
 
     Layout: ROOT/JPEGImages/x.jpg, Annotations/x.xml, SegmentationClass/x.png, SegmentationObject/x.png,
     ImageSets/Main/train.txt.
@@ -94,22 +79,15 @@ def voc(
     from tfrecords_tools.sources.only import only
     from tfrecords_tools.sources.voc import Voc
 
-    run(ctx, only(Voc(root, split, image_set, classes), tasks))
+    return only(Voc(root, split, image_set, classes), tasks)
 
 
 @app.command()
+@conversion
 def ade20k(
-    ctx: typer.Context,
     root: Annotated[str, typer.Option(help="ADEChallengeData2016: images/, annotations/, objectInfo150.txt.")],
-    out: Out,
     split: Annotated[str, typer.Option(help="training or validation.")] = "training",
-    shards: Shards = 0,
-    workers: Workers = 0,
-    max_drop_rate: MaxDropRate = 0.01,
-    json: Json = False,
-    runner: Runner = "",
-    runner_options: RunnerOptions = "",
-) -> None:
+) -> Source:
     """ADE20K as SceneParsing-150: segmentation.
 
     Layout: ROOT/images/training/x.jpg, annotations/training/x.png (0 ignored, 1..150), objectInfo150.txt.
@@ -118,24 +96,17 @@ def ade20k(
     """
     from tfrecords_tools.sources.ade20k import Ade20k
 
-    run(ctx, Ade20k(root, split))
+    return Ade20k(root, split)
 
 
 @app.command()
+@conversion
 def cityscapes(
-    ctx: typer.Context,
     root: Annotated[str, typer.Option(help="Folder with leftImg8bit/ and gtFine/.")],
-    out: Out,
-    split: Annotated[str, typer.Option(help="train, val, or test (whose labels are withheld).")] = "train",
+    split: Annotated[str, typer.Option(help="train, val, or test (its labels are withheld).")] = "train",
     tasks: Tasks = "",
-    shards: Shards = 0,
-    workers: Workers = 0,
-    max_drop_rate: MaxDropRate = 0.01,
-    json: Json = False,
-    runner: Runner = "",
-    runner_options: RunnerOptions = "",
-) -> None:
-    """Cityscapes: segmentation of 19 classes; detection and masks of the 8 that are things.
+) -> Source:
+    """Cityscapes: segmentation with 19 classes; detection and masks for the 8 of them that are things.
 
     Layout: ROOT/leftImg8bit/train/aachen/x_leftImg8bit.png, gtFine/train/aachen/x_gtFine_labelIds.png and
     x_gtFine_instanceIds.png.
@@ -145,75 +116,65 @@ def cityscapes(
     from tfrecords_tools.sources.cityscapes import Cityscapes
     from tfrecords_tools.sources.only import only
 
-    run(ctx, only(Cityscapes(root, split), tasks))
+    return only(Cityscapes(root, split), tasks)
 
 
 @app.command()
+@conversion
 def imagenet(
-    ctx: typer.Context,
-    root: Annotated[str, typer.Option(help="Folder of synset folders or of images, or the .tar as published.")],
-    out: Out,
-    labels: Annotated[str, typer.Option(help="Synsets of flat images: one per line, or name and synset.")] = "",
-    classes: Annotated[str, typer.Option(help="All synsets, one per line; needed for a part of the set.")] = "",
-    shards: Shards = 0,
-    workers: Workers = 0,
-    max_drop_rate: MaxDropRate = 0.01,
-    json: Json = False,
-    runner: Runner = "",
-    runner_options: RunnerOptions = "",
-) -> None:
-    """ImageNet: classification. Class ids are the places in the sorted synsets, from 0 on.
+    root: Annotated[str, typer.Option(help="Folder with synset folders or images, or the .tar as published.")],
+    labels: Annotated[
+        str, typer.Option(help="Synsets of images without folders: one per line, or name and synset.")
+    ] = "",
+    classes: Annotated[
+        str, typer.Option(help="All synsets, one per line; needed if only some of them are in --root.")
+    ] = "",
+) -> Source:
+    """ImageNet: classification. Class ids are the positions of the sorted synsets, starting at 0.
 
-    Layout: ROOT/n01440764/x.JPEG, or flat images with --labels; or a tar of either, as published (a tar of tars).
+    Layout: ROOT/n01440764/x.JPEG, or images without folders and --labels; or a tar of either, as published (a tar of
+    tars).
 
     Example: must-records convert imagenet --root ILSVRC2012_img_val.tar
     --labels imagenet_2012_validation_synset_labels.txt --out records/imagenet-val
     """
     from tfrecords_tools.sources.imagenet import Imagenet
 
-    run(ctx, Imagenet(root, labels, classes))
+    return Imagenet(root, labels, classes)
 
 
 @app.command()
+@conversion
 def cifar100(
-    ctx: typer.Context,
-    root: Annotated[str, typer.Option(help="cifar-100-python: train, test, meta.")],
-    out: Out,
+    root: Annotated[str, typer.Option(help="The folder cifar-100-python with train, test and meta.")],
     split: Annotated[str, typer.Option(help="train or test.")] = "train",
-    shards: Shards = 0,
-    workers: Workers = 0,
-    max_drop_rate: MaxDropRate = 0.01,
-    json: Json = False,
-    runner: Runner = "",
-    runner_options: RunnerOptions = "",
-) -> None:
+) -> Source:
     """CIFAR-100: classification into its 100 fine classes.
 
-    Layout: ROOT/train, test and meta, the pickles of the version for Python.
+    Layout: ROOT/train, test and meta, the pickles of the Python version.
 
     Example: must-records convert cifar100 --root cifar-100-python --split test --out records/cifar100-test
     """
     from tfrecords_tools.sources.cifar100 import Cifar100
 
-    run(ctx, Cifar100(root, split))
+    return Cifar100(root, split)
 
 
 @app.command()
+@conversion
 def nyu(
-    ctx: typer.Context,
-    root: Annotated[str, typer.Option(help="nyu_depth_v2_labeled.mat, or a folder of .h5 files by split.")],
-    out: Out,
-    split: Annotated[str, typer.Option(help="Of the .mat: train, test, all; else a folder's name.")] = "train",
-    splits: Annotated[str, typer.Option(help="splits.mat if not beside the .mat, or a text file of frames.")] = "",
-    classes: Annotated[str, typer.Option(help="Segmentation's names out of the 894, one a line [TAB class].")] = "",
-    shards: Shards = 0,
-    workers: Workers = 0,
-    max_drop_rate: MaxDropRate = 0.01,
-    json: Json = False,
-    runner: Runner = "",
-    runner_options: RunnerOptions = "",
-) -> None:
-    """NYU Depth V2: depth; with --classes segmentation.
+    root: Annotated[
+        str, typer.Option(help="nyu_depth_v2_labeled.mat, or a folder with a folder of .h5 files per split.")
+    ],
+    split: Annotated[str, typer.Option(help="For the .mat: train, test or all; otherwise a folder's name.")] = "train",
+    splits: Annotated[
+        str, typer.Option(help="splits.mat, if it is not beside the .mat, or a text file with frame numbers.")
+    ] = "",
+    classes: Annotated[
+        str, typer.Option(help="File with names to keep for segmentation, out of the 894: NAME [TAB CLASS] per line.")
+    ] = "",
+) -> Source:
+    """NYU Depth V2: depth; segmentation with --classes.
 
     Layout: nyu_depth_v2_labeled.mat with splits.mat beside it; or ROOT/train/basement_0001a/00001.h5 (rgb, depth).
 
@@ -221,23 +182,16 @@ def nyu(
     """
     from tfrecords_tools.sources.nyu import Nyu
 
-    run(ctx, Nyu(root, split, splits, classes))
+    return Nyu(root, split, splits, classes)
 
 
 @app.command()
+@conversion
 def diode(
-    ctx: typer.Context,
     root: Root,
-    out: Out,
     tasks: Tasks = "",
-    shards: Shards = 0,
-    workers: Workers = 0,
-    max_drop_rate: MaxDropRate = 0.01,
-    json: Json = False,
-    runner: Runner = "",
-    runner_options: RunnerOptions = "",
-) -> None:
-    """DIODE: depth and surface normals; --root is train or val, or any folder below.
+) -> Source:
+    """DIODE: depth and surface normals. --root is train, val or any folder below them.
 
     Layout: ROOT/.../x.png, x_depth.npy, x_depth_mask.npy, x_normal.npy.
 
@@ -246,4 +200,4 @@ def diode(
     from tfrecords_tools.sources.diode import Diode
     from tfrecords_tools.sources.only import only
 
-    run(ctx, only(Diode(root), tasks))
+    return only(Diode(root), tasks)

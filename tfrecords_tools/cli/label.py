@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tfrecords_tools.cli import convert as cli_convert
+from tfrecords_tools.cli import options
 
 if TYPE_CHECKING:
     from tfrecords_tools.label import run as labelling
@@ -35,14 +35,14 @@ def label(
     ctx: typer.Context,
     records: Annotated[str, typer.Option(help="Record files of one set, in quotes: 'DIR/*.tfrecord'.")],
     teacher: Annotated[list[str], typer.Option(help="TASK=PATH: a run, an export, an adapter file; once per task.")],
-    out: cli_convert.Out,
+    out: options.Out,
     replace: Replace = None,
     workers: Workers = 0,
     shard: Shard = "",
     force: Force = False,
-    json: cli_convert.Json = False,
+    json: options.Json = False,
     runner: Runner = "",
-    runner_options: cli_convert.RunnerOptions = "",
+    runner_options: options.RunnerOptions = "",
 ) -> None:
     """Teachers label the images that lack their labels; real labels are never replaced.
 
@@ -59,7 +59,7 @@ def label(
     ways = parallelism.Ways(workers, parallelism.parse_part(shard), runner, tuple(runner_options.split()))
     asked = labelling.asked(records, teacher, replace or [])
     with contextlib.redirect_stdout(sys.stderr) if json else contextlib.nullcontext():  # tables of restored weights
-        result = labelling.run(asked, out, cli_convert.command(ctx), ways)
+        result = labelling.run(asked, out, options.command_line(ctx), ways)
     if result.manifest is None:
         _show_part(result, out, json)
         return

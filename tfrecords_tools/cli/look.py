@@ -100,13 +100,13 @@ def stats(
 
     Example: must-records stats --records 'records/labelled/*.tfrecord' --against detection='records/coco/*.tfrecord'
     """
-    from tfrecords_tools.cli import convert
+    from tfrecords_tools.cli import options
     from tfrecords_tools.stats import run as statistics
     from tfrecords_tools.stats import table as stats_table
 
     compared = statistics.compared(against or (), truth, precision)
     asked = statistics.asked(records, set_ or (), compared, workers)
-    content = statistics.run(asked, convert.command(ctx), force)
+    content = statistics.run(asked, options.command_line(ctx), force)
     if as_json:
         _print_json(content)
     else:

@@ -30,7 +30,7 @@ def merge(
     """
     from must_tf.common import files
     from tfrecords_tools.cli import outcome as report
-    from tfrecords_tools.cli.convert import command
+    from tfrecords_tools.cli.options import command_line
     from tfrecords_tools.convert import run as convert
     from tfrecords_tools.merge import classes
     from tfrecords_tools.merge import run as merging
@@ -41,7 +41,7 @@ def merge(
     for directory, tasks in zip(directories, mapping, strict=True):
         for line in _lines(directory, tasks):
             typer.echo(line, err=json)
-    options = convert.Options(out, shards, workers, command=tuple(command(ctx)))
+    options = convert.Options(out, shards, workers, command=tuple(command_line(ctx)))
     outcome = convert.run(what, options)
     stored = [{"records": each, "classes": tasks} for each, tasks in zip(directories, mapping, strict=True)]
     files.write_json(os.path.join(out, "mapping.json"), {"same": same or [], "sets": stored})

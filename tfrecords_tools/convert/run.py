@@ -20,7 +20,7 @@ from tfrecords_tools.sources.only import Only
 from tfrecords_tools.writing import beam, disk_space, on_disk, shards
 from tfrecords_tools.writing import worker_pool as workers
 from tfrecords_tools.writing.counts import Account, Dropped
-from tfrecords_tools.writing.items import Found, Item
+from tfrecords_tools.writing.items import Item, Listing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,13 +57,13 @@ class Outcome(NamedTuple):
         return max((self.image_drop_rate, "images"), (self.object_drop_rate, "objects"), *labels)
 
 
-class Maker(Protocol):
+class RecordMaker(Protocol):
     """What makes records of items. It travels to the worker processes."""
 
-    def find(self) -> Found:
+    def find(self) -> Listing:
         """All items, before the first record is made. Raises UserError if there are none."""
 
-    def size(self, found: Found) -> float:
+    def size(self, found: Listing) -> float:
         """Bytes of all records at least, as far as a glance can tell."""
 
     def record(self, item: Item, account: Account) -> bytes:
@@ -75,11 +75,11 @@ class Encoder(NamedTuple):
 
     source: Source
 
-    def find(self) -> Found:
+    def find(self) -> Listing:
         """The dataset's items."""
         return self.source.find()
 
-    def size(self, found: Found) -> float:
+    def size(self, found: Listing) -> float:
         """Bytes of the images."""
         return disk_space.estimate(found.items)
 
@@ -88,10 +88,10 @@ class Encoder(NamedTuple):
         return _encode(self.source.load(item, account))
 
 
-class Job(NamedTuple):
+class ConvertJob(NamedTuple):
     """One shard's worth of work."""
 
-    maker: Maker
+    maker: RecordMaker
     items: Sequence[Item]
     path: str
 
@@ -101,7 +101,7 @@ def convert(source: Source, options: Options) -> Outcome:
     return run(Encoder(source), options)
 
 
-def run(maker: Maker, options: Options) -> Outcome:
+def run(maker: RecordMaker, options: Options) -> Outcome:
     """Writes the shards that are not finished yet, then the manifest.
 
     Raises:
@@ -114,7 +114,7 @@ def run(maker: Maker, options: Options) -> Outcome:
     return outcome(maker, written, prepared.found, time.monotonic() - start)
 
 
-def run_on_beam(maker: Maker, options: Options, runner: str, arguments: Sequence[str] = ()) -> Outcome:
+def run_on_beam(maker: RecordMaker, options: Options, runner: str, arguments: Sequence[str] = ()) -> Outcome:
     """`run`, the shards made by a Beam pipeline.
 
     Args:
@@ -133,7 +133,7 @@ def run_on_beam(maker: Maker, options: Options, runner: str, arguments: Sequence
     with shards.claimed(options.out, fingerprint, options.command):
         done = shards.finished(options.out)
         wanted = [index for index, name in enumerate(names) if name not in done]
-        jobs = (Job(maker, found.items[i::count], os.path.join(options.out, names[i])) for i in wanted)
+        jobs = (ConvertJob(maker, found.items[i::count], os.path.join(options.out, names[i])) for i in wanted)
         beam.make_all(write, jobs, options.out, [f"--runner={runner}", *arguments])
         written = summed(options, found, names)
         manifest.write(options.out, written)
@@ -143,12 +143,12 @@ def run_on_beam(maker: Maker, options: Options, runner: str, arguments: Sequence
 class Prepared(NamedTuple):
     """What is known before anything is written."""
 
-    found: Found
+    found: Listing
     shard_count: int
     fingerprint: str
 
 
-def prepare(maker: Maker, options: Options) -> Prepared:
+def prepare(maker: RecordMaker, options: Options) -> Prepared:
     """Looks at everything that can end a conversion before it starts.
 
     Raises:
@@ -166,12 +166,12 @@ def prepare(maker: Maker, options: Options) -> Prepared:
     return prepared
 
 
-def _finish(maker: Maker, found: Found, count: int, options: Options) -> manifest.Manifest:
+def _finish(maker: RecordMaker, found: Listing, count: int, options: Options) -> manifest.Manifest:
     """Writes the shards that are missing, then the manifest."""
     done, names = shards.finished(options.out), shards.names(count)
     wanted = [(index, name) for index, name in enumerate(names) if name not in done]
     left = sum(len(range(index, len(found.items), count)) for index, _ in wanted)
-    jobs = (Job(maker, found.items[index::count], os.path.join(options.out, name)) for index, name in wanted)
+    jobs = (ConvertJob(maker, found.items[index::count], os.path.join(options.out, name)) for index, name in wanted)
     progress = Progress(len(found.items), "convert", done=len(found.items) - left)
     processes = min(options.workers or workers.default_count(left), len(wanted))
     workers.run(write, jobs, processes, progress)
@@ -181,11 +181,11 @@ def _finish(maker: Maker, found: Found, count: int, options: Options) -> manifes
     return written
 
 
-def summed(options: Options, found: Found, names: Sequence[str]) -> manifest.Manifest:
+def summed(options: Options, found: Listing, names: Sequence[str]) -> manifest.Manifest:
     """The manifest of the shards of these names, all of which are finished."""
     done = shards.finished(options.out)
     infos = [done[name] for name in names]
-    return shards.summed(infos, found.classes, options.command, found.account, found.teachers)
+    return shards.combined_manifest(infos, found.classes, options.command, found.account, found.teachers)
 
 
 def _check(options: Options) -> None:
@@ -195,7 +195,7 @@ def _check(options: Options) -> None:
         raise UserError(f"--max-drop-rate {options.max_drop_rate} is a share, 0 to 1.")
 
 
-def fingerprint(maker: Maker, found: Found, count: int) -> str:
+def fingerprint(maker: RecordMaker, found: Listing, count: int) -> str:
     """A hash of all that decides about the bytes: options, classes, annotations, and the items' files.
 
     The files' content would take as long to read as to convert: size and time of change stand for it.
@@ -217,13 +217,13 @@ def _state(path: str) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def write(job: Job, tick: Callable[[], None]) -> shards.ShardInfo:
+def write(job: ConvertJob, tick: Callable[[], None]) -> shards.ShardInfo:
     """One shard; runs in a worker."""
     account = Account()
     return shards.write_shard(job.path, _records(job, account, tick), account)
 
 
-def _records(job: Job, account: Account, tick: Callable[[], None]) -> Iterator[bytes]:
+def _records(job: ConvertJob, account: Account, tick: Callable[[], None]) -> Iterator[bytes]:
     for item in job.items:
         try:
             yield job.maker.record(item, account)
@@ -251,7 +251,7 @@ def _encode(sample: Sample) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def outcome(maker: Maker, written: manifest.Manifest, found: Found, seconds: float) -> Outcome:
+def outcome(maker: RecordMaker, written: manifest.Manifest, found: Listing, seconds: float) -> Outcome:
     """What a conversion came to, once all shards are counted."""
     dropped, asked = found.account.dropped, _asked(maker)  # by now of all shards too
     images, objects = dropped.count("image"), dropped.count("object") if "detection" in asked else 0
@@ -261,7 +261,7 @@ def outcome(maker: Maker, written: manifest.Manifest, found: Found, seconds: flo
     return Outcome(written, images / found.wanted, objects / max(1, kept + objects), seconds, labels)
 
 
-def _asked(maker: Maker) -> tuple[str, ...]:
+def _asked(maker: RecordMaker) -> tuple[str, ...]:
     """The tasks whose labels are wanted; what the others lose is no loss."""
     source = maker.source if isinstance(maker, Encoder) else None
     return source.tasks if isinstance(source, Only) else tuple(tasks.discover())

@@ -90,7 +90,7 @@ def run(what: Asked, out: str, command: Sequence[str], ways: Ways = ALONE) -> Re
         infos = [done[name] for name in names if name in done]
         written = None
         if len(infos) == len(names):
-            written = shards.summed(
+            written = shards.combined_manifest(
                 infos, classes, command, teachers=_teachers(source, what, shards.owner(out)["time"])
             )
             _finish(out, written, ways)

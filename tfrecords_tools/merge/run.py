@@ -39,7 +39,7 @@ from tfrecords_tools.merge.classes import United
 from tfrecords_tools.reading import thresholds
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
-from tfrecords_tools.writing.items import Found, Item
+from tfrecords_tools.writing.items import Item, Listing
 
 REST = {"segmentation": "background"}  # the class that means "none of mine"
 OPEN_FILES = 64  # kept open by each process
@@ -71,7 +71,7 @@ class Merged:
     parts: tuple[Part, ...]
     united: United
 
-    def find(self) -> Found:
+    def find(self) -> Listing:
         """Reads every record once.
 
         Raises:
@@ -93,9 +93,9 @@ class Merged:
             raise UserError(f"no records in {', '.join(part.directory for part in self.parts)}: nothing to merge.")
         inputs = tuple(manifest.path_in(part.directory) for part in self.parts)
         teachers = manifest.united_teachers(part.teachers for part in self.parts)
-        return Found(items, dict(self.united.names), inputs, account, teachers=teachers)
+        return Listing(items, dict(self.united.names), inputs, account, teachers=teachers)
 
-    def size(self, found: Found) -> float:
+    def size(self, found: Listing) -> float:
         """The sets' bytes; of records that become one, one's share."""
         records = max(1, sum(part.records for part in self.parts))
         sizes = (tf.io.gfile.stat(path).length for part in self.parts for path in part.files)

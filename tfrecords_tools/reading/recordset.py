@@ -101,7 +101,9 @@ def whole(path: str) -> Iterator[tuple[int, bytes]]:
         ) from None
 
 
-def over_shards(job: worker_pool.Job, jobs: Sequence[Any], what: str, records: int, processes: int) -> list[Any]:
+def over_shards(
+    job: worker_pool.WorkFunction, jobs: Sequence[Any], what: str, records: int, processes: int
+) -> list[Any]:
     """`job` of every shard, with one progress line; in other processes where there is enough to do.
 
     Args:

@@ -14,7 +14,7 @@ import tensorflow as tf
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo
 from tfrecords_tools.writing.counts import Account
-from tfrecords_tools.writing.items import Found, Item
+from tfrecords_tools.writing.items import Item, Listing
 
 
 class Sample(NamedTuple):
@@ -30,7 +30,7 @@ class Sample(NamedTuple):
 class Source(Protocol):
     """What every dataset offers."""
 
-    def find(self) -> Found:
+    def find(self) -> Listing:
         """Looks at names and annotations only. Raises UserError if there is nothing to convert."""
 
     def load(self, item: Item, account: Account) -> Sample:

@@ -18,7 +18,7 @@ from must_tf.spec import ImageInfo
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.sources import Sample, files, maps, pixels
 from tfrecords_tools.writing.counts import Account, Dropped
-from tfrecords_tools.writing.items import Found, Item
+from tfrecords_tools.writing.items import Item, Listing
 
 NAMES = "objectInfo150.txt"
 
@@ -30,7 +30,7 @@ class Ade20k:
     root: str
     split: str = "training"
 
-    def find(self) -> Found:
+    def find(self) -> Listing:
         """The images of the split.
 
         Raises:
@@ -53,7 +53,7 @@ class Ade20k:
         missing = files.count_missing((os.path.join(images, f"{name}.jpg") for name in gone), account)
         remedy = f"The names in {annotations} must be those in {images}."
         files.require_some(items, sorted(maps_there), images, remedy)
-        return Found(items, {"segmentation": names}, (os.path.join(self.root, NAMES),), account, len(there) + missing)
+        return Listing(items, {"segmentation": names}, (os.path.join(self.root, NAMES),), account, len(there) + missing)
 
     def _require(self, folder: str) -> None:
         parent = os.path.dirname(folder)

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from must_tf.common.errors import UserError
 from tfrecords_tools.writing.counts import Dropped
-from tfrecords_tools.writing.items import Part
+from tfrecords_tools.writing.items import FilePart
 
 LENGTH = struct.Struct("<QI")  # of a TFRecord's data, and the checksum of that number
 CHECKSUM = 4  # bytes after a TFRecord's data
@@ -25,7 +25,7 @@ def is_tar(path: str) -> bool:
     return path.lower().endswith((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"))
 
 
-def members(path: str, first: int = 0, size: int | None = None) -> Iterator[Part]:
+def members(path: str, first: int = 0, size: int | None = None) -> Iterator[FilePart]:
     """The files in a tar archive, in its order, or in the one that `first` and `size` cut out of a file.
 
     Raises:
@@ -37,7 +37,7 @@ def members(path: str, first: int = 0, size: int | None = None) -> Iterator[Part
             with tarfile.open(fileobj=window, mode="r:") as archive:  # type: ignore[call-overload]
                 for member in archive:
                     if member.isfile():
-                        yield Part(member.name.removeprefix("./"), first + member.offset_data, member.size)
+                        yield FilePart(member.name.removeprefix("./"), first + member.offset_data, member.size)
                     archive.members = []  # a million of them would not fit into memory
                 _require_end(window, archive.offset)
         except tarfile.TarError as error:
@@ -81,7 +81,7 @@ class _Window:
         return data
 
 
-def records(path: str) -> Iterator[Part]:
+def records(path: str) -> Iterator[FilePart]:
     """The records of a TFRecord file; their names are their numbers.
 
     Raises:
@@ -95,12 +95,12 @@ def records(path: str) -> Iterator[Part]:
             size = LENGTH.unpack(header)[0] if len(header) == LENGTH.size else end
             if at + LENGTH.size + size + CHECKSUM > end:
                 raise UserError(f"{path} is not a whole, uncompressed TFRecord file (at byte {at} of {end}).")
-            yield Part(str(number), at + LENGTH.size, size)
+            yield FilePart(str(number), at + LENGTH.size, size)
             at += LENGTH.size + size + CHECKSUM
             number += 1
 
 
-def read_part(path: str, part: Part) -> bytes:
+def read_part(path: str, part: FilePart) -> bytes:
     """The bytes of a piece of a file.
 
     Raises:

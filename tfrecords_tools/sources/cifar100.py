@@ -25,7 +25,7 @@ from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo
 from tfrecords_tools.sources import Sample, files
 from tfrecords_tools.writing.counts import Account
-from tfrecords_tools.writing.items import Found, Item
+from tfrecords_tools.writing.items import Item, Listing
 
 SIDE = 32
 ALLOWED = {  # what a pickled array names, by Python 2's NumPy and by today's
@@ -40,7 +40,7 @@ class Cifar100:
     root: str
     split: str = "train"
 
-    def find(self) -> Found:
+    def find(self) -> Listing:
         """All images of the split.
 
         Raises:
@@ -59,7 +59,7 @@ class Cifar100:
             Item(f"{self.split}/{row:05}", (path,), (row, int(label), len(names), str(name)))
             for row, (label, name) in enumerate(zip(labels, given, strict=False))
         ]
-        return Found(items, {"classification": names}, (meta, path))
+        return Listing(items, {"classification": names}, (meta, path))
 
     def load(self, item: Item, account: Account) -> Sample:
         """The image and its one-hot label."""
@@ -73,7 +73,7 @@ class Cifar100:
         return Sample(png, ImageInfo(item.source_id, SIDE, SIDE), labelled, name)
 
 
-class _Arrays(pickle.Unpickler):
+class _ArrayUnpickler(pickle.Unpickler):
     """Lists, texts, numbers and arrays; nothing else is called."""
 
     def find_class(self, module: str, name: str) -> Any:
@@ -86,7 +86,7 @@ def _unpickled(path: str) -> dict[str, Any]:
     files.require_file(path, "--split" if os.path.basename(path) != "meta" else "the class names")
     with tf.io.gfile.GFile(path, "rb") as file:
         try:
-            content = _Arrays(io.BytesIO(file.read()), encoding="latin1").load()
+            content = _ArrayUnpickler(io.BytesIO(file.read()), encoding="latin1").load()
         except Exception as error:  # a damaged pickle raises whatever it leads to
             raise UserError(f"{path} is not CIFAR-100's pickle: {error}.") from None
     if not isinstance(content, dict):

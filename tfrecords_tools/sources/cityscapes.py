@@ -23,12 +23,12 @@ from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.sources import Sample, files, maps, objects, pixels
-from tfrecords_tools.sources.objects import Thing
+from tfrecords_tools.sources.objects import ObjectLabel
 from tfrecords_tools.writing.counts import Account, Dropped
-from tfrecords_tools.writing.items import Found, Item
+from tfrecords_tools.writing.items import Item, Listing
 
 
-class Label(NamedTuple):
+class CityscapesClass(NamedTuple):
     """One evaluated class: its id in the files and its name. Source: cityscapesscripts' labels.py."""
 
     label_id: int
@@ -37,25 +37,25 @@ class Label(NamedTuple):
 
 
 LABELS = (  # in the order of the train ids
-    Label(7, "road"),
-    Label(8, "sidewalk"),
-    Label(11, "building"),
-    Label(12, "wall"),
-    Label(13, "fence"),
-    Label(17, "pole"),
-    Label(19, "traffic light"),
-    Label(20, "traffic sign"),
-    Label(21, "vegetation"),
-    Label(22, "terrain"),
-    Label(23, "sky"),
-    Label(24, "person", True),
-    Label(25, "rider", True),
-    Label(26, "car", True),
-    Label(27, "truck", True),
-    Label(28, "bus", True),
-    Label(31, "train", True),
-    Label(32, "motorcycle", True),
-    Label(33, "bicycle", True),
+    CityscapesClass(7, "road"),
+    CityscapesClass(8, "sidewalk"),
+    CityscapesClass(11, "building"),
+    CityscapesClass(12, "wall"),
+    CityscapesClass(13, "fence"),
+    CityscapesClass(17, "pole"),
+    CityscapesClass(19, "traffic light"),
+    CityscapesClass(20, "traffic sign"),
+    CityscapesClass(21, "vegetation"),
+    CityscapesClass(22, "terrain"),
+    CityscapesClass(23, "sky"),
+    CityscapesClass(24, "person", True),
+    CityscapesClass(25, "rider", True),
+    CityscapesClass(26, "car", True),
+    CityscapesClass(27, "truck", True),
+    CityscapesClass(28, "bus", True),
+    CityscapesClass(31, "train", True),
+    CityscapesClass(32, "motorcycle", True),
+    CityscapesClass(33, "bicycle", True),
 )
 LAST = 33  # label id in the files
 INSTANCES = 1000  # per class
@@ -79,7 +79,7 @@ class Cityscapes:
     root: str
     split: str = "train"
 
-    def find(self) -> Found:
+    def find(self) -> Listing:
         """The images of all cities of the split.
 
         Raises:
@@ -103,7 +103,7 @@ class Cityscapes:
         gone = sorted(name for name in annotated - set(names) if not files.is_hidden(name))
         missing = files.count_missing((os.path.join(images, name) for name in gone), account)
         # Those of test are withheld, not none.
-        return Found(items, CLASSES if annotations else {}, (), account, len(names) + missing, tuple(CLASSES))
+        return Listing(items, CLASSES if annotations else {}, (), account, len(names) + missing, tuple(CLASSES))
 
     def _folder(self, kind: str) -> str:
         path = os.path.join(self.root, kind)
@@ -157,6 +157,6 @@ def _things(ids: np.ndarray, path: str) -> dict[str, Labels]:
         crop = (ids[window] == value).astype(np.uint8)
         corners = np.array([[side.start, side.stop] for side in window]).T.reshape(-1)  # y0, x0, y1, x1
         box = objects.normalised(corners, ImageInfo("", *ids.shape))
-        things.append(Thing(box, THING_IDS[label_id], value < INSTANCES, float(crop.sum()), crop))
+        things.append(ObjectLabel(box, THING_IDS[label_id], value < INSTANCES, float(crop.sum()), crop))
     labels = objects.labels_of(things)
     return {"detection": objects.boxes_of(labels), "masks": labels}

@@ -13,17 +13,17 @@ from must_tf.data.record import Labelled
 from tfrecords_tools.sources import Sample, files, images
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
-from tfrecords_tools.writing.items import Found, Item
+from tfrecords_tools.writing.items import Item, Listing
 
 
 @dataclasses.dataclass(frozen=True)
-class Classes:
+class ClassFolders:
     """`source_id` is `<class>/<file name without suffix>`. `limit` images of each class are taken, 0 is all."""
 
     root: str
     limit: int = 0
 
-    def find(self) -> Found:
+    def find(self) -> Listing:
         """All images of all class folders.
 
         Raises:
@@ -37,7 +37,7 @@ class Classes:
                 items.append(item._replace(labels=(number, len(classes))))
         if not items:
             raise UserError(f"no image in the folders of {self.root}: one folder per class is expected.")
-        return Found(items, {"classification": classes}, account=account)
+        return Listing(items, {"classification": classes}, account=account)
 
     def _of_class(self, name: str, account: Account) -> Iterable[Item]:
         folder = os.path.join(self.root, name)

@@ -26,7 +26,7 @@ from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels
 from tfrecords_tools.sources import Sample, files, pixels
 from tfrecords_tools.writing.counts import Account, Dropped
-from tfrecords_tools.writing.items import Found, Item
+from tfrecords_tools.writing.items import Item, Listing
 
 ENDS = {"depth": "_depth.npy", "mask": "_depth_mask.npy", "normal": "_normal.npy"}
 TASKS = {"depth": "depth", "mask": "depth", "normal": "normals"}
@@ -44,7 +44,7 @@ class Diode:
 
     root: str
 
-    def find(self) -> Found:
+    def find(self) -> Listing:
         """All images that have depth or normals beside them.
 
         Raises:
@@ -69,7 +69,7 @@ class Diode:
         files.require_some(items, names, self.root, f"Files like x{ENDS['depth']} are expected beside x.png.")
         missing = files.count_missing(self._missing(there), account)
         tasks = tuple(sorted({TASKS[kind] for item in items for kind in item.labels if kind != "mask"}))
-        return Found(items, {}, (), account, len(names) + missing, tasks)
+        return Listing(items, {}, (), account, len(names) + missing, tasks)
 
     def _missing(self, there: set[str]) -> list[str]:
         """Paths of the images that have arrays and are not there."""

@@ -118,7 +118,7 @@ def stem(name: str) -> str:
 
 def unlabelled(root: str, names: Iterable[str], account: Account) -> on_disk.Items:
     """Items whose ids are the names without suffix; of `a.jpg` and `a.png` the second keeps it."""
-    items, taken = on_disk.Items(), on_disk.Names()
+    items, taken = on_disk.Items(), on_disk.NameSet()
     for name in names:
         source_id = stem(name)
         if not taken.add(source_id):

@@ -27,7 +27,7 @@ from must_tf.common.errors import UserError
 from must_tf.data.record import Labelled
 from tfrecords_tools.sources import Sample, archives, files, images
 from tfrecords_tools.writing.counts import Account
-from tfrecords_tools.writing.items import Found, Item, Part
+from tfrecords_tools.writing.items import FilePart, Item, Listing
 
 SYNSET = re.compile(r"n\d{8}")
 INNER = ".tar"
@@ -47,7 +47,7 @@ class Imagenet:
     labels: str = ""
     classes: str = ""
 
-    def find(self) -> Found:
+    def find(self) -> Listing:
         """All images of all synsets.
 
         Raises:
@@ -68,9 +68,9 @@ class Imagenet:
             else:
                 account.dropped.add("image: no label", os.path.join(path, name) if part else path)
         inputs = tuple(path for path in (self.labels, self.classes) if path)
-        return Found(items, {"classification": names}, inputs, account, len(items) + account.dropped.count("image"))
+        return Listing(items, {"classification": names}, inputs, account, len(items) + account.dropped.count("image"))
 
-    def _members(self) -> Iterator[tuple[str, str, Part | None]]:
+    def _members(self) -> Iterator[tuple[str, str, FilePart | None]]:
         """Name below the root, file, and the place in it, of all images in the order of their names."""
         if not archives.is_tar(self.root):
             files.require_folder(self.root, "--root")
@@ -80,7 +80,7 @@ class Imagenet:
         files.require_file(self.root, "--root")
         yield from sorted((part.name, self.root, part) for part in self._parts())
 
-    def _parts(self) -> Iterator[Part]:
+    def _parts(self) -> Iterator[FilePart]:
         for part in archives.members(self.root):
             if part.name.endswith(INNER):
                 synset = files.stem(part.name)

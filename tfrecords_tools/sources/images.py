@@ -10,16 +10,16 @@ from must_tf.spec import ImageInfo
 from tfrecords_tools.sources import Sample, archives, files, pixels
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
-from tfrecords_tools.writing.items import Found, Item, Part
+from tfrecords_tools.writing.items import FilePart, Item, Listing
 
 
 @dataclasses.dataclass(frozen=True)
-class Images:
+class UnlabelledImages:
     """Images that nobody labelled; `source_id` is the path below `root`, or in it, without its suffix."""
 
     root: str
 
-    def find(self) -> Found:
+    def find(self) -> Listing:
         """All images, in the order of their names.
 
         Raises:
@@ -31,15 +31,17 @@ class Images:
             items.append(item._replace(files=(self.root,), labels=part) if part else item)
         if not items:
             raise UserError(f"no image below {self.root}: {', '.join(files.SUFFIXES)} are looked for.")
-        return Found(items, {}, account=account)
+        return Listing(items, {}, account=account)
 
-    def _parts(self) -> on_disk.Table[Part | None]:
+    def _parts(self) -> on_disk.DiskTable[FilePart | None]:
         """Name -> its place in the archive, or None in a folder."""
         if archives.is_tar(self.root):
             files.require_file(self.root, "--root")
-            return on_disk.Table((part.name, part) for part in archives.members(self.root) if files.is_image(part.name))
+            return on_disk.DiskTable(
+                (part.name, part) for part in archives.members(self.root) if files.is_image(part.name)
+            )
         files.require_folder(self.root, "--root")
-        return on_disk.Table((name, None) for name in files.walk(self.root) if files.is_image(name))
+        return on_disk.DiskTable((name, None) for name in files.walk(self.root) if files.is_image(name))
 
     def load(self, item: Item, account: Account) -> Sample:
         """The image alone."""
@@ -47,7 +49,7 @@ class Images:
         return plain(item, item.labels)
 
 
-def plain(item: Item, part: Part | None = None) -> Sample:
+def plain(item: Item, part: FilePart | None = None) -> Sample:
     """An image without labels, EXIF applied; of a whole file, or of a part of it."""
     (path,) = item.files
     name = os.path.join(path, part.name) if part else path

@@ -31,9 +31,9 @@ from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.sources import Sample, archives, files, maps, objects, pixels
 from tfrecords_tools.sources.coco import coco_index, coco_json
-from tfrecords_tools.sources.objects import Notes, Thing
+from tfrecords_tools.sources.objects import ObjectLabel, ObjectNotes
 from tfrecords_tools.writing.counts import Account, Dropped
-from tfrecords_tools.writing.items import Found, Item, Part
+from tfrecords_tools.writing.items import FilePart, Item, Listing
 
 KEYS = {
     "classification": "image/class/label",
@@ -62,7 +62,7 @@ class Mg:
     names: tuple[tuple[str, str], ...]
     first_class: int = 0
 
-    def find(self) -> Found:
+    def find(self) -> Listing:
         """All records of all files, in the order of the files' names.
 
         Raises:
@@ -81,9 +81,9 @@ class Mg:
         classes = {task: named[task][0] for task in tasks}
         if "detection" in classes and MASK in keys:
             classes["masks"] = classes["detection"]
-        return Found(items, classes, tuple(path for _, path in self.names))
+        return Listing(items, classes, tuple(path for _, path in self.names))
 
-    def _first_keys(self, path: str, part: Part) -> set[str]:
+    def _first_keys(self, path: str, part: FilePart) -> set[str]:
         """The first record's keys.
 
         Raises:
@@ -132,7 +132,7 @@ class Mg:
         tables = {task: _tables(self)[task] for task in tasks}
         features, name = _features(item.files[0], part), f"{item.files[0]}, record {part.name}"
         # Model Garden decodes without EXIF.
-        frame: pixels.Frame = pixels.STORED if set(tasks) - {"classification"} else None
+        frame: pixels.LabelFrame = pixels.STORED if set(tasks) - {"classification"} else None
         stored = pixels.upright(_bytes(features, IMAGE) or b"", frame, name)
         source_id = (_bytes(features, SOURCE_ID) or b"").decode(errors="replace") or item.source_id
         info = ImageInfo(source_id, stored.height, stored.width)
@@ -140,7 +140,7 @@ class Mg:
         if "classification" in tables and KEYS["classification"] in features:
             labelled["classification"] = _classification(features, tables["classification"], name)
         if "detection" in tables and KEYS["detection"] in features:
-            labelled |= _detection(features, tables["detection"], info, Notes(account, name))
+            labelled |= _detection(features, tables["detection"], info, ObjectNotes(account, name))
         if "segmentation" in tables and _bytes(features, KEYS["segmentation"]):
             try:
                 ids = maps.decode_ids(_bytes(features, KEYS["segmentation"]) or b"", name, "segmentation")
@@ -160,7 +160,7 @@ def _tables(source: Mg) -> dict[str, dict[int, int]]:
     return {task: table for task, (_, table) in source.named().items()}
 
 
-def _features(path: str, part: Part) -> Features:
+def _features(path: str, part: FilePart) -> Features:
     data = archives.read_part(path, part)
     try:
         return tf.train.Example.FromString(data).features.feature
@@ -190,7 +190,7 @@ def _classification(features: Features, table: dict[int, int], name: str) -> Lab
     return {"probability": probability}
 
 
-def _detection(features: Features, table: dict[int, int], info: ImageInfo, notes: Notes) -> dict[str, Labels]:
+def _detection(features: Features, table: dict[int, int], info: ImageInfo, notes: ObjectNotes) -> dict[str, Labels]:
     """Detection, and masks where every object has one."""
     labels, corners = _numbers(features, KEYS["detection"]), [_numbers(features, BOX + corner) for corner in CORNERS]
     if {len(each) for each in corners} != {len(labels)}:
@@ -199,7 +199,7 @@ def _detection(features: Features, table: dict[int, int], info: ImageInfo, notes
     masks = _masks(features, len(labels), notes)
     things = []
     for number, label in enumerate(labels):
-        own = Notes(notes.account, f"{notes.name}, object {number}")
+        own = ObjectNotes(notes.account, f"{notes.name}, object {number}")
         try:
             if label not in table:
                 raise Dropped("object: its class is not in the list", f"label {label}")
@@ -214,7 +214,7 @@ def _detection(features: Features, table: dict[int, int], info: ImageInfo, notes
     return both if masks is not None else {"detection": both["detection"]}
 
 
-def _masks(features: Features, count: int, notes: Notes) -> list[bytes] | None:
+def _masks(features: Features, count: int, notes: ObjectNotes) -> list[bytes] | None:
     """One PNG per object; None where nobody drew them, or not for all."""
     masks = list(features[MASK].bytes_list.value) if MASK in features else None
     if masks is None or len(masks) == count:
@@ -224,7 +224,7 @@ def _masks(features: Features, count: int, notes: Notes) -> list[bytes] | None:
     return None
 
 
-def _thing(corners: list[float], class_id: int, png: bytes | None, info: ImageInfo, notes: Notes) -> Thing:
+def _thing(corners: list[float], class_id: int, png: bytes | None, info: ImageInfo, notes: ObjectNotes) -> ObjectLabel:
     box = objects.normalised(objects.checked(corners, info, notes), info)
     mask = None
     if png is not None:
@@ -233,10 +233,10 @@ def _thing(corners: list[float], class_id: int, png: bytes | None, info: ImageIn
             notes.add("object: mask cannot be read, box used", "no PNG" if mask is None else f"{mask.shape}")
             mask = None
     crop = objects.crop_of(None if mask is None else mask > 0, box, info, notes)
-    return Thing(box, class_id, False, float(crop.sum()), crop)
+    return ObjectLabel(box, class_id, False, float(crop.sum()), crop)
 
 
-def _with_extras(thing: Thing, features: Features, number: int, count: int) -> Thing:
+def _with_extras(thing: ObjectLabel, features: Features, number: int, count: int) -> ObjectLabel:
     """The object with its area and crowd flag, where the record has them."""
     areas, crowds = _numbers(features, AREA), _numbers(features, CROWD)
     if len(areas) == count and areas[number] > 0:

@@ -31,7 +31,7 @@ from must_tf.spec import ImageInfo
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.sources import Sample, files, maps
 from tfrecords_tools.writing.counts import Account, Dropped
-from tfrecords_tools.writing.items import Found, Item
+from tfrecords_tools.writing.items import Item, Listing
 
 SPLITS = {"train": "trainNdxs", "test": "testNdxs"}
 EVERYTHING = "all"
@@ -55,7 +55,7 @@ class Nyu:
     splits: str = ""
     classes: str = ""
 
-    def find(self) -> Found:
+    def find(self) -> Listing:
         """The frames of the split.
 
         Raises:
@@ -73,9 +73,9 @@ class Nyu:
         names = sorted(name for name in files.walk(folder) if name.endswith(".h5") and not _hidden(name))
         if not names:
             raise UserError(f"no .h5 file below {folder}. For the labelled set give --root nyu_depth_v2_labeled.mat.")
-        return Found([Item(files.stem(name), (os.path.join(folder, name),)) for name in names], {})
+        return Listing([Item(files.stem(name), (os.path.join(folder, name),)) for name in names], {})
 
-    def _find_labelled(self) -> Found:
+    def _find_labelled(self) -> Listing:
         files.require_file(self.root, "--root")
         content = _opened(self.root)
         for key, axes in NEEDED.items():
@@ -90,7 +90,7 @@ class Nyu:
         names, table = self._names(content)
         items = [Item(f"{number:04}", (self.root,), (number - 1, table)) for number in numbers]
         inputs = tuple(each for each in (path, self.classes) if each)
-        return Found(items, {"segmentation": names} if names else {}, inputs)
+        return Listing(items, {"segmentation": names} if names else {}, inputs)
 
     def _numbers(self, count: int) -> tuple[list[int], str]:
         """Which frames, from 1 on, and the file that says so."""
@@ -149,10 +149,10 @@ class Nyu:
         return Sample(png, ImageInfo(item.source_id, *metres.shape), labelled)
 
 
-Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+NyuArrays = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
-def _frame(path: str) -> Arrays:
+def _frame(path: str) -> NyuArrays:
     """Image [h, w, 3], metres [h, w] of an .h5 file."""
     try:
         with h5py.File(path, "r") as content:
@@ -165,7 +165,7 @@ def _frame(path: str) -> Arrays:
     return image.transpose(1, 2, 0), metres, None
 
 
-def _labelled(path: str, row: int, table: dict[int, int] | None) -> Arrays:
+def _labelled(path: str, row: int, table: dict[int, int] | None) -> NyuArrays:
     """Image [h, w, 3], metres [h, w], class ids [h, w] or None of a frame of the .mat: MATLAB stores columns first."""
     content = _opened(path)
     classes = None

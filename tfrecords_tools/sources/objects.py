@@ -16,7 +16,7 @@ CLIPPED = 0.01  # pixels over the border that are worth a note; tools round by l
 LOST = 0.05  # share of a mask outside of its box that is worth a note; boxes are rounded, masks are not
 
 
-class Thing(NamedTuple):
+class ObjectLabel(NamedTuple):
     """One object, in the units of `tasks.masks`."""
 
     box: np.ndarray  # [4] float32 normalised
@@ -26,8 +26,8 @@ class Thing(NamedTuple):
     crop: np.ndarray  # uint8 [ch, cw]
 
 
-class Notes(NamedTuple):
-    """Notes of one object."""
+class ObjectNotes(NamedTuple):
+    """ObjectNotes of one object."""
 
     account: Account
     name: str
@@ -37,7 +37,7 @@ class Notes(NamedTuple):
         self.account.notes.add(reason, f"{self.name}: {what}")
 
 
-def labels_of(things: Sequence[Thing]) -> Labels:
+def labels_of(things: Sequence[ObjectLabel]) -> Labels:
     """The labels of `masks`; detection's are the same without the crops."""
     return {
         "boxes": np.array([thing.box for thing in things], np.float32).reshape(-1, 4),
@@ -61,7 +61,7 @@ def normalised(corners: np.ndarray, info: ImageInfo) -> np.ndarray:
     return np.clip(corners / size, 0.0, 1.0).astype(np.float32)
 
 
-def checked(corners: Sequence[float], info: ImageInfo, notes: Notes) -> np.ndarray:
+def checked(corners: Sequence[float], info: ImageInfo, notes: ObjectNotes) -> np.ndarray:
     """The box y0, x0, y1, x1 in pixels, cut to the image.
 
     Raises:
@@ -83,7 +83,7 @@ def checked(corners: Sequence[float], info: ImageInfo, notes: Notes) -> np.ndarr
     return inside
 
 
-def crop_of(mask: np.ndarray | None, box: np.ndarray, info: ImageInfo, notes: Notes) -> np.ndarray:
+def crop_of(mask: np.ndarray | None, box: np.ndarray, info: ImageInfo, notes: ObjectNotes) -> np.ndarray:
     """The mask [h, w] over the pixels that the normalised box touches; all ones where there is none."""
     if mask is None:
         top, left, bottom, right = geometry.crop_window(box, info.height, info.width)
@@ -91,7 +91,7 @@ def crop_of(mask: np.ndarray | None, box: np.ndarray, info: ImageInfo, notes: No
     return checked_crop(masks.cut(mask, box), int(np.count_nonzero(mask)), notes)
 
 
-def checked_crop(crop: np.ndarray, area: int, notes: Notes) -> np.ndarray:
+def checked_crop(crop: np.ndarray, area: int, notes: ObjectNotes) -> np.ndarray:
     """The crop uint8 [ch, cw] of a mask of `area` pixels; all ones where nothing of it is in its box."""
     left_over = np.count_nonzero(crop.view(bool))  # several times as fast as a sum of bytes
     if not left_over:

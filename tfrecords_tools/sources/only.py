@@ -13,7 +13,7 @@ from must_tf.common.errors import UserError, nearest
 from must_tf.tasks import discover
 from tfrecords_tools.sources import Sample, Source
 from tfrecords_tools.writing.counts import Account
-from tfrecords_tools.writing.items import Found, Item
+from tfrecords_tools.writing.items import Item, Listing
 
 
 def only(source: Source, tasks: str) -> Source:
@@ -35,7 +35,7 @@ class Only:
     source: Source
     tasks: tuple[str, ...]
 
-    def find(self) -> Found:
+    def find(self) -> Listing:
         """As the source; names of classes of these tasks only.
 
         Raises:

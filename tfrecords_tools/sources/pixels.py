@@ -32,7 +32,7 @@ PNG_BIT_DEPTH = 24  # the byte of a PNG file that holds it
 ADDRESS = re.compile(" at 0x[0-9a-f]+")
 STORED: Final = "stored"  # the frame of the file's pixels, before EXIF turns them
 
-Frame = tuple[int, int] | Literal["stored"] | None
+LabelFrame = tuple[int, int] | Literal["stored"] | None
 
 
 class Pixels(NamedTuple):
@@ -58,7 +58,7 @@ def read_file(path: str) -> bytes:
         raise Dropped("image: file cannot be read", f"{path}: {error.message}") from None
 
 
-def upright(data: bytes, size: Frame, name: str) -> Pixels:
+def upright(data: bytes, size: LabelFrame, name: str) -> Pixels:
     """The image as a record stores it.
 
     Args:
@@ -82,7 +82,7 @@ def upright(data: bytes, size: Frame, name: str) -> Pixels:
         raise Dropped("image: cannot be decoded", f"{name}: {ADDRESS.sub('', str(error))}") from None
 
 
-def _is_turned(image: Image.Image, size: Frame, name: str) -> bool:
+def _is_turned(image: Image.Image, size: LabelFrame, name: str) -> bool:
     """Whether EXIF turns or mirrors the image, and the labels are in that frame."""
     orientation = image.getexif().get(ORIENTATION, 1)
     stored = (image.height, image.width)

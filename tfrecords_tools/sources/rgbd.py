@@ -27,7 +27,7 @@ from tfrecords_tools.sources import Sample, files, maps, pixels
 from tfrecords_tools.sources.coco import corrected
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
-from tfrecords_tools.writing.items import Found, Item
+from tfrecords_tools.writing.items import Item, Listing
 
 PHOTOS = "rgb"
 FOLDERS = {"depth": "depth", "normal": "normals", "label": "segmentation"}  # folder -> task
@@ -41,13 +41,13 @@ class Rgbd:
     root: str
     match: str = "*"
 
-    def find(self) -> Found:
+    def find(self) -> Listing:
         """All photos, each with the label files of the same stem."""
         files.require_folder(self.root, "--root")
         self._require_photos()
         account, names = Account(), self._names()
         labels = {
-            folder: on_disk.Table((files.stem(name), name) for name in files.images_in(self._path(folder)))
+            folder: on_disk.DiskTable((files.stem(name), name) for name in files.images_in(self._path(folder)))
             for folder in self._label_folders(names, account)
         }
         names_there = self._photos()
@@ -63,11 +63,11 @@ class Rgbd:
             )
         missing = files.count_missing(self._missing(labels.values(), names_there), account)
         inputs = (self._path(NAMES),) if names else ()
-        return Found(items, {"segmentation": names} if names else {}, inputs, account, len(items) + missing)
+        return Listing(items, {"segmentation": names} if names else {}, inputs, account, len(items) + missing)
 
     def _missing(self, labels: Iterable[Iterable[str]], photos: list[str]) -> Iterator[str]:
         """Paths, without suffix, of the photos that have labels and are not there."""
-        seen = on_disk.Names(files.stem(name) for name in photos)
+        seen = on_disk.NameSet(files.stem(name) for name in photos)
         for stems in labels:
             for stem in stems:
                 if fnmatch.fnmatchcase(stem, self.match) and seen.add(stem):

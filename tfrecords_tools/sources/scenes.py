@@ -14,7 +14,7 @@ from must_tf.tasks import discover
 from tfrecords_tools.sources import Sample
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
-from tfrecords_tools.writing.items import Found, Item
+from tfrecords_tools.writing.items import Item, Listing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Scenes:
     size: int = 128
     tasks: str = ""
 
-    def find(self) -> Found:
+    def find(self) -> Listing:
         """One item per scene.
 
         Raises:
@@ -48,7 +48,7 @@ class Scenes:
                 raise UserError(f"--{option} {value}: must be at least {least}.")
         items = on_disk.Items(Item(f"{self.domain}-{self.seed}-{i}", (), i) for i in range(self.count))
         wanted = self._wanted()
-        return Found(items, {task: scenes.CLASSES[task] for task in wanted if scenes.CLASSES[task]}, tasks=wanted)
+        return Listing(items, {task: scenes.CLASSES[task] for task in wanted if scenes.CLASSES[task]}, tasks=wanted)
 
     def _wanted(self) -> tuple[str, ...]:
         if not self.tasks:

@@ -28,9 +28,9 @@ from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.sources import Sample, archives, files, maps, objects, pixels
-from tfrecords_tools.sources.objects import Notes, Thing
+from tfrecords_tools.sources.objects import ObjectLabel, ObjectNotes
 from tfrecords_tools.writing.counts import Account, Dropped
-from tfrecords_tools.writing.items import Found, Item
+from tfrecords_tools.writing.items import Item, Listing
 
 IMAGE = "image"
 NAMED = ("classification", "detection", "segmentation")  # tasks with classes
@@ -58,7 +58,7 @@ class Tfds:
     classes: tuple[tuple[str, str], ...] = ()
     depth_scale: float = 1.0
 
-    def find(self) -> Found:
+    def find(self) -> Listing:
         """All examples of the split.
 
         Raises:
@@ -71,7 +71,7 @@ class Tfds:
         classes = {task: self._names(task, by_task[task]) for task in NAMED if task in by_task}
         inputs = tuple(path for _, path in self.classes)
         counts = {task: len(names) for task, names in classes.items()}
-        return Found(self._items(builder, counts), classes, inputs)
+        return Listing(self._items(builder, counts), classes, inputs)
 
     def _paths(self) -> dict[str, str]:
         return {IMAGE: IMAGE} | dict(self.features)
@@ -120,13 +120,13 @@ class Tfds:
         name = f"{path}, record {part.name}"
         example = _decoded(self.name, self.data_dir, features[IMAGE], archives.read_part(path, part))
         # TFDS decodes without EXIF.
-        frame: pixels.Frame = pixels.STORED if set(features) - {IMAGE, "classification"} else None
+        frame: pixels.LabelFrame = pixels.STORED if set(features) - {IMAGE, "classification"} else None
         stored = pixels.upright(_at(example, features[IMAGE]), frame, name)
         info, labelled = ImageInfo(item.source_id, stored.height, stored.width), {}
         for task in (task for task in TASKS if task in features):
             value = _at(example, features[task])
             try:
-                labels = self._read(task, value, counts.get(task, 0), info, Notes(account, name))
+                labels = self._read(task, value, counts.get(task, 0), info, ObjectNotes(account, name))
             except Dropped as dropped:
                 account.dropped.add(dropped.reason, dropped.example)
                 continue
@@ -134,7 +134,7 @@ class Tfds:
                 labelled[task] = Labelled(labels, f"real:tfds-{self.name.replace('/', '-')}")
         return Sample(stored.encoded, info, labelled)
 
-    def _read(self, task: str, value: Any, count: int, info: ImageInfo, notes: Notes) -> Labels | None:
+    def _read(self, task: str, value: Any, count: int, info: ImageInfo, notes: ObjectNotes) -> Labels | None:
         """The labels of one task; None where the example has none (a label of -1)."""
         if task == "detection":
             return _objects(value, count, info, notes)
@@ -218,7 +218,7 @@ def _at(example: Any, path: str) -> Any:
     return example
 
 
-def _one_hot(label: int, count: int, notes: Notes) -> Labels | None:
+def _one_hot(label: int, count: int, notes: ObjectNotes) -> Labels | None:
     if label == -1:  # TFDS' "withheld"
         return None
     if not 0 <= label < count:
@@ -228,11 +228,11 @@ def _one_hot(label: int, count: int, notes: Notes) -> Labels | None:
     return {"probability": probability}
 
 
-def _objects(found: Any, count: int, info: ImageInfo, notes: Notes) -> Labels:
+def _objects(found: Any, count: int, info: ImageInfo, notes: ObjectNotes) -> Labels:
     size = np.array([info.height, info.width] * 2, np.float64)
     things = []
     for number, (bbox, label) in enumerate(zip(found["bbox"], found["label"], strict=True)):
-        own = Notes(notes.account, f"{notes.name}, object {number}")
+        own = ObjectNotes(notes.account, f"{notes.name}, object {number}")
         if not 0 <= label < count:
             raise UserError(f"{own.name}: label {int(label)} is none of the {count} classes.")
         try:
@@ -243,5 +243,5 @@ def _objects(found: Any, count: int, info: ImageInfo, notes: Notes) -> Labels:
         box, sides = objects.normalised(corners, info), corners[2:] - corners[:2]
         crowd = any(bool(found[key][number]) for key in CROWDS if key in found)
         area = float(found["area"][number]) if "area" in found and found["area"][number] > 0 else float(np.prod(sides))
-        things.append(Thing(box, int(label) + 1, crowd, area, np.ones([1, 1], np.uint8)))
+        things.append(ObjectLabel(box, int(label) + 1, crowd, area, np.ones([1, 1], np.uint8)))
     return objects.boxes_of(objects.labels_of(things))

@@ -28,9 +28,9 @@ from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.sources import Sample, files, maps, objects, pixels
-from tfrecords_tools.sources.objects import Notes, Thing
+from tfrecords_tools.sources.objects import ObjectLabel, ObjectNotes
 from tfrecords_tools.writing.counts import Account, Dropped
-from tfrecords_tools.writing.items import Found, Item
+from tfrecords_tools.writing.items import Item, Listing
 
 NAMES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
@@ -42,7 +42,7 @@ CORNERS = ("ymin", "xmin", "ymax", "xmax")
 SAME = 0.5  # IoU of an object's box and that of the mask with its number; rounding and voids cost far less
 
 
-class Objects(NamedTuple):
+class VocAnnotation(NamedTuple):
     """What an XML says."""
 
     size: tuple[int, int] | None  # height, width
@@ -65,7 +65,7 @@ class Voc:
     image_set: str = "Main"
     classes: str = ""
 
-    def find(self) -> Found:
+    def find(self) -> Listing:
         """The images of the list.
 
         Raises:
@@ -84,7 +84,7 @@ class Voc:
         files.require_some(items, wanted, self._path("JPEGImages"), remedy)
         inputs = (path, self.classes) if self.classes else (path,)
         classes = self._classes(there)
-        return Found(items, classes, inputs, account, len(wanted), tuple(classes))
+        return Listing(items, classes, inputs, account, len(wanted), tuple(classes))
 
     def _path(self, *parts: str) -> str:
         return os.path.join(self.root, *parts)
@@ -157,12 +157,12 @@ class Voc:
         return found
 
     def _objects(
-        self, found: Objects, instances: np.ndarray | None, info: ImageInfo, account: Account
+        self, found: VocAnnotation, instances: np.ndarray | None, info: ImageInfo, account: Account
     ) -> dict[str, Labels]:
         ids = {name: number for number, name in enumerate(self._names(), 1)}
         things = []
         for number, element in enumerate(found.found, 1):
-            notes = Notes(account, f"image {info.source_id}, object {number}")
+            notes = ObjectNotes(account, f"image {info.source_id}, object {number}")
             mask = None if instances is None else instances == number
             try:
                 things.append(_thing(element, ids, mask, info, notes))
@@ -173,7 +173,7 @@ class Voc:
         return both if instances is not None else {"detection": both["detection"]}
 
 
-def _frame(found: Objects | None, ids: dict[str, np.ndarray]) -> pixels.Frame:
+def _frame(found: VocAnnotation | None, ids: dict[str, np.ndarray]) -> pixels.LabelFrame:
     """The frame that the labels are in; None where nothing has a place in the image."""
     if found and found.size:
         return found.size
@@ -191,7 +191,7 @@ def _require_size(ids: dict[str, np.ndarray], kind: str, info: ImageInfo, path: 
         del ids[kind]
 
 
-def _parsed(path: str | None, account: Account) -> Objects | None:
+def _parsed(path: str | None, account: Account) -> VocAnnotation | None:
     """The XML; None where there is none that can be read, and then nobody looked."""
     if path is None:
         return None
@@ -203,7 +203,7 @@ def _parsed(path: str | None, account: Account) -> Objects | None:
     sides = [_number(root.findtext(f"size/{side}")) for side in ("height", "width")]
     known = all(side is not None and side >= 1 for side in sides)  # some tools write 0
     size = (int(sides[0] or 0), int(sides[1] or 0)) if known else None
-    return Objects(size, root.findall("object"))
+    return VocAnnotation(size, root.findall("object"))
 
 
 def _number(text: str | None) -> float | None:
@@ -214,8 +214,8 @@ def _number(text: str | None) -> float | None:
 
 
 def _thing(
-    element: ElementTree.Element, ids: dict[str, int], mask: np.ndarray | None, info: ImageInfo, notes: Notes
-) -> Thing:
+    element: ElementTree.Element, ids: dict[str, int], mask: np.ndarray | None, info: ImageInfo, notes: ObjectNotes
+) -> ObjectLabel:
     name = (element.findtext("name") or "").strip()
     if name not in ids:
         raise Dropped("object: its class is not in the list", f"{name!r}.{nearest(name, ids)}")
@@ -232,7 +232,7 @@ def _thing(
     difficult = (element.findtext("difficult") or "0").strip() not in ("", "0")
     if difficult:
         notes.add("object: difficult, stored as crowd", name)
-    return Thing(box, ids[name], difficult, float(crop.sum()), crop)
+    return ObjectLabel(box, ids[name], difficult, float(crop.sum()), crop)
 
 
 def _belongs(mask: np.ndarray, box: np.ndarray) -> bool:

@@ -61,7 +61,7 @@ class Truth:
             discover(), {task: configs[task] for task in tasks_asked if task in found.manifest.origins}
         )
         progress = Progress(found.records, "truth")
-        self._places = on_disk.Table(_places(found.paths, progress))
+        self._places = on_disk.DiskTable(_places(found.paths, progress))
         progress.close()
 
     def labels(self, source_id: str) -> tuple[ImageInfo, dict[str, Labelled]] | None:

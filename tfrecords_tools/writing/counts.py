@@ -1,15 +1,13 @@
-"""What was lost or changed on the way into the records, counted by reason."""
+"""Counts by reason, with examples: images and labels that were dropped or changed, and problems found in records."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
-EXAMPLES = 5  # enough to find the cause, short enough to print
-
 
 class Dropped(Exception):
-    """An image that does not go into the records: `reason` is counted, `example` says which one."""
+    """An image or label that does not go into the records. `reason` is counted; `example` says which one it was."""
 
     def __init__(self, reason: str, example: str):
         super().__init__(reason, example)
@@ -17,32 +15,51 @@ class Dropped(Exception):
 
 
 class Tally:
-    """{reason: count and first examples}."""
+    """{reason: {"count": number of times, "examples": the first of them}}.
+
+    Attributes:
+      EXAMPLES: the most examples that are kept per reason; enough to find the cause, short enough to print.
+      KEY: the key of the examples.
+    """
+
+    EXAMPLES = 5
+    KEY = "examples"
 
     def __init__(self, content: dict[str, dict[str, Any]] | None = None):
         self.content = content or {}
 
     def add(self, reason: str, example: str, count: int = 1) -> None:
-        """One more of `reason`, or `count` of them with one example."""
-        self.merge({reason: {"count": count, "examples": [example]}})
+        """Counts `reason` once, or `count` times with a single example."""
+        self.merge({reason: {"count": count, self.KEY: [example]}})
 
     def merge(self, content: dict[str, dict[str, Any]]) -> None:
-        """Adds another tally's content."""
-        for reason, found in content.items():
-            mine = self.content.setdefault(reason, {"count": 0, "examples": []})
-            mine["count"] += found["count"]
-            mine["examples"] = (mine["examples"] + found["examples"])[:EXAMPLES]
+        """Adds the content of another tally."""
+        for reason, counted in content.items():
+            total = self.content.setdefault(reason, {"count": 0, self.KEY: []})
+            total["count"] += counted["count"]
+            total[self.KEY] = (total[self.KEY] + counted[self.KEY])[: self.EXAMPLES]
 
     def count(self, kind: str) -> int:
-        """The sum over all reasons "<kind>: ..."."""
-        return sum(v["count"] for k, v in self.content.items() if k.startswith(f"{kind}: "))
+        """Returns the sum over all reasons "<kind>: ..."."""
+        return sum(entry["count"] for reason, entry in self.content.items() if reason.startswith(f"{kind}: "))
+
+
+class Findings(Tally):
+    """{problem: {"count": number of times, "places": the first of them}}."""
+
+    EXAMPLES = 100  # enough to repair by hand; a broken dataset must not fill the memory
+    KEY = "places"
 
 
 @dataclasses.dataclass
 class Account:
-    """`dropped`: is not in the records. `notes`: is in them, but not as it was found.
+    """What a conversion loses and changes.
 
-    Reasons read "image: ...", "object: ..." or "<task>: ..."; what stands before the colon was lost.
+    Reasons read "image: ...", "object: ..." or "<task>: ..."; the word before the colon names what was lost.
+
+    Attributes:
+      dropped: not in the records.
+      notes: in the records, but changed.
     """
 
     dropped: Tally = dataclasses.field(default_factory=Tally)

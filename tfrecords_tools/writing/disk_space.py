@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
-from tfrecords_tools.writing.items import Item, Part
+from tfrecords_tools.writing.items import FilePart, Item
 
 SAMPLE = 500  # images whose sizes are looked at
 # Far larger than what becomes of them: pixels without compression, or arrays that nobody asked for. Others are stored
@@ -57,7 +57,7 @@ def estimate(items: Sequence[Item]) -> float:
 def _part_size(item: Item) -> int | None:
     """Bytes of the piece of a file that the item is, if it is one."""
     labels = item.labels if isinstance(item.labels, tuple) else ()
-    return next((each.size for each in labels if isinstance(each, Part)), None)
+    return next((each.size for each in labels if isinstance(each, FilePart)), None)
 
 
 def _size(path: str) -> int:

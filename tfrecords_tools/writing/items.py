@@ -18,7 +18,7 @@ class Item(NamedTuple):
     labels: Any = None  # whatever else the source needs
 
 
-class Part(NamedTuple):
+class FilePart(NamedTuple):
     """A piece of a file."""
 
     name: str
@@ -27,7 +27,7 @@ class Part(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class Listing:
     """What a source found before anything is converted."""
 
     items: Sequence[Item]  # many wait on the disk: `tfrecords_tools.writing.on_disk.Items`

@@ -39,7 +39,7 @@ def room() -> Iterator[None]:
         )
 
 
-class Packed(Sequence[Item]):
+class PackedItems(Sequence[Item]):
     """Items as bytes, on their way to another process: unpacked by who asks for them."""
 
     def __init__(self, rows: Sequence[tuple[str, bytes, bytes]]):
@@ -51,9 +51,9 @@ class Packed(Sequence[Item]):
     @overload
     def __getitem__(self, place: int) -> Item: ...
     @overload
-    def __getitem__(self, place: slice) -> Packed: ...
-    def __getitem__(self, place: int | slice) -> Item | Packed:
-        return Packed(self._rows[place]) if isinstance(place, slice) else _item(self._rows[place])
+    def __getitem__(self, place: slice) -> PackedItems: ...
+    def __getitem__(self, place: int | slice) -> Item | PackedItems:
+        return PackedItems(self._rows[place]) if isinstance(place, slice) else _item(self._rows[place])
 
 
 class Items(Sequence[Item]):
@@ -78,10 +78,10 @@ class Items(Sequence[Item]):
     @overload
     def __getitem__(self, place: int) -> Item: ...
     @overload
-    def __getitem__(self, place: slice) -> Packed: ...
-    def __getitem__(self, place: int | slice) -> Item | Packed:
+    def __getitem__(self, place: slice) -> PackedItems: ...
+    def __getitem__(self, place: int | slice) -> Item | PackedItems:
         if isinstance(place, slice):
-            return Packed([self._at(each) for each in range(self._count)[place]])
+            return PackedItems([self._at(each) for each in range(self._count)[place]])
         return _item(self._at(range(self._count)[place]))
 
     def __iter__(self) -> Iterator[Item]:
@@ -102,7 +102,7 @@ def _item(row: tuple[str, bytes, bytes]) -> Item:
     return Item(source_id, pickle.loads(files), pickle.loads(labels))
 
 
-class Names:
+class NameSet:
     """A set of texts that is iterated in their order."""
 
     def __init__(self, names: Iterable[str] = ()):
@@ -127,7 +127,7 @@ class Names:
         return self._database.execute("SELECT 1 FROM names").fetchone() is not None
 
 
-class Table(Mapping[str, V]):
+class DiskTable(Mapping[str, V]):
     """A dictionary that is not changed, iterated in the order of its keys; of two of one key the later counts."""
 
     def __init__(self, pairs: Iterable[tuple[str, V]] = ()):

@@ -222,7 +222,7 @@ def digest(path: str) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def summed(
+def combined_manifest(
     infos: Sequence[ShardInfo],
     classes: Mapping[str, Sequence[str]],
     command: Sequence[str],
@@ -244,9 +244,9 @@ def summed(
         account.notes.merge(info.notes)
     objects = {
         task: manifest.named_counts(found, classes.get(task, ()), first_id(discover()[task]))
-        for task, found in _added(info.objects for info in infos).items()
+        for task, found in add_counts(info.objects for info in infos).items()
     }
-    origins = _added(info.origins for info in infos)
+    origins = add_counts(info.origins for info in infos)
     named = {origin for counts in origins.values() for origin in counts}
     return manifest.Manifest(
         command=list(command),
@@ -255,7 +255,7 @@ def summed(
         classes={task: list(names) for task, names in classes.items()},
         origins=origins,
         objects=objects,
-        limits=_added(info.limits for info in infos),
+        limits=add_counts(info.limits for info in infos),
         shards=[{k: getattr(i, k) for k in ("file", "records", "sha256")} for i in infos],
         teachers={key: dict(said) for key, said in (teachers or {}).items() if record.pseudo(key) in named},
         dropped=account.dropped.content,
@@ -263,7 +263,8 @@ def summed(
     )
 
 
-def _added(parts: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
+def add_counts(parts: Iterable[Mapping[str, Mapping[Any, int]]]) -> dict[str, dict[Any, int]]:
+    """Adds up {task: {key: count}} of several shards, with sorted keys."""
     total: dict[str, collections.Counter] = {}
     for part in parts:
         for task, counts in part.items():

@@ -29,7 +29,8 @@ ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
 
 IMAGES_PER_WORKER = 500  # a process that is not forked starts no sooner than one has converted these
 
-Job = Callable[[Any, Callable[..., None]], Any]  # (what to do, called with how many images were done, or for one)
+# Called with a task, and a function to report a number of images as done.
+WorkFunction = Callable[[Any, Callable[..., None]], Any]
 Environment = Mapping[str, str]
 
 _counter: Any = None  # in a worker: the shared number of images done
@@ -45,7 +46,7 @@ def default_count(images: int) -> int:
     return min(devices.cores(), -(-images // IMAGES_PER_WORKER))
 
 
-def run(job: Job, tasks: Iterable[Any], workers: int, progress: Progress) -> list[Any]:
+def run(job: WorkFunction, tasks: Iterable[Any], workers: int, progress: Progress) -> list[Any]:
     """`[job(task, tick) for task in tasks]`, over processes; results in the order of the tasks.
 
     Args:
@@ -63,7 +64,9 @@ def run(job: Job, tasks: Iterable[Any], workers: int, progress: Progress) -> lis
         return _pooled(job, tasks, [{}] * workers, progress)
 
 
-def run_in(environments: Sequence[Environment], job: Job, tasks: Iterable[Any], progress: Progress) -> list[Any]:
+def run_in(
+    environments: Sequence[Environment], job: WorkFunction, tasks: Iterable[Any], progress: Progress
+) -> list[Any]:
     """As `run`, in one process for each of these environments, which each sees from its start.
 
     What `job` prints is shown once, by the first process, on stderr.
@@ -71,7 +74,9 @@ def run_in(environments: Sequence[Environment], job: Job, tasks: Iterable[Any], 
     return _pooled(job, tasks, environments, progress)
 
 
-def _pooled(job: Job, tasks: Iterable[Any], environments: Sequence[Environment], progress: Progress) -> list[Any]:
+def _pooled(
+    job: WorkFunction, tasks: Iterable[Any], environments: Sequence[Environment], progress: Progress
+) -> list[Any]:
     context, workers = _context(environments), len(environments)
     counter, stop, places = context.Value("q", 0), context.Event(), context.SimpleQueue()
     for place in enumerate(environments):
@@ -127,7 +132,7 @@ class _Watch(NamedTuple):
     most: int  # tasks that are handed out at a time
 
 
-def _all(pool: concurrent.futures.Executor, job: Job, tasks: Iterable[Any], watch: _Watch) -> list[Any]:
+def _all(pool: concurrent.futures.Executor, job: WorkFunction, tasks: Iterable[Any], watch: _Watch) -> list[Any]:
     """The results of all tasks; ends with the first that fails."""
     results: dict[int, Any] = {}
     waiting: dict[concurrent.futures.Future, int] = {}
@@ -180,7 +185,7 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _call(job: Job, task: Any) -> Any:
+def _call(job: WorkFunction, task: Any) -> Any:
     return job(task, _tick)
 
 

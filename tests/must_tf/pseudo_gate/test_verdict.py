@@ -113,7 +113,7 @@ def pseudo_copy(source: str, folder: Path, copies: int) -> str:
     folder.mkdir()
     shards.claim(str(folder), "tests", ["tests"])
     info = shards.write_shard(str(folder / shards.names(1)[0]), found)
-    manifest.write(str(folder), shards.summed([info], classes, ["tests"]))
+    manifest.write(str(folder), shards.combined_manifest([info], classes, ["tests"]))
     return f"{folder}/*.tfrecord"
 
 

@@ -24,7 +24,7 @@ from tests.support.tiny import ALL, Tiny, image_bytes, scene_record, write_set
 from tfrecords_tools.export import labels as export_labels
 from tfrecords_tools.export import run as export_coco
 from tfrecords_tools.reading import recordset
-from tfrecords_tools.sources.classes import Classes
+from tfrecords_tools.sources.classes import ClassFolders
 from tfrecords_tools.sources.coco.coco import Coco
 from tfrecords_tools.sources.rgbd import Rgbd
 
@@ -105,7 +105,7 @@ def every_scene(out: Path, tmp_path: Path) -> dict[str, list[Record]]:
     sources = (
         Coco(str(out / "rgb"), str(out / "instances.json"), str(out / "panoptic")),
         Rgbd(str(out)),
-        Classes(str(out / "classes")),
+        ClassFolders(str(out / "classes")),
     )
     found: dict[str, list[Record]] = {}
     for number, source in enumerate(sources):

@@ -17,7 +17,7 @@ from tests.support.converting import converted, noise, save
 from tfrecords_tools.sources import archives
 from tfrecords_tools.sources.cifar100 import Cifar100
 from tfrecords_tools.sources.imagenet import Imagenet
-from tfrecords_tools.sources.images import Images
+from tfrecords_tools.sources.images import UnlabelledImages
 
 TENCH, SHARK, WALL = "n01440764", "n01484850", "n03000134"
 
@@ -54,7 +54,7 @@ def test_a_tar_is_read_without_unpacking(tmp_path: Path) -> None:
         "notes.txt": b"no",
     }
     (tmp_path / "photos.tar").write_bytes(packed(members))
-    result = converted(Images(str(tmp_path / "photos.tar")), tmp_path / "out", shards=2)
+    result = converted(UnlabelledImages(str(tmp_path / "photos.tar")), tmp_path / "out", shards=2)
     assert {key: each.stored for key, each in result.records.items()} == {
         f"a/{'long' * 30}": members[f"./a/{'long' * 30}.jpg"],
         "b": members["b.jpg"],
@@ -68,7 +68,7 @@ def test_a_compressed_or_cut_tar_is_refused(name: str, tmp_path: Path) -> None:
     data = packed({"a.jpg": encoded(1)}, "w:gz" if name.endswith("gz") else "w")
     (tmp_path / name).write_bytes(data if name.endswith("gz") else data[:1500])
     with pytest.raises(UserError, match="not a whole, uncompressed tar archive"):
-        Images(str(tmp_path / name)).find()
+        UnlabelledImages(str(tmp_path / name)).find()
 
 
 def test_a_tar_that_shrank_loses_its_images_and_no_more(tmp_path: Path) -> None:

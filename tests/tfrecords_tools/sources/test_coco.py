@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 
 from must_tf.tasks.masks.labels import paste
 from tests.support.coco_dataset import CATEGORIES, CLASS_IDS, HEIGHT, PIXEL, WIDTH, Dataset, runs
-from tests.support.converting import Entry, converted, dump, noise, save
+from tests.support.converting import CocoEntry, converted, dump, noise, save
 from tfrecords_tools.sources.coco import rle
 from tfrecords_tools.sources.coco.coco import Coco
 
@@ -95,7 +95,7 @@ def test_model_garden_reads_the_same_record(dataset: Dataset) -> None:
 class Loose:
     """One annotation as it is found in the wild, and the one outcome."""
 
-    change: Entry  # of an annotation with box x 10, y 20, width 30, height 15
+    change: CocoEntry  # of an annotation with box x 10, y 20, width 30, height 15
     without: str = ""  # this key is missing
     box: tuple[float, ...] | None = (20, 10, 35, 40)  # y0, x0, y1, x1 in pixels; None where it is dropped
     area: float = 450.0

@@ -10,7 +10,7 @@ import pytest
 
 from must_tf.common.errors import UserError
 from tests.support.coco_dataset import CATEGORIES, HEIGHT, IMAGES, WIDTH, panoptic
-from tests.support.converting import Entry, converted, dump, noise, save
+from tests.support.converting import CocoEntry, converted, dump, noise, save
 from tfrecords_tools.sources.coco.coco import Coco
 
 
@@ -57,14 +57,14 @@ def test_category_ids_may_all_be_text(tmp_path: Path) -> None:
     assert result.outcome.manifest.classes["detection"] == ["Cat", "Dog"]
 
 
-def boxed(image_id: Any, x: int = 10) -> Entry:
+def boxed(image_id: Any, x: int = 10) -> CocoEntry:
     """An annotation of this image."""
     return {"id": 1, "image_id": image_id, "category_id": 1, "bbox": [x, 20, 30, 15]}
 
 
 # The JSON's (id, file name) and annotations -> {source_id: objects}, what is counted. a.png and b.png exist.
 TWICE, GONE = "image: id or file is twice in the JSON", "image: file is missing"
-IMAGE_LISTS: dict[str, tuple[list[tuple[Any, str | None]], list[Entry], dict[str, int], dict[str, int]]] = {
+IMAGE_LISTS: dict[str, tuple[list[tuple[Any, str | None]], list[CocoEntry], dict[str, int], dict[str, int]]] = {
     "ids as text": ([("x y", "a.png"), ("b", "b.png")], [boxed("b"), boxed("b", 3)], {"x y": 0, "b": 2}, {}),
     "text here, number there": ([("7", "a.png")], [boxed(7)], {"7": 1}, {}),
     "an id twice": ([(7, "a.png"), (7, "b.png")], [boxed(7)], {"7": 1}, {TWICE: 1}),

@@ -11,7 +11,7 @@ from PIL import Image
 from pycocotools import mask as mask_utils
 
 from must_tf.common.errors import UserError
-from tests.support.converting import Converted, Entry, converted, dump, noise, save
+from tests.support.converting import CocoEntry, Converted, converted, dump, noise, save
 from tfrecords_tools.sources.coco.coco import Coco
 from tfrecords_tools.sources.coco.objects365 import Objects365
 
@@ -124,7 +124,7 @@ def objects365(root: Path, *names: str) -> tuple[str, str]:
     """The folder of training images, and zhiyuan's JSON for these file names."""
     save(root / "train" / "patch8" / "objects365_v1_00420917.jpg", noise(HEIGHT, WIDTH))
     save(root / "train" / "patch20" / "objects365_v2_01000000.jpg", noise(HEIGHT, WIDTH, 1))
-    images: list[Entry] = [
+    images: list[CocoEntry] = [
         {"id": number, "file_name": name, "height": HEIGHT, "width": WIDTH, "license": 5, "url": ""}
         for number, name in enumerate(names, 420917)
     ]

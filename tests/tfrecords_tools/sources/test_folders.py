@@ -10,8 +10,8 @@ from PIL import Image
 
 from must_tf.common.errors import UserError
 from tests.support.converting import Converted, converted, noise, save
-from tfrecords_tools.sources.classes import Classes
-from tfrecords_tools.sources.images import Images
+from tfrecords_tools.sources.classes import ClassFolders
+from tfrecords_tools.sources.images import UnlabelledImages
 from tfrecords_tools.sources.rgbd import Rgbd
 
 HEIGHT, WIDTH = 24, 32
@@ -28,7 +28,7 @@ def photos(root: Path, *names: str) -> None:
 def test_a_class_is_its_folder(tmp_path: Path) -> None:
     photos(tmp_path / "flowers", "tulip/b.png", "tulip/a.JPG", "daisy/a.png", "Rose/x.jpg", "tulip/.hidden.jpg")
     (tmp_path / "flowers" / "tulip" / "notes.txt").write_text("not an image")
-    result = converted(Classes(str(tmp_path / "flowers")), tmp_path / "out")
+    result = converted(ClassFolders(str(tmp_path / "flowers")), tmp_path / "out")
     assert result.outcome.manifest.classes == {"classification": ["Rose", "daisy", "tulip"]}
     assert result.outcome.manifest.objects == {"classification": {"Rose": 1, "daisy": 1, "tulip": 2}}
     found = {key: each.labels["classification"]["probability"].tolist() for key, each in result.records.items()}
@@ -39,7 +39,7 @@ def test_a_class_is_its_folder(tmp_path: Path) -> None:
 def test_an_empty_class_keeps_its_id_and_is_noted(tmp_path: Path) -> None:
     photos(tmp_path / "train", "a/1.png", "c/1.png")
     (tmp_path / "train" / "b").mkdir()
-    result = converted(Classes(str(tmp_path / "train")), tmp_path / "out")
+    result = converted(ClassFolders(str(tmp_path / "train")), tmp_path / "out")
     assert result.records["c/1"].labels["classification"]["probability"].tolist() == [0, 0, 1]
     assert result.notes() == {"classification: class without an image": 1}
     # "train" says little: the folder above names the data set.
@@ -49,12 +49,12 @@ def test_an_empty_class_keeps_its_id_and_is_noted(tmp_path: Path) -> None:
 def test_a_root_one_level_too_high_is_refused(tmp_path: Path) -> None:
     photos(tmp_path / "set", "train/a/1.png", "train/b/1.png")
     with pytest.raises(UserError, match="set/train"):
-        Classes(str(tmp_path / "set")).find()
+        ClassFolders(str(tmp_path / "set")).find()
 
 
 def test_unlabelled_images_are_found_at_any_depth(tmp_path: Path) -> None:
     photos(tmp_path / "photos", "a.jpg", "one/a.png", "one/two/b.JPEG", "one/a.jpg", ".hidden.png")
-    result = converted(Images(str(tmp_path / "photos")), tmp_path / "out")
+    result = converted(UnlabelledImages(str(tmp_path / "photos")), tmp_path / "out")
     # Of one/a.jpg and one/a.png the second in the order of names keeps its suffix.
     assert set(result.records) == {"a", "one/a", "one/a.png", "one/two/b"}
     assert all(each.labels == {} and each.origins == {} for each in result.records.values())

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from tests.support.converting import Converted, converted, dump, noise
 from tfrecords_tools.sources.coco.coco import Coco
-from tfrecords_tools.sources.images import Images
+from tfrecords_tools.sources.images import UnlabelledImages
 
 HEIGHT, WIDTH = 40, 64
 ORIENTATION = 0x0112  # the EXIF tag
@@ -96,7 +96,7 @@ def convert_images(folder: Path, **contents: bytes) -> Converted:
     (folder / "images").mkdir()
     for name, data in contents.items():
         (folder / "images" / name.replace("_", ".", 1)).write_bytes(data)
-    return converted(Images(str(folder / "images")), folder / "out")
+    return converted(UnlabelledImages(str(folder / "images")), folder / "out")
 
 
 @pytest.mark.parametrize("name", STORED)

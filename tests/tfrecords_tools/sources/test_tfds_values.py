@@ -8,7 +8,7 @@ import pytest
 from must_tf.common.errors import UserError
 from must_tf.spec import ImageInfo
 from must_tf.tasks.depth import labels as depth
-from tfrecords_tools.sources.objects import Notes
+from tfrecords_tools.sources.objects import ObjectNotes
 from tfrecords_tools.sources.tfds import Tfds
 from tfrecords_tools.writing.counts import Account
 
@@ -17,7 +17,7 @@ SOURCE = Tfds("a", "train", "", (), depth_scale=0.001)
 
 
 def test_depth_without_end_is_unknown_and_leaves_the_others_precise() -> None:
-    found = SOURCE._read("depth", np.array([[np.inf, -np.inf, np.nan, 1500.0]]), 0, INFO, Notes(Account(), "a"))
+    found = SOURCE._read("depth", np.array([[np.inf, -np.inf, np.nan, 1500.0]]), 0, INFO, ObjectNotes(Account(), "a"))
     assert found is not None
     np.testing.assert_allclose(found["metres"], [[0.0, 0.0, 0.0, 1.5]], rtol=1e-6)
     (scale,) = depth.write(found, INFO)[depth.SCALE].float_list.value
@@ -28,4 +28,4 @@ def test_depth_without_end_is_unknown_and_leaves_the_others_precise() -> None:
 def test_an_object_of_no_class_ends_with_the_file_and_the_value(label: int) -> None:
     objects = {"bbox": np.array([[0.0, 0.0, 1.0, 0.5]] * 2, np.float32), "label": np.array([1, label])}
     with pytest.raises(UserError, match=rf"x\.tfrecord, record 3, object 1: label {label} is none of the 2 classes"):
-        SOURCE._read("detection", objects, 2, INFO, Notes(Account(), "x.tfrecord, record 3"))
+        SOURCE._read("detection", objects, 2, INFO, ObjectNotes(Account(), "x.tfrecord, record 3"))

@@ -11,7 +11,7 @@ from tests.support import formula_teacher
 from tests.support.converting import noise, save
 from tests.tfrecords_tools.writing.test_shards import files_in
 from tfrecords_tools.convert import run as convert
-from tfrecords_tools.sources.images import Images
+from tfrecords_tools.sources.images import UnlabelledImages
 from tfrecords_tools.sources.scenes import Scenes
 
 apache_beam = pytest.importorskip("apache_beam", reason="Apache Beam is not installed: make test-beam")
@@ -50,10 +50,10 @@ def test_finished_shards_are_not_made_again(local: dict[str, bytes], tmp_path: P
 
 def test_what_fails_on_a_worker_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "photos" / "a.png", noise(20, 30))
-    monkeypatch.setattr(Images, "load", lambda self, item, account: 1 / 0)
+    monkeypatch.setattr(UnlabelledImages, "load", lambda self, item, account: 1 / 0)
     options = convert.Options(str(tmp_path / "out"))
     with pytest.raises(UserError, match=r"a.png: ZeroDivisionError.*Finished shards are kept"):
-        convert.run_on_beam(convert.Encoder(Images(str(tmp_path / "photos"))), options, "DirectRunner")
+        convert.run_on_beam(convert.Encoder(UnlabelledImages(str(tmp_path / "photos"))), options, "DirectRunner")
 
 
 @pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])

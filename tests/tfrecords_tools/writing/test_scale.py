@@ -20,10 +20,10 @@ from tests.support.tiny import ROOT
 from tests.tfrecords_tools.writing.test_shards import files_in
 from tfrecords_tools.convert import run as convert
 from tfrecords_tools.sources.coco.coco import Coco
-from tfrecords_tools.sources.images import Images
+from tfrecords_tools.sources.images import UnlabelledImages
 from tfrecords_tools.sources.scenes import Scenes
 from tfrecords_tools.writing import disk_space, on_disk
-from tfrecords_tools.writing.items import Item, Part
+from tfrecords_tools.writing.items import FilePart, Item
 
 
 def test_items_on_the_disk_are_a_list() -> None:
@@ -41,17 +41,17 @@ def test_items_on_the_disk_are_a_list() -> None:
 
 
 def test_names_on_the_disk_are_a_sorted_set() -> None:
-    names = on_disk.Names(["b", "é", "a", "B", "a"])
+    names = on_disk.NameSet(["b", "é", "a", "B", "a"])
     assert list(names) == sorted({"b", "é", "a", "B"})
     assert names and "é" in names and "c" not in names
     assert names.add("c") and not names.add("c")
 
 
 def test_a_table_on_the_disk_is_a_sorted_dictionary() -> None:
-    table = on_disk.Table([("b", 1), ("é", (2, "x")), ("a", None), ("b", 3)])
+    table = on_disk.DiskTable([("b", 1), ("é", (2, "x")), ("a", None), ("b", 3)])
     assert list(table.items()) == sorted({"b": 3, "é": (2, "x"), "a": None}.items())
     assert (len(table), table.get("b"), table.get("c"), "a" in table) == (3, 3, None, True)
-    assert not on_disk.Table()
+    assert not on_disk.DiskTable()
 
 
 # Prints how far memory grew (KiB) while items of 1 KB each were put on the disk and read again.
@@ -88,7 +88,7 @@ def test_a_disk_that_is_too_small_is_refused(tmp_path: Path, monkeypatch: pytest
     disk_space.require(10_000, str(tmp_path))
     free["bytes"] = 1
     with pytest.raises(UserError, match="free"):
-        converted(Images(str(tmp_path)), tmp_path / "out")
+        converted(UnlabelledImages(str(tmp_path)), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -103,7 +103,7 @@ def test_sizes_of_what_is_no_file_of_its_own(tmp_path: Path) -> None:
     def item(name: str, labels: object = None) -> Item:
         return Item("", (str(tmp_path / name),), labels)
 
-    part = (Part("n01/a.JPEG", 512, 700), 3, 1000)
+    part = (FilePart("n01/a.JPEG", 512, 700), 3, 1000)
     assert disk_space.estimate([item("a.tar", part)] * 1200) == pytest.approx(1200 * 700)
     assert disk_space.estimate([item("train", (1, 2, 100, "cat"))] * 600) == 5000
     assert disk_space.estimate([item(f"{n}.h5") for n in range(3)]) == 900
@@ -116,7 +116,7 @@ def test_only_what_is_missing_must_fit(tmp_path: Path, monkeypatch: pytest.Monke
     for number in range(4):
         save(tmp_path / "photos" / f"{number}.png", noise(20, 30, 0))
     size = 4 * (tmp_path / "photos" / "0.png").stat().st_size
-    source, free = Images(str(tmp_path / "photos")), {"bytes": size}
+    source, free = UnlabelledImages(str(tmp_path / "photos")), {"bytes": size}
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda path: type("Usage", (), {"free": free["bytes"]}))
     converted(source, tmp_path / "out", shards=2)
     (tmp_path / "out" / "records-00000-of-00002.tfrecord").unlink()
@@ -201,7 +201,7 @@ def test_what_nobody_expected_is_no_success_with_drops(
 ) -> None:
     """Exit code 1 would say: done, but more was dropped than allowed."""
     save(tmp_path / "photos" / "a.png", noise(20, 30))
-    monkeypatch.setattr(Images, "find", lambda self: [][0])
+    monkeypatch.setattr(UnlabelledImages, "find", lambda self: [][0])
     command = f"convert images --root {tmp_path}/photos --out {tmp_path}/out --json".split()
     assert must_records(command, monkeypatch) == 2
     printed = capsys.readouterr()

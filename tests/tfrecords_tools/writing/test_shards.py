@@ -19,11 +19,11 @@ from must_tf.data.scenes import CLASSES, DOMAINS, render
 from tests.support.converting import converted, dump, must_records, noise, save
 from tests.support.tiny import ROOT
 from tfrecords_tools.convert import run as convert
-from tfrecords_tools.sources.images import Images
+from tfrecords_tools.sources.images import UnlabelledImages
 from tfrecords_tools.sources.rgbd import Rgbd
 from tfrecords_tools.sources.scenes import Scenes
 from tfrecords_tools.writing import on_disk, shards
-from tfrecords_tools.writing.items import Found, Item
+from tfrecords_tools.writing.items import Item, Listing
 
 # Kills itself in the middle of the second shard, with a part of it on the disk.
 KILLED = """
@@ -105,10 +105,10 @@ def test_a_folder_belongs_to_one_command(tmp_path: Path) -> None:
 
 def test_changed_inputs_are_not_mixed_with_old_records(tmp_path: Path) -> None:
     save(tmp_path / "photos" / "a.png", noise(20, 30))
-    converted(Images(str(tmp_path / "photos")), tmp_path / "out")
+    converted(UnlabelledImages(str(tmp_path / "photos")), tmp_path / "out")
     save(tmp_path / "photos" / "b.png", noise(20, 30))
     with pytest.raises(UserError, match="inputs have changed"):
-        converted(Images(str(tmp_path / "photos")), tmp_path / "out")
+        converted(UnlabelledImages(str(tmp_path / "photos")), tmp_path / "out")
 
 
 def test_a_label_file_of_the_same_size_has_changed(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_classes_and_labels_decide_about_the_records(packed: bool) -> None:
 
     def of(label: int, names: tuple[str, ...]) -> str:
         items = [Item("a", (), label)]
-        found = Found(on_disk.Items(items) if packed else items, {"classification": names})
+        found = Listing(on_disk.Items(items) if packed else items, {"classification": names})
         return convert.fingerprint(maker, found, 1)
 
     assert of(1, ("cat", "dog")) == of(1, ("cat", "dog"))
@@ -151,7 +151,7 @@ def test_somebody_elses_records_are_left_alone(tmp_path: Path) -> None:
 def test_every_image_is_in_exactly_one_shard(tmp_path: Path) -> None:
     for number in range(5):
         save(tmp_path / "photos" / f"{number}.png", noise(20, 30, number))
-    result = converted(Images(str(tmp_path / "photos")), tmp_path / "out", shards=3)
+    result = converted(UnlabelledImages(str(tmp_path / "photos")), tmp_path / "out", shards=3)
     assert set(result.records) == set("01234")
     assert [shard["records"] for shard in result.outcome.manifest.shards] == [2, 2, 1]
 

@@ -25,13 +25,13 @@ from tfrecords_tools.sources import Sample, files, maps, objects, pixels
 from tfrecords_tools.sources.coco import coco_index, coco_json, coco_objects, coco_surface, corrected
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
-from tfrecords_tools.writing.items import Found, Item
+from tfrecords_tools.writing.items import Item, Listing
 
 # Of images that export-coco wrote: the record's own id, where that is no whole number as COCO's ids are.
 SOURCE_ID = "must_source_id"
 
 
-class Annotated(NamedTuple):
+class CocoAnnotations(NamedTuple):
     """What the JSONs say of one image."""
 
     size: tuple[int, int] | None  # height, width
@@ -60,7 +60,7 @@ class Coco:
     full_masks: bool = False
     stuff: str = ""
 
-    def find(self) -> Found:
+    def find(self) -> Listing:
         """The images of the JSON that exist; those that do not are counted.
 
         Raises:
@@ -68,10 +68,10 @@ class Coco:
         """
         files.require_folder(self.images, "--images")
         account = Account()
-        index = coco_index.Index(self.annotations, "--annotations", account)
-        return self.found(index, on_disk.Names(files.walk(self.images)), account)
+        index = coco_index.CocoIndex(self.annotations, "--annotations", account)
+        return self.found(index, on_disk.NameSet(files.walk(self.images)), account)
 
-    def found(self, index: coco_index.Index, there: on_disk.Names, account: Account) -> Found:
+    def found(self, index: coco_index.CocoIndex, there: on_disk.NameSet, account: Account) -> Listing:
         """The same, once the JSON is read and the files below `images` are listed."""
         ids, names = coco_json.classes(index.categories, 1, self.annotations)
         surfaces = coco_surface.find(self.panoptic, self.stuff, self.annotations, index)
@@ -85,7 +85,7 @@ class Coco:
             packed = index.packed(source_id)
             used = coco_json.used(packed.categories, ids)
             origins = corrected.origins_of(image, index.info)
-            labels = Annotated(coco_json.size_of(image), packed.text, used, surface, origins, index.masked)
+            labels = CocoAnnotations(coco_json.size_of(image), packed.text, used, surface, origins, index.masked)
             paths = (path, surface.png) if surface and surface.png else (path,)
             items.append(Item(str(image.get(SOURCE_ID, source_id)), paths, labels))
         if not items:
@@ -95,13 +95,13 @@ class Coco:
         if surfaces:
             classes["segmentation"] = surfaces.names
             inputs.append(surfaces.path)
-        return Found(items, classes, tuple(inputs), account, index.count, tuple(classes))
+        return Listing(items, classes, tuple(inputs), account, index.count, tuple(classes))
 
     def load(self, item: Item, account: Account) -> Sample:
         """The image, its objects, and its segmentation where it has one."""
         path, known = item.files[0], item.labels
         annotations = json.loads(known.annotations)
-        placed: pixels.Frame = pixels.STORED if annotations or known.surface else None
+        placed: pixels.LabelFrame = pixels.STORED if annotations or known.surface else None
         stored = pixels.upright(pixels.read_file(path), known.size or placed, path)
         info = ImageInfo(item.source_id, stored.height, stored.width)
         found = coco_objects.labels_of(annotations, known.ids, info, account)

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from must_tf.common.errors import UserError
 from tfrecords_tools.sources import files
 from tfrecords_tools.sources.coco import coco_json, json_stream
-from tfrecords_tools.sources.coco.coco_json import Entry
+from tfrecords_tools.sources.coco.coco_json import CocoEntry
 from tfrecords_tools.writing import on_disk
-from tfrecords_tools.writing.counts import EXAMPLES, Account
+from tfrecords_tools.writing.counts import Account, Tally
 
 SCHEMA = """
 CREATE TABLE images (place INTEGER PRIMARY KEY, id TEXT, file TEXT, entry TEXT, kept INTEGER);
@@ -24,7 +24,7 @@ INDICES = ("CREATE INDEX image_ids ON images (id)", "CREATE INDEX annotation_ima
 INFO = "info"  # the one object beside the lists that is looked at
 
 
-def entries(path: str, option: str, needed: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Entry, str]]:
+def entries(path: str, option: str, needed: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, CocoEntry, str]]:
     """The key, value and text of each entry of the lists that `needed` names, checked on the way, and of `info`.
 
     Raises:
@@ -50,7 +50,7 @@ def entries(path: str, option: str, needed: Mapping[str, Sequence[str]]) -> Iter
             raise UserError(f"{option} {path} has no list {key!r}; COCO's format is expected.")
 
 
-def categories(path: str, option: str) -> list[Entry]:
+def categories(path: str, option: str) -> list[CocoEntry]:
     """The categories alone.
 
     Raises:
@@ -59,14 +59,14 @@ def categories(path: str, option: str) -> list[Entry]:
     return [entry for key, entry, _ in entries(path, option, coco_json.NEEDED) if key == "categories"]
 
 
-class Packed(NamedTuple):
+class PackedAnnotations(NamedTuple):
     """One image's annotations."""
 
     text: str  # a JSON list
     categories: list[Any]  # the category of each, None where it is neither number nor text
 
 
-class Index:
+class CocoIndex:
     """The images of an instances JSON and their annotations.
 
     Attributes:
@@ -76,16 +76,16 @@ class Index:
       info: what stands there; often nothing.
     """
 
-    def __init__(self, path: str, option: str, account: Account, place: Callable[[Entry], str] = coco_json.file_of):
+    def __init__(self, path: str, option: str, account: Account, place: Callable[[CocoEntry], str] = coco_json.file_of):
         """Reads the JSON; what cannot be used is counted in `account`. `place` tells where an image's file is.
 
         Raises:
           UserError: as `entries`.
         """
-        self.categories: list[Entry] = []
-        self.info: Entry = {}
+        self.categories: list[CocoEntry] = []
+        self.info: CocoEntry = {}
         self.count, self.masked, self._place = 0, False, place
-        self._ids, self._files = on_disk.Names(), on_disk.Names()
+        self._ids, self._files = on_disk.NameSet(), on_disk.NameSet()
         self._database = on_disk.database()
         with on_disk.room():
             self._database.executescript(SCHEMA)
@@ -95,7 +95,7 @@ class Index:
                 self._database.execute(statement)
         self._count_strays(account)
 
-    def _add(self, key: str, entry: Entry, text: str, account: Account) -> None:
+    def _add(self, key: str, entry: CocoEntry, text: str, account: Account) -> None:
         if key == "images":
             self._add_image(entry, text, account)
         elif key == "annotations":
@@ -110,7 +110,7 @@ class Index:
         else:
             self.categories.append(entry)
 
-    def _add_image(self, image: Entry, text: str, account: Account) -> None:
+    def _add_image(self, image: CocoEntry, text: str, account: Account) -> None:
         """An id or file that came before is not kept: its annotations cannot be told apart."""
         source_id, name = str(image["id"]), self._place(image)
         twice = source_id in self._ids or name in self._files
@@ -128,30 +128,32 @@ class Index:
         strays = "FROM annotations WHERE image NOT IN (SELECT id FROM images)"
         (count,) = self._database.execute(f"SELECT COUNT(*) {strays}").fetchone()
         if count:
-            first = self._database.execute(f"SELECT image {strays} ORDER BY rowid LIMIT {EXAMPLES}")
+            first = self._database.execute(f"SELECT image {strays} ORDER BY rowid LIMIT {Tally.EXAMPLES}")
             examples = [f"image_id {image}" for (image,) in first]
             reason = "object: its image is not in the JSON"
             account.dropped.merge({reason: {"count": count, "examples": examples}})
 
-    def images(self) -> Iterator[tuple[str, str, Entry]]:
+    def images(self) -> Iterator[tuple[str, str, CocoEntry]]:
         """Id, file and entry of the images in the JSON's order, none of them twice."""
         for source_id, name, text in self._database.execute(
             "SELECT id, file, entry FROM images WHERE kept ORDER BY place"
         ):
             yield source_id, name, json.loads(text)
 
-    def annotations(self, image_id: str) -> list[Entry]:
+    def annotations(self, image_id: str) -> list[CocoEntry]:
         """The annotations of one image in the JSON's order."""
         return json.loads(self.packed(image_id).text)
 
-    def packed(self, image_id: str) -> Packed:
+    def packed(self, image_id: str) -> PackedAnnotations:
         """The same as JSON: who converts the image reads it, not who only hands it on."""
         asked = "SELECT category, entry FROM annotations WHERE image = ? ORDER BY rowid"
         rows = self._database.execute(asked, (image_id,)).fetchall()
-        return Packed(f"[{','.join(text for _, text in rows)}]", [json.loads(category) for category, _ in rows])
+        return PackedAnnotations(
+            f"[{','.join(text for _, text in rows)}]", [json.loads(category) for category, _ in rows]
+        )
 
 
-class Segments:
+class PanopticIndex:
     """The entries of a panoptic JSON by image."""
 
     def __init__(self, path: str):
@@ -160,7 +162,7 @@ class Segments:
         Raises:
           UserError: as `entries`.
         """
-        self.path, self.categories, self.info = path, list[Entry](), Entry()
+        self.path, self.categories, self.info = path, list[CocoEntry](), CocoEntry()
         self._database = on_disk.database()
         with on_disk.room():
             self._database.execute("CREATE TABLE pngs (image TEXT PRIMARY KEY, name TEXT, entry TEXT)")
@@ -173,11 +175,11 @@ class Segments:
                 elif key == INFO:
                     self.info = entry
 
-    def names_one_of(self, pngs: on_disk.Names) -> bool:
+    def names_one_of(self, pngs: on_disk.NameSet) -> bool:
         """Whether it is these PNGs that it tells of."""
         return any(name in pngs for (name,) in self._database.execute("SELECT name FROM pngs"))
 
-    def of(self, image_id: str) -> Entry | None:
+    def of(self, image_id: str) -> CocoEntry | None:
         """The entry of one image."""
         row = self._database.execute("SELECT entry FROM pngs WHERE image = ?", (image_id,)).fetchone()
         return json.loads(row[0]) if row else None

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from must_tf.common.errors import UserError
 
-Entry = dict[str, Any]
+CocoEntry = dict[str, Any]
 # The three lists, and what an entry cannot do without; all else may be missing.
 NEEDED = {"images": ("id",), "annotations": (), "categories": ("id", "name")}
 PANOPTIC = NEEDED | {"annotations": ("image_id", "file_name", "segments_info")}
@@ -26,7 +26,7 @@ def check_entry(key: str, place: int, entry: Any, needed: Sequence[str], name: s
         raise UserError(f"{name}: {key}[{place}] is no object{wanted}; write the JSON again.")
 
 
-def classes(categories: list[Entry], first_id: int, path: str) -> tuple[dict[int, int], tuple[str, ...]]:
+def classes(categories: list[CocoEntry], first_id: int, path: str) -> tuple[dict[int, int], tuple[str, ...]]:
     """Category id -> class id from `first_id` on without gaps, in id order; and the names."""
     if {type(category["id"]) for category in categories} not in (set(), {int}, {str}):
         raise UserError(f"{path}: ids in categories must be whole numbers, or all of them text; write the JSON again.")
@@ -44,12 +44,12 @@ def used(categories: Iterable[Any], ids: Mapping[int, int]) -> dict[int, int]:
     return {category: ids[category] for category in categories if category in ids}
 
 
-def file_of(image: Entry) -> str:
+def file_of(image: CocoEntry) -> str:
     """The image's path below the folder of images; `./a.jpg` is `a.jpg`, `a\\b.jpg` (from Windows) is `a/b.jpg`."""
     return posixpath.normpath(str(image.get("file_name")).replace("\\", "/"))
 
 
-def size_of(image: Entry) -> tuple[int, int] | None:
+def size_of(image: CocoEntry) -> tuple[int, int] | None:
     """Height and width as the JSON has them, also as 20.0 or "20"; None where it does not."""
     try:
         return int(float(image["height"])), int(float(image["width"]))
@@ -57,7 +57,7 @@ def size_of(image: Entry) -> tuple[int, int] | None:
         return None
 
 
-def segments_of(annotation: Entry, ids: Mapping[int, int], path: str) -> dict[int, int]:
+def segments_of(annotation: CocoEntry, ids: Mapping[int, int], path: str) -> dict[int, int]:
     """Segment id -> class id of one image; segments of unknown categories are left out."""
     name, segments = f"{path}: image {annotation['image_id']}", annotation["segments_info"]
     if not isinstance(segments, list):

@@ -25,22 +25,22 @@ from must_tf.data import geometry
 from must_tf.spec import ImageInfo, Labels
 from tfrecords_tools.sources import objects
 from tfrecords_tools.sources.coco import rle
-from tfrecords_tools.sources.objects import Notes, Thing
+from tfrecords_tools.sources.objects import ObjectLabel, ObjectNotes
 from tfrecords_tools.writing.counts import Account, Dropped
 
 POLYGON = 6  # coordinates of a triangle; pycocotools takes four for a box
 
-Annotation = dict[str, Any]
+CocoEntry = dict[str, Any]
 
 
-class Mask(NamedTuple):
+class RunLengthMask(NamedTuple):
     """A mask over the whole image; see `rle`."""
 
     runs: np.ndarray  # int64 [N]
     area: int  # pixels
 
 
-def labels_of(annotations: list[Annotation], ids: dict[int, int], info: ImageInfo, account: Account) -> Labels:
+def labels_of(annotations: list[CocoEntry], ids: dict[int, int], info: ImageInfo, account: Account) -> Labels:
     """All annotations of one image as labels of `masks`; detection's are the same without the crops.
 
     Args:
@@ -53,13 +53,13 @@ def labels_of(annotations: list[Annotation], ids: dict[int, int], info: ImageInf
     for annotation in annotations:
         name = f"image {info.source_id}, annotation {annotation.get('id', '?')}"
         try:
-            things.append(_thing(annotation, ids, info, Notes(account, name)))
+            things.append(_thing(annotation, ids, info, ObjectNotes(account, name)))
         except Dropped as dropped:
             account.dropped.add(dropped.reason, f"{name}: {dropped.example}")
     return objects.labels_of(things)
 
 
-def _thing(annotation: Annotation, ids: dict[int, int], info: ImageInfo, notes: Notes) -> Thing:
+def _thing(annotation: CocoEntry, ids: dict[int, int], info: ImageInfo, notes: ObjectNotes) -> ObjectLabel:
     category = annotation.get("category_id")
     if isinstance(category, (list, dict)) or category not in ids:
         raise Dropped("object: category is not in the JSON", f"category_id {category!r}")
@@ -69,10 +69,10 @@ def _thing(annotation: Annotation, ids: dict[int, int], info: ImageInfo, notes: 
     area: Any = annotation.get("area")
     known = isinstance(area, (int, float)) and math.isfinite(area) and area > 0
     is_crowd = annotation.get("iscrowd") not in (None, 0, "0")
-    return Thing(box, ids[category], is_crowd, float(area if known else np.count_nonzero(crop)), crop)
+    return ObjectLabel(box, ids[category], is_crowd, float(area if known else np.count_nonzero(crop)), crop)
 
 
-def _box(bbox: Any, mask: Mask | None, info: ImageInfo) -> tuple[float, float, float, float]:
+def _box(bbox: Any, mask: RunLengthMask | None, info: ImageInfo) -> tuple[float, float, float, float]:
     """COCO's [x, y, width, height] -> pixels [y0, x0, y1, x1], or the mask's box where there is none."""
     if bbox is None or (isinstance(bbox, list) and not bbox):
         if mask is None:
@@ -85,7 +85,7 @@ def _box(bbox: Any, mask: Mask | None, info: ImageInfo) -> tuple[float, float, f
     return y, x, y + height, x + width
 
 
-def _mask(segmentation: Any, info: ImageInfo, notes: Notes) -> Mask | None:
+def _mask(segmentation: Any, info: ImageInfo, notes: ObjectNotes) -> RunLengthMask | None:
     """The mask, or None where there is none that can be used."""
     if not segmentation:
         notes.add("object: no mask, box used", "segmentation is empty")
@@ -102,7 +102,7 @@ def _mask(segmentation: Any, info: ImageInfo, notes: Notes) -> Mask | None:
     if not area:
         notes.add("object: no mask, box used", "the mask has no pixel")
         return None
-    return Mask(runs, area)
+    return RunLengthMask(runs, area)
 
 
 def runs_of(segmentation: Any, height: int, width: int) -> tuple[np.ndarray, list[int]]:
@@ -123,7 +123,7 @@ def runs_of(segmentation: Any, height: int, width: int) -> tuple[np.ndarray, lis
     return rle.decompress(merged["counts"]), merged["size"]
 
 
-def _crop(mask: Mask | None, box: np.ndarray, info: ImageInfo, notes: Notes) -> np.ndarray:
+def _crop(mask: RunLengthMask | None, box: np.ndarray, info: ImageInfo, notes: ObjectNotes) -> np.ndarray:
     """The mask over the pixels that the normalised box touches; all ones where there is none."""
     if mask is None:
         return objects.crop_of(None, box, info, notes)

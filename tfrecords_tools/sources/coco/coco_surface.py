@@ -42,10 +42,10 @@ class Surfaces(NamedTuple):
 
     path: str  # the file that says what the ids mean
     names: tuple[str, ...]
-    of: Callable[[str, coco_json.Entry], Surface | None]  # image id and its entry -> Surface
+    of: Callable[[str, coco_json.CocoEntry], Surface | None]  # image id and its entry -> Surface
 
 
-def find(panoptic: str, stuff: str, annotations: str, index: coco_index.Index) -> Surfaces | None:
+def find(panoptic: str, stuff: str, annotations: str, index: coco_index.CocoIndex) -> Surfaces | None:
     """The labels of every pixel that the options name; None without any.
 
     Args:
@@ -75,7 +75,7 @@ def _panoptic(folder: str, annotations: str) -> Surfaces:
     content = _panoptic_json(folder, annotations)
     ids, names = coco_json.classes(content.categories, 0, content.path)
 
-    def of(image_id: str, image: coco_json.Entry) -> Surface | None:
+    def of(image_id: str, image: coco_json.CocoEntry) -> Surface | None:
         del image
         entry = content.of(image_id)
         if entry is None:
@@ -87,17 +87,17 @@ def _panoptic(folder: str, annotations: str) -> Surfaces:
     return Surfaces(content.path, names, of)
 
 
-def _panoptic_json(folder: str, annotations: str) -> coco_index.Segments:
+def _panoptic_json(folder: str, annotations: str) -> coco_index.PanopticIndex:
     """The panoptic JSON whose PNGs lie in the folder.
 
     Raises:
       UserError: no JSON names one of them.
     """
     files.require_folder(folder, "--panoptic")
-    pngs = on_disk.Names(files.images_in(folder))
+    pngs = on_disk.NameSet(files.images_in(folder))
     looked = coco_json.panoptic_candidates(folder, annotations)
     for path in looked:
-        found = coco_index.Segments(path)
+        found = coco_index.PanopticIndex(path)
         if found.names_one_of(pngs):
             return found
     beside = f"{folder.rstrip('/')}.json"
@@ -108,10 +108,10 @@ def _panoptic_json(folder: str, annotations: str) -> coco_index.Segments:
 
 
 def _masks(path: str) -> Surfaces:
-    content = coco_index.Index(path, "--stuff", Account())
+    content = coco_index.CocoIndex(path, "--stuff", Account())
     ids, names = coco_json.classes(content.categories, 0, path)
 
-    def of(image_id: str, image: coco_json.Entry) -> Surface | None:
+    def of(image_id: str, image: coco_json.CocoEntry) -> Surface | None:
         del image
         regions = []
         for annotation in content.annotations(image_id):
@@ -127,9 +127,9 @@ def _masks(path: str) -> Surfaces:
 def _ids(folder: str) -> Surfaces:
     files.require_folder(folder, "--stuff")
     path, table, names = _vocabulary(folder)
-    there = on_disk.Table((files.stem(name), name) for name in files.images_in(folder))
+    there = on_disk.DiskTable((files.stem(name), name) for name in files.images_in(folder))
 
-    def of(image_id: str, image: coco_json.Entry) -> Surface | None:
+    def of(image_id: str, image: coco_json.CocoEntry) -> Surface | None:
         del image_id
         name = there.get(files.stem(os.path.basename(coco_json.file_of(image))))
         return Surface(IDS, os.path.join(folder, name), table) if name else None

@@ -54,7 +54,7 @@ def table(path: str) -> Mapping[str, dict[str, str]]:
     Raises:
       UserError: a line is not as export-coco writes them.
     """
-    return on_disk.Table(_lines(path) if tf.io.gfile.exists(path) else ())
+    return on_disk.DiskTable(_lines(path) if tf.io.gfile.exists(path) else ())
 
 
 def _lines(path: str) -> Iterator[tuple[str, dict[str, str]]]:

@@ -16,7 +16,7 @@ DOUBTFUL = 16
 SPACE = re.compile(r"[ \t\n\r]*")
 
 
-class Part(NamedTuple):
+class JsonPart(NamedTuple):
     """An entry of a list, or, with `place` None, a whole value: `[]` where a list begins."""
 
     key: str
@@ -25,7 +25,7 @@ class Part(NamedTuple):
     text: str
 
 
-def parts(path: str) -> Iterator[Part]:
+def parts(path: str) -> Iterator[JsonPart]:
     """What the top-level object holds, in the file's order; nothing where the file holds no object.
 
     Raises:
@@ -41,7 +41,7 @@ def parts(path: str) -> Iterator[Part]:
             raise reader.error("more follows after the end")
 
 
-def _members(reader: _Reader) -> Iterator[Part]:
+def _members(reader: _Reader) -> Iterator[JsonPart]:
     """From the brace on to the one that closes it."""
     reader.take("{")
     if reader.peek() == "}":
@@ -56,19 +56,19 @@ def _members(reader: _Reader) -> Iterator[Part]:
         if reader.peek() == "[":
             yield from _list(reader, key)
         else:
-            yield Part(key, None, *reader.value())
+            yield JsonPart(key, None, *reader.value())
         end = reader.take(",}")
 
 
-def _list(reader: _Reader, key: str) -> Iterator[Part]:
+def _list(reader: _Reader, key: str) -> Iterator[JsonPart]:
     reader.take("[")
-    yield Part(key, None, [], "[]")
+    yield JsonPart(key, None, [], "[]")
     if reader.peek() == "]":
         reader.take("]")
         return
     end, place = ",", 0
     while end == ",":
-        yield Part(key, place, *reader.value())
+        yield JsonPart(key, place, *reader.value())
         place += 1
         end = reader.take(",]")
 

@@ -16,7 +16,7 @@ from tfrecords_tools.sources.coco import coco_index, coco_json
 from tfrecords_tools.sources.coco.coco import Coco
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
-from tfrecords_tools.writing.items import Found, Item
+from tfrecords_tools.writing.items import Item, Listing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,15 +31,15 @@ class Objects365:
     images: str
     annotations: str
 
-    def find(self) -> Found:
+    def find(self) -> Listing:
         """The images of the JSON that exist.
 
         Raises:
           UserError: none exists, or the JSON cannot be used.
         """
         files.require_folder(self.images, "--images")
-        there, account = on_disk.Names(files.walk(self.images)), Account()
-        index = coco_index.Index(
+        there, account = on_disk.NameSet(files.walk(self.images)), Account()
+        index = coco_index.CocoIndex(
             self.annotations, "--annotations", account, lambda image: _place(coco_json.file_of(image), there)
         )
         _make_distinct(index.categories)
@@ -55,13 +55,13 @@ class Objects365:
         return sample._replace(labelled={"detection": sample.labelled["detection"]})
 
 
-def _place(name: str, there: on_disk.Names) -> str:
+def _place(name: str, there: on_disk.NameSet) -> str:
     """Where the file lies below the images' folder; as it stands if nowhere."""
     shorter = (name, os.path.join(*name.split("/")[-2:]), os.path.basename(name))
     return next((each for each in shorter if each in there), name)
 
 
-def _make_distinct(categories: list[coco_json.Entry]) -> None:
+def _make_distinct(categories: list[coco_json.CocoEntry]) -> None:
     """Names lose blanks around them; a name that stands twice gets its id behind it."""
     for category in categories:
         category["name"] = str(category["name"]).strip()

@@ -1,0 +1,39 @@
+"""Options that several `must-records` commands share, and the command line as the manifest keeps it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Out = Annotated[str, typer.Option(help="Output folder for the shards; run the same command again to resume.")]
+Records = Annotated[str, typer.Option(help="Record files of one dataset, in quotes: 'DIR/*.tfrecord'.")]
+Root = Annotated[str, typer.Option(help="The dataset's folder.")]
+Tasks = Annotated[str, typer.Option(help="Convert only these tasks' labels, separated by commas; empty: all.")]
+Shards = Annotated[int, typer.Option(help="Number of shards; 0: one per 256 images.")]
+Workers = Annotated[
+    int,
+    typer.Option(help="Worker processes; 0: one per core, fewer for small datasets. Does not affect the output."),
+]
+MaxDropRate = Annotated[
+    float, typer.Option(help="Largest share of images, objects or a task's labels that may be dropped.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout; everything else goes to stderr.")]
+Runner = Annotated[str, typer.Option(help="Run on Apache Beam: DirectRunner, FlinkRunner, SparkRunner, ...")]
+RunnerOptions = Annotated[
+    str, typer.Option(help="The Beam runner's own options, in quotes: '--project=... --region=...'.")
+]
+# Parameters that do not change a byte of the records.
+NO_EFFECT = ("workers", "json", "runner", "runner_options", "shard", "force")
+
+
+def command_line(ctx: typer.Context) -> list[str]:
+    """Returns the words of the command, without defaults and options that do not affect the records."""
+    words = ctx.command_path.split()
+    for parameter in ctx.command.params:
+        value = ctx.params.get(parameter.name or "")
+        if parameter.name in NO_EFFECT or value == parameter.default or value in (None, (), []):
+            continue
+        for item in value if isinstance(value, list) else [value]:
+            words += [parameter.opts[0]] if item is True else [parameter.opts[0], str(item)]
+    return words
