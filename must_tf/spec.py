@@ -26,7 +26,7 @@ import tensorflow as tf
 import tf_keras
 from official.modeling import hyperparams
 
-from must_tf.config.fields import at_least
+from must_tf.config.fields import at_least, measuring, training
 from must_tf.config.fields import choice as choice  # a task's Config needs it beside TaskConfig
 
 Tensors = dict[str, tf.Tensor]
@@ -116,13 +116,13 @@ class TaskConfig(hyperparams.Config):
 
     enabled: bool = False
     classes: tuple[str, ...] = ()
-    loss_weight: float = at_least(1.0, 0)
-    pseudo_weight: float = at_least(1.0, 0)
+    loss_weight: float = training(at_least(1.0, 0))
+    pseudo_weight: float = training(at_least(1.0, 0))
     pseudo_ramp_steps: int = at_least(0, 0)
-    teacher_batch_size: int = at_least(0, 0)
-    teacher_learning_rate: float = at_least(0.0, 0)
-    teacher_figure: float = 0.0
-    weight: float = at_least(0.0, 0)
+    teacher_batch_size: int = training(at_least(0, 0))
+    teacher_learning_rate: float = training(at_least(0.0, 0))
+    teacher_figure: float = measuring(0.0)
+    weight: float = training(at_least(0.0, 0))
 
 
 @dataclasses.dataclass(frozen=True)

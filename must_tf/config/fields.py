@@ -60,6 +60,41 @@ def named_between(low: float, high: float) -> Any:
     return dataclasses.field(default=(), metadata={"named": Range(low, high)})
 
 
+# The role of a field of a task's config, for code that handles such fields whatever the task.
+MEASURING, TRAINING, THRESHOLD, BY_HAND = "measuring", "training", "threshold", "by hand"
+
+
+def measuring(field: Any) -> Any:
+    """Marks a field that only affects how predictions are measured. A resumed run and an evaluation may change it."""
+    return _with_role(field, MEASURING)
+
+
+def training(field: Any) -> Any:
+    """Marks a field that only affects training. An evaluation may change it, a resumed run may not."""
+    return _with_role(field, TRAINING)
+
+
+def threshold(field: Any) -> Any:
+    """Marks a field that decides which pseudo labels are trained on. A verdict on pseudo labels holds for its value."""
+    return _with_role(field, THRESHOLD)
+
+
+def by_hand(field: Any) -> Any:
+    """Marks a bool field that takes the task out of the paper's rule for loss weights."""
+    return _with_role(field, BY_HAND)
+
+
+def _with_role(field: Any, role: str) -> Any:
+    if not isinstance(field, dataclasses.Field):
+        field = dataclasses.field(default=field)
+    return dataclasses.field(default=field.default, metadata={**field.metadata, "role": role})
+
+
+def names(config: Any, role: str) -> tuple[str, ...]:
+    """Returns the names of the config's fields that have this role, in their order; a config class works too."""
+    return tuple(field.name for field in dataclasses.fields(config) if field.metadata.get("role") == role)
+
+
 POSITIVE, COUNT, NOT_NEGATIVE, SHARE = Range(0, open_low=True), Range(1), Range(0), Range(0, 1)
 BELOW_ONE = Range(0, 1, open_high=True)
 # Fields of Model Garden's config classes by name: where a wrong value trains nothing, or something else, in silence.

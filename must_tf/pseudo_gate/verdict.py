@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
+from must_tf.config import fields
 from must_tf.data import manifest, record
 from must_tf.data.manifest import Manifest
 
 NAME = "stats.json"  # beside manifest.json
 FORMAT = 1
-# Which of a task's settings say what is believed of its pseudo labels.
-SETTINGS = ("score_threshold", "confidence_threshold", "class_thresholds", "mask_score_threshold")
 
 
 def fingerprint(found: Manifest) -> str:
@@ -28,7 +27,7 @@ def fingerprint(found: Manifest) -> str:
 
 def settings_of(config: Any) -> dict[str, Any]:
     """The settings that say what is believed of a task's pseudo labels, as JSON knows them."""
-    found = {name: getattr(config, name) for name in SETTINGS if hasattr(config, name)}
+    found = {name: getattr(config, name) for name in fields.names(config, fields.THRESHOLD)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 

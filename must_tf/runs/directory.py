@@ -4,8 +4,8 @@
     runs/student/run.json       what the training data held: a run goes on though it moved, and not though it changed
 
 What may differ: where and how fast it runs (`runtime`, but not the precision); when it saves, logs, draws and evaluates
-what and how (`trainer` but for steps, optimizer and schedule; `task.validation_data`; MEASURES); settings of tasks that
-are off.
+what and how (`trainer` but for steps, optimizer and schedule; `task.validation_data`; fields of a task that are marked
+`measuring`); settings of tasks that are off.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from official.modeling import optimization
 
 from must_tf.common import files
 from must_tf.common.errors import UserError
-from must_tf.config import validate
+from must_tf.config import fields, validate
 from must_tf.config import values as config_values
 from must_tf.data import input as input_lib
 from must_tf.data import manifest
 from must_tf.model.student import StudentConfig
 from must_tf.runs import checkpoints
+from must_tf.tasks import discover
 
 PARAMS, CONTENT = "params.yaml", "run.json"
 STEPS = "trainer.train_steps"
@@ -36,11 +37,9 @@ FOLLOWS = ("decay_steps", "total_decay_steps")  # of the schedule: may grow with
 COUNTS = ("task.", STEPS, "trainer.optimizer_config.", "runtime.mixed_precision_dtype", "runtime.loss_scale")
 FREE = ("task.validation_data.", "task.pictures", "task.name", "task.allow_image_summary")
 PATH = "task.train_data.input_path"
-# An evaluation may leave out heads and take other data; what shapes the predictions must be as it was trained.
-TRAINS_ONLY = ("weight", "loss_weight", "pseudo_weight", "teacher_batch_size", "teacher_learning_rate")
-# How predictions are measured is a matter of each evaluation, and evaluation.json says how they were.
-MEASURES = ("alignment", "crop", "min_metres", "max_metres", "unmeasured", "teacher_figure")
-SHAPES = ("task.model.", "task.input_size", "task.tasks.")
+TASKS = "task.tasks."
+# An evaluation may leave out heads and use other data; all that shapes the predictions must be as it was in training.
+SHAPES = ("task.model.", "task.input_size", TASKS)
 # All that a run writes: in its folder, and anywhere in these folders of it.
 FILES = (
     PARAMS,
@@ -124,7 +123,7 @@ def changes(directory: str, params: Any) -> list[Change]:
         for one in differences(old, new)
         if one.key.startswith(COUNTS)
         and not one.key.startswith(FREE)
-        and one.key.rpartition(".")[2] not in MEASURES
+        and _role(one.key) != fields.MEASURING
         and not _is_off(one.key, old, new)
     ]
     found = [one for one in found if one.key != PATH or same_data is None]
@@ -146,7 +145,8 @@ def check_evaluation(directory: str, params: Any) -> None:
         one
         for one in differences(old, new)
         if one.key.startswith(SHAPES)
-        and one.key.rpartition(".")[2] not in (*TRAINS_ONLY, *MEASURES, "enabled")
+        and _role(one.key) not in (fields.MEASURING, fields.TRAINING)
+        and not one.key.endswith(".enabled")
         and not _is_off(one.key, new, new)
     ]
     if found:
@@ -183,6 +183,16 @@ def _delete_in(folder: str) -> None:
             tf.io.gfile.remove(path)
     if not tf.io.gfile.listdir(folder):
         tf.io.gfile.rmtree(folder)
+
+
+def _role(key: str) -> str:
+    """Returns the role that a task's config gives to the field at this place (see `config.fields`), or ""."""
+    if not key.startswith(TASKS):
+        return ""
+    task, _, name = key.removeprefix(TASKS).partition(".")
+    spec = discover().get(task)
+    roles = (fields.MEASURING, fields.TRAINING)
+    return next((role for role in roles if spec and name in fields.names(spec.Config, role)), "")
 
 
 def _started_with(directory: str) -> Any:

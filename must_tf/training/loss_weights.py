@@ -16,6 +16,7 @@ from typing import Any
 import tensorflow as tf
 
 from must_tf.common.errors import Mistakes, UserError, nearest
+from must_tf.config import fields
 from must_tf.spec import Term
 
 RULES = ("paper", "fixed", "learned")
@@ -72,7 +73,8 @@ def resolve(tasks: Mapping[str, Any], rule: str, batch_size: int, learning_rate:
     mistakes = Mistakes()
     for name, config in tasks.items():
         config.weight = config.loss_weight
-        if rule == "paper" and not getattr(config, "balance_by_hand", False):
+        by_hand = any(getattr(config, field) for field in fields.names(config, fields.BY_HAND))
+        if rule == "paper" and not by_hand:
             with mistakes.noted():
                 config.weight *= _paper(name, config, batch_size, learning_rate)
     mistakes.end()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.config.fields import between, choice, named_between
+from must_tf.config.fields import between, choice, named_between, threshold
 from must_tf.spec import ClassIds, TaskConfig, TaskSpec
 from must_tf.tasks.classification import labels, loss, metric, model, pseudo, view
 
@@ -22,8 +22,8 @@ class Config(TaskConfig):
     """
 
     cross_entropy: str = choice("soft", "hard")
-    confidence_threshold: float = between(0.0, 0, 1)
-    class_thresholds: tuple[str, ...] = named_between(0, 1)
+    confidence_threshold: float = threshold(between(0.0, 0, 1))
+    class_thresholds: tuple[str, ...] = threshold(named_between(0, 1))
     label_smoothing: float = between(0.0, 0, 1)
 
 

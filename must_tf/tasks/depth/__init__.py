@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.config.fields import at_least, below, between, choice
+from must_tf.config.fields import at_least, below, between, by_hand, choice, measuring
 from must_tf.spec import TaskConfig, TaskSpec
 from must_tf.tasks.depth import labels, loss, metric, model, pseudo, view
 
@@ -47,11 +47,11 @@ class Config(TaskConfig):
     gradient_weight: float = at_least(0.5, 0)
     relative_labels: str = choice("refuse", "ignore")
     ignore_hardest: float = below(0.0, 0, 1)
-    balance_by_hand: bool = True
-    alignment: str = choice(*metric.ALIGNMENTS)
-    crop: str = choice(*metric.CROPS)
-    min_metres: float = at_least(0.0, 0)
-    max_metres: float = at_least(0.0, 0)
+    balance_by_hand: bool = by_hand(True)
+    alignment: str = measuring(choice(*metric.ALIGNMENTS))
+    crop: str = measuring(choice(*metric.CROPS))
+    min_metres: float = measuring(at_least(0.0, 0))
+    max_metres: float = measuring(at_least(0.0, 0))
 
 
 TASK = TaskSpec(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.config.fields import above, at_least, between, choice, named_between
+from must_tf.config.fields import above, at_least, between, choice, named_between, threshold
 from must_tf.spec import ClassIds, TaskConfig, TaskSpec
 from must_tf.tasks.detection import labels, loss, metric, model, pseudo, rules, view
 
@@ -50,8 +50,8 @@ class Config(TaskConfig):
     max_objects: int = at_least(100, 1)
     max_detections: int = at_least(100, 1)
     nms: str = choice("batched", "v1", "v2")
-    score_threshold: float = between(0.5, 0, 1)
-    class_thresholds: tuple[str, ...] = named_between(0, 1)
+    score_threshold: float = threshold(between(0.5, 0, 1))
+    class_thresholds: tuple[str, ...] = threshold(named_between(0, 1))
     ignore_threshold: float = between(0.1, 0, 1)
     max_ignored: int = at_least(100, 1)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.config.fields import at_least, between, named_between
+from must_tf.config.fields import at_least, between, named_between, threshold
 from must_tf.spec import ClassIds, TaskConfig, TaskSpec
 from must_tf.tasks.detection import labels as objects
 from must_tf.tasks.detection import rules
@@ -35,9 +35,9 @@ class Config(TaskConfig):
     sampled_rois: int = at_least(128, 1)
     target_side: int = at_least(112, 1)
     max_objects: int = at_least(100, 1)
-    score_threshold: float = between(0.5, 0, 1)
-    class_thresholds: tuple[str, ...] = named_between(0, 1)
-    mask_score_threshold: float = between(0.5, 0, 1)
+    score_threshold: float = threshold(between(0.5, 0, 1))
+    class_thresholds: tuple[str, ...] = threshold(named_between(0, 1))
+    mask_score_threshold: float = threshold(between(0.5, 0, 1))
 
 
 TASK = TaskSpec(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.config.fields import at_least, below, between, choice, named_between
+from must_tf.config.fields import at_least, below, between, choice, measuring, named_between, threshold
 from must_tf.spec import ClassIds, TaskConfig, TaskSpec
 from must_tf.tasks.segmentation import labels, loss, metric, model, pseudo, view
 
@@ -28,11 +28,11 @@ class Config(TaskConfig):
 
     filters: int = at_least(256, 1)
     stride: int = at_least(1, 1)
-    confidence_threshold: float = between(0.5, 0, 1)
-    class_thresholds: tuple[str, ...] = named_between(0, 1)
+    confidence_threshold: float = threshold(between(0.5, 0, 1))
+    class_thresholds: tuple[str, ...] = threshold(named_between(0, 1))
     weighting: str = choice("equal", "confidence")
     ignore_hardest: float = below(0.0, 0, 1)
-    unmeasured: tuple[str, ...] = ()
+    unmeasured: tuple[str, ...] = measuring(())
 
 
 TASK = TaskSpec(
