@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from experiments.plan import Plan, Run
-from must_tf.common import subprocesses
+from must_tf.common import run_files, subprocesses
 from must_tf.common.errors import UserError
 from must_tf.common.progress import clock
 
@@ -54,7 +54,7 @@ def _is_current(plan: Plan) -> bool:
     export = plan.path("export")
     if not os.path.exists(export):
         return False
-    if os.path.getmtime(export) > os.path.getmtime(plan.path(plan.student.name, "checkpoint")):
+    if os.path.getmtime(export) > os.path.getmtime(plan.path(plan.student.name, run_files.CHECKPOINT)):
         return True
     shutil.rmtree(export)
     return False

@@ -8,6 +8,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from must_tf.common import run_files
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -74,5 +76,5 @@ def steps(count: int) -> tuple[str, ...]:
 
 def evaluation(plan: Plan, run: str) -> dict[str, Any]:
     """What a run's last evaluation measured."""
-    with open(plan.path(run, "evaluation.json")) as file:
+    with open(plan.path(run, run_files.EVALUATION)) as file:
         return json.load(file)

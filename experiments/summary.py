@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.plan import Plan, Run, evaluation
+from must_tf.common import run_files
 from must_tf.common.progress import clock
 from must_tf.data import record
 from must_tf.model.student import enabled
@@ -126,7 +127,7 @@ def _pictures(plan: Plan) -> list[html_report.Picture]:
 
 
 def _evaluated(plan: Plan, run: Run, caption: str) -> html_report.Picture:
-    newest = sorted(glob.glob(plan.path(run.name, "pictures", "*.png")))[-1]
+    newest = sorted(glob.glob(plan.path(run.name, run_files.PICTURES, "*.png")))[-1]
     return html_report.Picture(caption, cv2.imread(newest)[..., ::-1])
 
 

@@ -11,19 +11,19 @@ from typing import Any
 import tensorflow as tf
 from official.modeling import optimization
 
+from must_tf.common import run_files
 from must_tf.data import input as input_lib
 from must_tf.data import manifest
 from must_tf.evaluation import batch_picture
 from must_tf.model.student import enabled
 from must_tf.pseudo_gate import verdict
 from must_tf.runs import checkpoint_match
-from must_tf.runs import directory as rundir
+from must_tf.runs import directory as run_directory
 from must_tf.shared import picture_grid
 from must_tf.tasks import discover
 from must_tf.training import memory_estimate, preflight
 from must_tf.training.task import StudentTask
 
-PICTURE = "dry_run.png"
 DRAWN = 6  # images of the batch
 
 
@@ -41,7 +41,7 @@ def show_all(runner: Any, params: Any, flags: argparse.Namespace, images: prefli
     configs = enabled(params.task)
     task = runner.trainer._task
     first = next(iter(task.build_inputs(params.task.train_data)))
-    path, count = os.path.join(flags.model_dir, PICTURE), min(DRAWN, params.task.train_data.global_batch_size)
+    path, count = os.path.join(flags.model_dir, run_files.DRY_RUN), min(DRAWN, params.task.train_data.global_batch_size)
     picture_grid.save_png(path, batch_picture.picture(first, configs, count))
     print(f"{count} images of the first batch, as trained on: {path}", flush=True)
     print("dry run: nothing was trained, and nothing else was written")
@@ -104,7 +104,7 @@ def _steps(params: Any, images: preflight.Images) -> Iterator[str]:
         f"steps {trainer.train_steps}, {epoch:.4g} per epoch of {images.train} images: "
         f"{trainer.train_steps / epoch:.4g} epochs"
     )
-    rate = rundir.learning_rate(trainer.optimizer_config)
+    rate = run_directory.learning_rate(trainer.optimizer_config)
     steps = sorted({0, _warmup(trainer.optimizer_config), trainer.train_steps // 2, trainer.train_steps - 1})
     rates = ", ".join(f"{rate(step):.3g} at step {step}" for step in steps if step < trainer.train_steps)
     yield f"  {trainer.optimizer_config.optimizer.type}, learning rate {rates}"

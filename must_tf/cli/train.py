@@ -20,16 +20,16 @@ from official.modeling import performance
 
 from must_tf import experiment_config
 from must_tf.cli import dry_run
-from must_tf.common import deterministic_sums, files, startup_times
+from must_tf.common import deterministic_sums, files, run_files, startup_times
 from must_tf.common.errors import Mistakes, UserError, exit_on_user_error
 from must_tf.data import input as input_lib
 from must_tf.model.student import enabled
 from must_tf.runs import best, checkpoints, init_weights, restore
-from must_tf.runs import directory as rundir
+from must_tf.runs import directory as run_directory
 from must_tf.tasks import discover
 from must_tf.training import damaged_record, non_finite_step, preflight
-from must_tf.training import trainer as watch
 from must_tf.training.task import NOT_FINITE, StudentTask
+from must_tf.training.trainer import Log, Trainer
 
 MODES = ("train", "eval", "train_and_eval")
 
@@ -98,8 +98,8 @@ def _started(
         runner = _runner(params, flags, images, prefix)
     if "train" in flags.mode and runner.strategy.extended.should_checkpoint:  # of several workers one writes
         if flags.overwrite:
-            rundir.delete(flags.model_dir)
-        rundir.write(flags.model_dir, params)
+            run_directory.delete(flags.model_dir)
+        run_directory.write(flags.model_dir, params)
     return runner
 
 
@@ -134,10 +134,10 @@ def _admit(params: Any, flags: argparse.Namespace, done: int) -> None:
     if "train" not in flags.mode:
         if not done:
             raise UserError(f"--model_dir={flags.model_dir} has no checkpoint to evaluate.")
-        rundir.check_evaluation(flags.model_dir, params)
+        run_directory.check_evaluation(flags.model_dir, params)
     elif flags.overwrite:
-        rundir.check_overwrite(flags.model_dir)
-    elif said := rundir.admit(flags.model_dir, params, flags.extend):
+        run_directory.check_overwrite(flags.model_dir)
+    elif said := run_directory.admit(flags.model_dir, params, flags.extend):
         print(said, flush=True)
 
 
@@ -147,7 +147,7 @@ def _dry_run(params: Any, flags: argparse.Namespace, images: preflight.Images, p
         if prefix:  # which is then restored as the run would
             path = os.path.abspath(prefix) if "://" not in prefix else prefix
             state = f'model_checkpoint_path: "{path}"\nall_model_checkpoint_paths: "{path}"\n'
-            files.write_whole(f"{elsewhere}/{checkpoints.STATE}", state.encode())
+            files.write_whole(f"{elsewhere}/{run_files.CHECKPOINT}", state.encode())
         runner = _runner(params, argparse.Namespace(**vars(flags) | {"model_dir": elsewhere}), images, prefix)
         dry_run.show_all(runner, params, flags, images)
 
@@ -226,11 +226,8 @@ def _build(
     tf_keras.utils.set_random_seed(params.task.train_data.seed)
     training, batch_size = "train" in flags.mode, params.task.train_data.global_batch_size
     with strategy.scope():
-        task = StudentTask(params.task, logging_dir=flags.model_dir)
-        task.start = input_lib.Start(done * batch_size, images.train)
-        task.evaluation_count = images.validation
-        task.mixed = images.mixed
-        trainer = train_utils.create_trainer(params, task, training, "eval" in flags.mode, trainer_cls=watch.Trainer)
+        task = StudentTask(params.task, logging_dir=flags.model_dir, images=images, done=done)
+        trainer = train_utils.create_trainer(params, task, training, "eval" in flags.mode, trainer_cls=Trainer)
     # Orbit prints every loop's figures over several lines; they are in TensorBoard, and ours is one line.
     orbit.controller._log = logging.debug
     directory = flags.model_dir if strategy.extended.should_checkpoint else ""  # of several workers one writes
@@ -240,7 +237,7 @@ def _build(
         mode=flags.mode,
         params=params,
         model_dir=flags.model_dir,
-        train_actions=[watch.Log(directory, params.trainer.train_steps, done, batch_size)] if training else [],
+        train_actions=[Log(directory, params.trainer.train_steps, done, batch_size)] if training else [],
         trainer=trainer,
     )
 

@@ -34,6 +34,14 @@ def plain(value: Any) -> Any:
     return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flattens nested values to {"task.input_size": 640, ...}, with tuples as lists."""
+    leaves: dict[str, Any] = {}
+    for key, value in plain(values).items():
+        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return leaves
+
+
 def read_yaml(path: str) -> dict[str, Any]:
     """Reads a YAML file of nested values, such as the params.yaml of a run.
 

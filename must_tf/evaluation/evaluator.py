@@ -1,59 +1,100 @@
 """Measures predictions against the records' labels, on the host, one image at a time, in original coordinates.
 
-Leaves `evaluation.json`, the last evaluation, and `evaluations.jsonl`, a line for each; where a run was interrupted and
-measured a step again, the later line counts. Under "figures" is {"task/figure": value}; beside it stand the set, the
-images, those labelled per task, figures by class, the classes that no label shows, how was measured ("protocol"), why a
-headline is 0 or missing ("reasons"), and where NaN or infinity was predicted ("not_finite").
+Writes `evaluation.json`, the last evaluation, and adds it to `evaluations.jsonl`, one line per evaluation. If a run was
+interrupted and measured a step again, the later line counts. `Evaluation` describes their content.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypedDict
 
 import numpy as np
 import tensorflow as tf
 
-from must_tf.common import files
+from must_tf.common import files, run_files
 from must_tf.common.errors import UserError
 from must_tf.common.finite import Diverged, check_labels
 from must_tf.common.progress import Progress
+from must_tf.common.text import listed
 from must_tf.data import input as input_lib
 from must_tf.data import label_reader, record
 from must_tf.evaluation.predictions import Restorer
+from must_tf.model.student import StudentConfig, enabled
 from must_tf.shared import picture_grid
-from must_tf.shared.why_zero import listed
-from must_tf.spec import Details, ImageInfo, judged
+from must_tf.spec import Details, ImageInfo, Labels, judged
 from must_tf.tasks import discover
 
-LAST = "evaluation.json"
-HISTORY = "evaluations.jsonl"
+ABSENT_SHOWN = 8  # absent classes named on the terminal; evaluation.json has all
+
+
+class Evaluation(TypedDict):
+    """The content of evaluation.json. Dicts are keyed by task unless stated otherwise."""
+
+    step: int
+    set: list[str]  # the validation set's globs
+    images: int
+    labelled: dict[str, int]  # images with real labels
+    figures: dict[str, float]  # "task/metric" -> value
+    classes: dict[str, dict[str, dict[str, float]]]  # metric -> class -> value
+    absent: dict[str, list[str]]  # classes without any label in the set; left out of averages
+    protocol: dict[str, dict[str, Any]]  # how the task was measured: alignment, cap, crop
+    reasons: dict[str, str]  # why a headline metric is 0 or missing
+    not_finite: dict[str, dict[str, Any]]  # images with NaN or infinity among the predictions
+
+
+def read(path: str) -> Evaluation:
+    """Reads one evaluation from a JSON file."""
+    with tf.io.gfile.GFile(path) as file:
+        evaluation: Evaluation = json.loads(file.read())
+    return evaluation
+
+
+def last(model_dir: str) -> Evaluation | None:
+    """Returns the run's last evaluation, or None before the first."""
+    path = os.path.join(model_dir, run_files.EVALUATION)
+    return read(path) if tf.io.gfile.exists(path) else None
+
+
+def history(model_dir: str) -> list[Evaluation]:
+    """Returns all evaluations of a run, oldest first."""
+    path = os.path.join(model_dir, run_files.EVALUATIONS)
+    if not tf.io.gfile.exists(path):
+        return []
+    with tf.io.gfile.GFile(path) as file:
+        return [json.loads(line) for line in file.read().splitlines()]
+
+
+def set_of(validation_data: input_lib.Data) -> list[str]:
+    """Returns the validation set as evaluation.json names it."""
+    return [str(path) for path in tf.nest.flatten(validation_data.input_path)]
 
 
 class Evaluator:
     """Collects one pass over the validation set.
 
-    Labels never travel through the device: the batches carry the images' places in the set, and the records are
-    read along with them here. Memory is flat but for what a metric keeps.
+    Labels never travel through the device: batches carry each image's index in the set, and the records are read
+    alongside here. Memory does not grow with the set, except for what a metric keeps.
     """
 
-    def __init__(self, config: Any, count: int):
-        self._configs = {
-            name: getattr(config.tasks, name) for name in discover() if getattr(config.tasks, name).enabled
-        }
+    def __init__(self, config: StudentConfig, count: int):
+        """`count` is the number of images in the validation set."""
+        self._configs = enabled(config)
         self._specs = {name: discover()[name] for name in self._configs}
         self._restorer = Restorer(self._specs, self._configs, config.input_size)
         self._metrics = {name: spec.Metric(self._configs[name]) for name, spec in self._specs.items()}
         self._labelled = dict.fromkeys(self._specs, 0)
         self._pseudo = dict.fromkeys(self._specs, 0)
         self._diverged = Diverged()
-        self._set = set_of(config)
+        self._set = set_of(config.validation_data)
         self._records = _numbered_records(config.validation_data.input_path)
         self._reader = label_reader.shared(discover(), self._configs)
-        self._count, self._seen = count, 0
+        self._count = count
+        self._seen = 0
         self._rows: list[picture_grid.Row] = []
-        # Spread over the set, so that every united set is seen.
+        # Spread over the set, so that the pictures show every record set if several are joined.
         self._drawn = set(np.linspace(0, count - 1, min(config.pictures, count)).astype(int).tolist())
         self._progress = Progress(count, "evaluate")
 
@@ -66,41 +107,49 @@ class Evaluator:
             self._measure(int(merged["index"][row]), merged["image_info"][row], predictions)
 
     def _measure(self, index: int, image_info: np.ndarray, predictions: Any) -> None:
-        end = (self._count, b"")
-        number, serialized = next(self._records, end)
-        while number < index:  # another worker's image
-            number, serialized = next(self._records, end)
-        if number != index:
-            raise RuntimeError(f"image {index} was evaluated twice or out of order")
+        serialized = self._record(index)
         example = tf.train.Example.FromString(serialized)
         info = record.info_of(example)
         labelled = self._reader.read(serialized, example)
         self._diverged.look(predictions, info.source_id)
         kept = self._restorer.labels(predictions, image_info, info.source_id)
-        for name, one in labelled.items():
-            if record.is_pseudo(one.origin):  # a teacher's opinion is not the truth
+        for name, label in labelled.items():
+            if record.is_pseudo(label.origin):  # pseudo labels are never used as ground truth
                 self._pseudo[name] += 1
                 continue
-            check_labels(name, one.labels, info.source_id)
-            self._metrics[name].add(one.labels, judged(self._specs[name], kept[name], one.annotated), info)
+            check_labels(name, label.labels, info.source_id)
+            self._metrics[name].add(label.labels, judged(self._specs[name], kept[name], label.annotated), info)
             self._labelled[name] += 1
         if index in self._drawn:
-            self._draw(serialized, info, {name: one.labels for name, one in labelled.items()}, kept)
+            self._draw(serialized, info, {name: label.labels for name, label in labelled.items()}, kept)
         self._seen += 1
         self._progress.advance()
 
-    def _draw(self, serialized: bytes, info: ImageInfo, labels: Any, kept: Any) -> None:
+    def _record(self, index: int) -> bytes:
+        """Returns the record at `index`, skipping those that other workers evaluate."""
+        end = (self._count, b"")
+        number, serialized = next(self._records, end)
+        while number < index:
+            number, serialized = next(self._records, end)
+        if number != index:
+            raise RuntimeError(f"image {index} was evaluated twice or out of order")
+        return serialized
+
+    def _draw(self, serialized: bytes, info: ImageInfo, labels: dict[str, Labels], kept: dict[str, Labels]) -> None:
         example = tf.train.Example.FromString(serialized)
         image = record.decode_image(example.features.feature["image/encoded"].bytes_list.value[0]).numpy()
         self._rows.append(picture_grid.Row(image, labels, kept, info.source_id))
 
     def finish(self, directory: str, step: int) -> dict[str, float]:
-        """The figures as {"task/figure": value}. Writes evaluation.json, the pictures, and their TensorBoard image."""
+        """Returns the metrics as {"task/metric": value}.
+
+        Writes evaluation.json, evaluations.jsonl, the picture, and its TensorBoard image, unless `directory` is empty.
+        """
         self._progress.close()
         if self._seen != self._count:
             raise UserError(
-                f"evaluation saw {self._seen} of {self._count} images that the manifest counts; the record files were "
-                "changed after they were written. Convert them again."
+                f"evaluation read {self._seen} images, but the manifest counts {self._count}: the record files have "
+                "changed since they were written. Convert them again."
             )
         evaluation = self._measured(step)
         if directory:
@@ -108,64 +157,64 @@ class Evaluator:
         self._print(evaluation)
         return evaluation["figures"]
 
-    def _measured(self, step: int) -> dict[str, Any]:
-        """The content of evaluation.json."""
+    def _measured(self, step: int) -> Evaluation:
         figures: dict[str, float] = {}
         details: dict[str, Details] = {}
         for name, metric in self._metrics.items():
             if self._labelled[name]:
                 figures |= {f"{name}/{key}": float(value) for key, value in metric.result().items()}
                 details[name] = metric.details() if hasattr(metric, "details") else Details({})
-        reasons = {name: one.reason for name, one in details.items() if one.reason}
+        reasons = {name: detail.reason for name, detail in details.items() if detail.reason}
         return {
             "step": step,
             "set": self._set,
             "images": self._seen,
             "labelled": self._labelled,
             "figures": figures,
-            "classes": {name: one.classes for name, one in details.items() if one.classes},
-            "absent": {name: list(one.absent) for name, one in details.items() if one.absent},
-            "protocol": {name: one.protocol for name, one in details.items()},
+            "classes": {name: detail.classes for name, detail in details.items() if detail.classes},
+            "absent": {name: list(detail.absent) for name, detail in details.items() if detail.absent},
+            "protocol": {name: detail.protocol for name, detail in details.items()},
             "reasons": reasons | {name: "no labels in the set" for name in self._specs if not self._labelled[name]},
             "not_finite": self._diverged.found,
         }
 
-    def _print(self, evaluation: dict[str, Any]) -> None:
+    def _print(self, evaluation: Evaluation) -> None:
         print(f"evaluated {self._seen} of {self._count} images at step {evaluation['step']}", flush=True)
         for name, spec in self._specs.items():
-            value = evaluation["figures"].get(f"{name}/{spec.Metric.headline}")
-            shown = f"no {spec.Metric.headline}" if value is None else f"{spec.Metric.headline} {value:.4f}"
-            passed = f", {self._pseudo[name]} with pseudo labels left out" if self._pseudo[name] else ""
-            print(f"  {name:<16}{shown}   ({self._labelled[name]} labelled images{passed})", flush=True)
-            absent = evaluation["absent"].get(name, ())
-            beside = (
-                evaluation["reasons"].get(name, ""),
-                self._diverged.line(name),
-                f"no label in the set, so in no mean ({len(absent)}): {listed(absent, 8)}" if absent else "",
-            )
-            for line in filter(None, beside):
-                print(f"  {'':<16}{line}", flush=True)
+            headline = spec.Metric.headline
+            value = evaluation["figures"].get(f"{name}/{headline}")
+            shown = f"no {headline}" if value is None else f"{headline} {value:.4f}"
+            skipped = f", {self._pseudo[name]} with pseudo labels left out" if self._pseudo[name] else ""
+            print(f"  {name:<16}{shown}   ({self._labelled[name]} labelled images{skipped})", flush=True)
+            for remark in filter(None, self._remarks(name, evaluation)):
+                print(f"  {'':<16}{remark}", flush=True)
 
-    def _write(self, directory: str, evaluation: dict[str, Any]) -> None:
+    def _remarks(self, name: str, evaluation: Evaluation) -> tuple[str, ...]:
+        """Returns what qualifies a task's metric, a line each; some may be empty."""
+        absent = evaluation["absent"].get(name, [])
+        classes = f"classes without labels in the set, left out of averages ({len(absent)}): "
+        return (
+            evaluation["reasons"].get(name, ""),
+            self._diverged.line(name),
+            classes + listed(absent, ABSENT_SHOWN) if absent else "",
+        )
+
+    def _write(self, directory: str, evaluation: Evaluation) -> None:
         step = evaluation["step"]
-        files.append_json_line(os.path.join(directory, HISTORY), evaluation)
-        files.write_json(os.path.join(directory, LAST), evaluation)
+        files.append_json_line(os.path.join(directory, run_files.EVALUATIONS), evaluation)
+        files.write_json(os.path.join(directory, run_files.EVALUATION), evaluation)
         if not self._rows:
             return
         drawers = {name: picture_grid.Drawer(spec.draw, self._configs[name]) for name, spec in self._specs.items()}
         picture = picture_grid.grid(self._rows, drawers)
-        picture_grid.save_png(os.path.join(directory, "pictures", f"step-{step:07d}.png"), picture)
-        writer = tf.summary.create_file_writer(os.path.join(directory, "validation"))
+        path = os.path.join(directory, run_files.PICTURES, f"{run_files.step_name(step)}.png")
+        picture_grid.save_png(path, picture)
+        writer = tf.summary.create_file_writer(os.path.join(directory, run_files.VALIDATION))
         picture_grid.tensorboard_image(writer, "predictions", picture, step)
 
 
-def set_of(config: Any) -> list[str]:
-    """The validation set as evaluation.json names it."""
-    return [str(path) for path in tf.nest.flatten(config.validation_data.input_path)]
-
-
-def _numbered_records(input_path: Any) -> Iterator[tuple[int, bytes]]:
-    """Every record with its place, in the order of `data.input.evaluation`."""
+def _numbered_records(input_path: str | Sequence[str]) -> Iterator[tuple[int, bytes]]:
+    """Yields every record with its index, in the order of `data.input.evaluation`."""
     paths = input_lib.files(input_path, "task.validation_data.input_path")
     dataset = record.untuned(tf.data.TFRecordDataset(paths).enumerate())
     for number, serialized in dataset.as_numpy_iterator():
@@ -173,7 +222,7 @@ def _numbered_records(input_path: Any) -> Iterator[tuple[int, bytes]]:
 
 
 def _replicas_merged(outputs: Any) -> Any:
-    """Tuples of one tensor per replica -> one tensor with all rows."""
+    """Concatenates tuples of one tensor per replica to one tensor with all rows."""
     if isinstance(outputs, dict):
         return {key: _replicas_merged(value) for key, value in outputs.items()}
     return tf.concat(outputs, axis=0) if isinstance(outputs, tuple) else outputs

@@ -13,6 +13,8 @@ import tensorflow as tf
 import tf_keras
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
+from must_tf.common.text import listed
+
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 SHOWN = 3  # variables that are named per module in a table
 
@@ -110,6 +112,5 @@ def table(matches: dict[str, Match], fresh: Sequence[str] = ()) -> str:
     for name, match in matches.items():
         lines.append(f"  {name:<24}{len(match.restored):>8}{len(match.missing):>9}{len(match.mismatched):>12}")
         for word, names in (("missing", match.missing), ("mismatched", match.mismatched)):
-            more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            lines += [f"    {word}: {', '.join(names[:SHOWN])}{more}"] if names else []
+            lines += [f"    {word}: {listed(names, SHOWN)}"] if names else []
     return "\n".join(lines + [f"  {name:<24}fresh" for name in fresh])

@@ -10,11 +10,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from must_tf.common import files
+from must_tf.common import files, run_files
 from must_tf.common.errors import UserError
 
-STATE = "checkpoint"  # TensorFlow's list of a folder's checkpoints
-ASIDE = "checkpoint.aside"  # the same while it is hidden
 STEP = "global_step/.ATTRIBUTES/VARIABLE_VALUE"
 # What TensorFlow raises for a file that is truncated, lacks its other half, or has bytes that were changed.
 DAMAGED = (tf.errors.OpError, ValueError, IndexError, AttributeError, RuntimeError)
@@ -98,13 +96,13 @@ def make_newest(directory: str, prefix: str) -> None:
     lines += [f'all_model_checkpoint_paths: "{_name(one)}"' for one in older]
     # Without these TensorFlow would take them for checkpoints that are kept for ever.
     lines += [f"all_model_checkpoint_timestamps: {tf.io.gfile.stat(one + '.index').mtime_nsec / 1e9}" for one in older]
-    files.write_whole(f"{directory}/{STATE}", "\n".join([*lines, ""]).encode())
+    files.write_whole(f"{directory}/{run_files.CHECKPOINT}", "\n".join([*lines, ""]).encode())
 
 
 @contextlib.contextmanager
 def hidden(directory: str) -> Iterator[None]:
     """Inside, TensorFlow finds no checkpoint in a folder. After an error it does again."""
-    path, aside = f"{directory}/{STATE}", f"{directory}/{ASIDE}"
+    path, aside = f"{directory}/{run_files.CHECKPOINT}", f"{directory}/{run_files.HIDDEN_CHECKPOINT}"
     if tf.io.gfile.exists(path):
         tf.io.gfile.rename(path, aside, overwrite=True)
     try:

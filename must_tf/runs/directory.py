@@ -20,8 +20,9 @@ import tensorflow as tf
 from official.core import config_definitions
 from official.modeling import optimization
 
-from must_tf.common import files
+from must_tf.common import files, run_files
 from must_tf.common.errors import UserError
+from must_tf.common.run_files import CONTENT, PARAMS
 from must_tf.config import fields, validate
 from must_tf.config import values as config_values
 from must_tf.data import input as input_lib
@@ -30,7 +31,6 @@ from must_tf.model.student import StudentConfig
 from must_tf.runs import checkpoints
 from must_tf.tasks import discover
 
-PARAMS, CONTENT = "params.yaml", "run.json"
 STEPS = "trainer.train_steps"
 SCHEDULE = "trainer.optimizer_config.learning_rate."
 FOLLOWS = ("decay_steps", "total_decay_steps")  # of the schedule: may grow with the steps
@@ -44,16 +44,23 @@ SHAPES = ("task.model.", "task.input_size", TASKS)
 FILES = (
     PARAMS,
     CONTENT,
-    checkpoints.STATE,
-    checkpoints.ASIDE,
+    run_files.CHECKPOINT,
+    run_files.HIDDEN_CHECKPOINT,
     "ckpt-*",
-    "evaluation.json",
-    "evaluations.jsonl",
-    "metrics.jsonl",
-    "dry_run.png",
+    run_files.EVALUATION,
+    run_files.EVALUATIONS,
+    run_files.METRICS,
+    run_files.DRY_RUN,
 )
-FOLDERS = ("train", "validation", "pictures", "best", "failed")
-INSIDE = (*FILES, "events.out.tfevents.*", "step-*.png", "batch.npz", "records.tfrecord", "found.json")
+FOLDERS = (run_files.TRAIN, run_files.VALIDATION, run_files.PICTURES, run_files.BEST, run_files.FAILED)
+INSIDE = (
+    *FILES,
+    "events.out.tfevents.*",
+    "step-*.png",
+    run_files.FAILED_BATCH,
+    run_files.FAILED_RECORDS,
+    run_files.FAILED_REPORT,
+)
 
 
 class Change(NamedTuple):
@@ -116,7 +123,7 @@ def admit(directory: str, params: Any, extend: bool) -> str:
 
 def changes(directory: str, params: Any) -> list[Change]:
     """The settings that count and that differ from those of the run in a folder."""
-    old, new = _flat(_started_with(directory).as_dict()), _flat(params.as_dict())
+    old, new = config_values.flat(_started_with(directory).as_dict()), config_values.flat(params.as_dict())
     same_data = _same_content(directory, params)
     found = [
         one
@@ -140,7 +147,7 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
 
 def check_evaluation(directory: str, params: Any) -> None:
     """Raises UserError where an evaluation would predict otherwise than the run in this folder was trained to."""
-    old, new = _flat(_started_with(directory).as_dict()), _flat(params.as_dict())
+    old, new = config_values.flat(_started_with(directory).as_dict()), config_values.flat(params.as_dict())
     found = [
         one
         for one in differences(old, new)
@@ -201,13 +208,6 @@ def _started_with(directory: str) -> Any:
     stored = config_values.read_yaml(os.path.join(directory, PARAMS))
     params.override(validate.sift(params, stored)[0])
     return params
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config_values.plain(values).items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _is_off(key: str, old: dict[str, Any], new: dict[str, Any]) -> bool:

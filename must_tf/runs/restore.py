@@ -9,6 +9,7 @@ from typing import NamedTuple
 import tensorflow as tf
 import tf_keras
 
+from must_tf.common import run_files
 from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
 from must_tf.model import student
@@ -33,7 +34,7 @@ def load(model_dir: str) -> Trained:
     settings = read_config(model_dir)
     checkpoint = init_weights.checkpoint_path(model_dir)
     model = student.build(settings)
-    print(match(model, checkpoint, os.path.join(model_dir, "params.yaml")), flush=True)
+    print(match(model, checkpoint, os.path.join(model_dir, run_files.PARAMS)), flush=True)
     return Trained(model, settings, _identity(checkpoint, settings), checkpoints.step_of(checkpoint))
 
 
@@ -74,7 +75,7 @@ def identity(model_dir: str, settings: student.StudentConfig) -> str:
 
 def read_config(model_dir: str) -> student.StudentConfig:
     """`task.` of the params.yaml that the run wrote."""
-    path = os.path.join(model_dir, "params.yaml")
+    path = os.path.join(model_dir, run_files.PARAMS)
     if not tf.io.gfile.exists(path):
         raise UserError(f"{path} does not exist; {model_dir!r} must be the --model_dir of a run that was trained.")
     settings = student.StudentConfig()

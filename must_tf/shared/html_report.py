@@ -17,13 +17,13 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from must_tf.common import files
+from must_tf.common import files, run_files
 from must_tf.common.errors import UserError
 from must_tf.shared import picture_grid
 
 Series = tuple[list[int], list[float]]  # steps, values
 
-PARTS = ("train", "validation")  # the folders a run writes its events to
+PARTS = (run_files.TRAIN, run_files.VALIDATION)  # the folders a run writes its events to
 LARGE = 500_000  # pixels; a larger picture is embedded as JPEG
 JPEG_QUALITY = 88
 # Curves: six colours that read on white and on black, and stay apart for the colour-blind.

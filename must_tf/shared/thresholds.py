@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.common.errors import nearest
+from must_tf.common.text import listed
 
 
 def named(entries: Sequence[str]) -> dict[str, float]:
@@ -62,5 +63,4 @@ def unknown(task: str, config: Any) -> list[str]:
 
 
 def _known(classes: Sequence[str]) -> str:
-    more = ", ..." if len(classes) > 10 else ""
-    return f" Known: {', '.join(list(classes)[:10])}{more}."
+    return f" Known: {listed(classes, 10)}."

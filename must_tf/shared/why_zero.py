@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from must_tf.common.text import listed
 from must_tf.shared.coco_eval import Instances, named
 
 NEEDED = 0.5  # the least overlap at which COCO and VOC call a prediction right
-LISTED = 5  # class names in one line
-
-
-def listed(names: Iterable[str], most: int = LISTED) -> str:
-    """ "a, b, c and 4 more"."""
-    known = list(names)
-    more = f" and {len(known) - most} more" if len(known) > most else ""
-    return ", ".join(known[:most]) + more
 
 
 class Objects:

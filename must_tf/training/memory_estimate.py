@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from must_tf.training.trainer import create_slots
+
 VIEWS = ("Reshape", "Identity", "Squeeze", "ExpandDims", "StopGradient", "PreventGradient")
 ONLY_SIZES = ("Shape", "ShapeN", "Size", "Rank")  # they read no values
 NOT_KEPT = ("ReadVariableOp", "Const", "Placeholder", "VarHandleOp")
@@ -45,7 +47,7 @@ def estimate(task: Any, optimizer: Any, spec: Any, rows: int) -> Memory:
     activations, unknown = kept(_step(task, model), one)
     trainable = sum(map(_bytes, model.trainable_variables))
     inputs = sum(map(_bytes, tf.nest.flatten(one)))
-    slots = _slots(optimizer, model.trainable_variables)
+    slots = sum(map(_bytes, create_slots(optimizer, model.trainable_variables)))
     return Memory(sum(map(_bytes, model.variables)), trainable, slots, inputs, activations, unknown)
 
 
@@ -91,14 +93,3 @@ def _origin(tensor: Any) -> Any:
 
 def _bytes(value: Any) -> int:
     return (value.shape.num_elements() or 0) * tf.as_dtype(value.dtype).size
-
-
-def _slots(optimizer: Any, variables: list[Any]) -> int:
-    """Of momentum and the like."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)  # mixed precision wraps it
-    if hasattr(inner, "build"):
-        inner.build(variables)
-    else:  # of Keras' earlier kind, which makes them at the first step
-        inner._create_all_weights(variables)
-    made = inner.variables() if callable(inner.variables) else inner.variables
-    return sum(_bytes(variable) for variable in made)

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from must_tf.common import files
+from must_tf.common import files, run_files
+from must_tf.common.text import listed
 from must_tf.data import input as input_lib
 from must_tf.data import record
 from must_tf.tasks import discover
 from must_tf.training import loss_weights
 from must_tf.training.trainer import REMEDY
 
-FOLDER = "failed"
 SHOWN = 8  # ids in the message; all are in the saved files
 
 
@@ -37,7 +37,7 @@ def explain(trainer: Any, model_dir: str) -> str:
     """What is to be said about the step after the trainer's last whole one. Saves the batch under `model_dir`."""
     done, task = int(trainer.global_step.numpy()), trainer.task
     start = input_lib.Start(done * task.task_config.train_data.global_batch_size, task.start.epoch)
-    directory = os.path.join(model_dir, FOLDER, f"step-{done + 1:07d}")
+    directory = os.path.join(model_dir, run_files.FAILED, run_files.step_name(done + 1))
     return f"{message(find(task, trainer.model, start, directory), done + 1, directory)} {REMEDY}"
 
 
@@ -58,7 +58,7 @@ def find(task: Any, model: Any, start: input_lib.Start, directory: str) -> Found
     _save(directory, batch, serialized, found)
     with contextlib.suppress(tf.errors.OpError):  # the batch of all replicas may be too large for one
         _look(task, model(batch, training=True), batch, found)
-    files.write_json(os.path.join(directory, "found.json"), found._asdict())
+    files.write_json(os.path.join(directory, run_files.FAILED_REPORT), found._asdict())
     return found
 
 
@@ -76,9 +76,8 @@ def message(found: Found, step: int, directory: str) -> str:
     what = f"the loss of {', '.join(found.tasks)}" if found.tasks else "the gradient"
     ids = found.bad_ids or found.source_ids
     which = "because of the images" if found.bad_ids else "on a batch with the images"
-    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
     return (
-        f"in step {step} {what} is no finite number, {which} {', '.join(ids[:SHOWN])}{more}. The weights are those of "
+        f"in step {step} {what} is no finite number, {which} {listed(ids, SHOWN)}. The weights are those of "
         f"step {step - 1}; the batch is saved in {directory}."
     )
 
@@ -116,11 +115,11 @@ def _finite(task: Any, name: str, outputs: Any, targets: Any) -> bool:
 def _save(directory: str, batch: Any, serialized: list[bytes], found: Found) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{"/".join(map(str, path)): value.numpy() for path, value in _leaves(batch)})
-    files.write_whole(os.path.join(directory, "batch.npz"), buffer.getvalue())
-    with tf.io.TFRecordWriter(os.path.join(directory, "records.tfrecord")) as writer:
+    files.write_whole(os.path.join(directory, run_files.FAILED_BATCH), buffer.getvalue())
+    with tf.io.TFRecordWriter(os.path.join(directory, run_files.FAILED_RECORDS)) as writer:
         for one in serialized:
             writer.write(one)
-    files.write_json(os.path.join(directory, "found.json"), found._asdict())
+    files.write_json(os.path.join(directory, run_files.FAILED_REPORT), found._asdict())
 
 
 def _leaves(tree: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], tf.Tensor]]:

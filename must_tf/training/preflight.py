@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import tensorflow as tf
 from official.core import config_definitions
 from official.modeling import optimization
 
@@ -15,6 +13,7 @@ from must_tf.common import devices
 from must_tf.common.errors import Mistakes, UserError, nearest
 from must_tf.data import input as input_lib
 from must_tf.data import manifest, record
+from must_tf.evaluation import evaluator
 from must_tf.model import student
 from must_tf.pseudo_gate import verdict
 from must_tf.tasks import discover
@@ -24,14 +23,17 @@ Manifests = dict[str, manifest.Manifest]  # by the folder that it describes
 
 
 class Images(NamedTuple):
-    """How many there are to train and to evaluate on; 0 where that is not asked for.
+    """The number of images in the training and validation data; 0 for data that the mode does not read.
 
-    `mixed` names the tasks with which some images to train on have real labels, and others a teacher's.
+    `mixed` names the tasks that have real labels on some training images and pseudo labels on others.
     """
 
     train: int
     validation: int
     mixed: tuple[str, ...] = ()
+
+
+NO_IMAGES = Images(0, 0)  # for a task that reads no data, or an endless order of unknown length
 
 
 def settle(params: config_definitions.ExperimentConfig, mode: str, mistakes: Mistakes | None = None) -> Images:
@@ -231,10 +233,7 @@ def settle_devices(runtime: config_definitions.RuntimeConfig) -> None:
 
 def evaluated_step(model_dir: str, validation: input_lib.Data | None = None) -> int:
     """The step of the last whole evaluation, if it was on this set; -1 where there is none."""
-    path = os.path.join(model_dir, "evaluation.json")
-    if not tf.io.gfile.exists(path):
+    evaluation = evaluator.last(model_dir)
+    if evaluation is None or (validation and evaluation.get("set") != evaluator.set_of(validation)):
         return -1
-    with tf.io.gfile.GFile(path) as file:
-        evaluation = json.loads(file.read())
-    asked = None if validation is None else [str(each) for each in tf.nest.flatten(validation.input_path)]
-    return int(evaluation["step"]) if asked in (None, evaluation.get("set")) else -1
+    return evaluation["step"]

@@ -16,6 +16,7 @@ from must_tf.runs import init_weights
 from must_tf.spec import Term
 from must_tf.tasks import discover
 from must_tf.training import gradients, loss_weights
+from must_tf.training.preflight import NO_IMAGES, Images
 
 PARTS = ("real", "pseudo")  # of a loss term, where a task has both kinds of labels
 NOT_FINITE = "the loss or its gradient is no finite number"  # by this text, train.py knows the error again
@@ -33,16 +34,35 @@ def _apart(name: str, terms: Mapping[str, Term], targets: Mapping[str, tf.Tensor
 
 @task_factory.register_task_cls(StudentConfig)
 class StudentTask(base_task.Task):
-    """Model Garden's view of the student."""
+    """Trains and evaluates a student in Model Garden's loop.
 
-    def __init__(self, params: StudentConfig, logging_dir: str | None = None, name: str | None = None):
+    Attributes:
+      configs: the config of each enabled task.
+      start: the place in the training order from which training goes on.
+    """
+
+    def __init__(
+        self,
+        params: StudentConfig,
+        logging_dir: str | None = None,
+        name: str | None = None,
+        images: Images = NO_IMAGES,
+        done: int = 0,
+    ):
+        """Args:
+        params: the settled config, see `preflight.settle`.
+        logging_dir: the run directory.
+        name: Model Garden's name for the task.
+        images: how many images there are, and which tasks mix real and pseudo labels.
+        done: steps that the run has trained already.
+        """
         super().__init__(params, logging_dir, name)
         self.configs = enabled(params)
         self._specs = {task: discover()[task] for task in self.configs}
         self._log_variances: Mapping[str, tf.Variable] = {}  # of the model that is built
-        self.start = input_lib.Start()  # where training goes on; set by train.py
-        self.evaluation_count = 0  # images in the validation set; set by train.py
-        self.mixed: tuple[str, ...] = ()  # tasks with real labels and teachers', logged apart; set by train.py
+        self.start = input_lib.Start(done * params.train_data.global_batch_size, images.train)
+        self._validation_images = images.validation
+        self._mixed = images.mixed
 
     def build_model(self) -> tf_keras.Model:
         """The student of this config."""
@@ -63,7 +83,7 @@ class StudentTask(base_task.Task):
         reader = input_lib.Reader(self._specs, self.configs, self.task_config.input_size)
         if params.is_training:
             return input_lib.training(reader, params, self.start, input_context)
-        return input_lib.evaluation(reader, params, self.evaluation_count, input_context)
+        return input_lib.evaluation(reader, params, self._validation_images, input_context)
 
     def build_losses(self, labels: Any, model_outputs: dict[str, Any], aux_losses: Any = None) -> tf.Tensor:
         """Sum of the weighted tasks' losses and the weight decay. Leaves the named means in the outputs."""
@@ -75,7 +95,7 @@ class StudentTask(base_task.Task):
             means = {term: loss_weights.mean(value) for term, value in terms.items()}
             # Whether a term counts in the log is decided over all replicas, as its mean is.
             logged |= {f"{name}/{term}": (means[term], loss_weights.counted(value)) for term, value in terms.items()}
-            if name in self.mixed:
+            if name in self._mixed:
                 logged |= _apart(name, terms, targets)
             weight = self._weight(name)
             total += weight * tf.add_n(list(means.values()))
@@ -129,7 +149,7 @@ class StudentTask(base_task.Task):
         for name, spec in self._specs.items():
             for term in spec.terms(self.configs[name]):
                 yield f"{name}/{term}"
-                if name in self.mixed:
+                if name in self._mixed:
                     yield from (f"{name}/{term}_{part}" for part in PARTS)
 
     def _measured(self) -> list[str]:
@@ -154,7 +174,7 @@ class StudentTask(base_task.Task):
     def aggregate_logs(self, state: Any = None, step_outputs: Any = None) -> Any:
         """Measures one batch against the labels of its records."""
         if state is None:
-            state = Evaluator(self.task_config, self.evaluation_count)
+            state = Evaluator(self.task_config, self._validation_images)
         state.add(step_outputs)
         return state
 

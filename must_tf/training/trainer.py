@@ -23,11 +23,9 @@ import tensorflow as tf
 import tf_keras
 from official.core import base_trainer
 
-from must_tf.common import files, startup_times
+from must_tf.common import files, run_files, startup_times
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
-
-METRICS = "metrics.jsonl"
 
 
 class Trainer(base_trainer.Trainer):
@@ -84,17 +82,21 @@ class Trainer(base_trainer.Trainer):
         }
 
 
-def create_slots(optimizer: Any, variables: Sequence[tf.Variable]) -> None:
-    """The optimizer's variables, which it otherwise creates in its first step.
+def create_slots(optimizer: Any, variables: Sequence[tf.Variable]) -> list[tf.Variable]:
+    """Creates the optimizer's variables (momentum and the like), which otherwise come with its first step.
 
-    TensorFlow traces a function that creates variables twice; with six heads a trace takes longer than many a step.
+    TensorFlow traces a function twice if it creates variables, and with six heads a trace takes longer than many steps.
+
+    Returns:
+      All variables of the optimizer.
     """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)  # of a loss scale
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # mixed precision wraps it for loss scaling
     if isinstance(inner, tf_keras.optimizers.legacy.Optimizer):
         with tf.name_scope(inner._name):
             inner._create_all_weights(variables)
     else:
         inner.build(variables)
+    return list(inner.variables() if callable(inner.variables) else inner.variables)
 
 
 class Log(orbit.Action):
@@ -105,7 +107,7 @@ class Log(orbit.Action):
 
         Without a directory nothing is written: of several workers one does.
         """
-        self._directory, self._path = directory, os.path.join(directory, METRICS)
+        self._directory, self._path = directory, os.path.join(directory, run_files.METRICS)
         self._progress = Progress(total * batch_size, "train", done=start * batch_size)
         self._total, self._batch_size, self._start, self._last = total, batch_size, start, start
         self._lines: list[str] | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import signal
 import sys
@@ -13,9 +12,12 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import yaml
 
-from must_tf import experiment_config as config
-from must_tf.common import files, subprocesses
+from must_tf import experiment_config
+from must_tf.common import files, run_files, subprocesses
 from must_tf.common.errors import UserError
+from must_tf.common.text import listed
+from must_tf.config import values as config_values
+from must_tf.runs import directory as run_directory
 from must_tf.training import preflight
 from must_tf.transfers.table import Column, Row
 
@@ -60,7 +62,7 @@ class Cell:
     @property
     def is_begun(self) -> bool:
         """Whether there is something to go on from."""
-        return tf.io.gfile.exists(os.path.join(self.path, "checkpoint"))
+        return tf.io.gfile.exists(os.path.join(self.path, run_files.CHECKPOINT))
 
     @property
     def name(self) -> str:
@@ -96,7 +98,7 @@ def _check_data(column: Column, settings: Settings) -> None:
 
 def _params(column: Column, settings: Settings) -> Any:
     config_files = [*column.config_file, *settings.config_file]
-    return config.load(f"must_transfer_{column.task}", config_files, settings.override)
+    return experiment_config.load(f"must_transfer_{column.task}", config_files, settings.override)
 
 
 def _cell(row: Row, column: Column, number: int, settings: Settings) -> Cell:
@@ -104,7 +106,7 @@ def _cell(row: Row, column: Column, number: int, settings: Settings) -> Cell:
     seed = params.task.train_data.seed + number
     params.task.train_data.seed = seed
     params.task.init_checkpoint = row.checkpoint
-    whole = _plain(params)
+    whole = config_values.plain(params.as_dict())
     path = os.path.join(settings.out, row.name, column.name, f"seed-{seed}")
     return Cell(row, column, seed, params.trainer.train_steps, whole, path)
 
@@ -117,32 +119,16 @@ def _check_same(cell: Cell) -> None:
     with tf.io.gfile.GFile(cell.config) as file:
         first = file.read().partition("\n")[0]
     # Loaded and not just read: a setting that its version did not have yet is at its default.
-    begun = config.load(f"must_transfer_{cell.column.task}", [cell.config])
-    old, new = _flat(_plain(begun)), _flat(cell.settings)
-    differing = [f"{key} was {old.get(key)!r}, now {new.get(key)!r}" for key in new if old.get(key) != new[key]]
-    if first != _start(cell.row) and not any("init_checkpoint" in one for one in differing):
-        differing.append(f"the weights in {cell.row.checkpoint} are others")
+    begun = experiment_config.load(f"must_transfer_{cell.column.task}", [cell.config])
+    changes = run_directory.differences(config_values.flat(begun.as_dict()), config_values.flat(cell.settings))
+    differing = [str(change) for change in changes if not change.key.startswith("runtime.")]
+    if first != _start(cell.row) and not any(change.key == "task.init_checkpoint" for change in changes):
+        differing.append(f"the weights in {cell.row.checkpoint} have changed")
     if differing:
-        more = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
         raise UserError(
-            f"{cell.path} was begun with other settings: {'; '.join(differing[:SHOWN])}{more}. Give another --out, or "
-            "delete that folder to run it anew."
+            f"{cell.path} was started with other settings (old -> new): {listed(differing, SHOWN, '; ')}. "
+            "Give another --out, or delete that folder to start the run again."
         )
-
-
-def _plain(params: Any) -> dict[str, Any]:
-    """The whole config, tuples as lists, as YAML reads them back."""
-    return json.loads(json.dumps(params.as_dict()))
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif not f"{prefix}{key}".startswith("runtime."):
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _start(row: Row) -> str:

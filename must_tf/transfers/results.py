@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import math
 import os
 import statistics
@@ -13,13 +12,13 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-import tensorflow as tf
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from must_tf.common import files
 from must_tf.common.errors import nearest
 from must_tf.data import record
+from must_tf.evaluation import evaluator
 from must_tf.shared import html_report
 from must_tf.transfers.cells import Cell
 from must_tf.transfers.table import Column, Row
@@ -117,8 +116,8 @@ def _entry(row: Row, column: Column, cells: Sequence[Cell], failures: Mapping[st
 
 
 def _figures(cell: Cell) -> dict[str, float]:
-    with tf.io.gfile.GFile(os.path.join(cell.path, "evaluation.json")) as file:
-        return json.loads(file.read())["figures"]
+    evaluation = evaluator.last(cell.path)
+    return evaluation["figures"] if evaluation else {}
 
 
 def _missing(figure: str, figures: dict[str, float]) -> str:

@@ -15,11 +15,11 @@ import tensorflow as tf
 from experiments import cross, loop, summary
 from experiments import plan as plan_lib
 from must_tf.cli import train
+from must_tf.common import run_files
 from must_tf.data import input as input_lib
 from must_tf.data import manifest, record
 from must_tf.runs import restore
 from must_tf.tasks import discover
-from must_tf.training import trainer
 from tests.support.converting import must_records
 from tests.support.tiny import write_config
 
@@ -101,7 +101,7 @@ def test_every_image_of_the_union_is_as_likely(done: Done) -> None:
 
 def test_the_student_learns_from_all_of_them(done: Done) -> None:
     """Every head from real and from a teacher's labels, told apart in the log; and every head is measured."""
-    lines = [json.loads(line) for line in Path(done.plan.path("student"), trainer.METRICS).read_text().splitlines()]
+    lines = [json.loads(line) for line in Path(done.plan.path("student"), run_files.METRICS).read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]
     seen = {name for line in lines for name in line}
     for term in ("classification/cross_entropy", "detection/rpn_score", "depth/silog"):

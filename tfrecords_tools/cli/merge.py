@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from must_tf.common.text import listed
+
 RENAMED = 5  # shown of each set; mapping.json has all
 
 
@@ -53,10 +55,7 @@ def _lines(directory: str, tasks: dict[str, dict[str, list[int]]]) -> list[str]:
     lines = []
     for task, names in tasks.items():
         moved: dict[str, Any] = {name: ids for name, ids in names.items() if ids[0] != ids[1]}
-        shown = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in list(moved.items())[:RENAMED])
-        more = f" and {len(moved) - RENAMED} more" if len(moved) > RENAMED else ""
-        changed = (
-            f"{len(moved)} of {len(names)} ids change: {shown}{more}" if moved else f"{len(names)} ids as they are"
-        )
+        shown = listed((f"{name} {old} -> {new}" for name, (old, new) in moved.items()), RENAMED)
+        changed = f"{len(moved)} of {len(names)} ids change: {shown}" if moved else f"{len(names)} ids as they are"
         lines.append(f"{directory} {task}: {changed}")
     return lines

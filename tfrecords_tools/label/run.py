@@ -28,6 +28,7 @@ import tensorflow as tf
 from must_tf.common import devices
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
+from must_tf.common.text import listed
 from must_tf.data import manifest
 from tfrecords_tools import teachers
 from tfrecords_tools.label import job as label_job
@@ -168,8 +169,8 @@ def _classes(source: manifest.Manifest, what: Asked) -> dict[str, list[str]]:
         other = [name for name in classes[task] if name not in names] or ["none"]
         own = [name for name in names if name not in classes[task]] or ["none; the order differs"]
         raise UserError(
-            f"{path} names {task}'s classes otherwise than {what.directory} (the teacher alone: {', '.join(own[:5])}; "
-            f"not the teacher: {', '.join(other[:5])}); their labels must not be mixed. Train the teacher on the same "
+            f"{path} names {task}'s classes otherwise than {what.directory} (the teacher alone: {listed(own)}; "
+            f"not the teacher: {listed(other)}); their labels must not be mixed. Train the teacher on the same "
             "classes."
         )
     return classes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from must_tf.common.text import listed
 from must_tf.spec import EMPTY, LABELLED, LOW
 
 CLASSES_SHOWN = 20  # the most frequent; all are in --json and on the page
@@ -144,7 +145,7 @@ def _classes(task: str, one: dict[str, Any], most: int) -> Table:
     if len(seen) > most:
         notes.append(f"{len(seen) - most} classes more")
     if never:
-        notes.append(f"{len(never)} of {len(one['classes'])} classes never: {_listed(never)}")
+        notes.append(f"{len(never)} of {len(one['classes'])} classes never: {listed(never, NAMED)}")
     return Table(f"{task}: classes", headers, rows, "; ".join(notes))
 
 
@@ -154,11 +155,6 @@ def _amount(count: int, total: int, unit: str) -> str:
 
 def _bar(share: float) -> str:
     return "█" * max(1, round(share * BAR))
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
 
 
 def _reasons(title: str, reasons: dict[str, Any]) -> Table:

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from must_tf.common import run_files
 from must_tf.common.errors import UserError
 from must_tf.model.student import enabled
 from must_tf.runs import checkpoints, init_weights, restore, trained_on
 from tfrecords_tools.teachers import About, check_tasks
 from tfrecords_tools.teachers.trained import TrainedTeacher, classes, facts
 
-LOOKED_FOR = "{path}/params.yaml (a run, the --model_dir of train.py)"
+LOOKED_FOR = f"{{path}}/{run_files.PARAMS} (a run, the --model_dir of train.py)"
 
 
 class RunDirectory(NamedTuple):
@@ -38,7 +39,7 @@ class RunDirectory(NamedTuple):
 
 def is_here(path: str) -> bool:
     """Whether a run lies at `path`."""
-    return bool(tf.io.gfile.exists(os.path.join(path, "params.yaml")))
+    return bool(tf.io.gfile.exists(os.path.join(path, run_files.PARAMS)))
 
 
 def describe(path: str, tasks: Sequence[str]) -> RunDirectory:

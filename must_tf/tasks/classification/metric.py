@@ -11,7 +11,7 @@ from collections import Counter
 
 import numpy as np
 
-from must_tf.shared.why_zero import listed
+from must_tf.common.text import listed
 from must_tf.spec import Details, ImageInfo, Labels, TaskConfig
 
 PROTOCOL = {"averaged": "over images", "crop": "none, the whole image"}

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from must_tf.common.errors import UserError, nearest
-from must_tf.shared.why_zero import listed
+from must_tf.common.text import listed
 from must_tf.spec import Details, ImageInfo, Labels
 
 _IGNORE = 255

@@ -156,7 +156,7 @@ def test_absent_classes_and_reasons_are_named_not_averaged(tmp_path: Path, capsy
     expected = f"no image's class is right; predicted b (1); labelled {names[label]} (1)"
     assert written["reasons"] == {"classification": expected}
     printed = capsys.readouterr().out
-    assert expected in printed and "no label in the set, so in no mean (3): " in printed
+    assert expected in printed and "classes without labels in the set, left out of averages (3): " in printed
 
 
 def test_a_set_without_labels_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

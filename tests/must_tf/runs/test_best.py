@@ -14,8 +14,7 @@ import pytest
 import tensorflow as tf
 
 from must_tf.cli import train
-from must_tf.common import files
-from must_tf.evaluation import evaluator
+from must_tf.common import files, run_files
 from must_tf.model.student import StudentConfig
 from must_tf.runs import best, init_weights, restore
 from tests.support.tiny import Tiny, arguments, data
@@ -52,8 +51,8 @@ class Run:
             "protocol": {"depth": {"crop": "none"}},
             "not_finite": {},
         } | changed
-        files.append_json_line(os.path.join(self.directory, evaluator.HISTORY), evaluation)
-        files.write_json(os.path.join(self.directory, evaluator.LAST), evaluation)
+        files.append_json_line(os.path.join(self.directory, run_files.EVALUATIONS), evaluation)
+        files.write_json(os.path.join(self.directory, run_files.EVALUATION), evaluation)
 
     def measure(self, step: int, figures: tuple[float, ...], **changed: Any) -> dict[str, int]:
         """The same, and which step is then the best of what."""
@@ -134,8 +133,8 @@ def test_a_task_without_labels_takes_no_part(tmp_path: Path) -> None:
     run = Run(tmp_path)
     left = {"depth/delta1": 0.5, "normals/mean_angle": 20.0}
     run.evaluated(10, (0.0, 0.5, 20.0), labelled={"depth": 5, "normals": 5})
-    evaluation = json.loads((tmp_path / evaluator.LAST).read_text()) | {"figures": left}
-    files.write_json(str(tmp_path / evaluator.LAST), evaluation)
+    evaluation = json.loads((tmp_path / run_files.EVALUATION).read_text()) | {"figures": left}
+    files.write_json(str(tmp_path / run_files.EVALUATION), evaluation)
     best.update(run.directory, run.task)
     assert run.steps() == dict.fromkeys(("depth", "normals", "overall"), 10)
 
@@ -200,7 +199,7 @@ def test_killed_at_any_moment(tmp_path: Path, step: int) -> None:
         assert set(steps) == set(names) and set(steps.values()) <= {10, step}
         best.update(copy.directory, copy.task)
         assert copy.steps() == dict.fromkeys(names, step)
-        assert best.kept(f"{copy.directory}/best/depth") == json.loads((copy.path / evaluator.LAST).read_text())
+        assert best.kept(f"{copy.directory}/best/depth") == json.loads((copy.path / run_files.EVALUATION).read_text())
         number += 1
     assert (
         number > 4 * 8

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from must_tf import experiment_config
 from must_tf.cli import train
+from must_tf.common import run_files
 from must_tf.config import values as config_values
 from must_tf.data import input as input_lib
 from must_tf.data import record
@@ -21,7 +22,6 @@ from must_tf.shared import masked_losses
 from must_tf.tasks import discover
 from must_tf.training import loss_weights, preflight
 from must_tf.training import task as task_lib
-from must_tf.training import trainer as watch
 from tests.contract.test_losses import CASES, Case
 from tests.support.contract import SPECS, golden, seen
 from tests.support.tiny import Tiny, arguments, data, scene_record, write_set
@@ -33,8 +33,7 @@ def logged(task: str, case: Case, raw: Any, labels: Any, weight: list[float], ps
     """The loss terms of a batch as they go to the log, by the student itself."""
     settings = student.StudentConfig()
     setattr(settings.tasks, task, case.config.replace(enabled=True, weight=1.0))
-    trainer = task_lib.StudentTask(settings)
-    trainer.mixed = (task,)
+    trainer = task_lib.StudentTask(settings, images=preflight.Images(0, 0, mixed=(task,)))
     targets = seen(weight, case.config) | {key: tf.constant(value) for key, value in labels.items()}
     targets["pseudo"] = tf.constant(pseudo)
     outputs = {"raw": {task: {key: tf.constant(value) for key, value in raw.items()}}}
@@ -144,7 +143,7 @@ def test_a_run_logs_what_there_was_to_count(tiny_records: Tiny, half_real: str, 
     override["trainer"] = {"train_steps": 8, "checkpoint_interval": 8}
     train.main(arguments(tiny_records.config, tmp_path, "must_teacher_classification", override, "train"))
     kinds = Counter()
-    for line in map(json.loads, Path(tmp_path, watch.METRICS).read_text().splitlines()):
+    for line in map(json.loads, Path(tmp_path, run_files.METRICS).read_text().splitlines()):
         terms = {name.rpartition("/")[2]: value for name, value in line.items() if name.startswith("classification/")}
         term, share = terms.pop("cross_entropy", None), min((line["step"] - 1) / 4, 1.0)
         kind = next(iter(terms), "nothing")

@@ -18,11 +18,12 @@ import tensorflow as tf
 from official.modeling import optimization
 
 from must_tf.cli import train
+from must_tf.common import run_files
 from must_tf.common.errors import UserError
 from must_tf.data import input as input_lib
 from must_tf.data import record
 from must_tf.shared import html_report
-from must_tf.training import trainer as watch
+from must_tf.training import trainer as trainer_lib
 from must_tf.training.gradients import clipped
 from tests.support.tiny import Tiny, arguments, command, data, trained
 
@@ -56,13 +57,13 @@ def test_killed_and_resumed_is_bit_for_bit_the_run_that_was_not(tiny: Tiny, tmp_
     assert expected.keys() == found.keys() and len(expected) > 400
     for name, value in expected.items():
         assert value.tobytes() == found[name].tobytes(), name
-    logged = [json.loads(line) for line in Path(tmp_path, watch.METRICS).read_text().splitlines()]
+    logged = [json.loads(line) for line in Path(tmp_path, run_files.METRICS).read_text().splitlines()]
     assert [line["step"] for line in logged] == [1, 2]
 
 
 def test_every_loop_is_logged_whole(tiny: Tiny) -> None:
     """Terms, weights, gradient norms, learning rate and speed; TensorBoard has the same."""
-    lines = [json.loads(line) for line in Path(tiny.run, watch.METRICS).read_text().splitlines()]
+    lines = [json.loads(line) for line in Path(tiny.run, run_files.METRICS).read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
     for line in lines:
         assert all(math.isfinite(value) for value in line.values())
@@ -87,10 +88,10 @@ def test_every_loop_is_logged_whole(tiny: Tiny) -> None:
 
 def test_lines_of_steps_that_are_done_again_are_taken_back(tmp_path: Path) -> None:
     """And so is a line that the kill cut off."""
-    path = tmp_path / watch.METRICS
+    path = tmp_path / run_files.METRICS
     path.write_text('{"step": 10}\n{"step": 20}\n{"step": 30}\n{"st')
-    assert watch.kept_lines(str(path), 20) == ['{"step": 10}', '{"step": 20}']
-    assert watch.kept_lines(str(tmp_path / "none"), 20) == []
+    assert trainer_lib.kept_lines(str(path), 20) == ['{"step": 10}', '{"step": 20}']
+    assert trainer_lib.kept_lines(str(tmp_path / "none"), 20) == []
 
 
 def poisoned(monkeypatch: pytest.MonkeyPatch, index: int) -> None:
@@ -134,11 +135,11 @@ def test_a_loss_that_is_no_number_stops_in_its_step(
 
 def test_a_loop_that_could_not_stop_by_itself_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiled steps go on; the log sees it after the loop, and writes no such line."""
-    log = watch.Log(str(tmp_path), total=10, start=0, batch_size=2)
+    log = trainer_lib.Log(str(tmp_path), total=10, start=0, batch_size=2)
     monkeypatch.setattr(tf.summary.experimental, "get_step", lambda: tf.constant(5))
     with pytest.raises(UserError, match="between steps 0 and 5, depth/silog became no finite number"):
         log({"training_loss": 1.0, "depth/silog": float("nan")})
-    assert not (tmp_path / watch.METRICS).exists()
+    assert not (tmp_path / run_files.METRICS).exists()
 
 
 def test_adamw_clips_what_the_replicas_add_up_to() -> None:
@@ -161,7 +162,7 @@ def test_mixed_bfloat16_trains_all_heads(tiny: Tiny, tmp_path: Path) -> None:
     # In a process of its own: the policy is one for the whole process.
     subprocess.run([sys.executable, "-m", "tests.support.run_train", *command], env=environment, check=True)
     first, expected = (
-        json.loads((Path(run) / watch.METRICS).read_text().splitlines()[0]) for run in (tmp_path, tiny.run)
+        json.loads((Path(run) / run_files.METRICS).read_text().splitlines()[0]) for run in (tmp_path, tiny.run)
     )
     assert first["training_loss"] != expected["training_loss"]
     assert first["training_loss"] == pytest.approx(expected["training_loss"], rel=0.03)
