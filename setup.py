@@ -29,7 +29,7 @@ setup(
         "opencv-python-headless>=4.12",
         "pillow>=10",
         "matplotlib>=3.8",
-        "typer>=0.12",
+        "typer>=0.20",
         "rich>=13",
         "jinja2>=3.1",
         "psutil>=5.9",

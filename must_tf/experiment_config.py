@@ -15,16 +15,16 @@ from official.core import config_definitions, exp_factory
 from official.modeling.hyperparams import params_dict
 
 from must_tf import registry_imports  # noqa: F401  # registers the experiments
-from must_tf.common import files  # noqa: F401  # registers the experiments
 from must_tf.common.errors import Mistakes, nearest
-from must_tf.config import values  # noqa: F401  # registers the experiments
+from must_tf.config import values
+from must_tf.experiments import NAMES
 
 PREFIX = "must_"
 
 
 def experiments() -> list[str]:
     """The names of this project's experiments."""
-    return sorted(name for name in exp_factory._REGISTERED_CONFIGS if name.startswith(PREFIX))
+    return sorted(NAMES)
 
 
 def load(experiment: str, config_files: Sequence[str] = (), override: str = "") -> config_definitions.ExperimentConfig:

@@ -61,7 +61,11 @@ def _transfer(name: str) -> cfg.ExperimentConfig:
     return _experiment((name,), learning_rate=0.02, steps=20_000)
 
 
-exp_factory.register_config_factory("must_student")(_student)
-for _name in discover():
-    exp_factory.register_config_factory(f"must_teacher_{_name}")(functools.partial(_teacher, _name))
-    exp_factory.register_config_factory(f"must_transfer_{_name}")(functools.partial(_transfer, _name))
+_FACTORIES = {"must_student": _student}
+for _task in discover():
+    _FACTORIES[f"must_teacher_{_task}"] = functools.partial(_teacher, _task)
+    _FACTORIES[f"must_transfer_{_task}"] = functools.partial(_transfer, _task)
+for _name, _factory in _FACTORIES.items():
+    exp_factory.register_config_factory(_name)(_factory)
+
+NAMES = tuple(_FACTORIES)  # of all experiments of this project

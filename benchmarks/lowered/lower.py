@@ -25,7 +25,7 @@ from tensorflow.python.framework import auto_control_deps_utils
 
 from benchmarks.harness import operations
 from must_tf import experiment_config
-from must_tf.common import files
+from must_tf.common import files, upstream
 from must_tf.common.errors import exit_on_user_error
 from must_tf.data import geometry, record, scenes
 from must_tf.data import input as input_lib
@@ -33,7 +33,6 @@ from must_tf.model import student
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
 from must_tf.training import task as task_lib
-from must_tf.training import trainer
 
 # What a program for an accelerator must not have: sizes that are known only while it runs, and calls to the host.
 DYNAMIC = re.compile(r"tensor<[^>]*\?|#stablehlo\.bounds|dynamic_(?:reshape|broadcast_in_dim|conv|gather|iota|pad)\b")
@@ -116,7 +115,7 @@ def traced(params: Any, batch_size: int) -> Step:
     model = task.build_model()
     factory = optimization.OptimizerFactory(params.trainer.optimizer_config)
     optimizer = factory.build_optimizer(factory.build_learning_rate())
-    trainer.create_slots(optimizer, model.trainable_variables)
+    upstream.create_slots(optimizer, model.trainable_variables)
     batch, metrics = batch_of_scenes(task, batch_size), task.build_metrics()
 
     def step(*flat: tf.Tensor) -> tf.Tensor:

@@ -14,11 +14,11 @@ from official.vision import registry_imports  # noqa: F401  # its experiments
 from benchmarks.lowered import lower
 from benchmarks.rows import same_network
 from must_tf import experiment_config
+from must_tf.common import upstream
 from must_tf.data import scenes
 from must_tf.tasks import discover
 from must_tf.tasks.masks.labels import paste
 from must_tf.training import task as task_lib
-from must_tf.training import trainer
 
 STUDENT, MODEL_GARDEN = "student", ("classification", "maskrcnn", "segmentation", "pixels")
 # Of each of Model Garden's models, how many together do what the student does: it has no task for depth or normals, so
@@ -62,7 +62,7 @@ def build(name: str, sizes: Sizes) -> Built:
     model = task.build_model()
     factory = optimization.OptimizerFactory(optimizer_config)
     optimizer, metrics = factory.build_optimizer(factory.build_learning_rate()), task.build_metrics(training=True)
-    trainer.create_slots(optimizer, model.trainable_variables)  # not timed; without, the step is traced twice
+    upstream.create_slots(optimizer, model.trainable_variables)  # not timed; without, the step is traced twice
 
     @tf.function
     def train(batch: Any) -> Any:

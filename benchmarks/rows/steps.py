@@ -16,7 +16,7 @@ from benchmarks.harness import apart, operations, table
 from benchmarks.harness.table import Figure, Measure, Row, Settings
 from benchmarks.rows import same_network, step_sides
 from benchmarks.rows.step_sides import FULL, MODEL_GARDEN, OWN, SHARES, STUDENT, Sizes
-from must_tf.common import deterministic_sums
+from must_tf.common import upstream
 
 STEPS = 3  # of each round, after one that is not counted
 CALLS = ("train", "forward")
@@ -28,7 +28,7 @@ Result = Mapping[str, Any]  # what `timed` gives
 def timed(name: str, sizes: Sequence[int]) -> dict[str, Any]:
     """Seconds and processor seconds of the calls of one model, and their arithmetic. Called in a process of its own."""
     if name == STUDENT:
-        deterministic_sums.in_order()  # as in this project's train.py
+        upstream.disable_memory_optimizer()  # as in this project's train.py
     built = step_sides.build(name, Sizes(*sizes))
     found: dict[str, Any] = {call: _steps(getattr(built, call)) for call in CALLS}
     counted = {call: operations.count(graph) for call, graph in built.graphs().items()}

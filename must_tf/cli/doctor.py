@@ -5,19 +5,19 @@ Exit code 0: all is well; 1: something to mend.
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from must_tf.common import devices
+from must_tf.common import command_line, devices, process_setup
 
 GIGABYTE = 10**9
 # A checkpoint has weights and momentum, hundreds of MB for a ResNet-50; three are kept, and the best ones beside them.
@@ -179,11 +179,22 @@ def examine(folder: str) -> list[Finding]:
     return findings + room(disks, free_memory())
 
 
+@dataclasses.dataclass(frozen=True)
+class DoctorFlags:
+    """Checks the installation and the machine, and tells how to fix what is wrong.
+
+    Exit code 1: there is something to fix.
+    """
+
+    folder: Annotated[str, command_line.flag("--folder", "Folder for runs; its free disk space is checked.")] = "."
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the findings; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="must-doctor", description="What is installed and there, and what to mend.")
-    parser.add_argument("--folder", default=".", help="where runs are to go; its disk is looked at")
-    findings = examine(parser.parse_args(arguments).folder)
+    """Prints the findings and returns the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    flags = command_line.parse(DoctorFlags, given, "must-doctor")
+    process_setup.quiet()
+    findings = examine(flags.folder)
     print(report(findings))
     return int(any(one.remedy for one in findings))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 from official.modeling import optimization
 
+from must_tf.cli.flags import TrainFlags
 from must_tf.common import run_files
 from must_tf.data import input as input_lib
 from must_tf.data import manifest
@@ -27,7 +27,7 @@ from must_tf.training.task import StudentTask
 DRAWN = 6  # images of the batch
 
 
-def show_all(runner: Any, params: Any, flags: argparse.Namespace, images: preflight.Images) -> None:
+def show_all(runner: Any, params: Any, flags: TrainFlags, images: preflight.Images) -> None:
     """Prints the plan; draws the first batch to <model_dir>/dry_run.png and writes nothing else.
 
     Args:
@@ -39,7 +39,7 @@ def show_all(runner: Any, params: Any, flags: argparse.Namespace, images: prefli
     for line in lines(runner, params, flags, images):
         print(line, flush=True)
     configs = enabled(params.task)
-    task = runner.trainer._task
+    task = runner.trainer.task
     first = next(iter(task.build_inputs(params.task.train_data)))
     path, count = os.path.join(flags.model_dir, run_files.DRY_RUN), min(DRAWN, params.task.train_data.global_batch_size)
     picture_grid.save_png(path, batch_picture.picture(first, configs, count))
@@ -47,7 +47,7 @@ def show_all(runner: Any, params: Any, flags: argparse.Namespace, images: prefli
     print("dry run: nothing was trained, and nothing else was written")
 
 
-def lines(runner: Any, params: Any, flags: argparse.Namespace, images: preflight.Images) -> Iterator[str]:
+def lines(runner: Any, params: Any, flags: TrainFlags, images: preflight.Images) -> Iterator[str]:
     """The plan, line by line, each as soon as it is known."""
     done = int(runner.trainer.global_step.numpy())
     state = f"goes on at step {done}" if done else "starts anew, and deletes the old run" * flags.overwrite or "is new"

@@ -1,29 +1,31 @@
-"""The installed commands: what is set for a process before TensorFlow is imported, and then the command's own module.
-
-Only a command sets it. Whoever imports `must_tf` into a program of his own keeps his own `tf.keras`.
-"""
+"""The installed commands. Each reads its flags and sets up its process before TensorFlow is imported."""
 
 from __future__ import annotations
 
+import sys
+
+from must_tf.cli import flags
 from must_tf.common.process_setup import importing, prepare
 
 
 def train() -> None:
     """The command `must-train`."""
     prepare()
+    parsed = flags.parse_train(sys.argv[1:])
     with importing():
         from must_tf.cli.train import cli
 
-    cli()
+    cli(parsed)
 
 
 def export() -> None:
     """The command `must-export`."""
     prepare()
+    parsed = flags.parse_export(sys.argv[1:])
     with importing():
         from must_tf.cli.export import cli
 
-    cli()
+    cli(parsed)
 
 
 def transfer() -> None:

@@ -1,8 +1,7 @@
-"""`export.py --model_dir=DIR --out=DIR`: a trained run as a SavedModel that needs TensorFlow alone."""
+"""The command `must-export`: a trained run as a SavedModel that needs no code of this project."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from must_tf.cli.flags import ExportFlags, parse_export
 from must_tf.common import files
 from must_tf.common.errors import UserError, exit_on_user_error
 from must_tf.config import values as config_values
@@ -18,23 +18,11 @@ from must_tf.runs import restore, trained_on
 from must_tf.serving import saved_model
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The flags."""
-    parser = argparse.ArgumentParser(
-        prog="export.py",
-        description="Exports a trained run for serving.",
-        epilog="example: export.py --model_dir=runs/student --out=exports/student",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--model_dir", required=True, help="the run directory of train.py")
-    parser.add_argument("--out", required=True, help="the SavedModel's folder; must not exist")
-    return parser.parse_args(arguments)
-
-
 def about(trained: restore.Trained) -> dict[str, Any]:
-    """The content of must_tf.json: what a client or `must-records label` must know of the model.
+    """Returns the content of must_tf.json: what a client or `must-records label` must know about the model.
 
-    `teacher_id` names it in what it labels, `tasks` are the settings of its heads, `trained_on` what it learned from.
+    `teacher_id` identifies the model in the labels that it writes, `tasks` holds the settings of its heads, and
+    `trained_on` counts the labels that it was trained on.
     """
     configs = enabled(trained.config)
     return {
@@ -47,11 +35,15 @@ def about(trained: restore.Trained) -> dict[str, Any]:
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Writes the SavedModel, whole or not at all."""
-    flags = parse(sys.argv[1:] if arguments is None else arguments)
+def main(arguments: Sequence[str]) -> None:
+    """Parses the flags and exports."""
+    run(parse_export(arguments))
+
+
+def run(flags: ExportFlags) -> None:
+    """Writes the SavedModel completely or not at all."""
     if tf.io.gfile.exists(flags.out):
-        raise UserError(f"--out={flags.out} exists already. Give another folder, or remove it first.")
+        raise UserError(f"--out={flags.out} exists already. Choose another folder or remove it first.")
     trained = restore.load(flags.model_dir)
     server = saved_model.Server(trained.model, trained.config)
     unfinished = flags.out.rstrip("/") + ".partial"
@@ -63,6 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"exported step {trained.step} of {flags.model_dir} to {flags.out}: {', '.join(enabled(trained.config))}")
 
 
-def cli() -> None:
-    """The command `must-export`."""
-    sys.exit(exit_on_user_error(main))
+def cli(flags: ExportFlags) -> None:
+    """Exports and ends the process with an exit code."""
+    sys.exit(exit_on_user_error(lambda: run(flags)))

@@ -136,7 +136,7 @@ def _annotation(params: hyperparams.Config, key: str) -> Any:
 
 @functools.cache
 def _annotations(cls: Any) -> dict[str, Any]:
-    return cls._get_annotations()
+    return typing.get_type_hints(cls)
 
 
 def _type_fits(params: hyperparams.Config, key: str, value: Any) -> bool:

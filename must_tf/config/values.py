@@ -8,9 +8,8 @@ import tensorflow as tf
 import yaml
 from official.core import config_definitions
 from official.modeling import hyperparams
-from official.modeling.hyperparams import params_dict
 
-from must_tf.common import files
+from must_tf.common import files, upstream
 from must_tf.common.errors import Mistakes, UserError
 from must_tf.config import validate
 
@@ -57,7 +56,7 @@ def read_yaml(path: str) -> dict[str, Any]:
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
     """Parses YAML text to nested values. `where` names the text in messages."""
     try:
-        values = yaml.load(text, Loader=params_dict._LOADER)
+        values = upstream.parse_yaml(text)
     except yaml.YAMLError as error:
         raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):

@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools.cocoeval import COCOeval, Params
 
+from must_tf.common import upstream
+
 _PARAMS = Params(iouType="bbox")  # those of regions are the same
 OVERLAPS = np.minimum(_PARAMS.iouThrs, 1 - 1e-10)  # [T]
 AREAS = np.array(_PARAMS.areaRng)  # [A, 2] pixels^2: all, small, medium, large
@@ -170,11 +172,8 @@ class CocoEval:
         params.catIds = self._verdicts.classes()
         params.areaRng = params.areaRng[:ranges]
         params.maxDets = [sys.maxsize]  # each image is cut already; no further cut of them all
-        evaluation._paramsEval = params  # evaluate() would set it, but matching is done already
-        evaluation.evalImgs = self._verdicts.entries(most, ranges)
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints at every step
-            evaluation.accumulate()
-        return evaluation.eval
+            return upstream.accumulate_matches(evaluation, self._verdicts.entries(most, ranges))
 
 
 def _matched(truth: Instances, overlaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from must_tf.training.trainer import create_slots
+from must_tf.common import upstream
 
 VIEWS = ("Reshape", "Identity", "Squeeze", "ExpandDims", "StopGradient", "PreventGradient")
 ONLY_SIZES = ("Shape", "ShapeN", "Size", "Rank")  # they read no values
@@ -47,7 +47,7 @@ def estimate(task: Any, optimizer: Any, spec: Any, rows: int) -> Memory:
     activations, unknown = kept(_step(task, model), one)
     trainable = sum(map(_bytes, model.trainable_variables))
     inputs = sum(map(_bytes, tf.nest.flatten(one)))
-    slots = sum(map(_bytes, create_slots(optimizer, model.trainable_variables)))
+    slots = sum(map(_bytes, upstream.create_slots(optimizer, model.trainable_variables)))
     return Memory(sum(map(_bytes, model.variables)), trainable, slots, inputs, activations, unknown)
 
 

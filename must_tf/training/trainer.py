@@ -15,15 +15,13 @@ import math
 import os
 import sys
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import orbit
 import tensorflow as tf
-import tf_keras
 from official.core import base_trainer
 
-from must_tf.common import files, run_files, startup_times
+from must_tf.common import files, run_files, startup_times, upstream
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
 
@@ -36,7 +34,7 @@ class Trainer(base_trainer.Trainer):
         self._batch_size = args[0].task.train_data.global_batch_size
         super().__init__(*args, **kwargs)
         if kwargs.get("train", True):
-            create_slots(self.optimizer, self.model.trainable_variables)
+            upstream.create_slots(self.optimizer, self.model.trainable_variables)
 
     def next_train_inputs(self, iterator: Any) -> Any:
         """The next batch, timed in the graph: Python does not run between two steps."""
@@ -57,10 +55,12 @@ class Trainer(base_trainer.Trainer):
             train_step = tf.function(self.task.train_step, jit_compile=True) if compiled else self.task.train_step
             logs = train_step(inputs, model=self.model, optimizer=self.optimizer, metrics=self.train_metrics)
             with tf.control_dependencies([logs[self.task.loss]]):
-                self._train_loss.update_state(logs[self.task.loss])
+                self.train_loss.update_state(logs[self.task.loss])
                 self.global_step.assign_add(1)
 
-        self.strategy.run(step, args=(self.next_train_inputs(iterator),), options=self._runtime_options)
+        self.strategy.run(
+            step, args=(self.next_train_inputs(iterator),), options=base_trainer.get_runtime_options(self.config)
+        )
         startup_times.ended("tracing")
 
     def train_loop_begin(self) -> None:
@@ -80,23 +80,6 @@ class Trainer(base_trainer.Trainer):
             "images_per_second": images / seconds,
             "input_wait": min(float(self._waited.numpy()) / seconds, 1.0),
         }
-
-
-def create_slots(optimizer: Any, variables: Sequence[tf.Variable]) -> list[tf.Variable]:
-    """Creates the optimizer's variables (momentum and the like), which otherwise come with its first step.
-
-    TensorFlow traces a function twice if it creates variables, and with six heads a trace takes longer than many steps.
-
-    Returns:
-      All variables of the optimizer.
-    """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)  # mixed precision wraps it for loss scaling
-    if isinstance(inner, tf_keras.optimizers.legacy.Optimizer):
-        with tf.name_scope(inner._name):
-            inner._create_all_weights(variables)
-    else:
-        inner.build(variables)
-    return list(inner.variables() if callable(inner.variables) else inner.variables)
 
 
 class Log(orbit.Action):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
+import dataclasses
 import shlex
 import sys
 import time
 from collections.abc import Sequence
+from typing import Annotated
 
 import tensorflow as tf
 
+from must_tf.common import command_line
+from must_tf.common.command_line import flag
 from must_tf.common.errors import UserError, exit_on_user_error
 from must_tf.common.progress import clock
 from must_tf.transfers import cells, results, table
@@ -18,31 +21,40 @@ from must_tf.transfers import cells, results, table
 FAILED, STOPPED = 1, 130  # exit codes
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The flags; those that train.py has too mean the same."""
-    parser = argparse.ArgumentParser(
-        prog="must-transfer",
-        description="Fine-tunes checkpoints on the tasks of a table, each as its own run, and compares them. What is "
-        "finished is not run again: the same command goes on. Exit code 1: some runs failed.",
-        epilog="example: must-transfer --table experiments/paper/transfers.yaml --checkpoint student=runs/student "
-        "--checkpoint detection=runs/teacher-detection --scratch --out runs/transfers",
-        allow_abbrev=False,
+@dataclasses.dataclass(frozen=True)
+class TransferFlags:
+    """Fine-tunes checkpoints on the tasks of a table, one run each, and compares the results.
+
+    Finished runs are not repeated: run the same command again to continue. Exit code 1: some runs failed.
+    """
+
+    table: Annotated[str, flag("--table", "YAML file that names the columns; see must_tf/transfers/__init__.py.")]
+    out: Annotated[str, flag("--out", "Folder for the runs, table.json, table.png and report.html.")]
+    checkpoint: Annotated[list[str], flag("--checkpoint", "A row: a run directory. Can be repeated.", "NAME=DIR")] = (
+        dataclasses.field(default_factory=list)
     )
-    parser.add_argument("--table", required=True, help="YAML that names the columns; see must_tf/transfers/__init__.py")
-    parser.add_argument("--checkpoint", action="append", default=[], metavar="NAME=DIR", help="a row: a run directory")
-    parser.add_argument("--scratch", action="store_true", help="a row that starts from random weights")
-    parser.add_argument("--column", action="append", default=[], metavar="NAME", help="this one only; once per column")
-    parser.add_argument("--seeds", type=int, default=1, help="runs per cell, with consecutive task.train_data.seed")
-    parser.add_argument("--config_file", action="append", default=[], help="YAML on top of every column's, in order")
-    parser.add_argument("--params_override", default="", help="a.b=1,a.c=2 or YAML; applied last, to every run")
-    parser.add_argument("--out", required=True, help="the runs, table.json, table.png and report.html go here")
-    parser.add_argument("--plan", action="store_true", help="check everything, show what is done, and run nothing")
-    return parser.parse_args(arguments)
+    scratch: Annotated[bool, flag("--scratch", "Add a row that starts from random weights.")] = False
+    column: Annotated[list[str], flag("--column", "Only this column of the table. Can be repeated.", "NAME")] = (
+        dataclasses.field(default_factory=list)
+    )
+    seeds: Annotated[int, flag("--seeds", "Runs per cell, with consecutive task.train_data.seed.")] = 1
+    config_file: Annotated[list[str], flag("--config_file", "YAML file for every run; can be repeated.", "FILE")] = (
+        dataclasses.field(default_factory=list)
+    )
+    params_override: Annotated[str, flag("--params_override", "a.b=1,a.c=2 or YAML; applied last, to every run.")] = ""
+    plan: Annotated[bool, flag("--plan", "Check everything, show what is finished, and run nothing.")] = False
+
+
+EXAMPLE = (
+    "must-transfer --table experiments/paper/transfers.yaml --checkpoint student=runs/student "
+    "--checkpoint detection=runs/teacher-detection --scratch --out runs/transfers"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what is left and shows the table; the exit code. Raises UserError for what is wrong, before any work."""
-    flags = parse(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    flags = command_line.parse(TransferFlags, given, "must-transfer", EXAMPLE)
     with contextlib.suppress(RuntimeError):  # the runs need all of the GPUs' memory; this process would take it
         tf.config.set_visible_devices([], "GPU")
     if flags.seeds < 1:

@@ -12,7 +12,7 @@ import yaml
 
 from experiments import loop, threshold_study, threshold_table
 from must_tf import experiment_config
-from must_tf.cli import train
+from must_tf.cli.flags import parse_train
 from must_tf.common.errors import UserError
 from must_tf.data import record
 from must_tf.tasks import discover
@@ -31,7 +31,7 @@ def flags(command: loop.Command) -> list[str]:
 def test_students_differ_by_threshold_and_seed_alone() -> None:
     seen = {}
     for threshold, seed in ((0.3, 1), (0.7, 1), (0.3, 2)):
-        given = train.parse(flags(loop.student(threshold_study.plan("out", threshold, seed))))
+        given = parse_train(flags(loop.student(threshold_study.plan("out", threshold, seed))))
         params = experiment_config.load(given.experiment, given.config_file, given.params_override)
         tasks = params.task.tasks
         assert tasks.detection.score_threshold == tasks.masks.score_threshold == threshold

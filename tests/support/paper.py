@@ -7,7 +7,7 @@ import shlex
 from typing import Any
 
 from must_tf import experiment_config
-from must_tf.cli import train
+from must_tf.cli.flags import parse_train
 from tests.support.tiny import ROOT
 
 FOLDER = ROOT / "experiments" / "paper"
@@ -44,7 +44,7 @@ class Call:
 def call(name: str, overlay: str = OVERLAYS[0]) -> Call:
     """The one must-train of a file, its paths found from anywhere, on the hardware of `overlay`."""
     (given,) = commands(name, "must-train")
-    flags = train.parse(given)
+    flags = parse_train(given)
     assert flags.config_file[-1] == f"experiments/paper/{OVERLAYS[0]}", name
     paths = tuple(str(ROOT / path) for path in [*flags.config_file[:-1], f"experiments/paper/{overlay}"])
     params = experiment_config.load(flags.experiment, paths, flags.params_override)

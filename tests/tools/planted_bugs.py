@@ -169,7 +169,7 @@ MUTANTS = (
     Mutant("a JPEG that is not whole stays", "tfrecords_tools/sources/pixels.py", "if data[:3] == JPEG and jpeg.is_whole(data)", "if data[:3] == JPEG", "tfrecords_tools/sources/test_jpeg::stays"),
     Mutant("masks begin a pixel late", "tfrecords_tools/sources/coco/rle.py", "lengths[:1] -= before", "lengths[:1] -= before + 1", "tfrecords_tools/sources/test_coco::compressed_runs"),
     Mutant("imports are collected as garbage is", "must_tf/common/process_setup.py", "gc.freeze()", "pass", "must_tf/cli/test_entry_points::garbage"),
-    Mutant("absent modules stay absent", "must_tf/common/process_setup.py", "for name in hidden:", "for name in hidden[1:]:", "must_tf/cli/test_entry_points::absent"),
+    Mutant("absent modules stay absent", "must_tf/common/upstream.py", "for name in hidden:", "for name in hidden[1:]:", "must_tf/common/test_upstream::hidden"),
     Mutant("records are read with Model Garden's networks", f"{TASKS}detection/loss.py", "import tf_keras\n", "import tf_keras\nimport official.vision\n", "must_tf/cli/test_entry_points::no_network"),
     Mutant("labelling: real labels are replaced", "tfrecords_tools/label/pipeline.py", " and record.is_pseudo(origin)", "", "tfrecords_tools/label/test_results::replaced"),
     Mutant("labelling: a job does the others' part", "tfrecords_tools/label/parallelism.py", "whole[self.number - 1 :: self.jobs]", "whole", "tfrecords_tools/label/test_parallelism::two_jobs"),
@@ -188,7 +188,7 @@ MUTANTS = (
     Mutant("labelling: the manifest does not wait for all jobs", "tfrecords_tools/label/run.py", "if len(infos) == len(names):", "if infos:", "tfrecords_tools/label/test_parallelism::two_jobs"),
     Mutant("nobody tells that normals are mirrored", f"{TASKS}normals/labels.py", '"mirrored": warp.flip', '"mirrored": tf.constant(False)', "contract/test_targets::mirrored and normals"),
     Mutant("a threshold is a byte too low", "must_tf/shared/thresholds.py", "values).astype(np.uint8)", "values - 0.004).astype(np.uint8)", "contract/test_stored_targets::bytes"),
-    Mutant("sums in the order of arrival", "must_tf/common/deterministic_sums.py", "memory_optimization = NO_REWRITE", "memory_optimization = 0", "must_tf/common/test_deterministic_sums::added_up"),
+    Mutant("sums in the order of arrival", "must_tf/common/upstream.py", "memory_optimization = options.NO_MEM_OPT", "memory_optimization = 0", "must_tf/common/test_upstream::fixed_order"),
     Mutant("labelling: last bits depend on the number of threads", "tfrecords_tools/label/job.py", "threads.settle()", "pass", "tfrecords_tools/label/test_parallelism::sum_in"),
     Mutant("labelling: several batches at a time take all threads each", "tfrecords_tools/label/threads.py", " if settled else 1", "", "tfrecords_tools/label/test_parallelism::at_a_time"),
     Mutant("labelling: one batch at a time", "tfrecords_tools/label/pipeline.py", 'ThreadPoolExecutor(passes, "forward")', 'ThreadPoolExecutor(1, "forward")', "tfrecords_tools/label/test_pipeline::same_time"),
@@ -211,7 +211,7 @@ MUTANTS = (
     Mutant("gradients are clipped one by one", "must_tf/training/gradients.py", "tf.clip_by_global_norm(gradients, norm)[0]", "[each if each is None else tf.clip_by_value(each, -norm, norm) for each in gradients]", "must_tf/training/test_trainer::adamw"),
     Mutant("the box head is built by the first call", f"{TASKS}detection/model.py", "self._box_head(self._align(pyramid.levels, tf.zeros([1, 1, 4])))", "pass", "must_tf/training/test_start::built"),
     Mutant("phases start with the first run of a process", "must_tf/common/startup_times.py", "if len(_ended) == 1 else now", "if _ended else now", "must_tf/common/test_startup_times::anew"),
-    Mutant("slots are created in the first step", "must_tf/training/trainer.py", "            inner._create_all_weights(variables)", "            pass", "must_tf/training/test_start::slots"),
+    Mutant("slots are created in the first step", "must_tf/common/upstream.py", "            inner._create_all_weights(variables)", "            pass", "must_tf/training/test_start::slots"),
 )  # fmt: skip
 
 

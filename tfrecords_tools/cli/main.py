@@ -13,8 +13,10 @@ from typing import Any
 import typer
 import typer.core
 
+from must_tf.common import process_setup
 from must_tf.common.errors import UserError, exit_on_user_error
-from must_tf.common.process_setup import absent, importing
+from must_tf.common.process_setup import importing
+from must_tf.common.upstream import hidden_modules
 from tfrecords_tools.cli import convert as cli_convert
 from tfrecords_tools.cli import datasets, label, look, merge
 from tfrecords_tools.writing import worker_pool as processes
@@ -24,8 +26,13 @@ RECORDS = ("convert", "merge", *look.COMMANDS)
 # TensorFlow and tf_keras import them for what only networks and clusters need: a quarter of their import's time.
 UNUSED = ("googleapiclient", "h5py", "pandas", "scipy")
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Records: convert datasets into them, label them.")
-convert = typer.Typer(no_args_is_help=True, help="A dataset on disk into records.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # help in plain text
+    help="Convert datasets into records; label, check, inspect, merge and export them.",
+)
+convert = typer.Typer(no_args_is_help=True, help="Convert a dataset on disk into records.")
 convert.add_typer(cli_convert.app)
 convert.add_typer(datasets.app)
 app.add_typer(convert, name="convert")
@@ -41,7 +48,7 @@ class _Command(typer.core.TyperCommand):
         """Runs the command, once what all of them need is imported."""
         unused = UNUSED if ctx.command_path.split()[1] in RECORDS else ()
         with importing():
-            with absent(*unused):
+            with hidden_modules(*unused):
                 import tensorflow  # noqa: F401
                 import tf_keras  # noqa: F401
             from must_tf import tasks
@@ -57,8 +64,7 @@ for _group in (app, cli_convert.app, datasets.app):
 
 def main() -> int:
     """Runs the command line; returns the exit code."""
-    # Nobody runs these commands to read TensorFlow's start-up notes. Before it is imported.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    process_setup.prepare()
     if sys.argv[1:2] and sys.argv[1] in RECORDS:
         os.environ.update(processes.ENVIRONMENT)
     return exit_on_user_error(_run)

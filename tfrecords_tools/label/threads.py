@@ -20,7 +20,7 @@ import os
 
 import tensorflow as tf
 
-from must_tf.common import deterministic_sums, devices
+from must_tf.common import devices, upstream
 from tfrecords_tools.label import parallelism
 
 MOST = 4  # batches at a time in the networks of one process
@@ -29,7 +29,7 @@ MOST = 4  # batches at a time in the networks of one process
 def settle() -> None:
     """Sums in order, so that calls at a time do not meet; and one thread to an operation, where the CPU computes. The
     latter is of no effect once TensorFlow has computed in this process."""
-    deterministic_sums.in_order()
+    upstream.disable_memory_optimizer()
     if not tf.config.list_physical_devices("GPU"):
         with contextlib.suppress(RuntimeError):
             tf.config.threading.set_intra_op_parallelism_threads(1)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple
 
-from must_tf.common import devices
+from must_tf.common import devices, upstream
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
 
@@ -103,9 +103,7 @@ def _context(environments: Sequence[Environment] = ()) -> multiprocessing.contex
     operation.
     CUDA survives none: it has been asked for its GPUs where each process is given one.
     """
-    from tensorflow.python.eager import context as eager_context  # not above: the variables are set before
-
-    started = eager_context.context()._initialized  # no public function tells
+    started = upstream.tensorflow_has_started()
     gpus = any("CUDA_VISIBLE_DEVICES" in each for each in environments)
     method = "fork" if sys.platform == "linux" and not started and not gpus else "spawn"
     return multiprocessing.get_context(method)

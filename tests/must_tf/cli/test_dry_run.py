@@ -12,6 +12,7 @@ import tensorflow as tf
 import tf_keras
 
 from must_tf.cli import train
+from must_tf.common import upstream
 from must_tf.common.errors import UserError
 from must_tf.data import geometry, scenes
 from must_tf.data import input as input_lib
@@ -62,7 +63,7 @@ def test_what_has_no_known_size_is_counted_apart() -> None:
 )
 def test_an_optimizers_slots(optimizer: Any, slots: int) -> None:
     """Momentum is one number per weight, Adam's moments two; counters of a few bytes come on top."""
-    found = memory_estimate._slots(optimizer, [tf.Variable(tf.zeros([100, 10]))])
+    found = sum(map(memory_estimate._bytes, upstream.create_slots(optimizer, [tf.Variable(tf.zeros([100, 10]))])))
     assert 0 <= found - slots * 1000 * FLOAT <= 16
 
 
@@ -119,6 +120,6 @@ def test_a_dry_run_is_for_training(tiny_records: Tiny, tmp_path: Path) -> None:
     given = arguments(tiny_records.config, tmp_path / "run", "must_teacher_depth", override, "eval")
     with pytest.raises(UserError, match="--dry_run is for training"):
         train.main([*given, "--dry_run"])
-    with pytest.raises(UserError, match="--extend trains the old run on, --overwrite deletes it"):
+    with pytest.raises(UserError, match="--extend continues the old run and --overwrite deletes it"):
         train.main([*given, "--mode=train", "--extend", "--overwrite"])
     assert not (tmp_path / "run").exists()

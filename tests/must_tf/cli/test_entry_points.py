@@ -1,4 +1,4 @@
-"""The commands set for their process what a library must leave alone."""
+"""Commands set up their process; importing the packages as a library changes nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from must_tf.common import process_setup
 from tfrecords_tools.writing import worker_pool
 
 ROOT = Path(__file__).resolve().parents[3]
-SWITCH = "TF_USE_LEGACY_KERAS"
+SWITCH, LOGS = "TF_USE_LEGACY_KERAS", "TF_CPP_MIN_LOG_LEVEL"
 # command: what it calls in the end
 CALLS = {
     "must-train": "must_tf.cli.train:cli",
@@ -35,12 +35,17 @@ def entry(command: str) -> tuple[str, str]:
     return found[1], found[2]
 
 
+# What each command is called with; the flags are read first.
+GIVEN = {"must-train": ["--experiment=a", "--model_dir=b"], "must-export": ["--model_dir=a", "--out=b"]}
+
+
 @pytest.mark.parametrize("given", ["", "0"])
 @pytest.mark.parametrize("command", CALLS)
 def test_a_command_chooses_keras_2_unless_its_user_has_chosen(
     command: str, given: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All but the doctor, who says what the user has set."""
+    """All but the doctor, which reports what the user has set."""
+    monkeypatch.setattr(sys, "argv", [command, *GIVEN.get(command, [])])
     monkeypatch.setenv(SWITCH, given)  # so that it is as before afterwards
     if not given:
         monkeypatch.delenv(SWITCH)
@@ -60,8 +65,62 @@ def test_a_command_chooses_keras_2_unless_its_user_has_chosen(
     assert seen == [given or ("" if command == "must-doctor" else "1")]
 
 
+# Prints what an import could change for its importer.
+STATE = """
+import json, logging, os, sys, warnings
+import tensorflow as tf
+def state():
+    return json.dumps({
+        "environment": dict(os.environ),
+        "warnings": [str(one) for one in warnings.filters],
+        "logging": [logging.root.level, logging.root.disabled, [str(one) for one in logging.root.handlers]],
+        "absl": [logging.getLogger("absl").level, logging.getLogger("tensorflow").level],
+        "keras": tf.keras.__name__ + tf.keras.__version__,
+        "hooks": [str(sys.excepthook), str(sys.stdout), str(sys.stderr)],
+    })
+tf.keras.layers.Layer
+"""
+
+
+@pytest.mark.parametrize("package", ["must_tf", "tfrecords_tools"])
+@pytest.mark.parametrize("switch", ["0", "1"])
+def test_a_library_import_changes_nothing_for_its_importer(package: str, switch: str) -> None:
+    """Environment, warnings, logging and tf.keras are as before; only commands set anything."""
+    script = f"""{STATE}
+before = state()
+import {package}
+after = state()
+assert before == after, (before, after)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != LOGS}
+    environment |= {"PYTHONPATH": str(ROOT), SWITCH: switch}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_command_silences_tensorflows_notes_unless_its_user_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors are shown, the notes are not."""
+    monkeypatch.delenv(LOGS, raising=False)
+    process_setup.prepare()
+    assert os.environ[LOGS] == "2"
+    monkeypatch.setenv(LOGS, "0")
+    process_setup.prepare()
+    assert os.environ[LOGS] == "0"
+
+
+@pytest.mark.parametrize("script", ["train.py", "export.py"])
+def test_help_and_misspelt_flags_are_answered_without_tensorflow(script: str) -> None:
+    """Its import takes seconds."""
+    for flag, code in (("--help", 0), ("--modle_dir=a", 2)):
+        argv = f"import sys; sys.argv = ['{script}', '{flag}']; "
+        run = "import runpy, atexit; atexit.register(lambda: print('tensorflow' in sys.modules)); "
+        given = [sys.executable, "-c", argv + run + f"runpy.run_path('{script}', run_name='__main__')"]
+        done = subprocess.run(given, capture_output=True, text=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": "."})
+        assert done.returncode == code and done.stdout.splitlines()[-1] == "False", done.stderr
+
+
 def test_nothing_imports_tensorflow_before_a_command_has_chosen() -> None:
-    """And who imports the package keeps what he has."""
+    """Importing the modules of the commands leaves Keras to the importer."""
     modules = sorted({entry(command)[0] for command in CALLS})
     script = f"""
 import importlib, os, sys
@@ -103,17 +162,6 @@ def test_the_garbage_collector_works_again_where_an_import_fails() -> None:
     gc.unfreeze()
 
 
-def test_absent_modules_can_be_imported_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a_library.py").write_text("FOUND = 1\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    with process_setup.absent("a_library", "json"):
-        with pytest.raises(ModuleNotFoundError, match="a_library"):
-            import_module("a_library")
-        assert import_module("json").loads("1") == 1  # it was there before
-    assert import_module("a_library").FOUND == 1
-    del sys.modules["a_library"]
-
-
 def test_commands_on_records_import_no_network(tmp_path: Path) -> None:
     """None of what only networks need, which would take as long again as TensorFlow itself; all can be had later, and
     by a task that somebody else wrote."""
@@ -125,19 +173,20 @@ from must_tf.tasks import depth
 TASK = dataclasses.replace(depth.TASK, name="other")
 """)
     script = """
-import sys
-from must_tf import commands
-from tfrecords_tools import workers
-commands.prepare()
-from tfrecords_tools import cli
+import importlib, pkgutil, sys
+from must_tf.common import process_setup
+process_setup.prepare()
+from tfrecords_tools.cli import main as cli
 sys.argv = ["must-records", "inspect", "--records", "nowhere/*"]
 assert cli.main() == 2
-from tfrecords_tools import beam, check, contact_sheet, export_coco, look, look_table, merge, stats
-from tfrecords_tools.sources import coco, images, mg, rgbd
+for name in ("check", "convert", "export", "inspect", "merge", "reading", "sources", "stats", "writing"):
+    package = importlib.import_module(f"tfrecords_tools.{name}")
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
 heavy = {"official.vision", "official.core", "matplotlib.pyplot", "tensorflow_datasets", *cli.UNUSED} & set(sys.modules)
 assert heavy == {"h5py"}, heavy
 import scipy.ndimage
-from must_tf import student
+from must_tf.model import student
 """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, env=environment)

@@ -214,10 +214,14 @@ def test_the_commands_as_processes(name: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("flag", ["--mode=trian", "--modle_dir=runs", "--config=a.yaml"])
-def test_a_misspelled_flag_or_mode(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """argparse ends with 2 by itself, and names the flag."""
+@pytest.mark.parametrize(
+    ("flag", "right"),
+    [("--mode=trian", "'train'"), ("--modle_dir=runs", "--model_dir"), ("--config=a.yaml", "--config_file")],
+)
+def test_a_misspelled_flag_or_mode(flag: str, right: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2; the last line names the flag and, if one is near, the right spelling."""
     with pytest.raises(SystemExit) as stopped:
         train.main(["--experiment=must_student", "--model_dir=runs/none", flag])
     assert stopped.value.code == 2
-    assert flag.split("=")[0] in capsys.readouterr().err.splitlines()[-1]
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert flag.split("=")[0] in last and right in last

@@ -195,7 +195,7 @@ def test_the_exit_code(bad: bool, code: int, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_doctor_as_a_process() -> None:
     """On this machine: every section is there, and TensorFlow's absence would not stop it."""
-    code = "import sys; sys.modules['tensorflow'] = None; from must_tf import doctor; sys.exit(doctor.main([]))"
+    code = "import sys; sys.modules['tensorflow'] = None; from must_tf.cli import doctor; sys.exit(doctor.main([]))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     for word in ("Python", "tf-models-official", "tf_keras beside", "MEND  TensorFlow starts", "disk at", "memory"):

@@ -63,6 +63,6 @@ def test_nearest_is_numpys_indexing_from_either_side(rows: list[int]) -> None:
 
 def test_a_command_imports_one_keras() -> None:
     """Keras 3 beside tf_keras takes a second of every start."""
-    code = "from must_tf import commands; commands.prepare(); import tfrecords_tools.cli.main, tensorflow, sys; "
-    code += "sys.exit('keras' in sys.modules)"
+    code = "from must_tf.common import process_setup; process_setup.prepare(); "
+    code += "import tfrecords_tools.cli.main, tensorflow, sys; sys.exit('keras' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

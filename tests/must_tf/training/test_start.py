@@ -13,9 +13,10 @@ from official.modeling import optimization
 
 from benchmarks.lowered import lower
 from must_tf import experiment_config
+from must_tf.common import upstream
 from must_tf.config import values as config_values
 from must_tf.model import student
-from must_tf.training import gradients, trainer
+from must_tf.training import gradients
 from tests.support.tiny import ALL, CONFIG
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {
@@ -59,7 +60,7 @@ def test_slots_that_exist_before_the_first_step_are_those_of_the_first_step(kind
         variables = [tf.Variable([1.0, -2.0], name="kernel"), tf.Variable([[0.5]], name="bias")]
         optimizer = optimizer_of(kind)
         if early:
-            trainer.create_slots(optimizer, variables)
+            upstream.create_slots(optimizer, variables)
             count = len(optimizer.variables())
 
         @tf.function

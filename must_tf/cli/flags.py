@@ -1,0 +1,53 @@
+"""Flags of must-train and must-export.
+
+They are read before TensorFlow is imported, so that help and misspelt flags are answered at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from must_tf.common.command_line import flag, parse
+
+Mode = Literal["train", "eval", "train_and_eval"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainFlags:
+    """Trains and evaluates a teacher, a student or a transfer."""
+
+    experiment: Annotated[str, flag("--experiment", "must_student, must_teacher_<task> or must_transfer_<task>.")]
+    model_dir: Annotated[str, flag("--model_dir", "Run directory for checkpoints, params.yaml, logs and pictures.")]
+    mode: Annotated[Mode, flag("--mode", "What to do.")] = "train_and_eval"
+    config_file: Annotated[list[str], flag("--config_file", "YAML file; can be repeated, later ones win.", "FILE")] = (
+        dataclasses.field(default_factory=list)
+    )
+    params_override: Annotated[str, flag("--params_override", "a.b=1,a.c=2 or YAML; applied last.")] = ""
+    dry_run: Annotated[bool, flag("--dry_run", "Build the run, print the plan, draw one batch, and stop.")] = False
+    extend: Annotated[bool, flag("--extend", "Continue a finished run to a larger trainer.train_steps.")] = False
+    overwrite: Annotated[bool, flag("--overwrite", "Delete the run in --model_dir and start again.")] = False
+    tpu: Annotated[str, flag("--tpu", "Name or address of a TPU.")] = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportFlags:
+    """Exports a trained run for serving."""
+
+    model_dir: Annotated[str, flag("--model_dir", "Run directory of train.py.")]
+    out: Annotated[str, flag("--out", "New folder for the SavedModel; must not exist.")]
+
+
+def parse_train(arguments: Sequence[str]) -> TrainFlags:
+    """Parses the flags of must-train, which have Model Garden's names."""
+    example = (
+        "train.py --experiment=must_teacher_depth --model_dir=runs/depth "
+        "--params_override=task.train_data.input_path=records/train/*.tfrecord"
+    )
+    return parse(TrainFlags, arguments, "train.py", example)
+
+
+def parse_export(arguments: Sequence[str]) -> ExportFlags:
+    """Parses the flags of must-export."""
+    return parse(ExportFlags, arguments, "export.py", "export.py --model_dir=runs/student --out=exports/student")

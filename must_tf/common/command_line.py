@@ -1,0 +1,82 @@
+"""Command-line flags by typer, for commands without subcommands.
+
+A dataclass declares the flags. Its docstring is the help text, and every field is a flag of the same name:
+
+    @dataclasses.dataclass(frozen=True)
+    class ExportFlags:
+        \"\"\"Exports a trained run for serving.\"\"\"
+
+        model_dir: Annotated[str, flag("--model_dir", "Run directory of train.py.")]
+
+    flags = parse(ExportFlags, sys.argv[1:], "export.py", example="export.py --model_dir=runs/student")
+
+Flags are never abbreviated. A mistake ends the process with exit code 2 and suggests the nearest spelling.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import typer
+
+Flags = TypeVar("Flags")
+
+
+def flag(name: str, text: str, metavar: str | None = None) -> Any:
+    """Returns the description of a flag, for `Annotated`. Without a `metavar`, help shows the type of the value."""
+    return typer.Option(name, help=text, metavar=metavar)
+
+
+def parse(flags: type[Flags], arguments: Sequence[str], program: str, example: str = "") -> Flags:
+    """Parses the arguments.
+
+    Args:
+      flags: a dataclass, see above.
+      arguments: without the program's name.
+      program: its name in the help text.
+      example: a command line for the end of the help text.
+
+    Raises:
+      SystemExit: with code 2, after a message on stderr, if a flag or a value is wrong; with 0 after `--help`.
+    """
+    parsed: list[Flags] = []
+
+    def command(**values: Any) -> None:
+        parsed.append(flags(**values))
+
+    command.__signature__ = _signature(flags)  # type: ignore[attr-defined]  # what typer reads
+    # Plain text instead of rich's boxes: it can be copied, and importing rich would delay every start.
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command(
+        help=inspect.getdoc(flags),
+        epilog=f"Example: {example}" if example else None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )(command)
+    try:
+        app(list(arguments), prog_name=program)
+    except SystemExit:
+        if not parsed:
+            raise
+    return parsed[0]
+
+
+def _signature(flags: Any) -> inspect.Signature:
+    """Returns a function's signature with the dataclass's fields as keyword arguments."""
+    hints = typing.get_type_hints(flags, include_extras=True)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Signature(
+        [
+            inspect.Parameter(field.name, kind, default=_default(field), annotation=hints[field.name])
+            for field in dataclasses.fields(flags)
+        ]
+    )
+
+
+def _default(field: dataclasses.Field) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default

@@ -1,0 +1,133 @@
+"""Everything that depends on the inside of another library: private attributes, patches, and modules without a promise.
+
+TensorFlow, Keras, orbit, Model Garden and pycocotools are used by their public interfaces elsewhere; a test scans for
+exceptions. Each function here gives its reason, and has a test that fails if an upgrade breaks it. Libraries are
+imported inside the functions, because some are called before TensorFlow is imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+
+@contextlib.contextmanager
+def hidden_modules(*modules: str) -> Iterator[None]:
+    """Makes imports of these modules fail inside the block, as if they were not installed.
+
+    TensorFlow and tf_keras import optional libraries whenever they find them, which costs time and memory. Modules that
+    are imported already stay, and all can be imported after the block.
+    """
+    hidden = [name for name in modules if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None is how Python marks a blocked import
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+def tensorflow_has_started() -> bool:
+    """Returns True once TensorFlow has initialised its devices and threads, after which a process must not be forked.
+
+    No public function tells, and every public way to list devices may initialise them.
+    """
+    from tensorflow.python.eager import context
+
+    return context.context()._initialized
+
+
+def disable_memory_optimizer() -> None:
+    """Switches off Grappler's memory optimizer for all functions that this process traces from now on.
+
+    `tf.config.optimizer.set_experimental_options` has no key for it, so the eager context gets a base configuration
+    on which those options are put.
+    """
+    import tensorflow as tf
+    from tensorflow.python.eager import context
+
+    config = tf.compat.v1.ConfigProto()
+    options = config.graph_options.rewrite_options
+    options.memory_optimization = options.NO_MEM_OPT
+    context.context()._config = config
+    tf.config.optimizer.set_experimental_options({})  # makes the context read its configuration again
+
+
+def random_record_reader(path: str) -> Any:
+    """Opens a TFRecord file for reading at byte offsets: `reader.read(offset)` returns (record, next offset).
+
+    TensorFlow's public readers only go through a file from its start.
+    """
+    from tensorflow.python.lib.io import tf_record
+
+    return tf_record.tf_record_random_reader(path)
+
+
+def create_slots(optimizer: Any, variables: Sequence[Any]) -> list[Any]:
+    """Creates the optimizer's variables (momentum and the like), which are otherwise created in the first step.
+
+    TensorFlow traces a function that creates variables twice, and with six heads one trace takes longer than many
+    steps. Optimizers of Keras' earlier kind, which Model Garden's SGD is, have no public `build`.
+
+    Returns:
+      All variables of the optimizer.
+    """
+    import tensorflow as tf
+    import tf_keras
+
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # mixed precision wraps the optimizer
+    if isinstance(inner, tf_keras.optimizers.legacy.Optimizer):
+        with tf.name_scope(inner._name):
+            inner._create_all_weights(variables)
+    else:
+        inner.build(variables)
+    return list(inner.variables() if callable(inner.variables) else inner.variables)
+
+
+def set_last_saved_step(manager: Any, step: int) -> None:
+    """Makes a `tf.train.CheckpointManager` count its checkpoint interval from this step.
+
+    The manager sets it only when it restores from its own folder, and the workers that write no checkpoints have an
+    empty one. All workers must save at the same steps, because saving reads variables across them.
+    """
+    manager._last_checkpoint_step = step
+
+
+def quiet_controller() -> None:
+    """Sends the messages of orbit's controller to absl's debug log instead of stdout.
+
+    The controller prints every loop's metrics over several lines, and has no option for it.
+    """
+    import orbit.controller
+    from absl import logging
+
+    orbit.controller._log = logging.debug
+
+
+def parse_yaml(text: str) -> Any:
+    """Parses YAML as Model Garden does: 1e-3 is a number, where PyYAML itself reads a text.
+
+    Raises:
+      yaml.YAMLError: the text is not YAML.
+    """
+    import yaml
+    from official.modeling.hyperparams import params_dict
+
+    return yaml.load(text, Loader=params_dict._LOADER)
+
+
+def accumulate_matches(evaluation: Any, matches: Sequence[Any]) -> dict[str, Any]:
+    """Ranks matched objects by pycocotools' `COCOeval.accumulate` and returns its `eval` arrays.
+
+    `accumulate` wants the private copy of the parameters that `evaluate` makes, but matching is done elsewhere.
+
+    Args:
+      evaluation: a COCOeval with its `params` set.
+      matches: one entry per class, area range and image, as `COCOeval.evalImgs`.
+    """
+    evaluation._paramsEval = evaluation.params
+    evaluation.evalImgs = list(matches)
+    evaluation.accumulate()
+    return evaluation.eval

@@ -1,0 +1,292 @@
+"""Every function of upstream.py still does what its docstring says, and nothing else reaches into other libraries."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import orbit
+import pytest
+import tensorflow as tf
+import tf_keras
+from absl import logging
+from official.core import exp_factory
+from pycocotools.cocoeval import COCOeval
+from tensorflow.python.eager import context
+
+from benchmarks.rows import step_sides
+from must_tf.common import upstream
+from must_tf.experiment_config import experiments
+
+ROOT = Path(__file__).resolve().parents[3]
+ALLOWED = ROOT / "must_tf" / "common" / "upstream.py"
+NAMEDTUPLE = {"_replace", "_asdict", "_fields", "_make"}  # public in spite of their names
+DOCUMENTED = {"os._exit"}
+SIZES = step_sides.Sizes(model_id=10, side=128, batch=1, proposals=8, masks=4, classes=20)
+
+
+def operations(metadata: tf.compat.v1.RunMetadata) -> Counter[str]:
+    """How many operations of each type there are in all the functions that ran."""
+    graphs = [graph for function in metadata.function_graphs for graph in function.partition_graphs]
+    parts = [part for graph in graphs for part in (graph, *graph.library.function)]
+    return Counter(node.op for part in parts for node in (part.node if hasattr(part, "node") else part.node_def))
+
+
+def test_sums_of_gradients_have_a_fixed_order() -> None:
+    """Six heads send gradients into one pyramid; a temporary variable would add them up as they arrive."""
+    upstream.disable_memory_optimizer()
+    step = step_sides.build(step_sides.STUDENT, SIZES).train
+    context.enable_run_metadata()
+    try:
+        step()
+        counts = operations(context.export_run_metadata())
+    finally:
+        context.disable_run_metadata()
+    assert counts["AddN"] > 50
+    assert not counts["TemporaryVariable"] and not counts["AccumulateNV2"]
+
+
+def test_hidden_modules_can_be_imported_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules that are imported already stay."""
+    (tmp_path / "a_library.py").write_text("FOUND = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with upstream.hidden_modules("a_library", "json"):
+        with pytest.raises(ModuleNotFoundError, match="a_library"):
+            import_module("a_library")
+        assert import_module("json").loads("1") == 1
+    assert import_module("a_library").FOUND == 1
+    del sys.modules["a_library"]
+
+
+def test_tensorflow_has_started_with_its_first_operation() -> None:
+    """Not by its import; in a process of its own, because this one's has started."""
+    script = """
+from must_tf.common import upstream
+import tensorflow as tf
+print(upstream.tensorflow_has_started())
+tf.zeros([1])
+print(upstream.tensorflow_has_started())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.split() == ["False", "True"], done.stderr
+
+
+def test_records_are_read_at_their_offsets(tmp_path: Path) -> None:
+    """The second record starts where the first one ends."""
+    path = str(tmp_path / "a.tfrecord")
+    with tf.io.TFRecordWriter(path) as writer:
+        for content in (b"first", b"second"):
+            writer.write(content)
+    reader = upstream.random_record_reader(path)
+    first, offset = reader.read(0)
+    second, _ = reader.read(offset)
+    assert (first, second) == (b"first", b"second")
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+@pytest.mark.parametrize("module", [tf_keras.optimizers, tf_keras.optimizers.legacy], ids=["keras", "legacy"])
+def test_slots_are_there_before_the_first_step(module: object, kind: str) -> None:
+    """A step adds none, and their names are those that checkpoints have."""
+    names = []
+    for early in (True, False):
+        variable = tf.Variable([1.0, 2.0], name="kernel")
+        optimizer = getattr(module, kind)(0.1, **({"momentum": 0.9} if kind == "SGD" else {}))
+        if early:
+            upstream.create_slots(optimizer, [variable])
+            before = len(variables(optimizer))
+        optimizer.apply_gradients([(tf.ones([2]), variable)])
+        names.append([slot.name for slot in variables(optimizer)])
+        if early:
+            assert len(names[0]) == before > 1
+    assert names[0] == names[1]
+
+
+def variables(optimizer: object) -> list[tf.Variable]:
+    """The optimizer's variables, which its two kinds give in different ways."""
+    return optimizer.variables() if callable(optimizer.variables) else optimizer.variables
+
+
+def test_a_manager_saves_at_steps_counted_from_the_one_that_is_set(tmp_path: Path) -> None:
+    """With an interval of 10 and step 25 set, step 34 is too early and step 35 is not."""
+    step = tf.Variable(0, dtype=tf.int64)
+    manager = tf.train.CheckpointManager(
+        tf.train.Checkpoint(step=step), str(tmp_path), max_to_keep=2, step_counter=step, checkpoint_interval=10
+    )
+    upstream.set_last_saved_step(manager, 25)
+    step.assign(34)
+    assert manager.save(checkpoint_number=34) is None
+    step.assign(35)
+    assert manager.save(checkpoint_number=35)
+
+
+def test_the_controller_prints_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither at the start of training nor about its results."""
+
+    class Trainer(orbit.StandardTrainer):
+        """Trains nothing."""
+
+        def train_step(self, iterator: Iterator) -> None:
+            """Takes an element."""
+            next(iterator)
+
+        def train_loop_end(self) -> dict[str, float]:
+            """One metric."""
+            return {"loss": 1.0}
+
+    monkeypatch.setattr(orbit.controller, "_log", orbit.controller._log)  # restored afterwards
+    logged: list[str] = []
+    monkeypatch.setattr(logging, "debug", lambda message, *rest: logged.append(message))
+    upstream.quiet_controller()
+    step = tf.Variable(0, dtype=tf.int64)
+    controller = orbit.Controller(
+        trainer=Trainer(tf.data.Dataset.range(4).repeat()), global_step=step, steps_per_loop=1
+    )
+    step.assign(1)
+    with pytest.raises(RuntimeError):  # the step does not advance; its message comes after the first log line
+        controller.train(2)
+    assert not capsys.readouterr().out
+    assert any("training until step 2" in message for message in logged)
+
+
+def test_yaml_knows_numbers_with_an_exponent() -> None:
+    """PyYAML's own rule wants a point in them."""
+    assert upstream.parse_yaml("a: 1e-3\nb: 2") == {"a": 0.001, "b": 2}
+
+
+def test_matches_are_ranked_as_pycocotools_ranks_its_own() -> None:
+    """Two objects, one found surely, one wrong box between: precision 1 up to recall 0.5."""
+    evaluation = COCOeval(iouType="bbox")
+    evaluation.params.imgIds, evaluation.params.catIds = [1], [1]
+    evaluation.params.areaRng, evaluation.params.maxDets = evaluation.params.areaRng[:1], [100]
+    thresholds = len(evaluation.params.iouThrs)
+    match = {
+        "dtScores": np.array([0.9, 0.8]),
+        "dtMatches": np.array([[True, False]] * thresholds),
+        "dtIgnore": np.zeros([thresholds, 2], bool),
+        "gtIgnore": np.zeros(2),
+    }
+    result = upstream.accumulate_matches(evaluation, [match])
+    assert result["recall"].ravel() == pytest.approx(0.5)
+    precision = result["precision"][0].ravel()  # at the recalls 0, 0.01, ..., 1
+    assert precision[:51] == pytest.approx(1.0) and not precision[51:].any()
+
+
+def test_experiments_are_those_that_are_registered() -> None:
+    """The project lists its own; Model Garden has no public list."""
+    registered = exp_factory._REGISTERED_CONFIGS
+    assert experiments() == sorted(name for name in registered if name.startswith("must_"))
+
+
+def private(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """(line, text) of every use of another object's private name, or of a private module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            yield from inherited(node)
+        elif isinstance(node, ast.Attribute) and is_private(node.attr):
+            text = ast.unparse(node)
+            if ast.unparse(node.value) not in ("self", "cls") and text not in DOCUMENTED:
+                yield node.lineno, text
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "setattr", "delattr", "hasattr"):
+            name = node.args[1]
+            own = ast.unparse(node.args[0]) in ("self", "cls")
+            if isinstance(name, ast.Constant) and is_private(str(name.value)) and not own:
+                yield node.lineno, ast.unparse(node)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from modules(node)
+
+
+def inherited(node: ast.ClassDef) -> Iterator[tuple[int, str]]:
+    """Private names of `self` and `cls` that the class does not define, so that a base class must."""
+    parts = list(ast.walk(node))
+    own = {part.name for part in parts if isinstance(part, ast.FunctionDef | ast.ClassDef)}
+    own |= {part.attr for part in parts if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store)}
+    own |= {part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+    reads = [part for part in parts if isinstance(part, ast.Attribute) and is_private(part.attr)]
+    for part in reads:
+        if part.attr not in own and ast.unparse(part.value) in ("self", "cls"):
+            yield part.lineno, f"{node.name}: {ast.unparse(part)}"
+
+
+def modules(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[int, str]]:
+    """Imports of private names, of private modules, and of tensorflow.python, which all of TensorFlow's API hides."""
+    names = [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        names = [f"{node.module}.{name}" for name in names]
+    for name in names:
+        if name.startswith("tensorflow.python.") or any(map(is_private, name.split("."))):
+            yield node.lineno, name
+
+
+def is_private(name: str) -> bool:
+    """Returns True for a name with one underscore in front."""
+    return name.startswith("_") and not name.startswith("__") and name not in NAMEDTUPLE
+
+
+def patches(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """(line, text) of assignments to attributes of imported modules."""
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported |= {alias.asname or alias.name for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
+            root = ast.unparse(node).split(".")[0]
+            if root in imported and ast.unparse(node) not in STREAMS:
+                yield node.lineno, ast.unparse(node)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).startswith("sys.modules."):
+            yield node.lineno, ast.unparse(node.func)
+
+
+STREAMS = {"sys.stdout", "sys.stderr"}  # documented as replaceable
+FILES = sorted(path for package in ("must_tf", "tfrecords_tools") for path in (ROOT / package).rglob("*.py"))
+
+
+def test_only_upstream_reaches_into_other_libraries() -> None:
+    """Private names, private modules and patches of all other files."""
+    trees = {path.relative_to(ROOT): ast.parse(path.read_text()) for path in FILES if path != ALLOWED}
+    uses = [f"{path}:{line}: {text}" for path, tree in trees.items() for line, text in (*private(tree), *patches(tree))]
+    assert not uses, "\n".join(uses)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import a\na._b",
+        "from a import _b",
+        "import a._b",
+        "from tensorflow.python.eager import context",
+        "getattr(a, '_b', None)",
+        "f(x)._y = 3",
+        "class A(B):\n    def f(self):\n        return self._c",
+        "import a.b\na.b.c = 1",
+        "from a import b\nb.c = 1",
+        "import sys\nsys.modules.update({'a': None})",
+    ],
+)
+def test_the_scan_sees(source: str) -> None:
+    """Each of the ways to depend on the inside of a library."""
+    tree = ast.parse(source)
+    assert [*private(tree), *patches(tree)]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "a._replace(b=1)",
+        "a.__dict__",
+        "class A(B):\n    def __init__(self):\n        self._c = 1\n    def f(self):\n        return self._c",
+        "class A(B):\n    def _f(self):\n        pass\n    def g(self):\n        self._f()",
+    ],
+)
+def test_the_scan_allows(source: str) -> None:
+    """What is public or the class's own."""
+    tree = ast.parse(source)
+    assert not [*private(tree), *patches(tree)]
