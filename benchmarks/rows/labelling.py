@@ -35,8 +35,8 @@ from must_tf.data import manifest, record
 from must_tf.model import student
 from must_tf.pseudo_gate import verdict
 from must_tf.spec import ImageInfo
-from tfrecords_tools.label import job as label_job
-from tfrecords_tools.label import threads
+from tfrecords_tools.label import parallelism
+from tfrecords_tools.label.job import LabelJob, write_shard
 from tfrecords_tools.stats import run as stats
 from tfrecords_tools.teachers import BATCH_SIZE, About, Teacher, stacked
 from tfrecords_tools.teachers.frames import view
@@ -118,11 +118,11 @@ def label(teachers: Sequence[Teacher], source: Path, out: Path) -> Callable[[], 
     out.mkdir(exist_ok=True)
     shards.claim(str(out), "benchmark", ["benchmark"])
     ready = tuple(_Ready(one) for one in teachers)
-    job = label_job.Job(str(source), shards.digest(str(source))[1], str(out / shards.names(1)[0]), ready)
+    job = LabelJob(str(source), shards.digest(str(source))[1], str(out / shards.names(1)[0]), ready)
     classes = {task: names for one in teachers for task, names in one.about.classes.items()}
 
     def run() -> None:
-        info = label_job.write(job, lambda count: None)
+        info = write_shard(job, lambda count: None)
         manifest.write(str(out), shards.combined_manifest([info], classes, ["benchmark"]))
         (out / verdict.NAME).unlink(missing_ok=True)  # else the verdict of the round before would do
         stats.after_labelling(str(out), force=True)
@@ -161,7 +161,7 @@ def sides(teachers: Sequence[Teacher], source: coco_data.Set, work: Path, count:
     images = shard(source, count, work / "in" / "images.tfrecord")
     return {
         "bare": bare(teachers, images),
-        "beside": bare(teachers, images, threads.passes()),
+        "beside": bare(teachers, images, parallelism.passes()),
         "label": label(teachers, work / "in" / "images.tfrecord", work / "out"),
     }
 
@@ -174,7 +174,7 @@ def one_side(side: str, given: dict[str, Any]) -> tuple[float, float]:
       given: "images", "annotations" and "work" are paths; "count", "size" and "backbone" as for `main`.
     """
     if side != "bare":
-        threads.settle()  # before anything is computed, as in the command's workers
+        parallelism.settle()  # before anything is computed, as in the command's workers
     teachers = [teacher(tasks, given["size"], given["backbone"]) for tasks in TEACHERS]
     source = coco_data.Set(Path(given["images"]), Path(given["annotations"]))
     sides(teachers, source, Path(given["work"]) / "warm", WARM * BATCH_SIZE)[side]()  # traces, and fills the caches
@@ -222,7 +222,7 @@ def memory(source: coco_data.Set, work: Path, sizes: Sequence[int] = MEMORY_SIZE
 
 def label_small(path: Path) -> None:
     """What `memory` looks at: a shard labelled with depth by a small network."""
-    threads.settle()
+    parallelism.settle()
     with tempfile.TemporaryDirectory(prefix="labelling-") as folder:
         label([teacher(("depth",), 128, 10)], path, Path(folder))()
 

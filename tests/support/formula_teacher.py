@@ -1,6 +1,6 @@
-"""A teacher without a network, for what is not about networks: its labels are a formula of an image's first pixel.
+"""A teacher without a network, for tests that are not about networks: its labels are a formula of the first pixel.
 
-Images are of one colour (r, g, b), so that any crop or size of them says the same:
+Every image has one colour (r, g, b), so that any crop or size of it gives the same labels:
 
     depth: 1 + r / 64 metres everywhere      detection: a box of class 1 over the left half, none where g < 128
 """
@@ -20,10 +20,11 @@ from must_tf.data import manifest, record
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks import discover
 from tests.support.tiny import image_bytes
-from tfrecords_tools.label import parallelism
-from tfrecords_tools.label import run as label
-from tfrecords_tools.teachers import About
-from tfrecords_tools.teachers.frames import Frame
+from tfrecords_tools.label.arguments import LabelRequest
+from tfrecords_tools.label.parallelism import Parallelism
+from tfrecords_tools.label.run import LabelResult, label_records
+from tfrecords_tools.teachers import About, Predictions
+from tfrecords_tools.teachers.frames import InputFrame
 from tfrecords_tools.writing import shards
 
 H, W = 6, 8
@@ -31,15 +32,15 @@ CLASSES = {"detection": ["thing"]}
 
 
 class Formula(NamedTuple):
-    """Describes the teacher, and is it."""
+    """The teacher and its description in one."""
 
     about: About
-    log: str = ""  # a file that gets a line for each time that a process loads it
-    seconds: float = 0.0  # spent on each image
+    log: str = ""  # a file that gets a line each time a process loads the teacher
+    seconds: float = 0.0  # spent on each image if `seen` is set
     seen: str = ""  # a file that gets a byte for each image
 
     def load(self) -> Formula:
-        """Itself."""
+        """Returns itself."""
         if self.log:
             with open(self.log, "a") as file:
                 file.write(f"{os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES')}\n")
@@ -47,28 +48,28 @@ class Formula(NamedTuple):
         return self
 
     @property
-    def frame(self) -> Frame:
-        """Small."""
-        return Frame(8, 8)
+    def frame(self) -> InputFrame:
+        """A small square."""
+        return InputFrame(8, 8)
 
-    def forward(self, pixels: np.ndarray, info: np.ndarray) -> Any:
+    def forward(self, pixels: np.ndarray, info: np.ndarray) -> Predictions:
         """See `teachers.Teacher`."""
         del info
         return {"pixels": pixels}
 
-    def labels(self, predictions: Any, info: np.ndarray, source_id: str) -> dict[str, Labels]:
+    def labels(self, predictions: Predictions, info: np.ndarray, source_id: str) -> dict[str, Labels]:
         """See `teachers.Teacher`."""
         del source_id
         if self.seen:
             time.sleep(self.seconds)
             with open(self.seen, "ab") as file:
                 file.write(b".")
-        found = said(np.full([info[0], info[1], 3], predictions["pixels"][0, 0]))
-        return {task: found[task] for task in self.about.tasks}
+        labels = formula(np.full([info[0], info[1], 3], predictions["pixels"][0, 0]))
+        return {task: labels[task] for task in self.about.tasks}
 
 
-def said(image: np.ndarray) -> dict[str, Labels]:
-    """The formula, of uint8 [h, w, 3]."""
+def formula(image: np.ndarray) -> dict[str, Labels]:
+    """Returns the labels of uint8 [h, w, 3] by task."""
     height, width = image.shape[:2]
     red, green, _ = (int(value) for value in image[0, 0])
     boxes = np.array([[0.0, 0.0, 1.0, 0.5]] if green >= 128 else np.zeros([0, 4]), np.float32)
@@ -87,54 +88,57 @@ def said(image: np.ndarray) -> dict[str, Labels]:
 
 
 def teacher(tasks: Sequence[str] = ("depth",), teacher_id: str = "f0", **options: Any) -> Formula:
-    """One that labels these tasks."""
+    """Returns a teacher that labels these tasks."""
     classes = {task: CLASSES[task] for task in tasks if task in CLASSES}
     facts = {"kind": "adapter", "step": 7, "units": {"depth": "metres"}}
     return Formula(About(f"formula/{teacher_id}", tuple(tasks), teacher_id, classes, facts), **options)
 
 
 def colour(number: int) -> tuple[int, int, int]:
-    """Of image `number`."""
+    """Returns the colour of image `number`."""
     return number * 37 % 256, number * 101 % 256, number % 256
 
 
-def one(number: int, origins: dict[str, str] | None = None, annotated: tuple[int, ...] | None = None) -> bytes:
-    """The record of image `number`, labelled (all 2 m, no box) by whom `origins` says."""
+def image_record(number: int, origins: dict[str, str] | None = None, annotated: tuple[int, ...] | None = None) -> bytes:
+    """Returns the record of image `number` with labels (all 2 m, no box) of these origins."""
     labels = {"depth": {"metres": np.full([H, W], 2, np.float32), "inverse_depth": np.zeros([H, W], np.float32)}}
-    labels["detection"] = said(np.zeros([H, W, 3], np.uint8))["detection"]
-    made = {
+    labels["detection"] = formula(np.zeros([H, W, 3], np.uint8))["detection"]
+    labelled_tasks = {
         task: record.Labelled(labels[task], origin, annotated if task == "detection" else None)
         for task, origin in (origins or {}).items()
     }
     picture = image_bytes(np.full([H, W, 3], colour(number), np.uint8))
-    return record.encode(picture, ImageInfo(str(number), H, W), made, discover())
+    return record.encode(picture, ImageInfo(str(number), H, W), labelled_tasks, discover())
 
 
 def write(folder: Path, files: Sequence[Sequence[bytes]], **teachers: Any) -> str:
-    """A record set; returns the glob of its files."""
+    """Writes a record set and returns the glob of its files."""
     shards.claim(str(folder), "tests", ["tests"])
     names = shards.names(len(files))
-    infos = [shards.write_shard(str(folder / name), each) for name, each in zip(names, files, strict=True)]
+    infos = [shards.write_shard(str(folder / name), records) for name, records in zip(names, files, strict=True)]
     manifest.write(str(folder), shards.combined_manifest(infos, CLASSES, ["tests"], teachers=teachers))
     return f"{folder}/*.tfrecord"
 
 
-def asked(records: str, *given: Formula, replace: Sequence[str] = ()) -> label.Asked:
-    """These teachers on these records."""
+def request(records: str, *teachers: Formula, replace: Sequence[str] = ()) -> LabelRequest:
+    """Returns the request that these teachers label these records."""
     files = sorted(tf.io.gfile.glob(records))
-    return label.Asked(list(given or [teacher()]), files, os.path.dirname(records), frozenset(replace))
+    return LabelRequest(list(teachers or [teacher()]), files, os.path.dirname(records), frozenset(replace))
 
 
-def labelled(what: label.Asked, out: Path, **ways: Any) -> label.Result:
-    """Labels."""
-    return label.run(what, str(out), ["test"], parallelism.Ways(**ways))
+def labelled(what: LabelRequest, out: Path, **parallelism: Any) -> LabelResult:
+    """Labels in this process, or as `parallelism` says."""
+    return label_records(what, str(out), ["test"], Parallelism(**parallelism))
 
 
 def content(out: Path) -> dict[str, bytes]:
-    """The shards' bytes and the manifest's without the time, by file name; nothing else may lie there."""
+    """Returns the bytes of the shards, and of the manifest without the time, by file name.
+
+    Checks that no partial files and locks are left.
+    """
     assert not [*out.rglob("*partial"), *out.rglob(".lock*"), *out.rglob(".turn")]
-    found = {path.name: path.read_bytes() for path in out.glob("*.tfrecord")}
+    contents = {path.name: path.read_bytes() for path in out.glob("*.tfrecord")}
     written = manifest.read(str(out))
-    times = {said.pop("time") for said in written.teachers.values()}
+    times = {entry.pop("time") for entry in written.teachers.values()}
     assert len(times) == 1, times
-    return found | {manifest.NAME: repr(written).encode()}
+    return contents | {manifest.NAME: repr(written).encode()}

@@ -1,4 +1,4 @@
-"""Hand-made SavedModels whose answers are known, and pictures on which a mirrored or transposed answer shows."""
+"""Hand-made SavedModels with known answers, and images on which a mirrored or transposed answer would show."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Model(tf.Module):
-    """`answer` as a SavedModel's signature; the variable makes it one with weights."""
+    """`answer` as the signature of a SavedModel with one variable."""
 
     def __init__(self, answer: Callable[[tf.Tensor], Outputs], weight: float = 1.0):
         super().__init__()
@@ -27,9 +27,9 @@ class Model(tf.Module):
         self._answer = answer
 
     def call(self, image: tf.Tensor) -> Outputs:
-        """The answer, times the weight where it is a number."""
-        found = self._answer(image)
-        return {name: value * self.weight if value.dtype == tf.float32 else value for name, value in found.items()}
+        """Returns the answer; float outputs are multiplied by the weight."""
+        outputs = self._answer(image)
+        return {name: value * self.weight if value.dtype == tf.float32 else value for name, value in outputs.items()}
 
 
 def save(
@@ -37,23 +37,23 @@ def save(
     answer: Callable[[tf.Tensor], Outputs],
     shape: Sequence[int | None],
     dtype: Any = tf.float32,
-    **model: Any,
+    weight: float = 1.0,
 ) -> str:
     """Writes a SavedModel with one input, `image`."""
-    made = Model(answer, **model)
-    signature = tf.function(made.call).get_concrete_function(tf.TensorSpec(shape, dtype, name="image"))
-    tf.saved_model.save(made, str(folder), signatures=signature)
+    model = Model(answer, weight)
+    signature = tf.function(model.call).get_concrete_function(tf.TensorSpec(shape, dtype, name="image"))
+    tf.saved_model.save(model, str(folder), signatures=signature)
     return str(folder)
 
 
 def write_adapter(path: Path, content: dict[str, Any]) -> str:
-    """An adapter file."""
+    """Writes an adapter file and returns its path."""
     path.write_text(yaml.safe_dump(content))
     return str(path)
 
 
 def red_slope(height: int, width: int) -> np.ndarray:
-    """uint8 [h, w, 3]: red grows down by 100 and to the right by 120 grey levels, the rest is constant."""
+    """Returns uint8 [h, w, 3]: red grows by 100 levels downwards and by 120 to the right, the rest is constant."""
     down = np.linspace(0, 100, height)[:, None]
     right = np.linspace(0, 120, width)[None, :]
     image = np.full([height, width, 3], 90, np.uint8)
@@ -62,12 +62,12 @@ def red_slope(height: int, width: int) -> np.ndarray:
 
 
 def unlabelled(index: int, image: np.ndarray) -> bytes:
-    """A record of which nobody has labelled anything."""
+    """Returns a record without labels."""
     return record.encode(image_bytes(image), ImageInfo(f"photo-{index}", *image.shape[:2]), {}, {})
 
 
 def midas(folder: Path, weight: float = 1.0) -> str:
-    """Of MiDaS' form: one normalised NCHW image in, inverse depth out. It takes what is redder for nearer."""
+    """Writes a model with the signature of MiDaS: a normalised NCHW image in, inverse depth out. Redder is nearer."""
 
     def answer(image: tf.Tensor) -> Outputs:
         return {"default": 700.0 * (image[:, 0] * STD[0] + MEAN[0]) - 50.0}

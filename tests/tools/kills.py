@@ -60,7 +60,7 @@ def started(world: World, out: Path, workers: int, part: str = "") -> int:
 
     def run() -> None:
         teacher = formula_teacher.teacher(("depth", "detection"), seconds=world.seconds, seen=str(world.seen))
-        asked = formula_teacher.asked(world.records, teacher)
+        asked = formula_teacher.request(world.records, teacher)
         formula_teacher.labelled(asked, out, workers=workers, part=parallelism.parse_part(part))
 
     os._exit(exit_on_user_error(run))
@@ -92,7 +92,9 @@ def attempt(world: World, victim: str, choose: random.Random) -> collections.Cou
 def run(kills: int, seed: int, seconds: float, folder: Path) -> int:
     """Kills as often as asked, lets one job end, compares; returns the exit code."""
     choose, told = random.Random(seed), collections.Counter[str]()
-    images = [[formula_teacher.one(IMAGES * number + each) for each in range(IMAGES)] for number in range(SHARDS)]
+    images = [
+        [formula_teacher.image_record(IMAGES * shard + image) for image in range(IMAGES)] for shard in range(SHARDS)
+    ]
     world = World(folder, formula_teacher.write(folder / "in", images), seconds)
     undisturbed = started(world, folder / "undisturbed", 1)
     assert os.waitpid(undisturbed, 0)[1] == 0, (folder / "log").read_text()

@@ -13,16 +13,18 @@ import typer
 from tfrecords_tools.cli import options
 
 if TYPE_CHECKING:
-    from tfrecords_tools.label import run as labelling
+    from tfrecords_tools.label.arguments import LabelRequest
+    from tfrecords_tools.label.run import LabelResult
 
 Workers = Annotated[
-    int, typer.Option(help="Processes; 0: one per GPU, or one for up to 4 cores. No matter for the result.")
+    int, typer.Option(help="Processes; 0: one per GPU, or one for up to 4 cores. Does not affect the output.")
 ]
-Shard = Annotated[str, typer.Option(help="JOB/JOBS, like 2/8: this job's part; all jobs have one --out.")]
+Shard = Annotated[str, typer.Option(help="JOB/JOBS, for example 2/8: the part of this job. All jobs share one --out.")]
 Replace = Annotated[
-    list[str] | None, typer.Option(help="TASK whose labels by other teachers are replaced, never real.")
+    list[str] | None,
+    typer.Option(help="TASK: replace its labels by other teachers. Real labels are never replaced. Repeatable."),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Exit with 0, and let train, where the labels look unfit.")]
+Force = Annotated[bool, typer.Option("--force", help="Exit 0 and allow training even if the labels are judged unfit.")]
 Runner = Annotated[str, typer.Option(help="Label on Apache Beam: DirectRunner, FlinkRunner, ...")]
 
 
@@ -33,8 +35,10 @@ def register(app: typer.Typer) -> None:
 
 def label(
     ctx: typer.Context,
-    records: Annotated[str, typer.Option(help="Record files of one set, in quotes: 'DIR/*.tfrecord'.")],
-    teacher: Annotated[list[str], typer.Option(help="TASK=PATH: a run, an export, an adapter file; once per task.")],
+    records: options.Records,
+    teacher: Annotated[
+        list[str], typer.Option(help="TASK=PATH of a run, an export or an adapter file; once per task.")
+    ],
     out: options.Out,
     replace: Replace = None,
     workers: Workers = 0,
@@ -44,60 +48,56 @@ def label(
     runner: Runner = "",
     runner_options: options.RunnerOptions = "",
 ) -> None:
-    """Teachers label the images that lack their labels; real labels are never replaced.
+    """Let teachers add the labels that images lack. Real labels are never replaced.
 
-    The whole set is looked over at the end, as by must-records stats: exit code 1 where it looks unfit to train on.
-    In a batch system every job gets --shard JOB/JOBS; the one that ends last writes manifest.json, as does the same
-    command without --shard.
+    At the end the whole set is judged, like by must-records stats: exit code 1 if it looks unfit for training.
+    In a batch system, give every job --shard JOB/JOBS. The last job writes manifest.json; so does the same command
+    without --shard.
 
     Example: must-records label --records 'records/photos/*.tfrecord' --teacher depth=runs/depth --out records/labelled
     """
-    from tfrecords_tools.label import parallelism
-    from tfrecords_tools.label import run as labelling
+    from tfrecords_tools.label import arguments, parallelism
+    from tfrecords_tools.label.run import label_records
 
     started = time.monotonic()
-    ways = parallelism.Ways(workers, parallelism.parse_part(shard), runner, tuple(runner_options.split()))
-    asked = labelling.asked(records, teacher, replace or [])
+    part = parallelism.parse_part(shard)
+    spread = parallelism.Parallelism(workers, part, runner, tuple(runner_options.split()))
+    request = arguments.parse_request(records, teacher, replace or [])
     with contextlib.redirect_stdout(sys.stderr) if json else contextlib.nullcontext():  # tables of restored weights
-        result = labelling.run(asked, out, options.command_line(ctx), ways)
+        result = label_records(request, out, options.command_line(ctx), spread)
     if result.manifest is None:
         _show_part(result, out, json)
         return
     from tfrecords_tools.stats import run as stats
 
     fit = stats.after_labelling(out, force) == 0
-    _show(result, asked, (out, time.monotonic() - started), json, fit)
+    _show(result, request, (out, time.monotonic() - started), json, fit)
     if not fit:
         raise typer.Exit(1)
 
 
-def _show_part(result: labelling.Result, out: str, as_json: bool) -> None:
-    """Of a job that is not the last."""
-    mine = (
-        f"{result.mine} of them this job's"
-        if result.mine
-        else "none of them this job's: there are more jobs than shards"
-    )
+def _show_part(result: LabelResult, out: str, as_json: bool) -> None:
+    """Prints the result of a job that is not the last."""
+    mine = f"{result.mine} of them by this job" if result.mine else "none by this job: there are more jobs than shards"
     typer.echo(
-        f"{result.finished} of {result.total} shards are there, {mine}. The last job writes manifest.json.", err=as_json
+        f"{result.finished} of {result.total} shards are finished, {mine}. The last job writes manifest.json.",
+        err=as_json,
     )
     if as_json:
-        said = {"out": out, "finished": result.finished, "shards": result.total, "mine": result.mine, "manifest": None}
-        typer.echo(json_text.dumps(said))
+        content = {"out": out, "finished": result.finished, "shards": result.total, "mine": result.mine}
+        typer.echo(json_text.dumps(content | {"manifest": None}))
 
 
-def _show(result: labelling.Result, asked: labelling.Asked, spent: tuple[str, float], as_json: bool, fit: bool) -> None:
+def _show(result: LabelResult, request: LabelRequest, spent: tuple[str, float], as_json: bool, fit: bool) -> None:
     from tfrecords_tools.cli import outcome as report
     from tfrecords_tools.convert import run as convert
-    from tfrecords_tools.label import results as label_results
+    from tfrecords_tools.label import results
 
     assert result.manifest is not None
     out, seconds = spent
     outcome = convert.Outcome(result.manifest, 0.0, 0.0, seconds)
-    results = label_results.of(result.source, result.manifest, asked)
-    for line in [*label_results.lines(results, asked), *report.lines(outcome, out)]:
+    by_task = results.per_task(result.source, result.manifest, request)
+    for line in [*results.lines(by_task, request), *report.lines(outcome, out)]:
         typer.echo(line, err=as_json)
     if as_json:
-        typer.echo(
-            json_text.dumps(report.content(outcome, out) | {"tasks": label_results.content(results), "fit": fit})
-        )
+        typer.echo(json_text.dumps(report.content(outcome, out) | {"tasks": results.content(by_task), "fit": fit}))

@@ -1,9 +1,9 @@
-"""What the command line of `must-records label` asks for, checked as a whole before any weights are loaded."""
+"""The arguments of `must-records label`, all checked before any weights are loaded."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -14,40 +14,52 @@ from must_tf.tasks import discover
 from tfrecords_tools import teachers
 
 
-class Asked(NamedTuple):
-    """What the command line asks for."""
+class LabelRequest(NamedTuple):
+    """Which teachers label which records.
+
+    Attributes:
+      teachers: at most one per task.
+      files: input shards, sorted.
+      directory: of the input shards.
+      replace: tasks for which labels of other teachers are replaced.
+    """
 
     teachers: list[teachers.Description]
-    files: list[str]  # input shards, sorted
-    directory: str  # that they all lie in
-    replace: frozenset[str] = frozenset()  # tasks whose labels by other teachers are replaced
+    files: list[str]
+    directory: str
+    replace: frozenset[str] = frozenset()
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """{task: the origin of its teacher's labels}."""
+        return {task: teacher.about.origin for teacher in self.teachers for task in teacher.about.tasks}
 
 
 def parse_teachers(values: Sequence[str], mistakes: Mistakes) -> dict[str, list[str]]:
-    """["depth=runs/a", ...] -> {path: tasks}, each task once; what is wrong goes to `mistakes`."""
+    """Parses ["depth=runs/a", ...] to {path: tasks}, each task once. Problems are added to `mistakes`."""
     parsed: dict[str, list[str]] = {}
     for value in values:
         task, _, path = value.partition("=")
         if task not in discover():
             hint = nearest(task, discover())
-            mistakes.found.append(f"--teacher {value}: no task {task!r}.{hint} Write TASK=PATH.")
+            mistakes.found.append(f"--teacher {value}: there is no task {task!r}.{hint} Write TASK=PATH.")
         elif not path:
-            mistakes.found.append(f"--teacher {value}: no path. Write {task}=PATH.")
+            mistakes.found.append(f"--teacher {value}: the path is missing. Write {task}=PATH.")
         elif any(task in tasks for tasks in parsed.values()):
-            mistakes.found.append(f"--teacher {task} is given twice; one teacher per task.")
+            mistakes.found.append(f"--teacher {task} is given twice. Give one teacher per task.")
         else:
             parsed.setdefault(path.rstrip("/"), []).append(task)
     if not values:
-        mistakes.found.append("no --teacher; give at least one TASK=PATH.")
+        mistakes.found.append("--teacher is missing. Give at least one TASK=PATH.")
     return parsed
 
 
-def asked(records: str, given: Sequence[str], replace: Sequence[str] = ()) -> Asked:
-    """Checks the command line and the teachers, all of it, before any weights are loaded.
+def parse_request(records: str, teacher_values: Sequence[str], replace: Sequence[str] = ()) -> LabelRequest:
+    """Checks the command line and describes the teachers, before any weights are loaded.
 
     Args:
       records: a glob.
-      given: of --teacher.
+      teacher_values: of --teacher.
       replace: of --replace.
 
     Raises:
@@ -55,34 +67,41 @@ def asked(records: str, given: Sequence[str], replace: Sequence[str] = ()) -> As
     """
     mistakes = Mistakes()
     files = sorted(tf.io.gfile.glob(records))
-    directories = {os.path.dirname(path) for path in files}
-    if len(files) == 1 and tf.io.gfile.isdir(files[0]):
-        mistakes.found.append(f"--records={records!r} is a folder; give its files in quotes: '{records}/*.tfrecord'")
-        directories = set()
-    if not files:
-        mistakes.found.append(f"--records={records!r} matches no file. Is the path right, and in quotes?")
-    if len(directories) > 1:
-        mistakes.found.append(
-            f"--records={records!r} spans {len(directories)} folders; label one record set at a time."
-        )
-    parsed = parse_teachers(given, mistakes)
+    directory = _one_directory(records, files, mistakes)
+    parsed = parse_teachers(teacher_values, mistakes)
     _check_replaced(replace, {task for tasks in parsed.values() for task in tasks}, mistakes)
-    for directory in directories if len(directories) == 1 else ():
+    if directory is not None:
         with mistakes.noted():
             _check_whole(directory, files)
             _check_dependents(directory, replace)
     described = _described(parsed, mistakes)
     mistakes.end()
-    return Asked(described, files, directories.pop(), frozenset(replace))
+    return LabelRequest(described, files, directory or "", frozenset(replace))
 
 
-def _described(parsed: dict[str, list[str]], mistakes: Mistakes) -> list[teachers.Description]:
-    found = []
+def _one_directory(records: str, files: Sequence[str], mistakes: Mistakes) -> str | None:
+    """Returns the directory of all files; None, with a mistake noted, if there is not exactly one."""
+    directories = {os.path.dirname(path) for path in files}
+    if not files:
+        mistakes.found.append(f"--records={records!r} matches no file. Check the path, and put the pattern in quotes.")
+    elif len(files) == 1 and tf.io.gfile.isdir(files[0]):
+        mistakes.found.append(f"--records={records!r} is a folder. Give its files, in quotes: '{records}/*.tfrecord'")
+    elif len(directories) > 1:
+        mistakes.found.append(
+            f"--records={records!r} matches files in {len(directories)} folders. Label one record set at a time."
+        )
+    else:
+        return directories.pop()
+    return None
+
+
+def _described(parsed: Mapping[str, Sequence[str]], mistakes: Mistakes) -> list[teachers.Description]:
+    descriptions = []
     for path, tasks in parsed.items():
         _check_needs(path, tasks, mistakes)
         with mistakes.noted():
-            found.append(teachers.describe(path, tasks))
-    return found
+            descriptions.append(teachers.describe(path, tasks))
+    return descriptions
 
 
 def _check_needs(path: str, tasks: Sequence[str], mistakes: Mistakes) -> None:
@@ -90,7 +109,7 @@ def _check_needs(path: str, tasks: Sequence[str], mistakes: Mistakes) -> None:
         missing = [need for need in discover()[task].needs if need not in tasks]
         if missing:
             mistakes.found.append(
-                f"--teacher {task}={path}: {task} belong to the {missing[0]} of the same teacher. "
+                f"--teacher {task}={path}: {task} need the {missing[0]} of the same teacher. "
                 f"Add --teacher {missing[0]}={path}"
             )
 
@@ -99,32 +118,32 @@ def _check_replaced(replace: Sequence[str], labelled: set[str], mistakes: Mistak
     for task in replace:
         if task not in labelled:
             hint = nearest(task, labelled)
-            mistakes.found.append(f"--replace {task}: no --teacher labels {task!r}.{hint}")
+            mistakes.found.append(f"--replace {task}: there is no --teacher for {task!r}.{hint}")
             continue
         mistakes.found += [
-            f"--replace {task}: {task} belong to their {need}. Add --replace {need}"
+            f"--replace {task}: {task} need the {need} of the same teacher. Add --replace {need}"
             for need in discover()[task].needs
             if need not in replace
         ]
 
 
 def _check_dependents(directory: str, replace: Sequence[str]) -> None:
-    """What belongs to replaced objects must not stay behind."""
+    """Raises UserError if objects would be replaced, but not the labels that belong to them."""
     origins = manifest.read(directory).origins
     for task, spec in discover().items():
-        lost = [need for need in spec.needs if need in replace and task not in replace]
-        if lost and any(record.is_pseudo(origin) for origin in origins.get(task, {})):
+        replaced = [need for need in spec.needs if need in replace and task not in replace]
+        if replaced and any(record.is_pseudo(origin) for origin in origins.get(task, {})):
             raise UserError(
-                f"--replace {lost[0]}: {directory} has a teacher's {task} on them, which fit no others. "
-                f"Give --teacher {task}=... and --replace {task} as well."
+                f"--replace {replaced[0]}: {directory} has {task} of another teacher, which would not fit the new "
+                f"{replaced[0]}. Add --teacher {task}=... and --replace {task}."
             )
 
 
 def _check_whole(directory: str, paths: Sequence[str]) -> None:
     listed = {shard["file"] for shard in manifest.read(directory).shards}
-    found = {os.path.basename(path) for path in paths}
-    if listed != found:
+    matched = {os.path.basename(path) for path in paths}
+    if listed != matched:
         raise UserError(
-            f"{directory}: the manifest lists {len(listed)} shards, --records matches {len(found & listed)} of "
-            "them. Label whole record sets: DIR/*.tfrecord"
+            f"{directory}: manifest.json lists {len(listed)} shards, but --records matches {len(matched & listed)} of "
+            f"them and {len(matched - listed)} other files. Label whole record sets: '{directory}/*.tfrecord'"
         )

@@ -1,4 +1,4 @@
-"""One shard's worth of labelling, on whatever process or machine does it: a pure function of its records and teachers.
+"""Labels one shard. The result depends only on its records and teachers, not on the process or machine.
 
 A process loads its teachers with its first shard and keeps them for the next.
 """
@@ -14,59 +14,68 @@ import tensorflow as tf
 from must_tf.common.errors import UserError
 from must_tf.data import record
 from must_tf.tasks import discover
-from tfrecords_tools.label import threads
-from tfrecords_tools.label.pipeline import Done, labelled
-from tfrecords_tools.teachers import Description, Teacher, failure
+from tfrecords_tools.label import parallelism
+from tfrecords_tools.label.pipeline import LabelledRecord, labelled
+from tfrecords_tools.teachers import Description, Teacher
+from tfrecords_tools.teachers.saved_model import root_cause
 from tfrecords_tools.writing import shards
 from tfrecords_tools.writing.counts import Account
 
-EMPTY = "{task}: labelled, nothing found"  # counted in the notes
+EMPTY = "{task}: labelled, nothing found"  # a reason in the manifest's notes
 
-_loaded: dict[str, list[Teacher]] = {}  # of the last job in this process
+_loaded: dict[str, list[Teacher]] = {}  # the teachers of the last job in this process
 _loading = threading.Lock()  # a Beam worker has several threads
 
 
-class Job(NamedTuple):
-    """One shard's worth of work."""
+class LabelJob(NamedTuple):
+    """The work on one shard.
 
-    source: str  # the shard that is labelled
-    sha256: str  # of its bytes, as its manifest says
-    path: str  # the shard that it becomes
+    Attributes:
+      source: the shard that is labelled.
+      sha256: of its bytes, according to its manifest.
+      path: the shard that is written.
+      teachers: that label.
+      replace: tasks for which labels of other teachers are replaced.
+    """
+
+    source: str
+    sha256: str
+    path: str
     teachers: tuple[Description, ...]
     replace: frozenset[str] = frozenset()
 
 
-def write(job: Job, tick: Callable[[int], None]) -> shards.ShardInfo:
-    """Makes the shard; `tick` is called with numbers of images.
+def write_shard(job: LabelJob, tick: Callable[[int], None]) -> shards.ShardInfo:
+    """Writes the shard. `tick` is called with numbers of images.
 
     Raises:
-      UserError: a teacher or a record that cannot be used, or the shard is not the one that its manifest lists.
+      UserError: a teacher or a record cannot be used, or the shard has changed since its manifest was written.
     """
     account = Account()
-    threads.settle()
+    parallelism.settle()
     try:
         records = labelled(job.source, _teachers(job.teachers), tick, job.replace)
-        return shards.write_shard(job.path, _noted(_unchanged(records, job), account), account)
+        return shards.write_shard(job.path, _counted(_unchanged(records, job), account), account)
     except tf.errors.NotFoundError as error:
         raise UserError(f"{job.source}: {error.message}. Finished shards are kept.") from error
     except tf.errors.ResourceExhaustedError as error:
         raise UserError(
-            f"{job.source}: memory or disk is full ({failure.reason(error)}). Finished shards are kept: make room, or "
-            "let fewer teachers label at a time, and run the same command again."
+            f"{job.source}: out of memory or disk space ({root_cause(error)}). Finished shards are kept. Free some, or "
+            "label with fewer teachers at a time, and run the same command again."
         ) from error
 
 
-def _teachers(described: Sequence[Description]) -> list[Teacher]:
-    key = repr([(one.about.path, one.about.id, one.about.tasks) for one in described])
+def _teachers(descriptions: Sequence[Description]) -> list[Teacher]:
+    key = repr([(each.about.path, each.about.id, each.about.tasks) for each in descriptions])
     with _loading:
         if key not in _loaded:
             _loaded.clear()
-            _loaded[key] = [one.load() for one in described]
+            _loaded[key] = [description.load() for description in descriptions]
         return _loaded[key]
 
 
-def _unchanged(records: Iterable[Done], job: Job) -> Iterator[Done]:
-    """The records, once they are all read and it is sure of what. Nothing is a shard before its last record."""
+def _unchanged(records: Iterable[LabelledRecord], job: LabelJob) -> Iterator[LabelledRecord]:
+    """Yields the records, then checks the file they came from. A shard does not appear before its last record."""
     yield from records
     if shards.digest(job.source)[1] != job.sha256:
         raise UserError(
@@ -75,13 +84,13 @@ def _unchanged(records: Iterable[Done], job: Job) -> Iterator[Done]:
         )
 
 
-def _noted(records: Iterable[Done], account: Account) -> Iterator[bytes]:
-    """The records, those counted in which a teacher has now looked for objects or classes and found none."""
-    for one in records:
-        example = tf.train.Example.FromString(one.serialized)
-        for task in [task for task in one.added if _is_empty(task, example)]:
+def _counted(records: Iterable[LabelledRecord], account: Account) -> Iterator[bytes]:
+    """Yields the records and notes those in which a teacher has now looked for objects or classes and found none."""
+    for labelled_record in records:
+        example = tf.train.Example.FromString(labelled_record.serialized)
+        for task in [task for task in labelled_record.added if _is_empty(task, example)]:
             account.notes.add(EMPTY.format(task=task), record.info_of(example).source_id)
-        yield one.serialized
+        yield labelled_record.serialized
 
 
 def _is_empty(task: str, example: tf.train.Example) -> bool:

@@ -1,13 +1,13 @@
-"""The records of one shard with the labels that they lacked.
+"""Adds the missing labels to the records of one shard.
 
 Three steps run at once, on different batches, so that the networks hardly ever wait:
 
     decode, fit into each network's input  ->  forward                  ->  restore, keep, encode, serialise
-    threads, an image each                     threads, a batch each        threads, an image each
+    threads, one image each                    threads, one batch each      threads, one image each
 
-With a GPU one batch at a time is in the networks, without one a few, see `label_threads`. At most `AHEAD` more are on
-their way, whatever the shard's size. Records leave in the order in which they came, and what fails in a thread is
-raised where its record would have left.
+With a GPU, the networks take one batch at a time; without, they take a few, see `parallelism`. At most `AHEAD` more
+batches are in progress, whatever the shard's size. Records leave in the order in which they came. An exception in a
+thread is raised when its record would have left.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -23,34 +23,34 @@ from must_tf.common.errors import UserError
 from must_tf.data import record
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks import discover
-from tfrecords_tools.label import threads as label_threads
-from tfrecords_tools.teachers import BATCH_SIZE, Teacher, stacked
-from tfrecords_tools.teachers.frames import Frame, View, view
+from tfrecords_tools.label import parallelism
+from tfrecords_tools.teachers import BATCH_SIZE, Predictions, Teacher, stacked
+from tfrecords_tools.teachers.frames import InputFrame, View, view
 
-# Beside those in the networks one is prepared, one is finished, and one waits for whichever step is late.
+# Besides those in the networks, one batch is prepared, one is finished, and one waits for the slowest step.
 AHEAD = 3
 
 
-class Done(NamedTuple):
+class LabelledRecord(NamedTuple):
     """One record with the labels that it lacked."""
 
     serialized: bytes
-    added: tuple[str, ...]  # tasks that a teacher labelled who had not labelled them before
+    added: tuple[str, ...]  # tasks that have labels of a teacher now and had none of this teacher before
 
 
 class _Prepared(NamedTuple):
-    """One record before the networks have seen it."""
+    """One record, ready for the networks."""
 
     serialized: bytes
     info: ImageInfo
-    before: dict[str, str]  # {task: who labelled it}
-    origins: dict[str, str]  # the same without what is to be replaced
-    wanted: tuple[bool, ...]  # by teacher: whether it has to look
-    views: dict[Frame, View]
+    before: dict[str, str]  # {task: origin}
+    origins: dict[str, str]  # the same without labels that are to be replaced
+    wanted: tuple[bool, ...]  # by teacher: whether it may add labels
+    views: dict[InputFrame, View]
 
 
-class _Job(NamedTuple):
-    """What is done with every record."""
+class _Context(NamedTuple):
+    """The arguments that all records of a shard share."""
 
     path: str
     teachers: Sequence[Teacher]
@@ -59,43 +59,44 @@ class _Job(NamedTuple):
 
 def labelled(
     path: str, teachers: Sequence[Teacher], tick: Callable[[int], None], replace: Collection[str] = frozenset()
-) -> Iterator[Done]:
-    """The records, in order, each image read and decoded once for all teachers.
+) -> Iterator[LabelledRecord]:
+    """Yields the records, in order. Each image is read and decoded once for all teachers.
 
     Args:
       path: of the shard.
-      teachers: at most one for a task.
-      tick: called with the number of images that were done.
-      replace: tasks whose labels by other teachers are replaced; real ones never are.
+      teachers: at most one per task.
+      tick: called with the number of images that were finished.
+      replace: tasks for which labels of other teachers are replaced; real labels never are.
 
     Raises:
-      UserError: a record that cannot be read, or a prediction that is no finite number.
+      UserError: a record cannot be read, or a prediction is NaN or infinite.
     """
-    job = _Job(path, teachers, replace)
-    threads, passes = max(2, label_threads.share()), label_threads.passes()
+    context = _Context(path, teachers, replace)
+    threads, passes = max(2, parallelism.own_cores()), parallelism.passes()
     with (
         ThreadPoolExecutor(threads, "prepare") as prepare,
         ThreadPoolExecutor(passes, "forward") as forward,
         ThreadPoolExecutor(threads, "finish") as finish,
     ):
         try:
-            waiting: deque[list[Future[Done]]] = deque()
+            waiting: deque[list[Future[LabelledRecord]]] = deque()
             for batch in _batches(path):
-                ready = [prepare.submit(_prepared, one, job) for one in batch]
-                found = forward.submit(_forward, ready, job)
-                waiting.append([finish.submit(_finished, row, found, ready, job) for row in range(len(ready))])
+                ready = [prepare.submit(_prepared, serialized, context) for serialized in batch]
+                predictions = forward.submit(_forward, ready, context)
+                rows = range(len(ready))
+                waiting.append([finish.submit(_finished, row, predictions, ready, context) for row in rows])
                 if len(waiting) == AHEAD + passes:
                     yield from _results(waiting.popleft(), tick)
             while waiting:
                 yield from _results(waiting.popleft(), tick)
-        finally:  # after a failure, and when nobody wants the rest: what has not begun never does
+        finally:  # after a failure, or if the caller stops early, work that has not begun is dropped
             for pool in (prepare, forward, finish):
                 pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _results(batch: Sequence[Future[Done]], tick: Callable[[int], None]) -> Iterator[Done]:
-    for one in batch:
-        yield one.result()
+def _results(batch: Sequence[Future[LabelledRecord]], tick: Callable[[int], None]) -> Iterator[LabelledRecord]:
+    for future in batch:
+        yield future.result()
     tick(len(batch))
 
 
@@ -107,15 +108,15 @@ def _batches(path: str) -> Iterator[list[bytes]]:
         raise UserError(f"{path} is truncated or damaged ({error.message}). Convert it again.") from error
 
 
-def _prepared(serialized: bytes, job: _Job) -> _Prepared:
+def _prepared(serialized: bytes, context: _Context) -> _Prepared:
     example = tf.train.Example.FromString(serialized)
     before = record.origins_of(example)
-    origins = {task: origin for task, origin in before.items() if not _is_replaced(task, origin, job.replace)}
-    wanted = tuple(_is_wanted(origins, teacher) for teacher in job.teachers)
-    frames = {teacher.frame for teacher, is_wanted in zip(job.teachers, wanted, strict=True) if is_wanted}
+    origins = {task: origin for task, origin in before.items() if not _is_replaced(task, origin, context.replace)}
+    wanted = tuple(_is_wanted(origins, teacher) for teacher in context.teachers)
+    frames = {teacher.frame for teacher, is_wanted in zip(context.teachers, wanted, strict=True) if is_wanted}
     with tf.device("CPU:0"):  # an accelerator is left to the networks
-        image = _image(example, job.path) if frames else None
-        views = {one: view(image, one) for one in frames}
+        image = _image(example, context.path) if frames else None
+        views = {frame: view(image, frame) for frame in frames}
     return _Prepared(serialized, record.info_of(example), before, origins, wanted, views)
 
 
@@ -124,7 +125,7 @@ def _is_replaced(task: str, origin: str, replace: Collection[str]) -> bool:
 
 
 def _is_wanted(origins: dict[str, str], teacher: Teacher) -> bool:
-    """Whether it can add anything. What needs another task's objects comes with them or not at all."""
+    """Returns True if the teacher can add labels. A task that needs another one is added with it or not at all."""
     return any(
         _is_free(task, origins) and not any(need in origins for need in discover()[task].needs)
         for task in teacher.about.tasks
@@ -132,8 +133,10 @@ def _is_wanted(origins: dict[str, str], teacher: Teacher) -> bool:
 
 
 def _is_free(task: str, origins: dict[str, str]) -> bool:
-    """Whether nobody has labelled the task, nor one that needs it. Masks lie on boxes, also where no origin says whose
-    these are, and new boxes would take their place."""
+    """Returns True if there are no labels of the task, nor of one that needs it.
+
+    Masks lie on boxes, even if no origin is stored for the boxes, and new boxes would overwrite those.
+    """
     return task not in origins and not any(task in spec.needs for other, spec in discover().items() if other in origins)
 
 
@@ -147,46 +150,54 @@ def _image(example: tf.train.Example, path: str) -> tf.Tensor:
         ) from error
 
 
-def _forward(ready: Sequence[Future[_Prepared]], job: _Job) -> list[dict[int, Any]]:
-    """By teacher, {row of the batch: predictions}, of the rows that it has to look at."""
-    batch = [one.result() for one in ready]
-    return [_forward_one(teacher, number, batch) for number, teacher in enumerate(job.teachers)]
+def _forward(ready: Sequence[Future[_Prepared]], context: _Context) -> list[dict[int, Predictions]]:
+    """Returns {row of the batch: predictions} for each teacher, of the rows to which it may add labels."""
+    batch = [future.result() for future in ready]
+    return [_forward_one(teacher, number, batch) for number, teacher in enumerate(context.teachers)]
 
 
-def _forward_one(teacher: Teacher, number: int, batch: Sequence[_Prepared]) -> dict[int, Any]:
-    rows = [row for row, one in enumerate(batch) if one.wanted[number]]
+def _forward_one(teacher: Teacher, number: int, batch: Sequence[_Prepared]) -> dict[int, Predictions]:
+    rows = [row for row, prepared in enumerate(batch) if prepared.wanted[number]]
     if not rows:
         return {}
     views = [batch[row].views[teacher.frame] for row in rows]
-    found = teacher.forward(stacked([one.pixels for one in views]), stacked([one.info for one in views]))
-    return {row: tf.nest.map_structure(lambda x, place=place: x[place], found) for place, row in enumerate(rows)}
+    pixels, infos = zip(*views, strict=True)
+    predictions = teacher.forward(stacked(pixels), stacked(infos))
+    return {row: tf.nest.map_structure(lambda x, place=place: x[place], predictions) for place, row in enumerate(rows)}
 
 
-def _finished(row: int, found: Future[list[dict[int, Any]]], ready: Sequence[Future[_Prepared]], job: _Job) -> Done:
-    predictions, one = found.result(), ready[row].result()
+def _finished(
+    row: int,
+    predictions: Future[list[dict[int, Predictions]]],
+    ready: Sequence[Future[_Prepared]],
+    context: _Context,
+) -> LabelledRecord:
+    by_teacher, prepared = predictions.result(), ready[row].result()
     with tf.device("CPU:0"):
         labels = [
-            teacher.labels(of_batch[row], one.views[teacher.frame].info, one.info.source_id) if row in of_batch else {}
-            for teacher, of_batch in zip(job.teachers, predictions, strict=True)
+            teacher.labels(rows[row], prepared.views[teacher.frame].info, prepared.info.source_id)
+            if row in rows
+            else {}
+            for teacher, rows in zip(context.teachers, by_teacher, strict=True)
         ]
-    new = _missing(one.origins, labels, job.teachers)
-    added = tuple(task for task, each in new.items() if one.before.get(task) != each.origin)
-    return Done(record.merge(one.serialized, new, discover()), added)
+    new = _missing(prepared.origins, labels, context.teachers)
+    added = tuple(task for task, task_labels in new.items() if prepared.before.get(task) != task_labels.origin)
+    return LabelledRecord(record.merge(prepared.serialized, new, discover()), added)
 
 
 def _missing(
     origins: dict[str, str], labels: Sequence[dict[str, Labels]], teachers: Sequence[Teacher]
 ) -> dict[str, record.Labelled]:
-    """What the teachers add to a record that has labels of these origins.
+    """Returns the labels that the teachers add to a record with labels of these origins.
 
-    A task that needs another shares its objects, so it is added only where the other's labels are added too, by the
-    same teacher: masks of one teacher do not fit the boxes of another, nor real ones.
+    A task that needs another one shares its objects. It is only added together with the other's labels, by the same
+    teacher: masks of one teacher do not fit boxes of another, nor real boxes.
     """
     new: dict[str, record.Labelled] = {}
     for task, spec in discover().items():
-        for teacher, found in zip(teachers, labels, strict=True):
+        for teacher, teacher_labels in zip(teachers, labels, strict=True):
             origin = teacher.about.origin
             fits = all(need in new and new[need].origin == origin for need in spec.needs)
-            if task in found and fits and _is_free(task, origins):
-                new[task] = record.Labelled(found[task], origin)
+            if task in teacher_labels and fits and _is_free(task, origins):
+                new[task] = record.Labelled(teacher_labels[task], origin)
     return new

@@ -1,8 +1,9 @@
-"""What labels images: a trained run, an export, a Model Garden export, any SavedModel with an adapter.
+"""Models that label images: a training run, an export, a Model Garden export, or any SavedModel with an adapter file.
 
-`describe` reads what a teacher is and costs little, `Description.load` makes it ready to work and costs its weights.
-Labelling has three steps, so that they can overlap: `frames.view` fits an image into the network's input,
-`Teacher.forward` runs the network on a batch, `Teacher.labels` brings one image's predictions back into its own frame.
+`describe` reads what a teacher is, without its weights. `Description.load` loads the weights.
+Labelling takes three steps, which can overlap: `frames.view` fits an image into the network's input,
+`Teacher.forward` runs the network on a batch, `Teacher.labels` maps the predictions of one image back into its own
+frame.
 """
 
 from __future__ import annotations
@@ -16,21 +17,22 @@ import tensorflow as tf
 from must_tf.common.errors import UserError
 from must_tf.spec import Labels
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools.teachers.frames import Frame, view
+from tfrecords_tools.teachers.frames import InputFrame, view
 
-BATCH_SIZE = 8  # images in one forward pass; fixed, so that it is compiled once
+BATCH_SIZE = 8  # images in one forward pass; fixed, so that the network is compiled once
+Predictions = Mapping[str, Any]  # a nest of arrays: [BATCH_SIZE, ...] of a batch, [...] of one image
 
 
 class About(NamedTuple):
-    """What a teacher is, as far as its labels are concerned; known without its weights in memory.
+    """What a teacher is, as far as its labels depend on it. Known without loading its weights.
 
     Attributes:
-      path: as the user named it.
-      tasks: those that it labels here.
-      id: 12 hex digits over weights and config: equal exactly when the labels are.
-      classes: {task: names in id order}, of the tasks that have names.
+      path: as the user wrote it.
+      tasks: those that this teacher is asked to label.
+      id: 12 hex digits over weights and config. Two teachers have the same id exactly if they give the same labels.
+      classes: {task: names in id order}, for the tasks that have class names.
       facts: for the manifest: "kind", "step" or None, "input_size" in pixels (one side, or height and width),
-        "floors" {task: lowest score}, "units" {task: words}, "trained_on" {task: {"images", "objects", "classes"}}.
+        "floors" {task: lowest score}, "units" {task: text}, "trained_on" {task: {"images", "objects", "classes"}}.
     """
 
     path: str
@@ -41,25 +43,25 @@ class About(NamedTuple):
 
     @property
     def origin(self) -> str:
-        """Who says so, in a record."""
+        """The origin of this teacher's labels, as records store it."""
         return f"pseudo:{self.id}"
 
 
 class Teacher(Protocol):
-    """Ready to label. All methods may be called from several threads at once."""
+    """A teacher with its weights. All methods may be called from several threads at once."""
 
     @property
     def about(self) -> About:
-        """What it is."""
+        """What this teacher is."""
         ...
 
     @property
-    def frame(self) -> Frame:
-        """How an image is brought into the network."""
+    def frame(self) -> InputFrame:
+        """How an image is fitted into the network's input."""
         ...
 
-    def forward(self, pixels: np.ndarray, info: np.ndarray) -> Any:
-        """One forward pass.
+    def forward(self, pixels: np.ndarray, info: np.ndarray) -> Predictions:
+        """Runs the network once.
 
         Args:
           pixels: uint8 [BATCH_SIZE, H, W, 3], views in this teacher's frame.
@@ -70,96 +72,110 @@ class Teacher(Protocol):
         """
         ...
 
-    def labels(self, predictions: Any, info: np.ndarray, source_id: str) -> dict[str, Labels]:
-        """Labels by task, kept and in the original image's frame.
+    def labels(self, predictions: Predictions, info: np.ndarray, source_id: str) -> dict[str, Labels]:
+        """Returns the labels of one image by task, in the original image's frame.
 
         Args:
-          predictions: one row of what `forward` returned.
+          predictions: one row of the result of `forward`.
           info: int32 [4] of the image's view.
-          source_id: the image's.
+          source_id: of the image.
 
         Raises:
-          UserError: a prediction is no finite number.
+          UserError: a prediction is NaN or infinite, or contradicts the adapter file.
         """
         ...
 
 
 class Description(Protocol):
-    """One kind's description; can be pickled, so that every worker loads its own."""
+    """A teacher without its weights. Can be pickled, so that every worker process loads its own copy."""
 
     @property
     def about(self) -> About:
-        """What it is."""
+        """What this teacher is."""
         ...
 
     def load(self) -> Teacher:
-        """The teacher with its weights.
+        """Loads the weights.
 
         Raises:
-          UserError: they do not fit.
+          UserError: the weights are missing, damaged or do not fit.
         """
         ...
 
 
 def describe(path: str, tasks: Sequence[str]) -> Description:
-    """What lies at `path`.
+    """Describes the teacher at `path`.
 
     Raises:
-      UserError: nothing that can label these tasks.
+      UserError: there is no teacher, or it cannot label these tasks.
     """
-    from tfrecords_tools.teachers import adapter, export, model_garden, run_directory  # each brings its own imports
+    from tfrecords_tools.teachers import adapter, export, model_garden, run_directory  # each has imports of its own
 
     kinds = (adapter, export, model_garden, run_directory)
     for kind in kinds:
         if kind.is_here(path):
-            found = kind.describe(path, tasks)
-            for task, names in found.about.classes.items():
+            description = kind.describe(path, tasks)
+            for task, names in description.about.classes.items():
                 check_classes(f"--teacher {task}={path}", task, len(names))
-            return found
+            return description
     looked_for = "; ".join(kind.LOOKED_FOR.format(path=path) for kind in kinds)
-    raise UserError(f"--teacher {tasks[0]}={path}: no teacher is there. Looked for: {looked_for}.")
+    raise UserError(f"--teacher {tasks[0]}={path}: there is no teacher. Looked for: {looked_for}.")
 
 
-def check_tasks(path: str, tasks: Sequence[str], able: Sequence[str], what: str) -> None:
-    """Raises UserError unless a teacher can label all of `tasks`; `what` says how it comes to those it can."""
+def check_tasks(path: str, tasks: Sequence[str], able: Sequence[str], kind: str) -> None:
+    """Raises UserError unless the teacher can label all of `tasks`.
+
+    Args:
+      path: as the user wrote it.
+      tasks: that it is asked to label.
+      able: that it can label.
+      kind: of teacher, for the message.
+    """
     for task in tasks:
         if task not in able:
-            raise UserError(f"--teacher {task}={path}: {what} {task}, but for {', '.join(able)}.")
+            raise UserError(f"--teacher {task}={path}: this {kind} cannot label {task}, only {', '.join(able)}.")
 
 
 def check_classes(where: str, task: str, count: int) -> None:
-    """Raises UserError where a teacher has more classes than a record can tell apart; `where` says whose they are."""
+    """Raises UserError if a teacher has more classes than a record can store. `where` names the teacher."""
     if task == "segmentation" and count > IGNORE:
         raise UserError(
-            f"{where}: {count} classes, but records store one byte a pixel, for at most {IGNORE} classes. Export the "
-            "teacher with the rest united into those, or label segmentation by another."
+            f"{where}: {count} classes, but records store the class in one byte per pixel, which allows {IGNORE}. "
+            "Export the teacher with fewer classes, or use another teacher for segmentation."
         )
 
 
 def stacked(rows: Sequence[Any]) -> Any:
-    """BATCH_SIZE rows; where there are fewer, the first again and again."""
+    """Stacks rows to a full batch. Missing rows up to BATCH_SIZE are copies of the first."""
     return np.stack([*rows, *[rows[0]] * (BATCH_SIZE - len(rows))])
 
 
 def label(teacher: Teacher, images: Sequence[tf.Tensor], ids: Sequence[str]) -> list[dict[str, Labels]]:
-    """The three steps for a few images, one after the other.
+    """Labels a few images, one step after the other.
 
     Args:
-      teacher: who labels.
+      teacher: that labels.
       images: uint8 [h, w, 3] of any sizes; at most BATCH_SIZE.
       ids: their source ids.
     """
     views = [view(image, teacher.frame) for image in images]
-    info = stacked([one.info for one in views])
-    found = teacher.forward(stacked([one.pixels for one in views]), info)
-    rows = [tf.nest.map_structure(lambda x, row=row: x[row], found) for row in range(len(images))]
-    return [teacher.labels(row, one.info, source_id) for row, one, source_id in zip(rows, views, ids, strict=True)]
+    infos = stacked([image_view.info for image_view in views])
+    batch = teacher.forward(stacked([image_view.pixels for image_view in views]), infos)
+    rows = [tf.nest.map_structure(lambda x, row=row: x[row], batch) for row in range(len(images))]
+    return [
+        teacher.labels(row, image_view.info, source_id)
+        for row, image_view, source_id in zip(rows, views, ids, strict=True)
+    ]
 
 
 def united_classes(
     records: Mapping[str, Sequence[str]], teachers: Sequence[About]
 ) -> tuple[dict[str, list[str]], list[tuple[str, str]]]:
-    """The records' class names with the teachers', and (teacher's path, task) of those that name them otherwise."""
+    """Unites the class names of the records and the teachers.
+
+    Returns:
+      {task: names}, and (path, task) of every teacher that names the classes of a task differently.
+    """
     classes = {task: list(names) for task, names in records.items()}
     differing: list[tuple[str, str]] = []
     for about in teachers:

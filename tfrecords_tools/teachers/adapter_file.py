@@ -1,21 +1,21 @@
-"""A YAML file that says what any SavedModel takes and gives: `--teacher depth=midas.yaml`.
+"""The keys of an adapter file, which says what a SavedModel takes and returns: `--teacher depth=midas.yaml`.
 
-    model: midas                            the SavedModel's folder, seen from this file
+    model: midas                            folder of the SavedModel, relative to this file
     input:
       size: [256, 256]                      height, width
       layout: NCHW
-      range: [0, 1]                         what black and white become, before mean and std
+      range: [0, 1]                         values of black and white, before mean and std
       mean: [0.485, 0.456, 0.406]
       std: [0.229, 0.224, 0.225]
-      resize: stretch                       or fit: keep the proportions, top left
+      resize: stretch                       or fit: keep the proportions and pad at the bottom and on the right
     outputs:
       depth: {output: default, means: inverse_depth}
       segmentation: {output: logits, means: logits}
     classes:
-      segmentation: names.txt               or a list; "" or an empty line is no class
+      segmentation: names.txt               or a list; "" or an empty line marks an id that is not a class
 
-With `model` and `classes` alone it names the classes of a Model Garden export, and may give the `size` of its input;
-the rest of `input` is the export's own matter. Every key with its meaning: the classes below.
+Without `outputs`, the file names the classes of a Model Garden export and may set `input.size`. All other input
+settings then come from the export. The classes below describe every key.
 """
 
 from __future__ import annotations
@@ -28,14 +28,17 @@ from must_tf.config.fields import at_least, choice
 
 
 @dataclasses.dataclass
-class Input(hyperparams.Config):
-    """Attributes:
-    name: of the signature's input; may be left out where there is one.
-    size: height and width; may be left out where the signature says them.
-    layout: "NHWC" or "NCHW".
-    range: what 0 and 255 become.
-    mean, std: per channel RGB, subtracted and divided by after `range`. An input of type uint8 gets the pixels.
-    resize: "fit" keeps the proportions, "stretch" fills the whole input.
+class InputSection(hyperparams.Config):
+    """What the signature takes.
+
+    Attributes:
+      name: of the signature's input. May be left out if there is only one.
+      size: height and width. May be left out if the signature fixes them.
+      layout: "NHWC" or "NCHW".
+      range: the values of pixels 0 and 255.
+      mean, std: per RGB channel, subtracted and divided by after `range`. An input of type uint8 gets the pixels as
+        they are.
+      resize: "fit" keeps the proportions, "stretch" fills the whole input.
     """
 
     name: str = ""
@@ -48,7 +51,7 @@ class Input(hyperparams.Config):
 
 
 @dataclasses.dataclass
-class Classification(hyperparams.Config):
+class ClassificationSection(hyperparams.Config):
     """[B, C]."""
 
     output: str = ""
@@ -56,7 +59,7 @@ class Classification(hyperparams.Config):
 
 
 @dataclasses.dataclass
-class Segmentation(hyperparams.Config):
+class SegmentationSection(hyperparams.Config):
     """[B, h, w, C], or NCHW."""
 
     output: str = ""
@@ -65,16 +68,19 @@ class Segmentation(hyperparams.Config):
 
 
 @dataclasses.dataclass
-class Depth(hyperparams.Config):
-    """[B, h, w], with or without a channel. Inverse depth is relative: larger is nearer, scale and shift unknown."""
+class DepthSection(hyperparams.Config):
+    """[B, h, w], optionally with a channel. Inverse depth is relative: larger is nearer, scale and shift unknown."""
 
     output: str = ""
     means: str = choice("inverse_depth", "metres")
 
 
 @dataclasses.dataclass
-class Normals(hyperparams.Config):
-    """[B, h, w, 3], or NCHW. `axes`: 1 or -1 each, what makes it x right, y down, z forward, towards the camera."""
+class NormalsSection(hyperparams.Config):
+    """[B, h, w, 3], or NCHW. `axes`: 1 or -1 for each component, so that x points right, y down, z forward.
+
+    Normals point towards the camera.
+    """
 
     output: str = ""
     axes: tuple[float, ...] = (1.0, 1.0, 1.0)
@@ -82,11 +88,16 @@ class Normals(hyperparams.Config):
 
 
 @dataclasses.dataclass
-class Detection(hyperparams.Config):
-    """boxes [B, D, 4], scores [B, D], classes [B, D], count [B] (may be left out: all that have a score).
+class DetectionSection(hyperparams.Config):
+    """Boxes [B, D, 4], scores [B, D], classes [B, D] and their count [B].
 
-    `coordinates` are of the network's input; `order` is [y0, x0, y1, x1] or [x0, y0, x1, y1]; `first_class` is the id
-    of the first name: 1 where 0 is the background. `masks` [B, D, m, m]: probabilities over each box.
+    Attributes:
+      boxes, scores, classes: names of outputs.
+      count: name of the output with the number of detections. May be left out if every row is a detection.
+      masks: name of an output [B, D, m, m]: probabilities within each box. May be left out.
+      coordinates: in pixels of the network's input, or normalised to its size.
+      order: [y0, x0, y1, x1] or [x0, y0, x1, y1].
+      first_class: the id of the first class name: 1 if id 0 is the background.
     """
 
     boxes: str = ""
@@ -100,19 +111,19 @@ class Detection(hyperparams.Config):
 
 
 @dataclasses.dataclass
-class Outputs(hyperparams.Config):
-    """By task; masks are detection's."""
+class OutputsSection(hyperparams.Config):
+    """One section per task. Masks belong to detection."""
 
-    classification: Classification = dataclasses.field(default_factory=Classification)
-    segmentation: Segmentation = dataclasses.field(default_factory=Segmentation)
-    depth: Depth = dataclasses.field(default_factory=Depth)
-    normals: Normals = dataclasses.field(default_factory=Normals)
-    detection: Detection = dataclasses.field(default_factory=Detection)
+    classification: ClassificationSection = dataclasses.field(default_factory=ClassificationSection)
+    segmentation: SegmentationSection = dataclasses.field(default_factory=SegmentationSection)
+    depth: DepthSection = dataclasses.field(default_factory=DepthSection)
+    normals: NormalsSection = dataclasses.field(default_factory=NormalsSection)
+    detection: DetectionSection = dataclasses.field(default_factory=DetectionSection)
 
 
 @dataclasses.dataclass
-class Classes(hyperparams.Config):
-    """Each a list of names in the order of the ids, or a text file with one a line. "" is no class."""
+class ClassesSection(hyperparams.Config):
+    """A list of names in id order for each task, or a text file with one name per line. "" is not a class."""
 
     classification: str | tuple[str, ...] = ()
     segmentation: str | tuple[str, ...] = ()
@@ -120,11 +131,11 @@ class Classes(hyperparams.Config):
 
 
 @dataclasses.dataclass
-class Adapter(hyperparams.Config):
-    """The file. Paths are seen from it."""
+class AdapterFile(hyperparams.Config):
+    """The whole file. Paths are relative to it."""
 
     model: str = ""
     signature: str = "serving_default"
-    input: Input = dataclasses.field(default_factory=Input)
-    outputs: Outputs = dataclasses.field(default_factory=Outputs)
-    classes: Classes = dataclasses.field(default_factory=Classes)
+    input: InputSection = dataclasses.field(default_factory=InputSection)
+    outputs: OutputsSection = dataclasses.field(default_factory=OutputsSection)
+    classes: ClassesSection = dataclasses.field(default_factory=ClassesSection)

@@ -1,4 +1,4 @@
-"""How an image is brought into a network: of which size, and where in the input it lies."""
+"""How an image is fitted into a network's input: to which size, and where in the input it lies."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import tensorflow as tf
 from must_tf.data import geometry
 
 
-class Frame(NamedTuple):
-    """One network's input.
+class InputFrame(NamedTuple):
+    """The size of a network's input and how images are fitted into it.
 
     Attributes:
       height, width: of the input, pixels.
-      how: "fit" keeps the proportions and fills the rest at the bottom and on the right, "stretch" fills the input,
-        "centre" shows the largest centred square alone, which is enough for classification.
-      antialias: average where the image shrinks. Model Garden's exports do not.
-      fill: RGB of what shows nothing.
+      how: "fit" keeps the proportions and pads at the bottom and on the right; "stretch" fills the input;
+        "centre" shows only the largest centred square, which is enough for classification.
+      antialias: average pixels when the image shrinks. Model Garden's exports do not.
+      fill: RGB of the padding.
     """
 
     height: int
@@ -31,28 +31,28 @@ class Frame(NamedTuple):
 
 
 class View(NamedTuple):
-    """An image in a network's input; `info` int32 [4]: height and width of the original, then of what is shown."""
+    """An image in a network's input. `info` int32 [4]: height and width of the original, then of the part shown."""
 
     pixels: np.ndarray
     info: np.ndarray
 
 
-def view(image: tf.Tensor, frame: Frame) -> View:
-    """A decoded image uint8 [h, w, 3] as a network with this frame sees it."""
+def view(image: tf.Tensor, frame: InputFrame) -> View:
+    """Fits a decoded image uint8 [h, w, 3] into the network's input."""
     pixels, info = _viewer(frame)(image)
     return View(pixels.numpy(), info.numpy())
 
 
 @functools.cache
-def _viewer(frame: Frame) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-    """Traced once for all image sizes."""
+def _viewer(frame: InputFrame) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """Returns a function that is traced once for all image sizes."""
     spec = tf.TensorSpec([None, None, 3], tf.uint8)
     return tf.function(functools.partial(_placed, frame=frame), input_signature=[spec], autograph=False)
 
 
-def _placed(image: tf.Tensor, frame: Frame) -> tuple[tf.Tensor, tf.Tensor]:
+def _placed(image: tf.Tensor, frame: InputFrame) -> tuple[tf.Tensor, tf.Tensor]:
     original = tf.shape(image)[:2]
-    if (frame.how, frame.antialias, frame.width) == ("fit", True, frame.height):  # the path of training, to the bit
+    if (frame.how, frame.antialias, frame.width) == ("fit", True, frame.height):  # bit by bit the same as in training
         warp = geometry.fit(original, frame.height)
         return geometry.warp_image(image, warp), tf.concat([original, warp.scaled], 0)
     if frame.how == "centre":
@@ -69,8 +69,8 @@ def _placed(image: tf.Tensor, frame: Frame) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.ensure_shape(pixels, [frame.height, frame.width, 3]), tf.concat([original, scaled], 0)
 
 
-def _scaled(original: tf.Tensor, frame: Frame) -> tf.Tensor:
-    """Height and width [2] int32 of the image in the input."""
+def _scaled(original: tf.Tensor, frame: InputFrame) -> tf.Tensor:
+    """Returns height and width [2] int32 of the image within the input."""
     size = tf.constant([frame.height, frame.width])
     if frame.how != "fit":
         return size

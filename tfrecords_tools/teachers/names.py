@@ -1,4 +1,7 @@
-"""Another model's class ids as the ids of this project: an empty name is no class, and the ids close up over it."""
+"""Maps the class ids of another model to ids of this project.
+
+An empty name marks an id that is not a class. The ids of the remaining names are numbered without gaps.
+"""
 
 from __future__ import annotations
 
@@ -13,28 +16,38 @@ from must_tf.spec import first_id
 from must_tf.tasks import discover
 from must_tf.tasks.segmentation.labels import IGNORE
 
-LEAST_SHARE = 0.01  # of a distribution that names must have: of less, rounding decides which of them is likeliest
+# The least share of a distribution that named classes must have. Below it, rounding decides which of them is largest.
+LEAST_SHARE = 0.01
 
 
-class Names(NamedTuple):
-    """The names of the model's ids in their order, without the background of a detector.
+class ClassNames(NamedTuple):
+    """The names of a model's class ids in id order, without a detector's background.
 
-    COCO's ids have gaps, a segmentation may have a background: "" says so. Boxes of such a class are dropped, such
-    pixels become "ignore", and such a share of a distribution is spread over the other classes. Where next to nothing
-    is left for those, the image shows none of them: it has no distribution.
+    COCO's ids have gaps, and a segmentation model may have a background class: their name is "". Boxes of such a class
+    are dropped, its pixels become "ignore", and its share of a distribution is spread over the other classes. If they
+    have almost no share, the image shows none of the classes and gets no classification label.
     """
 
     names: tuple[str, ...]
 
     @property
     def classes(self) -> list[str]:
-        """Those that are classes."""
+        """The names that are not empty."""
         return [name for name in self.names if name]
 
-    def known(self, task: str, restored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Restored predictions with this project's ids, where each has its own score; empty: no label."""
+    def renumber_predictions(self, task: str, restored: dict[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
+        """Gives boxes and distributions this project's ids; an empty result means no label.
+
+        Args:
+          task: that was predicted.
+          restored: its predictions in the original image's frame.
+          where: names the teacher in messages.
+
+        Raises:
+          UserError: an id has no name.
+        """
         if "boxes" in restored:
-            ids = self._ids(task, 0, restored["classes"])
+            ids = self._renumbered(task, 0, restored["classes"], where)
             return restored | {"classes": ids, "scores": np.where(ids > 0, restored["scores"], 0.0)}
         if restored.get("probability", np.zeros([])).ndim == 1:
             probability = restored["probability"][[bool(name) for name in self.names]]
@@ -42,41 +55,52 @@ class Names(NamedTuple):
             return {} if share < LEAST_SHARE else restored | {"probability": probability / share}
         return restored
 
-    def seen(self, task: str, labels: dict[str, Any]) -> dict[str, Any]:
-        """Labels with this project's ids, where a pixel has one of them."""
+    def renumber_labels(self, task: str, labels: dict[str, Any], where: str) -> dict[str, Any]:
+        """Gives the pixels of a segmentation this project's ids; other labels are returned as they are.
+
+        Raises:
+          UserError: an id has no name.
+        """
         if task != "segmentation":
             return labels
-        classes = self._ids(task, IGNORE, labels["classes"])
+        classes = self._renumbered(task, IGNORE, labels["classes"], where)
         return {"classes": classes, "confidence": np.where(classes == IGNORE, 0.0, labels["confidence"])}
 
-    def _ids(self, task: str, other: int, ids: np.ndarray) -> np.ndarray:
-        """int32, of any shape; `other` where there is no class."""
+    def _renumbered(self, task: str, no_class: int, ids: np.ndarray, where: str) -> np.ndarray:
+        """Returns int32 of any shape; `no_class` for ids without a class."""
         first = first_id(discover()[task])
         highest = first + len(self.names) - 1
-        beyond = ids[(ids > highest) & (ids != other)]
+        beyond = ids[(ids > highest) & (ids != no_class)]
         if beyond.size:
             raise UserError(
-                f"a teacher's {task} has class id {beyond[0]}, but its classes are {len(self.names)} names, the last "
-                f"for id {highest}. Name all of them in the adapter file, or mend its `first_class`."
+                f"{where}: class id {beyond[0]} was predicted, but the {len(self.names)} class names end at id "
+                f"{highest}. Name every class of the model in the adapter file, or correct its first_class."
             )
-        own = np.full([max(highest, other) + 1], other, np.int32)
+        renumbered = np.full([max(highest, no_class) + 1], no_class, np.int32)
         places = [place for place, name in enumerate(self.names) if name]
-        own[np.array(places, int) + first] = np.arange(first, first + len(places))
-        return own[np.maximum(ids, 0)]
+        renumbered[np.array(places, int) + first] = np.arange(first, first + len(places))
+        return renumbered[np.maximum(ids, 0)]
 
 
-def read(given: str | Sequence[str], where: str) -> Names:
-    """Names from a list, or from a text file with one a line.
+def naming_task(task: str) -> str:
+    """Returns the task whose class names `task` uses: detection for masks, else the task itself."""
+    return (*discover()[task].needs, task)[0]
+
+
+def read_names(source: str | Sequence[str], where: str) -> ClassNames:
+    """Reads class names from a list, or from a text file with one name per line. `where` is the key, for messages.
 
     Raises:
-      UserError: there is no such file, or a name stands there twice.
+      UserError: the file does not exist, or a name is repeated.
     """
-    if isinstance(given, str):
-        if not tf.io.gfile.exists(given):
-            raise UserError(f"{where}: {given} does not exist; give a list of names, or a file with one a line.")
-        with tf.io.gfile.GFile(given) as file:
-            given = [line.strip() for line in file.read().splitlines()]
-    twice = sorted({name for name in given if name and list(given).count(name) > 1})
-    if twice:
-        raise UserError(f"{where}: {', '.join(twice)} stands there twice; names tell classes apart.")
-    return Names(tuple(given))
+    if isinstance(source, str):
+        if not tf.io.gfile.exists(source):
+            raise UserError(
+                f"{where}: {source} does not exist. Give a list of names, or a file with one name per line."
+            )
+        with tf.io.gfile.GFile(source) as file:
+            source = [line.strip() for line in file.read().splitlines()]
+    repeated = sorted({name for name in source if name and list(source).count(name) > 1})
+    if repeated:
+        raise UserError(f"{where}: class names must be unique, but {', '.join(repeated)} is repeated.")
+    return ClassNames(tuple(source))

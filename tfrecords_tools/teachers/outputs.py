@@ -1,7 +1,10 @@
-"""What another network's outputs mean: read as the predictions that a task here decodes.
+"""How the outputs of another network are read as predictions of a task.
 
-Every `read` takes all outputs of one image and the size of the network's input, and returns the task's predictions
-beside how many cells, down and across, cover the input.
+`Output.read` takes all outputs of one image and the size of the network's input. It returns the task's predictions and
+how many cells, down and across, cover the input.
+
+`Output.problem` guards against a wrong word in an adapter file: probabilities that are logits, for example, would give
+labels that look certain and are not. NaN and infinity pass here; `trained.check_finite` reports them.
 """
 
 from __future__ import annotations
@@ -13,26 +16,30 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.spec import Tensors
-from tfrecords_tools.teachers import doubts
+
+RANGE_TOLERANCE = 0.01  # for bfloat16 and interpolated values
+SUM_TOLERANCE = 0.05  # for a thousand classes in bfloat16, each rounded
+CONFIDENT = 0.5  # boxes from this score on must make sense; below it, a detector may predict anything
+NORMALISED_MOST = 2.0  # a box that is not clipped to the image reaches a little beyond 1
 
 Cells = tuple[int, int]
-Read = tuple[Tensors, Cells]
-Found = Mapping[str, np.ndarray]
+Reading = tuple[Tensors, Cells]
+Arrays = Mapping[str, np.ndarray]
 
 
 class Output(Protocol):
-    """One task's."""
+    """The outputs of one task."""
 
     def uses(self) -> tuple[str, ...]:
-        """The names of the outputs it is read from."""
+        """Returns the names of the outputs that are read."""
         ...
 
-    def doubt(self, found: Found, names: int) -> str:
-        """Why one image's outputs cannot be what they are said to be, given the number of names; empty: they can."""
+    def problem(self, arrays: Arrays, name_count: int) -> str:
+        """Returns why one image's outputs contradict the adapter file, or "". `name_count` is of the class names."""
         ...
 
-    def read(self, found: Mapping[str, tf.Tensor], canvas: Cells) -> Read:
-        """See above."""
+    def read(self, tensors: Mapping[str, tf.Tensor], canvas: Cells) -> Reading:
+        """Returns the predictions and their cells, see the module's docstring."""
         ...
 
 
@@ -46,15 +53,15 @@ class Distribution(NamedTuple):
         """See `Output`."""
         return (self.name,)
 
-    def doubt(self, found: Found, names: int) -> str:
+    def problem(self, arrays: Arrays, name_count: int) -> str:
         """See `Output`."""
-        values = found[self.name]
-        wrong = doubts.shape(self.name, values, "[C]") or doubts.classes(self.name, values.shape[-1], names)
-        return wrong or ("" if self.is_logits else doubts.probabilities(self.name, values, -1))
+        values = arrays[self.name]
+        wrong = _shape_problem(self.name, values, "[C]") or _class_problem(self.name, values.shape[-1], name_count)
+        return wrong or ("" if self.is_logits else probability_problem(self.name, values, -1))
 
-    def read(self, found: Mapping[str, tf.Tensor], canvas: Cells) -> Read:
+    def read(self, tensors: Mapping[str, tf.Tensor], canvas: Cells) -> Reading:
         """See `Output`."""
-        return {"probability": _probability(found[self.name], self.is_logits)}, canvas
+        return {"probability": _probability(tensors[self.name], self.is_logits)}, canvas
 
 
 class ClassMap(NamedTuple):
@@ -68,22 +75,22 @@ class ClassMap(NamedTuple):
         """See `Output`."""
         return (self.name,)
 
-    def doubt(self, found: Found, names: int) -> str:
+    def problem(self, arrays: Arrays, name_count: int) -> str:
         """See `Output`."""
-        values, axis = found[self.name], 0 if self.channels_first else -1
+        values, axis = arrays[self.name], 0 if self.channels_first else -1
         form = "[C, h, w]" if self.channels_first else "[h, w, C]"
-        wrong = doubts.shape(self.name, values, form) or doubts.classes(self.name, values.shape[axis], names)
-        return wrong or ("" if self.is_logits else doubts.probabilities(self.name, values, axis))
+        wrong = _shape_problem(self.name, values, form) or _class_problem(self.name, values.shape[axis], name_count)
+        return wrong or ("" if self.is_logits else probability_problem(self.name, values, axis))
 
-    def read(self, found: Mapping[str, tf.Tensor], canvas: Cells) -> Read:
+    def read(self, tensors: Mapping[str, tf.Tensor], canvas: Cells) -> Reading:
         """See `Output`."""
         del canvas
-        values = _channels_last(found[self.name], self.channels_first)
+        values = _channels_last(tensors[self.name], self.channels_first)
         return {"probability": _probability(values, self.is_logits)}, _cells(values)
 
 
 class DepthMap(NamedTuple):
-    """Depth, [h, w]; an axis of size 1 may lie around it. `key`: "metres" or "inverse_depth"."""
+    """Depth, [h, w], optionally with an axis of size 1 before or after. `key`: "metres" or "inverse_depth"."""
 
     name: str
     key: str
@@ -92,24 +99,24 @@ class DepthMap(NamedTuple):
         """See `Output`."""
         return (self.name,)
 
-    def doubt(self, found: Found, names: int) -> str:
+    def problem(self, arrays: Arrays, name_count: int) -> str:
         """See `Output`."""
-        del names
-        values = found[self.name]
-        fits = any(not doubts.shape(self.name, values, form) for form in ("[1, h, w]", "[h, w, 1]"))
-        return "" if fits else doubts.shape(self.name, values, "[h, w]")
+        del name_count
+        values = arrays[self.name]
+        fits = any(not _shape_problem(self.name, values, form) for form in ("[1, h, w]", "[h, w, 1]"))
+        return "" if fits else _shape_problem(self.name, values, "[h, w]")
 
-    def read(self, found: Mapping[str, tf.Tensor], canvas: Cells) -> Read:
+    def read(self, tensors: Mapping[str, tf.Tensor], canvas: Cells) -> Reading:
         """See `Output`."""
         del canvas
-        values = found[self.name]
+        values = tensors[self.name]
         if values.shape.rank == 3:
             values = values[0] if values.shape[0] == 1 else values[..., 0]
         return {self.key: tf.cast(values, tf.float32)}, _cells(values)
 
 
 class NormalMap(NamedTuple):
-    """Normals, [h, w, 3]; `axes` brings each component to x right, y down, z forward."""
+    """Normals, [h, w, 3]. Multiplying by `axes` gives x right, y down, z forward."""
 
     name: str
     axes: tuple[float, ...]
@@ -119,26 +126,26 @@ class NormalMap(NamedTuple):
         """See `Output`."""
         return (self.name,)
 
-    def doubt(self, found: Found, names: int) -> str:
+    def problem(self, arrays: Arrays, name_count: int) -> str:
         """See `Output`."""
-        del names
-        return doubts.shape(self.name, found[self.name], "[3, h, w]" if self.channels_first else "[h, w, 3]")
+        del name_count
+        return _shape_problem(self.name, arrays[self.name], "[3, h, w]" if self.channels_first else "[h, w, 3]")
 
-    def read(self, found: Mapping[str, tf.Tensor], canvas: Cells) -> Read:
+    def read(self, tensors: Mapping[str, tf.Tensor], canvas: Cells) -> Reading:
         """See `Output`."""
         del canvas
-        values = tf.cast(_channels_last(found[self.name], self.channels_first), tf.float32)
+        values = tf.cast(_channels_last(tensors[self.name], self.channels_first), tf.float32)
         return {"normals": tf.math.l2_normalize(values * tf.constant(self.axes), axis=-1)}, _cells(values)
 
 
-class Objects(NamedTuple):
-    """Detection: boxes [D, 4], scores [D], class ids [D] and how many there are; `masks` [D, m, m] if asked for."""
+class DetectedObjects(NamedTuple):
+    """Detection: boxes [D, 4], scores [D], class ids [D], their number, and `masks` [D, m, m] if asked for."""
 
     boxes: str
     scores: str
     classes: str
-    number: str = ""  # of detections; none: all that have a score
-    normalised: bool = False  # to the network's input; otherwise pixels of it
+    number: str = ""  # of detections; empty: all rows are detections
+    normalised: bool = False  # relative to the network's input; otherwise in its pixels
     x_first: bool = False
     first_class: int = 1  # the id of the first name
     masks: str = ""
@@ -147,52 +154,53 @@ class Objects(NamedTuple):
         """See `Output`."""
         return tuple(name for name in (self.boxes, self.scores, self.classes, self.number, self.masks) if name)
 
-    def doubt(self, found: Found, names: int) -> str:
+    def problem(self, arrays: Arrays, name_count: int) -> str:
         """See `Output`."""
-        del names
+        del name_count
         forms = {self.boxes: "[D, 4]", self.scores: "[D]", self.classes: "[D]", self.masks: "[D, m, m]"}
-        wrong = [doubts.shape(name, found[name], form) for name, form in forms.items() if name]
-        if self.number and found[self.number].size != 1:
-            wrong.append(doubts.shape(self.number, found[self.number], "[1]"))
+        wrong = [_shape_problem(name, arrays[name], form) for name, form in forms.items() if name]
+        if self.number and arrays[self.number].size != 1:
+            wrong.append(_shape_problem(self.number, arrays[self.number], "[1]"))
         elif self.number:
-            wrong.append(doubts.whole(self.number, found[self.number], len(found[self.scores])))
+            wrong.append(_whole_number_problem(self.number, arrays[self.number], len(arrays[self.scores])))
         if any(wrong):
             return next(filter(None, wrong))
-        count = int(found[self.number].item()) if self.number else None
-        return self._doubt_values({name: found[name][:count] for name in forms if name})
+        count = int(arrays[self.number].item()) if self.number else None
+        return self._value_problem({name: arrays[name][:count] for name in forms if name})
 
-    def _doubt_values(self, found: Found) -> str:
-        """Of those that there are."""
-        boxes, scores = found[self.boxes], found[self.scores]
+    def _value_problem(self, arrays: Arrays) -> str:
+        """Returns what is wrong with the values of the detections, or ""."""
+        boxes, scores = arrays[self.boxes], arrays[self.scores]
         wrong = [
-            doubts.whole(self.classes, found[self.classes]),
-            doubts.share(self.scores, scores, "Scores are probabilities: export it with its sigmoid or softmax"),
+            _whole_number_problem(self.classes, arrays[self.classes]),
+            _range_problem(
+                self.scores, scores, "Scores must be probabilities: export the model with its sigmoid or softmax"
+            ),
         ]
         if self.masks:
-            wrong.append(
-                doubts.share(self.masks, found[self.masks], "Masks are probabilities: export it with its sigmoid")
-            )
-        return next(filter(None, [*wrong, doubts.boxes(self.boxes, boxes, scores, self.normalised)]), "")
+            remedy = "Masks must be probabilities: export the model with its sigmoid"
+            wrong.append(_range_problem(self.masks, arrays[self.masks], remedy))
+        return next(filter(None, [*wrong, box_problem(self.boxes, boxes, scores, self.normalised)]), "")
 
-    def read(self, found: Mapping[str, tf.Tensor], canvas: Cells) -> Read:
+    def read(self, tensors: Mapping[str, tf.Tensor], canvas: Cells) -> Reading:
         """See `Output`."""
-        boxes = tf.cast(found[self.boxes], tf.float32)
+        boxes = tf.cast(tensors[self.boxes], tf.float32)
         if self.x_first:
             boxes = tf.gather(boxes, [1, 0, 3, 2], axis=-1)
         if self.normalised:
             boxes *= tf.constant([*canvas, *canvas], tf.float32)
-        scores = tf.cast(found[self.scores], tf.float32)
-        count = tf.size(scores) if not self.number else tf.cast(tf.reshape(found[self.number], []), tf.int32)
-        read = {
-            # Beyond the count anything may stand; it is neither looked at nor a reason to stop.
+        scores = tf.cast(tensors[self.scores], tf.float32)
+        count = tf.size(scores) if not self.number else tf.cast(tf.reshape(tensors[self.number], []), tf.int32)
+        predictions = {
+            # Rows beyond the count may hold anything, even NaN, and are cut off.
             "boxes": boxes[:count],
             "scores": scores[:count],
-            "classes": tf.cast(found[self.classes], tf.int32)[:count] - self.first_class + 1,
+            "classes": tf.cast(tensors[self.classes], tf.int32)[:count] - self.first_class + 1,
             "count": count,
         }
         if self.masks:
-            read["probability"] = tf.cast(found[self.masks], tf.float32)[:count]
-        return read, canvas
+            predictions["probability"] = tf.cast(tensors[self.masks], tf.float32)[:count]
+        return predictions, canvas
 
 
 def _probability(values: tf.Tensor, is_logits: bool) -> tf.Tensor:
@@ -206,3 +214,64 @@ def _channels_last(values: tf.Tensor, channels_first: bool) -> tf.Tensor:
 
 def _cells(values: tf.Tensor) -> Cells:
     return int(values.shape[0]), int(values.shape[1])
+
+
+def _shape_problem(name: str, values: np.ndarray, form: str) -> str:
+    """Compares a shape with a form like "[h, w, 3]": numbers must match, a letter stands for any number."""
+    sides = form.strip("[]").split(", ")
+    fits = len(sides) == values.ndim and all(
+        not side.isdecimal() or int(side) == length for side, length in zip(sides, values.shape, strict=True)
+    )
+    return "" if fits else f"output {name!r} has shape {list(values.shape)} for one image instead of {form}"
+
+
+def _range_problem(name: str, values: np.ndarray, remedy: str) -> str:
+    """Checks that values lie between 0 and 1."""
+    values = values[np.isfinite(values)]
+    wrong = values[(values < -RANGE_TOLERANCE) | (values > 1.0 + RANGE_TOLERANCE)]
+    return f"output {name!r} contains {wrong.flat[0]:.3g}, which is not between 0 and 1. {remedy}" if wrong.size else ""
+
+
+def probability_problem(name: str, values: np.ndarray, axis: int) -> str:
+    """Returns why values are not probability distributions along `axis`, or ""."""
+    remedy = "If these are logits, write `means: logits`"
+    sums = values.sum(axis=axis, dtype=np.float32)
+    wrong = sums[np.abs(sums - 1.0) > SUM_TOLERANCE]
+    sum_problem = (
+        f"the classes of output {name!r} sum to {wrong.flat[0]:.3g} instead of 1. {remedy}" if wrong.size else ""
+    )
+    return _range_problem(name, values, remedy) or sum_problem
+
+
+def _class_problem(name: str, channels: int, name_count: int) -> str:
+    """Checks that there is a name for every channel."""
+    if channels == name_count:
+        return ""
+    return f'{name_count} class names, but output {name!r} has {channels} channels. Name a channel "" if it is no class'
+
+
+def _whole_number_problem(name: str, values: np.ndarray, most: float = np.inf) -> str:
+    """Checks that ids or counts are whole numbers from 0 to `most`. A cast would turn even NaN into a number."""
+    wrong = values[~(np.isfinite(values) & (values >= 0) & (values <= most) & (values == np.rint(values)))]
+    limit = f" to {most:g}" if np.isfinite(most) else ""
+    return f"output {name!r} contains {wrong.flat[0]:.3g} instead of a whole number from 0{limit}" if wrong.size else ""
+
+
+def box_problem(name: str, values: np.ndarray, scores: np.ndarray, normalised: bool) -> str:
+    """Returns why boxes [D, 4] are not in the unit that the adapter says, or "".
+
+    Judged by the confident boxes whose sides are positive.
+    """
+    sides = values[:, 2:] - values[:, :2]
+    confident = values[(scores >= CONFIDENT) & (sides > 0).all(axis=-1)]
+    if not confident.size:
+        return ""
+    most = confident.max()
+    if normalised and most > NORMALISED_MOST:
+        return f"output {name!r} reaches {most:.3g} times the input. If these are pixels, write `coordinates: pixels`"
+    if not normalised and most <= 1.0:
+        return (
+            f"output {name!r} lies within one pixel. If boxes are relative to the input, "
+            "write `coordinates: normalised`"
+        )
+    return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -12,8 +12,8 @@ from must_tf.common import run_files
 from must_tf.common.errors import UserError
 from must_tf.model.student import enabled
 from must_tf.runs import checkpoints, init_weights, restore, trained_on
-from tfrecords_tools.teachers import About, check_tasks
-from tfrecords_tools.teachers.trained import TrainedTeacher, classes, facts
+from tfrecords_tools.teachers import About, Predictions, check_tasks
+from tfrecords_tools.teachers.trained import TrainedTeacher, class_names, facts
 
 LOOKED_FOR = f"{{path}}/{run_files.PARAMS} (a run, the --model_dir of train.py)"
 
@@ -24,36 +24,40 @@ class RunDirectory(NamedTuple):
     about: About
 
     def load(self) -> TrainedTeacher:
-        """The model with its weights."""
+        """Loads the model and its weights.
+
+        Raises:
+          UserError: the run has a newer checkpoint than when it was described.
+        """
         trained = restore.load(self.about.path)
         if trained.id != self.about.id:
             raise UserError(
-                f"{self.about.path} was trained on while it labelled. Label when it has ended; take another --out."
+                f"{self.about.path}: the run has trained on since labelling began. "
+                "Wait until it has ended, and label into another --out."
             )
 
-        def forward(image: tf.Tensor, image_shape: tf.Tensor) -> Any:
+        def forward(image: tf.Tensor, image_shape: tf.Tensor) -> Predictions:
             return trained.model({"image": image, "image_shape": image_shape}, training=False)["predictions"]
 
         return TrainedTeacher(self.about, forward, enabled(trained.config), trained.config.input_size)
 
 
 def is_here(path: str) -> bool:
-    """Whether a run lies at `path`."""
+    """Returns True if `path` is a run directory."""
     return bool(tf.io.gfile.exists(os.path.join(path, run_files.PARAMS)))
 
 
 def describe(path: str, tasks: Sequence[str]) -> RunDirectory:
-    """The run's tasks, classes and id.
+    """Describes the run at its newest checkpoint.
 
     Raises:
-      UserError: no run of this project, no checkpoint, or not trained for these tasks.
+      UserError: it is not a run of this project, has no checkpoint, or was not trained for these tasks.
     """
     config = restore.read_config(path)
     configs = enabled(config)
-    check_tasks(path, tasks, list(configs), "that run was not trained for")
-    asked = {task: configs[task] for task in tasks}
+    check_tasks(path, tasks, list(configs), "run")
     learned = trained_on.counted(config)
     step = checkpoints.step_of(init_weights.checkpoint_path(path))
-    known = facts("run directory", step, config.input_size, asked)
+    known = facts("run directory", step, config.input_size, {task: configs[task] for task in tasks})
     known["trained_on"] = {task: learned[task] for task in tasks if task in learned}
-    return RunDirectory(About(path, tuple(tasks), restore.identity(path, config), classes(configs, tasks), known))
+    return RunDirectory(About(path, tuple(tasks), restore.identity(path, config), class_names(configs, tasks), known))

@@ -1,4 +1,4 @@
-"""A model of must_tf as a teacher, wherever its weights come from."""
+"""A model of must_tf as a teacher, whether its weights come from a run or from an export."""
 
 from __future__ import annotations
 
@@ -11,35 +11,36 @@ import tensorflow as tf
 from must_tf.common.errors import UserError
 from must_tf.common.finite import is_finite
 from must_tf.evaluation.predictions import Restorer, kept
-from must_tf.spec import ImageInfo, Labels
+from must_tf.spec import ImageInfo, Labels, TaskConfig
 from must_tf.tasks import discover
-from tfrecords_tools.teachers import About
-from tfrecords_tools.teachers.frames import Frame
+from tfrecords_tools.teachers import About, Predictions
+from tfrecords_tools.teachers.frames import InputFrame
 
-Forward = Callable[[tf.Tensor, tf.Tensor], Any]  # image uint8 [B, S, S, 3], shape float32 [B, 2] -> {task: {name: [B]}}
+# image uint8 [B, S, S, 3], shape float32 [B, 2] -> {task: {name: [B, ...]}}
+Forward = Callable[[tf.Tensor, tf.Tensor], Predictions]
 
 
 class TrainedTeacher:
     """A student's network that labels some of its tasks."""
 
-    def __init__(self, about: About, forward: Forward, configs: Mapping[str, Any], size: int):
+    def __init__(self, about: About, forward: Forward, configs: Mapping[str, TaskConfig], size: int):
         self.about = about
-        self.frame = Frame(size, size)
+        self.frame = InputFrame(size, size)
         self._configs = configs
         self._restorer = Restorer({task: discover()[task] for task in about.tasks}, configs, size)
 
-        def run(pixels: tf.Tensor, shape: tf.Tensor) -> Any:
-            found = forward(pixels, shape)
-            return {task: found[task] for task in about.tasks}  # the other heads are pruned from the graph
+        def run(pixels: tf.Tensor, shape: tf.Tensor) -> Predictions:
+            predictions = forward(pixels, shape)
+            return {task: predictions[task] for task in about.tasks}  # the other heads are pruned from the graph
 
         self._forward = tf.function(run, autograph=False)
 
-    def forward(self, pixels: np.ndarray, info: np.ndarray) -> Any:
+    def forward(self, pixels: np.ndarray, info: np.ndarray) -> Predictions:
         """See `teachers.Teacher`."""
-        found = self._forward(tf.constant(pixels), tf.constant(info[:, 2:], tf.float32))
-        return tf.nest.map_structure(lambda x: x.numpy(), found)
+        predictions = self._forward(tf.constant(pixels), tf.constant(info[:, 2:], tf.float32))
+        return tf.nest.map_structure(lambda x: x.numpy(), predictions)
 
-    def labels(self, predictions: Any, info: np.ndarray, source_id: str) -> dict[str, Labels]:
+    def labels(self, predictions: Predictions, info: np.ndarray, source_id: str) -> dict[str, Labels]:
         """See `teachers.Teacher`."""
         restored = self._restorer.restored(predictions, info)
         check_finite(self.about, restored, source_id)
@@ -47,17 +48,17 @@ class TrainedTeacher:
 
 
 def check_finite(about: About, restored: Mapping[str, Mapping[str, Any]], source_id: str) -> None:
-    """Raises UserError where something was predicted that is no finite number: it is no label."""
-    for task, found in restored.items():
-        if not is_finite(found):
+    """Raises UserError if a prediction is NaN or infinite."""
+    for task, predictions in restored.items():
+        if not is_finite(predictions):
             raise UserError(
-                f"--teacher {task}={about.path} predicts NaN or infinity for {task} of image {source_id!r}. Nothing "
-                "was written of this shard. Take another checkpoint of the teacher, or label without it."
+                f"--teacher {task}={about.path}: {task} of image {source_id!r} is NaN or infinite. This shard was not "
+                "written. Use another checkpoint of the teacher, or label without it."
             )
 
 
-def facts(kind: str, step: int | None, size: Any, configs: Mapping[str, Any]) -> dict[str, Any]:
-    """`About.facts` but for what it was trained on, which is not known yet."""
+def facts(kind: str, step: int | None, size: Any, configs: Mapping[str, TaskConfig]) -> dict[str, Any]:
+    """Returns `About.facts`. "trained_on" is empty; the caller fills it in if it knows."""
     specs = {task: discover()[task] for task in configs}
     units = {task: spec.unit(configs[task]) for task, spec in specs.items()}
     return {
@@ -70,6 +71,6 @@ def facts(kind: str, step: int | None, size: Any, configs: Mapping[str, Any]) ->
     }
 
 
-def classes(configs: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, list[str]]:
-    """The class names of the tasks that have some."""
+def class_names(configs: Mapping[str, TaskConfig], tasks: Sequence[str]) -> dict[str, list[str]]:
+    """Returns the class names of those tasks that have some."""
     return {task: list(configs[task].classes) for task in tasks if discover()[task].class_ids}

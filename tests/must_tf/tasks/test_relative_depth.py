@@ -23,7 +23,8 @@ from must_tf.training import preflight
 from tests.support import tiny
 from tests.support.contract import ENLARGED, FITTED, SPECS, example, targets
 from tfrecords_tools.check import record_rules
-from tfrecords_tools.label import run as label
+from tfrecords_tools.label.arguments import parse_request
+from tfrecords_tools.label.run import label_records
 from tfrecords_tools.reading import label_summary
 
 H, W = 48, 80
@@ -203,8 +204,8 @@ def test_a_teacher_of_relative_depth_learns_is_measured_and_labels(mixed: str, t
     assert 0 <= figures["depth/delta1"] <= 1 and np.isfinite(figures["depth/abs_rel"])
     unlabelled = example(np.zeros([H, W, 3], np.uint8), {})
     records = tiny.write_set(tmp_path / "unlabelled", [[unlabelled]], [])
-    asked = label.asked(records, [f"depth={tmp_path / 'run'}"])
-    made = label.run(asked, str(tmp_path / "labelled"), ["test"]).manifest
+    request = parse_request(records, [f"depth={tmp_path / 'run'}"])
+    made = label_records(request, str(tmp_path / "labelled"), ["test"]).manifest
     assert made is not None and made.limits == {"depth": {"relative": 1}}
     (serialized,) = tf.data.TFRecordDataset(tf.io.gfile.glob(f"{tmp_path}/labelled/*.tfrecord")).as_numpy_iterator()
     read = _read(serialized)

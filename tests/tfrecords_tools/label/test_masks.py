@@ -1,4 +1,4 @@
-"""Masks lie on boxes: a teacher's come with its own, and its boxes never take the place of those below a mask."""
+"""Masks lie on boxes: a teacher's masks come with its own boxes, and its boxes never replace those below a mask."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ import tensorflow as tf
 from must_tf.common.errors import UserError
 from must_tf.data import manifest, record
 from tests.support import formula_teacher
-from tests.support.formula_teacher import one
+from tests.support.formula_teacher import image_record
 from tests.tfrecords_tools.label.test_results import origins, results
-from tfrecords_tools.label import results as label_results
+from tfrecords_tools.label.results import require_work
 from tfrecords_tools.writing import shards
 
 OBJECTS = ("detection", "masks")
-NO_MASKS = r"all 1 images are labelled for detection already \(detection: 1 .*\); none of 1 images can get masks: their"
-NO_BOXES = "none of 1 images can get detection: somebody else's masks lie on them"
+NO_MASKS = (
+    r"all 1 images already have detection labels \(detection: 1 .*\); no image can get masks, because its detection"
+)
+NO_BOXES = "no image can get detection, because it has masks from another source"
 
 
 def masked(before: dict[str, str]) -> bytes:
-    """The record of image 2, in which the teacher would find a box, with another box and the mask on it."""
-    found = formula_teacher.said(np.full([formula_teacher.H, formula_teacher.W, 3], 200, np.uint8))["detection"]
-    labels = found | {"boxes": np.array([[0, 0, 0.5, 0.5]], np.float32), "crops": [np.ones([3, 4], np.uint8)]}
-    there = {task: record.Labelled(labels, origin) for task, origin in before.items()}
-    return record.merge(one(2), there, formula_teacher.discover())
+    """Returns the record of image 2, in which the teacher finds a box, with another box and a mask on it."""
+    objects = formula_teacher.formula(np.full([formula_teacher.H, formula_teacher.W, 3], 200, np.uint8))["detection"]
+    labels = objects | {"boxes": np.array([[0, 0, 0.5, 0.5]], np.float32), "crops": [np.ones([3, 4], np.uint8)]}
+    labelled = {task: record.Labelled(labels, origin) for task, origin in before.items()}
+    return record.merge(image_record(2), labelled, formula_teacher.discover())
 
 
 def features(serialized: bytes) -> dict[str, tf.train.Feature]:
-    """Of one record."""
+    """Returns the features of one record."""
     return dict(tf.train.Example.FromString(serialized).features.feature)
 
 
@@ -44,17 +46,17 @@ def features(serialized: bytes) -> dict[str, tf.train.Feature]:
     ],
 )
 def test_masks_keep_the_boxes_that_they_lie_on(before: dict[str, str], replace: list[str], tmp_path: Path) -> None:
-    """Whether or not a record says whose the boxes are. The teacher looks at both images: they lack depth."""
+    """Even if a record has no origin for its boxes. The teacher looks at both images, because they lack depth."""
     serialized = masked(before)
-    records = formula_teacher.write(tmp_path / "in", [[serialized, one(4)]])
-    found = results(records, tmp_path / "out", replace=replace)
+    records = formula_teacher.write(tmp_path / "in", [[serialized, image_record(4)]])
+    task_results = results(records, tmp_path / "out", replace=replace)
     after = next(iter(tf.data.TFRecordDataset(str(tmp_path / "out" / shards.names(1)[0])).as_numpy_iterator()))
     assert origins(tmp_path / "out")[0] == before | {"depth": "pseudo:f0"}
     assert features(serialized).items() <= features(after).items()
-    assert found["depth"].labelled == 2 and found["detection"].labelled == 1
+    assert task_results["depth"].labelled == 2 and task_results["detection"].labelled == 1
     left = 1 - ("detection" in before)
-    assert found["detection"].left == left
-    assert found["detection"].why == ("somebody else's masks lie on them" if left else "")
+    assert task_results["detection"].left == left
+    assert task_results["detection"].why == ("it has masks from another source" if left else "")
 
 
 @pytest.mark.parametrize(
@@ -73,9 +75,9 @@ def test_masks_keep_the_boxes_that_they_lie_on(before: dict[str, str], replace: 
 def test_what_no_image_can_get_is_no_work(
     before: dict[str, str], tasks: tuple[str, ...], replace: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
-    """Masks come with their boxes alone, and boxes not below the masks of others."""
-    asked = formula_teacher.asked(
+    """Masks only come with their boxes, and boxes never below the masks of others."""
+    request = formula_teacher.request(
         formula_teacher.write(tmp_path / "in", [[masked(before)]]), formula_teacher.teacher(tasks), replace=replace
     )
     with pytest.raises(UserError, match=message) if message else contextlib.nullcontext():
-        label_results.require_work(manifest.read(asked.directory), asked)
+        require_work(manifest.read(request.directory), request)

@@ -1,4 +1,4 @@
-"""Processes, jobs of a batch system and kills are no matter for what teachers label; no job hinders another."""
+"""Processes, jobs of a batch system and kills do not affect the labels; no job hinders another."""
 
 from __future__ import annotations
 
@@ -13,31 +13,56 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from must_tf.common import devices
 from must_tf.common.errors import UserError
 from must_tf.data import manifest
 from tests.support import formula_teacher, teaching
 from tests.support.tiny import ROOT, write_set
 from tfrecords_tools.label import parallelism
-from tfrecords_tools.label import run as label
-from tfrecords_tools.label import threads as label_threads
-from tfrecords_tools.label.parallelism import Part
+from tfrecords_tools.label.parallelism import JobPart, Parallelism
+from tfrecords_tools.label.run import LabelResult, label_records
 from tfrecords_tools.writing import folder_lock, shards, worker_pool
 
 NAMES = shards.names(3)
+SIMULTANEOUS_BATCHES = 8
+# Several batches in one network at a time, like in the command on a CPU. It takes a real detector: without `settle`,
+# TensorFlow's optimizer turns the sum of shares in `decode_boxes` into a variable whose name all calls share.
+LABEL = """
+import sys
+from must_tf.model import student
+from tfrecords_tools.label import parallelism, pipeline
+from tfrecords_tools.teachers import About
+from tfrecords_tools.teachers.trained import TrainedTeacher
+parallelism.settle()
+parallelism.own_cores = lambda: 4
+config = student.StudentConfig(input_size=128)
+config.override({"model": {
+    "backbone": {"type": "resnet", "resnet": {"model_id": 10, "depth_multiplier": 0.25}},
+    "decoder": {"type": "fpn", "fpn": {"num_filters": 16}},
+}})
+detection = config.tasks.detection
+detection.enabled, detection.classes, detection.filters, detection.fc = True, tuple(map(str, range(200))), 16, 32
+model = student.build(config)
+forward = lambda image, shape: model({"image": image, "image_shape": shape}, training=False)["predictions"]
+about = About("test", ("detection",), "0" * 12, {"detection": list(map(str, range(200)))})
+teacher = TrainedTeacher(about, forward, student.enabled(config), 128)
+records = list(pipeline.labelled(sys.argv[1], [teacher], lambda count: None))
+print(len(records), parallelism.passes())
+"""
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Seven images in three shards that nobody looked at."""
-    images = [formula_teacher.one(number) for number in range(7)]
+    """Seven unlabelled images in three shards."""
+    images = [formula_teacher.image_record(number) for number in range(7)]
     return formula_teacher.write(tmp_path_factory.mktemp("spread") / "in", [images[:3], images[3:4], images[4:]])
 
 
 @pytest.fixture(scope="module")
 def whole(source: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The files of a job that does it all."""
+    """The files that one job writes for all shards."""
     out = tmp_path_factory.mktemp("whole") / "out"
-    formula_teacher.labelled(formula_teacher.asked(source), out)
+    formula_teacher.labelled(formula_teacher.request(source), out)
     return formula_teacher.content(out)
 
 
@@ -45,13 +70,13 @@ def whole(source: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, by
 def test_two_jobs_write_what_one_writes(
     order: tuple[int, int], source: str, whole: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """Of three shards job 1 does the first and third, job 2 the second; the manifest is of who ends last."""
+    """Of three shards, job 1 does the first and third, job 2 the second. The last one writes the manifest."""
     out, did = tmp_path / "out", {1: [NAMES[0], NAMES[2]], 2: [NAMES[1]]}
-    first = formula_teacher.labelled(formula_teacher.asked(source), out, part=Part(order[0], 2))
+    first = formula_teacher.labelled(formula_teacher.request(source), out, part=JobPart(order[0], 2))
     assert sorted(path.name for path in out.glob("*.tfrecord")) == did[order[0]]
     assert (first.manifest, first.finished, first.total) == (None, len(did[order[0]]), 3)
     assert not (out / manifest.NAME).exists()
-    last = formula_teacher.labelled(formula_teacher.asked(source), out, part=Part(order[1], 2))
+    last = formula_teacher.labelled(formula_teacher.request(source), out, part=JobPart(order[1], 2))
     assert last.manifest == manifest.read(str(out))
     assert formula_teacher.content(out) == whole
 
@@ -62,45 +87,45 @@ def test_the_command_without_shard_writes_the_manifest_of_all_jobs(
     """The last job was killed between its shard and the manifest."""
     out = tmp_path / "out"
     for number in (1, 2):
-        formula_teacher.labelled(formula_teacher.asked(source), out, part=Part(number, 2))
+        formula_teacher.labelled(formula_teacher.request(source), out, part=JobPart(number, 2))
     (out / manifest.NAME).unlink()
     made = {name: (out / name).stat().st_mtime_ns for name in NAMES}
-    assert formula_teacher.labelled(formula_teacher.asked(source), out).manifest
+    assert formula_teacher.labelled(formula_teacher.request(source), out).manifest
     assert formula_teacher.content(out) == whole
     assert {name: (out / name).stat().st_mtime_ns for name in NAMES} == made  # none is made again
 
 
 def test_a_job_beyond_the_shards_has_nothing_to_do(source: str, tmp_path: Path) -> None:
-    result = formula_teacher.labelled(formula_teacher.asked(source), tmp_path / "out", part=Part(4, 5))
+    result = formula_teacher.labelled(formula_teacher.request(source), tmp_path / "out", part=JobPart(4, 5))
     assert (result.manifest, result.finished, result.mine) == (None, 0, 0)
     assert not (tmp_path / "out").exists()
 
 
 def test_the_same_part_is_done_once_and_others_beside_it(source: str, tmp_path: Path) -> None:
-    """While job 1 of 2 is at work, job 2 may work, neither another job 1 nor a job that does it all."""
-    out, asked = tmp_path / "out", formula_teacher.asked(source)
+    """While job 1 of 2 is at work, job 2 may work, but neither another job 1 nor a job for all shards."""
+    out, request = tmp_path / "out", formula_teacher.request(source)
     with folder_lock.held(str(out), "1-of-2"):
         with pytest.raises(UserError, match=f"written by process {os.getpid()}"):
-            formula_teacher.labelled(asked, out, part=Part(1, 2))
+            formula_teacher.labelled(request, out, part=JobPart(1, 2))
         with pytest.raises(UserError, match=f"written by process {os.getpid()}"):
-            formula_teacher.labelled(asked, out)
-        assert formula_teacher.labelled(asked, out, part=Part(2, 2)).finished == 1
+            formula_teacher.labelled(request, out)
+        assert formula_teacher.labelled(request, out, part=JobPart(2, 2)).finished == 1
     with folder_lock.held(str(out)), pytest.raises(UserError, match="is being written by"):
-        formula_teacher.labelled(asked, out, part=Part(1, 2))
-    assert formula_teacher.labelled(asked, out, part=Part(1, 2)).manifest
+        formula_teacher.labelled(request, out, part=JobPart(1, 2))
+    assert formula_teacher.labelled(request, out, part=JobPart(1, 2)).manifest
 
 
 def test_jobs_on_storage_without_locks(source: str, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    """As above; here files stand for locks. Those of a process that is gone are no obstacle."""
-    out, asked = "ram://spread/out", formula_teacher.asked(source)
+    """As above, with files instead of locks. Those of a process that has ended do not block."""
+    out, request = "ram://spread/out", formula_teacher.request(source)
     monkeypatch.setattr(folder_lock, "SETTLE_SECONDS", 0.0)
     elsewhere = json.dumps({"host": "elsewhere", "pid": 1, "token": "t"})
 
-    def run(part: Part) -> label.Result:
-        return label.run(asked, out, ["test"], parallelism.Ways(part=part))
+    def run(part: JobPart) -> LabelResult:
+        return label_records(request, out, ["test"], Parallelism(part=part))
 
     tf.io.gfile.makedirs(out)
-    for name, part in ((".lock-1-of-2", Part(1, 2)), (".lock-1-of-2", Part()), (".lock", Part(2, 2))):
+    for name, part in ((".lock-1-of-2", JobPart(1, 2)), (".lock-1-of-2", JobPart()), (".lock", JobPart(2, 2))):
         with tf.io.gfile.GFile(f"{out}/{name}", "w") as file:
             file.write(elsewhere)
         with pytest.raises(UserError, match="process 1 on elsewhere"):
@@ -108,17 +133,17 @@ def test_jobs_on_storage_without_locks(source: str, whole: dict[str, bytes], mon
         tf.io.gfile.remove(f"{out}/{name}")
     with tf.io.gfile.GFile(f"{out}/.lock-1-of-2", "w") as file:
         file.write(json.dumps({"host": folder_lock.socket.gethostname(), "pid": 2**22 + 1}))
-    assert run(Part(1, 2)).manifest is None
-    assert run(Part(2, 2)).manifest
+    assert run(JobPart(1, 2)).manifest is None
+    assert run(JobPart(2, 2)).manifest
     assert {name: tf.io.gfile.GFile(f"{out}/{name}", "rb").read() for name in NAMES} == {
         name: whole[name] for name in NAMES
     }
     assert not tf.io.gfile.glob(f"{out}/.lock*")
 
 
-def test_two_who_make_the_same_shard_unseen_by_each_other(tmp_path: Path) -> None:
-    """Locks that do not reach another machine: both write, the shard is whole, and nothing stays."""
-    path, images = str(tmp_path / NAMES[0]), [formula_teacher.one(number) for number in range(3)]
+def test_two_processes_make_the_same_shard_unseen_by_each_other(tmp_path: Path) -> None:
+    """If locks do not reach another machine, both write, the shard is whole, and no partial file stays."""
+    path, images = str(tmp_path / NAMES[0]), [formula_teacher.image_record(number) for number in range(3)]
 
     def meanwhile() -> Iterator[bytes]:
         yield images[0]
@@ -132,37 +157,39 @@ def test_two_who_make_the_same_shard_unseen_by_each_other(tmp_path: Path) -> Non
 
 
 def test_another_command_does_not_go_on_in_a_folder_of_jobs(source: str, tmp_path: Path) -> None:
-    """The same teacher after more training has another id; another teacher altogether another path."""
+    """The same teacher has another id after more training; a different teacher also has another path."""
     out = tmp_path / "out"
-    formula_teacher.labelled(formula_teacher.asked(source), out, part=Part(1, 2))
+    formula_teacher.labelled(formula_teacher.request(source), out, part=JobPart(1, 2))
     first, trained_on = formula_teacher.teacher(), formula_teacher.teacher(teacher_id="f1")
     trained_on = trained_on._replace(about=trained_on.about._replace(path=first.about.path))
-    with pytest.raises(UserError, match=r"formula/f0 is another teacher.*pseudo:f0 then, pseudo:f1 now.*trained on"):
-        formula_teacher.labelled(formula_teacher.asked(source, trained_on), out, part=Part(2, 2))
+    with pytest.raises(UserError, match=r"formula/f0 has changed since .*then pseudo:f0, now pseudo:f1.*trained on"):
+        formula_teacher.labelled(formula_teacher.request(source, trained_on), out, part=JobPart(2, 2))
     with pytest.raises(UserError, match="belongs to another command"):
         formula_teacher.labelled(
-            formula_teacher.asked(source, formula_teacher.teacher(teacher_id="f1")), out, part=Part(2, 2)
+            formula_teacher.request(source, formula_teacher.teacher(teacher_id="f1")), out, part=JobPart(2, 2)
         )
     assert len(list(out.glob("*.tfrecord"))) == 2
 
 
 def test_records_that_changed_are_not_labelled(tmp_path: Path) -> None:
-    """The shard is a good one, but not the one that the manifest lists."""
-    pattern = formula_teacher.write(tmp_path / "in", [[formula_teacher.one(0)], [formula_teacher.one(1)]])
-    shards.write_shard(str(tmp_path / "in" / shards.names(2)[1]), [formula_teacher.one(2)])
+    """The shard is intact, but not the one that the manifest lists."""
+    pattern = formula_teacher.write(
+        tmp_path / "in", [[formula_teacher.image_record(0)], [formula_teacher.image_record(1)]]
+    )
+    shards.write_shard(str(tmp_path / "in" / shards.names(2)[1]), [formula_teacher.image_record(2)])
     with pytest.raises(UserError, match=r"00001-of-00002.tfrecord has changed since its manifest.json was written"):
-        formula_teacher.labelled(formula_teacher.asked(pattern), tmp_path / "out")
+        formula_teacher.labelled(formula_teacher.request(pattern), tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").glob("*.tfrecord")] == [shards.names(2)[0]]
     assert not (tmp_path / "out" / manifest.NAME).exists()
-    asked = formula_teacher.asked(pattern)
+    request = formula_teacher.request(pattern)
     (tmp_path / "in" / shards.names(2)[1]).unlink()
     with pytest.raises(UserError, match=r"00001-of-00002.tfrecord.*No such file"):
-        formula_teacher.labelled(asked, tmp_path / "out")
+        formula_teacher.labelled(request, tmp_path / "out")
 
 
 def test_a_process_loads_its_teachers_once(source: str, tmp_path: Path) -> None:
     teacher = formula_teacher.teacher(teacher_id="once", log=str(tmp_path / "log"))
-    formula_teacher.labelled(formula_teacher.asked(source, teacher), tmp_path / "out")
+    formula_teacher.labelled(formula_teacher.request(source, teacher), tmp_path / "out")
     assert (tmp_path / "log").read_text().split()[0] == str(os.getpid())
     assert len((tmp_path / "log").read_text().splitlines()) == 1
 
@@ -171,9 +198,9 @@ def test_a_process_loads_its_teachers_once(source: str, tmp_path: Path) -> None:
     ("visible", "wanted", "shard_count", "gpus", "expected"),
     [
         (None, 0, 9, 0, []),
-        (None, 0, 9, 1, []),  # alone in this process
+        (None, 0, 9, 1, []),  # in this process
         (None, 0, 9, 2, ["0", "1"]),
-        (None, 1, 9, 2, ["0"]),  # not in this process, which would take the memory of both
+        (None, 1, 9, 2, ["0"]),  # not in this process, which would use the memory of both
         ("5, GPU-7a", 0, 9, 2, ["5", "GPU-7a"]),
         (None, 0, 1, 2, ["0"]),
     ],
@@ -189,40 +216,42 @@ def test_one_process_per_gpu_that_sees_no_other(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    found = parallelism.environments(wanted, shard_count, gpus)
-    assert found == [{"CUDA_VISIBLE_DEVICES": name} for name in expected]
-    if found:
-        assert worker_pool._context(found).get_start_method() == "spawn"  # CUDA survives no fork
+    environments = parallelism.environments(wanted, shard_count, gpus)
+    assert environments == [{"CUDA_VISIBLE_DEVICES": name} for name in expected]
+    if environments:
+        assert worker_pool._context(environments).get_start_method() == "spawn"  # CUDA survives no fork
     if gpus:
-        with pytest.raises(UserError, match=f"--workers 3: there are {gpus} GPUs"):
+        with pytest.raises(UserError, match=f"--workers 3: there are only {gpus} GPUs"):
             parallelism.environments(3, 9, gpus)
 
 
 def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Eight cores, three processes: two each."""
-    monkeypatch.setattr(parallelism, "cores", lambda: 8)
+    """Eight cores and three processes: two cores each."""
+    monkeypatch.setattr(devices, "cores", lambda: 8)
     monkeypatch.delenv(parallelism.SHARE, raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert parallelism.environments(3, 9, 0) == [{parallelism.SHARE: "2"}] * 3
     assert parallelism.environments(3, 2, 0) == [{parallelism.SHARE: "4"}] * 2
     assert parallelism.environments(3, 1, 0) == []
-    assert label_threads.share() == 8  # alone
+    assert parallelism.own_cores() == 8  # one process
     monkeypatch.setenv(parallelism.SHARE, "2")
-    assert label_threads.share() == 2
+    assert parallelism.own_cores() == 2
 
 
 @pytest.mark.parametrize(("threads", "given", "expected"), [(1, "2", 2), (1, "16", 4), (0, "2", 1), (8, "2", 1)])
 def test_batches_at_a_time(threads: int, given: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several only where each takes one thread, and no more than memory is sure to be there for."""
-    monkeypatch.setattr(parallelism, "cores", lambda: 32)
+    """Several only if each uses one thread, and never more than `MOST_PASSES`."""
+    monkeypatch.setattr(devices, "cores", lambda: 32)
     monkeypatch.setenv(parallelism.SHARE, given)
     monkeypatch.setattr(tf.config.threading, "get_intra_op_parallelism_threads", lambda: threads)
-    assert label_threads.passes() == expected
+    assert parallelism.passes() == expected
 
 
 def test_a_sum_in_a_network_does_not_depend_on_processes_and_threads(tmp_path: Path) -> None:
-    """A SavedModel for one image, and a dense layer: its lowest bits, blown up to metres, depend on how many threads
-    share a sum. By way of the command, where one process is told to take three, and where two do the work."""
+    """The lowest bits of a dense layer, scaled up to metres, depend on how many threads share a sum.
+
+    Labelled by the command: once with one process that is told to use three threads, once with two processes.
+    """
     weights = np.random.default_rng(1).normal(size=[1280, 1000]).astype(np.float32)
 
     def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -246,12 +275,23 @@ def test_a_sum_in_a_network_does_not_depend_on_processes_and_threads(tmp_path: P
     assert len(shards_of[0]) == 2 and shards_of[0] == shards_of[1]
 
 
+def test_calls_of_a_network_at_the_same_time_do_not_meet(tmp_path: Path) -> None:
+    images = [teaching.unlabelled(number, teaching.red_slope(60, 80)) for number in range(8 * SIMULTANEOUS_BATCHES)]
+    write_set(tmp_path / "in", [images], ())
+    (path,) = (tmp_path / "in").glob("*.tfrecord")
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_USE_LEGACY_KERAS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", LABEL, str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=500)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split()[-2:] == [str(8 * SIMULTANEOUS_BATCHES), "4"]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("0/2", "--shard 0/2: jobs are counted from 1"),
-        ("3/2", "--shard 3/2: jobs are counted from 1"),
-        ("1/0", "--shard 1/0: jobs are counted from 1"),
+        ("0/2", "--shard 0/2: JOB must be between 1 and JOBS"),
+        ("3/2", "--shard 3/2: JOB must be between 1 and JOBS"),
+        ("1/0", "--shard 1/0: JOB must be between 1 and JOBS"),
         ("2", "--shard '2': write JOB/JOBS"),
         ("a/2", "--shard 'a/2': write JOB/JOBS"),
         ("-1/2", "--shard '-1/2': write JOB/JOBS"),
@@ -263,8 +303,8 @@ def test_a_part_that_does_not_exist(given: str, message: str) -> None:
 
 
 def test_parts_are_all_of_it() -> None:
-    assert parallelism.parse_part("2/3") == Part(2, 3) and parallelism.parse_part("") == Part(1, 1)
-    assert [Part(number, 3).of(list("abcdefg")) for number in (1, 2, 3)] == [list("adg"), list("be"), list("cf")]
+    assert parallelism.parse_part("2/3") == JobPart(2, 3) and parallelism.parse_part("") == JobPart(1, 1)
+    assert [JobPart(number, 3).of(list("abcdefg")) for number in (1, 2, 3)] == [list("adg"), list("be"), list("cf")]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -1,6 +1,6 @@
-"""One shard's steps overlap, keep their order, hold a bounded number of images, and end with the message of a failure.
+"""The steps of one shard overlap, keep the order, hold a bounded number of images, and end with a failure's message.
 
-The teachers are made by hand: what they answer and when is known.
+The teachers are written by hand, so that it is known what they answer and when.
 """
 
 from __future__ import annotations
@@ -18,29 +18,27 @@ import tensorflow as tf
 from must_tf.common.errors import UserError
 from must_tf.data import record
 from must_tf.spec import Labels
-from must_tf.tasks import discover
-from must_tf.tasks.depth import Config as Depth
+from must_tf.tasks import depth, discover
 from tests.support.teaching import red_slope, unlabelled
 from tests.support.tiny import write_set
-from tfrecords_tools.label import pipeline, threads
+from tfrecords_tools.label import parallelism, pipeline
 from tfrecords_tools.label.pipeline import AHEAD, labelled
-from tfrecords_tools.teachers import BATCH_SIZE, About
-from tfrecords_tools.teachers import frames as frames_lib
-from tfrecords_tools.teachers.frames import Frame, View
+from tfrecords_tools.teachers import BATCH_SIZE, About, Predictions, frames
+from tfrecords_tools.teachers.frames import InputFrame, View
 from tfrecords_tools.teachers.trained import TrainedTeacher
 
-PATIENCE = 60.0  # seconds until a test says that something hangs
+PATIENCE = 60.0  # seconds until a test fails because something hangs
 
 
 class ByHand:
-    """Labels depth with the mean of the red channel that it saw, in metres, and takes notes."""
+    """Labels depth with the mean of the red channel, in metres, and counts its work."""
 
     def __init__(self, task: str = "depth", side: int = 16):
         self.about = About(f"by-hand-{task}", (task,), "0123456789ab", {})
-        self.frame = Frame(side, side, "stretch")
+        self.frame = InputFrame(side, side, "stretch")
         self.forwards: list[int] = []  # distinct images in each pass
 
-    def forward(self, pixels: np.ndarray, info: np.ndarray) -> Any:
+    def forward(self, pixels: np.ndarray, info: np.ndarray) -> Predictions:
         assert pixels.shape == (BATCH_SIZE, self.frame.height, self.frame.width, 3) and info.shape == (BATCH_SIZE, 4)
         self.forwards.append(len({one.tobytes() for one in pixels}))
         return {"mean": pixels[..., 0].mean(axis=(1, 2))}
@@ -53,7 +51,7 @@ class ByHand:
 
 
 def records(count: int) -> tuple[list[bytes], list[float]]:
-    """Images of different sizes, each in a red of its own, and which."""
+    """Returns images of different sizes, each with its own level of red, and these levels."""
     reds = [float(10 + number) for number in range(count)]
     images = [np.full([20 + number, 40 - number % 7, 3], red, np.uint8) for number, red in enumerate(reds)]
     return [unlabelled(number, image) for number, image in enumerate(images)], reds
@@ -61,18 +59,18 @@ def records(count: int) -> tuple[list[bytes], list[float]]:
 
 @pytest.fixture(autouse=True)
 def one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One batch in the network at a time, whatever an earlier test has set TensorFlow's threads to."""
-    monkeypatch.setattr(threads, "passes", lambda: 1)
+    """One batch in the network at a time, whatever number of threads an earlier test has set in TensorFlow."""
+    monkeypatch.setattr(parallelism, "passes", lambda: 1)
 
 
 @pytest.fixture
 def shard(tmp_path: Path) -> str:
-    """Two batches and a half."""
+    """Two and a half batches."""
     return write_set(tmp_path / "in", [records(20)[0]], ())
 
 
 def counted_decodes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by one with every image that is decoded."""
+    """Returns a list that grows by one with every decoded image."""
     count, decode = list[int](), record.decode_image
 
     def counted(encoded: tf.Tensor) -> tf.Tensor:
@@ -84,18 +82,18 @@ def counted_decodes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def metres(serialized: bytes) -> np.ndarray:
-    """Depth as it is read."""
-    return record.read_labels(serialized, discover(), {"depth": Depth()})["depth"].labels["metres"]
+    """Reads the depth label of a record."""
+    return record.read_labels(serialized, discover(), {"depth": depth.Config()})["depth"].labels["metres"]
 
 
 def run(pattern: str, *teachers: Any, ticks: list[int] | None = None) -> list[bytes]:
-    """All records of a set of one file."""
+    """Labels all records of a set with one file."""
     (path,) = tf.io.gfile.glob(pattern)
     return [one.serialized for one in labelled(path, teachers, (ticks if ticks is not None else []).append)]
 
 
 def test_every_image_gets_its_own_label_in_order(shard: str) -> None:
-    """The last batch is filled up to the size of the others, and its filler labels nobody."""
+    """The last batch is filled up to the size of the others; the fillers do not label anything."""
     teacher, ticks = ByHand(), list[int]()
     found = run(shard, teacher, ticks=ticks)
     for one, red in zip(found, records(20)[1], strict=True):
@@ -105,10 +103,10 @@ def test_every_image_gets_its_own_label_in_order(shard: str) -> None:
 
 
 def test_an_image_is_decoded_once_and_fitted_once_for_each_frame(shard: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three teachers, two of which see the same."""
-    fitted, view = list[Frame](), pipeline.view
+    """Three teachers, two of which have the same frame."""
+    fitted, view = list[InputFrame](), pipeline.view
 
-    def noted(image: tf.Tensor, frame: Frame) -> View:
+    def noted(image: tf.Tensor, frame: InputFrame) -> View:
         fitted.append(frame)
         return view(image, frame)
 
@@ -120,7 +118,7 @@ def test_an_image_is_decoded_once_and_fitted_once_for_each_frame(shard: str, mon
 
 
 def test_a_teacher_does_not_look_at_what_is_labelled_already(tmp_path: Path) -> None:
-    """Depth is there in the whole first batch and in half of the second; normals nowhere."""
+    """The whole first batch and half of the second have depth; no image has normals."""
     there = {"depth": record.Labelled({"metres": np.ones([20, 30], np.float32)}, "real:test")}
     images = [unlabelled(number, np.full([20, 30, 3], number, np.uint8)) for number in range(16)]
     some = [record.merge(one, there, discover()) if number < 12 else one for number, one in enumerate(images)]
@@ -131,7 +129,7 @@ def test_a_teacher_does_not_look_at_what_is_labelled_already(tmp_path: Path) -> 
     origins = [record.origins_of(tf.train.Example.FromString(one)) for one in found]
     assert [one["depth"] for one in origins] == ["real:test"] * 12 + ["pseudo:0123456789ab"] * 4
     assert run(pattern, depth)[:12] == some[:12]
-    # The four rows that it saw belong to the last four records, each of a red of its own.
+    # The four rows in its pass belong to the last four records, each with its own level of red.
     np.testing.assert_allclose([metres(one).mean() for one in found[12:]], [12, 13, 14, 15], atol=1e-3)
 
 
@@ -147,18 +145,20 @@ def test_labels_of_other_teachers_are_replaced_on_demand_and_real_ones_never(tmp
 
 
 def test_the_three_steps_overlap(shard: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first pass waits until an image of the second batch was decoded, the first label until the second pass ran:
-    one after the other, both would wait for ever."""
+    """The first pass waits until an image of the second batch is decoded, the first label until the second pass ran.
+
+    If the steps ran one after the other, both would wait for ever.
+    """
     decoded, passed = threading.Event(), threading.Event()
     waited, count, decode = list[bool](), list[int](), record.decode_image
 
     class Waits(ByHand):
-        def forward(self, pixels: np.ndarray, info: np.ndarray) -> Any:
+        def forward(self, pixels: np.ndarray, info: np.ndarray) -> Predictions:
             waited.append(decoded.wait(PATIENCE))
-            found = super().forward(pixels, info)
+            predictions = super().forward(pixels, info)
             if len(self.forwards) == 2:
                 passed.set()
-            return found
+            return predictions
 
         def labels(self, predictions: Any, info: np.ndarray, source_id: str) -> dict[str, Labels]:
             waited.append(passed.wait(PATIENCE))
@@ -176,11 +176,11 @@ def test_the_three_steps_overlap(shard: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_batches_in_the_network_at_the_same_time(shard: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first two passes wait for each other; the second one to end first, and the order is kept all the same."""
+    """The first two passes wait for each other. The second one ends first, and the order is kept."""
     together, second = threading.Barrier(2), threading.Event()
 
     class Meets(ByHand):
-        def forward(self, pixels: np.ndarray, info: np.ndarray) -> Any:
+        def forward(self, pixels: np.ndarray, info: np.ndarray) -> Predictions:
             reds = set(pixels[:, 0, 0, 0].tolist())
             if reds & {10, 18}:
                 together.wait(PATIENCE)
@@ -190,36 +190,36 @@ def test_batches_in_the_network_at_the_same_time(shard: str, monkeypatch: pytest
                 second.set()
             return super().forward(pixels, info)
 
-    monkeypatch.setattr(threads, "passes", lambda: 2)
+    monkeypatch.setattr(parallelism, "passes", lambda: 2)
     found = run(shard, Meets())
     np.testing.assert_allclose([metres(one).mean() for one in found], records(20)[1], atol=1e-3)
 
 
 def test_a_shard_of_any_size_holds_a_few_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who takes one record and then waits: AHEAD batches have been decoded for him, and the one in the network."""
+    """After one record is taken, only AHEAD batches are decoded, and the one in the network."""
     many = 3 * AHEAD * BATCH_SIZE
     (path,) = tf.io.gfile.glob(write_set(tmp_path / "in", [[records(1)[0][0]] * many], ()))
     count = counted_decodes(monkeypatch)
     found = labelled(path, [ByHand()], lambda count: None)
     assert isinstance(found, Generator) and next(found)
-    time.sleep(0.5)  # it could go on decoding
+    time.sleep(0.5)  # time in which more could be decoded
     assert len(count) <= (AHEAD + 1) * BATCH_SIZE
     found.close()
     assert not workers()
 
 
 def workers() -> list[str]:
-    """Threads of the three steps."""
+    """Returns the names of the running threads of the three steps."""
     names = [thread.name for thread in threading.enumerate()]
     return [name for name in names if name.startswith(("prepare", "forward", "finish"))]
 
 
 @pytest.mark.parametrize("step", ["forward", "labels"])
 def test_a_failure_in_a_thread_ends_the_shard_with_its_message(shard: str, step: str) -> None:
-    """In the second batch: what was finished before comes out, no thread stays."""
+    """The failure is in the second batch: records finished before come out, and no thread stays."""
 
     class Fails(ByHand):
-        def forward(self, pixels: np.ndarray, info: np.ndarray) -> Any:
+        def forward(self, pixels: np.ndarray, info: np.ndarray) -> Predictions:
             if step == "forward" and self.forwards:
                 raise UserError("the message")
             return super().forward(pixels, info)
@@ -238,7 +238,7 @@ def test_a_failure_in_a_thread_ends_the_shard_with_its_message(shard: str, step:
     assert not workers()
 
 
-def test_an_image_that_is_none_and_a_file_that_is_cut(tmp_path: Path) -> None:
+def test_a_damaged_image_and_a_truncated_file(tmp_path: Path) -> None:
     example = tf.train.Example.FromString(records(1)[0][0])
     example.features.feature["image/encoded"].bytes_list.value[0] = b"\x89PNG\r\n\x1a\nno more"
     with pytest.raises(UserError, match="'photo-0' cannot be decoded"):
@@ -251,23 +251,23 @@ def test_an_image_that_is_none_and_a_file_that_is_cut(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_no_number_is_no_label(tmp_path: Path, value: float) -> None:
+def test_nan_and_infinity_are_not_labels(tmp_path: Path, value: float) -> None:
     """The message names the teacher, the task and the image."""
 
     def forward(image: tf.Tensor, shape: tf.Tensor) -> Any:
         red = tf.cast(image[:, :1, :1, 0], tf.float32)
         return {"depth": {"metres": tf.where(red == 60.0, value, red) * tf.ones([1, 8, 8])}}
 
-    teacher = TrainedTeacher(About("runs/d", ("depth",), "0" * 12, {}), forward, {"depth": Depth()}, 32)
+    teacher = TrainedTeacher(About("runs/d", ("depth",), "0" * 12, {}), forward, {"depth": depth.Config()}, 32)
     images = [unlabelled(number, np.full([20, 30, 3], 58 + number, np.uint8)) for number in range(5)]
-    with pytest.raises(UserError, match=r"--teacher depth=runs/d .* depth of image 'photo-2'"):
+    with pytest.raises(UserError, match=r"--teacher depth=runs/d: depth of image 'photo-2' is NaN"):
         run(write_set(tmp_path / "in", [images], ()), teacher)
 
 
 @pytest.mark.parametrize("passes", [1, 3])
 def test_everything_is_traced_once(passes: int, shard: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twenty sizes and a last batch that is not full; heads that are not asked for are not run."""
-    monkeypatch.setattr(threads, "passes", lambda: passes)
+    """Twenty sizes and a last batch that is not full. Heads that are not asked for do not run."""
+    monkeypatch.setattr(parallelism, "passes", lambda: passes)
     traced = list[int]()
 
     def forward(image: tf.Tensor, shape: tf.Tensor) -> Any:
@@ -275,16 +275,16 @@ def test_everything_is_traced_once(passes: int, shard: str, monkeypatch: pytest.
         red = tf.cast(image[:, ::4, ::4, 0], tf.float32)
         return {"depth": {"metres": red + 1.0}, "normals": {"normals": tf.stack([red] * 3, -1)}}
 
-    teacher = TrainedTeacher(About("runs/d", ("depth",), "0" * 12, {}), forward, {"depth": Depth()}, 36)
+    teacher = TrainedTeacher(About("runs/d", ("depth",), "0" * 12, {}), forward, {"depth": depth.Config()}, 36)
     found = run(shard, teacher)
     assert traced == [BATCH_SIZE]
     assert teacher._restorer._restore.experimental_get_tracing_count() == 1
-    viewer: Any = frames_lib._viewer(teacher.frame)
+    viewer: Any = frames._viewer(teacher.frame)
     assert viewer.experimental_get_tracing_count() == 1
     np.testing.assert_allclose([metres(one)[3, 3] for one in found], [red + 1 for red in records(20)[1]], atol=1e-3)
 
 
 def test_red_slopes_are_not_symmetric() -> None:
-    """Else the tests that paint with them could not tell a mirrored label."""
+    """Otherwise the tests that use them could not detect a mirrored label."""
     image = red_slope(40, 60)
     assert not np.array_equal(image, image[::-1]) and not np.array_equal(image, image[:, ::-1])

@@ -1,4 +1,7 @@
-"""What labelling says that it did: counted by hand from the images' colours, see `tests.support.formula_teacher`."""
+"""The counts that labelling reports, compared with counts by hand from the images' colours.
+
+See `tests.support.formula_teacher`.
+"""
 
 from __future__ import annotations
 
@@ -15,35 +18,39 @@ from must_tf.common.errors import UserError
 from must_tf.data import manifest, record
 from tests.support import formula_teacher
 from tests.support.converting import must_records
-from tests.support.formula_teacher import one
+from tests.support.formula_teacher import image_record
 from tests.support.merging import merged
 from tfrecords_tools import teachers
-from tfrecords_tools.label import arguments as label_asked
-from tfrecords_tools.label import job
-from tfrecords_tools.label import results as label_results
-from tfrecords_tools.label import run as label
+from tfrecords_tools.label import job, run
+from tfrecords_tools.label.arguments import parse_request
+from tfrecords_tools.label.parallelism import JobPart
+from tfrecords_tools.label.results import TaskResult, per_task
 from tfrecords_tools.writing import beam, shards
 
 BOTH = ("depth", "detection")
 # Green is 0, 101, 202, 47, 148, 249 of images 0 to 5: the formula finds a box in 2, 4 and 5.
 MIXED = [
-    [one(0), one(1), one(2, {"depth": "real:a"})],
-    [one(3, {"detection": "real:a"}, (1,)), one(4, {"depth": "pseudo:old"}), one(5, {"detection": "pseudo:old"})],
+    [image_record(0), image_record(1), image_record(2, {"depth": "real:a"})],
+    [
+        image_record(3, {"detection": "real:a"}, (1,)),
+        image_record(4, {"depth": "pseudo:old"}),
+        image_record(5, {"detection": "pseudo:old"}),
+    ],
 ]
 
 
 def origins(out: Path) -> list[dict[str, str]]:
-    """Of every record."""
-    found = tf.data.TFRecordDataset(sorted(map(str, out.glob("*.tfrecord")))).as_numpy_iterator()
-    return [record.origins_of(tf.train.Example.FromString(each)) for each in found]
+    """Returns the origins of every record."""
+    records = tf.data.TFRecordDataset(sorted(map(str, out.glob("*.tfrecord")))).as_numpy_iterator()
+    return [record.origins_of(tf.train.Example.FromString(each)) for each in records]
 
 
-def results(records: str, out: Path, **options: Any) -> dict[str, label_results.TaskResult]:
-    """Of depth and detection by one teacher."""
-    asked = formula_teacher.asked(records, formula_teacher.teacher(BOTH), **options)
-    result = formula_teacher.labelled(asked, out)
+def results(records: str, out: Path, **options: Any) -> dict[str, TaskResult]:
+    """Labels depth and detection with one teacher and returns the results."""
+    request = formula_teacher.request(records, formula_teacher.teacher(BOTH), **options)
+    result = formula_teacher.labelled(request, out)
     assert result.manifest
-    return label_results.of(result.source, result.manifest, asked)
+    return per_task(result.source, result.manifest, request)
 
 
 def test_each_image_is_counted_once(tmp_path: Path) -> None:
@@ -69,25 +76,31 @@ def test_only_labels_of_other_teachers_are_replaced(tmp_path: Path) -> None:
     labels = record.read_labels(
         written[1], formula_teacher.discover(), {"depth": formula_teacher.discover()["depth"].Config()}
     )
-    assert labels["depth"].labels["metres"].max() == pytest.approx(1 + 4 * 37 / 64, abs=1e-3)  # not the old one's 2
+    assert labels["depth"].labels["metres"].max() == pytest.approx(
+        1 + 4 * 37 / 64, abs=1e-3
+    )  # not the old label of 2 m
 
 
 def test_what_is_labelled_already_is_no_work(tmp_path: Path) -> None:
-    """Not silently copied; unless there is something to replace."""
-    records = formula_teacher.write(tmp_path / "in", [[one(0, {"depth": "real:a"}), one(1, {"depth": "pseudo:old"})]])
-    with pytest.raises(UserError, match=r"all 2 images are labelled for depth already \(depth: 1 pseudo:old, 1 real:a"):
-        formula_teacher.labelled(formula_teacher.asked(records), tmp_path / "out")
+    """Nothing is copied silently, unless there are labels to replace."""
+    records = formula_teacher.write(
+        tmp_path / "in", [[image_record(0, {"depth": "real:a"}), image_record(1, {"depth": "pseudo:old"})]]
+    )
+    with pytest.raises(UserError, match=r"all 2 images already have depth labels \(depth: 1 pseudo:old, 1 real:a"):
+        formula_teacher.labelled(formula_teacher.request(records), tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    assert formula_teacher.labelled(formula_teacher.asked(records, replace=["depth"]), tmp_path / "out").manifest
+    assert formula_teacher.labelled(formula_teacher.request(records, replace=["depth"]), tmp_path / "out").manifest
     old = formula_teacher.teacher(teacher_id="old")
-    with pytest.raises(UserError, match="labelled for depth already"):  # nobody else's to replace but a real one
-        records = formula_teacher.write(tmp_path / "by old", [[one(1, {"depth": "pseudo:old"})]])
-        formula_teacher.labelled(formula_teacher.asked(records, old, replace=["depth"]), tmp_path / "other")
+    with pytest.raises(UserError, match="already have depth labels"):  # only its own labels to replace
+        records = formula_teacher.write(tmp_path / "by old", [[image_record(1, {"depth": "pseudo:old"})]])
+        formula_teacher.labelled(formula_teacher.request(records, old, replace=["depth"]), tmp_path / "other")
 
 
 def test_what_is_labelled_once_more_is_no_new_empty_image(tmp_path: Path) -> None:
-    """By hand: nothing is in 0 and 1, of which the teacher has labelled 0 before; to replace that changes nothing."""
-    records = formula_teacher.write(tmp_path / "in", [[one(0, {"detection": "pseudo:f0"}), one(1), one(2)]])
+    """Images 0 and 1 are empty, and the teacher has labelled 0 before. Replacing that changes nothing."""
+    records = formula_teacher.write(
+        tmp_path / "in", [[image_record(0, {"detection": "pseudo:f0"}), image_record(1), image_record(2)]]
+    )
     for number, replace in enumerate(([], ["detection"])):
         out = tmp_path / str(number)
         assert results(records, out, replace=replace)["detection"] == (2, 1, 0, 0, 0, 1, 0, "")
@@ -97,34 +110,32 @@ def test_what_is_labelled_once_more_is_no_new_empty_image(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("replace", "message"),
     [
-        (["normals"], r"--replace normals: no --teacher labels 'normals'"),
-        (["dept"], r"--replace dept: no --teacher labels 'dept'. Did you mean 'depth'"),
-        (["masks"], r"--replace masks: masks belong to their detection. Add --replace detection"),
-        (["detection"], r"has a teacher's masks on them.*--replace masks as well"),
+        (["normals"], r"--replace normals: there is no --teacher for 'normals'"),
+        (["dept"], r"--replace dept: there is no --teacher for 'dept'. Did you mean 'depth'"),
+        (["masks"], r"--replace masks: masks need the detection of the same teacher. Add --replace detection"),
+        (["detection"], r"has masks of another teacher, .*Add --teacher masks=... and --replace masks"),
     ],
 )
 def test_what_cannot_be_replaced(
     replace: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    records = formula_teacher.write(tmp_path / "in", [[one(0, {"detection": "pseudo:old"})]])
+    records = formula_teacher.write(tmp_path / "in", [[image_record(0, {"detection": "pseudo:old"})]])
     path = tmp_path / "in" / manifest.NAME
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"origins": content["origins"] | {"masks": {"pseudo:old": 1}}}))
     monkeypatch.setattr(teachers, "describe", lambda path, tasks: formula_teacher.teacher(tasks))
     with pytest.raises(UserError, match=message):
-        label_asked.asked(records, ["depth=a", "detection=a", "masks=a"], replace)
+        parse_request(records, ["depth=a", "detection=a", "masks=a"], replace)
 
 
 def test_the_manifest_says_who_the_teacher_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its time is that of the first job; who labelled before stays, who labelled nothing is not in it."""
+    """Its time is that of the first job. Earlier teachers stay; a teacher without labels is left out."""
     times = iter(["2031-01-01T00:00:00Z", "2031-01-02T00:00:00Z"])
-    monkeypatch.setattr(label, "_now", lambda: next(times))
+    monkeypatch.setattr(run, "_now", lambda: next(times))
     before = {"path": "old", "kind": "export", "tasks": ["depth"], "time": "2030-01-01T00:00:00Z"}
     records = formula_teacher.write(tmp_path / "in", MIXED, old=before, nobody={"path": "none"})
     for number in (1, 2):
-        formula_teacher.labelled(
-            formula_teacher.asked(records), tmp_path / "out", part=formula_teacher.parallelism.Part(number, 2)
-        )
+        formula_teacher.labelled(formula_teacher.request(records), tmp_path / "out", part=JobPart(number, 2))
     expected = {
         "path": "formula/f0",
         "kind": "adapter",
@@ -140,14 +151,17 @@ def test_the_manifest_says_who_the_teacher_was(tmp_path: Path, monkeypatch: pyte
 
 
 def test_merged_sets_keep_their_teachers(tmp_path: Path) -> None:
-    """One id is one teacher, that of the earlier time; tasks come together. The other set's labels win for image 1."""
+    """Entries with the same id are united: all tasks, the earlier time. The first set's label wins for image 1."""
     first = {"path": "a", "tasks": ["depth"], "time": "2031-02-01T00:00:00Z", "units": {"depth": "metres"}}
     other = {"path": "b", "tasks": ["detection"], "time": "2031-01-01T00:00:00Z", "units": {"detection": "boxes"}}
-    images = [[one(0, {"depth": "pseudo:t"}), one(1, {"depth": "real:x"})], [one(1, {"depth": "pseudo:gone"})]]
+    images = [
+        [image_record(0, {"depth": "pseudo:t"}), image_record(1, {"depth": "real:x"})],
+        [image_record(1, {"depth": "pseudo:gone"})],
+    ]
     patterns = [
         formula_teacher.write(tmp_path / "a", [images[0]], t=first),
         formula_teacher.write(
-            tmp_path / "b", [[one(2, {"detection": "pseudo:t"}), *images[1]]], t=other, gone={"path": "c"}
+            tmp_path / "b", [[image_record(2, {"detection": "pseudo:t"}), *images[1]]], t=other, gone={"path": "c"}
         ),
     ]
     assert merged(tmp_path / "out", patterns).teachers == {
@@ -161,7 +175,7 @@ def test_merged_sets_keep_their_teachers(tmp_path: Path) -> None:
 
 
 def test_a_manifest_from_before_has_no_teachers(tmp_path: Path) -> None:
-    formula_teacher.write(tmp_path, [[one(0)]])
+    formula_teacher.write(tmp_path, [[image_record(0)]])
     content = json.loads((tmp_path / manifest.NAME).read_text())
     del content["teachers"]
     (tmp_path / manifest.NAME).write_text(json.dumps(content))
@@ -170,35 +184,38 @@ def test_a_manifest_from_before_has_no_teachers(tmp_path: Path) -> None:
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """`must-records label` of the mixed records by the formula; returns the exit code."""
+    """Runs `must-records label` on the mixed records with the formula; returns the exit code."""
     records = formula_teacher.write(tmp_path / "in", MIXED)
     monkeypatch.setattr(teachers, "describe", lambda path, tasks: formula_teacher.teacher(tasks))
 
-    def run(*given: str) -> int:
-        made = ["label", "--records", records, "--teacher", "depth=f", "--out", str(tmp_path / "out"), *given]
-        return must_records(made, monkeypatch)
+    def run_command(*given: str) -> int:
+        words = ["label", "--records", records, "--teacher", "depth=f", "--out", str(tmp_path / "out"), *given]
+        return must_records(words, monkeypatch)
 
-    return run
+    return run_command
 
 
 def test_the_command_tells_people_and_programs(
     command: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With --json nothing else is on stdout, not even the table of the teacher's weights."""
+    """With --json, stdout has nothing else, not even the table of the teacher's weights."""
     job._loaded.clear()
     assert command("--shard", "1/3", "--json") == 0
     printed = capsys.readouterr()
     mine = {"finished": 1, "shards": 2, "mine": 1, "manifest": None}
     assert json.loads(printed.out) == {"out": str(tmp_path / "out")} | mine
-    assert "1 of 2 shards are there, 1 of them this job's" in printed.err and "restored weights" in printed.err
+    assert "1 of 2 shards are finished, 1 of them by this job" in printed.err and "restored weights" in printed.err
     assert command("--shard", "3/3") == 0
-    assert "none of them this job's: there are more jobs than shards" in capsys.readouterr().out
+    assert "none by this job: there are more jobs than shards" in capsys.readouterr().out
     assert command("--shard", "2/3", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["records"] == 6
     assert told["tasks"]["depth"]["labelled"] == 4 and told["tasks"]["depth"]["others"] == 1
     assert command() == 0
-    assert "  depth by formula/f0: 4 images labelled; 1 real; 1 by teachers before\n" in capsys.readouterr().out
+    assert (
+        "  depth by formula/f0: 4 images labelled; 1 have real labels; 1 already had a teacher's labels\n"
+        in capsys.readouterr().out
+    )
     words = manifest.read(str(tmp_path / "out")).command
     assert "--shard" not in words and words[:2] == ["must-records", "label"]
 
@@ -206,12 +223,12 @@ def test_the_command_tells_people_and_programs(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--shard", "3/2"], "--shard 3/2: jobs are counted from 1"),
+        (["--shard", "3/2"], "--shard 3/2: JOB must be between 1 and JOBS"),
         (["--workers", "-1"], "--workers must be 0"),
         (["--shard", "1/2", "--runner", "DirectRunner"], "--shard and --runner exclude each other"),
         (["--workers", "2", "--runner", "DirectRunner"], "--workers and --runner exclude each other"),
         (["--runner", "DirectRuner"], "Did you mean 'DirectRunner'"),
-        (["--replace", "masks"], "--replace masks: no --teacher labels 'masks'"),
+        (["--replace", "masks"], "--replace masks: there is no --teacher for 'masks'"),
     ],
 )
 def test_what_does_not_fit_is_one_message(
@@ -226,15 +243,15 @@ def test_what_does_not_fit_is_one_message(
 def test_a_pipeline_makes_the_same_shards(
     command: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beam is a loop here, see test_beam.py; what it is given can travel to other machines."""
-    formula_teacher.labelled(formula_teacher.asked(str(tmp_path / "in" / "*.tfrecord")), tmp_path / "alone")
+    """Beam is a loop here, see test_beam.py. Its input can travel to other machines."""
+    formula_teacher.labelled(formula_teacher.request(str(tmp_path / "in" / "*.tfrecord")), tmp_path / "alone")
     planned: list[str] = []
 
     def pipeline(paths: Sequence[str], arguments: Sequence[str]) -> None:
         assert arguments == ["--runner=DirectRunner", "--direct_num_workers=2"]
         planned.extend(paths)
         for path in paths:
-            assert pickle.loads(Path(path).read_bytes())[0] is job.write
+            assert pickle.loads(Path(path).read_bytes())[0] is job.write_shard
             beam.make(path)
 
     monkeypatch.setattr(beam, "require", lambda runner: None)

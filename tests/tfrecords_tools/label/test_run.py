@@ -1,4 +1,4 @@
-"""Teachers label what is missing and nothing else; a killed run ends with the same bytes."""
+"""Teachers only add missing labels; a killed run ends with the same bytes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import pytest
 import tensorflow as tf
 
 from must_tf.cli import train
+from must_tf.common.errors import UserError
 from must_tf.data import input as input_lib
 from must_tf.data import manifest, record
 from must_tf.model.student import enabled
@@ -24,10 +25,11 @@ from must_tf.runs import restore
 from must_tf.tasks import discover
 from tests.support.tiny import ALL, ROOT, Tiny, arguments, data, scene_record, write_set
 from tfrecords_tools import teachers
-from tfrecords_tools.label import results as label_results
-from tfrecords_tools.label import run as label
+from tfrecords_tools.label import results
+from tfrecords_tools.label.arguments import LabelRequest, parse_request
+from tfrecords_tools.label.run import label_records
 
-# What somebody has looked for, image by image, in three files.
+# The tasks with real labels, image by image, in three files.
 LOOKED = (
     (ALL, ("detection",)),
     ((),),
@@ -35,24 +37,24 @@ LOOKED = (
 )
 # Masks share the objects of detection: a teacher's do not fit real boxes.
 STAYS_EMPTY = {1: {"masks"}}
-# Kills itself between the first and the last record of the second file.
+# Kills itself between the first and the last record of the last file.
 KILLED = """
 import os, signal, sys
-from tfrecords_tools import label, label_job
-whole = label_job.labelled
+from tfrecords_tools.label import arguments, job, run
+whole = job.labelled
 def until_killed(path, *rest):
     for record in whole(path, *rest):
         yield record
         if "00002-of" in path:
             os.kill(os.getpid(), signal.SIGKILL)
-label_job.labelled = until_killed
-records, run, out = sys.argv[1:]
-label.run(label.asked(records, [task + "=" + run for task in %r]), out, ["test"])
+job.labelled = until_killed
+records, teacher, out = sys.argv[1:]
+run.label_records(arguments.parse_request(records, [task + "=" + teacher for task in %r]), out, ["test"])
 """
 
 
 class Labelled(NamedTuple):
-    """The records before and after, and who labelled them."""
+    """The records before and after, and the origin of the new labels."""
 
     source: str
     out: Path
@@ -62,36 +64,37 @@ class Labelled(NamedTuple):
 
 
 def serialized(pattern: str) -> list[bytes]:
-    """All records of these files."""
+    """Returns all records of these files."""
     return list(tf.data.TFRecordDataset(sorted(tf.io.gfile.glob(pattern))).as_numpy_iterator())
 
 
-def timeless(found: manifest.Manifest) -> manifest.Manifest:
-    """The manifest without the one thing that differs from run to run."""
-    return dataclasses.replace(found, teachers={key: {**said, "time": ""} for key, said in found.teachers.items()})
+def timeless(written: manifest.Manifest) -> manifest.Manifest:
+    """Returns the manifest without times, which differ from run to run."""
+    teachers = {key: {**entry, "time": ""} for key, entry in written.teachers.items()}
+    return dataclasses.replace(written, teachers=teachers)
 
 
-def ask(records: str, run: str) -> label.Asked:
-    """All tasks by one teacher."""
-    return label.asked(records, [f"{task}={run}" for task in ALL])
+def all_tasks(records: str, run: str) -> LabelRequest:
+    """Returns the request that one teacher labels all tasks."""
+    return parse_request(records, [f"{task}={run}" for task in ALL])
 
 
 @pytest.fixture(scope="module")
 def labelled(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Labelled:
-    """A set that lacks labels, completed."""
+    """A set with missing labels, completed by a teacher."""
     folder = tmp_path_factory.mktemp("label")
     files, index = [], 0
     for file in LOOKED:
         files.append([scene_record(index + i, tasks) for i, tasks in enumerate(file)])
         index += len(file)
     source = write_set(folder / "in", files)
-    label.run(ask(source, tiny.run), str(folder / "out"), ["test"])
+    label_records(all_tasks(source, tiny.run), str(folder / "out"), ["test"])
     teacher = f"pseudo:{restore.load(tiny.run).id}"
     return Labelled(source, folder / "out", teacher, serialized(source), serialized(str(folder / "out" / "*.tfrecord")))
 
 
-def test_missing_labels_are_filled_and_say_by_whom(labelled: Labelled) -> None:
-    """Origins: real where somebody looked, the teacher's elsewhere."""
+def test_missing_labels_are_added_with_their_origin(labelled: Labelled) -> None:
+    """The origin of existing labels stays real; new labels have the teacher's."""
     looked = [tasks for file in LOOKED for tasks in file]
     assert len(labelled.after) == len(looked)
     for index, (tasks, one) in enumerate(zip(looked, labelled.after, strict=True)):
@@ -101,7 +104,7 @@ def test_missing_labels_are_filled_and_say_by_whom(labelled: Labelled) -> None:
 
 
 def test_real_labels_and_pixels_are_untouched(labelled: Labelled) -> None:
-    """Every feature that was there is there, bit by bit."""
+    """Every feature from before is kept, bit by bit."""
     for before, after in zip(labelled.before, labelled.after, strict=True):
         kept = tf.train.Example.FromString(after).features.feature
         for key, feature in tf.train.Example.FromString(before).features.feature.items():
@@ -110,24 +113,24 @@ def test_real_labels_and_pixels_are_untouched(labelled: Labelled) -> None:
 
 
 def test_the_manifest_counts_what_was_written(labelled: Labelled, tiny: Tiny) -> None:
-    """By hand from LOOKED: five images; depth was looked for in two of them, masks in two, and never added to one."""
+    """By hand from LOOKED: five images, of which two have depth, two have masks, and one never gets masks."""
     found = manifest.read(str(labelled.out))
     assert found.records == 5
     assert found.origins["depth"] == {labelled.teacher: 3, "real:scenes": 2}
     assert found.origins["masks"] == {labelled.teacher: 2, "real:scenes": 2}
     assert found.classes == manifest.read(tiny.records).classes
-    asked = ask(labelled.source, tiny.run)
-    results = label_results.of(manifest.read(asked.directory), found, asked)
-    assert results["masks"][:1] + results["masks"][2:7] == (2, 0, 2, 0, 0, 1)
-    assert results["depth"] == (3, 0, 0, 2, 0, 0, 0, "")
-    (line,) = [one for one in label_results.lines(results, asked) if "masks by" in one]
-    assert "1 images left without: their detection is somebody else's" in line
+    request = all_tasks(labelled.source, tiny.run)
+    by_task = results.per_task(manifest.read(request.directory), found, request)
+    assert by_task["masks"][:1] + by_task["masks"][2:7] == (2, 0, 2, 0, 0, 1)
+    assert by_task["depth"] == (3, 0, 0, 2, 0, 0, 0, "")
+    (line,) = [one for one in results.lines(by_task, request) if "masks by" in one]
+    assert "1 left without labels, because its detection labels come from another source" in line
 
 
 def test_pseudo_labels_are_no_truth(
     labelled: Labelled, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Measured on the completed set: depth on the two images where somebody looked, by LOOKED, not on the teacher's."""
+    """On the completed set, depth is measured on the two images with real labels, not on the teacher's."""
     run = str(shutil.copytree(tiny.run, tmp_path / "run"))
     override = data(str(labelled.out / "*.tfrecord"))
     train.main(arguments(tiny.config, run, "must_student", override, "eval"))
@@ -136,7 +139,7 @@ def test_pseudo_labels_are_no_truth(
 
 
 def test_written_labels_are_the_teachers_predictions(labelled: Labelled, tiny: Tiny) -> None:
-    """Read back within the precision on disk, for the image that nobody had looked at."""
+    """They are read back within the precision on disk, for the image that had no labels."""
     teacher = teachers.describe(tiny.run, ALL).load()
     one = labelled.after[2]
     image = record.decode_image(tf.train.Example.FromString(one).features.feature["image/encoded"].bytes_list.value[0])
@@ -153,7 +156,7 @@ def test_written_labels_are_the_teachers_predictions(labelled: Labelled, tiny: T
 
 
 def test_killed_and_started_again_gives_the_same_bytes(labelled: Labelled, tiny: Tiny, tmp_path: Path) -> None:
-    """SIGKILL amid the last file; the finished files are not made again, the unfinished one is."""
+    """SIGKILL within the last file: the finished files are not made again, the unfinished one is."""
     out = tmp_path / "out"
     command = [sys.executable, "-c", KILLED % (ALL,), labelled.source, tiny.run, str(out)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -163,7 +166,7 @@ def test_killed_and_started_again_gives_the_same_bytes(labelled: Labelled, tiny:
     assert names == ["records-00000-of-00003.tfrecord", "records-00001-of-00003.tfrecord"]
     assert last.startswith("records-00002-of-00003.tfrecord.") and last.endswith(".partial")
     finished = (out / names[0]).stat().st_mtime_ns
-    label.run(ask(labelled.source, tiny.run), str(out), ["test"])
+    label_records(all_tasks(labelled.source, tiny.run), str(out), ["test"])
     assert (out / names[0]).stat().st_mtime_ns == finished
     for path in labelled.out.glob("*.tfrecord"):
         assert (out / path.name).read_bytes() == path.read_bytes(), path.name
@@ -172,8 +175,7 @@ def test_killed_and_started_again_gives_the_same_bytes(labelled: Labelled, tiny:
 
 
 def test_two_processes_write_the_same_bytes(labelled: Labelled, tiny: Tiny, tmp_path: Path) -> None:
-    """By the command. JSON alone is on stdout; one of the processes shows what it restored, and the first shows none:
-    it makes no model."""
+    """Run by the command. Stdout has only JSON; one worker shows what it restored, the main process builds no model."""
     out, given = tmp_path / "out", sum((["--teacher", f"{task}={tiny.run}"] for task in ALL), [])
     command = [sys.executable, "-m", "tfrecords_tools", "label", "--records", labelled.source, *given, "--json"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -185,22 +187,22 @@ def test_two_processes_write_the_same_bytes(labelled: Labelled, tiny: Tiny, tmp_
     for path in labelled.out.glob("*.tfrecord"):
         assert (out / path.name).read_bytes() == path.read_bytes(), path.name
     found = manifest.read(str(out)).teachers
-    (said,) = found.values()
-    assert (list(found), said["kind"], said["step"], said["tasks"]) == (
+    (entry,) = found.values()
+    assert (list(found), entry["kind"], entry["step"], entry["tasks"]) == (
         *([labelled.teacher.partition(":")[2]], "run directory", 2, sorted(ALL)),
     )
 
 
 def test_another_teacher_does_not_go_on_in_the_same_folder(labelled: Labelled, tiny: Tiny, tmp_path: Path) -> None:
-    """Labels of two teachers must not be mixed without saying so."""
+    """Labels of two teachers must not be mixed silently."""
     out = shutil.copytree(labelled.out, tmp_path / "out")
-    with pytest.raises(label.UserError, match="another command"):
-        label.run(label.asked(labelled.source, [f"depth={tiny.run}"]), str(out), ["test"])
+    with pytest.raises(UserError, match="another command"):
+        label_records(parse_request(labelled.source, [f"depth={tiny.run}"]), str(out), ["test"])
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 8])
 def test_evaluation_has_every_image_exactly_once(tiny_records: Tiny, batch_size: int) -> None:
-    """Five images, whatever the batch size; the last batch is filled up with index -1."""
+    """Five images with any batch size. The last batch is filled up with index -1."""
     settings = input_lib.Data(input_path=f"{tiny_records.records}/*.tfrecord", global_batch_size=batch_size)
     batches = input_lib.evaluation(input_lib.Reader(discover(), {}, 128), settings, 5, None)
     indices = [int(index) for batch in batches for index in batch["index"]]

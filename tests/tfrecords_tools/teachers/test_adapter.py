@@ -1,4 +1,4 @@
-"""Any SavedModel labels by an adapter file: hand-made models, whose labels are known in the original image's frame."""
+"""SavedModels label by an adapter file: hand-made models, whose labels are known in the original image's frame."""
 
 from __future__ import annotations
 
@@ -18,41 +18,46 @@ from must_tf.tasks.masks.labels import paste
 from tests.support.teaching import midas, red_slope, save, unlabelled, write_adapter
 from tests.support.tiny import ROOT, write_set
 from tfrecords_tools import teachers
-from tfrecords_tools.label import run as label
+from tfrecords_tools.label.arguments import parse_request
+from tfrecords_tools.label.run import label_records
+from tfrecords_tools.teachers import saved_model
+from tfrecords_tools.teachers.frames import InputFrame
+from tfrecords_tools.teachers.names import ClassNames
+from tfrecords_tools.teachers.outputs import DepthMap, DetectedObjects
 
 MIDAS = ROOT / "experiments" / "adapters" / "midas.yaml"
 SIZES = ((90, 160), (200, 60), (31, 33), (256, 256))  # height, width
-# What is looked at: an image of 100 x 300. Fitted into 64 x 96 it is shown at 32 x 96, stretched at 64 x 96.
+# The labelled image has 100 x 300 pixels. Fitted into 64 x 96 it becomes 32 x 96, stretched 64 x 96.
 HEIGHT, WIDTH = 100, 300
 SHOWN = {"fit": (32, 96), "stretch": (64, 96)}
 
 
 def labelled(adapter: str, image: np.ndarray, *tasks: str) -> dict[str, Labels]:
-    """One image's labels."""
+    """Labels one image."""
     teacher = teachers.describe(adapter, tasks).load()
     return teachers.label(teacher, [tf.constant(image)], ["one"])[0]
 
 
 def adapted(folder: Path, resize: str, outputs: dict[str, Any], classes: dict[str, Any] | None = None) -> str:
-    """An adapter for the model in `folder`/model, of 64 x 96 pixels."""
+    """Writes an adapter for the model in `folder`/model with input size 64 x 96."""
     content = {"model": "model", "input": {"size": [64, 96], "resize": resize}, "outputs": outputs}
     return write_adapter(folder / "adapter.yaml", content | ({"classes": classes} if classes else {}))
 
 
 def test_the_documented_midas_adapter_labels_relative_depth(tmp_path: Path) -> None:
-    """By way of the command: nearer is redder, in every image's own frame, whatever its size."""
+    """Redder is nearer, in each image's own frame, whatever its size."""
     midas(tmp_path / "midas_v21_small")
     adapter = shutil.copy(MIDAS, tmp_path / "midas.yaml")
     images = [red_slope(*size) for size in SIZES]
     source = write_set(tmp_path / "in", [[unlabelled(i, one) for i, one in enumerate(images)]], ())
-    asked = label.asked(source, [f"depth={adapter}"])
-    label.run(asked, str(tmp_path / "out"), ["test"])
+    request = parse_request(source, [f"depth={adapter}"])
+    label_records(request, str(tmp_path / "out"), ["test"])
     records = list(tf.data.TFRecordDataset(tf.io.gfile.glob(str(tmp_path / "out/*.tfrecord"))).as_numpy_iterator())
     for one, image in zip(records, images, strict=True):
         found = record.read_labels(one, discover(), {"depth": discover()["depth"].Config()})["depth"]
-        assert found.origin == asked.teachers[0].about.origin
+        assert found.origin == request.teachers[0].about.origin
         assert found.labels["metres"].max() == 0 and found.labels["inverse_depth"].shape == image.shape[:2]
-        # 700 / 255 for a grey level, and nothing is known of the shift.
+        # 700 / 255 per grey level, with an unknown shift.
         nearness = found.labels["inverse_depth"] - found.labels["inverse_depth"].mean()
         redness = image[..., 0] - image[..., 0].mean()
         np.testing.assert_allclose(nearness, redness * 700 / 255, atol=2.5 * 700 / 255)
@@ -62,7 +67,7 @@ def test_the_documented_midas_adapter_labels_relative_depth(tmp_path: Path) -> N
 def test_facts_for_the_manifest(tmp_path: Path) -> None:
     midas(tmp_path / "midas_v21_small")
     description = teachers.describe(str(shutil.copy(MIDAS, tmp_path / "midas.yaml")), ["depth"])
-    assert pickle.loads(pickle.dumps(description)) == description  # workers load their own
+    assert pickle.loads(pickle.dumps(description)) == description  # workers load their own copy
     assert description.about.facts == {
         "kind": "adapter",
         "step": None,
@@ -90,9 +95,27 @@ def test_the_id_is_of_weights_and_meaning_not_of_the_path(tmp_path: Path) -> Non
     assert teachers.describe(str(tmp_path / "b" / "midas.yaml"), ["depth"]).about.id != first
 
 
+def test_the_text_of_an_id_does_not_change() -> None:
+    """Ids are stored with the labels: the text that is hashed keeps the class names that it once had."""
+    meaning = (
+        "serving_default",
+        InputFrame(2, 3, "stretch"),
+        saved_model.InputFormat("image", batch=4),
+        [("depth", DepthMap("z", "metres")), ("detection", DetectedObjects("b", "s", "c"))],
+        [("detection", ClassNames(("cat",)))],
+    )
+    assert saved_model.id_text(meaning) == (
+        "('serving_default', Frame(height=2, width=3, how='stretch', antialias=True, fill=(124, 116, 104)), "
+        "Entry(name='image', encoding='tensor', dtype='uint8', batch=4, channels_first=False, range=(0.0, 255.0), "
+        "mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)), [('depth', DepthMap(name='z', key='metres')), "
+        "('detection', Objects(boxes='b', scores='s', classes='c', number='', normalised=False, x_first=False, "
+        "first_class=1, masks=''))], [('detection', Names(names=('cat',)))])"
+    )
+
+
 @pytest.mark.parametrize("resize", ["fit", "stretch"])
 def test_a_depth_gradient_comes_back_where_it_was_painted(tmp_path: Path, resize: str) -> None:
-    """Cells of 4 x 4 pixels that say where they lie: 10 + row + 100 * column of the input, in metres."""
+    """Cells of 4 x 4 pixels that hold their own position: 10 + row + 100 * column of the input, in metres."""
 
     def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
         row, column = np.mgrid[2.0:64:4, 2.0:96:4].astype(np.float32)
@@ -104,13 +127,13 @@ def test_a_depth_gradient_comes_back_where_it_was_painted(tmp_path: Path, resize
     rows = (np.arange(HEIGHT) + 0.5) / HEIGHT * SHOWN[resize][0]
     columns = (np.arange(WIDTH) + 0.5) / WIDTH * SHOWN[resize][1]
     expected = 10 + rows[:, None] + 100 * columns[None, :]
-    inside = (slice(10, 90), slice(10, 290))  # beyond the last cells' centres, the outermost cells go on
+    inside = (slice(10, 90), slice(10, 290))  # beyond the centres of the outermost cells, their values are constant
     np.testing.assert_allclose(metres[inside], expected[inside], rtol=1e-4)
 
 
 @pytest.mark.parametrize("resize", ["fit", "stretch"])
 def test_boxes_and_masks_come_back_in_the_images_frame(tmp_path: Path, resize: str) -> None:
-    """Boxes [x0, y0, x1, y1] as shares of the input, background 0, and a class without a name among them."""
+    """Boxes [x0, y0, x1, y1] relative to the input, background 0, and a class without a name."""
     x0_y0_x1_y1 = [[0.5, 0.125, 1.0, 0.25], [0.0, 0.0, 0.25, 0.5], [0.1, 0.1, 0.2, 0.2], [np.nan] * 4]
     upper_left = np.zeros([4, 28, 28], np.float32)
     upper_left[:, :14, :21] = 1.0
@@ -139,12 +162,12 @@ def test_boxes_and_masks_come_back_in_the_images_frame(tmp_path: Path, resize: s
     assert about.classes == {"detection": ["cat", "dog"], "masks": ["cat", "dog"]}
     assert about.facts["floors"] == {"detection": 0.05, "masks": 0.05}
     found = labelled(adapter, red_slope(HEIGHT, WIDTH), "detection", "masks")["masks"]
-    # Fitted, the image is the upper half of the input: what lies at 0.125 there is at 0.25 of the image.
+    # Fitted, the image is the upper half of the input: 0.125 of the input is 0.25 of the image.
     down = 64 / SHOWN[resize][0]
     expected = np.array([[0.125 * down, 0.5, 0.25 * down, 1.0], [0.0, 0.0, 0.5 * down, 0.25]])
     np.testing.assert_allclose(found["boxes"], expected, atol=1e-6)
     np.testing.assert_allclose(found["scores"], [0.9, 0.8], atol=1e-6)
-    assert found["classes"].tolist() == [2, 1]  # dog is the second of the names; what has none is dropped
+    assert found["classes"].tolist() == [2, 1]  # dog is the second name; the class without one is dropped
     masks = paste(found, HEIGHT, WIDTH)
     for mask, (y0, x0, y1, x1) in zip(masks, expected, strict=True):
         rows, columns = np.nonzero(mask)
@@ -154,7 +177,7 @@ def test_boxes_and_masks_come_back_in_the_images_frame(tmp_path: Path, resize: s
 
 
 def test_segmentation_without_its_background(tmp_path: Path) -> None:
-    """NCHW logits: id 0 where green, 1 where blue, 2 where red; "" is no class and becomes ignore."""
+    """NCHW logits: id 0 for green, 1 for blue, 2 for red. The class "" becomes ignore."""
     image = np.zeros([HEIGHT, WIDTH, 3], np.uint8)
     image[:30, :, 1], image[30:, :200, 2], image[30:, 200:, 0] = 255, 255, 255
 
@@ -168,13 +191,13 @@ def test_segmentation_without_its_background(tmp_path: Path) -> None:
     found = labelled(adapter, image, "segmentation")["segmentation"]
     expected = np.full([HEIGHT, WIDTH], 255)
     expected[30:, :200], expected[30:, 200:] = 0, 1
-    assert np.mean(found["classes"] != expected) < 0.03  # a pixel of the input is 3 of the image
+    assert np.mean(found["classes"] != expected) < 0.03  # a pixel of the input covers 3 of the image
     assert found["classes"].shape == (HEIGHT, WIDTH) and found["confidence"][:25].max() == 0
     assert found["confidence"][60, 100] > 0.99
 
 
 def test_normals_with_other_axes_and_a_distribution_with_gaps(tmp_path: Path) -> None:
-    """y up and z towards the viewer become y down and z forward; the class without a name leaves its share."""
+    """y up and z towards the viewer become y down and z forward. The class without a name gives its share away."""
 
     def answer(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
         batch = tf.shape(pixels)[0]

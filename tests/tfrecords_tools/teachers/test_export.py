@@ -1,4 +1,4 @@
-"""An export labels as its run does, to the byte, under the same id; both know what they learned from."""
+"""An export gives the same labels as its run, byte by byte, under the same id; both know their training data."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tfrecords_tools.label.pipeline import labelled
 
 @pytest.fixture(scope="module")
 def exported(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The tiny run's export."""
+    """Exports the tiny run."""
     out = str(tmp_path_factory.mktemp("export") / "out")
     export.main([f"--model_dir={tiny.run}", f"--out={out}"])
     return out
 
 
 def test_the_same_bytes_as_the_run(exported: str, tiny: Tiny, tmp_path: Path) -> None:
-    """Nine scenes of three sizes, a batch and a filled one."""
+    """Nine scenes of three sizes: a full batch and a filled one."""
     pattern = write_set(tmp_path / "in", [[scene_record(index, ()) for index in range(9)]], ())
     (path,) = tf.io.gfile.glob(pattern)
     found = [

@@ -1,4 +1,4 @@
-"""What is wrong with a teacher is said before anything is loaded: what, where, the nearest right spelling."""
+"""Mistakes in the choice of a teacher are reported before weights are loaded: what, where, the nearest spelling."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 from must_tf.common.errors import UserError
 from tests.support.teaching import save, write_adapter
 from tfrecords_tools import teachers
-from tfrecords_tools.teachers import adapter as adapter_lib
+from tfrecords_tools.teachers import adapter
 
 GOOD: dict[str, Any] = {
     "model": "model",
@@ -37,21 +37,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
-    """The good file with one value changed; None leaves it out."""
+    """Returns the good file with one value changed; None leaves it out."""
     content = yaml.safe_load(yaml.safe_dump(GOOD))
     *groups, key = path.split("/")
     group = content
     for name in groups:
         group = group[name]
     group.pop(key, None)
-    return content if value is None else (group.update({key: value}), content)[1]
+    if value is not None:
+        group[key] = value
+    return content
 
 
 def test_the_good_file_is_good(folder: Path) -> None:
     about = teachers.describe(write_adapter(folder / "good.yaml", GOOD), ["segmentation", "depth"]).about
     assert about.classes == {"segmentation": ["sea", "fire"]}
     alone = teachers.describe(str(folder / "good.yaml"), ["depth"]).about
-    assert alone.id == about.id  # one teacher, whatever it is asked for
+    assert alone.id == about.id  # the id does not depend on the tasks
 
 
 @pytest.mark.parametrize(
@@ -63,24 +65,24 @@ def test_the_good_file_is_good(folder: Path) -> None:
         ("input/size", [32], ("input.size must be [height, width]",)),
         ("input/size", [64, 48], ("input.size=[64, 48]", "[32, 48]")),
         ("input/mean", [0.5], ("input.mean must be 3 numbers",)),
-        ("input/std", [1, 0, 1], ("input.std must not be 0",)),
+        ("input/std", [1, 0, 1], ("input.std must not contain 0",)),
         ("input/name", "imgae", ("input.name='imgae'", "'image'")),
-        ("model", "modle", ("model='modle' is no SavedModel's folder",)),
+        ("model", "modle", ("model='modle': there is no SavedModel",)),
         ("signature", "serving", ("no signature 'serving'", "'serving_default'")),
         (
             "outputs/segmentation/output",
             "logist",
             ("outputs.segmentation.output='logist'", "'logits'", "depth, logits"),
         ),
-        ("outputs/depth", {}, ("outputs.depth.output=''", "There are: depth, logits")),
+        ("outputs/depth", {}, ("outputs.depth.output is missing", "outputs: depth, logits")),
         ("outputs/depth/means", "meters", ("outputs.depth.means='meters'", "'metres'")),
         ("outputs/normals", {"output": "depth", "axes": [1, 0, 1]}, ("outputs.normals.axes", "1 or -1")),
         ("outputs/sgementation", {"output": "logits"}, ("outputs.sgementation: no such key", "'segmentation'")),
-        ("classes/segmentation", ["a"], ("1 names in classes.segmentation", "2 channels")),
-        ("classes/segmentation", ["a", "a"], ("a stands there twice",)),
-        ("classes/segmentation", [str(i) for i in range(256)], ("256 classes, but", "at most 255", "united")),
+        ("classes/segmentation", ["a"], ("classes.segmentation has 1 names", "2 channels")),
+        ("classes/segmentation", ["a", "a"], ("classes.segmentation: class names must be unique, but a is repeated",)),
+        ("classes/segmentation", [str(i) for i in range(256)], ("256 classes, but", "allows 255", "fewer classes")),
         ("classes/segmentation", "nowhere.txt", ("nowhere.txt does not exist",)),
-        ("classes", None, ("no class names", "classes: {segmentation: names.txt}")),
+        ("classes", None, ("classes.segmentation is missing", "one name per line")),
     ],
 )
 def test_a_mistake_in_the_file(folder: Path, path: str, value: Any, words: tuple[str, ...]) -> None:
@@ -92,13 +94,13 @@ def test_a_mistake_in_the_file(folder: Path, path: str, value: Any, words: tuple
 
 
 def test_a_model_in_a_bucket() -> None:
-    """Its two slashes stay, wherever it is named."""
-    assert adapter_lib._beside("gs://b/teachers/a.yaml", "../models/m") == "gs://b/models/m"
-    assert adapter_lib._beside("here/a.yaml", "gs://b/m") == "gs://b/m"
-    assert adapter_lib._beside("here/a.yaml", "../m/") == "m"
+    """The two slashes of gs:// are kept."""
+    assert adapter._beside("gs://b/teachers/a.yaml", "../models/m") == "gs://b/models/m"
+    assert adapter._beside("here/a.yaml", "gs://b/m") == "gs://b/m"
+    assert adapter._beside("here/a.yaml", "../m/") == "m"
 
 
-def test_all_mistakes_are_said_at_once(folder: Path) -> None:
+def test_all_mistakes_are_reported_at_once(folder: Path) -> None:
     content = changed("outputs/depth/output", "dpeth")
     content["input"] |= {"mean": [1], "size": [1, 2, 3]}
     with pytest.raises(UserError) as error:
@@ -108,21 +110,23 @@ def test_all_mistakes_are_said_at_once(folder: Path) -> None:
 
 def test_a_task_without_an_output(folder: Path) -> None:
     adapter = write_adapter(folder / "adapter.yaml", GOOD)
-    with pytest.raises(UserError, match=r"--teacher normals=.*no outputs for normals, but for depth, segmentation"):
+    with pytest.raises(
+        UserError, match=r"--teacher normals=.*this adapter cannot label normals, only depth, segmentation"
+    ):
         teachers.describe(adapter, ["normals"])
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    """One message with all that was looked for."""
+    """One message lists every place where a teacher was looked for."""
     with pytest.raises(UserError) as error:
         teachers.describe(str(tmp_path / "x"), ["depth"])
     for word in ("--teacher depth=", "x/params.yaml", "x/must_tf.json", "x/saved_model.pb", ".yaml"):
         assert word in str(error.value)
 
 
-def test_a_saved_model_that_nobody_explains(folder: Path) -> None:
-    """Given as it is: its outputs are named, and where to look."""
-    with pytest.raises(UserError, match=r"outputs depth, logits.*adapter"):
+def test_a_saved_model_without_an_adapter(folder: Path) -> None:
+    """The message lists its outputs and where to describe them."""
+    with pytest.raises(UserError, match=r"outputs are depth, logits.*adapter"):
         teachers.describe(str(folder / "model"), ["depth"])
 
 
@@ -140,7 +144,7 @@ def test_a_damaged_saved_model(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_class_id_beyond_the_names(tmp_path: Path) -> None:
-    """Dropped silently, objects would be missing."""
+    """Otherwise objects would be dropped silently."""
 
     def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
         one = {"b": np.zeros([1, 4], np.float32), "s": np.full([1], 0.9, np.float32), "c": np.full([1], 3, np.int32)}
@@ -151,5 +155,7 @@ def test_a_class_id_beyond_the_names(tmp_path: Path) -> None:
     content = {"model": "model", "input": {"size": [32, 32]}, "outputs": {"detection": detection}}
     adapter = write_adapter(tmp_path / "a.yaml", content | {"classes": {"detection": ["cat", "dog"]}})
     teacher = teachers.describe(adapter, ["detection"]).load()
-    with pytest.raises(UserError, match="class id 3, but its classes are 2 names"):
+    with pytest.raises(
+        UserError, match=r"--teacher detection=.*a.yaml: class id 3 was predicted, but the 2 class names end at id 2"
+    ):
         teachers.label(teacher, [tf.zeros([20, 30, 3], tf.uint8)], ["x"])

@@ -1,4 +1,4 @@
-"""Model Garden's exports label as they are: a real one of classification, and hand-made ones of the detectors' form."""
+"""Model Garden exports as teachers: a real one for classification, and hand-made ones with a detector's outputs."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from tfrecords_tools import teachers
 
 SIZE = (64, 96)  # of the network's input
 HEIGHT, WIDTH = 100, 300
-RED = (20, 45, 60, 210)  # rows 20..45 and columns 60..210 are red: what the detector finds
+RED = (20, 45, 60, 210)  # rows 20..45 and columns 60..210 are red; the detector finds them
 
 
 def detector(
     folder: Path, keep_aspect_ratio: bool = True, says: tuple[int, int] = SIZE, normalised: bool = False
 ) -> str:
-    """Of the form of MG's Mask R-CNN export: it resizes to 64 x 96, finds the red rectangle and calls it class 2.
+    """Writes a model like MG's Mask R-CNN export: it resizes to 64 x 96 and finds the red rectangle, as class 2.
 
-    Boxes are in pixels of the resized image, or shares of the given one; image_info says by how much it was resized.
+    Boxes are in pixels of the resized image, or relative to the input; image_info tells the scale.
     """
 
     def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -61,20 +61,20 @@ def detector(
 
 
 def _around(found: tf.Tensor) -> tf.Tensor:
-    """The box [4] around what is true in a mask [h, w]."""
+    """Returns the box [4] around the True pixels of a mask [h, w]."""
     places = tf.cast(tf.where(found), tf.float32)
     return tf.concat([tf.reduce_min(places, 0), tf.reduce_max(places, 0) + 1.0], 0)
 
 
 def photo() -> np.ndarray:
-    """A grey image with a red rectangle, not in its middle."""
+    """Returns a grey image with a red rectangle that is not in the middle."""
     image = np.full([HEIGHT, WIDTH, 3], 110, np.uint8)
     image[RED[0] : RED[1], RED[2] : RED[3]] = (255, 0, 0)
     return image
 
 
 def named(folder: Path, names: list[str], **more: Any) -> str:
-    """The adapter file that names the classes of the export in `folder`/export."""
+    """Writes an adapter file that names the classes of the export in `folder`/export."""
     return write_adapter(folder / "named.yaml", {"model": "export", "classes": {"detection": names}} | more)
 
 
@@ -90,7 +90,7 @@ def test_boxes_and_masks_of_a_detector(tmp_path: Path, keep_aspect_ratio: bool, 
         96,
     ]
     teacher = description.load()
-    assert teacher.frame.how == ("fit" if keep_aspect_ratio else "stretch")  # what the network was trained to see
+    assert teacher.frame.how == ("fit" if keep_aspect_ratio else "stretch")  # like in the network's training
     found = teachers.label(teacher, [tf.constant(photo())], ["x"])[0]["masks"]
     expected = np.array([[RED[0] / HEIGHT, RED[2] / WIDTH, RED[1] / HEIGHT, RED[3] / WIDTH]])
     np.testing.assert_allclose(found["boxes"], expected, atol=1.6 / 32)  # the fitted image has 32 rows
@@ -102,35 +102,35 @@ def test_boxes_and_masks_of_a_detector(tmp_path: Path, keep_aspect_ratio: bool, 
 
 
 def test_an_export_of_another_size_than_its_params_say(tmp_path: Path) -> None:
-    """Said, where boxes would land elsewhere; with the size in the adapter file they land right."""
+    """An error, because boxes would be misplaced. With the size in the adapter file they are right."""
     detector(tmp_path / "export", says=(48, 48))
     teacher = teachers.describe(named(tmp_path, ["cat", "dog"]), ["detection"]).load()
-    with pytest.raises(
-        UserError, match=r"exported for images of \[64, 96\], not of \[48, 48\].*input: {size: \[64, 96"
-    ):
+    with pytest.raises(UserError, match=r"exported for input size \[64, 96\], not \[48, 48\].*input: {size: \[64, 96"):
         teachers.label(teacher, [tf.constant(photo())], ["x"])
     teacher = teachers.describe(named(tmp_path, ["cat", "dog"], input={"size": [64, 96]}), ["detection"]).load()
     found = teachers.label(teacher, [tf.constant(photo())], ["x"])[0]["detection"]
     np.testing.assert_allclose(found["boxes"], [[0.2, 0.2, 0.45, 0.7]], atol=0.05)
 
 
-def test_normalised_boxes_of_which_no_params_tell(tmp_path: Path) -> None:
-    """Taken for pixels, all boxes would lie in one corner."""
+def test_normalised_boxes_without_params(tmp_path: Path) -> None:
+    """Read as pixels, all boxes would lie in one corner."""
     detector(tmp_path / "export", normalised=True)
     (tmp_path / "export" / "params.yaml").unlink()
     adapter = named(tmp_path, ["cat", "dog"], input={"size": [64, 96]})
     teacher = teachers.describe(adapter, ["detection"]).load()
-    with pytest.raises(UserError, match=r"'x' output 'detection_boxes' lies within one pixel.*coordinates: normalised"):
+    with pytest.raises(
+        UserError, match=r"'x': output 'detection_boxes' lies within one pixel.*coordinates: normalised"
+    ):
         teachers.label(teacher, [tf.constant(photo())], ["x"])
 
 
-def test_what_an_adapter_says_in_vain(tmp_path: Path) -> None:
-    """An export brings its own normalisation: none of this would be done."""
+def test_adapter_keys_that_an_export_does_not_use(tmp_path: Path) -> None:
+    """An export has its own normalisation, so these keys would have no effect."""
     detector(tmp_path / "export")
     given = {"size": [64, 96], "mean": [0.5, 0.5, 0.5], "layout": "NCHW"}
-    with pytest.raises(UserError, match=r"named.yaml: .* prepares its input: input.layout, input.mean would not"):
+    with pytest.raises(UserError, match=r"named.yaml: .* does not use input.layout, input.mean. Remove"):
         teachers.describe(named(tmp_path, ["cat", "dog"], input=given), ["detection"])
-    with pytest.raises(UserError, match="signature would not be heeded"):
+    with pytest.raises(UserError, match="does not use signature"):
         teachers.describe(named(tmp_path, ["cat", "dog"], signature="other"), ["detection"])
 
 
@@ -143,13 +143,13 @@ def test_the_id_is_the_same_for_any_of_its_tasks(tmp_path: Path) -> None:
 
 def test_names_are_asked_for_and_counted(tmp_path: Path) -> None:
     export = detector(tmp_path / "export")
-    with pytest.raises(UserError, match=r"`model: .*export` and `classes: {detection: names.txt}`.*\(2 names\)"):
+    with pytest.raises(UserError, match=r"`model: .*export` and `classes: {detection: names.txt}`, write 2 names"):
         teachers.describe(export, ["detection"])
     with pytest.raises(
-        UserError, match=r"3 names in classes.detection, but the model has 2 classes, without the backgr"
+        UserError, match=r"classes.detection has 3 names, but the model has 2 classes \(without the backgr"
     ):
         teachers.describe(named(tmp_path, ["a", "b", "c"]), ["detection"])
-    with pytest.raises(UserError, match=r"does not label depth, but for detection, masks"):
+    with pytest.raises(UserError, match=r"cannot label depth, only detection, masks"):
         teachers.describe(export, ["depth"])
 
 
@@ -164,7 +164,7 @@ def test_no_params_and_no_nms(tmp_path: Path) -> None:
 
 
 def test_a_real_export_for_image_bytes_labels_what_it_serves(tmp_path: Path) -> None:
-    """It cuts 0.875 of the centre out and resizes that to 64: of an image of 74 rows exactly 64 of its pixels."""
+    """It crops 0.875 of the centre and resizes that to 64: of an image with 74 rows exactly 64 of its pixels."""
     params = exp_factory.get_exp_config("resnet_imagenet")
     params.task.model.num_classes, params.task.model.input_size = 3, [64, 64, 3]
     params.task.model.backbone.resnet.model_id, params.task.model.backbone.resnet.depth_multiplier = 10, 0.25
@@ -175,6 +175,6 @@ def test_a_real_export_for_image_bytes_labels_what_it_serves(tmp_path: Path) -> 
     image = red_slope(74, 100)
     found = teachers.label(description.load(), [tf.constant(image)] * 2, ["x", "y"])[1]["classification"]
     served = tf.saved_model.load(export).signatures["serving_default"](inputs=tf.constant([image_bytes(image)]))
-    cat, dog = served["probs"].numpy()[0, 1:]  # id 0 is no class here
+    cat, dog = served["probs"].numpy()[0, 1:]  # id 0 is not a class here
     np.testing.assert_allclose(found["probability"], [cat / (cat + dog), dog / (cat + dog)], atol=1e-5)
     assert description.about.facts["input_size"] == [64, 64]

@@ -1,4 +1,4 @@
-"""SavedModels that others wrote: for files, with as many boxes as an image has, and such that fail."""
+"""Other people's SavedModels: with files as input, with any number of boxes per image, and with errors."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import tensorflow as tf
 from must_tf.common.errors import UserError
 from tests.support.teaching import red_slope, save, write_adapter
 from tfrecords_tools import teachers
-from tfrecords_tools.teachers import failure
+from tfrecords_tools.teachers.saved_model import root_cause
 
-HEIGHT, WIDTH = 32, 48  # of the networks' input and of the images, which are not resized then
+HEIGHT, WIDTH = 32, 48  # of the networks' input and of the images, so that nothing is resized
 DECODERS: dict[str, Callable[..., tf.Tensor]] = {
     "jpeg": tf.io.decode_jpeg,
     "png": tf.io.decode_png,
@@ -26,7 +26,7 @@ DEPTH = {"depth": {"output": "z", "means": "metres"}}
 
 
 def of_files(folder: Path, decode: Callable[..., tf.Tensor]) -> Any:
-    """The teacher whose SavedModel takes files and gives 1 + red / 8 metres."""
+    """Returns a teacher whose SavedModel takes files and returns 1 + red / 8 metres."""
 
     def answer(files: tf.Tensor) -> dict[str, tf.Tensor]:
         images = tf.map_fn(lambda one: decode(one, channels=3), files, fn_output_signature=tf.uint8)
@@ -37,32 +37,33 @@ def of_files(folder: Path, decode: Callable[..., tf.Tensor]) -> Any:
 
 
 def described(folder: Path, tasks: list[str], content: dict[str, Any]) -> Any:
-    """The teacher that an adapter file says."""
+    """Returns the teacher of an adapter file with this content."""
     content = {"model": "model", "input": {"size": [HEIGHT, WIDTH]}} | content
     return teachers.describe(write_adapter(folder / "a.yaml", content), tasks).load()
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_whatever_decodes_the_files_sees_the_pixels(decoder: str, tmp_path: Path) -> None:
-    """Those of the image, to the last grey level."""
+def test_every_decoder_reads_the_exact_pixels(decoder: str, tmp_path: Path) -> None:
     image = red_slope(HEIGHT, WIDTH)
     (found,) = teachers.label(of_files(tmp_path, DECODERS[decoder]), [tf.constant(image)], ["x"])
     np.testing.assert_allclose(found["depth"]["metres"], 1 + image[..., 0] / 8, atol=1e-4)
 
 
 def test_a_signature_that_fails_says_why(tmp_path: Path) -> None:
-    """In one line, and without the heading that TensorFlow begins with."""
+    """In one line, without TensorFlow's heading."""
     teacher = of_files(tmp_path, lambda one, channels: tf.io.decode_bmp(one))
-    said = r"a.yaml: .* 'serving_default' fails on the PNG images .*Finished shards are kept"
-    with pytest.raises(UserError, match=said) as error:
+    message = r"a.yaml: .* 'serving_default' fails on the PNG images .*Finished shards are kept"
+    with pytest.raises(UserError, match=message) as error:
         teachers.label(teacher, [tf.constant(red_slope(HEIGHT, WIDTH))], ["x"])
     assert "using DecodeBmp op" in str(error.value) and "Graph execution error" not in str(error.value)
     assert len(str(error.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("kind", [tf.errors.NotFoundError, tf.errors.ResourceExhaustedError])
-def test_missing_files_and_memory_are_not_the_signatures(kind: type[tf.errors.OpError], tmp_path: Path) -> None:
-    """Of those the shard's writer tells."""
+def test_missing_files_and_memory_are_not_errors_of_the_signature(
+    kind: type[tf.errors.OpError], tmp_path: Path
+) -> None:
+    """The writer of the shard reports those."""
     teacher = of_files(tmp_path, tf.io.decode_png)
 
     def fails(images: tf.Tensor) -> Any:
@@ -87,12 +88,12 @@ def test_missing_files_and_memory_are_not_the_signatures(kind: type[tf.errors.Op
         ("Graph execution error:\n", "Graph execution error:"),
     ],
 )
-def test_the_line_that_says_what_went_wrong(message: str, reason: str) -> None:
-    assert failure.reason(tf.errors.InvalidArgumentError(None, None, message)) == reason
+def test_the_line_with_the_cause_of_an_error(message: str, reason: str) -> None:
+    assert root_cause(tf.errors.InvalidArgumentError(None, None, message)) == reason
 
 
 def test_as_many_boxes_as_each_image_has(tmp_path: Path) -> None:
-    """One image at once, and no number of boxes beside them: red says how many, each four rows taller than the last."""
+    """One image at once, without a number of boxes: red tells how many, each four rows taller than the last."""
 
     def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
         places = tf.range(image[0, 0, 0, 0])

@@ -59,14 +59,14 @@ def test_what_fails_on_a_worker_is_told(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])
 def test_beam_labels_the_same_bytes(mode: str, tmp_path: Path) -> None:
     """Five shards; a worker process loads its teacher once, however many of them it makes, even at the same time."""
-    images = [[formula_teacher.one(5 * each + number) for number in range(5)] for each in range(5)]
+    images = [[formula_teacher.image_record(5 * each + number) for number in range(5)] for each in range(5)]
     records = formula_teacher.write(tmp_path / "in", images)
     teacher = formula_teacher.teacher(teacher_id=f"beam-{mode}", log=str(tmp_path / "log"))
     arguments = (f"--direct_running_mode={mode}", "--direct_num_workers=2")
     formula_teacher.labelled(
-        formula_teacher.asked(records, teacher), tmp_path / "piped", runner="DirectRunner", runner_options=arguments
+        formula_teacher.request(records, teacher), tmp_path / "piped", runner="DirectRunner", runner_options=arguments
     )
     loaded = [line.split()[0] for line in (tmp_path / "log").read_text().splitlines()]
     assert len(set(loaded)) == len(loaded) <= 2
-    formula_teacher.labelled(formula_teacher.asked(records, teacher), tmp_path / "alone")
+    formula_teacher.labelled(formula_teacher.request(records, teacher), tmp_path / "alone")
     assert formula_teacher.content(tmp_path / "piped") == formula_teacher.content(tmp_path / "alone")

@@ -1,4 +1,4 @@
-"""Outputs that cannot be what an adapter says of them end with a message, and what shows no class gets no label."""
+"""Outputs that contradict the adapter end with a message; images that show none of the classes get no label."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tests.support.teaching import save, unlabelled, write_adapter
 from tests.support.tiny import write_set
 from tfrecords_tools import teachers
 from tfrecords_tools.label.pipeline import labelled
-from tfrecords_tools.teachers import check_classes, doubts, run_directory
+from tfrecords_tools.teachers import check_classes, outputs, run_directory
 
 INFO = ImageInfo("a", 2, 3)
 BOXES = {"boxes": "b", "scores": "s", "classes": "c"}
 BLACK, RED = (np.tile(np.array(color, np.uint8), [20, 30, 1]) for color in ((0, 0, 0), (255, 0, 0)))
 
 
-def teacher(folder: Path, values: dict[str, Any], outputs: dict[str, Any], unknown: bool = False) -> teachers.Teacher:
-    """Gives every image the same values; where `unknown`, its signature does not tell how many axes they have."""
+def teacher(folder: Path, values: dict[str, Any], section: dict[str, Any], unknown: bool = False) -> teachers.Teacher:
+    """Gives every image the same values. If `unknown`, its signature does not tell how many axes they have."""
 
     def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
         batch = tf.shape(image)[0]
@@ -35,14 +35,14 @@ def teacher(folder: Path, values: dict[str, Any], outputs: dict[str, Any], unkno
         return {name: tf.numpy_function(lambda x: x, [row], tf.float32) for name, row in rows.items()}
 
     save(folder / "model", answer, [None, None, None, 3])
-    classes = {task: ["cat", "dog"] for task in ("classification", "segmentation", "detection") if task in outputs}
-    content = {"model": "model", "input": {"size": [32, 32]}, "outputs": outputs, "classes": classes}
-    tasks = [*outputs, *["masks"] * ("masks" in outputs.get("detection", {}))]
+    classes = {task: ["cat", "dog"] for task in ("classification", "segmentation", "detection") if task in section}
+    content = {"model": "model", "input": {"size": [32, 32]}, "outputs": section, "classes": classes}
+    tasks = [*section, "masks"] if "masks" in section.get("detection", {}) else [*section]
     return teachers.describe(write_adapter(folder / "a.yaml", content), tasks).load()
 
 
-def label(given: teachers.Teacher) -> dict[str, Labels]:
-    return teachers.label(given, [tf.constant(BLACK)], ["photo-7"])[0]
+def label(labeller: teachers.Teacher) -> dict[str, Labels]:
+    return teachers.label(labeller, [tf.constant(BLACK)], ["photo-7"])[0]
 
 
 def boxes(box: list[float], score: float) -> dict[str, Any]:
@@ -50,12 +50,12 @@ def boxes(box: list[float], score: float) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("values", "outputs", "words"),
+    ("values", "section", "words"),
     [
-        ({"p": [2.0, -1.0]}, {"classification": {"output": "p"}}, ("'p' holds 2,", "means: logits")),
+        ({"p": [2.0, -1.0]}, {"classification": {"output": "p"}}, ("'p' contains 2,", "means: logits")),
         ({"p": [0.9, 0.8]}, {"classification": {"output": "p"}}, ("'p' sum to 1.7", "means: logits")),
-        ({"p": np.full([4, 4, 2], 3.0)}, {"segmentation": {"output": "p"}}, ("'p' holds 3,", "means: logits")),
-        (boxes([1, 2, 9, 9], 4.2), {"detection": BOXES}, ("'s' holds 4.2", "sigmoid or softmax")),
+        ({"p": np.full([4, 4, 2], 3.0)}, {"segmentation": {"output": "p"}}, ("'p' contains 3,", "means: logits")),
+        (boxes([1, 2, 9, 9], 4.2), {"detection": BOXES}, ("'s' contains 4.2", "sigmoid or softmax")),
         (
             boxes([0.1, 0.2, 0.9, 0.9], 0.8),
             {"detection": BOXES},
@@ -64,59 +64,58 @@ def boxes(box: list[float], score: float) -> dict[str, Any]:
         (
             boxes([1, 2, 9, 9], 0.8),
             {"detection": BOXES | {"coordinates": "normalised"}},
-            ("'b' reaches to 9 ", "coordinates: pixels"),
+            ("'b' reaches 9 times", "coordinates: pixels"),
         ),
-        (boxes([1, 2, 9, 9], 0.8) | {"c": [1.5]}, {"detection": BOXES}, ("'c' holds 1.5", "whole number")),
-        (boxes([1, 2, 9, 9], 0.8) | {"c": [np.nan]}, {"detection": BOXES}, ("'c' holds nan", "whole number")),
+        (boxes([1, 2, 9, 9], 0.8) | {"c": [1.5]}, {"detection": BOXES}, ("'c' contains 1.5", "whole number")),
+        (boxes([1, 2, 9, 9], 0.8) | {"c": [np.nan]}, {"detection": BOXES}, ("'c' contains nan", "whole number")),
         (
             boxes([1, 2, 9, 9], 0.8) | {"n": [np.nan]},
             {"detection": BOXES | {"count": "n"}},
-            ("'n' holds nan", "whole number from 0 to 1"),
+            ("'n' contains nan", "whole number from 0 to 1"),
         ),
         (
             boxes([1, 2, 9, 9], 0.8) | {"m": np.full([1, 28, 28], -4.0)},
             {"detection": BOXES | {"masks": "m"}},
-            ("'m' holds -4", "sigmoid"),
+            ("'m' contains -4", "sigmoid"),
         ),
     ],
 )
 def test_numbers_that_mean_something_else(
-    values: dict[str, Any], outputs: dict[str, Any], words: tuple[str, ...], tmp_path: Path
+    values: dict[str, Any], section: dict[str, Any], words: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """The message names the teacher, the output, the image and the remedy."""
-    (task,) = outputs  # masks come with detection
-    task = "masks" if "masks" in outputs[task] else task
+    """The message names the teacher, the output, the image and what to write."""
+    (task,) = section  # masks come with detection
+    task = "masks" if "masks" in section[task] else task
     with pytest.raises(UserError) as error:
-        label(teacher(tmp_path, values, outputs))
+        label(teacher(tmp_path, values, section))
     for word in (f"--teacher {task}={tmp_path}/a.yaml", "image 'photo-7'", *words):
         assert word in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("values", "outputs", "words"),
+    ("values", "section", "words"),
     [
-        ({"p": [0.2, 0.3, 0.5]}, {"classification": {"output": "p"}}, "2 names, but output 'p' has 3 channels"),
-        ({"p": [[0.5, 0.5]]}, {"classification": {"output": "p"}}, r"shape \[1, 2\] for an image, and not \[C\]"),
-        ({"p": [0.5, 0.5]}, {"segmentation": {"output": "p"}}, r"shape \[2\] for an image, and not \[h, w, C\]"),
-        ({"z": [1.0, 2.0]}, {"depth": {"output": "z"}}, r"shape \[2\] for an image, and not \[h, w\]"),
-        ({"z": np.ones([4, 4, 3])}, {"depth": {"output": "z"}}, r"shape \[4, 4, 3\] for an image, and not \[h, w\]"),
-        ({"n": np.ones([3, 4, 4])}, {"normals": {"output": "n"}}, r"\[3, 4, 4\] for an image, and not \[h, w, 3\]"),
-        (boxes([1, 2, 9], 0.8), {"detection": BOXES}, r"'b' has the shape \[1, 3\] for an image, and not \[D, 4\]"),
+        ({"p": [0.2, 0.3, 0.5]}, {"classification": {"output": "p"}}, "2 class names, but output 'p' has 3 channels"),
+        ({"p": [[0.5, 0.5]]}, {"classification": {"output": "p"}}, r"shape \[1, 2\] for one image instead of \[C\]"),
+        ({"p": [0.5, 0.5]}, {"segmentation": {"output": "p"}}, r"shape \[2\] for one image instead of \[h, w, C\]"),
+        ({"z": [1.0, 2.0]}, {"depth": {"output": "z"}}, r"shape \[2\] for one image instead of \[h, w\]"),
+        ({"z": np.ones([4, 4, 3])}, {"depth": {"output": "z"}}, r"shape \[4, 4, 3\] for one image instead of \[h, w\]"),
+        ({"n": np.ones([3, 4, 4])}, {"normals": {"output": "n"}}, r"\[3, 4, 4\] for one image instead of \[h, w, 3\]"),
+        (boxes([1, 2, 9], 0.8), {"detection": BOXES}, r"'b' has shape \[1, 3\] for one image instead of \[D, 4\]"),
     ],
 )
 def test_axes_that_a_signature_does_not_tell(
-    values: dict[str, Any], outputs: dict[str, Any], words: str, tmp_path: Path
+    values: dict[str, Any], section: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
-    given = teacher(tmp_path, values, outputs, unknown=True)
     with pytest.raises(UserError, match=words):
-        label(given)
+        label(teacher(tmp_path, values, section, unknown=True))
 
 
 def test_right_ones_among_them(tmp_path: Path) -> None:
-    """Outputs of unknown rank label like others, and so do numbers that are a little off."""
-    outputs = {"classification": {"output": "p"}, "segmentation": {"output": "q"}}
+    """Correct outputs of unknown rank, and probabilities that are a little off, are accepted."""
+    section = {"classification": {"output": "p"}, "segmentation": {"output": "q"}}
     values = {"p": [0.75, 0.252], "q": np.tile(np.array([0.25, 0.75], np.float32), [4, 4, 1])}
-    found = label(teacher(tmp_path, values, outputs, unknown=True))
+    found = label(teacher(tmp_path, values, section, unknown=True))
     np.testing.assert_allclose(found["classification"]["probability"], [0.7485, 0.2515], atol=1e-4)
     assert (found["segmentation"]["classes"] == 1).all()
 
@@ -124,25 +123,25 @@ def test_right_ones_among_them(tmp_path: Path) -> None:
 def test_an_output_without_a_batch_axis(tmp_path: Path) -> None:
     save(tmp_path / "model", lambda image: {"z": image[0, ..., 0]}, [None, None, None, 3])
     content = {"model": "model", "input": {"size": [32, 32]}, "outputs": {"depth": {"output": "z"}}}
-    given = teachers.describe(write_adapter(tmp_path / "a.yaml", content), ["depth"]).load()
-    with pytest.raises(UserError, match=r"'z' has the shape \[32, 32\] for 8 images; its first axis"):
-        label(given)
+    described = teachers.describe(write_adapter(tmp_path / "a.yaml", content), ["depth"])
+    with pytest.raises(UserError, match=r"'z' has shape \[32, 32\] for 8 images, so its first axis"):
+        label(described.load())
 
 
-def test_an_output_that_is_called_as_one_of_model_gardens(tmp_path: Path) -> None:
-    """There `image_info` says how much was resized; here it is depth in metres."""
+def test_an_output_with_the_name_of_one_of_model_gardens(tmp_path: Path) -> None:
+    """In Model Garden `image_info` tells how much was resized; here it is depth in metres."""
     found = label(teacher(tmp_path, {"image_info": np.full([4, 4], 3.0)}, {"depth": {"means": "metres"}}))
     np.testing.assert_allclose(found["depth"]["metres"], np.full([20, 30], 3.0))
 
 
 def test_nan_is_not_taken_for_logits(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="predicts NaN or infinity for classification of image 'photo-7'"):
+    with pytest.raises(UserError, match="classification of image 'photo-7' is NaN or infinite"):
         label(teacher(tmp_path, {"p": [np.nan, 0.5]}, {"classification": {"output": "p"}}))
 
 
 @pytest.mark.parametrize(("dark", "expected"), [(1.0, None), (0.995, None), (0.6, [0.75, 0.25])])
 def test_an_image_of_no_class_is_unlabelled(dark: float, expected: list[float] | None, tmp_path: Path) -> None:
-    """Black is of the class without a name; beside it a red image, which is a cat. Read back from the records."""
+    """A black image has the class without a name, a red one is a cat. Labels are read back from the records."""
     rest = (1.0 - dark) / 4
 
     def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -153,8 +152,8 @@ def test_an_image_of_no_class_is_unlabelled(dark: float, expected: list[float] |
     content = {"model": "model", "outputs": {"classification": {"output": "p"}}, "input": {"range": [0, 1]}}
     adapter = write_adapter(tmp_path / "a.yaml", content | {"classes": {"classification": ["", "cat", "dog"]}})
     (path,) = tf.io.gfile.glob(write_set(tmp_path / "in", [[unlabelled(0, BLACK), unlabelled(1, RED)]], ()))
-    given = teachers.describe(adapter, ["classification"])
-    black, red = (one.serialized for one in labelled(path, [given.load()], lambda count: None))
+    described = teachers.describe(adapter, ["classification"])
+    black, red = (one.serialized for one in labelled(path, [described.load()], lambda count: None))
     specs, config = discover(), discover()["classification"].Config(classes=("cat", "dog"))
     found = [record.read_labels(one, specs, {"classification": config}) for one in (black, red)]
     np.testing.assert_allclose(found[1]["classification"].labels["probability"], [1.0, 0.0])
@@ -165,7 +164,7 @@ def test_an_image_of_no_class_is_unlabelled(dark: float, expected: list[float] |
 
 @pytest.mark.parametrize("values", [[np.nan, 0.5], [np.nan, np.nan], [0.0, 0.0], [np.inf, 0.0]])
 def test_no_distribution_is_written(values: list[float]) -> None:
-    """A maximum that is NaN is not below 1 either, and would pass for certainty."""
+    """NaN is not below 1 either, and would pass for certainty."""
     with pytest.raises(UserError, match="classification label of image 'a'"):
         discover()["classification"].write({"probability": np.array(values, np.float32)}, INFO)
 
@@ -193,10 +192,10 @@ def test_a_run_with_too_many_classes(monkeypatch: pytest.MonkeyPatch) -> None:
         teachers.describe("runs/s", ["segmentation"])
 
 
-def test_what_is_rounded_is_no_doubt() -> None:
-    """A softmax over 1,000 classes in bfloat16, a box at the border, a doubtful box within a pixel."""
+def test_rounded_values_are_accepted() -> None:
+    """A softmax over 1,000 classes in bfloat16, a box at the border, an uncertain box within a pixel."""
     logits = np.random.default_rng(1).normal(size=1000).astype(np.float32)
     rounded = tf.cast(tf.nn.softmax(tf.cast(logits, tf.bfloat16)), tf.float32).numpy()
-    assert doubts.probabilities("p", rounded, -1) == ""
-    assert doubts.boxes("b", np.array([[-0.1, 0.2, 1.3, 0.9]]), np.array([0.9]), True) == ""
-    assert doubts.boxes("b", np.array([[0.0, 0.0, 0.9, 0.9]]), np.array([0.1]), False) == ""
+    assert outputs.probability_problem("p", rounded, -1) == ""
+    assert outputs.box_problem("b", np.array([[-0.1, 0.2, 1.3, 0.9]]), np.array([0.9]), True) == ""
+    assert outputs.box_problem("b", np.array([[0.0, 0.0, 0.9, 0.9]]), np.array([0.1]), False) == ""
