@@ -1,26 +1,30 @@
-"""Which variables of a model a checkpoint has, by module: restored, missing, or there with another shape.
+"""Compares a checkpoint with a model: the variables that it can restore, by module, before anything is read.
 
-TensorFlow matches a checkpoint with a model by the names of attributes, from object to object; so does this, on the
-graph of objects that the checkpoint holds, before anything is read.
+TensorFlow matches a checkpoint with a model from object to object, by the names of attributes. This follows the same
+names in the object graph that the checkpoint stores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
 import tf_keras
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
+from must_tf.common import tables
 from must_tf.common.text import listed
 
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
-SHOWN = 3  # variables that are named per module in a table
+SHOWN = 3  # variables that the table names per module
+
+Path = tuple[str, ...]  # attribute names from the root of a checkpoint or model
+Module: TypeAlias = tf.Module | tf.Variable
 
 
-class Match(NamedTuple):
-    """Names of one module's variables by what a checkpoint has for them; all `missing` where it lacks the module."""
+class ModuleMatch(NamedTuple):
+    """The names of one module's variables. All are `missing` if the checkpoint lacks the module."""
 
     restored: tuple[str, ...]
     missing: tuple[str, ...]
@@ -28,12 +32,12 @@ class Match(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        """Whether every variable can be restored."""
+        """True if the checkpoint can restore every variable."""
         return not self.missing and not self.mismatched
 
 
-class Graph:
-    """The objects in a checkpoint and the variables below them."""
+class CheckpointGraph:
+    """The objects in a checkpoint. An object is its number in the graph; 0 is the root."""
 
     def __init__(self, prefix: str):
         reader = tf.train.load_checkpoint(prefix)
@@ -41,64 +45,65 @@ class Graph:
         if reader.has_tensor(GRAPH):
             graph.ParseFromString(reader.get_tensor(GRAPH))
         self._children = [{child.local_name: child.node_id for child in node.children} for node in graph.nodes]
-        self._keys = [{one.name: one.checkpoint_key for one in node.attributes} for node in graph.nodes]
+        self._keys = [{item.name: item.checkpoint_key for item in node.attributes} for node in graph.nodes]
         self._shapes = reader.get_variable_to_shape_map()
 
     def find(self, path: Sequence[str]) -> int | None:
-        """The object at `path` from the root, as a number; None where there is none."""
+        """Returns the object at `path` from the root, or None if there is none."""
         node: int | None = 0 if self._children else None
         for name in path:
             node = None if node is None else self.child(node, name)
         return node
 
     def child(self, node: int, name: str) -> int | None:
-        """The object that another one has under this name."""
+        """Returns the child of an object with this name, or None."""
         return self._children[node].get(name)
 
     def shape(self, node: int) -> list[int] | None:
-        """The shape of the variable that this object is; None if it is none."""
+        """Returns the shape of an object that is a variable, or None if it is not one."""
         return self._shapes.get(self._keys[node].get("VARIABLE_VALUE", ""))
 
 
-def compare(module: Any, graph: Graph, path: Sequence[str]) -> Match:
-    """What the object at `path` of a checkpoint has for a module's variables."""
-    found: dict[int, list[int] | None] = {}
+def compare(module: Module, graph: CheckpointGraph, path: Sequence[str]) -> ModuleMatch:
+    """Compares a module's variables with those of the object at `path` in a checkpoint."""
+    shapes: dict[int, list[int] | None] = {}  # by the id of the module's objects
     node = graph.find(path)
     if node is not None:
-        found = dict(_walk(module, graph, node))
+        shapes = dict(_walk(module, graph, node))
     restored, missing, mismatched = [], [], []
     for variable in _variables(module):
-        shape = found.get(id(variable))
+        shape = shapes.get(id(variable))
         if shape is None:
             missing.append(variable.name)
         elif shape != variable.shape.as_list():
-            mismatched.append(f"{variable.name} {shape} there, {variable.shape.as_list()} here")
+            mismatched.append(f"{variable.name} {shape} in the checkpoint, {variable.shape.as_list()} in the model")
         else:
             restored.append(variable.name)
-    return Match(tuple(restored), tuple(missing), tuple(mismatched))
+    return ModuleMatch(tuple(restored), tuple(missing), tuple(mismatched))
 
 
-def _variables(module: Any) -> list[tf.Variable]:
+def _variables(module: Module) -> list[tf.Variable]:
     return [module] if isinstance(module, tf.Variable) else list(module.variables)
 
 
-def _walk(module: Any, graph: Graph, node: int) -> Iterator[tuple[int, list[int] | None]]:
-    """(id of an object of the module, shape of the variable that stands for it in the checkpoint), for all below."""
+def _walk(module: Module, graph: CheckpointGraph, node: int) -> Iterator[tuple[int, list[int] | None]]:
+    """Yields, for all objects below a module, the object's id and the shape of its variable in the checkpoint."""
     view = tf.train.TrackableView(module)
-    seen, left = set(), [(module, node)]
-    while left:
-        here, there = left.pop()
+    seen = set()
+    pairs = [(module, node)]
+    while pairs:
+        here, there = pairs.pop()
         if id(here) in seen:
             continue
         seen.add(id(here))
         yield id(here), graph.shape(there)
-        pairs = [(child, graph.child(there, name)) for name, child in view.children(here).items()]
-        left += [(child, number) for child, number in pairs if number is not None]
+        children = [(child, graph.child(there, name)) for name, child in view.children(here).items()]
+        pairs += [(child, number) for child, number in children if number is not None]
 
 
-def modules(model: tf_keras.Model) -> dict[tuple[str, ...], Any]:
-    """A student's parts by their path from it."""
-    parts: dict[tuple[str, ...], Any] = {
+def modules(model: tf_keras.Model) -> dict[Path, Module]:
+    """Returns a student's modules by their path from the model."""
+    parts: dict[Path, Module] = {
         ("trunk", "backbone"): model.trunk.backbone,
         ("trunk", "decoder"): model.trunk.decoder,
     }
@@ -106,11 +111,21 @@ def modules(model: tf_keras.Model) -> dict[tuple[str, ...], Any]:
     return parts | {("log_variances", name): variable for name, variable in model.log_variances.items()}
 
 
-def table(matches: dict[str, Match], fresh: Sequence[str] = ()) -> str:
-    """A line per module with its counts, and some of the variables that do not fit; no line break at the end."""
-    lines = [f"  {'module':<24}restored  missing  mismatched"]
-    for name, match in matches.items():
-        lines.append(f"  {name:<24}{len(match.restored):>8}{len(match.missing):>9}{len(match.mismatched):>12}")
-        for word, names in (("missing", match.missing), ("mismatched", match.mismatched)):
-            lines += [f"    {word}: {listed(names, SHOWN)}"] if names else []
-    return "\n".join(lines + [f"  {name:<24}fresh" for name in fresh])
+def table(matches: Mapping[str, ModuleMatch], fresh: Sequence[str] = (), title: str = "") -> str:
+    """Returns a table of counts per module, with some of the variables that do not fit below it.
+
+    Args:
+      matches: by module.
+      fresh: modules that keep their random weights.
+      title: the line above.
+    """
+    rows = [(name, len(match.restored), len(match.missing), len(match.mismatched)) for name, match in matches.items()]
+    notes = [
+        f"{name} {kind}: {listed(variables, SHOWN)}"
+        for name, match in matches.items()
+        for kind, variables in (("missing", match.missing), ("mismatched", match.mismatched))
+        if variables
+    ]
+    if fresh:
+        notes.append(f"random weights: {', '.join(fresh)}")
+    return tables.table(("module", "restored", "missing", "mismatched"), rows, title=title, note="\n".join(notes))

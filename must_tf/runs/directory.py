@@ -1,11 +1,14 @@
-"""A run directory belongs to one config: the same command goes on, another one is refused with what differs.
+"""Ties a run directory to one config: the same command resumes the run, another config is refused with the differences.
 
-    runs/student/params.yaml    the config, with everything that was filled in
-    runs/student/run.json       what the training data held: a run goes on though it moved, and not though it changed
+A run directory holds the config that the run was started with (params.yaml) and a fingerprint of the training data
+(run.json): a run resumes if the data has moved, but not if it has changed. `common/run_files.py` lists all its files.
 
-What may differ: where and how fast it runs (`runtime`, but not the precision); when it saves, logs, draws and evaluates
-what and how (`trainer` but for steps, optimizer and schedule; `task.validation_data`; fields of a task that are marked
-`measuring`); settings of tasks that are off.
+These settings may change between two commands:
+
+- where and how fast the run goes: `runtime`, except for the precision
+- when it saves, logs, draws and evaluates: `trainer`, except for steps, optimizer and schedule
+- what it evaluates on and how: `task.validation_data`, and fields of a task that are marked `measuring`
+- settings of tasks that are not enabled
 """
 
 from __future__ import annotations
@@ -14,15 +17,15 @@ import fnmatch
 import hashlib
 import json
 import os
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
-from official.core import config_definitions
+from official.core.config_definitions import ExperimentConfig, TrainerConfig
 from official.modeling import optimization
 
 from must_tf.common import files, run_files
 from must_tf.common.errors import UserError
-from must_tf.common.run_files import CONTENT, PARAMS
 from must_tf.config import fields, validate
 from must_tf.config import values as config_values
 from must_tf.data import input as input_lib
@@ -33,17 +36,20 @@ from must_tf.tasks import discover
 
 STEPS = "trainer.train_steps"
 SCHEDULE = "trainer.optimizer_config.learning_rate."
-FOLLOWS = ("decay_steps", "total_decay_steps")  # of the schedule: may grow with the steps
+FOLLOWS = ("decay_steps", "total_decay_steps")  # of the schedule; they may grow with the steps
 COUNTS = ("task.", STEPS, "trainer.optimizer_config.", "runtime.mixed_precision_dtype", "runtime.loss_scale")
 FREE = ("task.validation_data.", "task.pictures", "task.name", "task.allow_image_summary")
 PATH = "task.train_data.input_path"
 TASKS = "task.tasks."
 # An evaluation may leave out heads and use other data; all that shapes the predictions must be as it was in training.
 SHAPES = ("task.model.", "task.input_size", TASKS)
-# All that a run writes: in its folder, and anywhere in these folders of it.
+# A learning rate below this share of the schedule's highest changes no weight in float32.
+NO_RATE = 1e-6
+RATES = 50  # steps at which a schedule is sampled to find its highest rate
+VALUE_SHOWN = 100  # characters of a value in a message
+
+# All files that a run writes to its directory, except for params.yaml and run.json.
 FILES = (
-    PARAMS,
-    CONTENT,
     run_files.CHECKPOINT,
     run_files.HIDDEN_CHECKPOINT,
     "ckpt-*",
@@ -53,8 +59,11 @@ FILES = (
     run_files.DRY_RUN,
 )
 FOLDERS = (run_files.TRAIN, run_files.VALIDATION, run_files.PICTURES, run_files.BEST, run_files.FAILED)
+# All files that a run writes to these folders.
 INSIDE = (
     *FILES,
+    run_files.PARAMS,
+    run_files.CONTENT,
     "events.out.tfevents.*",
     "step-*.png",
     run_files.FAILED_BATCH,
@@ -62,9 +71,12 @@ INSIDE = (
     run_files.FAILED_REPORT,
 )
 
+Flat = dict[str, Any]  # a config as {"task.input_size": 640, ...}
+Content = dict[str, Any]  # {"records": number of images, "sha256": hash over the record files}
+
 
 class Change(NamedTuple):
-    """A setting whose value is another one than the run was started with."""
+    """A setting whose value differs from the one that the run was started with."""
 
     key: str
     old: Any
@@ -75,108 +87,119 @@ class Change(NamedTuple):
 
 
 def is_run(directory: str) -> bool:
-    """Whether a run was started in this folder."""
-    return tf.io.gfile.exists(os.path.join(directory, PARAMS))
+    """Returns true if a run was started in this directory."""
+    return tf.io.gfile.exists(os.path.join(directory, run_files.PARAMS))
 
 
-def write(directory: str, params: Any) -> None:
-    """Makes the folder this config's."""
+def write(directory: str, params: ExperimentConfig) -> None:
+    """Ties the directory to this config, creating it if needed."""
     tf.io.gfile.makedirs(directory)
-    files.write_json(os.path.join(directory, CONTENT), {"train_data": content(params.task.train_data)})
-    config_values.write_params(params, os.path.join(directory, PARAMS))
+    files.write_json(os.path.join(directory, run_files.CONTENT), {"train_data": content(params.task.train_data)})
+    config_values.write_params(params, os.path.join(directory, run_files.PARAMS))
 
 
-def content(data: input_lib.Data) -> dict[str, Any]:
-    """What a record set holds, wherever it lies: the number of its images, and a hash over its files."""
+def content(data: input_lib.Data) -> Content:
+    """Returns a fingerprint of the records that does not depend on where they are."""
     paths = input_lib.files(data.input_path, PATH)
-    found = {directory: manifest.read(directory) for directory in sorted({os.path.dirname(path) for path in paths})}
-    shards = {os.path.join(at, shard["file"]): shard["sha256"] for at, one in found.items() for shard in one.shards}
-    hashes = [shards.get(path, path) for path in paths]  # in the order in which they are read: it decides about the run
-    digest = hashlib.sha256("\n".join(hashes).encode()).hexdigest()
-    return {"records": sum(one.records for one in found.values()), "sha256": digest}
+    folders = sorted({os.path.dirname(path) for path in paths})
+    manifests = {folder: manifest.read(folder) for folder in folders}
+    hashes = {
+        os.path.join(folder, shard["file"]): shard["sha256"]
+        for folder, content_of in manifests.items()
+        for shard in content_of.shards
+    }
+    # In the order in which the files are read, which decides the order of training.
+    digest = hashlib.sha256("\n".join(hashes.get(path, path) for path in paths).encode()).hexdigest()
+    return {"records": sum(content_of.records for content_of in manifests.values()), "sha256": digest}
 
 
-def admit(directory: str, params: Any, extend: bool) -> str:
-    """Lets a training into its folder.
+def admit(directory: str, params: ExperimentConfig, extend: bool) -> str:
+    """Checks that a training may use a directory.
 
     Args:
       directory: --model_dir, which need not exist.
-      params: the config with all that was filled in.
-      extend: whether more steps than the run was started with are wanted.
+      params: the config with everything filled in.
+      extend: true to allow more steps than the run was started with.
 
     Returns:
-      What is to be said about it, or an empty string.
+      A message for the log, or "".
 
     Raises:
-      UserError: the folder belongs to another config; says which settings differ.
+      UserError: the directory belongs to another config; names the settings that differ.
     """
     if not checkpoints.listed(directory):  # nothing was trained yet
         return ""
     if not is_run(directory):
-        raise UserError(f"{directory} has checkpoints, but no {PARAMS} that says of what. Give another --model_dir.")
-    found = changes(directory, params)
-    longer = [one for one in found if _extends(one)]
-    if [one for one in found if one not in longer] or (longer and not extend):
-        raise UserError(_refusal(directory, found, bool(longer) and len(longer) == len(found)))
+        raise UserError(
+            f"{directory} has checkpoints, but no {run_files.PARAMS} with their settings. Give another --model_dir."
+        )
+    differing = changes(directory, params)
+    longer = [change for change in differing if _extends(change)]
+    if len(longer) < len(differing) or (longer and not extend):
+        raise UserError(_refusal(directory, differing, only_longer=len(longer) == len(differing)))
     return _extension(directory, params, longer) if longer else ""
 
 
-def changes(directory: str, params: Any) -> list[Change]:
-    """The settings that count and that differ from those of the run in a folder."""
-    old, new = config_values.flat(_started_with(directory).as_dict()), config_values.flat(params.as_dict())
+def changes(directory: str, params: ExperimentConfig) -> list[Change]:
+    """Returns the settings that differ from those of the run in a directory and may not differ."""
+    old, new = _flat_pair(directory, params)
     same_data = _same_content(directory, params)
-    found = [
-        one
-        for one in differences(old, new)
-        if one.key.startswith(COUNTS)
-        and not one.key.startswith(FREE)
-        and _role(one.key) != fields.MEASURING
-        and not _is_off(one.key, old, new)
+    differing = [
+        change
+        for change in differences(old, new)
+        if change.key.startswith(COUNTS)
+        and not change.key.startswith(FREE)
+        and _role(change.key) != fields.MEASURING
+        and not _is_off(change.key, old, new)
     ]
-    found = [one for one in found if one.key != PATH or same_data is None]
+    if same_data is not None:  # then the content counts, not the path
+        differing = [change for change in differing if change.key != PATH]
     if same_data is False:
-        found.append(Change("the records of task.train_data", *_records(directory, params)))
-    return found
+        differing.append(Change("the records of task.train_data", *_records(directory, params)))
+    return differing
 
 
-def differences(old: dict[str, Any], new: dict[str, Any]) -> list[Change]:
-    """What differs between two flat configs; a key that only one has is None in the other."""
+def differences(old: Flat, new: Flat) -> list[Change]:
+    """Returns the differences between two flat configs; a key that only one of them has is None in the other."""
     keys = dict.fromkeys([*old, *new])
     return [Change(key, old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)]
 
 
-def check_evaluation(directory: str, params: Any) -> None:
-    """Raises UserError where an evaluation would predict otherwise than the run in this folder was trained to."""
-    old, new = config_values.flat(_started_with(directory).as_dict()), config_values.flat(params.as_dict())
-    found = [
-        one
-        for one in differences(old, new)
-        if one.key.startswith(SHAPES)
-        and _role(one.key) not in (fields.MEASURING, fields.TRAINING)
-        and not one.key.endswith(".enabled")
-        and not _is_off(one.key, new, new)
+def check_evaluation(directory: str, params: ExperimentConfig) -> None:
+    """Raises UserError if the config would predict differently from what the run in this directory was trained for."""
+    old, new = _flat_pair(directory, params)
+    differing = [
+        change
+        for change in differences(old, new)
+        if change.key.startswith(SHAPES)
+        and _role(change.key) not in (fields.MEASURING, fields.TRAINING)
+        and not change.key.endswith(".enabled")
+        and not _is_off(change.key, new, new)
     ]
-    if found:
+    if differing:
         raise UserError(
-            f"{directory} was trained with other settings (its own -> asked for):{_lines(found)}\n"
-            f"  Give those of {directory}/{PARAMS}, as --config_file for instance."
+            f"{directory} was trained with other settings (trained -> requested):{_lines(differing)}\n"
+            f"  Give the settings it was trained with: --config_file={os.path.join(directory, run_files.PARAMS)}"
         )
 
 
 def check_overwrite(directory: str) -> None:
-    """Raises UserError for a folder with something in it that is no run directory."""
+    """Raises UserError if the directory is not empty and not a run directory."""
     if tf.io.gfile.exists(directory) and tf.io.gfile.listdir(directory) and not is_run(directory):
-        raise UserError(f"--overwrite: {directory} is no run directory (it has no {PARAMS}); nothing was deleted.")
+        raise UserError(
+            f"--overwrite: {directory} is not a run directory (it has no {run_files.PARAMS}), so nothing was deleted. "
+            "Give another --model_dir, or empty it yourself."
+        )
 
 
 def delete(directory: str) -> None:
-    """Removes the files that a run writes, and the folders that are empty then. What else lies there stays."""
+    """Removes the files that a run writes, and its folders if they are empty then. Other files stay."""
     check_overwrite(directory)
     for folder in FOLDERS:
         if tf.io.gfile.isdir(os.path.join(directory, folder)):
             _delete_in(os.path.join(directory, folder))
-    # The checkpoints before what says whose they are: interrupted, it is still a run directory.
-    for pattern in [*FILES[2:], CONTENT, PARAMS]:
+    # The config goes last: after an interruption this is still a run directory.
+    for pattern in [*FILES, run_files.CONTENT, run_files.PARAMS]:
         for path in files.matching(directory, pattern):
             tf.io.gfile.remove(path)
 
@@ -202,16 +225,21 @@ def _role(key: str) -> str:
     return next((role for role in roles if spec and name in fields.names(spec.Config, role)), "")
 
 
-def _started_with(directory: str) -> Any:
-    """The config that a run was started with; keys that its version did not have are at their defaults."""
-    params = config_definitions.ExperimentConfig(task=StudentConfig(), trainer=config_definitions.TrainerConfig())
-    stored = config_values.read_yaml(os.path.join(directory, PARAMS))
+def _started_with(directory: str) -> ExperimentConfig:
+    """Returns the config that a run was started with; keys that are newer than the run have their defaults."""
+    params = ExperimentConfig(task=StudentConfig(), trainer=TrainerConfig())
+    stored = config_values.read_yaml(os.path.join(directory, run_files.PARAMS))
     params.override(validate.sift(params, stored)[0])
     return params
 
 
-def _is_off(key: str, old: dict[str, Any], new: dict[str, Any]) -> bool:
-    """Whether a key belongs to a task that has no head in either."""
+def _flat_pair(directory: str, params: ExperimentConfig) -> tuple[Flat, Flat]:
+    """Returns the config that the run was started with, and `params`."""
+    return config_values.flat(_started_with(directory).as_dict()), config_values.flat(params.as_dict())
+
+
+def _is_off(key: str, old: Flat, new: Flat) -> bool:
+    """Returns true if a key belongs to a task that is enabled in neither config."""
     parts = key.split(".")
     if parts[:2] != ["task", "tasks"] or parts[3] == "enabled":
         return False
@@ -219,16 +247,16 @@ def _is_off(key: str, old: dict[str, Any], new: dict[str, Any]) -> bool:
     return not old.get(switch) and not new.get(switch)
 
 
-def _same_content(directory: str, params: Any) -> bool | None:
-    """Whether the training data holds what it held; None where nobody wrote that down."""
-    if not tf.io.gfile.exists(os.path.join(directory, CONTENT)):
+def _same_content(directory: str, params: ExperimentConfig) -> bool | None:
+    """Returns true if the training data has its old content; None if the run has no fingerprint of it."""
+    if not tf.io.gfile.exists(os.path.join(directory, run_files.CONTENT)):
         return None
     before, now = _records(directory, params)
     return before == now
 
 
-def _records(directory: str, params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    with tf.io.gfile.GFile(os.path.join(directory, CONTENT)) as file:
+def _records(directory: str, params: ExperimentConfig) -> tuple[Content, Content]:
+    with tf.io.gfile.GFile(os.path.join(directory, run_files.CONTENT)) as file:
         before = json.loads(file.read())["train_data"]
     return before, content(params.task.train_data)
 
@@ -239,33 +267,39 @@ def _extends(change: Change) -> bool:
     return grows and (follows or change.key == STEPS)
 
 
-def _refusal(directory: str, found: list[Change], is_longer: bool) -> str:
-    more = "train on with --extend" if is_longer else "go back to the old settings"
+def _refusal(directory: str, differing: Sequence[Change], only_longer: bool) -> str:
+    remedy = "continue training with --extend" if only_longer else "restore the old settings"
     return (
-        f"{directory} belongs to a run with other settings (old -> new):{_lines(found)}\n"
-        f"  Give another --model_dir, {more}, or start anew with --overwrite, which deletes that run."
+        f"{directory} belongs to a run with other settings (old -> new):{_lines(differing)}\n"
+        f"  Give another --model_dir, {remedy}, or start over with --overwrite, which deletes that run."
     )
 
 
-def _lines(found: list[Change]) -> str:
-    return "".join(f"\n    {one}" for one in found)
+def _lines(differing: Sequence[Change]) -> str:
+    return "".join(f"\n    {change}" for change in differing)
 
 
 def _short(value: Any) -> str:
     text = "none" if value is None else json.dumps(value)
-    return text if len(text) <= 100 else f"{text[:97]}..."
+    return text if len(text) <= VALUE_SHOWN else f"{text[: VALUE_SHOWN - 3]}..."
 
 
-def _extension(directory: str, params: Any, longer: list[Change]) -> str:
-    """What more steps do to the learning rate, of which the schedule was made for fewer."""
-    before, now = (learning_rate(one.trainer.optimizer_config) for one in (_started_with(directory), params))
-    done, total = checkpoints.step_of(checkpoints.search(directory).prefix), params.trainer.train_steps
-    start = max((one.old for one in longer if one.key == STEPS), default=done)
-    added = [now(step) for step in range(max(done, start), total, max((total - start) // 50, 1))]
-    if added and max(added) <= 1e-6 * max(now(step) for step in range(0, total, max(total // 50, 1))):
+def _extension(directory: str, params: ExperimentConfig, longer: Sequence[Change]) -> str:
+    """Describes the learning rate of the added steps, for which the schedule was not made.
+
+    Raises:
+      UserError: it is 0 in all of them.
+    """
+    before = learning_rate(_started_with(directory).trainer.optimizer_config)
+    now = learning_rate(params.trainer.optimizer_config)
+    done, total = checkpoints.trained_steps(directory), params.trainer.train_steps
+    start = max((change.old for change in longer if change.key == STEPS), default=done)
+    added = [now(step) for step in range(max(done, start), total, max((total - start) // RATES, 1))]
+    highest = max(now(step) for step in range(0, total, max(total // RATES, 1)))
+    if added and max(added) <= NO_RATE * highest:
         raise UserError(
-            f"--extend: the schedule of {directory} has come to a learning rate of 0 at step {start}, so that the "
-            f"added steps would change nothing. Let it last longer as well, for instance {_remedy(params)}={total}."
+            f"--extend: the learning rate of {directory} is 0 from step {start} on, so the added steps would change "
+            f"nothing. Make its schedule longer too, for instance {_schedule_length(params)}={total}."
         )
     return (
         f"extended:{_lines(longer)}\n  learning rate at step {done}: {before(done):.3g} before, {now(done):.3g} now; "
@@ -273,26 +307,25 @@ def _extension(directory: str, params: Any, longer: list[Change]) -> str:
     )
 
 
-def _remedy(params: Any) -> str:
-    kind = params.trainer.optimizer_config.learning_rate.type
-    field = next(
-        (name for name in FOLLOWS if hasattr(params.trainer.optimizer_config.learning_rate.get(), name)), "values"
-    )
-    return f"{SCHEDULE}{kind}.{field}"
+def _schedule_length(params: ExperimentConfig) -> str:
+    """Returns the key that sets how long the schedule is."""
+    schedule = params.trainer.optimizer_config.learning_rate
+    field = next((name for name in FOLLOWS if hasattr(schedule.get(), name)), "values")
+    return f"{SCHEDULE}{schedule.type}.{field}"
 
 
-def learning_rate(settings: optimization.OptimizationConfig) -> Any:
-    """step -> learning rate."""
-    if "TF_CONFIG" in os.environ:  # computing anything at once would keep workers from starting later
-        return _in_a_graph(settings)
-    made = optimization.OptimizerFactory(settings).build_learning_rate()
-    return (lambda step: float(made(step))) if callable(made) else (lambda step: float(made))
+def learning_rate(settings: optimization.OptimizationConfig) -> Callable[[int], float]:
+    """Returns the schedule as a function of the step."""
+    if "TF_CONFIG" in os.environ:  # running an operation now would keep TensorFlow from starting workers later
+        return _learning_rate_in_graph(settings)
+    schedule = optimization.OptimizerFactory(settings).build_learning_rate()
+    return (lambda step: float(schedule(step))) if callable(schedule) else (lambda step: float(schedule))
 
 
-def _in_a_graph(settings: optimization.OptimizationConfig) -> Any:
+def _learning_rate_in_graph(settings: optimization.OptimizationConfig) -> Callable[[int], float]:
     with tf.Graph().as_default():
         step = tf.compat.v1.placeholder(tf.int64, [])
-        made = optimization.OptimizerFactory(settings).build_learning_rate()
-        rate = made(step) if callable(made) else tf.constant(float(made))
+        schedule = optimization.OptimizerFactory(settings).build_learning_rate()
+        rate = schedule(step) if callable(schedule) else tf.constant(float(schedule))
         session = tf.compat.v1.Session()
     return lambda at: float(session.run(rate, {step: at}))

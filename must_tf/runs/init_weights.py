@@ -1,70 +1,87 @@
-"""Which weights a run starts from: parts of another run's checkpoint, or of one of Model Garden's; whole or not at all.
+"""Loads a run's initial weights from parts of another checkpoint, of this project or of Model Garden's.
 
-| task.init_modules | is loaded |
+| task.init_modules | loads |
 |---|---|
-| trunk | backbone and FPN; every head is fresh |
-| backbone | the backbone alone, for instance of Model Garden's classifier, which has no FPN |
-| all | the trunk, and every head that both have |
-| a list like [trunk, depth] | these parts: trunk, backbone, decoder, and heads by their task |
+| trunk | the backbone and the FPN; all heads keep random weights |
+| backbone | the backbone only, for instance of Model Garden's classifier, which has no FPN |
+| all | the trunk, and every head that both models have |
+| a list like [trunk, depth] | these parts: trunk, backbone, decoder, and heads by the name of their task |
+
+A part is loaded completely or not at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 import tf_keras
 
 from must_tf.common.errors import UserError, nearest
 from must_tf.runs import checkpoint_match, checkpoints
+from must_tf.runs.checkpoint_match import CheckpointGraph, Module, Path
 from must_tf.tasks import discover
 
-BACKBONE, DECODER = ("trunk", "backbone"), ("trunk", "decoder")
-PARTS = {"trunk": (BACKBONE, DECODER), "backbone": (BACKBONE,), "decoder": (DECODER,)}
-# How TensorFlow says that a checkpoint lacks a variable, has another shape, or is truncated.
+BACKBONE: Path = ("trunk", "backbone")
+DECODER: Path = ("trunk", "decoder")
+PARTS: dict[str, tuple[Path, ...]] = {
+    "trunk": (BACKBONE, DECODER),
+    "backbone": (BACKBONE,),
+    "decoder": (DECODER,),
+}
+# What TensorFlow raises if a checkpoint lacks a variable, has another shape, or is truncated.
 UNFIT = (AssertionError, ValueError, IndexError, tf.errors.OpError)
-
-Path = tuple[str, ...]
+REASON_SHOWN = 200  # characters; TensorFlow's messages may list every variable
 
 
 def reason(error: BaseException) -> str:
-    """Why a checkpoint does not fit, in one line.
+    """Returns why a checkpoint does not fit, in one line.
 
-    Also stops TensorFlow from listing every variable that it then did not read, after the message.
+    Also stops TensorFlow from listing every variable that was not read after the message.
     """
     tf.get_logger().setLevel("ERROR")
-    return " ".join(str(error).split())[:200]
+    return " ".join(str(error).split())[:REASON_SHOWN]
 
 
 def checkpoint_path(path: str) -> str:
-    """The newest readable checkpoint of a run directory, or `path` itself if it is a checkpoint's prefix."""
-    found = checkpoints.newest(path) if tf.io.gfile.isdir(path) else path
-    if not found or not tf.io.gfile.exists(found + ".index"):
-        raise UserError(
-            f"no checkpoint in {path!r}. Give a run directory that has been trained, or a prefix like ckpt-100."
-        )
-    return found
+    """Returns the newest readable checkpoint of a run directory, or `path` itself if it is a checkpoint's prefix.
+
+    Raises:
+      UserError: there is no checkpoint.
+    """
+    prefix = checkpoints.newest(path) if tf.io.gfile.isdir(path) else path
+    if not prefix or not tf.io.gfile.exists(prefix + ".index"):
+        raise UserError(f"no checkpoint in {path!r}. Give a run directory that has one, or a prefix like ckpt-100.")
+    return prefix
 
 
 def named(modules: str | Sequence[str]) -> list[str]:
-    """The words of task.init_modules. Raises UserError for one that is no part and no task."""
+    """Parses task.init_modules.
+
+    Raises:
+      UserError: a word is neither a part nor a task.
+    """
     words = modules.split(",") if isinstance(modules, str) else list(modules)
+    words = [word.strip() for word in words or [""]]
     known = ["all", *PARTS, *discover()]
-    for word in (each.strip() for each in words or [""]):
+    for word in words:
         if word not in known:
             raise UserError(f"task.init_modules={word!r} is unknown.{nearest(word, known)} Known: {', '.join(known)}.")
-    return [word.strip() for word in words]
+    return words
 
 
 def check(path: str, modules: str | Sequence[str]) -> str:
-    """The checkpoint that `load` would read. Raises UserError: no checkpoint, or an unknown module."""
+    """Returns the checkpoint that `load` would read.
+
+    Raises:
+      UserError: there is no checkpoint, or a module is unknown.
+    """
     named(modules)
     return checkpoint_path(path)
 
 
 def load(model: tf_keras.Model, path: str, modules: str | Sequence[str]) -> str:
-    """Loads `modules` of the checkpoint into `model`.
+    """Loads `modules` of a checkpoint into `model`.
 
     Args:
       model: a student with its variables created.
@@ -72,52 +89,57 @@ def load(model: tf_keras.Model, path: str, modules: str | Sequence[str]) -> str:
       modules: see the table above.
 
     Returns:
-      A table: per module how many variables were restored, and which modules were left fresh.
+      A table of the restored variables per module, and the modules that keep random weights.
 
     Raises:
-      UserError: no checkpoint; a module that is unknown, or not in it; a variable missing there or of another shape.
+      UserError: there is no checkpoint; a module is unknown or not in it; a variable is missing or of another shape.
     """
     path = check(path, modules)
-    graph = checkpoint_match.Graph(path)
+    graph = CheckpointGraph(path)
     parts = checkpoint_match.modules(model)
-    wanted = _wanted(named(modules), parts, graph, path)
-    matches = {"/".join(part): checkpoint_match.compare(parts[part], graph, source) for part, source in wanted.items()}
-    fresh = ["/".join(part) for part in parts if part not in wanted]
+    sources = _sources(named(modules), parts, graph, path)
+    matches = {"/".join(part): checkpoint_match.compare(parts[part], graph, source) for part, source in sources.items()}
+    fresh = ["/".join(part) for part in parts if part not in sources]
     if not all(match.is_whole for match in matches.values()):
         raise UserError(
-            f"{path} does not fit this model:\n{checkpoint_match.table(matches, fresh)}\n"
-            "  Give the model the checkpoint's configuration (its params.yaml), or set task.init_modules to what fits."
+            f"{checkpoint_match.table(matches, fresh, f'{path} does not fit this model:')}\n"
+            "  Give the model the checkpoint's settings (its params.yaml), or set task.init_modules to the parts that "
+            "fit."
         )
-    for part, source in wanted.items():
+    for part, source in sources.items():
         _read(parts[part], source, path)
-    return f"loaded from {path}\n{checkpoint_match.table(matches, fresh)}"
+    return checkpoint_match.table(matches, fresh, f"loaded from {path}")
 
 
-def _wanted(words: list[str], parts: dict[Path, Any], graph: checkpoint_match.Graph, path: str) -> dict[Path, Path]:
-    """Parts of the model -> where they are in the checkpoint."""
-    wanted: dict[Path, Path] = {}
+def _sources(words: Sequence[str], parts: Mapping[Path, Module], graph: CheckpointGraph, path: str) -> dict[Path, Path]:
+    """Maps the parts of the model to load to their place in the checkpoint."""
+    sources: dict[Path, Path] = {}
     for word in words:
         for part in PARTS.get("trunk" if word == "all" else word, (("heads", word),)):
-            wanted[part] = _source(part, parts, graph, path)
+            sources[part] = _source(part, parts, graph, path)
     if "all" in words:
         heads = [part for part in parts if part[0] == "heads" and graph.find(("model", *part)) is not None]
-        wanted |= {part: ("model", *part) for part in heads}
-    return wanted
+        sources |= {part: ("model", *part) for part in heads}
+    return sources
 
 
-def _source(part: Path, parts: dict[Path, Any], graph: checkpoint_match.Graph, path: str) -> Path:
+def _source(part: Path, parts: Mapping[Path, Module], graph: CheckpointGraph, path: str) -> Path:
     if part not in parts:
-        raise UserError(f"task.init_modules names {part[-1]}, which is not enabled here; see task.tasks.{part[-1]}")
-    # Ours; then Model Garden's: as a task exports its parts, and as its trainer saves the model.
+        name = part[-1]
+        raise UserError(
+            f"task.init_modules names {name}, which is not enabled in this run. Remove it, or set "
+            f"task.tasks.{name}.enabled=true."
+        )
+    # This project's checkpoints; then Model Garden's: the parts that a task exports, and the model its trainer saves.
     places: list[Path] = [("model", *part), part[-1:], ("model", part[-1]), ("model", f"_{part[-1]}")]
     for place in places if part[0] == "trunk" else places[:1]:
         if graph.find(place) is not None:
             return place
-    there = " It has a backbone: task.init_modules=backbone takes that." if part == DECODER else ""
-    raise UserError(f"{path} has no {'/'.join(part)}.{there} Is it a checkpoint of a must_tf or Model Garden run?")
+    remedy = " To load only its backbone, set task.init_modules=backbone." if part == DECODER else ""
+    raise UserError(f"{path} has no {'/'.join(part)}.{remedy} Is it a checkpoint of a must_tf or Model Garden run?")
 
 
-def _read(module: Any, source: Path, path: str) -> None:
+def _read(module: Module, source: Path, path: str) -> None:
     root: tf.train.Checkpoint = tf.train.Checkpoint()
     parent = root
     for name in source[:-1]:

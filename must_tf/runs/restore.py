@@ -1,4 +1,4 @@
-"""A trained run directory back as a model: what export and labelling start from."""
+"""Restores the model of a trained run directory, for export and labelling."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from must_tf.config import values as config_values
 from must_tf.model import student
 from must_tf.runs import checkpoint_match, checkpoints, init_weights
 
+ID_DIGITS = 12  # hex digits of a SHA-256
+
 
 class Trained(NamedTuple):
-    """A trained model, its config, and a hash of both that names it in what it makes."""
+    """A trained model and its config. `id` is a hash of both, recorded in what the model produces."""
 
     model: tf_keras.Model
     config: student.StudentConfig
@@ -26,35 +28,35 @@ class Trained(NamedTuple):
 
 
 def load(model_dir: str) -> Trained:
-    """The newest checkpoint of a run directory, every variable of the model restored.
+    """Restores every variable of the model from the newest checkpoint of a run directory.
 
     Raises:
-      UserError: no params.yaml, no checkpoint, or one that does not fit the config.
+      UserError: there is no params.yaml or no checkpoint, or the checkpoint does not fit the config.
     """
-    settings = read_config(model_dir)
+    config = read_config(model_dir)
     checkpoint = init_weights.checkpoint_path(model_dir)
-    model = student.build(settings)
+    model = student.build(config)
     print(match(model, checkpoint, os.path.join(model_dir, run_files.PARAMS)), flush=True)
-    return Trained(model, settings, _identity(checkpoint, settings), checkpoints.step_of(checkpoint))
+    return Trained(model, config, _identity(checkpoint, config), checkpoints.step_of(checkpoint))
 
 
 def match(model: tf_keras.Model, checkpoint: str, config_name: str) -> str:
     """Reads a checkpoint into every variable of the model.
 
     Returns:
-      A table: per module how many variables were restored.
+      A table of the restored variables per module.
 
     Raises:
-      UserError: a variable is missing or of another shape; says which, by module.
+      UserError: a variable is missing or of another shape; names them by module.
     """
-    graph = checkpoint_match.Graph(checkpoint)
+    graph = checkpoint_match.CheckpointGraph(checkpoint)
     parts = checkpoint_match.modules(model)
     matches = {
         "/".join(part): checkpoint_match.compare(module, graph, ("model", *part)) for part, module in parts.items()
     }
     if not all(match.is_whole for match in matches.values()):
         raise UserError(
-            f"{checkpoint} does not fit {config_name}:\n{checkpoint_match.table(matches)}\n"
+            f"{checkpoint_match.table(matches, title=f'{checkpoint} does not fit {config_name}:')}\n"
             "  Give the settings that it was trained with, or another --model_dir."
         )
     try:
@@ -65,39 +67,43 @@ def match(model: tf_keras.Model, checkpoint: str, config_name: str) -> str:
             f"{checkpoint} does not fit {config_name} ({init_weights.reason(error)}). Give the settings that it was "
             "trained with, or another --model_dir."
         ) from error
-    return f"restored from {checkpoint}\n{checkpoint_match.table(matches)}"
+    return checkpoint_match.table(matches, title=f"restored from {checkpoint}")
 
 
-def identity(model_dir: str, settings: student.StudentConfig) -> str:
-    """`load(model_dir).id`, without making the model."""
-    return _identity(init_weights.checkpoint_path(model_dir), settings)
+def identity(model_dir: str, config: student.StudentConfig) -> str:
+    """Returns `load(model_dir).id` without building the model."""
+    return _identity(init_weights.checkpoint_path(model_dir), config)
 
 
 def read_config(model_dir: str) -> student.StudentConfig:
-    """`task.` of the params.yaml that the run wrote."""
+    """Reads `task` from a run's params.yaml.
+
+    Raises:
+      UserError: the file is missing, is not of a run, or has values that do not fit.
+    """
     path = os.path.join(model_dir, run_files.PARAMS)
     if not tf.io.gfile.exists(path):
-        raise UserError(f"{path} does not exist; {model_dir!r} must be the --model_dir of a run that was trained.")
-    settings = student.StudentConfig()
+        raise UserError(f"{path} does not exist. Give the --model_dir of a run that was trained.")
     params = config_values.read_yaml(path)
     if "task" not in params:
-        raise UserError(f"{path} has no `task`; it is no params.yaml of a must_tf run.")
-    config_values.apply(settings, params["task"], path)
-    return settings
+        raise UserError(f"{path} has no `task`, so it is not the {run_files.PARAMS} of a must_tf run.")
+    config = student.StudentConfig()
+    config_values.apply(config, params["task"], path)
+    return config
 
 
-def _identity(checkpoint: str, settings: student.StudentConfig) -> str:
-    """12 hex digits over weights and config: equal exactly when the predictions are.
+def _identity(checkpoint: str, config: student.StudentConfig) -> str:
+    """Returns 12 hex digits of a hash over weights and config, equal if and only if the predictions are.
 
-    The weights are named as in the checkpoint: Keras numbers a layer's name by how many were made before it, so that a
-    teacher that is loaded second would be called otherwise than alone.
+    Weights are named as in the checkpoint. Keras numbers layers by how many were built before, so a teacher that is
+    loaded second would otherwise get another hash.
     """
-    whole = settings.as_dict()
-    heads = sorted((name, task) for name, task in whole["tasks"].items() if task["enabled"])
-    digest = hashlib.sha256(repr((whole["input_size"], whole["model"], heads)).encode())
+    values = config.as_dict()
+    heads = sorted((name, task) for name, task in values["tasks"].items() if task["enabled"])
+    digest = hashlib.sha256(repr((values["input_size"], values["model"], heads)).encode())
     reader = tf.train.load_checkpoint(checkpoint)
     for name in sorted(reader.get_variable_to_shape_map()):
         if name.startswith("model/") and ".OPTIMIZER_SLOT" not in name:
             digest.update(name.encode())
             digest.update(reader.get_tensor(name).tobytes())
-    return digest.hexdigest()[:12]
+    return digest.hexdigest()[:ID_DIGITS]

@@ -1,13 +1,15 @@
-"""What a run learned from: how many images, objects and of which classes its training records hold, by task.
+"""Counts the images, objects and classes that a run was trained on, by task.
 
-Of real labels alone: a teacher's are everything above a low floor, which says nothing about how much there is to see.
+Only real labels count. Pseudo labels include everything above a low floor, which says nothing about how many objects
+there are.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
+from typing import TypedDict
 
 from must_tf.common.errors import UserError
 from must_tf.data import input as input_lib
@@ -15,37 +17,46 @@ from must_tf.data import manifest, record
 from must_tf.model.student import StudentConfig, enabled
 
 
-def counted(config: StudentConfig) -> dict[str, dict[str, Any]]:
-    """{task: {"images": n, "objects": n or None, "classes": {name: n}}} of the tasks that were trained.
+class TaskCounts(TypedDict):
+    """The real training labels of one task."""
 
-    Counts stand in the manifests beside the records. Empty where one of those is gone: a part would say something else.
-    A manifest counts labels of whatever origin as one, and whoever looked for some classes only saw fewer: where one
-    of the sets holds such beside real labels, `objects` is None and `classes` empty; sets without real ones are not
-    counted.
+    images: int
+    objects: int | None  # None if the manifests do not count all of them
+    classes: dict[str, int]  # objects by class; empty if `objects` is None
+
+
+def counted(config: StudentConfig) -> dict[str, TaskCounts]:
+    """Returns the counts of every trained task, from the manifests beside the records.
+
+    Empty if a manifest is gone, because a part of the data would mislead. A manifest adds up labels of all origins, and
+    partial annotations count too few objects. If a record set has either beside real labels, there is no object count;
+    sets without real labels are skipped.
     """
     patterns = input_lib.patterns(config.train_data.input_path)
+    folders = dict.fromkeys(os.path.dirname(pattern) for pattern in patterns)
     try:
-        found = [manifest.read(folder) for folder in dict.fromkeys(os.path.dirname(pattern) for pattern in patterns)]
+        manifests = [manifest.read(folder) for folder in folders]
     except UserError:
         return {}
-    return {task: _summed(found, task) for task in enabled(config)} if found else {}
+    return {task: _summed(manifests, task) for task in enabled(config)} if manifests else {}
 
 
-def _summed(manifests: list[manifest.Manifest], task: str) -> dict[str, Any]:
+def _summed(manifests: Sequence[manifest.Manifest], task: str) -> TaskCounts:
     classes: Counter[str] = Counter()
-    sets = [one for one in manifests if _real(one, task)]
-    if all(_says_all(one, task) for one in sets):
-        for one in sets:
-            classes.update(one.objects.get(task, {}))
-    images = sum(_real(one, task) for one in sets)
+    labelled = [described for described in manifests if _real(described, task)]
+    if all(_counts_all(described, task) for described in labelled):
+        for described in labelled:
+            classes.update(described.objects.get(task, {}))
+    images = sum(_real(described, task) for described in labelled)
     return {"images": images, "objects": sum(classes.values()) if classes else None, "classes": dict(classes)}
 
 
-def _real(found: manifest.Manifest, task: str) -> int:
-    """Images with real labels."""
-    return sum(images for origin, images in found.origins.get(task, {}).items() if not record.is_pseudo(origin))
+def _real(described: manifest.Manifest, task: str) -> int:
+    """Returns the number of images with real labels."""
+    return sum(images for origin, images in described.origins.get(task, {}).items() if not record.is_pseudo(origin))
 
 
-def _says_all(found: manifest.Manifest, task: str) -> bool:
-    """Whether the objects that a manifest counts are all that there are, and nothing else."""
-    return _real(found, task) == manifest.labelled(found, task) and not manifest.limited(found, task, "partial")
+def _counts_all(described: manifest.Manifest, task: str) -> bool:
+    """Returns true if a manifest counts all objects of the task, and only objects with real labels."""
+    is_real = _real(described, task) == manifest.labelled(described, task)
+    return is_real and not manifest.limited(described, task, "partial")

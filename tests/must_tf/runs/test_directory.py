@@ -154,7 +154,7 @@ def test_more_steps_need_extend(folder: Path, tiny_records: Tiny) -> None:
 def test_steps_that_would_change_nothing(folder: Path, tiny_records: Tiny) -> None:
     """The schedule has ended; the remedy names its key."""
     directory.write(str(folder), settled(tiny_records, nested("trainer.train_steps", 8)))
-    with pytest.raises(UserError, match=r"learning rate of 0 at step 8.*cosine\.decay_steps=20"):
+    with pytest.raises(UserError, match=r"learning rate of .* is 0 from step 8.*cosine\.decay_steps=20"):
         directory.admit(str(folder), settled(tiny_records, nested("trainer.train_steps", 20)), extend=True)
 
 
@@ -211,7 +211,7 @@ def test_what_is_no_run_directory_is_never_deleted(folder: Path) -> None:
     """Without params.yaml it might be anything; an empty or missing one is no mistake."""
     (folder / "params.yaml").unlink()
     before = sorted(folder.iterdir())
-    with pytest.raises(UserError, match="is no run directory.*nothing was deleted"):
+    with pytest.raises(UserError, match="is not a run directory.*nothing was deleted"):
         directory.delete(str(folder))
     assert sorted(folder.iterdir()) == before
     directory.check_overwrite(str(folder / "missing"))
