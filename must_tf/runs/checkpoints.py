@@ -1,4 +1,4 @@
-"""Which checkpoint of a run directory is the newest that can be read: a kill or a full disk may truncate the last."""
+"""Finds the newest readable checkpoint of a run directory: a kill or a full disk may have truncated the last one."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from must_tf.common import files, run_files
 from must_tf.common.errors import UserError
 
 STEP = "global_step/.ATTRIBUTES/VARIABLE_VALUE"
-# What TensorFlow raises for a file that is truncated, lacks its other half, or has bytes that were changed.
+# What TensorFlow raises for a checkpoint that is truncated, lacks one of its files, or has changed bytes.
 DAMAGED = (tf.errors.OpError, ValueError, IndexError, AttributeError, RuntimeError)
 
 
-class Found(NamedTuple):
-    """The prefix of the newest readable checkpoint, "" where there is none, and the newer ones that are damaged."""
+class SearchResult(NamedTuple):
+    """The prefix of the newest readable checkpoint, or "", and those of newer ones that are damaged."""
 
     prefix: str
     damaged: tuple[str, ...] = ()
 
 
 def listed(directory: str) -> list[str]:
-    """The prefixes of all checkpoints in a folder, newest first, damaged or not; the files say so, not the list."""
+    """Returns the prefixes of all checkpoints in a directory, newest first, damaged ones too.
+
+    Goes by the files, not by TensorFlow's list of them.
+    """
     directory = directory.rstrip("/")
     names = tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
     steps = {int(match[1]) for name in names if (match := re.match(r"ckpt-(\d+)\.(index|data-.*)$", name))}
@@ -34,7 +37,7 @@ def listed(directory: str) -> list[str]:
 
 
 def is_readable(prefix: str) -> bool:
-    """Whether every variable is there; TensorFlow compares the bytes with their checksum as it reads them."""
+    """Returns true if every variable can be read. TensorFlow verifies checksums as it reads."""
     try:
         reader = tf.train.load_checkpoint(prefix)
         for name in reader.get_variable_to_shape_map():
@@ -44,64 +47,69 @@ def is_readable(prefix: str) -> bool:
     return True
 
 
-def search(directory: str) -> Found:
-    """The newest readable checkpoint, and the newer ones that are not.
+def search(directory: str) -> SearchResult:
+    """Finds the newest readable checkpoint, and newer ones that are damaged.
 
     Raises:
-      UserError: there are checkpoints, and none can be read.
+      UserError: there are checkpoints, but none can be read.
     """
     directory = directory.rstrip("/")
-    said = _said_newest(directory)
-    if said and is_readable(said):
-        return Found(said)
-    damaged = [said] if said else []
+    last_listed = _last_listed(directory)
+    if last_listed and is_readable(last_listed):
+        return SearchResult(last_listed)
+    damaged = [last_listed] if last_listed else []
     for prefix in listed(directory):
-        if prefix == said:
+        if prefix == last_listed:
             continue
         if is_readable(prefix):
-            return Found(prefix, tuple(damaged))
+            return SearchResult(prefix, tuple(damaged))
         damaged.append(prefix)
     if damaged:
         raise UserError(
-            f"no checkpoint in {directory} can be read: {', '.join(damaged)}. Their files are truncated or damaged; "
-            "copy them from a backup, give another --model_dir, or start anew with --overwrite."
+            f"no checkpoint in {directory} can be read; truncated or damaged: {', '.join(damaged)}. "
+            "Restore them from a backup, give another --model_dir, or start over with --overwrite."
         )
-    return Found("")
+    return SearchResult("")
 
 
 def newest(directory: str) -> str:
-    """The newest readable checkpoint of a folder, "" where there is none; says so when a newer one is damaged."""
-    found = search(directory)
-    for prefix in found.damaged:
-        print(f"{prefix} is missing, truncated or damaged; using {found.prefix} instead", file=sys.stderr, flush=True)
-    return found.prefix
+    """Returns the newest readable checkpoint of a directory, or "". Warns if a newer one is damaged."""
+    result = search(directory)
+    for prefix in result.damaged:
+        print(f"{prefix} is missing, truncated or damaged; using {result.prefix} instead", file=sys.stderr, flush=True)
+    return result.prefix
 
 
 def step_of(prefix: str) -> int:
-    """The step that a checkpoint was saved at; 0 where there is none."""
+    """Returns the step at which a checkpoint was saved; 0 for ""."""
     return int(tf.train.load_checkpoint(prefix).get_tensor(STEP)) if prefix else 0
 
 
-def make_newest(directory: str, prefix: str) -> None:
-    """Lets TensorFlow's list of a folder end with `prefix`, where Model Garden's loop then goes on.
+def trained_steps(model_dir: str) -> int:
+    """Returns the step of the newest readable checkpoint; 0 if there is none."""
+    return step_of(search(model_dir).prefix)
 
-    The list is left alone where it says so already. Damaged files stay where they are, until steps overwrite them.
+
+def make_newest(directory: str, prefix: str) -> None:
+    """Makes `prefix` the last checkpoint in TensorFlow's list, from which Model Garden's loop then resumes.
+
+    Does nothing if it is the last already. Damaged files stay until new checkpoints overwrite them.
     """
     directory = directory.rstrip("/")
-    if not prefix or _said_newest(directory) == prefix:
+    if not prefix or _last_listed(directory) == prefix:
         return
-    older = listed(directory)
-    older = [one for one in older[older.index(prefix) :] if tf.io.gfile.exists(f"{one}.index")][::-1]
+    prefixes = listed(directory)
+    kept = [name for name in prefixes[prefixes.index(prefix) :] if tf.io.gfile.exists(f"{name}.index")][::-1]
     lines = [f'model_checkpoint_path: "{_name(prefix)}"']
-    lines += [f'all_model_checkpoint_paths: "{_name(one)}"' for one in older]
-    # Without these TensorFlow would take them for checkpoints that are kept for ever.
-    lines += [f"all_model_checkpoint_timestamps: {tf.io.gfile.stat(one + '.index').mtime_nsec / 1e9}" for one in older]
+    lines += [f'all_model_checkpoint_paths: "{_name(name)}"' for name in kept]
+    # Without timestamps, TensorFlow never deletes these checkpoints.
+    lines += [f"all_model_checkpoint_timestamps: {tf.io.gfile.stat(name + '.index').mtime_nsec / 1e9}" for name in kept]
     files.write_whole(f"{directory}/{run_files.CHECKPOINT}", "\n".join([*lines, ""]).encode())
 
 
 @contextlib.contextmanager
 def hidden(directory: str) -> Iterator[None]:
-    """Inside, TensorFlow finds no checkpoint in a folder. After an error it does again."""
+    """Hides a directory's checkpoints from TensorFlow. If the block raises, they are visible again."""
     path, aside = f"{directory}/{run_files.CHECKPOINT}", f"{directory}/{run_files.HIDDEN_CHECKPOINT}"
     if tf.io.gfile.exists(path):
         tf.io.gfile.rename(path, aside, overwrite=True)
@@ -113,8 +121,8 @@ def hidden(directory: str) -> Iterator[None]:
         raise
 
 
-def _said_newest(directory: str) -> str:
-    """What TensorFlow's list of a folder ends with, whether its files are there or not; "" where it says nothing."""
+def _last_listed(directory: str) -> str:
+    """Returns the last checkpoint in TensorFlow's list, which may no longer exist; "" without a list."""
     try:
         state = tf.train.get_checkpoint_state(directory)
     except DAMAGED:  # an empty list
@@ -124,8 +132,3 @@ def _said_newest(directory: str) -> str:
 
 def _name(prefix: str) -> str:
     return prefix.rpartition("/")[2]
-
-
-def trained_steps(model_dir: str) -> int:
-    """The step of the newest checkpoint that can be read; 0 where there is none."""
-    return step_of(search(model_dir).prefix)
