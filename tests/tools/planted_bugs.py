@@ -1,18 +1,23 @@
-"""Plants bugs one by one and sees whether the tests catch them: `python tests/tools/planted_bugs.py [word in a name]`.
+"""Plants bugs one by one and checks that tests catch them: `python -m tests.tools.planted_bugs [WORD] [--jobs 2]`.
 
-Each is planted in a copy of the package; the tests named beside it run there and must fail. Prints who got away.
+Each bug is planted in a copy of the project. The tests named beside it run there and must fail. Bugs that no test
+catches are listed at the end.
 """
 
 # ruff: noqa: E501  # a table: one mutant, one line
 
 from __future__ import annotations
 
+import argparse
+import concurrent.futures
 import os
+import queue
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Mutant(NamedTuple):
-    """What breaks; in which file which text becomes which; the test files and names that should notice."""
+    """A bug: its name, the file, the text that is replaced and its replacement, and the tests that must notice."""
 
     breaks: str
     file: str
@@ -216,58 +221,105 @@ MUTANTS = (
 
 
 def planted(mutant: Mutant, folder: Path) -> str | None:
-    """Plants it in the copy; returns the file's true text, or None where the text to change is not there once."""
+    """Plants a bug in a copy of the project.
+
+    Returns:
+      The file's original text, or None if the text to be replaced is not there.
+    """
     path = folder / mutant.file
     text = path.read_text()
-    if text.count(mutant.old) < 1:
+    if mutant.old not in text:
         return None
     path.write_text(text.replace(mutant.old, mutant.new))
     return text
 
 
 def catcher(mutant: Mutant, folder: Path) -> str:
-    """The first contract test that fails in the copy, or nothing."""
+    """Runs a bug's tests in the copy that holds it.
+
+    Returns:
+      The first test that failed, with "(in a fixture)" if it did not get as far as its body; empty if all passed.
+
+    Raises:
+      RuntimeError: pytest ran no test, or could not import one.
+    """
     path, *part = mutant.tests.split("::")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-qx",
-        "-p",
-        "no:cacheprovider",
-        "--tb=no",
-        f"tests/{path}.py",
-    ]
+    command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", "--tb=no", f"tests/{path}.py"]
     command += ["-k", part[0]] if part else []
     environment = os.environ | {"PYTHONPATH": str(folder), "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode not in (0, 1):
         raise RuntimeError(f"{mutant.breaks}: pytest could not run\n{done.stdout[-2000:]}{done.stderr[-500:]}")
-    failed = [line.split("::")[1].split(" - ")[0] for line in done.stdout.splitlines() if line.startswith("FAILED")]
-    return failed[0] if failed else ""
+    for line in done.stdout.splitlines():
+        outcome, _, place = line.partition(" ")
+        if outcome in ("FAILED", "ERROR"):
+            name = place.rpartition("::")[2].split(" - ")[0]
+            return name if outcome == "FAILED" else f"{name} (in a fixture)"
+    return ""
 
 
-def main(word: str = "") -> int:
-    """Returns how many survived or could not be planted."""
-    chosen = [mutant for mutant in MUTANTS if word in mutant.breaks]
-    survivors = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for part in ("must_tf", "tests", "tfrecords_tools", "benchmarks", "pyproject.toml"):
-            copy = shutil.copy if part.endswith("toml") else shutil.copytree
-            copy(ROOT / part, folder / part)
-        for mutant in chosen:
-            start = time.monotonic()
-            truth = planted(mutant, folder)
-            found = catcher(mutant, folder) if truth is not None else ""
-            if truth is not None:
-                (folder / mutant.file).write_text(truth)
-            state = "caught" if found else "SURVIVED" if truth is not None else "NOT PLANTED"
-            print(f"{state:12}{time.monotonic() - start:6.1f} s  {mutant.breaks}{found and ': ' + found}", flush=True)
-            survivors += [] if found else [mutant.breaks]
-    print(f"\n{len(chosen) - len(survivors)} of {len(chosen)} caught.", *survivors, sep="\n  ")
-    return len(survivors)
+def judged(mutant: Mutant, folder: Path) -> str:
+    """Plants a bug, runs its tests and takes it out again. Returns a line that starts with the outcome."""
+    start = time.monotonic()
+    original = planted(mutant, folder)
+    if original is None:
+        return f"NOT PLANTED          {mutant.breaks}"
+    try:
+        test = catcher(mutant, folder)
+    except RuntimeError as error:
+        return f"NO TEST RAN          {error}"
+    finally:
+        (folder / mutant.file).write_text(original)
+    outcome = "caught" if test else "SURVIVED"
+    return f"{outcome:12}{time.monotonic() - start:6.1f} s  {mutant.breaks}{test and ': ' + test}"
+
+
+def copies(count: int, parent: Path) -> Iterator[Path]:
+    """Yields copies of the project in which bugs can be planted."""
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "runs", "records", "exports")
+    for number in range(count):
+        folder = parent / str(number)
+        folder.mkdir()
+        for name in (".gitignore", *(path.name for path in ROOT.iterdir() if not path.name.startswith("."))):
+            source = ROOT / name
+            if name in ("must_tf", "tests"):  # they have rooms named runs
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            elif source.is_dir() and not ignored(str(ROOT), [name]):
+                shutil.copytree(source, folder / name, ignore=ignored)
+            elif source.is_file():
+                shutil.copy(source, folder / name)
+        yield folder
+
+
+def run_all(mutants: Sequence[Mutant], jobs: int) -> int:
+    """Judges the bugs, `jobs` at a time, each in a copy of its own. Returns how many were not caught."""
+    free: queue.Queue[Path] = queue.Queue()
+    missed: list[str] = []
+
+    def judge(mutant: Mutant) -> None:
+        folder = free.get()
+        line = judged(mutant, folder)
+        free.put(folder)
+        print(line, flush=True)
+        if not line.startswith("caught"):
+            missed.append(line)
+
+    with tempfile.TemporaryDirectory() as name, concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        for folder in copies(jobs, Path(name)):
+            free.put(folder)
+        list(pool.map(judge, mutants))
+    print(f"\n{len(mutants) - len(missed)} of {len(mutants)} caught.", *missed, sep="\n  ")
+    return len(missed)
+
+
+def main() -> int:
+    """Returns how many of the chosen bugs were not caught."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("word", nargs="?", default="", help="part of the names of the bugs to plant; all by default")
+    parser.add_argument("--jobs", type=int, default=1, help="bugs tested at the same time")
+    flags = parser.parse_args()
+    return run_all([mutant for mutant in MUTANTS if flags.word in mutant.breaks], flags.jobs)
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:2]) > 0)
+    sys.exit(main() > 0)
