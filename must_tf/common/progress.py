@@ -1,47 +1,79 @@
-"""One line of progress: how far, how fast, how long still."""
+"""Progress of a long job on stderr: a bar in a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
 import sys
 import time
 
+BAR_WIDTH = 24  # letters
+TERMINAL_SECONDS, LOG_SECONDS = 0.2, 10.0  # between two updates
+
 
 def clock(seconds: float) -> str:
-    """Seconds as h:mm:ss or m:ss."""
+    """Returns seconds as h:mm:ss or m:ss."""
     minutes, rest = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class Progress:
-    """Rewrites its line on a terminal; elsewhere (logs, CI) writes a new one every ten seconds."""
+    """Counts what is done and shows it with the rate and the time left.
 
-    def __init__(self, total: int, what: str, unit: str = "images", done: int = 0):
-        self._total, self._what, self._unit = total, what, unit
+    It starts no thread, because worker processes are forked meanwhile, and it does not touch the cursor's visibility,
+    because a job that fails does not close it.
+    """
+
+    def __init__(self, total: int, verb: str, unit: str = "images", done: int = 0):
+        """Starts the clock.
+
+        Args:
+          total: how many there are to do, with those that are done already.
+          verb: what is done with them, as "convert".
+          unit: what they are.
+          done: how many an earlier run did; they do not count for the rate.
+        """
+        self._total, self._verb, self._unit = total, verb, unit
         self._start_count = self._done = done
         self._start = self._shown = time.monotonic()
         self._terminal = sys.stderr.isatty()
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """`count` more are done; `note` is shown behind the figures."""
+        """Counts `count` more and updates the display if the last update was long enough ago. `note` is shown last."""
         self._done += count
         if self._done >= self._total and not self._terminal:
-            return  # the last line is `close`'s
-        pause = 0.2 if self._terminal else 10.0
+            return  # `close` writes the last line
+        pause = TERMINAL_SECONDS if self._terminal else LOG_SECONDS
         if time.monotonic() - self._shown >= pause:
-            self._show(note, "\r" if self._terminal else "\n")
+            self._show(note, "" if self._terminal else "\n")
 
     def close(self, note: str = "") -> None:
-        """The last line, with the whole time."""
+        """Shows the last state, with the total time."""
         self._show(note, "\n")
 
     def _show(self, note: str, end: str) -> None:
         self._shown = time.monotonic()
         passed = max(self._shown - self._start, 1e-6)
         rate = (self._done - self._start_count) / passed
-        left = (
-            clock((self._total - self._done) / rate) + " left" if rate and self._done < self._total else clock(passed)
-        )
-        line = f"{self._what} {self._done}/{self._total} {self._unit} · {rate:.1f} {self._unit}/s · {left}"
-        line = f"{line} · {note}" if note else line
-        print(line.ljust(100) if self._terminal else line, end=end, file=sys.stderr, flush=True)
+        unfinished = rate and self._done < self._total
+        remaining = f"{clock((self._total - self._done) / rate)} left" if unfinished else clock(passed)
+        parts = [f"{self._done}/{self._total} {self._unit}", f"{rate:.1f} {self._unit}/s", remaining, note]
+        text = " · ".join(part for part in parts if part)
+        line = self._bar(text) if self._terminal else f"{self._verb} {text}"
+        print(line, end=end, file=sys.stderr, flush=True)
+
+    def _bar(self, text: str) -> str:
+        """Returns a line that replaces the terminal's current one, cut to its width."""
+        from rich.console import Console  # here: logs need none of it
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        console = Console(file=sys.stderr)
+        grid = Table.grid(padding=(0, 1))
+        for width in (len(self._verb), BAR_WIDTH, None):  # a narrow terminal cuts the text first
+            grid.add_column(no_wrap=True, min_width=width)
+        bar = ProgressBar(max(self._total, 1), self._done if self._total else 1, width=BAR_WIDTH)
+        grid.add_row(Text(self._verb), bar, Text(text))
+        with console.capture() as capture:
+            console.print(grid)
+        return f"\r\x1b[2K{capture.get().rstrip()}"

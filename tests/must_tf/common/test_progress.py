@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import threading
+
 import pytest
 
 from must_tf.common import progress
@@ -43,3 +46,28 @@ def test_a_log_has_a_line_every_ten_seconds_and_the_last_one_once(
 @pytest.mark.parametrize(("seconds", "said"), [(0.4, "0:00"), (61, "1:01"), (3600, "1:00:00"), (36_061.4, "10:01:01")])
 def test_seconds_are_a_clock(seconds: float, said: str) -> None:
     assert progress.clock(seconds) == said
+
+
+def test_a_terminal_shows_a_bar_in_one_line(
+    now: list[float], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every update replaces the line and fits the width; the last one ends it. No thread is started."""
+    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "70")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    threads = threading.active_count()
+    line = progress.Progress(100, "label", done=0)
+    for _ in range(2):
+        now[0] += 5.0
+        line.advance(25, "a note that is longer than what is left of the line")
+    line.close()
+    shown = capsys.readouterr().err
+    updates = shown.split("\r\x1b[2K")
+    assert len(updates) == 4 and not updates[0] and shown.count("\n") == 1 and shown.endswith("\n")
+    plain = [re.sub(r"\x1b\[[0-9;]*m", "", update) for update in updates[1:]]
+    assert all(len(update.rstrip("\n")) <= 70 for update in plain)
+    assert all(update.startswith("label ━") for update in plain)
+    assert "25/100 images · 5.0 images/s · 0:15 left" in plain[0]
+    assert [update.count("━") > 0 for update in plain] == [True] * 3
+    assert threading.active_count() == threads
