@@ -20,7 +20,7 @@ from official.modeling import performance
 from must_tf import experiment_config
 from must_tf.cli import dry_run
 from must_tf.cli.flags import TrainFlags, parse_train
-from must_tf.common import files, run_files, startup_times, upstream
+from must_tf.common import startup_times, upstream
 from must_tf.common.errors import Mistakes, UserError, exit_on_user_error
 from must_tf.data import input as input_lib
 from must_tf.model.student import enabled
@@ -130,8 +130,7 @@ def _dry_run(params: Any, flags: TrainFlags, images: preflight.Images, prefix: s
     with tempfile.TemporaryDirectory() as elsewhere:
         if prefix:  # restored as the run would restore it
             path = os.path.abspath(prefix) if "://" not in prefix else prefix
-            state = f'model_checkpoint_path: "{path}"\nall_model_checkpoint_paths: "{path}"\n'
-            files.write_whole(f"{elsewhere}/{run_files.CHECKPOINT}", state.encode())
+            upstream.write_checkpoint_state(elsewhere, [path])
         runner = _runner(params, dataclasses.replace(flags, model_dir=elsewhere), images, prefix)
         dry_run.show_all(runner, params, flags, images)
 

@@ -8,6 +8,7 @@ imported inside the functions, because some are called before TensorFlow is impo
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -93,6 +94,27 @@ def set_last_saved_step(manager: Any, step: int) -> None:
     empty one. All workers must save at the same steps, because saving reads variables across them.
     """
     manager._last_checkpoint_step = step
+
+
+def write_checkpoint_state(directory: str, prefixes: Sequence[str], timestamps: Sequence[float] = ()) -> None:
+    """Writes TensorFlow's file `checkpoint`, which lists a folder's checkpoints, completely or not at all.
+
+    The public `tf.compat.v1.train.update_checkpoint_state` does the same, but logs that it is deprecated.
+
+    Args:
+      directory: the folder, local or remote.
+      prefixes: of the checkpoints, oldest first; the last one is what `tf.train.latest_checkpoint` returns. Those in
+        the folder are listed by their names, so that it can be moved.
+      timestamps: seconds since the epoch at which they were saved. TensorFlow never deletes checkpoints without one.
+    """
+    import tensorflow as tf
+
+    names = [prefix.removeprefix(f"{directory}/") for prefix in prefixes]
+    if not os.path.isabs(directory):  # then names are taken as relative to the working directory, and stored as names
+        names = [name if os.path.isabs(name) else f"{directory}/{name}" for name in names]
+    tf.__internal__.train.update_checkpoint_state(
+        directory, names[-1], names, all_model_checkpoint_timestamps=list(timestamps)
+    )
 
 
 def quiet_controller() -> None:

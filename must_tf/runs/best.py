@@ -30,7 +30,7 @@ import orbit
 import tensorflow as tf
 from official.core import train_lib
 
-from must_tf.common import files, run_files
+from must_tf.common import files, run_files, upstream
 from must_tf.evaluation import evaluator
 from must_tf.evaluation.evaluator import Evaluation
 from must_tf.model.student import StudentConfig, enabled
@@ -172,9 +172,8 @@ def _keep(model_dir: str, directory: str, evaluation: Evaluation) -> None:
         files.copy_whole(source + suffix, os.path.join(directory, name + suffix))
     files.copy_whole(os.path.join(model_dir, run_files.PARAMS), os.path.join(directory, run_files.PARAMS))
     files.write_json(os.path.join(directory, f"{name}.json"), evaluation)
-    state = f'model_checkpoint_path: "{name}"\nall_model_checkpoint_paths: "{name}"\n'
     # From this write on, the new checkpoint is the best.
-    files.write_whole(os.path.join(directory, run_files.CHECKPOINT), state.encode())
+    upstream.write_checkpoint_state(directory, [f"{directory}/{name}"])
     for file in tf.io.gfile.listdir(directory):
         if file.startswith("ckpt-") and not file.startswith(f"{name}."):
             tf.io.gfile.remove(os.path.join(directory, file))

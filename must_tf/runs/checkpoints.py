@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from must_tf.common import files, run_files
+from must_tf.common import run_files, upstream
 from must_tf.common.errors import UserError
 
 STEP = "global_step/.ATTRIBUTES/VARIABLE_VALUE"
@@ -100,11 +100,8 @@ def make_newest(directory: str, prefix: str) -> None:
         return
     prefixes = listed(directory)
     kept = [name for name in prefixes[prefixes.index(prefix) :] if tf.io.gfile.exists(f"{name}.index")][::-1]
-    lines = [f'model_checkpoint_path: "{_name(prefix)}"']
-    lines += [f'all_model_checkpoint_paths: "{_name(name)}"' for name in kept]
-    # Without timestamps, TensorFlow never deletes these checkpoints.
-    lines += [f"all_model_checkpoint_timestamps: {tf.io.gfile.stat(name + '.index').mtime_nsec / 1e9}" for name in kept]
-    files.write_whole(f"{directory}/{run_files.CHECKPOINT}", "\n".join([*lines, ""]).encode())
+    timestamps = [tf.io.gfile.stat(f"{name}.index").mtime_nsec / 1e9 for name in kept]
+    upstream.write_checkpoint_state(directory, kept, timestamps)
 
 
 @contextlib.contextmanager
@@ -128,7 +125,3 @@ def _last_listed(directory: str) -> str:
     except DAMAGED:  # an empty list
         return ""
     return state.model_checkpoint_path if state else ""
-
-
-def _name(prefix: str) -> str:
-    return prefix.rpartition("/")[2]

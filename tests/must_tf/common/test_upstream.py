@@ -18,6 +18,7 @@ import tf_keras
 from absl import logging
 from official.core import exp_factory
 from pycocotools.cocoeval import COCOeval
+from tensorflow.python.checkpoint import checkpoint_management
 from tensorflow.python.eager import context
 
 from benchmarks.rows import step_sides
@@ -125,6 +126,43 @@ def test_a_manager_saves_at_steps_counted_from_the_one_that_is_set(tmp_path: Pat
     assert manager.save(checkpoint_number=35)
 
 
+@pytest.mark.parametrize("relative", [False, True])
+def test_the_list_of_checkpoints(relative: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last one is the newest; the list has names, so that it is valid wherever the folder is moved."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    folder = "run" if relative else str(tmp_path / "run")
+    upstream.write_checkpoint_state(folder, [f"{folder}/ckpt-2", f"{folder}/ckpt-3"], [1.0, 2.5])
+    assert (tmp_path / "run" / "checkpoint").read_text().splitlines() == [
+        'model_checkpoint_path: "ckpt-3"',
+        'all_model_checkpoint_paths: "ckpt-2"',
+        'all_model_checkpoint_paths: "ckpt-3"',
+        "all_model_checkpoint_timestamps: 1.0",
+        "all_model_checkpoint_timestamps: 2.5",
+    ]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["checkpoint"]
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert tf.train.get_checkpoint_state(str(tmp_path / "moved")).model_checkpoint_path == f"{tmp_path}/moved/ckpt-3"
+
+
+def test_a_listed_checkpoint_of_another_folder(tmp_path: Path) -> None:
+    """It is listed by its whole path."""
+    upstream.write_checkpoint_state(str(tmp_path), ["/elsewhere/ckpt-7"])
+    assert tf.train.get_checkpoint_state(str(tmp_path)).model_checkpoint_path == "/elsewhere/ckpt-7"
+
+
+def test_a_remote_list_has_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a local one."""
+    written: list[object] = []
+    monkeypatch.setattr(
+        checkpoint_management.file_io, "atomic_write_string_to_file", lambda *given: written.append(given)
+    )
+    upstream.write_checkpoint_state("gs://bucket/run", ["gs://bucket/run/ckpt-3"])
+    ((path, text),) = written
+    assert path == "gs://bucket/run/checkpoint"
+    assert text.splitlines() == ['model_checkpoint_path: "ckpt-3"', 'all_model_checkpoint_paths: "ckpt-3"']
+
+
 def test_the_controller_prints_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither at the start of training nor about its results."""
 
@@ -224,8 +262,9 @@ def modules(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[int, str]]:
 
 
 def is_private(name: str) -> bool:
-    """Returns True for a name with one underscore in front."""
-    return name.startswith("_") and not name.startswith("__") and name not in NAMEDTUPLE
+    """Returns True for a name with one underscore in front, and for TensorFlow's `__internal__`."""
+    single = name.startswith("_") and not name.startswith("__") and name not in NAMEDTUPLE
+    return single or name == "__internal__"
 
 
 def patches(tree: ast.AST) -> Iterator[tuple[int, str]]:
