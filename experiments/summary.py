@@ -80,12 +80,12 @@ def _number(value: float | None) -> str:
 def _cells(rows: Rows) -> list[list[Any]]:
     def cells(task: str, figure: str, one: float | None, other: float | None) -> list[Any]:
         sign = 1 if discover()[task].Metric.higher_is_better else -1
-        known = one is not None and other is not None
+        gain = None if one is None or other is None else sign * (one - other)
         return [
             f"{task}",
             figure + _direction(task),
-            html_report.Cell(one, known and sign * one >= sign * other),
-            html_report.Cell(other, known and sign * other >= sign * one),
+            html_report.Cell(one, gain is not None and gain >= 0),
+            html_report.Cell(other, gain is not None and gain <= 0),
         ]
 
     return [cells(*row) for row in rows]
@@ -128,7 +128,9 @@ def _pictures(plan: Plan) -> list[html_report.Picture]:
 
 def _evaluated(plan: Plan, run: Run, caption: str) -> html_report.Picture:
     newest = sorted(glob.glob(plan.path(run.name, run_files.PICTURES, "*.png")))[-1]
-    return html_report.Picture(caption, cv2.imread(newest)[..., ::-1])
+    picture = cv2.imread(newest)
+    assert picture is not None, newest
+    return html_report.Picture(caption, picture[..., ::-1])
 
 
 def _records(plan: Plan, name: str) -> np.ndarray:

@@ -75,7 +75,7 @@ def _figures(plan: Plan, run: str) -> dict[str, float | None]:
 
 def table(found: Mapping[str, Any]) -> list[str]:
     """Lines of text: the mean over the seeds, and the least and the largest of them."""
-    lines = [("threshold", "boxes", "pixels", *FIGURES)]
+    lines: list[tuple[str, ...]] = [("threshold", "boxes", "pixels", *FIGURES)]
     for row in found["students"]:
         count = Believed(**row["believed"])
         boxes = f"{count.boxes} of {count.of_boxes}"

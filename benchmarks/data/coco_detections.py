@@ -70,7 +70,7 @@ def _ellipse() -> np.ndarray:
 def _seen(mask: np.ndarray, of: np.ndarray, box: np.ndarray) -> np.ndarray:
     """A mask over the box `of` as a blurred map over another box."""
     corners = (box.reshape(2, 2) - of[:2]) / np.maximum(of[2:] - of[:2], 1e-6) * mask.shape  # in the mask's pixels
-    rows, columns = (np.linspace(*corners[:, axis], MAP + 1, dtype=np.float32)[:-1] for axis in (0, 1))
+    rows, columns = (np.linspace(corners[0, axis], corners[1, axis], MAP + 1, dtype=np.float32)[:-1] for axis in (0, 1))
     wide, high = np.meshgrid(columns, rows)
     found = cv2.remap(mask.astype(np.float32), wide, high, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     return cv2.GaussianBlur(found, (0, 0), BLUR)

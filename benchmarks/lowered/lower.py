@@ -159,7 +159,7 @@ def values(step: Step) -> bytes:
     before = {f"in_{i}": each for i, each in enumerate(step.inputs())}
     after = {f"out_{i}": each for i, each in enumerate(step.run())}
     file = io.BytesIO()
-    np.savez(file, **before, **after)
+    np.savez(file, **before, **after)  # type: ignore[arg-type]  # NumPy's stub: allow_pickle
     return file.getvalue()
 
 

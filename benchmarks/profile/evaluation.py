@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +29,7 @@ class _Parts:
         self._reader = label_reader.shared(discover(), configs)
         self._restorer = Restorer(self._specs, configs, coco_evaluation.SIZE)
         self._metrics = {name: spec.Metric(configs[name]) for name, spec in self._specs.items()}
-        self.seconds = Counter[str]()
+        self.seconds: dict[str, float] = defaultdict(float)
 
     def _timed(self, what: str, call: Callable[..., Any], *given: Any) -> Any:
         start = time.process_time()
@@ -64,7 +64,7 @@ def parts(glob: str) -> dict[str, float]:
             first = number
         own.add(*_outputs(ours, image, len(configs["detection"].classes), number))
     own.rank()
-    counted = Counter(dict.fromkeys(own.seconds, len(found) - first)) | {RANK: len(found)}  # that of all is ranked
+    counted = dict.fromkeys(own.seconds, len(found) - first) | {RANK: len(found)}  # all images are ranked
     return {what: 1000 * spent / counted[what] for what, spent in own.seconds.items()}
 
 

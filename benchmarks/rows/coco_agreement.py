@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from types import SimpleNamespace
 
 import numpy as np
 
@@ -26,7 +25,7 @@ def pasted(glob: str) -> dict[str, float]:
     """This project's mask figures where Model Garden's paste has made the pixels. Called in a process of its own."""
     classes = manifest.read(os.path.dirname(glob)).classes
     configs = {name: discover()[name].Config(enabled=True, classes=tuple(classes[name])) for name in TASKS}
-    shapes = metric.Metric(SimpleNamespace(classes=configs["masks"].classes))
+    shapes = metric.Metric(configs["masks"])
     for number, image in enumerate(images(glob, configs)):
         add_pasted(shapes, image, made_up(image, len(classes["detection"]), number))
     return shapes.result()

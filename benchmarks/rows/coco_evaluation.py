@@ -183,7 +183,7 @@ def measure(settings: Settings) -> list[Row]:
     pasted = apart.call("benchmarks.rows.coco_agreement:pasted", {"glob": glob}, settings.work)
     figures = [found[side][0]["figures"] for side in ("ours", "model_gardens")]
     parts = apart.call("benchmarks.profile.evaluation:parts", {"glob": glob}, settings.work)
-    return [*rows(found["ours"], found["model_gardens"], parts), *coco_agreement.rows(*figures, pasted)]
+    return [*rows(found["ours"], found["model_gardens"], parts), *coco_agreement.rows(figures[0], figures[1], pasted)]
 
 
 def rows(mine: list[dict[str, Any]], theirs: list[dict[str, Any]], parts: input_path.Parts) -> list[Row]:

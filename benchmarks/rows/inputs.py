@@ -30,7 +30,7 @@ SIX = ("classification", "detection", "masks", "segmentation", "depth", "normals
 def ours(
     glob: str,
     tasks: Sequence[str],
-    classes: dict[str, Sequence[str]],
+    classes: Mapping[str, Sequence[str]],
     size: int,
     max_objects: int = 100,
     start: Sequence[int] = (0, 0),

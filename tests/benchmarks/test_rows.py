@@ -66,7 +66,7 @@ def test_a_teachers_maps_have_the_images_size_and_units() -> None:
 
 
 def test_growth_is_over_the_first_case() -> None:
-    found = {
+    found: dict[str, dict[str, list[float]]] = {
         f"{where} {count}": {"cpu_ms": [cpu, 99.0, 0.0], "images": [64], "first_batch": [first]}
         for where, begun in (("first", 0.0), ("middle", 1.0))
         for count, cpu, first in zip(growth.RECORDS, (2.0, 2.1, 9.0), (3.0, 3.0, 3.0 + 4 * begun), strict=True)
@@ -162,7 +162,12 @@ def test_a_part_costs_what_its_call_costs() -> None:
 
     made, busy = input_path._timed(sums, [(tf.constant(1.0),), (tf.constant(2.0),)])
     assert [float(each) for each in made] == [512.0**3, 2 * 512.0**3]
-    idle = input_path._timed(lambda x: tf.numpy_function(lambda y: time.sleep(0.02) or y, [x], tf.float32), [(1.0,)])
+
+    def sleep(x: np.ndarray) -> np.ndarray:
+        time.sleep(0.02)
+        return x
+
+    idle = input_path._timed(lambda x: tf.numpy_function(sleep, [x], tf.float32), [(1.0,)])
     assert busy > idle[1] >= 0.0 and idle[1] < 20.0
 
 

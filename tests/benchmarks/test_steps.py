@@ -165,7 +165,7 @@ def pictures() -> list[Image]:
 
 def as_file(pictures: list[Image], path: Path) -> str:
     """The same as COCO's annotations; ids of categories have gaps."""
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for image in pictures:
         height, width = image.size
         for box, class_id, crop in zip(*(image.labels[key] for key in ("boxes", "classes", "crops")), strict=True):
@@ -174,7 +174,11 @@ def as_file(pictures: list[Image], path: Path) -> str:
             full[y0:y1, x0:x1] = crop
             rle = mask_utils.encode(full)
             segmentation = {"size": rle["size"], "counts": rle["counts"].decode()}
-            one = {"id": len(annotations) + 1, "image_id": image.number, "category_id": 10 * int(class_id)}
+            one: dict[str, Any] = {
+                "id": len(annotations) + 1,
+                "image_id": image.number,
+                "category_id": 10 * int(class_id),
+            }
             one |= {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": int(crop.sum()), "iscrowd": 0}
             annotations.append(one | {"segmentation": segmentation})
     content = {

@@ -76,7 +76,7 @@ def test_the_chart_has_a_bar_per_ratio_on_its_side_of_one() -> None:
 
 
 def test_rows_are_chosen_by_name_or_first_word() -> None:
-    known = {name: lambda settings: [] for name in ("input-640", "input-128", "memory")}
+    known: dict[str, bench.Measure] = {name: lambda settings: [] for name in ("input-640", "input-128", "memory")}
     assert list(bench.chosen("", known)) == list(known)
     assert list(bench.chosen("memory, input", known)) == list(known)
     assert list(bench.chosen("input-128", known)) == ["input-128"]

@@ -146,7 +146,7 @@ def test_jax_runs_a_program_again_and_again(tmp_path: Path) -> None:
     body = "%s = stablehlo.add %w, %w : tensor<2xf32>\nreturn %x, %s : tensor<f32>, tensor<2xf32>"
     (tmp_path / "step.mlir").write_text(module((1, 1)).replace("{\n}", f"{{\n{function}\n{body}\n}}\n}}"))
     program = time_lowered.Program(str(tmp_path / "step.mlir"))
-    step = time_lowered.Training(program, program.put([np.float32(1), np.ones(2, np.float32)]))
+    step = time_lowered.Training(program, program.put([np.array(1, np.float32), np.ones(2, np.float32)]))
     assert time_lowered.seconds(step) > 0.0
     last = jax.device_get(step())
     assert last[1].tolist() == [2.0 ** (time_lowered.WARM + time_lowered.REPEATS + 1)] * 2

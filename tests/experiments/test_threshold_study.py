@@ -67,11 +67,13 @@ def test_what_is_believed_is_counted(tmp_path: Path) -> None:
         detection = {
             key: np.repeat(np.asarray(value, golden("detection").empty(8, 8)[key].dtype), len(scores), axis=0)
             for key, value in boxes.items()
-        } | {"scores": np.float32(scores)}
+        } | {"scores": np.array(scores, np.float32)}
         height, width = record.info_of(tf.train.Example.FromString(real))[1:]
-        quarters = np.resize(np.float32(sure) / 255, [height, width])  # the four values in turn: sides are even
-        segmentation = {"classes": np.zeros([height, width], np.int32), "confidence": quarters}
-        found = {"detection": detection, "segmentation": segmentation}
+        quarters = np.resize(
+            np.array(sure, np.float32) / 255, [height, width]
+        )  # the four values in turn: sides are even
+        segmentation: dict[str, np.ndarray] = {"classes": np.zeros([height, width], np.int32), "confidence": quarters}
+        found: dict[str, dict[str, np.ndarray]] = {"detection": detection, "segmentation": segmentation}
         serialized.append(
             record.merge(real, {name: record.Labelled(one, TEACHER) for name, one in found.items()}, SPECS)
         )

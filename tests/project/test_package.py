@@ -135,9 +135,9 @@ def test_the_scan_sees_every_way_to_import_keras(tmp_path: Path) -> None:
 
 def test_must_tf_knows_neither_tools_nor_experiments() -> None:
     """The arrows point one way: experiments and tfrecords_tools use must_tf."""
-    above = ("tfrecords_tools", "experiments", "tests")
+    above: tuple[str, ...] = ("tfrecords_tools", "experiments", "benchmarks", "tests")
     assert not [(path.name, name) for path in python_files("must_tf") for name in imports(path) if below(name, above)]
-    above = ("experiments", "tests")
+    above = ("experiments", "benchmarks", "tests")
     assert not [(p.name, name) for p in python_files("tfrecords_tools") for name in imports(p) if below(name, above)]
 
 
@@ -161,7 +161,7 @@ OPTIONAL = {"apache_beam"}  # asked for by name: pip install must-tf[beam]
 def test_what_is_imported_is_what_is_required() -> None:
     """setup.py asks for each distribution that the packages import, and for no other; constraints.txt pins them all."""
     text = (ROOT / "setup.py").read_text()
-    required = {re.split("[=<>]", line.value)[0] for line in _requirements(text)}
+    required = {re.split("[=<>]", line)[0] for line in _requirements(text)}
     roots = {name.split(".")[0] for path in python_files(*PACKAGES) for name in imports(path) if name != "tf.keras"}
     foreign = roots - set(sys.stdlib_module_names) - {*PACKAGES, "None"}
     assert {DISTRIBUTIONS.get(name, name) for name in foreign - OPTIONAL} == required
@@ -171,9 +171,9 @@ def test_what_is_imported_is_what_is_required() -> None:
     assert required < pinned
 
 
-def _requirements(text: str) -> list[ast.Constant]:
-    words = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.keyword)]
-    return next(word.value.elts for word in words if word.arg == "install_requires")
+def _requirements(text: str) -> list[str]:
+    keywords = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.keyword)]
+    return next(ast.literal_eval(keyword.value) for keyword in keywords if keyword.arg == "install_requires")
 
 
 def undocumented(node: ast.AST, prefix: str = "") -> Iterator[str]:

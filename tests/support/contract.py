@@ -99,7 +99,7 @@ def tensors(task: str, labels: Any, size: tuple[int, int], config: Any = None) -
 
 def targets(task: str, labels: Any, warp: geometry.Warp, config: Any) -> dict[str, np.ndarray]:
     """The task's targets of these labels as NumPy, not batched."""
-    size = tuple(int(side) for side in warp.original)
+    size = (int(warp.original[0]), int(warp.original[1]))
     made = SPECS[task].targets(parsed(task, labels, size, config), tf.constant(size), warp, config)
     return {key: value.numpy() for key, value in made.items()}
 
@@ -138,7 +138,8 @@ class Run:
         self()
 
     def __call__(self, size: int = SIZE) -> Run:
-        self.raw, self.predictions = {}, {}
+        self.raw: dict[str, Any] = {}
+        self.predictions: dict[str, Any] = {}
         inputs, shape = pyramid(self._batch, size), tf.fill([self._batch, 2], float(size))
         seeds = tf.stack([tf.ones([self._batch], tf.int64), tf.range(self._batch, dtype=tf.int64)], axis=-1)
         for name, head in self.heads.items():

@@ -30,7 +30,7 @@ def objects(classes: Sequence[int]) -> Labels:
     ones = np.ones([number], np.float32)
     return {
         "boxes": BOXES[:number],
-        "classes": np.int32(classes),
+        "classes": np.array(classes, np.int32),
         "scores": ones,
         "is_crowd": np.zeros([number], bool),
         "area": ones * 9,

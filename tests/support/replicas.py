@@ -64,7 +64,7 @@ def step(kind: str, records: str, path: str) -> dict[str, np.ndarray]:
 def main() -> None:
     """Writes the changes."""
     kind, out, records, path = sys.argv[1:]
-    np.savez(out, **step(kind, records, path))
+    np.savez(out, **step(kind, records, path))  # type: ignore[arg-type]  # NumPy's stub: allow_pickle
 
 
 if __name__ == "__main__":
