@@ -69,9 +69,7 @@ def test_what_is_believed_is_counted(tmp_path: Path) -> None:
             for key, value in boxes.items()
         } | {"scores": np.array(scores, np.float32)}
         height, width = record.info_of(tf.train.Example.FromString(real))[1:]
-        quarters = np.resize(
-            np.array(sure, np.float32) / 255, [height, width]
-        )  # the four values in turn: sides are even
+        quarters = np.resize(np.array(sure, np.float32) / 255, [height, width])  # four values in turn
         segmentation: dict[str, np.ndarray] = {"classes": np.zeros([height, width], np.int32), "confidence": quarters}
         found: dict[str, dict[str, np.ndarray]] = {"detection": detection, "segmentation": segmentation}
         serialized.append(
