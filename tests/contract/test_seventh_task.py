@@ -113,7 +113,8 @@ from must_tf.data import record, scenes
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
 from tests import tiny
-from tfrecords_tools import label
+from tfrecords_tools.label.arguments import parse_request
+from tfrecords_tools.label.run import label_records
 
 folder, settings = sys.argv[1:]
 assert "brightness" in discover() and "depth" in discover()
@@ -128,7 +129,7 @@ override = tiny.data(pattern)
 override["task"]["tasks"] = {"brightness": {"scale": 0.5, "loss_weight": 3.0}}
 train.main(tiny.arguments(settings, run, "must_teacher_brightness", override, "train_and_eval"))
 export.main(["--model_dir=" + run, "--out=" + folder + "/export"])
-label.run(label.asked(pattern, ["brightness=" + run]), folder + "/labelled", ["test"])
+label_records(parse_request(pattern, ["brightness=" + run]), folder + "/labelled", ["test"])
 signatures = tf.saved_model.load(folder + "/export").signatures
 outputs = signatures["tf_example"](tf.constant([one(0, False)]))
 labelled = tf.data.TFRecordDataset(sorted(tf.io.gfile.glob(folder + "/labelled/*.tfrecord"))).as_numpy_iterator()

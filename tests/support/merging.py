@@ -1,4 +1,4 @@
-"""Small record sets with hand-made labels, to be merged."""
+"""Small record sets with hand-made labels, for tests that merge them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from must_tf.tasks import discover
 from tests.support.converting import noise
 from tests.support.tiny import image_bytes
 from tfrecords_tools.convert import run as convert
-from tfrecords_tools.merge import run as merge
+from tfrecords_tools.merge.run import merged_sets
 from tfrecords_tools.writing import shards
 
 H, W = 20, 30
@@ -25,7 +25,7 @@ Labelled = Mapping[str, tuple[Labels, str]]  # task -> labels, origin
 
 
 def objects(classes: Sequence[int]) -> Labels:
-    """Two boxes of these classes."""
+    """Returns up to two boxes of these classes."""
     number = len(classes)
     ones = np.ones([number], np.float32)
     return {
@@ -38,30 +38,30 @@ def objects(classes: Sequence[int]) -> Labels:
 
 
 def masks(classes: Sequence[int]) -> Labels:
-    """The same with masks that fill the pixels that the boxes touch: rows 2..9, columns 3..14, and 4..17, 9..23."""
+    """Returns the same boxes with masks that fill their pixels: rows 2..9, columns 3..14, and 4..17, 9..23."""
     crops = [np.ones([8, 12], np.uint8), np.ones([14, 15], np.uint8)]
     return objects(classes) | {"crops": crops[: len(classes)]}
 
 
 def metres(value: float) -> Labels:
-    """A wall."""
+    """Returns the depth labels of a wall at this distance."""
     return {"metres": np.full([H, W], value, np.float32)}
 
 
 def picture(number: int) -> bytes:
-    """One of several images."""
+    """Returns image `number`, encoded."""
     return image_bytes(noise(H, W, number))
 
 
-def one(source_id: str, labelled: Labelled, image: int | None = None) -> bytes:
-    """A record whose image has the number that its id says, if nothing else is said."""
+def image_record(source_id: str, labelled: Labelled, image: int | None = None) -> bytes:
+    """Returns a record. By default, the number of its image is its id."""
     encoded = picture(int(source_id) if image is None else image)
-    made = {task: record.Labelled(labels, origin) for task, (labels, origin) in labelled.items()}
-    return record.encode(encoded, ImageInfo(source_id, H, W), made, discover())
+    labels_by_task = {task: record.Labelled(labels, origin) for task, (labels, origin) in labelled.items()}
+    return record.encode(encoded, ImageInfo(source_id, H, W), labels_by_task, discover())
 
 
 def make(folder: Path, records: Sequence[bytes], classes: Mapping[str, Sequence[str]]) -> str:
-    """A set; returns the pattern of its files."""
+    """Writes a record set and returns the pattern of its files."""
     shards.claim(str(folder), "test", ["test"])
     names = shards.names(2)
     infos = [shards.write_shard(str(folder / name), records[number::2]) for number, name in enumerate(names)]
@@ -70,26 +70,26 @@ def make(folder: Path, records: Sequence[bytes], classes: Mapping[str, Sequence[
 
 
 def merged(out: Path, patterns: Sequence[str], same: Sequence[str] = (), **options: Any) -> manifest.Manifest:
-    """Merges in this process."""
-    return convert.run(merge.merged(patterns, same), convert.Options(str(out), **{"workers": 1} | options)).manifest
+    """Merges in this process and returns the manifest."""
+    return convert.run(merged_sets(patterns, same), convert.Options(str(out), **{"workers": 1} | options)).manifest
 
 
-def notes(found: manifest.Manifest) -> dict[str, int]:
-    """{reason: how often}."""
-    return {reason: entry["count"] for reason, entry in found.notes.items()}
+def notes(written: manifest.Manifest) -> dict[str, int]:
+    """Returns {reason: count} of the manifest's notes."""
+    return {reason: entry["count"] for reason, entry in written.notes.items()}
 
 
 def features(serialized: bytes) -> Any:
-    """The keys of a record."""
+    """Returns the features of a record."""
     return tf.train.Example.FromString(serialized).features.feature
 
 
 @pytest.fixture
 def patterns(tmp_path: Path) -> list[str]:
-    """Boxes of images 1 and 2; depth of 2 and 3."""
+    """Two sets: boxes of images 1 and 2; depth of images 2 and 3."""
     boxes = {"detection": (objects([2, 1]), "real:boxes")}
     depth = {"depth": (metres(3.0), "real:depth")}
     return [
-        make(tmp_path / "boxes", [one("1", boxes), one("2", boxes)], {"detection": ["cat", "dog"]}),
-        make(tmp_path / "depth", [one("2", depth), one("3", depth)], {}),
+        make(tmp_path / "boxes", [image_record("1", boxes), image_record("2", boxes)], {"detection": ["cat", "dog"]}),
+        make(tmp_path / "depth", [image_record("2", depth), image_record("3", depth)], {}),
     ]

@@ -132,18 +132,18 @@ def export_coco(
 
     Example: must-records export-coco --records 'records/labelled/*.tfrecord' --images --out export
     """
-    from tfrecords_tools.export import join, labels
-    from tfrecords_tools.export import run as exporting
+    from tfrecords_tools.export import formats, join
+    from tfrecords_tools.export.run import ExportOptions, export_records
     from tfrecords_tools.reading import recordset
 
     command = ["must-records", "export-coco", "--records", records, *(["--images"] if images else [])]
-    command += ["--least-score", str(least_score)] if least_score != exporting.What().least_score else []
-    summary = exporting.export(recordset.opened(records), out, exporting.What(images, least_score), workers, command)
+    command += ["--least-score", str(least_score)] if least_score != ExportOptions().least_score else []
+    summary = export_records(recordset.opened(records), out, ExportOptions(images, least_score), workers, command)
     if as_json:
         _print_json(summary)
     else:
         typer.echo("\n".join(join.lines(summary, out)))
-    if set(summary["lost"]) - {*labels.DOUBTS, labels.UNSURE, labels.UNSURE_PIXELS}:
+    if set(summary["lost"]) - {*formats.DOUBTS, formats.UNSURE, formats.UNSURE_PIXELS}:
         raise typer.Exit(1)
 
 

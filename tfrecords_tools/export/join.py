@@ -1,4 +1,4 @@
-"""The shards' parts of an export -> its JSON files, one line in memory at a time."""
+"""Joins the parts that the shards of an export have written into its JSON files, one line in memory at a time."""
 
 from __future__ import annotations
 
@@ -13,29 +13,32 @@ import tensorflow as tf
 
 from must_tf.common import files
 from must_tf.common.errors import UserError
+from tfrecords_tools.export.formats import JsonObject
 from tfrecords_tools.sources.coco import corrected
 from tfrecords_tools.sources.coco.coco import SOURCE_ID
 from tfrecords_tools.writing import shards
 from tfrecords_tools.writing.counts import Tally
 
 SUMMARY = "export.json"
-OBJECTS, SURFACES, MAPS = ("detection", "masks"), ("segmentation",), ("segmentation", "depth", "normals")  # by file
-Line = dict[str, Any]
+# The tasks in instances.json, in panoptic.json, and in the PNGs.
+OBJECTS = ("detection", "masks")
+SURFACES = ("segmentation",)
+MAPS = ("segmentation", "depth", "normals")
 
 
 def part_of(out: str, path: str) -> str:
-    """Where a shard's lines lie until all are joined."""
+    """Returns the path of a shard's lines, which exist until all are joined."""
     return os.path.join(out, shards.FOLDER, f"{os.path.basename(path)}.lines")
 
 
 def join(
     out: str, paths: Sequence[str], classes: Mapping[str, Sequence[str]], command: Sequence[str]
 ) -> dict[str, Any]:
-    """Writes the JSONs, then the summary, then removes the parts. Returns the summary."""
+    """Writes the JSON files, then the summary, then removes the parts. Returns the summary."""
     parts = [part_of(out, path) for path in paths]
-    numbers = _Numbers(parts)
-    counts = {"instances.json": _instances(out, parts, numbers, classes)}
-    counts["panoptic.json"] = _panoptic(out, parts, numbers, classes)
+    image_ids = _ImageIds(parts)
+    counts = {"instances.json": _instances(out, parts, image_ids, classes)}
+    counts["panoptic.json"] = _panoptic(out, parts, image_ids, classes)
     counts["classification.csv"] = _classification(out, parts)
     if counts["panoptic.json"]:
         files.write_whole(os.path.join(out, "classes.txt"), "".join(f"{n}\n" for n in classes["segmentation"]).encode())
@@ -45,7 +48,7 @@ def join(
         lost.merge(next(_raw(part))["lost"])
     summary = {
         "command": list(command),
-        "records": numbers.records,
+        "records": image_ids.records,
         "images_in": {name: count for name, count in counts.items() if count},
         "lost": lost.content,
     }
@@ -55,137 +58,148 @@ def join(
     return summary
 
 
-class _Numbers:
-    """COCO's image ids: the records' own where all are whole numbers, else their places from 1 on."""
+class _ImageIds:
+    """COCO's image ids: the source ids if all are whole numbers, else the numbers of the records from 1 on.
+
+    Raises:
+      UserError: two records have the same id or file name.
+    """
 
     def __init__(self, parts: Sequence[str]):
-        self.own, self.records, ids, names = True, 0, set(), set()
+        self.own, self.records = True, 0
+        ids: set[str] = set()
+        names: set[str] = set()
         for line in _lines(parts):
             source_id = line["source_id"]
             if source_id in ids or line["file_name"] in names:
-                raise UserError(f"two records are named {source_id!r}; must-records check names them. Nothing is lost.")
+                raise UserError(
+                    f"Two records have the id {source_id!r}. Find them with must-records check. No record was changed."
+                )
             ids.add(source_id)
             names.add(line["file_name"])
             self.own &= source_id.isdecimal() and str(int(source_id)) == source_id and len(source_id) < 16
             self.records += 1
 
-    def image(self, line: Line, place: int) -> Line:
-        """The entry of the images' list; `place` is the record's in the set."""
+    def image(self, line: JsonObject, place: int) -> JsonObject:
+        """Returns the entry of the images' list; `place` is the record's number in the set, from 0."""
         entry = {"id": int(line["source_id"]) if self.own else place + 1}
         entry |= {key: line[key] for key in ("file_name", "height", "width")}
         return entry if self.own else entry | {SOURCE_ID: line["source_id"]}
 
 
-def _pseudo(line: Line, tasks: tuple[str, ...]) -> Line:
-    """Whose labels of these tasks are in the line, where a teacher's; for `sources.corrected`."""
-    found = corrected.pseudo(line["origins"], tasks)
-    return {corrected.KEY: found} if found else {}
+def _pseudo(line: JsonObject, tasks: tuple[str, ...]) -> JsonObject:
+    """Returns the origins of the line's pseudo labels of these tasks, for `sources.coco.corrected`."""
+    origins = corrected.pseudo(line["origins"], tasks)
+    return {corrected.KEY: origins} if origins else {}
 
 
-def _info(parts: Sequence[str], holds: str, tasks: tuple[str, ...]) -> Line:
-    """The same for all lines that hold such labels, where they agree."""
+def _info(parts: Sequence[str], holds: str, tasks: tuple[str, ...]) -> JsonObject:
+    """Returns `info` of a COCO file, with the origins on which all lines with such labels agree."""
     origins: dict[str, set[str]] = {}
     for line in _lines(parts):
         for task in tasks if holds in line else ():
             origins.setdefault(task, set()).add(line["origins"].get(task, ""))
-    agreed = {task: next(iter(found)) for task, found in origins.items() if len(found) == 1}
+    agreed = {task: next(iter(names)) for task, names in origins.items() if len(names) == 1}
     return {"description": "written by must-records export-coco"} | _pseudo({"origins": agreed}, tasks)
 
 
-def _raw(part: str) -> Iterator[Line]:
+def _raw(part: str) -> Iterator[JsonObject]:
     with tf.io.gfile.GFile(part) as file:
         for line in file:
             yield json.loads(line)
 
 
-def _lines(parts: Sequence[str]) -> Iterator[Line]:
-    """The records' lines, without the first of each part."""
+def _lines(parts: Sequence[str]) -> Iterator[JsonObject]:
+    """Yields the lines of the records, without the first line of each part."""
     for part in parts:
         for number, line in enumerate(_raw(part)):
             if number:
                 yield line
 
 
-def _instances(out: str, parts: Sequence[str], numbers: _Numbers, classes: Mapping[str, Sequence[str]]) -> int:
-    """instances.json; how many images are in it. No image: no file."""
+def _instances(out: str, parts: Sequence[str], image_ids: _ImageIds, classes: Mapping[str, Sequence[str]]) -> int:
+    """Writes instances.json, if it has images, and returns their number."""
 
-    def images() -> Iterator[Line]:
+    def images() -> Iterator[JsonObject]:
         for place, line in enumerate(_lines(parts)):
             if "annotations" in line:
-                yield numbers.image(line, place) | _pseudo(line, OBJECTS)
+                yield image_ids.image(line, place) | _pseudo(line, OBJECTS)
 
-    def annotations() -> Iterator[Line]:
+    def annotations() -> Iterator[JsonObject]:
         number = 0
         for place, line in enumerate(_lines(parts)):
             for annotation in line.get("annotations", ()):
                 number += 1
-                yield {"id": number, "image_id": numbers.image(line, place)["id"]} | annotation
+                yield {"id": number, "image_id": image_ids.image(line, place)["id"]} | annotation
 
     names = classes.get("detection") or classes.get("masks") or ()
     categories = [{"id": place, "name": name} for place, name in enumerate(names, 1)]
-    lists = _Lists(_info(parts, "annotations", OBJECTS), images, annotations, categories)
-    return _write_coco(os.path.join(out, "instances.json"), lists)
+    content = _CocoContent(_info(parts, "annotations", OBJECTS), images, annotations, categories)
+    return _write_coco(os.path.join(out, "instances.json"), content)
 
 
-def _panoptic(out: str, parts: Sequence[str], numbers: _Numbers, classes: Mapping[str, Sequence[str]]) -> int:
-    """panoptic.json; how many images are in it."""
+def _panoptic(out: str, parts: Sequence[str], image_ids: _ImageIds, classes: Mapping[str, Sequence[str]]) -> int:
+    """Writes panoptic.json, if it has images, and returns their number."""
 
-    def images() -> Iterator[Line]:
+    def images() -> Iterator[JsonObject]:
         for place, line in enumerate(_lines(parts)):
             if "segments_info" in line:
-                yield numbers.image(line, place)
+                yield image_ids.image(line, place)
 
-    def annotations() -> Iterator[Line]:
+    def annotations() -> Iterator[JsonObject]:
         for place, line in enumerate(_lines(parts)):
             if "segments_info" in line:
                 name = f"{os.path.splitext(line['file_name'])[0]}.png"
-                image_id = numbers.image(line, place)["id"]
+                image_id = image_ids.image(line, place)["id"]
                 entry = {"image_id": image_id, "file_name": name, "segments_info": line["segments_info"]}
                 yield entry | _pseudo(line, SURFACES)
 
-    # No instance is told from another here, whatever the class is.
+    # Classes are not split into instances, so none is a "thing".
     categories = [
         {"id": place, "name": name, "isthing": 0} for place, name in enumerate(classes.get("segmentation", ()), 1)
     ]
-    lists = _Lists(_info(parts, "segments_info", SURFACES), images, annotations, categories)
-    return _write_coco(os.path.join(out, "panoptic.json"), lists)
+    content = _CocoContent(_info(parts, "segments_info", SURFACES), images, annotations, categories)
+    return _write_coco(os.path.join(out, "panoptic.json"), content)
 
 
-class _Lists(NamedTuple):
-    """What a COCO JSON holds."""
+class _CocoContent(NamedTuple):
+    """The content of a COCO JSON file."""
 
-    info: Line
-    images: Callable[[], Iterator[Line]]
-    annotations: Callable[[], Iterator[Line]]
-    categories: list[Line]
+    info: JsonObject
+    images: Callable[[], Iterator[JsonObject]]
+    annotations: Callable[[], Iterator[JsonObject]]
+    categories: list[JsonObject]
 
 
-def _write_coco(path: str, lists: _Lists) -> int:
-    """A COCO JSON, entry by entry; whole or not at all, and not at all where it has no image."""
+def _write_coco(path: str, content: _CocoContent) -> int:
+    """Writes a COCO JSON file, entry by entry, if it has images, and returns their number.
+
+    The file appears when it is complete.
+    """
     count = 0
-    if next(lists.images(), None) is None:
+    if next(content.images(), None) is None:
         return count
     with tf.io.gfile.GFile(f"{path}.partial", "w") as file:
-        file.write(f'{{"info": {json.dumps(lists.info)},\n"images": [')
-        for entry in lists.images():
+        file.write(f'{{"info": {json.dumps(content.info)},\n"images": [')
+        for entry in content.images():
             file.write((",\n" if count else "\n") + json.dumps(entry, ensure_ascii=False))
             count += 1
         file.write('\n],\n"annotations": [')
-        for number, entry in enumerate(lists.annotations()):
+        for number, entry in enumerate(content.annotations()):
             file.write((",\n" if number else "\n") + json.dumps(entry, ensure_ascii=False))
-        file.write(f'\n],\n"categories": {json.dumps(lists.categories, ensure_ascii=False)}}}\n')
+        file.write(f'\n],\n"categories": {json.dumps(content.categories, ensure_ascii=False)}}}\n')
     tf.io.gfile.rename(f"{path}.partial", path, overwrite=True)
     return count
 
 
 def _maps(out: str, parts: Sequence[str]) -> None:
-    """pseudo.jsonl, of the images whose PNGs hold a teacher's labels. No such image: no file."""
+    """Writes pseudo.jsonl, if there are images whose PNGs have a teacher's labels."""
     path = os.path.join(out, corrected.FILE)
 
-    def entries() -> Iterator[Line]:
+    def entries() -> Iterator[JsonObject]:
         for line in _lines(parts):
-            if found := corrected.pseudo(line["origins"], MAPS):
-                yield {"name": os.path.splitext(line["file_name"])[0], "origins": found}
+            if origins := corrected.pseudo(line["origins"], MAPS):
+                yield {"name": os.path.splitext(line["file_name"])[0], "origins": origins}
 
     if next(entries(), None) is None:
         return
@@ -196,7 +210,7 @@ def _maps(out: str, parts: Sequence[str]) -> None:
 
 
 def _classification(out: str, parts: Sequence[str]) -> int:
-    """classification.csv; how many images are in it."""
+    """Writes classification.csv, if it has images, and returns their number."""
     text, count = io.StringIO(), 0
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("image", "class", "probability", "origin"))
@@ -211,9 +225,9 @@ def _classification(out: str, parts: Sequence[str]) -> int:
 
 
 def lines(summary: dict[str, Any], out: str) -> list[str]:
-    """The summary for people."""
+    """Returns the summary as lines, for people."""
     shown = [f"{summary['records']:,} records"]
     shown += [f"  {name}: {count:,} images" for name, count in summary["images_in"].items()]
-    for reason, found in sorted(summary["lost"].items()):
-        shown.append(f"lost: {found['count']:,} x {reason}, first {found['examples'][0]}")
+    for reason, entry in sorted(summary["lost"].items()):
+        shown.append(f"lost: {entry['count']:,} x {reason}, first {entry['examples'][0]}")
     return [*shown, out]

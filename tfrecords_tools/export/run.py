@@ -1,22 +1,24 @@
-"""Records back into files that other tools read and people correct: `must-records export-coco`.
+"""Writes records as files that other tools read and people can correct: `must-records export-coco`.
 
     DIR/rgb/<name>             the images, with --images
-    DIR/instances.json         COCO: boxes and masks (RLE) of the images that somebody looked at for objects
-    DIR/panoptic.json          COCO panoptic, one segment a class, with the PNGs in
+    DIR/instances.json         COCO: boxes and masks (RLE) of the images that have object labels
+    DIR/panoptic.json          COCO panoptic, one segment per class; its PNGs are
     DIR/panoptic/<name>.png
     DIR/label/<name>.png       the same class ids as grey PNGs, 255 = ignore; DIR/classes.txt names them
-    DIR/depth/<name>.png       16-bit millimetres, none of relative depth
+    DIR/depth/<name>.png       16-bit millimetres; not for relative depth
     DIR/normal/<name>.png      RGB = (n + 1) * 127.5
     DIR/classification.csv     image, class, probability, origin
     DIR/classes/<class>/<name> the classified images, with --images
-    DIR/pseudo.jsonl           which of the PNGs' labels are a teacher's; of the JSONs' they say so themselves
-    DIR/export.json            what was written; written last
+    DIR/pseudo.jsonl           which labels in the PNGs are a teacher's; the JSON files name theirs themselves
+    DIR/export.json            a summary, written last
 
-So `convert coco --images DIR/rgb --annotations DIR/instances.json --panoptic DIR/panoptic`, `convert rgbd --root DIR`
-and `convert classes --root DIR/classes` (class ids in the order of the names) read them again. What a teacher said, and
-was sure of by --least-score, is real then, with the origin `real:corrected-<teacher id>`; of the folders of classes
-nothing tells whose they were. A shard is done when its
-part in DIR/.shards is there, and skipped when the same command runs again; the JSONs appear whole, at the end.
+These commands read them back: `convert coco --images DIR/rgb --annotations DIR/instances.json --panoptic DIR/panoptic`,
+`convert rgbd --root DIR` and `convert classes --root DIR/classes` (class ids in the order of the names). Labels of a
+teacher with at least --least-score then become real, with the origin `real:corrected-<teacher id>`; class folders do
+not tell their origin.
+
+A shard is finished when its part in DIR/.shards exists; the same command skips it when it runs again. The JSON files
+appear at the end, complete.
 """
 
 from __future__ import annotations
@@ -39,84 +41,91 @@ from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.normals.labels import NORMALS
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools.export import join
-from tfrecords_tools.export import labels as export_labels
+from tfrecords_tools.export import formats, join
 from tfrecords_tools.reading import check_truth, recordset
 from tfrecords_tools.reading.recordset import RecordSet
 from tfrecords_tools.writing import shards
 from tfrecords_tools.writing.counts import Tally
 
 SUFFIX = {"jpeg": ".jpg", "png": ".png"}
-SAFE = " ()+,-.=@[]_~"  # with letters and digits, in a file's name as they are; all else is %xx
+SAFE = " ()+,-.=@[]_~"  # kept in file names, like letters and digits; all other characters become %xx
 EXPORTED = ("classification", "detection", "masks", "segmentation", "depth", "normals")
 
 
-class What(NamedTuple):
-    """What is written: the images too; of a teacher's objects and pixels those that it is at least so sure of."""
+class ExportOptions(NamedTuple):
+    """What is written.
+
+    Attributes:
+      images: True also writes the images.
+      least_score: lowest score of a teacher's objects and pixels that are written.
+    """
 
     images: bool = False
     least_score: float = 0.5
 
 
-class Job(NamedTuple):
-    """One shard to be exported."""
+class ExportJob(NamedTuple):
+    """The export of one shard."""
 
     path: str
     out: str
     classes: dict[str, list[str]]
-    what: What
+    options: ExportOptions
 
 
-def export(found: RecordSet, out: str, what: What, processes: int, command: Sequence[str]) -> dict[str, Any]:
-    """Writes all files; a finished or half-finished folder of the same command is gone on with.
+def export_records(
+    records: RecordSet, out: str, options: ExportOptions, processes: int, command: Sequence[str]
+) -> dict[str, Any]:
+    """Writes all files, or continues in a folder of the same command.
 
     Args:
-      found: the records.
+      records: to export.
       out: the folder.
-      what: is to be written.
-      processes: 0 chooses.
-      command: shown to whoever wants to use the folder for something else.
+      options: what is written.
+      processes: 0: chosen automatically.
+      command: for the message if another command wants to use the folder.
 
     Returns:
-      What is written as export.json.
+      The content of export.json.
 
     Raises:
-      UserError: the folder is somebody else's, a record cannot be read, or two share an id.
+      UserError: the folder has other files, a record cannot be read, or two records have the same id.
     """
     _check_free(out)
-    shards.claim(out, _fingerprint(found, what), command)
-    done = os.path.join(out, join.SUMMARY)
-    if tf.io.gfile.exists(done):
-        with tf.io.gfile.GFile(done) as file:
+    shards.claim(out, _fingerprint(records, options), command)
+    summary = os.path.join(out, join.SUMMARY)
+    if tf.io.gfile.exists(summary):
+        with tf.io.gfile.GFile(summary) as file:
             return json.load(file)
-    jobs = [Job(path, out, found.manifest.classes, what) for path in found.paths]
+    classes = records.manifest.classes
+    jobs = [ExportJob(path, out, classes, options) for path in records.paths]
     left = [job for job in jobs if not tf.io.gfile.exists(join.part_of(out, job.path))]
-    counts = {shard["file"]: shard["records"] for shard in found.manifest.shards}
-    records = sum(counts.get(os.path.basename(job.path), 0) for job in left)
-    for name in found.manifest.classes.get("classification", ()) if what.images else ():  # also those without an image
+    counts = {shard["file"]: shard["records"] for shard in records.manifest.shards}
+    images_left = sum(counts.get(os.path.basename(job.path), 0) for job in left)
+    for name in classes.get("classification", ()) if options.images else ():  # also for classes without images
         tf.io.gfile.makedirs(os.path.join(out, "classes", quote(name, safe=SAFE)))
-    recordset.over_shards(export_shard, left, "export", records, processes)
-    return join.join(out, [job.path for job in jobs], found.manifest.classes, command)
+    recordset.over_shards(export_shard, left, "export", images_left, processes)
+    return join.join(out, [job.path for job in jobs], classes, command)
 
 
 def _check_free(out: str) -> None:
-    """Files of one's own among the exported ones would be taken for exported ones."""
+    """Raises UserError if the folder has other files, which could be mistaken for exported ones."""
     if not tf.io.gfile.exists(out):
         return
     if not tf.io.gfile.isdir(out):
-        raise UserError(f"--out {out!r} is a file; give a folder.")
+        raise UserError(f"--out {out!r} is a file. Give a folder.")
     if tf.io.gfile.listdir(out) and not tf.io.gfile.exists(os.path.join(out, shards.FOLDER, "command.json")):
-        raise UserError(f"--out {out!r} holds files that export-coco did not write. Give an empty or new folder.")
+        raise UserError(f"--out {out!r} contains files that export-coco did not write. Give a new or empty folder.")
 
 
-def _fingerprint(found: RecordSet, what: What) -> str:
-    hashes = {shard["file"]: shard["sha256"] for shard in found.manifest.shards}
-    parts = [hashes.get(os.path.basename(path), "") for path in found.paths]
-    return hashlib.sha256(repr(("export-coco", shards.versions(), parts, what)).encode()).hexdigest()
+def _fingerprint(records: RecordSet, options: ExportOptions) -> str:
+    hashes = {shard["file"]: shard["sha256"] for shard in records.manifest.shards}
+    parts = [hashes.get(os.path.basename(path), "") for path in records.paths]
+    return hashlib.sha256(repr(("export-coco", shards.versions(), parts, options)).encode()).hexdigest()
 
 
-def export_shard(job: Job, tick: Callable[[], None]) -> None:
-    """One shard; runs in a worker. Its part is written last, and whole."""
+def export_shard(job: ExportJob, tick: Callable[[], None]) -> None:
+    """Exports one shard; runs in a worker. Its part is written last, and as a whole."""
     configs, lost, lines = recordset.configs_of(job.classes), Tally(), []
     for number, serialized in recordset.whole(job.path):
         place = f"{os.path.basename(job.path)} record {number}"
@@ -125,33 +134,33 @@ def export_shard(job: Job, tick: Callable[[], None]) -> None:
         except (tf.errors.OpError, ValueError, IndexError) as error:
             message = str(error).splitlines()[0][:160]
             raise UserError(
-                f"{place} cannot be read ({message}). must-records check finds all that is wrong."
+                f"{place} cannot be read ({message}). Run must-records check to find all damaged records."
             ) from None
         tick()
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in [{"lost": lost.content}, *lines])
     files.write_whole(join.part_of(job.out, job.path), text.encode())
 
 
-def _export(serialized: bytes, job: Job, configs: Mapping[str, Any], lost: Tally) -> dict[str, Any]:
-    """Writes one record's files; returns its line of the part."""
+def _export(serialized: bytes, job: ExportJob, configs: Mapping[str, Any], lost: Tally) -> dict[str, Any]:
+    """Writes the files of one record and returns its line of the part."""
     example = tf.train.Example.FromString(serialized)
     info, name = record.info_of(example), name_of(example)
     specs = tasks.discover()
     labelled = record.read_labels(serialized, specs, configs)
     for task in set(record.origins_of(example)) - set(EXPORTED):
         lost.add(f"{task}: no format of other tools is known", name)
-    export_labels.count_lost(labelled, job.classes, lost, name)
+    formats.count_lost(labelled, job.classes, lost, name)
     line: dict[str, Any] = {
         "source_id": info.source_id,
         "file_name": name,
         "height": info.height,
         "width": info.width,
-        "origins": {task: one.origin for task, one in labelled.items()},
+        "origins": {task: task_labels.origin for task, task_labels in labelled.items()},
     }
-    line |= _classified(labelled, job.classes) | _objects(labelled, info, job.what.least_score, lost)
-    if job.what.images:
+    line |= _classified(labelled, job.classes) | _objects(labelled, info, job.options.least_score, lost)
+    if job.options.images:
         _write_image(example.features.feature["image/encoded"].bytes_list.value[0], job.out, line)
-    written, segments = _maps(labelled, example, job.what.least_score, lost)
+    written, segments = _maps(labelled, example, job.options.least_score, lost)
     for folder, content in written.items():
         files.write_whole(os.path.join(job.out, folder, f"{os.path.splitext(name)[0]}.png"), content)
     return line | segments
@@ -171,56 +180,60 @@ def _classified(labelled: Mapping[str, Labelled], classes: Mapping[str, Sequence
     likeliest = int(probability.argmax())
     return {
         "class": classes["classification"][likeliest],
-        "probability": export_labels.shortest(probability[likeliest]),
+        "probability": formats.shortest(probability[likeliest]),
     }
 
 
 def _objects(labelled: Mapping[str, Labelled], info: ImageInfo, least_score: float, lost: Tally) -> dict[str, Any]:
-    """Masks hold all that detection does; where nobody drew masks, the boxes alone."""
+    """Returns the annotations: masks with their boxes, or only boxes if not all of them have masks."""
     boxes, masks = labelled.get("detection"), labelled.get("masks")
-    one = boxes if boxes and masks and len(boxes.labels["boxes"]) > len(masks.labels["boxes"]) else masks or boxes
-    if one is None:
+    more_boxes = boxes and masks and len(boxes.labels["boxes"]) > len(masks.labels["boxes"])
+    objects = boxes if more_boxes else masks or boxes
+    if objects is None:
         return {}
-    labels = one.labels
-    if is_pseudo(one) and (unsure := _surest(labels) < least_score).any():
-        lost.add(export_labels.UNSURE, info.source_id, int(unsure.sum()))
+    labels = objects.labels
+    if is_pseudo(objects) and (unsure := _least_scores(labels) < least_score).any():
+        lost.add(formats.UNSURE, info.source_id, int(unsure.sum()))
         labels = check_truth.chosen(labels, ~unsure)
-    return {"annotations": export_labels.entries_of(labels, info, is_pseudo(one))}
+    return {"annotations": formats.annotations_of(labels, info, is_pseudo(objects))}
 
 
-def _surest(labels: Labels) -> np.ndarray:
-    """[N] how sure a teacher is of its objects: of a box and its mask the lesser score, for both come back as true."""
+def _least_scores(labels: Labels) -> np.ndarray:
+    """Returns [N] scores of a teacher's objects: the lower one of box and mask, because both become real labels."""
     return np.minimum(labels["scores"], labels.get("mask_scores", np.float32(1.0)))
 
 
 def _maps(
     labelled: Mapping[str, Labelled], example: tf.train.Example, least_score: float, lost: Tally
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
-    """The PNGs of the pixel tasks by folder, and the panoptic segments for the line."""
+    """Returns the PNGs of the pixel tasks by folder, and the panoptic segments for the line."""
     stem = os.path.splitext(name_of(example))[0]
     written: dict[str, bytes] = {}
     line: dict[str, Any] = {}
-    if one := labelled.get("segmentation"):
-        labels = one.labels
-        if is_pseudo(one) and ((labels["confidence"] < least_score) & (labels["classes"] != IGNORE)).any():
-            lost.add(export_labels.UNSURE_PIXELS, stem)
+    if segmentation := labelled.get("segmentation"):
+        labels = segmentation.labels
+        if is_pseudo(segmentation) and ((labels["confidence"] < least_score) & (labels["classes"] != IGNORE)).any():
+            lost.add(formats.UNSURE_PIXELS, stem)
             labels = labels | {"classes": np.where(labels["confidence"] < least_score, IGNORE, labels["classes"])}
-        written["panoptic"], line["segments_info"] = export_labels.panoptic(labels, is_pseudo(one))
-        written["label"] = export_labels.png(labels["classes"].astype("uint8"))
-    if (one := labelled.get("depth")) and not export_labels.is_relative(one.labels):
-        written["depth"] = export_labels.depth(one.labels, lost, stem)
+        written["panoptic"], line["segments_info"] = formats.panoptic(labels, is_pseudo(segmentation))
+        written["label"] = formats.png(labels["classes"].astype("uint8"))
+    if (depth := labelled.get("depth")) and not formats.is_relative(depth.labels):
+        written["depth"] = formats.depth(depth.labels, lost, stem)
     if "normals" in labelled:
-        written["normal"] = example.features.feature[NORMALS].bytes_list.value[0]  # the same format
+        written["normal"] = example.features.feature[NORMALS].bytes_list.value[0]  # stored in the same format
     return written, line
 
 
 def is_pseudo(labelled: Labelled) -> bool:
-    """Whether a teacher said so."""
+    """Returns True for labels of a teacher."""
     return record.is_pseudo(labelled.origin)
 
 
 def name_of(example: tf.train.Example) -> str:
-    """The image's file name: the original's where that is as unique as the id, else the id, quoted where it must be."""
+    """Returns the image's file name: the original one if it equals the id, else the id, with special characters quoted.
+
+    Ids like 139 also equal names like 000000000139, as in COCO.
+    """
     feature = example.features.feature
     source_id = record.info_of(example).source_id
     original = feature["image/filename"].bytes_list.value if "image/filename" in feature else ()
@@ -231,7 +244,7 @@ def name_of(example: tf.train.Example) -> str:
 
 
 def in_class_folder(source_id: str, name: str, label: str) -> str:
-    """<class>/<name>; an id that is such a path already keeps its own."""
+    """Returns <class>/<name>. An id of this form keeps its own name."""
     folder, _, rest = source_id.partition("/")
     own = quote(rest, safe=SAFE) + os.path.splitext(name)[1] if folder == label and rest else name
     return os.path.join(quote(label, safe=SAFE), own)

@@ -1,19 +1,19 @@
-"""Record sets into one: `must-records merge`.
+"""Merges record sets into one: `must-records merge`.
 
-Records of the same image, by id and by the bytes of its file, become one that has all their labels; the others are
-united. Two passes: the first notes where every image's records lie, in an index on the disk, the second reads them
-image by image, so that memory does not grow with the sets.
+Records of the same image, by id and by the bytes of its file, become one record with all their labels. All other
+records are copied. The first of two passes notes in an index on disk where each image's records are; the second reads
+them image by image. Memory use therefore does not grow with the sets.
 
-| found | becomes |
+| input | output |
 |---|---|
-| a task labelled in one of the records | its labels |
+| labels of a task in one of the records | those labels |
 | real and pseudo labels of one task | the real ones |
-| twice real, or twice pseudo | those of the set that was named first; counted in the notes |
-| masks | go with their boxes: those of a record whose boxes are not taken are dropped, and counted |
-| an id that belongs to two different images | both stay; the later one's id gets `-` and eight digits of its SHA-256 |
-| a class of the same name | one class; `--same aeroplane=airplane` makes two names one |
-| "background" of a set that names some of segmentation's classes only | ignored: it may be any of the others |
-| a set that names some of the classes only | `image/<task>/annotated` in its records: ids that were looked for |
+| two real, or two pseudo labels | those of the set that was named first; counted in the notes |
+| masks | stay with their boxes: masks of a record whose boxes are not used are dropped and counted |
+| one id for two different images | both images; the id of the later one gets `-` and eight digits of its SHA-256 |
+| classes of the same name | one class; `--same aeroplane=airplane` unites two names |
+| "background" of a set with only some of the merged segmentation classes | ignored: it may be any of the others |
+| a set with only some of the merged classes | `image/<task>/annotated` in its records: ids that were annotated |
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ import functools
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
+from tensorflow.python.lib.io import tf_record
 
-from must_tf.common import upstream
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
+from must_tf.common.text import listed
 from must_tf.data import manifest, record
 from must_tf.pseudo_gate import verdict
 from must_tf.spec import Features
 from must_tf.tasks import discover
-from tfrecords_tools.merge import classes as merge_classes
-from tfrecords_tools.merge.classes import United
+from tfrecords_tools.merge.classes import UnitedClasses, parse_same, unite
 from tfrecords_tools.reading import thresholds
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item, Listing
 
-REST = {"segmentation": "background"}  # the class that means "none of mine"
+REST = {"segmentation": "background"}  # the class that means "none of this set's classes"
 OPEN_FILES = 64  # kept open by each process
-SHOWN_DIGITS = 8  # of a SHA-256, behind an id that is taken
+SHOWN_DIGITS = 8  # of the SHA-256 that makes an id unique
 
 
-class Part(NamedTuple):
-    """One of the sets."""
+class MergeInput(NamedTuple):
+    """One of the record sets."""
 
     directory: str
     files: tuple[str, ...]  # sorted
@@ -56,135 +56,153 @@ class Part(NamedTuple):
     teachers: manifest.Teachers = {}
 
 
-class Place(NamedTuple):
-    """Where a record lies."""
+class RecordLocation(NamedTuple):
+    """Where a record is: number of the set, shard, and offset in bytes."""
 
-    part: int
+    input: int
     path: str
     offset: int
 
 
 @dataclasses.dataclass(frozen=True)
-class Merged:
-    """All images of these sets, in the order of the sets; makes the records of `tfrecords_tools.convert.run.run`."""
+class MergedSets:
+    """All images of the sets, in the order of the sets; a source for `tfrecords_tools.convert.run.run`."""
 
-    parts: tuple[Part, ...]
-    united: United
+    inputs: tuple[MergeInput, ...]
+    united: UnitedClasses
 
     def find(self) -> Listing:
         """Reads every record once.
 
         Raises:
-          UserError: a damaged file, or no record in any.
+          UserError: a file is damaged, or there is no record in any.
         """
         account, index = Account(), on_disk.database()
         index.execute("CREATE TABLE records (place INTEGER PRIMARY KEY, id TEXT, digest TEXT, part, path, offset)")
-        progress = Progress(sum(part.records for part in self.parts), "read", "records")
+        progress = Progress(sum(each.records for each in self.inputs), "read", "records")
         with on_disk.room():
-            for number, part in enumerate(self.parts):
-                for path in part.files:
-                    rows = ((*row[:2], number, path, row[2]) for row in _scan(path, progress))
+            for number, merge_input in enumerate(self.inputs):
+                for path in merge_input.files:
+                    rows = (
+                        (source_id, digest, number, path, offset) for source_id, digest, offset in _scan(path, progress)
+                    )
                     statement = "INSERT INTO records (id, digest, part, path, offset) VALUES (?, ?, ?, ?, ?)"
                     index.executemany(statement, rows)
             progress.close()
             index.execute("CREATE INDEX images ON records (id, digest)")
             items = on_disk.Items(_items(index, account))
         if not items:
-            raise UserError(f"no records in {', '.join(part.directory for part in self.parts)}: nothing to merge.")
-        inputs = tuple(manifest.path_in(part.directory) for part in self.parts)
-        teachers = manifest.united_teachers(part.teachers for part in self.parts)
-        return Listing(items, dict(self.united.names), inputs, account, teachers=teachers)
+            raise UserError(f"nothing to merge: no records in {', '.join(each.directory for each in self.inputs)}.")
+        paths = tuple(manifest.path_in(each.directory) for each in self.inputs)
+        teachers = manifest.united_teachers(each.teachers for each in self.inputs)
+        return Listing(items, dict(self.united.names), paths, account, teachers=teachers)
 
     def size(self, found: Listing) -> float:
-        """The sets' bytes; of records that become one, one's share."""
-        records = max(1, sum(part.records for part in self.parts))
-        sizes = (tf.io.gfile.stat(path).length for part in self.parts for path in part.files)
+        """Estimates the output's size in bytes: the sets' sizes times the share of records that remain."""
+        records = max(1, sum(each.records for each in self.inputs))
+        sizes = (tf.io.gfile.stat(path).length for each in self.inputs for path in each.files)
         return sum(sizes) * len(found.items) / records
 
     def record(self, item: Item, account: Account) -> bytes:
-        """One image with the labels of all its records."""
-        places: list[Place] = item.labels
-        found = [tf.train.Example.FromString(_reader(place.path).read(place.offset)[0]) for place in places]
-        features = [example.features.feature for example in found]
-        for place, each in zip(places, features, strict=True):
-            self._recode(each, place.part)
-        merged = {key: value for key, value in features[0].items() if not _is_a_label(key)}
+        """Returns the record of one image with the labels of all its records."""
+        locations: list[RecordLocation] = item.labels
+        examples = [tf.train.Example.FromString(_reader(each.path).read(each.offset)[0]) for each in locations]
+        all_features = [example.features.feature for example in examples]
+        for location, features in zip(locations, all_features, strict=True):
+            self._recode(features, location.input)
+        merged = {key: value for key, value in all_features[0].items() if not _is_a_label(key)}
         merged["image/source_id"] = record.bytes_feature([item.source_id.encode()])
         for family in families():
-            merged |= _chosen(family, features, item.source_id, account)
+            merged |= _chosen(family, all_features, item.source_id, account)
         return tf.train.Example(features=tf.train.Features(feature=merged)).SerializeToString(deterministic=True)
 
-    def _recode(self, features: Features, part: int) -> None:
-        """The set's own ids -> the merged ones, and which of them it looked for."""
-        for task, all_ids in self.united.ids[part].items():
-            ids = said(task, all_ids, self.united.names[task])
+    def _recode(self, features: Features, number: int) -> None:
+        """Replaces the ids of set `number` by the merged ones and stores which of them were annotated."""
+        for task, all_ids in self.united.ids[number].items():
+            ids = meaningful_ids(task, all_ids, self.united.names[task])
             if record.origin_key(task) not in features:
                 continue
             class_ids, key = discover()[task].class_ids, record.annotated_key(task)
             count = len(self.united.names[task])
             if class_ids and class_ids.recode and (len(ids) < count or any(old != new for old, new in ids.items())):
                 class_ids.recode(features, ids, count)
-            asked = features[key].int64_list.value if key in features else ()
-            annotated = sorted({ids[class_id] for class_id in asked or ids if class_id in ids})  # empty: all
-            if asked or len(annotated) < count:
+            stored = features[key].int64_list.value if key in features else ()
+            annotated = sorted({ids[class_id] for class_id in stored or ids if class_id in ids})  # empty: all
+            if stored or len(annotated) < count:
                 features[key].CopyFrom(record.int_feature(annotated))
 
 
-def said(task: str, ids: Mapping[int, int], names: Sequence[str]) -> Mapping[int, int]:
-    """The set's ids that say something among the merged `names`: "none of mine" does only where all are its own."""
+def meaningful_ids(task: str, ids: Mapping[int, int], names: Sequence[str]) -> Mapping[int, int]:
+    """Returns the set's ids that keep their meaning among the merged `names`.
+
+    "Background" does so only if the set has all of the merged classes.
+    """
     if len(set(ids.values())) == len(names) or REST.get(task) not in names:
         return ids
     return {old: new for old, new in ids.items() if names[new] != REST[task]}
 
 
-def sets(patterns: Sequence[str]) -> tuple[Part, ...]:
-    """The sets that `--records` names.
+def merge_inputs(patterns: Sequence[str]) -> tuple[MergeInput, ...]:
+    """Opens the record sets that `--records` names.
 
     Raises:
-      UserError: fewer than two, no file, not all files of a set, or pseudo labels that were judged unfit.
+      UserError: there are fewer than two, a pattern does not match exactly the files of a set, or pseudo labels were
+        judged unfit.
     """
     if len(patterns) < 2:
-        raise UserError("merge needs at least two --records, one for each set.")
-    return tuple(_part(pattern) for pattern in patterns)
+        raise UserError("merge needs at least two --records, one for each record set.")
+    return tuple(_merge_input(pattern) for pattern in patterns)
 
 
-def _part(pattern: str) -> Part:
+def _merge_input(pattern: str) -> MergeInput:
     paths = sorted(tf.io.gfile.glob(pattern))
     directories = {os.path.dirname(path) for path in paths}
     if len(directories) != 1:
         raise UserError(
-            f"--records={pattern!r} matches {len(paths)} files in {len(directories)} folders; one set is expected, "
-            "like 'DIR/*.tfrecord', in quotes."
+            f"--records={pattern!r} matches {len(paths)} files in {len(directories)} folders. Give the files of one "
+            "record set, in quotes: 'DIR/*.tfrecord'"
         )
     directory = directories.pop()
-    found = manifest.read(directory)
-    listed = sorted(shard["file"] for shard in found.shards)
-    if listed != [os.path.basename(path) for path in paths]:
-        raise UserError(f"{directory}: the manifest lists {len(listed)} other shards. Merge whole sets: DIR/*.tfrecord")
+    source = manifest.read(directory)
+    listed_files = {shard["file"] for shard in source.shards}
+    matched = {os.path.basename(path) for path in paths}
+    if listed_files != matched:
+        raise UserError(
+            f"{directory}: --records={pattern!r} matches {len(matched & listed_files)} of the {len(listed_files)} "
+            f"shards in manifest.json and {len(matched - listed_files)} other files. Merge whole record sets: "
+            "'DIR/*.tfrecord'"
+        )
     nameless = [
         task
-        for task in found.origins
-        if task in discover() and discover()[task].class_ids and not found.classes.get(task)
+        for task in source.origins
+        if task in discover() and discover()[task].class_ids and not source.classes.get(task)
     ]
     if nameless:
-        raise UserError(f"{directory}: its manifest does not name the classes of {nameless[0]}; ids mean nothing then.")
-    _refuse_unfit(directory, found)
-    return Part(directory, tuple(paths), found.classes, found.records, found.teachers)
-
-
-def _refuse_unfit(directory: str, found: manifest.Manifest) -> None:
-    """The merged set would be one that nobody judged, and that is read with the usual thresholds."""
-    against = verdict.verdict(directory, found).against(thresholds.configs(found.classes, ()))
-    if against:
-        reasons = " ".join(f"{task}: {' '.join(one.failed)}" for task, one in against.items())
         raise UserError(
-            f"{directory}: its pseudo labels are not fit to train on, which a merged set would not tell. {reasons} "
-            f"Leave the set out, or overrule this first: must-records stats --records '{directory}/*.tfrecord' --force"
+            f"{directory}: manifest.json has no class names for {listed(nameless)}, and classes are united by name. "
+            "Add them to its `classes`."
+        )
+    _refuse_unfit(directory, source)
+    return MergeInput(directory, tuple(paths), source.classes, source.records, source.teachers)
+
+
+def _refuse_unfit(directory: str, source: manifest.Manifest) -> None:
+    """Raises UserError if pseudo labels were judged unfit at the default thresholds.
+
+    The merged set has no verdict of its own, so training would not notice.
+    """
+    against = verdict.verdict(directory, source).against(thresholds.configs(source.classes, ()))
+    if against:
+        reasons = " ".join(f"{task}: {' '.join(task_verdict.failed)}" for task, task_verdict in against.items())
+        raise UserError(
+            f"{directory}: its pseudo labels were judged unfit for training. {reasons} "
+            f"Leave the set out, or override the verdict first: "
+            f"must-records stats --records '{directory}/*.tfrecord' --force"
         )
 
 
 def _scan(path: str, progress: Progress) -> Iterator[tuple[str, str, int]]:
-    """Id, SHA-256 of the image's file and offset of each record."""
+    """Yields the id, the SHA-256 of the image's file and the offset of each record."""
     reader, offset = _reader(path), 0
     size = tf.io.gfile.stat(path).length
     while offset < size:
@@ -200,26 +218,29 @@ def _scan(path: str, progress: Progress) -> Iterator[tuple[str, str, int]]:
 
 
 @functools.lru_cache(maxsize=OPEN_FILES)
-def _reader(path: str) -> Any:
-    return upstream.random_record_reader(path)
+def _reader(path: str) -> tf_record.tf_record_random_reader:
+    return tf_record.tf_record_random_reader(path)
 
 
 def _items(index: on_disk.sqlite3.Connection, account: Account) -> Iterator[Item]:
-    """One item per image, in the order of their first records."""
+    """Yields one item per image, in the order of their first records."""
     images = "SELECT id, digest, MIN(place) AS first FROM records GROUP BY id, digest ORDER BY first"
     for source_id, digest, first in index.execute(images):
-        asked = "SELECT part, path, offset FROM records WHERE id = ? AND digest = ? ORDER BY place"
-        places = [Place(*row) for row in index.execute(asked, (source_id, digest))]
+        query = "SELECT part, path, offset FROM records WHERE id = ? AND digest = ? ORDER BY place"
+        locations = [RecordLocation(*row) for row in index.execute(query, (source_id, digest))]
         (earliest,) = index.execute("SELECT MIN(place) FROM records WHERE id = ?", (source_id,)).fetchone()
         if first > earliest:
             taken, source_id = source_id, f"{source_id}-{digest[:SHOWN_DIGITS]}"
-            account.notes.add("image: id belongs to another image", f"{taken} of {places[0].path} is {source_id}")
-        yield Item(source_id, (), places)
+            account.notes.add("image: id belongs to another image", f"{taken} of {locations[0].path} is {source_id}")
+        yield Item(source_id, (), locations)
 
 
 @functools.cache
 def families() -> tuple[tuple[str, ...], ...]:
-    """Tasks that share objects and so are taken from one record: each with those that need it."""
+    """Returns groups of tasks that share objects, so that their labels are taken from one record.
+
+    Each group starts with the task that the others need.
+    """
     specs = discover()
     roots = [name for name, spec in specs.items() if not spec.needs]
     return tuple(tuple(name for name in specs if name == root or root in _ancestors(name)) for root in roots)
@@ -232,15 +253,21 @@ def _ancestors(task: str) -> set[str]:
 
 @functools.cache
 def _prefixes() -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
-    """How the keys of each task's labels begin: two parts of those that it reads, and of its origin. And all of them.
+    """Returns the prefixes of each task's keys, and those of all tasks.
 
-    `image/object/` for detection, so that keys which only other tools read, as full masks, go where the others go.
+    A prefix is the first two parts of a key that the task reads, or of its origin: `image/object/` for detection, so
+    that keys which only other tools read, like full masks, stay with the others.
     """
-    found = {}
+    by_task = {}
     for name, spec in discover().items():
         keys = (*spec.features(spec.Config()), record.origin_key(name))
-        found[name] = tuple({"/".join(key.split("/")[:2]) + "/" * (key.count("/") > 1) for key in keys})
-    return found, tuple({prefix for prefixes in found.values() for prefix in prefixes})
+        by_task[name] = tuple({_prefix(key) for key in keys})
+    return by_task, tuple({prefix for prefixes in by_task.values() for prefix in prefixes})
+
+
+def _prefix(key: str) -> str:
+    prefix = "/".join(key.split("/")[:2])
+    return f"{prefix}/" if key.count("/") > 1 else prefix
 
 
 def _is_a_label(key: str) -> bool:
@@ -248,14 +275,14 @@ def _is_a_label(key: str) -> bool:
 
 
 def _chosen(
-    family: tuple[str, ...], found: Sequence[Features], source_id: str, account: Account
+    family: tuple[str, ...], all_features: Sequence[Features], source_id: str, account: Account
 ) -> Mapping[str, tf.train.Feature]:
-    """The keys of one family's labels, from the record whose labels are taken."""
+    """Returns the keys of one family's labels, from the record whose labels are used."""
     origin = record.origin_key(family[0])
-    labelled = [features for features in found if origin in features]
+    labelled = [features for features in all_features if origin in features]
     if not labelled:
         return {}
-    ranked = sorted(labelled, key=lambda features: not _is_real(features[origin]))  # stable: the first set's first
+    ranked = sorted(labelled, key=lambda features: not _is_real(features[origin]))  # stable: the first set's come first
     for other in ranked[1:]:
         _count(family, ranked[0], other, source_id, account)
     prefixes = tuple(prefix for task in family for prefix in _prefixes()[0][task])
@@ -267,13 +294,12 @@ def _is_real(origin: tf.train.Feature) -> bool:
 
 
 def _count(family: tuple[str, ...], taken: Features, other: Features, source_id: str, account: Account) -> None:
-    """What of `other` is not in the merged record."""
+    """Notes the labels of `other`, which are not in the merged record."""
     for task in family:
         key = record.origin_key(task)
         if key not in other:
             continue
-        names = [_origin(each, key) for each in (taken, other)]
-        example = f"{source_id}: {names[0]}, not {names[1]}"
+        example = f"{source_id}: {_origin(taken, key)}, not {_origin(other, key)}"
         if key not in taken:
             account.notes.add(f"{task}: belong to labels that were not taken", example)
         elif _is_real(taken[key]) and not _is_real(other[key]):
@@ -286,13 +312,12 @@ def _origin(features: Features, key: str) -> str:
     return features[key].bytes_list.value[0].decode() if key in features else "none"
 
 
-def merged(patterns: Sequence[str], same: Sequence[str]) -> Merged:
-    """What `--records` and `--same` ask for.
+def merged_sets(patterns: Sequence[str], same: Sequence[str]) -> MergedSets:
+    """Opens the record sets of `--records` and unites their classes, also by `--same`.
 
     Raises:
-      UserError: as `sets` and `merge_classes.parse_same`.
+      UserError: see `merge_inputs` and `classes.parse_same`.
     """
-    parts = sets(patterns)
-    names = [part.classes for part in parts]
-    united = merge_classes.unite(names, merge_classes.parse_same(same, names), discover())
-    return Merged(parts, united)
+    inputs = merge_inputs(patterns)
+    names = [each.classes for each in inputs]
+    return MergedSets(inputs, unite(names, parse_same(same, names), discover()))

@@ -25,7 +25,7 @@ from tests.must_tf.tasks.test_ignored import one_box
 from tests.support import tiny
 from tests.support.contract import SIZE, SPECS, example, golden, targets
 from tfrecords_tools.check import record_rules
-from tfrecords_tools.export import run as export_coco
+from tfrecords_tools.export.run import ExportOptions, export_records
 from tfrecords_tools.inspect import counts
 from tfrecords_tools.reading import look_table, recordset
 
@@ -275,8 +275,8 @@ def test_only_a_doubted_mask_has_a_score_in_the_record() -> None:
 
 def test_export_coco_carries_both_scores(tmp_path: Path) -> None:
     records = tiny.write_set(tmp_path / "in", [[both(masked((0.9, 0.25)), "pseudo:a")]], ["detection", "masks"])
-    export_coco.export(
-        recordset.opened(records), str(tmp_path / "out"), export_coco.What(least_score=0.0), 1, ["tests"]
+    export_records(
+        recordset.opened(records), str(tmp_path / "out"), ExportOptions(least_score=0.0), 1, ["tests"]
     )
     (entry,) = json.loads((tmp_path / "out" / "instances.json").read_text())["annotations"]
     assert (entry["score"], entry["mask_score"]) == (0.9, 0.25)

@@ -1,4 +1,4 @@
-"""What an export cannot hold is named, and is an exit code where a label or what it says is lost."""
+"""An export reports what its formats cannot hold. The exit code is 1 if a label or its meaning is lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
 from tests.support.converting import must_records, noise
 from tests.support.tiny import image_bytes, write_set
-from tfrecords_tools.export import labels
+from tfrecords_tools.export import formats
 
 H, W = 20, 30
 RAMP = np.linspace(0.0, 9.0, H * W, dtype=np.float32).reshape(H, W)
@@ -27,17 +27,17 @@ OBJECTS = {
     "area": np.array([210.0], np.float32),
 }
 K, ROOMS = len(scenes.CLASSES["detection"]), len(scenes.CLASSES["classification"])
-CONFIDENCE, OTHERS = labels.DOUBTS
+CONFIDENCE, OTHERS = formats.DOUBTS
 
 
 def pixels(*confidence: float) -> dict[str, Any]:
-    """A class map of one class, as sure as this from left to right."""
+    """Returns a map of one class with these confidences from left to right."""
     sure = np.repeat(np.array([confidence], np.float32), W // len(confidence), axis=1).repeat(H, axis=0)
     return {"classes": np.zeros([H, W], np.int32), "confidence": sure}
 
 
 def rooms(*probability: float) -> dict[str, Any]:
-    """A distribution that begins so."""
+    """Returns a distribution that begins with these probabilities."""
     return {"probability": np.array([*probability, *[0.0] * (ROOMS - len(probability))], np.float32)}
 
 
@@ -46,8 +46,8 @@ RELATIVE = {"metres": np.zeros_like(RAMP), "inverse_depth": RAMP}
 # name -> (labels, what is lost, exit code)
 CASES: dict[str, tuple[dict[str, Labelled], set[str], int]] = {
     "metres": ({"depth": Labelled(DEPTH, "real:x")}, set(), 0),
-    "relative depth": ({"depth": Labelled(RELATIVE, "pseudo:x")}, {labels.RELATIVE}, 1),
-    "some classes": ({"detection": Labelled(OBJECTS, "real:x", (1,))}, {f"detection: {labels.PARTIAL}"}, 1),
+    "relative depth": ({"depth": Labelled(RELATIVE, "pseudo:x")}, {formats.RELATIVE}, 1),
+    "some classes": ({"detection": Labelled(OBJECTS, "real:x", (1,))}, {f"detection: {formats.PARTIAL}"}, 1),
     "all classes by name": ({"detection": Labelled(OBJECTS, "real:x", tuple(range(1, K + 1)))}, set(), 0),
     "sure pixels": ({"segmentation": Labelled(pixels(1.0), "pseudo:x")}, set(), 0),
     "unsure pixels": ({"segmentation": Labelled(pixels(0.5, 1.0), "pseudo:x")}, {CONFIDENCE}, 0),
@@ -66,5 +66,8 @@ def test_what_is_lost_is_named(
     command = ["export-coco", "--records", records, "--out", str(out), "--workers", "1", "--json"]
     assert must_records(command, monkeypatch) == code
     summary = json.loads(capsys.readouterr().out)
-    assert (set(summary["lost"]), {one["count"] for one in summary["lost"].values()}) == (lost, {1} if lost else set())
-    assert (out / "depth").exists() == (name == "metres")  # a black picture would say that nothing is known
+    assert (set(summary["lost"]), {entry["count"] for entry in summary["lost"].values()}) == (
+        lost,
+        {1} if lost else set(),
+    )
+    assert (out / "depth").exists() == (name == "metres")  # a black image would mean that all depth is unknown

@@ -1,6 +1,6 @@
-"""Real photos out of records and in again: skipped unless MUST_REAL_DATA names a folder with coco_small and rgbd_small.
+"""Real photos exported and converted again. Skipped unless MUST_REAL_DATA is a folder with coco_small and rgbd_small.
 
-What is expected comes from the data sets' own files, read by pycocotools and OpenCV.
+The expected values come from the datasets' own files, read by pycocotools and OpenCV.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from tfrecords_tools.sources.rgbd import Rgbd
 
 DATA = Path(os.environ.get("MUST_REAL_DATA", ""))
 pytestmark = pytest.mark.skipif("MUST_REAL_DATA" not in os.environ, reason="MUST_REAL_DATA is not set")
-# COCO's boxes are those of the polygons, its masks are rasterised: single pixels stick out of the box.
+# COCO's boxes enclose the polygons, but its masks are rasterised: single pixels are outside of the box.
 STICKS_OUT = 0.02
 
 
-def assert_all_same(found: Converted, wanted: Converted) -> None:
-    """The same records but for the name of their origin."""
-    assert set(found.records) == set(wanted.records)
+def assert_all_same(again: Converted, wanted: Converted) -> None:
+    """Asserts that records are the same, except for the name of their origin."""
+    assert set(again.records) == set(wanted.records)
     for source_id, before in wanted.records.items():
-        after = found.records[source_id]
+        after = again.records[source_id]
         assert after.stored == before.stored
         assert set(after.labels) == set(before.labels)
         for task, labels in before.labels.items():
@@ -54,7 +54,7 @@ def test_coco_goes_out_and_in_again_and_is_whole(tmp_path: Path) -> None:
         wanted, found = (api.loadAnns(api.getAnnIds(imgIds=[image_id])) for api in (original, again))
         for one, other in zip(found, wanted, strict=True):
             assert one["area"] == pytest.approx(other["area"], rel=1e-7)
-            np.testing.assert_allclose(one["bbox"], other["bbox"], atol=1e-6)  # as few digits as the original has
+            np.testing.assert_allclose(one["bbox"], other["bbox"], atol=1e-6)  # as few digits as in the original
             assert again.cats[one["category_id"]]["name"] == original.cats[other["category_id"]]["name"]
             mask, whole = again.annToMask(one).astype(bool), original.annToMask(other).astype(bool)
             assert not (mask & ~whole).any()

@@ -1,5 +1,7 @@
-"""Records written as COCO JSON and PNGs: pycocotools reads the same as from the original, and converted again nothing
-has changed."""
+"""Records exported as COCO JSON and PNGs.
+
+pycocotools reads the same from the export as from the original, and converting it again changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,13 @@ from pycocotools.coco import COCO
 
 from must_tf.common.errors import UserError
 from must_tf.data import record, scenes
-from must_tf.spec import ImageInfo
+from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks import discover
 from tests.support.coco_dataset import Dataset
 from tests.support.converting import Record, converted, must_records, noise, read
 from tests.support.tiny import ALL, Tiny, image_bytes, scene_record, write_set
-from tfrecords_tools.export import labels as export_labels
-from tfrecords_tools.export import run as export_coco
+from tfrecords_tools.export import formats
+from tfrecords_tools.export.run import ExportOptions, export_records, name_of
 from tfrecords_tools.reading import recordset
 from tfrecords_tools.sources.classes import ClassFolders
 from tfrecords_tools.sources.coco.coco import Coco
@@ -30,25 +32,25 @@ from tfrecords_tools.sources.rgbd import Rgbd
 
 
 def export(records: str, out: Path, images: bool = True) -> dict[str, Any]:
-    """In this process."""
-    return export_coco.export(recordset.opened(records), str(out), export_coco.What(images), 1, ["tests"])
+    """Exports in this process."""
+    return export_records(recordset.opened(records), str(out), ExportOptions(images), 1, ["tests"])
 
 
-def assert_same(found: Any, wanted: Any) -> None:
-    """Labels are equal, bit for bit."""
-    assert set(found) == set(wanted)
+def assert_same(labels: Labels, wanted: Labels) -> None:
+    """Asserts that labels are equal, bit by bit."""
+    assert set(labels) == set(wanted)
     for key, value in wanted.items():
         if isinstance(value, list):
-            assert len(found[key]) == len(value)
-            for one, other in zip(found[key], value, strict=True):
+            assert len(labels[key]) == len(value)
+            for one, other in zip(labels[key], value, strict=True):
                 np.testing.assert_array_equal(one, other)
         else:
-            np.testing.assert_array_equal(found[key], value)
+            np.testing.assert_array_equal(labels[key], value)
 
 
 @pytest.fixture(scope="module")
 def exported(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The COCO set with all forms of masks, a crowd, an image without objects and a panoptic one."""
+    """Exports the COCO set: all forms of masks, a crowd, an image without objects and a panoptic one."""
     out = tmp_path_factory.mktemp("export") / "out"
     summary = export(f"{Path(dataset.json).parent.parent}/records/*.tfrecord", out)
     assert summary["records"] == 3
@@ -68,7 +70,7 @@ def test_pycocotools_reads_the_same_from_the_export(dataset: Dataset, exported: 
             np.testing.assert_array_equal(again.annToMask(one), original.annToMask(other))
             assert (one["bbox"], one["area"], one["iscrowd"]) == (other["bbox"], other["area"], other["iscrowd"])
             assert again.cats[one["category_id"]]["name"] == original.cats[other["category_id"]]["name"]
-            assert "score" not in one  # nobody guessed
+            assert "score" not in one  # all labels are real
 
 
 def test_coco_converted_again_is_the_same(dataset: Dataset, exported: Path, tmp_path: Path) -> None:
@@ -101,7 +103,7 @@ def test_panoptic_segments_are_the_pixels_of_their_class(dataset: Dataset, expor
 
 
 def every_scene(out: Path, tmp_path: Path) -> dict[str, list[Record]]:
-    """{source id: its records} of an export with all tasks, by the three converters that read it."""
+    """Converts an export with all tasks by the three converters that read it; returns {source id: records}."""
     sources = (
         Coco(str(out / "rgb"), str(out / "instances.json"), str(out / "panoptic")),
         Rgbd(str(out)),
@@ -129,7 +131,7 @@ def test_all_six_tasks_come_back_bit_for_bit(tiny_records: Tiny, tmp_path: Path)
                 labels = {"probability": labels["probability"][[sorted(scenes.ROOMS).index(n) for n in scenes.ROOMS]]}
             assert_same(labels, before.labels[task])
             assert one.stored == before.stored
-    # The plain class PNGs say what the panoptic ones do: segmentation came back from two converters.
+    # The plain class PNGs equal the panoptic ones: segmentation is read by two converters.
     assert sum("segmentation" in one.labels for one in found["scene-0"]) == 2
     with open(tmp_path / "out" / "classification.csv") as file:
         rows = list(csv.DictReader(file))
@@ -138,7 +140,7 @@ def test_all_six_tasks_come_back_bit_for_bit(tiny_records: Tiny, tmp_path: Path)
 
 
 def one_set(folder: Path, labelled: dict[str, record.Labelled], source_id: str = "a") -> str:
-    """A set of one image of 20 x 30 pixels."""
+    """Writes a set of one image of 20 x 30 pixels."""
     serialized = record.encode(image_bytes(noise(20, 30)), ImageInfo(source_id, 20, 30), labelled, discover())
     return write_set(folder, [[serialized]], tuple(labelled))
 
@@ -151,9 +153,9 @@ def test_a_teachers_scores_are_written_and_a_corrected_export_is_real(tmp_path: 
     export(records, tmp_path / "out")
     content = json.loads((tmp_path / "out" / "instances.json").read_text())
     assert [one["score"] for one in content["annotations"]] == [0.9, 0.6]
-    assert not any("segmentation" in one for one in content["annotations"])  # nobody drew masks
+    assert not any("segmentation" in one for one in content["annotations"])  # there are no masks
     assert [one["bbox"] for one in content["annotations"]] == [[6.0, 2.0, 21.0, 10.0], [9.0, 6.0, 3.0, 2.0]]
-    content["annotations"] = content["annotations"][:1]  # somebody looked: the second was nothing
+    content["annotations"] = content["annotations"][:1]  # corrected by hand: the second was not an object
     (tmp_path / "out" / "corrected.json").write_text(json.dumps(content))
     again = converted(Coco(str(tmp_path / "out" / "rgb"), str(tmp_path / "out" / "corrected.json")), tmp_path / "again")
     (found,) = again.records.values()
@@ -162,7 +164,7 @@ def test_a_teachers_scores_are_written_and_a_corrected_export_is_real(tmp_path: 
     assert found.labels["detection"]["scores"].tolist() == [1.0]
 
 
-def test_boxes_alone_say_nothing_about_masks_of_empty_images_either(tmp_path: Path) -> None:
+def test_boxes_without_masks_give_empty_images_no_masks_either(tmp_path: Path) -> None:
     scenes_with = [scene_record(index, ("detection",)) for index in (0, 1)]  # without and with objects
     export(write_set(tmp_path / "in", [scenes_with], ("detection",)), tmp_path / "out")
     again = converted(Coco(str(tmp_path / "out" / "rgb"), str(tmp_path / "out" / "instances.json")), tmp_path / "again")
@@ -187,7 +189,7 @@ def test_depth_beyond_the_format_is_unknown_named_and_exit_code_one(
     assert (png.dtype, png[0, 2], png[0, 3]) == (np.uint16, 0, 2000)
 
 
-def test_an_image_that_nobody_looked_at_is_not_said_to_be_empty(tmp_path: Path) -> None:
+def test_an_unlabelled_image_is_not_exported_as_empty(tmp_path: Path) -> None:
     tasks: tuple[tuple[str, ...], ...] = (("detection", "masks"), ("depth",), ())
     records = write_set(tmp_path / "in", [[scene_record(index, one) for index, one in enumerate(tasks)]])
     assert export(records, tmp_path / "out", images=False)["images_in"] == {"instances.json": 1}
@@ -199,7 +201,7 @@ def test_an_image_that_nobody_looked_at_is_not_said_to_be_empty(tmp_path: Path) 
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
+    """Returns every file below a folder with its bytes."""
     return {str(each.relative_to(folder)): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
 
 
@@ -209,7 +211,7 @@ def test_a_killed_export_goes_on_and_ends_with_the_same_bytes(
     records = f"{tiny_records.records}/*.tfrecord"
     export(records, tmp_path / "whole")
     calls: list[str] = []
-    whole = export_labels.depth
+    whole = formats.depth
 
     def until_killed(labels: Any, lost: Any, name: str) -> bytes:
         calls.append(name)
@@ -217,15 +219,15 @@ def test_a_killed_export_goes_on_and_ends_with_the_same_bytes(
             raise KeyboardInterrupt
         return whole(labels, lost, name)
 
-    monkeypatch.setattr(export_labels, "depth", until_killed)
+    monkeypatch.setattr(formats, "depth", until_killed)
     with pytest.raises(KeyboardInterrupt):
         export(records, tmp_path / "out")
-    assert not list((tmp_path / "out").glob("*.json"))  # the JSONs come last
+    assert not list((tmp_path / "out").glob("*.json"))  # the JSON files come last
     export(records, tmp_path / "out")
     assert calls[4:] == ["scene-2", "scene-3", "scene-4"]  # the first shard's two are not made again
     assert files_in(tmp_path / "out") == files_in(tmp_path / "whole")
     export(records, tmp_path / "out")
-    assert len(calls) == 7  # finished is finished
+    assert len(calls) == 7  # a finished export is not repeated
 
 
 @pytest.mark.parametrize(
@@ -238,9 +240,9 @@ def test_a_killed_export_goes_on_and_ends_with_the_same_bytes(
         ("140", "000000000139.jpg", "140.png"),
     ],
 )
-def test_a_file_is_named_as_the_image_was_where_that_is_unique(source_id: str, filename: str, name: str) -> None:
+def test_a_file_keeps_the_name_of_the_image_if_it_is_unique(source_id: str, filename: str, name: str) -> None:
     serialized = record.encode(image_bytes(noise(4, 4)), ImageInfo(source_id, 4, 4), {}, discover(), filename)
-    assert export_coco.name_of(tf.train.Example.FromString(serialized)) == name
+    assert name_of(tf.train.Example.FromString(serialized)) == name
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -251,10 +253,10 @@ def test_a_box_is_written_in_few_digits_and_read_back_as_it_was(seed: int) -> No
         x, y = np.round(rng.uniform(0, [width - 60, height - 60]), 2)
         w, h = np.round(rng.uniform(1, 50, 2), 2)
         box = (np.array([y, x, y + h, x + w]) / [height, width, height, width]).astype(np.float32)
-        assert export_labels.bbox(box, height, width) == [x, y, w, h]
+        assert formats.bbox(box, height, width) == [x, y, w, h]
 
 
-def test_a_folder_of_somebody_elses_is_left_alone(tiny_records: Tiny, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused(tiny_records: Tiny, tmp_path: Path) -> None:
     records = f"{tiny_records.records}/*.tfrecord"
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "notes.txt").write_text("mine")

@@ -1,4 +1,4 @@
-"""Merging: what cannot be merged is named before anything is written."""
+"""Mistakes in a merge are reported before anything is written."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from must_tf.pseudo_gate import rules
 from tests.support.converting import must_records
 from tests.support.labelling import boxes, by, judged, records
 from tests.support.merging import make, merged
-from tfrecords_tools.merge import run as merge
+from tfrecords_tools.merge.run import merge_inputs
 from tfrecords_tools.writing import disk_space
 
 MISTAKES = {
     "--records {a}": "at least two --records",
     "--records {a} --records {tmp}/none/*.tfrecord": "matches 0 files",
-    "--records {a} --records {tmp}/depth/records-00000*": "Merge whole sets",
+    "--records {a} --records {tmp}/depth/records-00000*": "Merge whole record sets",
     "--records {a} --records {b} --same dogg=cat": "no set has a class 'dogg'. Did you mean 'dog'?",
     "--records {a} --records {b} --same dog": "Write OLD=NEW",
     "--records {a} --records {b} --same dog=cat --same cat=dog": "both an old and a new name",
@@ -40,15 +40,15 @@ def test_a_mistake_ends_before_anything_is_written(
 
 
 def test_pseudo_labels_that_were_judged_unfit_are_refused(patterns: list[str], tmp_path: Path) -> None:
-    """The merged set would be one that nobody judged."""
+    """The merged set would have no verdict."""
     folder = tmp_path / "guessed"
     glob = records(folder, by("pseudo:abc", "detection", [boxes([])] * rules.FEWEST_IMAGES))
     judged(glob)
     remedy = f"must-records stats --records '{glob}' --force"
     with pytest.raises(UserError, match=r"100% of images have no label.*" + re.escape(remedy)):
-        merge.sets([patterns[0], glob])
+        merge_inputs([patterns[0], glob])
     judged(glob, force=True)
-    assert [part.directory for part in merge.sets([patterns[0], glob])][1] == str(folder)
+    assert [each.directory for each in merge_inputs([patterns[0], glob])][1] == str(folder)
 
 
 def test_a_damaged_record_is_named(
@@ -68,14 +68,14 @@ def test_sets_without_a_record_are_refused(
     empty = [make(tmp_path / name, [], {}) for name in ("a", "b")]
     command = ["merge", "--records", empty[0], "--records", empty[1], "--out", f"{tmp_path}/out"]
     assert must_records(command, monkeypatch) == 2
-    assert f"error: no records in {tmp_path}/a, {tmp_path}/b" in capsys.readouterr().err
+    assert f"error: nothing to merge: no records in {tmp_path}/a, {tmp_path}/b" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_a_merge_that_does_not_fit_is_refused(
     patterns: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Four records of three images: three quarters of the sets' bytes."""
+    """Four records of three images need three quarters of the sets' bytes."""
     wanted = sum(path.stat().st_size for path in tmp_path.glob("*/*.tfrecord")) * 3 / 4
     free = {"bytes": wanted - 1}
     monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda path: type("Usage", (), {"free": free["bytes"]}))

@@ -1,4 +1,4 @@
-"""Merging: every label ends at its image under the right class, and what cannot be kept is counted."""
+"""Merging: every label stays with its image and gets the right class; labels that cannot be kept are counted."""
 
 from __future__ import annotations
 
@@ -13,9 +13,22 @@ from must_tf.data import record
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
 from tests.support.converting import must_records, read
-from tests.support.merging import BOXES, H, W, features, make, masks, merged, metres, notes, objects, one, picture
+from tests.support.merging import (
+    BOXES,
+    H,
+    W,
+    features,
+    image_record,
+    make,
+    masks,
+    merged,
+    metres,
+    notes,
+    objects,
+    picture,
+)
 from tests.tfrecords_tools.writing.test_shards import files_in
-from tfrecords_tools.merge import run as merge
+from tfrecords_tools.merge.run import meaningful_ids
 
 
 def test_labels_of_one_image_come_together(patterns: list[str], tmp_path: Path) -> None:
@@ -35,7 +48,7 @@ def test_labels_of_one_image_come_together(patterns: list[str], tmp_path: Path) 
     assert notes(found) == {}
 
 
-# --same, the merged names, the second set's classes [1, 2, 1, 2] there, what was looked for in the first and the second
+# --same, the merged names, the second set's new ids of classes [1, 2], the annotated ids of the first and second set
 UNITED = {
     "by name": ((), ["person", "airplane", "aeroplane"], [3, 1], [1, 2], [1, 3]),
     "made one": (("aeroplane=airplane",), ["person", "airplane"], [2, 1], [], []),
@@ -48,7 +61,7 @@ def test_classes_are_united_by_name(name: str, tmp_path: Path) -> None:
     labelled = {"detection": (masks([1, 2]), "real:x"), "masks": (masks([1, 2]), "real:x")}
     sets = [["person", "airplane"], ["aeroplane", "person"]]
     given = [
-        make(tmp_path / str(number), [one(str(number), labelled)], {"detection": each, "masks": each})
+        make(tmp_path / str(number), [image_record(str(number), labelled)], {"detection": each, "masks": each})
         for number, each in enumerate(sets)
     ]
     found = merged(tmp_path / "out", given, same)
@@ -73,7 +86,7 @@ def test_pixels_and_distributions_are_rewritten_too(tmp_path: Path) -> None:
         "classification": ({"probability": np.array([0.25, 0.75], np.float32)}, "pseudo:x"),
     }
     given = [
-        make(tmp_path / str(n), [one(str(n), labelled)], dict.fromkeys(labelled, names))
+        make(tmp_path / str(n), [image_record(str(n), labelled)], dict.fromkeys(labelled, names))
         for n, names in enumerate((["sky", "tree"], ["tree", "grass"]))
     ]
     found = merged(tmp_path / "out", given)
@@ -87,7 +100,7 @@ def test_pixels_and_distributions_are_rewritten_too(tmp_path: Path) -> None:
 
 def test_real_beats_pseudo_and_the_first_set_wins(tmp_path: Path) -> None:
     pseudo, real, late = (({"depth": (metres(far), origin)}) for far, origin in DEPTHS)
-    given = [make(tmp_path / str(n), [one("1", each)], {}) for n, each in enumerate((pseudo, real, late))]
+    given = [make(tmp_path / str(n), [image_record("1", each)], {}) for n, each in enumerate((pseudo, real, late))]
     found = merged(tmp_path / "out", given)
     taken = read(tmp_path / "out", {})["1"]
     assert taken.origins == {"depth": "real:b"}
@@ -102,13 +115,13 @@ DEPTHS = ((1.0, "pseudo:a"), (2.0, "real:b"), (3.0, "real:c"))
 
 
 def test_masks_stay_with_their_boxes(tmp_path: Path) -> None:
-    """Two boxes here, one box with its mask there: a mask of the second belongs to no box of the first."""
+    """One set has two boxes, the other a box with its mask, which does not belong to any box of the first."""
     scored = masks([1]) | {"mask_scores": np.array([0.25], np.float32)}
     both = {"detection": (scored, "pseudo:b"), "masks": (scored, "pseudo:b")}
     names = {"detection": ["cat"], "masks": ["cat"]}
     given = [
-        make(tmp_path / "a", [one("1", {"detection": (objects([1, 1]), "pseudo:a")})], {"detection": ["cat"]}),
-        make(tmp_path / "b", [one("1", both)], names),
+        make(tmp_path / "a", [image_record("1", {"detection": (objects([1, 1]), "pseudo:a")})], {"detection": ["cat"]}),
+        make(tmp_path / "b", [image_record("1", both)], names),
     ]
     found = merged(tmp_path / "out", given)
     (taken,) = read(tmp_path / "out", found.classes).values()
@@ -122,13 +135,13 @@ def test_masks_stay_with_their_boxes(tmp_path: Path) -> None:
     assert taken.labels["masks"]["mask_scores"].tolist() == [0.25]
 
 
-def test_nothing_of_labels_that_gave_way_is_left(tmp_path: Path) -> None:
-    """A teacher's boxes and masks give way to real boxes, which have no masks."""
+def test_replaced_labels_leave_no_keys(tmp_path: Path) -> None:
+    """Real boxes without masks replace a teacher's boxes and masks."""
     pseudo = {"detection": (masks([1, 1]), "pseudo:a"), "masks": (masks([1, 1]), "pseudo:a")}
     names = {"detection": ["cat"], "masks": ["cat"]}
     given = [
-        make(tmp_path / "a", [one("1", pseudo)], names),
-        make(tmp_path / "b", [one("1", {"detection": (objects([1]), "real:b")})], {"detection": ["cat"]}),
+        make(tmp_path / "a", [image_record("1", pseudo)], names),
+        make(tmp_path / "b", [image_record("1", {"detection": (objects([1]), "real:b")})], {"detection": ["cat"]}),
     ]
     found = merged(tmp_path / "out", given)
     (taken,) = read(tmp_path / "out", found.classes).values()
@@ -141,24 +154,26 @@ def test_nothing_of_labels_that_gave_way_is_left(tmp_path: Path) -> None:
     }
 
 
-def test_an_id_of_two_images_loses_neither(tmp_path: Path) -> None:
+def test_two_images_with_one_id_are_both_kept(tmp_path: Path) -> None:
     depth = {"depth": (metres(1.0), "real:a")}
-    given = [make(tmp_path / str(n), [one("7", depth, image=n)], {}) for n in range(2)]
+    given = [make(tmp_path / str(n), [image_record("7", depth, image=n)], {}) for n in range(2)]
     found = merged(tmp_path / "out", given)
     records = read(tmp_path / "out", {})
-    digest = features(one("7", {}, image=1))["image/key/sha256"].bytes_list.value[0].decode()
+    digest = features(image_record("7", {}, image=1))["image/key/sha256"].bytes_list.value[0].decode()
     assert {name: each.stored for name, each in records.items()} == {"7": picture(0), f"7-{digest[:8]}": picture(1)}
     assert notes(found) == {"image: id belongs to another image": 1}
 
 
 def test_keys_that_only_others_read_stay_with_their_labels(patterns: list[str], tmp_path: Path) -> None:
-    """Model Garden's full masks go with the boxes; a key of nobody's stays with the image."""
-    example = tf.train.Example.FromString(one("4", {"detection": (objects([1]), "real:late")}))
+    """Model Garden's full masks stay with the boxes; a key that no task reads stays with the image."""
+    example = tf.train.Example.FromString(image_record("4", {"detection": (objects([1]), "real:late")}))
     example.features.feature["image/object/mask"].CopyFrom(record.bytes_feature([b"full"]))
     example.features.feature["image/photographer"].CopyFrom(record.bytes_feature([b"me"]))
     late = make(tmp_path / "late", [example.SerializeToString()], {"detection": ["cat", "dog"]})
     first = make(
-        tmp_path / "first", [one("4", {"detection": (objects([2]), "real:first")})], {"detection": ["cat", "dog"]}
+        tmp_path / "first",
+        [image_record("4", {"detection": (objects([2]), "real:first")})],
+        {"detection": ["cat", "dog"]},
     )
     merged(tmp_path / "a", [late, patterns[1]])
     kept = features(read(tmp_path / "a", {"detection": ["cat", "dog"]})["4"].serialized)
@@ -169,10 +184,11 @@ def test_keys_that_only_others_read_stay_with_their_labels(patterns: list[str], 
 
 
 def test_what_was_looked_for_is_carried_through_a_second_merge(tmp_path: Path) -> None:
-    """cat alone in the first; the first two merged say so; merged once more with new names in front it is id 2."""
+    """The first set only has cat, and says so after the first merge. After a second merge, cat is id 2."""
     each = {"detection": (objects([1]), "real:x")}
     cat, dog, owl = (
-        make(tmp_path / n, [one(str(i), each)], {"detection": [n]}) for i, n in enumerate(("cat", "dog", "owl"))
+        make(tmp_path / n, [image_record(str(i), each)], {"detection": [n]})
+        for i, n in enumerate(("cat", "dog", "owl"))
     )
     merged(tmp_path / "out", [cat, dog])
     found = merged(tmp_path / "again", [owl, f"{tmp_path}/out/*.tfrecord"])
@@ -182,7 +198,7 @@ def test_what_was_looked_for_is_carried_through_a_second_merge(tmp_path: Path) -
     assert looked == {"2": [1], "0": [2], "1": [3]}
 
 
-def test_a_merge_goes_on_where_it_was(patterns: list[str], tmp_path: Path) -> None:
+def test_a_merge_resumes(patterns: list[str], tmp_path: Path) -> None:
     merged(tmp_path / "one", patterns, shards=3)
     merged(tmp_path / "two", patterns, shards=3)
     (tmp_path / "two" / "manifest.json").unlink()
@@ -195,7 +211,9 @@ def test_the_command_prints_and_stores_the_mapping(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     each = {"detection": (objects([1]), "real:x")}
-    cat, dog = (make(tmp_path / n, [one(str(i), each)], {"detection": [n]}) for i, n in enumerate(("cat", "dog")))
+    cat, dog = (
+        make(tmp_path / n, [image_record(str(i), each)], {"detection": [n]}) for i, n in enumerate(("cat", "dog"))
+    )
     command = ["merge", "--records", cat, "--records", dog, "--out", f"{tmp_path}/out", "--json"]
     assert must_records(command, monkeypatch) == 0
     printed = capsys.readouterr()
@@ -209,18 +227,18 @@ def test_the_command_prints_and_stores_the_mapping(
     ]
 
 
-def test_background_of_a_set_that_knows_few_classes_says_nothing_among_more() -> None:
-    """A wall is no background: where nobody looked for walls, background pixels are ignored, and not one of them."""
+def test_background_of_a_set_with_few_classes_has_no_meaning_among_more() -> None:
+    """A wall is not background: if walls were not annotated, background pixels are ignored."""
     features = tf.train.Example().features.feature
     own = np.array([[0, 1], [255, 0]], np.int32)  # background, cat
     labels = {"classes": own, "confidence": np.ones([2, 2], np.float32)}
     for key, feature in discover()["segmentation"].write(labels, ImageInfo("0", 2, 2)).items():
         features[key].CopyFrom(feature)
     names = ("background", "cat", "wall")
-    ids = merge.said("segmentation", {0: 0, 1: 1}, names)
+    ids = meaningful_ids("segmentation", {0: 0, 1: 1}, names)
     assert ids == {1: 1}
     discover()["segmentation"].class_ids.recode(features, ids, len(names))
     png = tf.io.decode_png(features["image/segmentation/class/encoded"].bytes_list.value[0]).numpy()[..., 0]
     assert png.tolist() == [[255, 1], [255, 255]]
-    assert merge.said("segmentation", {0: 0, 1: 1}, names[:2]) == {0: 0, 1: 1}
-    assert merge.said("classification", {0: 0, 1: 1}, names) == {0: 0, 1: 1}
+    assert meaningful_ids("segmentation", {0: 0, 1: 1}, names[:2]) == {0: 0, 1: 1}
+    assert meaningful_ids("classification", {0: 0, 1: 1}, names) == {0: 0, 1: 1}

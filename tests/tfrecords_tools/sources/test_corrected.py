@@ -16,8 +16,8 @@ from must_tf.data import input as input_lib
 from must_tf.tasks import discover
 from tests.support.converting import Record, converted, dump, must_records
 from tests.support.labelling import SIZE, boxes, by, pixels, records
-from tfrecords_tools.export import labels as export_labels
-from tfrecords_tools.export import run as export_coco
+from tfrecords_tools.export import formats
+from tfrecords_tools.export.run import ExportOptions, export_records
 from tfrecords_tools.reading import recordset
 from tfrecords_tools.sources.coco import corrected
 from tfrecords_tools.sources.coco.coco import Coco
@@ -30,7 +30,7 @@ PSEUDO, REAL = "pseudo:abc", "real:hand"
 def exported(folder: Path, images: list[Any], least_score: float = 0.0) -> Path:
     """The folder of an export with its images."""
     found = recordset.opened(records(folder / "in", images))
-    export_coco.export(found, str(folder / "out"), export_coco.What(True, least_score), 1, ["tests"])
+    export_records(found, str(folder / "out"), ExportOptions(True, least_score), 1, ["tests"])
     return folder / "out"
 
 
@@ -135,8 +135,8 @@ def test_unsure_pixels_and_masks_are_left_out_by_themselves(tmp_path: Path) -> N
     surface = pixels(np.ones([height, width]), confidence)
     labelled = {"detection": objects, "masks": masks, "segmentation": surface}
     glob = records(tmp_path / "in", [{task: record.Labelled(labels, PSEUDO) for task, labels in labelled.items()}])
-    summary = export_coco.export(recordset.opened(glob), str(tmp_path / "out"), export_coco.What(), 1, ["tests"])
-    assert {export_labels.UNSURE, export_labels.UNSURE_PIXELS} <= set(summary["lost"])
+    summary = export_records(recordset.opened(glob), str(tmp_path / "out"), ExportOptions(), 1, ["tests"])
+    assert {formats.UNSURE, formats.UNSURE_PIXELS} <= set(summary["lost"])
     (entry,) = json.loads((tmp_path / "out" / "instances.json").read_text())["annotations"]
     assert entry["category_id"] == 1
     (png,) = (tmp_path / "out" / "label").iterdir()
@@ -152,6 +152,6 @@ def test_unsure_boxes_can_be_left_out_before_somebody_answers_for_them(
     given = ["export-coco", "--records", glob, "--out", str(tmp_path / "out"), "--least-score", "0.5", "--json"]
     assert must_records(given, monkeypatch) == 0
     lost = json.loads(capsys.readouterr().out)["lost"]
-    assert lost == {export_labels.UNSURE: {"count": 1, "examples": ["image-0"]}}
+    assert lost == {formats.UNSURE: {"count": 1, "examples": ["image-0"]}}
     content = json.loads((tmp_path / "out" / "instances.json").read_text())
     assert [(one["image_id"], one["category_id"]) for one in content["annotations"]] == [(1, 1), (2, 1), (2, 2)]

@@ -12,7 +12,7 @@ from must_tf.common.errors import UserError
 from must_tf.data import manifest, scenes
 from must_tf.pseudo_gate import rules, verdict
 from tests.support.labelling import boxes, by, judged, records, tell_training
-from tfrecords_tools.merge import run as merge
+from tfrecords_tools.merge.run import merge_inputs
 from tfrecords_tools.reading import recordset
 from tfrecords_tools.stats import run as stats
 
@@ -98,9 +98,9 @@ def test_a_merged_set_is_read_with_the_usual_thresholds(tmp_path: Path) -> None:
     judged(bad)
     judged(bad, settings=HIGH)
     with pytest.raises(UserError, match=r"bad: its pseudo labels are not fit .*5\.00 times"):
-        merge.sets([good, bad])
+        merge_inputs([good, bad])
     judged(bad, force=True)
-    assert [part.directory for part in merge.sets([good, bad])] == [str(tmp_path / "good"), str(tmp_path / "bad")]
+    assert [each.directory for each in merge_inputs([good, bad])] == [str(tmp_path / "good"), str(tmp_path / "bad")]
 
 
 def test_verdicts_that_are_none_are_named(tmp_path: Path) -> None:
