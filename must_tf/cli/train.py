@@ -29,7 +29,7 @@ from must_tf.runs import directory as run_directory
 from must_tf.tasks import discover
 from must_tf.training import damaged_record, non_finite_step, preflight
 from must_tf.training.task import NOT_FINITE, StudentTask
-from must_tf.training.trainer import Log, Trainer
+from must_tf.training.trainer import Trainer, TrainingLog
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -212,7 +212,7 @@ def _build(params: Any, flags: TrainFlags, images: preflight.Images, done: int) 
         mode=flags.mode,
         params=params,
         model_dir=flags.model_dir,
-        train_actions=[Log(directory, params.trainer.train_steps, done, batch_size)] if training else [],
+        train_actions=[TrainingLog(directory, params.trainer.train_steps, done, batch_size)] if training else [],
         trainer=trainer,
     )
 

@@ -1,32 +1,31 @@
-"""Which record made a run fail: TensorFlow's error says what, not where."""
+"""Finds the record that made a run fail: TensorFlow's error says what is wrong, but not where."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from must_tf.data import record
-from must_tf.spec import TaskSpec
+from must_tf.spec import TaskConfig, TaskSpec
 
 UNREADABLE = (tf.errors.DataLossError, tf.errors.InvalidArgumentError)
 
 
-def find(paths: Sequence[str], specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]) -> str:
-    """A sentence that names the first damaged file or record; empty where all are whole.
+def find(paths: Sequence[str], specs: Mapping[str, TaskSpec], configs: Mapping[str, TaskConfig]) -> str:
+    """Returns a message about the first damaged file or record; "" if all can be read.
 
     Args:
-      paths: record files, read from their beginning.
+      paths: record files, which are read from the start.
       specs: the tasks by name.
-      configs: of the tasks whose labels are read along.
+      configs: the tasks whose labels are read too.
     """
     for path in paths:
         try:
             for number, serialized in enumerate(_records(path)):
-                if not _is_whole(serialized, specs, configs):
-                    return f"{path}: {_named(serialized, number)} cannot be decoded. Convert the records again."
+                if not _is_readable(serialized, specs, configs):
+                    return f"{path}: {_name(serialized, number)} cannot be decoded. Convert the records again."
         except tf.errors.DataLossError:
             return f"{path} is truncated or damaged. Convert the records again."
     return ""
@@ -36,7 +35,7 @@ def _records(path: str) -> Iterator[bytes]:
     return tf.data.TFRecordDataset(path).as_numpy_iterator()
 
 
-def _is_whole(serialized: bytes, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]) -> bool:
+def _is_readable(serialized: bytes, specs: Mapping[str, TaskSpec], configs: Mapping[str, TaskConfig]) -> bool:
     try:
         example = tf.train.Example.FromString(serialized)
         record.decode_image(example.features.feature["image/encoded"].bytes_list.value[0])
@@ -46,7 +45,7 @@ def _is_whole(serialized: bytes, specs: Mapping[str, TaskSpec], configs: Mapping
     return True
 
 
-def _named(serialized: bytes, number: int) -> str:
+def _name(serialized: bytes, number: int) -> str:
     try:
         return f"record {number} ({record.info_of(tf.train.Example.FromString(serialized)).source_id!r})"
     except (DecodeError, IndexError, UnicodeDecodeError):

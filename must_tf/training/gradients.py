@@ -1,31 +1,46 @@
-"""What happens to the gradients of a step before they change a weight."""
+"""Sums, measures and clips the gradients of a step before they change a weight."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
+Gradients = list[tf.Tensor | None]  # in the order of the trainable variables; None if the loss does not depend on one
 
-def norms(model: tf_keras.Model, gradients: list[tf.Tensor | None]) -> dict[str, Any]:
-    """L2 norms, each with a count of 1: of all gradients, and by module. A head's is its task's alone."""
+
+def summed(gradients: Gradients) -> Gradients:
+    """Returns the sum of the gradients over all replicas, the same on each of them."""
+    there = [gradient for gradient in gradients if gradient is not None]
+    totals = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, there) if there else [])
+    return [None if gradient is None else next(totals) for gradient in gradients]
+
+
+def norms(model: tf_keras.Model, gradients: Gradients) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+    """Returns L2 norms for the log, each with a count of 1: of all gradients, and by module.
+
+    A head's norm depends on its own task only.
+    """
     pairs = zip(model.trainable_variables, gradients, strict=True)
-    halves = {v.ref(): tf.nn.l2_loss(g) for v, g in pairs if g is not None}  # sum of squares / 2, once for all modules
-    modules: dict[str, Any] = {"all": model, "backbone": model.trunk.backbone, "decoder": model.trunk.decoder}
-    found = {}
+    # Half the sum of squares of each gradient, computed once for all modules.
+    halves = {v.ref(): tf.nn.l2_loss(g) for v, g in pairs if g is not None}
+    modules: dict[str, tf_keras.layers.Layer] = {
+        "all": model,
+        "backbone": model.trunk.backbone,
+        "decoder": model.trunk.decoder,
+    }
+    logged = {}
     for name, module in (modules | model.heads).items():
-        mine = [halves[v.ref()] for v in module.trainable_variables if v.ref() in halves]
-        norm = tf.sqrt(2.0 * tf.reduce_sum(tf.stack(mine))) if mine else tf.constant(0.0)
-        found[f"gradient_norm/{name}"] = (norm, tf.constant(1.0))
-    return found
+        own = [halves[v.ref()] for v in module.trainable_variables if v.ref() in halves]
+        norm = tf.sqrt(2.0 * tf.reduce_sum(tf.stack(own))) if own else tf.constant(0.0)
+        logged[f"gradient_norm/{name}"] = (norm, tf.constant(1.0))
+    return logged
 
 
-def clipped(optimizer: Any, gradients: list[tf.Tensor | None]) -> list[tf.Tensor | None]:
-    """Clipped to the global norm that Model Garden's AdamW asks for.
+def clipped(optimizer: tf_keras.optimizers.Optimizer, gradients: Gradients) -> Gradients:
+    """Clips the gradients to the global norm that Model Garden's AdamW is configured with.
 
-    It clips by itself only where it also adds up the replicas' gradients, and then each replica's for itself. The
-    other optimizers clip whatever they are given.
+    AdamW clips only if it also sums the gradients over the replicas, and then clips each replica's own gradients. The
+    other optimizers always clip by themselves.
     """
     norm = getattr(optimizer, "gradient_clip_norm", 0.0)
     return tf.clip_by_global_norm(gradients, norm)[0] if norm > 0.0 else gradients

@@ -1,72 +1,70 @@
-"""How the tasks' losses become one: L = sum_i w_i L_i.
+"""Weights the tasks' losses and averages them over the replicas: L = sum_i w_i L_i. The rule is `task.balance`:
 
-    paper    w_i = (b_s * lr_i) / (b_i * lr_s), b and lr the batch size and learning rate of the student (s) and of the
-             teacher of task i; depth by hand. Source: MuST, https://arxiv.org/abs/2108.11353
+    paper    w_i = (b_s * lr_i) / (b_i * lr_s), with the batch size b and learning rate lr of the student (s) and of
+             the teacher of task i; depth is weighted by hand. Source: MuST, https://arxiv.org/abs/2108.11353
     fixed    w_i = 1
-    learned  L_i * exp(-s_i) + s_i / 2 with s_i trained; Kendall et al., https://arxiv.org/abs/1705.07115
+    learned  L_i * exp(-s_i) + s_i / 2, where s_i is trained; Kendall et al., https://arxiv.org/abs/1705.07115
 
-All three times `loss_weight`.
+Every weight is also multiplied by the task's `loss_weight`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import tensorflow as tf
 
 from must_tf.common.errors import Mistakes, UserError, nearest
 from must_tf.config import fields
-from must_tf.spec import Term
+from must_tf.spec import TaskConfig, Term
 
 RULES = ("paper", "fixed", "learned")
 
 
 def mean(term: Term) -> tf.Tensor:
-    """The mean over the *global* batch, as seen by this replica.
+    """Returns the mean over the *global* batch, [], as this replica must add it to its loss.
 
-    Model Garden divides every replica's loss by the number of replicas and adds up the gradients. Multiplied by that
+    Model Garden divides every replica's loss by the number of replicas and sums the gradients. Multiplied by that
     number and divided by the count of all replicas, the sum is the mean over the whole batch, however unevenly the
-    labels lie. Nothing labelled anywhere: exactly 0.
+    labels are spread. If nothing is labelled anywhere, it is exactly 0.
     """
     replicas = tf.distribute.get_replica_context().num_replicas_in_sync
     return tf.reduce_sum(term.total) * replicas / tf.maximum(counted(term), 1.0)
 
 
 def counted(term: Term) -> tf.Tensor:
-    """How much there is to count in the global batch, []; alike on all replicas."""
+    """Returns the term's count in the global batch, [], the same on all replicas."""
     return everywhere(tf.reduce_sum(term.count))
 
 
 def part(term: Term, chosen: tf.Tensor, weight: tf.Tensor) -> Term:
-    """What some of the images alone say, as if their weight were 1: for the log.
+    """Returns the term of some images only, without their weight, for the log.
 
     Args:
       term: of a batch.
       chosen: bool [B], the images.
-      weight: [B] that their totals were multiplied by.
+      weight: [B], the factor that is in `term.total`.
     """
     unweighted = tf.math.divide_no_nan(term.total, weight)
     return Term(tf.where(chosen, unweighted, 0.0), tf.where(chosen, term.count, 0.0))
 
 
 def everywhere(count: tf.Tensor) -> tf.Tensor:
-    """The sum of a count [] over all replicas; alike on all of them."""
+    """Returns the sum of a count [] over all replicas, the same on each of them."""
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, count)
 
 
-def added_up(gradients: list[tf.Tensor | None]) -> list[tf.Tensor | None]:
-    """The gradients of all replicas, summed; alike on all of them. None stays: a variable without any."""
-    there = [gradient for gradient in gradients if gradient is not None]
-    summed = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, there) if there else [])
-    return [None if gradient is None else next(summed) for gradient in gradients]
-
-
-def resolve(tasks: Mapping[str, Any], rule: str, batch_size: int, learning_rate: float) -> None:
+def resolve(tasks: Mapping[str, TaskConfig], rule: str, batch_size: int, learning_rate: float) -> None:
     """Fills in `weight` of the enabled tasks' configs.
 
+    Args:
+      tasks: the configs by task.
+      rule: task.balance.
+      batch_size: b_s, over all replicas.
+      learning_rate: lr_s.
+
     Raises:
-      UserError: an unknown rule, or the paper's rule without the teacher's batch size and learning rate.
+      UserError: the rule is unknown, or it is the paper's and a teacher's batch size or learning rate is missing.
     """
     if rule not in RULES:
         raise UserError(f"task.balance={rule!r} is not a rule.{nearest(rule, RULES)} Known: {', '.join(RULES)}.")
@@ -80,10 +78,10 @@ def resolve(tasks: Mapping[str, Any], rule: str, batch_size: int, learning_rate:
     mistakes.end()
 
 
-def _paper(name: str, config: Any, batch_size: int, learning_rate: float) -> float:
+def _paper(name: str, config: TaskConfig, batch_size: int, learning_rate: float) -> float:
     if not (config.teacher_batch_size > 0 and config.teacher_learning_rate > 0 and learning_rate > 0):
         raise UserError(
-            f"task.balance=paper needs task.tasks.{name}.teacher_batch_size and .teacher_learning_rate (those that "
-            f"{name}'s teacher was trained with). Give both, or set task.balance=fixed."
+            f"task.balance=paper needs task.tasks.{name}.teacher_batch_size and .teacher_learning_rate, with which "
+            f"the {name} teacher was trained. Give both, or set task.balance=fixed."
         )
     return (batch_size * config.teacher_learning_rate) / (config.teacher_batch_size * learning_rate)

@@ -1,24 +1,30 @@
-"""What a training step holds in memory at least, counted from its graph; nothing is run.
+"""Estimates the least memory that a training step needs, from its graph, without running it.
 
-What is kept for the backward pass is every tensor that an operation of the forward pass made and one of the backward
-pass reads; variables and views of other tensors (reshapes) are no tensors of their own.
+The backward pass reads some tensors that the forward pass made. These are kept in between and count as activations.
+Variables and views of other tensors (reshapes) do not count.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+import tf_keras
 
 from must_tf.common import upstream
+from must_tf.training.task import StudentTask
 
 VIEWS = ("Reshape", "Identity", "Squeeze", "ExpandDims", "StopGradient", "PreventGradient")
-ONLY_SIZES = ("Shape", "ShapeN", "Size", "Rank")  # they read no values
+ONLY_SIZES = ("Shape", "ShapeN", "Size", "Rank")  # operations that read no values
 NOT_KEPT = ("ReadVariableOp", "Const", "Placeholder", "VarHandleOp")
+
+# (inputs, mark) -> anything; calls `mark()` between its forward and its backward pass.
+Step = Callable[[Any, Callable[[], None]], Any]
 
 
 class Memory(NamedTuple):
-    """Bytes on one device. `unknown`: tensors whose size the graph does not say (cuDNN's), left out."""
+    """Bytes on one device. `unknown` counts tensors whose size the graph does not tell (cuDNN's); they are left out."""
 
     parameters: int
     gradients: int
@@ -29,33 +35,38 @@ class Memory(NamedTuple):
 
     @property
     def total(self) -> int:
-        """All together."""
+        """The sum of all bytes."""
         return self.parameters + self.gradients + self.slots + self.batch + self.activations
 
 
-def estimate(task: Any, optimizer: Any, spec: Any, rows: int) -> Memory:
-    """What one step of training holds on each device.
+def estimate(task: StudentTask, optimizer: tf_keras.optimizers.Optimizer, spec: Any, rows: int) -> Memory:
+    """Returns the memory of one training step on each device.
 
     Args:
-      task: a StudentTask; a model of it is built for the purpose.
-      optimizer: a fresh one may be given slots by this.
+      task: builds the model.
+      optimizer: an unused one, whose variables are created.
       spec: of a batch, as `tf.data.Dataset.element_spec`.
       rows: images of the batch on one device.
     """
     model = task.build_model()
-    one = tf.nest.map_structure(lambda x: tf.TensorSpec([rows, *x.shape[1:]], x.dtype), spec)
-    activations, unknown = kept(_step(task, model), one)
-    trainable = sum(map(_bytes, model.trainable_variables))
-    inputs = sum(map(_bytes, tf.nest.flatten(one)))
-    slots = sum(map(_bytes, upstream.create_slots(optimizer, model.trainable_variables)))
-    return Memory(sum(map(_bytes, model.variables)), trainable, slots, inputs, activations, unknown)
+    local = tf.nest.map_structure(lambda x: tf.TensorSpec([rows, *x.shape[1:]], x.dtype), spec)
+    activations, unknown = kept(_step(task, model), local)
+    slots = upstream.create_slots(optimizer, model.trainable_variables)
+    return Memory(
+        parameters=sum(map(_bytes, model.variables)),
+        gradients=sum(map(_bytes, model.trainable_variables)),
+        slots=sum(map(_bytes, slots)),
+        batch=sum(map(_bytes, tf.nest.flatten(local))),
+        activations=activations,
+        unknown=unknown,
+    )
 
 
-def kept(step: Any, spec: Any) -> tuple[int, int]:
-    """Bytes that are kept from the forward for the backward pass, and how many tensors are of unknown size.
+def kept(step: Step, spec: Any) -> tuple[int, int]:
+    """Returns the bytes kept from the forward to the backward pass, and the number of tensors of unknown size.
 
     Args:
-      step: (inputs, mark) -> anything; calls `mark()` between its forward and its backward pass.
+      step: traced, not run.
       spec: of its inputs.
     """
     border: list[int] = []
@@ -68,13 +79,13 @@ def kept(step: Any, spec: Any) -> tuple[int, int]:
     forward = {operation.name for operation in operations[: border[0]]}
     backward = [operation for operation in operations[border[0] :] if operation.type not in ONLY_SIZES]
     read = [_origin(tensor) for operation in backward for tensor in operation.inputs]
-    made = {t.name: t for t in read if t.op.name in forward and t.op.type not in NOT_KEPT}
-    sizes = [_bytes(tensor) for tensor in made.values() if tensor.shape.is_fully_defined()]
-    return sum(sizes), len(made) - len(sizes)
+    saved = {t.name: t for t in read if t.op.name in forward and t.op.type not in NOT_KEPT}
+    sizes = [_bytes(tensor) for tensor in saved.values() if tensor.shape.is_fully_defined()]
+    return sum(sizes), len(saved) - len(sizes)
 
 
-def _step(task: Any, model: Any) -> Any:
-    def step(inputs: Any, mark: Any) -> Any:
+def _step(task: StudentTask, model: tf_keras.Model) -> Step:
+    def step(inputs: Any, mark: Callable[[], None]) -> Any:
         with tf.GradientTape() as tape:
             outputs = model(inputs, training=True)
             loss = task.build_losses(labels=inputs, model_outputs=outputs, aux_losses=model.losses)
@@ -84,12 +95,12 @@ def _step(task: Any, model: Any) -> Any:
     return step
 
 
-def _origin(tensor: Any) -> Any:
-    """The tensor whose memory this one shows."""
+def _origin(tensor: tf.Tensor) -> tf.Tensor:
+    """Returns the tensor whose memory this one shows."""
     while tensor.op.type in VIEWS:
         tensor = tensor.op.inputs[0]
     return tensor
 
 
-def _bytes(value: Any) -> int:
+def _bytes(value: tf.Tensor | tf.TensorSpec | tf.Variable) -> int:
     return (value.shape.num_elements() or 0) * tf.as_dtype(value.dtype).size

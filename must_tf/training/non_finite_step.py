@@ -1,7 +1,7 @@
-"""After a step whose loss or gradient is no finite number: which task, which images, and the batch itself.
+"""Explains a step whose loss or gradient was NaN or infinite: which task, which images, and the batch itself.
 
-The order of the images is a function of (seed, epoch, index), and a step that fails changes no weight: so the batch
-can be made once more, and looked at task by task.
+The order of the images is a function of (seed, epoch, index), and a failed step changes no weight. So the batch can be
+made again and examined task by task.
 """
 
 from __future__ import annotations
@@ -13,72 +13,78 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
 
 from must_tf.common import files, run_files
 from must_tf.common.text import listed
 from must_tf.data import input as input_lib
 from must_tf.data import record
+from must_tf.spec import Tensors
 from must_tf.tasks import discover
 from must_tf.training import loss_weights
-from must_tf.training.trainer import REMEDY
+from must_tf.training.task import StudentTask
+from must_tf.training.trainer import REMEDY, Trainer
 
-SHOWN = 8  # ids in the message; all are in the saved files
+SHOWN = 8  # ids in the message; the saved files have all
 
 
-class Found(NamedTuple):
-    """What is known of a bad step."""
+class NonFiniteStep(NamedTuple):
+    """A failed step, as it is saved in found.json."""
 
-    tasks: list[str]  # whose loss, or else gradient, is no finite number
+    tasks: list[str]  # whose loss is not finite; empty if only the gradient is not
     source_ids: list[str]  # of the whole batch, in its order
-    bad_ids: list[str]  # those that are bad alone; may be empty
+    bad_ids: list[str]  # of the images whose own loss is not finite; may be empty
 
 
-def explain(trainer: Any, model_dir: str) -> str:
-    """What is to be said about the step after the trainer's last whole one. Saves the batch under `model_dir`."""
-    done, task = int(trainer.global_step.numpy()), trainer.task
+def explain(trainer: Trainer, model_dir: str) -> str:
+    """Returns an error message about the step after the trainer's last good one. Saves its batch under `model_dir`."""
+    task: StudentTask = trainer.task
+    done = int(trainer.global_step.numpy())
     start = input_lib.Start(done * task.task_config.train_data.global_batch_size, task.start.epoch)
     directory = os.path.join(model_dir, run_files.FAILED, run_files.step_name(done + 1))
     return f"{message(find(task, trainer.model, start, directory), done + 1, directory)} {REMEDY}"
 
 
-def find(task: Any, model: Any, start: input_lib.Start, directory: str) -> Found:
-    """Makes the batch at `start` once more, looks at every task, and saves the batch under `directory`.
+def find(task: StudentTask, model: tf_keras.Model, start: input_lib.Start, directory: str) -> NonFiniteStep:
+    """Makes the batch at `start` again, examines every task, and saves the batch.
 
     Args:
-      task: the run's StudentTask.
+      task: the run's task.
       model: with the weights from before the step.
       start: the place of the batch in the training order.
-      directory: gets batch.npz (what the network saw), records.tfrecord (the originals) and found.json.
+      directory: gets batch.npz (what the network saw), records.tfrecord (the original records) and found.json.
     """
     data = task.task_config.train_data
     serialized = _records(data, start)
-    ids = [record.info_of(tf.train.Example.FromString(one)).source_id for one in serialized]
+    ids = [record.info_of(tf.train.Example.FromString(example)).source_id for example in serialized]
     batch = _batch(task, data, start)
-    found = Found([], ids, [])
-    _save(directory, batch, serialized, found)
-    with contextlib.suppress(tf.errors.OpError):  # the batch of all replicas may be too large for one
-        _look(task, model(batch, training=True), batch, found)
-    files.write_json(os.path.join(directory, run_files.FAILED_REPORT), found._asdict())
-    return found
+    failed = NonFiniteStep([], ids, [])
+    _save(directory, batch, serialized, failed)  # first, because the model may fail on the batch
+    with contextlib.suppress(tf.errors.OpError):  # the batch of all replicas may be too large for one device
+        _examine(task, model(batch, training=True), batch, failed)
+    files.write_json(os.path.join(directory, run_files.FAILED_REPORT), failed._asdict())
+    return failed
 
 
-def _look(task: Any, outputs: Any, batch: Any, found: Found) -> None:
-    """Adds what is bad to what is found."""
+def _examine(task: StudentTask, outputs: Any, batch: Any, failed: NonFiniteStep) -> None:
+    """Adds the tasks and images with a loss that is not finite."""
     for name in task.configs:
-        bad = _rows(task, name, outputs, batch)
-        if bad is not None:
-            found.tasks.append(name)
-            found.bad_ids.extend(found.source_ids[row] for row in bad if found.source_ids[row] not in found.bad_ids)
+        rows = _bad_rows(task, name, outputs, batch)
+        if rows is None:
+            continue
+        failed.tasks.append(name)
+        ids = [failed.source_ids[row] for row in rows]
+        failed.bad_ids.extend(source_id for source_id in ids if source_id not in failed.bad_ids)
 
 
-def message(found: Found, step: int, directory: str) -> str:
-    """One sentence each: what, which images, where the batch is."""
-    what = f"the loss of {', '.join(found.tasks)}" if found.tasks else "the gradient"
-    ids = found.bad_ids or found.source_ids
-    which = "because of the images" if found.bad_ids else "on a batch with the images"
+def message(failed: NonFiniteStep, step: int, directory: str) -> str:
+    """Returns the step, the task, the images, and where the batch is saved."""
+    loss = f"the loss of {', '.join(failed.tasks)}" if failed.tasks else "the gradient"
+    ids = failed.bad_ids or failed.source_ids
+    images = "images" if failed.bad_ids else "in a batch with the images"
     return (
-        f"in step {step} {what} is no finite number, {which} {listed(ids, SHOWN)}. The weights are those of "
-        f"step {step - 1}; the batch is saved in {directory}."
+        f"step {step}: {loss} is NaN or infinite ({images} {listed(ids, SHOWN)}). The weights are unchanged since step "
+        f"{step - 1}; the batch is saved in {directory}."
     )
 
 
@@ -87,39 +93,39 @@ def _records(data: input_lib.Data, start: input_lib.Start) -> list[bytes]:
     return list(records.as_numpy_iterator())
 
 
-def _batch(task: Any, data: input_lib.Data, start: input_lib.Start) -> dict[str, Any]:
-    reader = input_lib.Reader(
-        {name: discover()[name] for name in task.configs}, task.configs, task.task_config.input_size
-    )
+def _batch(task: StudentTask, data: input_lib.Data, start: input_lib.Start) -> dict[str, Any]:
+    specs = {name: discover()[name] for name in task.configs}
+    reader = input_lib.Reader(specs, task.configs, task.task_config.input_size)
     return next(iter(input_lib.training(reader, data, start, None)))
 
 
-def _rows(task: Any, name: str, outputs: Any, batch: Any) -> list[int] | None:
-    """The images whose loss is bad; none of them alone: []; the task is fine: None."""
-    if _finite(task, name, outputs, batch["targets"][name]):
+def _bad_rows(task: StudentTask, name: str, outputs: Any, batch: Any) -> list[int] | None:
+    """Returns the images whose loss is not finite, possibly none; None if the task's loss is finite."""
+    targets = batch["targets"][name]
+    if _is_finite(task, name, outputs, targets):
         return None
-    weight = batch["targets"][name]["weight"]
-    bad = []
+    weight = targets["weight"]
+    rows = []
     for row in range(weight.shape[0]):
-        alone = tf.one_hot(row, weight.shape[0]) * weight
-        if not _finite(task, name, outputs, batch["targets"][name] | {"weight": alone}):
-            bad.append(row)
-    return bad
+        only_this = tf.one_hot(row, weight.shape[0]) * weight
+        if not _is_finite(task, name, outputs, targets | {"weight": only_this}):
+            rows.append(row)
+    return rows
 
 
-def _finite(task: Any, name: str, outputs: Any, targets: Any) -> bool:
+def _is_finite(task: StudentTask, name: str, outputs: Any, targets: Tensors) -> bool:
     terms = discover()[name].loss(outputs["raw"][name], targets, task.configs[name])
     return all(bool(np.isfinite(loss_weights.mean(term).numpy())) for term in terms.values())
 
 
-def _save(directory: str, batch: Any, serialized: list[bytes], found: Found) -> None:
+def _save(directory: str, batch: Any, serialized: list[bytes], failed: NonFiniteStep) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{"/".join(map(str, path)): value.numpy() for path, value in _leaves(batch)})
     files.write_whole(os.path.join(directory, run_files.FAILED_BATCH), buffer.getvalue())
     with tf.io.TFRecordWriter(os.path.join(directory, run_files.FAILED_RECORDS)) as writer:
-        for one in serialized:
-            writer.write(one)
-    files.write_json(os.path.join(directory, run_files.FAILED_REPORT), found._asdict())
+        for example in serialized:
+            writer.write(example)
+    files.write_json(os.path.join(directory, run_files.FAILED_REPORT), failed._asdict())
 
 
 def _leaves(tree: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], tf.Tensor]]:

@@ -11,19 +11,21 @@ from official.core import base_task, task_factory
 
 from must_tf.data import input as input_lib
 from must_tf.evaluation.evaluator import Evaluator
-from must_tf.model.student import StudentConfig, build, enabled
+from must_tf.model.student import Student, StudentConfig, build, enabled
 from must_tf.runs import init_weights
-from must_tf.spec import Term
+from must_tf.spec import Tensors, Term
 from must_tf.tasks import discover
 from must_tf.training import gradients, loss_weights
 from must_tf.training.preflight import NO_IMAGES, Images
 
-PARTS = ("real", "pseudo")  # of a loss term, where a task has both kinds of labels
-NOT_FINITE = "the loss or its gradient is no finite number"  # by this text, train.py knows the error again
+PARTS = ("real", "pseudo")  # of a loss term, if a task has both kinds of labels
+NOT_FINITE = "the loss or its gradient is NaN or infinite"  # train.py recognises the error by this text
+
+Logged = dict[str, tuple[tf.Tensor, tf.Tensor]]  # metric -> its value [] and how much it counted []
 
 
-def _apart(name: str, terms: Mapping[str, Term], targets: Mapping[str, tf.Tensor]) -> dict[str, Any]:
-    """A task's terms of the images with real labels and of those with a teacher's, each mean with its count."""
+def _by_kind(name: str, terms: Mapping[str, Term], targets: Tensors) -> Logged:
+    """Returns a task's terms for images with real labels and for those with pseudo labels."""
     logged = {}
     for part, chosen in zip(PARTS, (~targets["pseudo"], targets["pseudo"]), strict=True):
         for term, value in terms.items():
@@ -49,29 +51,31 @@ class StudentTask(base_task.Task):
         images: Images = NO_IMAGES,
         done: int = 0,
     ):
-        """Args:
-        params: the settled config, see `preflight.settle`.
-        logging_dir: the run directory.
-        name: Model Garden's name for the task.
-        images: how many images there are, and which tasks mix real and pseudo labels.
-        done: steps that the run has trained already.
+        """Initializes the task.
+
+        Args:
+          params: the settled config, see `preflight.settle`.
+          logging_dir: the run directory.
+          name: Model Garden's name for the task.
+          images: the number of images, and the tasks that mix real and pseudo labels.
+          done: steps that the run has trained already.
         """
         super().__init__(params, logging_dir, name)
         self.configs = enabled(params)
         self._specs = {task: discover()[task] for task in self.configs}
-        self._log_variances: Mapping[str, tf.Variable] = {}  # of the model that is built
+        self._log_variances: Mapping[str, tf.Variable] = {}  # of the model that was built last
         self.start = input_lib.Start(done * params.train_data.global_batch_size, images.train)
         self._validation_images = images.validation
         self._mixed = images.mixed
 
-    def build_model(self) -> tf_keras.Model:
-        """The student of this config."""
+    def build_model(self) -> Student:
+        """Builds the student of this config."""
         model = build(self.task_config)
         self._log_variances = model.log_variances
         return model
 
     def initialize(self, model: tf_keras.Model) -> None:
-        """Loads `init_checkpoint`, when the run has no checkpoint of its own."""
+        """Loads `init_checkpoint`. Model Garden calls this if the run has no checkpoint of its own."""
         if self.task_config.init_checkpoint:
             report = init_weights.load(model, self.task_config.init_checkpoint, self.task_config.init_modules)
             print(report, flush=True)
@@ -79,86 +83,88 @@ class StudentTask(base_task.Task):
     def build_inputs(
         self, params: input_lib.Data, input_context: tf.distribute.InputContext | None = None
     ) -> tf.data.Dataset:
-        """Training batches with targets, or evaluation batches without."""
+        """Returns training batches with targets, or evaluation batches without."""
         reader = input_lib.Reader(self._specs, self.configs, self.task_config.input_size)
         if params.is_training:
             return input_lib.training(reader, params, self.start, input_context)
         return input_lib.evaluation(reader, params, self._validation_images, input_context)
 
     def build_losses(self, labels: Any, model_outputs: dict[str, Any], aux_losses: Any = None) -> tf.Tensor:
-        """Sum of the weighted tasks' losses and the weight decay. Leaves the named means in the outputs."""
+        """Returns the sum of the weighted task losses and the weight decay. Adds "logged" to the outputs."""
         total = tf.add_n(aux_losses) if aux_losses else tf.constant(0.0)
-        logged: dict[str, Any] = {}
+        logged: Logged = {}
         for name, spec in self._specs.items():
             targets = labels["targets"][name]
             terms = spec.loss(model_outputs["raw"][name], targets, self.configs[name])
             means = {term: loss_weights.mean(value) for term, value in terms.items()}
-            # Whether a term counts in the log is decided over all replicas, as its mean is.
+            # The count is that of all replicas, like the mean: a term is logged on all of them or on none.
             logged |= {f"{name}/{term}": (means[term], loss_weights.counted(value)) for term, value in terms.items()}
             if name in self._mixed:
-                logged |= _apart(name, terms, targets)
+                logged |= _by_kind(name, terms, targets)
             weight = self._weight(name)
             total += weight * tf.add_n(list(means.values()))
             if self.task_config.balance == "learned":
-                total += self._certainty(name, targets["weight"])
+                total += self._uncertainty(name, targets["weight"])
             logged[f"weight/{name}"] = (weight, tf.constant(1.0))
         model_outputs["logged"] = logged
         return total
 
     def _weight(self, name: str) -> tf.Tensor:
-        """The factor in effect on a task's loss."""
+        """Returns the factor on a task's loss, []."""
         weight = tf.constant(self.configs[name].weight, tf.float32)
         return weight * tf.exp(-self._log_variances[name]) if name in self._log_variances else weight
 
-    def _certainty(self, name: str, weight: tf.Tensor) -> tf.Tensor:
-        """What keeps the learned weights from vanishing."""
+    def _uncertainty(self, name: str, weight: tf.Tensor) -> tf.Tensor:
+        """Returns the term s_i / 2 that keeps learned weights from vanishing; 0 if the batch has no labels."""
         labelled = loss_weights.everywhere(tf.reduce_sum(tf.cast(weight > 0, tf.float32))) > 0
-        # Without labels in this batch there is nothing to be uncertain about.
         return tf.where(labelled, self._log_variances[name] / 2.0, 0.0)
 
     @tf.autograph.experimental.do_not_convert
-    def train_step(self, inputs: Any, model: tf_keras.Model, optimizer: Any, metrics: Any = None) -> dict[str, Any]:
-        """Model Garden's, but that gradients are added up over the replicas before they are measured and clipped, and
-        that a step with a loss or gradient that is no finite number ends the run and changes no weight.
+    def train_step(
+        self, inputs: Any, model: tf_keras.Model, optimizer: tf_keras.optimizers.Optimizer, metrics: Any = None
+    ) -> dict[str, tf.Tensor]:
+        """Trains one step, with two differences from Model Garden's.
 
-        Compiled (`runtime.enable_xla`, TPU) a step cannot end by itself; then the log stops after the loop of steps.
+        - Gradients are summed over the replicas before they are measured and clipped.
+        - A step whose loss or gradient is not finite raises, and changes no weight. A compiled step
+          (`runtime.enable_xla`, TPU) cannot raise; there the log stops the run after the loop of steps.
         """
         with tf.GradientTape() as tape:
             outputs = model(inputs, training=True)
             loss = self.build_losses(labels=inputs, model_outputs=outputs, aux_losses=model.losses)
-            # The gradients of the replicas are added up.
+            # A share, because the gradients of the replicas are summed.
             share = loss / tf.distribute.get_strategy().num_replicas_in_sync
-        slopes = loss_weights.added_up(tape.gradient(share, model.trainable_variables))
+        slopes = gradients.summed(tape.gradient(share, model.trainable_variables))
         outputs["logged"] |= gradients.norms(model, slopes)
         finite = tf.math.is_finite(loss) & tf.math.is_finite(outputs["logged"]["gradient_norm/all"][0])
         with tf.control_dependencies([tf.debugging.Assert(finite, [NOT_FINITE])]):
-            loss = tf.identity(loss)  # who waits for it waits for the check
-            slopes = [None if each is None else tf.identity(each) for each in gradients.clipped(optimizer, slopes)]
+            loss = tf.identity(loss)  # so that all that waits for the loss waits for the check
+            slopes = [None if slope is None else tf.identity(slope) for slope in gradients.clipped(optimizer, slopes)]
         pairs = list(zip(slopes, model.trainable_variables, strict=True))
         optimizer.apply_gradients(pairs, experimental_aggregate_gradients=False)
         self.process_metrics(metrics or [], inputs, outputs)
         return {self.loss: loss}
 
     def build_metrics(self, training: bool = True) -> list[tf_keras.metrics.Metric]:
-        """While training, a mean per loss term; evaluation measures on the host, in `aggregate_logs`."""
+        """Returns a mean per logged value for training; evaluation measures on the host, in `aggregate_logs`."""
         if not training:
             return []
-        return [tf_keras.metrics.Mean(name) for name in (*self._terms(), *self._measured())]
+        return [tf_keras.metrics.Mean(name) for name in (*self._term_names(), *self._other_names())]
 
-    def _terms(self) -> Iterator[str]:
+    def _term_names(self) -> Iterator[str]:
         for name, spec in self._specs.items():
             for term in spec.terms(self.configs[name]):
                 yield f"{name}/{term}"
                 if name in self._mixed:
                     yield from (f"{name}/{term}_{part}" for part in PARTS)
 
-    def _measured(self) -> list[str]:
+    def _other_names(self) -> list[str]:
         return [f"weight/{name}" for name in self.configs] + [
             f"gradient_norm/{name}" for name in ("all", "backbone", "decoder", *self.configs)
         ]
 
     def process_metrics(self, metrics: list[Any], labels: Any, model_outputs: dict[str, Any], **kwargs: Any) -> None:
-        """Averages each term over the steps in which it had anything to count."""
+        """Averages each logged value over the steps in which it counted anything."""
         del labels, kwargs
         for metric in metrics:
             value, count = model_outputs["logged"][metric.name]
@@ -166,19 +172,21 @@ class StudentTask(base_task.Task):
 
     @tf.autograph.experimental.do_not_convert
     def validation_step(self, inputs: Any, model: tf_keras.Model, metrics: Any = None) -> dict[str, Any]:
-        """Predictions only: a two-stage head has no sampled targets outside of training."""
+        """Returns predictions and no losses: outside of training, a two-stage head has no sampled targets."""
         del metrics
         outputs = model(inputs, training=False)
         return {key: inputs[key] for key in ("index", "image_info")} | outputs
 
-    def aggregate_logs(self, state: Any = None, step_outputs: Any = None) -> Any:
+    def aggregate_logs(self, state: Evaluator | None = None, step_outputs: Any = None) -> Evaluator:
         """Measures one batch against the labels of its records."""
         if state is None:
             state = Evaluator(self.task_config, self._validation_images)
         state.add(step_outputs)
         return state
 
-    def reduce_aggregated_logs(self, aggregated_logs: Any, global_step: tf.Tensor | None = None) -> dict[str, float]:
-        """The figures of the whole set; draws the pictures."""
+    def reduce_aggregated_logs(
+        self, aggregated_logs: Evaluator, global_step: tf.Tensor | None = None
+    ) -> dict[str, float]:
+        """Returns the metrics of the whole validation set, and writes the evaluation and its picture."""
         step = 0 if global_step is None else int(global_step.numpy())
         return aggregated_logs.finish(self.logging_dir, step)

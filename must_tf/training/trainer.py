@@ -1,11 +1,18 @@
-"""What is seen of a run while it trains: one progress line, metrics.jsonl, TensorBoard; and the end of a bad step.
+"""Runs and logs training steps: one progress line, metrics.jsonl and TensorBoard. Stops if a value is not finite.
 
-metrics.jsonl   one JSON object per loop of steps: step, every loss term, weight/<task>, gradient_norm/<module>,
-                learning_rate, images_per_second, input_wait (share of the time that steps waited for input)
+metrics.jsonl has one JSON object per loop of steps:
 
-A loss term <task>/<term> is what is trained, so a teacher's labels are in it with their `pseudo_weight`. Where a task
-learns from both kinds of labels there are also <term>_real and <term>_pseudo, the means over either's images alone and
-without that weight. Each is averaged over the steps with anything to count; with none in a loop it is left out.
+    step
+    <task>/<term>           every loss term
+    weight/<task>           the factor on the task's loss
+    gradient_norm/<module>
+    learning_rate
+    images_per_second
+    input_wait              share of the time that steps waited for input
+
+A loss term is logged as it is trained, so pseudo labels count with their `pseudo_weight`. If a task has both kinds of
+labels, <term>_real and <term>_pseudo are the means over the images of one kind, without that weight. Each term is
+averaged over the steps in which it counts anything, and left out if there are none in the loop.
 """
 
 from __future__ import annotations
@@ -15,6 +22,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import orbit
@@ -25,19 +33,25 @@ from must_tf.common import files, run_files, startup_times, upstream
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
 
+REMEDY = (
+    "The last checkpoint is kept. Lower the learning rate (trainer.optimizer_config.learning_rate) or the weight of "
+    "that task (task.tasks.X.loss_weight)."
+)
+
 
 class Trainer(base_trainer.Trainer):
-    """Model Garden's, which also tells how long steps waited for their input, and counts good ones only."""
+    """Model Garden's trainer. Also measures how long steps wait for input, and counts only steps that succeed."""
 
     def __init__(self, *args: Any, **kwargs: Any):
+        """Takes the arguments of Model Garden's trainer, the config first."""
         self._waited = tf.Variable(0.0, dtype=tf.float64, trainable=False)
         self._batch_size = args[0].task.train_data.global_batch_size
         super().__init__(*args, **kwargs)
         if kwargs.get("train", True):
             upstream.create_slots(self.optimizer, self.model.trainable_variables)
 
-    def next_train_inputs(self, iterator: Any) -> Any:
-        """The next batch, timed in the graph: Python does not run between two steps."""
+    def next_train_inputs(self, iterator: Iterator[Any]) -> Any:
+        """Returns the next batch. It is timed in the graph, because Python does not run between two steps."""
         before = tf.timestamp()
         with tf.control_dependencies([before]):
             inputs = next(iterator)
@@ -46,9 +60,9 @@ class Trainer(base_trainer.Trainer):
             self._waited.assign_add(tf.timestamp() - before)
         return inputs
 
-    @tf.autograph.experimental.do_not_convert  # nothing in it branches on a tensor in Python
-    def train_step(self, iterator: Any) -> None:
-        """Model Garden's, but that a step is counted once it is known to be good."""
+    @tf.autograph.experimental.do_not_convert  # no Python branch depends on a tensor
+    def train_step(self, iterator: Iterator[Any]) -> None:
+        """Runs one step as Model Garden's trainer does, but counts it only once its loss is known to be finite."""
 
         def step(inputs: Any) -> None:
             compiled = self.config.runtime.enable_xla and self.config.runtime.num_gpus > 0
@@ -67,10 +81,11 @@ class Trainer(base_trainer.Trainer):
         """Starts the clocks."""
         super().train_loop_begin()
         self._waited.assign(0.0)
-        self._began, self._first = time.monotonic(), int(self.global_step.numpy())
+        self._began = time.monotonic()
+        self._first = int(self.global_step.numpy())
 
     def train_loop_end(self) -> dict[str, Any]:
-        """Model Garden's means over the loop, without those of nothing, and the speed."""
+        """Returns the means over the loop, except for those that counted nothing, and the speed."""
         silent = [metric.name for metric in self.train_metrics if not float(metric.count.read_value())]
         logs = super().train_loop_end()
         logs = {name: value for name, value in logs.items() if name not in silent}
@@ -82,27 +97,31 @@ class Trainer(base_trainer.Trainer):
         }
 
 
-class Log(orbit.Action):
-    """After every loop: the progress line, and a line of metrics.jsonl."""
+class TrainingLog(orbit.Action):
+    """Updates the progress line and adds a line to metrics.jsonl after every loop of steps."""
 
     def __init__(self, directory: str, total: int, start: int, batch_size: int):
-        """`start` is the step that the run goes on from; lines of steps that are done again are taken back.
+        """Initializes the log.
 
-        Without a directory nothing is written: of several workers one does.
+        Args:
+          directory: the run directory, or "" to write no file: only one of several workers does.
+          total: steps of the whole run.
+          start: the step from which the run resumes. Lines of later steps are removed.
+          batch_size: over all replicas.
         """
-        self._directory, self._path = directory, os.path.join(directory, run_files.METRICS)
+        self._directory = directory
+        self._path = os.path.join(directory, run_files.METRICS)
         self._progress = Progress(total * batch_size, "train", done=start * batch_size)
-        self._total, self._batch_size, self._start, self._last = total, batch_size, start, start
-        self._lines: list[str] | None = None
+        self._total = total
+        self._batch_size = batch_size
+        self._start = start
+        self._last = start
+        self._is_cleaned = False
 
     def __call__(self, output: dict[str, Any]) -> None:
         step = int(tf.summary.experimental.get_step().numpy())
         values = {name: float(value) for name, value in output.items()}
-        bad = [name for name, value in values.items() if not math.isfinite(value)]
-        if bad:  # compiled for an accelerator, a step cannot stop by itself
-            raise UserError(
-                f"between steps {self._last} and {step}, {', '.join(bad)} became no finite number. {REMEDY}"
-            )
+        self._check(step, values)
         if self._directory:
             self._append(json.dumps({"step": step} | values))
         if self._last == self._start:
@@ -115,22 +134,23 @@ class Log(orbit.Action):
             self._progress.close(note)
         self._last = step
 
+    def _check(self, step: int, values: dict[str, float]) -> None:
+        """Raises UserError if a value is not finite: a step that is compiled for an accelerator cannot stop itself."""
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if bad:
+            raise UserError(f"between steps {self._last} and {step}: NaN or infinite {', '.join(bad)}. {REMEDY}")
+
     def _append(self, line: str) -> None:
-        if self._lines is None:
-            self._lines = kept_lines(self._path, self._start)
-            files.write_whole(self._path, "".join(f"{one}\n" for one in self._lines).encode())
+        if not self._is_cleaned:
+            lines = kept_lines(self._path, self._start)
+            files.write_whole(self._path, "".join(f"{kept}\n" for kept in lines).encode())
+            self._is_cleaned = True
         with tf.io.gfile.GFile(self._path, "a") as file:
             file.write(line + "\n")
 
 
-REMEDY = (
-    "The last checkpoint is kept. Lower the learning rate (trainer.optimizer_config.learning_rate) or the weight of "
-    "that task (task.tasks.X.loss_weight)."
-)
-
-
 def kept_lines(path: str, step: int) -> list[str]:
-    """The lines of a metrics.jsonl up to a step; a last line that was cut off by a kill is not among them."""
+    """Returns the lines of a metrics.jsonl up to a step, without a last line that a kill cut off."""
     if not tf.io.gfile.exists(path):
         return []
     with tf.io.gfile.GFile(path) as file:

@@ -162,7 +162,7 @@ MUTANTS = (
     Mutant("replicas count twice", "must_tf/training/loss_weights.py", "tf.reduce_sum(term.total) * replicas /", "tf.reduce_sum(term.total) /", "contract/test_replicas"),
     Mutant("the log depends on the replicas", "must_tf/training/task.py", "loss_weights.counted(value)) for", "tf.reduce_sum(value.count)) for", "contract/test_replicas"),
     Mutant("learned weights depend on the replicas", "must_tf/training/task.py", "labelled = loss_weights.everywhere(tf.reduce_sum(tf.cast(weight > 0, tf.float32))) > 0", "labelled = tf.reduce_sum(tf.cast(weight > 0, tf.float32)) > 0", "contract/test_replicas"),
-    Mutant("replicas keep their own gradients", "must_tf/training/loss_weights.py", "all_reduce(tf.distribute.ReduceOp.SUM, there)", "all_reduce(tf.distribute.ReduceOp.MEAN, there)", "must_tf/training/test_replicas::replicas"),
+    Mutant("replicas keep their own gradients", "must_tf/training/gradients.py", "all_reduce(tf.distribute.ReduceOp.SUM, there)", "all_reduce(tf.distribute.ReduceOp.MEAN, there)", "must_tf/training/test_replicas::replicas"),
     Mutant("a bad step goes on", "must_tf/training/task.py", "tf.debugging.Assert(finite,", "tf.debugging.Assert(finite | True,", "must_tf/training/test_trainer::stops"),
     Mutant("the first weights are drawn anew each time", "must_tf/cli/train.py", "tf_keras.utils.set_random_seed(params.task.train_data.seed)", "tf_keras.utils.set_random_seed(None)", "must_tf/training/test_trainer::killed"),
     Mutant("samples depend on the time", f"{TASKS}detection/sampling.py", 'stateless_uniform([count], seed, minval=None, maxval=None, dtype=tf.int32, alg="philox")', "uniform([count], maxval=LOW_BITS, dtype=tf.int32)", "must_tf/tasks/test_sampling::function"),

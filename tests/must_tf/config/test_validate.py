@@ -182,7 +182,7 @@ def test_train_says_everything_at_once(world: World, capsys: pytest.CaptureFixtu
         ("--params_override: task.input_size='big'", "whole number"),
         ("--params_override: task.l2_weight_decay=-1.0", "at least 0"),
         ("task.validation_data.input_path", "nowhere"),
-        ("task.tasks.detection.classes", "'bocks' is not there. Did you mean 'box'?"),
+        ("task.tasks.detection.classes", "'bocks' is not one of them. Did you mean 'box'?"),
     ]
     for part in parts:
         assert any(all(word in line for word in part) for line in lines[1:]), (part, lines)

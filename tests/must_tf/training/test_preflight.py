@@ -91,7 +91,7 @@ def test_two_sets_that_name_classes_differently(tiny_records: Tiny, tmp_path: Pa
     content = json.loads(path.read_text())
     content["classes"]["classification"].reverse()
     path.write_text(json.dumps(content))
-    with pytest.raises(UserError, match="classification's classes .*same classes in the same order"):
+    with pytest.raises(UserError, match="classification classes .*same classes in the same order"):
         sets.append(f"{tmp_path}/other/*.tfrecord")
         settled(tiny_records, {"task": {"train_data": {"input_path": sorted(sets, reverse=True)}}})
 

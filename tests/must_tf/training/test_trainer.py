@@ -116,7 +116,7 @@ def test_a_loss_that_is_no_number_stops_in_its_step(
     monkeypatch.setattr(train, "_build", lambda *given: runners.append(build(*given)) or runners[-1])
     override = data(f"{tiny_records.records}/*.tfrecord")
     override["trainer"] = {"train_steps": 10, "steps_per_loop": 10, "summary_interval": 10}
-    with pytest.raises(UserError, match="in step 2 the loss of normals is no finite number, because of") as caught:
+    with pytest.raises(UserError, match="step 2: the loss of normals is NaN or infinite .images") as caught:
         train.main(arguments(tiny_records.config, tmp_path / "run", "must_teacher_normals", override, "train"))
     trainer = runners[0].trainer
     assert (int(trainer.global_step), int(trainer.optimizer.iterations)) == (1, 1)
@@ -130,14 +130,14 @@ def test_a_loss_that_is_no_number_stops_in_its_step(
     assert batch["image"].shape == (2, 128, 128, 3)
     found = json.loads((folder / "found.json").read_text())
     assert found == {"tasks": ["normals"], "source_ids": ids, "bad_ids": ids[1:]}
-    assert f"because of the images {ids[1]}." in str(caught.value)
+    assert f"(images {ids[1]})." in str(caught.value)
 
 
 def test_a_loop_that_could_not_stop_by_itself_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiled steps go on; the log sees it after the loop, and writes no such line."""
-    log = trainer_lib.Log(str(tmp_path), total=10, start=0, batch_size=2)
+    log = trainer_lib.TrainingLog(str(tmp_path), total=10, start=0, batch_size=2)
     monkeypatch.setattr(tf.summary.experimental, "get_step", lambda: tf.constant(5))
-    with pytest.raises(UserError, match="between steps 0 and 5, depth/silog became no finite number"):
+    with pytest.raises(UserError, match="between steps 0 and 5: NaN or infinite depth/silog"):
         log({"training_loss": 1.0, "depth/silog": float("nan")})
     assert not (tmp_path / run_files.METRICS).exists()
 

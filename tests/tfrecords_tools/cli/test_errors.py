@@ -110,7 +110,7 @@ TRAIN: dict[str, tuple[Make, tuple[str, ...]]] = {
     "classes differ": (_other_classes, ("task.train_data", "classification", "kitchen", "same classes")),
     "no task": (
         lambda w: trained(w, task(tasks={"depth": {"enabled": False}}), DEPTH),
-        ("no task", "task.tasks.depth.enabled=true"),
+        ("no task is enabled", "task.tasks.depth.enabled=true"),
     ),
     "needs": (
         lambda w: trained(w, task(tasks={"detection": {"enabled": False}})),
