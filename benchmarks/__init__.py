@@ -1,1 +1,1 @@
-"""What this project costs, beside Model Garden and the physical floor: `python -m benchmarks.<name>`."""
+"""Measures what this project costs, beside Model Garden and the physical floor: `python -m benchmarks`."""

@@ -1,10 +1,10 @@
-"""One table: what this project costs beside Model Garden and the physical floor, on this machine.
+"""Prints one table of what this project costs on this machine, beside Model Garden and the physical floor.
 
     python -m benchmarks [--data COCO_FOLDER] [--rows input,memory] [--out runs/bench]
 
-Every measurement runs in processes of its own and calls both sides in turn; figures are medians. `table.txt`,
-`table.json` and `chart.svg` in --out hold what was printed, and are rewritten after every measurement. A new
-measurement is one entry in a module's `ROWS`; a new module is one more in `MODULES`.
+Every measurement runs in its own processes and calls both sides in turn. Figures are medians. `table.txt`, `table.json`
+and `chart.svg` in --out hold what was printed and are rewritten after every measurement. To add a measurement, add an
+entry to a module's `ROWS`; to add a module, add it to `MODULES`.
 """
 
 from __future__ import annotations
@@ -49,15 +49,16 @@ MODULES: tuple[Any, ...] = (
 
 
 def measurements() -> dict[str, Measure]:
-    """All of them by name, in the order of the table."""
+    """Returns all measurements by name, in the order of the table."""
     return {name: measure for module in MODULES for name, measure in module.ROWS.items()}
 
 
 def chosen(words: str, known: Mapping[str, Measure]) -> dict[str, Measure]:
-    """Those whose name is one of these words, or begins with one and a hyphen; all of them for no word.
+    """Returns the measurements whose name is one of the words or starts with one and a hyphen; all of them without a
+    word.
 
     Raises:
-      UserError: a word fits none.
+      UserError: a word fits no measurement.
     """
     wanted = [word.strip() for word in words.split(",") if word.strip()]
     for word in wanted:
@@ -71,7 +72,9 @@ def _fits(name: str, word: str) -> bool:
 
 
 def measured(wanted: Mapping[str, Measure], settings: Settings, out: Path, about: dict[str, Any]) -> list[Row]:
-    """All rows; what is known is written after every measurement, so that nothing is lost by an interruption."""
+    """Runs the measurements and returns their rows. The table is written after each, so that an interruption loses
+    nothing.
+    """
     rows: list[Row] = []
     for index, (name, measure) in enumerate(wanted.items(), 1):
         print(f"{index}/{len(wanted)} {name} ...", file=sys.stderr, flush=True)
@@ -84,7 +87,7 @@ def measured(wanted: Mapping[str, Measure], settings: Settings, out: Path, about
 
 
 def write(rows: list[Row], about: dict[str, Any], out: Path) -> None:
-    """The table as text, as JSON and as a picture."""
+    """Writes the table as text, as JSON and as a picture."""
     write_json(str(out / "table.json"), about | {"rows": [table.as_json(row) for row in rows]})
     write_whole(str(out / "table.txt"), "\n".join([*table.lines(rows), _machine(about), ""]).encode())
     write_whole(str(out / "chart.svg"), chart.svg(rows).encode())

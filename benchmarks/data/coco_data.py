@@ -1,4 +1,4 @@
-"""A COCO set of any size: real photos or generated scenes, repeated under new ids."""
+"""COCO datasets of any size: real photos or generated scenes, repeated under new ids."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Entry = dict[str, Any]
 
 
 class Set(NamedTuple):
-    """A COCO set on disk."""
+    """A COCO dataset on disk."""
 
     images: Path
     annotations: Path
 
 
 def real(folder: Path) -> Set:
-    """The training set of a folder in COCO's layout, or else its first.
+    """Returns the training set of a folder in COCO's layout, or its first set if there is no training set.
 
     Raises:
       UserError: there is none.
@@ -44,7 +44,7 @@ def real(folder: Path) -> Set:
 
 
 def generated(folder: Path) -> Set:
-    """Scenes as JPEGs, their objects as polygons."""
+    """Writes generated scenes as JPEGs, with their objects as polygons."""
     images, annotations = list[Entry](), list[Entry]()
     (folder / "images").mkdir(parents=True)
     noise = np.random.default_rng(0)
@@ -78,7 +78,7 @@ def _objects(labels: dict[str, Any]) -> list[Entry]:
 
 
 def repeated(source: Set, count: int, folder: Path) -> Set:
-    """`count` images: links to those of the source, under new ids and names."""
+    """Makes a dataset of `count` images: links to the source's images, under new ids and names."""
     content = json.loads(source.annotations.read_text())
     of: dict[Any, list[Entry]] = {}
     for annotation in content["annotations"]:

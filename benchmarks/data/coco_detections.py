@@ -1,4 +1,4 @@
-"""Detections as of a network that is not perfect, made up around COCO's labels."""
+"""Made-up detections of an imperfect network, scattered around COCO's labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TASKS = ("detection", "masks")
 
 
 class Image(NamedTuple):
-    """One image's labels, COCO's id of it, and its height and width in pixels."""
+    """One image's labels, its COCO id, and its height and width in pixels."""
 
     labels: Labels
     number: int
@@ -28,7 +28,7 @@ class Image(NamedTuple):
 
 
 class Detections(NamedTuple):
-    """Surest first; boxes [N, 4] normalised to the image, classes [N] from 1, probabilities [N, 28, 28]."""
+    """Detections by falling score: boxes [N, 4] normalised to the image, classes [N] from 1, probabilities [N, 28, 28]."""
 
     boxes: np.ndarray
     classes: np.ndarray
@@ -37,7 +37,7 @@ class Detections(NamedTuple):
 
 
 def made_up(image: Image, class_count: int, seed: int) -> Detections:
-    """Detections as of a network that is not perfect: moved, blurred, doubled, some of another class or of nothing."""
+    """Makes up detections of an imperfect network: moved, blurred, doubled, some of a wrong class, some of nothing."""
     rng = np.random.default_rng(seed)
     labels, count = image.labels, len(image.labels["boxes"])
     scores = np.sort(rng.uniform(FLOOR + 0.01, 1.0, DETECTIONS).astype(np.float32))[::-1]  # both keep them all
@@ -68,7 +68,7 @@ def _ellipse() -> np.ndarray:
 
 
 def _seen(mask: np.ndarray, of: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """A mask over the box `of` as a blurred map over another box."""
+    """Resamples a mask over the box `of` to a blurred map over another box."""
     corners = (box.reshape(2, 2) - of[:2]) / np.maximum(of[2:] - of[:2], 1e-6) * mask.shape  # in the mask's pixels
     rows, columns = (np.linspace(corners[0, axis], corners[1, axis], MAP + 1, dtype=np.float32)[:-1] for axis in (0, 1))
     wide, high = np.meshgrid(columns, rows)
@@ -77,7 +77,7 @@ def _seen(mask: np.ndarray, of: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 def images(glob: str, configs: dict[str, Any]) -> list[Image]:
-    """All of them, with labels."""
+    """Returns all images with their labels."""
     specs, found = {name: discover()[name] for name in TASKS}, []
     for serialized in tf.data.TFRecordDataset(sorted(tf.io.gfile.glob(glob))).as_numpy_iterator():
         info = record.info_of(tf.train.Example.FromString(serialized))

@@ -1,4 +1,4 @@
-"""The records that both sides' input paths read: the same images, each side's records by its own converter."""
+"""Records for both sides' input paths: the same images, each side's records written by its own converter."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Maps = dict[str, Labels]
 
 
 class Sets(NamedTuple):
-    """Globs of record files, and how the tasks' classes are called."""
+    """Globs of record files, and the class names of each task."""
 
     ours: str
     model_gardens: str
@@ -40,12 +40,12 @@ class Sets(NamedTuple):
 
 
 def source(settings: Settings) -> Set:
-    """The photos that were given, or scenes."""
+    """Returns the given photos, or generated scenes without any."""
     return coco_data.real(settings.data) if settings.data else coco_data.generated(settings.work / "scenes")
 
 
 def ours(source: Set, work: Path, images: int = IMAGES) -> Sets:
-    """So many images with boxes and masks as this project's records; none of Model Garden's."""
+    """Writes `count` images with boxes and masks as this project's records only."""
     many = coco_data.repeated(source, images, work / "coco")
     _convert(converter.ours(many, images, work / "ours"), work / "ours.txt")
     classes = {name: tuple(each) for name, each in manifest.read(str(work / "ours")).classes.items()}
@@ -53,7 +53,7 @@ def ours(source: Set, work: Path, images: int = IMAGES) -> Sets:
 
 
 def both(source: Set, work: Path, images: int = IMAGES) -> Sets:
-    """The same images twice: as this project's records and as Model Garden's."""
+    """Writes the same images twice: as this project's records and as Model Garden's."""
     mine = ours(source, work, images)
     many = Set(work / "coco" / "images", work / "coco" / "instances.json")
     _convert(converter.model_gardens(many, images, work / "model_gardens"), work / "model_gardens.txt")
@@ -65,7 +65,7 @@ def _convert(command: list[str], log: Path) -> None:
 
 
 def crowded(source: Set, folder: Path, objects: int) -> Set:
-    """The images with so many ellipses each for objects, of a few to forty percent of the image's side."""
+    """Replaces each image's objects by a given number of ellipses, a few to forty percent of the image's side in size."""
     content, rng = json.loads(source.annotations.read_text()), np.random.default_rng(0)
     angles, annotations = np.linspace(0.0, 2 * np.pi, 24, endpoint=False), list[coco_data.Entry]()
     categories = [each["id"] for each in content["categories"]]
@@ -86,7 +86,7 @@ def crowded(source: Set, folder: Path, objects: int) -> Set:
 
 
 def linked(glob: str, folder: Path, times: int) -> str:
-    """The record files under `times` names each, as a larger set would be."""
+    """Links the record files under `times` names each, to look like a larger dataset."""
     folder.mkdir()
     for path in sorted(tf.io.gfile.glob(glob)):
         for number in range(times):
@@ -95,7 +95,7 @@ def linked(glob: str, folder: Path, times: int) -> str:
 
 
 def six_tasks(sets: Sets, out: Path) -> Sets:
-    """A record set with labels of all six tasks, the other four as a teacher writes them."""
+    """Writes records with labels of all six tasks; those other than boxes and masks are pseudo labels."""
     (out / shards.FOLDER).mkdir(parents=True)
     paths = sorted(tf.io.gfile.glob(sets.ours))
     infos = [shards.write_shard(str(out / os.path.basename(path)), _with_maps(path)) for path in paths]
@@ -117,7 +117,7 @@ def _with_maps(path: str) -> Iterator[bytes]:
 
 
 def maps(grey: np.ndarray, rng: np.random.Generator) -> Maps:
-    """Labels of an image uint8 [h, w] with the grain of predictions: made per cell from what it shows, enlarged."""
+    """Makes label maps for an image uint8 [h, w] with the grain of predictions: computed per cell, then enlarged."""
     height, width = grey.shape
     cells = (-(-width // CELL), -(-height // CELL))
     light = cv2.resize(cv2.GaussianBlur(grey, (0, 0), BLUR), cells, interpolation=cv2.INTER_AREA) / 255.0
@@ -141,5 +141,5 @@ def maps(grey: np.ndarray, rng: np.random.Generator) -> Maps:
 
 
 def task_configs(tasks: tuple[str, ...], classes: dict[str, tuple[str, ...]]) -> dict[str, Any]:
-    """The tasks' default configs with these classes."""
+    """Returns the tasks' default configs with these classes."""
     return {name: discover()[name].Config(enabled=True, classes=classes.get(name, ())) for name in tasks}

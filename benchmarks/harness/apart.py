@@ -1,4 +1,4 @@
-"""Calls a function in a process of its own: clean memory, its own threads, nothing warm that the other side lacks.
+"""Calls a function in its own process: clean memory, its own threads, and nothing warm that the other side lacks.
 
 python -m benchmarks.harness.apart MODULE:FUNCTION ARGUMENTS.json RESULT.json
 """
@@ -22,16 +22,16 @@ ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "TF_USE_
 
 
 def call(function: str, arguments: Mapping[str, Any], work: Path, environment: Mapping[str, str] | None = None) -> Any:
-    """What the function returns, by way of JSON.
+    """Calls a function in a new process and returns its result, passed on as JSON.
 
     Args:
-      function: "module:function"; its arguments are keywords.
-      arguments: what JSON can hold.
-      work: a folder for its files and its output.
-      environment: what is set besides this process's variables and `ENVIRONMENT`.
+      function: "module:function", called with keyword arguments.
+      arguments: anything that JSON can hold.
+      work: a folder for the call's files and output.
+      environment: variables set besides this process's and `ENVIRONMENT`.
 
     Raises:
-      RuntimeError: it failed; the message has the end of its output.
+      RuntimeError: the call failed; the message has the end of its output.
     """
     given, result, log = work / "arguments.json", work / "result.json", work / "log.txt"
     given.write_text(json.dumps(arguments))
@@ -46,7 +46,7 @@ def call(function: str, arguments: Mapping[str, Any], work: Path, environment: M
 
 
 def main(function: str, arguments: str, result: str) -> None:
-    """The child's side."""
+    """Runs the call in the child process."""
     module, _, name = function.partition(":")
     value = getattr(importlib.import_module(module), name)(**json.loads(Path(arguments).read_text()))
     Path(result).write_text(json.dumps(value))

@@ -1,4 +1,4 @@
-"""The table as one SVG: a bar per ratio on a logarithmic axis, a mark where its target stands."""
+"""Draws the table as one SVG: a bar per ratio on a logarithmic axis, with a mark at its target."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REACHED, MISSED, FREE, MARK = "#2a7f62", "#c0392b", "#7a8794", "#111111"
 
 
 def svg(rows: Sequence[Row]) -> str:
-    """The picture. Rows without a ratio are left out; so are those of 0, which a logarithm has no place for."""
+    """Returns the picture. Rows without a ratio are left out, and so are ratios of 0, which have no logarithm."""
     shown = [row for row in rows if row.ratio]
     ends = [value for row in shown for value in (row.ratio, row.at_least, row.at_most) if value]
     low, high = min([0.5, *ends]), max([2.0, *ends])

@@ -1,4 +1,4 @@
-"""How much arithmetic a graph is, and how fast this machine's matrix products are: what no step can be faster than."""
+"""The arithmetic of a graph, and this machine's rate of matrix products: together, a floor for the time of a step."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ SIDE, PRODUCTS = 2048, 7  # of the matrices; large enough that arithmetic is all
 
 
 def count(graph: tf.Graph) -> float:
-    """Floating point operations of all convolutions and matrix products, a multiplication and an addition as two.
+    """Counts the floating point operations of all convolutions and matrix products; a multiply-add counts as two.
 
-    Those inside of loops and conditions are left out (non-maximum suppression has none), and so is all else: a floor.
+    Operations inside loops and conditions are left out (non-maximum suppression has none), and so is everything else.
+    The count is therefore a floor.
     """
     return float(sum(_of(operation) for operation in graph.get_operations()))
 
@@ -39,12 +40,12 @@ def _size(tensor: tf.Tensor) -> int:
 
 
 def _taps(kernel: tf.Tensor) -> int:
-    """Multiplications for one number of an output; kernel [h, w, in, out]."""
+    """Returns the multiplications per output number of a kernel [h, w, in, out]."""
     return _size(kernel) // int(kernel.shape[-1])
 
 
 def matrix_rate() -> float:
-    """Floating point operations per second of float32 matrix products here, the median of several."""
+    """Measures the floating point operations per second of float32 matrix products here: the median of several."""
     rng = np.random.default_rng(0)
     left, right = (tf.constant(rng.standard_normal((SIDE, SIDE), np.float32)) for _ in range(2))
     tf.linalg.matmul(left, right)

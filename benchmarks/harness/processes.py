@@ -1,4 +1,4 @@
-"""What a command and all its processes take: time, and memory counted once."""
+"""Measures the time and memory of a command with all its processes; memory is counted once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KIB = 1024
 
 
 class Used(NamedTuple):
-    """What a command used."""
+    """The time and memory that a command used."""
 
     seconds: float  # from start to end
     cpu_seconds: float  # of all its processes
@@ -23,10 +23,10 @@ class Used(NamedTuple):
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Used:
-    """Runs a command to its end.
+    """Runs a command to its end and measures it.
 
     Raises:
-      RuntimeError: it failed; `log` has its output.
+      RuntimeError: the command failed; `log` has its output.
     """
     start, before = time.monotonic(), os.times()
     with log.open("w") as file:
@@ -43,7 +43,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Us
 
 
 class _Peak:
-    """Looks at a process and its descendants until it is stopped."""
+    """Watches the memory of a process and its descendants until it is stopped."""
 
     def __init__(self, pid: int):
         self._pid, self._peak = pid, 0
@@ -52,7 +52,7 @@ class _Peak:
         self._thread.start()
 
     def stop(self) -> int:
-        """The largest sum that was seen, in bytes."""
+        """Stops watching and returns the largest sum seen, in bytes."""
         self._ended.set()
         self._thread.join()
         return self._peak
@@ -63,7 +63,7 @@ class _Peak:
 
 
 def _tree(pid: int) -> list[int]:
-    """The process and all below it."""
+    """Returns a process and all its descendants."""
     found = [pid]
     for parent in found:
         for path in Path(f"/proc/{parent}/task").glob("*/children"):
@@ -75,10 +75,10 @@ def _tree(pid: int) -> list[int]:
 
 
 def memory(pids: Sequence[int]) -> int:
-    """Bytes of physical memory, every page once.
+    """Sums the bytes of physical memory, every page once.
 
-    Anonymous pages by their proportional share, so that what forked processes have in common counts once; pages of
-    files (libraries) as those of the process that has most, so that other programs that map them change nothing.
+    Anonymous pages count by their proportional share, so that memory shared by forked processes counts once. Pages of
+    files (libraries) count as those of the process that has most, so that other programs that map them change nothing.
     """
     anonymous, of_files = 0, 0
     for pid in pids:

@@ -1,7 +1,7 @@
-"""What a benchmark gives: rows of this project beside Model Garden and a physical floor, for people and programs.
+"""Rows of a benchmark: this project beside Model Garden and a physical floor, for people and for programs.
 
-A module with measurements has one table of them, `ROWS: dict[str, Measure]`, and stands in `__main__.MODULES`. A
-measurement calls both sides in turn, each in a process of its own (`apart.call`), and returns its rows.
+A module with measurements has one table of them, `ROWS: dict[str, Measure]`, and is listed in `__main__.MODULES`. A
+measurement calls both sides in turn, each in its own process (`apart.call`), and returns its rows.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ COLUMNS = ("what", "unit", "this project", "Model Garden", "floor", "ratio", "CP
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How everything is measured.
+    """Settings shared by all measurements.
 
     Attributes:
-      work: an empty folder for what the measurements write.
-      data: a folder with photos in COCO's layout; without it scenes are generated.
+      work: an empty folder for the files of the measurements.
+      data: a folder with photos in COCO's layout; without it, scenes are generated.
       rounds: how often each side is called, in turn; figures are medians.
-      seconds: about how long one side is timed in one round, once it is warm.
+      seconds: roughly how long one side is timed per round, once it is warm.
     """
 
     work: Path
@@ -34,12 +34,12 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """One side's figure in its row's unit, and what it came from.
+    """One side's figure in its row's unit, with the rounds it came from.
 
     Attributes:
       value: the median of the rounds, unless the row's note says otherwise.
       rounds: each round's figure.
-      cpu_ms: processor milliseconds of all threads per image or step, which another program's load hardly changes.
+      cpu_ms: processor milliseconds of all threads per image or step. Other programs' load hardly changes it.
     """
 
     value: float
@@ -48,22 +48,22 @@ class Figure:
 
 
 def median(values: Sequence[float], cpu_ms: Sequence[float] = ()) -> Figure:
-    """The figure of several rounds."""
+    """Returns the figure of several rounds."""
     return Figure(statistics.median(values), tuple(values), statistics.median(cpu_ms) if cpu_ms else None)
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One thing that was measured.
+    """One measured thing.
 
     Attributes:
-      what: in words, with sizes.
+      what: a description with sizes.
       unit: of all figures, for instance "images/s", "s" or "MiB".
-      ours, model_garden, floor: None where nothing was measured; the note says why.
-      against: whose figure the ratio's denominator is: "model_garden", "floor", or "" where `ours` is a ratio itself.
-      at_least, at_most: the target of the ratio; none where both are None.
-      note: what people must know to read the row.
-      why: what keeps it from its target, computed where possible; said only where that is missed.
+      ours, model_garden, floor: None if nothing was measured; the note says why.
+      against: the ratio's denominator: "model_garden", "floor", or "" if `ours` is a ratio itself.
+      at_least, at_most: the target of the ratio; no target if both are None.
+      note: what a reader must know to understand the row.
+      why: what keeps the row from its target, computed if possible; shown only if the target is missed.
     """
 
     what: str
@@ -79,7 +79,7 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """This project's figure over the other one."""
+        """Divides this project's figure by the other one."""
         if not self.against:
             return self.ours.value if self.ours else None
         other = getattr(self, self.against)
@@ -87,7 +87,7 @@ class Row:
 
     @property
     def cpu_ratio(self) -> float | None:
-        """This project's processor time over the other one's: below 1 is less."""
+        """Divides this project's processor time by the other one's; below 1 is less."""
         other = getattr(self, self.against) if self.against else None
         if self.ours is None or other is None or not self.ours.cpu_ms or not other.cpu_ms:
             return None
@@ -95,7 +95,7 @@ class Row:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the ratio is as wanted; None where nothing is wanted or it could not be measured."""
+        """Returns whether the ratio meets its target; None without a target or a ratio."""
         wanted = self.at_least is not None or self.at_most is not None
         if not wanted or self.ratio is None:
             return None
@@ -104,7 +104,7 @@ class Row:
 
     @property
     def target(self) -> str:
-        """The target in words."""
+        """Returns the target in words."""
         said = [f">= {self.at_least:g}" if self.at_least is not None else ""]
         said.append(f"<= {self.at_most:g}" if self.at_most is not None else "")
         text = ", ".join(filter(None, said))
@@ -112,7 +112,7 @@ class Row:
 
 
 def said(row: Row) -> str:
-    """Its note, and what kept it from its target."""
+    """Returns the note, and if the target is missed, why."""
     missed = f"Missed: {row.why or 'nothing was measured that says why'}" if row.reached is False else ""
     return ". ".join(filter(None, [row.note, missed]))
 
@@ -121,27 +121,27 @@ Measure = Callable[[Settings], list[Row]]
 
 
 def as_json(row: Row) -> dict[str, Any]:
-    """The row with what follows from it."""
+    """Returns the row with its derived values."""
     derived = {"ratio": row.ratio, "cpu_ratio": row.cpu_ratio, "target": row.target, "reached": row.reached}
     return dataclasses.asdict(row) | derived
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """One text per column."""
+    """Returns one text per column."""
     figures = [number(figure.value if figure else None) for figure in (row.ours, row.model_garden, row.floor)]
     reached = {True: "yes", False: "NO", None: "not measured" if row.target else ""}[row.reached]
     return (row.what, row.unit, *figures, number(row.ratio), number(row.cpu_ratio), row.target, reached)
 
 
 def number(value: float | None) -> str:
-    """Three digits that matter; "-" for none."""
+    """Formats a number with three significant digits; "-" for None."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
 
 
 def lines(rows: Sequence[Row]) -> list[str]:
-    """The table for people; notes stand below it."""
+    """Formats the table for people, with the notes below it."""
     table = [COLUMNS, *(cells(row) for row in rows)]
     widths = [max(len(line[i]) for line in table) for i in range(len(COLUMNS))]
 

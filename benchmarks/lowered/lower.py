@@ -1,10 +1,10 @@
-"""The whole train step of an experiment as StableHLO: what a TPU or GPU compiles.
+"""Lowers the whole train step of an experiment to StableHLO, which is what a TPU or GPU compiles.
 
     python -m benchmarks.lowered.lower --experiment=must_student --config_file=FILE --batch=8 --out=step.mlir
 
 No data is read: images are generated scenes of the experiment's size, and class counts may be given by --classes. The
-program's inputs are the batch, then the model's and optimizer's variables: no weight is a constant in it. OUT.json says
-what they are like and how much arithmetic a step is, for `benchmarks/lowered/time_lowered.py`.
+program's inputs are the batch, then the variables of model and optimizer; no weight is a constant in it. OUT.json
+describes the inputs and counts the arithmetic of a step, for `benchmarks/lowered/time_lowered.py`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ APART = 1e3  # times Model Garden's initial deviation of an RPN's scores, which 
 
 
 class Step(NamedTuple):
-    """A train step that is traced for one batch, and that batch, flat."""
+    """A train step traced for one batch, with that batch, flat."""
 
     function: Any  # tf.types.experimental.ConcreteFunction, to be compiled by XLA
     plain: Callable[..., tf.Tensor]  # the same step by TensorFlow's own kernels
@@ -50,25 +50,25 @@ class Step(NamedTuple):
     owners: tuple[Any, ...]  # of the variables, which live as long as they do
 
     def past_warmup(self, params: Any) -> None:
-        """Moves it to where the learning rate is whole: at step 0 of a warm-up no weight changes."""
+        """Moves the step counter past the warm-up: at step 0 of a warm-up no weight changes."""
         warmup = params.trainer.optimizer_config.warmup
         optimizer = self.owners[1]
         optimizer.iterations.assign(getattr(warmup.get(), "warmup_steps", 0) if warmup.type else 0)
 
     def without_ties(self) -> None:
-        """Scores of an untrained RPN are all but equal, and much of what they cause is lost in rounding: drives them
-        apart.
+        """Drives the scores of an untrained RPN apart: they are almost equal, and most of their effect is lost in
+        rounding.
         """
         for variable in self.owners[0].trainable_variables:
             if "rpn-scores/kernel" in variable.name:
                 variable.assign(variable * APART)
 
     def inputs(self) -> list[np.ndarray]:
-        """The program's inputs, in its order, with their present values."""
+        """Returns the program's inputs in its order, with their present values."""
         return [_value(each) for each in [*self.batch, *self.function.captured_inputs]]
 
     def run(self) -> list[np.ndarray]:
-        """TensorFlow's outputs in the program's order: the loss, then every variable that the step writes."""
+        """Returns TensorFlow's outputs in the program's order: the loss, then every variable that the step writes."""
         graph = self.function.graph
         read = set(auto_control_deps_utils.get_read_only_resource_input_indices_graph(graph))
         written = [i for i, each in enumerate(graph.inputs) if each.dtype == tf.resource and i not in read]
@@ -78,7 +78,7 @@ class Step(NamedTuple):
 
 
 def _value(tensor: tf.Tensor) -> np.ndarray:
-    """A tensor's value, or that of the variable whose handle it is."""
+    """Returns a tensor's value, or the value of the variable whose handle it is."""
     if tensor.dtype != tf.resource:
         return tensor.numpy()
     kind = tf.as_dtype(tensor._handle_data.shape_and_type[0].dtype)
@@ -86,7 +86,7 @@ def _value(tensor: tf.Tensor) -> np.ndarray:
 
 
 def settle(params: Any, classes: int) -> None:
-    """Class names and weights without any records."""
+    """Fills in class names and loss weights without any records."""
     for name, task in student.enabled(params.task).items():
         if discover()[name].class_ids and not task.classes:
             task.classes = tuple(f"class-{number}" for number in range(classes))
@@ -94,7 +94,7 @@ def settle(params: Any, classes: int) -> None:
 
 
 def batch_of_scenes(task: task_lib.StudentTask, count: int) -> Any:
-    """A training batch of generated scenes that are labelled for all of the task's heads."""
+    """Makes a training batch of generated scenes, labelled for all of the task's heads."""
     size = task.task_config.input_size
     reader = input_lib.Reader({name: discover()[name] for name in task.configs}, task.configs, size)
     elements = []
@@ -108,7 +108,7 @@ def batch_of_scenes(task: task_lib.StudentTask, count: int) -> Any:
 
 
 def traced(params: Any, batch_size: int) -> Step:
-    """Forward, backward and update of an experiment whose classes and weights are settled."""
+    """Traces forward, backward and update of an experiment whose classes and weights are filled in."""
     if params.runtime.mixed_precision_dtype:
         performance.set_mixed_precision_policy(params.runtime.mixed_precision_dtype)
     task = task_lib.StudentTask(params.task)
@@ -128,17 +128,17 @@ def traced(params: Any, batch_size: int) -> Step:
 
 
 def program_of(step: Step) -> str:
-    """StableHLO. Raises whatever XLA cannot compile."""
+    """Returns the StableHLO of a traced step. Raises what XLA raises if it cannot compile it."""
     return compiler_ir.from_concrete_function(step.function)(stage="stablehlo")
 
 
 def lower(params: Any, batch_size: int) -> str:
-    """StableHLO of forward, backward and update. Raises whatever XLA cannot compile."""
+    """Lowers forward, backward and update to StableHLO. Raises what XLA raises if it cannot compile them."""
     return program_of(traced(params, batch_size))
 
 
 def about(step: Step) -> dict[str, Any]:
-    """What a program cannot tell of itself: its images, arithmetic and precision, and what its inputs are like."""
+    """Describes what a program cannot tell of itself: images, arithmetic, precision, and the kind of its inputs."""
     precision = tf_keras.mixed_precision.global_policy().compute_dtype
     return {
         "images": int(step.batch[0].shape[0]),
@@ -155,7 +155,7 @@ def _like(values: np.ndarray) -> dict[str, Any]:
 
 
 def values(step: Step) -> bytes:
-    """An .npz: inputs in_0, in_1, ... and TensorFlow's outputs out_0, out_1, ... of one step on them."""
+    """Returns an .npz with the inputs in_0, in_1, ... and TensorFlow's outputs out_0, out_1, ... of one step on them."""
     before = {f"in_{i}": each for i, each in enumerate(step.inputs())}
     after = {f"out_{i}": each for i, each in enumerate(step.run())}
     file = io.BytesIO()
@@ -164,7 +164,7 @@ def values(step: Step) -> bytes:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Writes the program and says what is in it."""
+    """Writes the program and prints a summary of it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lowered.lower", description=__doc__.splitlines()[0])
     parser.add_argument("--experiment", default="must_student")
     parser.add_argument("--config_file", action="append", default=[])

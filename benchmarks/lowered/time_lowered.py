@@ -1,16 +1,16 @@
-"""Times train steps that `benchmarks.lowered.lower` wrote, on whatever device JAX finds. Needs only jax and numpy.
+"""Times train steps written by `benchmarks.lowered.lower`, on the device that JAX finds. Needs only jax and numpy.
 
     python time_lowered.py step-8.mlir step-16.mlir step-32.mlir --out times.json
 
-Beside every program lies FILE.json, which says what its inputs are like: values are drawn to that, because what counts
-is how long the device works. The device's rate of matrix products is measured beside it, in the program's precision, so
-that a step can be seen against what the device can do. Written for jax 0.10, whose compiler it calls directly.
+FILE.json beside every program describes its inputs. Values are drawn accordingly, because only the device's time
+matters. The device's rate of matrix products is measured too, in the program's precision, so that a step can be
+compared with what the device can do. Written for jax 0.10, whose compiler it calls directly.
 
-A program says which output takes the place of which input: the variables'. JAX uses these inputs up, so every call is
-given what the last one put there, as in training.
+A program says which output replaces which input: the variables. JAX uses these inputs up, so every call gets the
+outputs of the last one, as in training.
 
-With `--check FILE.npz` (of `lower --values`) the program is run on TensorFlow's inputs and must change
-every variable as TensorFlow does, see RESULTS.md for where it does not.
+With `--check FILE.npz` (written by `lower --values`), the program runs on TensorFlow's inputs and must change every
+variable as TensorFlow does. RESULTS.md lists the exceptions.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ROUNDINGS = 4  # of the value that was changed, in units of its last place
 
 
 def drawn(like: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
-    """An input as `FILE.json` describes it: shape, type, mean, deviation, low, high."""
+    """Draws an input as `FILE.json` describes it: shape, type, mean, deviation, low, high."""
     shape, kind, low, high = like["shape"], like["type"], like["low"], like["high"]
     if kind == "bool":
         return rng.random(shape) < like["mean"]
@@ -59,7 +59,7 @@ PACKED = re.compile(r'dense<"0x([0-9A-Fa-f]+)"> : tensor<([0-9x]+)xi1>')
 
 
 def unpacked(module: str) -> str:
-    """The same program with a byte for every truth value of its large constants."""
+    """Returns the same program with one byte per truth value in its large constants."""
 
     def one(found: re.Match[str]) -> str:
         count = int(np.prod([int(side) for side in found[2].split("x")]))
@@ -78,10 +78,10 @@ PLACE = re.compile(r"parameter_number = (\d+) : i64\}, output_index = array<i64:
 
 
 def places(module: str) -> dict[int, int]:
-    """{output: the input whose place it takes} of a program; those inputs are used up by a call.
+    """Maps each output of a program to the input that it replaces. A call uses these inputs up.
 
     Raises:
-      ValueError: places are written in a way that this does not know.
+      ValueError: the program states this in an unknown way.
     """
     found = PLACES.search(module)
     if not found:
@@ -113,7 +113,7 @@ class Program:
         self.compile_seconds = time.perf_counter() - start
 
     def put(self, inputs: Sequence[np.ndarray]) -> list[Any]:
-        """Inputs on the device."""
+        """Puts inputs on the device."""
         import jax
 
         return [jax.device_put(each, self.device) for each in inputs]
@@ -123,14 +123,16 @@ class Program:
         return [shards[0] for shards in results.disassemble_into_single_device_arrays()]
 
     def memory(self) -> dict[str, int]:
-        """Bytes of the inputs, and of what a step needs besides: outputs in an input's place need nothing."""
+        """Returns the bytes of the inputs, and of what a step needs besides; outputs that replace an input need
+        nothing.
+        """
         found = self._executable.get_compiled_memory_stats()
         besides = found.temp_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
         return {"argument_bytes": int(found.argument_size_in_bytes), "besides_bytes": int(besides)}
 
 
 class Training:
-    """A program that is called again and again, with the variables that its last call left."""
+    """A program that is called repeatedly, each time with the variables of the last call."""
 
     def __init__(self, program: Any, inputs: Sequence[Any]):
         self._program, self._inputs = program, list(inputs)
@@ -143,7 +145,7 @@ class Training:
 
 
 def seconds(call: Callable[[], Any]) -> float:
-    """Median of several calls, the first ones not counted."""
+    """Times several calls and returns the median; the first ones do not count."""
     import jax
 
     taken = []
@@ -155,12 +157,12 @@ def seconds(call: Callable[[], Any]) -> float:
 
 
 def matrices(kind: str, side: int) -> np.ndarray:
-    """Two of random numbers: on equal ones a device draws less power, and works faster than on real weights."""
+    """Returns two random matrices: with equal numbers a device draws less power and runs faster than with real weights."""
     return np.random.default_rng(0).standard_normal([2, side, side], np.float32).astype(_type(kind))
 
 
 def matrix_rate(kind: str, side: int) -> float:
-    """Floating point operations per second of a square matrix product."""
+    """Measures the floating point operations per second of a square matrix product."""
     import jax
     import jax.numpy as jnp
 
@@ -170,7 +172,7 @@ def matrix_rate(kind: str, side: int) -> float:
 
 
 def measured(path: str, rates: dict[str, float]) -> dict[str, Any]:
-    """One program's figures; `rates` keeps those of the device by type."""
+    """Measures one program; `rates` caches the device's rates by type."""
     with open(f"{path}.json") as file:
         about = json.load(file)
     program, rng = Program(path), np.random.default_rng(0)
@@ -187,7 +189,7 @@ def measured(path: str, rates: dict[str, float]) -> dict[str, Any]:
 
 
 def figures(about: Mapping[str, Any], step_seconds: float, rate: float) -> dict[str, Any]:
-    """What follows from the time of a step and the device's rate."""
+    """Derives figures from the time of a step and the device's rate."""
     return {
         "images": about["images"],
         "precision": about["precision"],
@@ -200,7 +202,7 @@ def figures(about: Mapping[str, Any], step_seconds: float, rate: float) -> dict[
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The figures for people."""
+    """Formats the figures for people."""
     lines = ["images  precision       step  images/s  of matrix rate  memory besides inputs"]
     for row in rows:
         took = f"{row['images']:>6}  {row['precision']:<10}  {row['step_seconds']:>6.3f} s"
@@ -211,7 +213,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 class Agreement(NamedTuple):
-    """Of a program's outputs with those expected, by their numbers."""
+    """Agreement of a program's outputs with the expected ones, by output number."""
 
     changed: int  # how many are not, but for rounding, the input whose place they take
     worst: float  # of these, in shares of the largest change
@@ -225,7 +227,7 @@ class Agreement(NamedTuple):
 
 
 def moved(values: np.ndarray, before: np.ndarray) -> float:
-    """The largest change, 0 where it is rounding alone. Raises ValueError where the shapes differ."""
+    """Returns the largest change; 0 if it is only rounding. Raises ValueError if the shapes differ."""
     if np.shape(values) != np.shape(before):
         raise ValueError(f"an output of shape {np.shape(values)} where {np.shape(before)} is expected")
     change = float(np.abs(np.asarray(values, np.float64) - np.asarray(before, np.float64)).max(initial=0.0))
@@ -233,7 +235,7 @@ def moved(values: np.ndarray, before: np.ndarray) -> float:
 
 
 def off(found: np.ndarray, expected: np.ndarray, change: float) -> float:
-    """Largest difference in shares of the largest change; 0 within the rounding of what was changed."""
+    """Returns the largest difference as a share of the largest change; 0 within the rounding of the changed values."""
     largest, difference = np.abs(expected).max(initial=0), moved(found, expected)
     rounding = ROUNDINGS * float(np.spacing(largest)) if largest.dtype.kind == "f" else 0.0
     return 0.0 if difference <= rounding else difference / change
@@ -243,10 +245,10 @@ Arrays = Sequence[np.ndarray]
 
 
 def agreement(found: Arrays, expected: Arrays, inputs: Arrays, taken: Mapping[int, int]) -> Agreement:
-    """Compares the outputs one by one; one that takes no input's place is a change from 0.
+    """Compares the outputs one by one. An output that replaces no input is a change from 0.
 
     Raises:
-      ValueError: they are not alike in number or shape.
+      ValueError: the outputs differ in number or shape.
     """
     if len(found) != len(expected):
         raise ValueError(f"{len(found)} outputs where {len(expected)} are expected")
@@ -260,7 +262,7 @@ def agreement(found: Arrays, expected: Arrays, inputs: Arrays, taken: Mapping[in
 
 
 def check(path: str, values: str) -> Agreement:
-    """How far the program's outputs are from TensorFlow's on the same inputs."""
+    """Measures how far the program's outputs are from TensorFlow's on the same inputs."""
     with np.load(values) as stored:
         inputs = [stored[f"in_{i}"] for i in range(sum(name.startswith("in_") for name in stored.files))]
         expected = [stored[f"out_{i}"] for i in range(sum(name.startswith("out_") for name in stored.files))]

@@ -1,4 +1,4 @@
-"""Where this project's evaluation spends processor time: each part of it alone, on the row's records and detections."""
+"""Profiles evaluation: the processor time of each part, on the records and detections of the evaluation row."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEEP, MATCH = "predictions to labels of {task}", "matching {task}"
 
 
 class _Parts:
-    """The parts of `evaluate.Evaluator`, in its order."""
+    """The parts of `evaluator.Evaluator`, in its order."""
 
     def __init__(self, glob: str, configs: dict[str, Any]):
         self._configs, self._specs = configs, {name: discover()[name] for name in configs}
@@ -38,7 +38,7 @@ class _Parts:
         return made
 
     def add(self, predictions: Any, image_info: Any) -> None:
-        """The next record's image; arguments as of `Restorer.labels`."""
+        """Measures the next record's image; arguments as for `Restorer.labels`."""
         serialized = self._timed(READ, next, self._records)
         example = self._timed(READ, tf.train.Example.FromString, serialized)
         info, labels = record.info_of(example), self._timed(READ, self._reader.read, serialized, example)
@@ -48,13 +48,13 @@ class _Parts:
             self._timed(MATCH.format(task=task), self._metrics[task].add, labels[task].labels, kept, info)
 
     def rank(self) -> None:
-        """All images."""
+        """Ranks the detections of all images."""
         for metric in self._metrics.values():
             self._timed(RANK, metric.result)
 
 
 def parts(glob: str) -> dict[str, float]:
-    """Processor milliseconds of each part for an image, warm. Called in a process of its own."""
+    """Returns the processor milliseconds per image of each part, warm. Called in its own process."""
     configs = coco_evaluation.configs_of(glob)
     found = images(glob, configs)[:IMAGES]
     own, ours = _Parts(glob, configs), coco_evaluation.Ours(glob, configs, len(found))
@@ -69,6 +69,6 @@ def parts(glob: str) -> dict[str, float]:
 
 
 def _outputs(ours: coco_evaluation.Ours, image: Image, classes: int, seed: int) -> tuple[Any, Any]:
-    """One image's predictions and image_info, as NumPy."""
+    """Returns one image's predictions and image_info as NumPy arrays."""
     outputs = tf.nest.map_structure(lambda x: x[0].numpy(), ours.prepared([image], [made_up(image, classes, seed)]))
     return outputs["predictions"], outputs["image_info"]

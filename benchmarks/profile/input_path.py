@@ -1,4 +1,4 @@
-"""Where the input path's processor time goes: each part of it alone, on the same records."""
+"""Profiles the input path: the processor time of each part, on the same records."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Parts = Mapping[str, float]  # milliseconds per image
 
 
 def parts(glob: str, tasks: Sequence[str], classes: Mapping[str, Sequence[str]], size: int) -> dict[str, float]:
-    """Processor milliseconds per image of each part, less what an empty call takes. Called in a process of its own."""
+    """Returns the processor milliseconds per image of each part, minus an empty call. Called in its own process."""
     reader = inputs.reader(tasks, classes, size)
     serialized = list(tf.data.TFRecordDataset(sorted(tf.io.gfile.glob(glob))).take(IMAGES))
     found = dict[str, float]()
@@ -54,7 +54,7 @@ def _labels(reader: Any, name: str) -> Callable[..., Any]:
 
 
 def _timed(call: Callable[..., Any], given: list[tuple[Any, ...]]) -> tuple[list[Any], float]:
-    """What the traced call makes of each, and its processor milliseconds."""
+    """Returns the results of the traced call for each argument, and its processor milliseconds."""
     traced, empty = (
         tf.function(one, autograph=False, reduce_retracing=True) for one in (call, lambda *given: tf.constant(0))
     )
@@ -74,18 +74,18 @@ def _cpu_ms(traced: Callable[..., Any], given: list[tuple[Any, ...]]) -> float:
 
 
 def of(arguments: Mapping[str, Any], settings: Settings) -> dict[str, float]:
-    """`parts`, in a process of its own."""
+    """Calls `parts` in its own process."""
     return apart.call("benchmarks.profile.input_path:parts", arguments, settings.work)
 
 
 def sentence(found: Parts) -> str:
-    """The largest parts."""
+    """Names the largest parts in one sentence."""
     largest = sorted(found, key=lambda what: -found[what])[:NAMED]
     said = ", ".join(f"{what} {found[what]:.2f}" for what in largest)
     return f"of {sum(found.values()):.2f} ms of processor time for an image, each part alone, {said}"
 
 
 def rows(what: str, found: Parts) -> list[Row]:
-    """All parts, the largest first."""
+    """Returns a row per part, the largest first."""
     ordered = sorted(found.items(), key=lambda each: -each[1])
     return [Row(f"{what}, where the time goes: {part}", "ms/image", Figure(ms, cpu_ms=ms)) for part, ms in ordered]

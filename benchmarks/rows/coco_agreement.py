@@ -1,4 +1,4 @@
-"""Whether this project's COCO figures are Model Garden's, for the same detections."""
+"""Compares this project's COCO metrics with Model Garden's, for the same detections."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Figures = Mapping[str, float]
 
 
 def pasted(glob: str) -> dict[str, float]:
-    """This project's mask figures where Model Garden's paste has made the pixels. Called in a process of its own."""
+    """Returns this project's mask metrics on pixels made by Model Garden's paste. Called in its own process."""
     classes = manifest.read(os.path.dirname(glob)).classes
     configs = {name: discover()[name].Config(enabled=True, classes=tuple(classes[name])) for name in TASKS}
     shapes = metric.Metric(configs["masks"])
@@ -32,7 +32,7 @@ def pasted(glob: str) -> dict[str, float]:
 
 
 def add_pasted(shapes: metric.Metric, image: Image, found: Detections) -> None:
-    """Measures an image's masks, made pixels as Model Garden's evaluator makes them."""
+    """Measures an image's masks, pasted as Model Garden's evaluator does it."""
     from official.vision.ops import mask_ops
 
     top, left, bottom, right = (found.boxes * np.tile(image.size, 2)).T
@@ -45,12 +45,12 @@ def add_pasted(shapes: metric.Metric, image: Image, found: Detections) -> None:
 
 
 def rows(mine: Figures, theirs: Figures, on_same_pixels: Figures) -> list[Row]:
-    """The largest difference of boxes' figures, and of masks' figures on the same pixels.
+    """Returns the largest differences of the box metrics, and of the mask metrics on the same pixels.
 
     Args:
-      mine: this project's figures, those of masks with "mask_" before their names.
-      theirs: the same of Model Garden.
-      on_same_pixels: what `pasted` gives.
+      mine: this project's metrics; mask metrics start with "mask_".
+      theirs: Model Garden's, named likewise.
+      on_same_pixels: the result of `pasted`.
     """
     others = {name.removeprefix("mask_"): value for name, value in theirs.items() if name.startswith("mask_")}
     own = {name.removeprefix("mask_"): value for name, value in mine.items() if name.startswith("mask_")}
@@ -71,13 +71,13 @@ def rows(mine: Figures, theirs: Figures, on_same_pixels: Figures) -> list[Row]:
 
 
 def differences(mine: Figures, theirs: Figures, names: Mapping[str, str]) -> dict[str, float]:
-    """{figure: how far apart}, of those that both sides have; -1 is Model Garden's word for none."""
+    """Maps each metric that both sides have to its difference. Model Garden writes -1 for a missing metric."""
     known = {name: other for name, other in names.items() if name in mine and theirs.get(other, -1.0) >= 0.0}
     return {name: abs(mine[name] - theirs[other]) for name, other in known.items()}
 
 
 def largest(apart: Mapping[str, float]) -> str:
-    """The largest difference in words."""
+    """Names the largest difference."""
     return f"{max(apart.values()):.5f} ({max(apart, key=lambda name: apart[name])})" if apart else "nothing"
 
 

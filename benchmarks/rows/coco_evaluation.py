@@ -1,9 +1,8 @@
-"""What measuring COCO's figures costs: boxes and masks of 100 detections an image, this project's evaluation beside
-Model Garden's.
+"""The cost of COCO metrics: boxes and masks of 100 detections an image, beside Model Garden's evaluator.
 
-Both get the same made-up detections on the same annotations, as batches of network outputs, and are timed from there
-to the figures: shapes in the image, matching and ranking. This project does the first two between the forward passes,
-Model Garden all of it after the last one, so all of it is counted on both sides.
+Both sides get the same made-up detections on the same annotations, as batches of network outputs. They are timed from
+there to the metrics: masks in the image, matching and ranking. This project does the first two between forward passes,
+Model Garden all three after the last pass. All of it counts on both sides.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ MIB = 2**20
 
 
 class Ours:
-    """This project's evaluation of these two tasks, fed as `StudentTask.aggregate_logs` feeds it."""
+    """This project's evaluation of the two tasks, fed as `StudentTask.aggregate_logs` feeds it."""
 
     def __init__(self, glob: str, configs: dict[str, Any], count: int):
         params = student.StudentConfig(input_size=SIZE, pictures=0)
@@ -46,7 +45,7 @@ class Ours:
         self._evaluator, self._next = evaluate.Evaluator(params, count), 0
 
     def prepared(self, batch: list[Image], made: list[Detections]) -> Any:
-        """What a forward pass gives."""
+        """Returns what a forward pass would give."""
         scaled = [_scaled(image) for image in batch]
         detection = {
             "boxes": np.stack([each.boxes * np.tile(size, 2) for each, size in zip(made, scaled, strict=True)]),
@@ -66,7 +65,7 @@ class Ours:
         self._evaluator.add(outputs)
 
     def result(self) -> dict[str, float]:
-        """{figure: value}, "AP" of boxes and "mask_AP"."""
+        """Returns {metric: value}: "AP" for boxes, "mask_AP" for masks."""
         figures = self._evaluator.finish("", 0)
         names = {"detection": "", "masks": "mask_"}
         return {names[key.split("/")[0]] + key.split("/")[1]: value for key, value in figures.items()}
@@ -83,7 +82,7 @@ class ModelGardens:
         self._evaluator = coco_evaluator.COCOEvaluator(annotations, include_mask=True)
 
     def prepared(self, batch: list[Image], made: list[Detections]) -> Any:
-        """What a forward pass gives."""
+        """Returns what a forward pass would give."""
         scaled = [_scaled(image) for image in batch]
         info = [
             [image.size, (SIZE, SIZE), size / image.size, (0, 0)] for image, size in zip(batch, scaled, strict=True)
@@ -104,23 +103,23 @@ class ModelGardens:
         self._evaluator.update_state({}, outputs)
 
     def result(self) -> dict[str, float]:
-        """{figure: value}, as Model Garden names them."""
+        """Returns {metric: value} under Model Garden's names."""
         return {name: float(value) for name, value in self._evaluator.result().items()}
 
 
 def _scaled(image: Image) -> np.ndarray:
-    """Height and width of the image within the network's input, float32 [2]."""
+    """Returns height and width of the image within the network's input, float32 [2]."""
     return geometry.fitted_size(tf.constant(image.size), SIZE).numpy().astype(np.float32)
 
 
 def configs_of(glob: str) -> dict[str, Any]:
-    """Of the tasks, for these records."""
+    """Returns the configs of the two tasks for these records."""
     classes = manifest.read(os.path.dirname(glob)).classes
     return {name: discover()[name].Config(enabled=True, classes=tuple(classes[name])) for name in TASKS}
 
 
 def measured(side: str, glob: str, annotations: str) -> dict[str, Any]:
-    """Time, processor time and memory of one side by image, and its figures. Called in a process of its own."""
+    """Returns time, processor time and memory per image of one side, and its metrics. Called in its own process."""
     configs = configs_of(glob)
     found, names = images(glob, configs), configs["detection"].classes
 
@@ -139,7 +138,7 @@ def measured(side: str, glob: str, annotations: str) -> dict[str, Any]:
 def _evaluated(
     evaluator: Ours | ModelGardens, found: list[Image], classes: int
 ) -> tuple[float, float, dict[str, float]]:
-    """Seconds and processor seconds within the evaluator, and its figures."""
+    """Returns seconds and processor seconds within the evaluator, and its metrics."""
     spent = np.zeros(2)
 
     def now() -> np.ndarray:
@@ -158,7 +157,7 @@ def _evaluated(
 
 
 def _reset_peak() -> int:
-    """Bytes of resident memory now, from which on the peak is counted anew."""
+    """Returns the bytes of resident memory now, and starts a new peak there."""
     Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS")
 
@@ -169,7 +168,7 @@ def _status(key: str) -> int:
 
 
 def measure(settings: Settings) -> list[Row]:
-    """Both sides in turn, each in processes of its own."""
+    """Runs both sides in turn, each in its own processes."""
     source = coco_data.real(settings.data) if settings.data else coco_data.generated(settings.work / "scenes")
     many = coco_data.repeated(source, IMAGES, settings.work / "coco")
     environment = os.environ | apart.ENVIRONMENT
@@ -187,7 +186,7 @@ def measure(settings: Settings) -> list[Row]:
 
 
 def rows(mine: list[dict[str, Any]], theirs: list[dict[str, Any]], parts: input_path.Parts) -> list[Row]:
-    """Time and memory; `parts` is where this project's processor time goes."""
+    """Returns the rows of time and memory; `parts` says where this project's processor time goes."""
 
     def figure(results: list[dict[str, Any]], key: str) -> Figure:
         return table.median([each[key] for each in results], [each["cpu_ms"] for each in results])

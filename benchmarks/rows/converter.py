@@ -1,11 +1,11 @@
-"""`must-records convert coco` beside Model Garden's converter: the same images, masks on, on this machine.
+"""Compares `must-records convert coco` with Model Garden's converter: the same images, masks on, on this machine.
 
     python -m benchmarks.rows.converter [--data COCO_FOLDER] [--images 3200 --images 32000] [--rounds 3] [--json FILE]
 
-Both are called as their users call them, with their own defaults: both start a process per core. A rate counts the
-whole command, with its imports; the two sides take turns, and figures are medians of their rounds. The same files are
-read again and again, so reading is from memory for both. Model Garden's converter holds every record until the last is
-made: it is not run where that would not fit into the memory that is free.
+Both are called as their users call them, with their own defaults: both start one process per core. A rate covers the
+whole command, with its imports. The two sides take turns, and figures are medians of their rounds. The same files are
+read repeatedly, so both read from memory. Model Garden's converter holds every record until the last is made; it is
+skipped if that would not fit into free memory.
 """
 
 from __future__ import annotations
@@ -37,13 +37,14 @@ MIB, GIB = 1 << 20, 1 << 30
 
 @dataclasses.dataclass
 class Row:
-    """One side at one size; rates and seconds of several rounds are medians, memory is the largest.
+    """One side at one size. Rates and seconds of several rounds are medians, memory is the largest.
 
     Attributes:
       rates: images per second of each round.
       seconds: of a whole command.
-      converting: seconds of these from the first look at the images on, as this project's command says; the others are
-        imports, and what Python does when it starts and ends.
+      converting: the part of these seconds from the first look at the images on, as this project's command reports it.
+        The
+        rest is imports, and Python's own start and end.
     """
 
     side: str
@@ -58,14 +59,14 @@ class Row:
 
 
 def ours(source: Set, count: int, out: Path) -> list[str]:
-    """The command of this project."""
+    """Returns this project's command."""
     del count
     words = ["-m", "tfrecords_tools", "convert", "coco", "--images", source.images, "--annotations", source.annotations]
     return [sys.executable, *map(str, words), "--out", str(out), "--json"]
 
 
 def model_gardens(source: Set, count: int, out: Path) -> list[str]:
-    """The command of Model Garden's tutorial, with as many shards."""
+    """Returns the command of Model Garden's tutorial, with as many shards."""
     flags = {
         "image_dir": source.images,
         "object_annotations_file": source.annotations,
@@ -80,7 +81,7 @@ SIDES = {"must-records": ours, "Model Garden": model_gardens}
 
 
 def measure(source: Set, count: int, work: Path, rounds: int) -> list[Row]:
-    """Both sides in turn, and the floor."""
+    """Runs both sides in turn, and the floor."""
     used: dict[str, list[processes.Used]] = {side: [] for side in SIDES}
     converting: list[float] = []
     fits = count * HELD_BYTES < available()
@@ -111,7 +112,7 @@ def _row(side: str, count: int, runs: list[processes.Used], missing: str) -> Row
 
 
 def floor(source: Set, count: int, work: Path) -> Row:
-    """Reading every image and writing its bytes, by one process, until they are on the disk."""
+    """Reads every image and writes its bytes in one process, until they are on the disk."""
     start = time.monotonic()
     with (work / "floor").open("wb") as file:
         for path in sorted(source.images.iterdir()):
@@ -123,13 +124,13 @@ def floor(source: Set, count: int, work: Path) -> Row:
 
 
 def available() -> int:
-    """Bytes of memory that a new program can have."""
+    """Returns the bytes of memory that a new program can have."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("MemAvailable"))) * 1024
 
 
 def table(rows: Sequence[Row]) -> list[str]:
-    """The rows for people, and what follows from them."""
+    """Formats the rows for people, with what follows from them."""
     lines = [f"{'':20} {'images':>7} {'images/s':>9} {'CPU ms/image':>13} {'peak MiB':>9}"]
     for row in rows:
         figures = [f"{value:.1f}" if value else "-" for value in (row.images_per_second, row.cpu_ms_per_image)]
@@ -139,7 +140,7 @@ def table(rows: Sequence[Row]) -> list[str]:
 
 
 def ratios(rows: Sequence[Row]) -> dict[str, float]:
-    """How many times as fast, at each size; how memory grew from the smallest to the largest."""
+    """Returns the speed-up at each size, and the growth of memory from the smallest to the largest."""
     found, own = {}, [row for row in rows if row.side == "must-records"]
     for row in own:
         other = next(each for each in rows if (each.side, each.images) == ("Model Garden", row.images))

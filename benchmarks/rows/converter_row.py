@@ -1,4 +1,4 @@
-"""The converter rows of the table: `benchmarks.rows.converter` at two sizes."""
+"""The converter's rows of the table: `benchmarks.rows.converter` at two sizes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _figure(row: converter.Row) -> Figure | None:
 
 
 def measure(settings: Settings) -> list[Row]:
-    """Rates of whole commands and how memory grows."""
+    """Measures rates of whole commands and the growth of memory."""
     source, found = input_data.source(settings), dict[int, dict[str, converter.Row]]()
     for count in (SMALL, LARGE):
         many = coco_data.repeated(source, count, settings.work / str(count))
@@ -39,7 +39,7 @@ def _rate(count: int, rows: dict[str, converter.Row]) -> Row:
 
 
 def _parts(row: converter.Row) -> str:
-    """Where the command's time goes."""
+    """Says where the command's time goes."""
     if row.seconds is None or row.converting is None:
         return ""
     return (

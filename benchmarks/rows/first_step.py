@@ -1,6 +1,6 @@
-"""From the start of the process to the first step's checkpoint: six heads here, Mask R-CNN by Model Garden's train.py.
+"""Time from process start to the first step's checkpoint: six heads here, Mask R-CNN in Model Garden's train.py.
 
-Both as commands, on one CPU strategy; what takes the time is imports, building, tracing and the one step.
+Both run as commands on one CPU. The time goes to imports, building, tracing and the one step.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ AT_MOST = 0.5
 
 
 def ours(records: str, sizes: Sizes, run: Path) -> list[str]:
-    """This project's command."""
+    """Returns this project's command."""
     tasks: dict[str, Any] = {name: {"enabled": True} for name in discover()}
     tasks["detection"]["sampled_rois"], tasks["masks"]["sampled_rois"] = sizes.proposals, sizes.masks
     task = {
@@ -42,8 +42,9 @@ def ours(records: str, sizes: Sizes, run: Path) -> list[str]:
 
 
 def model_gardens(records: str, sizes: Sizes, run: Path) -> list[str]:
-    """Model Garden's command, for the same network in the same precision. Its config asks for bfloat16 and XLA, which
-    are for accelerators; this project's command uses neither here."""
+    """Returns Model Garden's command for the same network in the same precision. Its config asks for bfloat16 and XLA,
+    which are for accelerators; neither side uses them here.
+    """
     task = {
         "init_checkpoint": "",
         "annotation_file": "",
@@ -74,13 +75,13 @@ def _command(module: str, experiment: str, override: dict[str, Any], run: Path) 
 
 
 def records(settings: Settings) -> tuple[str, str]:
-    """Globs of both sides' records, of the same images."""
+    """Returns globs of both sides' records of the same images."""
     sets = input_data.both(input_data.source(settings), settings.work, IMAGES)
     return input_data.six_tasks(sets, settings.work / "six").ours, sets.model_gardens
 
 
 def measure(settings: Settings, sizes: Sizes = FULL) -> list[Row]:
-    """Both commands in turn."""
+    """Runs both commands in turn."""
     own, others = records(settings)
     path = os.pathsep.join(filter(None, [apart.PACKAGES, os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": path}
@@ -97,18 +98,21 @@ def measure(settings: Settings, sizes: Sizes = FULL) -> list[Row]:
 
 
 def _used(command: list[str], environment: Mapping[str, str], run: Path) -> processes.Used:
-    """What a command used, and its seconds until the checkpoint of its first step is written: both sides write one,
-    while at a process's end TensorFlow may wait, for as long as a minute, for a thread that tunes the input."""
+    """Returns a command's resources, and the seconds until the checkpoint of its first step is written.
+
+    Both sides write that checkpoint. The end of the process would be a worse mark: TensorFlow may wait there for up to
+    a minute for a thread that tunes the input.
+    """
     start = time.time()
     used = processes.run(command, environment, run.with_suffix(".txt"))
     return used._replace(seconds=(run / "ckpt-1.index").stat().st_mtime - start)
 
 
 def phases(log: str) -> dict[str, float]:
-    """Seconds of each phase up to the first step's end, as this project's command says them.
+    """Returns the seconds of each phase up to the end of the first step, as this project's command reports them.
 
     Raises:
-      StopIteration: it says nothing.
+      StopIteration: the command reported nothing.
     """
     line = next(line for line in log.splitlines() if line.startswith("first step after"))
     return {phase: float(seconds) for phase, seconds in re.findall(r"[:,] ([a-z][a-z ]*) ([0-9.]+) s", line)}
@@ -120,7 +124,7 @@ def row(
     sizes: Sizes,
     found: Sequence[Mapping[str, float]],
 ) -> Row:
-    """Both sides' seconds; `found`: this project's phases, in each round."""
+    """Returns the row of both sides' seconds; `found` has this project's phases in each round."""
     own, others = (
         table.median([each.seconds for each in used], [1000 * each.cpu_seconds for each in used])
         for used in (mine, theirs)

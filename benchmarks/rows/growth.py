@@ -1,4 +1,4 @@
-"""How the input path's time per image grows with the number of records and with the objects of an image."""
+"""Growth of the input path's time per image with the number of records and with the objects per image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Found = dict[str, list[float]]  # what `inputs.timed` gives, by round
 
 
 def _timed(cases: dict[str, dict[str, Any]], settings: Settings) -> dict[str, Found]:
-    """Every case in turn; "seconds" of a case overrules the settings'."""
+    """Times every case in turn; "seconds" of a case overrides the settings'."""
     found: dict[str, Found] = {name: {} for name in cases}
     for _ in range(settings.rounds):
         for name, case in cases.items():
@@ -33,9 +33,11 @@ def _timed(cases: dict[str, dict[str, Any]], settings: Settings) -> dict[str, Fo
 
 
 def records(settings: Settings) -> list[Row]:
-    """The same photos under ever more names, from the first image and, as a resumed run does, from half an epoch on.
+    """Measures the same photos under ever more names, from the first image on and, like a resumed run, from half an
+    epoch on.
 
-    From half an epoch on a set is read where a smaller one has no files, though a few seconds do not see it whole.
+    From half an epoch on, files are read that a smaller dataset does not have, although a few seconds do not cover them
+    all.
     """
     sets, cases = input_data.ours(input_data.source(settings), settings.work, PER_FILE), dict[str, Any]()
     for count in RECORDS:
@@ -48,7 +50,7 @@ def records(settings: Settings) -> list[Row]:
 
 
 def _rates(found: dict[str, Found]) -> list[Row]:
-    """Processor time of an image at every size over that at the smallest."""
+    """Divides the processor time per image at every size by that at the smallest."""
     rounds = [found[f"middle {count}"]["cpu_ms"] for count in RECORDS]
     cpu_ms, apart_ms = [statistics.median(each) for each in rounds], max(rounds[0]) - min(rounds[0])
     rows = []
@@ -65,7 +67,7 @@ def _rates(found: dict[str, Found]) -> list[Row]:
 
 
 def _first_batches(found: dict[str, Found]) -> list[Row]:
-    """Seconds until a run may begin, at every size."""
+    """Returns the seconds until the first batch, at every size."""
     rows = []
     for count in RECORDS:
         first, middle = (table.median(found[f"{where} {count}"]["first_batch"]) for where in ("first", "middle"))
@@ -79,7 +81,7 @@ def _first_batches(found: dict[str, Found]) -> list[Row]:
 
 
 def objects(settings: Settings) -> list[Row]:
-    """The same photos with ever more objects, all of them kept."""
+    """Measures the same photos with ever more objects, all of them kept."""
     source, cases = input_data.source(settings), dict[str, Any]()
     for count in OBJECTS:
         work = settings.work / str(count)
@@ -91,10 +93,10 @@ def objects(settings: Settings) -> list[Row]:
 
 
 def linear(cpu_ms: list[float]) -> Row:
-    """What an object more costs among many, over what it costs among few: 1 where time is linear in objects.
+    """Divides the cost of one more object among many by its cost among few: 1 if time is linear in objects.
 
     Args:
-      cpu_ms: of an image, at each of `OBJECTS`.
+      cpu_ms: per image, at each of `OBJECTS`.
     """
     few, many = (
         (cpu_ms[i + 1] - cpu_ms[i]) / (OBJECTS[i + 1] - OBJECTS[i]) for i in range(2)

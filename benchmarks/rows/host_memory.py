@@ -1,4 +1,4 @@
-"""Memory of training's host side: what the input path holds beyond what its process had before, at many objects."""
+"""Memory of the training host: what the input path holds beyond its process's baseline, with many objects per image."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ LOOK_SECONDS = 0.25
 
 
 def peak(side: str, seconds: float, arguments: dict[str, Any]) -> float:
-    """MiB above the process's own, while batches are taken as fast as they come. Called in a process of its own.
+    """Returns the MiB above the process's baseline while batches are taken as fast as they come. Called in its own
+    process.
 
-    What either side imports is in the baseline of both; what a pipeline builds to run is not.
+    The baseline includes the imports of both sides, but nothing that a pipeline builds.
     """
     importlib.import_module("official.vision.tasks.maskrcnn")
     base = processes.memory([os.getpid()])
@@ -40,7 +41,7 @@ def peak(side: str, seconds: float, arguments: dict[str, Any]) -> float:
 
 
 def measure(settings: Settings) -> list[Row]:
-    """Both sides in turn, on images with `OBJECTS` objects each."""
+    """Runs both sides in turn, on images with `OBJECTS` objects each."""
     source = input_data.crowded(input_data.source(settings), settings.work / "crowded", OBJECTS)
     sets = input_data.both(source, settings.work, IMAGES)
     # As many records as are shuffled: Model Garden repeats a set before it shuffles, this project after.
@@ -64,7 +65,7 @@ def measure(settings: Settings) -> list[Row]:
 
 
 def _shuffled(glob: str) -> str:
-    """What the records alone take."""
+    """Measures the memory of the records only."""
     each = sum(os.path.getsize(path) for path in tf.io.gfile.glob(glob)) / IMAGES
     return f"the {inputs.SHUFFLED:,} records that are shuffled are {inputs.SHUFFLED * each / MIB:.0f} MiB of it"
 

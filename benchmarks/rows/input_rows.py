@@ -1,4 +1,4 @@
-"""Rows of the input path, beside Model Garden's and the JPEG decoder alone; see `inputs.py`."""
+"""Rows of the input path, beside Model Garden's and JPEG decoding only; see `inputs.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.rows import inputs, same_network
 
 
 def masks(size: int, at_least: float) -> Measure:
-    """Boxes and masks at an input size, beside the same of Model Garden."""
+    """Measures boxes and masks at an input size, beside Model Garden's."""
 
     def measure(settings: Settings) -> list[Row]:
         sets = input_data.both(input_data.source(settings), settings.work)
@@ -25,7 +25,7 @@ def masks(size: int, at_least: float) -> Measure:
 
 
 def six(settings: Settings) -> list[Row]:
-    """All tasks, beside Model Garden's boxes and masks: it has no input for the six."""
+    """Measures all tasks, beside Model Garden's boxes and masks; Model Garden has no input for all six."""
     sets = input_data.both(input_data.source(settings), settings.work)
     labelled = input_data.six_tasks(sets, settings.work / "six")
     mine = {"glob": labelled.ours, "tasks": inputs.SIX, "classes": labelled.classes, "size": 640}
@@ -45,13 +45,13 @@ def six(settings: Settings) -> list[Row]:
 
 
 def _sides(mine: dict[str, Any], sets: input_data.Sets, size: int) -> dict[str, dict[str, Any]]:
-    """What each side is called with."""
+    """Returns the arguments of each side."""
     others = {"glob": sets.model_gardens, "size": size}
     return {"ours": mine, "model_gardens": others, "model_gardens_own": others, "decoded": {"glob": sets.ours}}
 
 
 def _rows(about: Row, found: dict[str, Figure]) -> list[Row]:
-    """Beside Model Garden with the student's pyramid, and with its own, as its users have it."""
+    """Returns rows beside Model Garden with the student's pyramid, and with its own pyramid, as its users have it."""
     known = dataclasses.replace(about, ours=found["ours"], floor=found["decoded"])
     return [
         dataclasses.replace(known, model_garden=found["model_gardens"], note=about.note + NOTE),

@@ -1,4 +1,4 @@
-"""From records to batches: this project's input path, Model Garden's Mask R-CNN input, and the JPEG decoder alone."""
+"""Pipelines from records to batches: this project's, Model Garden's Mask R-CNN input, and JPEG decoding only."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ours(
     max_objects: int = 100,
     start: Sequence[int] = (0, 0),
 ) -> tf.data.Dataset:
-    """Training batches as `must_tf.model.student` makes them; `start`: images already seen, and images of an epoch."""
+    """Makes training batches as the student gets them; `start`: images already seen, and images per epoch."""
     data = input_lib.Data(
         input_path=glob,
         global_batch_size=BATCH,
@@ -49,7 +49,7 @@ def ours(
 def reader(
     tasks: Sequence[str], classes: Mapping[str, Sequence[str]], size: int, max_objects: int = 100
 ) -> input_lib.Reader:
-    """What makes an element of a record."""
+    """Returns the function that makes an element of a record."""
     configs = input_data.task_configs(tuple(tasks), {name: tuple(each) for name, each in classes.items()})
     for config in configs.values():
         if hasattr(config, "max_objects"):
@@ -58,8 +58,11 @@ def reader(
 
 
 def model_gardens(glob: str, size: int, own_pyramid: bool = False) -> tf.data.Dataset:
-    """Training batches of Model Garden's Mask R-CNN, by its own task and config, for the pyramid that the student has
-    or for its own: it matches anchors on the host, and its own has four times as many."""
+    """Makes training batches of Model Garden's Mask R-CNN, by its own task and config.
+
+    Either for the student's pyramid or for its own. It matches anchors on the host, and its own pyramid has four times
+    as many.
+    """
     from official.vision.configs import maskrcnn as configs
     from official.vision.tasks import maskrcnn
 
@@ -80,7 +83,7 @@ def model_gardens(glob: str, size: int, own_pyramid: bool = False) -> tf.data.Da
 
 
 def decoded(glob: str) -> tf.data.Dataset:
-    """The JPEGs alone, decoded on all cores: nothing that is read from photos can be faster."""
+    """Decodes the JPEGs on all cores and does nothing else: a floor for anything that reads photos."""
 
     def one(serialized: tf.Tensor) -> tf.Tensor:
         spec = {"image/encoded": tf.io.FixedLenFeature([], tf.string)}
@@ -100,8 +103,9 @@ SIDES: dict[str, Callable[..., tf.data.Dataset]] = {
 
 
 def timed(side: str, seconds: float, arguments: dict[str, Any]) -> dict[str, float]:
-    """Images/s and processor time of one side, once it is warm, the seconds to its first batch, and how many images
-    it gave. Called in a process of its own."""
+    """Returns images/s and processor time of one side once warm, the seconds to its first batch, and its number of
+    images. Called in its own process.
+    """
     start = time.monotonic()
     batches = iter(SIDES[side](**arguments))
     next(batches)
@@ -116,7 +120,7 @@ def timed(side: str, seconds: float, arguments: dict[str, Any]) -> dict[str, flo
 
 
 def _pull(batches: Any, seconds: float) -> int:
-    """Takes batches for so long, at least two; how many."""
+    """Takes batches for the given time, at least two; returns how many."""
     end, count = time.monotonic() + seconds, 0
     while time.monotonic() < end or count < 2:
         next(batches)
@@ -125,7 +129,7 @@ def _pull(batches: Any, seconds: float) -> int:
 
 
 def rounds(sides: dict[str, dict[str, Any]], settings: Settings) -> dict[str, Figure]:
-    """Every side in turn, as often as is wanted."""
+    """Runs every side in turn, as often as asked."""
     found: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
     for _ in range(settings.rounds):
         for side, arguments in sides.items():

@@ -1,14 +1,16 @@
-"""`must-records label` beside nothing but its networks' forward passes: the same teachers, images and batches.
+"""Compares `must-records label` with the forward passes of its networks: the same teachers, images and batches.
 
     python -m benchmarks.rows.labelling [--data COCO_FOLDER] [--images 64] [--size 256] [--backbone 50] [--json FILE]
 
-The bare side has all images decoded and fitted in memory and throws its predictions away, one batch after the other
-or, where that is faster, as many at a time as labelling has; labelling reads, decodes, fits, restores, keeps, encodes,
-counts and writes besides, and looks the labels over at the end, as the command does. Each runs in a process of its own,
-as its users run it, and warm; they take turns. The teachers have ResNets with random weights, so that their maps are
-noisier than trained ones', which costs labelling time and bytes. Without an accelerator both sides share the processor:
-then the ratio of processor time says how much work labelling adds, which other programs' load hardly changes. Memory is
-of processes of their own, with a small network.
+The bare side has all images decoded and fitted in memory and discards its predictions. It runs one batch after the
+other or, if that is faster, as many at a time as labelling does. Labelling also reads, decodes, fits, restores, keeps,
+encodes, counts and writes, and judges the labels at the end, as the command does. Each side runs warm in its own
+process, as its users run it, and they take turns.
+
+The teachers have ResNets with random weights. Their maps are noisier than those of trained ones, which costs labelling
+time and bytes. Without an accelerator both sides share the processor: then the ratio of processor time shows how much
+work labelling adds, and other programs' load hardly changes it. Memory is measured in processes of its own, with a
+small network.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ WARM = 2  # batches
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One figure; of several rounds it is the median."""
+    """One figure; the median of several rounds."""
 
     what: str
     unit: str
@@ -61,7 +63,7 @@ class Row:
 
 
 def teacher(tasks: Sequence[str], size: int, backbone: int) -> Teacher:
-    """A student with these heads and random weights."""
+    """Makes a student with these heads and random weights."""
     config = student.StudentConfig(input_size=size)
     config.model.backbone.resnet.model_id = backbone
     for task in tasks:
@@ -77,7 +79,7 @@ def teacher(tasks: Sequence[str], size: int, backbone: int) -> Teacher:
 
 
 def shard(source: coco_data.Set, count: int, path: Path) -> list[bytes]:
-    """Writes `count` unlabelled records, the source's images again and again; returns their images."""
+    """Writes `count` unlabelled records that repeat the source's images; returns their images."""
     files = sorted(source.images.iterdir())
     images = [file.read_bytes() for file in files[:count]]
     sizes = [tuple(tf.io.decode_image(image, channels=3).shape[:2]) for image in images]
@@ -90,7 +92,7 @@ def shard(source: coco_data.Set, count: int, path: Path) -> list[bytes]:
 
 
 def bare(teachers: Sequence[Teacher], images: Sequence[bytes], at_a_time: int = 1) -> Callable[[], None]:
-    """The forward passes, ready to run: nothing is left to do but them, `at_a_time` batches beside each other."""
+    """Prepares the forward passes, `at_a_time` batches in parallel, and nothing else."""
     frames = {one.frame for one in teachers}
     views = {frame: [view(record.decode_image(image), frame) for image in images] for frame in frames}
     batches = [
@@ -114,7 +116,7 @@ def bare(teachers: Sequence[Teacher], images: Sequence[bytes], at_a_time: int = 
 
 
 def label(teachers: Sequence[Teacher], source: Path, out: Path) -> Callable[[], None]:
-    """One shard as the command makes it and judges it, ready to run."""
+    """Prepares labelling and judging of one shard, as the command does it."""
     out.mkdir(exist_ok=True)
     shards.claim(str(out), "benchmark", ["benchmark"])
     ready = tuple(_Ready(one) for one in teachers)
@@ -131,22 +133,22 @@ def label(teachers: Sequence[Teacher], source: Path, out: Path) -> Callable[[], 
 
 
 class _Ready(NamedTuple):
-    """Describes a teacher that is in memory already."""
+    """A teacher that is in memory already."""
 
     teacher: Teacher
 
     @property
     def about(self) -> About:
-        """What it is."""
+        """Returns the teacher's description."""
         return self.teacher.about
 
     def load(self) -> Teacher:
-        """Itself."""
+        """Returns the teacher itself."""
         return self.teacher
 
 
 def timed(run: Callable[[], None]) -> tuple[float, float]:
-    """Seconds on the clock, and of all processors."""
+    """Returns wall-clock seconds, and seconds of all processors."""
     start, before = time.monotonic(), time.process_time()
     run()
     return time.monotonic() - start, time.process_time() - before
@@ -156,8 +158,10 @@ Seconds = dict[str, list[Any]]  # side -> by round, seconds on the clock and of 
 
 
 def sides(teachers: Sequence[Teacher], source: coco_data.Set, work: Path, count: int) -> dict[str, Callable[[], None]]:
-    """Bare passes, one after the other ("bare") and as many at a time as `label` has ("beside"), and labelling
-    ("label") of the same images, ready to run."""
+    """Prepares all sides on the same images.
+
+    "bare" runs one forward pass after the other, "beside" as many at a time as labelling does, "label" is labelling.
+    """
     images = shard(source, count, work / "in" / "images.tfrecord")
     return {
         "bare": bare(teachers, images),
@@ -167,10 +171,10 @@ def sides(teachers: Sequence[Teacher], source: coco_data.Set, work: Path, count:
 
 
 def one_side(side: str, given: dict[str, Any]) -> tuple[float, float]:
-    """Seconds of one side, warm. Called in a process of its own.
+    """Returns the seconds of one side, warm. Called in its own process.
 
     Args:
-      side: of `sides`.
+      side: a key of `sides`.
       given: "images", "annotations" and "work" are paths; "count", "size" and "backbone" as for `main`.
     """
     if side != "bare":
@@ -182,7 +186,7 @@ def one_side(side: str, given: dict[str, Any]) -> tuple[float, float]:
 
 
 def measured(source: coco_data.Set, work: Path, sizes: dict[str, int], rounds: int) -> Seconds:
-    """All sides in turn; of the bare ones only the faster is given back, as "bare"."""
+    """Runs all sides in turn. Only the faster bare side is returned, as "bare"."""
     given = sizes | {"images": str(source.images), "annotations": str(source.annotations), "work": str(work / "sides")}
     found: Seconds = {"bare": [], "beside": [], "label": []}
     for number in range(rounds):
@@ -194,7 +198,7 @@ def measured(source: coco_data.Set, work: Path, sizes: dict[str, int], rounds: i
 
 
 def rates(found: Seconds, count: int) -> list[Row]:
-    """Images/s of both sides, and how they compare."""
+    """Returns images/s of both sides, and their ratio."""
 
     def row(what: str, unit: str, values: Sequence[float]) -> Row:
         return Row(what, unit, statistics.median(values), tuple(values))
@@ -209,7 +213,7 @@ def rates(found: Seconds, count: int) -> list[Row]:
 
 
 def memory(source: coco_data.Set, work: Path, sizes: Sequence[int] = MEMORY_SIZES) -> list[Row]:
-    """Peaks of processes that label sets of different sizes, and how much more the largest takes."""
+    """Returns the peak memory of processes that label datasets of different sizes, and the growth to the largest."""
     rows = []
     for count in sizes:
         path = work / f"of-{count}" / "images.tfrecord"
@@ -221,14 +225,14 @@ def memory(source: coco_data.Set, work: Path, sizes: Sequence[int] = MEMORY_SIZE
 
 
 def label_small(path: Path) -> None:
-    """What `memory` looks at: a shard labelled with depth by a small network."""
+    """Labels a shard with depth by a small network; `memory` measures it."""
     parallelism.settle()
     with tempfile.TemporaryDirectory(prefix="labelling-") as folder:
         label([teacher(("depth",), 128, 10)], path, Path(folder))()
 
 
 def table(rows: Sequence[Row]) -> list[str]:
-    """The rows for people."""
+    """Formats the rows for people."""
     return [f"{row.what:38} {row.value:10.3f} {row.unit}".rstrip() for row in rows]
 
 

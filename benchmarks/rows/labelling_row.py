@@ -1,4 +1,4 @@
-"""Rows of labelling: beside nothing but its networks' forward passes, and its memory; see `labelling.py`."""
+"""The labelling rows of the table: beside the forward passes of its networks, and memory; see `labelling.py`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEAST = 0.9  # of the bare passes' rate
 
 
 def measure(settings: Settings) -> list[Row]:
-    """Rate and memory."""
+    """Measures rate and memory."""
     source = input_data.source(settings)
     sizes = {"count": IMAGES, "size": SIZE, "backbone": BACKBONE}
     found = labelling.measured(source, settings.work, sizes, settings.rounds)
@@ -36,7 +36,7 @@ def _rate(rounds: list[tuple[float, float]]) -> Figure:
 
 
 def _why(found: labelling.Seconds) -> str:
-    """How much of labelling's time is work of its own, and how much is waiting."""
+    """Says how much of labelling's time is its own work, and how much is waiting."""
     (wall, cpu), (_, bare) = (
         [1000 * statistics.median(each) / IMAGES for each in zip(*found[side], strict=True)]
         for side in ("label", "bare")

@@ -1,4 +1,4 @@
-"""What Model Garden's Mask R-CNN has to be told so that it is the student's: names are those of its config."""
+"""Settings that make Model Garden's Mask R-CNN the same network as the student's, under its config's names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SAID = (
 
 
 def mask_rcnn(proposals: int, masks: int) -> dict[str, Any]:
-    """Overrides of `task.model`; how many proposals of an image the box head and, of these, the mask head train on."""
+    """Returns overrides of `task.model`, and the numbers of proposals per image for the box head and for the mask head."""
     return {
         "min_level": MIN_LEVEL,
         "max_level": MAX_LEVEL,

@@ -1,5 +1,8 @@
-"""The two sides of a step on the same generated images: this project's student with six heads, and Model Garden's
-separate models with the same backbone, pyramid, anchors, proposals and, per pixel, the same head."""
+"""The two sides of a step on the same generated images.
+
+This project's student with six heads, and Model Garden's separate models with the same backbone, pyramid, anchors,
+proposals and, for pixel tasks, the same head.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ CHANNELS = 3  # of "pixels"
 
 
 class Sizes(NamedTuple):
-    """What both sides have in common; the full size by default."""
+    """Sizes shared by both sides; the full size by default."""
 
     model_id: int = 50  # of the ResNet
     side: int = 640
@@ -43,7 +46,7 @@ FULL = Sizes()
 
 
 class Built(NamedTuple):
-    """A model, its task, and its two calls, each traced once."""
+    """A model, its task and its two calls, each traced once."""
 
     task: base_task.Task
     model: Any
@@ -53,7 +56,7 @@ class Built(NamedTuple):
 
 
 def build(name: str, sizes: Sizes) -> Built:
-    """One side's model by name, with its batch on the device."""
+    """Builds one side's model by name, with its batch on the device."""
     if name == STUDENT:
         task, inputs = _student(sizes)
         optimizer_config = experiment_config.load("must_student", []).trainer.optimizer_config
@@ -83,7 +86,7 @@ def build(name: str, sizes: Sizes) -> Built:
 
 
 def _outputs(name: str, model: Any, batch: Any) -> Any:
-    """Predictions, as each task's validation step asks for them."""
+    """Returns predictions as each task's validation step computes them."""
     if name == STUDENT:
         return model(batch, training=False)["predictions"]
     images, labels = batch
@@ -116,7 +119,7 @@ EXPERIMENTS = {
 
 
 def _model_garden(name: str, sizes: Sizes) -> tuple[base_task.Task, Any, Any]:
-    """Its own task, made from its own experiment; float32, because a CPU has nothing faster."""
+    """Builds Model Garden's task from its own experiment, in float32: a CPU has nothing faster."""
     from official.core import task_factory
 
     name, own = name.removesuffix(OWN), name.endswith(OWN)
@@ -142,7 +145,9 @@ def _model_garden(name: str, sizes: Sizes) -> tuple[base_task.Task, Any, Any]:
 
 
 def _segmentation(task: Any, name: str, own: bool) -> None:
-    """Unless it is its own, with the student's head: P3 to P7 rescaled to level 2 and summed, 3 convs."""
+    """Returns the segmentation config: Model Garden's own, or one with the student's head (P3 to P7 fused at level 2, 3
+    convs).
+    """
     if not own:
         task.model.head.level, task.model.head.feature_fusion = 2, "pyramid_fusion"
     task.evaluation.report_train_mean_iou = False  # a figure that the student does not report while it trains
@@ -167,7 +172,7 @@ def _segmented(scene: Any, task: Any) -> Any:
 
 
 def _detected(scene: Any, task: Any) -> Any:
-    """By Model Garden's own parser."""
+    """Parses detection inputs with Model Garden's own parser."""
     from official.vision.dataloaders import maskrcnn_input
 
     model, side = task.model, task.model.input_size[0]

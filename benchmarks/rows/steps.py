@@ -1,7 +1,8 @@
-"""A train step and a forward pass of the student with six heads, beside Model Garden's separate models that do as much.
+"""A train step and a forward pass of the student with six heads, beside Model Garden's separate models for the same
+tasks.
 
-Both through their own `train_step` in a `tf.function`, as Model Garden's trainer calls it, on the same images, warmed
-up alike; every model in a process of its own, in turn.
+Both run their own `train_step` in a `tf.function`, as Model Garden's trainer calls it, on the same images and warmed up
+alike. Every model runs in its own process, in turn.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Result = Mapping[str, Any]  # what `timed` gives
 
 
 def timed(name: str, sizes: Sequence[int]) -> dict[str, Any]:
-    """Seconds and processor seconds of the calls of one model, and their arithmetic. Called in a process of its own."""
+    """Returns seconds and processor seconds of one model's calls, and their arithmetic. Called in its own process."""
     if name == STUDENT:
         upstream.disable_memory_optimizer()  # as in this project's train.py
     built = step_sides.build(name, Sizes(*sizes))
@@ -52,7 +53,7 @@ def _wait(outputs: Any) -> None:
 
 
 def measure(settings: Settings, sizes: Sizes = FULL) -> list[Row]:
-    """All models in turn, as often as asked for; once as Model Garden has them, which is for rows without a target."""
+    """Runs all models in turn, as often as asked; Model Garden's stock models only once, for rows without a target."""
     results: dict[str, list[Result]] = {name: [] for name in (STUDENT, *MODEL_GARDEN)}
     for _ in range(settings.rounds):
         for name, found in results.items():
@@ -88,7 +89,7 @@ def _row(call: str, results: Mapping[str, Sequence[Result]], sizes: Sizes) -> Ro
 
 
 def _own_row(call: str, results: Mapping[str, Sequence[Result]], sizes: Sizes) -> Row:
-    """Beside the models that Model Garden's users have, which are not the student's networks."""
+    """Returns a row beside Model Garden's stock models, which are not the student's networks."""
     figures = {name: _figure(call, found) for name, found in results.items()}
     return Row(
         f"{_what(call, sizes)}, beside Model Garden's own heads",
@@ -106,7 +107,7 @@ def _what(call: str, sizes: Sizes) -> str:
 
 
 def _summands(figures: Mapping[str, Figure]) -> str:
-    """What Model Garden's side is the sum of."""
+    """Returns the models that Model Garden's side is the sum of."""
     return "Model Garden: " + ", ".join(f"{SHARES[name]} x {name} {figures[name].value:.2f} s" for name in MODEL_GARDEN)
 
 
@@ -119,13 +120,13 @@ def _parts(figures: Mapping[str, Figure], sizes: Sizes) -> str:
 
 
 def _figure(call: str, found: Sequence[Result]) -> Figure:
-    """Medians over the steps of each round, and then over the rounds."""
+    """Returns medians over the steps of each round, then over the rounds."""
     seconds = [table.median(each[call]["seconds"]).value for each in found]
     return table.median(seconds, [1000 * table.median(each[call]["cpu_seconds"]).value for each in found])
 
 
 def _summed(figures: Mapping[str, Figure]) -> Figure:
-    """What Model Garden's models take together."""
+    """Sums the figures of Model Garden's models."""
     parts = [(SHARES[name], figures[name]) for name in MODEL_GARDEN]
     rounds = zip(*([share * value for value in figure.rounds] for share, figure in parts), strict=True)
     cpu_ms = sum(share * (figure.cpu_ms or 0.0) for share, figure in parts)
