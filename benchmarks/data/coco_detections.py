@@ -28,7 +28,7 @@ class Image(NamedTuple):
 
 
 class Detections(NamedTuple):
-    """Detections by falling score: boxes [N, 4] normalised to the image, classes [N] from 1, probabilities [N, 28, 28]."""
+    """By falling score: boxes [N, 4] normalised to the image, classes [N] from 1, probabilities [N, 28, 28]."""
 
     boxes: np.ndarray
     classes: np.ndarray

@@ -65,7 +65,7 @@ def _convert(command: list[str], log: Path) -> None:
 
 
 def crowded(source: Set, folder: Path, objects: int) -> Set:
-    """Replaces each image's objects by a given number of ellipses, a few to forty percent of the image's side in size."""
+    """Replaces each image's objects by ellipses, a few to forty percent of the image's side in size."""
     content, rng = json.loads(source.annotations.read_text()), np.random.default_rng(0)
     angles, annotations = np.linspace(0.0, 2 * np.pi, 24, endpoint=False), list[coco_data.Entry]()
     categories = [each["id"] for each in content["categories"]]

@@ -155,7 +155,7 @@ def _like(values: np.ndarray) -> dict[str, Any]:
 
 
 def values(step: Step) -> bytes:
-    """Returns an .npz with the inputs in_0, in_1, ... and TensorFlow's outputs out_0, out_1, ... of one step on them."""
+    """Returns an .npz: inputs in_0, in_1, ... and TensorFlow's outputs out_0, out_1, ... of one step on them."""
     before = {f"in_{i}": each for i, each in enumerate(step.inputs())}
     after = {f"out_{i}": each for i, each in enumerate(step.run())}
     file = io.BytesIO()

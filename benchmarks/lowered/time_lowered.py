@@ -157,7 +157,7 @@ def seconds(call: Callable[[], Any]) -> float:
 
 
 def matrices(kind: str, side: int) -> np.ndarray:
-    """Returns two random matrices: with equal numbers a device draws less power and runs faster than with real weights."""
+    """Returns two random matrices: with equal numbers a device draws less power and runs too fast."""
     return np.random.default_rng(0).standard_normal([2, side, side], np.float32).astype(_type(kind))
 
 

@@ -16,7 +16,7 @@ SAID = (
 
 
 def mask_rcnn(proposals: int, masks: int) -> dict[str, Any]:
-    """Returns overrides of `task.model`, and the numbers of proposals per image for the box head and for the mask head."""
+    """Returns overrides of `task.model`, and the proposals per image for the box head and for the mask head."""
     return {
         "min_level": MIN_LEVEL,
         "max_level": MAX_LEVEL,

@@ -275,9 +275,7 @@ def test_only_a_doubted_mask_has_a_score_in_the_record() -> None:
 
 def test_export_coco_carries_both_scores(tmp_path: Path) -> None:
     records = tiny.write_set(tmp_path / "in", [[both(masked((0.9, 0.25)), "pseudo:a")]], ["detection", "masks"])
-    export_records(
-        recordset.opened(records), str(tmp_path / "out"), ExportOptions(least_score=0.0), 1, ["tests"]
-    )
+    export_records(recordset.opened(records), str(tmp_path / "out"), ExportOptions(least_score=0.0), 1, ["tests"])
     (entry,) = json.loads((tmp_path / "out" / "instances.json").read_text())["annotations"]
     assert (entry["score"], entry["mask_score"]) == (0.9, 0.25)
 
