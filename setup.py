@@ -16,6 +16,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["must_tf*", "tfrecords_tools*"]),
+    package_data={"must_tf.shared": ["html/*"], "tfrecords_tools.inspect": ["html/*"]},
     python_requires=">=3.10,<3.13",
     install_requires=[
         "tf-models-official==2.20.*",
@@ -33,6 +34,7 @@ setup(
         "rich>=13",
         "jinja2>=3.1",
         "psutil>=5.9",
+        "markupsafe>=2.1",
         "pyyaml>=6.0",
         "absl-py>=1.4",
         "protobuf>=5.28",

@@ -6,6 +6,7 @@ command itself: kill the loop at any time and start it again.
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import shutil
@@ -13,6 +14,8 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+import yaml
 
 from experiments.plan import Plan, Run
 from must_tf.common import run_files, subprocesses
@@ -110,7 +113,7 @@ def _train(plan: Plan, run: Run) -> list[str]:
 
 
 def _as_yaml(overrides: Sequence[str]) -> str:
-    """["a.b=1", ...] as one line of YAML: lists cannot be written as a.b=1,c=2."""
+    """Returns ["a.b=1", ...] as one line of YAML, because a.b=1,c=2 cannot express lists."""
     tree: dict[str, Any] = {}
     for override in overrides:
         key, _, value = override.partition("=")
@@ -118,18 +121,8 @@ def _as_yaml(overrides: Sequence[str]) -> str:
         branch = tree
         for parent in parents:
             branch = branch.setdefault(parent, {})
-        branch[last] = _Literal(value)
-    return _written(tree)
-
-
-class _Literal(str):
-    """A value that is written as it is."""
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_written(inner)}" for key, inner in value.items()) + "}"
-    return str(value)
+        branch[last] = yaml.safe_load(value)
+    return yaml.safe_dump(tree, default_flow_style=True, sort_keys=False, width=math.inf).strip()
 
 
 def _run(plan: Plan, name: str, command: list[str]) -> float:

@@ -84,8 +84,8 @@ def _cells(rows: Rows) -> list[list[Any]]:
         return [
             f"{task}",
             figure + _direction(task),
-            html_report.Cell(one, gain is not None and gain >= 0),
-            html_report.Cell(other, gain is not None and gain <= 0),
+            html_report.ReportCell(one, gain is not None and gain >= 0),
+            html_report.ReportCell(other, gain is not None and gain <= 0),
         ]
 
     return [cells(*row) for row in rows]
@@ -93,13 +93,15 @@ def _cells(rows: Rows) -> list[list[Any]]:
 
 def _report(plan: Plan, rows: Rows, transfers: Rows, seconds: dict[str, float], total: float) -> html_report.Report:
     tables = [
-        html_report.Table("One student beside the teachers", ("task", "figure", "teacher", "student"), _cells(rows))
+        html_report.ReportTable(
+            "One student beside the teachers", ("task", "figure", "teacher", "student"), _cells(rows)
+        )
     ]
     if transfers:
         headers = ("task", "figure", "from scratch", "from student")
-        tables.append(html_report.Table("Transfer to another look", headers, _cells(transfers)))
+        tables.append(html_report.ReportTable("Transfer to another look", headers, _cells(transfers)))
     steps = [[name, clock(value)] for name, value in seconds.items()]
-    tables.append(html_report.Table("Time", ("step", "minutes"), steps))
+    tables.append(html_report.ReportTable("Time", ("step", "minutes"), steps))
     curves = _curves(plan)
     images = evaluation(plan, plan.student.name)["images"]
     summary = [f"{clock(total)} in all", f"the student was evaluated on {images} held-out images, every one once"]

@@ -168,11 +168,14 @@ def write(table: Table, out: str) -> None:
     pixels = record.decode_image(chart).numpy()
     headers = ["", *(f"{column.name}: {_figure(column)}" for column in table.columns)]
     rows: list[list[Any]] = [
-        [row.name, *(html_report.Cell(one.text, table.is_best(one)) for one in entries)]
+        [row.name, *(html_report.ReportCell(one.text, table.is_best(one)) for one in entries)]
         for row, entries in zip(table.rows, table.entries, strict=True)
     ]
     starts = [[row.name, row.checkpoint or "random weights"] for row in table.rows]
-    tables = [html_report.Table("Transfers", headers, rows), html_report.Table("Starts", ("row", "checkpoint"), starts)]
+    tables = [
+        html_report.ReportTable("Transfers", headers, rows),
+        html_report.ReportTable("Starts", ("row", "checkpoint"), starts),
+    ]
     caption = "Every start fine-tuned on every task; whiskers are one standard deviation"
     page = html_report.Report("Transfers", _remarks(table), tables, (), [html_report.Picture(caption, pixels)])
     html_report.write_report(os.path.join(out, "report.html"), page)

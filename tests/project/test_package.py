@@ -29,6 +29,11 @@ for name in ("must_tf", "tfrecords_tools"):
             origins[module.name] = importlib.import_module(module.name).__file__
 from must_tf.tasks import discover
 from must_tf.experiment_config import experiments
+from must_tf.shared import html_report
+from tfrecords_tools.inspect import contact_page
+report, sheet = html_report.Report("a"), contact_page.ContactPage("a", "b", "c", [], [])
+pages = [html_report.render(report), contact_page.render(sheet)]
+assert all("</html>" in page for page in pages)
 print(json.dumps({"origins": origins, "tasks": sorted(discover()), "experiments": experiments()}))
 """
 
@@ -49,6 +54,12 @@ def folders(source: Path) -> list[str]:
     """The task folders of a source tree, whether they are packages or not."""
     tasks = source / "must_tf" / "tasks"
     return sorted(path.name for path in tasks.iterdir() if path.is_dir() and list(path.glob("*.py")))
+
+
+def data_files(root: Path) -> set[str]:
+    """The files of the packages that are not Python: templates and styles."""
+    files = [path for name in PACKAGES for path in (root / name).rglob("*") if path.is_file()]
+    return {path.relative_to(root).as_posix() for path in files if path.suffix not in (".py", ".pyc")}
 
 
 def install(source: Path, target: Path) -> None:
@@ -86,6 +97,7 @@ def test_every_module_and_task_of_the_wheel(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert set(found["origins"]) == modules(source)
+    assert data_files(target) == data_files(source) != set()
     assert all(Path(origin).is_relative_to(target) for origin in found["origins"].values())
     assert found["tasks"] == folders(source)
     assert {f"must_teacher_{task}" for task in folders(source)} < set(found["experiments"])

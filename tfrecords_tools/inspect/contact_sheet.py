@@ -81,7 +81,7 @@ def write(path: str, found: RecordSet, summary: Mapping[str, Any], shown: Shown)
         sample += f" the {shown.pick.replace('-', ' ')} of the whole set first"
     elif len(cards) < summary["records"]:
         sample += " evenly spread over the set"
-    titled = contact_page.Page(
+    titled = contact_page.ContactPage(
         title=os.path.basename(os.path.abspath(found.directory)),
         sample=sample,
         order="as in the set" if even else "as picked",

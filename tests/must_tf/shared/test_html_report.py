@@ -17,7 +17,7 @@ from PIL import Image
 
 from must_tf.common.errors import UserError
 from must_tf.shared import html_report
-from must_tf.shared.html_report import Cell, Curve, Picture, Report, Table
+from must_tf.shared.html_report import Curve, Picture, Report, ReportCell, ReportTable
 
 
 class Page(HTMLParser):
@@ -74,7 +74,11 @@ def full() -> Report:
     return Report(
         "A <b>run</b> & {braces}",
         ["<script>alert(1)</script>", "50 % done"],
-        [Table("Fig<ures>", ["task", "AP"], [["masks", 0.5], ["<i>", Cell(math.nan, best=True)], ["c", None]])],
+        [
+            ReportTable(
+                "Fig<ures>", ["task", "AP"], [["masks", 0.5], ["<i>", ReportCell(math.nan, best=True)], ["c", None]]
+            )
+        ],
         [Curve("loss $x^2$ <a>", [("train", [1, 2, 3], [1.0, math.nan, 0.5]), ("validation", [2], [0.75])])],
         [Picture('two "<tiles>"', noise(20, 30)), Picture("another", noise(10, 10))],
     )
@@ -129,13 +133,13 @@ def test_inner_references_of_the_plots_lead_somewhere() -> None:
 
 
 def test_figures_are_rounded_and_the_best_is_bold() -> None:
-    rows: list[list[Cell | str | float | int | None]] = [
+    rows: list[list[ReportCell | str | float | int | None]] = [
         ["a", 0.12345, 12],
-        ["b", Cell(1234.5, best=True), None],
+        ["b", ReportCell(1234.5, best=True), None],
         ["c", 0.00123, 3_000_000],
         ["d", math.nan, 0],
     ]
-    page = Page(html_report.render(Report("x", tables=[Table("t", ["name", "AP", "n"], rows)])))
+    page = Page(html_report.render(Report("x", tables=[ReportTable("t", ["name", "AP", "n"], rows)])))
     assert page.of("th") == ["name", "AP", "n"]
     assert page.of("b") == ["1,234.500"]
     assert page.of("td") == ["a", "0.123", "12", "b", "-", "c", "0.0012", "3000000", "d", "nan", "0"]
@@ -165,7 +169,7 @@ def test_curves_without_values_do_not_stop_the_report(lines: list[tuple[str, lis
 def test_what_is_empty_is_left_out() -> None:
     page = Page(html_report.render(Report("only a title")))
     assert page.of("h1") == ["only a title"] and not page.of("h2")
-    table = Page(html_report.render(Report("x", tables=[Table("empty", ["a", "b"], [])])))
+    table = Page(html_report.render(Report("x", tables=[ReportTable("empty", ["a", "b"], [])])))
     assert table.of("th") == ["a", "b"] and table.of("h2") == ["empty"]
 
 
