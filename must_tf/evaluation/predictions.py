@@ -1,5 +1,4 @@
-"""From the network's outputs to labels in the original image's frame: the one path that evaluation, labelling and
-serving share."""
+"""Turns the network's outputs into labels in the original image's frame, for evaluation, labelling and serving."""
 
 from __future__ import annotations
 
@@ -10,42 +9,43 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.data.geometry import Frame
-from must_tf.spec import ImageInfo, Labels, TaskSpec
+from must_tf.spec import ImageInfo, Labels, TaskConfig, TaskSpec, Tensors
 from must_tf.tasks import discover
+
+Arrays = dict[str, np.ndarray]
 
 
 class Restorer:
-    """Restores and keeps the predictions of single images."""
+    """Restores the predictions of single images and keeps those that are worth a label."""
 
-    def __init__(self, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any], size: int):
+    def __init__(self, specs: Mapping[str, TaskSpec], configs: Mapping[str, TaskConfig], size: int):
+        """`size` is the side of the network's input in pixels."""
         self._configs = configs
 
         @tf.function(reduce_retracing=True)
-        def restore(predictions: Any, image_info: tf.Tensor) -> Any:
+        def restore(predictions: dict[str, Tensors], image_info: tf.Tensor) -> dict[str, Tensors]:
             frame = Frame(image_info[:2], image_info[2:], size)
             return {name: specs[name].restore(predictions[name], frame) for name in predictions}
 
         self._restore = restore
 
     def labels(self, predictions: Any, image_info: np.ndarray, source_id: str) -> dict[str, Labels]:
-        """One image's predictions (batch axis removed) as labels by task.
+        """Returns one image's predictions as labels by task.
 
         Args:
-          predictions: {task: {name: array}} in the network's frame.
+          predictions: {task: {name: array}} in the network's frame, without a batch axis.
           image_info: int32 [4], original height and width, scaled height and width.
-          source_id: the image's.
+          source_id: of the image.
         """
-        restored = self.restored(predictions, image_info)
-        return kept(restored, ImageInfo(source_id, int(image_info[0]), int(image_info[1])), self._configs)
+        info = ImageInfo(source_id, int(image_info[0]), int(image_info[1]))
+        return kept(self.restored(predictions, image_info), info, self._configs)
 
-    def restored(self, predictions: Any, image_info: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
-        """The same before anything is dropped: all that was predicted, in the original image's frame."""
+    def restored(self, predictions: Any, image_info: np.ndarray) -> dict[str, Arrays]:
+        """Returns all of one image's predictions in the original frame. The arguments are those of `labels`."""
         restored = self._restore(predictions, tf.constant(image_info, tf.int32))
         return tf.nest.map_structure(lambda x: x.numpy(), restored)
 
 
-def kept(
-    restored: Mapping[str, dict[str, np.ndarray]], info: ImageInfo, configs: Mapping[str, Any]
-) -> dict[str, Labels]:
-    """What of one image's restored predictions is worth a label, by task."""
-    return {name: discover()[name].keep(found, info, configs[name]) for name, found in restored.items()}
+def kept(restored: Mapping[str, Arrays], info: ImageInfo, configs: Mapping[str, TaskConfig]) -> dict[str, Labels]:
+    """Returns the part of one image's restored predictions that is worth a label, by task."""
+    return {name: discover()[name].keep(values, info, configs[name]) for name, values in restored.items()}

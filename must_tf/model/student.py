@@ -1,7 +1,4 @@
-"""The student: one trunk and one small head per enabled task.
-
-A teacher is a student with one head.
-"""
+"""The student: one trunk, and one small head per enabled task. A teacher is a student with one head."""
 
 from __future__ import annotations
 
@@ -17,16 +14,16 @@ from official.modeling import hyperparams
 from must_tf.config.fields import at_least, choice
 from must_tf.data import input as input_lib
 from must_tf.model.trunk import Trunk, TrunkConfig, head_settings
-from must_tf.spec import Given, Pyramid, TaskConfig
+from must_tf.spec import Given, Pyramid, TaskConfig, Tensors
 from must_tf.tasks import discover
 
 
 def _tasks_config() -> type[hyperparams.Config]:
-    """A config class with one field per discovered task."""
+    """Returns a config class with one field per discovered task."""
     fields = [(name, spec.Config, dataclasses.field(default_factory=spec.Config)) for name, spec in discover().items()]
-    made = dataclasses.make_dataclass("Tasks", fields, bases=(hyperparams.Config,))
-    made.__module__ = __name__
-    return made
+    cls = dataclasses.make_dataclass("Tasks", fields, bases=(hyperparams.Config,))
+    cls.__module__ = __name__
+    return cls
 
 
 Tasks = _tasks_config()
@@ -34,17 +31,19 @@ Tasks = _tasks_config()
 
 @dataclasses.dataclass
 class StudentConfig(config_definitions.TaskConfig):
-    """`task.` of every experiment.
+    """`task` of every experiment.
 
     Attributes:
       model: the trunk.
-      tasks: one config per task, `enabled` says which heads there are.
+      tasks: one config per task; the enabled ones have a head.
       input_size: S, side of the square input in pixels; a multiple of 2^max_level.
-      balance: how the losses become one, see `balance.py`.
+      balance: the rule that weights the tasks' losses, see `training/loss_weights.py`.
       l2_weight_decay: of all kernels.
-      init_checkpoint: a run directory or checkpoint to start from, this project's or Model Garden's, see `transfer.py`.
-      init_modules: which parts of it: "trunk", "backbone", "all" (the heads too), or a list of parts and heads.
-      pictures: how many evaluated images are drawn.
+      train_data, validation_data: the record sets.
+      init_checkpoint: a run directory or checkpoint to start from, of this project or of Model Garden.
+      init_modules: the parts to load from it: "trunk", "backbone", "all" (with the heads), or a list of parts and
+        heads, see `runs/init_weights.py`.
+      pictures: number of evaluated images to draw.
     """
 
     model: TrunkConfig = dataclasses.field(default_factory=TrunkConfig)
@@ -60,7 +59,7 @@ class StudentConfig(config_definitions.TaskConfig):
 
 
 def enabled(config: StudentConfig) -> dict[str, TaskConfig]:
-    """The configs of the tasks that have a head, in an order in which `needs` come first."""
+    """Returns the configs of the enabled tasks. A task comes after those in its `needs`."""
     configs = {name: getattr(config.tasks, name) for name in discover()}
     return {name: task for name, task in configs.items() if task.enabled}
 
@@ -68,14 +67,14 @@ def enabled(config: StudentConfig) -> dict[str, TaskConfig]:
 class Student(tf_keras.Model):
     """Trunk and heads.
 
-    Called with a batch as `data.input` makes it. While training returns {"raw": {task: raw}}, otherwise
+    Takes a batch of `data.input`. Returns {"raw": {task: raw outputs}} in training, otherwise
     {"predictions": {task: predictions in the network's frame}}.
     """
 
     def __init__(self, config: StudentConfig):
         super().__init__(name="student")
         decay = config.l2_weight_decay
-        # Half, as Model Garden does: the gradient of decay / 2 * w^2 is decay * w.
+        # Half, as in Model Garden: the gradient of decay / 2 * w^2 is decay * w.
         regularizer = tf_keras.regularizers.l2(decay / 2.0) if decay else None
         settings = head_settings(config.model, regularizer)
         self._configs = enabled(config)
@@ -86,10 +85,10 @@ class Student(tf_keras.Model):
         learned = tuple(self._configs) if config.balance == "learned" else ()
         self.log_variances = {name: self.add_weight(f"log_variance_{name}", initializer="zeros") for name in learned}
 
-    # Nothing in it branches on a tensor in Python, and converting it takes seconds before the first step.
+    # No Python branch depends on a tensor, and AutoGraph would take seconds before the first step.
     @tf.autograph.experimental.do_not_convert
     def call(self, inputs: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
-        """One forward pass of all heads on one run of the trunk."""
+        """Runs the trunk once, and all heads on its output."""
         pyramid = self.trunk(inputs["image"])
         given = Given(inputs["image_shape"], self._size, None, None, {}, {})
         if not training:
@@ -97,38 +96,43 @@ class Student(tf_keras.Model):
         raw: dict[str, Any] = {}
         seeds = self._seeds(inputs["index"])
         for name in self.heads:
-            seen = given._replace(seeds=seeds, targets=inputs["targets"][name], raw=dict(raw))
-            raw[name] = self._output(name, pyramid, seen, training=True)
+            own = given._replace(seeds=seeds, targets=inputs["targets"][name], raw=dict(raw))
+            raw[name] = self._output(name, pyramid, own, training=True)
         return {"raw": raw}
 
     def _predict(self, pyramid: Pyramid, given: Given) -> dict[str, Any]:
-        """{task: predictions in the network's frame}."""
+        """Returns {task: predictions in the network's frame}."""
         raw: dict[str, Any] = {}
         predictions: dict[str, Any] = {}
         for name in self.heads:
-            seen = given._replace(raw=dict(raw), predictions=dict(predictions))
-            raw[name] = self._output(name, pyramid, seen, training=False)
-            predictions[name] = discover()[name].decode(raw[name], seen, self._configs[name])
+            own = given._replace(raw=dict(raw), predictions=dict(predictions))
+            raw[name] = self._output(name, pyramid, own, training=False)
+            predictions[name] = discover()[name].decode(raw[name], own, self._configs[name])
         return predictions
 
-    def _output(self, name: str, pyramid: Pyramid, seen: Given, training: bool) -> dict[str, tf.Tensor]:
-        """A head's raw output."""
+    def _output(self, name: str, pyramid: Pyramid, given: Given, training: bool) -> Tensors:
+        """Returns a head's raw outputs.
+
+        Raises:
+          ValueError: the head works only on inputs of the size that it was built on.
+        """
         try:
-            return self.heads[name](pyramid, given=seen, training=training)
+            return self.heads[name](pyramid, given=given, training=training)
         except (ValueError, tf.errors.InvalidArgumentError) as error:
             smallest = self.trunk.smallest
-            if seen.image_size == smallest:
+            if given.image_size == smallest:
                 raise
             raise ValueError(
-                f"the head of {name} was built on an input of {smallest} pixels and fails on one of {seen.image_size}. "
-                f"No weight of a head may depend on the size of the input, see `TaskSpec.head`. It said: {error}"
+                f"the head of {name} was built on an input of {smallest} pixels and fails on one of "
+                f"{given.image_size}. Its weights must not depend on the input size, see `TaskSpec.head`. ({error})"
             ) from error
 
     @tf.autograph.experimental.do_not_convert
     def create_variables(self) -> None:
-        """Builds the heads; the trunk is built with its layers.
+        """Creates the variables of the heads; the trunk's are created with its layers.
 
-        On a pyramid of the smallest size: no weight depends on the image's, and a whole forward pass takes seconds.
+        Heads are called on the smallest pyramid: no weight depends on the input size, and a complete forward pass takes
+        seconds.
         """
         pyramid = self.trunk.empty()
         given = Given(tf.fill([1, 2], float(self.trunk.smallest)), self.trunk.smallest, None, None, {}, {})
@@ -141,13 +145,13 @@ class Student(tf_keras.Model):
         self.built = True
 
     def _seeds(self, index: tf.Tensor) -> tf.Tensor:
-        """[B, 2] of each image, from its place [B] in the endless training order."""
+        """Returns a seed [B, 2] per image, from its index [B] in the endless training order."""
         seed = tf.constant(self._seed, tf.int64)
         return tf.stack([tf.fill(tf.shape(index), seed), tf.cast(index, tf.int64)], axis=-1)
 
 
 def build(config: StudentConfig) -> Student:
-    """A student with all its variables created."""
+    """Builds a student with all its variables."""
     model = Student(config)
     model.create_variables()
     return model

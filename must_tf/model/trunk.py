@@ -1,4 +1,4 @@
-"""The shared trunk: any Model Garden backbone and its FPN, P3-P7."""
+"""The shared trunk: any Model Garden backbone and its FPN, P3 to P7."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from official.vision.modeling.layers import nn_layers
 from must_tf.config.fields import at_least
 from must_tf.spec import HeadSettings, Pyramid
 
-# ImageNet's channel means and deviations, as Model Garden normalises with, in units of 0..255.
+# ImageNet's channel means and standard deviations, as in Model Garden, in units of 0..255.
 MEAN = (123.675, 116.28, 103.53)
 DEVIATION = (58.395, 57.12, 57.375)
+FUSED_LEVEL = 2  # the level of `Pyramid.fused`
+LAST_STAGE = "5"  # of the backbone
 
 
 @dataclasses.dataclass
 class TrunkConfig(hyperparams.Config):
-    """Names as in Model Garden's model configs, whose factories read them."""
+    """Backbone and FPN. Fields are named as in Model Garden's model configs, whose factories read them."""
 
     backbone: backbone_configs.Backbone = dataclasses.field(
         default_factory=lambda: backbone_configs.Backbone(type="resnet", resnet=backbone_configs.ResNet())
@@ -39,9 +41,14 @@ class TrunkConfig(hyperparams.Config):
 
 
 class Trunk(tf_keras.layers.Layer):
-    """uint8 images [B, S, S, 3] -> Pyramid."""
+    """Maps uint8 images [B, S, S, 3] to a Pyramid.
+
+    Attributes:
+      smallest: side in pixels of the smallest input that reaches every level.
+    """
 
     def __init__(self, config: TrunkConfig, size: int, regularizer: tf_keras.regularizers.Regularizer | None):
+        """`size` is S, the side of the input in pixels."""
         super().__init__(name="trunk")
         self.backbone = backbones.factory.build_backbone(
             input_specs=tf_keras.layers.InputSpec(shape=[None, size, size, 3]),
@@ -52,30 +59,30 @@ class Trunk(tf_keras.layers.Layer):
         self.decoder = decoders.factory.build_decoder(
             input_specs=self.backbone.output_specs, model_config=config, l2_regularizer=regularizer
         )
-        self.smallest = 2**config.max_level  # side in pixels of the smallest input that reaches every level
+        self.smallest = 2**config.max_level
 
     def empty(self) -> Pyramid:
-        """What an input of the smallest size gives, all 0 and without computing it."""
+        """Returns a pyramid of zeros in the shapes of the smallest input, without running the trunk."""
 
         def zeros(level: str, channels: int) -> tf.Tensor:
             side = -(-self.smallest // 2 ** int(level))
             return tf.zeros([1, side, side, channels], self.compute_dtype)
 
         levels = {level: zeros(level, shape[-1]) for level, shape in self.decoder.output_specs.items()}
-        return Pyramid(
-            zeros("5", self.backbone.output_specs["5"][-1]), levels, nn_layers.pyramid_feature_fusion(levels, 2)
-        )
+        c5 = zeros(LAST_STAGE, self.backbone.output_specs[LAST_STAGE][-1])
+        return Pyramid(c5=c5, levels=levels, fused=nn_layers.pyramid_feature_fusion(levels, FUSED_LEVEL))
 
     def call(self, images: tf.Tensor) -> Pyramid:
-        """Normalises, and runs backbone and FPN once for all heads."""
+        """Normalises the images and runs backbone and FPN, once for all heads."""
         normalised = (tf.cast(images, tf.float32) - MEAN) / DEVIATION
         stages = self.backbone(tf.cast(normalised, self.compute_dtype))
         levels = self.decoder(stages)
-        return Pyramid(c5=stages["5"], levels=levels, fused=nn_layers.pyramid_feature_fusion(levels, 2))
+        fused = nn_layers.pyramid_feature_fusion(levels, FUSED_LEVEL)
+        return Pyramid(c5=stages[LAST_STAGE], levels=levels, fused=fused)
 
 
 def head_settings(config: TrunkConfig, regularizer: tf_keras.regularizers.Regularizer | None) -> HeadSettings:
-    """What the heads share with the trunk."""
+    """Returns the settings that the heads share with the trunk."""
     norm = config.norm_activation
     return HeadSettings(
         config.min_level,

@@ -1,4 +1,4 @@
-"""The SavedModel: images of any size in, all tasks out in each original image's frame, outputs named <task>/<name>.
+"""The SavedModel: takes images of any size and returns all tasks in each original image's frame, as <task>/<name>.
 
 | signature | input |
 |---|---|
@@ -7,9 +7,9 @@
 | `tf_example` | `tf_example` string [B]: serialised records, of which only the image is read |
 | `fitted` | `image` uint8 [B, S, S, 3], `image_shape` float32 [B, 2]: fitted images; outputs in the network's frame |
 
-Boxes are normalised, maps have the original image's pixels; `masks/probability` is a 28 x 28 grid over each of
-`detection/boxes`, as Model Garden serves masks. In a batch of mixed sizes, maps are as large as the largest
-image and zero beyond each image's own size, which `image/size` int32 [B, 2] gives. Needs TensorFlow alone.
+Boxes are normalised. Maps have the pixels of the original image. `masks/probability` is a 28 x 28 grid over each of
+`detection/boxes`, as Model Garden serves masks. In a batch of mixed sizes, maps are as large as the largest image, and
+zero outside of each image's own size, which `image/size` int32 [B, 2] gives. Clients need only TensorFlow.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from must_tf.model.student import StudentConfig, enabled
 from must_tf.tasks import discover
 
 Outputs = dict[str, tf.Tensor]
-NAME = "must_tf.json"  # beside the SavedModel: what a client must know of it
-FITTED = "fitted"
+NAME = "must_tf.json"  # beside the SavedModel; describes it for clients
+FITTED = "fitted"  # the signature that labelling uses
 
 
 class Server(tf.Module):
-    """A student and the way from any image to its network and back."""
+    """A student with the path from any image to its network's frame and back."""
 
     def __init__(self, model: tf_keras.Model, config: StudentConfig):
         super().__init__(name="server")
-        # The variables are saved, the Keras model is not: Keras would trace every layer once more, while training too.
+        # Only the variables are saved: for a Keras model, Keras would trace every layer again, in training mode too.
         self._variables = model.variables
         self._predict = functools.partial(model, training=False)
         self._size = config.input_size
@@ -45,19 +45,19 @@ class Server(tf.Module):
         self._reader = Reader(self._specs, {}, config.input_size)
 
     def signatures(self) -> dict[str, Callable[..., Any]]:
-        """The concrete functions by signature."""
-        bytes_ = self._signature("image_bytes", tf.TensorSpec([None], tf.string), record.decode_image)
+        """Returns the concrete functions by signature."""
+        encoded = self._signature("image_bytes", tf.TensorSpec([None], tf.string), record.decode_image)
         tensor = self._signature("image_tensor", tf.TensorSpec([None, None, None, 3], tf.uint8), lambda image: image)
         example = self._signature("tf_example", tf.TensorSpec([None], tf.string), _image_of)
-        signatures = {"serving_default": bytes_, "image_bytes": bytes_, "image_tensor": tensor, "tf_example": example}
+        signatures = {"serving_default": encoded, "image_bytes": encoded, "image_tensor": tensor, "tf_example": example}
         return signatures | {FITTED: self._fitted()}
 
     def _fitted(self) -> Any:
-        """The network alone, for who fits images and restores predictions by himself: labelling."""
+        """Returns the network only, for labelling, which fits images and restores predictions itself."""
 
         def run(image: tf.Tensor, image_shape: tf.Tensor) -> Outputs:
             predictions = self._predict({"image": image, "image_shape": image_shape})["predictions"]
-            return {f"{task}/{key}": value for task, found in predictions.items() for key, value in found.items()}
+            return {f"{task}/{key}": value for task, values in predictions.items() for key, value in values.items()}
 
         image = tf.TensorSpec([None, self._size, self._size, 3], tf.uint8, name="image")
         shape = tf.TensorSpec([None, 2], tf.float32, name="image_shape")
@@ -71,8 +71,8 @@ class Server(tf.Module):
         return tf.function(serve, autograph=False).get_concrete_function(named)
 
     def _serve(self, inputs: tf.Tensor, decode: Callable[[tf.Tensor], tf.Tensor]) -> Outputs:
-        def view(one: tf.Tensor) -> Outputs:
-            image = decode(one)
+        def view(item: tf.Tensor) -> Outputs:
+            image = decode(item)
             warp = geometry.fit(tf.shape(image)[:2], self._size)
             return self._reader.view(image, warp, tf.constant(0, tf.int64))
 
@@ -88,17 +88,17 @@ class Server(tf.Module):
         return self._restored(predictions, batch["image_info"]) | {"image/size": batch["image_info"][:, :2]}
 
     def _restored(self, predictions: Any, image_info: tf.Tensor) -> Outputs:
-        """Every image's predictions in its own frame, maps padded to the largest image of the batch."""
+        """Returns every image's predictions in its own frame, with maps padded to the largest image of the batch."""
         largest = tf.reduce_max(image_info[:, :2], axis=0)
 
-        def one(arguments: Any) -> Outputs:
+        def padded(arguments: Any) -> Outputs:
             return {name: _pad(value, largest) for name, value in self._restored_one(*arguments).items()}
 
         specs = self._output_specs(predictions)
-        return tf.map_fn(one, (predictions, image_info), fn_output_signature=specs)
+        return tf.map_fn(padded, (predictions, image_info), fn_output_signature=specs)
 
     def _restored_one(self, predicted: Any, info: tf.Tensor) -> Outputs:
-        """One image's outputs by <task>/<name>. What a task only passes on from one that it needs is not repeated."""
+        """Returns one image's outputs by <task>/<name>, without those that a task passes on from one in its `needs`."""
         frame = Frame(info[:2], info[2:], self._size)
         outputs: Outputs = {}
         for name, spec in self._specs.items():
@@ -108,15 +108,15 @@ class Server(tf.Module):
         return outputs
 
     def _output_specs(self, predictions: Any) -> dict[str, tf.TensorSpec]:
-        """Shapes and types of one restored image; sizes that depend on the image are None."""
-        one = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape[1:], x.dtype), predictions)
+        """Returns the shapes and types of one restored image; sizes that depend on the image are None."""
+        predicted = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape[1:], x.dtype), predictions)
         restore = tf.function(self._restored_one, autograph=False)
-        outputs = restore.get_concrete_function(one, tf.TensorSpec([4], tf.int32)).structured_outputs
+        outputs = restore.get_concrete_function(predicted, tf.TensorSpec([4], tf.int32)).structured_outputs
         return {name: tf.TensorSpec(value.shape, value.dtype) for name, value in outputs.items()}
 
 
 def _pad(value: tf.Tensor, largest: tf.Tensor) -> tf.Tensor:
-    """[h, w, ...] -> [largest, ...] where the first two sizes depend on the image; else as it is."""
+    """Pads [h, w, ...] to [largest, ...] if the first two sizes depend on the image; returns other tensors as is."""
     if value.shape.rank < 2 or value.shape[0] is not None:
         return value
     missing = largest - tf.shape(value)[:2]
