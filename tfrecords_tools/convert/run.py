@@ -1,4 +1,7 @@
-"""A dataset on disk -> a folder of shards. A shard is a pure function of its items: how many workers is no matter."""
+"""Converts a dataset on disk into a folder of shards.
+
+A shard is a pure function of its items, so the number of workers does not affect the output.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +20,21 @@ from must_tf.common.progress import Progress
 from must_tf.data import manifest, record
 from tfrecords_tools.sources import Sample, Source
 from tfrecords_tools.sources.only import Only
-from tfrecords_tools.writing import beam, disk_space, on_disk, shards
-from tfrecords_tools.writing import worker_pool as workers
+from tfrecords_tools.writing import beam, disk_space, on_disk, shards, worker_pool
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What all conversions have in common.
+    """Options of every conversion.
 
     Attributes:
-      out: folder of the shards.
-      shards: how many; 0 for one per 256 images.
-      workers: processes; 0 for one per core and 500 images.
-      max_drop_rate: a larger share of images, objects or a task's labels dropped is reported as failure.
-      command: as it was given, without what does not change the records.
+      out: output folder for the shards.
+      shards: number of shards; 0 for one per 256 images.
+      workers: number of processes; 0 for one per core, at most one per 500 images.
+      max_drop_rate: the command fails if a larger share of the images, the objects or a task's labels is dropped.
+      command: the command line without options that do not affect the records.
     """
 
     out: str
@@ -43,53 +45,53 @@ class Options:
 
 
 class Outcome(NamedTuple):
-    """What was written, and the shares of images, objects and each task's labels that were dropped."""
+    """Result of a conversion: its manifest and the shares of images, objects and labels that were dropped."""
 
     manifest: manifest.Manifest
     image_drop_rate: float
     object_drop_rate: float
     seconds: float
-    label_drop_rates: Mapping[str, float] = {}  # by task, of the images that had them; those that lost any
+    label_drop_rates: Mapping[str, float] = {}  # of the images that had labels, for each task that lost any
 
     def worst(self) -> tuple[float, str]:
-        """The largest share, and of what it is."""
+        """Returns the largest share, and the name of what was dropped."""
         labels = [(rate, f"{task} labels") for task, rate in self.label_drop_rates.items()]
         return max((self.image_drop_rate, "images"), (self.object_drop_rate, "objects"), *labels)
 
 
 class RecordMaker(Protocol):
-    """What makes records of items. It travels to the worker processes."""
+    """Makes records from items. It is pickled and sent to the worker processes."""
 
     def find(self) -> Listing:
-        """All items, before the first record is made. Raises UserError if there are none."""
+        """Lists all items before the first record is made. Raises UserError if there are none."""
 
-    def size(self, found: Listing) -> float:
-        """Bytes of all records at least, as far as a glance can tell."""
+    def size(self, listing: Listing) -> float:
+        """Returns a quick lower estimate of the bytes of all records."""
 
     def record(self, item: Item, account: Account) -> bytes:
-        """A serialised record; counts in `account` what it changes. Raises Dropped if there can be none."""
+        """Returns a serialized record; counts its changes in `account`. Raises Dropped if the image cannot be used."""
 
 
 class Encoder(NamedTuple):
-    """The maker of a dataset's records."""
+    """Makes the records of a dataset on disk."""
 
     source: Source
 
     def find(self) -> Listing:
-        """The dataset's items."""
+        """Lists the dataset's items."""
         return self.source.find()
 
-    def size(self, found: Listing) -> float:
-        """Bytes of the images."""
-        return disk_space.estimate(found.items)
+    def size(self, listing: Listing) -> float:
+        """Estimates the bytes of the images."""
+        return disk_space.estimate(listing.items)
 
     def record(self, item: Item, account: Account) -> bytes:
-        """The item's image with its labels."""
+        """Encodes the item's image and labels."""
         return _encode(self.source.load(item, account))
 
 
 class ConvertJob(NamedTuple):
-    """One shard's worth of work."""
+    """The work of one shard."""
 
     maker: RecordMaker
     items: Sequence[Item]
@@ -97,7 +99,7 @@ class ConvertJob(NamedTuple):
 
 
 def convert(source: Source, options: Options) -> Outcome:
-    """Converts a dataset; see `run`."""
+    """Converts a dataset, see `run`."""
     return run(Encoder(source), options)
 
 
@@ -105,120 +107,120 @@ def run(maker: RecordMaker, options: Options) -> Outcome:
     """Writes the shards that are not finished yet, then the manifest.
 
     Raises:
-      UserError: there is nothing to convert, the folder is another command's, or an image broke a reader.
+      UserError: there is nothing to convert, the folder belongs to another command, or a file could not be read.
     """
     start = time.monotonic()
     prepared = prepare(maker, options)
     with shards.claimed(options.out, prepared.fingerprint, options.command):
-        written = _finish(maker, prepared.found, prepared.shard_count, options)
-    return outcome(maker, written, prepared.found, time.monotonic() - start)
+        written = _finish(maker, prepared.listing, prepared.shard_count, options)
+    return outcome(maker, written, prepared.listing, time.monotonic() - start)
 
 
 def run_on_beam(maker: RecordMaker, options: Options, runner: str, arguments: Sequence[str] = ()) -> Outcome:
-    """`run`, the shards made by a Beam pipeline.
+    """Like `run`, with the shards written by a Beam pipeline.
 
     Args:
-      maker: what makes the records; its files and `options.out` must be visible from all workers.
-      options: `workers` is the runner's to choose.
+      maker: makes the records. Its files and `options.out` must be visible to all workers.
+      options: `workers` is ignored; the runner decides.
       runner: one of `beam.RUNNERS`.
-      arguments: the runner's own, like --project=...
+      arguments: the runner's own options, like --project=...
 
     Raises:
-      UserError: as `run`; Beam is not installed, or the pipeline failed.
+      UserError: as in `run`, Beam is not installed, or the pipeline failed.
     """
     start = time.monotonic()
     beam.require(runner)
-    found, count, fingerprint = prepare(maker, options)
+    listing, count, fingerprint = prepare(maker, options)
     names = shards.names(count)
     with shards.claimed(options.out, fingerprint, options.command):
-        done = shards.finished(options.out)
-        wanted = [index for index, name in enumerate(names) if name not in done]
-        jobs = (ConvertJob(maker, found.items[i::count], os.path.join(options.out, names[i])) for i in wanted)
+        finished = shards.finished(options.out)
+        missing = [index for index, name in enumerate(names) if name not in finished]
+        jobs = (ConvertJob(maker, listing.items[i::count], os.path.join(options.out, names[i])) for i in missing)
         beam.make_all(write, jobs, options.out, [f"--runner={runner}", *arguments])
-        written = summed(options, found, names)
+        written = combined_manifest(options, listing, names)
         manifest.write(options.out, written)
-    return outcome(maker, written, found, time.monotonic() - start)
+    return outcome(maker, written, listing, time.monotonic() - start)
 
 
 class Prepared(NamedTuple):
-    """What is known before anything is written."""
+    """The plan of a conversion, made before anything is written."""
 
-    found: Listing
+    listing: Listing
     shard_count: int
     fingerprint: str
 
 
 def prepare(maker: RecordMaker, options: Options) -> Prepared:
-    """Looks at everything that can end a conversion before it starts.
+    """Lists the images and checks everything that can be checked before the conversion starts.
 
     Raises:
-      UserError: there is nothing to convert, it does not fit on the disk, or the folder is another command's.
+      UserError: there is nothing to convert, it does not fit on the disk, or the folder belongs to another command.
     """
     _check(options)
-    found = maker.find()
-    if isinstance(found.items, list):
-        found = dataclasses.replace(found, items=on_disk.Items(found.items))
-    count = options.shards or shards.default_count(len(found.items))
-    prepared = Prepared(found, count, fingerprint(maker, found, count))
+    listing = maker.find()
+    if isinstance(listing.items, list):
+        listing = dataclasses.replace(listing, items=on_disk.Items(listing.items))
+    count = options.shards or shards.default_count(len(listing.items))
+    prepared = Prepared(listing, count, fingerprint(maker, listing, count))
     shards.is_claimed(options.out, prepared.fingerprint)
-    unfinished = 1 - len(shards.finished(options.out)) / count
-    disk_space.require(max(0.0, unfinished) * maker.size(found), options.out)
+    missing_share = max(0.0, 1 - len(shards.finished(options.out)) / count)
+    disk_space.require(missing_share * maker.size(listing), options.out)
     return prepared
 
 
-def _finish(maker: RecordMaker, found: Listing, count: int, options: Options) -> manifest.Manifest:
-    """Writes the shards that are missing, then the manifest."""
-    done, names = shards.finished(options.out), shards.names(count)
-    wanted = [(index, name) for index, name in enumerate(names) if name not in done]
-    left = sum(len(range(index, len(found.items), count)) for index, _ in wanted)
-    jobs = (ConvertJob(maker, found.items[index::count], os.path.join(options.out, name)) for index, name in wanted)
-    progress = Progress(len(found.items), "convert", done=len(found.items) - left)
-    processes = min(options.workers or workers.default_count(left), len(wanted))
-    workers.run(write, jobs, processes, progress)
+def _finish(maker: RecordMaker, listing: Listing, count: int, options: Options) -> manifest.Manifest:
+    """Writes the missing shards, then the manifest."""
+    finished, names = shards.finished(options.out), shards.names(count)
+    missing = [(index, name) for index, name in enumerate(names) if name not in finished]
+    images = sum(len(range(index, len(listing.items), count)) for index, _ in missing)
+    jobs = (ConvertJob(maker, listing.items[index::count], os.path.join(options.out, name)) for index, name in missing)
+    progress = Progress(len(listing.items), "convert", done=len(listing.items) - images)
+    processes = min(options.workers or worker_pool.default_count(images), len(missing))
+    worker_pool.run(write, jobs, processes, progress)
     progress.close()
-    written = summed(options, found, names)
+    written = combined_manifest(options, listing, names)
     manifest.write(options.out, written)
     return written
 
 
-def summed(options: Options, found: Listing, names: Sequence[str]) -> manifest.Manifest:
-    """The manifest of the shards of these names, all of which are finished."""
-    done = shards.finished(options.out)
-    infos = [done[name] for name in names]
-    return shards.combined_manifest(infos, found.classes, options.command, found.account, found.teachers)
+def combined_manifest(options: Options, listing: Listing, names: Sequence[str]) -> manifest.Manifest:
+    """Builds the manifest of these shards, all of which are finished."""
+    finished = shards.finished(options.out)
+    infos = [finished[name] for name in names]
+    return shards.combined_manifest(infos, listing.classes, options.command, listing.account, listing.teachers)
 
 
 def _check(options: Options) -> None:
     if options.shards < 0 or options.workers < 0:
-        raise UserError("--shards and --workers must be 0 (chosen for you) or more.")
+        raise UserError("--shards and --workers must be 0 (automatic) or more.")
     if not 0 <= options.max_drop_rate <= 1:
-        raise UserError(f"--max-drop-rate {options.max_drop_rate} is a share, 0 to 1.")
+        raise UserError(f"--max-drop-rate {options.max_drop_rate} must be between 0 and 1.")
 
 
-def fingerprint(maker: RecordMaker, found: Listing, count: int) -> str:
-    """A hash of all that decides about the bytes: options, classes, annotations, and the items' files.
+def fingerprint(maker: RecordMaker, listing: Listing, count: int) -> str:
+    """Returns a hash of everything that affects the bytes: options, classes, annotations and the items' files.
 
-    The files' content would take as long to read as to convert: size and time of change stand for it.
+    Hashing the files' content would take as long as converting them, so their size and modification time are used.
     """
-    digest = hashlib.sha256(repr((shards.versions(), maker, count, found.classes)).encode())
-    for path in found.inputs:
+    digest = hashlib.sha256(repr((shards.versions(), maker, count, listing.classes)).encode())
+    for path in listing.inputs:
         digest.update(shards.digest(path)[1].encode())
-    items = found.items if isinstance(found.items, on_disk.Items) else on_disk.Items(found.items)
+    items = listing.items if isinstance(listing.items, on_disk.Items) else on_disk.Items(listing.items)
     for source_id, paths, labels in items.rows():
         digest.update(repr((source_id, paths, labels, [_state(path) for path in paths])).encode())
     return digest.hexdigest()
 
 
 def _state(path: str) -> tuple[int, int]:
-    """Bytes and time of change of a local file. Remote ones are not asked: a million requests take hours."""
+    """Returns size and modification time of a local file. Remote files are skipped: a million requests take hours."""
     if "://" in path or not os.path.exists(path):
         return -1, -1
-    found = os.stat(path)
-    return found.st_size, found.st_mtime_ns
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
 
 
 def write(job: ConvertJob, tick: Callable[[], None]) -> shards.ShardInfo:
-    """One shard; runs in a worker."""
+    """Writes one shard; runs in a worker."""
     account = Account()
     return shards.write_shard(job.path, _records(job, account, tick), account)
 
@@ -229,13 +231,13 @@ def _records(job: ConvertJob, account: Account, tick: Callable[[], None]) -> Ite
             yield job.maker.record(item, account)
         except Dropped as dropped:
             account.dropped.add(dropped.reason, dropped.example)
-        except UserError as error:  # says where and what already
+        except UserError as error:  # its message already names the file
             raise UserError(f"{error} Finished shards are kept.") from error
         except Exception as error:
             name = item.files[0] if item.files else item.source_id
             raise UserError(
-                f"converting {name}: {type(error).__name__}: {error}. Finished shards are kept; "
-                "remove or repair the file and its labels."
+                f"converting {name}: {type(error).__name__}: {error}. Repair or remove the file and its labels, "
+                "then run the command again; finished shards are kept."
             ) from error
         tick()
 
@@ -251,17 +253,20 @@ def _encode(sample: Sample) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def outcome(maker: RecordMaker, written: manifest.Manifest, found: Listing, seconds: float) -> Outcome:
-    """What a conversion came to, once all shards are counted."""
-    dropped, asked = found.account.dropped, _asked(maker)  # by now of all shards too
-    images, objects = dropped.count("image"), dropped.count("object") if "detection" in asked else 0
-    kept = sum(written.objects.get("detection", {}).values())
-    lost = {task: dropped.count(task) for task in asked if dropped.count(task)}
-    labels = {task: count / (count + manifest.labelled(written, task)) for task, count in lost.items()}
-    return Outcome(written, images / found.wanted, objects / max(1, kept + objects), seconds, labels)
+def outcome(maker: RecordMaker, written: manifest.Manifest, listing: Listing, seconds: float) -> Outcome:
+    """Computes the drop rates once the manifest has the counts of all shards."""
+    # The manifest's counts are the listing's: `combined_manifest` has added those of all shards to them.
+    dropped, converted_tasks = listing.account.dropped, _tasks_of(maker)
+    images = dropped.count("image")
+    objects = dropped.count("object") if "detection" in converted_tasks else 0
+    kept_objects = sum(written.objects.get("detection", {}).values())
+    lost = {task: dropped.count(task) for task in converted_tasks if dropped.count(task)}
+    label_rates = {task: count / (count + manifest.labelled(written, task)) for task, count in lost.items()}
+    image_rate, object_rate = images / listing.expected_count, objects / max(1, kept_objects + objects)
+    return Outcome(written, image_rate, object_rate, seconds, label_rates)
 
 
-def _asked(maker: RecordMaker) -> tuple[str, ...]:
-    """The tasks whose labels are wanted; what the others lose is no loss."""
+def _tasks_of(maker: RecordMaker) -> tuple[str, ...]:
+    """Returns the tasks whose labels are converted; losses of other tasks do not count."""
     source = maker.source if isinstance(maker, Encoder) else None
     return source.tasks if isinstance(source, Only) else tuple(tasks.discover())

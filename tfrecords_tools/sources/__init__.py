@@ -1,7 +1,7 @@
-"""Datasets as they lie on disk. One file each; all give items, and turn an item into a sample.
+"""Datasets on disk, one module each. A source lists items, and turns an item into a sample.
 
-A source is a small frozen dataclass that travels to the worker processes; an item carries all that its
-sample is made from, so that a worker needs no other file than the item's own.
+A source is a small frozen dataclass that is sent to the worker processes. An item has everything that its sample is
+made from, so a worker reads no files except the item's own.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ class Sample(NamedTuple):
     info: ImageInfo
     labelled: Mapping[str, Labelled]
     filename: str = ""
-    extra: Mapping[str, tf.train.Feature] = {}  # keys beyond the tasks' own
+    extra: Mapping[str, tf.train.Feature] = {}  # additional keys of the record
 
 
 class Source(Protocol):
-    """What every dataset offers."""
+    """A dataset on disk."""
 
     def find(self) -> Listing:
-        """Looks at names and annotations only. Raises UserError if there is nothing to convert."""
+        """Lists the images from file names and annotations. Raises UserError if there is nothing to convert."""
 
     def load(self, item: Item, account: Account) -> Sample:
         """Reads one image and its labels. Raises Dropped if it cannot go into the records."""

@@ -1,10 +1,10 @@
 """ADE20K as SceneParsing-150 (ADEChallengeData2016): segmentation.
 
     ROOT/images/training/ADE_train_00000001.jpg
-    ROOT/annotations/training/ADE_train_00000001.png   0 is other and ignored, 1..150 -> 0..149
-    ROOT/objectInfo150.txt                             the names: a table, the last column, in the order of the ids
+    ROOT/annotations/training/ADE_train_00000001.png   0 is "other" and ignored, 1..150 -> 0..149
+    ROOT/objectInfo150.txt                             names, in the last column of a table, ordered by id
 
-The names' synonyms ("building, edifice") stay as they are.
+Names keep their synonyms ("building, edifice").
 """
 
 from __future__ import annotations
@@ -31,36 +31,37 @@ class Ade20k:
     split: str = "training"
 
     def find(self) -> Listing:
-        """The images of the split.
+        """Lists the images of the split.
 
         Raises:
-          UserError: a folder or the names are missing, or no image has an annotation.
+          UserError: a folder or the list of names is missing, or no image has an annotation.
         """
         files.require_folder(self.root, "--root")
         images, annotations = (os.path.join(self.root, kind, self.split) for kind in ("images", "annotations"))
         for folder in (images, annotations):
             self._require(folder)
         account, names = Account(), self._names()
-        maps_there = {files.stem(name): name for name in files.images_in(annotations)}
-        items, there = [], files.images_in(images)
-        for item in files.unlabelled(images, there, account):
-            if item.source_id in maps_there:
-                path = os.path.join(annotations, maps_there[item.source_id])
+        map_names = {files.stem(name): name for name in files.images_in(annotations)}
+        items, image_names = [], files.images_in(images)
+        for item in files.unlabelled(images, image_names, account):
+            if item.source_id in map_names:
+                path = os.path.join(annotations, map_names[item.source_id])
                 items.append(item._replace(files=(*item.files, path), labels=len(names)))
             else:
                 account.dropped.add("image: no annotation", item.files[0])
-        gone = sorted(maps_there.keys() - {files.stem(name) for name in there})
-        missing = files.count_missing((os.path.join(images, f"{name}.jpg") for name in gone), account)
-        remedy = f"The names in {annotations} must be those in {images}."
-        files.require_some(items, sorted(maps_there), images, remedy)
-        return Listing(items, {"segmentation": names}, (os.path.join(self.root, NAMES),), account, len(there) + missing)
+        missing_stems = sorted(map_names.keys() - {files.stem(name) for name in image_names})
+        missing = files.count_missing((os.path.join(images, f"{stem}.jpg") for stem in missing_stems), account)
+        remedy = f"Files in {annotations} must have the same names as those in {images}."
+        files.require_some(items, sorted(map_names), images, remedy)
+        inputs = (os.path.join(self.root, NAMES),)
+        return Listing(items, {"segmentation": names}, inputs, account, len(image_names) + missing)
 
     def _require(self, folder: str) -> None:
         parent = os.path.dirname(folder)
         files.require_folder(parent, "--root's")
         if self.split not in files.folders(parent):
             raise UserError(
-                f"--split {self.split!r}: {folder} is not a folder.{nearest(self.split, files.folders(parent))}"
+                f"--split {self.split!r}: {folder} does not exist.{nearest(self.split, files.folders(parent))}"
             )
 
     def _names(self) -> tuple[str, ...]:
@@ -68,17 +69,19 @@ class Ade20k:
         names: list[str] = []
         for line in files.read_lines(path, "the class names"):
             number, *_, name = (cell.strip() for cell in line.split("\t"))
-            if not number.isdigit():  # the table's head
+            if not number.isdigit():  # the header of the table
                 continue
             if int(number) != len(names) + 1 or not name:
-                raise UserError(f"{path}: line {line!r} where number {len(names) + 1} and its name are expected.")
+                raise UserError(f"{path}: expected number {len(names) + 1} and its name, but found the line {line!r}.")
             names.append(name)
         if not 0 < len(names) <= IGNORE:
-            raise UserError(f"{path}: {len(names)} names; 1 to {IGNORE} are expected, columns divided by tabs.")
+            raise UserError(
+                f"{path} has {len(names)} names, but 1 to {IGNORE} are expected. Separate its columns by tabs."
+            )
         return tuple(names)
 
     def load(self, item: Item, account: Account) -> Sample:
-        """The image and its map."""
+        """Reads the image and its segmentation map."""
         path, png = item.files
         size, labelled = None, {}
         try:
@@ -87,8 +90,8 @@ class Ade20k:
             account.dropped.add(dropped.reason, dropped.example)
         else:
             size = (ids.shape[0], ids.shape[1])
-            known = {0: IGNORE} | {number: number - 1 for number in range(1, item.labels + 1)}
-            labels = maps.segmentation(maps.classes_of(ids, known, png))
+            class_ids = {0: IGNORE} | {number: number - 1 for number in range(1, item.labels + 1)}
+            labels = maps.segmentation(maps.classes_of(ids, class_ids, png))
             labelled["segmentation"] = Labelled(labels, f"real:{files.dataset(self.root)}")
         stored = pixels.upright(pixels.read_file(path), size, path)
         info = ImageInfo(item.source_id, stored.height, stored.width)

@@ -1,6 +1,6 @@
-"""Files inside of other files, read by their place: tar archives (also of tar archives) and TFRecord files.
+"""Files inside other files: members of tar archives (also nested ones) and records of TFRecord files.
 
-The places are looked up once; a worker then reads a member without unpacking anything.
+Their positions are listed once; a worker then reads a member without unpacking anything.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from must_tf.common.errors import UserError
 from tfrecords_tools.writing.counts import Dropped
 from tfrecords_tools.writing.items import FilePart
 
-LENGTH = struct.Struct("<QI")  # of a TFRecord's data, and the checksum of that number
+LENGTH = struct.Struct("<QI")  # length of a TFRecord's data, and the checksum of the length
 CHECKSUM = 4  # bytes after a TFRecord's data
 
 
 def is_tar(path: str) -> bool:
-    """By the name; a compressed one is too, and refused on reading."""
+    """Returns True for names of tar archives, also of compressed ones, which `members` refuses."""
     return path.lower().endswith((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"))
 
 
 def members(path: str, first: int = 0, size: int | None = None) -> Iterator[FilePart]:
-    """The files in a tar archive, in its order, or in the one that `first` and `size` cut out of a file.
+    """Yields the files in a tar archive in their order; `first` and `size` select a nested archive.
 
     Raises:
-      UserError: it is none, is compressed, was cut off or has a damaged header.
+      UserError: the file is not a tar archive, is compressed, was cut off or has a damaged header.
     """
     with _opened(path) as file:
         try:
@@ -42,24 +42,27 @@ def members(path: str, first: int = 0, size: int | None = None) -> Iterator[File
                 _require_end(window, archive.offset)
         except tarfile.TarError as error:
             raise UserError(
-                f"{path} is not a whole, uncompressed tar archive ({error}). Compressed ones cannot be read from the "
-                "middle: unpack it (gunzip, or tar -xf) first."
+                f"{path} is not a complete, uncompressed tar archive ({error}). If it is compressed, "
+                "unpack it first (gunzip, or tar -xf)."
             ) from None
 
 
 def _require_end(window: _Window, at: int) -> None:
-    """tarfile takes a header that it cannot read, and the file's end, for the archive's: two blocks of zeros, of which
-    some tools write one."""
+    """Raises ReadError unless the archive ends at this position with a block of zeros.
+
+    tarfile also stops at a header that it cannot read, and at the end of the file. An archive ends with two blocks of
+    zeros, but some tools write only one.
+    """
     window.seek(at)
     blocks = window.read(2 * tarfile.BLOCKSIZE)
     if len(blocks) < tarfile.BLOCKSIZE:
-        raise tarfile.ReadError(f"it was cut off at byte {at + len(blocks)}, the mark of its end is missing")
+        raise tarfile.ReadError(f"it was cut off at byte {at + len(blocks)}; its end marker is missing")
     if any(blocks):
         raise tarfile.ReadError(f"the header at byte {at} is damaged")
 
 
 class _Window:
-    """A part of a file as a file, as far as tarfile needs one."""
+    """A part of a file as a file object, with the methods that tarfile needs."""
 
     def __init__(self, file: IO[bytes], first: int, size: int | None):
         self._file, self._first, self._size, self._at = file, first, size, 0
@@ -82,10 +85,10 @@ class _Window:
 
 
 def records(path: str) -> Iterator[FilePart]:
-    """The records of a TFRecord file; their names are their numbers.
+    """Yields the records of a TFRecord file, named by their numbers.
 
     Raises:
-      UserError: it is none, or ends in the middle.
+      UserError: the file is not a TFRecord file, or was cut off.
     """
     end, at, number = tf.io.gfile.stat(path).length, 0, 0
     with _opened(path) as file:
@@ -94,17 +97,17 @@ def records(path: str) -> Iterator[FilePart]:
             header = file.read(LENGTH.size)
             size = LENGTH.unpack(header)[0] if len(header) == LENGTH.size else end
             if at + LENGTH.size + size + CHECKSUM > end:
-                raise UserError(f"{path} is not a whole, uncompressed TFRecord file (at byte {at} of {end}).")
+                raise UserError(f"{path} is not a complete, uncompressed TFRecord file (at byte {at} of {end}).")
             yield FilePart(str(number), at + LENGTH.size, size)
             at += LENGTH.size + size + CHECKSUM
             number += 1
 
 
 def read_part(path: str, part: FilePart) -> bytes:
-    """The bytes of a piece of a file.
+    """Reads a part of a file.
 
     Raises:
-      Dropped: the file is missing or shorter.
+      Dropped: the file is missing or too short.
     """
     try:
         with _opened(path) as file:
@@ -118,5 +121,5 @@ def read_part(path: str, part: FilePart) -> bytes:
 
 
 def _opened(path: str) -> Any:
-    """Python's own file where it can be: TensorFlow's reads its whole buffer anew after every seek."""
+    """Opens a local file with Python: TensorFlow's reader fills its whole buffer again after every seek."""
     return tf.io.gfile.GFile(path, "rb") if "://" in path else open(path, "rb")

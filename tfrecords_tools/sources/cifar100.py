@@ -1,10 +1,10 @@
-"""CIFAR-100, the version for Python: classification into the 100 fine classes.
+"""CIFAR-100, Python version: classification into the 100 fine classes.
 
     ROOT/train   pickle: data uint8 [50000, 3072] (red, green, blue, each 32x32 by rows), fine_labels, filenames
-    ROOT/test    likewise, 10,000
-    ROOT/meta    pickle: fine_label_names in the order of the ids
+    ROOT/test    the same with 10,000 images
+    ROOT/meta    pickle: fine_label_names ordered by id
 
-A pickle is a program. These are run with nothing but NumPy arrays allowed. Images become PNG.
+Pickles can run code, so only NumPy arrays are allowed in them. Images become PNG.
 """
 
 from __future__ import annotations
@@ -28,44 +28,48 @@ from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item, Listing
 
 SIDE = 32
-ALLOWED = {  # what a pickled array names, by Python 2's NumPy and by today's
+ALLOWED = {  # the names in a pickled array, from Python 2's NumPy and from today's
     (f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")
 } | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
 
 
 @dataclasses.dataclass(frozen=True)
 class Cifar100:
-    """`source_id` is the split and the row: train/00017."""
+    """`source_id` is split and row, like train/00017."""
 
     root: str
     split: str = "train"
 
     def find(self) -> Listing:
-        """All images of the split.
+        """Lists all images of the split.
 
         Raises:
-          UserError: a file is missing or is not what it should be.
+          UserError: a file is missing or has unexpected content.
         """
         files.require_folder(self.root, "--root")
         path, meta = os.path.join(self.root, self.split), os.path.join(self.root, "meta")
         content, names = _unpickled(path), tuple(_unpickled(meta).get("fine_label_names", ()))
         data, labels = content.get("data"), content.get("fine_labels")
         if not names or labels is None or getattr(data, "shape", None) != (len(labels), 3 * SIDE * SIDE):
-            raise UserError(f"{path} and {meta} are not CIFAR-100's: data, fine_labels, fine_label_names are expected.")
+            raise UserError(
+                f"{path} and {meta} are not files of CIFAR-100: data, fine_labels or fine_label_names is missing."
+            )
         if not all(0 <= label < len(names) for label in labels):
-            raise UserError(f"{path}: a label is none of the {len(names)} in {meta}.")
-        given = content.get("filenames") or [""] * len(labels)
+            raise UserError(
+                f"{path}: a label is not one of the {len(names)} classes in {meta}. Download both files again."
+            )
+        filenames = content.get("filenames") or [""] * len(labels)
         items = [
             Item(f"{self.split}/{row:05}", (path,), (row, int(label), len(names), str(name)))
-            for row, (label, name) in enumerate(zip(labels, given, strict=False))
+            for row, (label, name) in enumerate(zip(labels, filenames, strict=False))
         ]
         return Listing(items, {"classification": names}, (meta, path))
 
     def load(self, item: Item, account: Account) -> Sample:
-        """The image and its one-hot label."""
+        """Reads the image and its one-hot label."""
         del account
         row, label, count, name = item.labels
-        image = _data(item.files[0])[row].reshape(3, SIDE, SIDE).transpose(1, 2, 0)
+        image = _pixels(item.files[0])[row].reshape(3, SIDE, SIDE).transpose(1, 2, 0)
         png = cv2.imencode(".png", image[..., ::-1])[1].tobytes()
         probability = np.zeros([count], np.float32)
         probability[label] = 1.0
@@ -74,11 +78,11 @@ class Cifar100:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Lists, texts, numbers and arrays; nothing else is called."""
+    """Unpickles lists, strings, numbers and arrays, and refuses everything else."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"it wants to call {module}.{name}")
+            raise pickle.UnpicklingError(f"it tries to call {module}.{name}")
         return super().find_class(module, name)
 
 
@@ -87,14 +91,14 @@ def _unpickled(path: str) -> dict[str, Any]:
     with tf.io.gfile.GFile(path, "rb") as file:
         try:
             content = _ArrayUnpickler(io.BytesIO(file.read()), encoding="latin1").load()
-        except Exception as error:  # a damaged pickle raises whatever it leads to
-            raise UserError(f"{path} is not CIFAR-100's pickle: {error}.") from None
+        except Exception as error:  # a damaged pickle can raise anything
+            raise UserError(f"{path} is not a pickle of CIFAR-100: {error}.") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path} is not CIFAR-100's pickle: a dict is expected.")
+        raise UserError(f"{path} is not a pickle of CIFAR-100: it does not hold a dict.")
     return content
 
 
 @functools.lru_cache(maxsize=1)
-def _data(path: str) -> np.ndarray:
-    """All pixels, 150 MB for training, read once per process: a pickle cannot be read in parts."""
+def _pixels(path: str) -> np.ndarray:
+    """Returns all pixels (150 MB for train), read once per process: a pickle cannot be read in parts."""
     return _unpickled(path)["data"]

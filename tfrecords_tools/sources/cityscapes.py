@@ -1,12 +1,12 @@
-"""Cityscapes, fine annotations: segmentation (19 classes), detection and masks (the 8 of them that are things).
+"""Cityscapes, fine annotations: segmentation (19 classes), detection and masks (8 of these classes).
 
     ROOT/leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png
     ROOT/gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png      -> segmentation
     ROOT/gtFine/train/aachen/aachen_000000_000019_gtFine_instanceIds.png   -> detection, masks
 
-Label ids 0..33 become the train ids of Cityscapes' own table (road 0 ... bicycle 18); those without one are ignored. An
-instance id is label id * 1000 + n. A thing's label id without a number is a group that nobody took apart: a crowd.
-The annotations of test are withheld (the files there say nothing), so its images stay unlabelled.
+Label ids 0..33 become the train ids of Cityscapes' own table (road 0 ... bicycle 18); label ids without a train id are
+ignored. An instance id is label id * 1000 + n. A thing's plain label id marks a group without separate instances, which
+becomes a crowd. The annotations of test are withheld (its label files are empty), so its images stay unlabelled.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tfrecords_tools.writing.items import Item, Listing
 
 
 class CityscapesClass(NamedTuple):
-    """One evaluated class: its id in the files and its name. Source: cityscapesscripts' labels.py."""
+    """An evaluated class: its label id and name. Source: labels.py of cityscapesscripts."""
 
     label_id: int
     name: str
@@ -57,15 +57,15 @@ LABELS = (  # in the order of the train ids
     CityscapesClass(32, "motorcycle", True),
     CityscapesClass(33, "bicycle", True),
 )
-LAST = 33  # label id in the files
-INSTANCES = 1000  # per class
-TRAIN_IDS = dict.fromkeys(range(LAST + 1), IGNORE) | {each.label_id: i for i, each in enumerate(LABELS)}
-THINGS = [each for each in LABELS if each.is_thing]
-THING_IDS = {each.label_id: number for number, each in enumerate(THINGS, 1)}
+LAST = 33  # the largest label id
+INSTANCES = 1000  # instance ids per label id
+TRAIN_IDS = dict.fromkeys(range(LAST + 1), IGNORE) | {label.label_id: train_id for train_id, label in enumerate(LABELS)}
+THINGS = [label for label in LABELS if label.is_thing]
+THING_IDS = {label.label_id: class_id for class_id, label in enumerate(THINGS, 1)}
 CLASSES = {
-    "segmentation": tuple(each.name for each in LABELS),
-    "detection": tuple(each.name for each in THINGS),
-    "masks": tuple(each.name for each in THINGS),
+    "segmentation": tuple(label.name for label in LABELS),
+    "detection": tuple(label.name for label in THINGS),
+    "masks": tuple(label.name for label in THINGS),
 }
 IMAGES, IMAGE_END = "leftImg8bit", "_leftImg8bit.png"
 ANNOTATIONS, ENDS = "gtFine", {"ids": "_gtFine_labelIds.png", "instances": "_gtFine_instanceIds.png"}
@@ -80,7 +80,7 @@ class Cityscapes:
     split: str = "train"
 
     def find(self) -> Listing:
-        """The images of all cities of the split.
+        """Lists the images of all cities of the split.
 
         Raises:
           UserError: a folder is missing, or no image has annotations.
@@ -89,20 +89,20 @@ class Cityscapes:
         images, annotations = self._folder(IMAGES), ""
         if self.split != WITHHELD:
             annotations = self._folder(ANNOTATIONS)
-        there = set(files.walk(annotations)) if annotations else set()
+        label_files = set(files.walk(annotations)) if annotations else set()
         names = sorted(name for name in files.walk(images) if files.is_image(name) and name.endswith(IMAGE_END))
         account = Account()
-        items = [self._item(name, images, annotations, there, account) for name in names]
+        items = [self._item(name, images, annotations, label_files, account) for name in names]
         if not items:
-            raise UserError(f"no image *{IMAGE_END} below {images}; folders of cities are expected there.")
+            raise UserError(f"no image *{IMAGE_END} below {images}. It should contain one folder per city.")
         if annotations and not any(item.labels for item in items):
             files.require_some([], names, annotations, f"Unpack gtFine_trainvaltest.zip in {self.root}.")
         annotated = {
-            name.removesuffix(end) + IMAGE_END for end in ENDS.values() for name in there if name.endswith(end)
+            name.removesuffix(end) + IMAGE_END for end in ENDS.values() for name in label_files if name.endswith(end)
         }
-        gone = sorted(name for name in annotated - set(names) if not files.is_hidden(name))
-        missing = files.count_missing((os.path.join(images, name) for name in gone), account)
-        # Those of test are withheld, not none.
+        missing_names = sorted(name for name in annotated - set(names) if not files.is_hidden(name))
+        missing = files.count_missing((os.path.join(images, name) for name in missing_names), account)
+        # The labels of test exist, but are withheld, so its tasks are named as well.
         return Listing(items, CLASSES if annotations else {}, (), account, len(names) + missing, tuple(CLASSES))
 
     def _folder(self, kind: str) -> str:
@@ -110,21 +110,23 @@ class Cityscapes:
         if kind not in files.folders(self.root):
             raise UserError(f"{self.root} has no folder {kind!r}.{nearest(kind, files.folders(self.root))}")
         if self.split not in files.folders(path):
-            raise UserError(f"--split {self.split!r}: not in {path}.{nearest(self.split, files.folders(path))}")
+            raise UserError(
+                f"--split {self.split!r} is not a folder in {path}.{nearest(self.split, files.folders(path))}"
+            )
         return os.path.join(path, self.split)
 
-    def _item(self, name: str, images: str, annotations: str, there: set[str], account: Account) -> Item:
+    def _item(self, name: str, images: str, annotations: str, label_files: set[str], account: Account) -> Item:
         stem, path = name.removesuffix(IMAGE_END), os.path.join(images, name)
-        kinds = tuple(kind for kind, end in ENDS.items() if stem + end in there)
+        kinds = tuple(kind for kind, end in ENDS.items() if stem + end in label_files)
         if len(kinds) < len(ENDS):
             reason = "labels of test are withheld" if self.split == WITHHELD else "a label file is missing"
             account.notes.add(f"segmentation: {reason}", path)
         return Item(os.path.basename(stem), (path, *(os.path.join(annotations, stem + ENDS[k]) for k in kinds)), kinds)
 
     def load(self, item: Item, account: Account) -> Sample:
-        """The image, its map and its things."""
+        """Reads the image, its segmentation map and its objects."""
         path, size = item.files[0], None
-        found: dict[str, Labels] = {}
+        labels_by_task: dict[str, Labels] = {}
         for kind, png in zip(item.labels, item.files[1:], strict=True):
             try:
                 ids = maps.read_ids(png, "segmentation" if kind == "ids" else "masks")
@@ -132,11 +134,11 @@ class Cityscapes:
                 account.dropped.add(dropped.reason, dropped.example)
                 continue
             size = (ids.shape[0], ids.shape[1])
-            found |= _segmentation(ids, png) if kind == "ids" else _things(ids, png)
+            labels_by_task |= _segmentation(ids, png) if kind == "ids" else _things(ids, png)
         stored = pixels.upright(pixels.read_file(path), size, path)
         info = ImageInfo(item.source_id, stored.height, stored.width)
         origin = f"real:{files.dataset(self.root)}"
-        labelled = {task: Labelled(labels, origin) for task, labels in found.items()}
+        labelled = {task: Labelled(labels, origin) for task, labels in labels_by_task.items()}
         return Sample(stored.encoded, info, labelled, os.path.basename(path))
 
 
@@ -145,10 +147,10 @@ def _segmentation(ids: np.ndarray, path: str) -> dict[str, Labels]:
 
 
 def _things(ids: np.ndarray, path: str) -> dict[str, Labels]:
-    """Instance ids [h, w] -> one object per instance, its box as tight as its mask."""
+    """Turns instance ids [h, w] into one object per instance, with the tight box of its mask."""
     highest = int(ids.max(initial=0))
     if highest >= (LAST + 1) * INSTANCES or ids.min(initial=0) < 0:
-        raise UserError(f"{path}: value {highest} is no instance id; label id * {INSTANCES} + n is expected.")
+        raise UserError(f"{path}: value {highest} is not an instance id (label id * {INSTANCES} + n).")
     things = []
     for value, window in enumerate(ndimage.find_objects(ids), 1):
         label_id = value // INSTANCES or value

@@ -1,4 +1,4 @@
-"""Classification: one folder of images per class, `ROOT/<class>/*.jpg`. Ids are the sorted names' places."""
+"""Classification: one folder of images per class, `ROOT/<class>/*.jpg`. Class ids follow the sorted folder names."""
 
 from __future__ import annotations
 
@@ -18,42 +18,44 @@ from tfrecords_tools.writing.items import Item, Listing
 
 @dataclasses.dataclass(frozen=True)
 class ClassFolders:
-    """`source_id` is `<class>/<file name without suffix>`. `limit` images of each class are taken, 0 is all."""
+    """`source_id` is `<class>/<file name without suffix>`. Converts `limit` images per class; 0 means all."""
 
     root: str
     limit: int = 0
 
     def find(self) -> Listing:
-        """All images of all class folders.
+        """Lists the images of all class folders.
 
         Raises:
-          UserError: no class folder, or one that holds folders instead of images: ROOT is one level too high.
+          UserError: there is no image, or a class folder holds folders instead (ROOT is one level too high).
         """
         files.require_folder(self.root, "--root")
         classes = tuple(files.folders(self.root))
         account, items = Account(), on_disk.Items()
         for number, name in enumerate(classes):
-            for item in self._of_class(name, account):
+            for item in self._class_items(name, account):
                 items.append(item._replace(labels=(number, len(classes))))
         if not items:
-            raise UserError(f"no image in the folders of {self.root}: one folder per class is expected.")
+            raise UserError(
+                f"no image in the folders of {self.root}. It should contain one folder of images per class."
+            )
         return Listing(items, {"classification": classes}, account=account)
 
-    def _of_class(self, name: str, account: Account) -> Iterable[Item]:
-        folder = os.path.join(self.root, name)
-        found = files.images_in(folder)
-        if not found:
+    def _class_items(self, class_name: str, account: Account) -> Iterable[Item]:
+        folder = os.path.join(self.root, class_name)
+        names = files.images_in(folder)
+        if not names:
             if inner := files.folders(folder):
                 raise UserError(
-                    f"{folder} holds folders and no image. If {inner[0]!r} is a class, give "
-                    f"--root {folder}; every folder directly in --root is one class."
+                    f"{folder} contains folders but no image. Every folder directly inside --root is a class; "
+                    f"if {inner[0]!r} is one, give --root {folder}."
                 )
             account.notes.add("classification: class without an image", folder)
-        found = found[: self.limit] if self.limit > 0 else found
-        return files.unlabelled(self.root, [f"{name}/{each}" for each in found], account)
+        names = names[: self.limit] if self.limit > 0 else names
+        return files.unlabelled(self.root, [f"{class_name}/{name}" for name in names], account)
 
     def load(self, item: Item, account: Account) -> Sample:
-        """The image and its one-hot label."""
+        """Reads the image and its one-hot label."""
         del account
         number, count = item.labels
         probability = np.zeros([count], np.float32)

@@ -1,16 +1,16 @@
-"""DIODE: depth and surface normals, indoors and outdoors.
+"""DIODE: depth and surface normals of indoor and outdoor scenes.
 
     ROOT/indoors/scene_00019/scan_00183/00019_00183_indoors_000_010.png
                                         00019_00183_indoors_000_010_depth.npy        metres [768, 1024, 1]
                                         00019_00183_indoors_000_010_depth_mask.npy   1 = measured
                                         00019_00183_indoors_000_010_normal.npy       unit vectors [768, 1024, 3]
 
-ROOT is train or val, or any folder below. An image that lacks a file has no label for that task.
+ROOT is train or val, or any folder below them. An image without one of the files has no label for that task.
 
-The devkit does not state the normals' axes. They are taken as x right, y up, z backward (that is how the training code
-of Metric3D reads them, which then turns every normal to the camera, as is done here): ours are (x, -y, -z), so that
-x is right, y down, z forward. As nobody vouches for it, each image's normals are compared with those of its own depth;
-a median of more than 45 degrees apart is noted.
+The devkit does not document the axes of the normals. Metric3D's training code reads them as x right, y up, z backward,
+and then turns every normal toward the camera; so does this module. Ours are (x, -y, -z): x right, y down, z forward.
+As a check, the normals of each image are compared with those computed from its depth, and a median difference of more
+than 45 degrees is noted.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ TASKS = {"depth": "depth", "mask": "depth", "normal": "normals"}
 # fx, fy, cx, cy in pixels of the 1024 x 768 image. Source: intrinsics.txt of the devkit.
 INTRINSICS, WIDTH, HEIGHT = (886.81, 927.06, 512.0, 384.0), 1024, 768
 AXES = np.array([1.0, -1.0, -1.0], np.float32)
-STEP = 4  # pixels between the points that span a surface; neighbours differ by the scanner's noise
-EDGE = 0.05  # relative step in depth that ends a surface
-APART = 45.0  # degrees; wrong axes are 90 or 180 apart, noise is not
+STEP = 4  # pixels between the points that span a surface; adjacent pixels differ by the scanner's noise
+EDGE = 0.05  # relative step in depth at the edge of a surface
+APART = 45.0  # degrees; wrong axes differ by 90 or 180, noise by less
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,18 +45,18 @@ class Diode:
     root: str
 
     def find(self) -> Listing:
-        """All images that have depth or normals beside them.
+        """Lists all images that have depth or normals beside them.
 
         Raises:
-          UserError: none.
+          UserError: there is no such image.
         """
         files.require_folder(self.root, "--root")
-        there = set(files.walk(self.root))
+        present = set(files.walk(self.root))
         account, items = Account(), []
-        names = sorted(name for name in there if files.is_image(name) and name.endswith(".png"))
+        names = sorted(name for name in present if files.is_image(name) and name.endswith(".png"))
         for name in names:
             stem, path = name.removesuffix(".png"), os.path.join(self.root, name)
-            kinds = tuple(kind for kind, end in ENDS.items() if stem + end in there)
+            kinds = tuple(kind for kind, end in ENDS.items() if stem + end in present)
             for task in sorted({"depth", "normals"} - {TASKS[kind] for kind in kinds if kind != "mask"}):
                 account.notes.add(f"{task}: no file for this image", path)
             if kinds:
@@ -65,19 +65,19 @@ class Diode:
             else:
                 account.dropped.add("image: no annotation", path)
         if not names:
-            raise UserError(f"no .png below {self.root}.")
-        files.require_some(items, names, self.root, f"Files like x{ENDS['depth']} are expected beside x.png.")
-        missing = files.count_missing(self._missing(there), account)
+            raise UserError(f"no .png below {self.root}. Give --root the folder train or val.")
+        files.require_some(items, names, self.root, f"Each x.png needs files like x{ENDS['depth']} beside it.")
+        missing = files.count_missing(self._missing(present), account)
         tasks = tuple(sorted({TASKS[kind] for item in items for kind in item.labels if kind != "mask"}))
         return Listing(items, {}, (), account, len(names) + missing, tasks)
 
-    def _missing(self, there: set[str]) -> list[str]:
-        """Paths of the images that have arrays and are not there."""
-        annotated = {name.removesuffix(end) + ".png" for end in ENDS.values() for name in there if name.endswith(end)}
-        return [os.path.join(self.root, name) for name in sorted(annotated - there) if not files.is_hidden(name)]
+    def _missing(self, present: set[str]) -> list[str]:
+        """Returns the paths of missing images that have arrays."""
+        annotated = {name.removesuffix(end) + ".png" for end in ENDS.values() for name in present if name.endswith(end)}
+        return [os.path.join(self.root, name) for name in sorted(annotated - present) if not files.is_hidden(name)]
 
     def load(self, item: Item, account: Account) -> Sample:
-        """The image, its depth and its normals."""
+        """Reads the image, its depth and its normals."""
         path, arrays = item.files[0], {}
         for kind, file in zip(item.labels, item.files[1:], strict=True):
             try:
@@ -90,39 +90,39 @@ class Diode:
         sizes = {array.shape[:2] for array in arrays.values()}
         if sizes - {(info.height, info.width)}:
             raise Dropped("image: size differs from its labels'", f"{path}: {sorted(sizes)}")
-        found = _labels(arrays)
-        _compare(found, path, account)
-        labelled = {task: Labelled(labels, "real:diode") for task, labels in found.items()}
+        labels_by_task = _labels(arrays)
+        _check_axes(labels_by_task, path, account)
+        labelled = {task: Labelled(labels, "real:diode") for task, labels in labels_by_task.items()}
         return Sample(stored.encoded, info, labelled, os.path.basename(path))
 
 
 def _array(path: str, kind: str) -> np.ndarray:
-    """[h, w], of normals [h, w, 3]."""
+    """Reads an array [h, w], or [h, w, 3] for normals."""
     task = TASKS[kind]
     try:
-        found = np.load(io.BytesIO(pixels.read_file(path)), allow_pickle=False)
+        array = np.load(io.BytesIO(pixels.read_file(path)), allow_pickle=False)
     except (Dropped, ValueError, EOFError, OSError) as error:
         raise Dropped(f"{task}: file cannot be read", f"{path}: {error}") from None
     last = 3 if kind == "normal" else 1
-    found = found[..., None] if found.ndim == 2 and last == 1 else found
-    if found.ndim != 3 or found.shape[-1] != last:
-        raise Dropped(f"{task}: array of another shape", f"{path}: {found.shape}")
-    found = found.astype(np.float32)
-    return found if kind == "normal" else found[..., 0]
+    array = array[..., None] if array.ndim == 2 and last == 1 else array
+    if array.ndim != 3 or array.shape[-1] != last:
+        raise Dropped(f"{task}: array of another shape", f"{path}: {array.shape}")
+    array = array.astype(np.float32)
+    return array if kind == "normal" else array[..., 0]
 
 
 def _labels(arrays: dict[str, np.ndarray]) -> dict[str, Labels]:
-    found: dict[str, Labels] = {}
+    labels: dict[str, Labels] = {}
     if "depth" in arrays:
         metres = np.nan_to_num(arrays["depth"], nan=0.0, posinf=0.0, neginf=0.0)
-        found["depth"] = {"metres": np.where(arrays.get("mask", 1.0) > 0, metres, 0.0).astype(np.float32)}
+        labels["depth"] = {"metres": np.where(arrays.get("mask", 1.0) > 0, metres, 0.0).astype(np.float32)}
     if "normal" in arrays:
-        found["normals"] = {"normals": ours(arrays["normal"])}
-    return found
+        labels["normals"] = {"normals": ours(arrays["normal"])}
+    return labels
 
 
 def ours(normals: np.ndarray) -> np.ndarray:
-    """DIODE's vectors [h, w, 3] -> unit vectors, x right, y down, z forward, pointing at the camera; 0 = unknown."""
+    """DIODE's vectors [h, w, 3] -> unit vectors (x right, y down, z forward) toward the camera; 0 = unknown."""
     vectors = np.nan_to_num(normals) * AXES
     length = np.sqrt((vectors * vectors).sum(-1, keepdims=True))
     vectors = np.where(length > 0, vectors / np.maximum(length, 1e-6), 0.0)
@@ -131,7 +131,7 @@ def ours(normals: np.ndarray) -> np.ndarray:
 
 
 def rays(height: int, width: int) -> np.ndarray:
-    """The points seen by the pixels' centres at one metre of depth, [h, w, 3]."""
+    """Returns the points [h, w, 3] that the pixel centres see at a depth of one metre."""
     fx, fy, cx, cy = INTRINSICS
     rows, columns = np.mgrid[:height, :width] + 0.5
     x = (columns * WIDTH / width - cx) / fx
@@ -140,27 +140,27 @@ def rays(height: int, width: int) -> np.ndarray:
 
 
 def normals_of(metres: np.ndarray) -> np.ndarray:
-    """Normals of the surface through every fourth point, [h / 4, w / 4, 3]; 0 at edges and where depth is unknown."""
+    """Returns normals [h / 4, w / 4, 3] of the surface through every fourth point; 0 at edges and unknown depth."""
     points = (rays(*metres.shape) * metres[..., None])[::STEP, ::STEP]
     z = points[..., 2]
     right, down = points[:-1, 1:] - points[:-1, :-1], points[1:, :-1] - points[:-1, :-1]
     known = (z[:-1, :-1] > 0) & (z[:-1, 1:] > 0) & (z[1:, :-1] > 0)
     known &= np.maximum(np.abs(right[..., 2]), np.abs(down[..., 2])) < EDGE * z[:-1, :-1]
-    vectors = -np.cross(right, down)  # right x down is forward; a surface looks back
+    vectors = -np.cross(right, down)  # right x down points forward; a surface faces the camera
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.where(known[..., None], vectors / np.maximum(length, 1e-12), 0.0)
 
 
-def _compare(found: dict[str, Labels], path: str, account: Account) -> None:
-    """Notes normals that are not those of the depth."""
-    if len(found) < 2:
+def _check_axes(labels: dict[str, Labels], path: str, account: Account) -> None:
+    """Notes normals that contradict the depth."""
+    if len(labels) < 2:
         return
-    computed = normals_of(found["depth"]["metres"])
-    given = found["normals"]["normals"][::STEP, ::STEP][: computed.shape[0], : computed.shape[1]]
-    both = (np.abs(computed).sum(-1) > 0) & (np.abs(given).sum(-1) > 0)
+    computed = normals_of(labels["depth"]["metres"])
+    stored = labels["normals"]["normals"][::STEP, ::STEP][: computed.shape[0], : computed.shape[1]]
+    both = (np.abs(computed).sum(-1) > 0) & (np.abs(stored).sum(-1) > 0)
     if not both.any():
         return
-    cosine = np.clip((computed[both] * given[both]).sum(-1), -1.0, 1.0)
+    cosine = np.clip((computed[both] * stored[both]).sum(-1), -1.0, 1.0)
     median = float(np.degrees(np.median(np.arccos(cosine))))
     if median > APART:
         reason = f"normals: more than {APART:.0f} degrees from those of the depth; are the axes as described?"

@@ -17,7 +17,7 @@ SPLITS = ("train", "training", "val", "valid", "validation", "test", "images")
 
 
 def require_folder(path: str, option: str) -> None:
-    """Raises UserError unless `path` is a folder, with the nearest name beside it."""
+    """Raises UserError with the most similar folder name unless `path` is a folder."""
     if tf.io.gfile.isdir(path):
         return
     parent, name = os.path.split(path.rstrip("/"))
@@ -26,7 +26,7 @@ def require_folder(path: str, option: str) -> None:
 
 
 def require_file(path: str, option: str) -> None:
-    """Raises UserError unless `path` is a file, with the nearest name beside it."""
+    """Raises UserError with the most similar file name unless `path` is a file."""
     if tf.io.gfile.exists(path) and not tf.io.gfile.isdir(path):
         return
     parent, name = os.path.split(path)
@@ -35,47 +35,50 @@ def require_file(path: str, option: str) -> None:
 
 
 def read_lines(path: str, option: str) -> list[str]:
-    """The lines of a text file that hold something, stripped.
+    """Returns the stripped lines of a text file without empty ones.
 
     Raises:
-      UserError: there is no such file, or it is empty or no text.
+      UserError: the file does not exist, is empty or is not text.
     """
     require_file(path, option)
     try:
         with tf.io.gfile.GFile(path) as file:
             lines = [line.strip() for line in file.read().splitlines()]
     except UnicodeDecodeError as error:
-        raise UserError(f"{option} {path} is not text: {error}") from None
+        raise UserError(f"{option} {path} is not a text file: {error}") from None
     lines = [line for line in lines if line]
     if not lines:
         raise UserError(f"{option} {path} is empty.")
     return lines
 
 
-def read_names(path: str, most: int, option: str = "the class names") -> tuple[str, ...]:
-    """Class names, one a line, all different, `most` at most."""
+def read_names(path: str, max_count: int, option: str = "the class names") -> tuple[str, ...]:
+    """Reads class names, one per line, all different and at most `max_count` of them."""
     names = tuple(read_lines(path, option))
-    if len(names) > most or len(set(names)) < len(names):
-        raise UserError(f"{path}: 1 to {most} different names, one a line.")
+    if len(names) > max_count:
+        raise UserError(f"{path} has {len(names)} names, but at most {max_count} are possible.")
+    if len(set(names)) < len(names):
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"{path} has the name {repeated!r} more than once. Give different names, one per line.")
     return names
 
 
-def require_some(found: Sequence[object], wanted: Sequence[str], where: str, remedy: str) -> None:
-    """Raises UserError if none of the annotated images was found.
+def require_some(items: Sequence[object], names: Sequence[str], folder: str, remedy: str) -> None:
+    """Raises UserError if none of the annotated images exists.
 
     Args:
-      found: those that were.
-      wanted: the names of all.
-      where: the folder that was looked in.
-      remedy: what to do.
+      items: the images that exist.
+      names: the names of all annotated images.
+      folder: the folder that should contain them.
+      remedy: the sentence that tells the user what to do.
     """
-    if not found:
-        example = f", {wanted[0]} for instance" if wanted else ""
-        raise UserError(f"0 of {len(wanted)} annotated images found under {where}{example}. {remedy}")
+    if not items:
+        example = f" (such as {names[0]})" if names else ""
+        raise UserError(f"{folder} contains none of the {len(names)} annotated images{example}. {remedy}")
 
 
 def count_missing(paths: Iterable[str], account: Account) -> int:
-    """Counts images that have annotations and are not there; returns how many."""
+    """Counts missing images that have annotations as dropped; returns their number."""
     count = 0
     for path in paths:
         account.dropped.add("image: file is missing", path)
@@ -84,40 +87,40 @@ def count_missing(paths: Iterable[str], account: Account) -> int:
 
 
 def is_hidden(name: str) -> bool:
-    """As `._x.jpg` of a Mac."""
+    """Returns True for hidden files, like `._x.jpg` of macOS."""
     return os.path.basename(name).startswith(".")
 
 
 def is_image(name: str) -> bool:
-    """By the suffix; hidden files are none."""
+    """Returns True if the suffix is an image's and the file is not hidden."""
     return name.lower().endswith(SUFFIXES) and not is_hidden(name)
 
 
 def folders(path: str) -> list[str]:
-    """Names of the visible folders in a folder, sorted."""
+    """Returns the sorted names of the visible folders in a folder."""
     names = (name.rstrip("/") for name in tf.io.gfile.listdir(path))
     return sorted(name for name in names if not name.startswith(".") and tf.io.gfile.isdir(os.path.join(path, name)))
 
 
 def images_in(path: str) -> list[str]:
-    """Names of the image files directly in a folder, sorted."""
+    """Returns the sorted names of the image files directly in a folder."""
     return sorted(name for name in tf.io.gfile.listdir(path) if is_image(name))
 
 
 def walk(path: str) -> Iterator[str]:
-    """Paths of all files below a folder, relative to it."""
+    """Yields the paths of all files below a folder, relative to it."""
     for folder, _, names in tf.io.gfile.walk(path):
         for name in names:
             yield os.path.relpath(os.path.join(folder, name), path)
 
 
 def stem(name: str) -> str:
-    """`a/b.jpg` -> `a/b`."""
+    """Removes the suffix: `a/b.jpg` -> `a/b`."""
     return os.path.splitext(name)[0]
 
 
 def unlabelled(root: str, names: Iterable[str], account: Account) -> on_disk.Items:
-    """Items whose ids are the names without suffix; of `a.jpg` and `a.png` the second keeps it."""
+    """Makes items whose ids are the names without suffix. If `a.jpg` and `a.png` exist, the second keeps it."""
     items, taken = on_disk.Items(), on_disk.NameSet()
     for name in names:
         source_id = stem(name)
@@ -130,6 +133,6 @@ def unlabelled(root: str, names: Iterable[str], account: Account) -> on_disk.Ite
 
 
 def dataset(path: str) -> str:
-    """A name for the origin of labels: the folder's, with its parent's where it only names a split."""
+    """Names the origin of labels after the folder, and after its parent if the folder is named after a split."""
     parts = os.path.abspath(path).rstrip("/").split("/") if "://" not in path else path.split("/")
     return "-".join(parts[-2:]) if parts[-1].lower() in SPLITS else parts[-1]

@@ -1,17 +1,16 @@
 """ImageNet (ILSVRC2012): classification.
 
     ROOT/n01440764/n01440764_10026.JPEG      one folder per synset (train, or val sorted into folders)
-    ILSVRC2012_img_train.tar                 the same as published: a tar of one n01440764.tar per synset
-    ROOT/ILSVRC2012_val_00000001.JPEG        flat, or ILSVRC2012_img_val.tar: with --labels
+    ILSVRC2012_img_train.tar                 the same as published: a tar with one n01440764.tar per synset
+    ROOT/ILSVRC2012_val_00000001.JPEG        no folders, or ILSVRC2012_img_val.tar: needs --labels
 
-`--labels` is a text file: one synset per line in the order of the images' names, or lines that begin with an image's
-name and its synset (LOC_val_solution.csv). Class ids are 0-based places in the sorted synsets. (Model Garden's ImageNet
-records count from 1, with 1,001 classes; `must-records convert mg --first-class 1` reads those.) For a part of the set,
-and to give training and validation the same ids, name all synsets with `--classes` (LOC_synset_mapping.txt, or one a
-line).
+`--labels` is a text file with one synset per line, in the order of the images' names, or with lines that begin with an
+image's name and its synset (LOC_val_solution.csv). Class ids are the 0-based positions of the sorted synsets. (Model
+Garden's ImageNet records count from 1, with 1,001 classes; `must-records convert mg --first-class 1` reads those.) If
+only some synsets are present, or training and validation have different ones, list all synsets with `--classes`
+(LOC_synset_mapping.txt, or one per line) to keep the same ids.
 
-Images are stored as they are found: the few in CMYK, and the PNG that is named JPEG, become PNG in RGB or keep their
-bytes, see `pixels`.
+Images keep their bytes, also the PNG that is named .JPEG; the few in CMYK become RGB PNGs (see `pixels`).
 """
 
 from __future__ import annotations
@@ -35,11 +34,11 @@ INNER = ".tar"
 
 @dataclasses.dataclass(frozen=True)
 class Imagenet:
-    """`source_id` is the path below `root`, or in it, without its suffix.
+    """`source_id` is the path below `root`, or in the archive, without its suffix.
 
     Attributes:
-      root: folder of synset folders or of images, or a tar archive of one of them.
-      labels: file with the synsets of flat images.
+      root: folder with synset folders or images, or a tar archive of either.
+      labels: file with the synsets of images that are not in synset folders.
       classes: file with all synsets.
     """
 
@@ -48,20 +47,20 @@ class Imagenet:
     classes: str = ""
 
     def find(self) -> Listing:
-        """All images of all synsets.
+        """Lists all images of all synsets.
 
         Raises:
-          UserError: no image, or labels that belong to other images.
+          UserError: there is no image, or the labels belong to other images.
         """
         account = Account()
-        found = list(self._members())
-        if not found:
-            raise UserError(f"no image in {self.root}: folders of synsets (n01440764/) or images are expected.")
-        labels = self._synsets([name for name, _, _ in found], account)
+        members = list(self._members())
+        if not members:
+            raise UserError(f"no image in {self.root}. It should contain synset folders (n01440764/) or images.")
+        labels = self._synsets([name for name, _, _ in members], account)
         names = self._classes(set(labels.values()))
         ids = {name: number for number, name in enumerate(names)}
         items = []
-        for name, path, part in found:
+        for name, path, part in members:
             stem = files.stem(name)
             if stem in labels:
                 items.append(Item(stem, (path,), (part, ids[labels[stem]], len(names))))
@@ -71,7 +70,7 @@ class Imagenet:
         return Listing(items, {"classification": names}, inputs, account, len(items) + account.dropped.count("image"))
 
     def _members(self) -> Iterator[tuple[str, str, FilePart | None]]:
-        """Name below the root, file, and the place in it, of all images in the order of their names."""
+        """Yields the name below the root, the file, and the part of the file of each image, sorted by name."""
         if not archives.is_tar(self.root):
             files.require_folder(self.root, "--root")
             for name in sorted(filter(files.is_image, files.walk(self.root))):
@@ -90,49 +89,52 @@ class Imagenet:
                 yield part
 
     def _synsets(self, names: list[str], account: Account) -> Mapping[str, str]:
-        """Path without suffix -> synset."""
+        """Returns {path without suffix: synset}."""
         if not self.labels:
             return {files.stem(name): self._folder_of(name) for name in names}
         lines = [re.split(r"[\s,]+", line) for line in files.read_lines(self.labels, "--labels")]
         if all(SYNSET.fullmatch(words[0]) for words in lines):
             return self._by_order(names, [words[0] for words in lines])
-        named = {files.stem(words[0]): words[1] for words in lines if len(words) > 1 and SYNSET.fullmatch(words[1])}
-        if not named:
-            raise UserError(f"--labels {self.labels}: no line is a synset like n01440764, or an image's name and one.")
+        pairs = [(words[0], words[1]) for words in lines if len(words) > 1]
+        by_image = {files.stem(name): synset for name, synset in pairs if SYNSET.fullmatch(synset)}
+        if not by_image:
+            raise UserError(f"--labels {self.labels}: no line has a synset like n01440764, or a name and a synset.")
         by_base = {files.stem(os.path.basename(name)): files.stem(name) for name in names}
-        there = sorted(named.keys() & by_base.keys())
-        files.require_some(there, sorted(named), self.root, f"{self.labels} names other images.")
-        for gone in sorted(named.keys() - by_base.keys()):
-            account.dropped.add("image: file is missing", gone)
-        return {by_base[base]: named[base] for base in there}
+        present = sorted(by_image.keys() & by_base.keys())
+        files.require_some(present, sorted(by_image), self.root, f"Give the --labels of these images: {self.labels}.")
+        for missing in sorted(by_image.keys() - by_base.keys()):
+            account.dropped.add("image: file is missing", missing)
+        return {by_base[base]: by_image[base] for base in present}
 
     def _folder_of(self, name: str) -> str:
         synset = os.path.basename(os.path.dirname(name))
         if not SYNSET.fullmatch(synset):
             raise UserError(
-                f"{self.root}: {name} does not lie in a synset's folder like n01440764/. For images without folders "
-                "give --labels; for other class names use `must-records convert classes`."
+                f"{self.root}: {name} is not in a synset folder like n01440764/. Give --labels for images without "
+                "folders; for other class names use `must-records convert classes`."
             )
         return synset
 
     def _by_order(self, names: list[str], synsets: list[str]) -> dict[str, str]:
         if len(synsets) != len(names):
             raise UserError(
-                f"--labels {self.labels} has {len(synsets)} lines for {len(names)} images in {self.root}. One per "
-                "image is expected, in the order of their names."
+                f"--labels {self.labels} has {len(synsets)} lines, but {self.root} has {len(names)} images. Give one "
+                "line per image, in the order of their names."
             )
         return {files.stem(name): synset for name, synset in zip(names, synsets, strict=True)}
 
-    def _classes(self, found: set[str]) -> tuple[str, ...]:
+    def _classes(self, used: set[str]) -> tuple[str, ...]:
         if not self.classes:
-            return tuple(sorted(found))
-        named = tuple(sorted({line.split()[0] for line in files.read_lines(self.classes, "--classes")}))
-        if unknown := sorted(found - set(named)):
-            raise UserError(f"--classes {self.classes} lacks {len(unknown)} synsets, {unknown[0]} for instance.")
-        return named
+            return tuple(sorted(used))
+        synsets = tuple(sorted({line.split()[0] for line in files.read_lines(self.classes, "--classes")}))
+        if unknown := sorted(used - set(synsets)):
+            raise UserError(
+                f"--classes {self.classes} lacks {len(unknown)} of the synsets, such as {unknown[0]}. Add them."
+            )
+        return synsets
 
     def load(self, item: Item, account: Account) -> Sample:
-        """The image and its one-hot label."""
+        """Reads the image and its one-hot label."""
         del account
         part, number, count = item.labels
         probability = np.zeros([count], np.float32)

@@ -1,4 +1,4 @@
-"""Unlabelled images: every image file below a folder, or in an (uncompressed) tar archive."""
+"""Unlabelled images: every image file below a folder or in an uncompressed tar archive."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from tfrecords_tools.writing.items import FilePart, Item, Listing
 
 @dataclasses.dataclass(frozen=True)
 class UnlabelledImages:
-    """Images that nobody labelled; `source_id` is the path below `root`, or in it, without its suffix."""
+    """Images without labels; `source_id` is the path below `root`, or in the archive, without its suffix."""
 
     root: str
 
     def find(self) -> Listing:
-        """All images, in the order of their names.
+        """Lists all images, sorted by name.
 
         Raises:
-          UserError: no image.
+          UserError: there is no image.
         """
         items, account = on_disk.Items(), Account()
         parts = self._parts()
         for item, part in zip(files.unlabelled(self.root, parts, account), parts.values(), strict=True):
             items.append(item._replace(files=(self.root,), labels=part) if part else item)
         if not items:
-            raise UserError(f"no image below {self.root}: {', '.join(files.SUFFIXES)} are looked for.")
+            raise UserError(f"no image below {self.root}. Supported suffixes: {', '.join(files.SUFFIXES)}.")
         return Listing(items, {}, account=account)
 
     def _parts(self) -> on_disk.DiskTable[FilePart | None]:
-        """Name -> its place in the archive, or None in a folder."""
+        """Returns {name: its part of the archive, or None in a folder}."""
         if archives.is_tar(self.root):
             files.require_file(self.root, "--root")
             return on_disk.DiskTable(
@@ -44,13 +44,13 @@ class UnlabelledImages:
         return on_disk.DiskTable((name, None) for name in files.walk(self.root) if files.is_image(name))
 
     def load(self, item: Item, account: Account) -> Sample:
-        """The image alone."""
+        """Reads the image."""
         del account
         return plain(item, item.labels)
 
 
 def plain(item: Item, part: FilePart | None = None) -> Sample:
-    """An image without labels, EXIF applied; of a whole file, or of a part of it."""
+    """Reads an image without labels from a file or a part of it, and applies its EXIF orientation."""
     (path,) = item.files
     name = os.path.join(path, part.name) if part else path
     data = archives.read_part(path, part) if part else pixels.read_file(path)

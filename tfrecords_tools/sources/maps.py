@@ -1,4 +1,4 @@
-"""Label images: one class id, depth or normal per pixel."""
+"""Label images with one class id, depth or normal per pixel."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.sources import pixels
 from tfrecords_tools.writing.counts import Dropped
 
-VALUES = 1 << 16  # of 16 bits, the most that a map of ids has
+VALUES = 1 << 16  # maps of ids have at most 16 bits
 SHOWN = 5  # values in a message
 
 
 def read_map(path: str, task: str) -> np.ndarray:
-    """A label image [h, w] or [h, w, 3] RGB, of the bit depth it has on disk.
+    """Reads a label image [h, w] or [h, w, 3] RGB with the bit depth that it has on disk.
 
     Raises:
-      Dropped: it is missing or no image; the photo may still be used without it.
+      Dropped: the file is missing or not an image; the photo may still be used without it.
     """
     data = np.frombuffer(_bytes(path, task), np.uint8)
-    found = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    if found is None:
+    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    if image is None:
         raise Dropped(f"{task}: file cannot be decoded", path)
-    return found if found.ndim == 2 else np.ascontiguousarray(found[..., 2::-1])
+    return image if image.ndim == 2 else np.ascontiguousarray(image[..., 2::-1])
 
 
 def read_ids(path: str, task: str) -> np.ndarray:
-    """A map of ids int32 [h, w]: grey of 1, 8 or 16 bit, or the indices (not the colours) of a palette.
+    """Reads a map of ids int32 [h, w]: 1, 8 or 16-bit grey values, or the indices (not the colours) of a palette.
 
     Raises:
-      Dropped: it is missing, no image, or has colours; the photo may still be used without it.
+      Dropped: the file is missing, not an image, or has colours; the photo may still be used without it.
     """
     return decode_ids(_bytes(path, task), path, task)
 
 
 def decode_ids(data: bytes, name: str, task: str) -> np.ndarray:
-    """As `read_ids`, of a file's bytes."""
+    """Like `read_ids`, for the bytes of a file."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            mode, found = image.mode, np.asarray(image)
-    except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
+            mode, ids = image.mode, np.asarray(image)
+    except Exception as error:  # Pillow can raise anything for a damaged file
         raise Dropped(f"{task}: file cannot be decoded", f"{name}: {error}") from None
     if mode not in ("1", "L", "P", "I") and not mode.startswith("I;16"):
         raise Dropped(f"{task}: pixels of another format", f"{name}: {mode} instead of one id per pixel")
-    return found.astype(np.int32)
+    return ids.astype(np.int32)
 
 
 def _bytes(path: str, task: str) -> bytes:
@@ -60,43 +60,43 @@ def _bytes(path: str, task: str) -> bytes:
         raise Dropped(f"{task}: file is missing", path) from None
 
 
-def require_size(found: np.ndarray, info: ImageInfo, task: str, name: str) -> None:
+def require_size(label_map: np.ndarray, info: ImageInfo, task: str, name: str) -> None:
     """Raises Dropped unless the map [h, w, ...] has the image's size."""
-    if found.shape[:2] != (info.height, info.width):
-        sizes = f"{found.shape[1]}x{found.shape[0]} for {info.width}x{info.height}"
+    if label_map.shape[:2] != (info.height, info.width):
+        sizes = f"{label_map.shape[1]}x{label_map.shape[0]} for {info.width}x{info.height}"
         raise Dropped(f"{task}: size differs from its image's", f"{name}: {sizes}")
 
 
-def classes_of(ids: np.ndarray, known: Mapping[int, int], name: str) -> np.ndarray:
-    """Values of a file [h, w] -> class ids int32 [h, w].
+def classes_of(ids: np.ndarray, class_ids: Mapping[int, int], name: str) -> np.ndarray:
+    """Maps the values of a file [h, w] to class ids int32 [h, w].
 
     Args:
-      ids: as they stand in the file.
-      known: value -> class id, or IGNORE.
-      name: the file, for the message.
+      ids: the values in the file.
+      class_ids: {value: class id or IGNORE}.
+      name: the file's name for the error.
 
     Raises:
-      UserError: a value that is not known. Ignored in silence it would train on less than the user thinks, and
-        usually it means that the names are those of another dataset.
+      UserError: a value is not in `class_ids`. Ignoring it silently would train on less than the user thinks, and
+        usually it means that the names belong to another dataset.
     """
     table = np.full(VALUES, -1, np.int32)
-    table[list(known)] = list(known.values())
+    table[list(class_ids)] = list(class_ids.values())
     inside = (ids >= 0) & (ids < VALUES)
     classes = np.where(inside, table[np.where(inside, ids, 0)], -1)
     if (classes < 0).any():
-        strange = np.unique(ids[classes < 0])
-        shown = ", ".join(map(str, strange[:SHOWN].tolist())) + (", ..." if len(strange) > SHOWN else "")
+        unknown = np.unique(ids[classes < 0])
+        shown = ", ".join(map(str, unknown[:SHOWN].tolist())) + (", ..." if len(unknown) > SHOWN else "")
         raise UserError(
-            f"{name}: value {shown} on {int((classes < 0).sum())} pixels is none of the {_count(known.values())} "
-            f"classes and not to be ignored. Name it, or set these pixels to {IGNORE}."
+            f"{name}: value {shown} on {int((classes < 0).sum())} pixels is not one of the "
+            f"{_count(class_ids.values())} classes. Add its name, or set these pixels to {IGNORE} (ignored)."
         )
     return classes
 
 
 def _count(ids: Iterable[int]) -> int:
-    return len({each for each in ids if each != IGNORE})
+    return len({class_id for class_id in ids if class_id != IGNORE})
 
 
 def segmentation(classes: np.ndarray) -> Labels:
-    """Real labels of `segmentation` from class ids [h, w]."""
+    """Makes real labels of `segmentation` from class ids [h, w]."""
     return {"classes": classes, "confidence": np.ones(classes.shape, np.float32)}

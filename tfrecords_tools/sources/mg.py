@@ -1,15 +1,15 @@
-"""Model Garden's own records -> ours: classification, detection, masks, segmentation.
+"""Converts Model Garden's own records: classification, detection, masks, segmentation.
 
 | key | becomes |
 |---|---|
-| `image/encoded` | the image; its size is that of the pixels, whatever `image/height` says |
-| `image/class/label` | classification; ids from `first_class` on (ImageNet's records count from 1) |
+| `image/encoded` | the image; its size comes from the pixels, not from `image/height` |
+| `image/class/label` | classification; ids start at `first_class` (1 in ImageNet's records) |
 | `image/object/bbox/*`, `class/label`, `area`, `is_crowd` | detection; label 1 is the first name |
-| `image/object/mask` | masks, cropped to their boxes: full-image PNGs, anything above 0 is the object |
+| `image/object/mask` | masks, cropped to their boxes; full-image PNGs in which values above 0 are the object |
 | `image/segmentation/class/encoded` | segmentation; value 0 is the first name, 255 is ignored |
 
-The records hold no names. A task is converted if its names are given: a text file with one a line, or, for detection,
-the COCO JSON that the records were made from (its category ids have gaps, and the records have them too).
+The records contain no class names. A task is converted if its names are given: a text file with one per line, or, for
+detection, the COCO JSON that the records were made from (its category ids have gaps, and so have the records' labels).
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ Features = Mapping[str, tf.train.Feature]
 
 @dataclasses.dataclass(frozen=True)
 class Mg:
-    """`source_id` is the record's; where it is empty, the file's name and the record's number.
+    """`source_id` is the record's own; if that is empty, the file's name and the record's number.
 
     Attributes:
-      records: a pattern of files.
-      names: (task, file of its names); "" as task stands for all.
-      first_class: the first id of classification: 0, or 1 where 0 was kept for a background.
+      records: a glob pattern of files.
+      names: (task, file with its names); an empty task stands for all tasks.
+      first_class: first id of classification: 0, or 1 if id 0 is reserved for a background.
     """
 
     records: str
@@ -63,71 +63,77 @@ class Mg:
     first_class: int = 0
 
     def find(self) -> Listing:
-        """All records of all files, in the order of the files' names.
+        """Lists all records of all files, sorted by file name.
 
         Raises:
-          UserError: no file, no image or no labels of a named task in the first record, or names that cannot be used.
+          UserError: there is no file, the first record has no image or no labels of a named task, or the names are
+            invalid.
         """
         paths = sorted(tf.io.gfile.glob(self.records))
         if not paths:
-            raise UserError(f"--records {self.records!r} matches no file. Give a pattern in quotes: 'DIR/*.tfrecord'.")
-        named, parts = self.named(), [(path, part) for path in paths for part in archives.records(path)]
+            raise UserError(
+                f"--records {self.records!r} does not match any file. Give a pattern in quotes: 'DIR/*.tfrecord'."
+            )
+        names_and_ids = self.names_and_ids()
+        parts = [(path, part) for path in paths for part in archives.records(path)]
         if not parts:
-            raise UserError(f"--records {self.records!r}: the files are empty.")
+            raise UserError(f"--records {self.records!r}: all files are empty.")
         keys = self._first_keys(*parts[0])
-        _tables.cache_clear()  # the names may have changed since this process read them
-        tasks = tuple(task for task in named if KEYS[task] in keys)
+        _tables.cache_clear()  # the files with the names may have changed since this process read them
+        tasks = tuple(task for task in names_and_ids if KEYS[task] in keys)
         items = [Item(f"{os.path.basename(path)}__{part.name}", (path,), (part, tasks)) for path, part in parts]
-        classes = {task: named[task][0] for task in tasks}
+        classes = {task: names_and_ids[task][0] for task in tasks}
         if "detection" in classes and MASK in keys:
             classes["masks"] = classes["detection"]
         return Listing(items, classes, tuple(path for _, path in self.names))
 
     def _first_keys(self, path: str, part: FilePart) -> set[str]:
-        """The first record's keys.
+        """Returns the keys of the first record.
 
         Raises:
-          UserError: it has no image, or not the keys of all tasks that were asked for.
+          UserError: it has no image, or lacks the key of a task in `names`.
         """
         features = _features(path, part)
         if IMAGE not in features:
             shown = ", ".join(sorted(features)[:8]) or "nothing"
-            raise UserError(f"{path}: no {IMAGE} in its first record, but {shown}.{nearest(IMAGE, features)}")
+            raise UserError(f"{path}: the first record has no {IMAGE}, but {shown}.{nearest(IMAGE, features)}")
         if any(record.origin_key(task) in features for task in KEYS):
-            raise UserError(f"{path}: these are must_tf's own records; they are read as they are.")
+            raise UserError(f"{path}: these are must_tf's own records, which need no conversion. Use them as they are.")
         for task, _ in self.names:
             if task and KEYS[task] not in features:
-                raise UserError(f"{path}: no {KEYS[task]} in its first record; leave --classes {task}=... out.")
+                raise UserError(f"{path}: the first record has no {KEYS[task]}. Remove --classes {task}=...")
         if not any(key in features for key in KEYS.values()):
-            raise UserError(f"{path}: none of {', '.join(KEYS.values())} in its first record.")
+            raise UserError(f"{path}: the first record has no labels; one of {', '.join(KEYS.values())} is needed.")
         return set(features)
 
-    def named(self) -> dict[str, tuple[tuple[str, ...], dict[int, int]]]:
-        """Task -> names, and id in the record -> class id."""
-        found = {}
-        for given, path in self.names:
-            if given and given not in KEYS:
-                raise UserError(f"--classes {given}={path}: {', '.join(KEYS)}.{nearest(given, KEYS)}")
-            for task in [given] if given else KEYS:
-                found[task] = self._table(task, path)
-        if not found:
-            raise UserError("--classes: give the file with the names, the records have none.")
-        return found
+    def names_and_ids(self) -> dict[str, tuple[tuple[str, ...], dict[int, int]]]:
+        """Returns {task: (class names, {label in the record: class id})}."""
+        tables = {}
+        for key, path in self.names:
+            if key and key not in KEYS:
+                raise UserError(
+                    f"--classes {key}={path}: the task must be one of {', '.join(KEYS)}.{nearest(key, KEYS)}"
+                )
+            for task in [key] if key else KEYS:
+                tables[task] = self._names_and_ids(task, path)
+        if not tables:
+            raise UserError("--classes is missing: give a file with the class names, because the records have none.")
+        return tables
 
-    def _table(self, task: str, path: str) -> tuple[tuple[str, ...], dict[int, int]]:
-        ours = int(task == "detection")
+    def _names_and_ids(self, task: str, path: str) -> tuple[tuple[str, ...], dict[int, int]]:
+        first_id = int(task == "detection")
         if path.lower().endswith(".json"):
-            table, names = coco_json.classes(coco_index.categories(path, "--classes"), ours, path)
+            class_ids, names = coco_json.classes(coco_index.categories(path, "--classes"), first_id, path)
         else:
             names = files.read_names(path, 1 << 16, "--classes")
-            theirs = self.first_class if task == "classification" else ours
-            table = {theirs + place: ours + place for place in range(len(names))}
+            first_label = self.first_class if task == "classification" else first_id
+            class_ids = {first_label + place: first_id + place for place in range(len(names))}
         if task == "segmentation" and len(names) > IGNORE:
-            raise UserError(f"--classes {path}: {len(names)} names; segmentation stores at most {IGNORE}.")
-        return names, table
+            raise UserError(f"--classes {path} has {len(names)} names, but segmentation stores at most {IGNORE}.")
+        return names, class_ids
 
     def load(self, item: Item, account: Account) -> Sample:
-        """The image and its labels."""
+        """Reads the image and its labels."""
         part, tasks = item.labels
         tables = {task: _tables(self)[task] for task in tasks}
         features, name = _features(item.files[0], part), f"{item.files[0]}, record {part.name}"
@@ -149,33 +155,33 @@ class Mg:
                 labelled["segmentation"] = maps.segmentation(classes)
             except Dropped as dropped:
                 account.dropped.add(dropped.reason, dropped.example)
-        done = {task: Labelled(labels, "real:mg") for task, labels in labelled.items()}
+        with_origins = {task: Labelled(labels, "real:mg") for task, labels in labelled.items()}
         filename = (_bytes(features, FILENAME) or b"").decode(errors="replace")
-        return Sample(stored.encoded, info, done, filename)
+        return Sample(stored.encoded, info, with_origins, filename)
 
 
 @functools.lru_cache(maxsize=1)
 def _tables(source: Mg) -> dict[str, dict[int, int]]:
-    """Task -> id in the record -> class id. Read once by every process: in a million items it would fill a disk."""
-    return {task: table for task, (_, table) in source.named().items()}
+    """Returns {task: {label: class id}}, read once per process: in a million items it would fill a disk."""
+    return {task: class_ids for task, (_, class_ids) in source.names_and_ids().items()}
 
 
 def _features(path: str, part: FilePart) -> Features:
     data = archives.read_part(path, part)
     try:
         return tf.train.Example.FromString(data).features.feature
-    except Exception as error:  # protobuf's own, whose class differs between its implementations
+    except Exception as error:  # the class of protobuf's error depends on its implementation
         raise Dropped("image: cannot be decoded", f"{path}, record {part.name}: {error}") from None
 
 
 def _bytes(features: Features, key: str) -> bytes | None:
-    """The first text of a key."""
+    """Returns the first bytes value of a key."""
     values = features[key].bytes_list.value if key in features else ()
     return values[0] if values else None
 
 
 def _numbers(features: Features, key: str) -> list[Any]:
-    """The numbers of a key, whole or not."""
+    """Returns the integers or floats of a key."""
     feature = features[key] if key in features else tf.train.Feature()
     return list(feature.int64_list.value) or list(feature.float_list.value)
 
@@ -184,38 +190,40 @@ def _classification(features: Features, table: dict[int, int], name: str) -> Lab
     labels = _numbers(features, KEYS["classification"])
     if len(labels) != 1 or labels[0] not in table:
         ids = f"{min(table)} to {max(table)}"
-        raise UserError(f"{name}: {KEYS['classification']} is {labels}, one of {ids} is expected; see --first-class.")
+        raise UserError(
+            f"{name}: {KEYS['classification']} is {labels}, but one of {ids} is expected. Check --first-class."
+        )
     probability = np.zeros([len(table)], np.float32)
     probability[table[labels[0]]] = 1.0
     return {"probability": probability}
 
 
 def _detection(features: Features, table: dict[int, int], info: ImageInfo, notes: ObjectNotes) -> dict[str, Labels]:
-    """Detection, and masks where every object has one."""
+    """Makes labels of detection, and of masks if every object has one."""
     labels, corners = _numbers(features, KEYS["detection"]), [_numbers(features, BOX + corner) for corner in CORNERS]
-    if {len(each) for each in corners} != {len(labels)}:
-        shown = f"{notes.name}: {[len(each) for each in corners]} and {len(labels)}"
+    if {len(side) for side in corners} != {len(labels)}:
+        shown = f"{notes.name}: {[len(side) for side in corners]} and {len(labels)}"
         raise Dropped("image: boxes and labels differ in number", shown)
     masks = _masks(features, len(labels), notes)
-    things = []
+    object_labels = []
     for number, label in enumerate(labels):
-        own = ObjectNotes(notes.account, f"{notes.name}, object {number}")
+        object_notes = ObjectNotes(notes.account, f"{notes.name}, object {number}")
         try:
             if label not in table:
                 raise Dropped("object: its class is not in the list", f"label {label}")
             box = [side[number] * length for side, length in zip(corners, (info.height, info.width) * 2, strict=True)]
-            thing = _thing(box, table[label], masks[number] if masks else None, info, own)
+            object_label = _object(box, table[label], masks[number] if masks else None, info, object_notes)
         except Dropped as dropped:
-            notes.account.dropped.add(dropped.reason, f"{own.name}: {dropped.example}")
+            notes.account.dropped.add(dropped.reason, f"{object_notes.name}: {dropped.example}")
             continue
-        things.append(_with_extras(thing, features, number, len(labels)))
-    found = objects.labels_of(things)
-    both = {"detection": objects.boxes_of(found), "masks": found}
+        object_labels.append(_with_extras(object_label, features, number, len(labels)))
+    with_masks = objects.labels_of(object_labels)
+    both = {"detection": objects.boxes_of(with_masks), "masks": with_masks}
     return both if masks is not None else {"detection": both["detection"]}
 
 
 def _masks(features: Features, count: int, notes: ObjectNotes) -> list[bytes] | None:
-    """One PNG per object; None where nobody drew them, or not for all."""
+    """Returns one PNG per object; None if there are none, or not one for each."""
     masks = list(features[MASK].bytes_list.value) if MASK in features else None
     if masks is None or len(masks) == count:
         return masks
@@ -224,7 +232,7 @@ def _masks(features: Features, count: int, notes: ObjectNotes) -> list[bytes] | 
     return None
 
 
-def _thing(corners: list[float], class_id: int, png: bytes | None, info: ImageInfo, notes: ObjectNotes) -> ObjectLabel:
+def _object(corners: list[float], class_id: int, png: bytes | None, info: ImageInfo, notes: ObjectNotes) -> ObjectLabel:
     box = objects.normalised(objects.checked(corners, info, notes), info)
     mask = None
     if png is not None:
@@ -236,9 +244,9 @@ def _thing(corners: list[float], class_id: int, png: bytes | None, info: ImageIn
     return ObjectLabel(box, class_id, False, float(crop.sum()), crop)
 
 
-def _with_extras(thing: ObjectLabel, features: Features, number: int, count: int) -> ObjectLabel:
-    """The object with its area and crowd flag, where the record has them."""
+def _with_extras(label: ObjectLabel, features: Features, number: int, count: int) -> ObjectLabel:
+    """Adds the object's area and crowd flag, if the record has them."""
     areas, crowds = _numbers(features, AREA), _numbers(features, CROWD)
     if len(areas) == count and areas[number] > 0:
-        thing = thing._replace(area=float(areas[number]))
-    return thing._replace(is_crowd=bool(crowds[number])) if len(crowds) == count else thing
+        label = label._replace(area=float(areas[number]))
+    return label._replace(is_crowd=bool(crowds[number])) if len(crowds) == count else label

@@ -1,16 +1,16 @@
-"""NYU Depth V2: depth; segmentation where its names are chosen.
+"""NYU Depth V2: depth; segmentation if class names are chosen.
 
     nyu_depth_v2_labeled.mat   HDF5 (MATLAB 7.3): images uint8 [N, 3, W, H]; depths float32 [N, W, H], metres along the
-                               camera's axis, filled in; labels uint16 [N, W, H], 0 = none; names of ids 1, 2, ...
-    splits.mat                 beside it or --splits: trainNdxs, testNdxs from 1 on; or a text file of numbers
+                               camera axis, filled in; labels uint16 [N, W, H], 0 = none; names of ids 1, 2, ...
+    splits.mat                 beside it or --splits: trainNdxs, testNdxs, starting at 1; or a text file of numbers
 
-or, as many depth projects have it and TFDS downloads it (video frames, depth only):
+or the video frames with depth only, as used by many depth projects and downloaded by TFDS:
 
     ROOT/train/basement_0001a/00001.h5    rgb uint8 [3, H, W], depth float32 [H, W]
     ROOT/val/official/00001.h5
 
-The 894 names are too many (segmentation stores 255): `--classes FILE` has a name a line, or a name, a tab and the class
-it becomes. All other names are ignored.
+The dataset has 894 names, and segmentation stores at most 255 classes. `--classes FILE` lists the names to keep, one
+per line, optionally followed by a tab and the class that the name becomes. All other names are ignored.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ FRAME = {"rgb": 3, "depth": 2}
 
 @dataclasses.dataclass(frozen=True)
 class Nyu:
-    """`source_id` is the frame's number from 1 on, or the path below the split's folder without suffix.
+    """`source_id` is the frame's number, starting at 1, or the path below the split's folder without suffix.
 
     Attributes:
       root: the labelled .mat, or the folder of .h5 files.
-      split: train, test or all of the .mat; the name of a folder below `root` otherwise.
-      splits: splits.mat, or a text file with the numbers of the frames; empty for splits.mat beside the .mat.
-      classes: file with the names of the segmentation; empty for depth alone.
+      split: train, test or all for the .mat; otherwise the name of a folder below `root`.
+      splits: splits.mat, or a text file with frame numbers; empty for the splits.mat beside the .mat.
+      classes: file with the class names of segmentation; empty for depth only.
     """
 
     root: str
@@ -56,23 +56,27 @@ class Nyu:
     classes: str = ""
 
     def find(self) -> Listing:
-        """The frames of the split.
+        """Lists the frames of the split.
 
         Raises:
-          UserError: a file is missing or is not what it should be.
+          UserError: a file is missing or has unexpected content.
         """
         if self.root.lower().endswith(".mat"):
             return self._find_labelled()
         if self.classes or self.splits:
-            raise UserError("--classes and --splits belong to the labelled .mat; the .h5 files have depth alone.")
+            raise UserError(
+                "--classes and --splits need --root nyu_depth_v2_labeled.mat; the .h5 files have depth only."
+            )
         files.require_folder(self.root, "--root")
         if self.split not in files.folders(self.root):
             guess = nearest(self.split, files.folders(self.root))
-            raise UserError(f"--split {self.split!r} is no folder in {self.root}.{guess}")
+            raise UserError(f"--split {self.split!r} is not a folder in {self.root}.{guess}")
         folder = os.path.join(self.root, self.split)
-        names = sorted(name for name in files.walk(folder) if name.endswith(".h5") and not _hidden(name))
+        names = sorted(name for name in files.walk(folder) if name.endswith(".h5") and not files.is_hidden(name))
         if not names:
-            raise UserError(f"no .h5 file below {folder}. For the labelled set give --root nyu_depth_v2_labeled.mat.")
+            raise UserError(
+                f"no .h5 file below {folder}. For the labelled frames, give --root nyu_depth_v2_labeled.mat."
+            )
         return Listing([Item(files.stem(name), (os.path.join(folder, name),)) for name in names], {})
 
     def _find_labelled(self) -> Listing:
@@ -81,43 +85,47 @@ class Nyu:
         for key, axes in NEEDED.items():
             if getattr(content.get(key), "ndim", None) != axes:
                 raise UserError(
-                    f"{self.root} has no array {key!r} of {axes} axes: nyu_depth_v2_labeled.mat is expected."
+                    f"{self.root} has no array {key!r} with {axes} axes. Give --root nyu_depth_v2_labeled.mat."
                 )
         count = len(content["images"])
         if len(content["depths"]) != count:
-            raise UserError(f"{self.root} holds {count} images and {len(content['depths'])} depths.")
+            raise UserError(
+                f"{self.root} has {count} images but {len(content['depths'])} depth maps. Download it again."
+            )
         numbers, path = self._numbers(count)
         names, table = self._names(content)
         items = [Item(f"{number:04}", (self.root,), (number - 1, table)) for number in numbers]
-        inputs = tuple(each for each in (path, self.classes) if each)
+        inputs = tuple(name for name in (path, self.classes) if name)
         return Listing(items, {"segmentation": names} if names else {}, inputs)
 
     def _numbers(self, count: int) -> tuple[list[int], str]:
-        """Which frames, from 1 on, and the file that says so."""
+        """Returns the numbers of the frames, starting at 1, and the file that lists them."""
         if self.split == EVERYTHING and not self.splits:
             return list(range(1, count + 1)), ""
         path = self.splits or os.path.join(os.path.dirname(self.root), "splits.mat")
         files.require_file(path, "--splits (or --split all)")
         numbers = self._from_matlab(path) if path.lower().endswith(".mat") else _from_text(path)
         if not numbers or not 1 <= min(numbers) <= max(numbers) <= count:
-            raise UserError(f"--splits {path} names frames that are not in {self.root}, which has 1 to {count}.")
+            raise UserError(
+                f"--splits {path} has frame numbers that are not in {self.root}, which has frames 1 to {count}."
+            )
         return numbers, path
 
     def _from_matlab(self, path: str) -> list[int]:
         if self.split not in SPLITS:
-            raise UserError(f"--split {self.split!r}: {', '.join(SPLITS)} or all.{nearest(self.split, SPLITS)}")
+            raise UserError(f"--split {self.split!r} must be {', '.join(SPLITS)} or all.{nearest(self.split, SPLITS)}")
         try:
-            found = matlab.loadmat(path)[SPLITS[self.split]]
+            numbers = matlab.loadmat(path)[SPLITS[self.split]]
         except (KeyError, ValueError, NotImplementedError, matlab.matlab.MatReadError) as error:
             raise UserError(f"--splits {path} has no {SPLITS[self.split]}: {error}.") from None
-        return sorted({int(number) for number in found.ravel()})
+        return sorted({int(number) for number in numbers.ravel()})
 
     def _names(self, content: Any) -> tuple[tuple[str, ...], dict[int, int] | None]:
-        """The classes, and label -> class id; None where the labels are not wanted."""
+        """Returns the class names and {label: class id}; None for the latter if no classes are chosen."""
         if not self.classes:
             return (), None
         if "labels" not in content or "names" not in content:
-            raise UserError(f"{self.root} has no labels and names; leave --classes out.")
+            raise UserError(f"{self.root} has no labels and names. Remove --classes.")
         ids = {_text(content[reference]): n for n, reference in enumerate(np.ravel(content["names"][()]), 1)}
         names: list[str] = []
         table = dict.fromkeys(range(len(ids) + 1), IGNORE)
@@ -125,17 +133,19 @@ class Nyu:
             name, _, target = (cell.strip() for cell in line.partition("\t"))
             if name not in ids:
                 raise UserError(
-                    f"--classes {self.classes}: {name!r} is none of the dataset's names.{nearest(name, ids)}"
+                    f"--classes {self.classes}: {name!r} is not one of the dataset's names.{nearest(name, ids)}"
                 )
             if (target or name) not in names:
                 names.append(target or name)
             table[ids[name]] = names.index(target or name)
         if len(names) > IGNORE:
-            raise UserError(f"--classes {self.classes}: {len(names)} classes; segmentation stores at most {IGNORE}.")
+            raise UserError(
+                f"--classes {self.classes} has {len(names)} classes, but segmentation stores at most {IGNORE}."
+            )
         return tuple(names), table
 
     def load(self, item: Item, account: Account) -> Sample:
-        """The image and its depth, and its classes where they are named."""
+        """Reads the image, its depth, and its segmentation if classes are chosen."""
         del account
         (path,) = item.files
         if item.labels is None:
@@ -153,20 +163,20 @@ NyuArrays = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
 def _frame(path: str) -> NyuArrays:
-    """Image [h, w, 3], metres [h, w] of an .h5 file."""
+    """Reads image [h, w, 3] and metres [h, w] of an .h5 file."""
     try:
         with h5py.File(path, "r") as content:
-            found = {key: content[key][()] for key in FRAME}
+            arrays = {key: content[key][()] for key in FRAME}
     except (OSError, KeyError) as error:
         raise Dropped("image: cannot be decoded", f"{path}: {error}") from None
-    image, metres = found["rgb"], found["depth"].astype(np.float32)
+    image, metres = arrays["rgb"], arrays["depth"].astype(np.float32)
     if image.ndim != FRAME["rgb"] or image.shape != (3, *metres.shape) or image.dtype != np.uint8:
         raise Dropped("image: size differs from its labels'", f"{path}: rgb {image.shape}, depth {metres.shape}")
     return image.transpose(1, 2, 0), metres, None
 
 
 def _labelled(path: str, row: int, table: dict[int, int] | None) -> NyuArrays:
-    """Image [h, w, 3], metres [h, w], class ids [h, w] or None of a frame of the .mat: MATLAB stores columns first."""
+    """Reads image [h, w, 3], metres [h, w], class ids [h, w] or None of a .mat frame; MATLAB stores columns first."""
     content = _opened(path)
     classes = None
     if table is not None:
@@ -176,27 +186,22 @@ def _labelled(path: str, row: int, table: dict[int, int] | None) -> NyuArrays:
 
 @functools.lru_cache(maxsize=1)
 def _opened(path: str) -> h5py.File:
-    """Opened once per process; frames are read one at a time."""
+    """Opens a file once per process; frames are read one at a time."""
     try:
         return h5py.File(path, "r")
     except OSError as error:
         raise UserError(
-            f"{path} is no local HDF5 file ({error}). Copy it here; MATLAB before 7.3 wrote others."
+            f"{path} is not a local HDF5 file ({error}). Copy it to this machine; MATLAB files need version 7.3."
         ) from None
 
 
 def _text(characters: Any) -> str:
-    """MATLAB's text: UTF-16 units in a column."""
+    """Decodes MATLAB text, a column of UTF-16 units."""
     return "".join(map(chr, np.ravel(characters[()])))
-
-
-def _hidden(name: str) -> bool:
-    """`._x.h5` of a Mac."""
-    return os.path.basename(name).startswith(".")
 
 
 def _from_text(path: str) -> list[int]:
     words = [word for line in files.read_lines(path, "--splits") for word in line.split()]
     if not all(word.isdigit() for word in words):
-        raise UserError(f"--splits {path}: whole numbers from 1 on are expected, or splits.mat.")
+        raise UserError(f"--splits {path}: expected splits.mat, or a text file with frame numbers starting at 1.")
     return sorted(set(map(int, words)))

@@ -1,4 +1,4 @@
-"""Objects of one image before they become labels: what the sources with boxes and masks share."""
+"""Objects of one image before they become labels, shared by all sources with boxes and masks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.masks import labels as masks
 from tfrecords_tools.writing.counts import Account, Dropped
 
-CLIPPED = 0.01  # pixels over the border that are worth a note; tools round by less
-LOST = 0.05  # share of a mask outside of its box that is worth a note; boxes are rounded, masks are not
+CLIPPED = 0.01  # smallest overhang in pixels that is noted; rounding by annotation tools stays below
+LOST = 0.05  # smallest share of a mask outside its box that is noted; boxes are rounded, masks are not
 
 
 class ObjectLabel(NamedTuple):
@@ -27,45 +27,50 @@ class ObjectLabel(NamedTuple):
 
 
 class ObjectNotes(NamedTuple):
-    """ObjectNotes of one object."""
+    """Notes about one object or image.
+
+    Attributes:
+      account: where they are counted.
+      name: of the object or image, shown with each example.
+    """
 
     account: Account
     name: str
 
-    def add(self, reason: str, what: Any) -> None:
-        """One more note of `reason`; `what` is shown with the object's name."""
-        self.account.notes.add(reason, f"{self.name}: {what}")
+    def add(self, reason: str, detail: Any) -> None:
+        """Counts a note; its example is the object's name and `detail`."""
+        self.account.notes.add(reason, f"{self.name}: {detail}")
 
 
-def labels_of(things: Sequence[ObjectLabel]) -> Labels:
-    """The labels of `masks`; detection's are the same without the crops."""
+def labels_of(objects: Sequence[ObjectLabel]) -> Labels:
+    """Collects the labels of `masks`; those of detection are the same without the crops."""
     return {
-        "boxes": np.array([thing.box for thing in things], np.float32).reshape(-1, 4),
-        "classes": np.array([thing.class_id for thing in things], np.int32),
-        "scores": np.ones([len(things)], np.float32),
-        "is_crowd": np.array([thing.is_crowd for thing in things], bool),
-        "area": np.array([thing.area for thing in things], np.float32),
-        "crops": [thing.crop for thing in things],
-        "mask_scores": np.ones([len(things)], np.float32),
+        "boxes": np.array([label.box for label in objects], np.float32).reshape(-1, 4),
+        "classes": np.array([label.class_id for label in objects], np.int32),
+        "scores": np.ones([len(objects)], np.float32),
+        "is_crowd": np.array([label.is_crowd for label in objects], bool),
+        "area": np.array([label.area for label in objects], np.float32),
+        "crops": [label.crop for label in objects],
+        "mask_scores": np.ones([len(objects)], np.float32),
     }
 
 
 def boxes_of(labels: Labels) -> Labels:
-    """Detection's part of the labels of `masks`."""
+    """Returns the part of the labels of `masks` that detection has."""
     return {key: value for key, value in labels.items() if key not in masks.OWN}
 
 
 def normalised(corners: np.ndarray, info: ImageInfo) -> np.ndarray:
-    """Pixels [..., 4] -> float32 0..1."""
+    """Converts pixels [..., 4] to float32 in 0..1."""
     size = np.array([info.height, info.width] * 2)
     return np.clip(corners / size, 0.0, 1.0).astype(np.float32)
 
 
 def checked(corners: Sequence[float], info: ImageInfo, notes: ObjectNotes) -> np.ndarray:
-    """The box y0, x0, y1, x1 in pixels, cut to the image.
+    """Clips a box [y0, x0, y1, x1] in pixels to the image.
 
     Raises:
-      Dropped: a side is zero or negative or no number, or nothing of it lies in the image.
+      Dropped: a side is zero, negative or not finite, or the box is outside the image.
     """
     box = np.array(corners, np.float64)
     if not np.isfinite(box).all():
@@ -84,7 +89,7 @@ def checked(corners: Sequence[float], info: ImageInfo, notes: ObjectNotes) -> np
 
 
 def crop_of(mask: np.ndarray | None, box: np.ndarray, info: ImageInfo, notes: ObjectNotes) -> np.ndarray:
-    """The mask [h, w] over the pixels that the normalised box touches; all ones where there is none."""
+    """Cuts a mask [h, w] to the pixels that the normalised box touches; all ones without a mask."""
     if mask is None:
         top, left, bottom, right = geometry.crop_window(box, info.height, info.width)
         return np.ones([bottom - top, right - left], np.uint8)
@@ -92,11 +97,11 @@ def crop_of(mask: np.ndarray | None, box: np.ndarray, info: ImageInfo, notes: Ob
 
 
 def checked_crop(crop: np.ndarray, area: int, notes: ObjectNotes) -> np.ndarray:
-    """The crop uint8 [ch, cw] of a mask of `area` pixels; all ones where nothing of it is in its box."""
-    left_over = np.count_nonzero(crop.view(bool))  # several times as fast as a sum of bytes
-    if not left_over:
+    """Returns the crop uint8 [ch, cw] of a mask with `area` pixels; all ones if no pixel of it is in its box."""
+    kept = np.count_nonzero(crop.view(bool))  # several times as fast as a sum of bytes
+    if not kept:
         notes.add("object: mask is outside of its box, box used", f"{area} pixels")
         return np.ones_like(crop)
-    if left_over < area * (1 - LOST):
-        notes.add("object: mask cut to its box", f"{area - left_over} of {area} pixels lost")
+    if kept < area * (1 - LOST):
+        notes.add("object: mask cut to its box", f"{area - kept} of {area} pixels lost")
     return crop

@@ -1,14 +1,14 @@
-"""Image files -> the bytes that go into a record: upright JPEG or PNG, 8 bit, grey or RGB.
+"""Converts image files into the bytes of a record: upright JPEG or PNG, 8 bit, grey or RGB.
 
-| found | stored |
+| file | stored |
 |---|---|
-| JPEG or 8-bit PNG, grey or RGB, upright | its bytes as they are |
-| the same, turned by EXIF, labels in the turned frame (or none) | turned; JPEG again at quality 95, 4:4:4 |
-| the same, turned by EXIF, labels in the stored frame | its pixels as stored, without the EXIF |
-| anything else that Pillow reads (first frame) | PNG: palette, CMYK as RGB; alpha over white; 16-bit grey / 257 |
+| JPEG or 8-bit PNG, grey or RGB, upright | its bytes, unchanged |
+| the same, turned by EXIF, labels in the turned frame (or none) | turned; as JPEG again with quality 95, 4:4:4 |
+| the same, turned by EXIF, labels in the stored frame | its pixels unchanged, without the EXIF |
+| anything else that Pillow reads (first frame) | PNG: palette and CMYK as RGB; alpha over white; 16-bit grey / 257 |
 
-Which frame the labels are in, their size tells: the stored one wins where both have that size, and where labels
-with a place in the image state no size, because that is how annotation tools that know no EXIF see the file.
+The size of the labels decides which frame they are in. The stored frame wins if both have that size, or if labels with
+a position in the image have no size, because annotation tools that ignore EXIF see the file that way.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from must_tf.data import record
 from tfrecords_tools.sources import jpeg
 from tfrecords_tools.writing.counts import Dropped
 
-ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 5 to 8 lie on their side
+ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 5 to 8 are turned by 90 degrees
 JPEG_QUALITY = 95
-JPEG = b"\xff\xd8\xff"  # how its files begin
-PNG_BIT_DEPTH = 24  # the byte of a PNG file that holds it
+JPEG = b"\xff\xd8\xff"  # the first bytes of JPEG files
+PNG_BIT_DEPTH = 24  # position of the bit depth in a PNG file
 ADDRESS = re.compile(" at 0x[0-9a-f]+")
 STORED: Final = "stored"  # the frame of the file's pixels, before EXIF turns them
 
@@ -36,7 +36,7 @@ LabelFrame = tuple[int, int] | Literal["stored"] | None
 
 
 class Pixels(NamedTuple):
-    """What a record stores of an image."""
+    """The image as a record stores it."""
 
     encoded: bytes
     height: int
@@ -44,10 +44,10 @@ class Pixels(NamedTuple):
 
 
 def read_file(path: str) -> bytes:
-    """A file's bytes.
+    """Reads a file.
 
     Raises:
-      Dropped: it is missing or cannot be read.
+      Dropped: the file is missing or cannot be read.
     """
     try:
         with tf.io.gfile.GFile(path, "rb") as file:
@@ -59,31 +59,31 @@ def read_file(path: str) -> bytes:
 
 
 def upright(data: bytes, size: LabelFrame, name: str) -> Pixels:
-    """The image as a record stores it.
+    """Returns the image as a record stores it.
 
     Args:
-      data: the file's bytes, of any name.
-      size: height and width of the frame that the labels are in; `STORED` where their size is not known but they
-        have a place in the image; None where they have none, and EXIF decides.
-      name: for the message.
+      data: the bytes of the file, whatever its suffix.
+      size: height and width of the labels' frame. `STORED` if the labels have positions in the image but no known
+        size; None if they have no positions, so that EXIF decides.
+      name: the file's name for error messages.
 
     Raises:
-      Dropped: it is no image, damaged, or of another size.
+      Dropped: the file is not an image, is damaged, or has another size.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
             turned = _is_turned(image, size, name)
-            encoded = None if turned else _as_it_is(data, image)
-            return _again(image, turned) if encoded is None else _pixels(encoded, image)
+            encoded = None if turned else _unchanged(data, image)
+            return _encoded_again(image, turned) if encoded is None else _pixels(encoded, image)
     except Dropped:
         raise
-    except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
-        # Pillow names the object that it was given by its address, which no two runs share.
+    except Exception as error:  # Pillow can raise anything for a damaged file
+        # Pillow's message has the address of an object, which differs from run to run.
         raise Dropped("image: cannot be decoded", f"{name}: {ADDRESS.sub('', str(error))}") from None
 
 
 def _is_turned(image: Image.Image, size: LabelFrame, name: str) -> bool:
-    """Whether EXIF turns or mirrors the image, and the labels are in that frame."""
+    """Returns True if EXIF turns or mirrors the image and the labels are in the turned frame."""
     orientation = image.getexif().get(ORIENTATION, 1)
     stored = (image.height, image.width)
     turned = stored[::-1] if orientation in (5, 6, 7, 8) else stored
@@ -97,8 +97,8 @@ def _is_turned(image: Image.Image, size: LabelFrame, name: str) -> bool:
     raise Dropped("image: size differs from its labels'", message)
 
 
-def _as_it_is(data: bytes, image: Image.Image) -> bytes | None:
-    """The file's bytes if they can stay, because training's decoder reads all of them, as of this size; else None."""
+def _unchanged(data: bytes, image: Image.Image) -> bytes | None:
+    """Returns the file's bytes if training's decoder reads them completely and at this size, else None."""
     if image.mode not in ("L", "RGB") or "transparency" in image.info:
         return None
     if image.format == "PNG" and data[PNG_BIT_DEPTH] != 8:
@@ -113,16 +113,16 @@ def _as_it_is(data: bytes, image: Image.Image) -> bytes | None:
         return data
     try:
         size = _decoded_size(data)
-    except tf.errors.OpError:  # Pillow may still read all of it, or says what is wrong
+    except tf.errors.OpError:  # Pillow may still read all of it, or reports what is wrong
         return None
     return data if size == (image.height, image.width) else None
 
 
 def _decoded_size(data: bytes) -> tuple[int, int]:
-    """Height and width as TensorFlow's decoder finds them; raises tf.errors.OpError where it cannot read all of it.
+    """Returns height and width from TensorFlow's decoder; raises tf.errors.OpError if it cannot read the whole file.
 
-    A JPEG's stream is read at an eighth of the size and without colour: what can be wrong with a file shows there, and
-    the transform of all its blocks would take as long again.
+    A JPEG is decoded at an eighth of its size and without colour: this finds all damage, and transforming all blocks
+    would double the time.
     """
     encoded = tf.constant(data)
     if data[:3] != JPEG:
@@ -133,7 +133,7 @@ def _decoded_size(data: bytes) -> tuple[int, int]:
 
 
 def _without_exif(jpeg: bytes) -> bytes:
-    """The JPEG without its EXIF segment, pixels untouched."""
+    """Removes the EXIF segment of a JPEG without touching its pixels."""
     kept, at = jpeg[:2], 2
     while jpeg[at] == 0xFF and jpeg[at + 1] != 0xDA:  # up to the start of the scan
         end = at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
@@ -147,8 +147,8 @@ def _pixels(encoded: bytes, image: Image.Image) -> Pixels:
     return Pixels(encoded, image.height, image.width)
 
 
-def _again(image: Image.Image, turned: bool) -> Pixels:
-    """The image encoded anew."""
+def _encoded_again(image: Image.Image, turned: bool) -> Pixels:
+    """Encodes the image again."""
     lossy = turned and image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB")
     plain = _plain(ImageOps.exif_transpose(image) if turned else image)
     plain.info.clear()  # no EXIF, profile or palette goes into the record
@@ -161,7 +161,7 @@ def _again(image: Image.Image, turned: bool) -> Pixels:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """Any mode -> 8-bit grey or RGB."""
+    """Converts any mode to 8-bit grey or RGB."""
     image.load()
     if image.mode == "I" or image.mode.startswith("I;16"):
         grey = np.asarray(image).astype(np.float64)

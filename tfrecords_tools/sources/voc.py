@@ -1,16 +1,16 @@
-"""PASCAL VOC 2007 to 2012, and what labelling tools write in its form.
+"""PASCAL VOC 2007 to 2012, and datasets that annotation tools write in its format.
 
     ROOT/JPEGImages/2007_000027.jpg
     ROOT/Annotations/2007_000027.xml          objects -> detection
     ROOT/SegmentationClass/2007_000027.png    palette: 0 background, 1..20 the classes, 255 void -> segmentation
-    ROOT/SegmentationObject/2007_000027.png   palette: n is the n-th object of the XML, 255 void -> masks
-    ROOT/ImageSets/Main/train.txt             which images: --split train (--image-set Segmentation: those with maps)
+    ROOT/SegmentationObject/2007_000027.png   palette: n is the n-th object in the XML, 255 void -> masks
+    ROOT/ImageSets/Main/train.txt             the images of --split train (--image-set Segmentation: those with maps)
 
-ROOT is VOCdevkit/VOC2012. An image without one of the files has no label for that task.
+ROOT is a folder like VOCdevkit/VOC2012. An image without one of the files has no label for that task.
 
-Boxes: VOC counts pixels from 1 and both ends belong to the box, so pixels xmin..xmax cover xmin - 1 to xmax here.
-Difficult objects become crowds: the metric neither wants nor punishes them, and training neither, like COCO's crowds
-(`must_tf/tasks/detection/ignored.py`). Truncated and occluded objects are ordinary ones.
+Boxes: VOC counts pixels from 1, and both ends belong to the box, so pixels xmin..xmax become xmin - 1 to xmax here.
+Difficult objects become crowds: like COCO's crowds, they are ignored by the metric and by training
+(`must_tf/tasks/detection/ignored.py`). Truncated and occluded objects are treated like all others.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ NAMES = (
 BACKGROUND = "background"
 FOLDERS = {"xml": "Annotations", "class": "SegmentationClass", "object": "SegmentationObject"}
 CORNERS = ("ymin", "xmin", "ymax", "xmax")
-SAME = 0.5  # IoU of an object's box and that of the mask with its number; rounding and voids cost far less
+SAME = 0.5  # smallest IoU of an object's box and the box of its mask; rounding and void pixels cost far less
 
 
 class VocAnnotation(NamedTuple):
-    """What an XML says."""
+    """The content of one XML file."""
 
     size: tuple[int, int] | None  # height, width
-    found: list[ElementTree.Element]
+    elements: list[ElementTree.Element]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,9 +55,9 @@ class Voc:
 
     Attributes:
       root: the folder of one year.
-      split: name of the list of images: train, val, trainval, test.
+      split: name of the image list: train, val, trainval or test.
       image_set: folder of the list below ImageSets.
-      classes: file with other class names than VOC's 20, one a line; empty for VOC's.
+      classes: file with class names, one per line; empty for VOC's 20.
     """
 
     root: str
@@ -66,35 +66,35 @@ class Voc:
     classes: str = ""
 
     def find(self) -> Listing:
-        """The images of the list.
+        """Lists the images of the split.
 
         Raises:
-          UserError: there is no such list, or none of its images.
+          UserError: the list or all of its images are missing.
         """
         files.require_folder(self.root, "--root")
-        path, wanted = self._wanted()
+        path, names = self._listed_names()
         account, items = Account(), []
-        there = {folder: self._stems(folder) for folder in ("JPEGImages", *FOLDERS.values())}
-        for name in wanted:
-            if name in there["JPEGImages"]:
-                items.append(self._item(name, there, account))
+        present = {folder: self._stems(folder) for folder in ("JPEGImages", *FOLDERS.values())}
+        for name in names:
+            if name in present["JPEGImages"]:
+                items.append(self._item(name, present, account))
             else:
                 account.dropped.add("image: file is missing", self._path("JPEGImages", f"{name}.jpg"))
-        remedy = f"{path} lists others: give the --root that holds both."
-        files.require_some(items, wanted, self._path("JPEGImages"), remedy)
+        remedy = f"{path} lists other images. Give the --root that has both."
+        files.require_some(items, names, self._path("JPEGImages"), remedy)
         inputs = (path, self.classes) if self.classes else (path,)
-        classes = self._classes(there)
-        return Listing(items, classes, inputs, account, len(wanted), tuple(classes))
+        classes = self._classes(present)
+        return Listing(items, classes, inputs, account, len(names), tuple(classes))
 
     def _path(self, *parts: str) -> str:
         return os.path.join(self.root, *parts)
 
-    def _wanted(self) -> tuple[str, list[str]]:
-        """The list's path and the names in it; a second column (of VOC's lists per class) is not read."""
+    def _listed_names(self) -> tuple[str, list[str]]:
+        """Returns the path of the list and its names; a second column (in VOC's lists per class) is ignored."""
         if not tf.io.gfile.isdir(self._path("ImageSets")):
             inner = [name for name in files.folders(self.root) if name.startswith("VOC")]
             guess = f" Give --root {self._path(inner[0])}." if inner else ""
-            raise UserError(f"{self.root} has no folder 'ImageSets': the folder of one year is expected.{guess}")
+            raise UserError(f"{self.root} has no folder 'ImageSets'. --root must be the folder of one year.{guess}")
         path = self._path("ImageSets", self.image_set, f"{self.split}.txt")
         if not tf.io.gfile.exists(path):
             folder = self._path("ImageSets", self.image_set)
@@ -108,10 +108,10 @@ class Voc:
         names = tf.io.gfile.listdir(path) if tf.io.gfile.isdir(path) else []
         return {files.stem(name): name for name in names if not name.startswith(".")}
 
-    def _item(self, name: str, there: dict[str, dict[str, str]], account: Account) -> Item:
-        paths = [self._path("JPEGImages", there["JPEGImages"][name])]
-        kinds = tuple(kind for kind, folder in FOLDERS.items() if name in there[folder])
-        paths += [self._path(FOLDERS[kind], there[FOLDERS[kind]][name]) for kind in kinds]
+    def _item(self, name: str, present: dict[str, dict[str, str]], account: Account) -> Item:
+        paths = [self._path("JPEGImages", present["JPEGImages"][name])]
+        kinds = tuple(kind for kind, folder in FOLDERS.items() if name in present[folder])
+        paths += [self._path(FOLDERS[kind], present[FOLDERS[kind]][name]) for kind in kinds]
         if "xml" not in kinds:
             account.notes.add("detection: no file for this image", paths[0])
         return Item(name, tuple(paths), kinds)
@@ -119,71 +119,71 @@ class Voc:
     def _names(self) -> tuple[str, ...]:
         return files.read_names(self.classes, IGNORE - 1, "--classes") if self.classes else NAMES
 
-    def _classes(self, there: dict[str, dict[str, str]]) -> dict[str, tuple[str, ...]]:
+    def _classes(self, present: dict[str, dict[str, str]]) -> dict[str, tuple[str, ...]]:
         names = self._names()
-        found = {"detection": names, "masks": names, "segmentation": (BACKGROUND, *names)}
-        if not there[FOLDERS["class"]]:
-            found.pop("segmentation")
-        if not there[FOLDERS["object"]]:
-            found.pop("masks")
-        return found
+        classes = {"detection": names, "masks": names, "segmentation": (BACKGROUND, *names)}
+        if not present[FOLDERS["class"]]:
+            classes.pop("segmentation")
+        if not present[FOLDERS["object"]]:
+            classes.pop("masks")
+        return classes
 
     def load(self, item: Item, account: Account) -> Sample:
-        """The image and what its files say."""
+        """Reads the image and its label files."""
         path = item.files[0]
         paths = dict(zip(item.labels, item.files[1:], strict=True))
-        found, ids = _parsed(paths.get("xml"), account), self._ids(paths, account)
-        stored = pixels.upright(pixels.read_file(path), _frame(found, ids), path)
+        annotation, ids = _parse(paths.get("xml"), account), self._ids(paths, account)
+        stored = pixels.upright(pixels.read_file(path), _frame(annotation, ids), path)
         info = ImageInfo(item.source_id, stored.height, stored.width)
         for kind in list(ids):
             _require_size(ids, kind, info, paths[kind], account)
-        labelled = self._objects(found, ids.get("object"), info, account) if found else {}
+        labelled = self._objects(annotation, ids.get("object"), info, account) if annotation else {}
         if "class" in ids:
-            known = {IGNORE: IGNORE} | {number: number for number in range(len(self._names()) + 1)}
-            labelled["segmentation"] = maps.segmentation(maps.classes_of(ids["class"], known, paths["class"]))
+            class_ids = {IGNORE: IGNORE} | {class_id: class_id for class_id in range(len(self._names()) + 1)}
+            labelled["segmentation"] = maps.segmentation(maps.classes_of(ids["class"], class_ids, paths["class"]))
         origin = f"real:{files.dataset(self.root)}"
-        done = {task: Labelled(labels, origin) for task, labels in labelled.items()}
-        return Sample(stored.encoded, info, done, os.path.basename(path))
+        with_origins = {task: Labelled(labels, origin) for task, labels in labelled.items()}
+        return Sample(stored.encoded, info, with_origins, os.path.basename(path))
 
     def _ids(self, paths: dict[str, str], account: Account) -> dict[str, np.ndarray]:
-        """The maps that can be read."""
-        found = {}
+        """Reads the maps; those that cannot be read are counted as dropped."""
+        ids = {}
         for kind, task in (("class", "segmentation"), ("object", "masks")):
             try:
                 if kind in paths:
-                    found[kind] = maps.read_ids(paths[kind], task)
+                    ids[kind] = maps.read_ids(paths[kind], task)
             except Dropped as dropped:
                 account.dropped.add(dropped.reason, dropped.example)
-        return found
+        return ids
 
     def _objects(
-        self, found: VocAnnotation, instances: np.ndarray | None, info: ImageInfo, account: Account
+        self, annotation: VocAnnotation, instances: np.ndarray | None, info: ImageInfo, account: Account
     ) -> dict[str, Labels]:
-        ids = {name: number for number, name in enumerate(self._names(), 1)}
-        things = []
-        for number, element in enumerate(found.found, 1):
+        class_ids = {name: class_id for class_id, name in enumerate(self._names(), 1)}
+        object_labels = []
+        for number, element in enumerate(annotation.elements, 1):
             notes = ObjectNotes(account, f"image {info.source_id}, object {number}")
             mask = None if instances is None else instances == number
             try:
-                things.append(_thing(element, ids, mask, info, notes))
+                object_labels.append(_object(element, class_ids, mask, info, notes))
             except Dropped as dropped:
                 account.dropped.add(dropped.reason, f"{notes.name}: {dropped.example}")
-        labels = objects.labels_of(things)
+        labels = objects.labels_of(object_labels)
         both = {"detection": objects.boxes_of(labels), "masks": labels}
         return both if instances is not None else {"detection": both["detection"]}
 
 
-def _frame(found: VocAnnotation | None, ids: dict[str, np.ndarray]) -> pixels.LabelFrame:
-    """The frame that the labels are in; None where nothing has a place in the image."""
-    if found and found.size:
-        return found.size
-    for each in ids.values():
-        return each.shape[0], each.shape[1]
-    return pixels.STORED if found and found.found else None
+def _frame(annotation: VocAnnotation | None, ids: dict[str, np.ndarray]) -> pixels.LabelFrame:
+    """Returns the frame that the labels are in; None if no label has a position in the image."""
+    if annotation and annotation.size:
+        return annotation.size
+    for label_map in ids.values():
+        return label_map.shape[0], label_map.shape[1]
+    return pixels.STORED if annotation and annotation.elements else None
 
 
 def _require_size(ids: dict[str, np.ndarray], kind: str, info: ImageInfo, path: str, account: Account) -> None:
-    """Takes a map of another size than its image out of `ids`."""
+    """Removes a map from `ids` if its size differs from the image's."""
     try:
         maps.require_size(ids[kind], info, "segmentation" if kind == "class" else "masks", path)
     except Dropped as dropped:
@@ -191,8 +191,8 @@ def _require_size(ids: dict[str, np.ndarray], kind: str, info: ImageInfo, path: 
         del ids[kind]
 
 
-def _parsed(path: str | None, account: Account) -> VocAnnotation | None:
-    """The XML; None where there is none that can be read, and then nobody looked."""
+def _parse(path: str | None, account: Account) -> VocAnnotation | None:
+    """Parses the XML; returns None if it is missing or unreadable: the image then counts as unlabelled."""
     if path is None:
         return None
     try:
@@ -213,12 +213,16 @@ def _number(text: str | None) -> float | None:
         return None
 
 
-def _thing(
-    element: ElementTree.Element, ids: dict[str, int], mask: np.ndarray | None, info: ImageInfo, notes: ObjectNotes
+def _object(
+    element: ElementTree.Element,
+    class_ids: dict[str, int],
+    mask: np.ndarray | None,
+    info: ImageInfo,
+    notes: ObjectNotes,
 ) -> ObjectLabel:
     name = (element.findtext("name") or "").strip()
-    if name not in ids:
-        raise Dropped("object: its class is not in the list", f"{name!r}.{nearest(name, ids)}")
+    if name not in class_ids:
+        raise Dropped("object: its class is not in the list", f"{name!r}.{nearest(name, class_ids)}")
     corners = [_number(element.findtext(f"bndbox/{corner}")) for corner in CORNERS]
     if any(corner is None for corner in corners):
         raise Dropped("object: box is not four numbers", f"{name}: {corners}")
@@ -232,11 +236,11 @@ def _thing(
     difficult = (element.findtext("difficult") or "0").strip() not in ("", "0")
     if difficult:
         notes.add("object: difficult, stored as crowd", name)
-    return ObjectLabel(box, ids[name], difficult, float(crop.sum()), crop)
+    return ObjectLabel(box, class_ids[name], difficult, float(crop.sum()), crop)
 
 
 def _belongs(mask: np.ndarray, box: np.ndarray) -> bool:
-    """Whether the mask's own box is about the object's."""
+    """Returns True if the mask's own box is about the same as the object's."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not rows.size:
         return False

@@ -1,4 +1,4 @@
-"""Whether the records will fit on the disk, before hours are spent on them."""
+"""Checks that the records will fit on the disk before hours are spent on them."""
 
 from __future__ import annotations
 
@@ -11,53 +11,53 @@ import tensorflow as tf
 from must_tf.common.errors import UserError
 from tfrecords_tools.writing.items import FilePart, Item
 
-SAMPLE = 500  # images whose sizes are looked at
-# Far larger than what becomes of them: pixels without compression, or arrays that nobody asked for. Others are stored
-# as they are (.jpg, .png), or become about as large (.h5, .webp).
+SAMPLE = 500  # images whose sizes are read
+# Files far larger than their records: uncompressed pixels, or arrays that are not converted. Other files are stored
+# unchanged (.jpg, .png) or at about the same size (.h5, .webp).
 LARGER = (".bmp", ".tif", ".tiff", ".ppm", ".mat")
 GIB = 1 << 30
 
 
 def require(expected: float, out: str) -> None:
-    """Refuses a conversion that cannot fit: the images alone are larger than what is free. Labels come on top.
+    """Refuses a conversion whose images are larger than the free space. Labels come on top and are not counted.
 
     Args:
-      expected: bytes of what is still to be written.
-      out: where to; storage that does not tell what is free is not asked.
+      expected: bytes that are still to be written.
+      out: the output folder. Remote storage is not checked.
 
     Raises:
-      UserError: it cannot fit.
+      UserError: the records cannot fit.
     """
     if "://" in out:
         return
     free = shutil.disk_usage(_existing(out)).free
     if expected > free:
         raise UserError(
-            f"{out}: the images need about {expected / GIB:.1f} GiB, {free / GIB:.1f} GiB are free on that disk. "
-            "Give --out on a larger one."
+            f"{out}: the images need about {expected / GIB:.1f} GiB, but only {free / GIB:.1f} GiB are free on that "
+            "disk. Give an --out on a larger one."
         )
 
 
 def estimate(items: Sequence[Item]) -> float:
-    """Bytes of all images, from a sample that is spread over them; 0 where nothing tells.
+    """Returns the bytes of all images, estimated from an evenly spread sample; 0 if no size is known.
 
-    Parts of archives have a size of their own. A file that many items come from, as CIFAR-100's, counts once.
+    Members of archives have their own size. A file that holds many items, like CIFAR-100's, counts once.
     """
     if not items:
         return 0.0
-    sample = [items[place] for place in range(0, len(items), -(-len(items) // SAMPLE))]
-    parts = [_part_size(item) for item in sample]
-    paths = [item.files[0] for item, part in zip(sample, parts, strict=True) if part is None and item.files]
-    files = sum(_size(path) for path in set(paths))
+    sample = [items[index] for index in range(0, len(items), -(-len(items) // SAMPLE))]
+    part_sizes = [_part_size(item) for item in sample]
+    paths = [item.files[0] for item, size in zip(sample, part_sizes, strict=True) if size is None and item.files]
+    file_sizes = sum(_size(path) for path in set(paths))
     is_shared = len(set(paths)) == 1 < len(paths)
-    scaled = sum(part or 0 for part in parts) + (0 if is_shared else files)
-    return scaled / len(sample) * len(items) + (files if is_shared else 0)
+    scaled = sum(size or 0 for size in part_sizes) + (0 if is_shared else file_sizes)
+    return scaled / len(sample) * len(items) + (file_sizes if is_shared else 0)
 
 
 def _part_size(item: Item) -> int | None:
-    """Bytes of the piece of a file that the item is, if it is one."""
+    """Returns the bytes of the item if it is part of a file, else None."""
     labels = item.labels if isinstance(item.labels, tuple) else ()
-    return next((each.size for each in labels if isinstance(each, FilePart)), None)
+    return next((label.size for label in labels if isinstance(label, FilePart)), None)
 
 
 def _size(path: str) -> int:
@@ -70,7 +70,7 @@ def _size(path: str) -> int:
 
 
 def _existing(path: str) -> str:
-    """The folder, or the nearest above it that exists."""
+    """Returns the folder, or its nearest parent that exists."""
     path = os.path.abspath(path)
     while not os.path.exists(path):
         path = os.path.dirname(path)

@@ -1,12 +1,12 @@
-"""One command at a time writes into a folder, or several that each do another part of the same work.
+"""Locks a folder for one command, or for several commands that each write a different part.
 
-    DIR/.lock           {"host": ..., "pid": ..., "token": ..., "since": ...} of the command at work
-    DIR/.lock-2-of-8    of the one that does this part; each is removed when its command ends
+    DIR/.lock           {"host": ..., "pid": ..., "token": ..., "since": ...} of the running command
+    DIR/.lock-2-of-8    the same for the command that writes this part; removed when the command ends
 
-On a local disk the system holds the lock and lets go of it however the process ends, so that none is ever stale. On
-storage without locks (gs://) the file alone counts: it is stale once no process of its host has its id, or this one has
-it without the token: containers that start again have the same host and ids. Of two commands that find no file and
-write it at the same time, the later one's stays, and the other gives way to it.
+On a local disk the operating system holds the lock and releases it however the process ends, so it is never stale.
+On storage without locks (gs://) only the file counts. It is stale if its pid is not running on its host, or is ours
+with another token (restarted containers reuse host names and pids). If two commands find no file and write it at the
+same time, the later file stays and the other command gives up.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from must_tf.common.errors import UserError
 
 NAME = ".lock"
 TURN = ".turn"
-TOKEN = secrets.token_hex(8)  # this process', whose id alone may have been another's
-SETTLE_SECONDS = 1.0  # from writing the file to reading it again; longer than from looking for it to writing it
-RETRIES, PAUSE_SECONDS = 5, 0.1  # of a shared lock: who lets go of one looks for a moment whether it was the last
+TOKEN = secrets.token_hex(8)  # of this process; its pid may have belonged to another one
+SETTLE_SECONDS = 1.0  # between writing the file and reading it again; longer than between looking for it and writing
+RETRIES, PAUSE_SECONDS = 5, 0.1  # for a shared lock: on release, a holder briefly checks if it was the last
 
 
 @contextlib.contextmanager
 def held(directory: str, part: str = "") -> Iterator[None]:
-    """Makes the folder and holds it for this process.
+    """Creates the folder and locks it for this process.
 
     Args:
       directory: the folder.
-      part: like "2-of-8": holds this part alone, while other processes may hold others; empty: the whole folder.
+      part: like "2-of-8", to lock only this part while other processes lock others; empty for the whole folder.
 
     Raises:
-      UserError: another command holds it, or it cannot be written.
+      UserError: another command has locked it, or it is not writable.
     """
     with contextlib.ExitStack() as stack:
         try:
             tf.io.gfile.makedirs(directory)
             _acquire(stack, os.path.join(directory, NAME), part)
         except (tf.errors.OpError, OSError) as error:
-            raise UserError(f"cannot write in {directory} ({error}). Give another --out.") from None
+            raise UserError(f"cannot write to {directory} ({error}). Give another --out.") from None
         yield
 
 
@@ -57,19 +57,19 @@ def _acquire(stack: contextlib.ExitStack, path: str, part: str) -> None:
     take = _take_remote if "://" in path else _take_local
     for acquired in take(path, part):
         stack.enter_context(acquired)
-    for left in [] if part else files.matching(os.path.dirname(path), f"{os.path.basename(path)}-*"):
-        tf.io.gfile.remove(left)  # of parts whose processes were killed
+    for stale in [] if part else files.matching(os.path.dirname(path), f"{os.path.basename(path)}-*"):
+        tf.io.gfile.remove(stale)  # left by processes that were killed
 
 
 def _take_local(path: str, part: str) -> Iterator[contextlib.AbstractContextManager[None]]:
-    """The folder's lock, shared with those of other parts where there are parts, and the part's."""
+    """Yields the folder's lock, shared if there are parts, and then the part's lock."""
     yield _local(path, fcntl.LOCK_SH if part else fcntl.LOCK_EX)
     if part:
         yield _local(f"{path}-{part}", fcntl.LOCK_EX)
 
 
 def _take_remote(path: str, part: str) -> Iterator[contextlib.AbstractContextManager[None]]:
-    """The one file that is this process', when no other stands in its way."""
+    """Yields the lock of this process, unless a conflicting one exists."""
     for other in [path] if part else files.matching(os.path.dirname(path), f"{os.path.basename(path)}-*"):
         if tf.io.gfile.exists(other) and not _is_stale(owner := _read(other)):
             raise _busy(other, owner)
@@ -78,10 +78,10 @@ def _take_remote(path: str, part: str) -> Iterator[contextlib.AbstractContextMan
 
 @contextlib.contextmanager
 def turn(directory: str) -> Iterator[None]:
-    """Waits until no other process has its turn in this folder, for what takes a moment.
+    """Waits for exclusive access to the folder, for work that takes a moment.
 
-    Storage without locks knows no turns: whoever writes there at the same time as others looks again afterwards; it
-    has settled by the end of the block.
+    Storage without locks cannot give exclusive access: callers must check the result after the block, when concurrent
+    writes have settled.
     """
     if "://" in directory:
         yield
@@ -102,7 +102,7 @@ def _local(path: str, kind: int, waits: bool = False) -> contextlib.AbstractCont
             fcntl.flock(descriptor, kind)
         if _is_at(path, descriptor):
             break
-        os.close(descriptor)  # its last holder removed it in between
+        os.close(descriptor)  # its last holder removed it in the meantime
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, _me().encode(), 0)
     return _releasing(path, descriptor)
@@ -128,7 +128,7 @@ def _releasing(path: str, descriptor: int) -> Iterator[None]:
     try:
         yield
     finally:
-        if _locked(descriptor, fcntl.LOCK_EX):  # else others share it, and the last one removes it
+        if _locked(descriptor, fcntl.LOCK_EX):  # otherwise others share it, and the last one removes it
             with contextlib.suppress(FileNotFoundError):  # a user removed it
                 os.unlink(path)
         os.close(descriptor)
@@ -146,7 +146,7 @@ def _remote(path: str) -> contextlib.AbstractContextManager[None]:
 
 
 def _read(path: str) -> str:
-    """The file's text; empty where its holder has removed it meanwhile."""
+    """Returns the file's text; empty if its holder has removed it in the meantime."""
     try:
         with tf.io.gfile.GFile(path) as file:
             return file.read()
@@ -155,12 +155,12 @@ def _read(path: str) -> str:
 
 
 def _content(owner: str) -> dict[str, Any]:
-    """What the file says; nothing where it was cut off while it was written."""
+    """Parses a lock file; returns an empty dict if it is incomplete."""
     try:
-        found = json.loads(owner)
+        content = json.loads(owner)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 @contextlib.contextmanager
@@ -168,7 +168,9 @@ def _removing(path: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if _content(_read(path)).get("token") == TOKEN:  # else a user removed it, and another command may have its own
+        if (
+            _content(_read(path)).get("token") == TOKEN
+        ):  # otherwise a user removed it, and another command may have its own
             tf.io.gfile.remove(path)
 
 
@@ -178,28 +180,30 @@ def _me() -> str:
 
 
 def _is_stale(owner: str) -> bool:
-    """Whether the process that wrote this is gone for sure."""
-    found = _content(owner)
-    if not {"host", "pid"} <= found.keys():
+    """Returns True if the process that wrote the lock file has certainly ended."""
+    content = _content(owner)
+    if not {"host", "pid"} <= content.keys():
         return True
-    if found["host"] != socket.gethostname():
+    if content["host"] != socket.gethostname():
         return False
-    if found["pid"] == os.getpid():
-        return found.get("token") != TOKEN
+    if content["pid"] == os.getpid():
+        return content.get("token") != TOKEN
     try:
-        os.kill(found["pid"], 0)
+        os.kill(content["pid"], 0)
     except ProcessLookupError:
         return True
-    except PermissionError:  # it lives, and is another user's
+    except PermissionError:  # it is running, as another user
         return False
     return False
 
 
 def _busy(path: str, owner: str) -> UserError:
-    found = _content(owner)
-    who = f"process {found['pid']} on {found['host']}" if {"host", "pid"} <= found.keys() else "another process"
-    since = f" since {found['since']}" if "since" in found else ""
+    content = _content(owner)
+    writer = (
+        f"process {content['pid']} on {content['host']}" if {"host", "pid"} <= content.keys() else "another process"
+    )
+    since = f" since {content['since']}" if "since" in content else ""
     return UserError(
-        f"{os.path.dirname(path)} is being written by {who}{since}. Wait for it, or give another --out; "
+        f"{os.path.dirname(path)} is being written by {writer}{since}. Wait for it or give another --out; "
         f"if you are sure that it has ended, remove {path}."
     )

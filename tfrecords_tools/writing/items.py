@@ -1,4 +1,4 @@
-"""The images that a command turns into records, before it reads any of them."""
+"""The images that a command converts, listed before any of them is read."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tfrecords_tools.writing.counts import Account
 
 
 class Item(NamedTuple):
-    """One image that is to be converted."""
+    """One image to convert."""
 
     source_id: str
-    files: tuple[str, ...]  # the image first, then its label files; empty where it is generated
-    labels: Any = None  # whatever else the source needs
+    files: tuple[str, ...]  # the image first, then its label files; empty for a generated image
+    labels: Any = None  # anything else that the source needs
 
 
 class FilePart(NamedTuple):
-    """A piece of a file."""
+    """A range of bytes in a file, like a member of an archive."""
 
     name: str
     offset: int
@@ -28,17 +28,17 @@ class FilePart(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """What a source found before anything is converted."""
+    """The images of a source and the classes of their labels."""
 
-    items: Sequence[Item]  # many wait on the disk: `tfrecords_tools.writing.on_disk.Items`
+    items: Sequence[Item]  # on disk if there are many: `tfrecords_tools.writing.on_disk.Items`
     classes: dict[str, tuple[str, ...]]  # task -> names in id order
-    inputs: tuple[str, ...] = ()  # files whose content decides about the records, besides the items'
+    inputs: tuple[str, ...] = ()  # files besides the items' own whose content affects the records
     account: Account = dataclasses.field(default_factory=Account)
-    candidates: int = 0  # images that were asked for, found or not
-    tasks: tuple[str, ...] | None = None  # that images may have labels of; None: only reading them tells
-    teachers: manifest.Teachers = dataclasses.field(default_factory=dict)  # who may have labelled the images
+    candidates: int = 0  # images that should exist, missing ones included
+    tasks: tuple[str, ...] | None = None  # tasks with labels; None: known only after reading the images
+    teachers: manifest.Teachers = dataclasses.field(default_factory=dict)  # teachers that may have labelled the images
 
     @property
-    def wanted(self) -> int:
-        """Images that should have become records."""
+    def expected_count(self) -> int:
+        """The number of images that should become records."""
         return max(self.candidates, len(self.items))

@@ -1,7 +1,7 @@
-"""Items that wait on the disk, so that a million of them take no memory.
+"""Collections that are kept on disk, so that a million items take no memory.
 
-They lie in a private database of SQLite in $TMPDIR, which SQLite unlinks as soon as it is open: nothing is left of it
-even where the process is killed. It is as large as the annotations are.
+Each is a private SQLite database in $TMPDIR. SQLite unlinks the file as soon as it is open, so nothing is left behind
+even if the process is killed. It is about as large as the annotations.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from tfrecords_tools.writing.items import Item
 
 V = TypeVar("V")
 
-CACHE_KB = 2 * 1024  # of pages, for each of a handful of databases; the system caches the file as well
+CACHE_KB = 2 * 1024  # page cache of each of a handful of databases; the system also caches the file
 
 
 def database() -> sqlite3.Connection:
-    """An empty database of this process alone. It is never committed: one transaction, the fastest there is."""
+    """Opens an empty private database. It is never committed: a single transaction is fastest."""
     connection = sqlite3.connect("")
     for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{CACHE_KB}"):
         connection.execute(f"PRAGMA {pragma}")
@@ -30,17 +30,17 @@ def database() -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def room() -> Iterator[None]:
-    """Turns a full disk into a UserError with its remedy."""
+    """Turns a full disk into a UserError."""
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise UserError(f"the index of the images cannot be written: {error}. Name a disk with room: TMPDIR=...") from (
-            error
-        )
+        raise UserError(
+            f"the index of the images cannot be written: {error}. Set TMPDIR to a folder with more space."
+        ) from error
 
 
 class PackedItems(Sequence[Item]):
-    """Items as bytes, on their way to another process: unpacked by who asks for them."""
+    """Pickled items on their way to another process, unpickled on access."""
 
     def __init__(self, rows: Sequence[tuple[str, bytes, bytes]]):
         self._rows = rows
@@ -57,7 +57,7 @@ class PackedItems(Sequence[Item]):
 
 
 class Items(Sequence[Item]):
-    """A list of items that is only appended to. Its own process reads it; workers are given what they need."""
+    """An append-only list of items. Only its own process can read it; workers are sent slices."""
 
     def __init__(self, items: Iterable[Item] = ()):
         self._database, self._count = database(), 0
@@ -66,7 +66,7 @@ class Items(Sequence[Item]):
             self.append(item)
 
     def append(self, item: Item) -> None:
-        """One more at the end."""
+        """Appends an item."""
         with room():
             row = (self._count, item.source_id, pickle.dumps(item.files), pickle.dumps(item.labels))
             self._database.execute("INSERT INTO items VALUES (?, ?, ?, ?)", row)
@@ -81,7 +81,7 @@ class Items(Sequence[Item]):
     def __getitem__(self, place: slice) -> PackedItems: ...
     def __getitem__(self, place: int | slice) -> Item | PackedItems:
         if isinstance(place, slice):
-            return PackedItems([self._at(each) for each in range(self._count)[place]])
+            return PackedItems([self._at(index) for index in range(self._count)[place]])
         return _item(self._at(range(self._count)[place]))
 
     def __iter__(self) -> Iterator[Item]:
@@ -89,7 +89,7 @@ class Items(Sequence[Item]):
             yield _item(row)
 
     def rows(self) -> Iterator[tuple[str, tuple[str, ...], bytes]]:
-        """Id, files, and the labels as bytes: they take most of the time to unpack."""
+        """Yields id, files and pickled labels; unpickling labels would take most of the time."""
         for source_id, files, labels in self._database.execute("SELECT id, files, labels FROM items ORDER BY place"):
             yield source_id, pickle.loads(files), labels
 
@@ -103,7 +103,7 @@ def _item(row: tuple[str, bytes, bytes]) -> Item:
 
 
 class NameSet:
-    """A set of texts that is iterated in their order."""
+    """A set of strings, iterated in sorted order."""
 
     def __init__(self, names: Iterable[str] = ()):
         self._database = database()
@@ -112,7 +112,7 @@ class NameSet:
             self.add(name)
 
     def add(self, name: str) -> bool:
-        """Whether it is new."""
+        """Adds a name; returns True if it is new."""
         with room():
             return self._database.execute("INSERT OR IGNORE INTO names VALUES (?)", (name,)).rowcount > 0
 
@@ -128,7 +128,7 @@ class NameSet:
 
 
 class DiskTable(Mapping[str, V]):
-    """A dictionary that is not changed, iterated in the order of its keys; of two of one key the later counts."""
+    """A read-only dictionary, iterated in the order of its keys. The last value of a repeated key counts."""
 
     def __init__(self, pairs: Iterable[tuple[str, V]] = ()):
         self._database = database()

@@ -1,12 +1,12 @@
-"""A folder of shards that `kill -9` cannot spoil.
+"""A folder of shards that `kill -9` cannot corrupt.
 
-    DIR/records-00003-of-00016.tfrecord            only ever whole: written as *.<8 digits>.partial, then renamed
-    DIR/.shards/records-00003-of-00016.tfrecord.json    what it holds; written after it
-    DIR/.shards/command.json                       which command the folder belongs to; written first
-    DIR/manifest.json                              the sum of the sidecars; written last
+    DIR/.shards/command.json                            the command that owns the folder; written first
+    DIR/records-00003-of-00016.tfrecord                 always complete: written as *.<8 digits>.partial, then renamed
+    DIR/.shards/records-00003-of-00016.tfrecord.json    its sidecar, a `ShardInfo`; written after it
+    DIR/manifest.json                                   the sum of the sidecars; written last
 
-A shard with its sidecar is finished and skipped when the same command runs again. No two writers use one temporary
-name, so that even two who make the same shard at once, unseen by each other, leave a whole one: both make the same.
+A shard with a sidecar is finished, and is skipped when the same command runs again. Temporary names are unique, so two
+processes that write the same shard at the same time still leave a complete one: both write the same bytes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ READ_BYTES = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class ShardInfo:
-    """What one finished shard holds. `objects`: {task: {class id as text: labels}}; `limits`: see `manifest`."""
+    """The content of a finished shard. `objects`: {task: {class id as text: labels}}; `limits`: see `manifest`."""
 
     file: str
     size: int  # bytes
@@ -53,26 +53,26 @@ class ShardInfo:
 
 
 def names(count: int) -> list[str]:
-    """The file names of `count` shards."""
+    """Returns the file names of `count` shards."""
     return [f"records-{index:05}-of-{count:05}.tfrecord" for index in range(count)]
 
 
 def default_count(images: int) -> int:
-    """How many shards `images` images are spread over if nobody says."""
+    """Returns the default number of shards for this many images."""
     return max(1, -(-images // IMAGES_PER_SHARD))
 
 
 def claim(directory: str, fingerprint: str, command: Sequence[str], details: Mapping[str, Any] | None = None) -> None:
-    """Makes the folder this command's; does nothing where it already is.
+    """Makes this command the owner of the folder; does nothing if it already is.
 
     Args:
-      directory: the folder, made where it does not exist.
-      fingerprint: a hash of all that decides about the bytes of the shards.
-      command: shown to whoever wants to use the folder for something else.
-      details: whatever else it should find again in `owner` when it goes on.
+      directory: the folder; created if it does not exist.
+      fingerprint: a hash of everything that affects the bytes of the shards.
+      command: shown in the error if another command tries to use the folder.
+      details: more values that `owner` returns when the command resumes.
 
     Raises:
-      UserError: it holds shards of another command, or of the same one with other inputs.
+      UserError: the folder holds shards of another command, or of the same command with other inputs.
     """
     if is_claimed(directory, fingerprint):
         return
@@ -81,11 +81,11 @@ def claim(directory: str, fingerprint: str, command: Sequence[str], details: Map
         tf.io.gfile.makedirs(os.path.dirname(path))
         files.write_json(path, {"fingerprint": fingerprint, "command": list(command), **(details or {})})
     except tf.errors.OpError as error:
-        raise UserError(f"cannot write in {directory} ({error.message}). Give another --out.") from None
+        raise UserError(f"cannot write to {directory} ({error.message}). Give another --out.") from None
 
 
 def is_claimed(directory: str, fingerprint: str) -> bool:
-    """Whether the folder is this command's already, rather than nobody's. Writes nothing.
+    """Returns True if this command owns the folder already, False if no command does. Writes nothing.
 
     Raises:
       UserError: as `claim`.
@@ -94,7 +94,7 @@ def is_claimed(directory: str, fingerprint: str) -> bool:
         other = _read_json(_command_path(directory))
         if other["fingerprint"] != fingerprint:
             raise UserError(
-                f"{directory} belongs to another command, or its inputs have changed since (or their times):\n"
+                f"{directory} belongs to another command, or its inputs have changed (content, size or time):\n"
                 f"  {' '.join(other['command'])}\nGive another --out, or remove {directory} first."
             )
         return True
@@ -104,7 +104,7 @@ def is_claimed(directory: str, fingerprint: str) -> bool:
 
 
 def owner(directory: str) -> dict[str, Any]:
-    """`fingerprint`, `command` and details of the command that the folder belongs to; empty where it is nobody's."""
+    """Returns `fingerprint`, `command` and the details of the command that owns the folder; empty if none does."""
     path = _command_path(directory)
     return _read_json(path) if tf.io.gfile.exists(path) else {}
 
@@ -121,32 +121,32 @@ def claimed(
     part: str = "",
     details: Mapping[str, Any] | None = None,
 ) -> Iterator[None]:
-    """`claim`, and nobody else writes into the folder meanwhile.
+    """Locks the folder and claims it as in `claim`.
 
     Args:
       directory, fingerprint, command, details: as in `claim`.
-      part: of the work that this process does, while others may do others; empty: all of it.
+      part: the part of the work that this process does while others do other parts; empty for all of it.
 
     Raises:
-      UserError: as `claim`, or because another process is at work in it.
+      UserError: as in `claim`, or another process is writing into the folder.
     """
     with folder_lock.held(directory, part):
         if not is_claimed(directory, fingerprint):
             with folder_lock.turn(directory) if part else contextlib.nullcontext():
                 claim(directory, fingerprint, command, details)
-            is_claimed(directory, fingerprint)  # where turns cannot be taken, the later of two has it now
+            is_claimed(directory, fingerprint)  # without locks two commands may have written; the later one owns it
         yield
 
 
 def finished(directory: str) -> dict[str, ShardInfo]:
-    """{file name: what it holds} of the shards that are whole."""
-    found = {}
+    """Returns {file name: content} of the finished shards."""
+    infos = {}
     for path in files.matching(os.path.join(directory, FOLDER), "records-*.json"):
         info = ShardInfo(**_read_json(path))
         shard = os.path.join(directory, info.file)
         if tf.io.gfile.exists(shard) and tf.io.gfile.stat(shard).length == info.size:
-            found[info.file] = info
-    return found
+            infos[info.file] = info
+    return infos
 
 
 def _read_json(path: str) -> dict[str, Any]:
@@ -155,19 +155,16 @@ def _read_json(path: str) -> dict[str, Any]:
 
 
 def write_shard(path: str, records: Iterable[bytes], account: Account | None = None) -> ShardInfo:
-    """Writes one shard and its sidecar, each whole or not at all.
+    """Writes one shard and its sidecar, each completely or not at all.
 
     Args:
       path: DIR/records-00003-of-00016.tfrecord.
-      records: serialised Examples; their origins and classes are counted as they pass.
+      records: serialized Examples; their origins and classes are counted on the way.
       account: what `records` drops and notes while it is iterated.
-
-    Returns:
-      What the shard holds.
     """
     account, counts, unfinished = account or Account(), Counts(), files.partial(path)
     folder, name = os.path.split(path)
-    remove(folder, f"{name}.*partial")  # of those who were killed
+    remove(folder, f"{name}.*partial")  # left by processes that were killed
     try:
         with tf.io.TFRecordWriter(unfinished) as writer:
             for serialized in records:
@@ -176,7 +173,7 @@ def write_shard(path: str, records: Iterable[bytes], account: Account | None = N
     except BaseException:
         remove(folder, os.path.basename(unfinished))
         raise
-    size, sha256 = _put(unfinished, path)
+    size, sha256 = _move_into_place(unfinished, path)
     info = ShardInfo(
         file=os.path.basename(path),
         size=size,
@@ -193,27 +190,27 @@ def write_shard(path: str, records: Iterable[bytes], account: Account | None = N
     return info
 
 
-def _put(unfinished: str, path: str) -> tuple[int, str]:
-    """The whole shard in its place; its size and SHA-256."""
+def _move_into_place(unfinished: str, path: str) -> tuple[int, str]:
+    """Renames a complete shard; returns its size and SHA-256."""
     try:
-        found = digest(unfinished)
+        size, sha256 = digest(unfinished)
         tf.io.gfile.rename(unfinished, path, overwrite=True)
-        return found
+        return size, sha256
     except tf.errors.NotFoundError:
         raise UserError(
-            f"{path}: another command writes the same shard at the same time. Wait for it, then run this one again."
+            f"{path}: another command is writing the same shard. Wait until it ends, then run this command again."
         ) from None
 
 
 def remove(directory: str, pattern: str) -> None:
-    """Removes a folder's files of this pattern; those that somebody else removes meanwhile are no matter."""
+    """Removes the files of a folder that match the pattern, even if another process is removing them too."""
     for path in files.matching(directory, pattern):
         with contextlib.suppress(tf.errors.NotFoundError):
             tf.io.gfile.remove(path)
 
 
 def digest(path: str) -> tuple[int, str]:
-    """Size in bytes and SHA-256 of a file."""
+    """Returns the size in bytes and the SHA-256 of a file."""
     digest, size = hashlib.sha256(), 0
     with tf.io.gfile.GFile(path, "rb") as file:
         while chunk := file.read(READ_BYTES):
@@ -229,25 +226,25 @@ def combined_manifest(
     account: Account | None = None,
     teachers: manifest.Teachers | None = None,
 ) -> manifest.Manifest:
-    """The manifest of these shards, in this order.
+    """Builds the manifest of these shards, in this order.
 
     Args:
-      infos: of all shards of the folder.
+      infos: the content of all shards of the folder.
       classes: {task: names}.
-      command: what wrote them, without what does not change the result.
+      command: the command that wrote them, without options that do not affect the records.
       account: what was dropped and noted before the first shard.
-      teachers: those who may have labelled; the manifest has those who did.
+      teachers: the teachers that may have labelled; only those that did go into the manifest.
     """
     account = account or Account()
     for info in infos:
         account.dropped.merge(info.dropped)
         account.notes.merge(info.notes)
     objects = {
-        task: manifest.named_counts(found, classes.get(task, ()), first_id(discover()[task]))
-        for task, found in add_counts(info.objects for info in infos).items()
+        task: manifest.named_counts(counts, classes.get(task, ()), first_id(discover()[task]))
+        for task, counts in add_counts(info.objects for info in infos).items()
     }
     origins = add_counts(info.origins for info in infos)
-    named = {origin for counts in origins.values() for origin in counts}
+    used_origins = {origin for counts in origins.values() for origin in counts}
     return manifest.Manifest(
         command=list(command),
         versions=versions(),
@@ -257,7 +254,7 @@ def combined_manifest(
         objects=objects,
         limits=add_counts(info.limits for info in infos),
         shards=[{k: getattr(i, k) for k in ("file", "records", "sha256")} for i in infos],
-        teachers={key: dict(said) for key, said in (teachers or {}).items() if record.pseudo(key) in named},
+        teachers={key: dict(facts) for key, facts in (teachers or {}).items() if record.pseudo(key) in used_origins},
         dropped=account.dropped.content,
         notes=account.notes.content,
     )
@@ -273,14 +270,13 @@ def add_counts(parts: Iterable[Mapping[str, Mapping[Any, int]]]) -> dict[str, di
 
 
 def versions() -> dict[str, str]:
-    """The versions that may change a byte of a record."""
+    """Returns the versions of the packages that can change a byte of a record."""
     from must_tf import __version__
 
-    wanted = ("tensorflow", "numpy", "pillow", "opencv-python-headless", "opencv-python")
-    found = {"must_tf": __version__}
-    for name in wanted:
+    installed = {"must_tf": __version__}
+    for name in ("tensorflow", "numpy", "pillow", "opencv-python-headless", "opencv-python"):
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed

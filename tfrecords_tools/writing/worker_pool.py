@@ -1,4 +1,4 @@
-"""Worker processes for work that comes in shards."""
+"""Worker processes for work that is divided into tasks, like shards."""
 
 from __future__ import annotations
 
@@ -21,42 +21,45 @@ from must_tf.common import devices, upstream
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
 
-POLL_SECONDS = 0.2  # how often the progress line looks at the counter
-QUEUED = 2  # tasks a worker: one that it works on, one that waits
-# Converting needs no accelerator, and every process that sees one would take its memory. What goes wrong
-# becomes a Python exception here; TensorFlow's own log would only say that there is no GPU.
+POLL_SECONDS = 0.2  # between two updates of the progress line
+QUEUED = 2  # tasks per worker: a running one and a waiting one
+# Converting needs no accelerator, and every process that sees one would take its memory. Errors arrive as Python
+# exceptions; TensorFlow's own log would only say that there is no GPU.
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
 
-IMAGES_PER_WORKER = 500  # a process that is not forked starts no sooner than one has converted these
+IMAGES_PER_WORKER = 500  # starting a process without a fork takes as long as converting this many
 
 # Called with a task, and a function to report a number of images as done.
 WorkFunction = Callable[[Any, Callable[..., None]], Any]
 Environment = Mapping[str, str]
 
-_counter: Any = None  # in a worker: the shared number of images done
-_stop: Any = None  # in a worker: set once its work is not wanted any more
+_counter: Any = None  # in a worker: the shared number of finished images
+_stop: Any = None  # in a worker: set when its work is no longer needed
 
 
 class Stopped(Exception):
-    """Ends the work of a process whose result nobody waits for."""
+    """Ends the work of a process whose result is no longer needed."""
 
 
 def default_count(images: int) -> int:
-    """How many worker processes suit this many images: one per core of this process, if each has enough to do."""
+    """Returns the number of workers for this many images: one per core of this process, fewer for few images."""
     return min(devices.cores(), -(-images // IMAGES_PER_WORKER))
 
 
 def run(job: WorkFunction, tasks: Iterable[Any], workers: int, progress: Progress) -> list[Any]:
-    """`[job(task, tick) for task in tasks]`, over processes; results in the order of the tasks.
+    """Computes `[job(task, tick) for task in tasks]` in several processes.
 
     Args:
       job: a function at module level; the same task always gives the same result.
-      tasks: can be pickled; one is taken when a worker is about to be free, so that few are in memory.
-      workers: processes; 1 works in this one.
+      tasks: picklable. The next one is taken when a worker is about to be free, so only a few are in memory.
+      workers: number of processes; 1 works in this process.
       progress: advanced at every tick.
 
+    Returns:
+      The results in the order of the tasks.
+
     Raises:
-      UserError: as `job` raised it, or because a process died.
+      UserError: raised by `job`, or a process died.
     """
     if workers <= 1:
         return [job(task, progress.advance) for task in tasks]
@@ -67,9 +70,9 @@ def run(job: WorkFunction, tasks: Iterable[Any], workers: int, progress: Progres
 def run_in(
     environments: Sequence[Environment], job: WorkFunction, tasks: Iterable[Any], progress: Progress
 ) -> list[Any]:
-    """As `run`, in one process for each of these environments, which each sees from its start.
+    """Like `run`, with one process per environment, set before the process starts working.
 
-    What `job` prints is shown once, by the first process, on stderr.
+    Output of `job` is shown once, by the first process, on stderr.
     """
     return _pooled(job, tasks, environments, progress)
 
@@ -81,38 +84,39 @@ def _pooled(
     counter, stop, places = context.Value("q", 0), context.Event(), context.SimpleQueue()
     for place in enumerate(environments):
         places.put(place)
-    given = (counter, stop, places)
-    with _frozen(), concurrent.futures.ProcessPoolExecutor(workers, context, _start, given) as pool:
+    start_arguments = (counter, stop, places)
+    with _frozen(), concurrent.futures.ProcessPoolExecutor(workers, context, _start, start_arguments) as pool:
         try:
-            return _all(pool, job, tasks, _Watch(counter, progress, workers * QUEUED))
+            return _results(pool, job, tasks, _Watch(counter, progress, workers * QUEUED))
         except BrokenProcessPool:
             raise UserError(
-                "a worker process was killed, usually for lack of memory. Finished shards are kept: "
+                "a worker process was killed, usually because memory ran out. Finished shards are kept: "
                 "run the same command again with fewer --workers."
             ) from None
         finally:
-            stop.set()  # after an error or Ctrl-C the others end at their next image
+            stop.set()  # after an error or Ctrl-C the other workers end at their next image
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _context(environments: Sequence[Environment] = ()) -> multiprocessing.context.BaseContext:
-    """How worker processes start.
+    """Chooses how worker processes start.
 
-    A fork shares the memory that the imports take and starts at once, while a fresh interpreter needs all of it, and
-    seconds. TensorFlow survives a fork as long as nothing has been computed: its threads start with the first
-    operation.
-    CUDA survives none: it has been asked for its GPUs where each process is given one.
+    A fork shares the memory of the imports and starts at once; a fresh interpreter needs its own and takes seconds.
+    TensorFlow survives a fork if nothing has been computed yet: its threads start with the first operation. CUDA never
+    does: if each process gets a GPU, this process has queried the GPUs already.
     """
     started = upstream.tensorflow_has_started()
-    gpus = any("CUDA_VISIBLE_DEVICES" in each for each in environments)
+    gpus = any("CUDA_VISIBLE_DEVICES" in environment for environment in environments)
     method = "fork" if sys.platform == "linux" and not started and not gpus else "spawn"
     return multiprocessing.get_context(method)
 
 
 @contextlib.contextmanager
 def _frozen() -> Iterator[None]:
-    """What is there already is left alone by the garbage collector: its marks would be written into every page that is
-    shared with forked processes. A command has frozen what it imported, and keeps it so."""
+    """Keeps the garbage collector away from existing objects: it would write into pages shared with forked processes.
+
+    A command that has already frozen its imports keeps them frozen.
+    """
     frozen_before = gc.get_freeze_count() > 0
     gc.freeze()
     try:
@@ -123,20 +127,20 @@ def _frozen() -> Iterator[None]:
 
 
 class _Watch(NamedTuple):
-    """What the parent looks at while the workers work."""
+    """State that the parent watches while the workers run."""
 
-    counter: Any  # the shared number of images done
+    counter: Any  # the shared number of finished images
     progress: Progress
-    most: int  # tasks that are handed out at a time
+    max_tasks: int  # that are handed out at the same time
 
 
-def _all(pool: concurrent.futures.Executor, job: WorkFunction, tasks: Iterable[Any], watch: _Watch) -> list[Any]:
-    """The results of all tasks; ends with the first that fails."""
+def _results(pool: concurrent.futures.Executor, job: WorkFunction, tasks: Iterable[Any], watch: _Watch) -> list[Any]:
+    """Returns the results of all tasks; raises at the first that fails."""
     results: dict[int, Any] = {}
     waiting: dict[concurrent.futures.Future, int] = {}
     shown, numbered = 0, enumerate(tasks)
     while True:
-        for number, task in itertools.islice(numbered, watch.most - len(waiting)):
+        for number, task in itertools.islice(numbered, watch.max_tasks - len(waiting)):
             waiting[pool.submit(_call, job, task)] = number
         if not waiting:
             return [results[number] for number in sorted(results)]
@@ -149,7 +153,7 @@ def _all(pool: concurrent.futures.Executor, job: WorkFunction, tasks: Iterable[A
 
 @contextlib.contextmanager
 def _environment() -> Iterator[None]:
-    """Variables for the processes that start meanwhile; this one's are put back."""
+    """Sets `ENVIRONMENT` for processes that start inside the block; restores this process's own values afterwards."""
     before = {name: os.environ.get(name) for name in ENVIRONMENT}
     os.environ.update(ENVIRONMENT)
     try:
@@ -163,9 +167,9 @@ def _environment() -> Iterator[None]:
 
 
 def _start(counter: Any, stop: Any, places: Any) -> None:
-    """In a worker, first: Ctrl-C is the parent's to handle, and without a parent there is no work."""
+    """Sets up a worker: the parent handles Ctrl-C, and the worker ends with its parent."""
     global _counter, _stop
-    gc.freeze()  # the collector's marks would be written into every page that a forked process shares
+    gc.freeze()  # the garbage collector would write into every page that a forked process shares
     _counter, _stop = counter, stop
     number, environment = places.get()
     if environment:
@@ -176,7 +180,7 @@ def _start(counter: Any, stop: Any, places: Any) -> None:
 
 
 def _die_with_parent() -> None:
-    """A killed parent cannot end its workers, and they must not write beside the next run's."""
+    """Ends this worker when its parent is killed, so that it does not write at the same time as the next run."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])

@@ -117,7 +117,7 @@ def test_maps_of_both_ways_come_back(tmp_path: Path) -> None:
     assert by_panoptic["image-0"].origins == {"detection": "real:instances", "segmentation": "real:corrected-abc"}
     assert by_panoptic["image-1"].origins == {"detection": "real:instances", "segmentation": "real:instances"}
     (out / corrected.FILE).write_text("{\n")
-    with pytest.raises(UserError, match=r"pseudo\.jsonl line 1 is not as export-coco wrote it"):
+    with pytest.raises(UserError, match=r"pseudo\.jsonl line 1 was not written by export-coco"):
         Rgbd(str(out)).find()
     (out / corrected.FILE).unlink()
     plain = converted(Rgbd(str(out)), tmp_path / "plain").records

@@ -144,7 +144,7 @@ def test_an_id_that_no_class_has_ends_with_the_file_and_the_value(tmp_path: Path
     ids = class_map()
     ids[2, 3:7], ids[5, 5] = 77, 3
     save(rooms(tmp_path / "rooms") / "label" / "train_0.png", ids)
-    with pytest.raises(UserError, match=r"label/train_0\.png: value 3, 77 on 5 pixels is none of the 3 classes"):
+    with pytest.raises(UserError, match=r"label/train_0\.png: value 3, 77 on 5 pixels is not one of the 3 classes"):
         converted(Rgbd(str(tmp_path / "rooms")), tmp_path / "out")
 
 

@@ -58,7 +58,7 @@ def test_labels_that_a_dataset_does_not_have_are_refused() -> None:
 def test_a_dataset_without_any_class_knows_its_labels_too(tasks: str, has: str, tmp_path: Path) -> None:
     np.save(Path(save(tmp_path / "a.png", noise(4, 4))).with_name("a_depth.npy"), np.ones([4, 4, 1]))
     gone = tasks.split(",")[-1]
-    with pytest.raises(UserError, match=f"--tasks {gone}: this dataset, as it is given, has labels of {has}"):
+    with pytest.raises(UserError, match=f"--tasks {gone}: with these options the dataset has labels of {has}"):
         only(Diode(str(tmp_path)), tasks).find()
     assert set(converted(only(Diode(str(tmp_path)), "depth"), tmp_path / "out").records["a"].labels) == {"depth"}
 

@@ -99,7 +99,7 @@ def test_model_gardens_segmentation(tmp_path: Path) -> None:
     found = converted(source, tmp_path / "out").records["a.tfrecord__0"].labels["segmentation"]["classes"]
     np.testing.assert_array_equal(found, ids)
     one = Mg(str(tmp_path / "a.tfrecord"), (("segmentation", names(tmp_path, "road")),))
-    with pytest.raises(UserError, match=r"a\.tfrecord, record 0: value 1 on 300 pixels is none of the 1 classes"):
+    with pytest.raises(UserError, match=r"a\.tfrecord, record 0: value 1 on 300 pixels is not one of the 1 classes"):
         converted(one, tmp_path / "out2")
 
 
@@ -140,25 +140,25 @@ def test_model_gardens_mistakes_are_told_before_the_first_image(tmp_path: Path) 
     path, named = str(tmp_path / "a.tfrecord"), (("", names(tmp_path, "a", "b")),)
     record(tmp_path / "a.tfrecord", image__encoded=JPEG, image__class__label=2)
     mistakes = (
-        (Mg(str(tmp_path / "no*"), named), "matches no file"),
+        (Mg(str(tmp_path / "no*"), named), "does not match any file"),
         (Mg(path, (("masks", named[0][1]),)), "classification, detection, segmentation"),
-        (Mg(path, (("detection", named[0][1]),)), "no image/object/class/label in its first record"),
-        (Mg(named[0][1], named), "is not a whole, uncompressed TFRecord file"),
+        (Mg(path, (("detection", named[0][1]),)), "the first record has no image/object/class/label"),
+        (Mg(named[0][1], named), "is not a complete, uncompressed TFRecord file"),
         (Mg(path, ()), "the records have none"),
     )
     for source, message in mistakes:
         with pytest.raises(UserError, match=message):
             source.find()
-    with pytest.raises(UserError, match=r"label is \[2\], one of 0 to 1 is expected; see --first-class"):
+    with pytest.raises(UserError, match=r"label is \[2\], but one of 0 to 1 is expected. Check --first-class"):
         converted(Mg(path, named), tmp_path / "out")
     record(tmp_path / "a.tfrecord", encoded=JPEG)
-    with pytest.raises(UserError, match="no image/encoded in its first record, but encoded"):
+    with pytest.raises(UserError, match="the first record has no image/encoded, but encoded"):
         Mg(path, named).find()
     record(tmp_path / "a.tfrecord", image__encoded=JPEG, image__class__label=0, image__classification__origin=b"real:x")
     with pytest.raises(UserError, match="must_tf's own records"):
         Mg(path, named).find()
     (tmp_path / "a.tfrecord").write_bytes((tmp_path / "a.tfrecord").read_bytes()[:-1])
-    with pytest.raises(UserError, match="not a whole"):
+    with pytest.raises(UserError, match="not a complete"):
         Mg(path, named).find()
 
 
@@ -253,29 +253,29 @@ def test_tfds_order_and_parts_of_splits_are_those_of_the_files(prepared: str) ->
 
 def test_tfds_files_of_another_format_are_refused(tmp_path: Path) -> None:
     MustTiny(data_dir=str(tmp_path), file_format="array_record").download_and_prepare()
-    with pytest.raises(UserError, match="prepare it as tfrecord"):
+    with pytest.raises(UserError, match="Prepare it as tfrecord"):
         Tfds("must_tiny", "train", str(tmp_path), MAP[:2]).find()
 
 
 def test_tfds_mistakes_are_told_before_the_first_image(prepared: str, tmp_path: Path) -> None:
     mistakes = (
         (Tfds("must_tny", "train", prepared, MAP), "--name must_tny"),
-        (Tfds("must_tiny", "test", prepared, MAP[:2]), "there are train"),
+        (Tfds("must_tiny", "test", prepared, MAP[:2]), "Choose from train"),
         (Tfds("must_tiny", "train", prepared, (*MAP, ("depth", "dpeth"))), "Did you mean 'depth'"),
         (
             Tfds("must_tiny", "train", prepared, (("image", "photo/jpeg"), ("clasification", "label"))),
             "'classification'",
         ),
-        (Tfds("must_tiny", "train", prepared, MAP[:1]), "which feature is which label"),
-        (Tfds("must_tiny", "train", prepared, MAP), "give --classes segmentation=FILE"),
-        (Tfds("must_tiny", "train", prepared, (MAP[0], ("detection", "label"))), "bbox and label is expected"),
+        (Tfds("must_tiny", "train", prepared, MAP[:1]), "which feature holds which label"),
+        (Tfds("must_tiny", "train", prepared, MAP), "Give --classes segmentation=FILE"),
+        (Tfds("must_tiny", "train", prepared, (MAP[0], ("detection", "label"))), "dicts with bbox and label"),
         (Tfds("must_tiny", "train", str(tmp_path / "no"), MAP), "is not a folder"),
     )
     for source, message in mistakes:
         with pytest.raises(UserError, match=message):
             source.find()
     two = (("segmentation", names(tmp_path, "a", "b")),)
-    with pytest.raises(UserError, match=r"record 0: value 2 on 400 pixels is none of the 2 classes"):
+    with pytest.raises(UserError, match=r"record 0: value 2 on 400 pixels is not one of the 2 classes"):
         converted(Tfds("must_tiny", "train", prepared, MAP, two), tmp_path / "out")
 
 

@@ -72,7 +72,7 @@ def test_nyu_splits_come_from_matlab_or_from_a_list(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("4 2\n4\n")
     assert [item.source_id for item in Nyu(path, splits=str(tmp_path / "mine.txt")).find().items] == ["0002", "0004"]
     (tmp_path / "mine.txt").write_text("0\n5\n")
-    with pytest.raises(UserError, match="names frames that are not in .* 1 to 4"):
+    with pytest.raises(UserError, match="has frame numbers that are not in .* 1 to 4"):
         Nyu(path, splits=str(tmp_path / "mine.txt")).find()
     with pytest.raises(UserError, match="Did you mean 'train'"):
         Nyu(path, "trian").find()
@@ -86,7 +86,7 @@ def test_nyu_names_become_the_chosen_classes(tmp_path: Path) -> None:
     assert found[0, ::8].tolist() == [255, 0, 1, 0]  # none, book, wall, box of tissue
     assert result.outcome.manifest.classes == {"segmentation": ["things", "wall"]}
     (tmp_path / "classes.txt").write_text("walls\n")
-    with pytest.raises(UserError, match="'walls' is none of the dataset's names. Did you mean 'wall'"):
+    with pytest.raises(UserError, match="'walls' is not one of the dataset's names. Did you mean 'wall'"):
         Nyu(path, classes=str(tmp_path / "classes.txt")).find()
 
 
@@ -110,7 +110,7 @@ def test_nyu_frames_of_h5_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Did you mean 'val'"):
         Nyu(str(root), "vall").find()
     (tmp_path / "text.mat").write_text("MATLAB 5.0")
-    with pytest.raises(UserError, match="text.mat is no local HDF5 file"):
+    with pytest.raises(UserError, match="text.mat is not a local HDF5 file"):
         Nyu(str(tmp_path / "text.mat")).find()
 
 
@@ -210,5 +210,5 @@ def test_diode_files_may_be_missing_or_spoiled(tmp_path: Path) -> None:
     np.save(f"{stem}_depth.npy", np.ones([DH, DW + 1, 1], np.float32))
     with_other = converted(Diode(str(tmp_path)), tmp_path / "out2")
     assert with_other.counts()["image: size differs from its labels'"] == 1
-    with pytest.raises(UserError, match="0 of 1 annotated images found under"):
+    with pytest.raises(UserError, match="contains none of the 1 annotated images"):
         Diode(str(Path(save(tmp_path / "x" / "a.png", noise(4, 4))).parent)).find()

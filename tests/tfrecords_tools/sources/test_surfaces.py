@@ -75,7 +75,7 @@ def test_the_share_of_dropped_labels_is_of_those_that_there_were(tmp_path: Path)
 
 
 def test_ade20k_ends_with_the_file_and_the_value_that_has_no_name(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"ADE_train_00000001\.png: value 7 on 512 pixels is none of the 2 classes"):
+    with pytest.raises(UserError, match=r"ADE_train_00000001\.png: value 7 on 512 pixels is not one of the 2 classes"):
         converted(Ade20k(ade(tmp_path, columns([0, 7, 2]))), tmp_path / "out")
 
 
@@ -84,11 +84,11 @@ def test_ade20k_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Did you mean 'training'"):
         Ade20k(str(root), "train").find()
     (root / "objectInfo150.txt").write_text(TABLE.replace("2\t0.1", "3\t0.1"))
-    with pytest.raises(UserError, match="where number 2 and its name are expected"):
+    with pytest.raises(UserError, match="expected number 2 and its name"):
         Ade20k(str(root)).find()
     (root / "objectInfo150.txt").write_text(TABLE)
     (root / "annotations" / "training" / "ADE_train_00000001.png").rename(root / "annotations" / "training" / "x.png")
-    with pytest.raises(UserError, match="0 of 1 annotated images found under .*images/training, x for instance"):
+    with pytest.raises(UserError, match=r"images/training contains none of the 1 annotated images \(such as x\)"):
         Ade20k(str(root)).find()
 
 
@@ -170,13 +170,13 @@ def test_cityscapes_test_stays_unlabelled(tmp_path: Path) -> None:
 
 def test_cityscapes_says_what_does_not_fit(tmp_path: Path) -> None:
     root = Path(city(tmp_path, np.full([HEIGHT, WIDTH], 34000, np.uint16)))
-    with pytest.raises(UserError, match=r"instanceIds\.png: value 34000 is no instance id"):
+    with pytest.raises(UserError, match=r"instanceIds\.png: value 34000 is not an instance id"):
         converted(Cityscapes(str(root)), tmp_path / "out")
     with pytest.raises(UserError, match="Did you mean 'train'"):
         Cityscapes(str(root), "trian").find()
     for path in (root / "gtFine" / "train" / "aachen").iterdir():
         path.unlink()
-    with pytest.raises(UserError, match="0 of 1 annotated images found under .*gtFine/train"):
+    with pytest.raises(UserError, match="gtFine/train contains none of the 1 annotated images"):
         Cityscapes(str(root)).find()
     save(root / "gtFine" / "train" / "aachen" / f"{STEM}_gtFine_labelIds.png", columns([7, 34]))
     with pytest.raises(UserError, match=r"labelIds\.png: value 34 on 768 pixels"):

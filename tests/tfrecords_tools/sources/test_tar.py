@@ -32,7 +32,7 @@ def test_a_tar_is_not_taken_for_a_shorter_one(inner: bool, name: str, tmp_path: 
     (tmp_path / "a.tar").write_bytes(packed({"a.tar": spoiled}) if inner else spoiled)
     path = str(tmp_path / "a.tar")
     first, size = next((part.offset, part.size) for part in archives.members(path)) if inner else (0, None)
-    with pytest.raises(UserError, match="not a whole, uncompressed tar archive") as error:
+    with pytest.raises(UserError, match="not a complete, uncompressed tar archive") as error:
         list(archives.members(path, first, size))
     if not inner:
         assert message in str(error.value)

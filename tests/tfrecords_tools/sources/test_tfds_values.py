@@ -27,5 +27,5 @@ def test_depth_without_end_is_unknown_and_leaves_the_others_precise() -> None:
 @pytest.mark.parametrize("label", [-1, 2])
 def test_an_object_of_no_class_ends_with_the_file_and_the_value(label: int) -> None:
     objects = {"bbox": np.array([[0.0, 0.0, 1.0, 0.5]] * 2, np.float32), "label": np.array([1, label])}
-    with pytest.raises(UserError, match=rf"x\.tfrecord, record 3, object 1: label {label} is none of the 2 classes"):
+    with pytest.raises(UserError, match=rf"x\.tfrecord, record 3, object 1: label {label} is not one of the 2 classes"):
         SOURCE._read("detection", objects, 2, INFO, ObjectNotes(Account(), "x.tfrecord, record 3"))

@@ -52,7 +52,7 @@ def test_what_fails_on_a_worker_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     save(tmp_path / "photos" / "a.png", noise(20, 30))
     monkeypatch.setattr(UnlabelledImages, "load", lambda self, item, account: 1 / 0)
     options = convert.Options(str(tmp_path / "out"))
-    with pytest.raises(UserError, match=r"a.png: ZeroDivisionError.*Finished shards are kept"):
+    with pytest.raises(UserError, match=r"a.png: ZeroDivisionError.*finished shards are kept"):
         convert.run_on_beam(convert.Encoder(UnlabelledImages(str(tmp_path / "photos"))), options, "DirectRunner")
 
 

@@ -1,4 +1,4 @@
-"""A COCO JSON as an index on the disk: read once, entry by entry, then asked image by image."""
+"""An index on disk of a COCO JSON: read once, entry by entry, then queried image by image."""
 
 from __future__ import annotations
 
@@ -17,18 +17,16 @@ SCHEMA = """
 CREATE TABLE images (place INTEGER PRIMARY KEY, id TEXT, file TEXT, entry TEXT, kept INTEGER);
 CREATE TABLE annotations (image TEXT, category TEXT, entry TEXT);
 """
-# Made once everything is in: keeping them up to date meanwhile takes twice as long.
+# Created after all inserts: updating them with each insert takes twice as long.
 INDICES = ("CREATE INDEX image_ids ON images (id)", "CREATE INDEX annotation_images ON annotations (image)")
-
-
-INFO = "info"  # the one object beside the lists that is looked at
+INFO = "info"  # the only key besides the lists that is read
 
 
 def entries(path: str, option: str, needed: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, CocoEntry, str]]:
-    """The key, value and text of each entry of the lists that `needed` names, checked on the way, and of `info`.
+    """Yields key, value and text of `info` and of each entry of the lists in `needed`, and checks the entries.
 
     Raises:
-      UserError: the file is missing, no JSON, or not COCO's.
+      UserError: the file is missing, is not JSON, or is not in COCO's format.
     """
     files.require_file(path, option)
     lists = set()
@@ -44,26 +42,26 @@ def entries(path: str, option: str, needed: Mapping[str, Sequence[str]]) -> Iter
             coco_json.check_entry(key, place, value, needed[key], f"{option} {path}")
             yield key, value, text
     except ValueError as error:
-        raise UserError(f"{option} {path} is not JSON: {error}") from None
+        raise UserError(f"{option} {path} is not valid JSON: {error}") from None
     for key in needed:
         if key not in lists:
-            raise UserError(f"{option} {path} has no list {key!r}; COCO's format is expected.")
+            raise UserError(f"{option} {path} has no list {key!r}. Give a file in COCO's format.")
 
 
 def categories(path: str, option: str) -> list[CocoEntry]:
-    """The categories alone.
+    """Reads only the categories.
 
     Raises:
-      UserError: as `entries`.
+      UserError: as in `entries`.
     """
     return [entry for key, entry, _ in entries(path, option, coco_json.NEEDED) if key == "categories"]
 
 
 class PackedAnnotations(NamedTuple):
-    """One image's annotations."""
+    """The annotations of one image, not yet parsed."""
 
     text: str  # a JSON list
-    categories: list[Any]  # the category of each, None where it is neither number nor text
+    categories: list[Any]  # category id of each annotation; None if it is neither a number nor a string
 
 
 class CocoIndex:
@@ -71,20 +69,27 @@ class CocoIndex:
 
     Attributes:
       categories: as in the JSON.
-      count: images of the JSON, also those that come twice.
-      masked: whether somebody drew a mask somewhere in the set.
-      info: what stands there; often nothing.
+      count: number of images in the JSON, repeated ones included.
+      masked: True if any annotation has a mask.
+      info: as in the JSON; often empty.
     """
 
-    def __init__(self, path: str, option: str, account: Account, place: Callable[[CocoEntry], str] = coco_json.file_of):
-        """Reads the JSON; what cannot be used is counted in `account`. `place` tells where an image's file is.
+    def __init__(
+        self, path: str, option: str, account: Account, file_of: Callable[[CocoEntry], str] = coco_json.file_of
+    ):
+        """Reads the JSON.
+
+        Args:
+          path, option: the file, and the option that named it.
+          account: counts entries that cannot be used.
+          file_of: returns the path of an image entry's file.
 
         Raises:
-          UserError: as `entries`.
+          UserError: as in `entries`.
         """
         self.categories: list[CocoEntry] = []
         self.info: CocoEntry = {}
-        self.count, self.masked, self._place = 0, False, place
+        self.count, self.masked, self._file_of = 0, False, file_of
         self._ids, self._files = on_disk.NameSet(), on_disk.NameSet()
         self._database = on_disk.database()
         with on_disk.room():
@@ -101,9 +106,9 @@ class CocoIndex:
         elif key == "annotations":
             self.masked |= bool(entry.get("segmentation"))
             category = entry.get("category_id")
-            # A list or an object is no category; texts and numbers stay apart.
-            known = json.dumps(category) if isinstance(category, (str, int, float)) else "null"
-            row = (str(entry.get("image_id")), known, text)
+            # A list or an object is not a category id. JSON keeps strings and numbers apart.
+            category_json = json.dumps(category) if isinstance(category, (str, int, float)) else "null"
+            row = (str(entry.get("image_id")), category_json, text)
             self._database.execute("INSERT INTO annotations VALUES (?, ?, ?)", row)
         elif key == INFO:
             self.info = entry
@@ -111,20 +116,20 @@ class CocoIndex:
             self.categories.append(entry)
 
     def _add_image(self, image: CocoEntry, text: str, account: Account) -> None:
-        """An id or file that came before is not kept: its annotations cannot be told apart."""
-        source_id, name = str(image["id"]), self._place(image)
-        twice = source_id in self._ids or name in self._files
-        if twice:
+        """Adds an image, unless its id or file is repeated: its annotations would be ambiguous."""
+        source_id, name = str(image["id"]), self._file_of(image)
+        is_repeated = source_id in self._ids or name in self._files
+        if is_repeated:
             account.dropped.add("image: id or file is twice in the JSON", f"{source_id}: {name}")
         else:
             self._ids.add(source_id)
             self._files.add(name)
-        row = (self.count, source_id, name, text, not twice)
+        row = (self.count, source_id, name, text, not is_repeated)
         self._database.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?)", row)
         self.count += 1
 
     def _count_strays(self, account: Account) -> None:
-        """Annotations of no image."""
+        """Counts annotations whose image is not in the JSON as dropped."""
         strays = "FROM annotations WHERE image NOT IN (SELECT id FROM images)"
         (count,) = self._database.execute(f"SELECT COUNT(*) {strays}").fetchone()
         if count:
@@ -134,33 +139,33 @@ class CocoIndex:
             account.dropped.merge({reason: {"count": count, "examples": examples}})
 
     def images(self) -> Iterator[tuple[str, str, CocoEntry]]:
-        """Id, file and entry of the images in the JSON's order, none of them twice."""
+        """Yields id, file and entry of the images without repeated ones, in the order of the JSON."""
         for source_id, name, text in self._database.execute(
             "SELECT id, file, entry FROM images WHERE kept ORDER BY place"
         ):
             yield source_id, name, json.loads(text)
 
     def annotations(self, image_id: str) -> list[CocoEntry]:
-        """The annotations of one image in the JSON's order."""
+        """Returns the annotations of one image in the order of the JSON."""
         return json.loads(self.packed(image_id).text)
 
     def packed(self, image_id: str) -> PackedAnnotations:
-        """The same as JSON: who converts the image reads it, not who only hands it on."""
-        asked = "SELECT category, entry FROM annotations WHERE image = ? ORDER BY rowid"
-        rows = self._database.execute(asked, (image_id,)).fetchall()
+        """Returns the annotations as JSON text, so that only the process that converts the image parses them."""
+        query = "SELECT category, entry FROM annotations WHERE image = ? ORDER BY rowid"
+        rows = self._database.execute(query, (image_id,)).fetchall()
         return PackedAnnotations(
             f"[{','.join(text for _, text in rows)}]", [json.loads(category) for category, _ in rows]
         )
 
 
 class PanopticIndex:
-    """The entries of a panoptic JSON by image."""
+    """An index of a panoptic JSON by image."""
 
     def __init__(self, path: str):
         """Reads the JSON.
 
         Raises:
-          UserError: as `entries`.
+          UserError: as in `entries`.
         """
         self.path, self.categories, self.info = path, list[CocoEntry](), CocoEntry()
         self._database = on_disk.database()
@@ -176,10 +181,10 @@ class PanopticIndex:
                     self.info = entry
 
     def names_one_of(self, pngs: on_disk.NameSet) -> bool:
-        """Whether it is these PNGs that it tells of."""
+        """Returns True if the JSON names at least one of these PNGs."""
         return any(name in pngs for (name,) in self._database.execute("SELECT name FROM pngs"))
 
     def of(self, image_id: str) -> CocoEntry | None:
-        """The entry of one image."""
+        """Returns the entry of one image, or None."""
         row = self._database.execute("SELECT entry FROM pngs WHERE image = ?", (image_id,)).fetchone()
         return json.loads(row[0]) if row else None

@@ -1,15 +1,15 @@
-"""One COCO annotation -> one object. COCO's JSON in the wild is looser than its definition; this is the list.
+"""Converts COCO annotations to objects. Real files deviate from COCO's format; these cases are handled:
 
-| found | becomes |
+| in the JSON | becomes |
 |---|---|
-| box over the border | cut to the image |
-| width or height zero or negative, outside of the image, not four numbers | dropped |
+| box over the border | clipped to the image |
+| box with zero or negative width or height, outside the image, or not four numbers | dropped |
 | no box, but a mask | the mask's box |
 | polygons, RLE, compressed RLE as text or bytes, crowd or not | the mask, by pycocotools |
-| no mask, an empty, broken or too short one, one of another size, none of it in its box | a mask that fills the box |
-| no mask in the whole image | boxes only: the image is unlabelled for masks |
-| area missing, zero or no number | the mask's |
-| iscrowd missing | no crowd |
+| mask missing, empty, invalid, of another size, or outside its box | a mask that fills the box |
+| no mask in the whole image | boxes only; the image is unlabelled for masks |
+| area missing, zero or not a number | the area of the mask |
+| iscrowd missing | not a crowd |
 """
 
 from __future__ import annotations
@@ -28,38 +28,38 @@ from tfrecords_tools.sources.coco import rle
 from tfrecords_tools.sources.objects import ObjectLabel, ObjectNotes
 from tfrecords_tools.writing.counts import Account, Dropped
 
-POLYGON = 6  # coordinates of a triangle; pycocotools takes four for a box
+POLYGON = 6  # coordinates of a triangle; pycocotools would take four for a box
 
 CocoEntry = dict[str, Any]
 
 
 class RunLengthMask(NamedTuple):
-    """A mask over the whole image; see `rle`."""
+    """A run-length encoded mask of the whole image; see `rle`."""
 
     runs: np.ndarray  # int64 [N]
     area: int  # pixels
 
 
 def labels_of(annotations: list[CocoEntry], ids: dict[int, int], info: ImageInfo, account: Account) -> Labels:
-    """All annotations of one image as labels of `masks`; detection's are the same without the crops.
+    """Converts all annotations of one image to labels of `masks`; those of detection are the same without the crops.
 
     Args:
       annotations: entries of the JSON.
-      ids: category id -> class id, 1 to K.
+      ids: {category id: class id from 1 to K}.
       info: the image.
-      account: where dropped objects are counted.
+      account: counts dropped objects.
     """
-    things = []
+    object_labels = []
     for annotation in annotations:
         name = f"image {info.source_id}, annotation {annotation.get('id', '?')}"
         try:
-            things.append(_thing(annotation, ids, info, ObjectNotes(account, name)))
+            object_labels.append(_object(annotation, ids, info, ObjectNotes(account, name)))
         except Dropped as dropped:
             account.dropped.add(dropped.reason, f"{name}: {dropped.example}")
-    return objects.labels_of(things)
+    return objects.labels_of(object_labels)
 
 
-def _thing(annotation: CocoEntry, ids: dict[int, int], info: ImageInfo, notes: ObjectNotes) -> ObjectLabel:
+def _object(annotation: CocoEntry, ids: dict[int, int], info: ImageInfo, notes: ObjectNotes) -> ObjectLabel:
     category = annotation.get("category_id")
     if isinstance(category, (list, dict)) or category not in ids:
         raise Dropped("object: category is not in the JSON", f"category_id {category!r}")
@@ -67,13 +67,13 @@ def _thing(annotation: CocoEntry, ids: dict[int, int], info: ImageInfo, notes: O
     box = objects.normalised(objects.checked(_box(annotation.get("bbox"), mask, info), info, notes), info)
     crop = _crop(mask, box, info, notes)
     area: Any = annotation.get("area")
-    known = isinstance(area, (int, float)) and math.isfinite(area) and area > 0
+    is_valid = isinstance(area, (int, float)) and math.isfinite(area) and area > 0
     is_crowd = annotation.get("iscrowd") not in (None, 0, "0")
-    return ObjectLabel(box, ids[category], is_crowd, float(area if known else np.count_nonzero(crop)), crop)
+    return ObjectLabel(box, ids[category], is_crowd, float(area if is_valid else np.count_nonzero(crop)), crop)
 
 
 def _box(bbox: Any, mask: RunLengthMask | None, info: ImageInfo) -> tuple[float, float, float, float]:
-    """COCO's [x, y, width, height] -> pixels [y0, x0, y1, x1], or the mask's box where there is none."""
+    """Converts COCO's [x, y, width, height] to [y0, x0, y1, x1] in pixels; without a box, the mask's is used."""
     if bbox is None or (isinstance(bbox, list) and not bbox):
         if mask is None:
             raise Dropped("object: neither box nor mask", "")
@@ -86,7 +86,7 @@ def _box(bbox: Any, mask: RunLengthMask | None, info: ImageInfo) -> tuple[float,
 
 
 def _mask(segmentation: Any, info: ImageInfo, notes: ObjectNotes) -> RunLengthMask | None:
-    """The mask, or None where there is none that can be used."""
+    """Returns the mask, or None if there is no usable one."""
     if not segmentation:
         notes.add("object: no mask, box used", "segmentation is empty")
         return None
@@ -95,7 +95,7 @@ def _mask(segmentation: Any, info: ImageInfo, notes: ObjectNotes) -> RunLengthMa
         if list(size) != [info.height, info.width]:
             notes.add("object: mask of another size, box used", f"height, width {size}")
             return None
-    except Exception as error:  # pycocotools checks little and raises whatever comes
+    except Exception as error:  # pycocotools checks little and can raise anything
         notes.add("object: mask cannot be read, box used", f"{type(error).__name__}: {error}")
         return None
     area = int(runs[1::2].sum())
@@ -106,7 +106,7 @@ def _mask(segmentation: Any, info: ImageInfo, notes: ObjectNotes) -> RunLengthMa
 
 
 def runs_of(segmentation: Any, height: int, width: int) -> tuple[np.ndarray, list[int]]:
-    """Any of COCO's forms -> its runs, int64 [N], and the height and width of the image that they cover."""
+    """Returns the runs int64 [N] of any of COCO's mask formats, and the height and width that they cover."""
     if isinstance(segmentation, dict):
         counts, size = segmentation["counts"], segmentation["size"]
         runs = np.asarray(counts) if isinstance(counts, list) else rle.decompress(counts)
@@ -124,7 +124,7 @@ def runs_of(segmentation: Any, height: int, width: int) -> tuple[np.ndarray, lis
 
 
 def _crop(mask: RunLengthMask | None, box: np.ndarray, info: ImageInfo, notes: ObjectNotes) -> np.ndarray:
-    """The mask over the pixels that the normalised box touches; all ones where there is none."""
+    """Cuts the mask to the pixels that the normalised box touches; all ones without a mask."""
     if mask is None:
         return objects.crop_of(None, box, info, notes)
     window = geometry.crop_window(box, info.height, info.width)

@@ -1,11 +1,11 @@
-"""COCO's labels of every pixel: panoptic PNGs, stuff PNGs, stuff JSON -> segmentation.
+"""Segmentation from COCO's labels of every pixel: panoptic PNGs, stuff PNGs or stuff JSON.
 
-| given | is | its classes |
+| option | content | classes |
 |---|---|---|
-| `--panoptic DIR` | PNGs whose colour is a segment's id | of the JSON: DIR.json or a panoptic*.json near it |
-| `--stuff DIR`, a stuff*.json beside it | PNGs of ids (`stuff_*_pixelmaps`), 0 and 255 ignored | of that JSON |
-| `--stuff DIR`, a labels.txt in or above it | PNGs of ids - 1 (`stuffthingmaps`), 255 ignored | its lines `id: name` |
-| `--stuff FILE.json` | masks (`stuff_train2017.json`), pixels in none are ignored | of that JSON |
+| `--panoptic DIR` | PNGs whose colours are segment ids | from DIR.json or a panoptic*.json near it |
+| `--stuff DIR`, stuff*.json beside it | PNGs of ids (`stuff_*_pixelmaps`), 0 and 255 ignored | from that JSON |
+| `--stuff DIR`, labels.txt in or above it | PNGs of ids - 1 (`stuffthingmaps`), 255 ignored | its lines `id: name` |
+| `--stuff FILE.json` | masks (`stuff_train2017.json`), other pixels ignored | from that JSON |
 """
 
 from __future__ import annotations
@@ -29,46 +29,47 @@ PANOPTIC, IDS, MASKS = "panoptic", "ids", "masks"
 
 
 class Surface(NamedTuple):
-    """What every pixel of one image shows."""
+    """The labels of every pixel of one image."""
 
     kind: str  # PANOPTIC, IDS or MASKS
-    png: str  # the file; empty for MASKS
-    content: Any  # segment id -> class id; value -> class id; [(mask, class id)]
-    origin: str = ""  # where it was a teacher's; empty: the dataset's
+    png: str  # path of the PNG; empty for MASKS
+    content: Any  # {segment id: class id}, {value: class id}, or [(mask, class id)]
+    origin: str = ""  # if the labels came from a teacher; empty for the dataset's own
 
 
 class Surfaces(NamedTuple):
-    """Those of a set."""
+    """The labels of every pixel of a dataset."""
 
-    path: str  # the file that says what the ids mean
+    path: str  # the file with the class names
     names: tuple[str, ...]
-    of: Callable[[str, coco_json.CocoEntry], Surface | None]  # image id and its entry -> Surface
+    of: Callable[[str, coco_json.CocoEntry], Surface | None]  # called with an image's id and its entry
 
 
 def find(panoptic: str, stuff: str, annotations: str, index: coco_index.CocoIndex) -> Surfaces | None:
-    """The labels of every pixel that the options name; None without any.
+    """Finds the labels that the options name; returns None if both options are empty.
 
     Args:
-      panoptic, stuff: the options.
+      panoptic, stuff: values of the options.
       annotations: the instances JSON.
-      index: its content.
+      index: the content of the instances JSON.
 
     Raises:
-      UserError: both are given, or what is given belongs to other images.
+      UserError: both options are given, or the labels belong to other images.
     """
     if panoptic and stuff:
-        raise UserError("--panoptic and --stuff both say what every pixel shows; give one of them.")
+        raise UserError("--panoptic and --stuff both label every pixel. Give only one of them.")
     if not (panoptic or stuff):
         return None
     if panoptic:
-        found = _panoptic(panoptic, annotations)
+        surfaces = _panoptic(panoptic, annotations)
     else:
-        found = _masks(stuff) if stuff.lower().endswith(".json") else _ids(stuff)
-    if len(found.names) > IGNORE:
-        raise UserError(f"{found.path}: {len(found.names)} categories; segmentation stores at most {IGNORE}.")
-    if not any(found.of(image_id, image) for image_id, _, image in index.images()):
-        raise UserError(f"{panoptic or stuff} and {annotations} have no image in common.")
-    return found
+        surfaces = _masks(stuff) if stuff.lower().endswith(".json") else _ids(stuff)
+    if len(surfaces.names) > IGNORE:
+        count = len(surfaces.names)
+        raise UserError(f"{surfaces.path} has {count} categories, but segmentation stores at most {IGNORE}.")
+    if not any(surfaces.of(image_id, image) for image_id, _, image in index.images()):
+        raise UserError(f"{panoptic or stuff} and {annotations} have no image in common. Give files of the same split.")
+    return surfaces
 
 
 def _panoptic(folder: str, annotations: str) -> Surfaces:
@@ -88,21 +89,21 @@ def _panoptic(folder: str, annotations: str) -> Surfaces:
 
 
 def _panoptic_json(folder: str, annotations: str) -> coco_index.PanopticIndex:
-    """The panoptic JSON whose PNGs lie in the folder.
+    """Finds the panoptic JSON of the PNGs in the folder.
 
     Raises:
-      UserError: no JSON names one of them.
+      UserError: no JSON names any of them.
     """
     files.require_folder(folder, "--panoptic")
     pngs = on_disk.NameSet(files.images_in(folder))
-    looked = coco_json.panoptic_candidates(folder, annotations)
-    for path in looked:
-        found = coco_index.PanopticIndex(path)
-        if found.names_one_of(pngs):
-            return found
+    candidates = coco_json.panoptic_candidates(folder, annotations)
+    for path in candidates:
+        index = coco_index.PanopticIndex(path)
+        if index.names_one_of(pngs):
+            return index
     beside = f"{folder.rstrip('/')}.json"
     raise UserError(
-        f"no panoptic JSON names a PNG of {folder} (looked at {', '.join(looked) or beside}). "
+        f"no panoptic JSON names the PNGs in {folder} (searched: {', '.join(candidates) or beside}). "
         f"Put it beside the folder as {beside}."
     )
 
@@ -117,7 +118,7 @@ def _masks(path: str) -> Surfaces:
         for annotation in content.annotations(image_id):
             category = annotation.get("category_id")
             if category not in ids:
-                raise UserError(f"{path}: category_id {category!r} of image {image_id} is not in its categories.")
+                raise UserError(f"{path}: category_id {category!r} of image {image_id} is not in the categories.")
             regions.append((annotation.get("segmentation"), ids[category]))
         return Surface(MASKS, "", regions) if regions else None
 
@@ -127,54 +128,54 @@ def _masks(path: str) -> Surfaces:
 def _ids(folder: str) -> Surfaces:
     files.require_folder(folder, "--stuff")
     path, table, names = _vocabulary(folder)
-    there = on_disk.DiskTable((files.stem(name), name) for name in files.images_in(folder))
+    pngs = on_disk.DiskTable((files.stem(name), name) for name in files.images_in(folder))
 
     def of(image_id: str, image: coco_json.CocoEntry) -> Surface | None:
         del image_id
-        name = there.get(files.stem(os.path.basename(coco_json.file_of(image))))
+        name = pngs.get(files.stem(os.path.basename(coco_json.file_of(image))))
         return Surface(IDS, os.path.join(folder, name), table) if name else None
 
     return Surfaces(path, names, of)
 
 
 def _vocabulary(folder: str) -> tuple[str, dict[int, int], tuple[str, ...]]:
-    """The file that names the values of the PNGs in `folder`, value -> class id, and the names."""
+    """Returns the file with the names for the PNGs in `folder`, {value: class id}, and the names."""
     folder = folder.rstrip("/")
     parent = os.path.dirname(folder) or "."
     for path in (f"{folder}/labels.txt", f"{parent}/labels.txt", f"{os.path.dirname(parent) or '.'}/labels.txt"):
         if tf.io.gfile.exists(path):
-            named = _labels_txt(path)
-            table = {number - 1: place for place, number in enumerate(named)}
-            return path, table | {IGNORE: IGNORE}, tuple(named.values())
+            names_by_id = _labels_txt(path)
+            table = {number - 1: class_id for class_id, number in enumerate(names_by_id)}
+            return path, table | {IGNORE: IGNORE}, tuple(names_by_id.values())
     likely = [f"{folder}.json", f"{folder.removesuffix('_pixelmaps')}.json"]
     for path in [*likely, *sorted(tf.io.gfile.glob(f"{parent}/stuff*.json"))]:
         if tf.io.gfile.exists(path):
             ids, names = coco_json.classes(coco_index.categories(path, "stuff annotations"), 0, path)
             return path, {0: IGNORE, IGNORE: IGNORE} | ids, names
     raise UserError(
-        f"nothing names the values in --stuff {folder}. Put stuff_*.json beside it (values are category ids), or "
-        "labels.txt with lines like '1: person' (values are ids minus one)."
+        f"--stuff {folder}: no file names the values in the PNGs. Put stuff_*.json beside it (values are category "
+        "ids), or labels.txt with lines like '1: person' (values are ids minus one)."
     )
 
 
 def _labels_txt(path: str) -> dict[int, str]:
-    """Lines `1: person` -> {1: "person"} in the order of the ids, without 0."""
-    named = {}
+    """Parses lines like `1: person` into {1: "person"}, ordered by id and without 0."""
+    names_by_id = {}
     for line in files.read_lines(path, "the labels"):
         number, colon, name = line.partition(":")
         if not colon or not number.strip().isdigit() or not name.strip():
-            raise UserError(f"{path}: {line!r} is not like '1: person'.")
-        named[int(number)] = name.strip()
-    named.pop(0, None)
-    return dict(sorted(named.items()))
+            raise UserError(f"{path}: the line {line!r} is not like '1: person'.")
+        names_by_id[int(number)] = name.strip()
+    names_by_id.pop(0, None)
+    return dict(sorted(names_by_id.items()))
 
 
 def classes_of(surface: Surface, info: ImageInfo, account: Account) -> np.ndarray:
-    """Class ids int32 [h, w], IGNORE where nothing is said.
+    """Returns class ids int32 [h, w], IGNORE for pixels without a label.
 
     Raises:
       Dropped: the PNG is missing, damaged or of another size.
-      UserError: a value that no class has.
+      UserError: a value does not belong to any class.
     """
     if surface.kind == MASKS:
         return _painted(surface.content, info)
@@ -199,6 +200,6 @@ def _painted(regions: Iterable[tuple[Any, int]], info: ImageInfo) -> np.ndarray:
             if list(size) != [info.height, info.width]:
                 raise ValueError(f"height, width {size}")
             classes[rle.crop(runs, info.height, (0, 0, info.height, info.width)) > 0] = class_id
-        except Exception as error:  # pycocotools checks little and raises whatever comes
+        except Exception as error:  # pycocotools checks little and can raise anything
             raise Dropped("segmentation: mask cannot be read", f"image {info.source_id}: {error}") from None
     return classes

@@ -1,13 +1,13 @@
 """A teacher's labels that were exported, corrected in another tool, and are converted again.
 
-Whoever converts them answers for them: they are real, `real:corrected-<teacher id>`, and their scores are 1.0. Which
-labels were a teacher's stands in what `export-coco` writes:
+They count as real labels with the origin `real:corrected-<teacher id>` and scores of 1.0. `export-coco` writes which
+labels came from a teacher:
 
-    instances.json, panoptic.json   `must_origins`, {task: origin}, of each image (panoptic: of each annotation), and in
-                                    `info` where all images agree: tools drop one or the other
-    pseudo.jsonl                    beside the folders of PNGs, a line for each image: {"name", "origins"}
+    instances.json, panoptic.json   `must_origins`, {task: origin}, in each image (panoptic: in each annotation), and in
+                                    `info` if all images agree: tools drop one or the other
+    pseudo.jsonl                    beside the folders of PNGs, one line per image: {"name", "origins"}
 
-Where a tool dropped all of it, the labels are real as those of any dataset are, and only whose they were is lost.
+If a tool drops all of this, the labels are real labels like any dataset's, and only the teacher's id is lost.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ PSEUDO, CORRECTED = "pseudo:", "real:corrected-"
 
 
 def pseudo(origins: Mapping[str, str], tasks: tuple[str, ...]) -> dict[str, str]:
-    """{task: origin} of these tasks' labels that are a teacher's."""
+    """Returns {task: origin} of the tasks among these whose labels come from a teacher."""
     return {task: origins[task] for task in tasks if origins.get(task, "").startswith(PSEUDO)}
 
 
 def origins_of(entry: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, str]:
-    """{task: its origin once corrected} of what was exported as a teacher's.
+    """Returns {task: origin after correction} of labels that were exported as a teacher's.
 
     Args:
-      entry: of an image or a panoptic annotation, as the JSON has it now.
-      info: of the JSON; what it says holds for entries that say nothing.
+      entry: an image or a panoptic annotation of the corrected JSON.
+      info: `info` of the JSON; applies to entries without origins of their own.
     """
-    said = entry.get(KEY, info.get(KEY))
-    if not isinstance(said, dict):
+    origins = entry.get(KEY, info.get(KEY))
+    if not isinstance(origins, dict):
         return {}
     return {
         task: CORRECTED + origin.removeprefix(PSEUDO)
-        for task, origin in said.items()
+        for task, origin in origins.items()
         if isinstance(origin, str) and origin.startswith(PSEUDO)
     }
 
 
 def table(path: str) -> Mapping[str, dict[str, str]]:
-    """{name without suffix: origins as `origins_of` gives them} of a pseudo.jsonl; empty where there is none.
+    """Reads a pseudo.jsonl as {name without suffix: origins as in `origins_of`}; empty if it does not exist.
 
     Raises:
-      UserError: a line is not as export-coco writes them.
+      UserError: a line was not written by export-coco.
     """
     return on_disk.DiskTable(_lines(path) if tf.io.gfile.exists(path) else ())
 
@@ -65,6 +65,6 @@ def _lines(path: str) -> Iterator[tuple[str, dict[str, str]]]:
                 yield content["name"], origins_of({KEY: content["origins"]}, {})
             except (ValueError, KeyError, TypeError):
                 raise UserError(
-                    f"{path} line {number} is not as export-coco wrote it. Export again, or remove the file: then "
-                    "nothing tells that the labels were a teacher's."
+                    f"{path} line {number} was not written by export-coco. Export again, or remove the file to convert "
+                    "the labels without their teacher's id."
                 ) from None

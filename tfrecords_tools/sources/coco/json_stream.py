@@ -1,4 +1,4 @@
-"""The lists of a JSON object, entry by entry: one entry is in memory, however large the file is."""
+"""Reads the lists of a JSON object entry by entry, with only one entry in memory."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-CHUNK = 1 << 20  # bytes read at a time; an annotation has about a thousand
-# An error this near to the end of what was read may only mean that the rest is missing: a literal, \u1234, a number.
+CHUNK = 1 << 20  # bytes per read; an annotation has about a thousand
+# Characters. An error this close to the end of the text may only mean that the rest is missing (a literal, \u1234, a
+# number).
 DOUBTFUL = 16
 SPACE = re.compile(r"[ \t\n\r]*")
 
 
 class JsonPart(NamedTuple):
-    """An entry of a list, or, with `place` None, a whole value: `[]` where a list begins."""
+    """An entry of a list, or a value if `place` is None. The start of a list is the value `[]`."""
 
     key: str
     place: int | None
@@ -26,10 +27,10 @@ class JsonPart(NamedTuple):
 
 
 def parts(path: str) -> Iterator[JsonPart]:
-    """What the top-level object holds, in the file's order; nothing where the file holds no object.
+    """Yields the content of the top-level object in the order of the file; nothing if it is not an object.
 
     Raises:
-      ValueError: it is no JSON.
+      ValueError: the file is not valid JSON.
     """
     with tf.io.gfile.GFile(path, "rb") as file:
         reader = _Reader(file)
@@ -38,11 +39,11 @@ def parts(path: str) -> Iterator[JsonPart]:
         else:
             reader.value()
         if reader.peek():
-            raise reader.error("more follows after the end")
+            raise reader.error("there is more text after the end")
 
 
 def _members(reader: _Reader) -> Iterator[JsonPart]:
-    """From the brace on to the one that closes it."""
+    """Yields the members from the opening to the closing brace."""
     reader.take("{")
     if reader.peek() == "}":
         reader.take("}")
@@ -50,7 +51,7 @@ def _members(reader: _Reader) -> Iterator[JsonPart]:
     end = ","
     while end == ",":
         if reader.peek() != '"':
-            raise reader.error("a name in quotes is expected")
+            raise reader.error("expected a name in quotes")
         key = reader.value()[0]
         reader.take(":")
         if reader.peek() == "[":
@@ -74,16 +75,16 @@ def _list(reader: _Reader, key: str) -> Iterator[JsonPart]:
 
 
 class _Reader:
-    """A window on the file's text that moves on."""
+    """A moving window on the text of the file."""
 
     def __init__(self, file: tf.io.gfile.GFile):
         self._file, self._text, self._at = file, "", 0
-        self._before = 0  # characters that the window has passed
+        self._before = 0  # characters before the window
         self._utf8 = codecs.getincrementaldecoder("utf-8-sig")()
         self._decode = json.JSONDecoder().raw_decode
 
     def _more(self) -> bool:
-        """Twice as much of the rest, so that one long value is not tried too often; False at the file's end."""
+        """Reads on, doubling the window so that a long value is not parsed too often; returns False at the end."""
         rest = self._text[self._at :]
         data = self._file.read(max(CHUNK, len(rest)))
         self._before += self._at
@@ -91,33 +92,33 @@ class _Reader:
         return bool(data)
 
     def peek(self) -> str:
-        """The next character that is no space, or an empty string at the end."""
+        """Returns the next character that is not white space, or an empty string at the end."""
         while True:
-            self._at = SPACE.match(self._text, self._at).end()  # type: ignore[union-attr]  # it matches everywhere
+            self._at = SPACE.match(self._text, self._at).end()  # type: ignore[union-attr]  # it always matches
             if self._at < len(self._text):
                 return self._text[self._at]
             if not self._more():
                 return ""
 
-    def take(self, wanted: str) -> str:
-        """The next character, which must be one of `wanted`."""
-        found = self.peek()
-        if not found or found not in wanted:
-            raise self.error(f"{' or '.join(map(repr, wanted))} is expected, not {found or 'the end'!r}")
+    def take(self, expected: str) -> str:
+        """Reads the next character, which must be one of `expected`."""
+        character = self.peek()
+        if not character or character not in expected:
+            raise self.error(f"expected {' or '.join(map(repr, expected))}, not {character or 'the end'!r}")
         self._at += 1
-        return found
+        return character
 
     def value(self) -> tuple[Any, str]:
-        """The next value and its text."""
+        """Reads the next value; returns it and its text."""
         self.peek()
         while True:
             try:
                 value, end = self._decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                wrong = self.error(error.msg, error.pos)  # before the window moves
+                located_error = self.error(error.msg, error.pos)  # before the window moves
                 if self._may_go_on(error) and self._more():
                     continue
-                raise wrong from None
+                raise located_error from None
             if end == len(self._text) and self._more():  # the rest of a number may follow
                 continue
             text, self._at = self._text[self._at : end], end
@@ -127,5 +128,5 @@ class _Reader:
         return error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - DOUBTFUL
 
     def error(self, message: str, at: int | None = None) -> ValueError:
-        """What is wrong, and where in the file."""
+        """Makes an error with its position in the file."""
         return ValueError(f"{message}, at character {self._before + (self._at if at is None else at)}")

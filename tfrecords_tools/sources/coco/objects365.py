@@ -1,9 +1,9 @@
-"""Objects365: its COCO-like JSON -> detection. Boxes alone: nobody drew masks.
+"""Objects365: detection from its COCO-like JSON. It has boxes only, so images stay unlabelled for masks.
 
     train/patch8/objects365_v1_00420917.jpg   --images train; the JSON says images/v1/patch8/objects365_v1_00420917.jpg
     train/zhiyuan_objv2_train.json            --annotations
 
-An image is looked for where the JSON says, then as `patch8/<name>`, then as `<name>` alone.
+An image is searched at the path in the JSON, then at `patch8/<name>`, then at `<name>`.
 """
 
 from __future__ import annotations
@@ -21,48 +21,48 @@ from tfrecords_tools.writing.items import Item, Listing
 
 @dataclasses.dataclass(frozen=True)
 class Objects365:
-    """`source_id` is the image's id in the JSON. `iscrowd` is a group of objects, as in COCO.
+    """`source_id` is the image's id in the JSON. `iscrowd` marks a group of objects, as in COCO.
 
     Attributes:
       images: folder with the patch folders.
-      annotations: zhiyuan_objv2_train.json, or that of another split.
+      annotations: zhiyuan_objv2_train.json, or the file of another split.
     """
 
     images: str
     annotations: str
 
     def find(self) -> Listing:
-        """The images of the JSON that exist.
+        """Lists the images of the JSON that exist.
 
         Raises:
-          UserError: none exists, or the JSON cannot be used.
+          UserError: no image exists, or the JSON is invalid.
         """
         files.require_folder(self.images, "--images")
-        there, account = on_disk.NameSet(files.walk(self.images)), Account()
+        present, account = on_disk.NameSet(files.walk(self.images)), Account()
         index = coco_index.CocoIndex(
-            self.annotations, "--annotations", account, lambda image: _place(coco_json.file_of(image), there)
+            self.annotations, "--annotations", account, lambda image: _path_of(coco_json.file_of(image), present)
         )
         _make_distinct(index.categories)
-        found = self._coco().found(index, there, account)
-        return dataclasses.replace(found, classes={"detection": found.classes["detection"]})
+        listing = self._coco().listing(index, present, account)
+        return dataclasses.replace(listing, classes={"detection": listing.classes["detection"]})
 
     def _coco(self) -> Coco:
         return Coco(self.images, self.annotations)
 
     def load(self, item: Item, account: Account) -> Sample:
-        """The image and its boxes."""
+        """Reads the image and its boxes."""
         sample = self._coco().load(item, account)
         return sample._replace(labelled={"detection": sample.labelled["detection"]})
 
 
-def _place(name: str, there: on_disk.NameSet) -> str:
-    """Where the file lies below the images' folder; as it stands if nowhere."""
-    shorter = (name, os.path.join(*name.split("/")[-2:]), os.path.basename(name))
-    return next((each for each in shorter if each in there), name)
+def _path_of(name: str, present: on_disk.NameSet) -> str:
+    """Returns the path of a file below the images' folder; `name` itself if it does not exist."""
+    candidates = (name, os.path.join(*name.split("/")[-2:]), os.path.basename(name))
+    return next((path for path in candidates if path in present), name)
 
 
 def _make_distinct(categories: list[coco_json.CocoEntry]) -> None:
-    """Names lose blanks around them; a name that stands twice gets its id behind it."""
+    """Strips names, and appends the category id to names that are used more than once."""
     for category in categories:
         category["name"] = str(category["name"]).strip()
     names = [category["name"] for category in categories]

@@ -1,8 +1,8 @@
-"""COCO's run-length codes, decoded where an object is: a whole image's mask takes several times as long.
+"""Decodes COCO's run-length codes only inside an object's box; decoding the whole image takes several times as long.
 
-Runs go down the columns, zeros first. Compressed counts: five bits a character, least first, from "0" on; bit 5: more
-follow, bit 4 of the last: negative. From the fourth run on only the difference to the last but one is stored. Source:
-rleToString in pycocotools' maskApi.c.
+Runs go down the columns, zeros first. Compressed counts have five bits per character, lowest first, offset by "0".
+Bit 5 means that more characters follow; bit 4 of the last one marks a negative number. From the fourth run on, only
+the difference to the run before the previous one is stored. Source: rleToString in maskApi.c of pycocotools.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import numpy as np
 
 FIRST = ord("0")
-BITS = 5  # of a number in a character
+BITS = 5  # per character
 MORE, SIGN = 0x20, 0x10
 
 
 def decompress(counts: str | bytes) -> np.ndarray:
-    """Compressed counts -> lengths of runs, int64 [N].
+    """Decompresses counts to lengths of runs, int64 [N].
 
     Raises:
-      ValueError: the last number does not end, or there is none.
+      ValueError: there is no number, or the last one is incomplete.
     """
     codes = np.frombuffer(counts.encode() if isinstance(counts, str) else counts, np.uint8).astype(np.int64) - FIRST
     (ends,) = (codes & MORE == 0).nonzero()
@@ -29,14 +29,16 @@ def decompress(counts: str | bytes) -> np.ndarray:
     places = np.arange(len(codes)) - starts.repeat(lengths)
     runs = np.add.reduceat((codes & (MORE - 1)) << BITS * places, starts)
     runs -= np.where(codes[ends] & SIGN, np.int64(1) << BITS * lengths, 0)
-    for parity in (1, 2):  # the first run is whole, and so are the next two, where each sum begins
+    for parity in (1, 2):  # the first three runs are stored in full; the sums start at the second and third
         runs[parity::2] = runs[parity::2].cumsum()
     return runs
 
 
 def _lengths(ends: np.ndarray, before: int) -> np.ndarray:
-    """From one end to the next, the first from `before` on. Here and above methods, because they start in a fraction of
-    the time of np.diff and its like, and the arrays are short."""
+    """Returns the distances between successive ends, the first one from `before`.
+
+    The arrays are short, so array methods are used here and above: they start much faster than np.diff and the like.
+    """
     lengths = ends.copy()
     lengths[1:] -= ends[:-1]
     lengths[:1] -= before
@@ -44,12 +46,12 @@ def _lengths(ends: np.ndarray, before: int) -> np.ndarray:
 
 
 def crop(runs: np.ndarray, height: int, window: tuple[int, int, int, int]) -> np.ndarray:
-    """The mask in a window.
+    """Returns the mask inside a window.
 
     Args:
-      runs: int64 [N] of all columns of the image.
-      height: of the image.
-      window: top, left, bottom and right, ends exclusive.
+      runs: int64 [N] for all columns of the image.
+      height: height of the image.
+      window: top, left, bottom and right; bottom and right are exclusive.
 
     Returns:
       uint8 [bottom - top, right - left] in {0, 1}.
