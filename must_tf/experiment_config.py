@@ -34,7 +34,7 @@ def load(experiment: str, config_files: Sequence[str] = (), override: str = "") 
       UserError: all that `read` found wrong.
     """
     params, mistakes = read(experiment, config_files, override)
-    mistakes.end()
+    mistakes.raise_all()
     return params
 
 
@@ -49,13 +49,13 @@ def read(
     if experiment not in experiments():
         known = ", ".join(experiments())
         hint = nearest(experiment, experiments())
-        mistakes.found.append(f"--experiment={experiment!r} is unknown.{hint} Known: {known}.")
+        mistakes.problems.append(f"--experiment={experiment!r} is unknown.{hint} Known: {known}.")
         experiment = f"{PREFIX}student"  # all have the same keys, so that the rest can be checked as well
     params = exp_factory.get_exp_config(experiment)
     for path in config_files:
-        with mistakes.noted():
+        with mistakes.collected():
             values.apply(params, values.read_yaml(path), f"--config_file={path}")
-    with mistakes.noted():
+    with mistakes.collected():
         values.apply(params, _parse(override) if override else {}, "--params_override")
     return params, mistakes
 

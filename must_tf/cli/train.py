@@ -90,17 +90,17 @@ def _start(params: Any, flags: TrainFlags, images: preflight.Images, prefix: str
 def _settle(params: Any, flags: TrainFlags, mistakes: Mistakes) -> preflight.Images:
     """Completes the config and checks it against flags, devices and data. Raises all mistakes at once."""
     training = "train" in flags.mode
-    with mistakes.noted():
+    with mistakes.collected():
         _check_flags(flags)
     if training and flags.experiment.startswith("must_transfer") and not params.task.init_checkpoint:
-        mistakes.found.append("a transfer needs task.init_checkpoint: the run directory of a student or teacher.")
+        mistakes.problems.append("a transfer needs task.init_checkpoint: the run directory of a student or teacher.")
     if training and params.task.init_checkpoint and (flags.overwrite or not checkpoints.listed(flags.model_dir)):
-        with mistakes.noted():
+        with mistakes.collected():
             init_weights.check(params.task.init_checkpoint, params.task.init_modules)
-    with mistakes.noted():
+    with mistakes.collected():
         if not training:
             preflight.adopt_classes(params.task, restore.read_config(flags.model_dir))
-    with mistakes.noted():
+    with mistakes.collected():
         preflight.settle_devices(params.runtime)
     return preflight.settle(params, flags.mode, mistakes)
 

@@ -1,4 +1,4 @@
-"""The one exception for what a user can mend, and how the commands end on it."""
+"""UserError, the exception for everything that the user can fix, and how commands end on it."""
 
 from __future__ import annotations
 
@@ -10,62 +10,63 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 
 class UserError(Exception):
-    """Something the user gave does not fit. The message says what, where and the remedy."""
+    """Something that the user gave is wrong. The message says what, where, and how to fix it."""
 
     @property
     def problems(self) -> list[str]:
-        """One sentence per thing that is wrong."""
+        """A sentence or two for each thing that is wrong."""
         return [str(self)]
 
 
 class UserErrors(UserError):
-    """Several things that do not fit, one per line."""
+    """Several things are wrong; the message lists one per line."""
 
     def __init__(self, problems: Sequence[str]):
-        super().__init__("\n  - ".join([f"{len(problems)} things do not fit:", *problems]))
+        super().__init__("\n  - ".join([f"{len(problems)} problems:", *problems]))
         self._problems = list(problems)
 
     @property
     def problems(self) -> list[str]:
-        """One sentence per thing that is wrong."""
+        """A sentence or two for each thing that is wrong."""
         return self._problems
 
 
 class Mistakes:
-    """Gathers what is wrong, so that everything is said at once.
+    """Collects problems, so that all of them are reported at once.
 
     Attributes:
-      found: a sentence each.
+      problems: a sentence or two each.
     """
 
-    def __init__(self, found: Iterable[str] = ()):
-        self.found = list(found)
+    def __init__(self, problems: Iterable[str] = ()):
+        self.problems = list(problems)
 
     @contextlib.contextmanager
-    def noted(self) -> Iterator[None]:
-        """What is raised as a UserError inside is noted, and the work goes on after the block."""
+    def collected(self) -> Iterator[None]:
+        """Collects a UserError that is raised in the block. The code after the block runs in any case."""
         try:
             yield
         except UserError as error:
-            self.found += error.problems
+            self.problems += error.problems
 
-    def end(self) -> None:
-        """Raises what was noted, if anything."""
-        found = list(dict.fromkeys(self.found))
-        if found:
-            raise UserError(found[0]) if len(found) == 1 else UserErrors(found)
+    def raise_all(self) -> None:
+        """Raises a UserError with all problems, each once, if there are any."""
+        problems = list(dict.fromkeys(self.problems))
+        if problems:
+            raise UserError(problems[0]) if len(problems) == 1 else UserErrors(problems)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Returns " Did you mean 'x'?" for the closest of `known`, or an empty string."""
+    """Returns " Did you mean 'x'?" with the word of `known` that is closest in spelling, or an empty string."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def exit_on_user_error(main: Callable[[], int | None]) -> int:
-    """Runs `main`; a UserError becomes a line on stderr, or one per mistake, and exit code 2.
+    """Runs `main` and returns the exit code.
 
-    Any other exception keeps its traceback and ends with 2 as well: Python's own 1 would say that the work was done.
+    A UserError is printed to stderr without a traceback, and the exit code is 2. Any other exception is printed with
+    its traceback. Its exit code is 2 as well, because Python's usual 1 means "finished, but ..." for these commands.
     """
     try:
         return main() or 0

@@ -18,7 +18,7 @@ def apply(params: hyperparams.Config, values: dict[str, Any], where: str) -> Non
     """Overrides `params` by those of the nested `values` that fit. Raises UserError with all the others."""
     good, wrong = validate.sift(params, values)
     params.override(good, is_strict=True)
-    Mistakes(f"{where}: {one}" for one in wrong).end()
+    Mistakes(f"{where}: {one}" for one in wrong).raise_all()
 
 
 def write_params(params: config_definitions.ExperimentConfig, path: str) -> None:

@@ -73,9 +73,9 @@ def resolve(tasks: Mapping[str, TaskConfig], rule: str, batch_size: int, learnin
         config.weight = config.loss_weight
         by_hand = any(getattr(config, field) for field in fields.names(config, fields.BY_HAND))
         if rule == "paper" and not by_hand:
-            with mistakes.noted():
+            with mistakes.collected():
                 config.weight *= _paper(name, config, batch_size, learning_rate)
-    mistakes.end()
+    mistakes.raise_all()
 
 
 def _paper(name: str, config: TaskConfig, batch_size: int, learning_rate: float) -> float:

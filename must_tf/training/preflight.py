@@ -59,17 +59,17 @@ def settle(params: ExperimentConfig, mode: str, mistakes: Mistakes | None = None
     mistakes = mistakes or Mistakes()
     task: StudentConfig = params.task
     configs = enabled(task)
-    if not mistakes.found:  # otherwise what seems missing may only be misspelled
+    if not mistakes.problems:  # otherwise what seems missing may only be misspelled
         _check_model(task, configs, mistakes)
     _check_loop(params, mode, mistakes)
     manifests: dict[str, Manifests] = {}
     for key, data in sets(task, mode).items():
-        with mistakes.noted():
+        with mistakes.collected():
             manifests[key] = _manifests(data, key)
     _settle_tasks(configs, manifests, mistakes)
-    if not mistakes.found and "train" in mode:
+    if not mistakes.problems and "train" in mode:
         _settle_training(params, configs, manifests["task.train_data"], mistakes)
-    mistakes.end()
+    mistakes.raise_all()
     train = manifests.get("task.train_data", {})
     validation = manifests.get("task.validation_data", {})
     return Images(_images(train), _images(validation), tuple(name for name in configs if _is_mixed(name, train)))
@@ -97,17 +97,17 @@ def _settle_tasks(configs: Configs, manifests: dict[str, Manifests], mistakes: M
         spec = discover()[name]
         if spec.class_ids:
             _settle_classes(name, config, manifests, mistakes)
-        mistakes.found += spec.settle(config, configs)
-        with mistakes.noted():  # a metric refuses a config that it cannot measure; better now than at the end
+        mistakes.problems += spec.settle(config, configs)
+        with mistakes.collected():  # a metric refuses a config that it cannot measure; better now than at the end
             spec.Metric(config)
 
 
 def _settle_training(params: ExperimentConfig, configs: Configs, manifests: Manifests, mistakes: Mistakes) -> None:
     _check_labels(configs, manifests, mistakes)
-    with mistakes.noted():
+    with mistakes.collected():
         _check_pseudo(configs, manifests, mistakes)
     rate = initial_learning_rate(params.trainer.optimizer_config)
-    with mistakes.noted():
+    with mistakes.collected():
         loss_weights.resolve(configs, params.task.balance, params.task.train_data.global_batch_size, rate)
 
 
@@ -119,15 +119,15 @@ def adopt_classes(task: StudentConfig, trained: StudentConfig) -> None:
 
 def _check_model(task: StudentConfig, configs: Configs, mistakes: Mistakes) -> None:
     if not configs:
-        mistakes.found.append("no task is enabled. Enable one, for instance with task.tasks.depth.enabled=true")
+        mistakes.problems.append("no task is enabled. Enable one, for instance with task.tasks.depth.enabled=true")
     for name in configs:
         missing = [need for need in discover()[name].needs if need not in configs]
         if missing:
-            mistakes.found.append(f"{name} needs {missing[0]}. Set task.tasks.{missing[0]}.enabled=true")
+            mistakes.problems.append(f"{name} needs {missing[0]}. Set task.tasks.{missing[0]}.enabled=true")
     multiple = 2**task.model.max_level
     if task.input_size % multiple:
         near = max(round(task.input_size / multiple), 1) * multiple
-        mistakes.found.append(
+        mistakes.problems.append(
             f"task.input_size={task.input_size} must be a multiple of {multiple} (the stride of level "
             f"{task.model.max_level}), for instance {near}."
         )
@@ -137,21 +137,21 @@ def _check_loop(params: ExperimentConfig, mode: str, mistakes: Mistakes) -> None
     """Refuses settings that Model Garden's loop accepts and that would give wrong results here."""
     trainer, zoom = params.trainer, params.task.train_data.augmentation
     if "train" in mode and zoom.scale_min > zoom.scale_max:
-        mistakes.found.append(
+        mistakes.problems.append(
             f"task.train_data.augmentation.scale_min={zoom.scale_min} must not be above scale_max={zoom.scale_max}."
         )
     if "eval" in mode and trainer.validation_steps != -1:
-        mistakes.found.append(
+        mistakes.problems.append(
             f"trainer.validation_steps={trainer.validation_steps} must be -1: an evaluation covers every image of the "
             "set once. For a shorter one, give a smaller set in task.validation_data.input_path."
         )
     if "eval" in mode and "multi_worker" in params.runtime.distribution_strategy:
-        mistakes.found.append(
+        mistakes.problems.append(
             "evaluation runs on one machine only. Use --mode=train on the workers, then --mode=eval with "
             "runtime.distribution_strategy=mirrored on one machine."
         )
     if trainer.optimizer_config.ema:
-        mistakes.found.append(
+        mistakes.problems.append(
             "trainer.optimizer_config.ema is not supported: evaluation would use averaged weights, but export and "
             "labelling would not. Remove it."
         )
@@ -178,7 +178,7 @@ def _settle_classes(name: str, config: TaskConfig, manifests: dict[str, Manifest
         names = tuple(described.classes.get(name, ()))
         if names and config.classes and names != tuple(config.classes):
             unknown = _unknown_classes(name, configured, names, folder) if configured else ""
-            mistakes.found.append(
+            mistakes.problems.append(
                 unknown
                 or f"{key}: {folder} has the {name} classes {_short(names)}, other records or the config have "
                 f"{_short(config.classes)}. All must have the same classes in the same order."
@@ -186,7 +186,7 @@ def _settle_classes(name: str, config: TaskConfig, manifests: dict[str, Manifest
         else:
             config.classes = names or config.classes
     if not config.classes and places:
-        mistakes.found.append(
+        mistakes.problems.append(
             f"the {name} classes are unknown: no record set names them. Give records with {name} labels, or set "
             f"task.tasks.{name}.classes=[...] or task.tasks.{name}.enabled=false"
         )
@@ -207,10 +207,10 @@ def _check_labels(configs: Configs, manifests: Manifests, mistakes: Mistakes) ->
     for name, config in configs.items():
         reason = discover()[name].unfit(config, manifests)
         if reason:
-            mistakes.found.append(reason)
+            mistakes.problems.append(reason)
         labelled = sum(manifest.labelled(described, name) for described in manifests.values())
         if not labelled:
-            mistakes.found.append(
+            mistakes.problems.append(
                 f"no image in {listed(manifests)} has {name} labels, so its head would learn nothing. Add records "
                 "that have them, label these with a teacher (must-records label), or set "
                 f"task.tasks.{name}.enabled=false"
@@ -220,7 +220,7 @@ def _check_labels(configs: Configs, manifests: Manifests, mistakes: Mistakes) ->
 def _check_pseudo(configs: Configs, manifests: Manifests, mistakes: Mistakes) -> None:
     """Refuses pseudo labels that failed `must-records stats`; prints which ones have not been judged."""
     result = verdict.check(configs, manifests)
-    mistakes.found += result.problems
+    mistakes.problems += result.problems
     for note in result.notes:
         print(note, flush=True)
 

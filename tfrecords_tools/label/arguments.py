@@ -42,15 +42,15 @@ def parse_teachers(values: Sequence[str], mistakes: Mistakes) -> dict[str, list[
         task, _, path = value.partition("=")
         if task not in discover():
             hint = nearest(task, discover())
-            mistakes.found.append(f"--teacher {value}: there is no task {task!r}.{hint} Write TASK=PATH.")
+            mistakes.problems.append(f"--teacher {value}: there is no task {task!r}.{hint} Write TASK=PATH.")
         elif not path:
-            mistakes.found.append(f"--teacher {value}: the path is missing. Write {task}=PATH.")
+            mistakes.problems.append(f"--teacher {value}: the path is missing. Write {task}=PATH.")
         elif any(task in tasks for tasks in parsed.values()):
-            mistakes.found.append(f"--teacher {task} is given twice. Give one teacher per task.")
+            mistakes.problems.append(f"--teacher {task} is given twice. Give one teacher per task.")
         else:
             parsed.setdefault(path.rstrip("/"), []).append(task)
     if not values:
-        mistakes.found.append("--teacher is missing. Give at least one TASK=PATH.")
+        mistakes.problems.append("--teacher is missing. Give at least one TASK=PATH.")
     return parsed
 
 
@@ -71,11 +71,11 @@ def parse_request(records: str, teacher_values: Sequence[str], replace: Sequence
     parsed = parse_teachers(teacher_values, mistakes)
     _check_replaced(replace, {task for tasks in parsed.values() for task in tasks}, mistakes)
     if directory is not None:
-        with mistakes.noted():
+        with mistakes.collected():
             _check_whole(directory, files)
             _check_dependents(directory, replace)
     described = _described(parsed, mistakes)
-    mistakes.end()
+    mistakes.raise_all()
     return LabelRequest(described, files, directory or "", frozenset(replace))
 
 
@@ -83,11 +83,15 @@ def _one_directory(records: str, files: Sequence[str], mistakes: Mistakes) -> st
     """Returns the directory of all files; None, with a mistake noted, if there is not exactly one."""
     directories = {os.path.dirname(path) for path in files}
     if not files:
-        mistakes.found.append(f"--records={records!r} matches no file. Check the path, and put the pattern in quotes.")
+        mistakes.problems.append(
+            f"--records={records!r} matches no file. Check the path, and put the pattern in quotes."
+        )
     elif len(files) == 1 and tf.io.gfile.isdir(files[0]):
-        mistakes.found.append(f"--records={records!r} is a folder. Give its files, in quotes: '{records}/*.tfrecord'")
+        mistakes.problems.append(
+            f"--records={records!r} is a folder. Give its files, in quotes: '{records}/*.tfrecord'"
+        )
     elif len(directories) > 1:
-        mistakes.found.append(
+        mistakes.problems.append(
             f"--records={records!r} matches files in {len(directories)} folders. Label one record set at a time."
         )
     else:
@@ -99,7 +103,7 @@ def _described(parsed: Mapping[str, Sequence[str]], mistakes: Mistakes) -> list[
     descriptions = []
     for path, tasks in parsed.items():
         _check_needs(path, tasks, mistakes)
-        with mistakes.noted():
+        with mistakes.collected():
             descriptions.append(teachers.describe(path, tasks))
     return descriptions
 
@@ -108,7 +112,7 @@ def _check_needs(path: str, tasks: Sequence[str], mistakes: Mistakes) -> None:
     for task in tasks:
         missing = [need for need in discover()[task].needs if need not in tasks]
         if missing:
-            mistakes.found.append(
+            mistakes.problems.append(
                 f"--teacher {task}={path}: {task} need the {missing[0]} of the same teacher. "
                 f"Add --teacher {missing[0]}={path}"
             )
@@ -118,9 +122,9 @@ def _check_replaced(replace: Sequence[str], labelled: set[str], mistakes: Mistak
     for task in replace:
         if task not in labelled:
             hint = nearest(task, labelled)
-            mistakes.found.append(f"--replace {task}: there is no --teacher for {task!r}.{hint}")
+            mistakes.problems.append(f"--replace {task}: there is no --teacher for {task!r}.{hint}")
             continue
-        mistakes.found += [
+        mistakes.problems += [
             f"--replace {task}: {task} need the {need} of the same teacher. Add --replace {need}"
             for need in discover()[task].needs
             if need not in replace

@@ -54,7 +54,7 @@ def configs(classes: Mapping[str, Sequence[str]], given: Sequence[str]) -> dict[
         place, _, value = text.partition("=")
         task, _, name = place.partition(".")
         if task not in found:
-            mistakes.found.append(
+            mistakes.problems.append(
                 f"--set {text}: no task {task!r}.{nearest(task, found)} Write detection.score_threshold=0.3"
             )
             continue
@@ -62,9 +62,9 @@ def configs(classes: Mapping[str, Sequence[str]], given: Sequence[str]) -> dict[
             good, wrong = validate.sift(found[task], {name: yaml.safe_load(value)})
         except yaml.YAMLError:
             good, wrong = {}, [f"{value!r} is no value"]
-        mistakes.found += [f"--set {task}.{one}" for one in wrong]
+        mistakes.problems += [f"--set {task}.{one}" for one in wrong]
         found[task].override(good, is_strict=True)
-    mistakes.end()
+    mistakes.raise_all()
     for task, config in found.items():
         tasks.discover()[task].settle(config, found)  # as before training; `of` says what is wrong with these
     return found

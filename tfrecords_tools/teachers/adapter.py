@@ -39,7 +39,7 @@ def describe(path: str, tasks: Sequence[str]) -> Recipe:
     mistakes = Mistakes()
     folder = _folder(path, adapter, mistakes)
     names = _names(path, adapter, mistakes)
-    mistakes.end()
+    mistakes.raise_all()
     if "outputs" not in values:
         _check_without_outputs(path, values)
         return model_garden.describe(path, tasks, _beside(path, adapter.model), names, adapter.input.size)
@@ -47,7 +47,7 @@ def describe(path: str, tasks: Sequence[str]) -> Recipe:
     pixels = _input_format(path, adapter, signature, mistakes)
     frame = _frame(path, adapter, signature, pixels, mistakes)
     outputs = _outputs(path, adapter, list(values["outputs"] or ()), signature, mistakes)
-    mistakes.end()
+    mistakes.raise_all()
     check_tasks(path, tasks, list(outputs), "adapter")
     chosen = {task: outputs[task] for task in tasks}
     used = {
@@ -60,12 +60,14 @@ def describe(path: str, tasks: Sequence[str]) -> Recipe:
 
 def _folder(path: str, adapter: AdapterFile, mistakes: Mistakes) -> str:
     if not adapter.model:
-        mistakes.found.append(f"{path}: `model` is missing. Write the folder of the SavedModel, relative to this file.")
+        mistakes.problems.append(
+            f"{path}: `model` is missing. Write the folder of the SavedModel, relative to this file."
+        )
         return ""
     model = _beside(path, adapter.model)
     folder = saved_model.folder_of(model)
     if not folder:
-        mistakes.found.append(
+        mistakes.problems.append(
             f"{path}: model={adapter.model!r}: there is no SavedModel in {model}. Paths are relative to this file."
         )
     return folder
@@ -113,7 +115,7 @@ def _names(path: str, adapter: AdapterFile, mistakes: Mistakes) -> dict[str, Cla
     for task in ("classification", "segmentation", "detection"):
         source: str | tuple[str, ...] = getattr(adapter.classes, task)
         if source:
-            with mistakes.noted():
+            with mistakes.collected():
                 source = _beside(path, source) if isinstance(source, str) else source
                 names[task] = read_names(source, f"{path}: classes.{task}")
                 check_classes(f"{path}: classes.{task}", task, len(names[task].names))
@@ -125,13 +127,13 @@ def _input_format(path: str, adapter: AdapterFile, signature: Signature, mistake
     section, inputs = adapter.input, signature.inputs
     name = section.name or next(iter(inputs), "")
     if name not in inputs or (not section.name and len(inputs) > 1):
-        mistakes.found.append(f"{path}: {_unknown('input.name', section.name, 'input', list(inputs))}")
+        mistakes.problems.append(f"{path}: {_unknown('input.name', section.name, 'input', list(inputs))}")
         return InputFormat(name)
     for key, length in (("range", 2), ("mean", 3), ("std", 3)):
         if len(getattr(section, key)) != length:
-            mistakes.found.append(f"{path}: input.{key} must be a list of {length} numbers.")
+            mistakes.problems.append(f"{path}: input.{key} must be a list of {length} numbers.")
     if 0.0 in section.std:
-        mistakes.found.append(f"{path}: input.std must not contain 0, because pixels are divided by it.")
+        mistakes.problems.append(f"{path}: input.std must not contain 0, because pixels are divided by it.")
     shape, dtype = inputs[name]
     batch = max((*shape, -1)[0], 0)
     if dtype == tf.string:
@@ -157,10 +159,10 @@ def _frame(
     size = tuple(adapter.input.size) or fixed
     if len(size) != 2 or min(size) < 1:
         reason = "" if adapter.input.size else ", because the signature does not fix the size of its input"
-        mistakes.found.append(f"{path}: input.size must be [height, width]{reason}.")
+        mistakes.problems.append(f"{path}: input.size must be [height, width]{reason}.")
         return InputFrame(1, 1)
     if any(side > 0 and side != wanted for side, wanted in zip(fixed, size, strict=True)):
-        mistakes.found.append(
+        mistakes.problems.append(
             f"{path}: input.size={list(size)}, but in layout {adapter.input.layout} the signature takes {list(fixed)}. "
             "Correct input.size or input.layout."
         )
@@ -178,7 +180,7 @@ def _outputs(
         for key in keys:
             _check_output(f"{path}: outputs.{task}.{key}", getattr(section, key), signature, mistakes)
         if task == "normals" and (len(section.axes) != 3 or {abs(sign) for sign in section.axes} != {1.0}):
-            mistakes.found.append(
+            mistakes.problems.append(
                 f"{path}: outputs.normals.axes must be three numbers, each 1 or -1, for example [1, -1, -1]."
             )
         outputs |= _read_as(section, next(iter(signature.outputs), ""))
@@ -190,7 +192,7 @@ def _check_output(where: str, name: str, signature: Signature, mistakes: Mistake
     key = where.rpartition(".")[2]
     may_lack = key in ("count", "masks") or (key == "output" and len(signature.outputs) == 1)
     if name not in signature.outputs and (name or not may_lack):
-        mistakes.found.append(_unknown(where, name, "output", list(signature.outputs)))
+        mistakes.problems.append(_unknown(where, name, "output", list(signature.outputs)))
 
 
 def _read_as(section: object, single: str) -> dict[str, Output]:

@@ -155,13 +155,13 @@ def test_the_experiments_keep_to_their_own_rules(name: str) -> None:
 def test_mistakes_are_gathered() -> None:
     """In order, each once, those of a nested error too; one alone is an ordinary error."""
     mistakes = Mistakes(["a"])
-    with mistakes.noted():
+    with mistakes.collected():
         raise UserErrors(["b", "a"])
-    with pytest.raises(UserError, match=r"^2 things do not fit:\n  - a\n  - b$"):
-        mistakes.end()
+    with pytest.raises(UserError, match=r"^2 problems:\n  - a\n  - b$"):
+        mistakes.raise_all()
     with pytest.raises(UserError, match="^a$"):
-        Mistakes(["a"]).end()
-    Mistakes().end()
+        Mistakes(["a"]).raise_all()
+    Mistakes().raise_all()
 
 
 def test_train_says_everything_at_once(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,7 +175,7 @@ def test_train_says_everything_at_once(world: World, capsys: pytest.CaptureFixtu
     capsys.readouterr()
     assert run_train(given) == 2
     lines = capsys.readouterr().err.strip().splitlines()
-    assert lines[0] == "error: 6 things do not fit:"
+    assert lines[0] == "error: 6 problems:"
     parts = [
         ("--experiment='must_studnt'", "'must_student'"),
         ("a.yaml: trainer.train_stps", "'train_steps'"),
