@@ -27,7 +27,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 import numpy as np
@@ -38,10 +38,11 @@ from must_tf.common import files
 from must_tf.common.errors import UserError
 from must_tf.data import record
 from must_tf.data.record import Labelled
-from must_tf.spec import ImageInfo, Labels
+from must_tf.spec import ImageInfo, Labels, TaskConfig
 from must_tf.tasks.normals.labels import NORMALS
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.export import formats, join
+from tfrecords_tools.export.formats import JsonObject
 from tfrecords_tools.reading import check_truth, recordset
 from tfrecords_tools.reading.recordset import RecordSet
 from tfrecords_tools.writing import shards
@@ -75,7 +76,7 @@ class ExportJob(NamedTuple):
 
 def export_records(
     records: RecordSet, out: str, options: ExportOptions, processes: int, command: Sequence[str]
-) -> dict[str, Any]:
+) -> JsonObject:
     """Writes all files, or continues in a folder of the same command.
 
     Args:
@@ -141,7 +142,7 @@ def export_shard(job: ExportJob, tick: Callable[[], None]) -> None:
     files.write_whole(join.part_of(job.out, job.path), text.encode())
 
 
-def _export(serialized: bytes, job: ExportJob, configs: Mapping[str, Any], lost: Tally) -> dict[str, Any]:
+def _export(serialized: bytes, job: ExportJob, configs: Mapping[str, TaskConfig], lost: Tally) -> JsonObject:
     """Writes the files of one record and returns its line of the part."""
     example = tf.train.Example.FromString(serialized)
     info, name = record.info_of(example), name_of(example)
@@ -150,7 +151,7 @@ def _export(serialized: bytes, job: ExportJob, configs: Mapping[str, Any], lost:
     for task in set(record.origins_of(example)) - set(EXPORTED):
         lost.add(f"{task}: no format of other tools is known", name)
     formats.count_lost(labelled, job.classes, lost, name)
-    line: dict[str, Any] = {
+    line: JsonObject = {
         "source_id": info.source_id,
         "file_name": name,
         "height": info.height,
@@ -166,14 +167,14 @@ def _export(serialized: bytes, job: ExportJob, configs: Mapping[str, Any], lost:
     return line | segments
 
 
-def _write_image(image: bytes, out: str, line: Mapping[str, Any]) -> None:
+def _write_image(image: bytes, out: str, line: JsonObject) -> None:
     files.write_whole(os.path.join(out, "rgb", line["file_name"]), image)
     if "class" in line:
         path = in_class_folder(line["source_id"], line["file_name"], line["class"])
         files.write_whole(os.path.join(out, "classes", path), image)
 
 
-def _classified(labelled: Mapping[str, Labelled], classes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def _classified(labelled: Mapping[str, Labelled], classes: Mapping[str, Sequence[str]]) -> JsonObject:
     if "classification" not in labelled:
         return {}
     probability = labelled["classification"].labels["probability"]
@@ -184,7 +185,7 @@ def _classified(labelled: Mapping[str, Labelled], classes: Mapping[str, Sequence
     }
 
 
-def _objects(labelled: Mapping[str, Labelled], info: ImageInfo, least_score: float, lost: Tally) -> dict[str, Any]:
+def _objects(labelled: Mapping[str, Labelled], info: ImageInfo, least_score: float, lost: Tally) -> JsonObject:
     """Returns the annotations: masks with their boxes, or only boxes if not all of them have masks."""
     boxes, masks = labelled.get("detection"), labelled.get("masks")
     more_boxes = boxes and masks and len(boxes.labels["boxes"]) > len(masks.labels["boxes"])
@@ -205,11 +206,11 @@ def _least_scores(labels: Labels) -> np.ndarray:
 
 def _maps(
     labelled: Mapping[str, Labelled], example: tf.train.Example, least_score: float, lost: Tally
-) -> tuple[dict[str, bytes], dict[str, Any]]:
+) -> tuple[dict[str, bytes], JsonObject]:
     """Returns the PNGs of the pixel tasks by folder, and the panoptic segments for the line."""
     stem = os.path.splitext(name_of(example))[0]
     written: dict[str, bytes] = {}
-    line: dict[str, Any] = {}
+    line: JsonObject = {}
     if segmentation := labelled.get("segmentation"):
         labels = segmentation.labels
         if is_pseudo(segmentation) and ((labels["confidence"] < least_score) & (labels["classes"] != IGNORE)).any():

@@ -133,7 +133,9 @@ def check_tasks(path: str, tasks: Sequence[str], able: Sequence[str], kind: str)
     """
     for task in tasks:
         if task not in able:
-            raise UserError(f"--teacher {task}={path}: this {kind} cannot label {task}, only {', '.join(able)}.")
+            raise UserError(
+                f"--teacher {task}={path}: this {kind} cannot label {task}. It can label {', '.join(able)}."
+            )
 
 
 def check_classes(where: str, task: str, count: int) -> None:
@@ -145,7 +147,7 @@ def check_classes(where: str, task: str, count: int) -> None:
         )
 
 
-def stacked(rows: Sequence[Any]) -> Any:
+def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Stacks rows to a full batch. Missing rows up to BATCH_SIZE are copies of the first."""
     return np.stack([*rows, *[rows[0]] * (BATCH_SIZE - len(rows))])
 

@@ -247,7 +247,7 @@ def _class_problem(name: str, channels: int, name_count: int) -> str:
     """Checks that there is a name for every channel."""
     if channels == name_count:
         return ""
-    return f'{name_count} class names, but output {name!r} has {channels} channels. Name a channel "" if it is no class'
+    return f'{name_count} class names, but output {name!r} has {channels} channels. Use "" for one that is not a class'
 
 
 def _whole_number_problem(name: str, values: np.ndarray, most: float = np.inf) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -194,7 +194,7 @@ def configs_of(about: About, depth_loss: str) -> dict[str, TaskConfig]:
     return configs
 
 
-def _runner(recipe: Recipe, batch: int) -> Any:
+def _runner(recipe: Recipe, batch: int) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     """Returns the compiled network with its input's normalisation: pixels or files -> the outputs that are used."""
     try:
         loaded = tf.saved_model.load(recipe.folder)

@@ -57,7 +57,7 @@ def check_finite(about: About, restored: Mapping[str, Mapping[str, Any]], source
             )
 
 
-def facts(kind: str, step: int | None, size: Any, configs: Mapping[str, TaskConfig]) -> dict[str, Any]:
+def facts(kind: str, step: int | None, size: int | list[int], configs: Mapping[str, TaskConfig]) -> dict[str, Any]:
     """Returns `About.facts`. "trained_on" is empty; the caller fills it in if it knows."""
     specs = {task: discover()[task] for task in configs}
     units = {task: spec.unit(configs[task]) for task, spec in specs.items()}

@@ -125,9 +125,9 @@ def test_a_teacher_that_was_not_trained_for_the_task(
     label = ["label", "--records", world.records, "--out", world.out, "--teacher"]
     capsys.readouterr()
     code = run_records([*label, f"depth={run}"], monkeypatch)
-    check(code, capsys.readouterr().err, world.out, ("--teacher depth=", "not trained for depth", "segmentation"))
+    check(code, capsys.readouterr().err, world.out, ("--teacher depth=", "this run cannot label depth", "segmentation"))
     code = run_records([*label, f"segmentation={run}"], monkeypatch)
-    check(code, capsys.readouterr().err, world.out, ("names segmentation's classes otherwise", "same classes"))
+    check(code, capsys.readouterr().err, world.out, ("different classes for segmentation", "same classes"))
 
 
 def spoiled_image(index: int) -> bytes:

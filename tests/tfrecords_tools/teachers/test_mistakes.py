@@ -111,7 +111,7 @@ def test_all_mistakes_are_reported_at_once(folder: Path) -> None:
 def test_a_task_without_an_output(folder: Path) -> None:
     adapter = write_adapter(folder / "adapter.yaml", GOOD)
     with pytest.raises(
-        UserError, match=r"--teacher normals=.*this adapter cannot label normals, only depth, segmentation"
+        UserError, match=r"--teacher normals=.*this adapter cannot label normals. It can label depth, segmentation"
     ):
         teachers.describe(adapter, ["normals"])
 

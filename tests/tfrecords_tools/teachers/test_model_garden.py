@@ -149,7 +149,7 @@ def test_names_are_asked_for_and_counted(tmp_path: Path) -> None:
         UserError, match=r"classes.detection has 3 names, but the model has 2 classes \(without the backgr"
     ):
         teachers.describe(named(tmp_path, ["a", "b", "c"]), ["detection"])
-    with pytest.raises(UserError, match=r"cannot label depth, only detection, masks"):
+    with pytest.raises(UserError, match=r"cannot label depth. It can label detection, masks"):
         teachers.describe(export, ["depth"])
 
 
