@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.harness import chart, table
-from benchmarks.harness.table import Measure, Row, Settings
+from benchmarks.harness.table import BenchmarkSettings, Comparison, Measure
 from benchmarks.rows import (
     coco_evaluation,
     converter_row,
@@ -71,22 +71,24 @@ def _fits(name: str, word: str) -> bool:
     return name == word or name.startswith(f"{word}-")
 
 
-def measured(wanted: Mapping[str, Measure], settings: Settings, out: Path, about: dict[str, Any]) -> list[Row]:
+def measured(
+    wanted: Mapping[str, Measure], settings: BenchmarkSettings, out: Path, about: dict[str, Any]
+) -> list[Comparison]:
     """Runs the measurements and returns their rows. The table is written after each, so that an interruption loses
     nothing.
     """
-    rows: list[Row] = []
+    rows: list[Comparison] = []
     for index, (name, measure) in enumerate(wanted.items(), 1):
         print(f"{index}/{len(wanted)} {name} ...", file=sys.stderr, flush=True)
         start, work = time.monotonic(), settings.work / name
         work.mkdir()
-        rows += measure(Settings(work, settings.data, settings.rounds, settings.seconds))
+        rows += measure(BenchmarkSettings(work, settings.data, settings.rounds, settings.seconds))
         print(f"{index}/{len(wanted)} {name}: {clock(time.monotonic() - start)}", file=sys.stderr, flush=True)
         write(rows, about | {"load_at_end": os.getloadavg()[0]}, out)
     return rows
 
 
-def write(rows: list[Row], about: dict[str, Any], out: Path) -> None:
+def write(rows: list[Comparison], about: dict[str, Any], out: Path) -> None:
     """Writes the table as text, as JSON and as a picture."""
     write_json(str(out / "table.json"), about | {"rows": [table.as_json(row) for row in rows]})
     write_whole(str(out / "table.txt"), "\n".join([*table.lines(rows), _machine(about), ""]).encode())
@@ -120,7 +122,7 @@ def main(
         "versions": shards.versions(),
     }
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        measured(wanted, Settings(Path(folder), data, rounds, seconds), out, about)
+        measured(wanted, BenchmarkSettings(Path(folder), data, rounds, seconds), out, about)
     print((out / "table.txt").read_text() + f"\n{out}/table.json, {out}/chart.svg")
 
 

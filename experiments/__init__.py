@@ -1,1 +1,1 @@
-"""Experiments: YAML configs, and the loop that puts the commands together."""
+"""Experiments: YAML configs, and the loop that runs the project's commands one after the other."""

@@ -1,8 +1,9 @@
-"""The recipe across datasets, on generated scenes: `make cross`, sized for 12 minutes on two cores.
+"""Runs the recipe across datasets, on generated scenes: `make cross`, sized for 12 minutes on two cores.
 
-Three sets of different looks and sizes, each labelled for another task; three teachers; each set completed by the
-teachers of the other two, so that every image has every task, its real labels where it had them; one student on their
-union, in which every image is as likely as any other. experiments/paper/student_united.yaml is the same at full size.
+There are three datasets of different looks and sizes, each labelled for another task, and three teachers. Each dataset
+gets pseudo labels from the teachers of the other two. Every image then has every task, with ground truth where it
+existed. One student trains on the union, in which every image is equally likely. The same at full size is
+experiments/paper/student_united.yaml.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ OFF = ("task.tasks.segmentation.enabled=false", "task.tasks.normals.enabled=fals
 
 
 class Size(NamedTuple):
-    """How large everything is. The sets differ, as datasets do: the largest is seen most often."""
+    """Sizes of everything. The datasets differ in size, as real ones do; the largest is sampled most often."""
 
     images: Mapping[str, int]  # by set
     heldout: int
@@ -36,7 +37,7 @@ SIZE = Size({"classification": 600, "detection": 400, "geometry": 300}, 160, 300
 
 
 def plan(folder: str, size: Size) -> Plan:
-    """The whole recipe in a folder."""
+    """Returns the whole recipe, to run in a folder."""
     records = {name: scenes(name, count, 1, "--tasks", ",".join(REAL[name])) for name, count in size.images.items()}
     return Plan(
         folder=folder,
@@ -57,7 +58,9 @@ def plan(folder: str, size: Size) -> Plan:
 
 
 def _teacher(name: str, size: Size) -> Run:
-    """Trained on the real labels of its own set. The last task's experiment has the heads that it needs, too."""
+    """Returns a teacher trained on its own dataset's ground truth. The last task's experiment also has the heads it
+    needs.
+    """
     tasks = REAL[name]
     return Run(
         f"teacher-{name}",

@@ -1,7 +1,7 @@
-"""The whole loop by the project's own commands: records, teachers, labels, student, transfer, export, report.
+"""Runs the whole loop with the project's own commands: records, teachers, labels, student, transfer, export, report.
 
-Every step is a command that is printed, so that it can be typed by hand. A step that was finished is passed over by the
-command itself: kill the loop at any time and start it again.
+Every step prints its command, so that you can type it yourself. Each command skips what it has finished already: kill
+the loop at any time and start it again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def execute(plan: Plan) -> None:
 
 
 def follow(plan: Plan, commands: Sequence[Command]) -> dict[str, float]:
-    """Runs the commands one after the other; returns the seconds that each took."""
+    """Runs the commands in order; returns the seconds that each took."""
     started = time.monotonic()
     seconds: dict[str, float] = {}
     for number, (name, command) in enumerate(commands, 1):
@@ -53,7 +53,7 @@ def follow(plan: Plan, commands: Sequence[Command]) -> dict[str, float]:
 
 
 def _is_current(plan: Plan) -> bool:
-    """Whether there is an export of the student as it is; an older one is removed."""
+    """Returns whether there is an export of the student's last checkpoint; removes an older one."""
     export = plan.path("export")
     if not os.path.exists(export):
         return False
@@ -64,7 +64,7 @@ def _is_current(plan: Plan) -> bool:
 
 
 def prepared(plan: Plan) -> Iterator[Command]:
-    """The steps before the student: records, teachers, labels."""
+    """Yields the steps before the student: records, teachers, labels."""
     records = [sys.executable, "-m", "tfrecords_tools"]
     for name, arguments in plan.records.items():
         yield f"records: {name}", [*records, "convert", *arguments, "--out", plan.path("records", name)]
@@ -80,7 +80,7 @@ def prepared(plan: Plan) -> Iterator[Command]:
 
 
 def student(plan: Plan) -> Command:
-    """The step that trains it."""
+    """Returns the step that trains the student."""
     return plan.student.name, _train(plan, plan.student)
 
 
@@ -126,7 +126,7 @@ def _as_yaml(overrides: Sequence[str]) -> str:
 
 
 def _run(plan: Plan, name: str, command: list[str]) -> float:
-    """Runs one command; its whole output goes to a log, its progress to the terminal."""
+    """Runs one command. Its whole output goes to a log, its progress to the terminal."""
     print("  " + shlex.join(os.path.relpath(c) if c.startswith(ROOT) else c for c in command), flush=True)
     log = plan.path("logs", name.replace(": ", "-") + ".log")
     started = time.monotonic()

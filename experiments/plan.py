@@ -1,4 +1,4 @@
-"""A loop of trainings, described: its record sets, teachers, student and transfers."""
+"""The plan of a loop: its datasets, teachers, student and transfers."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from must_tf.common import run_files
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One training: a teacher, the student or a transfer.
+    """One training run: a teacher, the student or a transfer.
 
     Attributes:
-      name: of its folder.
+      name: the name of its folder.
       experiment: the registered experiment.
-      train, validation: names of record sets.
-      tasks: those whose figures are reported.
-      override: as for --params_override.
-      config: YAML files beside this one.
+      train, validation: names of datasets in the plan.
+      tasks: the tasks whose metrics are reported.
+      override: settings as for --params_override.
+      config: YAML files in this folder.
     """
 
     name: str
@@ -35,16 +35,16 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A loop.
+    """A loop of trainings.
 
     Attributes:
-      folder: where everything goes.
-      title: of the report.
-      records: {set: arguments of `must-records convert`, without --out}.
-      teachers: in order.
-      label: {set: names of the teachers that complete it}; the results are named <set>-labelled.
-      student: trained on completed and other sets.
-      transfers: trained from the student's trunk; those named *-scratch are not.
+      folder: the folder of all results.
+      title: the report's title.
+      records: {dataset: arguments of `must-records convert`, without --out}.
+      teachers: in training order.
+      label: {dataset: names of the teachers that label it}; the results are named <dataset>-labelled.
+      student: trained on labelled and other datasets.
+      transfers: runs that start from the student's trunk, except those named *-scratch.
     """
 
     folder: str
@@ -56,16 +56,16 @@ class Plan:
     transfers: tuple[Run, ...] = ()
 
     def path(self, *parts: str) -> str:
-        """A path in the loop's folder."""
+        """Returns a path in the loop's folder."""
         return os.path.join(self.folder, *parts)
 
     def globs(self, sets: Sequence[str]) -> str:
-        """The record files of these sets, as YAML."""
+        """Returns the record files of these datasets, as YAML."""
         return "[" + ", ".join(f"'{self.path('records', name)}/*.tfrecord'" for name in sets) + "]"
 
 
 def steps(count: int) -> tuple[str, ...]:
-    """A run of this many steps, evaluated and saved at its end."""
+    """Returns overrides for a run of this many steps that is evaluated and saved at its end."""
     return (
         f"trainer.train_steps={count}",
         f"trainer.checkpoint_interval={count}",
@@ -75,6 +75,6 @@ def steps(count: int) -> tuple[str, ...]:
 
 
 def evaluation(plan: Plan, run: str) -> dict[str, Any]:
-    """What a run's last evaluation measured."""
+    """Returns a run's last evaluation."""
     with open(plan.path(run, run_files.EVALUATION)) as file:
         return json.load(file)

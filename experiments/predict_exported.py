@@ -1,4 +1,4 @@
-"""One prediction from an exported model, with TensorFlow alone: neither must_tf nor Model Garden is imported.
+"""Makes one prediction with an exported model and TensorFlow only, without must_tf or Model Garden.
 
 usage: predict_exported.py EXPORT RECORDS OUT.json
 """
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 
 def main(export: str, records: str, out: str) -> None:
-    """Serves the first image of a record set; writes shape, least and largest value of every output."""
+    """Serves the first image of a dataset; writes the shape, minimum and maximum of every output."""
     model = tf.saved_model.load(export)
     path = sorted(glob.glob(os.path.join(records, "*.tfrecord")))[0]
     example = next(iter(tf.data.TFRecordDataset(path).batch(1)))

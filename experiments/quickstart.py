@@ -1,4 +1,4 @@
-"""The whole loop on generated scenes, within 15 minutes on two cores: `make quickstart`."""
+"""Runs the whole loop on generated scenes, within 15 minutes on two cores: `make quickstart`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ ALL = ("classification", "detection", "masks", "segmentation", "depth", "normals
 
 
 def scenes(domain: str, count: int, seed: int, *more: str) -> list[str]:
-    """Arguments of `must-records convert scenes`."""
+    """Returns arguments of `must-records convert scenes`."""
     return ["scenes", "--domain", domain, "--count", str(count), "--seed", str(seed), *more]
 
 
 def teacher(task: str, records: str, tasks: tuple[str, ...], count: int) -> Run:
-    """A teacher on its own record set, measured on the held-out scenes."""
+    """Returns a teacher trained on its own dataset and evaluated on the held-out scenes."""
     return Run(f"teacher-{task}", f"must_teacher_{task}", (records,), ("heldout",), tasks, steps(count), CONFIG)
 
 
 def transfer(name: str, experiment: str, *more: str) -> Run:
-    """Normals of another look with few labels."""
+    """Returns a fine-tuning on surface normals of another look, with few labels."""
     return Run(name, experiment, ("other",), ("other-heldout",), ("normals",), (*steps(120), *more), CONFIG)
 
 

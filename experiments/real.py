@@ -1,6 +1,6 @@
-"""The whole loop on small real photos: `make real DATA=folder`.
+"""Runs the whole loop on small real photos: `make real DATA=folder`.
 
-Expects under DATA: coco_small/ (images/{train2017,val2017}, annotations/, panoptic/train2017), rgbd_small/ (rgb, depth,
+Expects in DATA: coco_small/ (images/{train2017,val2017}, annotations/, panoptic/train2017), rgbd_small/ (rgb, depth,
 normal; files learn_* and test_*) and cifar10_small/{train,test}/<class>/.
 """
 
@@ -20,7 +20,7 @@ ALL = ("classification", "detection", "masks", "segmentation", "depth", "normals
 
 
 def records(data: str) -> dict[str, list[str]]:
-    """Arguments of `must-records convert` for every set."""
+    """Returns the arguments of `must-records convert` for every dataset."""
     coco, rgbd, cifar = (os.path.join(data, name) for name in ("coco_small", "rgbd_small", "cifar10_small"))
 
     def photos(split: str) -> list[str]:
@@ -39,13 +39,13 @@ def records(data: str) -> dict[str, list[str]]:
 
 
 def teacher(task: str, sets: tuple[str, str], tasks: tuple[str, ...], count: int) -> Run:
-    """A teacher on its own photos: sets are those to train and to measure on."""
+    """Returns a teacher; `sets` names its training and validation datasets."""
     train, validation = ((name,) for name in sets)
     return Run(f"teacher-{task}", f"must_teacher_{task}", train, validation, tasks, steps(count), CONFIG)
 
 
 def plan(data: str) -> Plan:
-    """Each teacher on its set; COCO and RGB-D photos completed; the student on the union."""
+    """Returns the plan: a teacher per dataset, pseudo labels on COCO and RGB-D photos, and a student on the union."""
     teachers = (
         teacher("classification", ("cifar-train", "cifar-val"), ("classification",), 150),
         teacher("masks", ("coco-train", "coco-val"), ("detection", "masks"), 150),
@@ -74,7 +74,7 @@ def plan(data: str) -> Plan:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Checks that the photos are there, then runs the loop."""
+    """Checks that the photos exist, then runs the loop."""
     parser = argparse.ArgumentParser(prog="experiments.real", description="The whole loop on small real photos.")
     parser.add_argument("--data", required=True, help="the folder with coco_small, rgbd_small and cifar10_small")
     data = parser.parse_args(arguments).data

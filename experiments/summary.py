@@ -1,4 +1,4 @@
-"""The loop's results: one table on the terminal, one page with table, curves and pictures."""
+"""Summarises a loop: one table on the terminal, one page with table, curves and pictures."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _rows(plan: Plan) -> Rows:
 
 
 def _transfer_rows(plan: Plan) -> Rows:
-    """Pairs NAME-scratch and NAME."""
+    """Pairs the runs NAME-scratch and NAME."""
     runs = {run.name: run for run in plan.transfers}
     rows: Rows = []
     for name, run in runs.items():
@@ -109,7 +109,7 @@ def _report(plan: Plan, rows: Rows, transfers: Rows, seconds: dict[str, float], 
 
 
 def _curves(plan: Plan) -> list[html_report.Curve]:
-    """What was measured more than once: the student is evaluated at its end only, its losses at every loop."""
+    """Returns the curves with more than one point: the student's losses, but not its single evaluation."""
     several = {
         name: one for name, one in html_report.read_curves(plan.path(plan.student.name)).items() if len(one[0]) > 1
     }
@@ -136,7 +136,7 @@ def _evaluated(plan: Plan, run: Run, caption: str) -> html_report.Picture:
 
 
 def _records(plan: Plan, name: str) -> np.ndarray:
-    """Some records of a completed set with all their labels."""
+    """Draws some labelled records with all their labels."""
     configs = enabled(restore.read_config(plan.path(plan.student.name)))
     specs = {task: discover()[task] for task in configs}
     files = sorted(glob.glob(os.path.join(plan.path("records", f"{name}-labelled"), "*.tfrecord")))

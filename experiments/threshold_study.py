@@ -1,9 +1,10 @@
-"""What a student gains or loses by how sure its teacher must be: `make thresholds`.
+"""Studies how the confidence threshold of pseudo labels affects a student: `make thresholds`.
 
-One teacher of boxes, masks and segmentation learns from labelled scenes and labels others. Students learn from these
-labels alone, alike but for the threshold below which boxes and pixels are not believed, and are measured on held-out
-scenes with real labels. Ends with a table and thresholds.json; a study that was interrupted, or is asked for more
-seeds, goes on. With one seed it is sized for 12 minutes on two cores; how far seeds differ only several can say.
+One teacher learns boxes, masks and segmentation from labelled scenes and labels other scenes. Students train on these
+pseudo labels only. They differ in one setting: the threshold below which boxes and pixels are ignored. All are
+evaluated on held-out scenes with ground truth. The study ends with a table and thresholds.json. If it is interrupted,
+or run again with more seeds, it goes on where it stopped. One seed takes about 12 minutes on two cores; the spread over
+seeds needs several.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ TEACHER_STEPS, STUDENT_STEPS = 300, 200
 
 
 def plan(folder: str, threshold: float, seed: int) -> Plan:
-    """One student and what comes before it, which all students share."""
+    """Returns the plan of one student. The steps before it are the same for all students."""
     believed = (
         f"task.tasks.detection.score_threshold={threshold}",
         f"task.tasks.masks.score_threshold={threshold}",
@@ -52,12 +53,14 @@ def plan(folder: str, threshold: float, seed: int) -> Plan:
 
 
 def _run(name: str, train: str, count: int, override: tuple[str, ...] = ()) -> Run:
-    """The teacher is a student of real labels: the same heads, the same settings."""
+    """Returns a run of these three tasks. The teacher is a student trained on ground truth, with the same heads and
+    settings.
+    """
     return Run(name, "must_student", (train,), ("heldout",), TASKS, (*steps(count), *OFF, *override), CONFIG)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the study, prints the table, writes thresholds.json."""
+    """Runs the study, prints the table and writes thresholds.json."""
     parser = argparse.ArgumentParser(prog="experiments.threshold_study", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=1, help="students of each threshold")
     parser.add_argument("--out", default="runs/thresholds", help="where everything goes")

@@ -1,4 +1,4 @@
-"""The results of experiments/threshold_study.py: what was believed and what the students reached."""
+"""Results of the threshold study: how many labels passed each threshold, and how well the students did."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.plan import Plan, evaluation
-from must_tf.common import files
+from must_tf.common import files, tables
 from must_tf.data import manifest, record
 from must_tf.tasks import discover
 
@@ -20,7 +20,7 @@ Plans = Mapping[tuple[float, int], Plan]  # by threshold and seed
 
 
 class Believed(NamedTuple):
-    """How much of a teacher's labels is at least as sure as a threshold."""
+    """Numbers of a teacher's labels at or above a threshold."""
 
     boxes: int
     of_boxes: int  # that were written
@@ -40,7 +40,7 @@ def write(plans: Plans) -> None:
 
 
 def believed(directory: str, thresholds: Sequence[float]) -> dict[float, Believed]:
-    """Counts a completed set's boxes and pixels, as students read them: at least as sure is believed."""
+    """Counts boxes and pixels at or above each threshold, as training does."""
     classes = manifest.read(directory).classes
     specs = {name: discover()[name] for name in ("detection", "segmentation")}
     configs = {name: spec.Config(classes=tuple(classes[name])) for name, spec in specs.items()}
@@ -54,9 +54,10 @@ def believed(directory: str, thresholds: Sequence[float]) -> dict[float, Believe
 
 
 def result(plans: Plans, counts: Mapping[float, Believed]) -> dict[str, Any]:
-    """What thresholds.json holds: the teacher's figures; for each threshold what was believed, and all seeds' figures.
+    """Returns the content of thresholds.json: the teacher's metrics, and per threshold the counts and the metrics of
+    all seeds.
 
-    A figure that could not be measured is None.
+    A metric that could not be computed is None.
     """
     first = next(iter(plans.values()))
     rows = []
@@ -74,16 +75,15 @@ def _figures(plan: Plan, run: str) -> dict[str, float | None]:
 
 
 def table(found: Mapping[str, Any]) -> list[str]:
-    """Lines of text: the mean over the seeds, and the least and the largest of them."""
-    lines: list[tuple[str, ...]] = [("threshold", "boxes", "pixels", *FIGURES)]
+    """Formats the table: means over the seeds, with the lowest and highest."""
+    rows: list[tuple[str, ...]] = []
     for row in found["students"]:
         count = Believed(**row["believed"])
         boxes = f"{count.boxes} of {count.of_boxes}"
         pixels = f"{count.pixels / max(count.of_pixels, 1):.1%}"
-        lines.append((str(row["threshold"]), boxes, pixels, *(_over_seeds(row["figures"][name]) for name in FIGURES)))
-    lines.append(("(teacher)", "", "", *(_over_seeds([found["teacher"][name]]) for name in FIGURES)))
-    widths = [max(map(len, column)) + 3 for column in zip(*lines, strict=True)]
-    return ["".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+        rows.append((str(row["threshold"]), boxes, pixels, *(_over_seeds(row["figures"][name]) for name in FIGURES)))
+    rows.append(("(teacher)", "", "", *(_over_seeds([found["teacher"][name]]) for name in FIGURES)))
+    return tables.table(("threshold", "boxes", "pixels", *FIGURES), rows).splitlines()
 
 
 def _over_seeds(values: Sequence[float | None]) -> str:

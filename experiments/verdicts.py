@@ -1,9 +1,9 @@
-"""What the gate says of a good teacher, of an untrained one, and of one that learned shifted boxes: `make verdicts`.
+"""Shows the gate's verdicts on a good teacher, an untrained one, and one that learned shifted boxes: `make verdicts`.
 
-All three learn detection from the same scenes and label the same others. `must-records stats` judges their labels,
-first by figures alone and then beside the truth: a teacher that has learned shifted boxes well labels as many as a good
-one, and only the truth tells; one that has not is unsure, and labels too few. Ends with a table, verdicts.json and exit
-code 0 where the good teacher passes and the others do not.
+All three train on boxes of the same scenes and label the same other scenes. `must-records stats` judges their labels
+twice: from the labels only, and against ground truth. A teacher that learned shifted boxes well labels as many objects
+as a good one, and only the ground truth reveals it. One that learned them badly has low scores and labels too few. The
+command ends with a table and verdicts.json. Its exit code is 0 if only the good teacher passes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 from experiments.loop import follow, prepared
 from experiments.plan import Plan, Run, steps
 from experiments.quickstart import CONFIG, scenes
+from must_tf.common import tables
 from must_tf.common.errors import exit_on_user_error
 
 TASK = ("detection",)
@@ -29,7 +30,7 @@ LABELLED, SHOWN, HELDOUT = 500, 200, 100  # images
 
 
 def plan(folder: str) -> Plan:
-    """Three teachers, and a copy of the same scenes for each to label."""
+    """Returns the plan: three teachers, and a copy of the same scenes for each of them to label."""
     records = {
         "labelled": scenes("wild", LABELLED, 1, "--tasks", *TASK),
         "heldout": scenes("wild", HELDOUT, 2, "--tasks", *TASK),
@@ -50,7 +51,7 @@ def plan(folder: str) -> Plan:
 
 
 def shift(source: str, out: str) -> None:
-    """Writes the same set with every box moved to the right by `SHIFT` of its width, as far as the image goes."""
+    """Copies a dataset with every box moved to the right by `SHIFT` of its width, up to the edge of the image."""
     import tensorflow as tf
 
     from must_tf.data import manifest
@@ -73,7 +74,7 @@ def shift(source: str, out: str) -> None:
 
 
 def judge(whole: Plan, name: str, *more: str) -> dict[str, Any]:
-    """What `must-records stats` finds of a teacher's labels, and its exit code."""
+    """Returns what `must-records stats` reports about a teacher's labels, and its exit code."""
     records = whole.path("records", f"shown-{name}-labelled", "*.tfrecord")
     command = [sys.executable, "-m", "tfrecords_tools", "stats", "--records", records, "--json", *more]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -82,19 +83,20 @@ def judge(whole: Plan, name: str, *more: str) -> dict[str, Any]:
 
 
 def lines(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The table, and the reasons below it."""
-    table = [f"{'teacher':12}{'boxes an image':>16}{'without truth':>16}{'with truth':>14}{'right at IoU 0.5':>18}"]
+    """Formats the table, with the reasons below it."""
+    rows = []
     for name, one in found.items():
         verdicts = ["unfit" if one[side]["exit_code"] else "passes" for side in ("alone", "truth")]
         density, right = one["alone"]["found"]["per_image"], one["truth"]["truth"].get("right")
         shown = "-" if right is None else f"{right:.3f}"
-        table.append(f"{name:12}{density:16.2f}{verdicts[0]:>16}{verdicts[1]:>14}{shown:>18}")
+        rows.append((name, f"{density:.2f}", *verdicts, shown))
     reasons = [f"  {name}: {reason}" for name, one in found.items() for reason in one["truth"]["reasons"]]
-    return [*table, "", *reasons]
+    columns = ("teacher", "boxes an image", "labels only", "with ground truth", "right at IoU 0.5")
+    return [*tables.table(columns, rows).splitlines(), "", *reasons]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Trains, labels, judges; prints the table."""
+    """Trains, labels and judges; prints the table."""
     parser = argparse.ArgumentParser(prog="experiments.verdicts", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", default="runs/verdicts", help="where everything goes")
     whole = plan(parser.parse_args(arguments).out)

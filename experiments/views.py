@@ -1,9 +1,9 @@
-"""What training sees: labels drawn on the original photo and on a flipped, zoomed and cropped view of it.
+"""Draws what training sees: labels on the original photo and on a flipped, zoomed and cropped view of it.
 
     python -m experiments.views --records 'runs/real/records/coco-train/*.tfrecord' --out views.png
 
-Look at it before training on a new data set: boxes and masks on their objects, maps not shifted, normals of a mirrored
-view pointing the other way.
+Look at the picture before you train on a new dataset. Boxes and masks must lie on their objects, maps must not be
+shifted, and normals of a mirrored view must be mirrored too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SEED = 7
 
 
 def configs_of(directory: str) -> dict[str, Any]:
-    """A config for every task that the records are labelled for."""
+    """Returns a config for every task that the records have labels for."""
     found = manifest.read(directory)
     names = {task: tuple(found.classes.get(task, ())) for task in discover() if found.origins.get(task)}
     configs = {task: discover()[task].Config(enabled=True, classes=classes) for task, classes in names.items()}
@@ -37,7 +37,7 @@ def configs_of(directory: str) -> dict[str, Any]:
 
 
 def rows(serialized: bytes, number: int, configs: dict[str, Any], size: int) -> list[picture_grid.Row]:
-    """The photo with its labels, and one random view with its targets, drawn as labels."""
+    """Returns two rows: the photo with its labels, and one random view with its training targets."""
     specs = {task: discover()[task] for task in configs}
     labelled = record.read_labels(serialized, specs, configs)
     augmentation, seed = geometry.Augmentation(), tf.constant([SEED, number], tf.int64)
@@ -54,7 +54,7 @@ def rows(serialized: bytes, number: int, configs: dict[str, Any], size: int) -> 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Draws the first records of a set."""
+    """Draws the first records of a dataset."""
     parser = argparse.ArgumentParser(prog="experiments.views", description="Draws what training sees.")
     parser.add_argument("--records", required=True, help="record files of one set, in quotes")
     parser.add_argument("--out", required=True, help="the PNG")

@@ -15,7 +15,7 @@ import tensorflow as tf
 from benchmarks.data import coco_data
 from benchmarks.data.coco_data import Set
 from benchmarks.harness import apart, processes
-from benchmarks.harness.table import Settings
+from benchmarks.harness.table import BenchmarkSettings
 from benchmarks.rows import converter
 from must_tf.data import manifest, record
 from must_tf.spec import Labels
@@ -39,7 +39,7 @@ class Sets(NamedTuple):
     classes: dict[str, tuple[str, ...]]
 
 
-def source(settings: Settings) -> Set:
+def source(settings: BenchmarkSettings) -> Set:
     """Returns the given photos, or generated scenes without any."""
     return coco_data.real(settings.data) if settings.data else coco_data.generated(settings.work / "scenes")
 

@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 
-from benchmarks.harness.table import Row, number
+from benchmarks.harness.table import Comparison, number
 
 LEFT, WIDTH, LINE = 380, 460, 24  # pixels: the words, the bars, one row
 REACHED, MISSED, FREE, MARK = "#2a7f62", "#c0392b", "#7a8794", "#111111"
 
 
-def svg(rows: Sequence[Row]) -> str:
+def svg(rows: Sequence[Comparison]) -> str:
     """Returns the picture. Rows without a ratio are left out, and so are ratios of 0, which have no logarithm."""
     shown = [row for row in rows if row.ratio]
     ends = [value for row in shown for value in (row.ratio, row.at_least, row.at_most) if value]
@@ -29,7 +29,7 @@ def svg(rows: Sequence[Row]) -> str:
     return "\n".join([f'{head} font-size="13">', title, *drawn, f'{axis} stroke="#444"/>', "</svg>", ""])
 
 
-def _row(row: Row, top: int, one: float, place: Callable[[float], float]) -> list[str]:
+def _row(row: Comparison, top: int, one: float, place: Callable[[float], float]) -> list[str]:
     end = place(row.ratio or 1.0)
     colour = {True: REACHED, False: MISSED, None: FREE}[row.reached]
     bar = f'<rect x="{min(one, end):.1f}" y="{top}" width="{abs(end - one):.1f}" height="14" fill="{colour}"/>'

@@ -16,8 +16,8 @@ COLUMNS = ("what", "unit", "this project", "Model Garden", "floor", "ratio", "CP
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """Settings shared by all measurements.
+class BenchmarkSettings:
+    """BenchmarkSettings shared by all measurements.
 
     Attributes:
       work: an empty folder for the files of the measurements.
@@ -53,7 +53,7 @@ def median(values: Sequence[float], cpu_ms: Sequence[float] = ()) -> Figure:
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class Comparison:
     """One measured thing.
 
     Attributes:
@@ -111,22 +111,22 @@ class Row:
         return f"{text} of the floor" if text and self.against == "floor" else text
 
 
-def said(row: Row) -> str:
+def said(row: Comparison) -> str:
     """Returns the note, and if the target is missed, why."""
     missed = f"Missed: {row.why or 'nothing was measured that says why'}" if row.reached is False else ""
     return ". ".join(filter(None, [row.note, missed]))
 
 
-Measure = Callable[[Settings], list[Row]]
+Measure = Callable[[BenchmarkSettings], list[Comparison]]
 
 
-def as_json(row: Row) -> dict[str, Any]:
+def as_json(row: Comparison) -> dict[str, Any]:
     """Returns the row with its derived values."""
     derived = {"ratio": row.ratio, "cpu_ratio": row.cpu_ratio, "target": row.target, "reached": row.reached}
     return dataclasses.asdict(row) | derived
 
 
-def cells(row: Row) -> tuple[str, ...]:
+def cells(row: Comparison) -> tuple[str, ...]:
     """Returns one text per column."""
     figures = [number(figure.value if figure else None) for figure in (row.ours, row.model_garden, row.floor)]
     reached = {True: "yes", False: "NO", None: "not measured" if row.target else ""}[row.reached]
@@ -140,7 +140,7 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
 
 
-def lines(rows: Sequence[Row]) -> list[str]:
+def lines(rows: Sequence[Comparison]) -> list[str]:
     """Formats the table for people, with the notes below it."""
     table = [COLUMNS, *(cells(row) for row in rows)]
     widths = [max(len(line[i]) for line in table) for i in range(len(COLUMNS))]

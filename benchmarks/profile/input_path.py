@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from benchmarks.harness import apart
-from benchmarks.harness.table import Figure, Row, Settings
+from benchmarks.harness.table import BenchmarkSettings, Comparison, Figure
 from benchmarks.rows import inputs
 from must_tf.data import geometry, record
 
@@ -73,7 +73,7 @@ def _cpu_ms(traced: Callable[..., Any], given: list[tuple[Any, ...]]) -> float:
     return min(found)  # the first traces, or warms up
 
 
-def of(arguments: Mapping[str, Any], settings: Settings) -> dict[str, float]:
+def of(arguments: Mapping[str, Any], settings: BenchmarkSettings) -> dict[str, float]:
     """Calls `parts` in its own process."""
     return apart.call("benchmarks.profile.input_path:parts", arguments, settings.work)
 
@@ -85,7 +85,9 @@ def sentence(found: Parts) -> str:
     return f"of {sum(found.values()):.2f} ms of processor time for an image, each part alone, {said}"
 
 
-def rows(what: str, found: Parts) -> list[Row]:
+def rows(what: str, found: Parts) -> list[Comparison]:
     """Returns a row per part, the largest first."""
     ordered = sorted(found.items(), key=lambda each: -each[1])
-    return [Row(f"{what}, where the time goes: {part}", "ms/image", Figure(ms, cpu_ms=ms)) for part, ms in ordered]
+    return [
+        Comparison(f"{what}, where the time goes: {part}", "ms/image", Figure(ms, cpu_ms=ms)) for part, ms in ordered
+    ]

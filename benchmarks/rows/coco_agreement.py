@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from benchmarks.data.coco_detections import TASKS, Detections, Image, images, made_up
-from benchmarks.harness.table import Figure, Row
+from benchmarks.harness.table import Comparison, Figure
 from must_tf.data import manifest
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
@@ -44,7 +44,7 @@ def add_pasted(shapes: metric.Metric, image: Image, found: Detections) -> None:
     shapes.add(image.labels, predictions, ImageInfo(str(image.number), *image.size))
 
 
-def rows(mine: Figures, theirs: Figures, on_same_pixels: Figures) -> list[Row]:
+def rows(mine: Figures, theirs: Figures, on_same_pixels: Figures) -> list[Comparison]:
     """Returns the largest differences of the box metrics, and of the mask metrics on the same pixels.
 
     Args:
@@ -81,10 +81,10 @@ def largest(apart: Mapping[str, float]) -> str:
     return f"{max(apart.values()):.5f} ({max(apart, key=lambda name: apart[name])})" if apart else "nothing"
 
 
-def _row(whose: str, mine: Figures, theirs: Figures, names: Mapping[str, str], note: str) -> Row:
+def _row(whose: str, mine: Figures, theirs: Figures, names: Mapping[str, str], note: str) -> Comparison:
     apart = differences(mine, theirs, names)
     worst = max(apart, key=lambda name: apart[name])
-    return Row(
+    return Comparison(
         f"COCO evaluation, {whose} figures: largest of {len(apart)} differences",
         "of 1",
         Figure(apart[worst]),

@@ -21,7 +21,7 @@ import tensorflow as tf
 from benchmarks.data import coco_data
 from benchmarks.data.coco_detections import DETECTIONS, TASKS, Detections, Image, images, made_up
 from benchmarks.harness import apart, processes, table
-from benchmarks.harness.table import Figure, Measure, Row, Settings
+from benchmarks.harness.table import BenchmarkSettings, Comparison, Figure, Measure
 from benchmarks.profile import input_path
 from benchmarks.rows import coco_agreement, converter
 from must_tf.data import geometry, manifest
@@ -167,7 +167,7 @@ def _status(key: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def measure(settings: Settings) -> list[Row]:
+def measure(settings: BenchmarkSettings) -> list[Comparison]:
     """Runs both sides in turn, each in its own processes."""
     source = coco_data.real(settings.data) if settings.data else coco_data.generated(settings.work / "scenes")
     many = coco_data.repeated(source, IMAGES, settings.work / "coco")
@@ -185,7 +185,7 @@ def measure(settings: Settings) -> list[Row]:
     return [*rows(found["ours"], found["model_gardens"], parts), *coco_agreement.rows(figures[0], figures[1], pasted)]
 
 
-def rows(mine: list[dict[str, Any]], theirs: list[dict[str, Any]], parts: input_path.Parts) -> list[Row]:
+def rows(mine: list[dict[str, Any]], theirs: list[dict[str, Any]], parts: input_path.Parts) -> list[Comparison]:
     """Returns the rows of time and memory; `parts` says where this project's processor time goes."""
 
     def figure(results: list[dict[str, Any]], key: str) -> Figure:
@@ -193,7 +193,7 @@ def rows(mine: list[dict[str, Any]], theirs: list[dict[str, Any]], parts: input_
 
     what = f"COCO evaluation, boxes and masks, {DETECTIONS} detections an image"
     return [
-        Row(
+        Comparison(
             f"{what}: from outputs to figures",
             "ms/image",
             figure(mine, "ms"),
@@ -202,7 +202,7 @@ def rows(mine: list[dict[str, Any]], theirs: list[dict[str, Any]], parts: input_
             note="whether both sides' figures are the same is a row of its own",
             why=input_path.sentence(parts),
         ),
-        Row(
+        Comparison(
             f"{what}: memory",
             "MiB/image",
             table.median([each["mib"] for each in mine]),

@@ -36,7 +36,7 @@ MIB, GIB = 1 << 20, 1 << 30
 
 
 @dataclasses.dataclass
-class Row:
+class ConverterResult:
     """One side at one size. Rates and seconds of several rounds are medians, memory is the largest.
 
     Attributes:
@@ -80,7 +80,7 @@ def model_gardens(source: Set, count: int, out: Path) -> list[str]:
 SIDES = {"must-records": ours, "Model Garden": model_gardens}
 
 
-def measure(source: Set, count: int, work: Path, rounds: int) -> list[Row]:
+def measure(source: Set, count: int, work: Path, rounds: int) -> list[ConverterResult]:
     """Runs both sides in turn, and the floor."""
     used: dict[str, list[processes.Used]] = {side: [] for side in SIDES}
     converting: list[float] = []
@@ -102,16 +102,16 @@ def measure(source: Set, count: int, work: Path, rounds: int) -> list[Row]:
     return [*rows, floor(source, count, work)]
 
 
-def _row(side: str, count: int, runs: list[processes.Used], missing: str) -> Row:
+def _row(side: str, count: int, runs: list[processes.Used], missing: str) -> ConverterResult:
     if not runs:
-        return Row(side, count, None, None, None, missing)
+        return ConverterResult(side, count, None, None, None, missing)
     seconds = statistics.median(run.seconds for run in runs)
     cpu = 1000 * statistics.median(run.cpu_seconds for run in runs) / count
     rates, peak = tuple(count / run.seconds for run in runs), max(run.peak_bytes for run in runs) / MIB
-    return Row(side, count, count / seconds, cpu, peak, rates=rates, seconds=seconds)
+    return ConverterResult(side, count, count / seconds, cpu, peak, rates=rates, seconds=seconds)
 
 
-def floor(source: Set, count: int, work: Path) -> Row:
+def floor(source: Set, count: int, work: Path) -> ConverterResult:
     """Reads every image and writes its bytes in one process, until they are on the disk."""
     start = time.monotonic()
     with (work / "floor").open("wb") as file:
@@ -120,7 +120,7 @@ def floor(source: Set, count: int, work: Path) -> Row:
         file.flush()
         os.fsync(file.fileno())
     (work / "floor").unlink()
-    return Row("read + write alone", count, count / (time.monotonic() - start), None, None)
+    return ConverterResult("read + write alone", count, count / (time.monotonic() - start), None, None)
 
 
 def available() -> int:
@@ -129,7 +129,7 @@ def available() -> int:
     return int(next(line.split()[1] for line in lines if line.startswith("MemAvailable"))) * 1024
 
 
-def table(rows: Sequence[Row]) -> list[str]:
+def table(rows: Sequence[ConverterResult]) -> list[str]:
     """Formats the rows for people, with what follows from them."""
     lines = [f"{'':20} {'images':>7} {'images/s':>9} {'CPU ms/image':>13} {'peak MiB':>9}"]
     for row in rows:
@@ -139,7 +139,7 @@ def table(rows: Sequence[Row]) -> list[str]:
     return [*lines, *(f"{name}: {value:.2f}" for name, value in ratios(rows).items())]
 
 
-def ratios(rows: Sequence[Row]) -> dict[str, float]:
+def ratios(rows: Sequence[ConverterResult]) -> dict[str, float]:
     """Returns the speed-up at each size, and the growth of memory from the smallest to the largest."""
     found, own = {}, [row for row in rows if row.side == "must-records"]
     for row in own:
@@ -158,7 +158,7 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Where the figures are written.")] = None,
 ) -> None:
     """Prints and stores rates and memory of both converters."""
-    rows: list[Row] = []
+    rows: list[ConverterResult] = []
     with tempfile.TemporaryDirectory(prefix="converter-") as folder:
         work = Path(folder)
         source = coco_data.real(data) if data else coco_data.generated(work / "scenes")

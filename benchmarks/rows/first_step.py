@@ -19,7 +19,7 @@ import yaml
 
 from benchmarks.data import input_data
 from benchmarks.harness import apart, processes, table
-from benchmarks.harness.table import Measure, Row, Settings
+from benchmarks.harness.table import BenchmarkSettings, Comparison, Measure
 from benchmarks.rows import same_network
 from benchmarks.rows.step_sides import EXPERIMENTS, FULL, Sizes
 from must_tf.tasks import discover
@@ -74,13 +74,13 @@ def _command(module: str, experiment: str, override: dict[str, Any], run: Path) 
     return [sys.executable, "-m", module, *flags]
 
 
-def records(settings: Settings) -> tuple[str, str]:
+def records(settings: BenchmarkSettings) -> tuple[str, str]:
     """Returns globs of both sides' records of the same images."""
     sets = input_data.both(input_data.source(settings), settings.work, IMAGES)
     return input_data.six_tasks(sets, settings.work / "six").ours, sets.model_gardens
 
 
-def measure(settings: Settings, sizes: Sizes = FULL) -> list[Row]:
+def measure(settings: BenchmarkSettings, sizes: Sizes = FULL) -> list[Comparison]:
     """Runs both commands in turn."""
     own, others = records(settings)
     path = os.pathsep.join(filter(None, [apart.PACKAGES, os.environ.get("PYTHONPATH")]))
@@ -123,7 +123,7 @@ def row(
     theirs: Sequence[processes.Used],
     sizes: Sizes,
     found: Sequence[Mapping[str, float]],
-) -> Row:
+) -> Comparison:
     """Returns the row of both sides' seconds; `found` has this project's phases in each round."""
     own, others = (
         table.median([each.seconds for each in used], [1000 * each.cpu_seconds for each in used])
@@ -132,7 +132,7 @@ def row(
     parts = {phase: statistics.median(each[phase] for each in found) for phase in found[0]}
     parts["the checkpoint"] = own.value - sum(parts.values())
     said = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in parts.items())
-    return Row(
+    return Comparison(
         f"start to the end of the first step, ResNet-{sizes.model_id}, {sizes.side} px, batch {sizes.batch}",
         "s",
         own,

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.data import input_data
 from benchmarks.harness import apart, table
-from benchmarks.harness.table import Figure, Measure, Row, Settings
+from benchmarks.harness.table import BenchmarkSettings, Comparison, Figure, Measure
 from benchmarks.rows import inputs
 
 RECORDS = (1_000, 10_000, 100_000)
@@ -21,7 +21,7 @@ LINKED = f"all files are links to one of {PER_FILE} images, which stays in memor
 Found = dict[str, list[float]]  # what `inputs.timed` gives, by round
 
 
-def _timed(cases: dict[str, dict[str, Any]], settings: Settings) -> dict[str, Found]:
+def _timed(cases: dict[str, dict[str, Any]], settings: BenchmarkSettings) -> dict[str, Found]:
     """Times every case in turn; "seconds" of a case overrides the settings'."""
     found: dict[str, Found] = {name: {} for name in cases}
     for _ in range(settings.rounds):
@@ -32,7 +32,7 @@ def _timed(cases: dict[str, dict[str, Any]], settings: Settings) -> dict[str, Fo
     return found
 
 
-def records(settings: Settings) -> list[Row]:
+def records(settings: BenchmarkSettings) -> list[Comparison]:
     """Measures the same photos under ever more names, from the first image on and, like a resumed run, from half an
     epoch on.
 
@@ -49,7 +49,7 @@ def records(settings: Settings) -> list[Row]:
     return [*_rates(found), *_first_batches(found)]
 
 
-def _rates(found: dict[str, Found]) -> list[Row]:
+def _rates(found: dict[str, Found]) -> list[Comparison]:
     """Divides the processor time per image at every size by that at the smallest."""
     rounds = [found[f"middle {count}"]["cpu_ms"] for count in RECORDS]
     cpu_ms, apart_ms = [statistics.median(each) for each in rounds], max(rounds[0]) - min(rounds[0])
@@ -62,25 +62,25 @@ def _rates(found: dict[str, Found]) -> list[Row]:
         )
         what = f"input, {count:,} records over {RECORDS[0]:,} records"
         why = f"{each - cpu_ms[0]:.2f} ms more; rounds at {RECORDS[0]:,} records alone are {apart_ms:.2f} ms apart"
-        rows.append(Row(what, "times", Figure(each / cpu_ms[0]), against="", at_most=FLAT, note=note, why=why))
+        rows.append(Comparison(what, "times", Figure(each / cpu_ms[0]), against="", at_most=FLAT, note=note, why=why))
     return rows
 
 
-def _first_batches(found: dict[str, Found]) -> list[Row]:
+def _first_batches(found: dict[str, Found]) -> list[Comparison]:
     """Returns the seconds until the first batch, at every size."""
     rows = []
     for count in RECORDS:
         first, middle = (table.median(found[f"{where} {count}"]["first_batch"]) for where in ("first", "middle"))
         what = f"input, first batch of {count:,} records"
         note = f"tracing, and {inputs.SHUFFLED:,} records to shuffle; {LINKED}"
-        rows.append(Row(what, "s", first, note=note))
+        rows.append(Comparison(what, "s", first, note=note))
         each = 1e6 * (middle.value - first.value) / (count // 2)
         note = f"{each:.0f} microseconds for each of the {count // 2:,} records that are passed over; {LINKED}"
-        rows.append(Row(f"{what}, resumed in the middle", "s", middle, note=note))
+        rows.append(Comparison(f"{what}, resumed in the middle", "s", middle, note=note))
     return rows
 
 
-def objects(settings: Settings) -> list[Row]:
+def objects(settings: BenchmarkSettings) -> list[Comparison]:
     """Measures the same photos with ever more objects, all of them kept."""
     source, cases = input_data.source(settings), dict[str, Any]()
     for count in OBJECTS:
@@ -92,7 +92,7 @@ def objects(settings: Settings) -> list[Row]:
     return [linear([statistics.median(each["cpu_ms"]) for each in _timed(cases, settings).values()])]
 
 
-def linear(cpu_ms: list[float]) -> Row:
+def linear(cpu_ms: list[float]) -> Comparison:
     """Divides the cost of one more object among many by its cost among few: 1 if time is linear in objects.
 
     Args:
@@ -103,7 +103,7 @@ def linear(cpu_ms: list[float]) -> Row:
     )  # milliseconds for one object more
     said = ", ".join(f"{each:.2f} ms at {count}" for each, count in zip(cpu_ms, OBJECTS, strict=True))
     ratio = Figure(many / few) if few > 0 else None
-    return Row(
+    return Comparison(
         f"input, an object more: {OBJECTS[1]} to {OBJECTS[2]} over {OBJECTS[0]} to {OBJECTS[1]}",
         "times",
         ratio,

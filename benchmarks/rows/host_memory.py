@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from benchmarks.data import input_data
 from benchmarks.harness import apart, processes, table
-from benchmarks.harness.table import Measure, Row, Settings
+from benchmarks.harness.table import BenchmarkSettings, Comparison, Measure
 from benchmarks.rows import inputs
 
 OBJECTS = 100  # per image, the most that either side keeps
@@ -40,7 +40,7 @@ def peak(side: str, seconds: float, arguments: dict[str, Any]) -> float:
     return (highest - base) / MIB
 
 
-def measure(settings: Settings) -> list[Row]:
+def measure(settings: BenchmarkSettings) -> list[Comparison]:
     """Runs both sides in turn, on images with `OBJECTS` objects each."""
     source = input_data.crowded(input_data.source(settings), settings.work / "crowded", OBJECTS)
     sets = input_data.both(source, settings.work, IMAGES)
@@ -61,7 +61,7 @@ def measure(settings: Settings) -> list[Row]:
     mine, model_gardens = (table.median(each) for each in found.values())
     what = f"host memory of the input, {SIZE} px, {OBJECTS} objects an image"
     note = "peak above the process with its imports; batch 8, 1,000 records shuffled, all else as each side's defaults"
-    return [Row(what, "MiB", mine, model_gardens, at_most=0.25, note=note, why=_shuffled(sets.ours))]
+    return [Comparison(what, "MiB", mine, model_gardens, at_most=0.25, note=note, why=_shuffled(sets.ours))]
 
 
 def _shuffled(glob: str) -> str:

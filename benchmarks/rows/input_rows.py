@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from benchmarks.data import input_data
-from benchmarks.harness.table import Figure, Measure, Row, Settings
+from benchmarks.harness.table import BenchmarkSettings, Comparison, Figure, Measure
 from benchmarks.profile import input_path
 from benchmarks.rows import inputs, same_network
 
@@ -14,17 +14,19 @@ from benchmarks.rows import inputs, same_network
 def masks(size: int, at_least: float) -> Measure:
     """Measures boxes and masks at an input size, beside Model Garden's."""
 
-    def measure(settings: Settings) -> list[Row]:
+    def measure(settings: BenchmarkSettings) -> list[Comparison]:
         sets = input_data.both(input_data.source(settings), settings.work)
         mine = {"glob": sets.ours, "tasks": inputs.MASKS, "classes": sets.classes, "size": size}
         found = inputs.rounds(_sides(mine, sets, size), settings)
         why = input_path.sentence(input_path.of(mine, settings))
-        return _rows(Row(f"input to batch, {size} px, boxes + masks", UNIT, None, at_least=at_least, why=why), found)
+        return _rows(
+            Comparison(f"input to batch, {size} px, boxes + masks", UNIT, None, at_least=at_least, why=why), found
+        )
 
     return measure
 
 
-def six(settings: Settings) -> list[Row]:
+def six(settings: BenchmarkSettings) -> list[Comparison]:
     """Measures all tasks, beside Model Garden's boxes and masks; Model Garden has no input for all six."""
     sets = input_data.both(input_data.source(settings), settings.work)
     labelled = input_data.six_tasks(sets, settings.work / "six")
@@ -38,8 +40,8 @@ def six(settings: Settings) -> list[Row]:
     parts = input_path.of(mine, settings)
     why, beside = input_path.sentence(parts), (found["ours"], None, found["decoded"])
     return [
-        *_rows(Row(what, UNIT, None, at_least=5.0, note=note, why=why), found),
-        Row(f"{what}, beside decoding", UNIT, *beside, against="floor", at_least=0.25, why=why),
+        *_rows(Comparison(what, UNIT, None, at_least=5.0, note=note, why=why), found),
+        Comparison(f"{what}, beside decoding", UNIT, *beside, against="floor", at_least=0.25, why=why),
         *input_path.rows(what, parts),
     ]
 
@@ -50,7 +52,7 @@ def _sides(mine: dict[str, Any], sets: input_data.Sets, size: int) -> dict[str, 
     return {"ours": mine, "model_gardens": others, "model_gardens_own": others, "decoded": {"glob": sets.ours}}
 
 
-def _rows(about: Row, found: dict[str, Figure]) -> list[Row]:
+def _rows(about: Comparison, found: dict[str, Figure]) -> list[Comparison]:
     """Returns rows beside Model Garden with the student's pyramid, and with its own pyramid, as its users have it."""
     known = dataclasses.replace(about, ours=found["ours"], floor=found["decoded"])
     return [

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from benchmarks.data import input_data
 from benchmarks.harness import apart, table
-from benchmarks.harness.table import Figure, Settings
+from benchmarks.harness.table import BenchmarkSettings, Figure
 from benchmarks.rows import same_network
 from must_tf.data import geometry
 from must_tf.data import input as input_lib
@@ -128,7 +128,7 @@ def _pull(batches: Any, seconds: float) -> int:
     return count
 
 
-def rounds(sides: dict[str, dict[str, Any]], settings: Settings) -> dict[str, Figure]:
+def rounds(sides: dict[str, dict[str, Any]], settings: BenchmarkSettings) -> dict[str, Figure]:
     """Runs every side in turn, as often as asked."""
     found: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
     for _ in range(settings.rounds):

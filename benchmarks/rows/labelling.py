@@ -53,7 +53,7 @@ WARM = 2  # batches
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class LabellingResult:
     """One figure; the median of several rounds."""
 
     what: str
@@ -197,11 +197,11 @@ def measured(source: coco_data.Set, work: Path, sizes: dict[str, int], rounds: i
     return {"bare": found[fastest], "label": found["label"]}
 
 
-def rates(found: Seconds, count: int) -> list[Row]:
+def rates(found: Seconds, count: int) -> list[LabellingResult]:
     """Returns images/s of both sides, and their ratio."""
 
-    def row(what: str, unit: str, values: Sequence[float]) -> Row:
-        return Row(what, unit, statistics.median(values), tuple(values))
+    def row(what: str, unit: str, values: Sequence[float]) -> LabellingResult:
+        return LabellingResult(what, unit, statistics.median(values), tuple(values))
 
     pairs = list(zip(found["bare"], found["label"], strict=True))
     return [
@@ -212,7 +212,7 @@ def rates(found: Seconds, count: int) -> list[Row]:
     ]
 
 
-def memory(source: coco_data.Set, work: Path, sizes: Sequence[int] = MEMORY_SIZES) -> list[Row]:
+def memory(source: coco_data.Set, work: Path, sizes: Sequence[int] = MEMORY_SIZES) -> list[LabellingResult]:
     """Returns the peak memory of processes that label datasets of different sizes, and the growth to the largest."""
     rows = []
     for count in sizes:
@@ -220,8 +220,8 @@ def memory(source: coco_data.Set, work: Path, sizes: Sequence[int] = MEMORY_SIZE
         shard(source, count, path)
         command = [sys.executable, "-m", "benchmarks.rows.labelling", "--shard", str(path)]
         used = processes.run(command, os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}, work / "log.txt")
-        rows.append(Row(f"peak memory, {count} records", "MiB", used.peak_bytes / MIB))
-    return [*rows, Row(f"peak memory at {sizes[-1]} over {sizes[0]}", "", rows[-1].value / rows[0].value)]
+        rows.append(LabellingResult(f"peak memory, {count} records", "MiB", used.peak_bytes / MIB))
+    return [*rows, LabellingResult(f"peak memory at {sizes[-1]} over {sizes[0]}", "", rows[-1].value / rows[0].value)]
 
 
 def label_small(path: Path) -> None:
@@ -231,7 +231,7 @@ def label_small(path: Path) -> None:
         label([teacher(("depth",), 128, 10)], path, Path(folder))()
 
 
-def table(rows: Sequence[Row]) -> list[str]:
+def table(rows: Sequence[LabellingResult]) -> list[str]:
     """Formats the rows for people."""
     return [f"{row.what:38} {row.value:10.3f} {row.unit}".rstrip() for row in rows]
 

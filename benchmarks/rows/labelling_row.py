@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.data import coco_data, input_data
 from benchmarks.harness import table
-from benchmarks.harness.table import Figure, Measure, Row, Settings
+from benchmarks.harness.table import BenchmarkSettings, Comparison, Figure, Measure
 from benchmarks.rows import labelling
 
 # Twelve batches: what comes before the first forward pass and after the last counts here, and hardly in a large set.
@@ -16,7 +16,7 @@ IMAGES, SIZE, BACKBONE = 96, 256, 50
 LEAST = 0.9  # of the bare passes' rate
 
 
-def measure(settings: Settings) -> list[Row]:
+def measure(settings: BenchmarkSettings) -> list[Comparison]:
     """Measures rate and memory."""
     source = input_data.source(settings)
     sizes = {"count": IMAGES, "size": SIZE, "backbone": BACKBONE}
@@ -27,7 +27,7 @@ def measure(settings: Settings) -> list[Row]:
         "other or as many at a time as labelling has, whichever is faster; random weights"
     )
     sides = (_rate(found["label"]), None, _rate(found["bare"]))
-    rate = Row(what, "images/s", *sides, "floor", at_least=LEAST, note=note, why=_why(found))
+    rate = Comparison(what, "images/s", *sides, "floor", at_least=LEAST, note=note, why=_why(found))
     return [rate, _memory(source, settings.work)]
 
 
@@ -48,11 +48,11 @@ def _why(found: labelling.Seconds) -> str:
     )
 
 
-def _memory(source: coco_data.Set, work: Path) -> Row:
+def _memory(source: coco_data.Set, work: Path) -> Comparison:
     small, large, growth = (row.value for row in labelling.memory(source, work))
     few, many = labelling.MEMORY_SIZES
     note = f"peaks of processes with one small teacher: {small:.0f} MiB, {large:.0f} MiB"
-    return Row(f"memory of labelling, {many} over {few} records", "ratio", Figure(growth), against="", note=note)
+    return Comparison(f"memory of labelling, {many} over {few} records", "ratio", Figure(growth), against="", note=note)
 
 
 ROWS: dict[str, Measure] = {"labelling": measure}

@@ -14,7 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from benchmarks.harness import apart, operations, table
-from benchmarks.harness.table import Figure, Measure, Row, Settings
+from benchmarks.harness.table import BenchmarkSettings, Comparison, Figure, Measure
 from benchmarks.rows import same_network, step_sides
 from benchmarks.rows.step_sides import FULL, MODEL_GARDEN, OWN, SHARES, STUDENT, Sizes
 from must_tf.common import upstream
@@ -52,7 +52,7 @@ def _wait(outputs: Any) -> None:
         each.numpy()
 
 
-def measure(settings: Settings, sizes: Sizes = FULL) -> list[Row]:
+def measure(settings: BenchmarkSettings, sizes: Sizes = FULL) -> list[Comparison]:
     """Runs all models in turn, as often as asked; Model Garden's stock models only once, for rows without a target."""
     results: dict[str, list[Result]] = {name: [] for name in (STUDENT, *MODEL_GARDEN)}
     for _ in range(settings.rounds):
@@ -63,17 +63,17 @@ def measure(settings: Settings, sizes: Sizes = FULL) -> list[Row]:
     return [_row(call, results, sizes) for call in CALLS] + [_own_row(call, own, sizes) for call in CALLS]
 
 
-def _called(name: str, sizes: Sizes, settings: Settings) -> Result:
+def _called(name: str, sizes: Sizes, settings: BenchmarkSettings) -> Result:
     return apart.call("benchmarks.rows.steps:timed", {"name": name, "sizes": sizes}, settings.work)
 
 
-def _row(call: str, results: Mapping[str, Sequence[Result]], sizes: Sizes) -> Row:
+def _row(call: str, results: Mapping[str, Sequence[Result]], sizes: Sizes) -> Comparison:
     own = results[STUDENT]
     figures = {name: _figure(call, found) for name, found in results.items()}
     arithmetic = {name: found[0]["operations"][call] for name, found in results.items()}
     ours, others = arithmetic[STUDENT], sum(SHARES[name] * arithmetic[name] for name in MODEL_GARDEN)
     rate, theirs = table.median([each["matrix_rate"] for each in own]).value, _summed(figures)
-    return Row(
+    return Comparison(
         _what(call, sizes),
         "s",
         figures[STUDENT],
@@ -88,10 +88,10 @@ def _row(call: str, results: Mapping[str, Sequence[Result]], sizes: Sizes) -> Ro
     )
 
 
-def _own_row(call: str, results: Mapping[str, Sequence[Result]], sizes: Sizes) -> Row:
+def _own_row(call: str, results: Mapping[str, Sequence[Result]], sizes: Sizes) -> Comparison:
     """Returns a row beside Model Garden's stock models, which are not the student's networks."""
     figures = {name: _figure(call, found) for name, found in results.items()}
-    return Row(
+    return Comparison(
         f"{_what(call, sizes)}, beside Model Garden's own heads",
         "s",
         figures[STUDENT],

@@ -12,9 +12,9 @@ from pycocotools.coco import COCO
 
 from benchmarks.data import coco_data
 from benchmarks.harness import processes
-from benchmarks.harness.table import Settings
+from benchmarks.harness.table import BenchmarkSettings
 from benchmarks.rows import converter, converter_row
-from benchmarks.rows.converter import Row
+from benchmarks.rows.converter import ConverterResult
 from must_tf.common.errors import UserError
 
 
@@ -59,10 +59,10 @@ def test_real_data_is_found_or_asked_for(source: coco_data.Set, tmp_path: Path) 
 
 def test_ratios_are_those_of_the_rows() -> None:
     rows = [
-        Row("must-records", 100, 30.0, 5.0, 500.0),
-        Row("Model Garden", 100, 10.0, 15.0, 900.0),
-        Row("must-records", 1000, 40.0, 5.0, 510.0),
-        Row("Model Garden", 1000, None, None, None, "not run: no room"),
+        ConverterResult("must-records", 100, 30.0, 5.0, 500.0),
+        ConverterResult("Model Garden", 100, 10.0, 15.0, 900.0),
+        ConverterResult("must-records", 1000, 40.0, 5.0, 510.0),
+        ConverterResult("Model Garden", 1000, None, None, None, "not run: no room"),
     ]
     assert converter.ratios(rows) == {
         "times as fast at 100": 3.0,
@@ -89,7 +89,7 @@ def test_the_table_has_medians_of_all_rounds_and_the_parts_of_a_command(
     monkeypatch.setattr(converter_row, "SMALL", 4)
     monkeypatch.setattr(converter_row, "LARGE", 8)
     monkeypatch.setattr(coco_data, "generated", lambda folder: source)
-    small, large, _ = converter_row.measure(Settings(tmp_path, rounds=3))
+    small, large, _ = converter_row.measure(BenchmarkSettings(tmp_path, rounds=3))
     assert small.ours and large.ours and small.model_garden
     assert (small.ours.value, small.ours.rounds, small.ours.cpu_ms) == (1.0, (2.0, 0.5, 1.0), 200.0)
     assert (large.ours.value, len(large.ours.rounds), small.model_garden.value) == (2.0, 3, 0.25)

@@ -17,7 +17,7 @@ from pycocotools.coco import COCO
 from benchmarks import __main__ as bench
 from benchmarks.data import coco_data, input_data
 from benchmarks.harness import apart
-from benchmarks.harness.table import Settings
+from benchmarks.harness.table import BenchmarkSettings
 from benchmarks.profile import input_path
 from benchmarks.rows import growth, input_rows, inputs
 from must_tf.data import record
@@ -120,7 +120,7 @@ def test_a_row_goes_through_both_sides(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(input_data, "both", lambda *_: input_data.Sets(glob, glob, CLASSES))
     monkeypatch.setattr(input_data, "source", lambda _: None)
     monkeypatch.setattr(apart, "call", _called_here)
-    row, own = input_rows.masks(128, 0.001)(Settings(tmp_path, rounds=1, seconds=0.2))
+    row, own = input_rows.masks(128, 0.001)(BenchmarkSettings(tmp_path, rounds=1, seconds=0.2))
     assert row.reached and row.unit == "images/s" and "128 px" in row.what
     assert row.floor and row.model_garden and row.floor.value > row.model_garden.value > 0
     assert row.ours and row.ours.cpu_ms and row.ours.cpu_ms > 0
