@@ -28,21 +28,10 @@ from official.modeling import hyperparams
 
 from must_tf.config.fields import at_least, measuring, training
 from must_tf.config.fields import choice as choice  # a task's Config needs it beside TaskConfig
+from must_tf.label_content import EMPTY, LABELLED, LOW, ImageInfo, Labels, Summary
 
 Tensors = dict[str, tf.Tensor]
 Features = MutableMapping[str, tf.train.Feature]  # of one tf.train.Example
-Labels = dict[str, Any]  # NumPy, one image, original frame
-# What `TaskSpec.state` says of the label of an image: nothing is there; something, but nothing that the thresholds
-# believe; something to train on. "Nobody looked" is the fourth: then there is no label, and nothing to ask.
-EMPTY, LOW, LABELLED = "empty", "low", "labelled"
-
-
-class ImageInfo(NamedTuple):
-    """Which image a label belongs to, and its size in pixels."""
-
-    source_id: str
-    height: int
-    width: int
 
 
 class Term(NamedTuple):
@@ -146,7 +135,8 @@ class TaskMetric(Protocol):
       higher_is_better: the direction of the headline. True also means that a perfect prediction scores 1, False that it
         scores 0.
 
-    A metric may also define `details() -> Details`, which is called after `result`.
+    A metric may also define `details() -> Details`, which is called after `result`, and `unmeasured() ->
+    {reason: number of images}` for labels that `add` leaves out.
     """
 
     headline: str
@@ -211,14 +201,14 @@ class TaskSpec:
       keep: (restored predictions as NumPy, ImageInfo, config) -> labels: above a low floor, ready to be written.
       Metric: measures predictions, see `TaskMetric`.
       draw: (image uint8 [h, w, 3], labels, config) -> uint8 [h, w, 3].
-      limit: labelled record -> what its labels do not say, a word for the manifest's `limits`; "" where they say all.
-      state: (labels, config) -> EMPTY, LOW or LABELLED, by the config's thresholds.
+      summary: how the record tools describe labels, see `label_content.py`. The default fits maps without classes.
+      believed: (labels, config) -> bool like the entries of `summary.content`: the things that are trained on if a
+        teacher labelled them. NumPy or tensors. By default all; scores of real labels are 1, which no threshold is
+        above.
       settle: (config with its classes, {enabled task: config}) -> what does not fit in it, a sentence each; takes over
         what it has not said itself from the configs of the tasks in `needs`.
       unfit: (config, {folder: its Manifest}) -> why it cannot learn from these labels; "" where it can.
       class_ids: how a record stores class ids; None if the task has no class names.
-      floor: the score below which `keep` lets nothing through; 0: it keeps all.
-      unit: config -> what a number of a label is, in words; "" where its name says it.
     """
 
     name: str
@@ -236,13 +226,11 @@ class TaskSpec:
     keep: Callable[[dict[str, np.ndarray], ImageInfo, Any], Labels]
     Metric: type[TaskMetric]
     draw: Callable[[np.ndarray, Labels, Any], np.ndarray]
-    limit: Callable[[tf.train.Example], str] = lambda example: ""
-    state: Callable[[Labels, Any], str] = lambda labels, config: LABELLED
+    summary: Summary = Summary()
+    believed: Callable[[Mapping[str, Any], Any], Any] = lambda labels, config: np.True_
     settle: Callable[[Any, Mapping[str, Any]], list[str]] = lambda config, configs: []
     unfit: Callable[[Any, Mapping[str, Any]], str] = lambda config, manifests: ""
     class_ids: ClassIds | None = None
-    floor: float = 0.0
-    unit: Callable[[Any], str] = lambda config: ""
 
 
 def judged(spec: TaskSpec, predictions: Labels, annotated: tuple[int, ...] | None) -> Labels:
@@ -256,6 +244,16 @@ def judged(spec: TaskSpec, predictions: Labels, annotated: tuple[int, ...] | Non
     if annotated is None or spec.class_ids is None:
         return predictions
     return spec.class_ids.restrict(predictions, annotated)
+
+
+def state(spec: TaskSpec, labels: Labels, info: ImageInfo, config: Any) -> str:
+    """Returns EMPTY, LOW or LABELLED for the label of one image, by the thresholds of the config."""
+    content = spec.summary.content(labels, info, config)
+    if not content.there().any():
+        return EMPTY
+    believed = content.present & np.asarray(spec.believed(labels, config))
+    has_ignored = content.ignored is not None and bool(content.ignored.any())  # a crowd is an object that was seen
+    return LABELLED if believed.any() or has_ignored else LOW
 
 
 def first_id(spec: TaskSpec) -> int:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from must_tf import tasks
 from must_tf.data import record
-from must_tf.spec import ImageInfo
+from must_tf.label_content import PIXELS, ImageInfo
 from tfrecords_tools.check import dataset_rules, record_rules
 from tfrecords_tools.check.dataset_rules import Checked
 from tfrecords_tools.reading import label_summary, recordset
@@ -60,7 +60,7 @@ def check_shard(job: Job, tick: Callable[[], None]) -> Checked:
         checked.records += 1
         tick()
     checked.ids = np.array(ids, np.uint64)
-    checked.verdicts, checked.unscored = truth.verdicts(), truth.unmeasured
+    checked.verdicts, checked.unscored = truth.verdicts(), truth.unmeasured()
     wrong = {task for task, verdict in checked.verdicts.items() if not is_perfect(verdict.figure, specs[task])}
     if wrong:
         _find_why(job.path, {task: configs[task] for task in wrong}, checked)
@@ -98,7 +98,7 @@ def _check_record(serialized: bytes, number: int, configs: Mapping[str, Any], in
         checked.findings.add(f"{task}: its metric cannot take the label", f"{name}: {why}")
     for task, origin in record.origins_of(example).items():
         checked.origins.setdefault(task, collections.Counter())[origin] += 1
-    _count(labelled, info, checked)
+    _count(labelled, info, configs, checked)
     return hashed(info.source_id)
 
 
@@ -107,10 +107,12 @@ def hashed(source_id: str) -> int:
     return int.from_bytes(hashlib.blake2b(source_id.encode(), digest_size=8).digest(), "big")
 
 
-def _count(labelled: Mapping[str, record.Labelled], info: ImageInfo, checked: Checked) -> None:
+def _count(
+    labelled: Mapping[str, record.Labelled], info: ImageInfo, configs: Mapping[str, Any], checked: Checked
+) -> None:
     for task, (labels, _, _) in labelled.items():
-        found = label_summary.of(labels, info)
-        if found.unit != label_summary.PIXELS:
+        found = label_summary.of(tasks.discover()[task], labels, info, configs[task])
+        if found.unit != PIXELS:
             checked.objects.setdefault(task, collections.Counter()).update(found.classes)
 
 
@@ -125,8 +127,8 @@ def _find_why(path: str, configs: Mapping[str, Any], checked: Checked) -> None:
             continue
         for task, figure in _imperfect(labelled, info, configs).items():
             explained.add(task)
-            rest = labelled[task]._replace(labels=scored(labelled[task].labels))
-            known = causes(labelled[task].labels)
+            rest = labelled[task]._replace(labels=scored(tasks.discover()[task], labelled[task].labels))
+            known = causes(tasks.discover()[task], labelled[task].labels)
             if known and (rest.labels is labelled[task].labels or not _imperfect({task: rest}, info, configs)):
                 checked.unscored.setdefault(task, collections.Counter()).update(known)
             else:

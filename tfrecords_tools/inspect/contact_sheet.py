@@ -134,7 +134,9 @@ def card(serialized: bytes, configs: Mapping[str, Any], place: str) -> Card:
     labelled = record.read_labels(serialized, specs, configs)
     for task in (name for name in specs if name in labelled):
         labels, origin, _ = labelled[task]
-        about["tasks"][task] = _about(label_summary.of(labels, info), origin, configs[task].classes)
+        about["tasks"][task] = _about(
+            label_summary.of(specs[task], labels, info, configs[task]), origin, configs[task].classes
+        )
         pictures[task] = _jpeg(specs[task].draw(photo, labels, configs[task]))
     return Card(about, pictures)
 

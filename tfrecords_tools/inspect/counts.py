@@ -15,7 +15,7 @@ import tensorflow as tf
 from must_tf import tasks
 from must_tf.common.errors import UserError
 from must_tf.data import record
-from must_tf.spec import EMPTY, LABELLED, LOW
+from must_tf.spec import EMPTY, LABELLED, LOW, state
 from tfrecords_tools.reading import label_summary, recordset
 from tfrecords_tools.reading.recordset import RecordSet
 
@@ -44,7 +44,7 @@ class TaskCount:
     bins: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(label_summary.BINS, np.int64))
 
     def add(self, found: label_summary.Facts, origin: str, state: str) -> None:
-        """One more image; `state` as `TaskSpec.state` says it."""
+        """One more image; `state` as `spec.state` returns it."""
         self.unit = found.unit
         self.origins[origin] += 1
         self.states[origin, state] += 1
@@ -118,8 +118,9 @@ def _count(serialized: bytes, configs: Mapping[str, Any], counted: Counted) -> N
     counted.records += 1
     counted.sizes[info.height, info.width] += 1
     for task, one in record.read_labels(serialized, tasks.discover(), configs).items():
-        state = tasks.discover()[task].state(one.labels, configs[task])
-        counted.tasks.setdefault(task, TaskCount()).add(label_summary.of(one.labels, info), one.origin, state)
+        spec, config = tasks.discover()[task], configs[task]
+        facts = label_summary.of(spec, one.labels, info, config)
+        counted.tasks.setdefault(task, TaskCount()).add(facts, one.origin, state(spec, one.labels, info, config))
 
 
 def summary(found: RecordSet, counted: Counted) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -66,7 +66,7 @@ def pick_of_shard(job: Job, tick: Callable[[], None]) -> list[Picked]:
 
     def ranked() -> Iterable[Picked]:
         for place, serialized in recordset.whole(job.path):
-            sure = _confidences(read, serialized)
+            sure = _confidences(read, job.configs, serialized)
             if sure:
                 yield min(sure) if job.pick == LEAST else -max(sure), os.path.basename(job.path), place
             tick()
@@ -74,11 +74,12 @@ def pick_of_shard(job: Job, tick: Callable[[], None]) -> list[Picked]:
     return heapq.nsmallest(job.wanted, ranked())
 
 
-def _confidences(read: label_reader.LabelReader, serialized: bytes) -> list[float]:
+def _confidences(read: label_reader.LabelReader, configs: Mapping[str, Any], serialized: bytes) -> list[float]:
     """Of the image's pseudo labels, those that have one."""
     example = tf.train.Example.FromString(serialized)
     info = record.info_of(example)
     found = [
-        label_summary.of(one.labels, info).confidence for one in read.read(serialized, example, "pseudo:").values()
+        label_summary.of(discover()[task], one.labels, info, configs[task]).confidence
+        for task, one in read.read(serialized, example, "pseudo:").items()
     ]
     return [one for one in found if one is not None]

@@ -14,14 +14,8 @@ import numpy as np
 
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels, TaskSpec
-from tfrecords_tools.reading import label_summary
 
 EXACT = 1e-9  # COCOeval adds 2e-16 to a denominator
-SCORED = 100  # objects of a class that COCO's protocol looks at in one image
-BEYOND = f"objects beyond {SCORED} of a class in one image: COCO's protocol looks at no more"
-EMPTY = "masks without a pixel: nothing can overlap them"
-RELATIVE = "images with relative depth: not measured, the metric is one of metres"
-TIED = "images whose likeliest classes are equally likely: neither comes first"
 
 
 class Verdict(NamedTuple):
@@ -55,7 +49,6 @@ class Truth:
         self._specs, self._configs = specs, configs
         self._metrics: dict[str, Any] = {}
         self._images: collections.Counter = collections.Counter()
-        self.unmeasured: dict[str, collections.Counter] = {}  # task -> what its metric leaves out: how often
 
     def add(self, labelled: Mapping[str, Labelled], info: ImageInfo) -> Iterator[tuple[str, str]]:
         """One more image; yields (task, why) where a metric cannot take it."""
@@ -67,8 +60,11 @@ class Truth:
                 yield task, f"{type(error).__name__}: {error}"
                 continue
             self._images[task] += 1
-            if np.any(labels.get("inverse_depth", 0)):
-                self.unmeasured.setdefault(task, collections.Counter())[RELATIVE] += 1
+
+    def unmeasured(self) -> dict[str, collections.Counter[str]]:
+        """Returns {task: {what its metric leaves out: number of images}}; only tasks whose metric left out any."""
+        counts = {task: metric.unmeasured() for task, metric in self._metrics.items() if hasattr(metric, "unmeasured")}
+        return {task: collections.Counter(left_out) for task, left_out in counts.items() if left_out}
 
     def verdicts(self) -> dict[str, Verdict]:
         """{task: its headline over all images}."""
@@ -79,20 +75,18 @@ class Truth:
         return found
 
 
-def causes(labels: Labels) -> dict[str, int]:
-    """{what in these labels a perfect answer is not scored for: how often}; empty where a low figure has no excuse."""
-    found: dict[str, int] = {}
-    if "boxes" in labels:
-        found = {BEYOND: int(_beyond(labels).sum()), EMPTY: int(_empty(labels).sum())}
-    elif label_summary.is_distribution(labels):
-        probability = np.asarray(labels["probability"])
-        found = {TIED: int((probability == probability.max(initial=0)).sum() > 1)}
-    return {what: number for what, number in found.items() if number}
+def causes(spec: TaskSpec, labels: Labels) -> dict[str, int]:
+    """Returns {reason: number of things} that a perfect prediction is not scored for; empty if there are none."""
+    counts = {reason: int(things.sum()) for reason, things in spec.summary.unscored(labels).items()}
+    return {reason: count for reason, count in counts.items() if count}
 
 
-def scored(labels: Labels) -> Labels:
-    """The labels without the objects that `causes` counts: the answer to these must be perfect."""
-    return chosen(labels, ~(_beyond(labels) | _empty(labels))) if "boxes" in labels else labels
+def scored(spec: TaskSpec, labels: Labels) -> Labels:
+    """Returns the labels without the objects that `causes` counts: a prediction equal to these must be perfect."""
+    unscored = list(spec.summary.unscored(labels).values())
+    if "boxes" not in labels or not unscored:
+        return labels
+    return chosen(labels, ~np.logical_or.reduce(unscored))
 
 
 def chosen(labels: Labels, wanted: np.ndarray) -> Labels:
@@ -103,19 +97,3 @@ def chosen(labels: Labels, wanted: np.ndarray) -> Labels:
         else value[wanted]
         for key, value in labels.items()
     }
-
-
-def _beyond(labels: Labels) -> np.ndarray:
-    """bool [N]: objects after the first `SCORED` of their class, crowds not counted."""
-    seen: collections.Counter = collections.Counter()
-    beyond = np.zeros(len(labels["boxes"]), bool)
-    for place in np.flatnonzero(~np.asarray(labels["is_crowd"], bool)):
-        seen[int(labels["classes"][place])] += 1
-        beyond[place] = seen[int(labels["classes"][place])] > SCORED
-    return beyond
-
-
-def _empty(labels: Labels) -> np.ndarray:
-    """bool [N]: masks without a pixel."""
-    crops = labels.get("crops")
-    return np.zeros(len(labels["boxes"]), bool) if crops is None else np.array([not crop.any() for crop in crops], bool)

@@ -1,11 +1,10 @@
-"""From which score on a task's pseudo labels are believed, class by class."""
+"""Configs of the tasks as the record tools use them, with thresholds given on the command line."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import yaml
 
 from must_tf import tasks
@@ -15,30 +14,11 @@ from must_tf.shared import thresholds
 from tfrecords_tools.reading import recordset
 
 
-class Levels(NamedTuple):
-    """`classes`: float32 [C], see `of`. `mask`: the score from which on a mask is believed, beside its box's."""
-
-    classes: np.ndarray
-    mask: float = 0.0
-
-
-def levels(config: Any) -> Levels:
-    """All that decides what is believed of a task's labels. Raises UserError as `of`."""
-    return Levels(of(config), getattr(config, "mask_score_threshold", 0.0))
-
-
-def of(config: Any) -> np.ndarray:
-    """float32 [C] of a task's config: its threshold, or the class's own; 0 where the task has none.
-
-    Raises:
-      UserError: `class_thresholds` names a class that does not exist.
-    """
-    usual = getattr(config, "score_threshold", getattr(config, "confidence_threshold", 0.0))
-    own = thresholds.named(getattr(config, "class_thresholds", ()))
-    for name in own:
+def check_names(config: Any) -> None:
+    """Raises UserError if a task's `class_thresholds` name a class that does not exist."""
+    for name in thresholds.named(getattr(config, "class_thresholds", ())):
         if name not in config.classes:
             raise UserError(f"class_thresholds: no class {name!r}.{nearest(name, config.classes)}")
-    return np.array([own.get(name, usual) for name in config.classes], np.float32)
 
 
 def configs(classes: Mapping[str, Sequence[str]], given: Sequence[str]) -> dict[str, Any]:
@@ -66,5 +46,5 @@ def configs(classes: Mapping[str, Sequence[str]], given: Sequence[str]) -> dict[
         found[task].override(good, is_strict=True)
     mistakes.raise_all()
     for task, config in found.items():
-        tasks.discover()[task].settle(config, found)  # as before training; `of` says what is wrong with these
+        tasks.discover()[task].settle(config, found)  # as before training; `check_names` reports what is wrong
     return found

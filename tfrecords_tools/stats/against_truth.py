@@ -25,28 +25,20 @@ from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
 from must_tf.data import label_reader, record
 from must_tf.data.record import Labelled
+from must_tf.label_content import IMAGES, OBJECTS, LabelContent, maps
 from must_tf.shared.coco_eval import corners
 from must_tf.spec import ImageInfo, Labels, TaskSpec, judged
 from must_tf.tasks import discover
 from must_tf.tasks.masks.labels import paste
-from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools.reading import check_truth, label_summary, recordset, thresholds
+from tfrecords_tools.reading import check_truth, recordset
 from tfrecords_tools.reading.recordset import RecordSet
 from tfrecords_tools.stats import sums
 from tfrecords_tools.stats.dataset_pass import PSEUDO, REAL
-from tfrecords_tools.stats.sums import BINS, DEPTH, IMAGES, MASKS, NORMALS, OBJECTS, PIXELS
+from tfrecords_tools.stats.sums import BINS
 from tfrecords_tools.writing import on_disk
 
 OVERLAP = 0.5
 FRAME = 16  # bytes that a TFRecord has around its content: 12 before it, 4 behind
-MEASURES = {
-    OBJECTS: "precision of boxes at IoU 0.5",
-    MASKS: "precision of masks at IoU 0.5",
-    IMAGES: "top1",
-    PIXELS: "accuracy of pixels",
-    DEPTH: "delta1, within 25 %",
-    NORMALS: "within 30 degrees",
-}
 
 
 class Truth:
@@ -91,77 +83,80 @@ class Judge:
     """Measures one teacher's labels for one task."""
 
     def __init__(self, spec: TaskSpec, config: Any):
-        self.images, self.missing, self.kind = 0, 0, ""
-        self._spec, self._metric, self._levels = spec, spec.Metric(config), thresholds.levels(config)
-        classes = len(self._levels.classes)
+        self.images, self.missing = 0, 0
+        self._spec, self._config, self._metric = spec, config, spec.Metric(config)
+        classes = len(config.classes)
         self.right, self.judged = (np.zeros([classes, BINS], np.int64) for _ in range(2))
         self._believed = np.zeros([2, classes], np.int64)  # right, judged: of the believed alone
         self._wanted = np.zeros(classes, np.int64)
 
     def add(self, found: Labels, truth: Labelled, info: ImageInfo) -> None:
-        """One more image; the truth's labels are real."""
+        """Adds one more image; the truth's labels are real."""
         self.images += 1
-        self.kind = sums.kind_of(found)
-        found = judged(self._spec, found, truth.annotated)
-        labels = truth.labels
-        if self.kind in (OBJECTS, MASKS):
+        found, labels = judged(self._spec, found, truth.annotated), truth.labels
+        content, real = (self._spec.summary.content(one, info, self._config) for one in (found, labels))
+        believed = content.present & np.asarray(self._spec.believed(found, self._config))
+        if content.unit == OBJECTS:
             found = self._add_objects(found, labels, info)
-        elif self.kind == IMAGES:
-            if not self._add_image(found, labels):
+        elif content.classes is not None and content.scores is not None:
+            self._add_classes(content, real, believed)
+            if content.unit == IMAGES and not (believed & np.isfinite(content.scores)).any():
                 return
-        elif self.kind == PIXELS:
-            labels = self._add_pixels(found, labels)
-        else:
-            labels = _where_known(found, labels, info)
+        if content.unit != OBJECTS:
+            labels = self._where(believed, labels, info)
         self._metric.add(labels, found, info)
 
     def _add(self, ids: np.ndarray, scores: np.ndarray, right: np.ndarray) -> None:
         """Labels [N] by the place of their class, how sure they are, and whether they are right."""
-        classes = len(self._levels.classes)
+        classes = len(self._config.classes)
         self.judged += sums.binned(ids, scores, classes)
         self.right += sums.binned(ids[right], scores[right], classes)
 
     def _add_objects(self, found: Labels, truth: Labels, info: ImageInfo) -> Labels:
         """Returns what is believed of `found`."""
-        found = check_truth.chosen(found, sums.believed_masks(found, self._levels))  # no threshold brings others
-        believed = sums.believed_objects(found, self._levels)
-        places = np.asarray(found["classes"], int) - 1
-        right, judged = matched(found, truth, info)
-        self._add(places[judged], found["scores"][judged], right[judged])
-        self._count(places, believed & judged, right)
-        real = np.asarray(truth["classes"], int)[~np.asarray(truth["is_crowd"], bool)] - 1
-        self._wanted += np.bincount(real, minlength=len(self._wanted))
+        content = self._spec.summary.content(found, info, self._config)
+        if content.eligible is not None:  # no threshold of a class brings the others
+            found = check_truth.chosen(found, content.eligible)
+            content = self._spec.summary.content(found, info, self._config)
+        believed = content.present & np.asarray(self._spec.believed(found, self._config))
+        right, judgeable = matched(found, truth, info)
+        if content.classes is not None and content.scores is not None:
+            self._add(content.classes[judgeable], content.scores[judgeable], right[judgeable])
+            self._count(content.classes, believed & judgeable, right)
+            real = self._spec.summary.content(truth, info, self._config)
+            self._want(real)
         return check_truth.chosen(found, believed)
+
+    def _want(self, real: LabelContent) -> None:
+        if real.classes is not None:
+            self._wanted += np.bincount(real.classes[real.present], minlength=len(self._wanted))
 
     def _count(self, places: np.ndarray, believed: np.ndarray, right: np.ndarray) -> None:
         for row, wanted in enumerate((believed & right, believed)):
-            self._believed[row] += np.bincount(places[wanted], minlength=len(self._levels.classes))
+            self._believed[row] += np.bincount(places[wanted], minlength=len(self._config.classes))
 
-    def _add_image(self, found: Labels, truth: Labels) -> bool:
-        """Returns whether the label is believed."""
-        probability, real = np.asarray(found["probability"]), int(np.asarray(truth["probability"]).argmax())
-        self._wanted[real] += 1
-        if not np.isfinite(probability).all():
-            return False
-        likeliest = np.array([probability.argmax()])
-        self._add(likeliest, probability[likeliest], likeliest == real)
-        believed = sums.believed_image(found, self._levels)
-        self._count(likeliest, np.array([believed]), likeliest == real)
-        return believed
-
-    def _add_pixels(self, found: Labels, truth: Labels) -> Labels:
-        """Returns the truth where something is believed."""
-        known = (truth["classes"] != IGNORE) & label_summary.known_pixels(found, found["classes"])
-        believed = sums.believed_pixels(found, self._levels)
-        guess, right = found["classes"][known], found["classes"][known] == truth["classes"][known]
-        self._add(guess, found["confidence"][known], right)
+    def _add_classes(self, content: LabelContent, real: LabelContent, believed: np.ndarray) -> None:
+        """Labels of pixels, or of the image."""
+        self._want(real)
+        if content.classes is None or content.scores is None or real.classes is None:
+            return
+        known = real.present & content.present & np.isfinite(content.scores)
+        guess = content.classes[known]
+        right = guess == real.classes[known]
+        self._add(guess, content.scores[known], right)
         self._count(guess, believed[known], right)
-        real = truth["classes"][truth["classes"] != IGNORE]
-        self._wanted += np.bincount(real, minlength=len(self._wanted))
-        return truth | {"classes": np.where(believed, truth["classes"], IGNORE)}
+
+    def _where(self, believed: np.ndarray, truth: Labels, info: ImageInfo) -> Labels:
+        """The truth's maps, unknown where nothing is believed."""
+        fitting = {key: value for key, value in maps(truth, info).items() if value.shape[:2] == believed.shape}
+        unknown = self._spec.summary.unknown
+        return truth | {
+            key: np.where(believed.reshape(believed.shape + (1,) * (value.ndim - 2)), value, unknown.get(key, 0))
+            for key, value in fitting.items()
+        }
 
     def result(self, names: Sequence[str]) -> dict[str, Any]:
-        """The figures; `names` are the task's classes."""
+        """Returns the metrics; `names` are the task's classes."""
         found: dict[str, Any] = {"images": self.images, "missing": self.missing}
         if not self.images:
             return found
@@ -170,14 +165,12 @@ class Judge:
         if judged.any():
             found["precision"] = _shares(right, judged, names)
             found["recall"] = _shares(right, self._wanted, names)
-        return found | {"right": self._right(figures), "measure": MEASURES.get(self.kind, ""), "figures": figures}
+        return found | {"right": self._right(figures), "measure": self._spec.summary.measure, "figures": figures}
 
     def _right(self, figures: Mapping[str, float]) -> float | None:
-        """The share of right labels; None where there was nothing to judge."""
-        if self.kind == DEPTH:
-            return figures.get("delta1")
-        if self.kind == NORMALS:
-            return figures["within_30"] / 100 if figures else None
+        """The share of right labels; None if there was nothing to judge."""
+        if self._spec.summary.right:
+            return self._spec.summary.right(figures)
         right, judged = self._believed.sum(1)
         return float(right / judged) if judged else None
 
@@ -207,16 +200,6 @@ def _shapes(labels: Labels, info: ImageInfo) -> Any:
         full = paste(labels, info.height, info.width).astype(np.uint8)  # [N, h, w]
         return mask_utils.encode(np.asfortranarray(full.transpose(1, 2, 0)))
     return corners(labels["boxes"], info.height, info.width)
-
-
-def _where_known(found: Labels, truth: Labels, info: ImageInfo) -> Labels:
-    """The truth's maps, unknown where the teacher says nothing."""
-    values = label_summary.map_of(found, info)
-    if values is None:
-        return truth
-    known = label_summary.known_pixels(found, values)
-    fitting = {key: value for key, value in truth.items() if np.shape(value)[:2] == known.shape}
-    return truth | {key: value * known.reshape(known.shape + (1,) * (value.ndim - 2)) for key, value in fitting.items()}
 
 
 def _shares(part: np.ndarray, whole: np.ndarray, names: Sequence[str]) -> dict[str, float]:

@@ -10,9 +10,8 @@ import tensorflow as tf
 from must_tf.common.errors import UserError
 from must_tf.data import label_reader, record
 from must_tf.tasks import discover
-from tfrecords_tools.reading import recordset, thresholds
+from tfrecords_tools.reading import recordset
 from tfrecords_tools.reading.recordset import RecordSet
-from tfrecords_tools.reading.thresholds import Levels
 from tfrecords_tools.stats import sums as stats_count
 from tfrecords_tools.stats.sums import Sums
 
@@ -30,11 +29,11 @@ class Job(NamedTuple):
 
 
 class Shards(NamedTuple):
-    """What is needed to count their records; `levels`: {task: its thresholds}."""
+    """What is needed to count their records; `configs`: {task: config with the thresholds}."""
 
     reader: label_reader.LabelReader
     origin: str
-    levels: dict[str, Levels]
+    configs: dict[str, Any]
 
 
 def count(found: RecordSet, configs: Mapping[str, Any], origin: str, processes: int) -> Counted:
@@ -58,7 +57,7 @@ def count_shards(job: Job, tick: Callable[[], None]) -> Counted:
     shard = Shards(
         label_reader.shared(discover(), job.configs),
         job.origin,
-        {t: thresholds.levels(c) for t, c in job.configs.items()},
+        job.configs,
     )
     for path in job.paths:
         for number, serialized in recordset.whole(path):
@@ -79,4 +78,4 @@ def _count(serialized: bytes, what: Shards, counted: Counted) -> None:
         if what.origin == REAL and one.annotated is not None:  # there is more to see than somebody looked for
             continue
         sums = counted.setdefault((task, one.origin), Sums())
-        stats_count.add(sums, one.labels, record.info_of(example), what.levels[task])
+        stats_count.add(sums, discover()[task], one.labels, record.info_of(example), what.configs[task])

@@ -2,7 +2,7 @@
 
 | figure | of | is |
 |---|---|---|
-| `kind`, `images` | all | see `stats_count`; labelled images |
+| `kind`, `images` | all | see `Summary`; labelled images |
 | `empty`, `low_confidence` | all | shares of them: nothing there; something, but nothing believed |
 | `not_finite` | all | images with NaN or infinity |
 | `per_image`, `per_image_at_floor` | objects, masks | believed objects an image, and all that were kept |
@@ -22,16 +22,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from must_tf.label_content import IMAGES, OBJECTS, PIXELS
+from must_tf.spec import TaskSpec
 from tfrecords_tools.reading import label_summary
-from tfrecords_tools.stats.sums import DEPTH, EDGES, IMAGES, MAP, MASKS, NORMALS, OBJECTS, PIXELS, Sums
-
-PERCENTILES = (1, 50, 99)
+from tfrecords_tools.stats.sums import Sums
 
 
-def of(sums: Sums, names: Sequence[str]) -> dict[str, Any]:
-    """The figures of one task's labels; `names` are its classes."""
+def of(sums: Sums, task: TaskSpec, names: Sequence[str]) -> dict[str, Any]:
+    """Returns the metrics of one task's labels; `names` are its classes."""
     images = max(1, sums.images)
     found: dict[str, Any] = {
         "kind": sums.kind,
@@ -40,29 +38,22 @@ def of(sums: Sums, names: Sequence[str]) -> dict[str, Any]:
         "low_confidence": sums.unsure / images,
         "not_finite": sums.not_finite,
     }
-    if sums.kind in (OBJECTS, MASKS):
+    if sums.unit == OBJECTS:
         found |= _objects(sums)
-    if sums.kind in (OBJECTS, MASKS, IMAGES, PIXELS):
+    if sums.has_classes:
         found |= _classes(sums, names)
-    if sums.kind in (PIXELS, DEPTH, NORMALS, MAP):
+    if sums.unit == PIXELS:
         found["valid"] = sums.valid / max(1, sums.pixels)
-    if sums.kind in (DEPTH, NORMALS):
-        found["flat"] = sums.flat / images
-    if sums.kind == DEPTH:
-        found |= {"relative": sums.relative, "metres": _percentiles(sums.metres)}
-    if sums.kind == NORMALS and sums.valid:
-        found["direction"] = (sums.direction / sums.valid).tolist()
-    return found
+    return found | (task.summary.figures(sums.own, images) if sums.own else {})
 
 
 def _objects(sums: Sums) -> dict[str, Any]:
     images, objects = max(1, sums.images), int(sums.scores.sum())
-    found: dict[str, Any] = {
+    return {
         "per_image": int(sums.believed.sum()) / images,
         "per_image_at_floor": objects / images,
         "objects_per_image": {str(number): sums.counts[number] for number in sorted(sums.counts)},
     }
-    return found | ({"hollow": sums.hollow / max(1, sums.boxes)} if sums.kind == MASKS else {})
 
 
 def _classes(sums: Sums, names: Sequence[str]) -> dict[str, Any]:
@@ -71,34 +62,24 @@ def _classes(sums: Sums, names: Sequence[str]) -> dict[str, Any]:
         "classes_at_floor": dict(zip(names, sums.scores.sum(1).tolist(), strict=True)),
         "scores": sums.scores.sum(0).reshape(label_summary.BINS, -1).sum(1).tolist(),
     }
-    if sums.kind == IMAGES and sums.scores.any():
+    if sums.unit == IMAGES and sums.scores.any():
         found["confidence"] = sums.sure / int(sums.scores.sum())
     return found
 
 
-def _percentiles(counts: np.ndarray) -> dict[str, float]:
-    """{"p50": metres} of a histogram between `EDGES`: the middle, on the logarithmic scale, of the bin."""
-    total = np.cumsum(counts)
-    if not total[-1]:
-        return {}
-    places = [int(np.searchsorted(total, percent / 100 * total[-1])) for percent in PERCENTILES]
-    middles = np.sqrt(EDGES[:-1] * EDGES[1:])
-    return {f"p{percent}": float(middles[place]) for percent, place in zip(PERCENTILES, places, strict=True)}
-
-
-def of_training(known: Mapping[str, Any], kind: str) -> dict[str, Any]:
+def of_training(known: Mapping[str, Any], unit: str) -> dict[str, Any]:
     """What a manifest tells of the records that a teacher was trained on, in the same terms; empty where it is nothing.
 
     Args:
       known: {"images", "objects", "classes"} of one task, or empty.
-      kind: of the labels. A manifest counts the images in which a class of pixels is seen, not its pixels.
+      unit: of the labels. A manifest counts the images in which a class of pixels is seen, not its pixels.
     """
     images = known.get("images")
     if not images:
         return {}
     found: dict[str, Any] = {"source": "manifest.json", "images": images}
-    if kind != PIXELS:
+    if unit != PIXELS:
         found["classes"] = dict(known.get("classes") or {})
-    if kind in (OBJECTS, MASKS) and known.get("objects") is not None:
+    if unit == OBJECTS and known.get("objects") is not None:
         found["per_image"] = known["objects"] / images
     return found

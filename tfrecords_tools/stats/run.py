@@ -19,12 +19,14 @@ from must_tf import tasks
 from must_tf.common import files
 from must_tf.common.errors import UserError, nearest
 from must_tf.data import manifest
+from must_tf.label_content import OBJECTS
 from must_tf.pseudo_gate import rules, verdict
+from must_tf.spec import TaskSpec
 from tfrecords_tools.reading import recordset, thresholds
 from tfrecords_tools.reading.recordset import RecordSet
 from tfrecords_tools.stats import against_truth, earlier_verdicts, figures, suggest, table
 from tfrecords_tools.stats.dataset_pass import PSEUDO, REAL, count
-from tfrecords_tools.stats.sums import IMAGES, MASKS, OBJECTS, PIXELS, Sums
+from tfrecords_tools.stats.sums import Sums
 
 PRECISION = 0.8  # what suggested thresholds aim at: one label in five may be wrong
 
@@ -79,7 +81,7 @@ def asked(records: str, settings: Sequence[str], to: Compared, processes: int = 
         )
     configs = thresholds.configs(found.manifest.classes, settings)
     for task, config in configs.items():
-        thresholds.of(config)
+        thresholds.check_names(config)
         for one in [*to.against.get(task, ()), *to.against.get("", ())]:
             names = one.manifest.classes.get(task)
             if names and config.classes and tuple(names) != tuple(config.classes):
@@ -150,25 +152,32 @@ def _shown(what: Asked, counted: Mapping[tuple[str, str], Sums]) -> dict[str, An
     for task, origin in sorted(counted, key=lambda key: (order.index(key[0]), key[1])):
         teacher, sums = origin.removeprefix(PSEUDO), counted[task, origin]
         told = teachers.get(teacher, {}).get("trained_on", {}).get(task, {})
-        training = real.get(task) or figures.of_training(told, sums.kind)
+        training = real.get(task) or figures.of_training(told, sums.unit)
         unlabelled = found.manifest.records - manifest.labelled(found.manifest, task)
         one = shown.setdefault(task, {"unlabelled": unlabelled, "teachers": {}})
         names = tuple(what.configs[task].classes)
-        one["teachers"][teacher] = _known(sums, names, training, judges.get((task, origin)), what.compared.precision)
+        beside = Beside(training, judges.get((task, origin)), what.compared.precision)
+        one["teachers"][teacher] = _known(tasks.discover()[task], sums, names, beside)
     return shown
 
 
-def _known(
-    sums: Sums, names: tuple[str, ...], training: dict[str, Any], judge: against_truth.Judge | None, precision: float
-) -> dict[str, Any]:
+class Beside(NamedTuple):
+    """What one teacher's labels for one task are compared with."""
+
+    training: dict[str, Any]
+    judge: against_truth.Judge | None
+    precision: float
+
+
+def _known(task: TaskSpec, sums: Sums, names: tuple[str, ...], beside: Beside) -> dict[str, Any]:
     """One teacher's labels for one task: figures, what they are compared with, thresholds, verdict."""
-    found = figures.of(sums, names)
-    truth = judge.result(names) if judge else {}
-    suggested = _suggested(sums, names, training, judge, precision)
-    case = rules.Case(found, training, truth)
+    found = figures.of(sums, task, names)
+    truth = beside.judge.result(names) if beside.judge else {}
+    suggested = _suggested(sums, names, beside)
+    case = rules.Case(found, beside.training, truth)
     return {
         "found": found,
-        "training": training,
+        "training": beside.training,
         "truth": truth,
         "suggested": suggested._asdict() if suggested else None,
         "failed": rules.reasons(case),
@@ -176,17 +185,16 @@ def _known(
     }
 
 
-def _suggested(
-    sums: Sums, names: tuple[str, ...], training: dict[str, Any], judge: against_truth.Judge | None, precision: float
-) -> suggest.Suggestion | None:
+def _suggested(sums: Sums, names: tuple[str, ...], beside: Beside) -> suggest.Suggestion | None:
     """Thresholds by precision where a truth is known, else by density where the training records are; else none."""
-    if sums.kind not in (OBJECTS, MASKS, IMAGES, PIXELS):
+    judge = beside.judge
+    if not sums.has_classes:
         return None
     if judge and judge.judged.any():
-        return suggest.by_precision(judge.right, judge.judged, names, precision)
-    if sums.kind not in rules.PER_IMAGE or not training.get("classes"):
+        return suggest.by_precision(judge.right, judge.judged, names, beside.precision)
+    if sums.unit != OBJECTS or not beside.training.get("classes"):
         return None
-    return suggest.by_density(sums.scores, sums.images, names, training)
+    return suggest.by_density(sums.scores, sums.images, names, beside.training)
 
 
 def _real(what: Asked, wanted: set[str]) -> dict[str, dict[str, Any]]:
@@ -204,7 +212,8 @@ def _real(what: Asked, wanted: set[str]) -> dict[str, dict[str, Any]]:
                 total.setdefault(task, Sums()).merge(sums)
                 sources[task] = list(dict.fromkeys([*sources.get(task, []), one.directory]))
     return {
-        task: {"source": ", ".join(sources[task])} | figures.of(sums, tuple(what.configs[task].classes))
+        task: {"source": ", ".join(sources[task])}
+        | figures.of(sums, tasks.discover()[task], tuple(what.configs[task].classes))
         for task, sums in total.items()
     }
 

@@ -60,12 +60,12 @@ def check_finite(about: About, restored: Mapping[str, Mapping[str, Any]], source
 def facts(kind: str, step: int | None, size: int | list[int], configs: Mapping[str, TaskConfig]) -> dict[str, Any]:
     """Returns `About.facts`. "trained_on" is empty; the caller fills it in if it knows."""
     specs = {task: discover()[task] for task in configs}
-    units = {task: spec.unit(configs[task]) for task, spec in specs.items()}
+    units = {task: spec.summary.unit(configs[task]) for task, spec in specs.items()}
     return {
         "kind": kind,
         "step": step,
         "input_size": size,
-        "floors": {task: spec.floor for task, spec in specs.items() if spec.floor},
+        "floors": {task: spec.summary.floor for task, spec in specs.items() if spec.summary.floor},
         "units": {task: unit for task, unit in units.items() if unit},
         "trained_on": {},
     }

@@ -38,7 +38,7 @@ class Counts:
         if spec.class_ids:
             found = spec.class_ids.count(example.features.feature)
             self.objects[task].update({str(class_id): number for class_id, number in found.items()})
-        if limit := spec.limit(example):
+        if limit := spec.summary.limit(example):
             self.limits[task][limit] += 1
 
 

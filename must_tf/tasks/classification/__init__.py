@@ -8,7 +8,7 @@ import dataclasses
 
 from must_tf.config.fields import between, choice, named_between, threshold
 from must_tf.spec import ClassIds, TaskConfig, TaskSpec
-from must_tf.tasks.classification import labels, loss, metric, model, pseudo, view
+from must_tf.tasks.classification import labels, loss, metric, model, pseudo, summary, view
 
 
 @dataclasses.dataclass
@@ -43,7 +43,8 @@ TASK = TaskSpec(
     keep=pseudo.keep,
     Metric=metric.Metric,
     draw=view.draw,
-    state=labels.state,
+    summary=summary.SUMMARY,
+    believed=labels.believed,
     settle=labels.settle,
     class_ids=ClassIds(labels.count, labels.recode),
 )

@@ -16,7 +16,7 @@ from must_tf.common.errors import UserError
 from must_tf.data import record
 from must_tf.data.geometry import Warp
 from must_tf.shared import thresholds
-from must_tf.spec import LABELLED, LOW, Features, ImageInfo, Labels, Tensors
+from must_tf.spec import Features, ImageInfo, Labels, Tensors
 
 LABEL = "image/class/label"
 PROBABILITY = "image/class/probability"
@@ -80,17 +80,15 @@ def recode(features: Features, ids: Mapping[int, int], classes: int) -> None:
 
 
 def believed(labels: Mapping[str, Any], config: Any) -> Any:
-    """Whether the likeliest class is likely enough for its threshold, bool []; a tensor. Without class names, yes."""
-    if not labels["probability"].shape[0]:
+    """Returns whether the likeliest class reaches its threshold, bool []; NumPy or tensors. True without class names."""
+    probability = labels["probability"]
+    if not probability.shape[0]:
         return tf.constant(True)
-    likeliest = tf.argmax(labels["probability"], output_type=tf.int32)
     table = thresholds.table(config, config.confidence_threshold, 0)
-    return tf.reduce_max(labels["probability"]) >= thresholds.of_ids(likeliest, table)
-
-
-def state(labels: Labels, config: Any) -> str:
-    """Whether the image is labelled, for training; a distribution is never empty."""
-    return LABELLED if bool(believed(labels, config)) else LOW
+    if tf.is_tensor(probability):
+        likeliest = tf.argmax(probability, output_type=tf.int32)
+        return tf.reduce_max(probability) >= thresholds.of_ids(likeliest, table)
+    return probability.max() >= thresholds.of_ids(probability.argmax(), table)
 
 
 def settle(config: Any, configs: Mapping[str, Any]) -> list[str]:

@@ -23,7 +23,7 @@ import dataclasses
 
 from must_tf.config.fields import at_least, below, between, by_hand, choice, measuring
 from must_tf.spec import TaskConfig, TaskSpec
-from must_tf.tasks.depth import labels, loss, metric, model, pseudo, view
+from must_tf.tasks.depth import labels, loss, metric, model, pseudo, summary, view
 
 
 @dataclasses.dataclass
@@ -70,8 +70,6 @@ TASK = TaskSpec(
     keep=pseudo.keep,
     Metric=metric.Metric,
     draw=view.draw,
-    state=labels.state,
-    limit=labels.limit,
+    summary=summary.SUMMARY,
     unfit=labels.unfit,
-    unit=model.unit,
 )

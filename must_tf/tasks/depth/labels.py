@@ -17,7 +17,7 @@ import tensorflow as tf
 from must_tf.data import geometry, manifest, record
 from must_tf.data.geometry import Warp
 from must_tf.data.manifest import Manifest
-from must_tf.spec import EMPTY, LABELLED, ImageInfo, Labels, Tensors
+from must_tf.spec import ImageInfo, Labels, Tensors
 
 DEPTH = "image/depth/encoded"
 SCALE = "image/depth/scale"
@@ -98,12 +98,6 @@ def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Any) -> Tensor
     if config.loss == "ssi":
         return {"inverse_depth": tf.math.divide_no_nan(1.0, labels["metres"]) + labels["inverse_depth"]}  # one is 0
     return {"metres": labels["metres"] / geometry.enlargement(warp)}
-
-
-def state(labels: Labels, config: Any) -> str:
-    """Whether a pixel is known, of either kind; a teacher's depth has no confidence."""
-    del config
-    return LABELLED if any(np.any(values) for values in labels.values()) else EMPTY
 
 
 def limit(example: tf.train.Example) -> str:

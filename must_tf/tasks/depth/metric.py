@@ -40,6 +40,7 @@ from must_tf.spec import Details, ImageInfo, Labels
 ALIGNMENTS = ("none", "median", "scale_and_shift")
 CROPS = ("none", "eigen", "garg")
 
+RELATIVE = "images with relative depth: not measured, the metric is one of metres"
 _NEAREST = 1e-3  # metres, the least depth in both scripts
 # top, bottom, left, right, as shares of the height and the width
 _WINDOWS = {
@@ -113,6 +114,10 @@ class Metric:
             "crop": self._config.crop,
         }
         return Details(protocol, reason="" if self._sums.get("delta1") else self._reason())
+
+    def unmeasured(self) -> dict[str, int]:
+        """Returns the number of labels that are left out because they have no metres."""
+        return {RELATIVE: self._relative_labels} if self._relative_labels else {}
 
     def _reason(self) -> str:
         if self._ratios:

@@ -17,7 +17,7 @@ import dataclasses
 
 from must_tf.config.fields import above, at_least, between, choice, named_between, threshold
 from must_tf.spec import ClassIds, TaskConfig, TaskSpec
-from must_tf.tasks.detection import labels, loss, metric, model, pseudo, rules, view
+from must_tf.tasks.detection import labels, loss, metric, model, pseudo, rules, summary, view
 
 
 @dataclasses.dataclass
@@ -72,9 +72,9 @@ TASK = TaskSpec(
     keep=pseudo.keep,
     Metric=metric.Metric,
     draw=view.draw,
-    state=rules.state,
+    summary=summary.SUMMARY,
+    believed=rules.believed,
     settle=rules.settle,
     unfit=labels.unfit,
     class_ids=ClassIds(labels.count, labels.recode, rules.FIRST_ID, labels.restrict),
-    floor=model.FLOOR,
 )

@@ -14,10 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from must_tf.shared import thresholds
-from must_tf.spec import EMPTY, LABELLED, LOW, Labels
 
 FIRST_ID = 1  # 0 is the background
 
@@ -37,13 +34,6 @@ def ignored(labels: Mapping[str, Any], config: Any) -> Any:
 
 def _threshold(labels: Mapping[str, Any], config: Any) -> Any:
     return thresholds.of_ids(labels["classes"], thresholds.table(config, config.score_threshold, FIRST_ID))
-
-
-def state(labels: Labels, config: Any) -> str:
-    """Whether something is there, and whether any of it is believed. A crowd is: somebody saw it."""
-    if not len(labels["boxes"]):
-        return EMPTY
-    return LABELLED if np.any(believed(labels, config) | labels["is_crowd"]) else LOW
 
 
 def settle(config: Any, configs: Mapping[str, Any]) -> list[str]:

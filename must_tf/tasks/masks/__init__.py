@@ -15,8 +15,7 @@ from must_tf.config.fields import at_least, between, named_between, threshold
 from must_tf.spec import ClassIds, TaskConfig, TaskSpec
 from must_tf.tasks.detection import labels as objects
 from must_tf.tasks.detection import rules
-from must_tf.tasks.detection.model import FLOOR
-from must_tf.tasks.masks import labels, loss, metric, model, pseudo, view
+from must_tf.tasks.masks import labels, loss, metric, model, pseudo, summary, view
 
 
 @dataclasses.dataclass
@@ -56,8 +55,8 @@ TASK = TaskSpec(
     keep=pseudo.keep,
     Metric=metric.Metric,
     draw=view.draw,
-    state=labels.state,
+    summary=summary.SUMMARY,
+    believed=labels.believed,
     settle=labels.settle,
     class_ids=ClassIds(labels.count, first=rules.FIRST_ID, restrict=objects.restrict),
-    floor=FLOOR,
 )

@@ -20,7 +20,7 @@ import tensorflow as tf
 from must_tf.data import geometry, record
 from must_tf.data.geometry import Warp
 from must_tf.shared import thresholds
-from must_tf.spec import EMPTY, LABELLED, LOW, Features, ImageInfo, Labels, Tensors
+from must_tf.spec import Features, ImageInfo, Labels, Tensors
 from must_tf.tasks.detection import labels as objects
 from must_tf.tasks.detection import rules
 
@@ -93,14 +93,12 @@ def count(features: Features) -> Counter[int]:
 
 def believed(labels: Mapping[str, Any], config: Any) -> Any:
     """Whose masks are trained on, bool [N]: objects that are believed, with masks that are. NumPy or tensors."""
-    return rules.believed(labels, config) & (labels["mask_scores"] >= config.mask_score_threshold)
+    return rules.believed(labels, config) & is_sure(labels, config)
 
 
-def state(labels: Labels, config: Any) -> str:
-    """Whether something is there, and whether any mask of it is believed."""
-    if not len(labels["boxes"]):
-        return EMPTY
-    return LABELLED if np.any(believed(labels, config) | labels["is_crowd"]) else LOW
+def is_sure(labels: Mapping[str, Any], config: Any) -> Any:
+    """Returns which masks are above their own threshold, bool [N], whatever the scores of their boxes."""
+    return labels["mask_scores"] >= config.mask_score_threshold
 
 
 def settle(config: Any, configs: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ import dataclasses
 
 from must_tf.config.fields import at_least, below, choice
 from must_tf.spec import TaskConfig, TaskSpec
-from must_tf.tasks.normals import labels, loss, metric, model, pseudo, view
+from must_tf.tasks.normals import labels, loss, metric, model, pseudo, summary, view
 
 
 @dataclasses.dataclass
@@ -44,6 +44,5 @@ TASK = TaskSpec(
     keep=pseudo.keep,
     Metric=metric.Metric,
     draw=view.draw,
-    state=labels.state,
-    unit=lambda config: "unit normals, x right, y down, z forward, towards the camera",
+    summary=summary.SUMMARY,
 )

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from must_tf.data import geometry, record
 from must_tf.data.geometry import Warp
-from must_tf.spec import EMPTY, LABELLED, ImageInfo, Labels, Tensors
+from must_tf.spec import ImageInfo, Labels, Tensors
 
 NORMALS = "image/normals/encoded"
 
@@ -51,12 +51,6 @@ def colours(normals: np.ndarray) -> np.ndarray:
     """Unit vectors [h, w, 3] -> uint8 RGB; unknown stays 0,0,0."""
     known = np.abs(normals).sum(-1, keepdims=True) > 0
     return np.where(known, np.rint((normals + 1.0) * 127.5), 0).astype(np.uint8)
-
-
-def state(labels: Labels, config: Any) -> str:
-    """Whether a pixel is known; a teacher's normals have no confidence."""
-    del config
-    return LABELLED if np.any(labels["normals"]) else EMPTY
 
 
 def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Any) -> Tensors:

@@ -18,7 +18,7 @@ from must_tf.common.errors import UserError
 from must_tf.data import geometry, record
 from must_tf.data.geometry import Warp
 from must_tf.shared import thresholds
-from must_tf.spec import EMPTY, LABELLED, LOW, Features, ImageInfo, Labels, Tensors
+from must_tf.spec import Features, ImageInfo, Labels, Tensors
 
 CLASSES = "image/segmentation/class/encoded"
 CONFIDENCE = "image/segmentation/confidence/encoded"
@@ -103,14 +103,6 @@ def believed(labels: Mapping[str, Any], config: Any) -> Any:
 
 def _table(config: Any) -> np.ndarray:
     return thresholds.table(config, config.confidence_threshold, 0)
-
-
-def state(labels: Labels, config: Any) -> str:
-    """Whether a pixel has a class, and whether one of these is believed."""
-    known = labels["classes"] != IGNORE
-    if not known.any():
-        return EMPTY
-    return LABELLED if (known & believed(labels, config)).any() else LOW
 
 
 def settle(config: Any, configs: Mapping[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ from must_tf.config import values as config_values
 from must_tf.data import geometry, record
 from must_tf.data.input import Reader
 from must_tf.shared import thresholds
-from must_tf.spec import ImageInfo
+from must_tf.spec import ImageInfo, state
 from must_tf.tasks.masks import pseudo
 from must_tf.training import preflight
 from tests.must_tf.tasks.test_ignored import one_box
@@ -164,7 +164,7 @@ STATES: list[tuple[str, Any, dict[str, Any], str]] = [
 @pytest.mark.parametrize("number", range(len(STATES)))
 def test_empty_is_not_unsure_and_unsure_is_not_labelled(number: int) -> None:
     task, labels, overrides, expected = STATES[number]
-    assert SPECS[task].state(labels, golden(task).CONFIG.replace(**overrides)) == expected
+    assert state(SPECS[task], labels, ImageInfo("a", H, W), golden(task).CONFIG.replace(**overrides)) == expected
 
 
 def test_every_task_says_all_states_it_has() -> None:
@@ -238,8 +238,8 @@ def test_a_mask_without_a_likely_pixel_is_its_likeliest_and_says_so() -> None:
     np.testing.assert_allclose(kept["mask_scores"], [(5 * 0.8 + 0.6) / 6, 0.375, 0.0], atol=1e-6)
     assert kept["crops"][1][5, 7] == 1
     # Trained on: the first alone. The boxes are detection's, and all three are believed there.
-    assert SPECS["masks"].state({k: v[1:] for k, v in kept.items()}, golden("masks").CONFIG) == "low"
-    assert SPECS["detection"].state({k: v[1:] for k, v in boxes.items()}, DETECTION) == "labelled"
+    assert state(SPECS["masks"], {k: v[1:] for k, v in kept.items()}, info, golden("masks").CONFIG) == "low"
+    assert state(SPECS["detection"], {k: v[1:] for k, v in boxes.items()}, info, DETECTION) == "labelled"
 
 
 def both(labels: dict[str, Any], origin: str) -> bytes:

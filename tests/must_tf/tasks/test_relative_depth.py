@@ -59,7 +59,9 @@ def test_relative_labels_are_written_and_read_as_such() -> None:
 
 def test_what_is_counted_and_checked_is_the_kind_that_is_there() -> None:
     for one in (RELATIVE, METRIC):
-        assert label_summary.of(one, ImageInfo("a", H, W)).known == 1 - 1 / RAMP.size  # the ramp begins with 0
+        assert (
+            label_summary.of(SPECS["depth"], one, ImageInfo("a", H, W), Config()).known == 1 - 1 / RAMP.size
+        )  # the ramp begins with 0
         spoiled = {key: np.where(value > 250 / 30, -value, value) for key, value in one.items()}
         labelled = {"depth": record.Labelled(spoiled, "real:some")}
         faults = list(record_rules.of_labels(labelled, ImageInfo("a", H, W), SPECS, {"depth": Config()}))
@@ -68,8 +70,10 @@ def test_what_is_counted_and_checked_is_the_kind_that_is_there() -> None:
 
 def test_nothing_known_and_nothing_but_ignore_are_told_by_the_ids() -> None:
     nothing = {"classes": np.full([H, W], 255), "confidence": np.ones([H, W], np.float32)}
-    assert label_summary.of(nothing, ImageInfo("a", H, W)).known == 0
-    assert label_summary.of(dict.fromkeys(RELATIVE, 0 * RAMP), ImageInfo("a", H, W)).known == 0
+    assert label_summary.of(SPECS["depth"], nothing, ImageInfo("a", H, W), Config()).known == 0
+    assert (
+        label_summary.of(SPECS["depth"], dict.fromkeys(RELATIVE, 0 * RAMP), ImageInfo("a", H, W), Config()).known == 0
+    )
 
 
 def test_a_label_may_lack_the_other_kind() -> None:

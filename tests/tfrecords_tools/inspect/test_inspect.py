@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import json
 import re
 import shutil
@@ -16,7 +17,8 @@ import pytest
 import tensorflow as tf
 
 from must_tf.data import record, scenes
-from must_tf.spec import ImageInfo
+from must_tf.label_content import Summary
+from must_tf.spec import ImageInfo, TaskConfig
 from must_tf.tasks import discover
 from tests.support.converting import must_records, noise
 from tests.support.tiny import ALL, SIZES, Tiny, image_bytes, scene_record, write_set
@@ -106,9 +108,11 @@ def test_confidence_is_the_teachers_alone(tmp_path: Path) -> None:
 def test_a_map_of_any_task_is_known_where_it_is_not_zero() -> None:
     values = np.zeros([4, 5, 2], np.float32)
     values[0, :, 1] = 0.5
-    found = label_summary.of({"flow": values}, ImageInfo("a", 4, 5))
-    assert (found.unit, found.known, found.classes) == (label_summary.PIXELS, 0.25, {})
-    assert label_summary.of({"grey": np.array([0.3])}, ImageInfo("a", 4, 5)) == label_summary.Facts("", {})
+    task = dataclasses.replace(discover()["normals"], summary=Summary())
+    config, info = TaskConfig(), ImageInfo("a", 4, 5)
+    found = label_summary.of(task, {"flow": values}, info, config)
+    assert (found.unit, found.known, found.classes) == ("pixels", 0.25, {})
+    assert label_summary.of(task, {"grey": np.array([0.3])}, info, config) == label_summary.Facts("", {})
 
 
 def test_the_table_names_what_was_dropped_and_what_is_not_there(tiny_records: Tiny) -> None:

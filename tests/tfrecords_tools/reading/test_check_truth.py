@@ -13,11 +13,14 @@ import pytest
 from must_tf.data import record
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
+from must_tf.tasks.classification.summary import TIED
+from must_tf.tasks.depth.metric import RELATIVE
+from must_tf.tasks.detection.summary import BEYOND
+from must_tf.tasks.masks.summary import EMPTY_MASK
 from tests.support.converting import noise
 from tests.support.tiny import Tiny, image_bytes, write_set
 from tests.tfrecords_tools.check.test_run import checked
 from tfrecords_tools.check import dataset_rules
-from tfrecords_tools.reading import check_truth
 
 
 def objects(boxes: int, empty: int = 0, crowd: bool = False) -> dict[str, Any]:
@@ -51,8 +54,8 @@ def set_of(folder: Path, labels: dict[str, Any], boxes: int) -> str:
 @pytest.mark.parametrize(
     ("labels", "boxes", "detection", "masks"),
     [
-        (objects(103), 103, {check_truth.BEYOND: 3}, {check_truth.BEYOND: 3}),
-        (objects(4, empty=2), 4, {}, {check_truth.EMPTY: 2}),
+        (objects(103), 103, {BEYOND: 3}, {BEYOND: 3}),
+        (objects(4, empty=2), 4, {}, {EMPTY_MASK: 2}),
         (objects(100, crowd=True), 100, {}, {}),  # no answer is spent on the crowd
         (objects(0), 0, {}, {}),
         (objects(0, crowd=True), 0, {}, {}),
@@ -75,7 +78,7 @@ def test_equal_probabilities_are_told_from_faults(tmp_path: Path) -> None:
     serialized = record.encode(image_bytes(noise(8, 8)), ImageInfo("a", 8, 8), labelled, discover())
     result = checked(write_set(tmp_path / "set", [[serialized]], ("classification",)))
     assert result["findings"] == {}
-    assert result["truth_as_prediction"]["classification"]["because"] == {check_truth.TIED: 1}
+    assert result["truth_as_prediction"]["classification"]["because"] == {TIED: 1}
 
 
 RAMP = np.linspace(0.0, 9.0, 64, dtype=np.float32).reshape(8, 8)
@@ -102,7 +105,7 @@ def test_relative_depth_is_said_to_be_not_measured(
     result = checked(write_set(tmp_path / "set", [records], ("depth",)))
     truth, relative = result["truth_as_prediction"]["depth"], sum(one is INVERSE for one in labels)
     assert (truth["value"], truth["is_perfect"], truth["images"]) == (value, is_perfect, 2)
-    assert truth["because"] == ({check_truth.RELATIVE: relative} if relative else {})
+    assert truth["because"] == ({RELATIVE: relative} if relative else {})
     assert any("depth" in shown and line in shown for shown in dataset_rules.lines(result))
     assert result["findings"] == {}
 

@@ -208,12 +208,10 @@ def test_a_threshold_by_density_gives_the_training_records_number() -> None:
 
 def test_class_thresholds_are_read_and_mistakes_named() -> None:
     usual = recordset.configs_of({"detection": ["cat", "dog"]})["detection"]
-    with_classes = dataclasses.make_dataclass("C", ["classes", "score_threshold", "class_thresholds"])
-    found = thresholds.of(with_classes(("cat", "dog"), 0.5, ("dog=0.7",)))
-    np.testing.assert_array_equal(found, np.array([0.5, 0.7], np.float32))
-    np.testing.assert_array_equal(thresholds.of(usual), np.array([0.5, 0.5], np.float32))
+    thresholds.check_names(usual)
+    thresholds.check_names(usual.replace(class_thresholds=("dog=0.7",)))
     with pytest.raises(UserError, match="Did you mean 'dog'"):
-        thresholds.of(with_classes(("cat", "dog"), 0.5, ("dogg=0.7",)))
+        thresholds.check_names(usual.replace(class_thresholds=("dogg=0.7",)))
     with pytest.raises(UserError, match="Did you mean 'score_threshold'"):
         thresholds.configs({}, ["detection.score_treshold=0.3"])
     with pytest.raises(UserError, match="Did you mean 'detection'"):

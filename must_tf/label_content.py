@@ -1,0 +1,128 @@
+"""How the record tools read labels without knowing the task: what is there, which class, how sure, what is wrong.
+
+A label names things of one unit: objects, pixels, or the whole image. `LabelContent` lists them in the same form for
+every task, and a task's `Summary` makes it. The defaults fit a task without classes and confidence: arrays as large as
+the image are maps in which 0 is unknown, and any other label is one thing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from must_tf.common.finite import is_finite
+
+Labels = dict[str, Any]  # NumPy, one image, original frame
+OBJECTS, IMAGES, PIXELS = "objects", "images", "pixels"
+# The state of an image's label: nothing is there; something, but nothing above the thresholds; something to train on.
+# An image that nobody labelled has no label, and so no state.
+EMPTY, LOW, LABELLED = "empty", "low", "labelled"
+
+
+class ImageInfo(NamedTuple):
+    """The image that a label belongs to, and its size in pixels."""
+
+    source_id: str
+    height: int
+    width: int
+
+
+class LabelContent(NamedTuple):
+    """The things that one label names. Arrays have one entry per thing: [N] objects, [1] image, or [h, w] pixels.
+
+    Attributes:
+      unit: OBJECTS, IMAGES or PIXELS; "" for a label of another kind.
+      present: bool, False for ignored and unknown entries.
+      classes: int, the place in the class names; None if the task has no classes.
+      scores: float, the confidence; 1 if real. None if the task has no confidence.
+      ignored: bool, entries that are there but that no model has to name, like crowds; None if there are none.
+      eligible: bool, entries that some threshold of their class would let through; None means all. A mask that is below
+        its own threshold, for example, is not eligible whatever the score of its box.
+    """
+
+    unit: str
+    present: np.ndarray
+    classes: np.ndarray | None = None
+    scores: np.ndarray | None = None
+    ignored: np.ndarray | None = None
+    eligible: np.ndarray | None = None
+
+    def there(self) -> np.ndarray:
+        """Returns the entries that are present or ignored."""
+        return self.present if self.ignored is None else self.present | self.ignored
+
+
+def maps(labels: Labels, info: ImageInfo) -> dict[str, np.ndarray]:
+    """Returns the label's arrays [h, w, ...]."""
+    size = (info.height, info.width)
+    return {key: value for key, value in labels.items() if np.ndim(value) > 1 and np.shape(value)[:2] == size}
+
+
+def content_of_any(labels: Labels, info: ImageInfo, config: Any) -> LabelContent:
+    """The default: the pixels that any map of the label knows; one thing if there is no map."""
+    del config
+    known = [np.any(value.reshape(*value.shape[:2], -1), axis=-1) for value in maps(labels, info).values()]
+    if not known:
+        return LabelContent("", np.ones([1], bool))
+    return LabelContent(PIXELS, np.logical_or.reduce(known))
+
+
+def problems_of_any(labels: Labels, info: ImageInfo, config: Any) -> Iterator[tuple[str, str]]:
+    """The default: NaN and infinity."""
+    del info, config
+    for key, value in labels.items():
+        if not is_finite({key: value}):
+            yield "values that are no numbers", key
+
+
+def problems_of_maps(labels: Labels, info: ImageInfo, config: Any) -> Iterator[tuple[str, str]]:
+    """Problems of labels that consist of maps: another size than the image's, NaN and infinity."""
+    del config
+    size = (info.height, info.width)
+    for key, values in labels.items():
+        if np.shape(values)[:2] != size:
+            yield "map has not the image's size", f"{key} {np.shape(values)[:2]} for {size}"
+            return
+    wrong = sum(int((~np.isfinite(values)).sum()) for values in labels.values())
+    if wrong:
+        yield "values that are no numbers", f"{wrong}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """How the record tools describe a task's labels; `must-records inspect`, `check` and `stats` use it.
+
+    Attributes:
+      kind: what `stats.json` calls labels of this kind.
+      content: (labels, ImageInfo, config) -> LabelContent.
+      problems: (labels, ImageInfo, config) -> (problem, where in the label), for `must-records check`. The labels come
+        from a record and may have any values.
+      add: (labels, config) -> {name: number or array} of one image. `stats` adds them up over the images.
+      figures: ({name: sum}, number of images) -> metrics of the task's own in `stats.json`.
+      measure: what `right` is, in words.
+      right: {metric of the task's Metric: value} -> the share of right labels beside a truth; None if unknown. The
+        default None counts labels whose class is right.
+      unscored: labels -> {reason: bool array over the things} that the metric's protocol does not score, so that even
+        the truth as prediction is not perfect.
+      unknown: {key of a map: its value for unknown pixels}; 0 for keys that are not listed.
+      limit: labelled record -> a word for the manifest's `limits` if the label does not say all, like "relative".
+      unit: config -> the unit of the label's numbers in words; "" if the name of the key says it.
+      floor: the score below which `keep` drops predictions; 0 keeps all.
+    """
+
+    kind: str = "map"
+    content: Callable[[Labels, ImageInfo, Any], LabelContent] = content_of_any
+    problems: Callable[[Labels, ImageInfo, Any], Iterator[tuple[str, str]]] = problems_of_any
+    add: Callable[[Labels, Any], Mapping[str, Any]] = lambda labels, config: {}
+    figures: Callable[[Mapping[str, Any], int], dict[str, Any]] = lambda sums, images: {}
+    measure: str = ""
+    right: Callable[[Mapping[str, float]], float | None] | None = None
+    unscored: Callable[[Labels], Mapping[str, np.ndarray]] = lambda labels: {}
+    unknown: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    limit: Callable[[tf.train.Example], str] = lambda example: ""
+    unit: Callable[[Any], str] = lambda config: ""
+    floor: float = 0.0

@@ -1,0 +1,41 @@
+"""A distribution as the record tools see it: one image of its likeliest class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from must_tf.label_content import IMAGES, ImageInfo, LabelContent, Labels, Summary
+
+TOLERANCE = 1e-3  # of the sum of probabilities, which are stored in 16 bits
+TIED = "images whose likeliest classes are equally likely: neither comes first"
+
+
+def content(labels: Labels, info: ImageInfo, config: Any) -> LabelContent:
+    """One entry. Its score is NaN if any probability is; without class names it has neither class nor score."""
+    del info, config
+    probability = np.asarray(labels["probability"], np.float32)
+    if not probability.size:
+        return LabelContent(IMAGES, np.ones([1], bool))
+    likeliest = np.array([probability.argmax()])  # of a NaN, if there is any
+    return LabelContent(IMAGES, np.ones([1], bool), likeliest, probability[likeliest])
+
+
+def problems(labels: Labels, info: ImageInfo, config: Any) -> Iterator[tuple[str, str]]:
+    """Yields a problem unless the probabilities are a distribution."""
+    del info, config
+    probability = np.asarray(labels["probability"])
+    valid = np.isfinite(probability).all() and (probability >= 0).all()
+    if probability.size and not (valid and abs(probability.sum() - 1) <= TOLERANCE):
+        yield "probabilities are not 0..1 with sum 1", f"sum {probability.sum():.4f}"
+
+
+def unscored(labels: Labels) -> dict[str, np.ndarray]:
+    """An image with two likeliest classes counts as wrong, see `metric.py`."""
+    probability = np.asarray(labels["probability"])
+    return {TIED: np.array([(probability == probability.max(initial=0)).sum() > 1])}
+
+
+SUMMARY = Summary(kind="images", content=content, problems=problems, measure="top1", unscored=unscored)

@@ -1,0 +1,83 @@
+"""Objects as the record tools see them: boxes with a class and a score; crowds are ignored."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from must_tf.label_content import OBJECTS, ImageInfo, LabelContent, Labels, Summary
+from must_tf.tasks.detection import rules
+from must_tf.tasks.detection.model import FLOOR
+
+ONE_PER_OBJECT = ("classes", "scores", "is_crowd", "area")
+SCORED = 100  # objects of a class that COCO's protocol looks at in one image
+BEYOND = f"objects beyond {SCORED} of a class in one image: COCO's protocol looks at no more"
+
+
+def content(labels: Labels, info: ImageInfo, config: Any) -> LabelContent:
+    """One entry per object."""
+    del info, config
+    is_crowd = np.asarray(labels["is_crowd"], bool)
+    places = np.asarray(labels["classes"], int) - rules.FIRST_ID
+    return LabelContent(OBJECTS, ~is_crowd, places, np.asarray(labels["scores"], np.float32), is_crowd)
+
+
+def problems(labels: Labels, info: ImageInfo, config: Any) -> Iterator[tuple[str, str]]:
+    """Yields what is wrong with boxes, classes, scores and areas."""
+    del info
+    wrong = list(of_lengths(labels, ONE_PER_OBJECT))
+    if wrong:  # it cannot be said what belongs to which box
+        yield from wrong
+        return
+    for place, box in enumerate(np.asarray(labels["boxes"], np.float64)):
+        name = f"object {place}: {np.round(box, 5).tolist()}"
+        if not (np.isfinite(box).all() and (box >= 0).all() and (box <= 1).all()):
+            yield "box is not inside of the image", name
+        elif box[0] >= box[2] or box[1] >= box[3]:
+            yield "box without an extent", name
+    for index in np.flatnonzero(np.asarray(labels["classes"]) < 1):
+        yield "class id below 1, 0 is the background", f"object {index}: {labels['classes'][index]}"
+    count = len(config.classes)
+    if count and np.max(labels["classes"], initial=0) > count:
+        yield "class id beyond the manifest's classes", f"{np.max(labels['classes'])} of {count}"
+    yield from of_scores(np.asarray(labels["scores"]))
+    for index in np.flatnonzero(~(np.asarray(labels["area"]) >= 0)):
+        yield "area is negative or no number", f"object {index}: {labels['area'][index]}"
+
+
+def of_lengths(labels: Labels, keys: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Yields the first of these lists that has not one entry per box."""
+    count = len(labels["boxes"])
+    for key in keys:
+        if len(labels[key]) != count:
+            yield f"as many {key} as boxes are needed", f"{len(labels[key])} for {count}"
+            return
+
+
+def of_scores(scores: np.ndarray) -> Iterator[tuple[str, str]]:
+    """Yields scores [N] outside of 0..1."""
+    for index in np.flatnonzero(~((scores >= 0) & (scores <= 1))):
+        yield "score is not in 0..1", f"object {index}: {scores[index]}"
+
+
+def unscored(labels: Labels) -> dict[str, np.ndarray]:
+    """Objects after the first `SCORED` of their class, not counting crowds."""
+    seen: collections.Counter[int] = collections.Counter()
+    beyond = np.zeros(len(labels["boxes"]), bool)
+    for place in np.flatnonzero(~np.asarray(labels["is_crowd"], bool)):
+        seen[int(labels["classes"][place])] += 1
+        beyond[place] = seen[int(labels["classes"][place])] > SCORED
+    return {BEYOND: beyond}
+
+
+SUMMARY = Summary(
+    kind="objects",
+    content=content,
+    problems=problems,
+    measure="precision of boxes at IoU 0.5",
+    unscored=unscored,
+    floor=FLOOR,
+)

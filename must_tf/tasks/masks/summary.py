@@ -1,0 +1,73 @@
+"""Masks as the record tools see them: detection's objects, of which masks below their own threshold are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from must_tf.data.geometry import crop_window
+from must_tf.label_content import ImageInfo, LabelContent, Labels, Summary
+from must_tf.tasks.detection import rules
+from must_tf.tasks.detection import summary as objects
+from must_tf.tasks.detection.model import FLOOR
+from must_tf.tasks.masks import labels as mask_labels
+
+EMPTY_MASK = "masks without a pixel: nothing can overlap them"
+
+
+def content(labels: Labels, info: ImageInfo, config: Any) -> LabelContent:
+    """One entry per object."""
+    return objects.content(labels, info, config)._replace(eligible=mask_labels.is_sure(labels, config))
+
+
+def problems(labels: Labels, info: ImageInfo, config: Any) -> Iterator[tuple[str, str]]:
+    """Yields what is wrong with the objects and their masks."""
+    wrong = list(objects.of_lengths(labels, (*objects.ONE_PER_OBJECT, *mask_labels.OWN)))
+    if wrong:  # it cannot be said which mask belongs to which box
+        yield from wrong
+        return
+    yield from objects.problems(labels, info, config)
+    yield from objects.of_scores(np.asarray(labels["mask_scores"]))
+    yield from of_crops(labels, info)
+
+
+def of_crops(labels: Labels, info: ImageInfo) -> Iterator[tuple[str, str]]:
+    """Yields masks that have not the size of their box."""
+    for place, (crop, box) in enumerate(zip(labels["crops"], labels["boxes"], strict=False)):
+        if not np.isfinite(box).all():
+            continue  # a problem of the box
+        top, left, bottom, right = crop_window(box, info.height, info.width)
+        if crop.shape != (bottom - top, right - left):
+            size = f"{crop.shape[1]}x{crop.shape[0]} for {right - left}x{bottom - top}"
+            yield "mask has not the size of its box", f"object {place}: {size}"
+
+
+def add(labels: Labels, config: Any) -> dict[str, Any]:
+    """Returns the number of objects whose box is above the threshold, and of those whose mask is not."""
+    boxes = np.asarray(rules.believed(labels, config))
+    return {"boxes": int(boxes.sum()), "hollow": int((boxes & ~mask_labels.is_sure(labels, config)).sum())}
+
+
+def figures(sums: Mapping[str, Any], images: int) -> dict[str, Any]:
+    """Returns the share of masks below their threshold, among objects whose box is above its own."""
+    del images
+    return {"hollow": sums["hollow"] / max(1, sums["boxes"])}
+
+
+def unscored(labels: Labels) -> dict[str, np.ndarray]:
+    """Detection's, and masks without a pixel."""
+    return objects.unscored(labels) | {EMPTY_MASK: np.array([not crop.any() for crop in labels["crops"]], bool)}
+
+
+SUMMARY = Summary(
+    kind="masks",
+    content=content,
+    problems=problems,
+    add=add,
+    figures=figures,
+    measure="precision of masks at IoU 0.5",
+    unscored=unscored,
+    floor=FLOOR,
+)

@@ -1,0 +1,66 @@
+"""Normals as the record tools see them: the pixels whose direction is known, and where these look on average."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from must_tf.label_content import PIXELS, ImageInfo, LabelContent, Labels, Summary, problems_of_maps
+
+TOLERANCE = 1e-3  # of a vector's length
+SAME_DIRECTION = 0.999  # length of the mean unit vector; vectors within about 2.6 degrees of each other
+
+
+def content(labels: Labels, info: ImageInfo, config: Any) -> LabelContent:
+    """Pixels [h, w]."""
+    del info, config
+    return LabelContent(PIXELS, _known(labels["normals"]))
+
+
+def _known(normals: np.ndarray) -> np.ndarray:
+    axes = np.moveaxis(normals, -1, 0)  # [3, h, w]; one axis after the other is several times faster
+    return (axes[0] != 0) | (axes[1] != 0) | (axes[2] != 0)
+
+
+def problems(labels: Labels, info: ImageInfo, config: Any) -> Iterator[tuple[str, str]]:
+    """Yields problems of the map, and vectors that are not unit vectors."""
+    yield from problems_of_maps(labels, info, config)
+    normals = labels["normals"]
+    lengths = np.linalg.norm(normals[_known(normals)].astype(np.float64), axis=-1)
+    if (np.abs(lengths - 1) > TOLERANCE).any():
+        yield "vectors that have not length 1", f"{np.abs(lengths - 1).max():.4f} off"
+
+
+def add(labels: Labels, config: Any) -> dict[str, Any]:
+    """Returns the sum of the vectors [3], the number of known pixels, and 1 if all pixels look the same way."""
+    del config
+    axes = np.moveaxis(labels["normals"], -1, 0)
+    known = int(_known(labels["normals"]).sum())
+    total = np.array([axis.sum(dtype=np.float64) for axis in axes])  # unknown is 0,0,0
+    flat = known > 0 and bool(np.linalg.norm(total) > SAME_DIRECTION * known)
+    return {"direction": total, "known": known, "flat": int(flat)}
+
+
+def figures(sums: Mapping[str, Any], images: int) -> dict[str, Any]:
+    """Returns the share of `flat` images, and the mean `direction` if a pixel is known."""
+    direction = {"direction": (sums["direction"] / sums["known"]).tolist()} if sums["known"] else {}
+    return {"flat": sums["flat"] / images} | direction
+
+
+def right(metrics: Mapping[str, float]) -> float | None:
+    """Returns the share of pixels within 30 degrees."""
+    return metrics["within_30"] / 100 if metrics else None
+
+
+SUMMARY = Summary(
+    kind="normals",
+    content=content,
+    problems=problems,
+    add=add,
+    figures=figures,
+    measure="within 30 degrees",
+    right=right,
+    unit=lambda config: "unit normals, x right, y down, z forward, towards the camera",
+)

@@ -1,0 +1,23 @@
+"""A class map as the record tools see it: the pixels that are not ignored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from must_tf.label_content import PIXELS, ImageInfo, LabelContent, Labels, Summary, problems_of_maps
+from must_tf.tasks.segmentation.labels import IGNORE
+
+
+def content(labels: Labels, info: ImageInfo, config: Any) -> LabelContent:
+    """Pixels [h, w] with their class and confidence."""
+    del info, config
+    return LabelContent(PIXELS, labels["classes"] != IGNORE, labels["classes"], labels["confidence"])
+
+
+SUMMARY = Summary(
+    kind="pixels",
+    content=content,
+    problems=problems_of_maps,
+    measure="accuracy of pixels",
+    unknown={"classes": IGNORE},
+)
