@@ -62,6 +62,16 @@ def maps(labels: Labels, info: ImageInfo) -> dict[str, np.ndarray]:
     return {key: value for key, value in labels.items() if np.ndim(value) > 1 and np.shape(value)[:2] == size}
 
 
+def where(known: np.ndarray, labels: Labels, info: ImageInfo, unknown: Mapping[str, int]) -> Labels:
+    """Returns the label's maps with the pixels outside of `known` [h, w] set to unknown, see `Summary.unknown`."""
+    return {
+        key: np.where(
+            known.reshape(known.shape + (1,) * (value.ndim - 2)), value, np.array(unknown.get(key, 0), value.dtype)
+        )
+        for key, value in maps(labels, info).items()
+    }
+
+
 def content_of_any(labels: Labels, info: ImageInfo, config: Any) -> LabelContent:
     """The default: the pixels that any map of the label knows; one thing if there is no map."""
     del config

@@ -31,6 +31,7 @@ from must_tf.config.fields import choice as choice  # a task's Config needs it b
 from must_tf.label_content import EMPTY, LABELLED, LOW, ImageInfo, Labels, Summary
 
 Tensors = dict[str, tf.Tensor]
+Arrays = dict[str, np.ndarray]
 Features = MutableMapping[str, tf.train.Feature]  # of one tf.train.Example
 
 
@@ -127,6 +128,17 @@ class HeadSettings:
     regularizer: tf_keras.regularizers.Regularizer | None
 
 
+class Ideal(NamedTuple):
+    """What a perfect network predicts for a batch, as `decode` returns it.
+
+    A network also predicts something where nothing is known, and so does this. `known` bool [B, T, T] tells where the
+    targets know something; None if the task predicts no maps.
+    """
+
+    predictions: Arrays
+    known: np.ndarray | None = None
+
+
 class TaskMetric(Protocol):
     """Measures predictions against labels, image by image.
 
@@ -198,6 +210,8 @@ class TaskSpec:
         whether class id i was looked for (see `data/record.py`).
       decode: (raw, given, config) -> predictions in the network's frame, fixed shapes, batched.
       restore: (predictions of one image, Frame) -> predictions in the original image's frame.
+      ideal: (targets of a batch as NumPy, config) -> Ideal. Draws targets as pictures, and tests the way back from the
+        network's frame to the image's.
       keep: (restored predictions as NumPy, ImageInfo, config) -> labels: above a low floor, ready to be written.
       Metric: measures predictions, see `TaskMetric`.
       draw: (image uint8 [h, w, 3], labels, config) -> uint8 [h, w, 3].
@@ -223,6 +237,7 @@ class TaskSpec:
     loss: Callable[[Tensors, Tensors, Any], dict[str, Term]]
     decode: Callable[[Tensors, Given, Any], Tensors]
     restore: Callable[[Tensors, Any], Tensors]
+    ideal: Callable[[Arrays, Any], Ideal]
     keep: Callable[[dict[str, np.ndarray], ImageInfo, Any], Labels]
     Metric: type[TaskMetric]
     draw: Callable[[np.ndarray, Labels, Any], np.ndarray]

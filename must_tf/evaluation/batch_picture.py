@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from must_tf import label_content
 from must_tf.data import geometry
 from must_tf.data.geometry import Frame
 from must_tf.shared import picture_grid
@@ -47,23 +47,18 @@ def row_of(element: Mapping[str, Any], configs: Mapping[str, Any]) -> picture_gr
 
 
 def _as_labels(task: str, targets: Mapping[str, tf.Tensor], config: Any, frame: Frame) -> Labels:
-    golden = importlib.import_module(f"must_tf.tasks.{task}.golden")
-    batch = {key: value[None].numpy() for key, value in targets.items()}
-    perfect = {key: tf.convert_to_tensor(value)[0] for key, value in golden.perfect(batch, config).items()}
-    arrays = {key: np.asarray(value) for key, value in discover()[task].restore(perfect, frame).items()}
+    spec = discover()[task]
+    ideal = spec.ideal({key: value[None].numpy() for key, value in targets.items()}, config)
+    predictions = {key: tf.convert_to_tensor(value)[0] for key, value in ideal.predictions.items()}
+    arrays = {key: np.asarray(value) for key, value in spec.restore(predictions, frame).items()}
     height, width = (int(side) for side in frame.original)
-    labels = discover()[task].keep(arrays, ImageInfo("view", height, width), config)
+    info = ImageInfo("view", height, width)
+    labels = spec.keep(arrays, info, config)
+    if ideal.known is not None:
+        stride = frame.size // ideal.known.shape[1]
+        known = ideal.known[0].repeat(stride, 0).repeat(stride, 1)[:height, :width]
+        labels |= label_content.where(known, labels, info, spec.summary.unknown)
     if "ignored" in targets:
         regions = tf.boolean_mask(targets["ignored"], targets["ignored"][:, 0] >= 0)  # the rest is padding
         labels["ignored"] = geometry.restore_boxes(regions, frame).numpy()
-    return {key: _known(value, targets.get(key), frame.size) for key, value in labels.items()}
-
-
-def _known(label: Any, target: tf.Tensor | None, side: int) -> Any:
-    """A map of numbers with 0 where its target is: a perfect network says something there too."""
-    if target is None or np.ndim(label) < 2 or np.ndim(label) != np.ndim(target) or label.dtype.kind != "f":
-        return label
-    stride = side // target.shape[0]
-    zero = np.asarray(target == 0).repeat(stride, 0).repeat(stride, 1)[: label.shape[0], : label.shape[1]]
-    unknown = zero.all(axis=2, keepdims=True) if zero.ndim == 3 else zero
-    return np.where(unknown, np.zeros_like(label), label)
+    return labels

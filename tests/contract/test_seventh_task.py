@@ -25,7 +25,7 @@ import tf_keras
 
 from must_tf.data import record
 from must_tf.shared.masked_losses import per_image
-from must_tf.spec import TaskConfig, TaskSpec
+from must_tf.spec import Ideal, TaskConfig, TaskSpec
 
 KEY = "image/brightness/grey"
 
@@ -99,6 +99,7 @@ TASK = TaskSpec(
     loss=loss,
     decode=lambda raw, given, config: {"grey": raw["grey"] * config.scale},
     restore=lambda predictions, frame: predictions,
+    ideal=lambda targets, config: Ideal({"grey": targets["grey"]}),
     keep=lambda predictions, info, config: {"grey": np.asarray(predictions["grey"], np.float32)},
     Metric=Metric,
     draw=draw,
@@ -200,14 +201,16 @@ def contract_of_a_copy(folder: Path, golden: bool) -> subprocess.CompletedProces
     source, copy = ROOT / "must_tf" / "tasks" / "normals", folder / "must_tf" / "tasks" / "tilt"
     copy.mkdir(parents=True)
     for path in source.glob("*.py"):
-        text = path.read_text().replace("normals", "tilt")
+        (copy / path.name).write_text(path.read_text().replace("normals", "tilt"))
+    if golden:
+        cases = (ROOT / "tests" / "contract" / "golden" / "normals.py").read_text().replace("normals", "tilt")
         # Its labels in a scene are made from what the scene has.
-        text = text.replace('scene.labels["tilt"]', '{"tilt": scene.labels["normals"]["normals"]}')
-        (copy / path.name).write_text(text.replace('CLASSES["tilt"]', "()"))
-    if not golden:
-        (copy / "golden.py").unlink()
+        cases = cases.replace('scene.labels["tilt"]', '{"tilt": scene.labels["normals"]["normals"]}')
+        own = folder / "tests" / "contract" / "golden" / "tilt.py"
+        own.parent.mkdir(parents=True)
+        own.write_text(cases.replace('CLASSES["tilt"]', "()"))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)])}
-    tests = [str(ROOT / "tests" / f"test_contract_{name}.py") for name in ("records", "targets", "losses")]
+    tests = [str(ROOT / "tests" / "contract" / f"test_{name}.py") for name in ("records", "targets", "losses")]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "tilt", *tests]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 

@@ -26,14 +26,14 @@ def test_depth_and_normals_are_the_pixels_of_what_is_read(window: str, stride: i
         if task == "depth":  # seen closer, in a view that is larger than the fitted image
             fitted = np.round(np.array(view.original) * view.size / max(view.original))
             expected = expected / np.float32(np.mean(view.scaled / fitted))
-        got = targets(task, labels, view.warp(), config)[key]
-        got = normals.vectors(tf.constant(got)).numpy() if task == "normals" else got
-        np.testing.assert_allclose(got, expected, rtol=2e-7)
+        got = targets(task, labels, view.warp(), config)
+        found = normals.vectors(tf.constant(got["normal_colours"])).numpy() if task == "normals" else got[key]
+        np.testing.assert_allclose(found, expected, rtol=2e-7)
 
 
 def test_in_a_mirrored_world_x_alone_is_negated() -> None:
     colours = np.stack(np.meshgrid(*[np.arange(0, 256, 15, dtype=np.uint8)] * 3), -1).reshape(1, -1, 1, 3)
-    both = {"normals": tf.constant(np.repeat(colours, 2, 0)), "mirrored": tf.constant([False, True])}
+    both = {"normal_colours": tf.constant(np.repeat(colours, 2, 0)), "mirrored": tf.constant([False, True])}
     straight, mirrored = normals.seen(both).numpy()
     np.testing.assert_array_equal(mirrored, straight * [-1, 1, 1])
     np.testing.assert_array_equal(straight, normals.vectors(tf.constant(colours[0])).numpy())

@@ -75,7 +75,8 @@ def test_a_perfect_network_gets_its_labels_back(task: str, size: tuple[int, int]
     for domain, index in SCENES:
         labels = own.scene_labels(scene(domain, index, size))
         warp = geometry.fit(tf.constant(size), SIZE)
-        ideal = own.perfect({k: v[None] for k, v in targets(task, labels, warp, own.CONFIG).items()}, own.CONFIG)
+        batch = {key: value[None] for key, value in targets(task, labels, warp, own.CONFIG).items()}
+        ideal = spec.ideal(batch, own.CONFIG).predictions
         info = np.concatenate([size, warp.scaled.numpy()])
         found = restorer.labels({task: {k: v[0] for k, v in ideal.items()}}, info, str(index))[task]
         assert {k: np.asarray(v).dtype for k, v in found.items() if k != "crops"} == {

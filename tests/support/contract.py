@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import math
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +14,7 @@ from must_tf.data import geometry, record
 from must_tf.data.scenes import Scene, render
 from must_tf.spec import Given, HeadSettings, ImageInfo, Pyramid
 from must_tf.tasks import discover
+from tests.contract.golden_cases import golden
 
 SPECS = discover()
 SIZE = 128  # of the network's input, S
@@ -23,12 +22,6 @@ SIZE = 128  # of the network's input, S
 SETTINGS = HeadSettings(4, 7, "relu", False, 0.99, 0.001, None)
 CHANNELS = 4  # of the stand-in pyramid
 SCENES = (("geometry", 6), ("wild", 1), ("detection", 4))  # domain, index; at least three objects each
-
-
-@functools.cache
-def golden(task: str) -> ModuleType:
-    """must_tf/tasks/<task>/golden.py. A task without one fails here, it is not skipped."""
-    return importlib.import_module(f"must_tf.tasks.{task}.golden")
 
 
 @functools.cache

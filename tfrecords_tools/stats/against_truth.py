@@ -25,7 +25,7 @@ from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
 from must_tf.data import label_reader, record
 from must_tf.data.record import Labelled
-from must_tf.label_content import IMAGES, OBJECTS, LabelContent, maps
+from must_tf.label_content import IMAGES, OBJECTS, PIXELS, LabelContent, where
 from must_tf.shared.coco_eval import corners
 from must_tf.spec import ImageInfo, Labels, TaskSpec, judged
 from must_tf.tasks import discover
@@ -102,8 +102,8 @@ class Judge:
             self._add_classes(content, real, believed)
             if content.unit == IMAGES and not (believed & np.isfinite(content.scores)).any():
                 return
-        if content.unit != OBJECTS:
-            labels = self._where(believed, labels, info)
+        if content.unit == PIXELS:  # the truth is unknown where nothing is believed
+            labels = labels | where(believed, labels, info, self._spec.summary.unknown)
         self._metric.add(labels, found, info)
 
     def _add(self, ids: np.ndarray, scores: np.ndarray, right: np.ndarray) -> None:
@@ -145,15 +145,6 @@ class Judge:
         right = guess == real.classes[known]
         self._add(guess, content.scores[known], right)
         self._count(guess, believed[known], right)
-
-    def _where(self, believed: np.ndarray, truth: Labels, info: ImageInfo) -> Labels:
-        """The truth's maps, unknown where nothing is believed."""
-        fitting = {key: value for key, value in maps(truth, info).items() if value.shape[:2] == believed.shape}
-        unknown = self._spec.summary.unknown
-        return truth | {
-            key: np.where(believed.reshape(believed.shape + (1,) * (value.ndim - 2)), value, unknown.get(key, 0))
-            for key, value in fitting.items()
-        }
 
     def result(self, names: Sequence[str]) -> dict[str, Any]:
         """Returns the metrics; `names` are the task's classes."""

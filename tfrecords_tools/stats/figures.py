@@ -67,19 +67,19 @@ def _classes(sums: Sums, names: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def of_training(known: Mapping[str, Any], unit: str) -> dict[str, Any]:
+def of_training(known: Mapping[str, Any], sums: Sums) -> dict[str, Any]:
     """What a manifest tells of the records that a teacher was trained on, in the same terms; empty where it is nothing.
 
     Args:
       known: {"images", "objects", "classes"} of one task, or empty.
-      unit: of the labels. A manifest counts the images in which a class of pixels is seen, not its pixels.
+      sums: of the labels. A manifest counts the images in which a class of pixels is seen, not its pixels.
     """
     images = known.get("images")
     if not images:
         return {}
     found: dict[str, Any] = {"source": "manifest.json", "images": images}
-    if unit != PIXELS:
+    if not (sums.unit == PIXELS and sums.has_classes):
         found["classes"] = dict(known.get("classes") or {})
-    if unit == OBJECTS and known.get("objects") is not None:
+    if sums.unit == OBJECTS and known.get("objects") is not None:
         found["per_image"] = known["objects"] / images
     return found

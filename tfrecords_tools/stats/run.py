@@ -152,7 +152,7 @@ def _shown(what: Asked, counted: Mapping[tuple[str, str], Sums]) -> dict[str, An
     for task, origin in sorted(counted, key=lambda key: (order.index(key[0]), key[1])):
         teacher, sums = origin.removeprefix(PSEUDO), counted[task, origin]
         told = teachers.get(teacher, {}).get("trained_on", {}).get(task, {})
-        training = real.get(task) or figures.of_training(told, sums.unit)
+        training = real.get(task) or figures.of_training(told, sums)
         unlabelled = found.manifest.records - manifest.labelled(found.manifest, task)
         one = shown.setdefault(task, {"unlabelled": unlabelled, "teachers": {}})
         names = tuple(what.configs[task].classes)

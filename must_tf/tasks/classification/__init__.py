@@ -40,6 +40,7 @@ TASK = TaskSpec(
     loss=loss.loss,
     decode=model.decode,
     restore=model.restore,
+    ideal=model.ideal,
     keep=pseudo.keep,
     Metric=metric.Metric,
     draw=view.draw,

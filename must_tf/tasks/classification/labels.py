@@ -80,7 +80,7 @@ def recode(features: Features, ids: Mapping[int, int], classes: int) -> None:
 
 
 def believed(labels: Mapping[str, Any], config: Any) -> Any:
-    """Returns whether the likeliest class reaches its threshold, bool []; NumPy or tensors. True without class names."""
+    """Tells if the likeliest class reaches its threshold, bool []; NumPy or tensors. True without class names."""
     probability = labels["probability"]
     if not probability.shape[0]:
         return tf.constant(True)

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from must_tf.data.geometry import Frame
-from must_tf.spec import Given, HeadSettings, Pyramid, Tensors
+from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Pyramid, Tensors
 
 
 class ClassificationHead(tf_keras.layers.Layer):
@@ -33,6 +33,12 @@ def decode(raw: Tensors, given: Given, config: Any) -> Tensors:
     """`probability` [B, C]."""
     del given, config
     return {"probability": tf.nn.softmax(raw["logits"])}
+
+
+def ideal(targets: Arrays, config: Any) -> Ideal:
+    """The distribution itself."""
+    del config
+    return Ideal({"probability": targets["probability"]})
 
 
 def restore(predictions: Tensors, frame: Frame) -> Tensors:

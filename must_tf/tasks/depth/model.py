@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from must_tf.data.geometry import Frame, restore_map
 from must_tf.shared.pixel_head import PixelHead
-from must_tf.spec import Given, HeadSettings, Tensors
+from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Tensors
 
 # exp of the raw output: 5 cm to 400 m. Keeps a diverging head from overflowing.
 LOG_METRES = (-3.0, 6.0)
@@ -31,6 +32,13 @@ def decode(raw: Tensors, given: Given, config: Any) -> Tensors:
     if config.loss == "ssi":
         return {"inverse_depth": raw["map"][..., 0]}
     return {"metres": tf.exp(tf.clip_by_value(raw["map"][..., 0], *LOG_METRES))}
+
+
+def ideal(targets: Arrays, config: Any) -> Ideal:
+    """The targets, and 1 (metre) where they are unknown."""
+    key = "inverse_depth" if config.loss == "ssi" else "metres"
+    known = targets[key] > 0
+    return Ideal({key: np.where(known, targets[key], 1.0)}, known)
 
 
 def restore(predictions: Tensors, frame: Frame) -> Tensors:

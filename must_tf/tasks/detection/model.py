@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from must_tf.data.geometry import Frame, restore_boxes
-from must_tf.spec import Given, HeadSettings, Pyramid, Tensors
+from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Pyramid, Tensors
 from must_tf.tasks.detection import anchors, sampling
 
 # The box head's targets are scaled by these, as in Fast R-CNN's code and Model Garden's.
@@ -174,6 +175,20 @@ def unless_diverged(scores: tf.Tensor, raw: Tensors) -> tf.Tensor:
     """The scores [B, D], NaN where an image's logits or deltas are no numbers: NMS would say that nothing is there."""
     finite = [tf.math.is_finite(tf.reduce_sum(tf.abs(raw[key]), [1, 2])) for key in ("class_logits", "box_deltas")]
     return tf.where((finite[0] & finite[1])[:, None], scores, float("nan"))
+
+
+def ideal(targets: Arrays, config: Any) -> Ideal:
+    """The objects, each with score 1."""
+    del config
+    real = targets["classes"] > 0  # [B, M]
+    return Ideal(
+        {
+            "boxes": np.where(real[..., None], targets["boxes"], 0.0).astype(np.float32),
+            "classes": np.where(real, targets["classes"], 0).astype(np.int32),
+            "scores": real.astype(np.float32),
+            "count": real.sum(-1).astype(np.int32),
+        }
+    )
 
 
 def restore(predictions: Tensors, frame: Frame) -> Tensors:

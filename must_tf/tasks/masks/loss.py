@@ -22,11 +22,11 @@ def terms(config: Any) -> tuple[str, ...]:
 
 
 def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
-    """logits [B, K, 28, 28] against masks [B, K, 28, 28]; counts proposals with an object."""
+    """logits [B, K, 28, 28] against mask_targets [B, K, 28, 28]; counts proposals with an object."""
     del config
     raw = visible(raw, targets["weight"])
     weight = targets["weight"][:, None]  # [B, 1]
-    values = tf.nn.sigmoid_cross_entropy_with_logits(labels=raw["masks"], logits=raw["logits"])
+    values = tf.nn.sigmoid_cross_entropy_with_logits(labels=raw["mask_targets"], logits=raw["logits"])
     values = tf.reduce_mean(values, axis=[2, 3])  # [B, K]
     counted = tf.logical_and(raw["classes"] > 0, weight > 0)
     total = tf.reduce_sum(tf.where(counted, values, 0.0) * weight, axis=1)

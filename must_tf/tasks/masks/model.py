@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from must_tf.data.geometry import Frame
-from must_tf.spec import Given, HeadSettings, Pyramid, Tensors
+from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Pyramid, Tensors
+from must_tf.tasks.detection import model as detection
 from must_tf.tasks.detection import sampling
-from must_tf.tasks.detection.model import norm_settings
-from must_tf.tasks.detection.model import restore as restore_detection
 
 CROP = 14
 SIDE = 28
@@ -26,7 +27,10 @@ class MaskHead(tf_keras.layers.Layer):
 
         super().__init__(name="masks")
         self._head = instance_heads.MaskHead(
-            num_classes=len(config.classes) + 1, num_convs=4, num_filters=config.filters, **norm_settings(settings)
+            num_classes=len(config.classes) + 1,
+            num_convs=4,
+            num_filters=config.filters,
+            **detection.norm_settings(settings),
         )
         self._samples = config.sampled_rois
         self._targets = mask_sampler.MaskSampler(mask_target_size=SIDE, num_sampled_masks=config.sampled_rois)
@@ -37,7 +41,7 @@ class MaskHead(tf_keras.layers.Layer):
         self._logits(pyramid, tf.zeros([1, 1, 4]), tf.zeros([1, 1], tf.int32))
 
     def call(self, pyramid: Pyramid, given: Given, training: bool) -> Tensors:
-        """Raw: logits [B, K, 28, 28]; while training also classes [B, K] (0 = no object) and masks [B, K, 28, 28]."""
+        """Returns logits [B, K, 28, 28]; in training also classes [B, K] (0: no object) and mask_targets like logits."""
         if training:
             return self._train(pyramid, given)
         found = given.predictions["detection"]
@@ -53,7 +57,7 @@ class MaskHead(tf_keras.layers.Layer):
         sampled = (found[key] for key in ("rois", "boxes", "classes", "objects"))
         rois, classes, masks = self._targets(*sampled, tf.cast(targets["masks"], tf.float32) / 255.0)
         rois, classes, masks = (tf.stop_gradient(x) for x in (rois, classes, masks))
-        return {"logits": self._logits(pyramid, rois, classes), "classes": classes, "masks": masks}
+        return {"logits": self._logits(pyramid, rois, classes), "classes": classes, "mask_targets": masks}
 
     def _logits(self, pyramid: Pyramid, boxes: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
         return tf.cast(self._head([self._align(pyramid.levels, boxes), classes]), tf.float32)
@@ -70,6 +74,14 @@ def decode(raw: Tensors, given: Given, config: Any) -> Tensors:
     return dict(given.predictions["detection"]) | {"probability": tf.sigmoid(raw["logits"])}
 
 
+def ideal(targets: Arrays, config: Any) -> Ideal:
+    """Detection's, and the masks at the head's resolution."""
+    masks = np.asarray(targets["masks"], np.float32) / 255.0  # [B, M, side, side]
+    maps = [[cv2.resize(mask, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for mask in image] for image in masks]
+    objects = detection.ideal(targets, config).predictions
+    return Ideal(objects | {"probability": np.array(maps, np.float32)})
+
+
 def restore(predictions: Tensors, frame: Frame) -> Tensors:
     """Detection's, boxes normalised; the probabilities are relative to the box and stay as they are."""
-    return restore_detection(predictions, frame)
+    return detection.restore(predictions, frame)

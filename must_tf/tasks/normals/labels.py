@@ -54,16 +54,16 @@ def colours(normals: np.ndarray) -> np.ndarray:
 
 
 def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Any) -> Tensors:
-    """`normals` uint8 [S / stride, S / stride, 3], the colours, and `mirrored` bool []: whether x points the other way
-    than its colour says, as it does in a mirrored world.
+    """Returns `normal_colours` uint8 [S / stride, S / stride, 3] as in the record, and `mirrored` bool [].
 
-    The loss makes `seen` of them, where the network is: here that took longer than all of the image.
+    In a mirrored view x has the other sign than its colour says. The loss computes the vectors (`seen`) on the device of
+    the network; in the input pipeline this took longer than the rest of the image.
     """
     stored = record.decode_map(parsed[NORMALS], size, 3, tf.uint8, 0)
-    return {"normals": geometry.warp_nearest(stored, warp, 0, config.stride), "mirrored": warp.flip}
+    return {"normal_colours": geometry.warp_nearest(stored, warp, 0, config.stride), "mirrored": warp.flip}
 
 
 def seen(targets: Tensors) -> tf.Tensor:
     """Targets of a batch -> the vectors float32 [B, T, T, 3] that the network should give; 0,0,0 is unknown."""
     sign = tf.where(targets["mirrored"][:, None], tf.constant([-1.0, 1.0, 1.0]), tf.constant([1.0, 1.0, 1.0]))
-    return vectors(targets["normals"]) * sign[:, None, None]
+    return vectors(targets["normal_colours"]) * sign[:, None, None]

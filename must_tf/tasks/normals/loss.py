@@ -24,7 +24,7 @@ def terms(config: Any) -> tuple[str, ...]:
 
 
 def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
-    """map [B, R, R, 3] against normals [B, T, T, 3] and mirrored [B]; counts known pixels."""
+    """map [B, R, R, 3] against normal_colours [B, T, T, 3] and mirrored [B]; counts known pixels."""
     raw, targets = visible(raw, targets["weight"]), visible(targets, targets["weight"])
     normals = labels.seen(targets)
     known = tf.reduce_any(normals != 0.0, axis=-1)

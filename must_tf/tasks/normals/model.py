@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from must_tf.data.geometry import Frame, restore_map
 from must_tf.shared.pixel_head import PixelHead
-from must_tf.spec import Given, HeadSettings, Tensors
+from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Tensors
+from must_tf.tasks.normals import labels
 
 
 def head(config: Any, settings: HeadSettings) -> tf_keras.layers.Layer:
@@ -21,6 +23,14 @@ def decode(raw: Tensors, given: Given, config: Any) -> Tensors:
     """`normals` [B, S/4, S/4, 3], unit vectors."""
     del given, config
     return {"normals": tf.math.l2_normalize(raw["map"], axis=-1)}
+
+
+def ideal(targets: Arrays, config: Any) -> Ideal:
+    """The targets' vectors, and a wall that faces right where they are unknown."""
+    del config
+    normals = labels.seen({key: tf.constant(targets[key]) for key in ("normal_colours", "mirrored")}).numpy()
+    known = normals.any(-1)  # [B, T, T]
+    return Ideal({"normals": np.where(known[..., None], normals, np.array([1.0, 0.0, 0.0], np.float32))}, known)
 
 
 def restore(predictions: Tensors, frame: Frame) -> Tensors:

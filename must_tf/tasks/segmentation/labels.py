@@ -112,14 +112,14 @@ def settle(config: Any, configs: Mapping[str, Any]) -> list[str]:
 
 
 def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Any) -> Tensors:
-    """`classes` uint8 [S / stride, S / stride]; ignore outside of the image and below the class's threshold.
+    """`class_bytes` uint8 [S / stride, S / stride]; ignore outside of the image and below the class's threshold.
 
     Where pixels are weighted by it, also `confidence` float32 of the same shape.
     """
     classes, confidence = _stored(parsed, size, config)
     sure = confidence >= thresholds.of_ids(classes, thresholds.as_bytes(_table(config)))
     kept = tf.where(sure, classes, tf.constant(IGNORE, tf.uint8))
-    warped = {"classes": geometry.warp_nearest(kept, warp, IGNORE, config.stride)}
+    warped = {"class_bytes": geometry.warp_nearest(kept, warp, IGNORE, config.stride)}
     if config.weighting == "confidence":
         shown = geometry.warp_nearest(confidence, warp, 0, config.stride)
         warped["confidence"] = tf.cast(shown, tf.float32) / 255.0

@@ -30,9 +30,9 @@ def terms(config: Any) -> tuple[str, ...]:
 
 
 def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
-    """map [B, R, R, C] against classes [B, T, T] and, where it counts, confidence [B, T, T]; counts known pixels."""
+    """map [B, R, R, C] against class_bytes [B, T, T], weighted by confidence [B, T, T] if set; counts known pixels."""
     raw, targets = visible(raw, targets["weight"]), visible(targets, targets["weight"])
-    classes = tf.cast(targets["classes"], tf.int32)  # a batch has them as bytes
+    classes = tf.cast(targets["class_bytes"], tf.int32)
     known = classes != IGNORE
     logits = resize_to(raw["map"], classes.shape[1])
     values = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.where(known, classes, 0), logits=logits)

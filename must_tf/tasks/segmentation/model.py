@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from must_tf.data.geometry import Frame, restore_map, shown_cells
 from must_tf.shared.pixel_head import PixelHead
-from must_tf.spec import Given, HeadSettings, Tensors
+from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Tensors
+from must_tf.tasks.segmentation.labels import IGNORE
 
 AT_ONCE = 8192  # pixels whose probabilities of all classes are held at a time
 
@@ -23,6 +25,14 @@ def decode(raw: Tensors, given: Given, config: Any) -> Tensors:
     """`probability` [B, S/4, S/4, C]."""
     del given, config
     return {"probability": tf.nn.softmax(raw["map"])}
+
+
+def ideal(targets: Arrays, config: Any) -> Ideal:
+    """Certainty for the class of each pixel; all classes alike where the class is not known."""
+    classes = targets["class_bytes"]  # [B, T, T]
+    probability = np.eye(IGNORE + 1, len(config.classes), dtype=np.float32)
+    probability[IGNORE] = 1 / len(config.classes)
+    return Ideal({"probability": probability[classes]}, classes != IGNORE)
 
 
 def restore(predictions: Tensors, frame: Frame) -> Tensors:

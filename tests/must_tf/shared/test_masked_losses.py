@@ -39,9 +39,9 @@ class Batch:
         self.labels = {
             "metres": np.where(known, values, 0),
             "inverse_depth": np.where(known, values, 0),
-            "normals": np.where(known[..., None], np.rint((vectors + 1) * 127.5), 0).astype(np.uint8),
+            "normal_colours": np.where(known[..., None], np.rint((vectors + 1) * 127.5), 0).astype(np.uint8),
             "mirrored": np.arange(count) % 2 == 1,
-            "classes": np.where(known, rng.integers(0, 8, values.shape), 255).astype(np.int32),
+            "class_bytes": np.where(known, rng.integers(0, 8, values.shape), 255).astype(np.int32),
             "confidence": (values / 9).astype(np.float32),
         }
         self.known, self.pseudo = known, pseudo
@@ -174,14 +174,14 @@ def _bring_close(batch: Batch, wrong: np.ndarray) -> None:
         fitting = values if batch.config.loss == "ssi" else np.log(values)
         batch.map = fitting[..., None].astype(np.float32)
     if batch.task == "normals":
-        vectors = golden("normals").vectors(batch.labels["normals"], batch.labels["mirrored"])
+        vectors = golden("normals").vectors(batch.labels["normal_colours"], batch.labels["mirrored"])
         batch.map = np.where(wrong[..., None], -1, 1) * vectors + 0.02 * rng.normal(size=vectors.shape)
         batch.map = np.where(batch.known[..., None], batch.map, 1).astype(np.float32)
     if batch.task == "segmentation":
         classes = rng.integers(0, 8, wrong.shape)
         batch.map = 5 * np.eye(8, dtype=np.float32)[np.where(wrong, (classes + 1) % 8, classes)]
         batch.map += 0.1 * rng.normal(size=batch.map.shape).astype(np.float32)
-        batch.labels["classes"] = np.where(batch.known, classes, 255).astype(np.int32)
+        batch.labels["class_bytes"] = np.where(batch.known, classes, 255).astype(np.int32)
 
 
 @pytest.mark.parametrize(("share", "left"), [(0.0, 10), (0.05, 10), (0.1, 9), (0.25, 8), (0.99, 1)])

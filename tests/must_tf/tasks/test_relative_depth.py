@@ -57,11 +57,14 @@ def test_relative_labels_are_written_and_read_as_such() -> None:
     assert not _read(_record(METRIC))["inverse_depth"].any()
 
 
+def known_share(task: str, labels: dict[str, Any]) -> float | None:
+    """The share of pixels that the record tools call known."""
+    return label_summary.of(SPECS[task], labels, ImageInfo("a", H, W), SPECS[task].Config()).known
+
+
 def test_what_is_counted_and_checked_is_the_kind_that_is_there() -> None:
     for one in (RELATIVE, METRIC):
-        assert (
-            label_summary.of(SPECS["depth"], one, ImageInfo("a", H, W), Config()).known == 1 - 1 / RAMP.size
-        )  # the ramp begins with 0
+        assert known_share("depth", one) == 1 - 1 / RAMP.size  # the ramp begins with 0
         spoiled = {key: np.where(value > 250 / 30, -value, value) for key, value in one.items()}
         labelled = {"depth": record.Labelled(spoiled, "real:some")}
         faults = list(record_rules.of_labels(labelled, ImageInfo("a", H, W), SPECS, {"depth": Config()}))
@@ -70,10 +73,8 @@ def test_what_is_counted_and_checked_is_the_kind_that_is_there() -> None:
 
 def test_nothing_known_and_nothing_but_ignore_are_told_by_the_ids() -> None:
     nothing = {"classes": np.full([H, W], 255), "confidence": np.ones([H, W], np.float32)}
-    assert label_summary.of(SPECS["depth"], nothing, ImageInfo("a", H, W), Config()).known == 0
-    assert (
-        label_summary.of(SPECS["depth"], dict.fromkeys(RELATIVE, 0 * RAMP), ImageInfo("a", H, W), Config()).known == 0
-    )
+    assert known_share("segmentation", nothing) == 0
+    assert known_share("depth", dict.fromkeys(RELATIVE, 0 * RAMP)) == 0
 
 
 def test_a_label_may_lack_the_other_kind() -> None:

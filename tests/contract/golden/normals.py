@@ -1,4 +1,4 @@
-"""Hand-worked cases and this task's part of the generated scenes, for `tests/test_contract_*.py`."""
+"""Golden cases of normals, see `golden_cases.py`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RESTORED = 1.8  # mean angle in degrees; edges are lost where the network's reso
 WALL, UNKNOWN = [128, 128, 0], [0, 0, 0]  # colours; a wall's vector is (1, 1, -255) / LENGTH
 LENGTH = (1 + 1 + 255**2) ** 0.5
 PREDICTED = {"map": [[[[0.0, 0.0, -2.0], [3.0, 0.0, -4.0]], [[0.0, 0.0, 0.5], [9.0, 9.0, 9.0]]]]}
-TRUE = {"normals": [[[WALL, WALL], [WALL, UNKNOWN]]], "mirrored": [False]}
+TRUE = {"normal_colours": [[[WALL, WALL], [WALL, UNKNOWN]]], "mirrored": [False]}
 # Right but for the length, nearly. (3, 0, -4) / 5 against the wall. Opposite. One pixel is unknown.
 RIGHT, OTHER, OPPOSITE = 1 - 255 / LENGTH, 1 - (0.6 + 0.8 * 255) / LENGTH, 1 + 255 / LENGTH
 CASES: tuple[Any, ...] = (
@@ -45,6 +45,9 @@ CASES: tuple[Any, ...] = (
 def scene_labels(scene: Scene) -> Labels:
     """The labels of a generated scene."""
     return scene.labels["normals"]
+
+
+COUNTS: dict[int, int] = {}
 
 
 def example(height: int, width: int) -> Labels:
@@ -78,20 +81,13 @@ def vectors(colours: Any, mirrored: Any = False) -> np.ndarray:
 def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
     """Targets by hand: the vectors of the original pixels, for windows that do not mirror."""
     colours = np.where(labels["normals"].any(-1, keepdims=True), np.rint((labels["normals"] + 1) * 127.5), 0)
-    return {"normals": window.pixels(colours.astype(np.uint8), 0, config.stride), "mirrored": False}
+    return {"normal_colours": window.pixels(colours.astype(np.uint8), 0, config.stride), "mirrored": False}
 
 
 def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
     """Share of pixels that are more than 2 degrees apart, or known only once."""
-    first, second = (vectors(each["normals"], each["mirrored"]) for each in (got, expected))
+    first, second = (vectors(each["normal_colours"], each["mirrored"]) for each in (got, expected))
     return float(np.mean(np.linalg.norm(first - second, axis=-1) > np.radians(2.0)))
-
-
-def perfect(targets: dict[str, Any], config: Any) -> dict[str, Any]:
-    """What `decode` gives when the network is right; a network says something everywhere, here a side wall."""
-    del config
-    normals = vectors(targets["normals"], targets["mirrored"])
-    return {"normals": np.where(normals.any(-1, keepdims=True), normals, np.array([1.0, 0.0, 0.0], np.float32))}
 
 
 def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:
@@ -103,7 +99,7 @@ def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:
 def reference(raw: dict[str, Any], targets: dict[str, Any], config: Any) -> dict[str, float]:
     """The formulas in NumPy, resized by OpenCV."""
     values: list[float] = []
-    for predicted, normals in zip(raw["map"], vectors(targets["normals"], targets["mirrored"]), strict=True):
+    for predicted, normals in zip(raw["map"], vectors(targets["normal_colours"], targets["mirrored"]), strict=True):
         known = np.any(normals != 0, axis=-1)
         resized = cv2.resize(predicted, normals.shape[:2])[known]
         resized /= np.maximum(np.linalg.norm(resized, axis=-1, keepdims=True), 1e-6)

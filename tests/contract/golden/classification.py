@@ -1,4 +1,4 @@
-"""Hand-worked cases and this task's part of the generated scenes, for `tests/test_contract_*.py`."""
+"""Golden cases of classification, see `golden_cases.py`."""
 
 from __future__ import annotations
 
@@ -95,12 +95,6 @@ def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
     """1 where two targets differ, 0 where not."""
     off = np.abs(got["probability"] - expected["probability"]).max() > TOLERANCE["probability"]
     return float(off or got["believed"] != expected["believed"])
-
-
-def perfect(targets: dict[str, Any], config: Any) -> dict[str, Any]:
-    """What `decode` gives when the network is right."""
-    del config
-    return {"probability": targets["probability"]}
 
 
 def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""Hand-worked cases and this task's part of the generated scenes, for `tests/test_contract_*.py`."""
+"""Golden cases of detection, see `golden_cases.py`."""
 
 from __future__ import annotations
 
@@ -198,18 +198,6 @@ def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
     if "ignored" in expected and np.abs(got["ignored"] - expected["ignored"]).max() > 1.5:
         return 1.0
     return float(np.sum(off | (got["classes"] != expected["classes"])) / max(np.sum(expected["classes"] > 0), 1))
-
-
-def perfect(targets: dict[str, Any], config: Any) -> dict[str, Any]:
-    """What `decode` gives when the network is right."""
-    del config
-    real = targets["classes"] > 0  # [B, M]
-    return {
-        "boxes": np.where(real[..., None], targets["boxes"], 0.0).astype(np.float32),
-        "classes": np.where(real, targets["classes"], 0).astype(np.int32),
-        "scores": real.astype(np.float32),
-        "count": real.sum(-1).astype(np.int32),
-    }
 
 
 def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""Hand-worked cases and this task's part of the generated scenes, for `tests/test_contract_*.py`."""
+"""Golden cases of depth, see `golden_cases.py`."""
 
 from __future__ import annotations
 
@@ -72,6 +72,9 @@ def scene_labels(scene: Scene) -> Labels:
     return scene.labels["depth"]
 
 
+COUNTS: dict[int, int] = {}
+
+
 def example(height: int, width: int) -> Labels:
     """What no scene has: farther than millimetres reach in 16 bits, and holes."""
     metres = np.linspace(0.0, 100.0, height * width, dtype=np.float32).reshape(height, width)
@@ -115,12 +118,6 @@ def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
     (first,), (second,) = got.values(), expected.values()
     low, high = np.minimum(first, second), np.maximum(first, second)
     return float(np.mean(high > 1.02 * low))
-
-
-def perfect(targets: dict[str, Any], config: Any) -> dict[str, Any]:
-    """What `decode` gives when the network is right; a network says something everywhere, here 1 (metre)."""
-    key = "inverse_depth" if config.loss == "ssi" else "metres"
-    return {key: np.where(targets[key] > 0, targets[key], 1.0)}
 
 
 def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""Hand-worked cases and this task's part of the generated scenes, for `tests/test_contract_*.py`."""
+"""Golden cases of segmentation, see `golden_cases.py`."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ CASES: tuple[Any, ...] = (
     # -ln(1/8) = 2.079442 and -ln(9/16) = 0.575364; the two ignored pixels do not count, however wrong.
     (
         {"map": [[[UNSURE, WRONG], [SURE_OF_1, WRONG]]]},
-        {"classes": [[[0, 255], [1, 255]]]},
+        {"class_bytes": [[[0, 255], [1, 255]]]},
         {},
         {"cross_entropy": (2.079442 + 0.575364) / 2},
     ),
     # One cell of the head covers four target pixels: three -ln(1/16) = 2.772589 and one -ln(9/16).
     (
         {"map": [[[SURE_OF_1]]]},
-        {"classes": [[[0, 2], [1, 7]]]},
+        {"class_bytes": [[[0, 2], [1, 7]]]},
         {},
         {"cross_entropy": (3 * 2.772589 + 0.575364) / 4},
     ),
     # Half as sure, half as much; the mean is still over two pixels.
     (
         {"map": [[[UNSURE, WRONG], [SURE_OF_1, WRONG]]]},
-        {"classes": [[[0, 255], [1, 255]]], "confidence": [[[0.5, 1.0], [1.0, 1.0]]]},
+        {"class_bytes": [[[0, 255], [1, 255]]], "confidence": [[[0.5, 1.0], [1.0, 1.0]]]},
         {"weighting": "confidence"},
         {"cross_entropy": (2.079442 / 2 + 0.575364) / 2},
     ),
     # The harder half of a teacher's known pixels is left out.
     (
         {"map": [[[UNSURE, WRONG], [SURE_OF_1, WRONG]]]},
-        {"classes": [[[0, 255], [1, 255]]], "pseudo": [True]},
+        {"class_bytes": [[[0, 255], [1, 255]]], "pseudo": [True]},
         {"ignore_hardest": 0.5},
         {"cross_entropy": 0.575364},
     ),
@@ -99,7 +99,7 @@ def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
     for name, number in OWN.items() if config.class_thresholds else ():
         limits[config.classes.index(name)] = number
     classes[labels["confidence"] < limits[classes]] = 255
-    found = {"classes": window.pixels(classes, 255, config.stride)}
+    found = {"class_bytes": window.pixels(classes, 255, config.stride)}
     if config.weighting == "confidence":
         found["confidence"] = window.pixels(labels["confidence"], 0.0, config.stride)
     return found
@@ -107,17 +107,10 @@ def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
 
 def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
     """Share of pixels that differ; confidence to its 8 bits."""
-    off = got["classes"] != expected["classes"]
+    off = got["class_bytes"] != expected["class_bytes"]
     if "confidence" in expected:
         off |= np.abs(got["confidence"] - expected["confidence"]) > TOLERANCE["confidence"]
     return float(np.mean(off))
-
-
-def perfect(targets: dict[str, Any], config: Any) -> dict[str, Any]:
-    """What `decode` gives when the network is right; nothing in particular where nothing is known."""
-    known = np.eye(256, len(config.classes), dtype=np.float32)
-    known[255] = 1 / len(config.classes)
-    return {"probability": known[targets["classes"]]}
 
 
 def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:
@@ -131,4 +124,4 @@ def reference(raw: dict[str, Any], targets: dict[str, Any], config: Any) -> dict
     loss = segmentation_losses.SegmentationLoss(
         label_smoothing=0.0, class_weights=[], ignore_label=255, use_groundtruth_dimension=True
     )
-    return {"cross_entropy": float(loss(tf.constant(raw["map"]), tf.constant(targets["classes"])[..., None]))}
+    return {"cross_entropy": float(loss(tf.constant(raw["map"]), tf.constant(targets["class_bytes"])[..., None]))}

@@ -1,4 +1,4 @@
-"""Hand-worked cases and this task's part of the generated scenes, for `tests/test_contract_*.py`."""
+"""Golden cases of masks, see `golden_cases.py`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from PIL import Image
 
 from must_tf.data.scenes import CLASSES, Scene
 from must_tf.spec import Labels
-from must_tf.tasks.detection import golden as detection
 from must_tf.tasks.masks import Config
 from must_tf.tasks.masks.labels import cut, paste
+from tests.contract.golden import detection
 
 CONFIG = Config(enabled=True, classes=CLASSES["masks"], filters=8, sampled_rois=8, target_side=56, max_objects=6)
 VARIANTS = (
@@ -38,7 +38,7 @@ CASES: tuple[Any, ...] = (
     (
         {
             "logits": [[[[0.0] * 2] * 2, [[99.0] * 2] * 2, [[LN3] * 2] * 2]],
-            "masks": [[HALF, [[0.0] * 2] * 2, HALF]],
+            "mask_targets": [[HALF, [[0.0] * 2] * 2, HALF]],
             "classes": [[1, 0, 2]],
         },
         {},
@@ -121,13 +121,6 @@ def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
     return float(np.sum((either >= 150) & (shared < 0.9 * either)) / max(np.sum(expected["classes"] > 0), 1))
 
 
-def perfect(targets: dict[str, Any], config: Any) -> dict[str, Any]:
-    """What `decode` gives when the network is right."""
-    masks = np.asarray(targets["masks"], np.float32) / 255.0
-    maps = [[cv2.resize(mask, (28, 28), interpolation=cv2.INTER_AREA) for mask in image] for image in masks]
-    return detection.perfect(targets, config) | {"probability": np.array(maps, np.float32)}
-
-
 def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:
     """Shapes of `decode` without the batch axis; detection's are those of its own CONFIG."""
     del config
@@ -140,5 +133,5 @@ def reference(raw: dict[str, Any], targets: dict[str, Any], config: Any) -> dict
     del targets, config
     pixels = 28 * 28 * np.sum(raw["classes"] > 0)
     loss = maskrcnn_losses.MaskrcnnLoss()
-    logits, masks = tf.constant(raw["logits"]), tf.constant(raw["masks"])
+    logits, masks = tf.constant(raw["logits"]), tf.constant(raw["mask_targets"])
     return {"cross_entropy": float(loss(logits, masks, raw["classes"])) * (1 + 0.01 / pixels)}
