@@ -56,8 +56,8 @@ def colours(normals: np.ndarray) -> np.ndarray:
 def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Any) -> Tensors:
     """Returns `normal_colours` uint8 [S / stride, S / stride, 3] as in the record, and `mirrored` bool [].
 
-    In a mirrored view x has the other sign than its colour says. The loss computes the vectors (`seen`) on the device of
-    the network; in the input pipeline this took longer than the rest of the image.
+    In a mirrored view x has the other sign than its colour says. The loss computes the vectors (`seen`) on the device
+    of the network; in the input pipeline this took longer than the rest of the image.
     """
     stored = record.decode_map(parsed[NORMALS], size, 3, tf.uint8, 0)
     return {"normal_colours": geometry.warp_nearest(stored, warp, 0, config.stride), "mirrored": warp.flip}
