@@ -41,7 +41,7 @@ class MaskHead(tf_keras.layers.Layer):
         self._logits(pyramid, tf.zeros([1, 1, 4]), tf.zeros([1, 1], tf.int32))
 
     def call(self, pyramid: Pyramid, given: Given, training: bool) -> Tensors:
-        """Returns logits [B, K, 28, 28]; in training also classes [B, K], 0: no object, and mask_targets like logits."""
+        """Returns logits [B, K, 28, 28]; in training also classes [B, K], 0: no object, and mask_targets, as logits."""
         if training:
             return self._train(pyramid, given)
         found = given.predictions["detection"]
