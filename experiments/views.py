@@ -31,7 +31,7 @@ def configs_of(directory: str) -> dict[str, Any]:
     found = manifest.read(directory)
     names = {task: tuple(found.classes.get(task, ())) for task in discover() if found.origins.get(task)}
     configs = {task: discover()[task].Config(enabled=True, classes=classes) for task, classes in names.items()}
-    if manifest.limited(found, "depth", "relative"):
+    if manifest.limited_images(found, "depth", "relative"):
         configs["depth"].loss = "ssi"  # the one that is trained on such labels
     return configs
 
@@ -44,7 +44,7 @@ def rows(serialized: bytes, number: int, configs: dict[str, Any], size: int) -> 
     element = input_lib.Reader(specs, configs, size).element(
         tf.constant(serialized),
         tf.constant(number, tf.int64),
-        lambda original: geometry.draw(original, size, augmentation, seed),
+        lambda original: geometry.random_warp(original, size, augmentation, seed),
     )
     example = tf.train.Example.FromString(serialized)
     photo = record.decode_image(example.features.feature["image/encoded"].bytes_list.value[0]).numpy()

@@ -40,7 +40,8 @@ def parts(glob: str, tasks: Sequence[str], classes: Mapping[str, Sequence[str]],
     pixels = timed(DECODE, record.decode_image, [one["image/encoded"] for one in parsed])
     shapes = [tf.shape(each)[:2] for each in pixels]
     drawn = [
-        geometry.draw(shape, size, inputs.AUGMENTATION, tf.constant([1, i], tf.int64)) for i, shape in enumerate(shapes)
+        geometry.random_warp(shape, size, inputs.AUGMENTATION, tf.constant([1, i], tf.int64))
+        for i, shape in enumerate(shapes)
     ]
     timed(WARP, geometry.warp_image, pixels, drawn)
     for name in reader.configs:

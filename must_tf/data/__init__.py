@@ -1,1 +1,1 @@
-"""Records to tensors and back: what an image is. Knows no task by name."""
+"""Records to tensors and back: the file format, the geometry and the input pipeline. No task is named here."""

@@ -1,9 +1,17 @@
-"""One geometry per image: every label is warped by the same `Warp` as the pixels, and back by the same `Frame`.
+"""One geometry per image: a `Warp` maps the pixels and every label to the network's input, a `Frame` maps back.
 
-Pixel centres lie at +0.5. An original image [h, w] is mirrored if `flip`, scaled to `scaled` pixels, and the window
-of S x S pixels whose top left corner lies at `offset` is cut out. What lies outside of the image is unknown.
+An original image [h, w] is mirrored if `flip`, scaled to `scaled` pixels, and cut to the window of S x S pixels whose
+top left corner is at `offset`:
 
     output = mirrored * scaled / original - offset
+
+Conventions in this module and in all tasks:
+
+- Axes are y (down), then x (right): sizes are height, width. Pixel centres are at +0.5.
+- Boxes are [y0, x0, y1, x1]. In the original frame they are normalised to 0..1, in the input they are in pixels.
+- h, w: size of the original image in pixels. S: side of the square network input in pixels.
+- A map with stride s has S / s x S / s cells of s x s input pixels.
+- Input pixels outside of the image are unknown: every label has a value that says so.
 """
 
 from __future__ import annotations
@@ -19,17 +27,17 @@ from official.modeling import hyperparams
 from must_tf.config.fields import above
 from must_tf.data import resample
 
-# Fills what lies outside of the image: the mean of the normalisation in `trunk.py`, so that it is zero there.
+# Colour of input pixels outside of the image: the mean that `trunk.py` subtracts, so that they become zero.
 OUTSIDE = (124, 116, 104)
 
 
 @dataclasses.dataclass
 class Augmentation(hyperparams.Config):
-    """What is drawn per training image.
+    """Data augmentation, drawn for each training image.
 
     Attributes:
-      flip: mirror every second image.
-      scale_min, scale_max: the zoom is uniform between these; 1.0 fits the whole image into the input.
+      flip: mirror images left to right with probability 1/2.
+      scale_min, scale_max: bounds of the zoom, drawn uniformly; at 1.0 the whole image fits into the input.
     """
 
     flip: bool = True
@@ -38,38 +46,39 @@ class Augmentation(hyperparams.Config):
 
 
 class Warp(NamedTuple):
-    """Original image -> network input. All but `size` are tensors."""
+    """The mapping from an original image to the network's input. All fields except `size` are tensors."""
 
-    original: tf.Tensor  # [2] int32 height, width
-    flip: tf.Tensor  # [] bool
-    scaled: tf.Tensor  # [2] int32 height, width of the scaled image
-    offset: tf.Tensor  # [2] int32 top left corner of the window in the scaled image
+    original: tf.Tensor  # [2] int32 height, width of the original image, pixels
+    flip: tf.Tensor  # [] bool, mirrored left to right
+    scaled: tf.Tensor  # [2] int32 height, width of the scaled image, pixels
+    offset: tf.Tensor  # [2] int32 top left corner of the window in the scaled image, pixels
     size: int  # S
 
 
 class Frame(NamedTuple):
-    """Network input -> original image, for an image that was only fitted (no mirror, offset 0)."""
+    """The mapping from the network's input back to an original image that was only fitted: no mirror, offset 0."""
 
-    original: tf.Tensor  # [2] int32 height, width
-    scaled: tf.Tensor  # [2] int32; float32 where a map's cells are counted instead of pixels (another network's)
+    original: tf.Tensor  # [2] int32 height, width of the original image, pixels
+    # [2] int32 height, width of the scaled image, pixels. float32 if it counts another network's map cells instead.
+    scaled: tf.Tensor
     size: int  # S
 
 
 def fitted_size(original: tf.Tensor, size: int, zoom: tf.Tensor | float = 1.0) -> tf.Tensor:
-    """Height and width [2] int32 of the image when its longer side is `size * zoom` pixels."""
+    """Returns height and width [2] int32 of the image scaled so that its longer side is `size * zoom` pixels."""
     original = tf.cast(original, tf.float32)
     scaled = tf.round(original * (size * zoom / tf.reduce_max(original, axis=-1, keepdims=True)))
     return tf.maximum(tf.cast(scaled, tf.int32), 1)
 
 
 def fit(original: tf.Tensor, size: int) -> Warp:
-    """The whole image, not mirrored, in the input's top left corner: evaluation, labelling, serving."""
+    """Returns the warp of evaluation, labelling and serving: the whole image, not mirrored, in the top left corner."""
     zeros = tf.zeros([2], tf.int32)
     return Warp(original, tf.constant(False), fitted_size(original, size), zeros, size)
 
 
-def draw(original: tf.Tensor, size: int, augmentation: Augmentation, seed: tf.Tensor) -> Warp:
-    """A random warp, a pure function of `seed` [2]: (the run's seed, the image's place in the order)."""
+def random_warp(original: tf.Tensor, size: int, augmentation: Augmentation, seed: tf.Tensor) -> Warp:
+    """Draws a training image's warp, a pure function of `seed` [2]: (the run's seed, the image's index in the run)."""
     numbers = tf.random.stateless_uniform([4], seed)
     low, high = augmentation.scale_min, augmentation.scale_max
     scaled = fitted_size(original, size, low + (high - low) * numbers[0])
@@ -79,19 +88,22 @@ def draw(original: tf.Tensor, size: int, augmentation: Augmentation, seed: tf.Te
     return Warp(original, flip, scaled, tf.minimum(offset, room), size)
 
 
-def shown(warp: Warp) -> tf.Tensor:
-    """Height and width [2] int32 of the part of the input that shows the image."""
+def visible_size(warp: Warp) -> tf.Tensor:
+    """Returns height and width [2] int32 of the part of the input that shows the image, in pixels."""
     return tf.minimum(warp.scaled - warp.offset, warp.size)
 
 
 def enlargement(warp: Warp) -> tf.Tensor:
-    """How much larger things look than in the fitted image, [] float32."""
+    """Returns how many times larger objects appear than in the fitted image, [] float32."""
     fitted = tf.cast(fitted_size(warp.original, warp.size), tf.float32)
     return tf.reduce_mean(tf.cast(warp.scaled, tf.float32) / fitted)
 
 
 def _axes(warp: Warp, stride: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Rows and columns of the original under the centres of the output cells that show the image: the first ones."""
+    """Returns the rows [H] and columns [W] of the original that lie under the centres of the output's cells.
+
+    Only cells that show the image are included. They are the first ones of each axis.
+    """
     centres = (tf.range(warp.size // stride, dtype=tf.float32) + 0.5) * stride
 
     def source(axis: int) -> tf.Tensor:
@@ -104,12 +116,19 @@ def _axes(warp: Warp, stride: int) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def warp_nearest(values: tf.Tensor, warp: Warp, fill: float, stride: int = 1) -> tf.Tensor:
-    """Labels per pixel [h, w, ...] -> [S / stride, S / stride, ...], each the nearest original pixel's."""
+    """Warps a label map [h, w, ...] to [S / stride, S / stride, ...] by nearest neighbour.
+
+    Args:
+      values: one label per original pixel.
+      warp: the image's.
+      fill: the label of cells outside of the image.
+      stride: input pixels per cell.
+    """
     rows, columns = _axes(warp, stride)
     side, inner = warp.size // stride, values.shape[2:]
     channels = inner.num_elements()
     height, width = tf.size(rows), tf.size(columns)
-    # A zoom so small that no cell's centre shows the image: nothing is known.
+    # If the zoom is very small, the image may cover no cell's centre: then every cell is unknown.
     empty = tf.equal(height * width, 0)
     picked = tf.cond(
         empty,
@@ -117,22 +136,22 @@ def warp_nearest(values: tf.Tensor, warp: Warp, fill: float, stride: int = 1) ->
         lambda: resample.nearest(values, rows, columns),
     )
     picked = tf.reshape(picked, [height, width, channels])
-    return tf.reshape(resample.framed(picked, side, (fill,) * channels), [side, side, *inner])
+    return tf.reshape(resample.padded_to_square(picked, side, (fill,) * channels), [side, side, *inner])
 
 
 def warp_image(image: tf.Tensor, warp: Warp) -> tf.Tensor:
-    """Pixels uint8 [h, w, 3] -> uint8 [S, S, 3], bilinear, averaged where it shrinks."""
-    size, offset = shown(warp), tf.cast(warp.offset, tf.float32)
+    """Warps an image uint8 [h, w, 3] to uint8 [S, S, 3]: bilinear if it grows, averaged if it shrinks."""
+    size, offset = visible_size(warp), tf.cast(warp.offset, tf.float32)
     scale = tf.cast(warp.scaled / warp.original, tf.float32)
     width = tf.shape(image)[1]
-    used = tf.minimum(width, resample.reach(offset[1] + tf.cast(size[1], tf.float32), scale[1]))
+    used = tf.minimum(width, resample.pixels_needed(offset[1] + tf.cast(size[1], tf.float32), scale[1]))
     image = tf.cond(warp.flip, lambda: tf.reverse(image[:, width - used :], [1]), lambda: image[:, :used])
-    turned = tf.cast(tf.round(resample.triangle(image, size, scale, offset)), tf.uint8)
-    return resample.framed(tf.transpose(turned, [1, 0, 2]), warp.size, OUTSIDE)
+    transposed = tf.cast(tf.round(resample.window_of_scaled(image, size, scale, offset)), tf.uint8)
+    return resample.padded_to_square(tf.transpose(transposed, [1, 0, 2]), warp.size, OUTSIDE)
 
 
 def warp_boxes(boxes: tf.Tensor, warp: Warp) -> tf.Tensor:
-    """Normalised boxes [N, 4] -> pixels of the input, *not* clipped to it (`clip` does that)."""
+    """Warps normalised boxes [N, 4] to pixels of the input. They are *not* clipped to it: see `clip`."""
     y0, x0, y1, x1 = tf.unstack(boxes, axis=-1)
     x0, x1 = tf.where(warp.flip, 1.0 - x1, x0), tf.where(warp.flip, 1.0 - x0, x1)
     scale = tf.tile(tf.cast(warp.scaled, tf.float32), [2])
@@ -141,50 +160,54 @@ def warp_boxes(boxes: tf.Tensor, warp: Warp) -> tf.Tensor:
 
 
 def clip(boxes: tf.Tensor, warp: Warp) -> tf.Tensor:
-    """Boxes in pixels of the input [N, 4], cut to the part that shows the image."""
-    limit = tf.tile(tf.cast(shown(warp), tf.float32), [2])
+    """Clips boxes [N, 4] in pixels of the input to the part that shows the image."""
+    limit = tf.tile(tf.cast(visible_size(warp), tf.float32), [2])
     return tf.minimum(tf.maximum(boxes, 0.0), limit)
 
 
 class CropView(NamedTuple):
-    """What of an object's mask is seen. All are tensors; several objects' have a leading axis."""
+    """The visible part of an object's mask: two boxes in pixels of the input, [4], or [N, 4] for N objects.
 
-    whole: tf.Tensor  # [4] the pixels that its box touches in the original, in pixels of the input
-    seen: tf.Tensor  # [4] its box, clipped to what the input shows
+    `whole` covers all original pixels that the object's box touches: the extent of its mask crop. `seen` is its box,
+    clipped to the part of the input that shows the image.
+    """
+
+    whole: tf.Tensor
+    seen: tf.Tensor
 
 
 def crop_view(boxes: tf.Tensor, warp: Warp) -> CropView:
-    """Of normalised boxes [N, 4]."""
+    """Returns the views of the objects with these normalised boxes [N, 4]."""
     return CropView(warp_boxes(_touched(boxes, warp.original), warp), clip(warp_boxes(boxes, warp), warp))
 
 
 def warp_crop(crop: tf.Tensor, view: CropView, warp: Warp, side: int) -> tf.Tensor:
-    """An object's mask, re-cut to the visible part of its box.
+    """Returns one object's mask, re-cut to the visible part of its box.
 
     Args:
-      crop: uint8 [ch, cw, 1] the mask over the whole pixels that the box touches in the original, 0 or 1.
+      crop: uint8 [ch, cw, 1], 0 or 1, the mask over all original pixels that the box touches.
       view: the object's.
       warp: the image's.
       side: M.
 
     Returns:
-      float32 [M, M] in 0..1, over the box that `clip(warp_boxes(box))` gives.
+      float32 [M, M] in 0..1, covering `clip(warp_boxes(box))`.
     """
     crop = tf.raw_ops.Reverse(tensor=crop, dims=tf.stack([False, warp.flip, False]))
     whole, seen = view
     shape = tf.cast(tf.shape(crop)[:2], tf.float32)
     per_pixel = shape / tf.maximum(whole[2:] - whole[:2], 1e-6)  # crop pixels per input pixel
-    extent = tf.maximum((seen[2:] - seen[:2]) * per_pixel, 1e-6)  # of the visible part, crop pixels
+    extent = tf.maximum((seen[2:] - seen[:2]) * per_pixel, 1e-6)  # size of the visible part in crop pixels
     scale = side / extent
     offset = (seen[:2] - whole[:2]) * per_pixel * scale
-    turned = resample.triangle(crop, tf.constant([side, side]), scale, offset)
-    return tf.ensure_shape(tf.transpose(turned[..., 0]), [side, side])
+    transposed = resample.window_of_scaled(crop, tf.constant([side, side]), scale, offset)
+    return tf.ensure_shape(tf.transpose(transposed[..., 0]), [side, side])
 
 
 def crop_window(box: np.ndarray, height: int, width: int) -> tuple[int, int, int, int]:
-    """Rows y0..y1 and columns x0..x1 (ends exclusive) of the pixels that a normalised box touches.
+    """Returns (y0, x0, y1, x1), ends exclusive, of the whole pixels that a normalised box touches.
 
-    The thousandth of a pixel absorbs that a border at a whole pixel is not exact in float32.
+    Box edges at whole pixels are not exact in float32, so that edges may be off by a thousandth of a pixel.
     """
     y0, x0, y1, x1 = np.asarray(box, np.float64).tolist()
     top, left = math.floor(y0 * height + 1e-3), math.floor(x0 * width + 1e-3)
@@ -194,7 +217,7 @@ def crop_window(box: np.ndarray, height: int, width: int) -> tuple[int, int, int
 
 
 def _touched(boxes: tf.Tensor, original: tf.Tensor) -> tf.Tensor:
-    """`crop_window` in the graph, normalised again: [N, 4] -> [N, 4]."""
+    """Returns `crop_window` of normalised boxes [N, 4], computed in the graph and normalised again: [N, 4]."""
     size = tf.tile(tf.cast(original, tf.float32), [2])
     low = tf.floor(boxes[:, :2] * size[:2] + 1e-3)
     high = tf.maximum(tf.math.ceil(boxes[:, 2:] * size[2:] - 1e-3), low + 1.0)
@@ -202,22 +225,22 @@ def _touched(boxes: tf.Tensor, original: tf.Tensor) -> tf.Tensor:
 
 
 def restore_boxes(boxes: tf.Tensor, frame: Frame) -> tf.Tensor:
-    """Pixels of a fitted input [N, 4] -> normalised, inside of the image."""
+    """Maps boxes [N, 4] in pixels of a fitted input back to normalised boxes, clipped to the image."""
     scale = tf.tile(tf.cast(frame.scaled, tf.float32), [2])
     return tf.clip_by_value(boxes / scale, 0.0, 1.0)
 
 
-def shown_cells(frame: Frame, stride: int) -> tf.Tensor:
-    """How many rows and columns [2] int32 of a map's cells show the image; the last ones perhaps in part."""
-    # A thousandth of a cell is rounding, where `scaled` is no whole number.
+def visible_cells(frame: Frame, stride: int) -> tf.Tensor:
+    """Returns how many rows and columns [2] int32 of a map's cells show the image, including partly covered ones."""
+    # If `scaled` is not a whole number, a thousandth of a cell is a rounding error.
     return tf.cast(tf.math.ceil(tf.cast(frame.scaled, tf.float32) / float(stride) - 1e-3), tf.int32)
 
 
 def restore_map(values: tf.Tensor, frame: Frame) -> tf.Tensor:
-    """Predictions per cell [S / stride, S / stride, C] -> float32 [h, w, C], bilinear."""
+    """Maps predictions per cell [S / stride, S / stride, C] back to the original, float32 [h, w, C], bilinear."""
     stride = frame.size // values.shape[0]
-    # Cells that show nothing of the image say anything, and must not bleed into its last rows and columns.
-    height, width = tf.unstack(shown_cells(frame, stride))
+    # Predictions outside of the image are arbitrary, and must not bleed into its last rows and columns.
+    height, width = tf.unstack(visible_cells(frame, stride))
     values = values[:height, :width]
     scale = tf.cast(frame.original, tf.float32) / tf.cast(frame.scaled, tf.float32) * float(stride)
     return tf.raw_ops.ScaleAndTranslate(

@@ -1,4 +1,15 @@
-"""From records to batches. Order and augmentation are functions of (seed, epoch, index), never of thread timing."""
+"""The input pipeline, from record files to batches.
+
+An element of a dataset is one image in the network's frame:
+
+    image        uint8 [S, S, 3], RGB
+    image_info   int32 [4], height and width of the original image, then of the scaled image, pixels
+    image_shape  float32 [2], height and width of the part of the input that shows the image, pixels
+    index        int64 [], the image's index in the run; -1 for the images that fill up an evaluation's last batch
+    targets      {task: {key: tensor}}, only in training; see `Reader`
+
+Order and augmentation are functions of (seed, epoch, index) and never depend on thread timing.
+"""
 
 from __future__ import annotations
 
@@ -13,24 +24,23 @@ from must_tf.common import devices
 from must_tf.common.errors import UserError
 from must_tf.config.fields import at_least
 from must_tf.data import geometry, record
-from must_tf.spec import TaskSpec
+from must_tf.spec import TaskSpec, Tensors
 
-READ_AT_ONCE = 16  # files that are interleaved; enough to mix, few enough to hold open
-AHEAD = 2  # batches; one is taken while the next is made
-# That this process may use; a batch system gives it some of the machine's.
-CORES = devices.cores()
+READ_AT_ONCE = 16  # interleaved files: enough to mix, few enough to keep open
+AHEAD = 2  # prefetched batches: one is consumed while the next is made
+CORES = devices.cores()  # that this process may use: a batch system may assign only some of the machine's cores
 
 
 @dataclasses.dataclass
 class Data(hyperparams.Config):
-    """One or several record sets, united: every image is equally likely.
+    """The records to train or evaluate on. If there are several datasets, every image is equally likely.
 
     Attributes:
-      input_path: one glob or a list of globs of record files; beside them lies their manifest.json.
-      global_batch_size: over all replicas.
-      shuffle_buffer: records that are mixed, on top of the order of the files.
-      seed: of order and augmentation.
-      augmentation: what is drawn per training image.
+      input_path: one glob or a list of globs of record files, in folders that also hold their manifest.json.
+      global_batch_size: number of images in a batch, over all replicas.
+      shuffle_buffer: number of records in the shuffle buffer; the order of the files is shuffled as well.
+      seed: seed of the order and of the augmentation.
+      augmentation: how training images are augmented.
     """
 
     input_path: str | tuple[str, ...] = ""
@@ -42,38 +52,52 @@ class Data(hyperparams.Config):
 
 
 def patterns(input_path: str | Sequence[str]) -> list[str]:
-    """The globs of a config's `input_path`, which may be one text with commas or a list."""
+    """Returns the globs of a config's `input_path`, which is one string, separated by commas, or a list."""
     parts = input_path.split(",") if isinstance(input_path, str) else list(input_path)
     return [part.strip() for part in parts if part.strip()]
 
 
 def files(input_path: str | Sequence[str], where: str) -> list[str]:
-    """All record files, sorted. Raises UserError when a glob matches nothing; `where` is the config's key."""
+    """Returns all record files, sorted.
+
+    Args:
+      input_path: as in `Data`.
+      where: the config's key, for error messages.
+
+    Raises:
+      UserError: there is no glob, or one matches nothing.
+    """
     globs = patterns(input_path)
     if not globs:
-        raise UserError(f"{where} is empty; give the record files, for instance {where}=records/train/*.tfrecord")
-    found = []
+        raise UserError(f"{where} is empty. Name the record files, for example {where}='records/train/*.tfrecord'.")
+    paths = []
     for pattern in globs:
         matched = tf.io.gfile.glob(pattern)
         if not matched:
-            raise UserError(f"{where}: no file matches {pattern!r}. Is the path right, and in quotes?")
-        found += matched
-    return sorted(set(found))
+            raise UserError(f"{where}: no file matches {pattern!r}. Check the path, and put it in quotes.")
+        paths += matched
+    return sorted(set(paths))
 
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """What turns a record into an element: the tasks in use, their configs, the network's input size."""
+    """Turns records into elements (see above), for the tasks in `configs` and a network input of `size` pixels.
+
+    A task's targets are those of its `TaskSpec.targets`, and for every task
+
+        weight     float32 [], the image's weight in this task's loss; 0 if it is unlabelled
+        pseudo     bool [], the label is a teacher's
+        annotated  bool [classes + 1], see `record.annotated_mask`
+    """
 
     specs: Mapping[str, TaskSpec]
     configs: Mapping[str, Any]
-    size: int
+    size: int  # S
 
-    def element(self, serialized: tf.Tensor, index: tf.Tensor, warp_of: Any) -> dict[str, Any]:
-        """Image uint8 [S, S, 3], image_info int32 [4], index int64, and the targets by task.
-
-        `image_info` is height and width of the original, then of the scaled image.
-        """
+    def element(
+        self, serialized: tf.Tensor, index: tf.Tensor, warp_of: Callable[[tf.Tensor], geometry.Warp]
+    ) -> dict[str, Any]:
+        """Returns one record's element, with targets. `warp_of` returns the warp of an original size [2] int32."""
         parsed = record.parse(serialized, self.specs, self.configs)
         image = record.decode_image(parsed["image/encoded"])
         original = tf.shape(image)[:2]
@@ -82,15 +106,15 @@ class Reader:
         return self.view(image, warp, index) | {"targets": targets}
 
     def view(self, image: tf.Tensor, warp: geometry.Warp, index: tf.Tensor) -> dict[str, Any]:
-        """The part of an element that needs no labels."""
+        """Returns an element without targets."""
         return {
             "image": geometry.warp_image(image, warp),
             "image_info": tf.concat([warp.original, warp.scaled], 0),
-            "image_shape": tf.cast(geometry.shown(warp), tf.float32),
+            "image_shape": tf.cast(geometry.visible_size(warp), tf.float32),
             "index": index,
         }
 
-    def _targets(self, name: str, parsed: Any, original: tf.Tensor, warp: geometry.Warp) -> dict[str, tf.Tensor]:
+    def _targets(self, name: str, parsed: Tensors, original: tf.Tensor, warp: geometry.Warp) -> Tensors:
         spec, config = self.specs[name], self.configs[name]
         origin = parsed[record.origin_key(name)]
         pseudo = tf.strings.regex_full_match(origin, "pseudo:.*")
@@ -105,7 +129,10 @@ class Reader:
 
 
 def ordered_records(paths: Sequence[str], buffer: int, seed: int, first: int = 0) -> tf.data.Dataset:
-    """Endless serialised records: every epoch, from `first` on, has all once, in an order drawn from (seed, epoch)."""
+    """Returns an endless dataset of serialised records that starts at epoch `first`.
+
+    Every epoch has each record once. Its order is drawn from (seed, epoch).
+    """
     names = tf.constant(list(paths))
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
@@ -119,52 +146,57 @@ def ordered_records(paths: Sequence[str], buffer: int, seed: int, first: int = 0
 
 
 class Start(NamedTuple):
-    """Where training begins: after `images` of an order in which every epoch has `epoch` of them (0: not known)."""
+    """The position in the training order at which a run begins or resumes."""
 
-    images: int = 0
-    epoch: int = 0
+    images: int = 0  # that were trained on before
+    images_per_epoch: int = 0  # 0: unknown
 
 
 def records_from(data: Data, start: Start) -> tf.data.Dataset:
-    """Serialised records from `start` on: a resumed run goes on where it was, and reads no whole epoch for that."""
+    """Returns serialised training records from `start` on. Completed epochs are skipped without reading them."""
     paths = files(data.input_path, "task.train_data.input_path")
-    epochs, images = divmod(start.images, start.epoch) if start.epoch else (0, start.images)
+    if start.images_per_epoch:
+        epochs, images = divmod(start.images, start.images_per_epoch)
+    else:
+        epochs, images = 0, start.images
     return ordered_records(paths, data.shuffle_buffer, data.seed, epochs).skip(images)
 
 
-def ramped(targets: dict[str, tf.Tensor], step: tf.Tensor, over: int) -> dict[str, tf.Tensor]:
-    """Targets of one image whose weight, where the label is a teacher's, has grown for `step` of `over` steps.
+def with_ramped_weight(targets: Tensors, step: tf.Tensor, ramp_steps: int) -> Tensors:
+    """Returns an image's targets for one task; if the label is a teacher's, its weight is scaled by step / ramp_steps.
 
-    Linear from 0, as in Lee, "Pseudo-Label", ICML workshops 2013, with T1 = 0. A function of the image's place
-    in the training order alone, so a run that is resumed needs to remember nothing.
+    The weight grows linearly from 0, as in Lee, "Pseudo-Label", ICML workshops 2013, with T1 = 0. It depends only on
+    the image's index in the training order, so that a resumed run needs no further state.
     """
-    share = tf.minimum(tf.cast(step, tf.float32) / over, 1.0)
+    share = tf.minimum(tf.cast(step, tf.float32) / ramp_steps, 1.0)
     return targets | {"weight": targets["weight"] * tf.where(targets["pseudo"], share, 1.0)}
 
 
 def training(reader: Reader, data: Data, start: Start, context: tf.distribute.InputContext | None) -> tf.data.Dataset:
-    """Batches for training, from `start` on."""
+    """Returns batches for training, from `start` on."""
     dataset = records_from(data, start).enumerate(start.images)
     dataset, batch_size = _share(dataset, data.global_batch_size, context)
 
     @tf.autograph.experimental.do_not_convert  # nothing branches on a tensor in Python, and converting takes seconds
     def element(index: tf.Tensor, serialized: tf.Tensor) -> dict[str, Any]:
         seed = tf.stack([tf.constant(data.seed, tf.int64), index])
-        made = reader.element(
-            serialized, index, lambda original: geometry.draw(original, reader.size, data.augmentation, seed)
+        built = reader.element(
+            serialized, index, lambda original: geometry.random_warp(original, reader.size, data.augmentation, seed)
         )
         for name, config in reader.configs.items():
             if config.pseudo_ramp_steps:
                 step = index // data.global_batch_size
-                made["targets"][name] = ramped(made["targets"][name], step, config.pseudo_ramp_steps)
-        return made
+                built["targets"][name] = with_ramped_weight(built["targets"][name], step, config.pseudo_ramp_steps)
+        return built
 
     return _batches(dataset, element, batch_size)
 
 
 def evaluation(reader: Reader, data: Data, count: int, context: tf.distribute.InputContext | None) -> tf.data.Dataset:
-    """Every image exactly once, fitted, without targets. The last batch is filled up with images of index -1, so that
-    shapes are static and every replica has as many batches."""
+    """Returns batches of all `count` images, each exactly once, fitted and without targets.
+
+    The last batch is filled up with images of index -1: shapes stay static, and every replica has as many batches.
+    """
     paths = files(data.input_path, "task.validation_data.input_path")
     records = tf.data.TFRecordDataset(paths).enumerate()
     filler = tf.data.TFRecordDataset(paths).take(1).repeat(-count % data.global_batch_size)
@@ -181,18 +213,18 @@ def evaluation(reader: Reader, data: Data, count: int, context: tf.distribute.In
 
 
 def _batches(dataset: tf.data.Dataset, element: Callable[..., Any], batch_size: int) -> tf.data.Dataset:
-    """Elements in order, made on all cores, and batches of them ahead of the step.
+    """Maps and batches a dataset in order, on all cores, ahead of the training step.
 
-    As many as there are cores from the start, not tuned: else the end of each evaluation and of a run would wait.
+    The parallelism is fixed because autotuning would delay the end of each evaluation and of the run.
     """
     dataset = dataset.map(element, num_parallel_calls=CORES, deterministic=True)
-    return record.untuned(dataset.batch(batch_size, drop_remainder=True).prefetch(AHEAD))
+    return record.without_autotune(dataset.batch(batch_size, drop_remainder=True).prefetch(AHEAD))
 
 
 def _share(
     dataset: tf.data.Dataset, global_batch_size: int, context: tf.distribute.InputContext | None
 ) -> tuple[tf.data.Dataset, int]:
-    """This worker's records, and its batch size per replica."""
+    """Returns this worker's share of the records, and the batch size of one replica."""
     if context is None:
         return dataset, global_batch_size
     if context.num_input_pipelines > 1:

@@ -1,4 +1,5 @@
-"""`record.read_labels` by graphs, for what reads every record: eager, most of the time would be Python's."""
+"""`record.read_labels` with traced graphs, for code that reads every record: eagerly, Python would take most of the
+time."""
 
 from __future__ import annotations
 
@@ -13,30 +14,37 @@ from must_tf.spec import TaskSpec
 
 
 class LabelReader:
-    """Reads the labels of these tasks; the first record with each combination of them takes a fraction of a second."""
+    """Reads the labels of some tasks.
+
+    Each combination of tasks has its own graph. Tracing it takes a fraction of a second, at the first record that has
+    this combination.
+    """
 
     def __init__(self, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]):
         self._specs, self._configs = dict(specs), dict(configs)
         self._graphs: dict[tuple[str, ...], Callable[..., Any]] = {}
 
     def read(self, serialized: bytes, example: tf.train.Example, origin: str = "") -> dict[str, Labelled]:
-        """The labels of a record by task, as NumPy in the original frame.
+        """Returns a record's labels by task, as NumPy in the original frame.
 
         Args:
           serialized: the record.
-          example: the same, parsed.
-          origin: how the origin begins of those that are asked for.
+          example: the same record, parsed.
+          origin: read only labels whose origin starts with this.
         """
         origins = record.origins_of(example)
-        asked = tuple(name for name in self._configs if name in origins and origins[name].startswith(origin))
-        if not asked:
+        names = tuple(name for name in self._configs if name in origins and origins[name].startswith(origin))
+        if not names:
             return {}
         info = record.info_of(example)
-        found = self._graph(asked)(tf.constant(serialized), tf.constant([info.height, info.width]))
-        return record.labelled(example, found)
+        tensors = self._graph(names)(tf.constant(serialized), tf.constant([info.height, info.width]))
+        return record.to_labelled(example, tensors)
 
     def _graph(self, names: tuple[str, ...]) -> Callable[..., Any]:
-        """Of these tasks alone: what nobody looked for is not read, whatever a record of another tool says there."""
+        """Returns the graph that reads exactly these tasks.
+
+        Keys of a task without an origin are never read: a record written by another tool may hold anything there.
+        """
         if names not in self._graphs:
             configs = {name: self._configs[name] for name in names}
             traced = tf.function(
@@ -52,7 +60,7 @@ _shared: dict[str, LabelReader] = {}
 
 
 def shared(specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]) -> LabelReader:
-    """A reader of these tasks; the process's last one, where it is for the same settings."""
+    """Returns a reader for these tasks. The process keeps its last one and reuses it if the configs are the same."""
     key = repr({name: config.as_dict() for name, config in configs.items()})
     if key not in _shared:
         _shared.clear()

@@ -1,21 +1,30 @@
-"""`manifest.json` beside the shards: what a folder of records holds and how it came to be.
+"""`manifest.json`, the description of a folder of records. It lies beside the shards.
 
 | key | value |
 |---|---|
 | `format` | 1 |
-| `command`, `versions` | what wrote the shards |
-| `records` | images in all shards |
-| `classes` | {task: names in id order} |
-| `origins` | {task: {origin: images}} |
-| `objects` | {task: {class name: labels}} |
-| `limits` | {task: {limit: images}}: labels that do not say all: "partial" (some classes), "relative" (no metres) |
-| `teachers` | {teacher id: what it was}, of each whose `pseudo:<id>` is among the origins |
+| `command`, `versions` | the command that wrote the shards, and the versions of its libraries |
+| `records` | number of images in all shards |
+| `classes` | {task: class names in id order} |
+| `origins` | {task: {origin: number of images}} |
+| `objects` | {task: {class name: number of labels}} |
+| `limits` | {task: {limit: number of images}}: incomplete labels, "partial" (some classes) or "relative" (no metres) |
+| `teachers` | {teacher id: description}, for every `pseudo:<id>` among the origins |
 | `shards` | [{file, records, sha256}] |
-| `dropped`, `notes` | {reason: {count, examples}}: what is missing, and what was changed on the way |
+| `dropped`, `notes` | {reason: {count, examples}}: what was left out and what was changed during conversion |
 
-A teacher is {`path`, `kind`, `tasks`, `step`, `input_size`, `time` (ISO, UTC, when labelling with it began), `floors`
-{task: least score that was written}, `units` {task: text}, `trained_on` {task: {`images`, `objects`, `classes`}}};
-what is not known is null or empty. Of all keys of all manifests only `time` differs when the same is made again.
+A teacher's description has these keys. Unknown values are null or empty.
+
+| key | value |
+|---|---|
+| `path`, `kind`, `step` | the model, and the training step of its weights |
+| `tasks`, `input_size` | the tasks that it labelled, and its input size in pixels |
+| `time` | ISO 8601, UTC: the start of labelling |
+| `floors` | {task: lowest score that was written} |
+| `units` | {task: text} |
+| `trained_on` | {task: {`images`, `objects`, `classes`}} |
+
+Running the same command again gives the same manifest except for `time`.
 """
 
 from __future__ import annotations
@@ -35,12 +44,12 @@ NAME = "manifest.json"
 FORMAT = 1
 
 Reasons = dict[str, dict[str, Any]]  # reason -> {"count": int, "examples": at most 5 strings}
-Teachers = Mapping[str, Mapping[str, Any]]  # id -> what it was, see above
+Teachers = Mapping[str, Mapping[str, Any]]  # teacher id -> description, see above
 
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """The content of a `manifest.json`; the fields are the keys of the table above."""
+    """The content of a `manifest.json`. The fields are the keys of the first table above."""
 
     command: list[str]
     versions: dict[str, str]
@@ -56,15 +65,15 @@ class Manifest:
 
 
 def path_in(directory: str) -> str:
-    """Where the manifest of a folder of records lies."""
+    """Returns the path of the manifest in a folder of records."""
     return os.path.join(directory, NAME)
 
 
 def read(directory: str) -> Manifest:
-    """The manifest of a folder of records.
+    """Reads the manifest of a folder of records.
 
     Raises:
-      UserError: there is none, it is no JSON, or another version wrote it.
+      UserError: it does not exist, is not valid JSON, or was written by another version.
     """
     path = path_in(directory)
     try:
@@ -72,8 +81,8 @@ def read(directory: str) -> Manifest:
             content = json.loads(file.read())
     except tf.errors.NotFoundError:
         raise UserError(
-            f"{path} does not exist. It is written last: run the must-records command that made "
-            "this folder to its end, or name a folder that holds records."
+            f"{path} does not exist. It is written last: if this folder is unfinished, run its must-records command "
+            "again; otherwise name a folder that holds records."
         ) from None
     except (tf.errors.OpError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}). Write the records again.") from None
@@ -81,57 +90,60 @@ def read(directory: str) -> Manifest:
 
 
 def _checked(content: Any, path: str) -> Manifest:
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise UserError(f"{path} has format {found!r}, this version reads {FORMAT}. Write the records again.")
+    version = content.get("format") if isinstance(content, dict) else None
+    if version != FORMAT:
+        raise UserError(f"{path} has format {version!r}, but this version reads {FORMAT}. Write the records again.")
     names = [field.name for field in dataclasses.fields(Manifest)]
-    content = {"limits": {}, "teachers": {}} | content  # sets that were written before there were any
+    content = {"limits": {}, "teachers": {}} | content  # older manifests do not have these keys
     missing = [name for name in names if name not in content]
     if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}. Write the records again.")
+        raise UserError(f"{path} has no {', '.join(missing)}. Write the records again.")
     return Manifest(**{name: content[name] for name in names})
 
 
 def write(directory: str, manifest: Manifest) -> None:
-    """Writes the manifest; a reader sees the old one or the whole new one."""
+    """Writes the manifest atomically: readers see the old file or the complete new one."""
     content = {"format": FORMAT} | dataclasses.asdict(manifest)
     files.write_json(path_in(directory), content)
 
 
-def labelled(manifest: Manifest, task: str) -> int:
-    """How many images have labels of this task."""
+def labelled_images(manifest: Manifest, task: str) -> int:
+    """Returns the number of images that have labels for this task."""
     return sum(manifest.origins.get(task, {}).values())
 
 
-def limited(manifest: Manifest, task: str, limit: str) -> int:
-    """How many images' labels of this task have this limit."""
+def limited_images(manifest: Manifest, task: str, limit: str) -> int:
+    """Returns the number of images whose labels for this task have this limit."""
     return manifest.limits.get(task, {}).get(limit, 0)
 
 
-def united_teachers(sets: Iterable[Teachers]) -> dict[str, dict[str, Any]]:
-    """The teachers of several sets. One id is one teacher: what the first set says of it, what only others say added
-    (it may have labelled other tasks there), and the earliest time."""
+def united_teachers(datasets: Iterable[Teachers]) -> dict[str, dict[str, Any]]:
+    """Returns the teachers of several datasets, {teacher id: description}.
+
+    If several datasets describe the same teacher, the first description wins. Later ones only add keys and tasks that
+    it does not have (the teacher may have labelled other tasks there). The time is the earliest.
+    """
     united: dict[str, dict[str, Any]] = {}
-    for teachers in sets:
-        for teacher_id, said in teachers.items():
-            mine = united.get(teacher_id)
-            united[teacher_id] = dict(said) if mine is None else _both(mine, said)
+    for teachers in datasets:
+        for teacher_id, description in teachers.items():
+            earlier = united.get(teacher_id)
+            united[teacher_id] = dict(description) if earlier is None else _merged(earlier, description)
     return dict(sorted(united.items()))
 
 
-def _both(first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     added = {
         key: {**value, **first.get(key, {})} for key, value in other.items() if isinstance(first.get(key, value), dict)
     }
-    both = {**other, **first, **added}
-    if "tasks" in both:
-        both["tasks"] = sorted({*first.get("tasks", ()), *other.get("tasks", ())})
-    times = [each["time"] for each in (first, other) if each.get("time")]
-    return both | ({"time": min(times)} if times else {})
+    merged = {**other, **first, **added}
+    if "tasks" in merged:
+        merged["tasks"] = sorted({*first.get("tasks", ()), *other.get("tasks", ())})
+    times = [teacher["time"] for teacher in (first, other) if teacher.get("time")]
+    return merged | ({"time": min(times)} if times else {})
 
 
 def named_counts(counts: Mapping[str, int], names: Sequence[str], first_id: int) -> dict[str, int]:
-    """{id as text: n} -> {name: n} in id order; `names[0]` names `first_id`."""
+    """Turns {class id as text: n} into {class name: n}, in id order. `names[0]` is the name of `first_id`."""
     return {
         names[int(key) - first_id] if 0 <= int(key) - first_id < len(names) else key: counts[key]
         for key in sorted(counts, key=int)

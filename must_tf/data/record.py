@@ -1,14 +1,19 @@
-"""The record: one tf.train.Example is one image with any number of labels, real or pseudo.
+"""The record format: one tf.train.Example holds one image and its labels for any number of tasks, real or pseudo.
 
 | key | value |
 |---|---|
-| `image/encoded`, `format`, `height`, `width`, `source_id`, `filename` | as in Model Garden; upright, EXIF applied |
-| `image/<task>/origin` | absent: nobody looked. `real:<dataset>` or `pseudo:<teacher id>`: somebody did |
-| `image/<task>/annotated` | int64, the class ids (as the task counts them) that were looked for; absent: all of them |
+| `image/encoded` | bytes, JPEG or PNG, upright (EXIF rotation is applied) |
+| `image/format`, `height`, `width`, `source_id`, `filename`, `key/sha256` | as in Model Garden; sizes in pixels |
+| `image/<task>/origin` | bytes, `real:<dataset>` or `pseudo:<teacher id>`; absent if unlabelled for the task |
+| `image/<task>/annotated` | int64, the class ids that were annotated, counted like the task's; absent: all classes |
 
-Each task's own keys stand in its `labels.py`. Absent is not empty: an image without an origin for a task is
-unlabelled for it, an image with an origin and no objects shows none. A dataset that knows only some of the classes says
-nothing about the others: `annotated` keeps them from being taken for background.
+Each task's `labels.py` documents its own keys.
+
+Absent is not the same as empty. An image without an origin is unlabelled for the task. An image with an origin and no
+objects is labelled, and shows none. A dataset that covers only some of the classes says nothing about the others:
+`annotated` keeps those from being treated as background.
+
+Labels are NumPy arrays in the original image's frame. Images are uint8 [height, width, 3], RGB.
 """
 
 from __future__ import annotations
@@ -24,9 +29,9 @@ import tensorflow as tf
 from must_tf.common.errors import UserError
 from must_tf.spec import ImageInfo, Labels, TaskSpec
 
-# Of PNG's filters the one that TensorFlow reads fastest: each row as the difference from the one above. Beside OpenCV's
-# own choice reading takes a sixth to three quarters less. Predicted classes, confidence and depth take a third less
-# room, normals as much; a Kinect's depth with its holes takes a third more, its normals a seventh.
+# The PNG filter that TensorFlow decodes fastest: each row is stored as its difference from the row above. Compared with
+# OpenCV's default, decoding takes 1/6 to 3/4 less time. Predicted classes, confidence and depth take 1/3 less space,
+# predicted normals the same; depth from a Kinect, which has holes, takes 1/3 more, and its normals 1/7 more.
 MAP_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
 
 IMAGE_FEATURES = {
@@ -36,67 +41,69 @@ IMAGE_FEATURES = {
 
 
 class Labelled(NamedTuple):
-    """One task's labels of one image, where they come from ("real:coco", "pseudo:1a2b3c"), and which class ids were
-    looked for. None: all, which a list of all does not say to the manifest. An image for which none of the task's
-    classes was looked for has no labels for it."""
+    """One task's labels of one image.
+
+    `annotated` None means all classes. An explicit list of every class is not the same: the manifest counts it as
+    partial. If none of the classes was annotated, the image has no `Labelled` for the task at all.
+    """
 
     labels: Labels
-    origin: str
-    annotated: tuple[int, ...] | None = None
+    origin: str  # "real:coco" or "pseudo:1a2b3c"
+    annotated: tuple[int, ...] | None = None  # the class ids that were annotated
 
 
 def bytes_feature(values: list[bytes]) -> tf.train.Feature:
-    """A feature of byte strings."""
+    """Returns a feature of byte strings."""
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
 
 
 def float_feature(values: Any) -> tf.train.Feature:
-    """A feature of float32, flattened."""
+    """Returns a float32 feature; arrays are flattened."""
     return tf.train.Feature(float_list=tf.train.FloatList(value=np.ravel(values).tolist()))
 
 
 def int_feature(values: Any) -> tf.train.Feature:
-    """A feature of int64, flattened."""
+    """Returns an int64 feature; arrays are flattened."""
     return tf.train.Feature(int64_list=tf.train.Int64List(value=np.ravel(values).astype(int).tolist()))
 
 
 def origin_key(task: str) -> str:
-    """Where a record says who labelled it for `task`."""
+    """Returns the key that holds the origin of a task's labels."""
     return f"image/{task}/origin"
 
 
-def pseudo(teacher_id: str) -> str:
-    """The origin of a teacher's labels."""
+def pseudo_origin(teacher_id: str) -> str:
+    """Returns the origin of a teacher's pseudo labels."""
     return f"pseudo:{teacher_id}"
 
 
 def is_pseudo(origin: str) -> bool:
-    """Whether a teacher said so, rather than a dataset."""
+    """Returns True if the labels are a teacher's pseudo labels, not a dataset's."""
     return origin.startswith("pseudo:")
 
 
 def annotated_key(task: str) -> str:
-    """Where a record says which of the task's class ids were looked for; without it, all of them."""
+    """Returns the key that lists the annotated class ids of a task. If it is absent, all classes were annotated."""
     return f"image/{task}/annotated"
 
 
 def annotated_of(example: tf.train.Example, task: str) -> tuple[int, ...] | None:
-    """The class ids that were looked for in this image, ascending; None: all."""
+    """Returns the class ids that were annotated in this image, ascending; None means all classes."""
     key = annotated_key(task)
     ids = example.features.feature[key].int64_list.value if key in example.features.feature else ()
     return tuple(ids) or None
 
 
 def annotated_mask(ids: tf.SparseTensor, classes: int, task: str) -> tf.Tensor:
-    """bool [classes + 1]: whether id i was looked for, for tasks that count from 0 as for those that count from 1.
+    """Returns bool [classes + 1]: True at i if class id i was annotated. Fits tasks that count from 0 or from 1.
 
     Args:
-      ids: the record's `annotated`, int64; empty: all.
-      classes: how many the task has.
-      task: for the message that ends the read where an id lies beyond them.
+      ids: the record's `annotated`, int64; empty means all classes.
+      classes: the number of the task's classes.
+      task: the task's name, for the error message if an id is out of range.
     """
     dense = tf.sparse.to_dense(ids)
-    dense = known_ids(dense, tf.ones_like(dense, tf.bool), classes and classes + 1, f"{task} annotated")
+    dense = checked_ids(dense, tf.ones_like(dense, tf.bool), classes and classes + 1, f"{task} annotated")
     mask = tf.reduce_any(dense[:, None] == tf.range(classes + 1, dtype=tf.int64), axis=0)
     return tf.ensure_shape(mask | tf.equal(tf.size(dense), 0), [classes + 1])
 
@@ -104,36 +111,39 @@ def annotated_mask(ids: tf.SparseTensor, classes: int, task: str) -> tf.Tensor:
 def label_features(
     labelled: Mapping[str, Labelled], info: ImageInfo, specs: Mapping[str, TaskSpec]
 ) -> dict[str, tf.train.Feature]:
-    """All keys of these labels, origins included. Tasks that share keys must agree on their number of objects."""
+    """Returns the features of all these labels, with their origins and annotated classes.
+
+    Tasks that share keys must agree on the number of objects.
+    """
     features: dict[str, tf.train.Feature] = {}
     for task in sorted(labelled, key=lambda name: len(specs[name].needs)):
         features |= specs[task].write(labelled[task].labels, info)
         features[origin_key(task)] = bytes_feature([labelled[task].origin.encode()])
-        # Tasks that share their objects share what was looked for.
-        said = [labelled[name].annotated for name in (task, *specs[task].needs) if name in labelled]
-        annotated = next((ids for ids in said if ids is not None), None)
+        # Tasks that share their objects also share the annotated classes.
+        shared = [labelled[name].annotated for name in (task, *specs[task].needs) if name in labelled]
+        annotated = next((ids for ids in shared if ids is not None), None)
         if annotated is not None:
             features[annotated_key(task)] = _annotated_feature(annotated, task, info)
     return features
 
 
 def _annotated_feature(annotated: tuple[int, ...], task: str, info: ImageInfo) -> tf.train.Feature:
-    if not annotated:  # an empty list would be read as "all"
-        raise ValueError(f"{info.source_id}: no class of {task} was looked for; leave its labels out.")
+    if not annotated:  # an empty list would be read as "all classes"
+        raise ValueError(f"{info.source_id}: no class of {task} was annotated. Leave the labels of this task out.")
     return int_feature(sorted(set(annotated)))
 
 
 def encode(
     image: bytes, info: ImageInfo, labelled: Mapping[str, Labelled], specs: Mapping[str, TaskSpec], filename: str = ""
 ) -> bytes:
-    """A serialised Example.
+    """Returns a record as a serialised tf.train.Example. The same input gives the same bytes.
 
     Args:
       image: JPEG or PNG bytes of `info.height` x `info.width` pixels, upright.
       info: the image's id and size.
-      labelled: the labels by task; a task that nobody looked for is not in it.
-      specs: `must_tf.tasks.discover()`.
-      filename: the source file's name, kept for people.
+      labelled: {task: labels}, without the tasks that the image is unlabelled for.
+      specs: {task: spec}, see `must_tf.tasks.discover`.
+      filename: name of the source file, for the reader's information only.
     """
     features = {
         "image/encoded": bytes_feature([image]),
@@ -148,10 +158,10 @@ def encode(
 
 
 def merge(serialized: bytes, labelled: Mapping[str, Labelled], specs: Mapping[str, TaskSpec]) -> bytes:
-    """The same record with these labels added; those tasks' older keys go, all others stay."""
+    """Returns the record with these labels. They replace older labels of the same tasks; everything else stays."""
     example = tf.train.Example.FromString(serialized)
     for task in labelled:
-        # Also those that the new labels do not need, or else an old confidence would belong to a new map.
+        # Remove every key of the task: otherwise an old confidence could remain beside a new map.
         for key in (annotated_key(task), *specs[task].features(specs[task].Config())):
             example.features.feature.pop(key, None)
     for key, feature in label_features(labelled, info_of(example), specs).items():
@@ -160,16 +170,16 @@ def merge(serialized: bytes, labelled: Mapping[str, Labelled], specs: Mapping[st
 
 
 def image_format(image: bytes) -> str:
-    """ "jpeg" or "png", by the first bytes and not by any name."""
+    """Returns "jpeg" or "png", judged by the file's first bytes."""
     if image[:3] == b"\xff\xd8\xff":
         return "jpeg"
     if image[:8] == b"\x89PNG\r\n\x1a\n":
         return "png"
-    raise UserError("an image in a record must be JPEG or PNG; convert it with must-records.")
+    raise UserError("An image is neither JPEG nor PNG, and records hold no other format. Convert the image first.")
 
 
 def info_of(example: tf.train.Example) -> ImageInfo:
-    """The image's id and size as the record states them."""
+    """Returns the image's id and size as stated in the record."""
     feature = example.features.feature
     return ImageInfo(
         feature["image/source_id"].bytes_list.value[0].decode(),
@@ -179,16 +189,16 @@ def info_of(example: tf.train.Example) -> ImageInfo:
 
 
 def origins_of(example: tf.train.Example) -> dict[str, str]:
-    """{task: origin} of the tasks for which somebody labelled this image."""
-    found = {}
+    """Returns {task: origin} of the tasks that this image is labelled for."""
+    origins = {}
     for key, feature in example.features.feature.items():
         if key.startswith("image/") and key.endswith("/origin") and feature.bytes_list.value:
-            found[key.split("/")[1]] = feature.bytes_list.value[0].decode()
-    return found
+            origins[key.split("/")[1]] = feature.bytes_list.value[0].decode()
+    return origins
 
 
 def parse(serialized: tf.Tensor, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]) -> dict[str, tf.Tensor]:
-    """The image's and the given tasks' features of one serialised Example, still encoded."""
+    """Parses the image's features and those of the tasks in `configs`; images and maps stay encoded."""
     features = dict(IMAGE_FEATURES)
     for name in configs:
         features |= specs[name].features(configs[name])
@@ -198,9 +208,9 @@ def parse(serialized: tf.Tensor, specs: Mapping[str, TaskSpec], configs: Mapping
 
 
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
-    """JPEG or PNG bytes -> uint8 [h, w, 3]. Train, evaluate, label and serve all decode here.
+    """Decodes JPEG or PNG bytes to uint8 [h, w, 3]. Training, evaluation, labelling and serving all use it.
 
-    The DCT is named because TensorFlow's default for it differs between builds, and a model sees the difference.
+    The DCT method is set because TensorFlow's default differs between builds, enough to change a model's output.
     """
     jpeg = tf.equal(tf.strings.substr(encoded, 0, 3), b"\xff\xd8\xff")
     image = tf.cond(
@@ -211,21 +221,32 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(image, [None, None, 3])
 
 
-def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """The same, without TensorFlow's tuning: its thread sleeps ever longer, up to a minute, and an iterator's end waits
-    for it. Shards that take half a minute each were followed by as long a wait."""
+def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Returns the dataset with autotuning disabled.
+
+    The autotune thread sleeps for longer and longer periods, up to a minute, and closing an iterator waits for it:
+    reading a shard for half a minute was followed by a wait of the same length.
+    """
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
 
 
 def encode_map(values: np.ndarray) -> bytes:
-    """A map of labels uint8 or uint16 [h, w] or uint8 [h, w, 3] as PNG, exact."""
+    """Encodes a label map, uint8 or uint16 [h, w] or uint8 [h, w, 3], as PNG without loss."""
     return cv2.imencode(".png", values[..., ::-1] if values.ndim == 3 else values, MAP_PNG)[1].tobytes()
 
 
 def decode_map(encoded: tf.Tensor, size: tf.Tensor, channels: int, dtype: tf.DType, fill: int) -> tf.Tensor:
-    """A PNG of labels [h, w, channels]; all `fill` where the record has none. 16-bit is read as 16-bit."""
+    """Decodes a label map from PNG to [h, w, channels] of type `dtype`: uint8, or uint16 for 16-bit files.
+
+    Args:
+      encoded: PNG bytes; empty if the record has no such map.
+      size: [2] int32 height and width of the map that is returned for empty bytes.
+      channels: 1 or 3.
+      dtype: tf.uint8 or tf.uint16.
+      fill: the value of every pixel if `encoded` is empty.
+    """
     values = tf.cond(
         tf.equal(tf.strings.length(encoded), 0),
         lambda: tf.fill(tf.concat([size, [channels]], 0), tf.cast(fill, dtype)),
@@ -234,54 +255,72 @@ def decode_map(encoded: tf.Tensor, size: tf.Tensor, channels: int, dtype: tf.DTy
     return tf.ensure_shape(values, [None, None, channels])
 
 
-def known_ids(ids: tf.Tensor, known: tf.Tensor, count: int, what: str) -> tf.Tensor:
-    """The ids, once it is sure that those that are `known` are below `count`. Model Garden trains others as background
-    or with a loss of 0, without a word. Without class names (count 0) nothing can be said."""
+def checked_ids(ids: tf.Tensor, known: tf.Tensor, count: int, source: str) -> tf.Tensor:
+    """Returns the class ids unchanged, after asserting that they are in range.
+
+    Model Garden would silently train ids that are out of range as background, or with a loss of 0.
+
+    Args:
+      ids: integers of any shape.
+      known: bool, the same shape; ids that are not known may have any value.
+      count: ids must be below it. 0 means that the task has no class names: nothing is checked.
+      source: the origin of the ids, for the error message.
+    """
     if not count:
         return ids
-    # In the ids' own type: in a map of bytes that is a quarter of the work.
+    # Computed in the ids' own type: for a map of bytes this is four times as fast as in int32.
     highest = tf.cast(tf.reduce_max(tf.where(known, ids, tf.zeros([], ids.dtype))), tf.int32)
-    fits = tf.debugging.assert_less(highest, count, f"{what}: an id beyond its {count} classes")
-    with tf.control_dependencies([fits] if fits is not None else []):
+    in_range = tf.debugging.assert_less(highest, count, f"{source}: class ids must be below {count}")
+    with tf.control_dependencies([in_range] if in_range is not None else []):
         return tf.identity(ids)
 
 
 def label_tensors(
     serialized: tf.Tensor, size: tf.Tensor, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]
 ) -> dict[str, dict[str, tf.Tensor]]:
-    """What each of these tasks reads in one record, original frame [2] int32, eager or in a graph."""
+    """Reads one record's labels as {task: {key: tensor}} in the original frame, eagerly or in a graph.
+
+    Args:
+      serialized: [] string, the record.
+      size: [2] int32 height and width of the original image.
+      specs: {task: spec}.
+      configs: {task: config} of the tasks to read.
+    """
     parsed = parse(serialized, specs, configs)
     for name, config in configs.items():
-        annotated_mask(parsed[annotated_key(name)], len(config.classes), name)  # refuses ids that do not exist
+        annotated_mask(parsed[annotated_key(name)], len(config.classes), name)  # raises if an id is out of range
     return {name: specs[name].read(parsed, size, config) for name, config in configs.items()}
 
 
-def labelled(example: tf.train.Example, tensors: Mapping[str, Mapping[str, tf.Tensor]]) -> dict[str, Labelled]:
-    """The labels as NumPy; tasks that nobody looked for are missing.
+def to_labelled(example: tf.train.Example, tensors: Mapping[str, Mapping[str, tf.Tensor]]) -> dict[str, Labelled]:
+    """Converts labels to NumPy. Tasks that the image is unlabelled for are left out.
 
     Args:
       example: the record.
-      tensors: what `label_tensors` gives of it, with values.
+      tensors: its `label_tensors`, with values.
     """
-    found = {}
+    labelled = {}
     for name, origin in origins_of(example).items():
         if name in tensors:
             labels = {key: _to_numpy(value) for key, value in tensors[name].items()}
-            found[name] = Labelled(labels, origin, annotated_of(example, name))
-    return found
+            labelled[name] = Labelled(labels, origin, annotated_of(example, name))
+    return labelled
 
 
 def read_labels(serialized: bytes, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]) -> dict[str, Labelled]:
-    """The labels of one record as NumPy, original frame; tasks that nobody looked for are missing."""
+    """Reads the labels of one record as NumPy, in the original frame.
+
+    Tasks that the image is unlabelled for are left out. To read many records, use `label_reader`: it is faster.
+    """
     example = tf.train.Example.FromString(serialized)
     present = {name: configs[name] for name in origins_of(example) if name in configs}
     info = info_of(example)
     size = tf.constant([info.height, info.width])
-    return labelled(example, label_tensors(tf.constant(serialized), size, specs, present))
+    return to_labelled(example, label_tensors(tf.constant(serialized), size, specs, present))
 
 
 def _to_numpy(value: tf.Tensor) -> Any:
-    """A tensor as NumPy; strings are PNGs of masks and become a list of uint8 arrays in {0, 1}."""
+    """Converts a tensor to NumPy. Strings are PNGs of masks: they become a list of uint8 arrays of 0 and 1."""
     if value.dtype != tf.string:
         return value.numpy()
     return [tf.io.decode_png(png, channels=1).numpy()[..., 0] // 255 for png in value.numpy()]

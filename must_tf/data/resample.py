@@ -1,8 +1,8 @@
-"""Separable resampling with whole rows as the unit: what the input path spends most of its time on.
+"""Separable resampling by whole rows. The input pipeline spends most of its time here.
 
-`ScaleAndTranslate` runs over the columns of an image pixel by pixel, three numbers at a time, and over its rows as
-whole vectors. Here both passes are passes over rows of a [count, numbers] matrix, with a transposition between. Every
-sum has the same terms in the same order as in one call, so the bits are the same; what is saved is time.
+`ScaleAndTranslate` processes the columns of an image pixel by pixel, three numbers at a time, but its rows as whole
+vectors. Here both passes run over the rows of a [rows, numbers] matrix, with a transposition in between. This is
+faster, and bit for bit the same as one call, because every sum has the same terms in the same order.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 
 def _rows(values: tf.Tensor, count: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
-    """[h, K] -> float32 [count, K]: row y shows row (y + offset) / scale, averaged where it shrinks."""
+    """Resamples rows, [h, K] -> float32 [count, K]: row y shows row (y + offset) / scale, averaged if it shrinks."""
     return tf.raw_ops.ScaleAndTranslate(
         images=values[None, :, None, :],
         size=[count, 1],
@@ -22,22 +22,25 @@ def _rows(values: tf.Tensor, count: tf.Tensor, scale: tf.Tensor, offset: tf.Tens
     )[0, :, 0, :]
 
 
-def reach(end: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-    """How many pixels of a row decide about the output's first `end`, with more than a kernel's width to spare."""
+def pixels_needed(end: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """Returns how many pixels of a row are enough to compute the first `end` output pixels.
+
+    This is more than a kernel's width above the exact number.
+    """
     return tf.cast(tf.math.ceil(end / scale + tf.maximum(1.0, 1.0 / scale)), tf.int32) + 2
 
 
-def triangle(image: tf.Tensor, size: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
-    """A window of the scaled image, bilinear where it grows, averaged where it shrinks.
+def window_of_scaled(image: tf.Tensor, size: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
+    """Cuts a window out of the scaled image, with the triangle kernel: bilinear if it grows, averaged if it shrinks.
 
     Args:
       image: [h, w, C], of any number type.
       size: [2] int32 height H and width W of the window, at least 1.
-      scale: [2] float32 output pixels per pixel.
-      offset: [2] float32 the window's top left corner in the scaled image.
+      scale: [2] float32 output pixels per input pixel.
+      offset: [2] float32 top left corner of the window in the scaled image, pixels.
 
     Returns:
-      float32 [W, H, C]: transposed, because what follows may want it smaller before it turns it back.
+      float32 [W, H, C], transposed: the caller can convert it to a smaller type before transposing it back.
     """
     height, width = tf.unstack(tf.shape(image)[:2])
     channels = image.shape[2]
@@ -47,11 +50,11 @@ def triangle(image: tf.Tensor, size: tf.Tensor, scale: tf.Tensor, offset: tf.Ten
     return tf.reshape(turned, [size[1], size[0], channels])
 
 
-def framed(values: tf.Tensor, side: int, fill: tuple[float, ...]) -> tf.Tensor:
-    """[h, w, C] -> [side, side, C] with `fill`, one number per channel, right of it and below."""
+def padded_to_square(values: tf.Tensor, side: int, fill: tuple[float, ...]) -> tf.Tensor:
+    """Pads [h, w, C] on the right and below to [side, side, C] with `fill`, one number per channel."""
     height, width = tf.unstack(tf.shape(values)[:2])
     channels = len(fill)
-    # Rows of numbers: a fill by channels would be repeated number by number.
+    # Whole rows of numbers: broadcasting one pixel would copy number by number.
     row = tf.constant(np.tile(np.asarray(fill, values.dtype.as_numpy_dtype), side)[None])
     flat = tf.reshape(values, [height, width * channels])
     missing = (side - width) * channels
@@ -61,7 +64,7 @@ def framed(values: tf.Tensor, side: int, fill: tuple[float, ...]) -> tf.Tensor:
 
 
 def nearest(values: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """[h, w, ...] -> the pixels at these rows [H], ascending, and columns [W]. Few rows are picked from, not many."""
+    """Picks rows [H], ascending, and columns [W] from [h, w, ...]; columns are picked from the smaller set of rows."""
     used = values[rows[0] : rows[-1] + 1]
     picked = rows - rows[0]
     return tf.cond(
@@ -72,8 +75,8 @@ def nearest(values: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor
 
 
 def _columns(values: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """[h, w, ...] -> the pixels of these columns [W]."""
+    """Picks columns [W] from [h, w, ...]."""
     if values.shape.rank > 2:
         return tf.gather(values, columns, axis=1)
-    # Number by number takes longer than to turn the map, pick rows of it as wholes, and turn it back.
+    # Transposing the map, picking whole rows and transposing back is faster than picking number by number.
     return tf.transpose(tf.gather(tf.transpose(values), columns))

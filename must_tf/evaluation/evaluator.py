@@ -216,7 +216,7 @@ class Evaluator:
 def _numbered_records(input_path: str | Sequence[str]) -> Iterator[tuple[int, bytes]]:
     """Yields every record with its index, in the order of `data.input.evaluation`."""
     paths = input_lib.files(input_path, "task.validation_data.input_path")
-    dataset = record.untuned(tf.data.TFRecordDataset(paths).enumerate())
+    dataset = record.without_autotune(tf.data.TFRecordDataset(paths).enumerate())
     for number, serialized in dataset.as_numpy_iterator():
         yield int(number), serialized
 

@@ -58,5 +58,5 @@ def _real(described: manifest.Manifest, task: str) -> int:
 
 def _counts_all(described: manifest.Manifest, task: str) -> bool:
     """Returns true if a manifest counts all objects of the task, and only objects with real labels."""
-    is_real = _real(described, task) == manifest.labelled(described, task)
-    return is_real and not manifest.limited(described, task, "partial")
+    is_real = _real(described, task) == manifest.labelled_images(described, task)
+    return is_real and not manifest.limited_images(described, task, "partial")

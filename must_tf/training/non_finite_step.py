@@ -40,7 +40,7 @@ def explain(trainer: Trainer, model_dir: str) -> str:
     """Returns an error message about the step after the trainer's last good one. Saves its batch under `model_dir`."""
     task: StudentTask = trainer.task
     done = int(trainer.global_step.numpy())
-    start = input_lib.Start(done * task.task_config.train_data.global_batch_size, task.start.epoch)
+    start = input_lib.Start(done * task.task_config.train_data.global_batch_size, task.start.images_per_epoch)
     directory = os.path.join(model_dir, run_files.FAILED, run_files.step_name(done + 1))
     return f"{message(find(task, trainer.model, start, directory), done + 1, directory)} {REMEDY}"
 

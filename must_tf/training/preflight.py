@@ -208,7 +208,7 @@ def _check_labels(configs: Configs, manifests: Manifests, mistakes: Mistakes) ->
         reason = discover()[name].unfit(config, manifests)
         if reason:
             mistakes.problems.append(reason)
-        labelled = sum(manifest.labelled(described, name) for described in manifests.values())
+        labelled = sum(manifest.labelled_images(described, name) for described in manifests.values())
         if not labelled:
             mistakes.problems.append(
                 f"no image in {listed(manifests)} has {name} labels, so its head would learn nothing. Add records "

@@ -128,7 +128,7 @@ def test_what_the_network_says_outside_of_the_image_stays_outside() -> None:
 def test_zoom_is_drawn_from_its_range() -> None:
     """Over 64 draws: both hands, zooms that fill [0.5, 2], windows inside of the image."""
     augmentation = geometry.Augmentation()
-    drawn = [geometry.draw(tf.constant((96, 160)), SIZE, augmentation, tf.constant([1, i])) for i in range(64)]
+    drawn = [geometry.random_warp(tf.constant((96, 160)), SIZE, augmentation, tf.constant([1, i])) for i in range(64)]
     zooms = np.array([float(w.scaled[1]) / SIZE for w in drawn])
     assert 0.49 <= zooms.min() < 0.7 and 1.8 < zooms.max() <= 2.01
     assert 16 < sum(bool(w.flip) for w in drawn) < 48

@@ -184,7 +184,7 @@ MUTANTS = (
     Mutant("labelling: records that changed are read", "tfrecords_tools/label/job.py", "[1] != job.sha256", "[1] == \"\"", "tfrecords_tools/label/test_parallelism::changed"),
     Mutant("labelling: every shard loads its teachers", "tfrecords_tools/label/job.py", "if key not in _loaded:", "if True:", "tfrecords_tools/label/test_parallelism::loads"),
     Mutant("labelling: a teacher's time is that of the last job", "must_tf/data/manifest.py", "\"time\": min(times)", "\"time\": max(times)", "tfrecords_tools/label/test_results::merged"),
-    Mutant("labelling: who labelled nothing is among the teachers", "tfrecords_tools/writing/shards.py", " if record.pseudo(key) in used_origins", "", "tfrecords_tools/label/test_results::says_who"),
+    Mutant("labelling: who labelled nothing is among the teachers", "tfrecords_tools/writing/shards.py", " if record.pseudo_origin(key) in used_origins", "", "tfrecords_tools/label/test_results::says_who"),
     Mutant("labelling: processes with GPUs are forked", "tfrecords_tools/writing/worker_pool.py", " and not gpus else", " else", "tfrecords_tools/label/test_parallelism::gpu"),
     Mutant("labelling: others' empty images are this teacher's", "tfrecords_tools/label/job.py", "for task in labelled_record.added if", "for task in discover() if", "tfrecords_tools/label/test_results::counted"),
     Mutant("labelling: what was empty before is empty anew", "tfrecords_tools/label/pipeline.py", " if prepared.before.get(task) != task_labels.origin", "", "tfrecords_tools/label/test_results::once_more"),

@@ -261,7 +261,7 @@ def outcome(maker: RecordMaker, written: manifest.Manifest, listing: Listing, se
     objects = dropped.count("object") if "detection" in converted_tasks else 0
     kept_objects = sum(written.objects.get("detection", {}).values())
     lost = {task: dropped.count(task) for task in converted_tasks if dropped.count(task)}
-    label_rates = {task: count / (count + manifest.labelled(written, task)) for task, count in lost.items()}
+    label_rates = {task: count / (count + manifest.labelled_images(written, task)) for task, count in lost.items()}
     image_rate, object_rate = images / listing.expected_count, objects / max(1, kept_objects + objects)
     return Outcome(written, image_rate, object_rate, seconds, label_rates)
 

@@ -102,7 +102,8 @@ def _results(batch: Sequence[Future[LabelledRecord]], tick: Callable[[int], None
 
 def _batches(path: str) -> Iterator[list[bytes]]:
     try:
-        for batch in record.untuned(tf.data.TFRecordDataset(path).batch(BATCH_SIZE).prefetch(1)).as_numpy_iterator():
+        batches = record.without_autotune(tf.data.TFRecordDataset(path).batch(BATCH_SIZE).prefetch(1))
+        for batch in batches.as_numpy_iterator():
             yield list(batch)
     except tf.errors.DataLossError as error:
         raise UserError(f"{path} is truncated or damaged ({error.message}). Convert it again.") from error

@@ -39,7 +39,7 @@ def require_work(source: manifest.Manifest, request: LabelRequest) -> None:
     origins = request.origins
     if not source.records or any(_is_open(source, task, request) for task in origins):
         return
-    done = [task for task in origins if manifest.labelled(source, task) >= source.records]
+    done = [task for task in origins if manifest.labelled_images(source, task) >= source.records]
     counted = "; ".join(f"{task}: {_shown(source.origins[task])}" for task in done)
     reasons = [f"all {source.records} images already have {', '.join(done)} labels ({counted})"] if done else []
     reasons += [f"no image can get {task}, because {_why(task)}" for task in origins if task not in done]
@@ -61,7 +61,7 @@ def _has_room(source: manifest.Manifest, task: str, request: LabelRequest, own: 
     Labels of the origin `own` do not count as replaceable: the teacher would find the same again.
     """
     others = [origin for origin in source.origins.get(task, {}) if record.is_pseudo(origin) and origin != own]
-    return manifest.labelled(source, task) < source.records or (task in request.replace and bool(others))
+    return manifest.labelled_images(source, task) < source.records or (task in request.replace and bool(others))
 
 
 def _tied(task: str) -> list[str]:
@@ -98,7 +98,7 @@ def _task_result(task: str, own: str, source: manifest.Manifest, result: manifes
         empty=result.notes.get(EMPTY.format(task=task), {}).get("count", 0),
         replaced=sum(count - after.get(origin, 0) for origin, count in before.items() if origin != own),
         real=real,
-        partial=manifest.limited(result, task, "partial"),
+        partial=manifest.limited_images(result, task, "partial"),
         others=sum(after.values()) - real - labelled,
         left=left,
         why=_why(task) if left else "",

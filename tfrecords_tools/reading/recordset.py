@@ -78,7 +78,7 @@ def numbered(path: str) -> Iterator[tuple[int, bytes]]:
     """
     number = 0
     try:
-        for serialized in record.untuned(tf.data.TFRecordDataset(path)).as_numpy_iterator():
+        for serialized in record.without_autotune(tf.data.TFRecordDataset(path)).as_numpy_iterator():
             yield number, serialized
             number += 1
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:

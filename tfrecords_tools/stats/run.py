@@ -153,7 +153,7 @@ def _shown(what: Asked, counted: Mapping[tuple[str, str], Sums]) -> dict[str, An
         teacher, sums = origin.removeprefix(PSEUDO), counted[task, origin]
         told = teachers.get(teacher, {}).get("trained_on", {}).get(task, {})
         training = real.get(task) or figures.of_training(told, sums)
-        unlabelled = found.manifest.records - manifest.labelled(found.manifest, task)
+        unlabelled = found.manifest.records - manifest.labelled_images(found.manifest, task)
         one = shown.setdefault(task, {"unlabelled": unlabelled, "teachers": {}})
         names = tuple(what.configs[task].classes)
         beside = Beside(training, judges.get((task, origin)), what.compared.precision)
@@ -220,7 +220,7 @@ def _real(what: Asked, wanted: set[str]) -> dict[str, dict[str, Any]]:
 
 def _nothing(one: RecordSet, serves: set[str]) -> str:
     """Why a set of `--against` tells nothing of the tasks that it serves."""
-    partly = [task for task in sorted(serves) if manifest.limited(one.manifest, task, "partial")]
+    partly = [task for task in sorted(serves) if manifest.limited_images(one.manifest, task, "partial")]
     if partly:
         return (
             f"--against: {one.directory} is annotated for some classes of {', '.join(partly)} alone, which does not "

@@ -254,7 +254,9 @@ def combined_manifest(
         objects=objects,
         limits=add_counts(info.limits for info in infos),
         shards=[{k: getattr(i, k) for k in ("file", "records", "sha256")} for i in infos],
-        teachers={key: dict(facts) for key, facts in (teachers or {}).items() if record.pseudo(key) in used_origins},
+        teachers={
+            key: dict(facts) for key, facts in (teachers or {}).items() if record.pseudo_origin(key) in used_origins
+        },
         dropped=account.dropped.content,
         notes=account.notes.content,
     )

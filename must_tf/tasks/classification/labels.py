@@ -35,7 +35,7 @@ def read(parsed: Tensors, size: tf.Tensor, config: Any) -> Tensors:
     """Labels: `probability` float32 [C]."""
     del size
     count = len(config.classes)
-    label = record.known_ids(parsed[LABEL], parsed[LABEL] >= 0, count, "classification")
+    label = record.checked_ids(parsed[LABEL], parsed[LABEL] >= 0, count, "classification")
     hard = tf.one_hot(label, count)
     soft = tf.cast(tf.io.decode_raw(parsed[PROBABILITY], tf.float16), tf.float32)
     is_soft = tf.strings.length(parsed[PROBABILITY]) > 0

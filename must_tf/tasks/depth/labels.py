@@ -107,8 +107,8 @@ def limit(example: tf.train.Example) -> str:
 
 def unfit(config: Any, manifests: Mapping[str, Manifest]) -> str:
     """Why metres cannot be learned from these sets; empty where they can, or need not be."""
-    relative = {folder: manifest.limited(one, "depth", RELATIVE) for folder, one in manifests.items()}
-    images = sum(manifest.labelled(one, "depth") for one in manifests.values())
+    relative = {folder: manifest.limited_images(one, "depth", RELATIVE) for folder, one in manifests.items()}
+    images = sum(manifest.labelled_images(one, "depth") for one in manifests.values())
     count, places = sum(relative.values()), ", ".join(folder for folder, number in relative.items() if number)
     if not count or config.loss == "ssi" or (config.relative_labels == "ignore" and count < images):
         return ""

@@ -61,7 +61,7 @@ def read(parsed: Tensors, size: tf.Tensor, config: Any) -> Tensors:
     return {
         "boxes": boxes,
         # Ids start at 1, so that the last is the number of classes.
-        "classes": record.known_ids(classes, classes > 0, len(config.classes) + 1, "detection"),
+        "classes": record.checked_ids(classes, classes > 0, len(config.classes) + 1, "detection"),
         "scores": or_default(parsed[SCORE], tf.ones([count])),
         "is_crowd": or_default(parsed[CROWD], tf.zeros([count], tf.int64)) > 0,
         "area": or_default(parsed[AREA], box_area),
@@ -88,8 +88,8 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
 
 def unfit(config: Any, manifests: Mapping[str, Manifest]) -> str:
     """Why the RPN cannot learn from these sets; empty where it can, or there is none."""
-    images = sum(manifest.labelled(one, "detection") for one in manifests.values())
-    partial = sum(manifest.limited(one, "detection", "partial") for one in manifests.values())
+    images = sum(manifest.labelled_images(one, "detection") for one in manifests.values())
+    partial = sum(manifest.limited_images(one, "detection", "partial") for one in manifests.values())
     if config.design != "maskrcnn" or not images or partial < images:
         return ""
     return (

@@ -45,7 +45,7 @@ def read(parsed: Tensors, size: tf.Tensor, config: Any) -> Tensors:
 def _stored(parsed: Tensors, size: tf.Tensor, config: Any) -> tuple[tf.Tensor, tf.Tensor]:
     """Both maps as they are in the record, uint8 [h, w]; the ids are checked."""
     classes = record.decode_map(parsed[CLASSES], size, 1, tf.uint8, IGNORE)[..., 0]
-    classes = record.known_ids(classes, classes != IGNORE, len(config.classes), "segmentation")
+    classes = record.checked_ids(classes, classes != IGNORE, len(config.classes), "segmentation")
     return classes, record.decode_map(parsed[CONFIDENCE], size, 1, tf.uint8, 255)[..., 0]
 
 

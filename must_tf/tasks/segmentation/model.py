@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from must_tf.data.geometry import Frame, restore_map, shown_cells
+from must_tf.data.geometry import Frame, restore_map, visible_cells
 from must_tf.shared.pixel_head import PixelHead
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Tensors
 from must_tf.tasks.segmentation.labels import IGNORE
@@ -42,7 +42,7 @@ def restore(predictions: Tensors, frame: Frame) -> Tensors:
     is the mixture of the cells' highest: there one map is interpolated instead of one for each class.
     """
     stride = frame.size // predictions["probability"].shape[0]
-    rows, columns = tf.unstack(shown_cells(frame, stride))
+    rows, columns = tf.unstack(visible_cells(frame, stride))
     probability = predictions["probability"][:rows, :columns]  # [gh, gw, C]
     best = tf.argmax(probability, axis=-1, output_type=tf.int32)
     highest = tf.reduce_max(predictions["probability"], axis=-1, keepdims=True)

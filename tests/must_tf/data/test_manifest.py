@@ -45,7 +45,7 @@ UNUSABLE = {
     "no text": ("\udcff\udcfe", ("cannot be read", "again")),
     "a list": ("[1]", ("format None", "again")),
     "another format": ('{"format": 2}', ("format 2", "reads 1", "again")),
-    "keys missing": ('{"format": 1, "command": [], "records": 3}', ("lacks versions, classes", "again")),
+    "keys missing": ('{"format": 1, "command": [], "records": 3}', ("has no versions, classes", "again")),
 }
 
 

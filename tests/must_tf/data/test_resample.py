@@ -27,7 +27,7 @@ def one_call(image: np.ndarray, size: tuple[int, int], scale: np.ndarray, offset
 def test_two_passes_over_rows_are_one_call(zoom: float, offset: tuple[float, float]) -> None:
     scale, start = np.array([zoom, 1.1 * zoom], np.float32), np.array(offset, np.float32)
     size = (max(int(HEIGHT * zoom) - 3, 1), max(int(WIDTH * zoom) - 5, 1))
-    turned = resample.triangle(tf.constant(IMAGE), tf.constant(size), tf.constant(scale), tf.constant(start))
+    turned = resample.window_of_scaled(tf.constant(IMAGE), tf.constant(size), tf.constant(scale), tf.constant(start))
     np.testing.assert_array_equal(turned.numpy().transpose(1, 0, 2), one_call(IMAGE, size, scale, start))
 
 
@@ -35,12 +35,12 @@ def test_two_passes_over_rows_are_one_call(zoom: float, offset: tuple[float, flo
 @pytest.mark.parametrize("seed", range(8))
 def test_an_image_is_warped_as_by_one_call(seed: int, flip: bool) -> None:
     """Though only the columns that decide about the window are read."""
-    drawn = geometry.draw(tf.constant([HEIGHT, WIDTH]), SIZE, geometry.Augmentation(), tf.constant([seed, 1]))
+    drawn = geometry.random_warp(tf.constant([HEIGHT, WIDTH]), SIZE, geometry.Augmentation(), tf.constant([seed, 1]))
     warp = drawn._replace(flip=tf.constant(flip))
     scale = (warp.scaled / warp.original).numpy().astype(np.float32)
     mirrored = IMAGE[:, ::-1] if flip else IMAGE
     wanted = np.tile(np.array(geometry.OUTSIDE, np.uint8), [SIZE, SIZE, 1])
-    height, width = geometry.shown(warp).numpy()
+    height, width = geometry.visible_size(warp).numpy()
     whole = one_call(mirrored, (SIZE, SIZE), scale, warp.offset.numpy().astype(np.float32))
     wanted[:height, :width] = np.rint(whole)[:height, :width]
     np.testing.assert_array_equal(geometry.warp_image(tf.constant(IMAGE), warp), wanted)
@@ -51,7 +51,7 @@ def test_a_frame_is_filled_right_and_below(shape: tuple[int, int]) -> None:
     values = np.arange(shape[0] * shape[1] * 2, dtype=np.float32).reshape(*shape, 2)
     wanted = np.tile(np.array([-1.0, 9.0], np.float32), [4, 4, 1])
     wanted[: shape[0], : shape[1]] = values
-    np.testing.assert_array_equal(resample.framed(tf.constant(values), 4, (-1.0, 9.0)), wanted)
+    np.testing.assert_array_equal(resample.padded_to_square(tf.constant(values), 4, (-1.0, 9.0)), wanted)
 
 
 @pytest.mark.parametrize("rows", [[7, 7, 8, 8, 9], [1, 3, 5], [44]])

@@ -78,7 +78,7 @@ def test_a_teachers_weight_grows_linearly_and_a_real_ones_does_not(step: int, sh
     """Over 8 steps; at the 4th half of it, from the 8th on all."""
     for weight, pseudo, expected in ((0.5, True, 0.5 * share), (1.0, False, 1.0), (0.0, False, 0.0)):
         targets = {"weight": tf.constant(weight), "pseudo": tf.constant(pseudo)}
-        assert float(input_lib.ramped(targets, tf.constant(step, tf.int64), 8)["weight"]) == expected
+        assert float(input_lib.with_ramped_weight(targets, tf.constant(step, tf.int64), 8)["weight"]) == expected
 
 
 def labelled(index: int, origin: str) -> bytes:
