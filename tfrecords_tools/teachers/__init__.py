@@ -134,7 +134,7 @@ def check_tasks(path: str, tasks: Sequence[str], able: Sequence[str], kind: str)
     for task in tasks:
         if task not in able:
             raise UserError(
-                f"--teacher {task}={path}: this {kind} cannot label {task}. It can label {', '.join(able)}."
+                f"--teacher {task}={path}: this {kind} cannot label {task}. It can label {', '.join(able) or 'nothing'}."
             )
 
 

@@ -144,10 +144,10 @@ def _input_format(path: str, adapter: AdapterFile, signature: Signature, mistake
 
 def _unknown(key: str, name: str, kind: str, known: list[str]) -> str:
     """Says that `key` names no input or output of the signature."""
-    choices = f"The signature's {kind}s: {', '.join(known)}."
+    choices = f"of the signature's {kind}s: {', '.join(known)}."
     if not name:
-        return f"{key} is missing. {choices}"
-    return f"{key}={name!r}: the signature has no such {kind}.{nearest(name, known)} {choices}"
+        return f"{key} is missing. Write one {choices}"
+    return f"{key}={name!r}: the signature has no such {kind}.{nearest(name, known)} Write one {choices}"
 
 
 def _frame(

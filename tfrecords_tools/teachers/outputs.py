@@ -80,7 +80,9 @@ class ClassMap(NamedTuple):
         values, axis = arrays[self.name], 0 if self.channels_first else -1
         form = "[C, h, w]" if self.channels_first else "[h, w, C]"
         wrong = _shape_problem(self.name, values, form) or _class_problem(self.name, values.shape[axis], name_count)
-        return wrong or ("" if self.is_logits else probability_problem(self.name, values, axis))
+        if wrong:
+            return wrong + _layout_hint(values, self.channels_first, name_count)
+        return "" if self.is_logits else probability_problem(self.name, values, axis)
 
     def read(self, tensors: Mapping[str, tf.Tensor], canvas: Cells) -> Reading:
         """See `Output`."""
@@ -129,7 +131,9 @@ class NormalMap(NamedTuple):
     def problem(self, arrays: Arrays, name_count: int) -> str:
         """See `Output`."""
         del name_count
-        return _shape_problem(self.name, arrays[self.name], "[3, h, w]" if self.channels_first else "[h, w, 3]")
+        values = arrays[self.name]
+        wrong = _shape_problem(self.name, values, "[3, h, w]" if self.channels_first else "[h, w, 3]")
+        return wrong + _layout_hint(values, self.channels_first, 3) if wrong else ""
 
     def read(self, tensors: Mapping[str, tf.Tensor], canvas: Cells) -> Reading:
         """See `Output`."""
@@ -162,7 +166,7 @@ class DetectedObjects(NamedTuple):
         if self.number and arrays[self.number].size != 1:
             wrong.append(_shape_problem(self.number, arrays[self.number], "[1]"))
         elif self.number:
-            wrong.append(_whole_number_problem(self.number, arrays[self.number], len(arrays[self.scores])))
+            wrong.append(_whole_number_problem("count", self.number, arrays[self.number], len(arrays[self.scores])))
         if any(wrong):
             return next(filter(None, wrong))
         count = int(arrays[self.number].item()) if self.number else None
@@ -172,7 +176,7 @@ class DetectedObjects(NamedTuple):
         """Returns what is wrong with the values of the detections, or ""."""
         boxes, scores = arrays[self.boxes], arrays[self.scores]
         wrong = [
-            _whole_number_problem(self.classes, arrays[self.classes]),
+            _whole_number_problem("classes", self.classes, arrays[self.classes]),
             _range_problem(
                 self.scores, scores, "Scores must be probabilities: export the model with its sigmoid or softmax"
             ),
@@ -225,6 +229,14 @@ def _shape_problem(name: str, values: np.ndarray, form: str) -> str:
     return "" if fits else f"output {name!r} has shape {list(values.shape)} for one image instead of {form}"
 
 
+def _layout_hint(values: np.ndarray, channels_first: bool, channels: int) -> str:
+    """Suggests the other layout if its channel axis has the right length."""
+    if values.ndim != 3 or values.shape[-1 if channels_first else 0] != channels:
+        return ""
+    layout = "last, write `layout: NHWC`" if channels_first else "first, write `layout: NCHW`"
+    return f". If the channels come {layout}"
+
+
 def _range_problem(name: str, values: np.ndarray, remedy: str) -> str:
     """Checks that values lie between 0 and 1."""
     values = values[np.isfinite(values)]
@@ -250,11 +262,16 @@ def _class_problem(name: str, channels: int, name_count: int) -> str:
     return f'{name_count} class names, but output {name!r} has {channels} channels. Use "" for one that is not a class'
 
 
-def _whole_number_problem(name: str, values: np.ndarray, most: float = np.inf) -> str:
+def _whole_number_problem(key: str, name: str, values: np.ndarray, most: float = np.inf) -> str:
     """Checks that ids or counts are whole numbers from 0 to `most`. A cast would turn even NaN into a number."""
     wrong = values[~(np.isfinite(values) & (values >= 0) & (values <= most) & (values == np.rint(values)))]
     limit = f" to {most:g}" if np.isfinite(most) else ""
-    return f"output {name!r} contains {wrong.flat[0]:.3g} instead of a whole number from 0{limit}" if wrong.size else ""
+    if not wrong.size:
+        return ""
+    return (
+        f"output {name!r} contains {wrong.flat[0]:.3g} instead of a whole number from 0{limit}. "
+        f"Correct outputs.detection.{key}"
+    )
 
 
 def box_problem(name: str, values: np.ndarray, scores: np.ndarray, normalised: bool) -> str:

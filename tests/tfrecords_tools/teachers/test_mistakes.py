@@ -64,7 +64,7 @@ def test_the_good_file_is_good(folder: Path) -> None:
         ("input/layout", "NCWH", ("input.layout='NCWH'", "'NCHW'")),
         ("input/size", [32], ("input.size must be [height, width]",)),
         ("input/size", [64, 48], ("input.size=[64, 48]", "[32, 48]")),
-        ("input/mean", [0.5], ("input.mean must be 3 numbers",)),
+        ("input/mean", [0.5], ("input.mean must be a list of 3 numbers",)),
         ("input/std", [1, 0, 1], ("input.std must not contain 0",)),
         ("input/name", "imgae", ("input.name='imgae'", "'image'")),
         ("model", "modle", ("model='modle': there is no SavedModel",)),

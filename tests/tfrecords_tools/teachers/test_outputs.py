@@ -100,7 +100,11 @@ def test_numbers_that_mean_something_else(
         ({"p": [0.5, 0.5]}, {"segmentation": {"output": "p"}}, r"shape \[2\] for one image instead of \[h, w, C\]"),
         ({"z": [1.0, 2.0]}, {"depth": {"output": "z"}}, r"shape \[2\] for one image instead of \[h, w\]"),
         ({"z": np.ones([4, 4, 3])}, {"depth": {"output": "z"}}, r"shape \[4, 4, 3\] for one image instead of \[h, w\]"),
-        ({"n": np.ones([3, 4, 4])}, {"normals": {"output": "n"}}, r"\[3, 4, 4\] for one image instead of \[h, w, 3\]"),
+        (
+            {"n": np.ones([3, 4, 4])},
+            {"normals": {"output": "n"}},
+            r"\[3, 4, 4\] for one image instead of \[h, w, 3\]. If .* first, write `layout: NCHW`",
+        ),
         (boxes([1, 2, 9], 0.8), {"detection": BOXES}, r"'b' has shape \[1, 3\] for one image instead of \[D, 4\]"),
     ],
 )
