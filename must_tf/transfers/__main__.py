@@ -1,4 +1,4 @@
-"""`python -m must_tf.transfers`."""
+"""Runs `must-transfer` as `python -m must_tf.transfers`."""
 
 from must_tf.common.process_setup import importing, prepare
 

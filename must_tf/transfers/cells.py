@@ -1,4 +1,4 @@
-"""The runs of a table: what each is, whether it is done, and how it is run. Checked before any of them starts."""
+"""The runs of a table of transfers: plans them, checks them before any of them starts, and executes them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 import yaml
+from official.core.config_definitions import ExperimentConfig
 
 from must_tf import experiment_config
 from must_tf.common import files, run_files, subprocesses
@@ -19,13 +20,14 @@ from must_tf.common.text import listed
 from must_tf.config import values as config_values
 from must_tf.runs import directory as run_directory
 from must_tf.training import preflight
-from must_tf.transfers.table import Column, Row
+from must_tf.transfers.table import TransferColumn, TransferRow
 
-SHOWN = 5  # settings that are named where two runs differ
+SHOWN = 5  # settings in the message about a run that was started with other ones
+LAST_LINES = 200  # of a failed run's log, in which its error is searched
 
 
-class Settings(NamedTuple):
-    """What all runs of a table share: config files and an override on top of every column's, and the folder."""
+class TransferSettings(NamedTuple):
+    """The settings that all runs of a table share. Config files and override are applied after each column's."""
 
     config_file: Sequence[str]
     override: str
@@ -34,56 +36,59 @@ class Settings(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
-    """One run: this row's start on this column's task, with one seed."""
+class TransferCell:
+    """One run: a row's weights fine-tuned on a column's task, with one seed."""
 
-    row: Row
-    column: Column
+    row: TransferRow
+    column: TransferColumn
     seed: int
     steps: int
     settings: dict[str, Any]  # the whole config
-    path: str  # of all its files, without a suffix
+    path: str  # the run directory; its other files have the same path with a suffix
 
     @property
     def log(self) -> str:
-        """Its output."""
+        """The file with the run's output."""
         return f"{self.path}.log"
 
     @property
     def config(self) -> str:
-        """Its whole config, YAML; the first line names the start."""
+        """The file with the run's whole config, as YAML. The first line names the initial weights."""
         return f"{self.path}.yaml"
 
     @property
     def is_done(self) -> bool:
-        """Whether it was trained to its end and evaluated."""
+        """True if it was trained and evaluated to the end."""
         return preflight.evaluated_step(self.path) >= self.steps
 
     @property
     def is_begun(self) -> bool:
-        """Whether there is something to go on from."""
+        """True if it has a checkpoint to resume from."""
         return tf.io.gfile.exists(os.path.join(self.path, run_files.CHECKPOINT))
 
     @property
     def name(self) -> str:
-        """For people."""
+        """The name to print."""
         return f"{self.row.name} -> {self.column.name}, seed {self.seed}"
 
 
-def grid(rows: Sequence[Row], columns: Sequence[Column], settings: Settings) -> list[Cell]:
-    """All runs, column by column, seed by seed: a column can be read as soon as it is done.
+def grid(
+    rows: Sequence[TransferRow], columns: Sequence[TransferColumn], settings: TransferSettings
+) -> list[TransferCell]:
+    """Returns all runs, column by column and seed by seed, so that a column can be read as soon as it is finished.
 
     Raises:
-      UserError: configs, records or finished runs that do not fit, all that were found.
+      UserError: configs, records or finished runs do not fit; names all of them.
     """
-    cells, problems = [], []
+    cells: list[TransferCell] = []
+    problems = []
     for column in columns:
         try:
-            _check_data(column, settings)
-            mine = [_cell(row, column, seed, settings) for seed in range(settings.seeds) for row in rows]
-            for cell in mine:
+            preflight.settle(_params(column, settings), "train_and_eval")  # the check of every run of this column
+            planned = [_cell(row, column, seed, settings) for seed in range(settings.seeds) for row in rows]
+            for cell in planned:
                 _check_same(cell)
-            cells += mine
+            cells += planned
         except UserError as error:
             problems.append(f"{column.name}: {error}")
     if problems:
@@ -91,38 +96,33 @@ def grid(rows: Sequence[Row], columns: Sequence[Column], settings: Settings) -> 
     return cells
 
 
-def _check_data(column: Column, settings: Settings) -> None:
-    """As every run of the column will be checked when it starts."""
-    preflight.settle(_params(column, settings), "train_and_eval")
-
-
-def _params(column: Column, settings: Settings) -> Any:
+def _params(column: TransferColumn, settings: TransferSettings) -> ExperimentConfig:
     config_files = [*column.config_file, *settings.config_file]
     return experiment_config.load(f"must_transfer_{column.task}", config_files, settings.override)
 
 
-def _cell(row: Row, column: Column, number: int, settings: Settings) -> Cell:
+def _cell(row: TransferRow, column: TransferColumn, number: int, settings: TransferSettings) -> TransferCell:
     params = _params(column, settings)
     seed = params.task.train_data.seed + number
     params.task.train_data.seed = seed
     params.task.init_checkpoint = row.checkpoint
-    whole = config_values.plain(params.as_dict())
     path = os.path.join(settings.out, row.name, column.name, f"seed-{seed}")
-    return Cell(row, column, seed, params.trainer.train_steps, whole, path)
+    return TransferCell(row, column, seed, params.trainer.train_steps, config_values.plain(params.as_dict()), path)
 
 
-def _check_same(cell: Cell) -> None:
-    """Refuses a run that was begun with other settings or from other weights; where it runs does not matter."""
-    worked = cell.is_begun or preflight.evaluated_step(cell.path) >= 0
-    if not worked or not tf.io.gfile.exists(cell.config):
+def _check_same(cell: TransferCell) -> None:
+    """Raises UserError for a run that was started with other settings or weights; `runtime` may differ."""
+    is_started = cell.is_begun or preflight.evaluated_step(cell.path) >= 0
+    if not is_started or not tf.io.gfile.exists(cell.config):
         return
     with tf.io.gfile.GFile(cell.config) as file:
         first = file.read().partition("\n")[0]
-    # Loaded and not just read: a setting that its version did not have yet is at its default.
-    begun = experiment_config.load(f"must_transfer_{cell.column.task}", [cell.config])
-    changes = run_directory.differences(config_values.flat(begun.as_dict()), config_values.flat(cell.settings))
+    # Loaded and not just read: settings that are newer than the run get their defaults.
+    started_with = experiment_config.load(f"must_transfer_{cell.column.task}", [cell.config])
+    old, new = config_values.flat(started_with.as_dict()), config_values.flat(cell.settings)
+    changes = run_directory.differences(old, new)
     differing = [str(change) for change in changes if not change.key.startswith("runtime.")]
-    if first != _start(cell.row) and not any(change.key == "task.init_checkpoint" for change in changes):
+    if first != _first_line(cell.row) and not any(change.key == "task.init_checkpoint" for change in changes):
         differing.append(f"the weights in {cell.row.checkpoint} have changed")
     if differing:
         raise UserError(
@@ -131,12 +131,12 @@ def _check_same(cell: Cell) -> None:
         )
 
 
-def _start(row: Row) -> str:
+def _first_line(row: TransferRow) -> str:
     return f"# starts from {row.checkpoint} {row.digest}" if row.checkpoint else "# starts from scratch"
 
 
-def command(cell: Cell) -> list[str]:
-    """What runs it: the whole config is in one file, so that the experiment decides nothing but the heads."""
+def command(cell: TransferCell) -> list[str]:
+    """Returns the command that runs a cell. Its config is complete, so the experiment decides only on the heads."""
     experiment = "must_transfer" if cell.row.checkpoint else "must_teacher"
     return [
         sys.executable,
@@ -149,14 +149,15 @@ def command(cell: Cell) -> list[str]:
     ]
 
 
-def execute(cell: Cell) -> str:
-    """Runs it, or goes on with it. Returns why it failed; empty where it did not."""
-    text = f"{_start(cell.row)}\n{yaml.safe_dump(cell.settings, sort_keys=True)}"
+def execute(cell: TransferCell) -> str:
+    """Runs or resumes a cell. Returns why it failed, or ""."""
+    text = f"{_first_line(cell.row)}\n{yaml.safe_dump(cell.settings, sort_keys=True)}"
     files.write_whole(cell.config, text.encode())
     code = subprocesses.follow(command(cell), cell.log)
     if code < 0:
-        return f"killed by {signal.Signals(-code).name}{' (out of memory?)' if -code == signal.SIGKILL else ''}"
+        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+        return f"killed by {signal.Signals(-code).name}{hint}"
     if code:
-        lines = subprocesses.last_lines(cell.log, 200) or [f"exit code {code}"]
+        lines = subprocesses.last_lines(cell.log, LAST_LINES) or [f"exit code {code}"]
         return next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1])
     return "" if cell.is_done else f"it ended without an evaluation at step {cell.steps}"

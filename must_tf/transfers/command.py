@@ -1,4 +1,4 @@
-"""The command `must-transfer`: plans the runs, does what is left of them, and shows the table."""
+"""The command `must-transfer`: plans the runs, executes those that are left, and shows the table."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from typing import Annotated
 
 import tensorflow as tf
 
-from must_tf.common import command_line
+from must_tf.common import command_line, tables
 from must_tf.common.command_line import flag
 from must_tf.common.errors import UserError, exit_on_user_error
 from must_tf.common.progress import clock
-from must_tf.transfers import cells, results, table
+from must_tf.transfers import cells, results
+from must_tf.transfers import table as table_file
+from must_tf.transfers.cells import TransferCell
 
 FAILED, STOPPED = 1, 130  # exit codes
 
@@ -52,65 +54,78 @@ EXAMPLE = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs what is left and shows the table; the exit code. Raises UserError for what is wrong, before any work."""
-    given = sys.argv[1:] if arguments is None else arguments
-    flags = command_line.parse(TransferFlags, given, "must-transfer", EXAMPLE)
-    with contextlib.suppress(RuntimeError):  # the runs need all of the GPUs' memory; this process would take it
+    """Executes the runs that are left and shows the table. Returns the exit code.
+
+    Raises:
+      UserError: flags, configs, records or finished runs do not fit; nothing was run.
+    """
+    flags = command_line.parse(
+        TransferFlags, sys.argv[1:] if arguments is None else arguments, "must-transfer", EXAMPLE
+    )
+    with contextlib.suppress(RuntimeError):  # leaves the memory of all GPUs to the runs
         tf.config.set_visible_devices([], "GPU")
-    if flags.seeds < 1:
-        raise UserError(f"--seeds={flags.seeds} must be at least 1.")
-    if "://" in flags.out:  # the logs are written line by line
-        raise UserError(f"--out={flags.out} must be a local folder, or a mounted one.")
-    rows, columns = table.rows(flags.checkpoint, flags.scratch), table.columns(flags.table, flags.column)
-    settings = cells.Settings(flags.config_file, flags.params_override, flags.out, flags.seeds)
-    planned = cells.grid(rows, columns, settings)
+    planned = _planned(flags)
     left = [cell for cell in planned if not cell.is_done]
     print(_plan(planned, left, flags.out), flush=True)
     if flags.plan:
-        print("\n".join(results.lines(results.collect(planned, {}))))
+        print(results.text(results.collect(planned, {})))
         return 0
     try:
         failures = _run(planned, left, flags.out)
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        print("\nstopped; run the same command again to continue", file=sys.stderr)
         return STOPPED
-    found = results.collect(planned, failures)
-    results.write(found, flags.out)
-    print("\n" + "\n".join(results.lines(found)))
-    print(f"\nTable, chart and page: {flags.out}/table.json, table.png, report.html", flush=True)
-    return FAILED if any(one.problems for row in found.entries for one in row) else 0
+    table = results.collect(planned, failures)
+    results.write(table, flags.out)
+    print(f"\n{results.text(table)}")
+    print(f"\nTable, chart and report: {flags.out}/table.json, table.png, report.html", flush=True)
+    return FAILED if any(entry.problems for entry in table) else 0
 
 
-def _plan(planned: Sequence[cells.Cell], left: Sequence[cells.Cell], out: str) -> str:
+def _planned(flags: TransferFlags) -> list[TransferCell]:
+    if flags.seeds < 1:
+        raise UserError(f"--seeds={flags.seeds} must be at least 1.")
+    if "://" in flags.out:  # logs are written line by line
+        raise UserError(f"--out={flags.out} must be a local folder, or a mounted one.")
+    rows = table_file.rows(flags.checkpoint, flags.scratch)
+    columns = table_file.columns(flags.table, flags.column)
+    settings = cells.TransferSettings(flags.config_file, flags.params_override, flags.out, flags.seeds)
+    return cells.grid(rows, columns, settings)
+
+
+def _plan(planned: Sequence[TransferCell], left: Sequence[TransferCell], out: str) -> str:
     rows, columns, seeds = (len({getattr(cell, key) for cell in planned}) for key in ("row", "column", "seed"))
     begun = sum(cell.is_begun for cell in left)
-    states = [
-        f"{cell.name:<48}{'done' if cell not in left else 'begun' if cell.is_begun else 'to do'}" for cell in planned
-    ]
     total = (
         f"{len(planned)} runs (rows {rows}, columns {columns}, seeds {seeds}) in {out}: "
         f"{len(planned) - len(left)} done, {begun} begun, {len(left) - begun} to do"
     )
-    return "\n  ".join([total, *states])
+    return tables.table(("", ""), [(cell.name, _state(cell, left)) for cell in planned], title=total)
 
 
-def _run(planned: Sequence[cells.Cell], left: Sequence[cells.Cell], out: str) -> dict[str, str]:
-    """Runs them one after the other; a failed one is noted and the others go on."""
+def _state(cell: TransferCell, left: Sequence[TransferCell]) -> str:
+    if cell not in left:
+        return "done"
+    return "begun" if cell.is_begun else "to do"
+
+
+def _run(planned: Sequence[TransferCell], left: Sequence[TransferCell], out: str) -> dict[str, str]:
+    """Executes runs one after the other, the next one also after a failure. Returns {path: why it failed}."""
     failures: dict[str, str] = {}
     started = time.monotonic()
     for number, cell in enumerate(left):
-        passed = time.monotonic() - started
-        still = f", about {clock(passed / number * (len(left) - number))} left" if number else ""
-        print(f"\n[{number + 1}/{len(left)}] {cell.name}  ({clock(passed)} passed{still})", flush=True)
+        elapsed = time.monotonic() - started
+        remaining = f", about {clock(elapsed / number * (len(left) - number))} left" if number else ""
+        print(f"\n[{number + 1}/{len(left)}] {cell.name}  ({clock(elapsed)} elapsed{remaining})", flush=True)
         print(f"  {shlex.join(cells.command(cell))}", flush=True)
         problem = cells.execute(cell)
         if problem:
             failures[cell.path] = problem
-            print(f"  failed: {problem}\n  its whole output is in {cell.log}", file=sys.stderr, flush=True)
-        results.write(results.collect(planned, failures), out)  # so that it can be looked at on the way
+            print(f"  failed: {problem}\n  full output: {cell.log}", file=sys.stderr, flush=True)
+        results.write(results.collect(planned, failures), out)  # after every run, so that it can be read meanwhile
     return failures
 
 
 def cli() -> None:
-    """The command `must-transfer`."""
+    """Runs the command `must-transfer`."""
     sys.exit(exit_on_user_error(main))

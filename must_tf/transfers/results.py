@@ -1,4 +1,4 @@
-"""What the runs of a table measured: on the terminal, as table.json, as a chart and as a page."""
+"""The results of a table of transfers: printed, as table.json, as a chart and as an HTML report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import math
 import os
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -15,67 +15,77 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from must_tf.common import files
+from must_tf.common import files, tables
 from must_tf.common.errors import nearest
 from must_tf.data import record
 from must_tf.evaluation import evaluator
 from must_tf.shared import html_report
-from must_tf.transfers.cells import Cell
-from must_tf.transfers.table import Column, Row
+from must_tf.transfers.cells import TransferCell
+from must_tf.transfers.table import TransferColumn, TransferRow
 
 PANELS = 3  # charts side by side
+PANEL_WIDTH, TITLE_HEIGHT, BAR_HEIGHT = 4.2, 1.4, 0.4  # inches
 ONE_SEED = "one seed each: a difference may be chance, --seeds 3 shows how much of it"
+BEST, NOT_BEST = "* ", "  "  # before a value on the terminal
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
-    """One place of the table.
+class TransferEntry:
+    """The results of one row in one column.
 
     Attributes:
-      values: {seed: the column's figure} of the runs that are done.
-      problems: {seed: why there is none} of those that failed.
-      waiting: seeds that were not run yet.
+      values: {seed: metric} of the finished runs.
+      problems: {seed: why there is no value} of the failed runs.
+      waiting: seeds that have not run yet.
     """
 
-    row: Row
-    column: Column
+    row: TransferRow
+    column: TransferColumn
     values: dict[int, float]
     problems: dict[int, str]
     waiting: tuple[int, ...]
 
     @property
     def mean(self) -> float | None:
-        """Over the seeds that are done."""
+        """The mean over the finished seeds."""
         return statistics.fmean(self.values.values()) if self.values else None
 
     @property
     def spread(self) -> float | None:
-        """The sample's standard deviation; None for fewer than two seeds."""
+        """The sample standard deviation; None for fewer than two seeds."""
         return statistics.stdev(self.values.values()) if len(self.values) > 1 else None
 
     @property
+    def seeds(self) -> int:
+        """The number of planned seeds."""
+        return len(self.values) + len(self.problems) + len(self.waiting)
+
+    @property
     def text(self) -> str:
-        """As people read it."""
+        """The entry as printed."""
         if self.mean is None:
             return "failed" if self.problems else "-"
-        decimals = 3 if abs(self.mean) < 10 else 2  # shares, and degrees or percents
+        decimals = 3 if abs(self.mean) < 10 else 2  # ratios have 3, degrees and percents 2
         spread = "" if self.spread is None else f" ± {self.spread:.{decimals}f}"
-        seeds = len(self.values) + len(self.problems) + len(self.waiting)
-        missing = "" if len(self.values) == seeds else f" ({len(self.values)} of {seeds})"
+        missing = "" if len(self.values) == self.seeds else f" ({len(self.values)} of {self.seeds})"
         return f"{self.mean:.{decimals}f}{spread}{missing}"
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
+class TransferTable:
     """All entries, row by row."""
 
-    rows: tuple[Row, ...]
-    columns: tuple[Column, ...]
-    entries: tuple[tuple[Entry, ...], ...]
+    rows: tuple[TransferRow, ...]
+    columns: tuple[TransferColumn, ...]
+    entries: tuple[tuple[TransferEntry, ...], ...]
 
-    def is_best(self, entry: Entry) -> bool:
-        """Whether no other row is better in this column; with one row alone, nothing is."""
-        means = [self.entries[i][self.columns.index(entry.column)].mean for i in range(len(self.rows))]
+    def __iter__(self) -> Iterator[TransferEntry]:
+        return (entry for entries in self.entries for entry in entries)
+
+    def is_best(self, entry: TransferEntry) -> bool:
+        """Returns true if no row is better in this column, and at least two rows have a value."""
+        column = self.columns.index(entry.column)
+        means = [entries[column].mean for entries in self.entries]
         known = [mean for mean in means if mean is not None]
         if entry.mean is None or len(known) < 2:
             return False
@@ -83,18 +93,26 @@ class Table:
 
     @property
     def seeds(self) -> int:
-        """Of the entry with the most."""
-        return max(len(one.values) + len(one.problems) + len(one.waiting) for row in self.entries for one in row)
+        """The highest number of seeds of an entry."""
+        return max(entry.seeds for entry in self)
 
 
-def collect(cells: Sequence[Cell], failures: Mapping[str, str]) -> Table:
-    """The table of what is there; `failures` is {path of a cell: why it failed}."""
-    rows, columns = (tuple(dict.fromkeys(one)) for one in zip(*((c.row, c.column) for c in cells), strict=True))
+def collect(cells: Sequence[TransferCell], failures: Mapping[str, str]) -> TransferTable:
+    """Reads the results of the runs that are finished.
+
+    Args:
+      cells: all runs of the table.
+      failures: {path of a cell: why it failed}.
+    """
+    rows = tuple(dict.fromkeys(cell.row for cell in cells))
+    columns = tuple(dict.fromkeys(cell.column for cell in cells))
     entries = tuple(tuple(_entry(row, column, cells, failures) for column in columns) for row in rows)
-    return Table(rows, columns, entries)
+    return TransferTable(rows, columns, entries)
 
 
-def _entry(row: Row, column: Column, cells: Sequence[Cell], failures: Mapping[str, str]) -> Entry:
+def _entry(
+    row: TransferRow, column: TransferColumn, cells: Sequence[TransferCell], failures: Mapping[str, str]
+) -> TransferEntry:
     values: dict[int, float] = {}
     problems: dict[int, str] = {}
     waiting = []
@@ -112,103 +130,100 @@ def _entry(row: Row, column: Column, cells: Sequence[Cell], failures: Mapping[st
                 values[cell.seed] = value
             else:
                 problems[cell.seed] = _missing(column.figure, figures)
-    return Entry(row, column, values, problems, tuple(waiting))
+    return TransferEntry(row, column, values, problems, tuple(waiting))
 
 
-def _figures(cell: Cell) -> dict[str, float]:
+def _figures(cell: TransferCell) -> dict[str, float]:
     evaluation = evaluator.last(cell.path)
     return evaluation["figures"] if evaluation else {}
 
 
-def _missing(figure: str, figures: dict[str, float]) -> str:
+def _missing(figure: str, figures: Mapping[str, float]) -> str:
     if figure in figures:
         return f"{figure} is {figures[figure]}"
     task = figure.partition("/")[0]
     known = [name for name in figures if name.startswith(f"{task}/")]
-    return f"its evaluation has no {figure}.{nearest(figure, known)} It has {', '.join(known) or 'none of that task'}."
+    return f"the evaluation has no {figure}.{nearest(figure, known)} Known: {', '.join(known) or 'none of this task'}."
 
 
-def lines(table: Table) -> list[str]:
-    """The table as text. The best of a column has a star."""
-    head = [
-        ["", *(column.name for column in table.columns)],
-        ["", *(_figure(column) for column in table.columns)],
-    ]
-    body = [
-        [row.name, *(f"{one.text}{' *' if table.is_best(one) else ''}" for one in entries)]
+def text(table: TransferTable) -> str:
+    """Returns the table as printed. The best of a column has a star."""
+    rows = [
+        [row.name, *((BEST if table.is_best(entry) else NOT_BEST) + entry.text for entry in entries)]
         for row, entries in zip(table.rows, table.entries, strict=True)
     ]
-    widths = [max(map(len, column)) + 3 for column in zip(*head, *body, strict=True)]
-    text = ["".join(map(str.ljust, line, widths)).rstrip() for line in [*head, *body]]
-    return [*text, *_remarks(table)]
+    headers = ["", *(NOT_BEST + _header(column) for column in table.columns)]
+    return tables.table(headers, rows, note="\n".join(_remarks(table)))
 
 
-def _figure(column: Column) -> str:
-    name = column.figure.partition("/")[2]
-    return name if column.higher_is_better else f"{name}, less is better"
+def _header(column: TransferColumn) -> str:
+    metric = column.figure.partition("/")[2]
+    return f"{column.name}: {metric}{'' if column.higher_is_better else ', less is better'}"
 
 
-def _remarks(table: Table) -> list[str]:
-    """What must be known to read the figures, and what failed."""
-    trust = ONE_SEED if table.seeds < 2 else f"mean ± standard deviation over {table.seeds} seeds"
+def _remarks(table: TransferTable) -> list[str]:
+    """Returns how to read the values, and the failed runs."""
+    seeds = ONE_SEED if table.seeds < 2 else f"mean ± standard deviation over {table.seeds} seeds"
     failed = [
-        f"failed: {one.row.name} -> {one.column.name}, seed {seed}: {problem}"
-        for row in table.entries
-        for one in row
-        for seed, problem in one.problems.items()
+        f"failed: {entry.row.name} -> {entry.column.name}, seed {seed}: {problem}"
+        for entry in table
+        for seed, problem in entry.problems.items()
     ]
-    return [f"(* the best of its column; {trust})", *failed]
+    return [f"(* the best of its column; {seeds})", *failed]
 
 
-def write(table: Table, out: str) -> None:
-    """Writes table.json, table.png and report.html."""
+def write(table: TransferTable, out: str) -> None:
+    """Writes table.json, table.png and report.html to the folder `out`."""
     files.write_json(os.path.join(out, "table.json"), as_json(table))
     chart = draw(table)
     files.write_whole(os.path.join(out, "table.png"), chart)
-    pixels = record.decode_image(chart).numpy()
-    headers = ["", *(f"{column.name}: {_figure(column)}" for column in table.columns)]
+    html_report.write_report(os.path.join(out, "report.html"), _report(table, chart))
+
+
+def _report(table: TransferTable, chart: bytes) -> html_report.Report:
+    headers = ["", *map(_header, table.columns)]
     rows: list[list[Any]] = [
-        [row.name, *(html_report.ReportCell(one.text, table.is_best(one)) for one in entries)]
+        [row.name, *(html_report.ReportCell(entry.text, table.is_best(entry)) for entry in entries)]
         for row, entries in zip(table.rows, table.entries, strict=True)
     ]
     starts = [[row.name, row.checkpoint or "random weights"] for row in table.rows]
-    tables = [
+    report_tables = [
         html_report.ReportTable("Transfers", headers, rows),
-        html_report.ReportTable("Starts", ("row", "checkpoint"), starts),
+        html_report.ReportTable("Initial weights", ("row", "checkpoint"), starts),
     ]
-    caption = "Every start fine-tuned on every task; whiskers are one standard deviation"
-    page = html_report.Report("Transfers", _remarks(table), tables, (), [html_report.Picture(caption, pixels)])
-    html_report.write_report(os.path.join(out, "report.html"), page)
+    caption = "Every row fine-tuned on every task; whiskers are one standard deviation"
+    picture = html_report.Picture(caption, record.decode_image(chart).numpy())
+    return html_report.Report("Transfers", _remarks(table), report_tables, (), [picture])
 
 
-def as_json(table: Table) -> dict[str, Any]:
-    """For programs."""
+def as_json(table: TransferTable) -> dict[str, Any]:
+    """Returns the content of table.json."""
     return {
         "rows": [row._asdict() for row in table.rows],
         "columns": [column._asdict() for column in table.columns],
         "entries": [
             {
-                "row": one.row.name,
-                "column": one.column.name,
-                "mean": one.mean,
-                "spread": one.spread,
-                "best": table.is_best(one),
-                "values": one.values,
-                "problems": one.problems,
-                "waiting": one.waiting,
+                "row": entry.row.name,
+                "column": entry.column.name,
+                "mean": entry.mean,
+                "spread": entry.spread,
+                "best": table.is_best(entry),
+                "values": entry.values,
+                "problems": entry.problems,
+                "waiting": entry.waiting,
             }
-            for row in table.entries
-            for one in row
+            for entry in table
         ],
     }
 
 
-def draw(table: Table) -> bytes:
-    """The table as bars, a PNG: one panel per column, one bar per row."""
+def draw(table: TransferTable) -> bytes:
+    """Draws the table as bars, one panel per column and one bar per row. Returns a PNG."""
     wide = min(PANELS, len(table.columns))
     high = math.ceil(len(table.columns) / wide)
+    size = (PANEL_WIDTH * wide, (TITLE_HEIGHT + BAR_HEIGHT * len(table.rows)) * high)
     with matplotlib.rc_context({"text.parse_math": False}):
-        figure = Figure(figsize=(4.2 * wide, (1.4 + 0.4 * len(table.rows)) * high), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         panels = np.ravel(figure.subplots(high, wide, squeeze=False))
         for number, panel in enumerate(panels):
             if number < len(table.columns):
@@ -220,14 +235,13 @@ def draw(table: Table) -> bytes:
     return buffer.getvalue()
 
 
-def _draw_panel(axes: Axes, table: Table, number: int) -> None:
-    column = table.columns[number]
+def _draw_panel(axes: Axes, table: TransferTable, number: int) -> None:
     for place, entries in enumerate(table.entries):
-        one = entries[number]
+        entry = entries[number]
         colour = html_report.LINES[place % len(html_report.LINES)]
-        axes.barh(place, one.mean or 0.0, xerr=one.spread, color=colour, alpha=0.6, height=0.6, capsize=3)
-        axes.text(0.0, place, f" {one.text}", va="center", weight="bold" if table.is_best(one) else "normal")
+        axes.barh(place, entry.mean or 0.0, xerr=entry.spread, color=colour, alpha=0.6, height=0.6, capsize=3)
+        axes.text(0.0, place, f" {entry.text}", va="center", weight="bold" if table.is_best(entry) else "normal")
     axes.set_yticks(range(len(table.rows)), [row.name for row in table.rows])
     axes.invert_yaxis()  # the first row on top
-    axes.set_title(f"{column.name}: {_figure(column)}", fontsize=10)
+    axes.set_title(_header(table.columns[number]), fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,11 +1,11 @@
-"""The columns and rows of a table of transfers, as the user names them."""
+"""Reads the columns and rows of a table of transfers."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -16,19 +16,20 @@ from must_tf.runs import init_weights
 from must_tf.tasks import discover
 
 SCRATCH = "scratch"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # it is a folder's, too
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # rows and columns are also folders
 DIGITS = 12  # of the SHA-256 that tells checkpoints apart
+COLUMN_KEYS = ("task", "config_file", "figure", "higher_is_better")
 
 
-class Column(NamedTuple):
-    """What is transferred to.
+class TransferColumn(NamedTuple):
+    """A task and the data to fine-tune on.
 
     Attributes:
       name: of the column and its folders.
       task: whose head is trained.
       config_file: YAML files of the runs, in the order in which they are applied.
-      figure: the one that is shown, as `<task>/<figure>` in evaluation.json.
-      higher_is_better: of that figure.
+      figure: the metric to show, as "<task>/<metric>" in evaluation.json.
+      higher_is_better: the direction of that metric.
     """
 
     name: str
@@ -38,87 +39,90 @@ class Column(NamedTuple):
     higher_is_better: bool
 
 
-class Row(NamedTuple):
-    """What is transferred: a checkpoint's prefix, and 12 hex digits that change with its weights. Both empty: nothing,
-    the row is trained from scratch."""
+class TransferRow(NamedTuple):
+    """The initial weights: a checkpoint's prefix, and hex digits that change with its weights.
+
+    Both are empty for a row that is trained from scratch.
+    """
 
     name: str
     checkpoint: str
     digest: str
 
 
-def columns(path: str, only: Sequence[str] = ()) -> list[Column]:
-    """The columns of a table file; those named in `only`, or all.
+def columns(path: str, only: Sequence[str] = ()) -> list[TransferColumn]:
+    """Returns the columns of a table file, or those named in `only`.
 
     Raises:
-      UserError: what does not fit in the file, or a name in `only` that it lacks.
+      UserError: the file does not fit, or lacks a name in `only`.
     """
     content = config_values.read_yaml(path)
     _check_keys(content, ("columns",), path)
-    named = content.get("columns")
-    if not isinstance(named, dict) or not named:
-        raise UserError(f"{path} names no column. `columns:` must hold NAME: {{task: ..., config_file: [...]}}.")
+    entries = content.get("columns")
+    if not isinstance(entries, dict) or not entries:
+        raise UserError(f"{path} has no columns. Write columns: {{NAME: {{task: ..., config_file: [...]}}}}.")
     for name in only:
-        if name not in named:
-            raise UserError(f"--column={name} is not in {path}.{nearest(name, named)} It has {', '.join(named)}.")
-    return [_column(str(name), entry, path) for name, entry in named.items() if name in only or not only]
+        if name not in entries:
+            raise UserError(f"--column={name} is not in {path}.{nearest(name, entries)} Known: {', '.join(entries)}.")
+    return [_column(str(name), entry, path) for name, entry in entries.items() if name in only or not only]
 
 
-def _column(name: str, entry: Any, path: str) -> Column:
+def _column(name: str, entry: Any, path: str) -> TransferColumn:
     where = f"{path}: columns.{name}"
     _check_name(name, where)
     if not isinstance(entry, dict):
-        raise UserError(f"{where} must be a group of keys: task, config_file.")
-    _check_keys(entry, ("task", "config_file", "figure", "higher_is_better"), where)
-    task, files = entry.get("task", ""), entry.get("config_file", [])
+        raise UserError(f"{where} must be a group of keys: {', '.join(COLUMN_KEYS)}.")
+    _check_keys(entry, COLUMN_KEYS, where)
+    task = entry.get("task", "")
     if task not in discover():
-        raise UserError(f"{where}.task={task!r} is no task.{nearest(str(task), discover())}")
-    if isinstance(files, str) or not all(isinstance(each, str) for each in files):
+        raise UserError(f"{where}.task={task!r} is not a task.{nearest(str(task), discover())}")
+    config_files = entry.get("config_file", [])
+    if not isinstance(config_files, list) or not all(isinstance(file, str) for file in config_files):
         raise UserError(f"{where}.config_file must be a list of YAML files.")
-    spec = discover()[task]
-    figure = entry.get("figure", spec.Metric.headline)
-    better = entry.get("higher_is_better", spec.Metric.higher_is_better)
-    if not isinstance(figure, str) or not isinstance(better, bool):
-        raise UserError(
-            f"{where}: figure must be a name like {spec.Metric.headline!r}, higher_is_better true or false."
-        )
-    paths = tuple(os.path.join(os.path.dirname(path), each) for each in files)
-    return Column(name, task, paths, f"{task}/{figure}", better)
+    metric = discover()[task].Metric
+    figure = entry.get("figure", metric.headline)
+    better = entry.get("higher_is_better", metric.higher_is_better)
+    if not isinstance(figure, str):
+        raise UserError(f"{where}.figure must be the name of a metric, like {metric.headline!r}.")
+    if not isinstance(better, bool):
+        raise UserError(f"{where}.higher_is_better must be true or false.")
+    paths = tuple(os.path.join(os.path.dirname(path), file) for file in config_files)
+    return TransferColumn(name, task, paths, f"{task}/{figure}", better)
 
 
-def _check_keys(content: dict[str, Any], known: Sequence[str], where: str) -> None:
+def _check_keys(content: dict[str, Any], known: Collection[str], where: str) -> None:
     for key in content:
         if key not in known:
-            raise UserError(f"{where}: {key} is no key.{nearest(str(key), known)} Known: {', '.join(known)}.")
+            raise UserError(f"{where}: no such key: {key}.{nearest(str(key), known)} Known: {', '.join(known)}.")
 
 
 def _check_name(name: str, where: str) -> None:
     if not NAME.fullmatch(name):
-        raise UserError(f"{where}: {name!r} is also a folder's name: letters, digits, '.', '_' and '-' only.")
+        raise UserError(f"{where}: {name!r} is also the name of a folder. Use letters, digits, '.', '_' and '-' only.")
 
 
-def rows(checkpoints: Sequence[str], scratch: bool) -> list[Row]:
-    """The rows of NAME=PATH texts, from scratch first.
+def rows(checkpoints: Sequence[str], scratch: bool) -> list[TransferRow]:
+    """Parses the rows from NAME=PATH texts; the row from scratch comes first.
 
     Raises:
-      UserError: none, a text or name that does not fit, or a path without a checkpoint.
+      UserError: there is no row, a text or name does not fit, or a path has no checkpoint.
     """
-    found = [Row(SCRATCH, "", "")] if scratch else []
+    parsed = [TransferRow(SCRATCH, "", "")] if scratch else []
     for text in checkpoints:
         name, equals, path = text.partition("=")
         if not equals or not path:
-            raise UserError(f"--checkpoint={text}: NAME=RUN_DIRECTORY is expected, like student=runs/student.")
+            raise UserError(f"--checkpoint={text} must be NAME=RUN_DIRECTORY, like student=runs/student.")
         _check_name(name, f"--checkpoint={text}")
-        if name in (SCRATCH, *(row.name for row in found)):
-            raise UserError(f"--checkpoint={text}: there are two rows {name!r}; each needs a name of its own.")
+        if name in (SCRATCH, *(row.name for row in parsed)):
+            raise UserError(f"--checkpoint={text}: there are two rows {name!r}. Give each its own name.")
         prefix = init_weights.checkpoint_path(path)
-        found.append(Row(name, prefix, _digest(prefix)))
-    if not found:
-        raise UserError("nothing to compare: give --checkpoint NAME=RUN_DIRECTORY, --scratch, or both.")
-    return found
+        parsed.append(TransferRow(name, prefix, _digest(prefix)))
+    if not parsed:
+        raise UserError("nothing to compare. Give --checkpoint NAME=RUN_DIRECTORY, --scratch, or both.")
+    return parsed
 
 
 def _digest(prefix: str) -> str:
-    """Of the weights: a checkpoint's index holds a checksum of every variable, so that it is enough to read that."""
+    """Returns a hash of the weights. A checkpoint's index has a checksum of every variable, so reading it is enough."""
     with tf.io.gfile.GFile(f"{prefix}.index", "rb") as file:
         return hashlib.sha256(file.read()).hexdigest()[:DIGITS]

@@ -151,8 +151,8 @@ def test_best_of_a_column_by_its_direction(place: Place, runs: Any, capfd: pytes
     assert [place.entry("scratch", name)["best"] for name in ("rooms", "angles")] == [False, True]
     out = capfd.readouterr().out
     lines = {line.split()[0]: " ".join(line.split()[1:]) for line in out.splitlines() if line.startswith(("s", "t"))}
-    assert lines["start"] == "0.500 * 30.00"
-    assert lines["scratch"] == "0.250 20.00 *"
+    assert lines["start"] == "* 0.500 30.00"
+    assert lines["scratch"] == "0.250 * 20.00"
     assert "mean_angle, less is better" in out
     assert "one seed each: a difference may be chance" in out
     assert (place.out / "table.png").read_bytes()[1:4] == b"PNG"
@@ -200,7 +200,7 @@ def test_a_killed_run_names_the_signal(place: Place, runs: Any) -> None:
 def test_interrupted_it_ends_quietly_and_goes_on(place: Place, runs: Any, capfd: pytest.CaptureFixture[str]) -> None:
     runs(ONE_SEED, {"scratch/angles/seed-1": KeyboardInterrupt()})
     assert place.run() == 130
-    assert "the same command goes on" in capfd.readouterr().err
+    assert "the same command again" in capfd.readouterr().err
     made = runs(ONE_SEED)
     assert place.run() == 0
     assert sorted(made.started) == ["scratch/angles/seed-1", "start/angles/seed-1"]
@@ -225,12 +225,12 @@ def test_other_settings_or_weights_are_not_mixed_into_a_table(place: Place, runs
     older.write_text("".join(line for line in older.read_text().splitlines(True) if "init_modules" not in line))
     assert place.run() == 0
     place.override["trainer"] = {"train_steps": 3, "validation_interval": 1}
-    with pytest.raises(UserError, match=r"trainer.train_steps was 2, now 3.*Give another --out") as caught:
+    with pytest.raises(UserError, match=r"trainer.train_steps: 2 -> 3.*Give another --out") as caught:
         place.run()
     assert "rooms: " in str(caught.value) and "angles: " in str(caught.value)  # both columns, at once
     del place.override["trainer"]
     place.weights(2.0)
-    with pytest.raises(UserError, match=r"the weights in .*start/ckpt-1 are others"):
+    with pytest.raises(UserError, match=r"the weights in .*start/ckpt-1 have changed"):
         place.run()
 
 
@@ -251,12 +251,12 @@ def test_plan_runs_nothing_and_tells_what_is_left(place: Place, runs: Any, capfd
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({}, "names no column"),
+        ({}, "has no columns"),
         ({"a": {"task": "classificaton"}}, "Did you mean 'classification'?"),
         ({"a": {"task": "depth", "confg_file": []}}, "Did you mean 'config_file'?"),
         ({"a": {"task": "depth", "config_file": "tiny.yaml"}}, "must be a list"),
         ({"a": {"task": "depth", "higher_is_better": "no"}}, "true or false"),
-        ({"a/b": {"task": "depth"}}, "also a folder's name"),
+        ({"a/b": {"task": "depth"}}, "also the name of a folder"),
         ({"a": {"task": "depth", "config_file": ["none.yaml"]}}, "none.yaml: no such file"),
     ],
 )
@@ -272,7 +272,7 @@ def test_a_wrong_table_ends_before_any_work(place: Place, runs: Any, columns: An
     ("rows", "more", "message"),
     [
         ((), (), "nothing to compare"),
-        (("--checkpoint={folder}/start",), (), "NAME=RUN_DIRECTORY is expected"),
+        (("--checkpoint={folder}/start",), (), "must be NAME=RUN_DIRECTORY"),
         (("--checkpoint=a={folder}/start", "--checkpoint=a={folder}/start"), (), "two rows 'a'"),
         (("--checkpoint=scratch={folder}/start", "--scratch"), (), "two rows 'scratch'"),
         (("--checkpoint=a={folder}",), (), "no checkpoint in"),
