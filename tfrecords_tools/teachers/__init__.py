@@ -131,11 +131,10 @@ def check_tasks(path: str, tasks: Sequence[str], able: Sequence[str], kind: str)
       able: that it can label.
       kind: of teacher, for the message.
     """
+    able_tasks = ", ".join(able) or "nothing"
     for task in tasks:
         if task not in able:
-            raise UserError(
-                f"--teacher {task}={path}: this {kind} cannot label {task}. It can label {', '.join(able) or 'nothing'}."
-            )
+            raise UserError(f"--teacher {task}={path}: this {kind} cannot label {task}. It can label {able_tasks}.")
 
 
 def check_classes(where: str, task: str, count: int) -> None:
