@@ -1,6 +1,6 @@
-"""GPUs: those that the driver has against those that TensorFlow sees. One that lies idle unasked ends a run.
+"""GPUs and CPU cores for this process. A GPU that the driver has but TensorFlow cannot use is an error.
 
-The CPU is asked for as everywhere with CUDA: an empty `CUDA_VISIBLE_DEVICES=` (or -1) before the command.
+As with any CUDA program, an empty `CUDA_VISIBLE_DEVICES=` (or -1) before the command selects the CPU.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from must_tf.common.errors import UserError
 
-# What TensorFlow 2.20, built for CUDA 12, loads when it looks for GPUs; without any of these it goes on without them.
+# TensorFlow 2.20, built for CUDA 12, loads these when it looks for GPUs. If one is missing, it runs without GPUs.
 LIBRARIES = (
     "libcuda.so.1",
     "libcudart.so.12",
@@ -24,61 +24,62 @@ LIBRARIES = (
     "libcusparse.so.12",
     "libcudnn.so.9",
 )
-DRIVER_LIBRARY = LIBRARIES[0]  # comes with the driver, the others with tensorflow[and-cuda]
+DRIVER_LIBRARY = LIBRARIES[0]  # part of the driver; the others come with tensorflow[and-cuda]
 INSTALL = "pip install 'tensorflow[and-cuda]==2.20.*'"
-ON_CPU = "To use the CPU on purpose, put CUDA_VISIBLE_DEVICES= before the command."
+USE_CPU = "To use the CPU on purpose, put CUDA_VISIBLE_DEVICES= before the command."
 
 
 def driver_gpus(root: str = "/") -> int:
-    """How many NVIDIA GPUs the driver has, read from its files below `root`; TensorFlow is not asked."""
+    """Returns the number of NVIDIA GPUs that the driver has, from its files below `root`. Does not use TensorFlow."""
     listed = len(list(Path(root, "proc/driver/nvidia/gpus").glob("*")))
     nodes = len(list(Path(root, "dev").glob("nvidia[0-9]*")))
-    # A container may be given some of the machine's GPUs: then only those have device nodes.
+    # A container with only some of the machine's GPUs has device nodes for those.
     return min(listed, nodes) if listed and nodes else max(listed, nodes)
 
 
-def asked(environment: Mapping[str, str], gpus: int) -> int:
-    """How many of `gpus` the environment leaves visible; 0 when the CPU is asked for."""
-    return min(len(names(environment, gpus)), gpus)
+def visible_count(environment: Mapping[str, str], gpus: int) -> int:
+    """Returns how many of `gpus` GPUs CUDA_VISIBLE_DEVICES leaves visible; 0 selects the CPU."""
+    return min(len(visible_names(environment, gpus)), gpus)
 
 
-def names(environment: Mapping[str, str], gpus: int) -> list[str]:
-    """What CUDA calls the visible ones of `gpus`: numbers, or the names that the environment gives them."""
+def visible_names(environment: Mapping[str, str], gpus: int) -> list[str]:
+    """Returns CUDA's names for the visible GPUs: numbers, or the entries of CUDA_VISIBLE_DEVICES."""
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return [str(number) for number in range(gpus)]
-    found = []
+    names = []
     for name in (part.strip() for part in visible.split(",")):
-        if not name or name.startswith("-") or name == "NoDevFiles":  # CUDA ignores what follows an invalid one
+        if not name or name.startswith("-") or name == "NoDevFiles":  # CUDA ignores everything after an invalid entry
             break
-        found.append(name)
-    return found
+        names.append(name)
+    return names
 
 
-def missing(
+def missing_libraries(
     libraries: Sequence[str] = LIBRARIES,
     load: Callable[[str], object] = ctypes.CDLL,
     folders: Sequence[str] | None = None,
 ) -> dict[str, str]:
-    """{library: the loader's reason} of those that cannot be loaded.
+    """Returns {library: the loader's error} for the libraries that cannot be loaded.
 
     Args:
-      libraries: shared objects by the name that TensorFlow asks for.
-      load: raises OSError for one that cannot be loaded.
-      folders: site-packages, where pip's nvidia packages lie; TensorFlow looks into these as well.
+      libraries: names of shared objects, as TensorFlow loads them.
+      load: loads a library; raises OSError if that fails.
+      folders: site-packages with pip's nvidia packages, which TensorFlow searches as well. None: `sys.path`.
     """
-    found = {}
+    errors = {}
     for name in libraries:
-        inside = [
+        installed = [
             str(path) for folder in folders or sys.path for path in sorted(Path(folder).glob(f"nvidia/*/lib/{name}"))
         ]
-        reasons = [_reason(load, path) for path in (name, *inside)]
-        if all(reasons):
-            found[name] = reasons[-1]
-    return found
+        attempts = [_load_error(load, path) for path in (name, *installed)]
+        if all(attempts):
+            errors[name] = attempts[-1]
+    return errors
 
 
-def _reason(load: Callable[[str], object], path: str) -> str:
+def _load_error(load: Callable[[str], object], path: str) -> str:
+    """Returns the error of loading a library, or an empty string."""
     try:
         load(path)
     except OSError as error:
@@ -86,81 +87,80 @@ def _reason(load: Callable[[str], object], path: str) -> str:
     return ""
 
 
-def unused(expected: int, seen: int, lacking: Mapping[str, str], cuda_build: bool = True) -> str:
-    """Why TensorFlow sees fewer GPUs than it should, and the remedy; empty where it sees them all.
+def explain_unused(expected: int, usable: int, missing: Mapping[str, str], cuda_build: bool = True) -> str:
+    """Returns why TensorFlow sees fewer GPUs than expected, and how to fix it; empty if it sees them all.
 
     Args:
-      expected: GPUs that the driver has and the environment leaves visible.
-      seen: GPUs that TensorFlow lists.
-      lacking: from `missing`.
-      cuda_build: whether this TensorFlow was built for CUDA.
+      expected: GPUs that the driver has and CUDA_VISIBLE_DEVICES leaves visible.
+      usable: GPUs that TensorFlow lists.
+      missing: result of `missing_libraries`.
+      cuda_build: True if this TensorFlow was built for CUDA.
     """
-    if seen >= expected:
+    if usable >= expected:
         return ""
-    first = f"the driver has {expected} GPU{'s' * (expected > 1)} to use, TensorFlow sees {seen}"
+    counts = f"the driver has {expected} visible GPU{'' if expected == 1 else 's'}, but TensorFlow sees {usable}"
     if not cuda_build:
-        return f"{first}: this TensorFlow was built without CUDA. Install another one: {INSTALL}"
-    if DRIVER_LIBRARY in lacking:
-        return f"{first}: {DRIVER_LIBRARY} does not load ({lacking[DRIVER_LIBRARY]}). Install the driver's libraries."
-    if lacking:
-        names = ", ".join(lacking)
-        return f"{first}: {names} cannot be loaded ({next(iter(lacking.values()))}). {INSTALL}"
+        return f"{counts}: it was built without CUDA. Install another build: {INSTALL}"
+    if DRIVER_LIBRARY in missing:
+        return f"{counts}: {DRIVER_LIBRARY} cannot be loaded ({missing[DRIVER_LIBRARY]}). Install the NVIDIA driver."
+    if missing:
+        names = ", ".join(missing)
+        return f"{counts}: {names} cannot be loaded ({next(iter(missing.values()))}). Run {INSTALL}"
     return (
-        f"{first}, though every CUDA library loads: the driver may be older than CUDA 12 needs (see nvidia-smi), "
-        "or another program holds the GPU exclusively."
+        f"{counts}, although all CUDA libraries can be loaded. Check with nvidia-smi that the driver supports CUDA 12 "
+        "and that no other program holds the GPU exclusively."
     )
 
 
-def check(seen: int, cuda_build: bool, root: str = "/", environment: Mapping[str, str] = os.environ) -> None:
-    """Raises UserError where a GPU would lie idle that nobody asked to leave alone."""
-    expected = asked(environment, driver_gpus(root))
-    if seen >= expected:
-        return
-    raise UserError(f"{unused(expected, seen, missing(), cuda_build)} {ON_CPU}")
+def check(usable: int, cuda_build: bool, root: str = "/", environment: Mapping[str, str] = os.environ) -> None:
+    """Raises UserError if a visible GPU would not be used."""
+    expected = visible_count(environment, driver_gpus(root))
+    if usable < expected:
+        raise UserError(f"{explain_unused(expected, usable, missing_libraries(), cuda_build)} {USE_CPU}")
 
 
-def seen() -> int:
-    """GPUs that TensorFlow lists. Raises UserError where one would lie idle that nobody asked to leave alone."""
-    import tensorflow as tf  # here, so that the doctor can look at a machine on which it does not start
+def tensorflow_gpus() -> int:
+    """Returns how many GPUs TensorFlow lists. Raises UserError if a visible GPU is not among them."""
+    import tensorflow as tf  # here, so that must-doctor can run if TensorFlow cannot be imported
 
-    found = len(tf.config.list_physical_devices("GPU"))
-    check(found, bool(tf.sysconfig.get_build_info().get("is_cuda_build")))
-    return found
+    usable = len(tf.config.list_physical_devices("GPU"))
+    check(usable, bool(tf.sysconfig.get_build_info().get("is_cuda_build")))
+    return usable
 
 
-def choose(strategy: str, wanted: int, there: int) -> tuple[int, str]:
-    """How many GPUs a run uses, and what to say about it.
+def choose(strategy: str, wanted: int, usable: int) -> tuple[int, str]:
+    """Returns how many GPUs a run uses, and a line about it for the log.
 
-    Model Garden's `mirrored` with its default of 0 GPUs would use the CPU beside them.
+    Model Garden's `mirrored` strategy with its default of 0 GPUs would use the CPU even if there are GPUs.
 
     Args:
       strategy: runtime.distribution_strategy.
-      wanted: runtime.num_gpus, 0 where nothing is said.
-      there: GPUs that TensorFlow lists.
+      wanted: runtime.num_gpus; 0 is its default.
+      usable: GPUs that TensorFlow lists.
 
     Raises:
-      UserError: more than there are, or more than the strategy can use.
+      UserError: `wanted` is more than there are, or more than the strategy can use.
     """
-    if wanted > there:
-        raise UserError(f"runtime.num_gpus={wanted}, but TensorFlow sees {there}. `must-doctor` says what it finds.")
+    if wanted > usable:
+        raise UserError(f"runtime.num_gpus={wanted}, but TensorFlow sees {usable}. Run `must-doctor` to find out why.")
     if strategy == "one_device" and wanted > 1:
         raise UserError(
             f"runtime.distribution_strategy=one_device uses one GPU, but runtime.num_gpus={wanted}. "
             "Set runtime.distribution_strategy=mirrored."
         )
-    if not there or strategy not in ("one_device", "mirrored"):
+    if not usable or strategy not in ("one_device", "mirrored"):
         return wanted, ""
-    used = wanted or (there if strategy == "mirrored" else 1)
-    return used, f"using {used} of {there} GPU{'s' * (there > 1)}{_idle(strategy, used, there)}"
+    used = wanted or (usable if strategy == "mirrored" else 1)
+    return used, f"using {used} of {usable} GPU{'' if usable == 1 else 's'}{_remark(strategy, used, usable)}"
 
 
-def _idle(strategy: str, used: int, there: int) -> str:
-    if used == there:
-        return "; CUDA_VISIBLE_DEVICES= asks for the CPU"
-    remedy = "leave out runtime.num_gpus" if strategy == "mirrored" else "runtime.distribution_strategy=mirrored"
-    return f"; {there - used} lie idle: {remedy} uses them all"
+def _remark(strategy: str, used: int, usable: int) -> str:
+    if used == usable:
+        return "; to use the CPU, set CUDA_VISIBLE_DEVICES="
+    remedy = "leave out runtime.num_gpus" if strategy == "mirrored" else "set runtime.distribution_strategy=mirrored"
+    return f"; {usable - used} idle: {remedy} to use all"
 
 
 def cores() -> int:
-    """Returns how many processor cores this process may use: a batch job often has fewer than its machine."""
+    """Returns how many CPU cores this process may use. In a batch job they are often fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

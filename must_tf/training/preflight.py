@@ -241,7 +241,7 @@ def settle_devices(runtime: RuntimeConfig) -> None:
     Raises:
       UserError: there are fewer GPUs than the config names, or more than it would use.
     """
-    visible = 0 if runtime.distribution_strategy == "tpu" else devices.seen()
+    visible = 0 if runtime.distribution_strategy == "tpu" else devices.tensorflow_gpus()
     runtime.num_gpus, note = devices.choose(runtime.distribution_strategy, runtime.num_gpus, visible)
     if note:
         print(note, flush=True)

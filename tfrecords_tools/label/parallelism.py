@@ -104,7 +104,7 @@ def environments(workers: int, shards: int, gpus: int) -> list[dict[str, str]]:
     Raises:
       UserError: more processes than GPUs.
     """
-    names = devices.names(os.environ, gpus)
+    names = devices.visible_names(os.environ, gpus)
     if gpus and workers > len(names):
         raise UserError(
             f"--workers {workers}: there are only {len(names)} GPUs, and each process needs its own. Leave out "

@@ -105,7 +105,7 @@ def _gpus(parallelism: Parallelism) -> int:
     """Returns the number of GPUs that TensorFlow lists here; 0 if a Beam runner does the work."""
     parallelism.check()
     if not parallelism.runner:
-        return devices.seen()
+        return devices.tensorflow_gpus()
     beam.require(parallelism.runner)
     return 0
 
