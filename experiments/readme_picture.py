@@ -19,10 +19,10 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, PngImagePlugin
 
-from must_tf import drawing, show
+from must_tf.common.errors import UserError, exit_on_user_error
+from must_tf.common.files import write_whole
 from must_tf.data import scenes
-from must_tf.errors import UserError, exit_on_user_error
-from must_tf.files import write_whole
+from must_tf.shared import drawing, picture_grid
 from must_tf.spec import Labels
 from must_tf.tasks import discover
 from tfrecords_tools import teachers
@@ -32,10 +32,10 @@ DOMAIN, SEED = "wild", 2  # of the quickstart's held-out set
 COLUMNS = 3
 TILE, GAP, BAND, TEXT, SMALL = 232, 6, 32, 17, 13  # pixels
 SIDE = 2 * TILE + GAP + BAND  # the photo is as high as two rows of tasks
-# A scene is rendered finer than it is shown, so that its grain averages out, and colours are rounded to multiples of STEP:
-# without both the PNG would be twice as large.
+# Keep the PNG small: a scene is rendered finer than it is shown, which averages out its grain, and colours are rounded
+# to multiples of STEP.
 FINE, STEP = 2, 4
-DRAWN = "Description"  # the PNG's text that repeats the footer
+CAPTION = "Description"  # key of the caption in the PNG's metadata
 
 
 class Drawn(NamedTuple):
@@ -53,14 +53,14 @@ def from_labels(scene: scenes.Scene) -> Drawn:
 
 def from_run(scene: scenes.Scene, model_dir: str, least_score: float) -> Drawn:
     """A run's predictions, without the objects whose score is below `least_score`."""
-    about = teachers.describe(model_dir, TASKS)
-    (found,) = teachers.label(about.load(), [tf.constant(scene.image)], ["scene"])
+    described = teachers.describe(model_dir, TASKS)
+    (found,) = teachers.label(described.load(), [tf.constant(scene.image)], ["scene"])
     labels = {task: _above(one, least_score) if "scores" in one else one for task, one in found.items()}
-    step = about.about.facts.get("step")
+    step = described.about.facts.get("step")
     caption = (
         f"Predictions at step {step} on a held-out generated scene; objects with a score of {least_score:g} or more."
     )
-    return Drawn(labels, about.about.classes, caption)
+    return Drawn(labels, described.about.classes, caption)
 
 
 def _above(objects: Labels, least_score: float) -> Labels:
@@ -82,33 +82,33 @@ def picture(photo: np.ndarray, drawn: Drawn) -> np.ndarray:
     Returns:
       uint8 [height, width, 3].
     """
-    small = show.enlarge(photo, TILE)
+    small = picture_grid.enlarge(photo, TILE)
     tiles = []
     for task in TASKS:
         config = SimpleNamespace(classes=tuple(drawn.classes.get(task, ())))
         tiles.append(_titled(discover()[task].draw(small, drawn.labels[task], config), task))
     rows = [np.hstack(tiles[start : start + COLUMNS]) for start in range(0, len(tiles), COLUMNS)]
-    body = np.hstack([_titled(show.enlarge(photo, SIDE), "input"), np.vstack(rows)])
+    body = np.hstack([_titled(picture_grid.enlarge(photo, SIDE), "input"), np.vstack(rows)])
     footer = _ground(BAND, body.shape[1])
-    drawing.write(footer, drawn.caption, (6, 0), SMALL, show.INK)
-    return np.pad(np.vstack([body, footer]), ((0, 0), (GAP, 0), (0, 0)), constant_values=show.GROUND[0])
+    drawing.write(footer, drawn.caption, (6, 0), SMALL, picture_grid.INK)
+    return np.pad(np.vstack([body, footer]), ((0, 0), (GAP, 0), (0, 0)), constant_values=picture_grid.GROUND[0])
 
 
 def _titled(tile: np.ndarray, title: str) -> np.ndarray:
     band = _ground(BAND, tile.shape[1])
-    drawing.write(band, title, (6, 0), TEXT, show.INK)
-    return np.pad(np.vstack([band, tile]), ((0, GAP), (0, GAP), (0, 0)), constant_values=show.GROUND[0])
+    drawing.write(band, title, (6, 0), TEXT, picture_grid.INK)
+    return np.pad(np.vstack([band, tile]), ((0, GAP), (0, GAP), (0, 0)), constant_values=picture_grid.GROUND[0])
 
 
 def _ground(height: int, width: int) -> np.ndarray:
-    return np.full((height, width, 3), show.GROUND, np.uint8)
+    return np.full((height, width, 3), picture_grid.GROUND, np.uint8)
 
 
 def png(pixels: np.ndarray, caption: str) -> bytes:
     """A small PNG with the caption among its metadata."""
     rounded = np.minimum(np.rint(pixels / STEP) * STEP, 255).astype(np.uint8)
     about = PngImagePlugin.PngInfo()
-    about.add_text(DRAWN, caption)
+    about.add_text(CAPTION, caption)
     buffer = io.BytesIO()
     Image.fromarray(rounded).save(buffer, "PNG", optimize=True, pnginfo=about)
     return buffer.getvalue()
