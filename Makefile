@@ -5,6 +5,7 @@
 # make verdicts     what the gate says of a good teacher, an untrained one, and one that learned shifted boxes
 # make test         format, lint, types and all tests
 # make test-beam    the converter on Apache Beam, in an environment of its own
+# make docs         the documentation as a site in build/docs; fails on a broken link
 # make real DATA=…  the whole loop on small real photos
 # make bench        what it costs beside Model Garden: a table, about an hour on two cores (DATA=… ROWS=input,memory ROUNDS=1)
 
@@ -13,7 +14,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 CODE := must_tf tfrecords_tools experiments benchmarks tests setup.py train.py export.py
 
-.PHONY: quickstart transfers cross thresholds verdicts test test-beam real bench format clean
+.PHONY: quickstart transfers cross thresholds verdicts test test-beam docs real bench format clean
 SEEDS ?= 1
 
 quickstart: $(READY)
@@ -54,6 +55,16 @@ test-beam: .venv-beam/.ready
 	test -x .venv-beam/bin/python || $(PYTHON) -m venv .venv-beam
 	.venv-beam/bin/python -m pip install --quiet --upgrade pip
 	.venv-beam/bin/python -m pip install --quiet -c constraints-beam.txt -e '.[dev,beam]'
+	touch $@
+
+# The site is built from the pages alone. Its environment has MkDocs and none of the project's packages.
+docs: .venv-docs/.ready
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
+.venv-docs/.ready: constraints-docs.txt
+	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --upgrade pip
+	.venv-docs/bin/python -m pip install --quiet -c constraints-docs.txt mkdocs-material
 	touch $@
 
 format: $(READY)

@@ -43,6 +43,7 @@ setup(
     extras_require={
         "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn"],
         "beam": ["apache-beam>=2.60"],
+        "docs": ["mkdocs-material>=9.5"],
     },
     entry_points={
         "console_scripts": [
