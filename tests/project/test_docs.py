@@ -1,0 +1,202 @@
+"""README, CONTRIBUTING and docs/: links lead somewhere, and what they name exists."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+import yaml
+from PIL import Image
+
+from experiments.readme_picture import CAPTION
+from must_tf import experiment_config
+from must_tf.tasks import discover
+from tfrecords_tools.cli.main import app
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+LONGEST_README = 150  # lines
+LARGEST_PICTURE = 400_000  # bytes
+FENCE = re.compile(r"^```.*?^```$", re.M | re.S)
+INDENTED = re.compile(r"(?:^ {4}.*\n)+", re.M)
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.M)
+INLINE = re.compile(r"`([^`]+)`")
+FLAG = re.compile(r"(?<![\w-])(--[a-z][\w-]*)")
+# Folders whose files a page may name, and what stands for any name in such a path.
+FOLDERS = ("must_tf/", "tfrecords_tools/", "experiments/", "benchmarks/", "tests/", "docs/")
+PLACEHOLDER = re.compile(r"<\w+>")
+# Where a command other than must-records declares its flags.
+DECLARED = {
+    "must-train": "must_tf/cli/train.py",
+    "must-export": "must_tf/cli/export.py",
+    "must-transfer": "must_tf/transfers/command.py",
+    "must-doctor": "must_tf/cli/doctor.py",
+}
+
+of_every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def prose(page: Path) -> str:
+    """A page without its code blocks."""
+    return INDENTED.sub("\n", FENCE.sub("", page.read_text()))
+
+
+def blocks(page: Path) -> list[str]:
+    """The code blocks of a page."""
+    text = page.read_text()
+    return [block[0] for pattern in (FENCE, INDENTED) for block in pattern.finditer(text)]
+
+
+def code(page: Path) -> list[str]:
+    """All code of a page: its blocks, and what stands between backticks."""
+    return [*blocks(page), *INLINE.findall(prose(page))]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings."""
+    titles = HEADING.findall(FENCE.sub("", page.read_text()))
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+def commands(page: Path) -> Iterator[str]:
+    """The shell commands of a page's code blocks, a line each, without comments and quoted arguments."""
+    for block in blocks(page):
+        for line in block.replace("\\\n", " ").splitlines():
+            yield re.sub(r"'[^']*'|\s#.*", "", line).strip().removeprefix("# ")
+
+
+def records_flags() -> dict[str, set[str]]:
+    """The flags of every command of must-records, by its words: "convert coco"."""
+    found: dict[str, set[str]] = {}
+
+    def walk(command: Any, words: str) -> None:
+        if hasattr(command, "commands"):
+            for name, inner in command.commands.items():
+                walk(inner, f"{words} {name}".strip())
+        else:
+            found[words] = {option for parameter in command.params for option in parameter.opts}
+
+    walk(typer.main.get_command(app), "")
+    return found
+
+
+def declared(command: str) -> set[str]:
+    """The flags that a command other than must-records declares in its source."""
+    return set(re.findall(r'"(--[a-z][\w-]*)"', (ROOT / DECLARED[command]).read_text()))
+
+
+@of_every_page
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    """Pages in docs/ link only to each other: the site has nothing else."""
+    for link in LINK.findall(prose(page)):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+        assert page.parent != ROOT / "docs" or target.is_relative_to(ROOT / "docs"), link
+
+
+@of_every_page
+def test_named_files_and_modules_exist(page: Path) -> None:
+    """`<task>` in a path stands for any name."""
+    for text in INLINE.findall(prose(page)):
+        path = PLACEHOLDER.sub("*", text.partition("::")[0])
+        if path.startswith(FOLDERS) and " " not in path:
+            assert list(ROOT.glob(path.rstrip("/"))), text
+    for text in code(page):
+        for module in re.findall(r"python -m\s+((?:must_tf|tfrecords_tools|experiments|tests)[\w.]*)", text):
+            path = ROOT / module.replace(".", "/")
+            assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
+
+
+@of_every_page
+def test_make_targets_and_variables_exist(page: Path) -> None:
+    """As in `make bench ROWS=input`."""
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z][\w-]*):", makefile, re.M))
+    for text in code(page):
+        for target, variables in re.findall(r"\bmake ([a-z][\w-]*)((?: [A-Z]+=\S*)*)", text):
+            assert target in targets, text
+            for name in re.findall(r"([A-Z]+)=", variables):
+                assert f"$({name})" in makefile, text
+
+
+@of_every_page
+def test_commands_take_the_flags_that_are_shown(page: Path) -> None:
+    """In code blocks, of the very command."""
+    records = records_flags()
+    for line in commands(page):
+        name, _, rest = line.partition(" ")
+        shown = set(FLAG.findall(rest))
+        if name == "must-records":
+            words = " ".join(itertools.takewhile(lambda word: word.isalnum() or word == "export-coco", rest.split()))
+            assert words in records, line
+            assert shown <= records[words], line
+        elif name in DECLARED:
+            assert shown <= declared(name), line
+
+
+@of_every_page
+def test_flags_in_the_text_exist(page: Path) -> None:
+    """Of any command of this project."""
+    known = {"--help"}.union(*records_flags().values(), *map(declared, DECLARED))
+    known |= set(re.findall(r'"(--[a-z][\w-]*)"', (ROOT / "experiments" / "readme_picture.py").read_text()))
+    for text in INLINE.findall(prose(page)):
+        if text.startswith(("--", "must-")):
+            assert set(FLAG.findall(text)) <= known, text
+
+
+@of_every_page
+def test_experiments_exist(page: Path) -> None:
+    """Those of --experiment."""
+    known = experiment_config.experiments()
+    for name in re.findall(r"\bmust_(?:student|teacher_\w+|transfer_\w+)\b", "\n".join(code(page))):
+        assert name in known, name
+
+
+def test_the_example_config_is_valid(tmp_path: Path) -> None:
+    """The YAML of docs/training.md, key by key."""
+    (example,) = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "training.md").read_text(), re.M | re.S)
+    path = tmp_path / "student.yaml"
+    path.write_text(example)
+    params = experiment_config.load("must_student", [str(path)])
+    assert params.task.balance == yaml.safe_load(example)["task"]["balance"]
+
+
+def test_thresholds_have_the_defaults_that_are_stated() -> None:
+    """The table of docs/labelling.md."""
+    page = (ROOT / "docs" / "labelling.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \(([\w, ]+)\) \| (\S+) \|", page, re.M)
+    assert len(rows) > 5
+    for name, tasks, default in rows:
+        for task in tasks.split(", "):
+            assert getattr(discover()[task].Config(), name) == float(default), (task, name)
+
+
+def test_the_readme_is_short_and_lists_its_sections() -> None:
+    """Every section but the list itself."""
+    text = README.read_text()
+    assert len(text.splitlines()) <= LONGEST_README
+    sections = [f"#{anchor}" for anchor in anchors(README) - {"must_tf", "contents"}]
+    assert set(sections) == {link for link in LINK.findall(text) if link.startswith("#")}
+
+
+def test_the_readme_says_what_its_picture_shows() -> None:
+    """Labels must not be taken for predictions. The picture says which they are, in its metadata."""
+    path = ROOT / "docs" / "images" / "six_tasks.png"
+    assert path.stat().st_size < LARGEST_PICTURE
+    with Image.open(path) as picture:
+        shows_labels = picture.text[CAPTION].startswith("Labels")
+    first_screen = README.read_text().partition("## ")[0]
+    assert "docs/images/six_tasks.png" in first_screen
+    assert shows_labels == ("the scene's labels, not a model's predictions" in first_screen)
+    assert shows_labels or "predictions" in first_screen
