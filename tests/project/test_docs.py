@@ -16,6 +16,7 @@ from PIL import Image
 from experiments.readme_picture import CAPTION
 from must_tf import experiment_config
 from must_tf.tasks import discover
+from tests.project.test_rooms import ROOMS
 from tfrecords_tools.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -161,6 +162,12 @@ def test_experiments_exist(page: Path) -> None:
     known = experiment_config.experiments()
     for name in re.findall(r"\bmust_(?:student|teacher_\w+|transfer_\w+)\b", "\n".join(code(page))):
         assert name in known, name
+
+
+def test_the_map_is_in_the_order_of_the_rooms() -> None:
+    """The tables of CONTRIBUTING.md, row by row."""
+    mapped = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", README.with_name("CONTRIBUTING.md").read_text(), re.M)
+    assert mapped == [room.split(".")[1] for room in ROOMS if room.count(".") == 1 and "__main__" not in room]
 
 
 def test_the_example_config_is_valid(tmp_path: Path) -> None:
