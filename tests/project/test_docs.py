@@ -120,6 +120,16 @@ def test_named_files_and_modules_exist(page: Path) -> None:
 
 
 @of_every_page
+def test_named_settings_occur_in_the_code(page: Path) -> None:
+    """Words like `score_threshold`, alone or as the last part of a key."""
+    sources = [path for folder in FOLDERS[:5] for path in (ROOT / folder).rglob("*.py")]
+    words = set().union(*(re.findall(r"\w+", path.read_text()) for path in sources))
+    for text in INLINE.findall(prose(page)):
+        key = re.fullmatch(r"(?:[a-z_]+\.)*([a-z]+(?:_[a-z0-9]+)+)(?:=\w+)?", text)
+        assert key is None or key[1] in words, text
+
+
+@of_every_page
 def test_make_targets_and_variables_exist(page: Path) -> None:
     """As in `make bench ROWS=input`."""
     makefile = (ROOT / "Makefile").read_text()
