@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import re
 from collections.abc import Iterator
@@ -15,7 +16,10 @@ from PIL import Image
 
 from experiments.readme_picture import CAPTION
 from must_tf import experiment_config
+from must_tf.cli.doctor import DoctorFlags
+from must_tf.cli.flags import ExportFlags, TrainFlags
 from must_tf.tasks import discover
+from must_tf.transfers.command import TransferFlags
 from tests.project.test_rooms import ROOMS
 from tfrecords_tools.cli.main import app
 
@@ -33,12 +37,12 @@ FLAG = re.compile(r"(?<![\w-])(--[a-z][\w-]*)")
 # Folders whose files a page may name, and what stands for any name in such a path.
 FOLDERS = ("must_tf/", "tfrecords_tools/", "experiments/", "benchmarks/", "tests/", "docs/")
 PLACEHOLDER = re.compile(r"<\w+>")
-# Where a command other than must-records declares its flags.
-DECLARED = {
-    "must-train": "must_tf/cli/train.py",
-    "must-export": "must_tf/cli/export.py",
-    "must-transfer": "must_tf/transfers/command.py",
-    "must-doctor": "must_tf/cli/doctor.py",
+# Flags of the commands other than must-records.
+FLAGS = {
+    "must-train": TrainFlags,
+    "must-export": ExportFlags,
+    "must-transfer": TransferFlags,
+    "must-doctor": DoctorFlags,
 }
 
 of_every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -89,8 +93,8 @@ def records_flags() -> dict[str, set[str]]:
 
 
 def declared(command: str) -> set[str]:
-    """The flags that a command other than must-records declares in its source."""
-    return set(re.findall(r'"(--[a-z][\w-]*)"', (ROOT / DECLARED[command]).read_text()))
+    """The flags of a command other than must-records."""
+    return {f"--{field.name}" for field in dataclasses.fields(FLAGS[command])}
 
 
 @of_every_page
@@ -152,14 +156,14 @@ def test_commands_take_the_flags_that_are_shown(page: Path) -> None:
             words = " ".join(itertools.takewhile(lambda word: word.isalnum() or word == "export-coco", rest.split()))
             assert words in records, line
             assert shown <= records[words], line
-        elif name in DECLARED:
+        elif name in FLAGS:
             assert shown <= declared(name), line
 
 
 @of_every_page
 def test_flags_in_the_text_exist(page: Path) -> None:
     """Of any command of this project."""
-    known = {"--help"}.union(*records_flags().values(), *map(declared, DECLARED))
+    known = {"--help"}.union(*records_flags().values(), *map(declared, FLAGS))
     known |= set(re.findall(r'"(--[a-z][\w-]*)"', (ROOT / "experiments" / "readme_picture.py").read_text()))
     for text in INLINE.findall(prose(page)):
         if text.startswith(("--", "must-")):
