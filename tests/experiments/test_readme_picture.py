@@ -28,7 +28,7 @@ def test_labels_are_called_labels() -> None:
         left = GAP + SIDE + GAP + (number % 3) * (TILE + GAP)
         assert (picture[top : top + TILE, left : left + TILE] != small).any()
     with Image.open(io.BytesIO(readme_picture.png(picture, drawn.caption))) as written:
-        assert written.text[readme_picture.CAPTION] == drawn.caption
+        assert written.info[readme_picture.CAPTION] == drawn.caption
         assert np.abs(np.asarray(written, int) - picture).max() <= readme_picture.STEP
     assert drawn.caption.startswith("Labels")
 

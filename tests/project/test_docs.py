@@ -216,7 +216,7 @@ def test_the_readme_says_what_its_picture_shows() -> None:
     path = ROOT / "docs" / "images" / "six_tasks.png"
     assert path.stat().st_size < LARGEST_PICTURE
     with Image.open(path) as picture:
-        shows_labels = picture.text[CAPTION].startswith("Labels")
+        shows_labels = picture.info[CAPTION].startswith("Labels")
     first_screen = README.read_text().partition("## ")[0]
     assert "docs/images/six_tasks.png" in first_screen
     assert shows_labels == ("the scene's labels, not a model's predictions" in first_screen)
