@@ -180,8 +180,9 @@ def test_experiments_exist(page: Path) -> None:
 
 def test_the_map_is_in_the_order_of_the_rooms() -> None:
     """The tables of CONTRIBUTING.md, row by row."""
+    rooms = [room.split(".")[1] for room in ROOMS if room.count(".") == 1 and "__main__" not in room]
     mapped = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", README.with_name("CONTRIBUTING.md").read_text(), re.M)
-    assert mapped == [room.split(".")[1] for room in ROOMS if room.count(".") == 1 and "__main__" not in room]
+    assert [name for name in mapped if name in rooms] == rooms
 
 
 def test_the_example_config_is_valid(tmp_path: Path) -> None:
