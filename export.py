@@ -1,4 +1,4 @@
-"""Exports for serving: `python export.py --model_dir=DIR --out=DIR`."""
+"""Exports for serving: `python export.py --model_dir=DIR --out=DIR`. The same as must-export."""
 
 from must_tf.cli.entry_points import export
 

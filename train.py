@@ -1,4 +1,4 @@
-"""Trains and evaluates: `python train.py --experiment=must_student --mode=train_and_eval --model_dir=DIR`."""
+"""Trains and evaluates: `python train.py --experiment=must_student --model_dir=DIR`. The same as must-train."""
 
 from must_tf.cli.entry_points import train
 

@@ -1,7 +1,7 @@
-"""From `--experiment`, `--config_file` and `--params_override` to one checked ExperimentConfig.
+"""Builds a checked ExperimentConfig from `--experiment`, `--config_file` and `--params_override`.
 
-Model Garden reads overrides strictly but takes any type and suggests nothing. Here everything that is wrong is found
-at once, each with its place and the nearest right spelling.
+Model Garden refuses unknown keys, but accepts any type and suggests nothing. Here all mistakes are reported at once,
+each with its key and the nearest spelling.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ PREFIX = "must_"
 
 
 def experiments() -> list[str]:
-    """The names of this project's experiments."""
+    """Returns the names of this project's experiments."""
     return sorted(NAMES)
 
 
 def load(experiment: str, config_files: Sequence[str] = (), override: str = "") -> config_definitions.ExperimentConfig:
-    """The experiment's config with the files' and then the override's values.
+    """Returns the experiment's config with the values of the files and then of the override.
 
     Raises:
-      UserError: all that `read` found wrong.
+      UserError: all mistakes that `read` found.
     """
     params, mistakes = read(experiment, config_files, override)
     mistakes.raise_all()
@@ -41,16 +41,17 @@ def load(experiment: str, config_files: Sequence[str] = (), override: str = "") 
 def read(
     experiment: str, config_files: Sequence[str] = (), override: str = ""
 ) -> tuple[config_definitions.ExperimentConfig, Mistakes]:
-    """As `load`, but with what is wrong beside a config that holds all that is right.
+    """Returns a config with all valid values, and the mistakes beside it.
 
-    Wrong may be: the experiment; a file that is missing or no YAML; unknown keys, wrong types, values out of range.
+    Mistakes are an unknown experiment, a file that is missing or not YAML, unknown keys, wrong types, and values out of
+    range.
     """
     mistakes = Mistakes()
     if experiment not in experiments():
         known = ", ".join(experiments())
         hint = nearest(experiment, experiments())
         mistakes.problems.append(f"--experiment={experiment!r} is unknown.{hint} Known: {known}.")
-        experiment = f"{PREFIX}student"  # all have the same keys, so that the rest can be checked as well
+        experiment = f"{PREFIX}student"  # all experiments have the same keys, so the rest can be checked
     params = exp_factory.get_exp_config(experiment)
     for path in config_files:
         with mistakes.collected():
@@ -61,7 +62,7 @@ def read(
 
 
 def _parse(override: str) -> dict[str, Any]:
-    with contextlib.suppress(ValueError):  # then it is YAML or a file, as in Model Garden
+    with contextlib.suppress(ValueError):  # it is YAML or a file then, as in Model Garden
         override = params_dict.nested_csv_str_to_json_str(override)
     if tf.io.gfile.exists(override):
         return values.read_yaml(override)

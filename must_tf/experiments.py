@@ -1,4 +1,4 @@
-"""The registered experiments: must_student, must_teacher_<task>, must_transfer_<task>. One code, other heads on."""
+"""The experiments must_student, must_teacher_<task> and must_transfer_<task>, which differ in the enabled heads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from must_tf.tasks import discover
 
 
 def _optimization(learning_rate: float, steps: int, warmup: int) -> optimization.OptimizationConfig:
-    """SGD with momentum, cosine decay and linear warm-up: what the paper's group trains such models with."""
+    """SGD with momentum, cosine decay and linear warm-up, as the paper's authors train such models."""
     return optimization.OptimizationConfig(
         {
             "optimizer": {"type": "sgd", "sgd": {"momentum": 0.9, "global_clipnorm": 10.0}},
@@ -27,7 +27,7 @@ def _optimization(learning_rate: float, steps: int, warmup: int) -> optimization
 
 
 def _experiment(heads: tuple[str, ...], learning_rate: float, steps: int) -> cfg.ExperimentConfig:
-    """An experiment with these heads on (and those that they need)."""
+    """An experiment with these heads, and those that they need, enabled."""
     task = StudentConfig()
     for name in heads:
         for needed in (*discover()[name].needs, name):
@@ -38,7 +38,7 @@ def _experiment(heads: tuple[str, ...], learning_rate: float, steps: int) -> cfg
         summary_interval=100,
         checkpoint_interval=1000,
         validation_interval=5000,
-        validation_steps=-1,  # the whole set, exactly once
+        validation_steps=-1,  # the whole dataset, exactly once
         max_to_keep=3,
         optimizer_config=_optimization(learning_rate, steps, warmup=500),
     )
@@ -57,7 +57,7 @@ def _teacher(name: str) -> cfg.ExperimentConfig:
 
 
 def _transfer(name: str) -> cfg.ExperimentConfig:
-    """One task's head on a trunk from another run: give task.init_checkpoint."""
+    """One task's head on the trunk of another run, which task.init_checkpoint must name."""
     return _experiment((name,), learning_rate=0.02, steps=20_000)
 
 

@@ -57,7 +57,7 @@ def packages(required: Iterable[str], installed: Mapping[str, str]) -> list[Find
 
 
 def keras(installed: Mapping[str, str], environment: Mapping[str, str]) -> list[Finding]:
-    """Checks that tf_keras, which Model Garden uses, has TensorFlow's version, and that only one TensorFlow is there."""
+    """Checks that tf_keras, which Model Garden uses, has TensorFlow's version, and that TensorFlow is there once."""
     tensorflow, legacy = installed.get("tensorflow"), installed.get("tf-keras")
     findings = []
     if tensorflow and legacy:

@@ -1,6 +1,7 @@
-"""What may stand in a config field, said next to it: `rate: float = above(0.1, 0)`, `part: float = between(0.5, 0, 1)`.
+"""Rules for config fields, written beside the field: `rate: float = above(0.1, 0)`, `part: float = between(0.5, 0, 1)`.
 
-Model Garden's own fields cannot be written to, so theirs stand in a table here. `check.py` compares the values.
+The rules for Model Garden's own fields are in a table here, because its classes cannot be changed. `validate.py` checks
+values against the rules.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 
 class Range(NamedTuple):
-    """The numbers from `low` to `high`; the ends belong to it unless `open_*` says otherwise."""
+    """The numbers from `low` to `high`, with each end included unless it is open."""
 
     low: float = -math.inf
     high: float = math.inf
@@ -19,44 +20,47 @@ class Range(NamedTuple):
     open_high: bool = False
 
     def holds(self, value: float) -> bool:
-        """Whether the value lies in it; what is no finite number never does."""
+        """Returns True if the value is in the range. NaN and infinity never are."""
         above_low = value > self.low if self.open_low else value >= self.low
         below_high = value < self.high if self.open_high else value <= self.high
         return math.isfinite(value) and above_low and below_high
 
     def __str__(self) -> str:
-        low = f"{'above' if self.open_low else 'at least'} {self.low:g}" * math.isfinite(self.low)
-        high = f"{'below' if self.open_high else 'at most'} {self.high:g}" * math.isfinite(self.high)
-        return " and ".join(part for part in (low, high) if part)
+        bounds = []
+        if math.isfinite(self.low):
+            bounds.append(f"{'above' if self.open_low else 'at least'} {self.low:g}")
+        if math.isfinite(self.high):
+            bounds.append(f"{'below' if self.open_high else 'at most'} {self.high:g}")
+        return " and ".join(bounds)
 
 
 def choice(*words: str) -> Any:
-    """A config field that takes one of these words, the first by default; another one is refused with the nearest."""
+    """Declares a config field that must be one of these words. The first is the default."""
     return dataclasses.field(default=words[0], metadata={"choices": words})
 
 
 def at_least(default: Any, low: float) -> Any:
-    """A number, or numbers, of at least `low`."""
+    """Declares a field for a number, or several, of at least `low`."""
     return dataclasses.field(default=default, metadata={"range": Range(low)})
 
 
 def above(default: Any, low: float) -> Any:
-    """A number, or numbers, above `low`."""
+    """Declares a field for a number, or several, above `low`."""
     return dataclasses.field(default=default, metadata={"range": Range(low, open_low=True)})
 
 
 def between(default: Any, low: float, high: float) -> Any:
-    """A number from `low` to `high`, the ends included."""
+    """Declares a field for a number from `low` to `high`, both included."""
     return dataclasses.field(default=default, metadata={"range": Range(low, high)})
 
 
 def below(default: Any, low: float, high: float) -> Any:
-    """A number from `low` to just below `high`."""
+    """Declares a field for a number from `low`, included, to `high`, excluded."""
     return dataclasses.field(default=default, metadata={"range": Range(low, high, open_high=True)})
 
 
 def named_between(low: float, high: float) -> Any:
-    """Texts like "cup=0.4": a name, once, and its number from `low` to `high`, the ends included. None by default."""
+    """Declares a field for strings like "cup=0.4", each name once, with numbers from `low` to `high`. Default: none."""
     return dataclasses.field(default=(), metadata={"named": Range(low, high)})
 
 
@@ -97,14 +101,14 @@ def names(config: Any, role: str) -> tuple[str, ...]:
 
 POSITIVE, COUNT, NOT_NEGATIVE, SHARE = Range(0, open_low=True), Range(1), Range(0), Range(0, 1)
 BELOW_ONE = Range(0, 1, open_high=True)
-# Fields of Model Garden's config classes by name: where a wrong value trains nothing, or something else, in silence.
+# Fields of Model Garden's config classes by name, if a wrong value would silently train nothing or something else.
 UPSTREAM_RANGES = {
     "train_steps": COUNT,
     "steps_per_loop": COUNT,
     "summary_interval": COUNT,
     "checkpoint_interval": COUNT,
     "validation_interval": COUNT,
-    "max_to_keep": Range(2),  # the last may be truncated by a kill; then the one before is used
+    "max_to_keep": Range(2),  # a killed run may leave the last one truncated; then the one before is used
     "num_gpus": NOT_NEGATIVE,
     "learning_rate": POSITIVE,
     "initial_learning_rate": POSITIVE,

@@ -1,4 +1,4 @@
-"""What is wrong with values for a config, all of it: unknown keys, wrong types, values out of range, unknown words."""
+"""Checks values for a config and reports all problems at once: unknown keys, wrong types, values out of range."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from official.modeling import hyperparams
 from must_tf.common.errors import nearest
 from must_tf.config.fields import UPSTREAM_CHOICES, UPSTREAM_RANGES, Range
 
-NUMBERS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
 
 
 def sift(params: hyperparams.Config, values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Splits nested values into those that `params` can take, and a sentence on each other one.
+    """Separates the valid values from the others.
 
     Args:
-      params: the config whose keys, types and ranges count.
+      params: the config with the keys, types and ranges.
       values: nested as in YAML.
 
     Returns:
-      The good values, nested as before; and what is wrong, with its place and the nearest right spelling.
+      The valid values, nested as before, and a sentence for each other value with its key and the nearest spelling.
     """
     return _sift(params, values, "", params)
 
@@ -52,7 +52,7 @@ def _keys(params: hyperparams.Config) -> list[str]:
 
 
 def _elsewhere(key: str, params: hyperparams.Config, root: hyperparams.Config) -> str:
-    """The nearest key here, or the place of a key that is called so but stands elsewhere."""
+    """Returns a hint: the nearest key of `params`, the place of the same key elsewhere in `root`, or all known keys."""
     known = _keys(params)
     same = [place for place in _places(root, "") if place.split(".")[-1] == key]
     if hint := nearest(key, known):
@@ -62,8 +62,8 @@ def _elsewhere(key: str, params: hyperparams.Config, root: hyperparams.Config) -
     return f" Known: {', '.join(known)}."
 
 
-def everything(params: hyperparams.Config) -> list[str]:
-    """What is wrong with the values that a config holds already."""
+def problems_of(params: hyperparams.Config) -> list[str]:
+    """Returns a sentence for each wrong value in a config."""
     return sift(params, params.as_dict())[1]
 
 
@@ -75,18 +75,19 @@ def _places(params: hyperparams.Config, prefix: str) -> Iterator[str]:
 
 
 def _problem(params: hyperparams.Config, key: str, value: Any) -> str:
-    """What is wrong with one value, as the end of a sentence; empty where it fits."""
+    """Returns the problem with one value as the end of a sentence; empty if it is valid."""
     current = params.__dict__[key]
     if not _type_fits(params, key, value):
-        return f": must be {_kind(current, _annotation(params, key))}, like {_example(current)!r}."
+        return f": must be {_kind(current, _annotation(params, key))}, for example {_example(current)!r}."
     if isinstance(params, hyperparams.OneOfConfig) and key == "type" and value is not None:
         known = [name for name in _keys(params) if name != "type"]
         return "" if value in known else f" does not exist.{nearest(str(value), known)} Known: {', '.join(known)}."
     choices = _rule(params, key, "choices", UPSTREAM_CHOICES)
     if choices and value is not None and value not in choices:
-        return f": no such choice.{nearest(str(value), choices)} Known: {', '.join(choices)}."
+        return f" is not a choice.{nearest(str(value), choices)} Known: {', '.join(choices)}."
     allowed: Range | None = _rule(params, key, "range", UPSTREAM_RANGES)
-    numbers = [one for one in (value if isinstance(value, list | tuple) else [value]) if isinstance(one, int | float)]
+    entries = value if isinstance(value, list | tuple) else [value]
+    numbers = [entry for entry in entries if isinstance(entry, int | float)]
     if allowed and not all(map(allowed.holds, numbers)):
         return f" is out of range: must be {allowed}."
     named: Range | None = _rule(params, key, "named", {})
@@ -94,12 +95,12 @@ def _problem(params: hyperparams.Config, key: str, value: Any) -> str:
 
 
 def _wrong_names(entries: Sequence[str], allowed: Range) -> str:
-    """What is wrong with texts like "cup=0.4", all of it, as the end of a sentence."""
+    """Returns all problems with strings like "cup=0.4" as the end of a sentence; empty if there is none."""
     wrong = []
     pairs = [entry.rpartition("=") for entry in entries]
     for entry, (name, _, number) in zip(entries, pairs, strict=True):
         if not name or not _is_number(number):
-            wrong.append(f"{entry!r} is not like 'name=0.5'")
+            wrong.append(f"{entry!r} must be written like 'name=0.5'")
         elif not allowed.holds(float(number)):
             wrong.append(f"{entry!r} is out of range: must be {allowed}")
     names = [name for name, _, _ in pairs]
@@ -116,7 +117,7 @@ def _is_number(text: str) -> bool:
 
 
 def _rule(params: hyperparams.Config, key: str, name: str, upstream: dict[str, Any]) -> Any:
-    """What a field's metadata, or the table for Model Garden's, say about it."""
+    """Returns a field's rule from its metadata, or from the table if it is Model Garden's; None if it has none."""
     field = next((field for field in dataclasses.fields(params) if field.name == key), None)
     if field and name in field.metadata:
         return field.metadata[name]
@@ -124,7 +125,7 @@ def _rule(params: hyperparams.Config, key: str, name: str, upstream: dict[str, A
 
 
 def _owner(params: hyperparams.Config, key: str) -> str:
-    """The module of the class that declares a field: ours extend Model Garden's."""
+    """Returns the module of the class that declares a field; this project's classes extend Model Garden's."""
     owners = [cls for cls in type(params).__mro__ if key in cls.__dict__.get("__annotations__", {})]
     return owners[0].__module__ if owners else ""
 
@@ -143,7 +144,7 @@ def _type_fits(params: hyperparams.Config, key: str, value: Any) -> bool:
     current, annotation = params.__dict__[key], _annotation(params, key)
     if value is None:
         return current is None or _is_type(None, annotation)
-    if not _is_type(current, annotation):  # annotated otherwise than it is used: then what stands there counts
+    if not _is_type(current, annotation):  # Model Garden annotates some fields wrongly; then the current value counts
         return current is None or _is_type(value, type(current))
     return _is_type(value, annotation)
 
@@ -151,33 +152,34 @@ def _type_fits(params: hyperparams.Config, key: str, value: Any) -> bool:
 def _is_type(value: Any, annotation: Any) -> bool:
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
-        return any(_is_type(value, one) for one in inner)
+        return any(_is_type(value, part) for part in inner)
     if annotation is None or annotation is type(None):
         return value is None
     if annotation in (bool, int, str):
         return type(value) is annotation
     if annotation is float:
         return type(value) in (int, float)
-    of = origin or annotation
-    if not isinstance(of, type):
+    cls = origin or annotation
+    if not isinstance(cls, type):
         return True
-    if issubclass(of, hyperparams.Config):
+    if issubclass(cls, hyperparams.Config):
         return isinstance(value, dict | hyperparams.Config)
-    if issubclass(of, Sequence):
-        return isinstance(value, list | tuple) and all(_is_type(one, inner[0]) for one in value if inner)
-    return isinstance(value, of)
+    if issubclass(cls, Sequence):
+        return isinstance(value, list | tuple) and all(_is_type(entry, inner[0]) for entry in value if inner)
+    return isinstance(value, cls)
 
 
 def _kind(current: Any, annotation: Any) -> str:
+    """Describes the type that a value must have."""
     if isinstance(current, hyperparams.Config):
         return "a group of keys"
     if current is None:
-        named = [one for one in typing.get_args(annotation) if one in NUMBERS]
-        return NUMBERS[named[0]] if named else "a value of another type"
+        known = [part for part in typing.get_args(annotation) if part in KINDS]
+        return KINDS[known[0]] if known else "a value of another type"
     if isinstance(current, list | tuple):
-        inner = [one for one in typing.get_args(annotation) if one in NUMBERS]
-        return f"a list, each {NUMBERS[inner[0]]}" if inner else "a list"
-    return NUMBERS.get(type(current), "a value of another type")
+        inner = [part for part in typing.get_args(annotation) if part in KINDS]
+        return f"a list, each {KINDS[inner[0]]}" if inner else "a list"
+    return KINDS.get(type(current), "a value of another type")
 
 
 def _example(current: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Values of a config from nested dicts and YAML files, and back."""
+"""Reads and writes config values as nested dicts and YAML files."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from must_tf.config import validate
 
 
 def apply(params: hyperparams.Config, values: dict[str, Any], where: str) -> None:
-    """Overrides `params` by those of the nested `values` that fit. Raises UserError with all the others."""
-    good, wrong = validate.sift(params, values)
-    params.override(good, is_strict=True)
-    Mistakes(f"{where}: {one}" for one in wrong).raise_all()
+    """Overrides `params` with the valid ones of the nested `values`. Raises UserError about all the others.
+
+    `where` names the source of the values in messages.
+    """
+    valid, problems = validate.sift(params, values)
+    params.override(valid, is_strict=True)
+    Mistakes(f"{where}: {problem}" for problem in problems).raise_all()
 
 
 def write_params(params: config_definitions.ExperimentConfig, path: str) -> None:
-    """Writes a params.yaml, whole or not at all, in plain YAML: Model Garden marks tuples as Python objects."""
+    """Writes a params.yaml, completely or not at all. Model Garden's own writer would tag tuples as Python objects."""
     files.write_whole(path, yaml.safe_dump(plain(params.as_dict()), sort_keys=True).encode())
 
 
 def plain(value: Any) -> Any:
-    """Nested values as YAML knows them: tuples as lists."""
+    """Returns nested values with tuples as lists, as YAML has them."""
     if isinstance(value, dict):
         return {key: plain(inner) for key, inner in value.items()}
     return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
@@ -48,17 +51,21 @@ def read_yaml(path: str) -> dict[str, Any]:
       UserError: the file does not exist or does not hold a mapping.
     """
     if not tf.io.gfile.exists(path):
-        raise UserError(f"{path}: no such file.")
+        raise UserError(f"{path}: no such file. Check the path.")
     with tf.io.gfile.GFile(path) as file:
         return parse_yaml(file.read(), path)
 
 
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
-    """Parses YAML text to nested values. `where` names the text in messages."""
+    """Parses YAML text to nested values. `where` names the text in messages.
+
+    Raises:
+      UserError: the text is not YAML or does not hold a mapping.
+    """
     try:
         values = upstream.parse_yaml(text)
     except yaml.YAMLError as error:
         raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
-        raise UserError(f"{where} must be key=value pairs or YAML, not {text[:60]!r}.")
+        raise UserError(f"{where} must contain key=value pairs or a YAML mapping, not {text[:60]!r}.")
     return values

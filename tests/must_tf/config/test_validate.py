@@ -1,4 +1,4 @@
-"""What is wrong with a config is said at once, each thing with its place and the nearest right spelling."""
+"""All mistakes of a config are reported at once, each with its key and the nearest spelling."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def student() -> Any:
 
 
 def wrong(key: str, value: Any) -> list[str]:
-    """What is wrong with one value of must_student."""
+    """The problems with one value of must_student."""
     return validate.sift(student(), nested(key, value))[1]
 
 
@@ -89,19 +89,19 @@ WRONG_TYPE: list[tuple[str, Any, str]] = [
     ("task.tasks.depth.loss_weight", "1.0", "a number"),
     (f"{DETECTION}aspect_ratios", "1.0", "a list, each a number"),
     (f"{DETECTION}aspect_ratios", [1.0, "two"], "a list, each a number"),
-    (f"{DETECTION}classes", [1, 2], "a list, each a text"),
-    (f"{DETECTION}design", ["maskrcnn"], "a text"),
+    (f"{DETECTION}classes", [1, 2], "a list, each a string"),
+    (f"{DETECTION}design", ["maskrcnn"], "a string"),
     ("task.train_data.augmentation", 2.0, "a group of keys"),
-    ("runtime.mixed_precision_dtype", 16, "a text"),
+    ("runtime.mixed_precision_dtype", 16, "a string"),
 ]
 
 
 @pytest.mark.parametrize(("key", "value", "kind"), WRONG_TYPE)
 def test_wrong_type(key: str, value: Any, kind: str) -> None:
-    """Also of a list's elements, and of fields that hold nothing yet."""
+    """For single values, entries of lists, and fields that are None."""
     found = wrong(key, value)
     assert len(found) == 1
-    assert found[0].startswith(f"{key}={value!r}: must be {kind}, like ")
+    assert found[0].startswith(f"{key}={value!r}: must be {kind}, for example ")
 
 
 NEAREST = {
@@ -116,7 +116,7 @@ NEAREST = {
 
 @pytest.mark.parametrize("case", NEAREST, ids=str)
 def test_the_nearest_right_spelling(case: tuple[str, Any]) -> None:
-    """Of keys, of words, and of keys that stand elsewhere."""
+    """For keys, for words, and for keys of another group."""
     assert f"Did you mean {NEAREST[case]}?" in wrong(*case)[0]
 
 
@@ -135,7 +135,7 @@ def test_the_nearest_right_spelling(case: tuple[str, Any]) -> None:
     ],
 )
 def test_what_fits(key: str, value: Any) -> None:
-    """The ends of ranges, whole numbers for numbers, nothing where nothing may stand."""
+    """The ends of ranges, whole numbers for numbers, None for optional fields."""
     assert not wrong(key, value)
 
 
@@ -149,11 +149,11 @@ def test_ranges_in_words() -> None:
 @pytest.mark.parametrize("name", experiment_config.experiments())
 def test_the_experiments_keep_to_their_own_rules(name: str) -> None:
     """No default is refused."""
-    assert not validate.everything(experiment_config.load(name))
+    assert not validate.problems_of(experiment_config.load(name))
 
 
 def test_mistakes_are_gathered() -> None:
-    """In order, each once, those of a nested error too; one alone is an ordinary error."""
+    """In order, each once, with those of a nested error; a single one is an ordinary error."""
     mistakes = Mistakes(["a"])
     with mistakes.collected():
         raise UserErrors(["b", "a"])

@@ -60,9 +60,9 @@ def test_a_class_with_a_higher_threshold_is_doubted_up_to_it() -> None:
 
 
 WRONG = {
-    "person:0.6": "'person:0.6' is not like 'name=0.5'",
-    "=0.6": "'=0.6' is not like 'name=0.5'",
-    "person=half": "'person=half' is not like 'name=0.5'",
+    "person:0.6": "'person:0.6' must be written like 'name=0.5'",
+    "=0.6": "'=0.6' must be written like 'name=0.5'",
+    "person=half": "'person=half' must be written like 'name=0.5'",
     "person=1.01": "'person=1.01' is out of range: must be at least 0 and at most 1",
     "person=nan": "'person=nan' is out of range",
 }

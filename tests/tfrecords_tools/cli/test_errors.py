@@ -72,7 +72,10 @@ TRAIN: dict[str, tuple[Make, tuple[str, ...]]] = {
     ),
     "config file missing": (lambda w: _config_file(w, str(w.tmp / "no.yaml")), ("no.yaml", "no such file")),
     "config file no YAML": (lambda w: _config_file(w, w.file("a.yaml", "task: [1")), ("a.yaml", "not valid YAML")),
-    "config file a list": (lambda w: _config_file(w, w.file("a.yaml", "- 1")), ("a.yaml", "key=value pairs or YAML")),
+    "config file a list": (
+        lambda w: _config_file(w, w.file("a.yaml", "- 1")),
+        ("a.yaml", "key=value pairs"),
+    ),
     "override without value": (
         lambda w: [*trained(w, {})[:4], "--params_override=task.input_size"],
         ("--params_override", "key=value"),
