@@ -147,7 +147,7 @@ def _records(plan: Plan, name: str) -> np.ndarray:
         pseudo = {task: one.labels for task, one in labelled.items() if record.is_pseudo(one.origin)}
         example = tf.train.Example.FromString(serialized)
         image = record.decode_image(example.features.feature["image/encoded"].bytes_list.value[0]).numpy()
-        rows.append(picture_grid.Row(image, real, pseudo, record.info_of(example).source_id))
+        rows.append(picture_grid.GridRow(image, real, pseudo, record.info_of(example).source_id))
     return picture_grid.grid(
         rows, {task: picture_grid.Drawer(spec.draw, configs[task]) for task, spec in specs.items()}
     )

@@ -36,7 +36,7 @@ def configs_of(directory: str) -> dict[str, Any]:
     return configs
 
 
-def rows(serialized: bytes, number: int, configs: dict[str, Any], size: int) -> list[picture_grid.Row]:
+def rows(serialized: bytes, number: int, configs: dict[str, Any], size: int) -> list[picture_grid.GridRow]:
     """Returns two rows: the photo with its labels, and one random view with its training targets."""
     specs = {task: discover()[task] for task in configs}
     labelled = record.read_labels(serialized, specs, configs)
@@ -50,7 +50,7 @@ def rows(serialized: bytes, number: int, configs: dict[str, Any], size: int) -> 
     photo = record.decode_image(example.features.feature["image/encoded"].bytes_list.value[0]).numpy()
     name = record.info_of(example).source_id
     seen = row_of(element, configs)._replace(source_id=f"{name} as trained on")
-    return [picture_grid.Row(photo, {task: one.labels for task, one in labelled.items()}, {}, name), seen]
+    return [picture_grid.GridRow(photo, {task: one.labels for task, one in labelled.items()}, {}, name), seen]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     flags = parser.parse_args(arguments)
     files = input_lib.files(flags.records, "--records")
     configs = configs_of(os.path.dirname(files[0]))
-    drawn: list[picture_grid.Row] = []
+    drawn: list[picture_grid.GridRow] = []
     for number, serialized in enumerate(tf.data.TFRecordDataset(files).take(flags.count).as_numpy_iterator()):
         drawn += rows(serialized, number, configs, flags.size)
     drawers = {task: picture_grid.Drawer(discover()[task].draw, config) for task, config in configs.items()}

@@ -30,7 +30,7 @@ def picture(batch: Mapping[str, Any], configs: Mapping[str, Any], count: int) ->
     )
 
 
-def row_of(element: Mapping[str, Any], configs: Mapping[str, Any]) -> picture_grid.Row:
+def row_of(element: Mapping[str, Any], configs: Mapping[str, Any]) -> picture_grid.GridRow:
     """One image of a training batch, and what a perfect network would predict for it where it has labels.
 
     Args:
@@ -43,7 +43,7 @@ def row_of(element: Mapping[str, Any], configs: Mapping[str, Any]) -> picture_gr
     image = element["image"].numpy()[: int(size[0]), : int(size[1])]
     labelled = {task: targets for task, targets in element["targets"].items() if float(targets["weight"]) > 0}
     labels = {task: _as_labels(task, targets, configs[task], frame) for task, targets in labelled.items()}
-    return picture_grid.Row(image, labels, {}, f"image {int(element['index'])} as trained on")
+    return picture_grid.GridRow(image, labels, {}, f"image {int(element['index'])} as trained on")
 
 
 def _as_labels(task: str, targets: Mapping[str, tf.Tensor], config: Any, frame: Frame) -> Labels:

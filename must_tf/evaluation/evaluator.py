@@ -93,7 +93,7 @@ class Evaluator:
         self._reader = label_reader.shared(discover(), self._configs)
         self._count = count
         self._seen = 0
-        self._rows: list[picture_grid.Row] = []
+        self._rows: list[picture_grid.GridRow] = []
         # Spread over the set, so that the pictures show every record set if several are joined.
         self._drawn = set(np.linspace(0, count - 1, min(config.pictures, count)).astype(int).tolist())
         self._progress = Progress(count, "evaluate")
@@ -138,7 +138,7 @@ class Evaluator:
     def _draw(self, serialized: bytes, info: ImageInfo, labels: dict[str, Labels], kept: dict[str, Labels]) -> None:
         example = tf.train.Example.FromString(serialized)
         image = record.decode_image(example.features.feature["image/encoded"].bytes_list.value[0]).numpy()
-        self._rows.append(picture_grid.Row(image, labels, kept, info.source_id))
+        self._rows.append(picture_grid.GridRow(image, labels, kept, info.source_id))
 
     def finish(self, directory: str, step: int) -> dict[str, float]:
         """Returns the metrics as {"task/metric": value}.

@@ -1,4 +1,4 @@
-"""Pictures of labels beside predictions, for any set of tasks."""
+"""Pictures that show labels beside predictions, for any set of tasks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import tensorflow as tf
 
 from must_tf.common import files
 from must_tf.shared import drawing
+from must_tf.spec import Labels
 
-Labels = dict[str, Any]
-
-TILE = 320  # pixels of a tile's longer side: names and scores stay readable, small images are enlarged
+TILE = 320  # pixels of a tile's longer side: names and scores stay readable; small images are enlarged
 GAP = 6
 TEXT = 14
 GROUND: drawing.Colour = (244, 244, 245)
@@ -24,25 +23,25 @@ SIDES = {"labels": "label", "predictions": "prediction"}
 
 
 class Drawer(NamedTuple):
-    """How one task is drawn: `draw(image uint8 [h, w, 3], labels, config) -> uint8 [h, w, 3]`."""
+    """A task's drawing function and its config: `draw(image uint8 [h, w, 3], labels, config) -> uint8 [h, w, 3]`."""
 
     draw: Callable[[np.ndarray, Labels, Any], np.ndarray]
-    config: Any
+    config: Any  # the task's
 
 
-class Row(NamedTuple):
-    """One image, uint8 [h, w, 3], and per task name what is labelled and what is predicted."""
+class GridRow(NamedTuple):
+    """One image with its labels and predictions by task."""
 
-    image: np.ndarray
+    image: np.ndarray  # uint8 [h, w, 3]
     labels: Mapping[str, Labels]
     predictions: Mapping[str, Labels]
     source_id: str
 
 
-def grid(rows: Sequence[Row], drawers: Mapping[str, Drawer], tile: int = TILE) -> np.ndarray:
-    """One line per image: the photo, then for every task its label beside its prediction.
+def grid(rows: Sequence[GridRow], drawers: Mapping[str, Drawer], tile: int = TILE) -> np.ndarray:
+    """Draws one line per image: the photo, then for every task its label beside its prediction.
 
-    A task an image lacks gets a tile that says so. Where no row has any prediction (or any label),
+    If an image has no label or prediction for a task, its tile says so. If no row has any label (or any prediction),
     that column is left out for all tasks.
 
     Args:
@@ -60,7 +59,7 @@ def grid(rows: Sequence[Row], drawers: Mapping[str, Drawer], tile: int = TILE) -
 
 
 def enlarge(image: np.ndarray, side: int) -> np.ndarray:
-    """The image [h, w, 3], its longer side resized to `side` pixels."""
+    """Resizes an image [h, w, 3] so that its longer side is `side` pixels."""
     scale = side / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
@@ -78,14 +77,14 @@ def _header(names: Sequence[str], sides: Sequence[str], tile: int) -> np.ndarray
     return strip
 
 
-def _line(row: Row, drawers: Mapping[str, Drawer], sides: Sequence[str], tile: int) -> np.ndarray:
+def _line(row: GridRow, drawers: Mapping[str, Drawer], sides: Sequence[str], tile: int) -> np.ndarray:
     photo = enlarge(row.image, tile)
     tiles = [photo]
     for task, drawer in drawers.items():
         for side in sides:
             labels = getattr(row, side).get(task)
             tiles.append(_missing(photo, side) if labels is None else _drawn(photo, labels, drawer))
-    tiles = [_in_cell(each, tile) for each in tiles]
+    tiles = [_in_cell(picture, tile) for picture in tiles]
     caption = _ground(_band(), len(tiles) * (tile + GAP))
     text = f"{row.source_id}   {row.image.shape[1]} x {row.image.shape[0]}"
     drawing.write(caption, text, (3, 0), TEXT, INK)
@@ -121,12 +120,12 @@ def _band() -> int:
 
 
 def save_png(path: str, picture: np.ndarray) -> None:
-    """Writes uint8 [h, w, 3] as PNG to a local or remote path; never leaves half a file there."""
+    """Writes uint8 [h, w, 3] as a PNG to a local or remote path. The file is replaced atomically."""
     files.write_whole(path, png(picture))
 
 
 def png(picture: np.ndarray) -> bytes:
-    """The PNG file of uint8 [h, w, 3]."""
+    """Returns the bytes of a PNG file of uint8 [h, w, 3]."""
     return tf.io.encode_png(np.ascontiguousarray(picture)).numpy()
 
 

@@ -211,7 +211,7 @@ MUTANTS = (
     Mutant("the last pixels that decide about a window are not read", "must_tf/data/resample.py", "tf.int32) + 2", "tf.int32) - 2", "must_tf/data/test_resample::warped"),
     Mutant("a found object may be taken twice", "must_tf/shared/coco_eval.py", "free[area, threshold, objects] = False", "pass", "must_tf/shared/test_coco_eval::agree"),
     Mutant("of equally near objects the first is taken", "must_tf/shared/coco_eval.py", "last = len(overlaps) - 1 - np.argmax(np.where(eligible, overlaps, -1.0)[..., ::-1], axis=-1)", "last = np.argmax(np.where(eligible, overlaps, -1.0), axis=-1)", "must_tf/shared/test_coco_eval::equally"),
-    Mutant("small objects that are found count as large", "must_tf/shared/coco_eval.py", "ignored |= ~matched & _outside(found.area).T[:, :, None]", "pass", "must_tf/shared/test_coco_eval::agree"),
+    Mutant("small objects that are found count as large", "must_tf/shared/coco_eval.py", "ignored |= ~matched & _outside(predicted.area).T[:, :, None]", "pass", "must_tf/shared/test_coco_eval::agree"),
     Mutant("gradient norms are of half the squares", "must_tf/training/gradients.py", "tf.sqrt(2.0 *", "tf.sqrt(1.0 *", "must_tf/training/test_start::numpy"),
     Mutant("gradients are clipped one by one", "must_tf/training/gradients.py", "tf.clip_by_global_norm(gradients, norm)[0]", "[each if each is None else tf.clip_by_value(each, -norm, norm) for each in gradients]", "must_tf/training/test_trainer::adamw"),
     Mutant("the box head is built by the first call", f"{TASKS}detection/model.py", "self._box_head(self._align(pyramid.levels, tf.zeros([1, 1, 4])))", "pass", "must_tf/training/test_start::built"),

@@ -34,7 +34,7 @@ def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: drawing.HasCl
         drawing.blend(panel, np.ones(panel.shape[:2], bool), drawing.DARK, PANEL)
     for line, index in enumerate(likeliest):
         row = panel[line * height : (line + 1) * height]
-        name = drawing.name(config.classes, int(index))
+        name = drawing.name_or_number(config.classes, int(index))
         _write_row(row, size, name, float(probability[index]))
         row[-BAR - 1 : -1, : round(row.shape[1] * probability[index])] = drawing.colour(int(index))
     return picture

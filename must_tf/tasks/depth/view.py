@@ -27,7 +27,7 @@ def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: object) -> np
         uint8 [h, w, 3], a new array.
     """
     relative = np.any(labels.get("inverse_depth", 0) > 0)
-    values = drawing.fit(labels["inverse_depth" if relative else "metres"], *image.shape[:2])
+    values = drawing.resize_nearest(labels["inverse_depth" if relative else "metres"], *image.shape[:2])
     known = values > 0
     picture = np.full_like(image, drawing.UNKNOWN)
     if not known.any():

@@ -12,8 +12,8 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from must_tf.shared import coco_eval, voc_eval
-from must_tf.shared.coco_eval import named
-from must_tf.shared.why_zero import Objects
+from must_tf.shared.coco_eval import class_name
+from must_tf.shared.why_zero import ZeroDiagnosis
 from must_tf.spec import Details, ImageInfo, Labels, TaskConfig
 from must_tf.tasks.detection.model import FLOOR
 
@@ -34,7 +34,7 @@ class Metric:
         self._names = tuple(config.classes)
         self._coco = coco_eval.CocoEval()
         self._voc = voc_eval.VocEval()
-        self._objects = Objects(FLOOR)
+        self._objects = ZeroDiagnosis(FLOOR)
 
     def add(self, labels: Labels, predictions: Labels, image: ImageInfo) -> None:
         """Adds one image; both dicts hold boxes [N, 4] normalised to it, N may differ or be 0."""
@@ -52,9 +52,9 @@ class Metric:
         self._coco_result = self._coco.result(self._names)
         voc = list(self._voc.average_precision().values())
         if not voc:
-            return self._coco_result.figures
+            return self._coco_result.metrics
         eleven, every = np.mean(voc, axis=0)
-        return self._coco_result.figures | {"VOC07_AP50": float(eleven), "VOC10_AP50": float(every)}
+        return self._coco_result.metrics | {"VOC07_AP50": float(eleven), "VOC10_AP50": float(every)}
 
     def details(self) -> Details:
         """AP and VOC's AP50 by class, and why AP is 0."""
@@ -62,7 +62,7 @@ class Metric:
         voc = self._voc.average_precision()
         classes = {"AP": by_class}
         for place, name in enumerate(("VOC07_AP50", "VOC10_AP50")):
-            classes[name] = {named(class_id, self._names): values[place] for class_id, values in voc.items()}
+            classes[name] = {class_name(class_id, self._names): values[place] for class_id, values in voc.items()}
         reason = "" if figures.get("AP") else self._objects.reason(self._names)
         return Details(PROTOCOL, classes, absent, reason)
 

@@ -23,7 +23,7 @@ def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: drawing.HasCl
     picture = image.copy()
     for box in labels.get("ignored", ()):
         window = geometry.crop_window(box, *image.shape[:2])
-        drawing.frame(picture, drawing.Framed(window, drawing.LIGHT, "", 1.0), dashed=True)
+        drawing.frame(picture, drawing.FramedObject(window, drawing.LIGHT, "", 1.0), dashed=True)
     objects = drawing.framed_objects(labels, config, *image.shape[:2])
     order = drawing.drawing_order(objects)
     for index in order:

@@ -12,7 +12,7 @@ import numpy as np
 
 from must_tf.data.geometry import crop_window
 from must_tf.shared import coco_eval
-from must_tf.shared.why_zero import Objects
+from must_tf.shared.why_zero import ZeroDiagnosis
 from must_tf.spec import Details, ImageInfo, Labels, TaskConfig
 from must_tf.tasks.detection.model import FLOOR
 
@@ -32,7 +32,7 @@ class Metric:
     def __init__(self, config: TaskConfig) -> None:
         self._names = tuple(config.classes)
         self._coco = coco_eval.CocoEval()
-        self._objects = Objects(FLOOR)
+        self._objects = ZeroDiagnosis(FLOOR)
 
     def add(self, labels: Labels, predictions: Labels, image: ImageInfo) -> None:
         """Adds one image; both dicts hold boxes [N, 4] and N crops, N may differ or be 0.
@@ -54,7 +54,7 @@ class Metric:
     def result(self) -> dict[str, float]:
         """Returns the figures; without a true object in the set, none."""
         self._coco_result = self._coco.result(self._names)
-        return self._coco_result.figures
+        return self._coco_result.metrics
 
     def details(self) -> Details:
         """AP by class, and why AP is 0."""

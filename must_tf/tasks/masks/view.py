@@ -34,10 +34,10 @@ def draw(image: np.ndarray, labels: dict[str, Any], config: drawing.HasClasses) 
     return picture
 
 
-def _fill(picture: np.ndarray, item: drawing.Framed, crop: np.ndarray, crowd: bool) -> None:
+def _fill(picture: np.ndarray, item: drawing.FramedObject, crop: np.ndarray, crowd: bool) -> None:
     top, left, bottom, right = item.window
     height, width = bottom - top, right - left
-    mask = drawing.fit(crop, height, width).astype(np.uint8)
+    mask = drawing.resize_nearest(crop, height, width).astype(np.uint8)
     line = drawing.stroke(picture)
     kernel = np.ones((2 * line + 1, 2 * line + 1), np.uint8)
     # Outside the window counts as outside the mask, so that the outline closes along the box.

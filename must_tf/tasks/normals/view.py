@@ -21,7 +21,7 @@ def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: object) -> np
     Returns:
         uint8 [h, w, 3], a new array.
     """
-    normals = drawing.fit(labels["normals"], *image.shape[:2])  # [h, w, 3]
+    normals = drawing.resize_nearest(labels["normals"], *image.shape[:2])  # [h, w, 3]
     known = np.any(normals != 0, axis=-1)
     picture = colours(normals)
     picture[~known] = drawing.UNKNOWN

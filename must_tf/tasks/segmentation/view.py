@@ -24,8 +24,8 @@ def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: drawing.HasCl
         uint8 [h, w, 3], a new array.
     """
     height, width = image.shape[:2]
-    classes = drawing.fit(labels["classes"], height, width)
-    confidence = np.clip(drawing.fit(labels["confidence"], height, width), 0, 1)
+    classes = drawing.resize_nearest(labels["classes"], height, width)
+    confidence = np.clip(drawing.resize_nearest(labels["confidence"], height, width), 0, 1)
     known = classes != IGNORE
     palette = np.array([drawing.colour(index) for index in range(classes.max() + 1)], np.float32)
 
@@ -46,7 +46,7 @@ def _write_names(picture: np.ndarray, classes: np.ndarray, config: drawing.HasCl
         region = _largest_region(classes == identity)
         if region.mean() < NAMED_SHARE:
             continue
-        patch = drawing.tag(drawing.name(config.classes, int(identity)), size, drawing.colour(int(identity)))
+        patch = drawing.tag(drawing.name_or_number(config.classes, int(identity)), size, drawing.colour(int(identity)))
         y, x = _innermost(region)
         corner = (y - patch.shape[0] // 2, x - patch.shape[1] // 2)
         drawing.place(picture, taken, patch, [corner])

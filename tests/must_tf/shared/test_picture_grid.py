@@ -222,8 +222,8 @@ def test_grid_has_a_tile_per_task() -> None:
     drawers = {"one": painter(red), "two": painter(green)}
     both: dict[str, Any] = {"one": {}, "two": {}}
     rows = [
-        picture_grid.Row(np.full((50, 100, 3), blue, np.uint8), both, both, "wide"),
-        picture_grid.Row(np.full((60, 30, 3), blue, np.uint8), both, {"one": {}}, "tall"),
+        picture_grid.GridRow(np.full((50, 100, 3), blue, np.uint8), both, both, "wide"),
+        picture_grid.GridRow(np.full((60, 30, 3), blue, np.uint8), both, {"one": {}}, "tall"),
     ]
     picture = picture_grid.grid(rows, drawers, tile=80)
     assert tiles(picture, blue) == [(40, 80), (80, 40)]  # the photos, enlarged to 80 pixels
@@ -236,8 +236,8 @@ def test_grid_has_a_tile_per_task() -> None:
 def test_missing_label_gets_a_tile_that_says_so() -> None:
     image = np.full((80, 80, 3), (0, 0, 255), np.uint8)
     drawers = {"one": painter((255, 0, 0))}
-    row = picture_grid.Row(image, {}, {"one": {}}, "x")
-    other = picture_grid.Row(image, {"one": {}}, {}, "x")
+    row = picture_grid.GridRow(image, {}, {"one": {}}, "x")
+    other = picture_grid.GridRow(image, {"one": {}}, {}, "x")
     pictures = {
         name: picture_grid.grid([each, full], drawers, tile=80)
         for name, each, full in (("label", row, other), ("prediction", other, row))
