@@ -1,10 +1,11 @@
-"""A seventh task, written here into a folder of its own, works everywhere with no edit elsewhere."""
+"""A seventh task, copied into a folder of its own, works everywhere with no edit elsewhere: see `brightness.py`."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,140 +14,6 @@ import pytest
 
 from tests.support.tiny import ROOT, Tiny
 
-# How bright the image is: one number, from C5.
-BRIGHTNESS = '''
-"""How bright an image is: `grey` float32 [1], the mean of all pixels, 0 to 1."""
-
-import dataclasses
-
-import numpy as np
-import tensorflow as tf
-import tf_keras
-
-from must_tf.data import record
-from must_tf.shared.masked_losses import per_image
-from must_tf.spec import Ideal, TaskConfig, TaskSpec
-
-KEY = "image/brightness/grey"
-
-
-@dataclasses.dataclass
-class Config(TaskConfig):
-    """Attributes: scale: of the output."""
-
-    scale: float = 1.0
-
-
-def features(config):
-    return {KEY: tf.io.FixedLenFeature([1], tf.float32, [0.0])}
-
-
-def read(parsed, size, config):
-    return {"grey": parsed[KEY]}
-
-
-def write(labels, info):
-    return {KEY: record.float_feature(labels["grey"])}
-
-
-def targets(parsed, size, warp, config):
-    return read(parsed, size, config)
-
-
-class Head(tf_keras.layers.Layer):
-    def __init__(self, settings):
-        super().__init__(name="brightness")
-        self._linear = tf_keras.layers.Dense(1, kernel_regularizer=settings.regularizer)
-
-    def call(self, pyramid, given, training):
-        return {"grey": tf.cast(self._linear(tf.reduce_mean(pyramid.c5, axis=[1, 2])), tf.float32)}
-
-
-def loss(raw, targets, config):
-    return {"squared": per_image(tf.reduce_sum((raw["grey"] - targets["grey"]) ** 2, axis=-1), targets["weight"])}
-
-
-class Metric:
-    headline = "error"
-    higher_is_better = False
-
-    def __init__(self, config):
-        self._errors = []
-
-    def add(self, labels, predictions, image):
-        self._errors.append(float(np.abs(labels["grey"] - predictions["grey"]).mean()))
-
-    def result(self):
-        return {"error": float(np.mean(self._errors))} if self._errors else {}
-
-
-def draw(image, labels, config):
-    drawn = image.copy()
-    drawn[: drawn.shape[0] // 8] = np.uint8(255 * np.clip(labels["grey"][0], 0, 1))
-    return drawn
-
-
-TASK = TaskSpec(
-    name="brightness",
-    needs=(),
-    Config=Config,
-    features=features,
-    read=read,
-    write=write,
-    targets=targets,
-    head=lambda config, settings: Head(settings),
-    terms=lambda config: ("squared",),
-    loss=loss,
-    decode=lambda raw, given, config: {"grey": raw["grey"] * config.scale},
-    restore=lambda predictions, frame: predictions,
-    ideal=lambda targets, config: Ideal({"grey": targets["grey"]}),
-    keep=lambda predictions, info, config: {"grey": np.asarray(predictions["grey"], np.float32)},
-    Metric=Metric,
-    draw=draw,
-)
-'''
-# Discovers, writes records, trains two steps with another task, evaluates, exports, labels, serves.
-USE = """
-import json, os, sys
-import numpy as np, tensorflow as tf
-from must_tf import config, export, train
-from must_tf.data import record, scenes
-from must_tf.spec import ImageInfo
-from must_tf.tasks import discover
-from tests import tiny
-from tfrecords_tools.label.arguments import parse_request
-from tfrecords_tools.label.run import label_records
-
-folder, settings = sys.argv[1:]
-assert "brightness" in discover() and "depth" in discover()
-def one(index, looked):
-    image = scenes.render("wild", 5, index).image
-    labels = {"grey": np.float32([image.mean() / 255])}
-    labelled = {"brightness": record.Labelled(labels, "real:test")} if looked else {}
-    return record.encode(tiny.image_bytes(image), ImageInfo(f"scene-{index}", 128, 128), labelled, discover())
-pattern = tiny.write_set(folder + "/records", [[one(0, True), one(1, False)], [one(2, True)]], ())
-run = folder + "/run"
-override = tiny.data(pattern)
-override["task"]["tasks"] = {"brightness": {"scale": 0.5, "loss_weight": 3.0}}
-train.main(tiny.arguments(settings, run, "must_teacher_brightness", override, "train_and_eval"))
-export.main(["--model_dir=" + run, "--out=" + folder + "/export"])
-label_records(parse_request(pattern, ["brightness=" + run]), folder + "/labelled", ["test"])
-signatures = tf.saved_model.load(folder + "/export").signatures
-outputs = signatures["tf_example"](tf.constant([one(0, False)]))
-labelled = tf.data.TFRecordDataset(sorted(tf.io.gfile.glob(folder + "/labelled/*.tfrecord"))).as_numpy_iterator()
-configs = {"brightness": discover()["brightness"].Config()}
-kept = [record.read_labels(each, discover(), configs)["brightness"] for each in labelled]
-print("RESULT " + json.dumps({
-    "experiments": config.experiments(),
-    "params": config.read_params(run + "/params.yaml")["task"]["tasks"]["brightness"]["weight"],
-    "outputs": {name: value.shape.as_list() for name, value in outputs.items()},
-    "served": float(outputs["brightness/grey"][0, 0]),
-    "evaluation": json.load(open(run + "/evaluation.json")),
-    "origins": [each.origin.split(":")[0] for each in kept],
-    "pictures": os.listdir(run + "/pictures"),
-}))
-"""
-
 
 @pytest.fixture(scope="module")
 def result(tiny_records: Tiny, tmp_path_factory: pytest.TempPathFactory) -> dict:
@@ -154,10 +21,10 @@ def result(tiny_records: Tiny, tmp_path_factory: pytest.TempPathFactory) -> dict
     folder = tmp_path_factory.mktemp("seventh")
     task = folder / "must_tf" / "tasks" / "brightness"
     task.mkdir(parents=True)
-    (task / "__init__.py").write_text(BRIGHTNESS)
+    shutil.copy(Path(__file__).parent / "brightness.py", task / "__init__.py")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)])}
     done = subprocess.run(
-        [sys.executable, "-c", USE, str(folder / "work"), tiny_records.config],
+        [sys.executable, "-m", "tests.support.use_brightness", str(folder / "work"), tiny_records.config],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -172,7 +39,7 @@ def result(tiny_records: Tiny, tmp_path_factory: pytest.TempPathFactory) -> dict
 def test_it_has_experiments_and_a_config(result: dict) -> None:
     """A teacher and a transfer by its name, its fields below task.tasks; 3.0 was given on the command line."""
     assert {"must_teacher_brightness", "must_transfer_brightness", "must_teacher_depth"} <= set(result["experiments"])
-    assert result["params"] == 3.0
+    assert result["stored"] == 3.0
 
 
 def test_it_is_trained_and_evaluated(result: dict) -> None:
@@ -191,9 +58,64 @@ def test_it_is_served(result: dict) -> None:
     assert -10 < result["served"] < 10
 
 
+def test_its_fields_have_roles(result: dict) -> None:
+    """A resumed run may measure otherwise, but not train otherwise. A weight by hand needs nothing of a teacher."""
+    assert result["changes"] == {
+        "gamma": [],
+        "scale": ["task.tasks.brightness.scale: 0.5 -> 0.75"],
+        "certainty_threshold": ["task.tasks.brightness.certainty_threshold: 0.5 -> 0.9"],
+    }
+    assert result["weight"] == 7.0
+
+
 def test_it_labels(result: dict) -> None:
     """Only the image that lacked it, and what is written can be read."""
+    assert result["label"]["code"] == 0
     assert result["origins"] == ["real", "pseudo", "real"]
+
+
+def test_stats_counts_its_labels_in_its_own_way(result: dict) -> None:
+    """One pseudo label with certainty 0.75, which the threshold 0.9 leaves out; the mean of three labels of 0.75."""
+    (teacher,) = result["stats"]["json"]["tasks"]["brightness"]["teachers"].values()
+    found, training = teacher["found"], teacher["training"]
+    assert result["stats"]["code"] == 0
+    assert (found["kind"], found["images"], found["empty"], found["low_confidence"]) == ("brightness", 1, 0, 0)
+    assert 0 <= found["light"] <= 1
+    assert (training["images"], training["light"]) == (3, 0.75)
+    assert result["stats"]["json"]["settings"] == {"brightness": {"certainty_threshold": 0.5}}
+    (teacher,) = result["unsure"]["json"]["tasks"]["brightness"]["teachers"].values()
+    assert teacher["found"]["low_confidence"] == 1
+
+
+def test_check_applies_its_own_rules(result: dict) -> None:
+    """A real label is as good as its own prediction; a label of 1.5 is a finding."""
+    assert result["check"]["json"]["findings"] == {}
+    assert result["check"]["json"]["truth_as_prediction"]["brightness"]["is_perfect"]
+    assert list(result["spoiled"]["check"]["json"]["findings"]) == ["brightness: brightness is not in 0..1"]
+
+
+def test_inspect_shows_it(result: dict) -> None:
+    """Two real labels and one of a teacher, which is picked by its confidence."""
+    shown = result["inspect"]["json"]["tasks"]["brightness"]
+    assert sum(shown["origins"].values()) == 3
+    assert shown["confidence"]["bins"][7] == 1  # 0.75
+    assert {state for states in shown["states"].values() for state, count in states.items() if count} == {"labelled"}
+    assert result["page"] > 0
+
+
+def test_its_sets_are_merged_and_exported(result: dict) -> None:
+    """Six images in one set. COCO has no place for it: the images are exported without."""
+    assert result["merge"]["code"] == 0
+    assert result["merge"]["json"]["records"] == 6
+    assert result["export"]["code"] == 0
+
+
+def test_the_gate_holds_for_it(result: dict) -> None:
+    """NaN in the labels fails them, and training refuses them at these thresholds and at others."""
+    spoiled = result["spoiled"]
+    assert spoiled["stats"] == 1
+    assert "brightness" in spoiled["refused"] and "NaN" in spoiled["refused"]
+    assert "NaN" in spoiled["elsewhere"]
 
 
 def contract_of_a_copy(folder: Path, golden: bool) -> subprocess.CompletedProcess:
