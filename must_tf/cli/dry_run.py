@@ -1,4 +1,4 @@
-"""`--dry_run`: what a run would do, in words, and its first batch as a picture. Nothing is trained."""
+"""`--dry_run`: prints what a run would do and draws its first batch. Nothing is trained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 from official.modeling import optimization
 
 from must_tf.cli.flags import TrainFlags
-from must_tf.common import run_files
+from must_tf.common import run_files, tables
 from must_tf.data import input as input_lib
 from must_tf.data import manifest
 from must_tf.evaluation import batch_picture
@@ -24,17 +24,17 @@ from must_tf.tasks import discover
 from must_tf.training import memory_estimate, preflight
 from must_tf.training.task import StudentTask
 
-DRAWN = 6  # images of the batch
+DRAWN = 6  # images of the batch in the picture
 
 
 def show_all(runner: Any, params: Any, flags: TrainFlags, images: preflight.Images) -> None:
-    """Prints the plan; draws the first batch to <model_dir>/dry_run.png and writes nothing else.
+    """Prints the plan and draws the first batch to <model_dir>/dry_run.png. Writes nothing else.
 
     Args:
-      runner: all built, in another folder.
-      params: the settled config.
-      flags: of train.py.
-      images: in the sets.
+      runner: built as for the run, but in another folder.
+      params: the completed config.
+      flags: the flags of train.py.
+      images: number of images in the datasets.
     """
     for line in lines(runner, params, flags, images):
         print(line, flush=True)
@@ -43,15 +43,14 @@ def show_all(runner: Any, params: Any, flags: TrainFlags, images: preflight.Imag
     first = next(iter(task.build_inputs(params.task.train_data)))
     path, count = os.path.join(flags.model_dir, run_files.DRY_RUN), min(DRAWN, params.task.train_data.global_batch_size)
     picture_grid.save_png(path, batch_picture.picture(first, configs, count))
-    print(f"{count} images of the first batch, as trained on: {path}", flush=True)
-    print("dry run: nothing was trained, and nothing else was written")
+    print(f"{count} images of the first batch, as the model sees them: {path}", flush=True)
+    print("dry run: nothing was trained and nothing else was written")
 
 
 def lines(runner: Any, params: Any, flags: TrainFlags, images: preflight.Images) -> Iterator[str]:
-    """The plan, line by line, each as soon as it is known."""
+    """Yields the lines of the plan, each as soon as it is known."""
     done = int(runner.trainer.global_step.numpy())
-    state = f"goes on at step {done}" if done else "starts anew, and deletes the old run" * flags.overwrite or "is new"
-    yield f"plan of {flags.experiment}, --mode={flags.mode}: {flags.model_dir} {state}"
+    yield f"plan of {flags.experiment}, --mode={flags.mode}: {flags.model_dir} {_start_of(done, flags)}"
     for where, data in preflight.sets(params.task, flags.mode).items():
         yield from _data(where, data)
     yield from _tasks(params.task)
@@ -61,15 +60,21 @@ def lines(runner: Any, params: Any, flags: TrainFlags, images: preflight.Images)
     yield from _memory(runner, params)
 
 
+def _start_of(done: int, flags: TrainFlags) -> str:
+    if done:
+        return f"continues from step {done}"
+    return "starts again and deletes the old run" if flags.overwrite else "is new"
+
+
 def _data(where: str, data: input_lib.Data) -> Iterator[str]:
     yield f"{where}, batches of {data.global_batch_size}"
     paths = input_lib.files(data.input_path, where)
     for directory in sorted({os.path.dirname(path) for path in paths}):
-        found = manifest.read(directory)
-        labels = [f"{task} {_origins(origins)}" for task, origins in found.origins.items() if origins]
-        yield f"  {directory}: {found.records} images; {'; '.join(labels) or 'no labels'}"
-        if verdict.pseudo_tasks(found):
-            yield f"    pseudo labels, by must-records stats: {verdict.verdict(directory, found).state}"
+        content = manifest.read(directory)
+        labels = [f"{task} {_origins(origins)}" for task, origins in content.origins.items() if origins]
+        yield f"  {directory}: {content.records} images; {'; '.join(labels) or 'no labels'}"
+        if verdict.pseudo_tasks(content):
+            yield f"    pseudo labels, judged by must-records stats: {verdict.verdict(directory, content).state}"
 
 
 def _origins(origins: Mapping[str, int]) -> str:
@@ -77,24 +82,28 @@ def _origins(origins: Mapping[str, int]) -> str:
 
 
 def _tasks(task: Any) -> Iterator[str]:
-    yield f"tasks, balance={task.balance}"
+    rows = []
     for name, config in enabled(task).items():
-        learned = " (learned from there)" if task.balance == "learned" else ""
-        classes = f", {len(config.classes)} classes" if discover()[name].class_ids else ""
-        terms = " + ".join(discover()[name].terms(config))
-        yield f"  {name:<16}weight {config.weight:.4g}{learned}{classes}; loss {terms}"
+        classes = len(config.classes) if discover()[name].class_ids else None
+        rows.append((name, f"{config.weight:.4g}", classes, " + ".join(discover()[name].terms(config))))
+    weight = "initial weight" if task.balance == "learned" else "weight"
+    yield tables.table(("task", weight, "classes", "loss"), rows, title=f"tasks, balance={task.balance}")
 
 
 def _modules(model: Any) -> Iterator[str]:
-    yield f"model, input {model.trunk.backbone.input_shape[1]} px"
-    for path, module in checkpoint_match.modules(model).items():
-        if path[0] != "log_variances":
-            yield f"  {'/'.join(path):<24}{_millions(module.trainable_variables)} parameters"
-    yield f"  {'in total':<24}{_millions(model.trainable_variables)} parameters"
+    modules = {"/".join(path): module for path, module in checkpoint_match.modules(model).items()}
+    rows = [
+        (path, _millions(module.trainable_variables))
+        for path, module in modules.items()
+        if not path.startswith("log_variances/")
+    ]
+    rows.append(("total", _millions(model.trainable_variables)))
+    title = f"model, input {model.trunk.backbone.input_shape[1]} px"
+    yield tables.table(("module", "parameters"), rows, title=title)
 
 
 def _millions(variables: Any) -> str:
-    return f"{sum(v.shape.num_elements() for v in variables) / 1e6:9.3f} M"
+    return f"{sum(variable.shape.num_elements() for variable in variables) / 1e6:.3f} M"
 
 
 def _steps(params: Any, images: preflight.Images) -> Iterator[str]:
@@ -118,21 +127,21 @@ def _warmup(settings: optimization.OptimizationConfig) -> int:
 
 def _devices(strategy: tf.distribute.Strategy) -> Iterator[str]:
     names = [name.rpartition("device:")[2] for name in strategy.extended.worker_devices]
-    yield f"devices: {type(strategy).__name__}, {strategy.num_replicas_in_sync} at once: {', '.join(names)}"
+    replicas = strategy.num_replicas_in_sync
+    yield f"devices: {type(strategy).__name__}, {replicas} replica{'' if replicas == 1 else 's'}: {', '.join(names)}"
 
 
 def _memory(runner: Any, params: Any) -> Iterator[str]:
     task = StudentTask(params.task)
     data = params.task.train_data
     rows = math.ceil(data.global_batch_size / runner.strategy.num_replicas_in_sync)
-    found = memory_estimate.estimate(task, _fresh_optimizer(params), task.build_inputs(data).element_spec, rows)
-    yield f"memory on each device, {rows} images at once: {_size(found.total)} at least"
-    yield (
-        f"  parameters {_size(found.parameters)}, gradients {_size(found.gradients)}, optimizer {_size(found.slots)}, "
-        f"batch {_size(found.batch)}, kept for the backward pass {_size(found.activations)}"
-    )
-    unknown = f", {found.unknown} tensors whose size only the device knows" if found.unknown else ""
-    yield f"  counted from the step's graph; not in it: what operations need while they run, TensorFlow itself{unknown}"
+    memory = memory_estimate.estimate(task, _fresh_optimizer(params), task.build_inputs(data).element_spec, rows)
+    yield f"memory on each device, {rows} images at once: at least {_size(memory.total)}"
+    model = f"parameters {_size(memory.parameters)}, gradients {_size(memory.gradients)}"
+    step = f"batch {_size(memory.batch)}, kept for the backward pass {_size(memory.activations)}"
+    yield f"  {model}, optimizer {_size(memory.slots)}, {step}"
+    unknown = f", {memory.unknown} tensors of unknown size" if memory.unknown else ""
+    yield f"  counted from the graph of a step, without temporary buffers and TensorFlow itself{unknown}"
 
 
 def _fresh_optimizer(params: Any) -> Any:

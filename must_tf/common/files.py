@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, local or remote."""
+"""Writes files, local or remote, so that they appear completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import tensorflow as tf
 
 
 def partial(path: str) -> str:
-    """A temporary name beside `path` that no other writer has, on this machine or another."""
+    """Returns a temporary name beside `path` that no other writer uses, on this machine or another."""
     return f"{path}.{secrets.token_hex(4)}.partial"
 
 
 def write_whole(path: str, content: bytes) -> None:
-    """Writes a file by way of a temporary one beside it; folders are made as needed."""
+    """Writes a file through a temporary one beside it. Creates missing folders."""
     path = str(path)
     unfinished = partial(path)
     tf.io.gfile.makedirs(path.rpartition("/")[0] or ".")
@@ -27,19 +27,19 @@ def write_whole(path: str, content: bytes) -> None:
 
 
 def write_json(path: str, content: Any) -> None:
-    """A JSON file for people and programs."""
+    """Writes an indented JSON file."""
     write_whole(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def copy_whole(source: str, target: str) -> None:
-    """Copies a file of any size by way of a temporary one beside the target; folders are made as needed."""
+    """Copies a file of any size through a temporary one beside the target. Creates missing folders."""
     tf.io.gfile.makedirs(target.rpartition("/")[0] or ".")
     tf.io.gfile.copy(source, f"{target}.partial", overwrite=True)
     tf.io.gfile.rename(f"{target}.partial", target, overwrite=True)
 
 
 def append_json_line(path: str, content: Any) -> None:
-    """Adds one line of JSON to a small file. It is written anew, so that there never is half a line."""
+    """Appends a line of JSON to a small file. The whole file is rewritten, so that it never ends in half a line."""
     before = b""
     if tf.io.gfile.exists(path):
         with tf.io.gfile.GFile(path, "rb") as file:
@@ -48,6 +48,5 @@ def append_json_line(path: str, content: Any) -> None:
 
 
 def matching(directory: str, pattern: str) -> list[str]:
-    """The files of a folder, sorted, whose paths in it match a glob. What the folder's own name holds, like [, is no
-    pattern."""
+    """Returns the sorted paths in a folder that match a glob. Characters like [ in the folder's name are literal."""
     return sorted(tf.io.gfile.glob(os.path.join(glob.escape(directory), pattern)))

@@ -1,4 +1,4 @@
-"""NaN and infinity in labels and predictions: never passed over in silence."""
+"""NaN and infinity in labels and predictions, which are always reported."""
 
 from __future__ import annotations
 
@@ -11,37 +11,41 @@ from must_tf.common.errors import UserError
 
 
 def is_finite(values: Mapping[str, Any]) -> bool:
-    """Whether every number of one task's labels or predictions is finite. Lists hold arrays."""
+    """Returns True if all numbers in a task's labels or predictions are finite. Values are arrays or lists of them."""
     arrays = [array for value in values.values() for array in (value if isinstance(value, list) else [value])]
     return all(np.isfinite(array).all() for array in map(np.asarray, arrays) if array.dtype.kind == "f")
 
 
 def check_labels(task: str, labels: Mapping[str, Any], source_id: str) -> None:
-    """Raises UserError where a label holds NaN or infinity: nothing can be measured against it."""
+    """Raises UserError if a label contains NaN or infinity, because nothing can be compared with it."""
     if not is_finite(labels):
         keys = ", ".join(key for key, value in labels.items() if not is_finite({key: value}))
         raise UserError(
-            f"the {task} label of image {source_id!r} holds NaN or infinity ({keys}). Mend it or leave it out, and "
-            "convert the set again."
+            f"the {task} label of image {source_id!r} contains NaN or infinity ({keys}). Fix or remove it in the "
+            "dataset, then convert the dataset again."
         )
 
 
-class Diverged:
-    """Counts the images for which a task predicted NaN or infinity. Its metric calls those predictions wrong."""
+class NonFinitePredictions:
+    """Counts the images for which a task predicted NaN or infinity. Metrics count those predictions as wrong.
+
+    Attributes:
+      counts: {task: {"images": number of images, "first": source id of the first one}}.
+    """
 
     def __init__(self) -> None:
-        self.found: dict[str, dict[str, Any]] = {}  # task -> {"images": how many, "first": source id}
+        self.counts: dict[str, dict[str, Any]] = {}
 
-    def look(self, predictions: Mapping[str, Mapping[str, Any]], source_id: str) -> None:
-        """Looks through one image's predictions of all tasks."""
+    def add(self, predictions: Mapping[str, Mapping[str, Any]], source_id: str) -> None:
+        """Checks the predictions of all tasks for one image."""
         for task, values in predictions.items():
             if not is_finite(values):
-                entry = self.found.setdefault(task, {"images": 0, "first": source_id})
+                entry = self.counts.setdefault(task, {"images": 0, "first": source_id})
                 entry["images"] += 1
 
     def line(self, task: str) -> str:
-        """One line about it; empty where all was finite."""
-        entry = self.found.get(task)
+        """Returns a line for the log; empty if all predictions were finite."""
+        entry = self.counts.get(task)
         if entry is None:
             return ""
         return f"NaN or infinity predicted for {entry['images']} images, first {entry['first']!r}; they count as wrong"

@@ -1,6 +1,6 @@
-"""What the time from the start of a process to its first steps goes to, for the run's log.
+"""Measures the phases between the start of a process and its first training steps, for the log.
 
-Imported before TensorFlow, whose import is the first phase.
+It is imported before TensorFlow, because that import is the first phase.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import time
 
 from must_tf.common.progress import clock
 
-_ended = {"": time.monotonic()}  # phase -> when; first the process's start
+_ended = {"": time.monotonic()}  # {phase: time of its end}; the first entry is the start of the process
 
 
 def begin() -> None:
-    """All is imported. A further run of the same process starts now: it has nothing to import."""
+    """Ends the phase of imports and forgets all others. A second run in the same process has nothing to import."""
     now = time.monotonic()
     start = _ended[""] if len(_ended) == 1 else now
     _ended.clear()
@@ -22,12 +22,12 @@ def begin() -> None:
 
 
 def ended(phase: str) -> None:
-    """A phase has ended, and the next begun. Each is noted once in a run."""
+    """Marks the end of a phase. Only the first call for a phase counts."""
     _ended.setdefault(phase, time.monotonic())
 
 
-def said(steps: int) -> str:
-    """One line: how long it took to the end of the first `steps` steps, and each phase's seconds."""
+def line(steps: int) -> str:
+    """Returns a line with the time until the end of the first `steps` steps, and the seconds of each phase."""
     pairs = itertools.pairwise(_ended.items())
     phases = [f"{phase} {end - before:.1f} s" for (_, before), (phase, end) in pairs]
     what = "first step" if steps == 1 else f"first {steps} steps"

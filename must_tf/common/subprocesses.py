@@ -1,4 +1,4 @@
-"""A command that this one starts: its whole output goes to a log, its progress and its results to the terminal."""
+"""Runs a command as a subprocess: all of its output goes to a log, progress and results also to the terminal."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-PACKAGES = os.path.dirname(
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-)  # where must_tf is imported from
+# The folder from which must_tf is imported.
+PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def follow(command: Sequence[str], log: str) -> int:
-    """Runs a command to its end.
+    """Runs a command until it ends.
 
     Args:
-      command: program and arguments; it finds the same must_tf as this process.
-      log: path of the file for its output, stdout and stderr together.
+      command: program and arguments. It imports the same must_tf as this process.
+      log: path of the file for its stdout and stderr.
 
     Returns:
-      Its exit code; minus the signal's number where it was killed.
+      Its exit code, or minus the number of the signal that killed it.
     """
     os.makedirs(os.path.dirname(log) or ".", exist_ok=True)
     path = os.pathsep.join(filter(None, [PACKAGES, os.environ.get("PYTHONPATH")]))
@@ -33,19 +32,19 @@ def follow(command: Sequence[str], log: str) -> int:
     ):
         for line in process.stdout or ():
             file.write(line)
-            file.flush()  # somebody may be reading along
+            file.flush()  # for `tail -f`
             _show(line.rstrip())
     return process.returncode
 
 
 def last_lines(log: str, count: int) -> list[str]:
-    """The last lines of a log that say something."""
+    """Returns the last `count` lines of a log that are not blank."""
     with open(log) as file:
         return [line.rstrip() for line in file if line.strip()][-count:]
 
 
 def _show(line: str) -> None:
-    """Progress rewrites one line on a terminal; results stay; TensorFlow's own remarks are for the log."""
+    """Shows progress, which replaces its last line on a terminal, and results. The rest is only for the log."""
     progress = " · " in line
     if progress and sys.stdout.isatty():
         print(f"\r  {line[:110]:<110}", end="", flush=True)

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from must_tf.common import files, run_files
 from must_tf.common.errors import UserError
-from must_tf.common.finite import Diverged, check_labels
+from must_tf.common.finite import NonFinitePredictions, check_labels
 from must_tf.common.progress import Progress
 from must_tf.common.text import listed
 from must_tf.data import input as input_lib
@@ -87,7 +87,7 @@ class Evaluator:
         self._metrics = {name: spec.Metric(self._configs[name]) for name, spec in self._specs.items()}
         self._labelled = dict.fromkeys(self._specs, 0)
         self._pseudo = dict.fromkeys(self._specs, 0)
-        self._diverged = Diverged()
+        self._non_finite = NonFinitePredictions()
         self._set = set_of(config.validation_data)
         self._records = _numbered_records(config.validation_data.input_path)
         self._reader = label_reader.shared(discover(), self._configs)
@@ -111,7 +111,7 @@ class Evaluator:
         example = tf.train.Example.FromString(serialized)
         info = record.info_of(example)
         labelled = self._reader.read(serialized, example)
-        self._diverged.look(predictions, info.source_id)
+        self._non_finite.add(predictions, info.source_id)
         kept = self._restorer.labels(predictions, image_info, info.source_id)
         for name, label in labelled.items():
             if record.is_pseudo(label.origin):  # pseudo labels are never used as ground truth
@@ -175,7 +175,7 @@ class Evaluator:
             "absent": {name: list(detail.absent) for name, detail in details.items() if detail.absent},
             "protocol": {name: detail.protocol for name, detail in details.items()},
             "reasons": reasons | {name: "no labels in the set" for name in self._specs if not self._labelled[name]},
-            "not_finite": self._diverged.found,
+            "not_finite": self._non_finite.counts,
         }
 
     def _print(self, evaluation: Evaluation) -> None:
@@ -195,7 +195,7 @@ class Evaluator:
         classes = f"classes without labels in the set, left out of averages ({len(absent)}): "
         return (
             evaluation["reasons"].get(name, ""),
-            self._diverged.line(name),
+            self._non_finite.line(name),
             classes + listed(absent, ABSENT_SHOWN) if absent else "",
         )
 

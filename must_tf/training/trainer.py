@@ -126,7 +126,7 @@ class TrainingLog(orbit.Action):
             self._append(json.dumps({"step": step} | values))
         if self._last == self._start:
             startup_times.ended("optimising the graph and running it")
-            print(startup_times.said(step - self._start), file=sys.stderr, flush=True)
+            print(startup_times.line(step - self._start), file=sys.stderr, flush=True)
         waits = f"{values.get('input_wait', 0.0):.0%} waiting for input"
         note = f"step {step} · loss {values['training_loss']:.3f} · {waits}"
         self._progress.advance((step - self._last) * self._batch_size, note)

@@ -101,12 +101,12 @@ def test_a_dry_run(tiny_records: Tiny, tmp_path: Path, capsys: pytest.CaptureFix
     assert tf.io.decode_png((run / "dry_run.png").read_bytes()).shape[0] > 400  # two rows of 320-pixel tiles
     assert "starts" not in said and f"{run} is new" in said
     assert "5 images; classification 5 real:scenes" in said
-    assert re.search(r"classification +weight 2.5, 4 classes; loss cross_entropy", said)
+    assert re.search(r"classification +2.5 +4 +cross_entropy", said)
     assert re.search(r"heads/classification +0\.001 M", said)  # 128 of C5 x 4 classes + 4 = 516
     assert "steps 10, 2.5 per epoch of 5 images: 4 epochs" in said  # batches of 2
     # linear warm-up over one step to the cosine's value there: 0.01 * (1 + cos(pi / 8)) / 2 = 0.00962
     assert "learning rate 0 at step 0, 0.00962 at step 1" in said
-    assert "MirroredStrategy, 1 at once: CPU:0" in said
+    assert "MirroredStrategy, 1 replica: CPU:0" in said
     memory_line = re.search(r"parameters (.+) MB, gradients (.+) MB, optimizer (.+) MB, batch (.+) MB, kept", said)
     assert memory_line
     total, trained, slots, inputs = map(float, memory_line.groups())
@@ -115,10 +115,10 @@ def test_a_dry_run(tiny_records: Tiny, tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_a_dry_run_is_for_training(tiny_records: Tiny, tmp_path: Path) -> None:
-    """And the flags that contradict each other."""
+    """Also flags that contradict each other."""
     override = data(f"{tiny_records.records}/*.tfrecord")
     given = arguments(tiny_records.config, tmp_path / "run", "must_teacher_depth", override, "eval")
-    with pytest.raises(UserError, match="--dry_run is for training"):
+    with pytest.raises(UserError, match="--dry_run needs --mode=train"):
         train.main([*given, "--dry_run"])
     with pytest.raises(UserError, match="--extend continues the old run and --overwrite deletes it"):
         train.main([*given, "--mode=train", "--extend", "--overwrite"])

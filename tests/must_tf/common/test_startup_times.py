@@ -23,9 +23,9 @@ def test_phases_add_up_to_the_time_since_the_process_started(clock: list[float])
         clock[0] += seconds  # traced again: that is of the phase after the first trace
         startup_times.ended(phase)
     assert (
-        startup_times.said(1) == "first step after 1:20: imports 6.2 s, building 4.5 s, tracing 8.0 s, running 61.0 s"
+        startup_times.line(1) == "first step after 1:20: imports 6.2 s, building 4.5 s, tracing 8.0 s, running 61.0 s"
     )
-    assert startup_times.said(100).startswith("first 100 steps after 1:20: ")
+    assert startup_times.line(100).startswith("first 100 steps after 1:20: ")
 
 
 def test_a_second_run_of_a_process_starts_anew(clock: list[float]) -> None:
@@ -35,4 +35,4 @@ def test_a_second_run_of_a_process_starts_anew(clock: list[float]) -> None:
     startup_times.begin()
     clock[0] = 503.0
     startup_times.ended("building")
-    assert startup_times.said(2) == "first 2 steps after 0:03: imports 0.0 s, building 3.0 s"
+    assert startup_times.line(2) == "first 2 steps after 0:03: imports 0.0 s, building 3.0 s"

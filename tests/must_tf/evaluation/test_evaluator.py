@@ -218,7 +218,7 @@ def test_a_label_that_is_no_number_ends_the_evaluation(tmp_path: Path) -> None:
         empty = {"boxes": tf.zeros([1, 2, 4]), "classes": tf.zeros([1, 2], tf.int32), "scores": tf.zeros([1, 2])}
         return {"detection": empty | {"count": tf.zeros([1], tf.int32)}}
 
-    with pytest.raises(UserError, match=r"the detection label of image 'street/7' holds NaN or infinity \(boxes\)"):
+    with pytest.raises(UserError, match=r"the detection label of image 'street/7' contains NaN or infinity \(boxes\)"):
         evaluated(settings(path, 1, detection={"classes": ["a"]}), 1, predict=nothing)
 
 
