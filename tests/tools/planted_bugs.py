@@ -214,7 +214,7 @@ MUTANTS = (
     Mutant("small objects that are found count as large", "must_tf/shared/coco_eval.py", "ignored |= ~matched & _outside(predicted.area).T[:, :, None]", "pass", "must_tf/shared/test_coco_eval::agree"),
     Mutant("gradient norms are of half the squares", "must_tf/training/gradients.py", "tf.sqrt(2.0 *", "tf.sqrt(1.0 *", "must_tf/training/test_start::numpy"),
     Mutant("gradients are clipped one by one", "must_tf/training/gradients.py", "tf.clip_by_global_norm(gradients, norm)[0]", "[each if each is None else tf.clip_by_value(each, -norm, norm) for each in gradients]", "must_tf/training/test_trainer::adamw"),
-    Mutant("the box head is built by the first call", f"{TASKS}detection/model.py", "self._box_head(self._align(pyramid.levels, tf.zeros([1, 1, 4])))", "pass", "must_tf/training/test_start::built"),
+    Mutant("the box head is built by the first call", f"{TASKS}detection/model.py", "self._box_head(self._align(pyramid.levels, tf.zeros([1, 1, 4])))", "pass", "must_tf/training/test_start::creates"),
     Mutant("phases start with the first run of a process", "must_tf/common/startup_times.py", "if len(_ended) == 1 else now", "if _ended else now", "must_tf/common/test_startup_times::anew"),
     Mutant("slots are created in the first step", "must_tf/common/upstream.py", "            inner._create_all_weights(variables)", "            pass", "must_tf/training/test_start::slots"),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""One pass over a set: every image once, in original coordinates, with its protocol; NaN is never passed over."""
+"""One pass over a set: every image once, in original coordinates, with its protocol. NaN is always reported."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COUNT = 5  # images in the tiny records
 
 
 def settings(path: str, batch_size: int, **tasks: dict[str, Any]) -> StudentConfig:
-    """A config with these heads on."""
+    """A config with these heads."""
     config = StudentConfig(input_size=128, pictures=0)
     config.validation_data.input_path = path
     config.validation_data.global_batch_size = batch_size
@@ -40,7 +40,7 @@ def brightness(batch: Any) -> np.ndarray:
 
 
 def outputs(batch: Any, replicas: int, predict: Any) -> dict[str, Any]:
-    """What `validation_step` gives: on one replica tensors, on several tuples of them."""
+    """The outputs of `validation_step`: tensors on one replica, tuples of tensors on several."""
     whole = {key: batch[key] for key in ("index", "image_info")} | {"predictions": predict(batch)}
     if replicas == 1:
         return whole
@@ -48,7 +48,7 @@ def outputs(batch: Any, replicas: int, predict: Any) -> dict[str, Any]:
 
 
 def constant_depth(batch: Any) -> dict[str, Any]:
-    """One depth all over each image."""
+    """The same depth everywhere in an image."""
     return {"depth": {"metres": tf.constant(np.tile(brightness(batch)[:, None, None], (1, 32, 32)), tf.float32)}}
 
 
@@ -59,7 +59,7 @@ def evaluator_and_batches(config: StudentConfig, count: int) -> tuple[Evaluator,
 
 
 def evaluated(config: StudentConfig, count: int, replicas: int = 1, predict: Any = constant_depth) -> Evaluator:
-    """An evaluator that saw the whole set."""
+    """An evaluator that has seen the whole set."""
     evaluator, batches = evaluator_and_batches(config, count)
     for batch in batches:
         evaluator.add(outputs(batch, replicas, predict))
@@ -68,20 +68,20 @@ def evaluated(config: StudentConfig, count: int, replicas: int = 1, predict: Any
 
 def true_metres(records: str) -> list[np.ndarray]:
     """Every image's depth in its own frame, in the order of the records."""
-    found = []
+    metres = []
     paths = sorted(tf.io.gfile.glob(f"{records}/*.tfrecord"))
     for serialized in tf.data.TFRecordDataset(paths).as_numpy_iterator():
         feature = tf.train.Example.FromString(serialized).features.feature
         units = tf.io.decode_png(feature["image/depth/encoded"].bytes_list.value[0], dtype=tf.uint16).numpy()[..., 0]
-        found.append(units * feature["image/depth/scale"].float_list.value[0])
-    return found
+        metres.append(units * feature["image/depth/scale"].float_list.value[0])
+    return metres
 
 
 @pytest.mark.parametrize(("batch_size", "replicas"), [(1, 1), (2, 1), (3, 1), (5, 1), (8, 1), (2, 2), (4, 2), (6, 3)])
 def test_every_image_once_for_any_batch_and_replicas(
     tiny_records: Tiny, batch_size: int, replicas: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """abs_rel over the labels at the images' own sizes, by NumPy."""
+    """abs_rel at the images' original sizes, recomputed with NumPy."""
     config = settings(f"{tiny_records.records}/*.tfrecord", batch_size, depth={})
     evaluator, batches = evaluator_and_batches(config, COUNT)
     predicted = {}
@@ -104,15 +104,15 @@ def test_an_image_that_is_missing_or_twice_ends_the_evaluation(tiny_records: Tin
     evaluator, batches = evaluator_and_batches(config, COUNT)
     for batch in batches[:-1]:
         evaluator.add(outputs(batch, 1, constant_depth))
-    with pytest.raises(UserError, match="saw 4 of 5 images"):
+    with pytest.raises(UserError, match="read 4 images, but the manifest counts 5"):
         evaluator.finish("", 1)
-    for place in (3, 4):  # at the second no record is left
+    for place in (3, 4):  # no record is left for the second
         with pytest.raises(RuntimeError, match=f"image {place} was evaluated twice"):
             evaluator.add(outputs(batches[place], 1, constant_depth))
 
 
-def test_figures_are_written_with_their_protocol(tiny_records: Tiny, tmp_path: Path) -> None:
-    """And every evaluation leaves a line."""
+def test_metrics_are_written_with_their_protocol(tiny_records: Tiny, tmp_path: Path) -> None:
+    """Every evaluation adds a line to evaluations.jsonl."""
     path = f"{tiny_records.records}/*.tfrecord"
     config = settings(path, 2, depth={"alignment": "median", "max_metres": 20.0})
     for step in (10, 20):
@@ -132,16 +132,16 @@ def test_figures_are_written_with_their_protocol(tiny_records: Tiny, tmp_path: P
     history = [json.loads(line) for line in (tmp_path / "evaluations.jsonl").read_text().splitlines()]
     assert [line["step"] for line in history] == [10, 20]
     assert history[1] == written
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["evaluation.json", "evaluations.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["evaluation.json", "evaluations.jsonl"]
 
 
 def classes_of(batch: Any) -> dict[str, Any]:
-    """The second class for every image."""
+    """Predicts the second class for every image."""
     return {"classification": {"probability": tf.one_hot(tf.ones_like(batch["index"]), 4)}}
 
 
 def test_absent_classes_and_reasons_are_named_not_averaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One image of a class that is not predicted."""
+    """One image, whose class is not predicted."""
     path = write_set(tmp_path / "set", [[scene_record(0, ("classification",))]], ("classification",))
     scene = tf.train.Example.FromString(scene_record(0, ("classification",)))
     label = scene.features.feature["image/class/label"].int64_list.value[0]
@@ -159,7 +159,7 @@ def test_absent_classes_and_reasons_are_named_not_averaged(tmp_path: Path, capsy
     assert expected in printed and "classes without labels in the set, left out of averages (3): " in printed
 
 
-def test_a_set_without_labels_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_set_without_labels_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_set(tmp_path / "set", [[scene_record(0, ())]], ())
     evaluated(settings(path, 1, depth={}), 1).finish(str(tmp_path), 3)
     written = json.loads((tmp_path / "evaluation.json").read_text())
@@ -168,10 +168,10 @@ def test_a_set_without_labels_says_so(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_prediction_that_is_no_number_is_reported(
+def test_predictions_of_nan_or_infinity_are_reported(
     tiny_records: Tiny, tmp_path: Path, value: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of the task and the first such image; the figures stay finite, and such pixels are wrong."""
+    """With the task and the first such image. Metrics stay finite, and such pixels count as wrong."""
 
     def broken(batch: Any) -> dict[str, Any]:
         metres = constant_depth(batch)["depth"]["metres"].numpy()
@@ -188,8 +188,8 @@ def test_a_prediction_that_is_no_number_is_reported(
     assert figures["depth/delta3"] < sound["depth/delta3"]
 
 
-def test_nan_is_no_segment(tmp_path: Path) -> None:
-    """The first class is not what NaN means: every pixel of such an image is wrong, whatever is there."""
+def test_nan_is_not_a_segment(tmp_path: Path) -> None:
+    """NaN does not stand for the first class: every pixel of such an image is wrong, whatever its label."""
     path = write_set(tmp_path / "set", [[scene_record(0, ("segmentation",))]], ("segmentation",))
     names = scenes.CLASSES["segmentation"]
     config = settings(path, 1, segmentation={"classes": list(names)})
@@ -200,8 +200,8 @@ def test_nan_is_no_segment(tmp_path: Path) -> None:
     assert evaluated(config, 1, predict=nothing).finish("", 1)["segmentation/pixel_accuracy"] == 0.0
 
 
-def test_a_label_that_is_no_number_ends_the_evaluation(tmp_path: Path) -> None:
-    """It names task, image and key."""
+def test_a_label_of_nan_ends_the_evaluation(tmp_path: Path) -> None:
+    """The error names task, image and key."""
     box = {
         "boxes": np.array([[0, 0, np.nan, 1]], np.float32),
         "classes": np.array([1], np.int32),
@@ -223,17 +223,17 @@ def test_a_label_that_is_no_number_ends_the_evaluation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("broken", ["class_logits", "box_deltas"])
-def test_nan_in_a_detector_is_not_taken_for_nothing_there(broken: str) -> None:
-    """NMS drops what is NaN. Of two images one is broken."""
+def test_nan_in_a_detector_does_not_look_like_an_empty_image(broken: str) -> None:
+    """NMS drops boxes with NaN. One of two images is broken."""
     raw = {"class_logits": np.zeros((2, 5, 3), np.float32), "box_deltas": np.zeros((2, 5, 12), np.float32)}
     raw["class_logits"][..., 1] = 5.0
     raw[broken][0, 3, 2] = np.nan
     raw["rois"] = np.tile(np.array([[[0, 0, 30, 40]]], np.float32), (2, 5, 1))
     given = Given(tf.constant([[128.0, 128.0]] * 2), 128, None, None, {}, {})
     config = discover()["detection"].Config(classes=("a", "b"), max_detections=4)
-    found = detection.decode({key: tf.constant(value) for key, value in raw.items()}, given, config)
-    assert np.isnan(found["scores"][0]).all()
-    assert np.isfinite(found["scores"][1]).all() and found["scores"][1, 0] > 0.9
+    predictions = detection.decode({key: tf.constant(value) for key, value in raw.items()}, given, config)
+    assert np.isnan(predictions["scores"][0]).all()
+    assert np.isfinite(predictions["scores"][1]).all() and predictions["scores"][1, 0] > 0.9
 
 
 @pytest.mark.parametrize(
@@ -241,12 +241,12 @@ def test_nan_in_a_detector_is_not_taken_for_nothing_there(broken: str) -> None:
     [("classification", "logits", (2, 3)), ("segmentation", "map", (2, 4, 4, 3)), ("normals", "map", (2, 4, 4, 3))]
     + [("depth", "map", (2, 4, 4, 1))],
 )
-def test_nan_of_a_head_reaches_the_one_who_looks_for_it(task: str, key: str, shape: tuple[int, ...]) -> None:
-    """No argmax, softmax or clip of the decoders swallows it."""
+def test_nan_of_a_head_survives_decoding(task: str, key: str, shape: tuple[int, ...]) -> None:
+    """No argmax, softmax or clip in a decoder hides it."""
     raw = np.ones(shape, np.float32)
     spec = discover()[task]
     given = Given(tf.constant([[128.0, 128.0]] * 2), 128, None, None, {}, {})
     for value, finite in ((1.0, True), (np.nan, False)):
         raw[1, ..., 0] = value
-        found = spec.decode({key: tf.constant(raw)}, given, spec.Config(classes=("a", "b", "c")))
-        assert is_finite({name: tensor.numpy() for name, tensor in found.items()}) == finite
+        predictions = spec.decode({key: tf.constant(raw)}, given, spec.Config(classes=("a", "b", "c")))
+        assert is_finite({name: tensor.numpy() for name, tensor in predictions.items()}) == finite

@@ -1,4 +1,4 @@
-"""The newest checkpoint that can be read: damaged ones are passed over, whatever TensorFlow's list says."""
+"""The newest readable checkpoint: damaged ones are skipped, even if TensorFlow's list names them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from must_tf.runs import checkpoints, init_weights
 
 
 def saved(folder: Path, steps: tuple[int, ...]) -> tf.train.CheckpointManager:
-    """Checkpoints as Model Garden's loop writes them: their weight is the step."""
+    """Writes checkpoints as Model Garden's loop does. Their weights are the step."""
     step, weight = tf.Variable(0, dtype=tf.int64), tf.Variable(tf.zeros([1000]))
     checkpoint = tf.train.Checkpoint(global_step=step, weight=weight)
     manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=3, step_counter=step)
@@ -26,12 +26,12 @@ def saved(folder: Path, steps: tuple[int, ...]) -> tf.train.CheckpointManager:
 
 
 def data_of(folder: Path) -> Path:
-    """The weights of the newest of three."""
+    """The file with the weights of the newest of three checkpoints."""
     return folder / "ckpt-6.data-00000-of-00001"
 
 
 def flip_a_byte(path: Path) -> None:
-    """In the middle of the weights: the size is right."""
+    """Flips a byte in the middle of the weights, so that the size stays."""
     content = bytearray(path.read_bytes())
     content[2000] ^= 1
     path.write_bytes(bytes(content))
@@ -50,8 +50,10 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_the_one_before_is_used_and_said(damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """By whoever asks: the loop, transfer, and Model Garden once its list is mended; training then goes on."""
+def test_the_previous_one_is_used_with_a_warning(
+    damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the loop, for initial weights, and by Model Garden once its list is fixed; training then resumes."""
     saved(tmp_path, (2, 4, 6))
     DAMAGE[damage](tmp_path)
     prefix = f"{tmp_path}/ckpt-4"
@@ -61,11 +63,11 @@ def test_the_one_before_is_used_and_said(damage: str, tmp_path: Path, capsys: py
     assert init_weights.checkpoint_path(str(tmp_path) + "/") == prefix
     checkpoints.make_newest(str(tmp_path), prefix)
     assert tf.train.latest_checkpoint(str(tmp_path)) == prefix
-    goes_on(tmp_path, prefix)
+    check_resumes(tmp_path, prefix)
 
 
-def goes_on(folder: Path, prefix: str) -> None:
-    """A new manager restores this checkpoint, writes over the damaged one, and still deletes the oldest."""
+def check_resumes(folder: Path, prefix: str) -> None:
+    """Checks that a new manager restores this checkpoint, overwrites the damaged one, and still deletes the oldest."""
     manager = saved(folder, ())
     assert manager.restore_or_initialize() == prefix
     np.testing.assert_array_equal(manager.checkpoint.weight.numpy(), np.full(1000, 4.0))
@@ -77,8 +79,8 @@ def goes_on(folder: Path, prefix: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "model_checkpoint_pa", "\0\0\0", None])
-def test_the_list_may_be_damaged_itself(text: str | None, tmp_path: Path) -> None:
-    """Empty, cut off, zeros as a full disk leaves them, gone: the files count."""
+def test_the_list_itself_may_be_damaged(text: str | None, tmp_path: Path) -> None:
+    """Empty, truncated, filled with zeros (as after a full disk), or gone: the files count."""
     saved(tmp_path, (2, 4))
     state = tmp_path / "checkpoint"
     state.unlink() if text is None else state.write_text(text)
@@ -88,8 +90,8 @@ def test_the_list_may_be_damaged_itself(text: str | None, tmp_path: Path) -> Non
     assert saved(tmp_path, ()).restore_or_initialize() == prefix
 
 
-def test_a_whole_list_is_left_alone(tmp_path: Path) -> None:
-    """Nothing is written where nothing is wrong."""
+def test_a_correct_list_is_not_rewritten(tmp_path: Path) -> None:
+    """No file changes."""
     saved(tmp_path, (2, 4))
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()}
     checkpoints.make_newest(str(tmp_path), checkpoints.newest(str(tmp_path)))
@@ -97,14 +99,14 @@ def test_a_whole_list_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_ten_is_newer_than_nine(tmp_path: Path) -> None:
-    """By number, not by letter."""
+    """Steps are compared as numbers, not as text."""
     saved(tmp_path, (9, 10))
     (tmp_path / "checkpoint").unlink()
     assert checkpoints.newest(str(tmp_path)).endswith("ckpt-10")
 
 
 def test_none_can_be_read(tmp_path: Path) -> None:
-    """Then nothing starts anew in silence; and a folder without any is no error."""
+    """That is an error, so that no run silently starts over. A folder without checkpoints is fine."""
     assert checkpoints.newest(str(tmp_path / "none")) == ""
     assert checkpoints.trained_steps(str(tmp_path)) == 0
     saved(tmp_path, (2,))
@@ -114,7 +116,7 @@ def test_none_can_be_read(tmp_path: Path) -> None:
 
 
 def test_hidden_checkpoints_come_back_after_an_error(tmp_path: Path) -> None:
-    """And are not found inside."""
+    """They are not found inside the block."""
     saved(tmp_path, (2,))
     with pytest.raises(KeyError), checkpoints.hidden(str(tmp_path)):
         assert saved(tmp_path, ()).restore_or_initialize() is None

@@ -1,4 +1,4 @@
-"""A run directory belongs to one config: what may change, what may not, and what --extend and --overwrite do."""
+"""A run directory belongs to one config: the settings that may change, and the effects of --extend and --overwrite."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COSINE = "trainer.optimizer_config.learning_rate.cosine."
 
 @functools.cache
 def loaded(path: str) -> Any:
-    """Model Garden takes a quarter of a second to make one."""
+    """Loads a config. Cached, because Model Garden takes a quarter of a second."""
     return experiment_config.load("must_teacher_depth", [path])
 
 
@@ -41,14 +41,14 @@ def settled(tiny: Tiny, *changes: dict[str, Any]) -> Any:
 
 
 def checkpoint(folder: Path, step: int) -> None:
-    """What says that something was trained."""
+    """Writes a checkpoint."""
     saved = tf.train.Checkpoint(global_step=tf.Variable(step, dtype=tf.int64))
     tf.train.CheckpointManager(saved, str(folder), 3).save(checkpoint_number=step)
 
 
 @pytest.fixture
 def folder(tiny_records: Tiny, tmp_path: Path) -> Path:
-    """The directory of a run that has come to step 2 of 2."""
+    """The directory of a run at step 2 of 2."""
     directory.write(str(tmp_path / "run"), settled(tiny_records))
     checkpoint(tmp_path / "run", 2)
     return tmp_path / "run"
@@ -63,7 +63,7 @@ MAY_DIFFER = {
     "trainer.validation_interval": 10,
     "task.pictures": 0,
     "task.validation_data.global_batch_size": 4,
-    "task.tasks.detection.filters": 8,  # which is off
+    "task.tasks.detection.filters": 8,  # which is not enabled
 }
 MAY_NOT = {
     "task.input_size": (128, 256),
@@ -81,7 +81,7 @@ MAY_NOT = {
 
 @pytest.mark.parametrize("key", [*MAY_DIFFER, ""])
 def test_what_may_differ(key: str, folder: Path, tiny_records: Tiny) -> None:
-    """And the same config, of course."""
+    """These settings, and nothing at all."""
     params = settled(tiny_records, nested(key, MAY_DIFFER[key]) if key else {})
     assert directory.admit(str(folder), params, extend=False) == ""
 
@@ -89,7 +89,7 @@ def test_what_may_differ(key: str, folder: Path, tiny_records: Tiny) -> None:
 @pytest.mark.parametrize("extend", [False, True])
 @pytest.mark.parametrize("key", MAY_NOT)
 def test_what_may_not_differ(key: str, extend: bool, folder: Path, tiny_records: Tiny) -> None:
-    """One line per setting, with both values; --extend does not help."""
+    """The error has one line per setting, with both values. --extend does not help."""
     old, new = ("none" if value is None else json.dumps(value) for value in MAY_NOT[key])
     with pytest.raises(UserError) as refused:
         directory.admit(str(folder), settled(tiny_records, nested(key, MAY_NOT[key][1])), extend)
@@ -100,19 +100,19 @@ def test_what_may_not_differ(key: str, extend: bool, folder: Path, tiny_records:
 
 
 def test_another_head_and_another_optimizer(folder: Path, tiny_records: Tiny) -> None:
-    """Every difference has its line."""
+    """Every difference is reported."""
     more = merged(
         nested("task.tasks.normals.enabled", True), nested("trainer.optimizer_config.optimizer.type", "adamw")
     )
-    found = {
+    changes = {
         change.key: (change.old, change.new) for change in directory.changes(str(folder), settled(tiny_records, more))
     }
-    assert found["task.tasks.normals.enabled"] == (False, True)
-    assert found["trainer.optimizer_config.optimizer.type"] == ("sgd", "adamw")
+    assert changes["task.tasks.normals.enabled"] == (False, True)
+    assert changes["trainer.optimizer_config.optimizer.type"] == ("sgd", "adamw")
 
 
 def test_records_that_moved_and_records_that_changed(folder: Path, tiny_records: Tiny, tmp_path: Path) -> None:
-    """Their content counts, not their place."""
+    """The content of the records counts, not their path."""
     shutil.copytree(tiny_records.records, tmp_path / "moved")
     moved = settled(tiny_records, nested("task.train_data.input_path", f"{tmp_path}/moved/*.tfrecord"))
     assert directory.admit(str(folder), moved, extend=False) == ""
@@ -120,46 +120,46 @@ def test_records_that_moved_and_records_that_changed(folder: Path, tiny_records:
     other = settled(tiny_records, nested("task.train_data.input_path", f"{tmp_path}/other/*.tfrecord"))
     with pytest.raises(UserError, match=r'records of task.train_data: \{"records": 5, .* -> \{"records": 1, '):
         directory.admit(str(folder), other, extend=False)
-    (folder / "run.json").unlink()  # of a run that did not write it down: the path is all there is
+    (folder / "run.json").unlink()  # without a fingerprint, the path counts
     with pytest.raises(UserError, match="task.train_data.input_path: .*moved"):
         directory.admit(str(folder), moved, extend=False)
 
 
 def test_settings_that_an_older_version_did_not_have(folder: Path, tiny_records: Tiny) -> None:
-    """They were at their defaults; one that no longer exists is passed over."""
+    """A new setting had its default, and one that no longer exists is skipped."""
     params = (folder / "params.yaml").read_text().replace("  pictures: 1\n", "").replace("variance_focus", "focus")
     (folder / "params.yaml").write_text(params)
     assert directory.admit(str(folder), settled(tiny_records), extend=False) == ""
 
 
 def cosine(step: int, decay_steps: int) -> float:
-    """The rate after warm-up, by the formula of Loshchilov and Hutter, https://arxiv.org/abs/1608.03983."""
+    """The learning rate after warm-up, by the formula of Loshchilov and Hutter, https://arxiv.org/abs/1608.03983."""
     return 0.01 * 0.5 * (1 + math.cos(math.pi * min(step / decay_steps, 1)))
 
 
 def test_more_steps_need_extend(folder: Path, tiny_records: Tiny) -> None:
-    """Then it is said what the schedule does: the same one goes on, or a longer one jumps."""
+    """With --extend, the message describes the schedule: the same one continues, or a longer one jumps."""
     more = nested("trainer.train_steps", 6)
     with pytest.raises(UserError, match="trainer.train_steps: 2 -> 6\n.*--extend"):
         directory.admit(str(folder), settled(tiny_records, more), extend=False)
-    said = directory.admit(str(folder), settled(tiny_records, more), extend=True)
-    assert "trainer.train_steps: 2 -> 6" in said
+    message = directory.admit(str(folder), settled(tiny_records, more), extend=True)
+    assert "trainer.train_steps: 2 -> 6" in message
     same = f"{cosine(2, 8):.3g}"
-    assert f"learning rate at step 2: {same} before, {same} now; at step 5: {cosine(5, 8):.3g}" in said
+    assert f"learning rate at step 2: {same} before, {same} now; at step 5: {cosine(5, 8):.3g}" in message
     longer = settled(tiny_records, more, nested(f"{COSINE}decay_steps", 16))
-    said = directory.admit(str(folder), longer, extend=True)
-    assert f"at step 2: {same} before, {cosine(2, 16):.3g} now" in said
+    message = directory.admit(str(folder), longer, extend=True)
+    assert f"at step 2: {same} before, {cosine(2, 16):.3g} now" in message
 
 
 def test_steps_that_would_change_nothing(folder: Path, tiny_records: Tiny) -> None:
-    """The schedule has ended; the remedy names its key."""
+    """The schedule has ended. The error names the key that makes it longer."""
     directory.write(str(folder), settled(tiny_records, nested("trainer.train_steps", 8)))
     with pytest.raises(UserError, match=r"learning rate of .* is 0 from step 8.*cosine\.decay_steps=20"):
         directory.admit(str(folder), settled(tiny_records, nested("trainer.train_steps", 20)), extend=True)
 
 
-def test_nothing_trained_belongs_to_nobody(folder: Path, tiny_records: Tiny) -> None:
-    """A first attempt that failed before its first checkpoint may be changed; checkpoints of nobody knows what not."""
+def test_a_directory_without_checkpoints_accepts_any_config(folder: Path, tiny_records: Tiny) -> None:
+    """A run that failed before its first checkpoint may change. Checkpoints without a config are refused."""
     other = settled(tiny_records, nested("task.train_data.seed", 7))
     assert directory.admit(str(folder / "none"), other, extend=False) == ""
     (folder / "params.yaml").rename(folder / "kept.yaml")
@@ -184,7 +184,7 @@ def test_nothing_trained_belongs_to_nobody(folder: Path, tiny_records: Tiny) -> 
     ],
 )
 def test_what_an_evaluation_may_change(key: str, value: Any, legal: bool, folder: Path, tiny_records: Tiny) -> None:
-    """Other data; nothing that shapes the predictions."""
+    """Other data is allowed, but nothing that shapes the predictions."""
     params = settled(tiny_records)
     config_values.apply(params, nested(key, value), "test")
     if legal:
@@ -194,8 +194,8 @@ def test_what_an_evaluation_may_change(key: str, value: Any, legal: bool, folder
         directory.check_evaluation(str(folder), params)
 
 
-def test_only_a_runs_files_are_deleted(folder: Path) -> None:
-    """What somebody else put there stays, and so do the folders that it lies in."""
+def test_only_the_files_of_a_run_are_deleted(folder: Path) -> None:
+    """Other files stay, and so do their folders."""
     mine = ["notes.txt", "ckpt.txt", "best/depth/readme.md", "train/plot.png", "own/ckpt-2.index"]
     runs = ["best/depth/ckpt-2.index", "best/depth/params.yaml", "train/events.out.tfevents.1.host", "evaluation.json"]
     runs += ["pictures/step-0000002.png", "metrics.jsonl", "dry_run.png", "failed/step-0000003/batch.npz"]
@@ -207,8 +207,8 @@ def test_only_a_runs_files_are_deleted(folder: Path) -> None:
     assert not (folder / "pictures").exists() and not (folder / "failed").exists()
 
 
-def test_what_is_no_run_directory_is_never_deleted(folder: Path) -> None:
-    """Without params.yaml it might be anything; an empty or missing one is no mistake."""
+def test_a_folder_that_is_not_a_run_directory_is_never_deleted(folder: Path) -> None:
+    """Without params.yaml it might be anything. An empty or missing folder is accepted."""
     (folder / "params.yaml").unlink()
     before = sorted(folder.iterdir())
     with pytest.raises(UserError, match="is not a run directory.*nothing was deleted"):
@@ -220,7 +220,7 @@ def test_what_is_no_run_directory_is_never_deleted(folder: Path) -> None:
 
 
 def test_the_learning_rate_of_workers_is_that_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where TF_CONFIG names workers it is computed without starting TensorFlow's runtime."""
+    """With TF_CONFIG, it is computed without starting TensorFlow's runtime."""
     settings = experiment_config.load("must_student").trainer.optimizer_config
     expected = [directory.learning_rate(settings)(step) for step in (0, 250, 600, 89_000)]
     monkeypatch.setenv("TF_CONFIG", "{}")

@@ -1,4 +1,4 @@
-"""Weights from elsewhere, Model Garden's models too: what a checkpoint has is counted before anything is read."""
+"""Initial weights from other checkpoints, also Model Garden's: they are compared before anything is read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SPEC = tf_keras.layers.InputSpec(shape=[None, 128, 128, 3])
 
 
 def fresh(tiny_records: Tiny, *heads: str, **settings: Any) -> student.Student:
-    """A student of the tiny shape with these heads, never trained."""
+    """An untrained student of the tiny shape with these heads."""
     params = experiment_config.load("must_student", [tiny_records.config])
     tasks = {name: {"enabled": name in heads} for name in student.enabled(params.task)}
     config_values.apply(params, {"task": merged({"tasks": tasks}, settings)}, "test")
@@ -33,14 +33,14 @@ def fresh(tiny_records: Tiny, *heads: str, **settings: Any) -> student.Student:
 
 
 def shared(tiny_records: Tiny) -> dict[str, Any]:
-    """What a Model Garden model must have in common with the tiny student."""
+    """The settings that a Model Garden model must share with the tiny student."""
     model = experiment_config.load("must_student", [tiny_records.config]).task.model
     return {"backbone": model.backbone, "norm_activation": model.norm_activation}
 
 
 @pytest.fixture(scope="module")
 def retina(tiny_records: Tiny) -> tf_keras.Model:
-    """Model Garden's own RetinaNet."""
+    """Model Garden's RetinaNet."""
     decoder = experiment_config.load("must_student", [tiny_records.config]).task.model.decoder
     settings = retinanet.RetinaNet(num_classes=3, input_size=[128, 128, 3], decoder=decoder, **shared(tiny_records))
     settings.head.num_filters = 16
@@ -49,12 +49,12 @@ def retina(tiny_records: Tiny) -> tf_keras.Model:
 
 @pytest.fixture(scope="module")
 def classifier(tiny_records: Tiny) -> tf_keras.Model:
-    """Model Garden's own classifier."""
+    """Model Garden's classifier."""
     settings = image_classification.ImageClassificationModel(num_classes=3, **shared(tiny_records))
     return factory.build_classification_model(SPEC, settings)
 
 
-# How Model Garden saves: its trainer the model (and what `checkpoint_items` names), its published ones the parts.
+# Model Garden's trainer saves the model and its `checkpoint_items`; published checkpoints have only the parts.
 SAVED = {
     "trainer": lambda model: {"model": model, "global_step": tf.Variable(7, dtype=tf.int64)} | model.checkpoint_items,
     "model alone": lambda model: {"model": model},
@@ -64,7 +64,7 @@ SAVED = {
 
 @pytest.mark.parametrize("how", SAVED)
 def test_a_retinanet_of_model_garden(how: str, retina: tf_keras.Model, tiny_records: Tiny, tmp_path: Path) -> None:
-    """Backbone and FPN bit by bit; our head stays fresh."""
+    """Backbone and FPN are loaded bit by bit. The head keeps its random weights."""
     path = tf.train.Checkpoint(**SAVED[how](retina)).write(str(tmp_path / "ckpt-7"))
     model = fresh(tiny_records, "depth")
     head = values(model.heads["depth"])
@@ -79,7 +79,7 @@ def test_a_retinanet_of_model_garden(how: str, retina: tf_keras.Model, tiny_reco
 
 
 def test_a_classifier_of_model_garden(classifier: tf_keras.Model, tiny_records: Tiny, tmp_path: Path) -> None:
-    """It has no FPN: an error that says what to ask for, which then works."""
+    """It has no FPN. The error names the setting that works."""
     parts = {"backbone": classifier.backbone, "model": classifier}
     path = tf.train.Checkpoint(**parts).write(str(tmp_path / "ckpt"))
     model = fresh(tiny_records, "depth")
@@ -93,7 +93,7 @@ def test_a_classifier_of_model_garden(classifier: tf_keras.Model, tiny_records: 
 
 
 def test_a_list_of_modules(tiny: Tiny) -> None:
-    """The trunk and one head; the other head stays fresh."""
+    """The trunk and one head. The other head keeps its random weights."""
     source, model = restore.load(tiny.run).model, like(tiny.run, ("depth", "normals"))
     fresh_head = values(model.heads["normals"])
     init_weights.load(model, tiny.run, ["trunk", "depth"])
@@ -111,14 +111,14 @@ def test_a_list_of_modules(tiny: Tiny) -> None:
         (["normals"], "names normals, which is not enabled here"),
     ],
 )
-def test_a_module_that_there_is_not(modules: str | list[str], expected: str, tiny: Tiny) -> None:
-    """No such part; no such head in the model."""
+def test_an_unknown_module(modules: str | list[str], expected: str, tiny: Tiny) -> None:
+    """Neither a part nor a task, or a task without a head in the model."""
     with pytest.raises(UserError, match=expected):
         init_weights.load(like(tiny.run, ("depth",)), tiny.run, modules)
 
 
 def test_a_head_that_the_checkpoint_lacks(tiny_records: Tiny, tmp_path: Path) -> None:
-    """Named, it is an error; with "all" it is left fresh."""
+    """It is an error to name it. With "all" the head keeps its random weights."""
     path = tf.train.Checkpoint(model=fresh(tiny_records, "depth")).write(str(tmp_path / "ckpt-1"))
     model = fresh(tiny_records, "depth", "normals")
     with pytest.raises(UserError, match="has no heads/normals"):
@@ -126,8 +126,8 @@ def test_a_head_that_the_checkpoint_lacks(tiny_records: Tiny, tmp_path: Path) ->
     assert "random weights: heads/normals" in init_weights.load(model, path, "all")
 
 
-def test_the_table_of_what_does_not_fit(tiny_records: Tiny, tmp_path: Path) -> None:
-    """By module: the FPN has other widths, the head other classes; nothing is read, not even what would fit."""
+def test_the_table_of_a_checkpoint_that_does_not_fit(tiny_records: Tiny, tmp_path: Path) -> None:
+    """The FPN has other widths, and so has the head's input. Nothing is read, not even the backbone, which fits."""
     path = tf.train.Checkpoint(model=fresh(tiny_records, "depth")).write(str(tmp_path / "ckpt-1"))
     model = fresh(tiny_records, "depth", model={"decoder": {"fpn": {"num_filters": 8}}})
     before = values(model)
@@ -142,26 +142,26 @@ def test_the_table_of_what_does_not_fit(tiny_records: Tiny, tmp_path: Path) -> N
 
 
 def test_counting_by_hand(tmp_path: Path) -> None:
-    """Two of three variables fit, one has another shape, one is not there."""
+    """Two of four variables fit, one has another shape, one is missing."""
 
     def module(**shapes: list[int]) -> tf.Module:
-        made = tf.Module()
+        root = tf.Module()
         for name, shape in shapes.items():
-            setattr(made, name, tf.Variable(tf.zeros(shape), name=name))
-        return made
+            setattr(root, name, tf.Variable(tf.zeros(shape), name=name))
+        return root
 
     saved = tf.train.Checkpoint(part=module(a=[2], b=[3], c=[4, 5], unused=[1]))
     graph = checkpoint_match.CheckpointGraph(saved.write(str(tmp_path / "ckpt")))
-    found = checkpoint_match.compare(module(a=[2], b=[3], c=[5, 4], d=[6]), graph, ("part",))
-    assert found.restored == ("a:0", "b:0")
-    assert found.missing == ("d:0",)
-    assert found.mismatched == ("c:0 [4, 5] in the checkpoint, [5, 4] in the model",)
+    match = checkpoint_match.compare(module(a=[2], b=[3], c=[5, 4], d=[6]), graph, ("part",))
+    assert match.restored == ("a:0", "b:0")
+    assert match.missing == ("d:0",)
+    assert match.mismatched == ("c:0 [4, 5] in the checkpoint, [5, 4] in the model",)
     nowhere = checkpoint_match.compare(module(a=[2]), graph, ("other",))
     assert (nowhere.restored, nowhere.missing) == ((), ("a:0",))
 
 
 def test_the_whole_model_of_a_run(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every variable of the model is in one line of the table, and restored."""
+    """The table counts every variable of the model as restored."""
     model = restore.load(tiny.run).model
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if "/" in line.split()[0]]
     assert sum(int(line[1]) for line in lines) == len(model.variables)
@@ -173,8 +173,8 @@ def test_the_whole_model_of_a_run(tiny: Tiny, capsys: pytest.CaptureFixture[str]
     }
 
 
-def test_replicas_and_mixed_precision_are_matched_too(tiny_records: Tiny, tmp_path: Path) -> None:
-    """Their variables are wrapped; the same ones are found."""
+def test_variables_of_replicas_and_mixed_precision_match(tiny_records: Tiny, tmp_path: Path) -> None:
+    """Their variables are wrapped, but the same ones are restored."""
     path = tf.train.Checkpoint(model=fresh(tiny_records, "depth")).write(str(tmp_path / "ckpt-1"))
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         mirrored = fresh(tiny_records, "depth")

@@ -1,4 +1,4 @@
-"""What a run says that it learned from: what real labels say, and nothing where that is not known."""
+"""The counts of a run's training labels: of real ones, and none if they are not known."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ PARTIAL: list[Image] = [{"detection": record.Labelled(boxes([(1, 1.0, BOX)]), "r
 
 
 def learned(tmp_path: Path, *sets: list[Image]) -> dict[str, Any]:
-    """What a teacher of boxes that was trained on these sets says of them."""
+    """The detection counts of a run that was trained on these sets."""
     globs = [records(tmp_path / f"set-{place}", images) for place, images in enumerate(sets)]
     override = json.dumps({"task": {"train_data": {"input_path": ",".join(globs)}}})
     params = experiment_config.load("must_teacher_detection", [write_config(tmp_path / "tiny.yaml")], override)
     return trained_on.counted(params.task)["detection"]
 
 
-@pytest.mark.parametrize("others", [[], [GUESSED]], ids=["alone", "beside a set by a teacher"])
+@pytest.mark.parametrize("others", [[], [GUESSED]], ids=["alone", "beside a set of pseudo labels"])
 def test_real_labels_are_counted(tmp_path: Path, others: list[list[Image]]) -> None:
-    found = learned(tmp_path, REAL, *others)
-    assert (found["images"], found["objects"]) == (2, 2)
-    assert {name: number for name, number in found["classes"].items() if number} == {FIRST: 1, SECOND: 1}
+    counts = learned(tmp_path, REAL, *others)
+    assert (counts["images"], counts["objects"]) == (2, 2)
+    assert {name: number for name, number in counts["classes"].items() if number} == {FIRST: 1, SECOND: 1}
 
 
 @pytest.mark.parametrize(
     ("sets", "images"),
     [([[*REAL, *GUESSED]], 2), ([GUESSED], 0), ([[*REAL, *PARTIAL]], 3), ([REAL, PARTIAL], 3)],
-    ids=["a teacher's among them", "a teacher's alone", "some of the classes", "some of the classes in a set"],
+    ids=["pseudo labels among them", "pseudo labels only", "some of the classes", "some of the classes in a set"],
 )
-def test_what_a_manifest_cannot_tell_is_not_known(tmp_path: Path, sets: list[list[Image]], images: int) -> None:
-    found = learned(tmp_path, *sets)
-    assert found == {"images": images, "objects": None, "classes": {}}
-    assert "per_image" not in figures.of_training(found, "objects")
+def test_objects_that_no_manifest_counts_are_unknown(tmp_path: Path, sets: list[list[Image]], images: int) -> None:
+    counts = learned(tmp_path, *sets)
+    assert counts == {"images": images, "objects": None, "classes": {}}
+    assert "per_image" not in figures.of_training(counts, "objects")

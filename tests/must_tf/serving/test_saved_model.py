@@ -1,4 +1,4 @@
-"""The SavedModel: served by TensorFlow alone, for images of any sizes, with the values of must_tf's own path."""
+"""The SavedModel: runs with only TensorFlow, takes images of any sizes, and gives the same values as must_tf."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
 from tests.support.tiny import SIZES, Tiny
 
-# Rank and last sizes of what the README documents; 6 detections, 4 rooms and 8 surfaces are the tiny run's.
+# The shapes that the README documents. 6 detections, 4 rooms and 8 surfaces are the tiny run's.
 OUTPUTS = {
     "image/size": (2,),
     "classification/probability": (4,),
@@ -37,7 +37,7 @@ OUTPUTS = {
     "normals/normals": ("h", "w", 3),
 }
 CALLS = ("image_bytes", "serving_default", "tf_example", "alone-0", "alone-1", "alone-2", "image_tensor", "tensor-one")
-# Serves without this project: whatever tries to import it fails. Saves every call's outputs.
+# Serves without this project: importing it fails. Saves the outputs of every call.
 SERVE = """
 import sys
 class Blocked:
@@ -47,27 +47,27 @@ class Blocked:
 sys.meta_path.insert(0, Blocked())
 import numpy as np, tensorflow as tf
 export, inputs, out = sys.argv[1:]
-given = np.load(inputs, allow_pickle=True)
+arrays = np.load(inputs, allow_pickle=True)
 signatures = tf.saved_model.load(export).signatures
-found = {}
+results = {}
 def call(name, signature, values):
     outputs = signatures[signature](**{"image_bytes" if signature == "serving_default" else signature: values})
-    found.update({name + ":" + key: value.numpy() for key, value in outputs.items()})
-images = list(given["images"])
+    results.update({name + ":" + key: value.numpy() for key, value in outputs.items()})
+images = list(arrays["images"])
 for signature in ("image_bytes", "serving_default"):
     call(signature, signature, tf.constant(images))
-call("tf_example", "tf_example", tf.constant(list(given["records"])))
+call("tf_example", "tf_example", tf.constant(list(arrays["records"])))
 for i, image in enumerate(images):
     call("alone-%d" % i, "image_bytes", tf.constant([image]))
 square = tf.stack([tf.io.decode_png(images[0])] * 3)
 call("image_tensor", "image_tensor", square)
 call("tensor-one", "image_tensor", square[:1])
-np.savez(out, **found)
+np.savez(out, **results)
 """
 
 
 class Served(NamedTuple):
-    """The records that were served, and what came out by call and output."""
+    """The records that were served, and the outputs by call and name."""
 
     records: list[bytes]
     outputs: dict[str, dict[str, np.ndarray]]
@@ -81,23 +81,23 @@ def encoded(serialized: bytes) -> bytes:
 
 @pytest.fixture(scope="module")
 def served(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Served:
-    """Exports the tiny run, and serves three images of three sizes in a process of its own."""
+    """Exports the tiny run and serves three images of three sizes in another process."""
     folder = tmp_path_factory.mktemp("served")
     export.main([f"--model_dir={tiny.run}", f"--out={folder / 'export'}"])
     assert not list(folder.glob("*.partial"))
     files = sorted(str(path) for path in Path(tiny.records).glob("*.tfrecord"))
     records = list(tf.data.TFRecordDataset(files).as_numpy_iterator())[: len(SIZES)]
-    images = np.array([encoded(one) for one in records], object)
+    images = np.array([encoded(serialized) for serialized in records], object)
     np.savez(folder / "given.npz", images=images, records=np.array(records, object))
     script = [sys.executable, "-I", "-c", SERVE, str(folder / "export"), str(folder / "given.npz")]
     client = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
     done = subprocess.run([*script, str(folder / "out.npz")], capture_output=True, text=True, cwd=folder, env=client)
     assert done.returncode == 0, done.stderr
     outputs: dict[str, dict[str, np.ndarray]] = {name: {} for name in CALLS}
-    with np.load(folder / "out.npz") as found:
-        for key in found:
+    with np.load(folder / "out.npz") as results:
+        for key in results:
             call, _, name = key.partition(":")
-            outputs[call][name] = found[key]
+            outputs[call][name] = results[key]
     about = json.loads(Path(folder, "export", "must_tf.json").read_text())
     return Served(records, outputs, about)
 
@@ -113,7 +113,7 @@ def without_padding(outputs: dict[str, np.ndarray], row: int) -> dict[str, np.nd
 
 
 def test_every_output_has_its_documented_shape(served: Served) -> None:
-    """Masks are 28 x 28 probabilities over each box, so that they do not depend on the image's size."""
+    """Masks are 28 x 28 probabilities over each box, so they do not depend on the image's size."""
     for call, outputs in served.outputs.items():
         sizes = outputs["image/size"]
         largest = {"h": sizes[:, 0].max(), "w": sizes[:, 1].max()}
@@ -123,7 +123,7 @@ def test_every_output_has_its_documented_shape(served: Served) -> None:
 
 
 def test_maps_have_the_original_size_and_are_zero_beyond(served: Served) -> None:
-    """Sizes as the scenes were rendered."""
+    """The sizes are those of the rendered scenes."""
     outputs = served.outputs["image_bytes"]
     np.testing.assert_array_equal(outputs["image/size"], SIZES)
     for row, (height, width) in enumerate(SIZES):
@@ -135,7 +135,7 @@ def test_maps_have_the_original_size_and_are_zero_beyond(served: Served) -> None
 def test_values_are_in_their_ranges(served: Served) -> None:
     """Normalised boxes with their corners in order, probabilities, unit normals."""
     outputs = served.outputs["image_bytes"]
-    assert outputs["detection/count"].min() > 0  # else there is nothing to look at
+    assert outputs["detection/count"].min() > 0  # otherwise the test has nothing to check
     boxes = outputs["detection/boxes"]
     assert boxes.min() >= 0 and boxes.max() <= 1
     assert (boxes[..., 2:] >= boxes[..., :2]).all()
@@ -147,13 +147,13 @@ def test_values_are_in_their_ranges(served: Served) -> None:
 
 @pytest.mark.parametrize("call", ["serving_default", "tf_example"])
 def test_signatures_agree(served: Served, call: str) -> None:
-    """The same images by other ways in."""
+    """The same images through other signatures."""
     for name, value in served.outputs["image_bytes"].items():
         np.testing.assert_allclose(served.outputs[call][name], value, atol=1e-4, err_msg=name)
 
 
 def test_alone_as_in_a_mixed_batch(served: Served) -> None:
-    """Neither padding nor neighbours change an image's values; nor does a decoded tensor as input."""
+    """Neither padding, nor other images, nor a decoded tensor as input change an image's values."""
     mixed = served.outputs["image_bytes"]
     pairs = [(served.outputs[f"alone-{row}"], 0, row) for row in range(len(SIZES))]
     pairs += [(served.outputs["tensor-one"], 0, 0), *((served.outputs["image_tensor"], i, 0) for i in range(3))]
@@ -164,7 +164,7 @@ def test_alone_as_in_a_mixed_batch(served: Served) -> None:
 
 
 def test_served_predictions_are_the_predictions_of_must_tf(served: Served, tiny: Tiny) -> None:
-    """Once through `keep`, they are the labels that evaluation and labelling make."""
+    """After `keep`, they are the labels that evaluation and labelling make."""
     trained = restore.load(tiny.run)
     assert served.about["teacher_id"] == trained.id and served.about["step"] == 2
     configs = enabled(trained.config)
@@ -175,12 +175,12 @@ def test_served_predictions_are_the_predictions_of_must_tf(served: Served, tiny:
         view = reader.view(image, geometry.fit(tf.shape(image)[:2], 128), tf.constant(0, tf.int64))
         batch = tf.nest.map_structure(lambda x: x[None], view)
         predicted = trained.model(batch, training=False)["predictions"]
-        one = tf.nest.map_structure(lambda x: x[0], predicted)
-        expected = restorer.labels(one, view["image_info"].numpy(), "x")
+        first = tf.nest.map_structure(lambda x: x[0], predicted)
+        expected = restorer.labels(first, view["image_info"].numpy(), "x")
         own = served.outputs[f"alone-{row}"]
         for task, labels in expected.items():
             parts = {}
-            for part in (*discover()[task].needs, task):  # what detection serves is not repeated for its masks
+            for part in (*discover()[task].needs, task):  # masks are served without the outputs of detection
                 parts |= {name.split("/")[1]: value[0] for name, value in own.items() if name.startswith(part + "/")}
             kept = discover()[task].keep(parts, ImageInfo("x", *SIZES[row]), configs[task])
             assert kept.keys() == labels.keys()
@@ -189,18 +189,18 @@ def test_served_predictions_are_the_predictions_of_must_tf(served: Served, tiny:
 
 
 def assert_same(value: Any, expected: Any, name: str) -> None:
-    """Arrays are close; crops of masks may differ in a pixel whose probability is a half; classes in one of 500."""
+    """Checks that arrays are close. Masks may differ in pixels with a probability near 1/2, classes in one of 500."""
     if isinstance(expected, list):
-        assert [one.shape for one in value] == [one.shape for one in expected], name
+        assert [mask.shape for mask in value] == [mask.shape for mask in expected], name
         assert all(np.mean(a != b) < 0.02 for a, b in zip(value, expected, strict=True)), name
     elif np.issubdtype(np.asarray(expected).dtype, np.integer):
         assert np.mean(value != expected) < 0.002, name
     else:
-        # The area of a mask counts its pixels, one of which may be such a one.
+        # The area of a mask counts its pixels, which may differ.
         np.testing.assert_allclose(value, expected, rtol=0.02 if name.endswith("/area") else 0, atol=1e-3, err_msg=name)
 
 
 def test_clients_get_the_names_of_the_classes(served: Served) -> None:
-    """must_tf.json lies in the export."""
+    """must_tf.json in the export has them."""
     assert served.about["input_size"] == 128
     assert served.about["classes"]["detection"] == ["ball", "box", "cylinder", "cone"]

@@ -1,4 +1,4 @@
-"""What is settled before a run, and where a run goes on: weights of the losses, class names, transfer, resuming."""
+"""Preflight and resuming: loss weights, class names, initial weights, and what a second command does to a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.tiny import Tiny, arguments, data, scene_record, write_set
 
 
 def teacher(batch_size: int, learning_rate: float, loss_weight: float = 1.0) -> TaskConfig:
-    """What the weight rule looks at."""
+    """A task config with the fields that the weight rule reads."""
     return TaskConfig(teacher_batch_size=batch_size, teacher_learning_rate=learning_rate, loss_weight=loss_weight)
 
 
@@ -39,8 +39,8 @@ def test_the_papers_weights() -> None:
 
 
 @pytest.mark.parametrize("rule", ["fixed", "learned"])
-def test_other_rules_use_the_given_factor_alone(rule: str) -> None:
-    """Teachers are not asked."""
+def test_other_rules_use_only_the_loss_weight(rule: str) -> None:
+    """The teacher's batch size and learning rate are not used."""
     tasks = {"a": teacher(0, 0.0, 2.5)}
     loss_weights.resolve(tasks, rule, 256, 0.32)
     assert tasks["a"].weight == 2.5
@@ -48,7 +48,7 @@ def test_other_rules_use_the_given_factor_alone(rule: str) -> None:
 
 @pytest.mark.parametrize(("value", "expected"), [((12.0, 4.0), 3.0), ((0.0, 0.0), 0.0), ((5.0, 0.0), 5.0)])
 def test_mean_of_a_term(value: tuple[float, float], expected: float) -> None:
-    """Sum over count; nothing labelled gives 0 and no NaN."""
+    """Sum over count. If nothing is labelled, the mean is 0, not NaN."""
     total, count = (tf.constant(number) for number in value)
     assert float(loss_weights.mean(loss_weights.Term(total, count))) == expected
 
@@ -68,7 +68,7 @@ def test_first_learning_rate_of_each_schedule() -> None:
 
 
 def settled(tiny: Tiny, override: dict, experiment: str = "must_teacher_classification") -> student.StudentConfig:
-    """The task's config after `run.settle`."""
+    """The task's config after `preflight.settle`."""
     params = experiment_config.load(experiment, [tiny.config])
     config_values.apply(params, override, "test")
     preflight.settle(params, "train")
@@ -76,13 +76,13 @@ def settled(tiny: Tiny, override: dict, experiment: str = "must_teacher_classifi
 
 
 def test_class_names_come_from_the_records(tiny_records: Tiny) -> None:
-    """Without a word about them in the config."""
-    found = settled(tiny_records, data(f"{tiny_records.records}/*.tfrecord"))
-    assert tuple(found.tasks.classification.classes) == ("corridor", "hall", "garden", "cave")
+    """The config does not name any."""
+    task = settled(tiny_records, data(f"{tiny_records.records}/*.tfrecord"))
+    assert tuple(task.tasks.classification.classes) == ("corridor", "hall", "garden", "cave")
 
 
 def test_two_sets_that_name_classes_differently(tiny_records: Tiny, tmp_path: Path) -> None:
-    """The same names in another order are other classes; a set without any has no say."""
+    """The same names in another order are other classes. A set without class names fits any other."""
     write_set(tmp_path / "silent", [[scene_record(0, ("depth",))]], ("depth",))
     write_set(tmp_path / "other", [[scene_record(0, ("classification",))]], ("classification",))
     sets = [f"{tiny_records.records}/*.tfrecord", f"{tmp_path}/silent/*.tfrecord"]
@@ -97,25 +97,25 @@ def test_two_sets_that_name_classes_differently(tiny_records: Tiny, tmp_path: Pa
 
 
 def like(run_directory: str, names: tuple[str, ...]) -> student.Student:
-    """A fresh model of a run's shape with these heads on."""
+    """A model with random weights, in a run's shape, with these heads."""
     settings = restore.read_config(run_directory)
     config_values.apply(settings, {"tasks": {name: {"enabled": name in names} for name in discover()}}, "test")
     return student.build(settings)
 
 
 def values(layer: tf.Module) -> list[np.ndarray]:
-    """All its weights, moving statistics included."""
+    """All weights, moving statistics included."""
     return [variable.numpy() for variable in layer.variables]
 
 
-def same(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
-    """Bit by bit."""
-    return len(one) == len(other) and all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+def same(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
+    """Compares bit by bit."""
+    return len(first) == len(second) and all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 @pytest.mark.parametrize("modules", ["trunk", "all"])
 def test_transfer_restores_the_trunk_bit_exactly(tiny: Tiny, modules: str) -> None:
-    """And the heads that both have with "all", else none; heads that only one has stay as they are."""
+    """With "all", heads that both models have are restored too. Other heads keep their random weights."""
     source = restore.load(tiny.run).model
     model = like(tiny.run, ("depth",))
     head = values(model.heads["depth"])
@@ -128,29 +128,29 @@ def test_transfer_restores_the_trunk_bit_exactly(tiny: Tiny, modules: str) -> No
     lines = [line.split() for line in report.splitlines()]
     assert ["trunk/backbone", str(len(model.trunk.backbone.variables)), "0", "0"] in lines
     assert ["trunk/decoder", str(len(model.trunk.decoder.variables)), "0", "0"] in lines
-    assert ("fresh" in report) == (modules == "trunk")
+    assert ("random weights" in report) == (modules == "trunk")
 
 
 @pytest.fixture(scope="module")
 def classifier(tiny_records: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     """A classification teacher of two steps whose loss weight is learned."""
-    one = tiny_records._replace(run=str(tmp_path_factory.mktemp("run") / "classifier"))
-    train.main(classifier_arguments(one, {}))
-    return one
+    tiny = tiny_records._replace(run=str(tmp_path_factory.mktemp("run") / "classifier"))
+    train.main(classifier_arguments(tiny, {}))
+    return tiny
 
 
-def classifier_arguments(one: Tiny, trainer: dict[str, object]) -> list[str]:
-    """The command that made `classifier`, with these settings of the trainer."""
-    override = data(f"{one.records}/*.tfrecord") | {"trainer": trainer}
+def classifier_arguments(tiny: Tiny, trainer: dict[str, object]) -> list[str]:
+    """The command that made `classifier`, with these trainer settings."""
+    override = data(f"{tiny.records}/*.tfrecord") | {"trainer": trainer}
     override["task"]["balance"] = "learned"
-    return arguments(one.config, one.run, "must_teacher_classification", override, "train")
+    return arguments(tiny.config, tiny.run, "must_teacher_classification", override, "train")
 
 
 def test_learned_variances_are_trained(classifier: Tiny) -> None:
-    """L exp(-s) + s / 2 at s = 0 falls where L > 1/2 and s grows: four classes start near L = ln 4 = 1.39."""
-    found = restore.load(classifier.run).model.log_variances
-    assert found.keys() == {"classification"}
-    assert 0 < float(found["classification"]) < 0.1
+    """At s = 0, L exp(-s) + s / 2 falls as s grows if L > 1/2. Four classes start near L = ln 4 = 1.39."""
+    log_variances = restore.load(classifier.run).model.log_variances
+    assert log_variances.keys() == {"classification"}
+    assert 0 < float(log_variances["classification"]) < 0.1
 
 
 def test_a_finished_run_says_so_and_changes_nothing(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,10 +162,10 @@ def test_a_finished_run_says_so_and_changes_nothing(tiny: Tiny, capsys: pytest.C
     assert {path: path.stat().st_mtime_ns for path in Path(tiny.run).rglob("*")} == before
 
 
-def test_a_run_that_was_stopped_while_evaluating_evaluates(
+def test_a_run_that_was_killed_while_evaluating_is_evaluated(
     tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All steps are trained, the evaluation is not there: the same command measures, and trains nothing."""
+    """All steps are trained, but the evaluation is missing: the same command evaluates and trains nothing."""
     copy = tiny._replace(run=str(shutil.copytree(tiny.run, tmp_path / "run")))
     evaluation = Path(copy.run, "evaluation.json")
     figures = json.loads(evaluation.read_text())
@@ -177,12 +177,12 @@ def test_a_run_that_was_stopped_while_evaluating_evaluates(
     assert checkpoints.trained_steps(copy.run) == 2
 
 
-def test_a_run_goes_on_where_its_checkpoint_is(
+def test_a_run_resumes_from_its_checkpoint(
     classifier: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Three steps after two: one more, from the image after the last that was seen, with the weights as they were.
+    """Three steps instead of two: one more, from the next image, with the restored weights.
 
-    A newer checkpoint was cut off by a kill: it is passed over, said, and written over.
+    A newer checkpoint is truncated: it is skipped with a warning, and overwritten.
     """
     copy = classifier._replace(run=str(shutil.copytree(classifier.run, tmp_path / "run")))
     (Path(copy.run) / "ckpt-3.data-00000-of-00001").write_bytes(b"cut off")
@@ -190,17 +190,17 @@ def test_a_run_goes_on_where_its_checkpoint_is(
     started = []
     build = train._build
 
-    def watched(*given: Any) -> Any:
-        runner = build(*given)
+    def recording(*arguments: Any) -> Any:
+        runner = build(*arguments)
         step, image = int(runner.trainer.global_step), runner.trainer._task.start.images
         started.append((step, image, values(runner.trainer.model)))
         return runner
 
-    monkeypatch.setattr(train, "_build", watched)
+    monkeypatch.setattr(train, "_build", recording)
     train.main([*classifier_arguments(copy, {"train_steps": 3}), "--extend"])
-    said = capsys.readouterr()
-    assert "run/ckpt-3 is missing, truncated or damaged; using" in said.err
-    assert "trainer.train_steps: 2 -> 3" in said.out
+    printed = capsys.readouterr()
+    assert "run/ckpt-3 is missing, truncated or damaged; using" in printed.err
+    assert "trainer.train_steps: 2 -> 3" in printed.out
     assert started[0][:2] == (2, 4)  # two steps of two images
     assert same(started[0][2], values(restore.load(classifier.run).model))
     assert checkpoints.trained_steps(copy.run) == 3
@@ -208,29 +208,29 @@ def test_a_run_goes_on_where_its_checkpoint_is(
 
 
 def tree(folder: str) -> dict[str, bytes]:
-    """All files with their content."""
+    """All files of a folder with their content."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
 
 
-def test_overwrite_starts_anew_once_everything_is_built(
+def test_overwrite_deletes_the_old_run_only_once_the_new_one_is_built(
     classifier: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run that cannot be built leaves the old one as it was; one that can has its own first step and nothing else."""
+    """If the new run cannot be built, the old one stays as it was. Otherwise only the new run's files are left."""
     copy = classifier._replace(run=str(shutil.copytree(classifier.run, tmp_path / "run")))
     (tmp_path / "run" / "notes.txt").write_text("mine")
     before = tree(copy.run)
-    given = [*classifier_arguments(copy, {"train_steps": 1}), "--overwrite"]
+    flags = [*classifier_arguments(copy, {"train_steps": 1}), "--overwrite"]
 
     def refuse(*_: Any) -> None:
-        assert tf.train.latest_checkpoint(copy.run) is None  # or Model Garden would go on from it
+        assert tf.train.latest_checkpoint(copy.run) is None  # otherwise Model Garden would resume from it
         raise ValueError("refused")
 
     with monkeypatch.context() as patched:
         patched.setattr(train, "_build", refuse)
         with pytest.raises(UserError, match="cannot be built as configured: refused"):
-            train.main(given)
+            train.main(flags)
     assert tree(copy.run) == before
-    train.main(given)
+    train.main(flags)
     after = tree(copy.run)
     assert checkpoints.trained_steps(copy.run) == 1
     assert {name.split(".")[0] for name in after if name.startswith("ckpt-")} == {"ckpt-1"}
@@ -243,8 +243,8 @@ def test_overwrite_starts_anew_once_everything_is_built(
 def test_a_changed_config_is_refused_before_anything_is_built(
     classifier: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the command, not only by the rule; the directory stays as it was."""
-    monkeypatch.setattr(train, "_build", lambda *given: pytest.fail("built"))
+    """The command refuses it, and the directory stays as it was."""
+    monkeypatch.setattr(train, "_build", lambda *arguments: pytest.fail("built"))
     before = tree(classifier.run)
     for trainer, word in (({"train_steps": 3}, "--extend"), ({"train_steps": 1}, "2 -> 1")):
         with pytest.raises(UserError, match=f"belongs to a run(.|\n)*{word}"):
@@ -255,14 +255,14 @@ def test_a_changed_config_is_refused_before_anything_is_built(
 def test_a_dry_run_of_a_run_restores_it_and_changes_nothing(
     classifier: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All weights are found; the picture alone is new, even where the list of checkpoints is damaged."""
+    """All weights are restored, even if the list of checkpoints is damaged. Only the picture is new."""
     copy = classifier._replace(run=str(shutil.copytree(classifier.run, tmp_path / "run")))
     (tmp_path / "run" / "checkpoint").write_text("")
     before = tree(copy.run)
     train.main([*classifier_arguments(copy, {"train_steps": 3}), "--extend", "--dry_run"])
-    said = capsys.readouterr().out
-    assert f"{copy.run} goes on at step 2" in said
+    printed = capsys.readouterr().out
+    assert f"{copy.run} goes on at step 2" in printed
     count = len(restore.load(classifier.run).model.trunk.backbone.variables)
-    assert ["trunk/backbone", str(count), "0", "0"] in [line.split() for line in said.splitlines()]
+    assert ["trunk/backbone", str(count), "0", "0"] in [line.split() for line in printed.splitlines()]
     after = tree(copy.run)
     assert after.pop("dry_run.png") and after == before

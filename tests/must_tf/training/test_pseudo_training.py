@@ -1,4 +1,4 @@
-"""Training on teachers' labels: what they weigh, how their weight grows, and that the log tells them from real ones."""
+"""Training on pseudo labels: their weight, how it grows, and how the log separates them from real labels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEACHER = "pseudo:0123456789ab"
 
 
 def logged(task: str, case: Case, raw: Any, labels: Any, weight: list[float], pseudo: list[bool]) -> dict[str, float]:
-    """The loss terms of a batch as they go to the log, by the student itself."""
+    """The loss terms of a batch as the student logs them."""
     settings = student.StudentConfig()
     setattr(settings.tasks, task, case.config.replace(enabled=True, weight=1.0))
     trainer = task_lib.StudentTask(settings, images=preflight.Images(0, 0, mixed=(task,)))
@@ -45,22 +45,22 @@ def logged(task: str, case: Case, raw: Any, labels: Any, weight: list[float], ps
 
 
 @pytest.mark.parametrize("task,number", CASES)
-def test_what_is_logged_of_either_kind_is_that_of_its_images_alone(task: str, number: int) -> None:
-    """The first image was worked out by hand, the second's outputs are noise: once the first is the teacher's, once
-    the second. What the first weighs does not matter."""
+def test_each_kind_of_labels_is_logged_alone(task: str, number: int) -> None:
+    """The first image's loss was worked out by hand, the second's outputs are noise. Either may have the pseudo labels.
+    The first image's weight does not matter."""
     case = Case(task, number)
     raw, labels = case.with_second("noise")
     for pseudo, part in (([True, False], "pseudo"), ([False, True], "real")):
         if getattr(case.config, "ignore_hardest", 0.0) and case.labels.get("pseudo", [False])[0] != pseudo[0]:
-            continue  # worked out for the other kind alone, where a teacher's hardest pixels are left out
-        got = logged(task, case, raw, labels, [0.5, 0.5], pseudo)
-        found = {name: got[f"{task}/{name}_{part}"] for name in case.expected}
-        assert found == pytest.approx(case.expected, rel=2e-5, abs=1e-6)
+            continue  # worked out only for the other kind: the hardest pixels of pseudo labels are left out
+        values = logged(task, case, raw, labels, [0.5, 0.5], pseudo)
+        terms = {name: values[f"{task}/{name}_{part}"] for name in case.expected}
+        assert terms == pytest.approx(case.expected, rel=2e-5, abs=1e-6)
 
 
-def test_a_weight_scales_what_an_image_says_and_not_how_much_it_counts() -> None:
-    """By hand. Images: a real loss of 2, a teacher's of 4 at weight 1/2: (2 + 0.5 * 4) / 2. Pixels: three known ones
-    of 1, 2, 6, and one of 8 at 1/2: (9 + 0.5 * 8) / 4. A third image that nobody labelled changes nothing."""
+def test_a_weight_scales_the_total_and_not_the_count() -> None:
+    """By hand. Images: a real loss of 2 and a pseudo loss of 4 at weight 1/2: (2 + 0.5 * 4) / 2. Pixels: three known
+    ones of 1, 2, 6, and one of 8 at 1/2: (9 + 0.5 * 8) / 4. A third, unlabelled image changes nothing."""
     weight = tf.constant([1.0, 0.5, 0.0])
     images = masked_losses.per_image(tf.constant([2.0, 4.0, np.nan]), weight)
     np.testing.assert_allclose(images.total, [2.0, 2.0, 0.0])
@@ -74,34 +74,36 @@ def test_a_weight_scales_what_an_image_says_and_not_how_much_it_counts() -> None
 
 
 @pytest.mark.parametrize("step,share", [(0, 0.0), (1, 0.125), (4, 0.5), (8, 1.0), (9, 1.0), (100_000, 1.0)])
-def test_a_teachers_weight_grows_linearly_and_a_real_ones_does_not(step: int, share: float) -> None:
-    """Over 8 steps; at the 4th half of it, from the 8th on all."""
+def test_the_weight_of_pseudo_labels_grows_linearly_and_that_of_real_ones_does_not(step: int, share: float) -> None:
+    """Over 8 steps: half of it at step 4, all of it from step 8 on."""
     for weight, pseudo, expected in ((0.5, True, 0.5 * share), (1.0, False, 1.0), (0.0, False, 0.0)):
         targets = {"weight": tf.constant(weight), "pseudo": tf.constant(pseudo)}
         assert float(input_lib.with_ramped_weight(targets, tf.constant(step, tf.int64), 8)["weight"]) == expected
 
 
 def labelled(index: int, origin: str) -> bytes:
-    """A scene with a class and depth, both of this origin."""
+    """A scene with a class and depth of this origin."""
     real = scene_record(index, ("classification", "depth"))
-    found = record.read_labels(real, SPECS, {name: golden(name).CONFIG for name in ("classification", "depth")})
-    return record.merge(real, {name: record.Labelled(one.labels, origin) for name, one in found.items()}, discover())
+    labels = record.read_labels(real, SPECS, {name: golden(name).CONFIG for name in ("classification", "depth")})
+    return record.merge(
+        real, {name: record.Labelled(label.labels, origin) for name, label in labels.items()}, discover()
+    )
 
 
 @pytest.fixture(scope="module")
 def half_real(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Two scenes with real labels and two with a teacher's."""
+    """Two scenes with real labels and two with pseudo labels."""
     records = [labelled(index, TEACHER if index % 2 else "real:scenes") for index in range(4)]
     return write_set(tmp_path_factory.mktemp("half") / "records", [records], ["classification", "depth"])
 
 
 def weights(records: str, start: int, count: int) -> list[tuple[float, bool]]:
-    """Weight, and whether a teacher labelled, of each image's class (1/2 after 4 steps) and depth (1/2 from the start).
+    """(weight, is pseudo) of each image's class (1/2 after 4 steps) and depth (1/2 from the start).
 
-    In the training order from image `start` on, `count` batches of two.
+    Covers `count` batches of two, in the training order from image `start` on.
     """
-    one, other = (golden(name).CONFIG.replace(pseudo_weight=0.5) for name in ("classification", "depth"))
-    configs = {"classification": one.replace(pseudo_ramp_steps=4), "depth": other}
+    classification, depth = (golden(name).CONFIG.replace(pseudo_weight=0.5) for name in ("classification", "depth"))
+    configs = {"classification": classification.replace(pseudo_ramp_steps=4), "depth": depth}
     settings = input_lib.Data(input_path=records, global_batch_size=2, is_training=True)
     reader = input_lib.Reader({name: SPECS[name] for name in configs}, configs, 64)
     batches = input_lib.training(reader, settings, input_lib.Start(start, 4), None).take(count)
@@ -113,8 +115,8 @@ def weights(records: str, start: int, count: int) -> list[tuple[float, bool]]:
     ]
 
 
-def test_the_weight_is_a_function_of_the_place_in_the_order(half_real: str) -> None:
-    """Six steps of two images; a run that goes on after three of them has the same from there on."""
+def test_the_weight_is_a_function_of_the_place_in_the_training_order(half_real: str) -> None:
+    """Six steps of two images. A run that resumes after three of them continues with the same weights."""
     unbroken = weights(half_real, 0, 6)
     grown = np.repeat([0.0, 0.125, 0.25, 0.375, 0.5, 0.5], 2)  # 1/2 * step / 4, two images a step
     for place, (weight, pseudo) in enumerate(unbroken[0::2]):
@@ -124,8 +126,8 @@ def test_the_weight_is_a_function_of_the_place_in_the_order(half_real: str) -> N
     assert weights(half_real, 6, 3) == unbroken[12:]
 
 
-def test_tasks_with_both_kinds_of_labels_are_known_from_the_manifests(tiny_records: Tiny, half_real: str) -> None:
-    """A plain teacher's log has no more names than before; neither has that of pseudo labels alone."""
+def test_the_manifests_tell_which_tasks_have_both_kinds_of_labels(tiny_records: Tiny, half_real: str) -> None:
+    """The log has extra terms only if a task has both."""
     for records, expected in ((half_real, ("classification", "depth")), (f"{tiny_records.records}/*.tfrecord", ())):
         params = experiment_config.load("must_student", [tiny_records.config])
         off = {name: {"enabled": False} for name in SPECS if name not in ("classification", "depth")}
@@ -135,8 +137,8 @@ def test_tasks_with_both_kinds_of_labels_are_known_from_the_manifests(tiny_recor
     assert not [metric.name for metric in plain.build_metrics() if metric.name.endswith(("_real", "_pseudo"))]
 
 
-def test_a_run_logs_what_there_was_to_count(tiny_records: Tiny, half_real: str, tmp_path: Path) -> None:
-    """One image a step, so each step has one kind. A teacher's weigh 1/2 in the end, and nothing in the first step."""
+def test_a_run_logs_each_kind_of_labels(tiny_records: Tiny, half_real: str, tmp_path: Path) -> None:
+    """One image per step, so each step has one kind. Pseudo labels weigh 0 in the first step and 1/2 in the end."""
     override: dict[str, Any] = data(half_real)
     override["task"]["train_data"]["global_batch_size"] = 1
     override["task"]["tasks"] = {"classification": {"pseudo_weight": 0.5, "pseudo_ramp_steps": 4}}

@@ -1,5 +1,7 @@
-"""One replica, two, and two processes over loopback take the same step on the same global batch, with labels that lie
-unevenly and with synchronised batch normalisation."""
+"""One replica, two replicas and two processes take the same step on the same global batch.
+
+The labels are unevenly spread over the replicas, and batch normalisation is synchronised.
+"""
 
 from __future__ import annotations
 
@@ -16,25 +18,25 @@ import pytest
 from tests.support.replicas import IMAGES
 from tests.support.tiny import ALL, scene_record, write_config, write_set
 
-# Which tasks each image is labelled for: no replica has as many labels of a task as the other.
+# The tasks that each image has labels for. No task has the same number of labels on both replicas.
 LABELLED = (ALL, ("depth", "classification"), (), ("segmentation", "detection", "masks", "normals"))
-# float32 through some thirty normalisations whose sums are added in another order. Measured: 2e-5 for two replicas and
-# 8e-4 for two processes (which share the images out otherwise); batch normalisation per replica gives 0.97.
+# Float32 sums in another order, through some thirty normalisations. Measured: 2e-5 for two replicas, 8e-4 for two
+# processes (which get other images); batch normalisation per replica gives 0.97.
 TOLERANCE = 3e-3
-SMALL = 1e-4  # of the whole gradient: variables with less are rounding alone, as are biases before a normalisation
+SMALL = 1e-4  # share of the whole gradient: below are only rounding errors, as for biases before a normalisation
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("replicas")
-    write_config(made / "tiny.yaml")
+    root = tmp_path_factory.mktemp("replicas")
+    write_config(root / "tiny.yaml")
     assert len(LABELLED) == IMAGES
-    write_set(made / "records", [[scene_record(index, tasks) for index, tasks in enumerate(LABELLED)]])
-    return made
+    write_set(root / "records", [[scene_record(index, tasks) for index, tasks in enumerate(LABELLED)]])
+    return root
 
 
 def started(folder: Path, kind: str, name: str, tf_config: dict | None = None) -> subprocess.Popen:
-    """The step in a process of its own; what it gives is in `name`.npz."""
+    """Starts one step in another process, which writes its gradients to `name`.npz."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     if tf_config:
         environment["TF_CONFIG"] = json.dumps(tf_config)
@@ -44,7 +46,7 @@ def started(folder: Path, kind: str, name: str, tf_config: dict | None = None) -
 
 
 def finished(process: subprocess.Popen, path: Path) -> dict[str, np.ndarray]:
-    """Its gradients."""
+    """Waits for the process and returns its gradients."""
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors[-3000:]
     return dict(np.load(path))
@@ -56,25 +58,25 @@ def alone(folder: Path) -> dict[str, np.ndarray]:
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("localhost", 0))
-        return found.getsockname()[1]
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
 
 
-def difference(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
+def difference(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> float:
     """||a - b|| / ||a|| over all variables."""
-    assert one.keys() == other.keys()
-    parts = [np.linalg.norm(one[name] - other[name]) for name in one]
-    return float(np.linalg.norm(parts) / np.linalg.norm([np.linalg.norm(value) for value in one.values()]))
+    assert first.keys() == second.keys()
+    parts = [np.linalg.norm(first[name] - second[name]) for name in first]
+    return float(np.linalg.norm(parts) / np.linalg.norm([np.linalg.norm(value) for value in first.values()]))
 
 
-def worst(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
-    """The same of the variable that differs most, among those whose gradient is more than rounding."""
-    whole = np.linalg.norm([np.linalg.norm(value) for value in one.values()])
+def worst(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> float:
+    """The same for the variable that differs most, among those whose gradient is more than rounding errors."""
+    whole = np.linalg.norm([np.linalg.norm(value) for value in first.values()])
     return max(
-        float(np.linalg.norm(one[name] - other[name]) / np.linalg.norm(one[name]))
-        for name in one
-        if np.linalg.norm(one[name]) > SMALL * whole
+        float(np.linalg.norm(first[name] - second[name]) / np.linalg.norm(first[name]))
+        for name in first
+        if np.linalg.norm(first[name]) > SMALL * whole
     )
 
 
@@ -87,9 +89,9 @@ def test_two_replicas(folder: Path, alone: dict[str, np.ndarray]) -> None:
 def test_two_processes(folder: Path, alone: dict[str, np.ndarray]) -> None:
     cluster = {"worker": [f"localhost:{free_port()}", f"localhost:{free_port()}"]}
     configs = [{"cluster": cluster, "task": {"type": "worker", "index": index}} for index in range(2)]
-    workers = [started(folder, "worker", f"worker-{i}", each) for i, each in enumerate(configs)]
-    first, second = (finished(each, folder / f"worker-{i}.npz") for i, each in enumerate(workers))
+    workers = [started(folder, "worker", f"worker-{i}", config) for i, config in enumerate(configs)]
+    first, second = (finished(worker, folder / f"worker-{i}.npz") for i, worker in enumerate(workers))
     assert difference(alone, first) < TOLERANCE
     assert worst(alone, first) < 10 * TOLERANCE
-    for name in first:  # both processes hold the same weights afterwards, or they would drift apart
+    for name in first:  # otherwise the weights of the two processes would drift apart
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)

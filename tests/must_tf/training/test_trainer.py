@@ -1,4 +1,4 @@
-"""While a run trains: killed and resumed to the same bits, stopped within a bad step, logged without gaps."""
+"""Training: a killed run resumes to the same bits, a step that is not finite stops the run, every loop is logged."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def weights(checkpoint: Path) -> dict[str, np.ndarray]:
 
 
 def killed_after_first_checkpoint(flags: list[str], run: Path) -> None:
-    """SIGKILL between the first checkpoint and the last."""
+    """Runs a training and kills it between its first and its last checkpoint."""
     process = subprocess.Popen(**command(flags))
     while not (run / "checkpoint").exists():
-        assert process.poll() is None, "it ended before it could be killed"
+        assert process.poll() is None, "the run ended before it was killed"
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not list(run.glob("ckpt-2.*")), "it was killed too late to be a test"
+    assert not list(run.glob("ckpt-2.*")), "the run was killed too late"
 
 
 def test_killed_and_resumed_is_bit_for_bit_the_run_that_was_not(tiny: Tiny, tmp_path: Path) -> None:
-    """All six heads, momenta and moving statistics: `tiny` was trained without a stop."""
+    """All six heads, with momenta and moving statistics. `tiny` was not interrupted."""
     flags = arguments(tiny.config, tmp_path, "must_student", data(f"{tiny.records}/*.tfrecord"), "train_and_eval")
     killed_after_first_checkpoint(flags, tmp_path)
     trained(flags)
@@ -62,7 +62,7 @@ def test_killed_and_resumed_is_bit_for_bit_the_run_that_was_not(tiny: Tiny, tmp_
 
 
 def test_every_loop_is_logged_whole(tiny: Tiny) -> None:
-    """Terms, weights, gradient norms, learning rate and speed; TensorBoard has the same."""
+    """Terms, weights, gradient norms, learning rate and speed. TensorBoard has the same values."""
     lines = [json.loads(line) for line in Path(tiny.run, run_files.METRICS).read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
     for line in lines:
@@ -70,7 +70,7 @@ def test_every_loop_is_logged_whole(tiny: Tiny) -> None:
         heads = [value for name, value in line.items() if name.startswith("gradient_norm/") and name.count("/") == 1]
         assert len(heads) == 9  # all, backbone, decoder and six heads
         parts = [value for name, value in line.items() if name.startswith("gradient_norm/") and "all" not in name]
-        # The modules share no variable, and nothing else has any: squares of their norms add up to that of all.
+        # The modules have all variables and share none, so the squares of their norms add up.
         assert math.hypot(*parts) == pytest.approx(line["gradient_norm/all"], rel=1e-3)
         assert line["weight/depth"] == 1.0
         assert 0.0 <= line["input_wait"] <= 1.0
@@ -86,8 +86,8 @@ def test_every_loop_is_logged_whole(tiny: Tiny) -> None:
             assert values[-1] == pytest.approx(value, rel=1e-6), name
 
 
-def test_lines_of_steps_that_are_done_again_are_taken_back(tmp_path: Path) -> None:
-    """And so is a line that the kill cut off."""
+def test_lines_of_repeated_steps_are_removed(tmp_path: Path) -> None:
+    """So is a last line that is cut off."""
     path = tmp_path / run_files.METRICS
     path.write_text('{"step": 10}\n{"step": 20}\n{"step": 30}\n{"st')
     assert trainer_lib.kept_lines(str(path), 20) == ['{"step": 10}', '{"step": 20}']
@@ -95,25 +95,26 @@ def test_lines_of_steps_that_are_done_again_are_taken_back(tmp_path: Path) -> No
 
 
 def poisoned(monkeypatch: pytest.MonkeyPatch, index: int) -> None:
-    """The image at this place of the training order weighs infinitely much."""
+    """Gives the image at this index of the training order an infinite weight."""
     element = input_lib.Reader.element
 
-    def worse(self: Any, serialized: tf.Tensor, place: tf.Tensor, warp_of: Any) -> dict[str, Any]:
-        made = element(self, serialized, place, warp_of)
-        targets = made["targets"]["normals"]
+    def infinite(self: Any, serialized: tf.Tensor, place: tf.Tensor, warp_of: Any) -> dict[str, Any]:
+        result = element(self, serialized, place, warp_of)
+        targets = result["targets"]["normals"]
         targets["weight"] = tf.where(place == index, np.float32("inf"), targets["weight"])
-        return made
+        return result
 
-    monkeypatch.setattr(input_lib.Reader, "element", worse)
+    monkeypatch.setattr(input_lib.Reader, "element", infinite)
 
 
-def test_a_loss_that_is_no_number_stops_in_its_step(
+def test_an_infinite_loss_stops_the_run_in_its_step(
     tiny_records: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not at the end of its loop; named are step, task and image, the batch is saved, and no weight is changed."""
-    poisoned(monkeypatch, 3)  # of batches of two: in the second
-    runners, build = [], train._build
-    monkeypatch.setattr(train, "_build", lambda *given: runners.append(build(*given)) or runners[-1])
+    """It does not wait for the end of the loop. The error names step, task and image; the batch is saved."""
+    poisoned(monkeypatch, 3)  # in the second batch of two images
+    runners = []
+    build = train._build
+    monkeypatch.setattr(train, "_build", lambda *arguments: runners.append(build(*arguments)) or runners[-1])
     override = data(f"{tiny_records.records}/*.tfrecord")
     override["trainer"] = {"train_steps": 10, "steps_per_loop": 10, "summary_interval": 10}
     with pytest.raises(UserError, match="step 2: the loss of normals is NaN or infinite .images") as caught:
@@ -123,18 +124,18 @@ def test_a_loss_that_is_no_number_stops_in_its_step(
     assert all(np.isfinite(variable.numpy()).all() for variable in trainer.model.trainable_variables)
     folder = tmp_path / "run" / "failed" / "step-0000002"
     assert str(folder) in str(caught.value)
-    saved = [one.numpy() for one in tf.data.TFRecordDataset(str(folder / "records.tfrecord"))]
-    ids = [record.info_of(tf.train.Example.FromString(one)).source_id for one in saved]
+    saved = [serialized.numpy() for serialized in tf.data.TFRecordDataset(str(folder / "records.tfrecord"))]
+    ids = [record.info_of(tf.train.Example.FromString(serialized)).source_id for serialized in saved]
     batch = np.load(folder / "batch.npz")
     assert batch["index"].tolist() == [2, 3]
     assert batch["image"].shape == (2, 128, 128, 3)
-    found = json.loads((folder / "found.json").read_text())
-    assert found == {"tasks": ["normals"], "source_ids": ids, "bad_ids": ids[1:]}
+    report = json.loads((folder / "found.json").read_text())
+    assert report == {"tasks": ["normals"], "source_ids": ids, "bad_ids": ids[1:]}
     assert f"(images {ids[1]})." in str(caught.value)
 
 
-def test_a_loop_that_could_not_stop_by_itself_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compiled steps go on; the log sees it after the loop, and writes no such line."""
+def test_a_nan_in_the_log_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled steps cannot stop by themselves. The log stops the run after the loop, without writing the line."""
     log = trainer_lib.TrainingLog(str(tmp_path), total=10, start=0, batch_size=2)
     monkeypatch.setattr(tf.summary.experimental, "get_step", lambda: tf.constant(5))
     with pytest.raises(UserError, match="between steps 0 and 5: NaN or infinite depth/silog"):
@@ -142,8 +143,8 @@ def test_a_loop_that_could_not_stop_by_itself_ends_the_run(tmp_path: Path, monke
     assert not (tmp_path / run_files.METRICS).exists()
 
 
-def test_adamw_clips_what_the_replicas_add_up_to() -> None:
-    """Model Garden's clips by itself only where it adds up, which is done before: [300, 400] has a norm of 500."""
+def test_adamw_clips_the_sum_over_the_replicas() -> None:
+    """Model Garden's AdamW clips only if it also sums, which is done before. The norm of [300, 400] is 500."""
     optimizer = optimization.OptimizerFactory(
         optimization.OptimizationConfig(
             {"optimizer": {"type": "adamw"}, "learning_rate": {"type": "constant", "constant": {"learning_rate": 0.1}}}
@@ -155,11 +156,11 @@ def test_adamw_clips_what_the_replicas_add_up_to() -> None:
 
 
 def test_mixed_bfloat16_trains_all_heads(tiny: Tiny, tmp_path: Path) -> None:
-    """Weights stay float32, and the first loss is that of float32 but for bfloat16's 8 bits."""
+    """Weights stay float32. The first loss is that of float32, up to bfloat16's 8 bits."""
     override = data(f"{tiny.records}/*.tfrecord") | {"runtime": {"mixed_precision_dtype": "bfloat16"}}
     command = arguments(tiny.config, tmp_path, "must_student", override, "train")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    # In a process of its own: the policy is one for the whole process.
+    # In another process, because the policy is global.
     subprocess.run([sys.executable, "-m", "tests.support.run_train", *command], env=environment, check=True)
     first, expected = (
         json.loads((Path(run) / run_files.METRICS).read_text().splitlines()[0]) for run in (tmp_path, tiny.run)

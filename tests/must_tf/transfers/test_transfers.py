@@ -1,4 +1,4 @@
-"""A table of transfers: every checkpoint on every task; finished runs stay, failed ones are told and made up for."""
+"""A table of transfers: every checkpoint on every task. Finished runs stay, failed ones are reported and repeated."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ FIGURES = {"rooms": "classification/top1", "angles": "normals/mean_angle"}
 
 
 class Runs:
-    """Stands for the child processes: notes which were started, and leaves what is asked for as their evaluation."""
+    """Replaces the child processes: records which were started, and writes the evaluations that a test asks for."""
 
     def __init__(self, figures: dict[str, float], ends: dict[str, Any] | None = None):
-        """Both by the run's path below OUT: the column's figure; what happens instead, an exit code or an exception."""
+        """Both by the run's path below OUT: the column's metric; the exit code or exception that ends it instead."""
         self.figures, self.ends = figures, ends or {}
         self.started: list[str] = []
 
@@ -66,38 +66,38 @@ class Place:
         Path(self.folder, "table.yaml").write_text(yaml.safe_dump({"columns": columns}, sort_keys=False))
 
     def weights(self, value: float) -> None:
-        """Saves the checkpoint `start/ckpt-1`, anew."""
+        """Saves the checkpoint `start/ckpt-1`, replacing an older one."""
         tf.train.Checkpoint(weight=tf.Variable(value)).write(str(self.folder / "start" / "ckpt-1"))
         state = 'model_checkpoint_path: "ckpt-1"\nall_model_checkpoint_paths: "ckpt-1"\n'
         Path(self.folder, "start", "checkpoint").write_text(state)
 
     def run(self, *more: str, rows: Sequence[str] = ("--checkpoint=start={folder}/start", "--scratch")) -> int:
-        """must-transfer, the table into `out`."""
+        """Runs must-transfer, with results in `out`."""
         override = yaml.safe_dump(self.override, default_flow_style=True, width=10**6)
-        given = [row.format(folder=self.folder) for row in rows]
+        row_flags = [row.format(folder=self.folder) for row in rows]
         words = [f"--table={self.folder}/table.yaml", f"--out={self.out}", f"--params_override={override}"]
-        return command.main([*words, *given, *more])
+        return command.main([*words, *row_flags, *more])
 
     def entry(self, row: str, column: str) -> dict[str, Any]:
-        """Of table.json."""
+        """The entry in table.json."""
         entries = json.loads((self.out / "table.json").read_text())["entries"]
-        return next(one for one in entries if (one["row"], one["column"]) == (row, column))
+        return next(entry for entry in entries if (entry["row"], entry["column"]) == (row, column))
 
 
 @pytest.fixture
 def place(tmp_path: Path, tiny_records: Tiny) -> Place:
-    """Two columns, one better upwards and one downwards."""
+    """Two columns: in one higher is better, in the other lower."""
     return Place(tmp_path, tiny_records)
 
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Runs]:
-    """Puts `Runs` in the place of the child processes."""
+    """Replaces the child processes by `Runs`."""
 
     def put(figures: dict[str, float], ends: dict[str, Any] | None = None) -> Runs:
-        made = Runs(figures, ends)
-        monkeypatch.setattr(subprocesses, "follow", made)
-        return made
+        replacement = Runs(figures, ends)
+        monkeypatch.setattr(subprocesses, "follow", replacement)
+        return replacement
 
     return put
 
@@ -128,14 +128,14 @@ def test_a_checkpoint_and_scratch_are_trained_and_compared(
         starts[row] = yaml.safe_load((run / "params.yaml").read_text())
         log = run.with_suffix(".log").read_text()
         assert ("loaded from" in log) == (row == "student")
-    # A cell differs from the one above it by its start, and by nothing else.
+    # Two cells of a column differ only by their initial weights.
     assert starts["student"]["task"].pop("init_checkpoint") == f"{tiny.run}/ckpt-2"
     assert starts["scratch"]["task"].pop("init_checkpoint") == ""
     assert starts["student"] == starts["scratch"]
     enabled = [task for task, config in starts["scratch"]["task"]["tasks"].items() if config["enabled"]]
     assert enabled == ["classification"]
     first = capfd.readouterr().out
-    # Once more: nothing is run, and the table is the same.
+    # Run again: nothing is executed, and the table is the same.
     monkeypatch.setattr(subprocesses, "follow", None)
     assert place.run(rows=rows) == 0
     second = capfd.readouterr().out
@@ -163,31 +163,31 @@ def test_best_of_a_column_by_its_direction(place: Place, runs: Any, capfd: pytes
 def test_seeds_give_mean_and_standard_deviation(place: Place, runs: Any, capfd: pytest.CaptureFixture[str]) -> None:
     place.columns({"rooms": COLUMNS["rooms"]})
     values = dict(zip((1, 2, 3), (0.5, 0.6, 0.7), strict=True))
-    made = runs({f"start/rooms/seed-{seed}": value for seed, value in values.items()})
+    process = runs({f"start/rooms/seed-{seed}": value for seed, value in values.items()})
     assert place.run("--seeds=3", rows=("--checkpoint=start={folder}/start",)) == 0
     entry = place.entry("start", "rooms")
     assert entry["mean"] == pytest.approx(0.6)
     assert entry["spread"] == pytest.approx(0.1)  # ((0.1^2 + 0 + 0.1^2) / 2) ** 0.5
     assert "0.600 ± 0.100" in capfd.readouterr().out
-    assert len(made.started) == 3
+    assert len(process.started) == 3
     written = (yaml.safe_load((place.out / f"start/rooms/seed-{seed}.yaml").read_text()) for seed in values)
-    assert [one["task"]["train_data"]["seed"] for one in written] == [1, 2, 3]
+    assert [config["task"]["train_data"]["seed"] for config in written] == [1, 2, 3]
 
 
-def test_a_failed_run_is_told_the_others_go_on_and_only_it_is_made_up_for(
+def test_a_failed_run_is_reported_and_only_it_is_repeated(
     place: Place, runs: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    made = runs(ONE_SEED, {"scratch/rooms/seed-1": 2})
+    process = runs(ONE_SEED, {"scratch/rooms/seed-1": 2})
     assert place.run() == 1
-    assert sorted(made.started) == sorted(ONE_SEED)
+    assert sorted(process.started) == sorted(ONE_SEED)
     captured = capfd.readouterr()
     assert "failed: scratch -> rooms, seed 1: error: the head is lost." in captured.out
     assert place.entry("scratch", "rooms")["problems"] == {"1": "error: the head is lost."}
     assert place.entry("scratch", "rooms")["mean"] is None
-    assert place.entry("start", "rooms")["best"] is False  # alone in its column
-    made = runs(ONE_SEED)
+    assert place.entry("start", "rooms")["best"] is False  # the only value in its column
+    process = runs(ONE_SEED)
     assert place.run() == 0
-    assert made.started == ["scratch/rooms/seed-1"]
+    assert process.started == ["scratch/rooms/seed-1"]
     assert place.entry("scratch", "rooms")["mean"] == 0.25
 
 
@@ -197,53 +197,53 @@ def test_a_killed_run_names_the_signal(place: Place, runs: Any) -> None:
     assert place.entry("start", "angles")["problems"] == {"1": "killed by SIGKILL (out of memory?)"}
 
 
-def test_interrupted_it_ends_quietly_and_goes_on(place: Place, runs: Any, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupted_command_resumes(place: Place, runs: Any, capfd: pytest.CaptureFixture[str]) -> None:
     runs(ONE_SEED, {"scratch/angles/seed-1": KeyboardInterrupt()})
     assert place.run() == 130
     assert "the same command again" in capfd.readouterr().err
-    made = runs(ONE_SEED)
+    process = runs(ONE_SEED)
     assert place.run() == 0
-    assert sorted(made.started) == ["scratch/angles/seed-1", "start/angles/seed-1"]
+    assert sorted(process.started) == ["scratch/angles/seed-1", "start/angles/seed-1"]
 
 
-def test_a_figure_that_was_not_measured_fails_with_the_nearest(place: Place, runs: Any) -> None:
+def test_a_metric_that_was_not_measured_fails_with_the_nearest(place: Place, runs: Any) -> None:
     place.columns({"rooms": {**COLUMNS["rooms"], "figure": "topp1"}})
     runs(ONE_SEED)
     assert place.run() == 1
     problem = place.entry("start", "rooms")["problems"]["1"]
     assert "no classification/topp1. Did you mean 'classification/top1'?" in problem
     place.columns({"rooms": COLUMNS["rooms"]})
-    made = runs({})  # with the right name nothing is trained again
-    assert place.run() == 0 and made.started == []
+    process = runs({})  # with the right name, nothing is trained again
+    assert place.run() == 0 and process.started == []
 
 
 def test_other_settings_or_weights_are_not_mixed_into_a_table(place: Place, runs: Any) -> None:
     runs(ONE_SEED)
     assert place.run() == 0
-    place.override["runtime"] = {"num_gpus": 0, "enable_xla": True}  # where it runs does not matter
-    older = place.out / "start" / "rooms" / "seed-1.yaml"  # written by a version that did not know a setting
+    place.override["runtime"] = {"num_gpus": 0, "enable_xla": True}  # the runtime may differ
+    older = place.out / "start" / "rooms" / "seed-1.yaml"  # written by a version without this setting
     older.write_text("".join(line for line in older.read_text().splitlines(True) if "init_modules" not in line))
     assert place.run() == 0
     place.override["trainer"] = {"train_steps": 3, "validation_interval": 1}
     with pytest.raises(UserError, match=r"trainer.train_steps: 2 -> 3.*Give another --out") as caught:
         place.run()
-    assert "rooms: " in str(caught.value) and "angles: " in str(caught.value)  # both columns, at once
+    assert "rooms: " in str(caught.value) and "angles: " in str(caught.value)  # both columns in one error
     del place.override["trainer"]
     place.weights(2.0)
     with pytest.raises(UserError, match=r"the weights in .*start/ckpt-1 have changed"):
         place.run()
 
 
-def test_plan_runs_nothing_and_tells_what_is_left(place: Place, runs: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    made = runs(ONE_SEED)
+def test_plan_runs_nothing_and_shows_what_is_left(place: Place, runs: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    process = runs(ONE_SEED)
     assert place.run("--column=angles") == 0
     begun = place.out / "start" / "rooms" / "seed-1"
     begun.mkdir(parents=True)
     (begun / "checkpoint").write_text("")
     capfd.readouterr()
-    made.started.clear()
+    process.started.clear()
     assert place.run("--plan") == 0
-    assert made.started == []
+    assert process.started == []
     out = capfd.readouterr().out
     assert "4 runs (rows 2, columns 2, seeds 1)" in out and "2 done, 1 begun, 1 to do" in out
 
@@ -261,11 +261,11 @@ def test_plan_runs_nothing_and_tells_what_is_left(place: Place, runs: Any, capfd
     ],
 )
 def test_a_wrong_table_ends_before_any_work(place: Place, runs: Any, columns: Any, message: str) -> None:
-    made = runs({})
+    process = runs({})
     place.columns(columns)
     with pytest.raises(UserError, match=message.replace("?", r"\?")):
         place.run()
-    assert made.started == [] and not place.out.exists()
+    assert process.started == [] and not place.out.exists()
 
 
 @pytest.mark.parametrize(
@@ -284,10 +284,10 @@ def test_a_wrong_table_ends_before_any_work(place: Place, runs: Any, columns: An
 def test_wrong_flags_end_before_any_work(
     place: Place, runs: Any, rows: Sequence[str], more: Sequence[str], message: str
 ) -> None:
-    made = runs({})
+    process = runs({})
     with pytest.raises(UserError, match=message.replace("?", r"\?")):
         place.run(*more, rows=rows)
-    assert made.started == [] and not place.out.exists()
+    assert process.started == [] and not place.out.exists()
 
 
 def test_all_columns_without_records_are_named_at_once(place: Place, runs: Any) -> None:
