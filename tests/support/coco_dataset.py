@@ -1,4 +1,4 @@
-"""COCO's published layout on disk, with every form that its masks have, and the records made of it."""
+"""A dataset in COCO's published layout with every mask format, and the records made from it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def entry(number: int, image_id: Any, category: int, segmentation: Any, **values
 
 
 def forms() -> list[CocoEntry]:
-    """Each of the forms that COCO's masks have."""
+    """One annotation in each of COCO's mask formats."""
     compressed = mask_utils.encode(disk(30, 40, 12))
     compressed["counts"] = compressed["counts"].decode()
     plain = {"size": [HEIGHT, WIDTH], "counts": runs(disk(10, 12, 9.5))}
@@ -67,7 +67,7 @@ SEGMENTS = {1 + 256 * 2 + 65536 * 3: 18, 4: 1, 65536 * 200: 200}
 
 
 class Dataset(NamedTuple):
-    """The source on disk and its records."""
+    """The dataset's JSON, its panoptic colours and its records."""
 
     json: str
     colours: np.ndarray  # uint8 [h, w, 3], of the panoptic PNG of image 7
@@ -75,7 +75,7 @@ class Dataset(NamedTuple):
 
 
 def panoptic(folder: Path) -> np.ndarray:
-    """Panoptic PNG and JSON of image 7, as published: JSON beside the folder of PNGs."""
+    """Writes the panoptic PNG and JSON of image 7 as published, the JSON beside the folder of PNGs."""
     ids = np.full([HEIGHT, WIDTH], 5)
     for place, number in enumerate(SEGMENTS):
         ids[:, 20 * place : 20 * place + 20] = number
@@ -90,7 +90,7 @@ def panoptic(folder: Path) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """val2017/, annotations/ and everything that they may hold."""
+    """A dataset with val2017/ and annotations/, and all optional files."""
     root = tmp_path_factory.mktemp("coco")
     for image in IMAGES:
         save(root / "val2017" / image["file_name"], noise(HEIGHT, WIDTH, image["id"]))

@@ -1,4 +1,4 @@
-"""What the tests of the converters share: datasets in their published layout, and the records read back."""
+"""Helpers for tests of converters: writing datasets, converting them, and reading the records back."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CocoEntry = dict[str, Any]
 
 
 class Record(NamedTuple):
-    """One record as it is read back."""
+    """One record, read back."""
 
     serialized: bytes
     source_id: str
@@ -36,28 +36,28 @@ class Record(NamedTuple):
 
 
 class Converted(NamedTuple):
-    """What a conversion gave."""
+    """The outcome and the records of a conversion."""
 
     outcome: convert.Outcome
     records: dict[str, Record]  # by source_id
 
     def counts(self) -> dict[str, int]:
-        """{reason: how many} of all that was dropped."""
+        """Returns {reason: count} of everything that was dropped."""
         return {reason: found["count"] for reason, found in self.outcome.manifest.dropped.items()}
 
     def notes(self) -> dict[str, int]:
-        """{reason: how many} of all that was changed."""
+        """Returns {reason: count} of everything that was changed."""
         return {reason: found["count"] for reason, found in self.outcome.manifest.notes.items()}
 
 
 def converted(source: Source, out: Path | str, shards: int = 1) -> Converted:
-    """Converts in this process and reads everything back."""
+    """Converts a source in this process and reads the records back."""
     outcome = convert.convert(source, convert.Options(str(out), shards=shards, workers=1))
     return Converted(outcome, read(out, outcome.manifest.classes))
 
 
 def read(out: Path | str, classes: Mapping[str, Sequence[str]]) -> dict[str, Record]:
-    """All records of a folder."""
+    """Reads all records of a folder."""
     files = sorted(str(path) for path in Path(out).glob("*.tfrecord"))
     found = [_record(each, classes) for each in tf.data.TFRecordDataset(files).as_numpy_iterator()]
     assert len({each.source_id for each in found}) == len(found)
@@ -86,21 +86,21 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def save(path: Path | str, pixels: np.ndarray, **options: Any) -> str:
-    """An image file; folders are made."""
+    """Writes an image file and creates its folders; returns the path."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, **options)
     return str(path)
 
 
 def dump(path: Path | str, content: Any) -> str:
-    """A JSON file; folders are made."""
+    """Writes a JSON file and creates its folders; returns the path."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(json.dumps(content))
     return str(path)
 
 
 def must_records(given: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> int:
-    """The command's exit code; the variables that it sets for itself are put back."""
+    """Runs the command and restores the environment variables that it sets; returns its exit code."""
     for name in worker_pool.ENVIRONMENT:
         monkeypatch.setenv(name, "0")
     try:

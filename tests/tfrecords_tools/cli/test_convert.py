@@ -1,4 +1,4 @@
-"""Every `must-records convert` command: its help shows layout and an example, and a mistake costs nothing."""
+"""Every `must-records convert` command: help with layout and example, records, and mistakes before the start."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ GOOD: dict[str, tuple[Callable[[Path], Arguments], int]] = {
 }
 
 
-def test_every_command_is_tried() -> None:
+def test_every_command_is_tested() -> None:
     assert set(COMMANDS) == {*GOOD, "tfds"}
 
 

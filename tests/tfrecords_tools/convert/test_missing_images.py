@@ -1,4 +1,4 @@
-"""Annotations whose image is not there are counted, once an image, and are part of the share that was lost."""
+"""Missing images that have annotations are counted once each, and add to the drop rate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GONE = "image: file is missing"
 
 
 def lost(result: Converted) -> tuple[int, list[str]]:
-    """How many images were missing, and where they should have been."""
+    """Returns the number of missing images and their expected paths."""
     found = result.outcome.manifest.dropped[GONE]
     return found["count"], found["examples"]
 

@@ -29,7 +29,7 @@ PIXEL = 1e-3  # float32 of a coordinate of up to 640 pixels
 
 @pytest.fixture(scope="module")
 def coco(tmp_path_factory: pytest.TempPathFactory) -> Converted:
-    """The training photos with everything that is known of them."""
+    """The training photos with all their labels."""
     folder = DATA / "coco_small"
     images, panoptic = folder / "images" / "train2017", folder / "panoptic" / "train2017"
     annotations = folder / "annotations" / "instances_train2017.json"

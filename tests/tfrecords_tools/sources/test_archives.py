@@ -1,4 +1,4 @@
-"""ImageNet, CIFAR-100 and tar archives: images that lie in folders, in archives of archives, in pickles."""
+"""ImageNet, CIFAR-100 and tar archives: images in folders, nested archives and pickles."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_compressed_or_cut_tar_is_refused(name: str, tmp_path: Path) -> None:
         UnlabelledImages(str(tmp_path / name)).find()
 
 
-def test_a_tar_that_shrank_loses_its_images_and_no_more(tmp_path: Path) -> None:
+def test_a_truncated_tar_loses_only_the_images_that_were_cut(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(packed({"a.jpg": encoded(1)}))
     (part,) = archives.members(str(tmp_path / "a.tar"))
     (tmp_path / "a.tar").write_bytes(b"short")
@@ -80,7 +80,7 @@ def test_a_tar_that_shrank_loses_its_images_and_no_more(tmp_path: Path) -> None:
 
 
 def labels_of(result: dict) -> dict[str, int]:
-    """source_id -> class id."""
+    """Returns {source_id: class id}."""
     return {key: int(each.labels["classification"]["probability"].argmax()) for key, each in result.items()}
 
 
@@ -104,7 +104,7 @@ def _tar_of_tars(root: Path) -> str:
 
 
 @pytest.mark.parametrize("write", [_folders, _tar_of_tars])
-def test_imagenet_ids_are_places_in_the_sorted_synsets(write, tmp_path: Path) -> None:
+def test_imagenet_ids_are_positions_of_the_sorted_synsets(write, tmp_path: Path) -> None:
     result = converted(Imagenet(write(tmp_path)), tmp_path / "out")
     assert labels_of(result.records) == WANTED
     assert result.outcome.manifest.classes == {"classification": [TENCH, SHARK]}
@@ -114,7 +114,7 @@ def test_imagenet_ids_are_places_in_the_sorted_synsets(write, tmp_path: Path) ->
 
 
 def flat(root: Path) -> str:
-    """Validation images as published: flat, names in order."""
+    """Writes validation images as published: without folders, with ordered names."""
     for number, data in enumerate(IMAGES.values(), 1):
         (root / "val").mkdir(exist_ok=True)
         (root / "val" / f"ILSVRC2012_val_{number:08}.JPEG").write_bytes(data)
@@ -142,7 +142,7 @@ def test_flat_images_take_their_synsets_from_a_file(name: str, tmp_path: Path) -
     assert result.counts() == ({"image: file is missing": 1} if "missing" in name else {})
 
 
-def test_imagenets_odd_images_come_through(tmp_path: Path) -> None:
+def test_imagenets_unusual_images_are_converted(tmp_path: Path) -> None:
     folder = tmp_path / "train" / TENCH
     folder.mkdir(parents=True)
     (folder / "png.JPEG").write_bytes(encoded(1, "PNG"))
@@ -155,7 +155,7 @@ def test_imagenets_odd_images_come_through(tmp_path: Path) -> None:
     assert result.counts() == {"image: cannot be decoded": 1}
 
 
-def test_imagenet_mistakes_are_told_before_the_first_image(tmp_path: Path) -> None:
+def test_imagenet_mistakes_are_reported_before_the_first_image(tmp_path: Path) -> None:
     root = flat(tmp_path)
     with pytest.raises(UserError, match="is not in a synset folder"):
         Imagenet(root).find()
@@ -173,7 +173,7 @@ def test_imagenet_mistakes_are_told_before_the_first_image(tmp_path: Path) -> No
 
 
 def text(value: str) -> bytes:
-    """A str of Python 2, pickled."""
+    """Pickles a str of Python 2."""
     return (
         b"U" + bytes([len(value)]) + value.encode()
         if len(value) < 256
@@ -182,7 +182,7 @@ def text(value: str) -> bytes:
 
 
 def array(values: np.ndarray) -> bytes:
-    """A uint8 matrix as Python 2's NumPy pickles it (protocol 2): _reconstruct, then its state."""
+    """Pickles a uint8 matrix like Python 2's NumPy (protocol 2): _reconstruct, then its state."""
     shape = b"".join(b"J" + struct.pack("<i", side) for side in values.shape)
     dtype = (
         b"cnumpy\ndtype\n"
@@ -202,7 +202,7 @@ def listed(values: list[bytes]) -> bytes:
 
 
 def python2(**content: bytes) -> bytes:
-    """A dict pickled by Python 2, as CIFAR is published."""
+    """Pickles a dict like Python 2, as in the published CIFAR-100."""
     return b"\x80\x02}(" + b"".join(text(key) + value for key, value in content.items()) + b"u."
 
 
@@ -221,7 +221,7 @@ def cifar(root: Path) -> str:
     return str(folder)
 
 
-def test_cifar100_as_python_2_wrote_it(tmp_path: Path) -> None:
+def test_cifar100_as_pickled_by_python_2(tmp_path: Path) -> None:
     assert pickle.loads((Path(cifar(tmp_path)) / "train").read_bytes(), encoding="latin1")["data"].shape == (3, 3072)
     result = converted(Cifar100(str(tmp_path / "cifar-100-python")), tmp_path / "out")
     for row, label in enumerate((2, 0, 1)):
@@ -237,13 +237,13 @@ def test_cifar100_as_python_2_wrote_it(tmp_path: Path) -> None:
 
 
 class Malice:
-    """Runs a command when it is unpickled by a careless reader."""
+    """Runs a command when it is unpickled without restrictions."""
 
     def __reduce__(self):
         return print, ("run",)
 
 
-def test_a_pickle_that_calls_anything_else_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_pickle_that_calls_a_function_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     folder = Path(cifar(tmp_path))
     (folder / "train").write_bytes(pickle.dumps({"data": Malice()}))
     with pytest.raises(UserError, match="it tries to call builtins.print"):
@@ -256,7 +256,7 @@ def test_a_pickle_that_calls_anything_else_is_not_run(tmp_path: Path, capsys: py
         Cifar100(str(folder)).find()
 
 
-def test_todays_numpy_may_have_written_the_pickle(tmp_path: Path) -> None:
+def test_a_pickle_of_a_recent_numpy_is_read(tmp_path: Path) -> None:
     folder = Path(cifar(tmp_path))
     (folder / "test").write_bytes(pickle.dumps({"data": PIXELS, "fine_labels": [0, 1, 2]}, protocol=2))
     assert [item.source_id for item in Cifar100(str(folder), "test").find().items] == [

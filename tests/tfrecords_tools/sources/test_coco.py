@@ -1,4 +1,4 @@
-"""COCO's published layout into records; the masks are compared with pycocotools' own reading of the same JSON."""
+"""COCO's published layout; masks are compared with those that pycocotools reads from the same JSON."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_detection_is_masks_without_the_crops(dataset: Dataset) -> None:
             np.testing.assert_array_equal(values, masks[key])
 
 
-def test_an_image_without_annotations_shows_nothing_and_is_labelled(dataset: Dataset) -> None:
+def test_an_image_without_annotations_is_labelled_as_having_no_objects(dataset: Dataset) -> None:
     empty = dataset.result.records["8"]
     assert empty.labels["masks"]["boxes"].shape == (0, 4)
     assert empty.labels["masks"]["crops"] == []
@@ -93,7 +93,7 @@ def test_model_garden_reads_the_same_record(dataset: Dataset) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Loose:
-    """One annotation as it is found in the wild, and the one outcome."""
+    """An annotation as found in real files, and its only outcome."""
 
     change: CocoEntry  # of an annotation with box x 10, y 20, width 30, height 15
     without: str = ""  # this key is missing

@@ -1,4 +1,4 @@
-"""COCO's JSON files as they are found in the wild: each list of images has one outcome, or a message."""
+"""COCO's JSON files as found in practice: each list of images has one outcome or one error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tfrecords_tools.sources.coco.coco import Coco
 
 @pytest.mark.parametrize("size", [("60", "80"), (60.0, 80.0)])
 @pytest.mark.parametrize("fits", [True, False])
-def test_a_size_in_the_json_counts_however_it_is_written(size: tuple[Any, Any], fits: bool, tmp_path: Path) -> None:
+def test_a_size_in_the_json_may_be_a_float_or_a_string(size: tuple[Any, Any], fits: bool, tmp_path: Path) -> None:
     save(tmp_path / "images" / "a.png", noise(HEIGHT, WIDTH if fits else WIDTH - 1))
     images = [{"id": 7, "file_name": "a.png", "height": size[0], "width": size[1]}]
     json = dump(tmp_path / "a.json", {"images": images, "annotations": [], "categories": CATEGORIES})
@@ -99,7 +99,7 @@ def test_a_list_of_images_has_one_outcome(name: str, tmp_path: Path) -> None:
     assert result.outcome.image_drop_rate == pytest.approx(lost / len(images))
 
 
-def test_a_json_of_other_images_is_told_before_the_first_image(tmp_path: Path) -> None:
+def test_a_json_of_other_images_is_reported_before_the_first_image(tmp_path: Path) -> None:
     save(tmp_path / "images" / "a.png", noise(HEIGHT, WIDTH))
     images = [{"id": number, "file_name": f"{number}.png"} for number in range(128)]
     json = dump(tmp_path / "a.json", {"images": images, "annotations": [], "categories": CATEGORIES})

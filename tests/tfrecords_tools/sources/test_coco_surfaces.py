@@ -30,7 +30,7 @@ def coco(root: Path) -> tuple[str, str]:
 
 
 def ids() -> np.ndarray:
-    """Category ids of image 7 [h, w], 0 where nothing is said."""
+    """Category ids of image 7 [h, w]; 0 means unlabelled."""
     found = np.zeros([HEIGHT, WIDTH], np.uint8)
     found[:10], found[10:20, :15], found[20:, 30:] = 157, 92, 183
     return found
@@ -59,7 +59,7 @@ def pixelmaps(root: Path) -> str:
 
 
 def thingmaps(root: Path) -> str:
-    """stuffthingmaps/val2017/: grey PNGs of category ids minus one, 255 where nothing is said, labels.txt above."""
+    """stuffthingmaps/val2017/: grey PNGs of category ids minus one, 255 for unlabelled pixels, labels.txt above."""
     folder = root / "stuffthingmaps"
     save(folder / "val2017" / "000000000007.png", np.where(ids() == 0, 255, ids() - 1).astype(np.uint8))
     names = {0: "unlabeled", 1: "person"} | {entry["id"]: entry["name"] for entry in STUFF}
@@ -104,7 +104,7 @@ def test_a_stuff_mask_of_another_size_leaves_its_image_without_segmentation(tmp_
     assert result.counts() == {"segmentation: mask cannot be read": 1}
 
 
-def test_stuff_mistakes_are_told_before_the_first_image(tmp_path: Path) -> None:
+def test_stuff_mistakes_are_reported_before_the_first_image(tmp_path: Path) -> None:
     images, annotations = coco(tmp_path)
     other = dump(tmp_path / "stuff.json", {"images": [], "annotations": [], "categories": STUFF})
     (tmp_path / "maps" / "deep").mkdir(parents=True)
@@ -144,7 +144,7 @@ PUBLISHED = ("images/v1/patch8/objects365_v1_00420917.jpg", "images/v2/patch20/o
 
 @pytest.fixture(scope="module")
 def boxes(tmp_path_factory: pytest.TempPathFactory) -> Converted:
-    """Two images, one of them without objects, one that is lost."""
+    """Two images, one of them without objects, and one missing image."""
     root = tmp_path_factory.mktemp("objects365")
     return converted(Objects365(*objects365(root, *PUBLISHED, "images/v2/patch20/gone.jpg")), root / "out")
 
@@ -166,7 +166,7 @@ def test_objects365_has_boxes_and_no_masks(boxes: Converted) -> None:
     assert boxes.outcome.manifest.classes == {"detection": ["Person", "Speaker 2", "Speaker 3"]}
 
 
-def test_objects365_a_file_that_two_entries_lead_to_is_used_once(tmp_path: Path) -> None:
+def test_objects365_uses_a_file_with_two_entries_once(tmp_path: Path) -> None:
     result = converted(Objects365(*objects365(tmp_path, PUBLISHED[0], "v9/" + PUBLISHED[0])), tmp_path / "out")
     assert set(result.records) == {"420917"}
     assert result.counts() == {"image: id or file is twice in the JSON": 1}

@@ -1,4 +1,4 @@
-"""A teacher's labels, corrected in another tool, come back as real ones that still say whose they were."""
+"""A teacher's labels that were corrected in another tool come back as real labels with the teacher's id."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def again(out: Path, name: str = "instances.json") -> dict[str, Record]:
 
 
 def two(folder: Path) -> Path:
-    """One image whose boxes are a teacher's, one that a person labelled."""
+    """One image with a teacher's boxes, and one with real boxes."""
     labels = [boxes([(1, 0.6, THERE)])]
     return exported(folder, by(PSEUDO, "detection", labels) + by(REAL, "detection", labels))
 
 
-def test_a_box_that_was_moved_is_real_and_says_whose_it_was(tmp_path: Path) -> None:
+def test_a_corrected_box_is_real_and_keeps_its_teachers_id(tmp_path: Path) -> None:
     out = two(tmp_path)
     content = json.loads((out / "instances.json").read_text())
     assert content["annotations"][0]["score"] == 0.6
@@ -73,7 +73,7 @@ def test_training_takes_it_as_real(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dropped", ["info", "images", "both"])
 def test_what_a_tool_drops(tmp_path: Path, dropped: str) -> None:
-    """A set that is wholly a teacher's is known by either; without both it is a dataset as any other."""
+    """Either key identifies a dataset with only a teacher's labels; without both it is like any other dataset."""
     out = exported(tmp_path, by(PSEUDO, "detection", [boxes([(1, 0.6, THERE)]), boxes([])]))
     content = json.loads((out / "instances.json").read_text())
     if dropped != "images":
@@ -96,7 +96,7 @@ def test_origins_are_read_with_care() -> None:
 
 
 def test_maps_of_both_ways_come_back(tmp_path: Path) -> None:
-    """Segmentation of the first is a teacher's, depth of the second; a pixel of each PNG is corrected."""
+    """Segmentation of the first image and depth of the second come from a teacher; a pixel of each is corrected."""
     seen, metres = pixels(np.zeros(SIZE), 0.7), {"metres": np.full(SIZE, 2.0, np.float32)}
     normals = {"normals": np.tile(np.array([0, 0, -1], np.float32), [*SIZE, 1])}
     none = record.Labelled(boxes([]), REAL)  # convert coco asks for boxes
@@ -125,7 +125,7 @@ def test_maps_of_both_ways_come_back(tmp_path: Path) -> None:
 
 
 def test_unsure_pixels_and_masks_are_left_out_by_themselves(tmp_path: Path) -> None:
-    """At the default of 0.5, by hand: half of the map is sure; of two sure boxes one has a mask that is not."""
+    """At the default of 0.5, by hand: half of the map is kept, and one of the two kept boxes loses its mask."""
     height, width = SIZE
     confidence = np.full([height, width], 0.9, np.float32)
     confidence[:, width // 2 :] = 0.4
@@ -144,7 +144,7 @@ def test_unsure_pixels_and_masks_are_left_out_by_themselves(tmp_path: Path) -> N
     assert (shown[:, : width // 2] == 1).all() and (shown[:, width // 2 :] == 255).all()
 
 
-def test_unsure_boxes_can_be_left_out_before_somebody_answers_for_them(
+def test_unsure_boxes_can_be_left_out_before_correction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     labels = [boxes([(1, 0.6, THERE), (2, 0.1, THERE)])]

@@ -1,4 +1,4 @@
-"""Labels whose size nobody states belong to the pixels as stored: EXIF turns neither image nor labels there."""
+"""Labels of unknown size belong to the pixels as stored: EXIF turns neither the image nor its labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TURNED = (6, 3)  # clockwise, half a turn
 
 
 def is_stored(result: Converted, data: bytes) -> bool:
-    """Whether the one record's image is as stored; its EXIF must be gone in any case."""
+    """Returns True if the record's image has the stored pixels; checks that its EXIF was removed."""
     (found,) = result.records.values()
     assert Image.open(io.BytesIO(found.stored)).getexif().get(ORIENTATION, 1) == 1
     return np.array_equal(found.image, pillow(data))
@@ -61,7 +61,7 @@ def test_model_gardens_images_without_a_place_in_their_labels_are_turned(orienta
 
 
 class MustTurned(tfds.core.GeneratorBasedBuilder):
-    """One photo that EXIF turns, in a split for each way."""
+    """A photo that EXIF turns, in one split per orientation."""
 
     VERSION = tfds.core.Version("1.0.0")
     url_infos: dict[str, Any] = {}  # nothing is downloaded
@@ -93,7 +93,7 @@ class MustTurned(tfds.core.GeneratorBasedBuilder):
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The folder that TFDS prepared the photos in."""
+    """The folder in which TFDS prepared the photos."""
     folder = str(tmp_path_factory.mktemp("turned"))
     MustTurned(data_dir=folder).download_and_prepare()
     return folder

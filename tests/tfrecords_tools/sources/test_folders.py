@@ -63,14 +63,14 @@ def test_unlabelled_images_are_found_at_any_depth(tmp_path: Path) -> None:
 
 
 def depth() -> np.ndarray:
-    """Millimetres uint16 [h, w], 0 and the largest included."""
+    """Millimetres uint16 [h, w], including 0 and the largest value."""
     values = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 13
     values[0, 0], values[-1, -1] = 0, 65535
     return values
 
 
 def normals() -> np.ndarray:
-    """Unit vectors float64 [h, w, 3] that point at the camera, and one unknown."""
+    """Unit vectors float64 [h, w, 3] toward the camera, and one unknown vector."""
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=[HEIGHT, WIDTH, 3])
     vectors[..., 2] = -np.abs(vectors[..., 2]) - 0.1
@@ -80,7 +80,7 @@ def normals() -> np.ndarray:
 
 
 def colours(vectors: np.ndarray) -> np.ndarray:
-    """As the datasets store them: (n + 1) * 127.5, unknown 0,0,0."""
+    """Encodes normals like the datasets: (n + 1) * 127.5, and 0,0,0 for unknown."""
     known = np.abs(vectors).sum(-1, keepdims=True) > 0
     return np.where(known, np.rint((vectors + 1) * 127.5), 0).astype(np.uint8)
 
@@ -93,7 +93,7 @@ def class_map() -> np.ndarray:
 
 
 def rooms(root: Path) -> Path:
-    """rgb/ with three photos; the first has all labels, the second depth alone."""
+    """rgb/ with three photos; the first has all labels, the second only depth."""
     photos(root / "rgb", "train_0.jpg", "train_1.png", "test_0.png")
     save(root / "depth" / "train_0.png", depth())
     save(root / "depth" / "train_1.png", depth())
@@ -111,7 +111,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Converted:
     return converted(Rgbd(str(rooms(root / "rooms")), "train_*"), root / "out")
 
 
-def test_match_takes_its_photos_alone(result: Converted) -> None:
+def test_match_selects_photos(result: Converted) -> None:
     assert set(result.records) == {"train_0", "train_1"}
     assert set(result.records["train_0"].labels) == {"depth", "normals", "segmentation"}
     assert set(result.records["train_1"].labels) == {"depth"}
@@ -148,7 +148,7 @@ def test_an_id_that_no_class_has_ends_with_the_file_and_the_value(tmp_path: Path
         converted(Rgbd(str(tmp_path / "rooms")), tmp_path / "out")
 
 
-def test_a_palette_says_ids_and_not_colours(tmp_path: Path) -> None:
+def test_a_palette_png_has_ids_not_colours(tmp_path: Path) -> None:
     image = Image.fromarray(class_map(), "L").convert("P")
     image.putpalette([each for value in range(256) for each in (255 - value, 7, value)])
     image.save(rooms(tmp_path / "rooms") / "label" / "train_0.png")
@@ -190,7 +190,7 @@ SPOILED = {
 
 
 @pytest.mark.parametrize("name", SPOILED)
-def test_a_spoiled_label_costs_that_label_alone(name: str, tmp_path: Path) -> None:
+def test_a_damaged_label_is_the_only_one_lost(name: str, tmp_path: Path) -> None:
     spoil, tasks, counts = SPOILED[name]
     spoil(rooms(tmp_path / "rooms"))
     result = converted(Rgbd(str(tmp_path / "rooms"), "train_0"), tmp_path / "out")

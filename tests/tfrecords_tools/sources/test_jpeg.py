@@ -1,4 +1,4 @@
-"""A JPEG that is called whole is one that training's decoder reads to its end; others go to a decoder."""
+"""JPEGs reported as complete are read to their end by training's decoder; all others go to a decoder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def saved(**options: object) -> bytes:
 
 
 def trains(data: bytes) -> bool:
-    """What the input pipeline says."""
+    """Decodes the image like the input pipeline."""
     try:
         record.decode_image(tf.constant(data))
     except tf.errors.OpError:
@@ -46,7 +46,7 @@ def test_whole(options: dict[str, object]) -> None:
     ids=["progressive", "bytes behind the end", "empty", "three bytes", "half a header"],
 )
 def test_not_plain(data: bytes) -> None:
-    """Not known to be damaged: a decoder decides."""
+    """These may be intact; a decoder decides."""
     assert not jpeg.is_whole(data)
 
 
@@ -58,7 +58,7 @@ def cut_and_ended(data: bytearray, at: int) -> None:
     data[at:] = b"\xff\xd9"
 
 
-def test_a_photo_that_was_cut_and_ended_is_whole_as_it_is_to_the_decoder() -> None:
+def test_a_cut_photo_with_an_end_marker_counts_as_complete() -> None:
     data = bytearray(saved())
     cut_and_ended(data, len(data) // 2 + 100)
     decoded = record.decode_image(tf.constant(bytes(data))).numpy()
@@ -80,8 +80,8 @@ def flipped(data: bytearray, at: int) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, cut_and_ended, overwritten, zeroed, flipped])
-def test_what_is_called_whole_can_be_trained_on(damage: object) -> None:
-    """Anywhere in the file, header and tables included."""
+def test_a_complete_jpeg_can_be_trained_on(damage: object) -> None:
+    """The damage is anywhere in the file, including the header and its tables."""
     whole = saved(quality=90)
     places = np.linspace(2, len(whole) - 3, 150).astype(int)
     failed = 0
@@ -98,7 +98,7 @@ def test_what_is_called_whole_can_be_trained_on(damage: object) -> None:
 
 @pytest.mark.parametrize("flip", [0xFF, 0x01])
 def test_what_stays_as_it_is_has_the_size_that_the_decoder_finds(flip: int) -> None:
-    """Each byte of the header once, those of the size among them."""
+    """Changes each byte of the header once, including those of the size."""
     whole, kept = saved(), 0
     for place in range(2, whole.index(b"\xff\xda") + 14):
         data = bytearray(whole)

@@ -1,4 +1,4 @@
-"""JSON read in pieces gives what Python's own reader gives of the whole, wherever the pieces end."""
+"""JSON that is read in pieces equals the result of Python's own reader, wherever the pieces end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONTENT: dict[str, Any] = {
 
 
 def read(path: Path, data: bytes) -> dict[str, Any]:
-    """All that the file's object holds, put together again; an entry's text is its value's."""
+    """Reassembles the object in the file, and checks that each entry's text is that of its value."""
     path.write_bytes(data)
     found: dict[str, Any] = {}
     for key, place, value, text in json_stream.parts(str(path)):
@@ -61,17 +61,17 @@ def test_the_entries_are_those_of_the_whole(
         b"JPEG",
     ],
 )
-def test_what_is_no_json_is_an_error(data: bytes, tmp_path: Path) -> None:
+def test_invalid_json_is_an_error(data: bytes, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="character|codec|Expecting|expected"):
         read(tmp_path / "a.json", data)
 
 
-def test_another_value_than_an_object_has_no_parts(tmp_path: Path) -> None:
+def test_a_value_other_than_an_object_has_no_parts(tmp_path: Path) -> None:
     assert read(tmp_path / "a.json", b"[1, 2]") == {}
 
 
 def test_a_long_file_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first entry is there before the file's end, whatever is wrong with it, has been looked at."""
+    """The first entry is available before the end of the file, and any error there, has been read."""
     monkeypatch.setattr(json_stream, "CHUNK", 100)
     (tmp_path / "a.json").write_text('{"images": [{"id": 1}, ' + '{"id": 2}, ' * 1000 + "nonsense")
     parts = json_stream.parts(str(tmp_path / "a.json"))

@@ -32,7 +32,7 @@ def test_other_labels_and_their_class_names_are_gone_and_the_kept_ones_unchanged
         assert one.stored == whole.records[name].stored
 
 
-def test_nothing_named_keeps_the_source() -> None:
+def test_without_tasks_the_source_is_unchanged() -> None:
     assert only(SCENES, "") is SCENES
 
 
@@ -63,7 +63,7 @@ def test_a_dataset_without_any_class_knows_its_labels_too(tasks: str, has: str, 
     assert set(converted(only(Diode(str(tmp_path)), "depth"), tmp_path / "out").records["a"].labels) == {"depth"}
 
 
-def test_of_withheld_labels_the_same_command_makes_no_mistake(tmp_path: Path) -> None:
+def test_withheld_labels_are_not_an_error(tmp_path: Path) -> None:
     source = Cityscapes(city(tmp_path), "test")
     assert len(only(source, "segmentation").find().items) == 1
     with pytest.raises(UserError, match="has labels of segmentation, detection, masks only"):

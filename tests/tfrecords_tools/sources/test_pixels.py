@@ -1,4 +1,4 @@
-"""Image files as they are found: stored upright with 8 bits, or counted as lost. Pixels by hand or by Pillow."""
+"""Image files in all formats: stored upright with 8 bits, or counted as dropped. Pixels by hand or by Pillow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GREY = PHOTO[..., 0]
 
 
 def file(pixels: np.ndarray | Image.Image, kind: str, orientation: int = 1) -> bytes:
-    """An image file of these pixels, with EXIF where it is turned."""
+    """Encodes these pixels as an image file, with EXIF if it is turned."""
     image, made, exif = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels), io.BytesIO(), b""
     if orientation != 1:
         tags = Image.Exif()
@@ -34,7 +34,7 @@ def file(pixels: np.ndarray | Image.Image, kind: str, orientation: int = 1) -> b
 
 
 def pillow(data: bytes) -> np.ndarray:
-    """What Pillow sees, as stored."""
+    """Returns the stored pixels, read by Pillow."""
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
@@ -92,7 +92,7 @@ LOST = {
 
 
 def convert_images(folder: Path, **contents: bytes) -> Converted:
-    """Converts a folder of one file each; the names' first underscore is their dot."""
+    """Converts a folder with these files; the first underscore of a name stands for its dot."""
     (folder / "images").mkdir()
     for name, data in contents.items():
         (folder / "images" / name.replace("_", ".", 1)).write_bytes(data)
@@ -121,7 +121,7 @@ def test_a_damaged_image_is_counted_and_the_others_stay(name: str, tmp_path: Pat
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("orientation", range(2, 9))
-def test_exif_is_applied_where_nothing_says_otherwise(orientation: int, kind: str, tmp_path: Path) -> None:
+def test_exif_is_applied_by_default(orientation: int, kind: str, tmp_path: Path) -> None:
     data = file(PHOTO, kind, orientation)
     found = convert_images(tmp_path, a_jpg=data).records["a"]
     shown = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
@@ -131,7 +131,7 @@ def test_exif_is_applied_where_nothing_says_otherwise(orientation: int, kind: st
 
 
 def coco(folder: Path, data: bytes, size: tuple[int, int] | None) -> Converted:
-    """One image with a JSON that states this height and width,."""
+    """One image with a JSON that states this height and width."""
     (folder / "images").mkdir()
     (folder / "images" / "a.jpg").write_bytes(data)
     image = {"id": 1, "file_name": "a.jpg"} | (dict(zip(("height", "width"), size, strict=True)) if size else {})

@@ -1,4 +1,4 @@
-"""Records of others: Model Garden's, written by Model Garden's own code, and TFDS', written by TFDS."""
+"""Records in other formats: written by Model Garden's own code and by TFDS."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CATEGORIES = [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}]
 
 
 def by_model_garden(folder: Path) -> str:
-    """A record by Model Garden's COCO converter, with full-image masks; returns the pattern."""
+    """Writes a record with full-image masks using Model Garden's COCO converter; returns the pattern."""
     save(folder / "a.jpg", noise(HEIGHT, WIDTH))
     boxes = [
         {"category_id": 18, "bbox": [5, 6, 10, 8], "area": 80, "iscrowd": 0},
@@ -63,7 +63,7 @@ def test_model_gardens_own_coco_record(tmp_path: Path) -> None:
 
 
 def record(path: Path, **features: Any) -> None:
-    """A record of features by Model Garden's helper; two underscores are a slash."""
+    """Writes a record of features with Model Garden's helper; two underscores stand for a slash."""
     found = {key.replace("__", "/"): tfrecord_lib.convert_to_feature(value) for key, value in features.items()}
     with tf.io.TFRecordWriter(str(path)) as writer:
         writer.write(tf.train.Example(features=tf.train.Features(feature=found)).SerializeToString())
@@ -104,7 +104,7 @@ def test_model_gardens_segmentation(tmp_path: Path) -> None:
 
 
 def boxes(*corners: tuple[float, float, float, float]) -> dict[str, list[float]]:
-    """ymin, xmin, ymax, xmax of all objects, as features."""
+    """Makes features from ymin, xmin, ymax, xmax of all objects."""
     keys = [f"image__object__bbox__{side}" for side in ("ymin", "xmin", "ymax", "xmax")]
     return {key: list(values) for key, values in zip(keys, zip(*corners, strict=True), strict=True)}
 
@@ -136,7 +136,7 @@ def test_model_gardens_loose_objects_have_one_outcome_each(tmp_path: Path) -> No
     assert result.notes() == {"object: box cut to the image": 1, "object: mask cannot be read, box used": 1}
 
 
-def test_model_gardens_mistakes_are_told_before_the_first_image(tmp_path: Path) -> None:
+def test_model_garden_mistakes_are_reported_before_the_first_image(tmp_path: Path) -> None:
     path, named = str(tmp_path / "a.tfrecord"), (("", names(tmp_path, "a", "b")),)
     record(tmp_path / "a.tfrecord", image__encoded=JPEG, image__class__label=2)
     mistakes = (
@@ -208,7 +208,7 @@ class MustTiny(tfds.core.GeneratorBasedBuilder):
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The folder that TFDS prepared the dataset in."""
+    """The folder in which TFDS prepared the dataset."""
     folder = str(tmp_path_factory.mktemp("tensorflow_datasets"))
     MustTiny(data_dir=folder).download_and_prepare()
     return folder
@@ -257,7 +257,7 @@ def test_tfds_files_of_another_format_are_refused(tmp_path: Path) -> None:
         Tfds("must_tiny", "train", str(tmp_path), MAP[:2]).find()
 
 
-def test_tfds_mistakes_are_told_before_the_first_image(prepared: str, tmp_path: Path) -> None:
+def test_tfds_mistakes_are_reported_before_the_first_image(prepared: str, tmp_path: Path) -> None:
     mistakes = (
         (Tfds("must_tny", "train", prepared, MAP), "--name must_tny"),
         (Tfds("must_tiny", "test", prepared, MAP[:2]), "Choose from train"),
@@ -279,7 +279,7 @@ def test_tfds_mistakes_are_told_before_the_first_image(prepared: str, tmp_path: 
         converted(Tfds("must_tiny", "train", prepared, MAP, two), tmp_path / "out")
 
 
-def test_tfds_boxes_are_held_to_the_same_rules(tmp_path: Path) -> None:
+def test_tfds_boxes_follow_the_same_rules(tmp_path: Path) -> None:
     bbox = np.array([[0.5, 0.5, 1.5, 1.0], [0.6, 0.1, 0.5, 0.2], [0.1, 0.1, 0.1, 0.2]], np.float32)
     found = {"bbox": bbox, "label": np.array([0, 1, 1])}
     account = tfds_source.Account()

@@ -20,7 +20,7 @@ NAMES = ("book", "wall", "box of tissue")
 
 
 def depths() -> np.ndarray:
-    """Metres [N, h, w], every pixel another one, and one unknown."""
+    """Metres [N, h, w], different for every pixel, with one unknown pixel."""
     metres = np.linspace(0.7, 9.9, FRAMES * HEIGHT * WIDTH).reshape(FRAMES, HEIGHT, WIDTH).astype(np.float32)
     metres[0, 2, 3] = 0.0
     return metres
@@ -37,7 +37,7 @@ def labels() -> np.ndarray:
 
 
 def labelled_mat(folder: Path) -> str:
-    """nyu_depth_v2_labeled.mat: MATLAB writes axes in reverse, and names as references to columns of characters."""
+    """Writes nyu_depth_v2_labeled.mat: reversed axes, and names as references to columns of characters."""
     path = folder / "nyu_depth_v2_labeled.mat"
     with h5py.File(path, "w") as file:
         file["images"] = photos().transpose(0, 3, 2, 1)
@@ -91,7 +91,7 @@ def test_nyu_names_become_the_chosen_classes(tmp_path: Path) -> None:
 
 
 def frame(path: Path, rgb: np.ndarray, depth: np.ndarray) -> None:
-    """An .h5 file as TFDS downloads it."""
+    """Writes an .h5 file like those that TFDS downloads."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
         file["rgb"], file["depth"] = rgb, depth
@@ -135,7 +135,7 @@ def unit(normal: tuple[float, float, float]) -> np.ndarray:
 
 
 def scan(root: Path, depth: np.ndarray, normals: np.ndarray, mask: np.ndarray | None = None) -> Path:
-    """One image with its arrays; returns the path without ending."""
+    """Writes one image with its arrays; returns the path without suffix."""
     stem = root / "indoors" / "scene_00019" / "scan_00183" / "00019_00183_indoors_000_010"
     save(f"{stem}.png", noise(DH, DW))
     np.save(f"{stem}_depth.npy", depth[..., None].astype(np.float32))

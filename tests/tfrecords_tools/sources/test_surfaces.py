@@ -1,4 +1,4 @@
-"""ADE20K and Cityscapes in their published layouts; ids by hand, from the datasets' own tables."""
+"""ADE20K and Cityscapes in their published layouts; ids by hand from the datasets' own tables."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_ade20k_counts_from_one_and_ignores_other(tmp_path: Path) -> None:
 def test_labels_that_cannot_be_used_count_as_dropped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The only map has colours: the one photo that should be labelled is not."""
+    """The only map has colours, so the only photo with labels loses them."""
     root = ade(tmp_path, np.zeros([HEIGHT, WIDTH, 3], np.uint8))
     (Path(root) / "images" / "training" / "ADE_train_00000002.jpg").unlink()
     command = f"convert ade20k --root {root} --out {tmp_path}/out --workers 1 --json".split()
@@ -63,7 +63,7 @@ def test_labels_that_cannot_be_used_count_as_dropped(
     assert (unasked.label_drop_rates, unasked.worst()[0]) == ({}, 0.0)
 
 
-def test_the_share_of_dropped_labels_is_of_those_that_there_were(tmp_path: Path) -> None:
+def test_the_label_drop_rate_is_relative_to_existing_labels(tmp_path: Path) -> None:
     """One of three maps has colours."""
     root = Path(ade(tmp_path, columns([0, 1])))
     for number, ids in ((2, columns([1])), (3, noise(HEIGHT, WIDTH, 3))):
@@ -92,7 +92,7 @@ def test_ade20k_says_what_is_missing(tmp_path: Path) -> None:
         Ade20k(str(root)).find()
 
 
-def test_a_damaged_map_costs_the_label_and_a_map_of_another_size_the_image(tmp_path: Path) -> None:
+def test_a_damaged_map_drops_the_label_and_a_map_of_another_size_the_image(tmp_path: Path) -> None:
     root = Path(ade(tmp_path, columns([0])))
     path = root / "annotations" / "training" / "ADE_train_00000001.png"
     path.write_bytes(path.read_bytes()[:40])
@@ -122,7 +122,7 @@ def instance_ids() -> np.ndarray:
 
 
 def city(root: Path, instances: np.ndarray | None = None) -> str:
-    """One image of train with every label id, one of test."""
+    """One image of train with every label id, and one of test."""
     folder = root / "cityscapes"
     ids = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % 34
     save(folder / "leftImg8bit" / "train" / "aachen" / f"{STEM}_leftImg8bit.png", noise(HEIGHT, WIDTH))

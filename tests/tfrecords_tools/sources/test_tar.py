@@ -1,4 +1,4 @@
-"""A tar archive that was cut off or has a damaged header is not taken for a shorter one."""
+"""A tar archive that was cut off or has a damaged header is refused, not read as a shorter one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values that TFDS hands on as they are: distances without end, and class ids that no class has."""
+"""Values that TFDS does not check: infinite distances and unknown class ids."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INFO = ImageInfo("a", 1, 4)
 SOURCE = Tfds("a", "train", "", (), depth_scale=0.001)
 
 
-def test_depth_without_end_is_unknown_and_leaves_the_others_precise() -> None:
+def test_infinite_depth_is_unknown_and_other_values_stay_exact() -> None:
     found = SOURCE._read("depth", np.array([[np.inf, -np.inf, np.nan, 1500.0]]), 0, INFO, ObjectNotes(Account(), "a"))
     assert found is not None
     np.testing.assert_allclose(found["metres"], [[0.0, 0.0, 0.0, 1.5]], rtol=1e-6)
@@ -25,7 +25,7 @@ def test_depth_without_end_is_unknown_and_leaves_the_others_precise() -> None:
 
 
 @pytest.mark.parametrize("label", [-1, 2])
-def test_an_object_of_no_class_ends_with_the_file_and_the_value(label: int) -> None:
+def test_an_object_of_an_unknown_class_is_an_error(label: int) -> None:
     objects = {"bbox": np.array([[0.0, 0.0, 1.0, 0.5]] * 2, np.float32), "label": np.array([1, label])}
     with pytest.raises(UserError, match=rf"x\.tfrecord, record 3, object 1: label {label} is not one of the 2 classes"):
         SOURCE._read("detection", objects, 2, INFO, ObjectNotes(Account(), "x.tfrecord, record 3"))

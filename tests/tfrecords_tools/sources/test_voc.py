@@ -1,4 +1,4 @@
-"""PASCAL VOC in its published layout; boxes and masks are worked by hand."""
+"""PASCAL VOC in its published layout; boxes and masks by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PART = "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax
 
 
 def thing(name: str, box: tuple[object, ...], more: str = "<difficult>0</difficult>") -> str:
-    """One object of an XML; the box is xmin, ymin, xmax, ymax as VOC has it."""
+    """Makes an object element; the box is xmin, ymin, xmax, ymax as in VOC."""
     sides = zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
     inner = "".join(f"<{side}>{value}</{side}>" for side, value in sides)
     return f"<object><name>{name}</name><pose>Left</pose>{more}<bndbox>{inner}</bndbox></object>"
@@ -32,7 +32,7 @@ def annotation(*things: str, size: tuple[int, int] = (HEIGHT, WIDTH)) -> str:
 
 
 def palette(path: Path, ids: np.ndarray) -> None:
-    """A PNG of indices with VOC-like colours: index and colour have nothing in common."""
+    """Writes a PNG of indices with VOC-like colours, which are unrelated to the indices."""
     image = Image.fromarray(ids.astype(np.uint8), "L").convert("P")
     image.putpalette([each for value in range(256) for each in ((value * 64) % 256, (value * 32) % 256, 224)])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def write(root: Path, xmls: dict[str, str], listed: str = "") -> str:
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> Converted:
-    """A photo with maps, one with boxes alone, one without objects, one that nobody annotated, one that is lost."""
+    """Photos with maps, with boxes only, without objects, without annotation, and a missing one."""
     root = tmp_path_factory.mktemp("voc")
     hard = "<truncated>1</truncated><difficult>1</difficult>" + PART
     xmls = {
@@ -115,7 +115,7 @@ def test_segmentation_has_a_background_and_void_is_ignored(result: Converted) ->
     assert (len(names), names[0], names[12], names[15]) == (21, "background", "dog", "person")
 
 
-def test_an_empty_annotation_says_nothing_is_there_and_none_says_nothing(result: Converted) -> None:
+def test_an_empty_annotation_is_a_label_and_a_missing_one_is_not(result: Converted) -> None:
     assert result.records["2007_000033"].labels["detection"]["boxes"].shape == (0, 4)
     assert result.records["2007_000033"].origins == {"detection": "real:VOC2012"}
     assert result.records["2007_000039"].origins == {}
@@ -150,7 +150,7 @@ def test_a_loose_object_has_one_outcome(name: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(pixels, [box] if box else np.zeros([0, 4]), atol=PIXEL)
 
 
-def test_a_mask_of_another_place_is_not_taken(tmp_path: Path) -> None:
+def test_a_mask_at_another_position_is_not_used(tmp_path: Path) -> None:
     root = Path(write(tmp_path, {"a": annotation(thing("dog", (36, 21, 55, 35)))}))
     palette(root / "SegmentationObject" / "a.png", instances())  # 1 is the other object
     result = converted(Voc(str(root)), tmp_path / "out")
@@ -184,7 +184,7 @@ SPOILED = {
 
 
 @pytest.mark.parametrize("name", SPOILED)
-def test_a_spoiled_file_costs_its_label_alone(name: str, tmp_path: Path) -> None:
+def test_a_damaged_file_loses_only_its_label(name: str, tmp_path: Path) -> None:
     spoil, tasks, counts = SPOILED[name]
     root = write(tmp_path, {"a": annotation(thing("dog", (11, 6, 30, 15)))})
     spoil(Path(root))
@@ -192,7 +192,7 @@ def test_a_spoiled_file_costs_its_label_alone(name: str, tmp_path: Path) -> None
     assert (set(result.records["a"].labels), result.counts()) == (tasks, counts)
 
 
-def test_a_value_that_no_class_has_ends_with_file_and_value(tmp_path: Path) -> None:
+def test_an_unknown_value_is_an_error(tmp_path: Path) -> None:
     root = write(tmp_path, {"a": annotation()})
     palette(Path(root) / "SegmentationClass" / "a.png", np.full([HEIGHT, WIDTH], 21))
     with pytest.raises(UserError, match=r"SegmentationClass/a\.png: value 21 on 2400 pixels is not one of the 21"):
@@ -217,7 +217,7 @@ def test_other_names_in_the_same_file_are_other_inputs(tmp_path: Path) -> None:
         converted(source, tmp_path / "out")
 
 
-def test_mistakes_are_told_before_the_first_image(tmp_path: Path) -> None:
+def test_mistakes_are_reported_before_the_first_image(tmp_path: Path) -> None:
     root = write(tmp_path, {"a": annotation()}, "b\nc\n")
     with pytest.raises(UserError, match=r"JPEGImages contains none of the 2 annotated images \(such as b\)"):
         Voc(root).find()

@@ -1,4 +1,4 @@
-"""Shards made by a Beam pipeline are the local ones, byte for byte. `make test-beam` runs this where Beam is."""
+"""A Beam pipeline writes the same bytes as a local run. `make test-beam` runs these tests where Beam is installed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SCENES = Scenes("wild", 6, 1, 48)
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The files of the same conversion without Beam."""
+    """Returns the files of the same conversion without Beam."""
     out = tmp_path_factory.mktemp("local") / "out"
     convert.convert(SCENES, convert.Options(str(out), shards=3, workers=1))
     return files_in(out)
 
 
 def piped(out: Path, *arguments: str) -> dict[str, bytes]:
-    """The files that Beam leaves."""
+    """Returns the files that Beam writes."""
     options = convert.Options(str(out), shards=3)
     convert.run_on_beam(convert.Encoder(SCENES), options, "DirectRunner", arguments)
     return files_in(out)
@@ -38,7 +38,7 @@ def test_beam_writes_the_same_bytes(mode: str, local: dict[str, bytes], tmp_path
     assert piped(tmp_path / "out", f"--direct_running_mode={mode}", "--direct_num_workers=2") == local
 
 
-def test_finished_shards_are_not_made_again(local: dict[str, bytes], tmp_path: Path) -> None:
+def test_finished_shards_are_skipped(local: dict[str, bytes], tmp_path: Path) -> None:
     out = tmp_path / "out"
     convert.convert(SCENES, convert.Options(str(out), shards=3, workers=1))
     (out / "manifest.json").unlink()
@@ -48,7 +48,7 @@ def test_finished_shards_are_not_made_again(local: dict[str, bytes], tmp_path: P
     assert (out / "records-00000-of-00003.tfrecord").stat().st_mtime_ns == kept
 
 
-def test_what_fails_on_a_worker_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_on_a_worker_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "photos" / "a.png", noise(20, 30))
     monkeypatch.setattr(UnlabelledImages, "load", lambda self, item, account: 1 / 0)
     options = convert.Options(str(tmp_path / "out"))
@@ -58,7 +58,7 @@ def test_what_fails_on_a_worker_is_told(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])
 def test_beam_labels_the_same_bytes(mode: str, tmp_path: Path) -> None:
-    """Five shards; a worker process loads its teacher once, however many of them it makes, even at the same time."""
+    """A worker process loads its teacher once, even if it writes several of the five shards at the same time."""
     images = [[formula_teacher.image_record(5 * each + number) for number in range(5)] for each in range(5)]
     records = formula_teacher.write(tmp_path / "in", images)
     teacher = formula_teacher.teacher(teacher_id=f"beam-{mode}", log=str(tmp_path / "log"))

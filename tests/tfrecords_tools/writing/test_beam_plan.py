@@ -1,4 +1,4 @@
-"""What `--runner` does around its pipeline, which is a loop here: Apache Beam itself is in test_beam.py."""
+"""`--runner` with a loop in place of the pipeline; test_beam.py uses Apache Beam itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCENES = Scenes("wild", 6, 1, 48)
 
 @pytest.fixture
 def piped(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, bytes]]:
-    """Converts by a pipeline that is a loop; returns the files it leaves."""
+    """Converts with a loop as the pipeline; returns the files that it writes."""
 
     def pipeline(planned: Sequence[str], arguments: Sequence[str]) -> None:
         assert arguments == ["--runner=DirectRunner"]
@@ -36,15 +36,15 @@ def piped(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, bytes]]:
     return run
 
 
-def test_a_pipeline_goes_on_in_the_folder_of_one_machine(piped: Callable[..., dict], tmp_path: Path) -> None:
+def test_a_pipeline_resumes_in_the_folder_of_one_machine(piped: Callable[..., dict], tmp_path: Path) -> None:
     convert.convert(SCENES, convert.Options(str(tmp_path / "a"), shards=3, workers=1))
     whole = files_in(tmp_path / "a")
     (tmp_path / "a" / "records-00001-of-00003.tfrecord").unlink()
     assert piped(tmp_path / "a") == whole == piped(tmp_path / "b")
 
 
-def test_the_plan_of_a_killed_run_does_not_stay(piped: Callable[..., dict], tmp_path: Path) -> None:
-    """Killed after its pipeline: all shards are there, and the plan."""
+def test_the_plan_of_a_killed_run_is_removed(piped: Callable[..., dict], tmp_path: Path) -> None:
+    """The run was killed after its pipeline: all shards and the plan exist."""
     whole = piped(tmp_path / "out")
     left = tmp_path / "out" / ".shards" / "plan" / "records-00000-of-00003.tfrecord.pickle"
     left.parent.mkdir()
@@ -52,7 +52,7 @@ def test_the_plan_of_a_killed_run_does_not_stay(piped: Callable[..., dict], tmp_
     assert piped(tmp_path / "out") == whole
 
 
-def test_the_plan_of_a_failed_pipeline_does_not_stay(
+def test_the_plan_of_a_failed_pipeline_is_removed(
     piped: Callable[..., dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(planned: Sequence[str], arguments: Sequence[str]) -> None:
@@ -65,7 +65,7 @@ def test_the_plan_of_a_failed_pipeline_does_not_stay(
     assert set(files_in(tmp_path / "out")) == {".shards/command.json"}
 
 
-def test_what_cannot_start_on_one_machine_cannot_on_many(
+def test_a_command_that_cannot_start_on_one_machine_cannot_on_many(
     piped: Callable[..., dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UserError, match="--shards"):
@@ -78,7 +78,7 @@ def test_what_cannot_start_on_one_machine_cannot_on_many(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_of_another_command_is_told_before_its_size(
+def test_a_folder_of_another_command_is_reported_before_its_size(
     piped: Callable[..., dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     piped(tmp_path / "out")

@@ -1,4 +1,4 @@
-"""One command at a time writes into a folder, on a disk and on storage without locks."""
+"""Only one command at a time writes into a folder, on a disk and on storage without locks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ with lock.held(sys.argv[1]):
 
 
 def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
-    """The second is told who holds it; once the first is killed nothing is in its way."""
+    """The error names the process that holds the folder; once that is killed, the folder is free."""
     out = tmp_path / "out"
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(out)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -59,7 +59,7 @@ def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
         ({}, True),
     ],
 )
-def test_remote_storage_has_a_file_as_lock(owner: dict, stale: bool) -> None:
+def test_remote_storage_is_locked_by_a_file(owner: dict, stale: bool) -> None:
     out = f"ram://lock-{abs(hash(str(owner)))}"
     tf.io.gfile.makedirs(out)
     with tf.io.gfile.GFile(f"{out}/{folder_lock.NAME}", "w") as file:
@@ -73,8 +73,8 @@ def test_remote_storage_has_a_file_as_lock(owner: dict, stale: bool) -> None:
     assert not tf.io.gfile.exists(f"{out}/{folder_lock.NAME}")
 
 
-def test_of_two_that_start_together_one_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other's file is written between this one's look and its second look; it is not removed."""
+def test_one_of_two_commands_that_start_together_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other command's file appears between this command's first and second check; it is not removed."""
     out, other = "ram://lock-together", {"host": "elsewhere", "pid": 7, "token": "other", "since": "2031-05-06"}
 
     def meanwhile(seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""What lets the converter work on sets of any size: items on the disk, a disk that is large enough, storage of
+"""The converter on datasets of any size: items on disk, checks of the free space, storage of
 any kind."""
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ print(peak() - before)
 
 
 def test_a_hundred_thousand_items_take_no_memory() -> None:
-    """100 MB of items within 12 MB; as a list they would take all of it."""
+    """100 MB of items need at most 12 MB of memory; as a list they would need all of it."""
     done = subprocess.run([sys.executable, "-c", GROWTH, "100000"], cwd=ROOT, capture_output=True, text=True)
     assert int(done.stdout) < 12 * 1024, done.stderr
 
 
 def test_a_disk_that_is_too_small_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten images of 1,000 bytes and one free byte less than they need."""
+    """Ten images of 1,000 bytes, with one free byte less than they need."""
     for number in range(10):
         (tmp_path / f"{number}.jpg").write_bytes(b"x" * 1000)
     items = [Item(str(number), (str(tmp_path / f"{number}.jpg"),)) for number in range(10)]
@@ -92,8 +92,8 @@ def test_a_disk_that_is_too_small_is_refused(tmp_path: Path, monkeypatch: pytest
     assert not (tmp_path / "out").exists()
 
 
-def test_sizes_of_what_is_no_file_of_its_own(tmp_path: Path) -> None:
-    """1,200 parts of 700 bytes, one file of 5,000 bytes for 600 items, three files of 300, and one that tells nothing.
+def test_sizes_of_parts_and_shared_files(tmp_path: Path) -> None:
+    """1,200 parts of 700 bytes, one file of 5,000 bytes for 600 items, three files of 300, and one of unknown size.
 
     A sample is 500 items, so that every case but the last two is scaled.
     """
@@ -111,8 +111,8 @@ def test_sizes_of_what_is_no_file_of_its_own(tmp_path: Path) -> None:
     assert disk_space.estimate([]) == 0
 
 
-def test_only_what_is_missing_must_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four images of equal size in two shards, of which one is there."""
+def test_only_missing_shards_must_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four images of equal size in two shards, one of which exists."""
     for number in range(4):
         save(tmp_path / "photos" / f"{number}.png", noise(20, 30, 0))
     size = 4 * (tmp_path / "photos" / "0.png").stat().st_size
@@ -196,10 +196,10 @@ def test_json_is_all_that_is_on_stdout(
     assert "Did you mean 'photos'" in json.loads(capsys.readouterr().out)["error"]
 
 
-def test_what_nobody_expected_is_no_success_with_drops(
+def test_an_unexpected_error_has_its_own_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 1 would say: done, but more was dropped than allowed."""
+    """Exit code 1 would mean that the command finished, but dropped more than allowed."""
     save(tmp_path / "photos" / "a.png", noise(20, 30))
     monkeypatch.setattr(UnlabelledImages, "find", lambda self: [][0])
     command = f"convert images --root {tmp_path}/photos --out {tmp_path}/out --json".split()
@@ -211,7 +211,7 @@ def test_what_nobody_expected_is_no_success_with_drops(
 
 
 def test_memory_counts_shared_pages_once() -> None:
-    """A child that shares 64 MB with its parent adds little; one that writes to them adds as much."""
+    """A child that shares 64 MB with its parent adds little; one that writes to them adds 64 MB."""
     held = bytearray(64 << 20)
     alone = processes.memory([os.getpid()])
     shared, written = (_with_child(held, write) for write in (False, True))
@@ -240,7 +240,7 @@ def _with_child(held: bytearray, write: bool) -> int:
     ("runner", "message"),
     [("DirectRuner", "Did you mean 'DirectRunner'"), ("DirectRunner", "pip install 'must-tf[beam]'")],
 )
-def test_a_runner_that_is_not_there_is_refused(
+def test_an_unknown_runner_is_refused(
     runner: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "apache_beam", None)  # importing it fails, as where it is not installed

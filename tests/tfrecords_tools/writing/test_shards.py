@@ -1,4 +1,4 @@
-"""Shards depend on their inputs alone, not on the workers or on a kill; what cannot start writes nothing."""
+"""Shards depend only on their inputs, not on workers or kills. A command that cannot start writes nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ convert.convert(Scenes("wild", 6, 1, 48), convert.Options(sys.argv[1], shards=3,
 
 
 def files_in(folder: Path | str) -> dict[str, bytes]:
-    """Every file below a folder."""
+    """Returns the bytes of every file below a folder."""
     return {str(each.relative_to(folder)): each.read_bytes() for each in Path(folder).rglob("*") if each.is_file()}
 
 
@@ -55,11 +55,11 @@ def scenes(folder: Path, workers: int = 1) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The files of a conversion that nothing disturbed."""
+    """The files of an undisturbed conversion."""
     return scenes(tmp_path_factory.mktemp("whole") / "out")
 
 
-def test_the_manifest_tells_what_lies_there(whole: dict[str, bytes]) -> None:
+def test_the_manifest_describes_the_shards(whole: dict[str, bytes]) -> None:
     content = json.loads(whole["manifest.json"])
     assert (content["format"], content["records"], content["dropped"]) == (1, 6, {})
     for number, shard in enumerate(content["shards"]):
@@ -73,7 +73,7 @@ def test_two_workers_write_the_same_bytes(whole: dict[str, bytes], tmp_path: Pat
     assert scenes(tmp_path / "out", workers=2) == whole
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(whole: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_killed_run_resumes_and_ends_with_the_same_bytes(whole: dict[str, bytes], tmp_path: Path) -> None:
     out = tmp_path / "out"
     ended = subprocess.run([sys.executable, "-c", KILLED, str(out)], cwd=ROOT, capture_output=True)
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
@@ -87,7 +87,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(whole: dict[str, byte
     assert (out / first).stat().st_mtime_ns == written  # not made again
 
 
-def test_a_shard_that_lost_bytes_is_made_again(whole: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_truncated_shard_is_written_again(whole: dict[str, bytes], tmp_path: Path) -> None:
     scenes(tmp_path / "out")
     spoiled = tmp_path / "out" / "records-00001-of-00003.tfrecord"
     spoiled.write_bytes(spoiled.read_bytes()[:-100])
@@ -112,7 +112,7 @@ def test_changed_inputs_are_not_mixed_with_old_records(tmp_path: Path) -> None:
 
 
 def test_a_label_file_of_the_same_size_has_changed(tmp_path: Path) -> None:
-    """Both maps are stored without compression; resuming must not keep the old one's labels."""
+    """Both maps are uncompressed and have the same size; resuming must not keep labels of the old one."""
     save(tmp_path / "rooms" / "rgb" / "a.png", noise(20, 30))
     (tmp_path / "rooms" / "classes.txt").write_text("wall\nfloor\n")
     label, source = tmp_path / "rooms" / "label" / "a.png", Rgbd(str(tmp_path / "rooms"))
@@ -128,7 +128,7 @@ def test_a_label_file_of_the_same_size_has_changed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_classes_and_labels_decide_about_the_records(packed: bool) -> None:
+def test_classes_and_labels_affect_the_fingerprint(packed: bool) -> None:
     maker = convert.Encoder(Scenes("wild", 1, 1, 48))
 
     def of(label: int, names: tuple[str, ...]) -> str:
@@ -140,7 +140,7 @@ def test_classes_and_labels_decide_about_the_records(packed: bool) -> None:
     assert len({of(1, ("cat", "dog")), of(2, ("cat", "dog")), of(1, ("dog", "cat"))}) == 3
 
 
-def test_somebody_elses_records_are_left_alone(tmp_path: Path) -> None:
+def test_records_of_other_programs_are_not_touched(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.tfrecord").write_bytes(b"mine")
     with pytest.raises(UserError, match="did not write"):
@@ -176,13 +176,13 @@ def test_scenes_come_back_as_they_were_rendered(domain: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("tasks", "wanted"), [("all", set(CLASSES)), ("none", set()), ("depth, masks,detection", None)]
 )
-def test_scenes_are_labelled_for_the_tasks_that_were_asked(tasks: str, wanted: set[str] | None, tmp_path: Path) -> None:
+def test_scenes_are_labelled_for_the_chosen_tasks(tasks: str, wanted: set[str] | None, tmp_path: Path) -> None:
     found = converted(Scenes("wild", 1, 3, 48, tasks), tmp_path / "out").records["wild-3-0"]
     assert set(found.labels) == ({"depth", "masks", "detection"} if wanted is None else wanted)
 
 
 def world(root: Path) -> None:
-    """Data to name wrongly, and the wrong names."""
+    """Writes datasets and files with mistakes in them."""
     save(root / "images" / "a.png", noise(20, 30))
     save(root / "deep" / "train" / "cat" / "a.png", noise(20, 30))
     save(root / "rooms" / "rgbs" / "a.png", noise(20, 30))
@@ -234,7 +234,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("command", MISTAKES)
-def test_what_cannot_start_says_why_and_writes_nothing(
+def test_a_mistake_is_reported_and_nothing_is_written(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world(tmp_path)
@@ -247,8 +247,8 @@ def test_what_cannot_start_says_why_and_writes_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_may_be_called_like_a_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Brackets in --out name one folder; what is finished in it is found, and what is unfinished removed."""
+def test_a_folder_name_may_look_like_a_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Brackets in --out are part of the folder's name; its finished and unfinished shards are still found."""
     save(tmp_path / "photos" / "0.png", noise(20, 30))
     out = tmp_path / "set[1]"
     given = ["convert", "images", "--root", str(tmp_path / "photos"), "--out", str(out)]
