@@ -41,8 +41,8 @@ def entry(number: int, image_id: Any, category: int, segmentation: Any, **values
     elif isinstance(rle, list):
         rle = mask_utils.merge(mask_utils.frPyObjects(rle, HEIGHT, WIDTH))
     box, area = mask_utils.toBbox(rle).tolist(), float(mask_utils.area(rle))
-    found = {"id": number, "image_id": image_id, "category_id": category, "segmentation": segmentation}
-    return found | {"bbox": box, "area": area, "iscrowd": 0} | values
+    annotation = {"id": number, "image_id": image_id, "category_id": category, "segmentation": segmentation}
+    return annotation | {"bbox": box, "area": area, "iscrowd": 0} | values
 
 
 def forms() -> list[CocoEntry]:

@@ -43,11 +43,11 @@ class Converted(NamedTuple):
 
     def counts(self) -> dict[str, int]:
         """Returns {reason: count} of everything that was dropped."""
-        return {reason: found["count"] for reason, found in self.outcome.manifest.dropped.items()}
+        return {reason: entry["count"] for reason, entry in self.outcome.manifest.dropped.items()}
 
     def notes(self) -> dict[str, int]:
         """Returns {reason: count} of everything that was changed."""
-        return {reason: found["count"] for reason, found in self.outcome.manifest.notes.items()}
+        return {reason: entry["count"] for reason, entry in self.outcome.manifest.notes.items()}
 
 
 def converted(source: Source, out: Path | str, shards: int = 1) -> Converted:
@@ -59,9 +59,9 @@ def converted(source: Source, out: Path | str, shards: int = 1) -> Converted:
 def read(out: Path | str, classes: Mapping[str, Sequence[str]]) -> dict[str, Record]:
     """Reads all records of a folder."""
     files = sorted(str(path) for path in Path(out).glob("*.tfrecord"))
-    found = [_record(each, classes) for each in tf.data.TFRecordDataset(files).as_numpy_iterator()]
-    assert len({each.source_id for each in found}) == len(found)
-    return {each.source_id: each for each in found}
+    records = [_record(data, classes) for data in tf.data.TFRecordDataset(files).as_numpy_iterator()]
+    assert len({item.source_id for item in records}) == len(records)
+    return {item.source_id: item for item in records}
 
 
 def _record(serialized: bytes, classes: Mapping[str, Sequence[str]]) -> Record:
@@ -72,10 +72,9 @@ def _record(serialized: bytes, classes: Mapping[str, Sequence[str]]) -> Record:
     labelled = record.read_labels(serialized, specs, configs)
     image = np.asarray(Image.open(io.BytesIO(stored)).convert("RGB"))  # Pillow, not the code under test
     assert image.shape[:2] == (info.height, info.width)
-    labels = {name: each.labels for name, each in labelled.items()}
-    return Record(
-        serialized, info.source_id, image, stored, labels, {name: each.origin for name, each in labelled.items()}
-    )
+    labels = {task: label.labels for task, label in labelled.items()}
+    origins = {task: label.origin for task, label in labelled.items()}
+    return Record(serialized, info.source_id, image, stored, labels, origins)
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -99,11 +98,11 @@ def dump(path: Path | str, content: Any) -> str:
     return str(path)
 
 
-def must_records(given: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> int:
+def must_records(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> int:
     """Runs the command and restores the environment variables that it sets; returns its exit code."""
     for name in worker_pool.ENVIRONMENT:
         monkeypatch.setenv(name, "0")
     try:
-        return run_records(list(given), monkeypatch)
+        return run_records(list(arguments), monkeypatch)
     except SystemExit as ended:
         return int(ended.code or 0)

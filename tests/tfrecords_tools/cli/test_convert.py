@@ -88,20 +88,20 @@ def test_every_command_is_tested() -> None:
 @pytest.mark.parametrize("name", GOOD)
 def test_a_command_writes_its_records(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make, count = GOOD[name]
-    given = ["convert", name, *make(tmp_path), "--out", str(tmp_path / "out"), "--max-drop-rate", "1.0"]
-    assert must_records([*given, "--workers", "1"], monkeypatch) == 0
+    arguments = ["convert", name, *make(tmp_path), "--out", str(tmp_path / "out"), "--max-drop-rate", "1.0"]
+    assert must_records([*arguments, "--workers", "1"], monkeypatch) == 0
     written = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert written["records"] == count
     assert written["command"][:3] == ["must-records", "convert", name]
-    assert set(written["command"][3:]) <= set(given)  # in their own order, without defaults
-    assert must_records(given, monkeypatch) == 0  # there is nothing left to do
+    assert set(written["command"][3:]) <= set(arguments)  # in their own order, without defaults
+    assert must_records(arguments, monkeypatch) == 0  # there is nothing left to do
 
 
 def test_the_command_of_tfds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     test_records.MustTiny(data_dir=str(tmp_path / "data")).download_and_prepare()
-    given = ["--name", "must_tiny", "--split", "train", "--data-dir", str(tmp_path / "data")]
-    given += ["--map", "image=photo/jpeg", "--map", "classification=label", "--out", str(tmp_path / "out")]
-    assert must_records(["convert", "tfds", *given, "--workers", "1"], monkeypatch) == 0
+    arguments = ["--name", "must_tiny", "--split", "train", "--data-dir", str(tmp_path / "data")]
+    arguments += ["--map", "image=photo/jpeg", "--map", "classification=label", "--out", str(tmp_path / "out")]
+    assert must_records(["convert", "tfds", *arguments, "--workers", "1"], monkeypatch) == 0
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["records"] == 3
 
 
@@ -140,7 +140,7 @@ MISTAKES: dict[str, tuple[Arguments, tuple[str, ...]]] = {
 def test_a_mistake_ends_the_command_before_it_starts(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    given, expected = MISTAKES[name]
+    arguments, expected = MISTAKES[name]
     out = str(tmp_path / "out")
-    code = must_records(["convert", *given, "--out", out], monkeypatch)
+    code = must_records(["convert", *arguments, "--out", out], monkeypatch)
     check(code, capsys.readouterr().err, out, expected)

@@ -21,8 +21,8 @@ GONE = "image: file is missing"
 
 def lost(result: Converted) -> tuple[int, list[str]]:
     """Returns the number of missing images and their expected paths."""
-    found = result.outcome.manifest.dropped[GONE]
-    return found["count"], found["examples"]
+    dropped = result.outcome.manifest.dropped[GONE]
+    return dropped["count"], dropped["examples"]
 
 
 def test_ade20k(tmp_path: Path) -> None:

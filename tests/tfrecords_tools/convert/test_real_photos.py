@@ -40,14 +40,16 @@ def test_objects_of_photos_are_those_of_pycocotools(coco: Converted) -> None:
     api = COCO(str(DATA / "coco_small" / "annotations" / "instances_train2017.json"))
     assert (coco.counts(), coco.notes(), len(coco.records)) == ({}, {}, len(api.imgs))
     names = coco.outcome.manifest.classes["detection"]
-    for source_id, found in coco.records.items():
+    for source_id, record in coco.records.items():
         wanted = api.loadAnns(api.getAnnIds(imgIds=[int(source_id)]))
-        height, width = found.image.shape[:2]
-        labels = found.labels["masks"]
-        x, y, w, h = np.array([each["bbox"] for each in wanted]).reshape(-1, 4).T
+        height, width = record.image.shape[:2]
+        labels = record.labels["masks"]
+        x, y, w, h = np.array([annotation["bbox"] for annotation in wanted]).reshape(-1, 4).T
         pixels = labels["boxes"] * np.array([height, width] * 2)
         np.testing.assert_allclose(pixels, np.stack([y, x, y + h, x + w], -1), atol=PIXEL)
-        assert [names[i - 1] for i in labels["classes"]] == [api.cats[each["category_id"]]["name"] for each in wanted]
+        assert [names[i - 1] for i in labels["classes"]] == [
+            api.cats[annotation["category_id"]]["name"] for annotation in wanted
+        ]
         for mask, annotation in zip(paste(labels, height, width), wanted, strict=True):
             whole = api.annToMask(annotation).astype(bool)
             assert not (mask & ~whole).any()
@@ -62,8 +64,8 @@ def test_every_class_has_the_area_that_the_panoptic_json_states(coco: Converted)
         wanted: collections.Counter[str] = collections.Counter()
         for segment in annotation["segments_info"]:
             wanted[names[segment["category_id"]]] += segment["area"]
-        found = coco.records[str(annotation["image_id"])].labels["segmentation"]["classes"]
-        ids, counts = np.unique(found[found != 255], return_counts=True)
+        class_ids = coco.records[str(annotation["image_id"])].labels["segmentation"]["classes"]
+        ids, counts = np.unique(class_ids[class_ids != 255], return_counts=True)
         assert {classes[i]: n for i, n in zip(ids, counts.tolist(), strict=True)} == dict(wanted)
 
 
@@ -71,11 +73,11 @@ def test_depth_and_normals_are_those_of_the_files(tmp_path: Path) -> None:
     root = DATA / "rgbd_small"
     result = converted(Rgbd(str(root), "test_*"), tmp_path / "records")
     assert len(result.records) == len(list((root / "rgb").glob("test_*")))
-    for source_id, found in result.records.items():
+    for source_id, record in result.records.items():
         depth = cv2.imread(str(root / "depth" / f"{source_id}.png"), cv2.IMREAD_UNCHANGED)
-        np.testing.assert_allclose(found.labels["depth"]["metres"] * 1000, depth, atol=1e-3)
+        np.testing.assert_allclose(record.labels["depth"]["metres"] * 1000, depth, atol=1e-3)
         colours = cv2.imread(str(root / "normal" / f"{source_id}.png"))[..., ::-1]
-        known, normals = colours.any(-1), found.labels["normals"]["normals"]
+        known, normals = colours.any(-1), record.labels["normals"]["normals"]
         np.testing.assert_array_equal(np.abs(normals).sum(-1) > 0, known)
         wanted = colours[known] / 127.5 - 1
         cosine = (wanted * normals[known]).sum(-1) / np.linalg.norm(wanted, axis=-1)

@@ -31,14 +31,14 @@ def test_masks_boxes_and_classes_are_those_of_pycocotools(dataset: Dataset) -> N
         x, y, width, height = np.array([annotation["bbox"] for annotation in wanted]).T
         found = labels["boxes"] * np.array([HEIGHT, WIDTH, HEIGHT, WIDTH])
         np.testing.assert_allclose(found, np.stack([y, x, y + height, x + width], -1), atol=PIXEL)
-        assert labels["classes"].tolist() == [CLASS_IDS[each["category_id"]] for each in wanted]
-        assert labels["is_crowd"].tolist() == [each["iscrowd"] == 1 for each in wanted]
-        np.testing.assert_allclose(labels["area"], [each["area"] for each in wanted], rtol=1e-6)
+        assert labels["classes"].tolist() == [CLASS_IDS[annotation["category_id"]] for annotation in wanted]
+        assert labels["is_crowd"].tolist() == [annotation["iscrowd"] == 1 for annotation in wanted]
+        np.testing.assert_allclose(labels["area"], [annotation["area"] for annotation in wanted], rtol=1e-6)
 
 
 def test_detection_is_masks_without_the_crops(dataset: Dataset) -> None:
-    for found in dataset.result.records.values():
-        boxes, masks = found.labels["detection"], found.labels["masks"]
+    for record in dataset.result.records.values():
+        boxes, masks = record.labels["detection"], record.labels["masks"]
         assert set(boxes) == set(masks) - {"crops", "mask_scores"}
         for key, values in boxes.items():
             np.testing.assert_array_equal(values, masks[key])
@@ -52,10 +52,10 @@ def test_an_image_without_annotations_is_labelled_as_having_no_objects(dataset: 
 
 
 def test_panoptic_colours_become_class_ids(dataset: Dataset) -> None:
-    found = dataset.result.records["7"].labels["segmentation"]["classes"]
+    classes = dataset.result.records["7"].labels["segmentation"]["classes"]
     # 0-based places of categories 1, 18, 90, 200; columns 60 on are of a segment that the JSON does not list.
-    assert found[0, [0, 19, 20, 39, 40, 59, 60, 79]].tolist() == [1, 1, 0, 0, 3, 3, 255, 255]
-    assert (found == found[:1]).all()
+    assert classes[0, [0, 19, 20, 39, 40, 59, 60, 79]].tolist() == [1, 1, 0, 0, 3, 3, 255, 255]
+    assert (classes == classes[:1]).all()
     assert dataset.result.outcome.manifest.classes["segmentation"] == ["person", "dog", "brush", "rug"]
     assert "segmentation" not in dataset.result.records["9"].labels  # nobody looked
 
@@ -72,21 +72,23 @@ def test_the_manifest_counts_what_the_json_holds(dataset: Dataset) -> None:
 
 def test_a_jpeg_stays_as_it_is(dataset: Dataset) -> None:
     folder = Path(dataset.json).parent.parent / "val2017"
-    for number, found in dataset.result.records.items():
-        assert found.stored == (folder / f"{int(number):012}.jpg").read_bytes()
+    for number, record in dataset.result.records.items():
+        assert record.stored == (folder / f"{int(number):012}.jpg").read_bytes()
 
 
 def test_model_garden_reads_the_same_record(dataset: Dataset) -> None:
     decoder, api = tf_example_decoder.TfExampleDecoder(include_mask=True), COCO(dataset.json)
     for number in (7, 9, 8):
-        found = dataset.result.records[str(number)]
-        decoded = {key: value.numpy() for key, value in decoder.decode(tf.constant(found.serialized)).items()}
+        record = dataset.result.records[str(number)]
+        decoded = {key: value.numpy() for key, value in decoder.decode(tf.constant(record.serialized)).items()}
         wanted = api.loadAnns(api.getAnnIds(imgIds=[number]))
-        masks = np.array([api.annToMask(each) for each in wanted]).reshape(-1, HEIGHT, WIDTH)
+        masks = np.array([api.annToMask(annotation) for annotation in wanted]).reshape(-1, HEIGHT, WIDTH)
         np.testing.assert_array_equal(decoded["groundtruth_instance_masks"], masks)
-        np.testing.assert_array_equal(decoded["groundtruth_boxes"], found.labels["detection"]["boxes"])
-        assert decoded["groundtruth_classes"].tolist() == [CLASS_IDS[each["category_id"]] for each in wanted]
-        assert decoded["groundtruth_is_crowd"].tolist() == [each["iscrowd"] == 1 for each in wanted]
+        np.testing.assert_array_equal(decoded["groundtruth_boxes"], record.labels["detection"]["boxes"])
+        assert decoded["groundtruth_classes"].tolist() == [
+            CLASS_IDS[annotation["category_id"]] for annotation in wanted
+        ]
+        assert decoded["groundtruth_is_crowd"].tolist() == [annotation["iscrowd"] == 1 for annotation in wanted]
         assert (decoded["source_id"], decoded["height"], decoded["width"]) == (str(number).encode(), HEIGHT, WIDTH)
         assert decoded["image"].shape == (HEIGHT, WIDTH, 3)
 

@@ -93,7 +93,7 @@ def test_a_list_of_images_has_one_outcome(name: str, tmp_path: Path) -> None:
     listed = [{"id": number, "file_name": path, "height": HEIGHT, "width": WIDTH} for number, path in images]
     json = dump(tmp_path / "a.json", {"images": listed, "annotations": boxes, "categories": CATEGORIES})
     result = converted(Coco(str(tmp_path / "images"), json), tmp_path / "out")
-    assert {key: len(each.labels["detection"]["boxes"]) for key, each in result.records.items()} == wanted
+    assert {key: len(record.labels["detection"]["boxes"]) for key, record in result.records.items()} == wanted
     assert result.counts() == counts
     lost = sum(number for reason, number in counts.items() if reason.startswith("image"))
     assert result.outcome.image_drop_rate == pytest.approx(lost / len(images))

@@ -51,7 +51,7 @@ def pixelmaps(root: Path) -> str:
     """stuff_val2017_pixelmaps/: palette PNGs of category ids, the JSON beside the folder."""
     stuff_json(root)
     image = Image.fromarray(ids(), "L").convert("P")
-    image.putpalette([each for value in range(256) for each in (value // 2, 255 - value, 9)])
+    image.putpalette([channel for value in range(256) for channel in (value // 2, 255 - value, 9)])
     folder = root / "annotations" / "stuff_val2017_pixelmaps"
     folder.mkdir()
     image.save(folder / "000000000007.png")
@@ -70,8 +70,8 @@ def thingmaps(root: Path) -> str:
 @pytest.mark.parametrize("write", [stuff_json, pixelmaps])
 def test_stuff_of_the_task_of_that_name(write, tmp_path: Path) -> None:
     result = converted(Coco(*coco(tmp_path), stuff=write(tmp_path)), tmp_path / "out")
-    found = result.records["7"].labels["segmentation"]["classes"]
-    np.testing.assert_array_equal(found, np.vectorize(lambda value: CLASS_OF.get(value, 255))(ids()))
+    classes = result.records["7"].labels["segmentation"]["classes"]
+    np.testing.assert_array_equal(classes, np.vectorize(lambda value: CLASS_OF.get(value, 255))(ids()))
     assert result.outcome.manifest.classes["segmentation"] == ["banner", "sky-other", "other"]
     assert "segmentation" not in result.records["9"].labels  # nobody looked
     assert (result.counts(), result.notes()) == ({}, {})
@@ -79,9 +79,9 @@ def test_stuff_of_the_task_of_that_name(write, tmp_path: Path) -> None:
 
 def test_stuff_and_things_of_one_map(tmp_path: Path) -> None:
     result = converted(Coco(*coco(tmp_path), stuff=thingmaps(tmp_path)), tmp_path / "out")
-    found = result.records["7"].labels["segmentation"]["classes"]
+    classes = result.records["7"].labels["segmentation"]["classes"]
     wanted = {92: 1, 157: 2, 183: 3}  # person is 0
-    np.testing.assert_array_equal(found, np.vectorize(lambda value: wanted.get(value, 255))(ids()))
+    np.testing.assert_array_equal(classes, np.vectorize(lambda value: wanted.get(value, 255))(ids()))
     assert result.outcome.manifest.classes["segmentation"] == ["person", "banner", "sky-other", "other"]
 
 
@@ -156,11 +156,11 @@ def test_objects365_files_are_found_in_their_patches(boxes: Converted) -> None:
 
 
 def test_objects365_has_boxes_and_no_masks(boxes: Converted) -> None:
-    found = boxes.records["420917"]
-    assert found.origins == {"detection": "real:zhiyuan_objv2_train"}
-    pixels = found.labels["detection"]["boxes"] * np.array([HEIGHT, WIDTH] * 2)
+    record = boxes.records["420917"]
+    assert record.origins == {"detection": "real:zhiyuan_objv2_train"}
+    pixels = record.labels["detection"]["boxes"] * np.array([HEIGHT, WIDTH] * 2)
     np.testing.assert_allclose(pixels, [[6, 4.5, 14, 14.5], [20, 30, 30, 40]], atol=1e-4)
-    assert found.labels["detection"]["is_crowd"].tolist() == [False, True]
+    assert record.labels["detection"]["is_crowd"].tolist() == [False, True]
     # An image without objects says that nothing is there, and nothing about masks.
     assert boxes.records["420918"].origins == {"detection": "real:zhiyuan_objv2_train"}
     assert boxes.outcome.manifest.classes == {"detection": ["Person", "Speaker 2", "Speaker 3"]}

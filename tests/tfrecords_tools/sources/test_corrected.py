@@ -62,11 +62,11 @@ def test_a_corrected_box_is_real_and_keeps_its_teachers_id(tmp_path: Path) -> No
 
 
 def test_training_takes_it_as_real(tmp_path: Path) -> None:
-    found = again(two(tmp_path))["image-0"]
+    image_record = again(two(tmp_path))["image-0"]
     spec = discover()["detection"]
     config = spec.Config(enabled=True, classes=scenes.CLASSES["detection"], pseudo_weight=0.25, score_threshold=0.9)
     reader = input_lib.Reader({"detection": spec}, {"detection": config}, 128)
-    targets = reader.element(found.serialized, 0, lambda size: geometry.fit(size, 128))["targets"]["detection"]
+    targets = reader.element(image_record.serialized, 0, lambda size: geometry.fit(size, 128))["targets"]["detection"]
     assert (float(targets["weight"]), bool(targets["pseudo"])) == (1.0, False)
     assert targets["classes"].numpy()[0] == 1
 

@@ -28,9 +28,9 @@ TURNED = (6, 3)  # clockwise, half a turn
 
 def is_stored(result: Converted, data: bytes) -> bool:
     """Returns True if the record's image has the stored pixels; checks that its EXIF was removed."""
-    (found,) = result.records.values()
-    assert Image.open(io.BytesIO(found.stored)).getexif().get(ORIENTATION, 1) == 1
-    return np.array_equal(found.image, pillow(data))
+    (image_record,) = result.records.values()
+    assert Image.open(io.BytesIO(image_record.stored)).getexif().get(ORIENTATION, 1) == 1
+    return np.array_equal(image_record.image, pillow(data))
 
 
 @pytest.mark.parametrize("orientation", TURNED)
@@ -45,9 +45,9 @@ def test_model_gardens_labels_are_on_the_stored_pixels(orientation: int, tmp_pat
     )
     result = converted(Mg(str(tmp_path / "a.tfrecord"), (("", names(tmp_path, "a", "b")),)), tmp_path / "out")
     assert (is_stored(result, data), result.counts()) == (True, {})
-    (found,) = result.records.values()
-    np.testing.assert_allclose(found.labels["detection"]["boxes"], [BOX], atol=1e-6)
-    np.testing.assert_array_equal(found.labels["segmentation"]["classes"], IDS)
+    (image_record,) = result.records.values()
+    np.testing.assert_allclose(image_record.labels["detection"]["boxes"], [BOX], atol=1e-6)
+    np.testing.assert_array_equal(image_record.labels["segmentation"]["classes"], IDS)
 
 
 @pytest.mark.parametrize("orientation", TURNED)
@@ -55,9 +55,9 @@ def test_model_gardens_images_without_a_place_in_their_labels_are_turned(orienta
     data = file(PHOTO, "JPEG", orientation)
     record(tmp_path / "a.tfrecord", image__encoded=data, image__class__label=0)
     result = converted(Mg(str(tmp_path / "a.tfrecord"), (("", names(tmp_path, "a", "b")),)), tmp_path / "out")
-    (found,) = result.records.values()
+    (image_record,) = result.records.values()
     shown = np.rot90(pillow(data), -1 if orientation == 6 else 2)
-    np.testing.assert_allclose(found.image.astype(int), shown, atol=JPEG_LEVELS)
+    np.testing.assert_allclose(image_record.image.astype(int), shown, atol=JPEG_LEVELS)
 
 
 class MustTurned(tfds.core.GeneratorBasedBuilder):
@@ -107,9 +107,9 @@ def test_tfds_labels_are_on_the_stored_pixels(orientation: int, prepared: str, t
     data = file(PHOTO, "JPEG", orientation)
     result = converted(Tfds("must_turned", f"turned{orientation}", prepared, PLACED), tmp_path / "out")
     assert (is_stored(result, data), result.counts()) == (True, {})
-    (found,) = result.records.values()
-    np.testing.assert_allclose(found.labels["detection"]["boxes"], [BOX], atol=1e-6)
-    np.testing.assert_array_equal(found.labels["segmentation"]["classes"], IDS)
+    (image_record,) = result.records.values()
+    np.testing.assert_allclose(image_record.labels["detection"]["boxes"], [BOX], atol=1e-6)
+    np.testing.assert_array_equal(image_record.labels["segmentation"]["classes"], IDS)
     of_class = Tfds("must_turned", f"turned{orientation}", prepared, (("classification", "label"),))
     assert not is_stored(converted(of_class, tmp_path / "class"), data)
 
@@ -130,8 +130,10 @@ def test_voc_without_a_size(objects: int, tmp_path: Path) -> None:
     (tmp_path / "JPEGImages" / "a.jpg").write_bytes(data)
     result = converted(Voc(str(tmp_path)), tmp_path / "out")
     assert is_stored(result, data) == bool(objects)
-    (found,) = result.records.values()
-    np.testing.assert_allclose(found.labels["detection"]["boxes"], [BOX] * objects or np.zeros([0, 4]), atol=1e-6)
+    (image_record,) = result.records.values()
+    np.testing.assert_allclose(
+        image_record.labels["detection"]["boxes"], [BOX] * objects or np.zeros([0, 4]), atol=1e-6
+    )
 
 
 def test_coco_without_a_size(tmp_path: Path) -> None:

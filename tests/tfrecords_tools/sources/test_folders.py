@@ -31,9 +31,9 @@ def test_a_class_is_its_folder(tmp_path: Path) -> None:
     result = converted(ClassFolders(str(tmp_path / "flowers")), tmp_path / "out")
     assert result.outcome.manifest.classes == {"classification": ["Rose", "daisy", "tulip"]}
     assert result.outcome.manifest.objects == {"classification": {"Rose": 1, "daisy": 1, "tulip": 2}}
-    found = {key: each.labels["classification"]["probability"].tolist() for key, each in result.records.items()}
+    found = {key: record.labels["classification"]["probability"].tolist() for key, record in result.records.items()}
     assert found == {"Rose/x": [1, 0, 0], "daisy/a": [0, 1, 0], "tulip/a": [0, 0, 1], "tulip/b": [0, 0, 1]}
-    assert {each.origins["classification"] for each in result.records.values()} == {"real:flowers"}
+    assert {record.origins["classification"] for record in result.records.values()} == {"real:flowers"}
 
 
 def test_an_empty_class_keeps_its_id_and_is_noted(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_unlabelled_images_are_found_at_any_depth(tmp_path: Path) -> None:
     result = converted(UnlabelledImages(str(tmp_path / "photos")), tmp_path / "out")
     # Of one/a.jpg and one/a.png the second in the order of names keeps its suffix.
     assert set(result.records) == {"a", "one/a", "one/a.png", "one/two/b"}
-    assert all(each.labels == {} and each.origins == {} for each in result.records.values())
+    assert all(record.labels == {} and record.origins == {} for record in result.records.values())
     assert (result.outcome.manifest.origins, result.outcome.manifest.classes) == ({}, {})
     np.testing.assert_array_equal(result.records["one/a.png"].image, noise(HEIGHT, WIDTH, 1))
 
@@ -127,16 +127,16 @@ def test_depth_is_in_metres(result: Converted) -> None:
 
 
 def test_normals_are_unit_vectors_in_the_same_frame(result: Converted) -> None:
-    found = result.records["train_0"].labels["normals"]["normals"]
-    np.testing.assert_allclose(found, normals(), atol=NORMAL)
-    np.testing.assert_allclose(np.linalg.norm(found, axis=-1).ravel()[1:], 1, atol=1e-6)
-    assert found[0, 0].tolist() == [0, 0, 0]
+    stored_normals = result.records["train_0"].labels["normals"]["normals"]
+    np.testing.assert_allclose(stored_normals, normals(), atol=NORMAL)
+    np.testing.assert_allclose(np.linalg.norm(stored_normals, axis=-1).ravel()[1:], 1, atol=1e-6)
+    assert stored_normals[0, 0].tolist() == [0, 0, 0]
 
 
 def test_ids_are_those_of_the_file(result: Converted) -> None:
-    found = result.records["train_0"].labels["segmentation"]
-    np.testing.assert_array_equal(found["classes"], class_map())
-    assert (found["confidence"] == 1).all()
+    labels = result.records["train_0"].labels["segmentation"]
+    np.testing.assert_array_equal(labels["classes"], class_map())
+    assert (labels["confidence"] == 1).all()
     assert result.outcome.manifest.classes == {"segmentation": ["floor", "wall", "chair"]}
 
 
@@ -150,10 +150,10 @@ def test_an_id_that_no_class_has_ends_with_the_file_and_the_value(tmp_path: Path
 
 def test_a_palette_png_has_ids_not_colours(tmp_path: Path) -> None:
     image = Image.fromarray(class_map(), "L").convert("P")
-    image.putpalette([each for value in range(256) for each in (255 - value, 7, value)])
+    image.putpalette([channel for value in range(256) for channel in (255 - value, 7, value)])
     image.save(rooms(tmp_path / "rooms") / "label" / "train_0.png")
-    found = converted(Rgbd(str(tmp_path / "rooms"), "train_0"), tmp_path / "out").records["train_0"]
-    np.testing.assert_array_equal(found.labels["segmentation"]["classes"], class_map())
+    record = converted(Rgbd(str(tmp_path / "rooms"), "train_0"), tmp_path / "out").records["train_0"]
+    np.testing.assert_array_equal(record.labels["segmentation"]["classes"], class_map())
 
 
 def _eight_bits(root: Path) -> None:

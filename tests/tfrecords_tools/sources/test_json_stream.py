@@ -23,15 +23,15 @@ CONTENT: dict[str, Any] = {
 def read(path: Path, data: bytes) -> dict[str, Any]:
     """Reassembles the object in the file, and checks that each entry's text is that of its value."""
     path.write_bytes(data)
-    found: dict[str, Any] = {}
+    content: dict[str, Any] = {}
     for key, place, value, text in json_stream.parts(str(path)):
         assert json.loads(text) == value
         if place is None:
-            found[key] = value
+            content[key] = value
         else:
-            assert len(found[key]) == place
-            found[key].append(value)
-    return found
+            assert len(content[key]) == place
+            content[key].append(value)
+    return content
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 64, 1 << 20])

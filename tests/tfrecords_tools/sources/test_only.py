@@ -21,15 +21,15 @@ SCENES = Scenes("wild", count=3, seed=5, size=48, tasks="all")
 
 def test_other_labels_and_their_class_names_are_gone_and_the_kept_ones_unchanged(tmp_path: Path) -> None:
     whole = converted(SCENES, tmp_path / "whole")
-    found = converted(only(SCENES, "segmentation, depth"), tmp_path / "only")
-    assert found.outcome.manifest.classes.keys() == {"segmentation"}
-    assert found.outcome.manifest.origins.keys() == {"segmentation", "depth"}
+    result = converted(only(SCENES, "segmentation, depth"), tmp_path / "only")
+    assert result.outcome.manifest.classes.keys() == {"segmentation"}
+    assert result.outcome.manifest.origins.keys() == {"segmentation", "depth"}
     assert whole.outcome.manifest.origins.keys() == set(ALL)
-    assert found.records.keys() == whole.records.keys()
-    for name, one in found.records.items():
-        assert set(one.labels) == {"segmentation", "depth"}
-        assert (one.labels["segmentation"]["classes"] == whole.records[name].labels["segmentation"]["classes"]).all()
-        assert one.stored == whole.records[name].stored
+    assert result.records.keys() == whole.records.keys()
+    for name, record in result.records.items():
+        assert set(record.labels) == {"segmentation", "depth"}
+        assert (record.labels["segmentation"]["classes"] == whole.records[name].labels["segmentation"]["classes"]).all()
+        assert record.stored == whole.records[name].stored
 
 
 def test_without_tasks_the_source_is_unchanged() -> None:
@@ -83,6 +83,6 @@ def test_coco_without_its_masks_by_the_command(tmp_path: Path, monkeypatch: pyte
     out = str(tmp_path / "out")
     words = ["convert", "coco", *given, "--tasks", "detection", "--full-masks", "--workers", "1", "--out", out]
     assert must_records(words, monkeypatch) == 0
-    one = read(out, {"detection": ["dog"]})["1"]
-    assert set(one.labels) == {"detection"}
-    assert b"image/object/mask" not in one.serialized
+    record = read(out, {"detection": ["dog"]})["1"]
+    assert set(record.labels) == {"detection"}
+    assert b"image/object/mask" not in record.serialized

@@ -103,10 +103,10 @@ def convert_images(folder: Path, **contents: bytes) -> Converted:
 def test_pixels_come_back(name: str, tmp_path: Path) -> None:
     path, data, shown, stays = STORED[name]
     result = convert_images(tmp_path, **{path.replace(".", "_"): data})
-    found = result.records["a"]
-    np.testing.assert_allclose(found.image.astype(int), shown, atol=1 if name == "CMYK" else 0)
-    assert (found.stored == data) == stays
-    assert (found.labels, result.counts()) == ({}, {})
+    record = result.records["a"]
+    np.testing.assert_allclose(record.image.astype(int), shown, atol=1 if name == "CMYK" else 0)
+    assert (record.stored == data) == stays
+    assert (record.labels, result.counts()) == ({}, {})
 
 
 @pytest.mark.parametrize("name", LOST)
@@ -123,11 +123,11 @@ def test_a_damaged_image_is_counted_and_the_others_stay(name: str, tmp_path: Pat
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_exif_is_applied_by_default(orientation: int, kind: str, tmp_path: Path) -> None:
     data = file(PHOTO, kind, orientation)
-    found = convert_images(tmp_path, a_jpg=data).records["a"]
+    record = convert_images(tmp_path, a_jpg=data).records["a"]
     shown = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
-    assert found.image.shape == shown.shape
-    np.testing.assert_allclose(found.image.astype(int), shown, atol=0 if kind == "PNG" else JPEG_LEVELS)
-    assert Image.open(io.BytesIO(found.stored)).getexif().get(ORIENTATION, 1) == 1
+    assert record.image.shape == shown.shape
+    np.testing.assert_allclose(record.image.astype(int), shown, atol=0 if kind == "PNG" else JPEG_LEVELS)
+    assert Image.open(io.BytesIO(record.stored)).getexif().get(ORIENTATION, 1) == 1
 
 
 def coco(folder: Path, data: bytes, size: tuple[int, int] | None) -> Converted:
@@ -155,11 +155,11 @@ FRAMES: dict[str, tuple[int, tuple[int, int] | None, Shown]] = {
 def test_the_size_of_the_labels_decides_about_exif(name: str, tmp_path: Path) -> None:
     orientation, size, shown = FRAMES[name]
     data = file(PHOTO, "JPEG", orientation)
-    found = coco(tmp_path, data, size).records["1"]
+    record = coco(tmp_path, data, size).records["1"]
     wanted = shown(pillow(data))
     kept = np.array_equal(wanted, pillow(data))
-    np.testing.assert_allclose(found.image.astype(int), wanted, atol=0 if kept else JPEG_LEVELS)
-    assert Image.open(io.BytesIO(found.stored)).getexif().get(ORIENTATION, 1) == 1
+    np.testing.assert_allclose(record.image.astype(int), wanted, atol=0 if kept else JPEG_LEVELS)
+    assert Image.open(io.BytesIO(record.stored)).getexif().get(ORIENTATION, 1) == 1
 
 
 def test_an_image_of_another_size_than_its_labels_is_counted(tmp_path: Path) -> None:

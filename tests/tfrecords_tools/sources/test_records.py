@@ -49,9 +49,9 @@ def test_model_gardens_own_coco_record(tmp_path: Path) -> None:
     pattern = by_model_garden(tmp_path)
     names = dump(tmp_path / "instances.json", {"images": [], "annotations": [], "categories": CATEGORIES})
     result = converted(Mg(pattern, (("detection", names),)), tmp_path / "out")
-    found = result.records["7"]
-    assert set(found.labels) == {"detection", "masks"}
-    labels = found.labels["masks"]
+    image_record = result.records["7"]
+    assert set(image_record.labels) == {"detection", "masks"}
+    labels = image_record.labels["masks"]
     boxes = labels["boxes"] * np.array([HEIGHT, WIDTH] * 2)
     np.testing.assert_allclose(boxes, [[6, 5, 14, 15], [2, 20, 22, 32]], atol=PIXEL)
     assert labels["classes"].tolist() == [2, 1]  # person is 1, dog 2: places in the order of the category ids
@@ -84,9 +84,9 @@ def test_model_gardens_classification_counts_from_zero_or_one(
 ) -> None:
     record(tmp_path / "a.tfrecord", image__encoded=JPEG, image__class__label=label)
     source = Mg(str(tmp_path / "a.tfrecord"), (("", names(tmp_path, "a", "b", "c")),), first)
-    found = converted(source, tmp_path / "out").records["a.tfrecord__0"]  # it has no id of its own
-    assert found.labels["classification"]["probability"].tolist() == np.eye(3)[wanted].tolist()
-    assert found.stored == JPEG
+    image_record = converted(source, tmp_path / "out").records["a.tfrecord__0"]  # it has no id of its own
+    assert image_record.labels["classification"]["probability"].tolist() == np.eye(3)[wanted].tolist()
+    assert image_record.stored == JPEG
     assert source.find().classes == {"classification": ("a", "b", "c")}  # of the tasks that the records have
 
 
@@ -96,8 +96,8 @@ def test_model_gardens_segmentation(tmp_path: Path) -> None:
     png = cv2.imencode(".png", ids)[1].tobytes()
     record(tmp_path / "a.tfrecord", image__encoded=JPEG, image__segmentation__class__encoded=png)
     source = Mg(str(tmp_path / "a.tfrecord"), (("segmentation", names(tmp_path, "road", "sky")),))
-    found = converted(source, tmp_path / "out").records["a.tfrecord__0"].labels["segmentation"]["classes"]
-    np.testing.assert_array_equal(found, ids)
+    classes = converted(source, tmp_path / "out").records["a.tfrecord__0"].labels["segmentation"]["classes"]
+    np.testing.assert_array_equal(classes, ids)
     one = Mg(str(tmp_path / "a.tfrecord"), (("segmentation", names(tmp_path, "road")),))
     with pytest.raises(UserError, match=r"a\.tfrecord, record 0: value 1 on 300 pixels is not one of the 1 classes"):
         converted(one, tmp_path / "out2")
@@ -124,10 +124,10 @@ def test_model_gardens_loose_objects_have_one_outcome_each(tmp_path: Path) -> No
         **boxes(*corners),
     )
     result = converted(Mg(str(tmp_path / "a.tfrecord"), (("", names(tmp_path, "a")),)), tmp_path / "out")
-    found = result.records["x"].labels["masks"]
-    np.testing.assert_allclose(found["boxes"], [[0, 0, 0.5, 0.5], [0, 0, 1, 1]], atol=1e-6)
-    assert (found["crops"][0].all(), found["crops"][1].all()) == (True, True)
-    assert (found["classes"].tolist(), found["is_crowd"].tolist()) == ([1, 1], [False, True])
+    labels = result.records["x"].labels["masks"]
+    np.testing.assert_allclose(labels["boxes"], [[0, 0, 0.5, 0.5], [0, 0, 1, 1]], atol=1e-6)
+    assert (labels["crops"][0].all(), labels["crops"][1].all()) == (True, True)
+    assert (labels["classes"].tolist(), labels["is_crowd"].tolist()) == ([1, 1], [False, True])
     assert result.counts() == {
         "object: box has a negative side": 1,
         "object: box has no area": 1,
@@ -223,20 +223,20 @@ def test_tfds_features_become_labels(prepared: str, tmp_path: Path) -> None:
     result = converted(source, tmp_path / "out")
     assert len(result.records) == 3
     seen = 0
-    for found in result.records.values():
-        number = next(n for n in range(3) if np.array_equal(found.image, noise(HEIGHT, WIDTH, n)))
+    for image_record in result.records.values():
+        number = next(n for n in range(3) if np.array_equal(image_record.image, noise(HEIGHT, WIDTH, n)))
         seen += number
-        np.testing.assert_allclose(found.labels["depth"]["metres"], 1.5 + number / 1000, atol=1e-6)
-        np.testing.assert_array_equal(found.labels["segmentation"]["classes"], PETS[..., 0])
+        np.testing.assert_allclose(image_record.labels["depth"]["metres"], 1.5 + number / 1000, atol=1e-6)
+        np.testing.assert_array_equal(image_record.labels["segmentation"]["classes"], PETS[..., 0])
         if number == 2:  # its label is withheld, its list of objects is empty
-            assert "classification" not in found.labels
-            assert len(found.labels["detection"]["boxes"]) == 0
+            assert "classification" not in image_record.labels
+            assert len(image_record.labels["detection"]["boxes"]) == 0
             continue
-        assert found.labels["classification"]["probability"].tolist() == np.eye(2)[number].tolist()
+        assert image_record.labels["classification"]["probability"].tolist() == np.eye(2)[number].tolist()
         wanted = [(0.1, 0.2, 0.5, 0.6), (0.5, 0.5, 1.0, 1.0)][: number + 1]
-        np.testing.assert_allclose(found.labels["detection"]["boxes"], wanted, atol=1e-6)
-        assert found.labels["detection"]["classes"].tolist() == [1, 2][: number + 1]
-        assert found.labels["detection"]["is_crowd"].tolist() == [False, True][: number + 1]
+        np.testing.assert_allclose(image_record.labels["detection"]["boxes"], wanted, atol=1e-6)
+        assert image_record.labels["detection"]["classes"].tolist() == [1, 2][: number + 1]
+        assert image_record.labels["detection"]["is_crowd"].tolist() == [False, True][: number + 1]
     assert seen == 3
     classes = result.outcome.manifest.classes
     assert classes == {"classification": ["cat", "dog"], "detection": ["car", "bus"], "segmentation": ["a", "b", "c"]}
@@ -281,10 +281,10 @@ def test_tfds_mistakes_are_reported_before_the_first_image(prepared: str, tmp_pa
 
 def test_tfds_boxes_follow_the_same_rules(tmp_path: Path) -> None:
     bbox = np.array([[0.5, 0.5, 1.5, 1.0], [0.6, 0.1, 0.5, 0.2], [0.1, 0.1, 0.1, 0.2]], np.float32)
-    found = {"bbox": bbox, "label": np.array([0, 1, 1])}
+    columns = {"bbox": bbox, "label": np.array([0, 1, 1])}
     account = tfds_source.Account()
-    notes = tfds_source.Notes(account, "a")
-    labels = tfds_source._objects(found, 2, tfds_source.ImageInfo("a", HEIGHT, WIDTH), notes)
+    notes = tfds_source.ObjectNotes(account, "a")
+    labels = tfds_source._objects(columns, 2, tfds_source.ImageInfo("a", HEIGHT, WIDTH), notes)
     np.testing.assert_allclose(labels["boxes"], [[0.5, 0.5, 1, 1]])
     assert {key: value["count"] for key, value in account.dropped.content.items()} == {
         "object: box has a negative side": 1,

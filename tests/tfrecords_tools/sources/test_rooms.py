@@ -57,10 +57,10 @@ def test_nyu_frames_are_turned_the_right_way(tmp_path: Path) -> None:
     result = converted(Nyu(labelled_mat(tmp_path)), tmp_path / "out")
     assert set(result.records) == {"0001", "0003"}  # frames are counted from 1
     for number in (1, 3):
-        found = result.records[f"{number:04}"]
-        np.testing.assert_array_equal(found.image, photos()[number - 1])
+        record = result.records[f"{number:04}"]
+        np.testing.assert_array_equal(record.image, photos()[number - 1])
         # Half a millimetre is the depth's precision.
-        np.testing.assert_allclose(found.labels["depth"]["metres"], depths()[number - 1], atol=0.00051)
+        np.testing.assert_allclose(record.labels["depth"]["metres"], depths()[number - 1], atol=0.00051)
     assert result.records["0001"].labels["depth"]["metres"][2, 3] == 0
     assert result.outcome.manifest.origins == {"depth": {"real:nyu-depth-v2": 2}}
 
@@ -82,8 +82,8 @@ def test_nyu_names_become_the_chosen_classes(tmp_path: Path) -> None:
     path = labelled_mat(tmp_path)
     (tmp_path / "classes.txt").write_text("box of tissue\tthings\nwall\nbook\tthings\n")
     result = converted(Nyu(path, "test", classes=str(tmp_path / "classes.txt")), tmp_path / "out")
-    found = result.records["0002"].labels["segmentation"]["classes"]
-    assert found[0, ::8].tolist() == [255, 0, 1, 0]  # none, book, wall, box of tissue
+    classes = result.records["0002"].labels["segmentation"]["classes"]
+    assert classes[0, ::8].tolist() == [255, 0, 1, 0]  # none, book, wall, box of tissue
     assert result.outcome.manifest.classes == {"segmentation": ["things", "wall"]}
     (tmp_path / "classes.txt").write_text("walls\n")
     with pytest.raises(UserError, match="'walls' is not one of the dataset's names. Did you mean 'wall'"):
@@ -158,9 +158,9 @@ AXES = "normals: more than 45 degrees from those of the depth; are the axes as d
 def test_diode_normals_of_a_plane_agree_with_its_depth(normal, turned: int, tmp_path: Path) -> None:
     stem = scan(tmp_path, plane(normal, 2.5), unit(normal) * OPENGL * turned)
     result = converted(Diode(str(tmp_path)), tmp_path / "out")
-    found = only(result)["normals"]["normals"]
+    normals = only(result)["normals"]["normals"]
     # 0.4 degrees is the precision of stored normals.
-    assert np.degrees(np.arccos(np.clip((found * unit(normal)).sum(-1), -1, 1))).max() < 0.5
+    assert np.degrees(np.arccos(np.clip((normals * unit(normal)).sum(-1), -1, 1))).max() < 0.5
     np.testing.assert_allclose(only(result)["depth"]["metres"], plane(normal, 2.5), atol=0.00051)
     assert result.notes() == {}
     assert stem.parent.exists()
@@ -169,11 +169,11 @@ def test_diode_normals_of_a_plane_agree_with_its_depth(normal, turned: int, tmp_
 def test_normals_from_depth_are_those_of_the_plane() -> None:
     metres = plane(SLOPE, 2.5).astype(np.float32)
     metres[: DH // 2, : DW // 2] = 0.0
-    found = diode.normals_of(metres)
-    assert (found[: DH // 8 - 1, : DW // 8 - 1] == 0).all()
-    known = np.abs(found[DH // 8 :]).sum(-1) > 0
+    normals = diode.normals_of(metres)
+    assert (normals[: DH // 8 - 1, : DW // 8 - 1] == 0).all()
+    known = np.abs(normals[DH // 8 :]).sum(-1) > 0
     assert known.mean() > 0.95  # the rest is so slanted that it passes for an edge
-    np.testing.assert_allclose(found[DH // 8 :][known], np.broadcast_to(SLOPE, [known.sum(), 3]), atol=1e-4)
+    np.testing.assert_allclose(normals[DH // 8 :][known], np.broadcast_to(SLOPE, [known.sum(), 3]), atol=1e-4)
 
 
 @pytest.mark.parametrize("axes", [(1, 1, 1), (1, -1, 1)])

@@ -40,8 +40,8 @@ def ade(root: Path, ids: np.ndarray, table: str = TABLE) -> str:
 
 def test_ade20k_counts_from_one_and_ignores_other(tmp_path: Path) -> None:
     result = converted(Ade20k(ade(tmp_path, columns([0, 1, 2]))), tmp_path / "out")
-    found = result.records["ADE_train_00000001"].labels["segmentation"]["classes"]
-    np.testing.assert_array_equal(found, columns([255, 0, 1]))
+    classes = result.records["ADE_train_00000001"].labels["segmentation"]["classes"]
+    np.testing.assert_array_equal(classes, columns([255, 0, 1]))
     assert result.outcome.manifest.classes == {"segmentation": ["wall", "building, edifice"]}
     assert result.outcome.manifest.origins == {"segmentation": {"real:ADEChallengeData2016": 1}}
     assert result.counts() == {"image: no annotation": 1}
@@ -58,7 +58,7 @@ def test_labels_that_cannot_be_used_count_as_dropped(
     printed = capsys.readouterr()
     told = json.loads(printed.out)
     assert (told["image_drop_rate"], told["label_drop_rates"]) == (0.0, {"segmentation": 1.0})
-    assert "error: 100.0% of the segmentation labels were dropped, --max-drop-rate allows 1.0%" in printed.err
+    assert "error: 100.0% of the segmentation labels were dropped; --max-drop-rate allows 1.0%" in printed.err
     unasked = converted(only(Ade20k(root), "depth"), tmp_path / "other").outcome
     assert (unasked.label_drop_rates, unasked.worst()[0]) == ({}, 0.0)
 
@@ -148,17 +148,17 @@ def test_cityscapes_has_the_train_ids(cityscapes: Converted) -> None:
 
 
 def test_cityscapes_instances_are_things_with_tight_boxes(cityscapes: Converted) -> None:
-    found = cityscapes.records[STEM].labels["masks"]
-    names = [cityscapes.outcome.manifest.classes["masks"][i - 1] for i in found["classes"]]
+    labels = cityscapes.records[STEM].labels["masks"]
+    names = [cityscapes.outcome.manifest.classes["masks"][i - 1] for i in labels["classes"]]
     by_value = dict(zip((24, 24000, 26000, 26001), range(4), strict=True))  # in the order of the values
     assert names == ["person", "person", "car", "car"]
-    assert found["is_crowd"].tolist() == [True, False, False, False]
-    boxes = found["boxes"] * np.array([HEIGHT, WIDTH] * 2)
+    assert labels["is_crowd"].tolist() == [True, False, False, False]
+    boxes = labels["boxes"] * np.array([HEIGHT, WIDTH] * 2)
     wanted = [[22, 28, 30, 44], [3, 30, 20, 33], [4, 5, 10, 15], [20, 2, 30, 12]]
     np.testing.assert_allclose(boxes, wanted, atol=1e-4)
-    for value, mask in zip(by_value, paste(found, HEIGHT, WIDTH), strict=True):
+    for value, mask in zip(by_value, paste(labels, HEIGHT, WIDTH), strict=True):
         np.testing.assert_array_equal(mask, instance_ids() == value)
-    assert found["area"].tolist() == [128, 51, 60, 32]
+    assert labels["area"].tolist() == [128, 51, 60, 32]
     assert (cityscapes.counts(), cityscapes.notes()) == ({}, {})
 
 

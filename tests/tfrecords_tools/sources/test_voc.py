@@ -34,7 +34,7 @@ def annotation(*things: str, size: tuple[int, int] = (HEIGHT, WIDTH)) -> str:
 def palette(path: Path, ids: np.ndarray) -> None:
     """Writes a PNG of indices with VOC-like colours, which are unrelated to the indices."""
     image = Image.fromarray(ids.astype(np.uint8), "L").convert("P")
-    image.putpalette([each for value in range(256) for each in ((value * 64) % 256, (value * 32) % 256, 224)])
+    image.putpalette([channel for value in range(256) for channel in ((value * 64) % 256, (value * 32) % 256, 224)])
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path)
 
@@ -82,35 +82,35 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Converted:
 
 
 def test_boxes_are_pixels_counted_from_one_with_both_ends(result: Converted) -> None:
-    found = result.records["2007_000032"].labels["detection"]
-    pixels = found["boxes"] * np.array([HEIGHT, WIDTH] * 2)
+    labels = result.records["2007_000032"].labels["detection"]
+    pixels = labels["boxes"] * np.array([HEIGHT, WIDTH] * 2)
     # The whole image is 1..WIDTH; a box of one row and one and a bit columns.
     np.testing.assert_allclose(pixels, [[0, 0, HEIGHT, WIDTH], [2, 44.7, 3, 46]], atol=PIXEL)
-    assert found["classes"].tolist() == [20, 8]
-    assert found["is_crowd"].tolist() == [False, False]
+    assert labels["classes"].tolist() == [20, 8]
+    assert labels["is_crowd"].tolist() == [False, False]
     assert result.outcome.manifest.classes["detection"][0] == "aeroplane"
     assert len(result.outcome.manifest.classes["detection"]) == 20
 
 
 def test_difficult_objects_are_crowds_and_truncated_ones_are_not(result: Converted) -> None:
-    found = result.records["2007_000027"].labels["detection"]
-    assert found["classes"].tolist() == [12, 15]  # parts are no objects
-    assert found["is_crowd"].tolist() == [False, True]
+    labels = result.records["2007_000027"].labels["detection"]
+    assert labels["classes"].tolist() == [12, 15]  # parts are no objects
+    assert labels["is_crowd"].tolist() == [False, True]
     assert result.notes()["object: difficult, stored as crowd"] == 1
 
 
 def test_masks_are_those_of_the_object_with_their_number(result: Converted) -> None:
-    found = result.records["2007_000027"].labels["masks"]
-    masks = paste(found, HEIGHT, WIDTH)
+    labels = result.records["2007_000027"].labels["masks"]
+    masks = paste(labels, HEIGHT, WIDTH)
     for number, mask in enumerate(masks, 1):
         np.testing.assert_array_equal(mask, instances() == number)
-    assert found["area"].tolist() == [191, 291]
+    assert labels["area"].tolist() == [191, 291]
     assert "masks" not in result.records["2007_000032"].labels  # nobody drew them
 
 
 def test_segmentation_has_a_background_and_void_is_ignored(result: Converted) -> None:
-    found = result.records["2007_000027"].labels["segmentation"]["classes"]
-    assert [found[0, 0], found[5, 10], found[20, 35], found[4, 9], found[35, 34]] == [0, 12, 15, 255, 255]
+    classes = result.records["2007_000027"].labels["segmentation"]["classes"]
+    assert [classes[0, 0], classes[5, 10], classes[20, 35], classes[4, 9], classes[35, 34]] == [0, 12, 15, 255, 255]
     names = result.outcome.manifest.classes["segmentation"]
     assert (len(names), names[0], names[12], names[15]) == (21, "background", "dog", "person")
 

@@ -32,7 +32,7 @@ def piped(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, bytes]]:
         return files_in(out)
 
     monkeypatch.setattr(beam, "require", lambda runner: None)
-    monkeypatch.setattr(beam, "_pipeline", pipeline)
+    monkeypatch.setattr(beam, "_run_pipeline", pipeline)
     return run
 
 
@@ -59,7 +59,7 @@ def test_the_plan_of_a_failed_pipeline_is_removed(
         assert all(Path(path).exists() for path in planned)
         raise UserError("the Beam pipeline failed")
 
-    monkeypatch.setattr(beam, "_pipeline", fails)
+    monkeypatch.setattr(beam, "_run_pipeline", fails)
     with pytest.raises(UserError, match="failed"):
         piped(tmp_path / "out")
     assert set(files_in(tmp_path / "out")) == {".shards/command.json"}

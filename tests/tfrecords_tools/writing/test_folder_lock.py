@@ -22,8 +22,8 @@ from tfrecords_tools.writing import folder_lock
 # One process holds the folder until its input ends.
 HOLDER = """
 import sys
-from tfrecords_tools import lock
-with lock.held(sys.argv[1]):
+from tfrecords_tools.writing import folder_lock
+with folder_lock.held(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
 """

@@ -57,12 +57,12 @@ def test_a_table_on_the_disk_is_a_sorted_dictionary() -> None:
 # Prints how far memory grew (KiB) while items of 1 KB each were put on the disk and read again.
 GROWTH = """
 import resource, sys
-from tfrecords_tools import spool
+from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.items import Item
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()
-items = spool.Items(Item(str(n), (), "x" * 1000) for n in range(int(sys.argv[1])))
+items = on_disk.Items(Item(str(n), (), "x" * 1000) for n in range(int(sys.argv[1])))
 assert sum(len(item.labels) for item in items) == 1000 * len(items)
 print(peak() - before)
 """
@@ -153,9 +153,10 @@ def test_storage_of_any_kind_gives_the_same_bytes(tmp_path: Path) -> None:
 # Converts by forked processes, TensorFlow's runtime not yet started; kills itself as soon as a shard is finished.
 FORKED = """
 import os, signal, sys
-from tfrecords_tools import convert, workers
+from tfrecords_tools.convert import run as convert
 from tfrecords_tools.sources.scenes import Scenes
-assert workers._context().get_start_method() == "fork"
+from tfrecords_tools.writing import worker_pool
+assert worker_pool._context().get_start_method() == "fork"
 if sys.argv[2] == "kill":
     advance = convert.Progress.advance
     def until_one(self, count=1, note=""):

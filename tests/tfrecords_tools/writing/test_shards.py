@@ -28,7 +28,7 @@ from tfrecords_tools.writing.items import Item, Listing
 # Kills itself in the middle of the second shard, with a part of it on the disk.
 KILLED = """
 import os, signal, sys
-from tfrecords_tools import convert
+from tfrecords_tools.convert import run as convert
 from tfrecords_tools.sources.scenes import Scenes
 whole = convert._encode
 made = []
@@ -44,7 +44,7 @@ convert.convert(Scenes("wild", 6, 1, 48), convert.Options(sys.argv[1], shards=3,
 
 def files_in(folder: Path | str) -> dict[str, bytes]:
     """Returns the bytes of every file below a folder."""
-    return {str(each.relative_to(folder)): each.read_bytes() for each in Path(folder).rglob("*") if each.is_file()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
 
 
 def scenes(folder: Path, workers: int = 1) -> dict[str, bytes]:
@@ -133,8 +133,8 @@ def test_classes_and_labels_affect_the_fingerprint(packed: bool) -> None:
 
     def of(label: int, names: tuple[str, ...]) -> str:
         items = [Item("a", (), label)]
-        found = Listing(on_disk.Items(items) if packed else items, {"classification": names})
-        return convert.fingerprint(maker, found, 1)
+        listing = Listing(on_disk.Items(items) if packed else items, {"classification": names})
+        return convert.fingerprint(maker, listing, 1)
 
     assert of(1, ("cat", "dog")) == of(1, ("cat", "dog"))
     assert len({of(1, ("cat", "dog")), of(2, ("cat", "dog")), of(1, ("dog", "cat"))}) == 3
@@ -161,24 +161,24 @@ def test_scenes_come_back_as_they_were_rendered(domain: str, tmp_path: Path) -> 
     result = converted(Scenes(domain, 2, 3, 64), tmp_path / "out")
     assert set(result.records) == {f"{domain}-3-0", f"{domain}-3-1"}
     for index in range(2):
-        found, scene = result.records[f"{domain}-3-{index}"], render(domain, 3, index, (64, 64))
-        np.testing.assert_array_equal(found.image, scene.image)
-        assert set(found.labels) == set(DOMAINS[domain].tasks)
-        for task, labels in found.labels.items():
+        record, scene = result.records[f"{domain}-3-{index}"], render(domain, 3, index, (64, 64))
+        np.testing.assert_array_equal(record.image, scene.image)
+        assert set(record.labels) == set(DOMAINS[domain].tasks)
+        for task, labels in record.labels.items():
             assert set(labels) == set(scene.labels[task])
-        if "detection" in found.labels:
-            np.testing.assert_array_equal(found.labels["detection"]["boxes"], scene.labels["detection"]["boxes"])
-        if "segmentation" in found.labels:
+        if "detection" in record.labels:
+            np.testing.assert_array_equal(record.labels["detection"]["boxes"], scene.labels["detection"]["boxes"])
+        if "segmentation" in record.labels:
             wanted = scene.labels["segmentation"]["classes"]
-            np.testing.assert_array_equal(found.labels["segmentation"]["classes"], wanted)
+            np.testing.assert_array_equal(record.labels["segmentation"]["classes"], wanted)
 
 
 @pytest.mark.parametrize(
     ("tasks", "wanted"), [("all", set(CLASSES)), ("none", set()), ("depth, masks,detection", None)]
 )
 def test_scenes_are_labelled_for_the_chosen_tasks(tasks: str, wanted: set[str] | None, tmp_path: Path) -> None:
-    found = converted(Scenes("wild", 1, 3, 48, tasks), tmp_path / "out").records["wild-3-0"]
-    assert set(found.labels) == ({"depth", "masks", "detection"} if wanted is None else wanted)
+    record = converted(Scenes("wild", 1, 3, 48, tasks), tmp_path / "out").records["wild-3-0"]
+    assert set(record.labels) == ({"depth", "masks", "detection"} if wanted is None else wanted)
 
 
 def world(root: Path) -> None:
@@ -270,7 +270,7 @@ def test_more_dropped_than_allowed_is_exit_code_one(
     given = f"convert images --root {tmp_path}/photos --out {tmp_path}/out --max-drop-rate {allowed}".split()
     assert must_records(given, monkeypatch) == code
     printed = capsys.readouterr()
-    assert ("error: 25.0% of the images were dropped, --max-drop-rate allows 10.0%" in printed.err) == (code == 1)
+    assert ("error: 25.0% of the images were dropped; --max-drop-rate allows 10.0%" in printed.err) == (code == 1)
     assert "3 records in 1 shards" in printed.out
     assert "dropped: 1 x image: cannot be decoded" in printed.out
     written = manifest.read(str(tmp_path / "out"))
