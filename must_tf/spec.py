@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -29,6 +29,10 @@ from official.modeling import hyperparams
 from must_tf.config.fields import at_least, measuring, training
 from must_tf.config.fields import choice as choice  # a task's Config needs it beside TaskConfig
 from must_tf.label_content import EMPTY, LABELLED, LOW, ImageInfo, Labels, Summary
+
+if TYPE_CHECKING:
+    from must_tf.data.geometry import Frame, Warp
+    from must_tf.data.manifest import Manifest
 
 Tensors = dict[str, tf.Tensor]
 Arrays = dict[str, np.ndarray]
@@ -115,6 +119,9 @@ class TaskConfig(hyperparams.Config):
     weight: float = training(at_least(0.0, 0))
 
 
+ConfigT = TypeVar("ConfigT", bound=TaskConfig)
+
+
 @dataclasses.dataclass(frozen=True)
 class HeadSettings:
     """The settings that all heads share with the trunk."""
@@ -183,7 +190,7 @@ class ClassIds:
 
 
 @dataclasses.dataclass(frozen=True)
-class TaskSpec:
+class TaskSpec(Generic[ConfigT]):
     """One task. `S` stands for the network's input size, `h, w` for the original image's.
 
     Attributes:
@@ -227,24 +234,24 @@ class TaskSpec:
 
     name: str
     needs: tuple[str, ...]
-    Config: type[TaskConfig]
-    features: Callable[[Any], dict[str, Any]]
-    read: Callable[[Tensors, tf.Tensor, Any], Tensors]
+    Config: type[ConfigT]
+    features: Callable[[ConfigT], dict[str, Any]]
+    read: Callable[[Tensors, tf.Tensor, ConfigT], Tensors]
     write: Callable[[Labels, ImageInfo], dict[str, tf.train.Feature]]
-    targets: Callable[[Tensors, tf.Tensor, Any, Any], Tensors]
-    head: Callable[[Any, HeadSettings], tf_keras.layers.Layer]
-    terms: Callable[[Any], tuple[str, ...]]
-    loss: Callable[[Tensors, Tensors, Any], dict[str, Term]]
-    decode: Callable[[Tensors, Given, Any], Tensors]
-    restore: Callable[[Tensors, Any], Tensors]
-    ideal: Callable[[Arrays, Any], Ideal]
-    keep: Callable[[dict[str, np.ndarray], ImageInfo, Any], Labels]
+    targets: Callable[[Tensors, tf.Tensor, Warp, ConfigT], Tensors]
+    head: Callable[[ConfigT, HeadSettings], tf_keras.layers.Layer]
+    terms: Callable[[ConfigT], tuple[str, ...]]
+    loss: Callable[[Tensors, Tensors, ConfigT], dict[str, Term]]
+    decode: Callable[[Tensors, Given, ConfigT], Tensors]
+    restore: Callable[[Tensors, Frame], Tensors]
+    ideal: Callable[[Arrays, ConfigT], Ideal]
+    keep: Callable[[Arrays, ImageInfo, ConfigT], Labels]
     Metric: type[TaskMetric]
-    draw: Callable[[np.ndarray, Labels, Any], np.ndarray]
+    draw: Callable[[np.ndarray, Labels, ConfigT], np.ndarray]
     summary: Summary = Summary()
-    believed: Callable[[Mapping[str, Any], Any], Any] = lambda labels, config: np.True_
-    settle: Callable[[Any, Mapping[str, Any]], list[str]] = lambda config, configs: []
-    unfit: Callable[[Any, Mapping[str, Any]], str] = lambda config, manifests: ""
+    believed: Callable[[Mapping[str, Any], ConfigT], Any] = lambda labels, config: np.True_
+    settle: Callable[[ConfigT, Mapping[str, TaskConfig]], list[str]] = lambda config, configs: []
+    unfit: Callable[[ConfigT, Mapping[str, Manifest]], str] = lambda config, manifests: ""
     class_ids: ClassIds | None = None
 
 

@@ -7,7 +7,7 @@ be changed without labelling again. What is real is certain: its confidence is 1
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -16,13 +16,27 @@ from must_tf.common.errors import nearest
 from must_tf.common.text import listed
 
 
+class HasThresholds(Protocol):
+    """A task's config, as far as thresholds need it."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Class names in id order, without the background."""
+        ...
+
+    @property
+    def class_thresholds(self) -> Sequence[str]:
+        """Thresholds of single classes, like "cup=0.4"."""
+        ...
+
+
 def named(entries: Sequence[str]) -> dict[str, float]:
     """{class name: threshold} of entries like "dining table=0.6"; a name may hold "=" itself."""
     pairs = (entry.rpartition("=") for entry in entries)
     return {name: float(number) for name, _, number in pairs}
 
 
-def table(config: Any, default: float, first_id: int) -> np.ndarray:
+def table(config: HasThresholds, default: float, first_id: int) -> np.ndarray:
     """The threshold of every class id, float32 [first_id + C].
 
     Where no class has its own it is [1]: `of_ids` reads ids beyond the end as the last.
@@ -52,7 +66,7 @@ def of_ids(ids: Any, values: np.ndarray) -> Any:
     return values[np.clip(ids, 0, len(values) - 1)]
 
 
-def unknown(task: str, config: Any) -> list[str]:
+def unknown(task: str, config: HasThresholds) -> list[str]:
     """A sentence on every name of `class_thresholds` that is no class, with the nearest that is one."""
     place = f"task.tasks.{task}.class_thresholds"
     return [

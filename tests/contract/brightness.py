@@ -1,4 +1,4 @@
-"""A seventh task: how bright an image is. `grey` float32 [1] is the mean of all pixels, 0 to 1; `certainty` [1], 1 if real.
+"""A seventh task, the brightness of an image: `grey` float32 [1], mean of all pixels, 0 to 1; `certainty` [1].
 
 The test copies this file into must_tf/tasks/brightness/ of another folder. No other task has labels of this kind.
 """

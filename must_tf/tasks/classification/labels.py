@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,13 +16,17 @@ from must_tf.common.errors import UserError
 from must_tf.data import record
 from must_tf.data.geometry import Warp
 from must_tf.shared import thresholds
-from must_tf.spec import Features, ImageInfo, Labels, Tensors
+from must_tf.spec import Features, ImageInfo, Labels, TaskConfig, Tensors
+
+if TYPE_CHECKING:
+    from must_tf.tasks.classification import Config
+
 
 LABEL = "image/class/label"
 PROBABILITY = "image/class/probability"
 
 
-def features(config: Any) -> dict[str, Any]:
+def features(config: Config) -> dict[str, Any]:
     """The parsing spec of both keys."""
     del config
     return {
@@ -31,7 +35,7 @@ def features(config: Any) -> dict[str, Any]:
     }
 
 
-def read(parsed: Tensors, size: tf.Tensor, config: Any) -> Tensors:
+def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
     """Labels: `probability` float32 [C]."""
     del size
     count = len(config.classes)
@@ -79,7 +83,7 @@ def recode(features: Features, ids: Mapping[int, int], classes: int) -> None:
     features[PROBABILITY].bytes_list.value[:] = [new.tobytes()]
 
 
-def believed(labels: Mapping[str, Any], config: Any) -> Any:
+def believed(labels: Mapping[str, Any], config: Config) -> Any:
     """Tells if the likeliest class reaches its threshold, bool []; NumPy or tensors. True without class names."""
     probability = labels["probability"]
     if not probability.shape[0]:
@@ -91,13 +95,13 @@ def believed(labels: Mapping[str, Any], config: Any) -> Any:
     return probability.max() >= thresholds.of_ids(probability.argmax(), table)
 
 
-def settle(config: Any, configs: Mapping[str, Any]) -> list[str]:
+def settle(config: Config, configs: Mapping[str, TaskConfig]) -> list[str]:
     """What is wrong with the thresholds."""
     del configs
     return thresholds.unknown("classification", config)
 
 
-def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Any) -> Tensors:
+def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Tensors:
     """`probability` [C]: what an image shows does not depend on how it is cropped, as usual for classification.
 
     `believed` bool [], whether a teacher's image is labelled.

@@ -10,21 +10,24 @@ p <- (1 - e) p + e / C, https://arxiv.org/abs/1512.00567.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from must_tf.shared.masked_losses import per_image, visible
 from must_tf.spec import Tensors, Term
 
+if TYPE_CHECKING:
+    from must_tf.tasks.classification import Config
 
-def terms(config: Any) -> tuple[str, ...]:
+
+def terms(config: Config) -> tuple[str, ...]:
     """One term."""
     del config
     return ("cross_entropy",)
 
 
-def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
+def loss(raw: Tensors, targets: Tensors, config: Config) -> dict[str, Term]:
     """logits [B, C] against probability [B, C]; counts labelled images."""
     raw, targets = visible(raw, targets["weight"]), visible(targets, targets["weight"])
     classes = raw["logits"].shape[-1]

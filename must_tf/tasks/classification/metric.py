@@ -8,11 +8,16 @@ probability counts as ahead of the true class, so a constant prediction scores 0
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from must_tf.common.text import listed
-from must_tf.spec import Details, ImageInfo, Labels, TaskConfig
+from must_tf.spec import Details, ImageInfo, Labels
+
+if TYPE_CHECKING:
+    from must_tf.tasks.classification import Config
+
 
 PROTOCOL = {"averaged": "over images", "crop": "none, the whole image"}
 
@@ -23,7 +28,7 @@ class Metric:
     headline = "top1"
     higher_is_better = True
 
-    def __init__(self, config: TaskConfig) -> None:
+    def __init__(self, config: Config) -> None:
         self._names = tuple(config.classes)
         self._true: Counter[int] = Counter()  # images by class id
         self._guessed: Counter[int] = Counter()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 import tf_keras
 
 from must_tf.data.geometry import Frame
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Pyramid, Tensors
+
+if TYPE_CHECKING:
+    from must_tf.tasks.classification import Config
 
 
 class ClassificationHead(tf_keras.layers.Layer):
@@ -24,18 +27,18 @@ class ClassificationHead(tf_keras.layers.Layer):
         return {"logits": tf.cast(self._linear(tf.reduce_mean(pyramid.c5, axis=[1, 2])), tf.float32)}
 
 
-def head(config: Any, settings: HeadSettings) -> tf_keras.layers.Layer:
+def head(config: Config, settings: HeadSettings) -> tf_keras.layers.Layer:
     """The head for `config.classes`."""
     return ClassificationHead(len(config.classes), settings)
 
 
-def decode(raw: Tensors, given: Given, config: Any) -> Tensors:
+def decode(raw: Tensors, given: Given, config: Config) -> Tensors:
     """`probability` [B, C]."""
     del given, config
     return {"probability": tf.nn.softmax(raw["logits"])}
 
 
-def ideal(targets: Arrays, config: Any) -> Ideal:
+def ideal(targets: Arrays, config: Config) -> Ideal:
     """The distribution itself."""
     del config
     return Ideal({"probability": targets["probability"]})

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from must_tf.label_content import IMAGES, ImageInfo, LabelContent, Labels, Summary
 
+if TYPE_CHECKING:
+    from must_tf.tasks.classification import Config
+
+
 TOLERANCE = 1e-3  # of the sum of probabilities, which are stored in 16 bits
 TIED = "images whose likeliest classes are equally likely: neither comes first"
 
 
-def content(labels: Labels, info: ImageInfo, config: Any) -> LabelContent:
+def content(labels: Labels, info: ImageInfo, config: Config) -> LabelContent:
     """One entry. Its score is NaN if any probability is; without class names it has neither class nor score."""
     del info, config
     probability = np.asarray(labels["probability"], np.float32)
@@ -23,7 +27,7 @@ def content(labels: Labels, info: ImageInfo, config: Any) -> LabelContent:
     return LabelContent(IMAGES, np.ones([1], bool), likeliest, probability[likeliest])
 
 
-def problems(labels: Labels, info: ImageInfo, config: Any) -> Iterator[tuple[str, str]]:
+def problems(labels: Labels, info: ImageInfo, config: Config) -> Iterator[tuple[str, str]]:
     """Yields a problem unless the probabilities are a distribution."""
     del info, config
     probability = np.asarray(labels["probability"])

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +19,10 @@ from must_tf.data.geometry import Warp
 from must_tf.data.manifest import Manifest
 from must_tf.spec import ImageInfo, Labels, Tensors
 
+if TYPE_CHECKING:
+    from must_tf.tasks.depth import Config
+
+
 DEPTH = "image/depth/encoded"
 SCALE = "image/depth/scale"
 KIND = "image/depth/kind"
@@ -27,7 +31,7 @@ MILLIMETRE = 1e-3
 LARGEST = 65535  # of 16 bits
 
 
-def features(config: Any) -> dict[str, Any]:
+def features(config: Config) -> dict[str, Any]:
     """The parsing spec of the PNG, its scale and its kind."""
     del config
     return {
@@ -37,7 +41,7 @@ def features(config: Any) -> dict[str, Any]:
     }
 
 
-def read(parsed: Tensors, size: tf.Tensor, config: Any) -> Tensors:
+def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
     """Labels: `metres` and `inverse_depth` float32 [h, w], 0 = unknown; one of them is all 0."""
     del config
     return _in_units(_stored(parsed, size), parsed)
@@ -87,7 +91,7 @@ def _known(values: Any) -> np.ndarray:
     return np.where(np.isfinite(values) & (values > 0), values, 0.0)
 
 
-def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Any) -> Tensors:
+def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Tensors:
     """`metres`, or for the loss "ssi" `inverse_depth`: float32 [S / stride, S / stride], 0 = unknown.
 
     A view enlarged by z shows a wall as a camera would that stands at 1/z of the distance, so its metres are
@@ -105,7 +109,7 @@ def limit(example: tf.train.Example) -> str:
     return RELATIVE if example.features.feature[KIND].bytes_list.value == [RELATIVE.encode()] else ""
 
 
-def unfit(config: Any, manifests: Mapping[str, Manifest]) -> str:
+def unfit(config: Config, manifests: Mapping[str, Manifest]) -> str:
     """Why metres cannot be learned from these sets; empty where they can, or need not be."""
     relative = {folder: manifest.limited_images(one, "depth", RELATIVE) for folder, one in manifests.items()}
     images = sum(manifest.labelled_images(one, "depth") for one in manifests.values())

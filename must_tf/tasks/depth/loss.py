@@ -13,7 +13,7 @@ image; in `ssi` that is the trimmed loss of MiDaS, whose gradient term keeps all
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -21,18 +21,22 @@ from must_tf.shared.masked_losses import per_image, per_pixel, resize_to, visibl
 from must_tf.spec import Tensors, Term
 from must_tf.tasks.depth.model import LOG_METRES
 
+if TYPE_CHECKING:
+    from must_tf.tasks.depth import Config
+
+
 BERHU_SHARE = 0.2  # of the largest error of the image, from which on it is squared
 SCALES = 4  # of the gradient term, K in MiDaS
 # A prediction that hardly varies is not blown up to unit spread: its gradient would be as large as 1 over this.
 SMALLEST_SPREAD = 1e-3
 
 
-def terms(config: Any) -> tuple[str, ...]:
+def terms(config: Config) -> tuple[str, ...]:
     """The terms of the loss in use."""
     return ("ssi", "gradient") if config.loss == "ssi" else (config.loss,)
 
 
-def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
+def loss(raw: Tensors, targets: Tensors, config: Config) -> dict[str, Term]:
     """map [B, R, R, 1] against `metres` or `inverse_depth` [B, T, T], 0 = unknown.
 
     Counts labelled images that know a pixel (`ssi`: two different ones), or known pixels (`l1`, `berhu`).
@@ -49,7 +53,7 @@ def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
     )
 
 
-def _log(predicted: tf.Tensor, metres: tf.Tensor, targets: Tensors, config: Any) -> dict[str, Term]:
+def _log(predicted: tf.Tensor, metres: tf.Tensor, targets: Tensors, config: Config) -> dict[str, Term]:
     known = metres > 0
     difference = tf.where(known, predicted - tf.math.log(tf.where(known, metres, 1.0)), 0.0)
     centre = config.variance_focus * _mean(difference, known)[:, None, None]
@@ -59,7 +63,7 @@ def _log(predicted: tf.Tensor, metres: tf.Tensor, targets: Tensors, config: Any)
     return {"silog": per_image(values, tf.where(counted, targets["weight"], 0.0))}
 
 
-def _metres(predicted: tf.Tensor, metres: tf.Tensor, targets: Tensors, config: Any) -> dict[str, Term]:
+def _metres(predicted: tf.Tensor, metres: tf.Tensor, targets: Tensors, config: Config) -> dict[str, Term]:
     known = metres > 0
     error = tf.where(known, tf.exp(tf.clip_by_value(predicted, *LOG_METRES)) - metres, 0.0)
     known = without_hardest(tf.abs(error), known, targets["pseudo"], config.ignore_hardest)
@@ -67,7 +71,7 @@ def _metres(predicted: tf.Tensor, metres: tf.Tensor, targets: Tensors, config: A
     return {config.loss: per_pixel(values, known, targets["weight"])}
 
 
-def _relative(predicted: tf.Tensor, inverse: tf.Tensor, targets: Tensors, config: Any) -> dict[str, Term]:
+def _relative(predicted: tf.Tensor, inverse: tf.Tensor, targets: Tensors, config: Config) -> dict[str, Term]:
     known = inverse > 0
     aligned, _ = unit(predicted, known, SMALLEST_SPREAD)
     true, spread = unit(inverse, known)

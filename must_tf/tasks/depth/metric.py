@@ -31,11 +31,15 @@ A prediction that is not a positive, finite number is wrong for every delta. For
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from must_tf.spec import Details, ImageInfo, Labels
+
+if TYPE_CHECKING:
+    from must_tf.tasks.depth import Config
+
 
 ALIGNMENTS = ("none", "median", "scale_and_shift")
 CROPS = ("none", "eigen", "garg")
@@ -56,7 +60,7 @@ class Metric:
     headline = "delta1"
     higher_is_better = True
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Config) -> None:
         self._config = config
         self._farthest = config.max_metres or np.inf
         self._images, self._relative_labels, self._relative = 0, 0, False

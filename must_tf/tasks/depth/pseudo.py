@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.depth.labels import LARGEST
 
+if TYPE_CHECKING:
+    from must_tf.tasks.depth import Config
 
-def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Any) -> Labels:
+
+def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Config) -> Labels:
     """Labels: `metres` and `inverse_depth` float32 [h, w]; the one that was not predicted is all 0."""
     del info, config
     key = "inverse_depth" if "inverse_depth" in predictions else "metres"

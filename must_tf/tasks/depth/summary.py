@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from must_tf.label_content import PIXELS, ImageInfo, LabelContent, Labels, Summary, problems_of_maps
 from must_tf.tasks.depth import labels as depth_labels
 from must_tf.tasks.depth import model
+
+if TYPE_CHECKING:
+    from must_tf.tasks.depth import Config
+
 
 # 100 bins a decade, so that a percentile is right to 2.3 %.
 NEAREST, DECADES, PER_DECADE = 1e-3, 6, 100  # metres
@@ -18,7 +22,7 @@ SAME_DEPTH = 0.01  # standard deviation over mean: a wall seen face to face vari
 PERCENTILES = (1, 50, 99)
 
 
-def content(labels: Labels, info: ImageInfo, config: Any) -> LabelContent:
+def content(labels: Labels, info: ImageInfo, config: Config) -> LabelContent:
     """Pixels [h, w]."""
     del info, config
     values, _ = _values(labels)
@@ -35,7 +39,7 @@ def _known(values: np.ndarray) -> np.ndarray:
     return np.isfinite(values) & (values > 0)
 
 
-def problems(labels: Labels, info: ImageInfo, config: Any) -> Iterator[tuple[str, str]]:
+def problems(labels: Labels, info: ImageInfo, config: Config) -> Iterator[tuple[str, str]]:
     """Yields problems of the maps, and depth below 0."""
     yield from problems_of_maps(labels, info, config)
     lowest = min((np.min(values, initial=0) for values in labels.values()), default=0)
@@ -43,7 +47,7 @@ def problems(labels: Labels, info: ImageInfo, config: Any) -> Iterator[tuple[str
         yield "values below 0", f"{lowest}"
 
 
-def add(labels: Labels, config: Any) -> dict[str, Any]:
+def add(labels: Labels, config: Config) -> dict[str, Any]:
     """Returns 1 if the depth is `relative`, 1 if it is `flat`, and the pixels of each bin of `metres` [600]."""
     del config
     values, relative = _values(labels)

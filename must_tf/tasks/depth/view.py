@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
 
 from must_tf.shared import drawing
 
+if TYPE_CHECKING:
+    from must_tf.tasks.depth import Config
+
+
 COLOURS = matplotlib.colormaps["viridis"]  # equal steps look equal, and brightness alone tells order
 
 
-def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: object) -> np.ndarray:
+def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: Config) -> np.ndarray:
     """Replaces the photo by its depth, in colours.
 
     The colours span the picture's own range, widened to round numbers, so that a label and a good

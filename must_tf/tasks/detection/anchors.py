@@ -6,11 +6,14 @@ Model Garden matches anchors per image on the host. Its matcher cannot be used o
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
 
 from must_tf.spec import HeadSettings
+
+if TYPE_CHECKING:
+    from must_tf.tasks.detection import Config
 
 
 class Match(NamedTuple):
@@ -22,7 +25,7 @@ class Match(NamedTuple):
     classes: tf.Tensor  # [B, A] the object's class; anything where not positive
 
 
-def multilevel(config: Any, settings: HeadSettings, image_size: int) -> dict[str, tf.Tensor]:
+def multilevel(config: Config, settings: HeadSettings, image_size: int) -> dict[str, tf.Tensor]:
     """Anchor boxes in pixels: level -> [H_l, W_l, anchors * 4]."""
     from official.vision.ops import anchor
 
@@ -36,7 +39,7 @@ def multilevel(config: Any, settings: HeadSettings, image_size: int) -> dict[str
     ).multilevel_boxes
 
 
-def per_location(config: Any) -> int:
+def per_location(config: Config) -> int:
     """Anchors per cell of the pyramid."""
     return config.anchor_scales * len(config.aspect_ratios)
 

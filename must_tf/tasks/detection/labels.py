@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -23,8 +23,12 @@ import tensorflow as tf
 from must_tf.data import geometry, manifest, record
 from must_tf.data.geometry import Warp
 from must_tf.data.manifest import Manifest
-from must_tf.spec import Features, ImageInfo, Labels, Tensors
+from must_tf.spec import Features, ImageInfo, Labels, TaskConfig, Tensors
 from must_tf.tasks.detection import rules
+
+if TYPE_CHECKING:
+    from must_tf.tasks.detection import Config
+
 
 CORNERS = ("ymin", "xmin", "ymax", "xmax")
 LABEL = "image/object/class/label"
@@ -40,7 +44,7 @@ def corner_key(corner: str) -> str:
     return f"image/object/bbox/{corner}"
 
 
-def features(config: Any) -> dict[str, Any]:
+def features(config: TaskConfig) -> dict[str, Any]:
     """The parsing spec of the objects' keys."""
     del config
     spec = {corner_key(corner): tf.io.VarLenFeature(tf.float32) for corner in CORNERS}
@@ -51,7 +55,7 @@ def features(config: Any) -> dict[str, Any]:
     return spec
 
 
-def read(parsed: Tensors, size: tf.Tensor, config: Any) -> Tensors:
+def read(parsed: Tensors, size: tf.Tensor, config: TaskConfig) -> Tensors:
     """Labels of N objects: boxes [N, 4], classes [N], scores [N], is_crowd [N], area [N]."""
     classes = tf.cast(tf.sparse.to_dense(parsed[LABEL]), tf.int32)
     boxes = tf.stack([tf.sparse.to_dense(parsed[corner_key(corner)]) for corner in CORNERS], axis=-1)
@@ -86,7 +90,7 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
     return written
 
 
-def unfit(config: Any, manifests: Mapping[str, Manifest]) -> str:
+def unfit(config: Config, manifests: Mapping[str, Manifest]) -> str:
     """Why the RPN cannot learn from these sets; empty where it can, or there is none."""
     images = sum(manifest.labelled_images(one, "detection") for one in manifests.values())
     partial = sum(manifest.limited_images(one, "detection", "partial") for one in manifests.values())
@@ -143,7 +147,7 @@ def recode(features: Features, ids: Mapping[int, int], classes: int) -> None:
     labels[:] = [ids[class_id] for class_id in labels]
 
 
-def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Any) -> Tensors:
+def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Tensors:
     """`boxes` float32 [M, 4] in pixels of the input and `classes` int32 [M], both -1 where there is no object;
     `ignored` float32 [M', 4], the ignore regions, -1 where there is none."""
     labels = read(parsed, size, config)

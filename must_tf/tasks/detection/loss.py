@@ -31,7 +31,7 @@ unlabelled image out.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 import tf_keras
@@ -42,6 +42,10 @@ from must_tf.tasks.detection import anchors, sampling
 from must_tf.tasks.detection.ignored import spared_anchors
 from must_tf.tasks.detection.model import REGRESSION_WEIGHTS
 
+if TYPE_CHECKING:
+    from must_tf.tasks.detection import Config
+
+
 RPN_LOW, RPN_HIGH = 0.3, 0.7  # IoU
 RPN_SAMPLES = 256
 RPN_DELTA = 1.0 / 9.0
@@ -50,12 +54,12 @@ RETINA_DELTA, RETINA_BOX_WEIGHT = 0.1, 50.0
 FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 1.5
 
 
-def terms(config: Any) -> tuple[str, ...]:
+def terms(config: Config) -> tuple[str, ...]:
     """The terms of the design in use."""
     return ("focal", "retina_box") if config.design == "retinanet" else ("rpn_score", "rpn_box", "box_class", "box")
 
 
-def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
+def loss(raw: Tensors, targets: Tensors, config: Config) -> dict[str, Term]:
     """Raw of either head against boxes [B, M, 4], classes [B, M] and the regions ignored [B, M', 4]."""
     anchor_boxes = {"anchors": raw["anchors"]}  # the same for all images
     batched = {key: values for key, values in raw.items() if key != "anchors"}

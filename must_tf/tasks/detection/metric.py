@@ -8,14 +8,20 @@ neither missed nor wrong. Classes and area ranges without a true object are in n
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from pycocotools import mask as mask_utils
 
 from must_tf.shared import coco_eval, voc_eval
 from must_tf.shared.coco_eval import class_name
 from must_tf.shared.why_zero import ZeroDiagnosis
-from must_tf.spec import Details, ImageInfo, Labels, TaskConfig
+from must_tf.spec import Details, ImageInfo, Labels
 from must_tf.tasks.detection.model import FLOOR
+
+if TYPE_CHECKING:
+    from must_tf.tasks.detection import Config
+
 
 PROTOCOL = {
     "overlap": "boxes",
@@ -30,7 +36,7 @@ class Metric:
     headline = "AP"
     higher_is_better = True
 
-    def __init__(self, config: TaskConfig) -> None:
+    def __init__(self, config: Config) -> None:
         self._names = tuple(config.classes)
         self._coco = coco_eval.CocoEval()
         self._voc = voc_eval.VocEval()

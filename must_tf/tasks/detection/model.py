@@ -5,15 +5,19 @@ Mask R-CNN design: RPN (2 hidden convs) -> proposals -> RoI align 7x7 -> 4 convs
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from must_tf.data.geometry import Frame, restore_boxes
-from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Pyramid, Tensors
+from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Pyramid, TaskConfig, Tensors
 from must_tf.tasks.detection import anchors, sampling
+
+if TYPE_CHECKING:
+    from must_tf.tasks.detection import Config
+
 
 # The box head's targets are scaled by these, as in Fast R-CNN's code and Model Garden's.
 REGRESSION_WEIGHTS = [10.0, 10.0, 5.0, 5.0]
@@ -41,7 +45,7 @@ def tiled(levels: dict[str, tf.Tensor], batch: tf.Tensor) -> dict[str, tf.Tensor
 class MaskRCNNHead(tf_keras.layers.Layer):
     """Pyramid -> proposals and, per proposal, class logits and box deltas."""
 
-    def __init__(self, config: Any, settings: HeadSettings):
+    def __init__(self, config: Config, settings: HeadSettings):
         from official.vision.modeling.heads import dense_prediction_heads, instance_heads
         from official.vision.modeling.layers import roi_aligner, roi_generator
 
@@ -113,7 +117,7 @@ class MaskRCNNHead(tf_keras.layers.Layer):
 class RetinaNetHead(tf_keras.layers.Layer):
     """Pyramid -> per anchor class logits and box deltas."""
 
-    def __init__(self, config: Any, settings: HeadSettings):
+    def __init__(self, config: Config, settings: HeadSettings):
         from official.vision.modeling.heads import dense_prediction_heads
 
         super().__init__(name="detection")
@@ -143,12 +147,12 @@ class RetinaNetHead(tf_keras.layers.Layer):
         }
 
 
-def head(config: Any, settings: HeadSettings) -> tf_keras.layers.Layer:
+def head(config: Config, settings: HeadSettings) -> tf_keras.layers.Layer:
     """The head of `config.design`."""
     return RetinaNetHead(config, settings) if config.design == "retinanet" else MaskRCNNHead(config, settings)
 
 
-def decode(raw: Tensors, given: Given, config: Any) -> Tensors:
+def decode(raw: Tensors, given: Given, config: Config) -> Tensors:
     """boxes [B, D, 4] pixels of the input, classes int32 [B, D], scores [B, D], count int32 [B]."""
     from official.vision.modeling.layers import detection_generator
 
@@ -177,7 +181,7 @@ def unless_diverged(scores: tf.Tensor, raw: Tensors) -> tf.Tensor:
     return tf.where((finite[0] & finite[1])[:, None], scores, float("nan"))
 
 
-def ideal(targets: Arrays, config: Any) -> Ideal:
+def ideal(targets: Arrays, config: TaskConfig) -> Ideal:
     """The objects, each with score 1."""
     del config
     real = targets["classes"] > 0  # [B, M]

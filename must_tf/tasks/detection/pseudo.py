@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.detection.model import FLOOR
+
+if TYPE_CHECKING:
+    from must_tf.tasks.detection import Config
 
 
 def kept(predictions: dict[str, np.ndarray]) -> np.ndarray:
@@ -18,7 +21,7 @@ def kept(predictions: dict[str, np.ndarray]) -> np.ndarray:
     return np.flatnonzero(present & (scores >= FLOOR) & (sides.min(axis=-1) > 0))
 
 
-def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Any) -> Labels:
+def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Config) -> Labels:
     """Labels in detection's format; area is the box's."""
     del config
     indices = kept(predictions)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from must_tf.label_content import OBJECTS, ImageInfo, LabelContent, Labels, Summary
+from must_tf.spec import TaskConfig
 from must_tf.tasks.detection import rules
 from must_tf.tasks.detection.model import FLOOR
 
@@ -17,7 +17,7 @@ SCORED = 100  # objects of a class that COCO's protocol looks at in one image
 BEYOND = f"objects beyond {SCORED} of a class in one image: COCO's protocol looks at no more"
 
 
-def content(labels: Labels, info: ImageInfo, config: Any) -> LabelContent:
+def content(labels: Labels, info: ImageInfo, config: TaskConfig) -> LabelContent:
     """One entry per object."""
     del info, config
     is_crowd = np.asarray(labels["is_crowd"], bool)
@@ -25,7 +25,7 @@ def content(labels: Labels, info: ImageInfo, config: Any) -> LabelContent:
     return LabelContent(OBJECTS, ~is_crowd, places, np.asarray(labels["scores"], np.float32), is_crowd)
 
 
-def problems(labels: Labels, info: ImageInfo, config: Any) -> Iterator[tuple[str, str]]:
+def problems(labels: Labels, info: ImageInfo, config: TaskConfig) -> Iterator[tuple[str, str]]:
     """Yields what is wrong with boxes, classes, scores and areas."""
     del info
     wrong = list(of_lengths(labels, ONE_PER_OBJECT))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -20,9 +20,13 @@ import tensorflow as tf
 from must_tf.data import geometry, record
 from must_tf.data.geometry import Warp
 from must_tf.shared import thresholds
-from must_tf.spec import Features, ImageInfo, Labels, Tensors
+from must_tf.spec import Features, ImageInfo, Labels, TaskConfig, Tensors
 from must_tf.tasks.detection import labels as objects
 from must_tf.tasks.detection import rules
+
+if TYPE_CHECKING:
+    from must_tf.tasks.masks import Config
+
 
 CROP = "image/object/mask_crop"
 MASK_SCORE = "image/object/mask_score"
@@ -33,7 +37,7 @@ FULL = "image/object/mask"  # Model Garden's key, full-image PNGs; written on de
 ONE_BIT = [cv2.IMWRITE_PNG_BILEVEL, 1, cv2.IMWRITE_PNG_COMPRESSION, 1]
 
 
-def features(config: Any) -> dict[str, Any]:
+def features(config: Config) -> dict[str, Any]:
     """Detection's keys, the crops and their scores."""
     return objects.features(config) | {
         CROP: tf.io.VarLenFeature(tf.string),
@@ -41,7 +45,7 @@ def features(config: Any) -> dict[str, Any]:
     }
 
 
-def read(parsed: Tensors, size: tf.Tensor, config: Any) -> Tensors:
+def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
     """Detection's labels, `mask_scores` [N], and `crops` [N] strings: PNGs in the graph, uint8 arrays [ch, cw] in
     {0, 1} as NumPy."""
     labels = objects.read(parsed, size, config) | {"crops": tf.sparse.to_dense(parsed[CROP])}
@@ -91,17 +95,17 @@ def count(features: Features) -> Counter[int]:
     return Counter(classes if len(features[CROP].bytes_list.value) == len(classes) else ())
 
 
-def believed(labels: Mapping[str, Any], config: Any) -> Any:
+def believed(labels: Mapping[str, Any], config: Config) -> Any:
     """Whose masks are trained on, bool [N]: objects that are believed, with masks that are. NumPy or tensors."""
     return rules.believed(labels, config) & is_sure(labels, config)
 
 
-def is_sure(labels: Mapping[str, Any], config: Any) -> Any:
+def is_sure(labels: Mapping[str, Any], config: Config) -> Any:
     """Returns which masks are above their own threshold, bool [N], whatever the scores of their boxes."""
     return labels["mask_scores"] >= config.mask_score_threshold
 
 
-def settle(config: Any, configs: Mapping[str, Any]) -> list[str]:
+def settle(config: Config, configs: Mapping[str, TaskConfig]) -> list[str]:
     """Takes over detection's thresholds of single classes, where it has none; what is wrong with its own."""
     if not config.class_thresholds and "detection" in configs:
         config.class_thresholds = configs["detection"].class_thresholds
@@ -109,7 +113,7 @@ def settle(config: Any, configs: Mapping[str, Any]) -> list[str]:
     return thresholds.unknown("masks", config)
 
 
-def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Any) -> Tensors:
+def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Tensors:
     """Detection's targets, and `masks` uint8 [M, side, side], 255 times the mask, each over its box in the input.
 
     In bytes, because in float32 they were most of a batch, and copying them most of the wait for one.

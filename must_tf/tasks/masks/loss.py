@@ -7,21 +7,24 @@ Source: Mask R-CNN, https://arxiv.org/abs/1703.06870; equals Model Garden's Mask
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from must_tf.shared.masked_losses import visible
 from must_tf.spec import Tensors, Term
 
+if TYPE_CHECKING:
+    from must_tf.tasks.masks import Config
 
-def terms(config: Any) -> tuple[str, ...]:
+
+def terms(config: Config) -> tuple[str, ...]:
     """One term."""
     del config
     return ("cross_entropy",)
 
 
-def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
+def loss(raw: Tensors, targets: Tensors, config: Config) -> dict[str, Term]:
     """logits [B, K, 28, 28] against mask_targets [B, K, 28, 28]; counts proposals with an object."""
     del config
     raw = visible(raw, targets["weight"])

@@ -6,15 +6,19 @@ by their pixels. Area ranges use the labels' area, and for what was found the ma
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from must_tf.data.geometry import crop_window
 from must_tf.shared import coco_eval
 from must_tf.shared.why_zero import ZeroDiagnosis
-from must_tf.spec import Details, ImageInfo, Labels, TaskConfig
+from must_tf.spec import Details, ImageInfo, Labels
 from must_tf.tasks.detection.model import FLOOR
+
+if TYPE_CHECKING:
+    from must_tf.tasks.masks import Config
+
 
 PROTOCOL = {
     "overlap": "masks",
@@ -29,7 +33,7 @@ class Metric:
     headline = "AP"
     higher_is_better = True
 
-    def __init__(self, config: TaskConfig) -> None:
+    def __init__(self, config: Config) -> None:
         self._names = tuple(config.classes)
         self._coco = coco_eval.CocoEval()
         self._objects = ZeroDiagnosis(FLOOR)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -14,6 +14,10 @@ from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Pyramid, Tensors
 from must_tf.tasks.detection import model as detection
 from must_tf.tasks.detection import sampling
 
+if TYPE_CHECKING:
+    from must_tf.tasks.masks import Config
+
+
 CROP = 14
 SIDE = 28
 
@@ -21,7 +25,7 @@ SIDE = 28
 class MaskHead(tf_keras.layers.Layer):
     """Pyramid and detection's boxes -> one 28 x 28 map per box."""
 
-    def __init__(self, config: Any, settings: HeadSettings):
+    def __init__(self, config: Config, settings: HeadSettings):
         from official.vision.modeling.heads import instance_heads
         from official.vision.modeling.layers import mask_sampler, roi_aligner
 
@@ -63,18 +67,18 @@ class MaskHead(tf_keras.layers.Layer):
         return tf.cast(self._head([self._align(pyramid.levels, boxes), classes]), tf.float32)
 
 
-def head(config: Any, settings: HeadSettings) -> tf_keras.layers.Layer:
+def head(config: Config, settings: HeadSettings) -> tf_keras.layers.Layer:
     """The head for `config.classes`, which must be detection's."""
     return MaskHead(config, settings)
 
 
-def decode(raw: Tensors, given: Given, config: Any) -> Tensors:
+def decode(raw: Tensors, given: Given, config: Config) -> Tensors:
     """Detection's predictions, and `probability` [B, D, 28, 28] over each box."""
     del config
     return dict(given.predictions["detection"]) | {"probability": tf.sigmoid(raw["logits"])}
 
 
-def ideal(targets: Arrays, config: Any) -> Ideal:
+def ideal(targets: Arrays, config: Config) -> Ideal:
     """Detection's, and the masks at the head's resolution."""
     masks = np.asarray(targets["masks"], np.float32) / 255.0  # [B, M, side, side]
     maps = [[cv2.resize(mask, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for mask in image] for image in masks]

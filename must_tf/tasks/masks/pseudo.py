@@ -8,7 +8,7 @@ https://arxiv.org/abs/1912.04488, is below 0.5 for such masks alone.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,6 +16,10 @@ import numpy as np
 from must_tf.data.geometry import crop_window
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.detection import pseudo as detection
+
+if TYPE_CHECKING:
+    from must_tf.tasks.masks import Config
+
 
 BELOW = float(np.nextafter(np.float32(0.5), np.float32(0.0)))  # what OpenCV's threshold is to take as no pixel
 
@@ -28,7 +32,7 @@ class _Mask(NamedTuple):
     score: float
 
 
-def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Any) -> Labels:
+def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Config) -> Labels:
     """Detection's labels, `crops` and `mask_scores` float32 [N]; area is the mask's."""
     labels = detection.keep(predictions, info, config)
     maps = predictions["probability"][detection.kept(predictions)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,15 +14,19 @@ from must_tf.tasks.detection import summary as objects
 from must_tf.tasks.detection.model import FLOOR
 from must_tf.tasks.masks import labels as mask_labels
 
+if TYPE_CHECKING:
+    from must_tf.tasks.masks import Config
+
+
 EMPTY_MASK = "masks without a pixel: nothing can overlap them"
 
 
-def content(labels: Labels, info: ImageInfo, config: Any) -> LabelContent:
+def content(labels: Labels, info: ImageInfo, config: Config) -> LabelContent:
     """One entry per object."""
     return objects.content(labels, info, config)._replace(eligible=mask_labels.is_sure(labels, config))
 
 
-def problems(labels: Labels, info: ImageInfo, config: Any) -> Iterator[tuple[str, str]]:
+def problems(labels: Labels, info: ImageInfo, config: Config) -> Iterator[tuple[str, str]]:
     """Yields what is wrong with the objects and their masks."""
     wrong = list(objects.of_lengths(labels, (*objects.ONE_PER_OBJECT, *mask_labels.OWN)))
     if wrong:  # it cannot be said which mask belongs to which box
@@ -44,7 +48,7 @@ def of_crops(labels: Labels, info: ImageInfo) -> Iterator[tuple[str, str]]:
             yield "mask has not the size of its box", f"object {place}: {size}"
 
 
-def add(labels: Labels, config: Any) -> dict[str, Any]:
+def add(labels: Labels, config: Config) -> dict[str, Any]:
     """Returns the number of objects whose box is above the threshold, and of those whose mask is not."""
     boxes = np.asarray(rules.believed(labels, config))
     return {"boxes": int(boxes.sum()), "hollow": int((boxes & ~mask_labels.is_sure(labels, config)).sum())}

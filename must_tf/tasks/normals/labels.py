@@ -5,7 +5,7 @@ Precision: 1/255 per component before normalising, at most about 0.4 degrees.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,16 +14,20 @@ from must_tf.data import geometry, record
 from must_tf.data.geometry import Warp
 from must_tf.spec import ImageInfo, Labels, Tensors
 
+if TYPE_CHECKING:
+    from must_tf.tasks.normals import Config
+
+
 NORMALS = "image/normals/encoded"
 
 
-def features(config: Any) -> dict[str, Any]:
+def features(config: Config) -> dict[str, Any]:
     """The parsing spec of the PNG."""
     del config
     return {NORMALS: tf.io.FixedLenFeature([], tf.string, "")}
 
 
-def read(parsed: Tensors, size: tf.Tensor, config: Any) -> Tensors:
+def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
     """Labels: `normals` float32 [h, w, 3], unit vectors or 0,0,0."""
     del config
     return {"normals": vectors(record.decode_map(parsed[NORMALS], size, 3, tf.uint8, 0))}
@@ -53,7 +57,7 @@ def colours(normals: np.ndarray) -> np.ndarray:
     return np.where(known, np.rint((normals + 1.0) * 127.5), 0).astype(np.uint8)
 
 
-def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Any) -> Tensors:
+def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Tensors:
     """Returns `normal_colours` uint8 [S / stride, S / stride, 3] as in the record, and `mirrored` bool [].
 
     In a mirrored view x has the other sign than its colour says. The loss computes the vectors (`seen`) on the device

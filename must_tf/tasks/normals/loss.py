@@ -9,7 +9,7 @@ al., Omnidata, https://arxiv.org/abs/2110.04994 (their teachers of normals learn
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -17,13 +17,16 @@ from must_tf.shared.masked_losses import per_pixel, resize_to, visible, without_
 from must_tf.spec import Tensors, Term
 from must_tf.tasks.normals import labels
 
+if TYPE_CHECKING:
+    from must_tf.tasks.normals import Config
 
-def terms(config: Any) -> tuple[str, ...]:
+
+def terms(config: Config) -> tuple[str, ...]:
     """The loss in use."""
     return (config.loss,)
 
 
-def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
+def loss(raw: Tensors, targets: Tensors, config: Config) -> dict[str, Term]:
     """map [B, R, R, 3] against normal_colours [B, T, T, 3] and mirrored [B]; counts known pixels."""
     raw, targets = visible(raw, targets["weight"]), visible(targets, targets["weight"])
     normals = labels.seen(targets)

@@ -12,9 +12,15 @@ direction: abstaining neither pays nor costs more than guessing.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from must_tf.spec import Details, ImageInfo, Labels, TaskConfig
+from must_tf.spec import Details, ImageInfo, Labels
+
+if TYPE_CHECKING:
+    from must_tf.tasks.normals import Config
+
 
 PROTOCOL = {"averaged": "over the known pixels of the set", "crop": "none", "no prediction": "counts as 90 degrees"}
 
@@ -28,7 +34,7 @@ class Metric:
     headline = "mean_angle"
     higher_is_better = False
 
-    def __init__(self, config: TaskConfig) -> None:
+    def __init__(self, config: Config) -> None:
         del config
         self._sum, self._squares = 0.0, 0.0
         self._within = dict.fromkeys(_THRESHOLDS, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -13,19 +13,22 @@ from must_tf.shared.pixel_head import PixelHead
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Tensors
 from must_tf.tasks.normals import labels
 
+if TYPE_CHECKING:
+    from must_tf.tasks.normals import Config
 
-def head(config: Any, settings: HeadSettings) -> tf_keras.layers.Layer:
+
+def head(config: Config, settings: HeadSettings) -> tf_keras.layers.Layer:
     """Raw: `map` [B, S/4, S/4, 3], not normalised."""
     return PixelHead(3, config.filters, settings, "normals")
 
 
-def decode(raw: Tensors, given: Given, config: Any) -> Tensors:
+def decode(raw: Tensors, given: Given, config: Config) -> Tensors:
     """`normals` [B, S/4, S/4, 3], unit vectors."""
     del given, config
     return {"normals": tf.math.l2_normalize(raw["map"], axis=-1)}
 
 
-def ideal(targets: Arrays, config: Any) -> Ideal:
+def ideal(targets: Arrays, config: Config) -> Ideal:
     """The targets' vectors, and a wall that faces right where they are unknown."""
     del config
     normals = labels.seen({key: tf.constant(targets[key]) for key in ("normal_colours", "mirrored")}).numpy()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from must_tf.spec import ImageInfo, Labels
 
+if TYPE_CHECKING:
+    from must_tf.tasks.normals import Config
 
-def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Any) -> Labels:
+
+def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Config) -> Labels:
     """Labels: `normals` float32 [h, w, 3]."""
     del info, config
     return {"normals": np.asarray(predictions["normals"], np.float32)}

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from must_tf.label_content import PIXELS, ImageInfo, LabelContent, Labels, Summary, problems_of_maps
 
+if TYPE_CHECKING:
+    from must_tf.tasks.normals import Config
+
+
 TOLERANCE = 1e-3  # of a vector's length
 SAME_DIRECTION = 0.999  # length of the mean unit vector; vectors within about 2.6 degrees of each other
 
 
-def content(labels: Labels, info: ImageInfo, config: Any) -> LabelContent:
+def content(labels: Labels, info: ImageInfo, config: Config) -> LabelContent:
     """Pixels [h, w]."""
     del info, config
     return LabelContent(PIXELS, _known(labels["normals"]))
@@ -24,7 +28,7 @@ def _known(normals: np.ndarray) -> np.ndarray:
     return (axes[0] != 0) | (axes[1] != 0) | (axes[2] != 0)
 
 
-def problems(labels: Labels, info: ImageInfo, config: Any) -> Iterator[tuple[str, str]]:
+def problems(labels: Labels, info: ImageInfo, config: Config) -> Iterator[tuple[str, str]]:
     """Yields problems of the map, and vectors that are not unit vectors."""
     yield from problems_of_maps(labels, info, config)
     normals = labels["normals"]
@@ -33,7 +37,7 @@ def problems(labels: Labels, info: ImageInfo, config: Any) -> Iterator[tuple[str
         yield "vectors that have not length 1", f"{np.abs(lengths - 1).max():.4f} off"
 
 
-def add(labels: Labels, config: Any) -> dict[str, Any]:
+def add(labels: Labels, config: Config) -> dict[str, Any]:
     """Returns the sum of the vectors [3], the number of known pixels, and 1 if all pixels look the same way."""
     del config
     axes = np.moveaxis(labels["normals"], -1, 0)

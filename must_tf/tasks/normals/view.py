@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from must_tf.shared import drawing
 from must_tf.tasks.normals.labels import colours
 
+if TYPE_CHECKING:
+    from must_tf.tasks.normals import Config
 
-def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: object) -> np.ndarray:
+
+def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: Config) -> np.ndarray:
     """Replaces the photo by its normals, colour = (n + 1) * 127.5.
 
     What faces the camera (z = -1) is olive, without blue; what faces right is redder, down greener.

@@ -8,7 +8,7 @@ decided on reading, by the thresholds of the config.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -18,14 +18,18 @@ from must_tf.common.errors import UserError
 from must_tf.data import geometry, record
 from must_tf.data.geometry import Warp
 from must_tf.shared import thresholds
-from must_tf.spec import Features, ImageInfo, Labels, Tensors
+from must_tf.spec import Features, ImageInfo, Labels, TaskConfig, Tensors
+
+if TYPE_CHECKING:
+    from must_tf.tasks.segmentation import Config
+
 
 CLASSES = "image/segmentation/class/encoded"
 CONFIDENCE = "image/segmentation/confidence/encoded"
 IGNORE = 255
 
 
-def features(config: Any) -> dict[str, Any]:
+def features(config: Config) -> dict[str, Any]:
     """The parsing spec of both PNGs."""
     del config
     return {
@@ -34,7 +38,7 @@ def features(config: Any) -> dict[str, Any]:
     }
 
 
-def read(parsed: Tensors, size: tf.Tensor, config: Any) -> Tensors:
+def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
     """Labels: `classes` int32 [h, w], `confidence` float32 [h, w]."""
     classes, confidence = _stored(parsed, size, config)
     # A graph would make of a division by a number a product with its inverse, and 0.8 would not be 0.8.
@@ -42,7 +46,7 @@ def read(parsed: Tensors, size: tf.Tensor, config: Any) -> Tensors:
     return {"classes": tf.cast(classes, tf.int32), "confidence": shares}
 
 
-def _stored(parsed: Tensors, size: tf.Tensor, config: Any) -> tuple[tf.Tensor, tf.Tensor]:
+def _stored(parsed: Tensors, size: tf.Tensor, config: Config) -> tuple[tf.Tensor, tf.Tensor]:
     """Both maps as they are in the record, uint8 [h, w]; the ids are checked."""
     classes = record.decode_map(parsed[CLASSES], size, 1, tf.uint8, IGNORE)[..., 0]
     classes = record.checked_ids(classes, classes != IGNORE, len(config.classes), "segmentation")
@@ -96,22 +100,22 @@ def _decoded(features: Features) -> np.ndarray:
     return np.asarray(cv2.imdecode(png, cv2.IMREAD_UNCHANGED))
 
 
-def believed(labels: Mapping[str, Any], config: Any) -> Any:
+def believed(labels: Mapping[str, Any], config: Config) -> Any:
     """Which pixels are trained on, bool [h, w], of those that have a class; NumPy or tensors."""
     return labels["confidence"] >= thresholds.of_ids(labels["classes"], _table(config))
 
 
-def _table(config: Any) -> np.ndarray:
+def _table(config: Config) -> np.ndarray:
     return thresholds.table(config, config.confidence_threshold, 0)
 
 
-def settle(config: Any, configs: Mapping[str, Any]) -> list[str]:
+def settle(config: Config, configs: Mapping[str, TaskConfig]) -> list[str]:
     """What is wrong with the thresholds."""
     del configs
     return thresholds.unknown("segmentation", config)
 
 
-def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Any) -> Tensors:
+def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Tensors:
     """`class_bytes` uint8 [S / stride, S / stride]; ignore outside of the image and below the class's threshold.
 
     Where pixels are weighted by it, also `confidence` float32 of the same shape.

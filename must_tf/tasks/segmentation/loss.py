@@ -14,7 +14,7 @@ the classes into a loss of 0: those end the run when they are read.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -22,14 +22,17 @@ from must_tf.shared.masked_losses import per_pixel, resize_to, visible, without_
 from must_tf.spec import Tensors, Term
 from must_tf.tasks.segmentation.labels import IGNORE
 
+if TYPE_CHECKING:
+    from must_tf.tasks.segmentation import Config
 
-def terms(config: Any) -> tuple[str, ...]:
+
+def terms(config: Config) -> tuple[str, ...]:
     """One term."""
     del config
     return ("cross_entropy",)
 
 
-def loss(raw: Tensors, targets: Tensors, config: Any) -> dict[str, Term]:
+def loss(raw: Tensors, targets: Tensors, config: Config) -> dict[str, Term]:
     """map [B, R, R, C] against class_bytes [B, T, T], weighted by confidence [B, T, T] if set; counts known pixels."""
     raw, targets = visible(raw, targets["weight"]), visible(targets, targets["weight"])
     classes = tf.cast(targets["class_bytes"], tf.int32)

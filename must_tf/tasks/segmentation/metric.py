@@ -17,13 +17,17 @@ count, whatever is predicted there; either of them predicted on a measured pixel
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from must_tf.common.errors import UserError, nearest
 from must_tf.common.text import listed
 from must_tf.spec import Details, ImageInfo, Labels
+
+if TYPE_CHECKING:
+    from must_tf.tasks.segmentation import Config
+
 
 _IGNORE = 255
 
@@ -34,7 +38,7 @@ class Metric:
     headline = "mIoU"
     higher_is_better = True
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Config) -> None:
         self._names = tuple(config.classes)
         self._unmeasured = tuple(config.unmeasured)
         for name in self._unmeasured:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,21 +13,25 @@ from must_tf.shared.pixel_head import PixelHead
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Tensors
 from must_tf.tasks.segmentation.labels import IGNORE
 
+if TYPE_CHECKING:
+    from must_tf.tasks.segmentation import Config
+
+
 AT_ONCE = 8192  # pixels whose probabilities of all classes are held at a time
 
 
-def head(config: Any, settings: HeadSettings) -> tf_keras.layers.Layer:
+def head(config: Config, settings: HeadSettings) -> tf_keras.layers.Layer:
     """Raw: `map` logits [B, S/4, S/4, C]."""
     return PixelHead(len(config.classes), config.filters, settings, "segmentation")
 
 
-def decode(raw: Tensors, given: Given, config: Any) -> Tensors:
+def decode(raw: Tensors, given: Given, config: Config) -> Tensors:
     """`probability` [B, S/4, S/4, C]."""
     del given, config
     return {"probability": tf.nn.softmax(raw["map"])}
 
 
-def ideal(targets: Arrays, config: Any) -> Ideal:
+def ideal(targets: Arrays, config: Config) -> Ideal:
     """Certainty for the class of each pixel; all classes alike where the class is not known."""
     classes = targets["class_bytes"]  # [B, T, T]
     probability = np.eye(IGNORE + 1, len(config.classes), dtype=np.float32)

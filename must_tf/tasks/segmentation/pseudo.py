@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
 
+if TYPE_CHECKING:
+    from must_tf.tasks.segmentation import Config
 
-def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Any) -> Labels:
+
+def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Config) -> Labels:
     """Labels: `classes` int32 [h, w], `confidence` float32 [h, w]; where that is NaN, there is no class either."""
     del info, config
     confidence = np.asarray(predictions["confidence"], np.float32)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from must_tf.label_content import PIXELS, ImageInfo, LabelContent, Labels, Summary, problems_of_maps
 from must_tf.tasks.segmentation.labels import IGNORE
 
+if TYPE_CHECKING:
+    from must_tf.tasks.segmentation import Config
 
-def content(labels: Labels, info: ImageInfo, config: Any) -> LabelContent:
+
+def content(labels: Labels, info: ImageInfo, config: Config) -> LabelContent:
     """Pixels [h, w] with their class and confidence."""
     del info, config
     return LabelContent(PIXELS, labels["classes"] != IGNORE, labels["classes"], labels["confidence"])
