@@ -1,4 +1,4 @@
-"""What ships: the wheel is built, installed elsewhere, all modules imported, all tasks found; and who imports what."""
+"""The wheel contains all modules, tasks and templates; imports follow the rules of the project."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ print(json.dumps({"origins": origins, "tasks": sorted(discover()), "experiments"
 
 
 def python_files(*folders: str) -> list[Path]:
-    """All Python files below folders of the project."""
+    """Returns all Python files below folders of the project."""
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
 def modules(source: Path) -> set[str]:
-    """The dotted names of all modules that a source tree has, packages or not."""
+    """Returns the dotted names of all modules in a source tree, even if their folder is not a package."""
     files = [path.relative_to(source) for name in PACKAGES for path in (source / name).rglob("*.py")]
     dotted = {".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in files}
     return {name for name in dotted if not name.endswith("__main__")}
 
 
 def folders(source: Path) -> list[str]:
-    """The task folders of a source tree, whether they are packages or not."""
+    """Returns the task folders of a source tree, even if they are not packages."""
     tasks = source / "must_tf" / "tasks"
     return sorted(path.name for path in tasks.iterdir() if path.is_dir() and list(path.glob("*.py")))
 
 
 def data_files(root: Path) -> set[str]:
-    """The files of the packages that are not Python: templates and styles."""
+    """Returns the files of the packages that are not Python: templates, styles and scripts."""
     files = [path for name in PACKAGES for path in (root / name).rglob("*") if path.is_file()]
     return {path.relative_to(root).as_posix() for path in files if path.suffix not in (".py", ".pyc")}
 
@@ -74,7 +74,7 @@ def install(source: Path, target: Path) -> None:
 
 
 def copied(folder: Path) -> Path:
-    """The project's sources without what was built or run in it."""
+    """Copies the project's sources without build products."""
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in SOURCES:
         path = ROOT / name
@@ -87,7 +87,7 @@ def copied(folder: Path) -> Path:
 
 
 def test_every_module_and_task_of_the_wheel(tmp_path: Path) -> None:
-    """Installed elsewhere and imported from there; nothing comes from the source tree."""
+    """The wheel is installed in another folder and everything is imported from there."""
     source, target = copied(tmp_path / "source"), tmp_path / "target"
     install(source, target)
     environment = os.environ | {"PYTHONPATH": str(target), "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -114,7 +114,7 @@ def test_a_task_folder_without_init_is_noticed(tmp_path: Path) -> None:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Every module that a file imports, `tf.keras` where it is used as an attribute."""
+    """Yields every module that a file imports, and `tf.keras` if it is used as an attribute."""
     for node in ast.walk(ast.parse(path.read_text(), str(path))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -125,7 +125,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def below(name: str, packages: tuple[str, ...]) -> bool:
-    """Whether a dotted name is one of these or within it."""
+    """Returns True if a dotted name is one of these packages or inside one."""
     return any(name == package or name.startswith(package + ".") for package in packages)
 
 
@@ -146,14 +146,14 @@ def test_the_scan_sees_every_way_to_import_keras(tmp_path: Path) -> None:
 
 
 def test_must_tf_knows_neither_tools_nor_experiments() -> None:
-    """The arrows point one way: experiments and tfrecords_tools use must_tf."""
+    """Experiments and tfrecords_tools use must_tf, never the other way round."""
     above: tuple[str, ...] = ("tfrecords_tools", "experiments", "benchmarks", "tests")
     assert not [(path.name, name) for path in python_files("must_tf") for name in imports(path) if below(name, above)]
     above = ("experiments", "benchmarks", "tests")
     assert not [(p.name, name) for p in python_files("tfrecords_tools") for name in imports(p) if below(name, above)]
 
 
-# Where a distribution is not called as what is imported from it; Model Garden's wheel brings orbit.
+# Distributions with another name than their module. Model Garden's wheel contains orbit.
 DISTRIBUTIONS = {
     "tensorflow_datasets": "tensorflow-datasets",
     "cv2": "opencv-python-headless",
@@ -167,11 +167,11 @@ DISTRIBUTIONS = {
 }
 
 
-OPTIONAL = {"apache_beam"}  # asked for by name: pip install must-tf[beam]
+OPTIONAL = {"apache_beam"}  # an extra: pip install must-tf[beam]
 
 
 def test_what_is_imported_is_what_is_required() -> None:
-    """setup.py asks for each distribution that the packages import, and for no other; constraints.txt pins them all."""
+    """setup.py requires exactly the distributions that the packages import, and constraints.txt pins them all."""
     text = (ROOT / "setup.py").read_text()
     required = {re.split("[=<>]", line)[0] for line in _requirements(text)}
     roots = {name.split(".")[0] for path in python_files(*PACKAGES) for name in imports(path) if name != "tf.keras"}
@@ -189,7 +189,7 @@ def _requirements(text: str) -> list[str]:
 
 
 def undocumented(node: ast.AST, prefix: str = "") -> Iterator[str]:
-    """Public functions and classes without a docstring; what is inside of a function is not public."""
+    """Yields public functions and classes without a docstring. Names inside functions are not public."""
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or child.name.startswith("_"):
             continue

@@ -1,11 +1,11 @@
-"""must-records: datasets into records.
+"""The command `must-records`.
 
-Exit codes: 0 done, 1 done but more was dropped than allowed, 2 not started or stopped.
+Exit codes: 0 finished; 1 finished, but more was dropped than allowed, or a check failed; 2 not started or stopped.
 """
 
 from __future__ import annotations
 
-import json as json_text
+import json
 import os
 import sys
 from typing import Any
@@ -15,15 +15,14 @@ import typer.core
 
 from must_tf.common import process_setup
 from must_tf.common.errors import UserError, exit_on_user_error
-from must_tf.common.process_setup import importing
 from must_tf.common.upstream import hidden_modules
 from tfrecords_tools.cli import convert as cli_convert
 from tfrecords_tools.cli import datasets, label, look, merge
-from tfrecords_tools.writing import worker_pool as processes
+from tfrecords_tools.writing import worker_pool
 
-# Commands that run no network.
+# Commands that do not run a network.
 RECORDS = ("convert", "merge", *look.COMMANDS)
-# TensorFlow and tf_keras import them for what only networks and clusters need: a quarter of their import's time.
+# Only networks and clusters need these, but TensorFlow and tf_keras import them: a quarter of their import time.
 UNUSED = ("googleapiclient", "h5py", "pandas", "scipy")
 
 app = typer.Typer(
@@ -42,12 +41,12 @@ label.register(app)
 
 
 class _Command(typer.core.TyperCommand):
-    """A command whose options can be read, so that it will work; help and mistakes are answered without the wait."""
+    """A command that imports TensorFlow after parsing its options, so that help and mistakes need not wait for it."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command, once what all of them need is imported."""
+        """Imports what all commands need and runs the command."""
         unused = UNUSED if ctx.command_path.split()[1] in RECORDS else ()
-        with importing():
+        with process_setup.importing():
             with hidden_modules(*unused):
                 import tensorflow  # noqa: F401
                 import tf_keras  # noqa: F401
@@ -63,19 +62,19 @@ for _group in (app, cli_convert.app, datasets.app):
 
 
 def main() -> int:
-    """Runs the command line; returns the exit code."""
+    """Runs the command line and returns the exit code."""
     process_setup.prepare()
     if sys.argv[1:2] and sys.argv[1] in RECORDS:
-        os.environ.update(processes.ENVIRONMENT)
+        os.environ.update(worker_pool.ENVIRONMENT)
     return exit_on_user_error(_run)
 
 
 def _run() -> None:
-    """The command line; programs that asked for JSON are told in it as well why it ended."""
+    """Runs the command line. With --json, an error is printed to stdout as JSON as well."""
     try:
         app(prog_name="must-records")
     except Exception as error:
         if "--json" in sys.argv:
-            kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-            typer.echo(json_text.dumps({"error": f"{kind}{error}"}))
+            prefix = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+            typer.echo(json.dumps({"error": f"{prefix}{error}"}))
         raise

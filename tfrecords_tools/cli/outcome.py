@@ -1,4 +1,4 @@
-"""What a command did: lines for people, one JSON object for programs."""
+"""Prints the outcome of a command that wrote records: lines for people, or one JSON object for programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tfrecords_tools.convert.run import Outcome
 
 
 def show(outcome: Outcome, out: str, as_json: bool) -> None:
-    """Prints the lines on stdout; with `as_json` on stderr, and the object on stdout."""
+    """Prints lines to stdout. With `as_json`, prints them to stderr and a JSON object to stdout."""
     for line in lines(outcome, out):
         typer.echo(line, err=as_json)
     if as_json:
@@ -19,7 +19,7 @@ def show(outcome: Outcome, out: str, as_json: bool) -> None:
 
 
 def content(outcome: Outcome, out: str) -> dict[str, object]:
-    """The manifest's counts and what came of them; the shards' own entries stay in the manifest."""
+    """Returns the JSON object: the manifest's counts, without the entries of single shards, and the drop rates."""
     written = outcome.manifest
     return {
         "out": out,
@@ -38,14 +38,14 @@ def content(outcome: Outcome, out: str) -> dict[str, object]:
 
 
 def lines(outcome: Outcome, out: str) -> Sequence[str]:
-    """What was done, line by line."""
+    """Returns the lines for people."""
     written = outcome.manifest
     lines = [f"{written.records} records in {len(written.shards)} shards"]
     for task, origins in written.origins.items():
-        shown = ", ".join(f"{count} {origin}" for origin, count in origins.items())
-        objects = sum(written.objects.get(task, {}).values())
-        counted = f", {objects} objects" if task == "detection" else ""
-        lines.append(f"  {task}: {shown}{counted}")
+        counts = [f"{count} {origin}" for origin, count in origins.items()]
+        if task == "detection":
+            counts.append(f"{sum(written.objects.get(task, {}).values())} objects")
+        lines.append(f"  {task}: {', '.join(counts)}")
     for title, reasons in (("dropped", written.dropped), ("note", written.notes)):
         for reason, entry in sorted(reasons.items()):
             lines.append(f"{title}: {entry['count']} x {reason}, first {entry['examples'][0]}")

@@ -1,6 +1,6 @@
-"""The HTML page of a contact sheet: it needs no other file and no network, and without JavaScript it still shows all.
+"""The HTML page of a contact sheet. It needs no other file and no network; without JavaScript it shows everything.
 
-What the filters are set to stands in the address behind `#`, so that a view can be linked:
+The part of the address after `#` holds the state of the filters, so that a view can be linked:
 `page.html#task=detection&class=cat&origin=real:coco&order=unsure&id=000139`.
 """
 
@@ -15,11 +15,11 @@ from tfrecords_tools.reading.look_table import Table
 
 
 class ContactPage(NamedTuple):
-    """What is on the page. Of each card: what the filters look at, and {task: JPEG}, "photo" first."""
+    """The content of the page. Each card has the facts for the filters, and {task: JPEG} with "photo" first."""
 
     title: str
-    sample: str  # which images these are
-    order: str  # in which they stand
+    sample: str  # describes how the images were chosen
+    order: str  # describes their order
     tables: Sequence[Table]
     cards: Sequence[tuple[dict[str, Any], dict[str, bytes]]]
 

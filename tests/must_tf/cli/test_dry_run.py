@@ -1,4 +1,4 @@
-"""--dry_run: counts by hand, a picture of labels where they belong, and nothing left behind but that picture."""
+"""--dry_run: counts checked by hand, labels drawn in the right places, and no file but the picture."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def two_layers(reshaped: bool) -> Any:
 
 @pytest.mark.parametrize("reshaped", [False, True])
 def test_what_is_kept_for_the_backward_pass(reshaped: bool) -> None:
-    """Both activations, which ReLU, the second product and the square need; no weight, no input, no reshaped copy."""
+    """Both activations, which ReLU, the second product and the square need; not weights, inputs or reshaped copies."""
     expected = (4 * 16 + 4 * 3) * FLOAT
     assert memory_estimate.kept(two_layers(reshaped), tf.TensorSpec([4, 8])) == (expected, 0)
 
@@ -78,7 +78,7 @@ def test_labels_are_drawn_where_they_are() -> None:
     row = batch_picture.row_of(element, configs)
     scene = scenes.render("wild", 5, 1, SIZES[1])
     assert row.image.shape == (85, 128, 3)
-    assert set(row.labels) == set(ALL) - {"normals"}  # nobody looked
+    assert set(row.labels) == set(ALL) - {"normals"}  # not labelled
     np.testing.assert_allclose(row.labels["detection"]["boxes"], scene.labels["detection"]["boxes"], atol=0.01)
     there, drawn = scene.labels["segmentation"]["classes"], row.labels["segmentation"]["classes"]
     rows, columns = np.arange(85) * 96 // 85, np.arange(128) * 144 // 128
@@ -88,7 +88,7 @@ def test_labels_are_drawn_where_they_are() -> None:
 
 
 def test_a_dry_run(tiny_records: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The plan's numbers by hand; the directory holds the picture alone, and no run."""
+    """The numbers of the plan are checked by hand. Afterwards the directory contains only the picture."""
     run, override = tmp_path / "run", data(f"{tiny_records.records}/*.tfrecord")
     override["task"]["tasks"] = {"classification": {"loss_weight": 2.5}}
     override["task"]["model"] = {"norm_activation": {"use_sync_bn": True}}

@@ -135,7 +135,7 @@ print(os.environ.get("{SWITCH}", "not set"))
 
 
 def test_what_is_imported_is_left_alone_by_the_garbage_collector() -> None:
-    """A cycle among it stays; one that is made afterwards is found as ever."""
+    """It ignores a cycle that an import made, and finds one that is made afterwards."""
 
     class Node:
         """One end of a cycle of itself."""
@@ -149,9 +149,9 @@ def test_what_is_imported_is_left_alone_by_the_garbage_collector() -> None:
     Node()
     assert gc.isenabled()
     gc.collect()
-    assert sum(isinstance(each, Node) for each in gc.get_objects()) == 0
+    assert sum(isinstance(item, Node) for item in gc.get_objects()) == 0
     gc.unfreeze()
-    assert sum(isinstance(each, Node) for each in gc.get_objects()) == 1
+    assert sum(isinstance(item, Node) for item in gc.get_objects()) == 1
     gc.collect()
 
 
@@ -163,8 +163,8 @@ def test_the_garbage_collector_works_again_where_an_import_fails() -> None:
 
 
 def test_commands_on_records_import_no_network(tmp_path: Path) -> None:
-    """None of what only networks need, which would take as long again as TensorFlow itself; all can be had later, and
-    by a task that somebody else wrote."""
+    """Modules that only networks need would double the import time. They can be imported later, also by a task of
+    another distribution."""
     task = tmp_path / "must_tf" / "tasks" / "other"
     task.mkdir(parents=True)
     (task / "__init__.py").write_text("""

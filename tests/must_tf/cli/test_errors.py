@@ -1,4 +1,4 @@
-"""Mistakes with trained runs and damaged files, and the commands as processes: no traceback ever."""
+"""Mistakes with trained runs and damaged files. The commands never end with a traceback."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLASSES = "must_teacher_classification"
 
 
 def copied_run(world: World) -> Path:
-    """A copy of the tiny run, to spoil."""
+    """Returns a copy of the tiny run that a test can damage."""
     return Path(shutil.copytree(world.tiny.run, world.tmp / "run"))
 
 
@@ -37,7 +37,7 @@ def changed_params(run: Path, **tasks: dict[str, object]) -> None:
 
 
 def exported(run: Path | str, out: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """Exit code and stderr of export.py."""
+    """Returns the exit code and stderr of export.py."""
     capsys.readouterr()
     return run_export([f"--model_dir={run}", f"--out={out}"]), capsys.readouterr().err
 
@@ -73,7 +73,7 @@ def test_export_never_overwrites(world: World, capsys: pytest.CaptureFixture[str
 
 
 def test_export_of_a_damaged_or_foreign_checkpoint(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    """Weights are restored whole or not at all."""
+    """Weights are restored completely or not at all."""
     run = copied_run(world)
     changed_params(run, depth={"filters": 24})
     check(*exported(run, world.out, capsys), world.out, ("ckpt-2 does not fit", "run/params.yaml", "Give the settings"))
@@ -84,7 +84,7 @@ def test_export_of_a_damaged_or_foreign_checkpoint(world: World, capsys: pytest.
 
 
 def test_init_checkpoint_of_another_shape(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    """A trunk with other filters; nothing is loaded in part, nothing written."""
+    """A trunk with other filters: nothing is loaded partially, and nothing is written."""
     narrow = task(init_checkpoint=world.tiny.run, model={"decoder": {"fpn": {"num_filters": 8}}})
     given = trained(world, narrow, "must_transfer_depth")
     capsys.readouterr()
@@ -97,7 +97,7 @@ def test_init_checkpoint_of_another_shape(world: World, capsys: pytest.CaptureFi
 
 
 def test_resuming_with_another_model(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    """Neither another shape nor another head goes on from this checkpoint, and the run's params.yaml stays."""
+    """Another shape or another head is refused, and the run's params.yaml is unchanged."""
     run = copied_run(world)
     before = (run / "params.yaml").read_bytes()
     more = {"trainer": {"train_steps": 4}}
@@ -119,7 +119,7 @@ def test_resuming_with_another_model(world: World, capsys: pytest.CaptureFixture
 def test_a_teacher_that_was_not_trained_for_the_task(
     world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its head is missing; and one whose classes have other names."""
+    """Its head is missing, or its classes have other names."""
     run = copied_run(world)
     changed_params(run, depth={"enabled": False}, segmentation={"classes": [f"c{i}" for i in range(8)]})
     label = ["label", "--records", world.records, "--out", world.out, "--teacher"]
@@ -139,7 +139,7 @@ def spoiled_image(index: int) -> bytes:
 
 
 def truncated_set(world: World) -> str:
-    """Records of which the second file lacks its end."""
+    """Writes records of which the second file is truncated."""
     one = [scene_record(index, ("classification",)) for index in range(2)]
     pattern = write_set(world.tmp / "cut", [one, one], ("classification",))
     path = world.tmp / "cut" / "records-00001-of-00002.tfrecord"
@@ -149,7 +149,7 @@ def truncated_set(world: World) -> str:
 
 @pytest.mark.parametrize("damage", ["file", "image"])
 def test_damaged_records_while_training(world: World, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The message names the file, and the record where the file itself is whole."""
+    """The message names the file, and the record if the file itself is intact."""
     if damage == "file":
         truncated_set(world)
         expected = ("cut/records-00001-of-00002.tfrecord is truncated or damaged", "again")
@@ -167,7 +167,7 @@ def test_damaged_records_while_training(world: World, damage: str, capsys: pytes
 def test_damaged_records_while_labelling(
     world: World, damage: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As above; finished shards stay, the manifest is not written."""
+    """As above. Finished shards stay, and the manifest is not written."""
     if damage == "file":
         pattern = truncated_set(world)
         expected = ("cut/records-00001-of-00002.tfrecord is truncated or damaged", "again")
@@ -202,7 +202,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_commands_as_processes(name: str, tmp_path: Path) -> None:
-    """Exit code 2 reaches the shell; the last line says why; nothing is written."""
+    """The exit code is 2, the last line says why, and nothing is written."""
     command, expected = COMMANDS[name]
     out = str(tmp_path / "out")
     given = [sys.executable, *(part.format(out=out) for part in command)]

@@ -1,4 +1,4 @@
-"""Idle GPUs, and the parts of must-doctor, on made-up machines: folders, environments and loaders are faked."""
+"""Idle GPUs and the parts of must-doctor, with faked folders, environments and loaders."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_visible_devices(value: str) -> None:
 
 
 def loader(*broken: str) -> Callable[[str], object]:
-    """A dlopen that knows no library of these names, wherever it lies."""
+    """Returns a dlopen that fails for libraries of these names in any folder."""
 
     def load(path: str) -> object:
         if any(path.endswith(name) for name in broken):
@@ -64,7 +64,7 @@ def loader(*broken: str) -> Callable[[str], object]:
 
 
 def test_libraries_that_do_not_load() -> None:
-    """By name, with the loader's reason."""
+    """They are reported by name, with the loader's error."""
     found = devices.missing_libraries(load=loader("libcudnn.so.9"), folders=[])
     assert found == {"libcudnn.so.9": "libcudnn.so.9: cannot open shared object file"}
     assert devices.missing_libraries(load=loader(), folders=[]) == {}
@@ -86,7 +86,7 @@ def test_libraries_that_pip_brought(tmp_path: Path) -> None:
 
 
 def test_an_idle_gpu_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message names the library that fails, the remedy, and how the CPU is asked for."""
+    """The message names the missing library, the remedy, and how to use the CPU."""
     root = machine(tmp_path, 1, 1)
     monkeypatch.setattr(devices, "missing_libraries", lambda: {"libcudnn.so.9": "no such file"})
     with pytest.raises(
@@ -107,7 +107,7 @@ def test_an_idle_gpu_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         devices.check(1, True, machine(tmp_path / "two", 2, 2), {})
 
 
-# (strategy, runtime.num_gpus, GPUs seen) -> (used, a word of what is said)
+# (strategy, runtime.num_gpus, usable GPUs) -> (used GPUs, part of the line)
 CHOICES = {
     ("mirrored", 0, 0): (0, ""),
     ("mirrored", 0, 4): (4, "using 4 of 4 GPUs;"),
@@ -121,15 +121,15 @@ CHOICES = {
 @pytest.mark.parametrize("case", CHOICES)
 def test_how_many_are_used(case: tuple[str, int, int]) -> None:
     """The table above."""
-    used, said = devices.choose(*case)
+    used, line = devices.choose(*case)
     assert used == CHOICES[case][0]
-    assert CHOICES[case][1] in said
-    assert bool(said) == bool(CHOICES[case][1])
+    assert CHOICES[case][1] in line
+    assert bool(line) == bool(CHOICES[case][1])
 
 
 @pytest.mark.parametrize(("case", "word"), [(("mirrored", 3, 2), "sees 2"), (("one_device", 2, 2), "mirrored")])
 def test_more_than_can_be_used(case: tuple[str, int, int], word: str) -> None:
-    """More than there are; more than one on one device."""
+    """More GPUs than there are, and more than one for one_device."""
     with pytest.raises(UserError, match=word):
         devices.choose(*case)
 
@@ -193,7 +193,7 @@ def test_the_exit_code(bad: bool, code: int, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_doctor_as_a_process() -> None:
-    """On this machine: every section is there, and TensorFlow's absence would not stop it."""
+    """It reports every section, even if TensorFlow cannot be imported."""
     code = "import sys; sys.modules['tensorflow'] = None; from must_tf.cli import doctor; sys.exit(doctor.main([]))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr

@@ -1,4 +1,4 @@
-"""What a long job says of itself, in a log."""
+"""Progress of a long job in a log and in a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from must_tf.common import progress
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time, which passes when it is told to."""
+    """A clock that the test sets."""
     seconds = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: seconds[0])
     return seconds

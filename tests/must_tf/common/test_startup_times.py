@@ -1,4 +1,4 @@
-"""The line on the first steps: phases by a clock that is set by hand."""
+"""The line about the first steps, with a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from must_tf.common import startup_times
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What the clock says next; the process started at 100."""
+    """The current time; the process started at 100."""
     now = [100.0]
     monkeypatch.setattr(startup_times.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(startup_times, "_ended", {"": 100.0})

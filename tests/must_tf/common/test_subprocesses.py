@@ -1,4 +1,4 @@
-"""Commands that are started by others: what goes to the log, and what to the terminal."""
+"""Output of subprocesses: what goes to the log, and what to the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report: one page that needs no other file, and the curves it is made from."""
+"""The report is one page that needs no other file; its curves are those that a run logged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from must_tf.shared.html_report import Curve, Picture, Report, ReportCell, Repor
 
 
 class Page(HTMLParser):
-    """Every tag's attributes, the text per tag, and whether the tags close in order."""
+    """Collects the attributes and texts of all tags, and checks that tags close in order."""
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Page(HTMLParser):
             self.texts.append((self.open[-1], data.strip()))
 
     def of(self, tag: str) -> list[str]:
-        """The texts right inside of that tag."""
+        """Returns the texts directly inside tags of this name."""
         return [text for where, text in self.texts if where == tag]
 
 
@@ -57,7 +57,7 @@ def noise(height: int, width: int) -> np.ndarray:
 
 
 def pictures(page: Page) -> list[tuple[str, np.ndarray, int]]:
-    """(media type, pixels, bytes) of every embedded picture."""
+    """Returns (media type, pixels, size in bytes) of every embedded picture."""
     found = []
     for tag, attributes in page.tags:
         if tag == "img":
@@ -70,7 +70,7 @@ def pictures(page: Page) -> list[tuple[str, np.ndarray, int]]:
 
 
 def full() -> Report:
-    """Every part, with what must be escaped or cannot be computed."""
+    """Returns a report with every part, characters that must be escaped, and NaN."""
     return Report(
         "A <b>run</b> & {braces}",
         ["<script>alert(1)</script>", "50 % done"],
@@ -183,7 +183,7 @@ def test_same_report_same_bytes(tmp_path: Path) -> None:
 
 
 def log(folder: Path, scalars: Mapping[str, Mapping[int, float]]) -> Path:
-    """Logs {tag: {step: value}} as a run does; the event file."""
+    """Logs {tag: {step: value}} like a run and returns the event file."""
     before = set(folder.glob("*"))
     writer = tf.summary.create_file_writer(str(folder))
     with writer.as_default():
@@ -204,7 +204,7 @@ def test_curves_are_what_was_logged(tmp_path: Path) -> None:
 
 
 def test_step_logged_twice_counts_as_logged_last(tmp_path: Path) -> None:
-    """The run went on from step 10 after an interruption: its second file starts with 20 again."""
+    """The run resumed from step 10 after an interruption, so its second file starts with step 20 again."""
     for order, values in ((1, {10: 1.0, 20: 2.0}), (2, {20: 3.0, 30: 4.0})):
         path = log(tmp_path / "train", {"loss": values})
         path.rename(path.with_name(f"events.out.tfevents.{order}.host.v2"))  # names sort by time
