@@ -94,8 +94,8 @@ def is_claimed(directory: str, fingerprint: str) -> bool:
         other = _read_json(_command_path(directory))
         if other["fingerprint"] != fingerprint:
             raise UserError(
-                f"{directory} belongs to another command, or its inputs have changed (content, size or time). Give another "
-                f"--out, or remove {directory} first. Its command was:\n  {' '.join(other['command'])}"
+                f"{directory} belongs to another command, or its inputs have changed (content, size or time). "
+                f"Give another --out, or remove {directory} first. Its command was:\n  {' '.join(other['command'])}"
             )
         return True
     if files.matching(directory, "*.tfrecord*"):
