@@ -1,8 +1,9 @@
-"""The rules by which pseudo labels are judged, each with its border.
+"""The rules that decide whether pseudo labels are fit to train on, each with its limit.
 
-The rules look at figures alone: what the teacher's labels are like, what the labels are like that it was trained on,
-and, where a truth was given, how often it is right. **Without a truth, labels of the right number, mixture and range
-pass wherever they are in the image**: boxes that are all shifted, say, or two classes that are confused evenly.
+The rules compare statistics: of the teacher's labels, of the labels that it was trained on and, if ground truth is
+given, how often it is right. **Without ground truth, labels pass if their number, class mixture and range are right,
+wherever they lie in the image.** Boxes that are all shifted pass, for example, and so do two classes that are confused
+equally often.
 """
 
 from __future__ import annotations
@@ -10,109 +11,112 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-FEWEST_IMAGES = 20  # below, a share says little: 10 of 20 is 27 to 73 % at 95 % confidence
-# Photos of another kind hold more or fewer objects, but half as many again or a third is rather the threshold.
-MOST_DENSITY, LEAST_DENSITY = 1.5, 0.3  # objects an image, over those of the training records
-MOST_EMPTY = 0.5  # of images: whoever labels nothing teaches "nothing is there"
-LARGEST_CLASS = 0.9  # of all labels: a teacher that always says the same
-ONLY_CLASS = 0.99  # the same, where nobody knows how much it is of the training records: most of a road may be road
-MOST_UNKNOWN = 0.5  # of pixels
-MOST_FLAT = 0.5  # of images whose map says the same everywhere
-DEPTH_FACTOR = 4.0  # between median depths: indoors against outdoors. Millimetres for metres is 1000
-LEAST_RIGHT = 0.5  # of labels: below, they are more often wrong than right
-CLUELESS = 1.2  # mean probability of the likeliest class, over that of a guess among all
-PER_IMAGE = ("objects", "masks")  # kinds that are counted in objects
+FEWEST_IMAGES = 20  # fewer say little about a share: 10 of 20 is 27 to 73 % at 95 % confidence
+# Objects per image, relative to the training records. Other photos may hold more or fewer objects, but a ratio beyond
+# these limits is more likely due to the threshold.
+MOST_DENSITY, LEAST_DENSITY = 1.5, 0.3
+MOST_EMPTY = 0.5  # share of images without a label: they teach the student that nothing is there
+LARGEST_CLASS = 0.9  # share of all labels: a teacher that always predicts one class has collapsed
+ONLY_CLASS = 0.99  # the same if its share of the training records is unknown: photos of roads are mostly road
+MOST_UNKNOWN = 0.5  # share of pixels
+MOST_FLAT = 0.5  # share of images whose map has one value everywhere
+DEPTH_FACTOR = 4.0  # between median depths; indoors and outdoors differ by less. Millimetres for metres give 1000
+LEAST_RIGHT = 0.5  # share of labels: below it, most labels are wrong
+CLUELESS = 1.2  # mean probability of the most likely class, relative to a uniform guess
+PER_IMAGE = ("objects", "masks")  # kinds of labels that are counted per object
 
 
-class Case(NamedTuple):
-    """What is known of one teacher's labels for one task, each as in `stats.json`; empty where it is not known."""
+class Evidence(NamedTuple):
+    """The statistics of one teacher's labels for one task, with the keys of `stats.json`; empty if unknown."""
 
-    found: Mapping[str, Any]
-    training: Mapping[str, Any] = {}
-    truth: Mapping[str, Any] = {}
+    labels: Mapping[str, Any]  # the teacher's
+    training: Mapping[str, Any] = {}  # of the labels that the teacher was trained on
+    truth: Mapping[str, Any] = {}  # of the comparison with ground truth
 
 
-def reasons(case: Case) -> list[str]:
-    """Why these labels should not be trained on, a sentence each with figures and remedy; none where they may be."""
-    found = case.found
-    said = []
-    if found["not_finite"]:
-        said.append(
-            f"NaN or infinity in {found['not_finite']} of {found['images']} images: label again, and look for what "
-            "the teacher diverged on."
+def reasons(evidence: Evidence) -> list[str]:
+    """Returns why these labels should not be trained on: sentences with numbers and a remedy. Empty if they may."""
+    labels = evidence.labels
+    sentences = []
+    if labels["not_finite"]:
+        sentences.append(
+            f"{labels['not_finite']} of {labels['images']} images have NaN or infinity. Find out why the teacher's "
+            "output diverges, and label again."
         )
-    if found["images"] < FEWEST_IMAGES:
-        return said
+    if labels["images"] < FEWEST_IMAGES:
+        return sentences
     for rule in (_density, _empty, _one_class, _unknown, _flat, _scale, _away, _hollow, _clueless):
-        said += rule(case)
-    return said + list(_wrong(case))
+        sentences += rule(evidence)
+    return sentences + list(_wrong(evidence))
 
 
-def not_judged(case: Case) -> list[str]:
-    """What the rules could not look at, and what would let them."""
-    if case.found["images"] < FEWEST_IMAGES:
-        return [f"{case.found['images']} images are too few to judge; {FEWEST_IMAGES} are needed"]
-    said = []
-    if case.found["kind"] in PER_IMAGE and not _density_of(case.training):
-        said.append("how many objects an image of the training records has: give --against RECORDS")
-    if case.found["kind"] != "masks" and len(case.found.get("classes", {})) > 1 and not _knows_classes(case):
-        said.append("how large a share each class has in the training records: give --against RECORDS")
-    if case.found.get("metres") and not case.training.get("metres") and not case.truth.get("images"):
-        said.append("how far away things are in the training records, in metres: give --against RECORDS")
-    if not case.truth.get("images"):
-        said.append("whether labels are right and in the right place: give --truth RECORDS of the same images")
-    return said
+def not_judged(evidence: Evidence) -> list[str]:
+    """Returns what the rules could not judge, and which option would provide it."""
+    labels, training = evidence.labels, evidence.training
+    if labels["images"] < FEWEST_IMAGES:
+        return [f"{labels['images']} images are too few to judge; at least {FEWEST_IMAGES} are needed"]
+    phrases = []
+    if labels["kind"] in PER_IMAGE and not _density_of(training):
+        phrases.append("objects per image in the training records: give --against RECORDS")
+    if labels["kind"] != "masks" and len(labels.get("classes", {})) > 1 and not _knows_classes(evidence):
+        phrases.append("each class's share of the training records: give --against RECORDS")
+    if labels.get("metres") and not training.get("metres") and not evidence.truth.get("images"):
+        phrases.append("depth of the training records in metres: give --against RECORDS")
+    if not evidence.truth.get("images"):
+        phrases.append("whether labels are correct and in the right place: give --truth RECORDS of the same images")
+    return phrases
 
 
-def _density_of(figures: Mapping[str, Any]) -> float:
-    return figures.get("per_image") or 0.0
+def _density_of(statistics: Mapping[str, Any]) -> float:
+    return statistics.get("per_image") or 0.0
 
 
-def _density(case: Case) -> Iterator[str]:
-    here, there = _density_of(case.found), _density_of(case.training)
-    if case.found["kind"] != "objects" or not there:  # masks are those of the objects
+def _density(evidence: Evidence) -> Iterator[str]:
+    here, there = _density_of(evidence.labels), _density_of(evidence.training)
+    if evidence.labels["kind"] != "objects" or not there:  # masks belong to the objects, which are judged already
         return
-    figures = f"{here:.3g} objects an image at the reading threshold, {there:.3g} in the training records"
+    numbers = f"{here:.3g} objects per image above the threshold, {there:.3g} in the training records"
     if here > MOST_DENSITY * there:
-        yield f"{figures}: {here / there:.2f} times, over {MOST_DENSITY}. Read them with a higher threshold."
+        yield f"{numbers}: {here / there:.2f} times, over {MOST_DENSITY}. Use a higher threshold."
     elif here < LEAST_DENSITY * there:
         yield (
-            f"{figures}: {here / there:.2f} times, under {LEAST_DENSITY}. Read them with a lower threshold, or train "
-            "the teacher longer."
+            f"{numbers}: {here / there:.2f} times, under {LEAST_DENSITY}. Use a lower threshold, or train the teacher "
+            "longer."
         )
 
 
-def _empty(case: Case) -> Iterator[str]:
-    found, there = case.found, case.training.get("empty", 0.0)
-    empty = found["empty"] + found["low_confidence"]
+def _empty(evidence: Evidence) -> Iterator[str]:
+    labels, there = evidence.labels, evidence.training.get("empty", 0.0)
+    empty = labels["empty"] + labels["low_confidence"]
     if empty > MOST_EMPTY and there <= MOST_EMPTY:
         yield (
-            f"{empty:.0%} of images have no label at the reading threshold, {found['low_confidence']:.0%} only labels "
-            f"below it; at most {MOST_EMPTY:.0%}. Read them with a lower threshold, or label with a better teacher."
+            f"{empty:.0%} of images have no label above the threshold ({labels['low_confidence']:.0%} only labels "
+            f"below it); at most {MOST_EMPTY:.0%} may. Use a lower threshold, or label with a better teacher."
         )
 
 
-def _one_class(case: Case) -> Iterator[str]:
-    if len(case.found.get("classes", {})) < 2 or case.found["kind"] == "masks":
+def _one_class(evidence: Evidence) -> Iterator[str]:
+    labels = evidence.labels
+    if len(labels.get("classes", {})) < 2 or labels["kind"] == "masks":
         return
-    name, share = _largest(case.found["classes"])
-    there, known = _share(case.training.get("classes", {}), name), _knows_classes(case)
+    name, share = _largest(labels["classes"])
+    there, known = _share(evidence.training.get("classes", {}), name), _knows_classes(evidence)
     most = LARGEST_CLASS if known else ONLY_CLASS
     if share > most and there <= LARGEST_CLASS:
-        training = f"{there:.0%} of the training records" if known else "how much of the training records is not known"
+        training = f"{there:.0%} of the training records" if known else "an unknown share of the training records"
         yield (
-            f"{name!r} is {share:.0%} of all {case.found['kind']}, {training}; at most {most:.0%}. The teacher may "
-            "have collapsed: must-records inspect --page shows; train it again, or give --against RECORDS that are so."
+            f"{name!r} is {share:.0%} of all {labels['kind']}, {training}; at most {most:.0%}. Has the teacher "
+            "collapsed? See must-records inspect --page. Train it again, or give --against RECORDS with such a share."
         )
 
 
-def _knows_classes(case: Case) -> bool:
-    """Whether the classes' shares in the training records are known: most photos of roads are road."""
-    return any(case.training.get("classes", {}).values())
+def _knows_classes(evidence: Evidence) -> bool:
+    """Returns True if the classes' shares of the training records are known."""
+    return any(evidence.training.get("classes", {}).values())
 
 
 def _largest(classes: Mapping[str, int]) -> tuple[str, float]:
-    name = max(classes, key=lambda one: classes[one])
+    name = max(classes, key=lambda candidate: classes[candidate])
     return name, _share(classes, name)
 
 
@@ -120,63 +124,65 @@ def _share(classes: Mapping[str, int], name: str) -> float:
     return classes.get(name, 0) / max(1, sum(classes.values()))
 
 
-def _unknown(case: Case) -> Iterator[str]:
-    unknown, there = 1 - case.found.get("valid", 1.0), 1 - case.training.get("valid", 1.0)
+def _unknown(evidence: Evidence) -> Iterator[str]:
+    unknown, there = 1 - evidence.labels.get("valid", 1.0), 1 - evidence.training.get("valid", 1.0)
     if unknown > MOST_UNKNOWN and there <= MOST_UNKNOWN:
         yield (
-            f"{unknown:.0%} of pixels are ignored or unknown; at most {MOST_UNKNOWN:.0%}. What is below the threshold "
-            "is, and what was predicted as NaN, infinite or not above 0: lower the threshold, or label again."
+            f"{unknown:.0%} of pixels are ignored or unknown: below the threshold, NaN, infinite or not above 0. At "
+            f"most {MOST_UNKNOWN:.0%} may be. Use a lower threshold, or label again."
         )
 
 
-def _flat(case: Case) -> Iterator[str]:
-    flat = case.found.get("flat", 0.0)
-    if flat > MOST_FLAT and case.training.get("flat", 0.0) <= MOST_FLAT:
+def _flat(evidence: Evidence) -> Iterator[str]:
+    flat = evidence.labels.get("flat", 0.0)
+    if flat > MOST_FLAT and evidence.training.get("flat", 0.0) <= MOST_FLAT:
         yield f"{flat:.0%} of images have the same value everywhere; at most {MOST_FLAT:.0%}. Train the teacher again."
 
 
-def _scale(case: Case) -> Iterator[str]:
-    here, there = (figures.get("metres", {}).get("p50", 0.0) for figures in (case.found, case.training))
+def _scale(evidence: Evidence) -> Iterator[str]:
+    here, there = (side.get("metres", {}).get("p50", 0.0) for side in (evidence.labels, evidence.training))
     if here and there and not 1 / DEPTH_FACTOR <= here / there <= DEPTH_FACTOR:
         yield (
-            f"the median depth is {here:.3g} m, {there:.3g} m in the training records: {here / there:.3g} times, over "
-            f"{DEPTH_FACTOR:g} or under 1/{DEPTH_FACTOR:g}. Are the units those of the records, metres?"
+            f"the median depth is {here:.3g} m, but {there:.3g} m in the training records: {here / there:.3g} times, "
+            f"over {DEPTH_FACTOR:g} or under 1/{DEPTH_FACTOR:g}. Check that the teacher's unit is metres."
         )
 
 
-def _away(case: Case) -> Iterator[str]:
-    direction = case.found.get("direction")
+def _away(evidence: Evidence) -> Iterator[str]:
+    direction = evidence.labels.get("direction")
     if direction and direction[2] > 0:
         yield (
-            f"normals point away from the camera (mean z is {direction[2]:.2f}, towards it is below 0). Turn the "
-            "teacher's axes: x right, y down, z forward."
+            f"normals point away from the camera: mean z is {direction[2]:.2f}, but must be below 0. Convert the "
+            "teacher's axes to x right, y down, z forward."
         )
 
 
-def _hollow(case: Case) -> Iterator[str]:
-    hollow = case.found.get("hollow", 0.0)
+def _hollow(evidence: Evidence) -> Iterator[str]:
+    hollow = evidence.labels.get("hollow", 0.0)
     if hollow > MOST_EMPTY:
         yield (
-            f"{hollow:.0%} of the masks of believed boxes are below mask_score_threshold, no pixel as likely as not; "
-            f"at most {MOST_EMPTY:.0%}. Train the teacher's mask head longer."
+            f"{hollow:.0%} of the boxes above the threshold have a mask below mask_score_threshold, or with no pixel "
+            f"of probability 0.5 or more; at most {MOST_EMPTY:.0%} may. Train the teacher's mask head longer."
         )
 
 
-def _clueless(case: Case) -> Iterator[str]:
-    classes = len(case.found.get("classes", {}))
-    sure = case.found.get("confidence")
-    if case.found["kind"] == "images" and classes > 1 and sure is not None and sure < CLUELESS / classes:
+def _clueless(evidence: Evidence) -> Iterator[str]:
+    classes = len(evidence.labels.get("classes", {}))
+    confidence = evidence.labels.get("confidence")
+    if evidence.labels["kind"] != "images" or classes < 2 or confidence is None:
+        return
+    if confidence < CLUELESS / classes:
         yield (
-            f"the likeliest class has a probability of {sure:.3g} in the mean, a guess among {classes} has "
-            f"{1 / classes:.3g}: the teacher knows nothing. Train it longer."
+            f"the most likely class has a mean probability of {confidence:.3g}; a guess among {classes} has "
+            f"{1 / classes:.3g}. The teacher has learned nothing: train it longer."
         )
 
 
-def _wrong(case: Case) -> Iterator[str]:
-    right = case.truth.get("right")
-    if right is not None and case.truth["images"] >= FEWEST_IMAGES and right < LEAST_RIGHT:
-        higher = "Read them with higher thresholds, or label" if "scores" in case.found else "Label"
+def _wrong(evidence: Evidence) -> Iterator[str]:
+    right, images = evidence.truth.get("right"), evidence.truth.get("images", 0)
+    if right is not None and images >= FEWEST_IMAGES and right < LEAST_RIGHT:
+        remedy = "Use higher thresholds, or label" if "scores" in evidence.labels else "Label"
         yield (
-            f"{right:.0%} of the labels are right ({case.truth['measure']}) on {case.truth['images']} images of the "
-            f"truth; at least {LEAST_RIGHT:.0%}. {higher} with a better teacher."
+            f"{right:.0%} of the labels are right ({evidence.truth['measure']}) on {images} images with ground truth; "
+            f"at least {LEAST_RIGHT:.0%} must be. {remedy} with a better teacher."
         )

@@ -1,4 +1,8 @@
-"""Whether pseudo labels may be trained on: what `must-records stats` found of them by the rules of `gate_rules`."""
+"""The verdict on pseudo labels, which decides whether a run may train on them.
+
+`must-records stats` judges a folder of records by `rules` and writes `stats.json` beside the manifest. Training and
+`must-records merge` read it here.
+"""
 
 from __future__ import annotations
 
@@ -20,75 +24,73 @@ NAME = "stats.json"  # beside manifest.json
 FORMAT = 1
 
 
-def fingerprint(found: Manifest) -> str:
-    """A hash of the shards that a manifest lists: figures of other shards are stale."""
-    return hashlib.sha256("\n".join(shard["sha256"] for shard in found.shards).encode()).hexdigest()
+def shards_fingerprint(described: Manifest) -> str:
+    """Returns a hash of the shards that a manifest lists. A verdict on other shards is stale."""
+    return hashlib.sha256("\n".join(shard["sha256"] for shard in described.shards).encode()).hexdigest()
 
 
-def settings_of(config: Any) -> dict[str, Any]:
-    """The settings that say what is believed of a task's pseudo labels, as JSON knows them."""
-    found = {name: getattr(config, name) for name in fields.names(config, fields.THRESHOLD)}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+def thresholds_of(config: Any) -> dict[str, Any]:
+    """Returns a task's settings that decide which of its pseudo labels are used, as JSON values."""
+    values = {name: getattr(config, name) for name in fields.names(config, fields.THRESHOLD)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-class Against(NamedTuple):
-    """A verdict against a task's labels, which holds for these thresholds.
-
-    `failed`: sentences; `truth`: whether a truth was asked; `command`: what judged.
-    """
+class FailedVerdict(NamedTuple):
+    """A verdict that a task's labels are unfit to train on. The fields are the keys under `before` in stats.json."""
 
     task: str
-    settings: dict[str, Any]
-    failed: list[str]
-    truth: bool = False
-    command: Sequence[str] = ()
+    settings: dict[str, Any]  # the thresholds at which the labels were judged
+    failed: list[str]  # the reasons, sentences
+    truth: bool = False  # the labels were compared with ground truth
+    command: Sequence[str] = ()  # the command that judged them
 
 
 class Verdict(NamedTuple):
-    """What `stats.json` says of a folder.
+    """The content of a folder's `stats.json`, as far as training needs it."""
 
-    `state`: "absent", "stale", "passed", "failed" or "overruled", of the last look; `failed`: {task: sentences};
-    `settings`: {task: the thresholds that they hold for}; `before`: earlier ones against labels, at other thresholds.
-    """
+    state: str  # of the last judgement: "absent", "stale", "passed", "failed" or "overruled"
+    failed: dict[str, list[str]] = {}  # task -> the reasons of the last judgement, sentences
+    settings: dict[str, dict[str, Any]] = {}  # task -> the thresholds of the last judgement
+    earlier: tuple[FailedVerdict, ...] = ()  # earlier failures, at other thresholds
 
-    state: str
-    failed: dict[str, list[str]] = {}
-    settings: dict[str, dict[str, Any]] = {}
-    before: tuple[Against, ...] = ()
+    def failures(self, configs: Mapping[str, Any]) -> dict[str, FailedVerdict]:
+        """Returns {task: the failed verdict} of tasks that may not be trained with these configs.
 
-    def against(self, configs: Mapping[str, Any]) -> dict[str, Against]:
-        """{task: why its labels are not fit} where they are read so: what failed last, or ever at these thresholds."""
-        last = [Against(task, self.settings[task], failed) for task, failed in self.failed.items()]
-        found = {one.task: one for one in last if self.state == "failed" and one.task in configs}
-        ever = [one for one in self.before if one.task in configs and _same(configs[one.task], one.settings)]
-        return found | {one.task: one for one in ever}
+        These are all that failed in the last judgement, and all that ever failed at the thresholds of `configs`.
+        """
+        last = [FailedVerdict(task, self.settings[task], failed) for task, failed in self.failed.items()]
+        failures = {failure.task: failure for failure in last if self.state == "failed" and failure.task in configs}
+        for failure in self.earlier:
+            if failure.task in configs and _has_thresholds(configs[failure.task], failure.settings):
+                failures[failure.task] = failure
+        return failures
 
 
-def verdict(folder: str, found: Manifest | None = None) -> Verdict:
+def of_folder(folder: str, described: Manifest | None = None) -> Verdict:
     """Reads the verdict on a folder of records.
 
     Args:
-      folder: of the shards.
-      found: its manifest, where it was read already.
+      folder: the shards' folder.
+      described: its manifest, if it has been read already.
 
     Raises:
-      UserError: as `read`, or there is no manifest.
+      UserError: stats.json or the manifest cannot be read.
     """
     content = read(folder)
     if content is None:
         return Verdict("absent")
-    if not fits(content, found or manifest.read(folder)):
+    if not is_current(content, described or manifest.read(folder)):
         return Verdict("stale")
     judged = content["verdict"]
     state = "passed" if not judged["failed"] else "overruled" if judged["overruled"] else "failed"
-    return Verdict(state, judged["failed"], content["settings"], tuple(before(content)))
+    return Verdict(state, judged["failed"], content["settings"], tuple(earlier_failures(content)))
 
 
 def read(folder: str) -> dict[str, Any] | None:
-    """The content of a folder's `stats.json`; None where there is none.
+    """Returns the content of a folder's `stats.json`, or None if there is no such file.
 
     Raises:
-      UserError: it is no JSON, or holds something else.
+      UserError: it is not valid JSON, or has other content.
     """
     path = os.path.join(folder, NAME)
     if not tf.io.gfile.exists(path):
@@ -100,95 +102,93 @@ def read(folder: str) -> dict[str, Any] | None:
             _check_content(content)
         return dict(content)
     except (tf.errors.OpError, ValueError, KeyError, TypeError, AttributeError) as error:
-        remedy = "Run must-records stats again, or remove it."
+        remedy = "Delete it and run must-records stats again."
         raise UserError(f"{path} cannot be read ({type(error).__name__}: {error}). {remedy}") from None
 
 
 def _check_content(content: Mapping[str, Any]) -> None:
     if not content["settings"].keys() >= content["verdict"]["failed"].keys():
-        raise ValueError("tasks without settings")
-    before(content)
+        raise ValueError("a failed task has no settings")
+    earlier_failures(content)
 
 
-def before(content: Mapping[str, Any]) -> list[Against]:
-    """The earlier verdicts in the content of a `stats.json`."""
-    return [Against(**one) for one in content.get("before", ())]
+def earlier_failures(content: Mapping[str, Any]) -> list[FailedVerdict]:
+    """Returns the earlier failed verdicts in the content of a `stats.json`."""
+    return [FailedVerdict(**entry) for entry in content.get("before", ())]
 
 
-def fits(content: Mapping[str, Any], found: Manifest) -> bool:
-    """Whether the content of a `stats.json` is about these shards."""
-    return content.get("format") == FORMAT and content.get("shards") == fingerprint(found)
+def is_current(content: Mapping[str, Any], described: Manifest) -> bool:
+    """Returns True if the content of a `stats.json` describes the shards of this manifest."""
+    return content.get("format") == FORMAT and content.get("shards") == shards_fingerprint(described)
 
 
-class Said(NamedTuple):
-    """What stops a run, and what is only said; a sentence each."""
+class GateResult(NamedTuple):
+    """Problems stop a run, notes are printed. Each is a sentence."""
 
     problems: list[str]
     notes: list[str]
 
 
-def check(configs: Mapping[str, Any], manifests: Mapping[str, Manifest]) -> Said:
-    """What is known of the pseudo labels that these tasks would be trained on.
+def check(configs: Mapping[str, Any], manifests: Mapping[str, Manifest]) -> GateResult:
+    """Checks the verdicts on the pseudo labels that a run would train on.
 
     Args:
-      configs: of the tasks in use.
-      manifests: of the training sets by folder.
+      configs: {task: config} of the enabled tasks.
+      manifests: {folder: manifest} of the training data.
     """
-    said = Said([], [])
-    for folder, found in manifests.items():
-        labelled = {name: configs[name] for name in pseudo_tasks(found) if name in configs}
+    result = GateResult([], [])
+    for folder, described in manifests.items():
+        labelled = {name: configs[name] for name in pseudo_tasks(described) if name in configs}
         if labelled:
-            _check(folder, verdict(folder, found), labelled, said)
-    return said
+            _check_folder(folder, of_folder(folder, described), labelled, result)
+    return result
 
 
-def pseudo_tasks(found: Manifest) -> list[str]:
-    """The tasks for which a teacher labelled images of a set."""
-    return [task for task, origins in found.origins.items() if any(record.is_pseudo(one) for one in origins)]
+def pseudo_tasks(described: Manifest) -> list[str]:
+    """Returns the tasks that have a teacher's pseudo labels."""
+    return [task for task, origins in described.origins.items() if any(map(record.is_pseudo, origins))]
 
 
-def _check(folder: str, known: Verdict, configs: Mapping[str, Any], said: Said) -> None:
+def _check_folder(folder: str, judged: Verdict, configs: Mapping[str, Any], result: GateResult) -> None:
     command = f"must-records stats --records '{folder}/*.tfrecord'{_options(configs)}"
-    if known.state == "absent":
-        said.notes.append(f"{folder}: its pseudo labels were not judged; run {command}")
-    elif known.state == "stale":
-        said.notes.append(f"{folder}: its pseudo labels have changed since they were judged; run {command}")
-    against = known.against(configs)
+    if judged.state == "absent":
+        result.notes.append(f"{folder}: the pseudo labels have not been judged; run {command}")
+    elif judged.state == "stale":
+        result.notes.append(f"{folder}: the pseudo labels have changed since they were judged; run {command}")
+    failures = judged.failures(configs)
     for task, config in configs.items():
-        if task in against:
-            said.problems.append(_refused(folder, against[task], command, _same(config, against[task].settings)))
-        elif not _same(config, known.settings.get(task, {})):
-            said.notes.append(f"{folder}: {task} was judged at other thresholds; run {command}")
+        if task in failures:
+            result.problems.append(_refusal(folder, failures[task], command, config))
+        elif not _has_thresholds(config, judged.settings.get(task, {})):
+            result.notes.append(f"{folder}: {task} was judged at other thresholds; run {command}")
 
 
-def _same(config: Any, judged: Mapping[str, Any]) -> bool:
-    """Whether a task's config has the thresholds that were judged."""
-    return all(settings_of(config).get(name) == value for name, value in judged.items())
+def _has_thresholds(config: Any, settings: Mapping[str, Any]) -> bool:
+    """Returns True if a task's config has these thresholds."""
+    return all(thresholds_of(config).get(name) == value for name, value in settings.items())
 
 
-def written(settings: Mapping[str, Any]) -> str:
-    """Thresholds in one line."""
+def in_one_line(settings: Mapping[str, Any]) -> str:
+    """Returns thresholds as "name=value, name=value"."""
     return ", ".join(f"{name}={json.dumps(value)}" for name, value in settings.items())
 
 
-def _refused(folder: str, why: Against, command: str, same: bool) -> str:
-    """Why a run does not start; `same`: it reads with the thresholds that were judged."""
-    said = f"{why.task}'s pseudo labels are not fit to train on"
-    if not same:
-        said, remedy = (
-            f"{said}, judged at other thresholds than this run's ({written(why.settings)})",
-            f"Judge them at this run's: {command}",
-        )
+def _refusal(folder: str, failure: FailedVerdict, command: str, config: Any) -> str:
+    """Returns the message that a run with this config of the task must not start."""
+    unfit = f"the pseudo labels of {failure.task} are unfit to train on"
+    if _has_thresholds(config, failure.settings):
+        remedy = f"To train on them anyway, run {command} --force"
     else:
-        remedy = f"To train on them all the same: {command} --force"
-    return f"{folder}: {said}. {' '.join(why.failed)} {remedy}"
+        unfit += f", judged at other thresholds than this run's ({in_one_line(failure.settings)})"
+        remedy = f"To judge them at this run's thresholds, run {command}"
+    return f"{folder}: {unfit}. {' '.join(failure.failed)} {remedy}"
 
 
 def _options(configs: Mapping[str, Any]) -> str:
-    """The options that tell `must-records stats` of thresholds other than the tasks' own."""
-    given = []
+    """Returns the options of `must-records stats` for thresholds that differ from the tasks' defaults."""
+    options = []
     for task, config in configs.items():
-        usual = settings_of(type(config)())
-        changed = {name: value for name, value in settings_of(config).items() if value != usual[name]}
-        given += [f" --set {shlex.quote(f'{task}.{name}={json.dumps(value)}')}" for name, value in changed.items()]
-    return "".join(given)
+        defaults = thresholds_of(type(config)())
+        changed = {name: value for name, value in thresholds_of(config).items() if value != defaults[name]}
+        options += [f" --set {shlex.quote(f'{task}.{name}={json.dumps(value)}')}" for name, value in changed.items()]
+    return "".join(options)

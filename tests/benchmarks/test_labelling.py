@@ -44,7 +44,8 @@ def test_both_sides_see_the_same_images(tmp_path: Path) -> None:
     found = [record.read_labels(one, discover(), {"depth": Depth()})["depth"].origin for one in records]
     assert found == ["pseudo:000000000000"] * 11
     assert (
-        manifest.read(str(tmp_path / "out")).records == 11 and verdict.verdict(str(tmp_path / "out")).state == "passed"
+        manifest.read(str(tmp_path / "out")).records == 11
+        and verdict.of_folder(str(tmp_path / "out")).state == "passed"
     )
 
 

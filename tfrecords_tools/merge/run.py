@@ -191,7 +191,7 @@ def _refuse_unfit(directory: str, source: manifest.Manifest) -> None:
 
     The merged set has no verdict of its own, so training would not notice.
     """
-    against = verdict.verdict(directory, source).against(thresholds.configs(source.classes, ()))
+    against = verdict.of_folder(directory, source).failures(thresholds.configs(source.classes, ()))
     if against:
         reasons = " ".join(f"{task}: {' '.join(task_verdict.failed)}" for task, task_verdict in against.items())
         raise UserError(

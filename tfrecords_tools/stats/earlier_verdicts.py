@@ -16,7 +16,7 @@ from must_tf.common import files
 from must_tf.common.errors import UserError
 from must_tf.data import manifest
 from must_tf.pseudo_gate import verdict
-from must_tf.pseudo_gate.verdict import Against
+from must_tf.pseudo_gate.verdict import FailedVerdict
 
 Content = dict[str, Any]
 
@@ -27,13 +27,13 @@ def read(folder: str) -> Content | None:
         content = verdict.read(folder)
     except UserError:
         return None
-    return content if content is not None and verdict.fits(content, manifest.read(folder)) else None
+    return content if content is not None and verdict.is_current(content, manifest.read(folder)) else None
 
 
 def overruled(folder: str, content: Content) -> Content:
     """Its verdicts, overruled and written so, where there are any against the labels."""
     failed = bool(content["verdict"]["failed"])
-    if verdict.before(content) or (failed and not content["verdict"]["overruled"]):
+    if verdict.earlier_failures(content) or (failed and not content["verdict"]["overruled"]):
         content = content | {"verdict": content["verdict"] | {"overruled": failed}, "before": []}
         files.write_json(os.path.join(folder, verdict.NAME), content)
     return content
@@ -52,7 +52,7 @@ def by_truth(content: Content | None, settings: Mapping[str, Any]) -> dict[str, 
     stands = {"before": content.get("before", [])}
     if content["verdict"]["failed"] and _asked_truth(content):
         return stands | {"verdict": content["verdict"], "kept": content["command"]}
-    again = [one for one in verdict.before(content) if one.truth and one.settings == settings.get(one.task)]
+    again = [one for one in verdict.earlier_failures(content) if one.truth and one.settings == settings.get(one.task)]
     if not again:
         return {}
     failed = {one.task: one.failed for one in again}
@@ -63,10 +63,12 @@ def before(content: Content | None, settings: Mapping[str, Any]) -> list[dict[st
     """The verdicts against labels that stand beside a look at these thresholds, the last first; as JSON."""
     if content is None:
         return []
-    judged, truth, last = content["verdict"], _asked_truth(content), list[Against]()
+    judged, truth, last = content["verdict"], _asked_truth(content), list[FailedVerdict]()
     for task, failed in judged["failed"].items() if not judged["overruled"] else ():
-        last.append(Against(task, content["settings"][task], failed, truth, content["command"]))
-    return [one._asdict() for one in [*last, *verdict.before(content)] if one.settings != settings.get(one.task)]
+        last.append(FailedVerdict(task, content["settings"][task], failed, truth, content["command"]))
+    return [
+        one._asdict() for one in [*last, *verdict.earlier_failures(content)] if one.settings != settings.get(one.task)
+    ]
 
 
 def _asked_truth(content: Content) -> bool:

@@ -121,13 +121,13 @@ def run(what: Asked, command: Sequence[str], force: bool = False) -> dict[str, A
     configs = {task: what.configs[task] for task in verdict.pseudo_tasks(found.manifest) if task in what.configs}
     counted = count(found, configs, PSEUDO, what.processes) if configs else {}
     shown = _shown(what, counted)
-    settings = {task: verdict.settings_of(what.configs[task]) for task in shown}
+    settings = {task: verdict.thresholds_of(what.configs[task]) for task in shown}
     standing = None if force else earlier_verdicts.read(found.directory)
     content = {
         "format": verdict.FORMAT,
         "command": list(command),
         "directory": found.directory,
-        "shards": verdict.fingerprint(found.manifest),
+        "shards": verdict.shards_fingerprint(found.manifest),
         "records": found.manifest.records,
         "settings": settings,
         "tasks": shown,
@@ -174,7 +174,7 @@ def _known(task: TaskSpec, sums: Sums, names: tuple[str, ...], beside: Beside) -
     found = figures.of(sums, task, names)
     truth = beside.judge.result(names) if beside.judge else {}
     suggested = _suggested(sums, names, beside)
-    case = rules.Case(found, beside.training, truth)
+    case = rules.Evidence(found, beside.training, truth)
     return {
         "found": found,
         "training": beside.training,
@@ -262,6 +262,6 @@ def after_labelling(out: str, force: bool) -> int:
         content = run(what, ["must-records", "label"], force)
     elif force:
         content = earlier_verdicts.overruled(out, content)
-    for line in table.verdict(content):
+    for line in table.verdict_lines(content):
         print(line, file=sys.stderr, flush=True)
     return exit_code(content)

@@ -6,8 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from must_tf.pseudo_gate import rules
-from must_tf.pseudo_gate import verdict as gate
+from must_tf.pseudo_gate import rules, verdict
 from tfrecords_tools.reading import look_table
 from tfrecords_tools.reading.look_table import Table
 from tfrecords_tools.stats.suggest import Suggestion
@@ -24,12 +23,12 @@ def lines(content: Mapping[str, Any]) -> Iterator[str]:
                 yield from look_table.text(table)
                 yield ""
             yield from _suggested(task, known["suggested"])
-    yield from verdict(content)
+    yield from verdict_lines(content)
 
 
-def verdict(content: Mapping[str, Any]) -> Iterator[str]:
+def verdict_lines(content: Mapping[str, Any]) -> Iterator[str]:
     """What the gate says, a line each."""
-    judged, path = content["verdict"], os.path.join(content["directory"], gate.NAME)
+    judged, path = content["verdict"], os.path.join(content["directory"], verdict.NAME)
     if not content["tasks"]:
         yield f"{content['directory']}: no pseudo labels, nothing to judge"
         return
@@ -42,8 +41,8 @@ def verdict(content: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"not judged of {', '.join(of)}: {sentence}" for sentence, of in unknown.items())
     if "kept" in content:
         yield f"{path} was judged beside a truth, and stays so: give --truth again, or --force"
-    for one in gate.before(content):
-        yield f"{one.task} failed before, at {gate.written(one.settings)}: training refuses to read it so"
+    for one in verdict.earlier_failures(content):
+        yield f"{one.task} failed before, at {verdict.in_one_line(one.settings)}: training refuses to read it so"
     if not judged["failed"]:
         so = " at these thresholds" if content.get("before") else ""
         yield f"passed: nothing speaks against these pseudo labels{so} ({path})"
@@ -132,7 +131,7 @@ def _classes(found: Mapping[str, Any], training: Mapping[str, Any], truth: Mappi
         "recall",
     )
     more = len(ordered) - CLASSES_SHOWN
-    return Table("by class", headers, rows, f"{more} classes more in {gate.NAME}" if more > 0 else "")
+    return Table("by class", headers, rows, f"{more} classes more in {verdict.NAME}" if more > 0 else "")
 
 
 def _share(classes: Mapping[str, int], name: str) -> str:

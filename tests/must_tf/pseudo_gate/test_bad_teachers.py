@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from must_tf.data import scenes
-from must_tf.pseudo_gate import verdict as gate
+from must_tf.pseudo_gate import verdict
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks import discover
 from tests.support.converting import must_records
@@ -21,7 +21,7 @@ COUNT = 20  # images, the fewest that are judged
 TEACHER = "pseudo:bad"
 
 
-def verdict(glob: str, **given: Any) -> dict[str, list[str]]:
+def failed_tasks(glob: str, **given: Any) -> dict[str, list[str]]:
     return judged(glob, **given)["verdict"]["failed"]
 
 
@@ -32,7 +32,7 @@ def test_random_weights_are_stopped(tiny: Tiny, tmp_path: Path, monkeypatch: pyt
     for task in ("detection", "segmentation"):
         given += ["--teacher", f"{task}={tiny.run}"]
     must_records(given, monkeypatch)
-    failed = verdict(f"{tmp_path}/out/*.tfrecord", against=[f"{tiny.records}/*.tfrecord"])
+    failed = failed_tasks(f"{tmp_path}/out/*.tfrecord", against=[f"{tiny.records}/*.tfrecord"])
     assert {"detection", "segmentation"} <= set(failed)
     assert "under 0.3" in failed["detection"][0]
 
@@ -55,14 +55,14 @@ def test_shifted_boxes_pass_without_a_truth_and_are_stopped_with_one(tmp_path: P
     truth = records(tmp_path / "truth", by("real:scenes", "detection", [boxes(one) for one in there]))
     moved = [boxes([(c, score, shifted(box)) for c, score, box in one]) for one in there]
     glob = records(tmp_path / "set", by(TEACHER, "detection", moved))
-    assert verdict(glob, against=[truth]) == {}  # as many, of the same classes
-    failed = verdict(glob, against=[truth], truth=truth)
+    assert failed_tasks(glob, against=[truth]) == {}  # as many, of the same classes
+    failed = failed_tasks(glob, against=[truth], truth=truth)
     (sentence,) = failed["detection"]
     assert "% of the labels are right (precision of boxes at IoU 0.5)" in sentence
-    assert verdict(glob, against=[truth]) == failed  # a look without the truth forgets nothing of it
-    assert gate.verdict(str(tmp_path / "set")).failed == failed
+    assert failed_tasks(glob, against=[truth]) == failed  # a look without the truth forgets nothing of it
+    assert verdict.of_folder(str(tmp_path / "set")).failed == failed
     good = records(tmp_path / "good", by(TEACHER, "detection", [boxes(one) for one in there]))
-    assert verdict(good, against=[truth], truth=truth) == {}
+    assert failed_tasks(good, against=[truth], truth=truth) == {}
 
 
 def kept(task: str, predictions: dict[str, np.ndarray], config: Any = None) -> Labels:
@@ -105,9 +105,13 @@ def nan_objects() -> Labels:
         ("segmentation", lambda: pixels(np.full([40, 60], 1)), "is 100% of all pixels"),
         ("depth", lambda: {"metres": np.full([40, 60], 3.0, np.float32)}, "100% of images have the same value"),
         ("normals", lambda: {"normals": np.tile(np.array([0, 0, 1], np.float32), [40, 60, 1])}, "mean z is 1.00"),
-        ("classification", lambda: {"probability": np.array([0.26, 0.25, 0.25, 0.24], np.float32)}, "knows nothing"),
+        (
+            "classification",
+            lambda: {"probability": np.array([0.26, 0.25, 0.25, 0.24], np.float32)},
+            "has learned nothing",
+        ),
     ],
 )
 def test_a_teacher_that_broke_is_stopped(task: str, labels: Callable[[], Labels], said: str, tmp_path: Path) -> None:
-    failed = verdict(records(tmp_path / "set", by(TEACHER, task, [labels()] * COUNT)))
+    failed = failed_tasks(records(tmp_path / "set", by(TEACHER, task, [labels()] * COUNT)))
     assert any(said in sentence for sentence in failed[task]), failed

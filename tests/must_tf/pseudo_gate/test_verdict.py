@@ -37,8 +37,8 @@ TRUTH = {"images": 100, "right": 0.8, "measure": "precision of boxes at IoU 0.5"
 
 @pytest.mark.parametrize("figures", [OBJECTS, PIXELS, DEPTH, NORMALS, MASKS, IMAGES], ids=lambda one: one["kind"])
 def test_usual_labels_pass(figures: dict[str, Any]) -> None:
-    assert rules.reasons(rules.Case(figures, REAL, TRUTH)) == []
-    assert rules.reasons(rules.Case(figures)) == []
+    assert rules.reasons(rules.Evidence(figures, REAL, TRUTH)) == []
+    assert rules.reasons(rules.Evidence(figures)) == []
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_usual_labels_pass(figures: dict[str, Any]) -> None:
         (OBJECTS | {"per_image": 1.4}, REAL, {}, "0.28 times, under 0.3"),
         (OBJECTS | {"empty": 0.2, "low_confidence": 0.31}, REAL, {}, "51% of images have no label"),
         (OBJECTS | {"classes": {"cat": 91, "dog": 9}}, REAL, {}, "'cat' is 91% of all objects, 60% of the training"),
-        (OBJECTS | {"not_finite": 1}, REAL, {}, "NaN or infinity in 1 of 100 images"),
+        (OBJECTS | {"not_finite": 1}, REAL, {}, "1 of 100 images have NaN or infinity"),
         (OBJECTS, REAL, TRUTH | {"right": 0.49}, "49% of the labels are right (precision of boxes"),
         (PIXELS | {"classes": {"wall": 91, "floor": 9}}, SHARES, {}, "'wall' is 91% of all pixels, 50% of"),
         (PIXELS | {"valid": 0.49}, {}, {}, "51% of pixels are ignored or unknown"),
@@ -56,7 +56,7 @@ def test_usual_labels_pass(figures: dict[str, Any]) -> None:
         (DEPTH | {"flat": 0.51}, {}, {}, "51% of images have the same value everywhere"),
         (DEPTH | {"metres": {"p50": 2000.0}}, {"metres": {"p50": 2.0}}, {}, "1e+03 times, over 4"),
         (NORMALS | {"direction": [0.0, 0.2, 0.7]}, {}, {}, "mean z is 0.70"),
-        (MASKS | {"hollow": 0.51}, {}, {}, "51% of the masks of believed boxes are below"),
+        (MASKS | {"hollow": 0.51}, {}, {}, "51% of the boxes above the threshold have a mask below"),
         (IMAGES | {"classes": {"a": 95, "b": 5}}, {"classes": {"a": 1, "b": 3}}, {}, "'a' is 95% of all images, 25%"),
         (IMAGES | {"confidence": 0.55}, {}, {}, "a guess among 2 has 0.5"),
     ],
@@ -64,7 +64,7 @@ def test_usual_labels_pass(figures: dict[str, Any]) -> None:
 def test_each_rule_beyond_its_border(
     figures: dict[str, Any], training: dict[str, Any], truth: dict[str, Any], said: str
 ) -> None:
-    (sentence,) = rules.reasons(rules.Case(figures, training, truth))
+    (sentence,) = rules.reasons(rules.Evidence(figures, training, truth))
     assert said in sentence
 
 
@@ -86,18 +86,18 @@ def test_each_rule_beyond_its_border(
     ],
 )
 def test_what_is_within_or_as_in_the_training_records_passes(figures: dict[str, Any], training: dict[str, Any]) -> None:
-    assert rules.reasons(rules.Case(figures, training)) == []
+    assert rules.reasons(rules.Evidence(figures, training)) == []
 
 
 def test_what_was_not_judged_is_said() -> None:
-    unjudged = [one.split(" ")[:3] for one in rules.not_judged(rules.Case(OBJECTS))]
-    assert unjudged == [["how", "many", "objects"], ["how", "large", "a"], ["whether", "labels", "are"]]
-    (metres, places) = rules.not_judged(rules.Case(DEPTH))
-    assert "how far away things are" in metres and "--truth" in places
-    assert rules.not_judged(rules.Case(DEPTH, {"metres": {"p50": 1.0}}, TRUTH)) == []
-    assert "how large a share each class has" in rules.not_judged(rules.Case(PIXELS, {"images": 9}, TRUTH))[0]
-    assert rules.not_judged(rules.Case(OBJECTS, REAL, TRUTH)) == []
-    assert "19 images are too few" in rules.not_judged(rules.Case(OBJECTS | {"images": 19}))[0]
+    unjudged = [phrase.split(" ")[:3] for phrase in rules.not_judged(rules.Evidence(OBJECTS))]
+    assert unjudged == [["objects", "per", "image"], ["each", "class's", "share"], ["whether", "labels", "are"]]
+    (metres, places) = rules.not_judged(rules.Evidence(DEPTH))
+    assert metres.startswith("depth of the training records") and "--truth" in places
+    assert rules.not_judged(rules.Evidence(DEPTH, {"metres": {"p50": 1.0}}, TRUTH)) == []
+    assert "each class's share of" in rules.not_judged(rules.Evidence(PIXELS, {"images": 9}, TRUTH))[0]
+    assert rules.not_judged(rules.Evidence(OBJECTS, REAL, TRUTH)) == []
+    assert "19 images are too few" in rules.not_judged(rules.Evidence(OBJECTS | {"images": 19}))[0]
 
 
 def pseudo_copy(source: str, folder: Path, copies: int) -> str:
@@ -127,7 +127,7 @@ def test_training_stops_before_it_starts(world: World, capsys: pytest.CaptureFix
     student = trained(world, records_in(folder))
     assert run_train(student) == 2
     said = capsys.readouterr().err
-    assert "detection's pseudo labels are not fit to train on" in said and "over 1.5" in said
+    assert "the pseudo labels of detection are unfit to train on" in said and "over 1.5" in said
     assert f"must-records stats --records '{folder}/*.tfrecord' --force" in said
     assert not Path(world.out).exists()
     assert run_train([*student, "--dry_run"]) == 2
@@ -154,7 +154,7 @@ def test_what_failed_is_refused_whatever_the_thresholds(world: World, monkeypatc
     command = said[said.index("must-records stats") :].split("\n")[0]
     words = shlex.split(command)[1:]
     assert must_records(words, monkeypatch) == 1
-    with pytest.raises(UserError, match=r"To train on them all the same: .*class_thresholds.* --force"):
+    with pytest.raises(UserError, match=r"To train on them anyway, run .*class_thresholds.* --force"):
         preflight.settle(params, "train")
     assert must_records([*words, "--force"], monkeypatch) == 0
     preflight.settle(params, "train")
@@ -171,7 +171,7 @@ def test_labels_that_nobody_judged_are_a_line(world: World, capsys: pytest.Captu
     glob = pseudo_copy(world.tiny.records, folder, 1)
     params = train_params(world, folder, "detection")
     preflight.settle(params, "train")
-    assert f"were not judged; run must-records stats --records '{glob}'\n" in capsys.readouterr().out
+    assert f"have not been judged; run must-records stats --records '{glob}'\n" in capsys.readouterr().out
     judged(glob)
     preflight.settle(params, "train")
     assert capsys.readouterr().out == ""

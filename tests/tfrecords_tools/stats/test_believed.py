@@ -54,7 +54,9 @@ def test_masks_that_are_no_masks_fail(tmp_path: Path) -> None:
     glob = mask_records(tmp_path / "set", masked([0.9, 0.9], [0.1, 0.1]), TEACHER, 25)
     failed = judged(glob)["verdict"]["failed"]
     assert "masks" in failed
-    assert any("100% of the masks of believed boxes are below mask_score_threshold" in one for one in failed["masks"])
+    assert any(
+        "100% of the boxes above the threshold have a mask below mask_score_threshold" in one for one in failed["masks"]
+    )
     assert any("100% of images have no label" in one for one in failed["masks"])
 
 

@@ -30,7 +30,7 @@ def guessed(folder: Path, per_image: int) -> str:
     return glob
 
 
-def asked(folder: Path, threshold: float) -> verdict.Said:
+def asked(folder: Path, threshold: float) -> verdict.GateResult:
     """What a training is told that reads with this threshold."""
     config = dataclasses.replace(recordset.configs_of(scenes.CLASSES)["detection"], score_threshold=threshold)
     return verdict.check({"detection": config}, {str(folder): manifest.read(str(folder))})
@@ -44,13 +44,13 @@ def test_training_refuses_the_thresholds_that_failed(tmp_path: Path) -> None:
         assert judged(glob, settings=HIGH)["verdict"]["failed"] == {}
     (refused,) = asked(folder, 0.5).problems
     assert "5.00 times, over 1.5" in refused and "other thresholds" not in refused
-    assert refused.endswith(f"To train on them all the same: must-records stats --records '{glob}' --force")
+    assert refused.endswith(f"To train on them anyway, run must-records stats --records '{glob}' --force")
     assert asked(folder, 0.9) == ([], [])
     assert asked(folder, 0.7).problems == [] and "at other thresholds" in asked(folder, 0.7).notes[0]
     judged(glob)
     assert "judged at other thresholds than this run's (score_threshold=0.5" in asked(folder, 0.9).problems[0]
     judged(glob, settings=HIGH, force=True)
-    assert verdict.verdict(str(folder)).before == () and asked(folder, 0.5).problems == []
+    assert verdict.of_folder(str(folder)).earlier == () and asked(folder, 0.5).problems == []
 
 
 def test_every_verdict_against_the_labels_stands_once(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_every_verdict_against_the_labels_stands_once(tmp_path: Path) -> None:
     for settings in (LOW, [], LOW, [], HIGH):
         content = judged(glob, settings=settings)
     assert [one["settings"]["score_threshold"] for one in content["before"]] == [0.5, 0.3]
-    assert [one.settings["score_threshold"] for one in verdict.verdict(str(tmp_path / "set")).before] == [0.5, 0.3]
+    assert [one.settings["score_threshold"] for one in verdict.of_folder(str(tmp_path / "set")).earlier] == [0.5, 0.3]
 
 
 def test_labelling_again_says_what_stands_and_overrules_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,7 +71,7 @@ def test_labelling_again_says_what_stands_and_overrules_it(tmp_path: Path, capsy
     assert "detection failed before, at score_threshold=0.5" in said and "nothing speaks against" in said
     assert asked(folder, 0.5).problems
     assert stats.after_labelling(str(folder), force=True) == 0
-    assert asked(folder, 0.5).problems == [] and verdict.verdict(str(folder)).state == "passed"
+    assert asked(folder, 0.5).problems == [] and verdict.of_folder(str(folder)).state == "passed"
 
 
 def test_what_a_truth_said_of_thresholds_is_not_forgotten_by_a_look_without(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_merged_set_is_read_with_the_usual_thresholds(tmp_path: Path) -> None:
     good, bad = guessed(tmp_path / "good", 10), guessed(tmp_path / "bad", 2)
     judged(good, settings=HIGH)
     judged(good)
-    assert [one.settings["score_threshold"] for one in verdict.verdict(str(tmp_path / "good")).before] == [0.9]
+    assert [one.settings["score_threshold"] for one in verdict.of_folder(str(tmp_path / "good")).earlier] == [0.9]
     judged(bad)
     judged(bad, settings=HIGH)
     with pytest.raises(UserError, match=r"bad: its pseudo labels are not fit .*5\.00 times"):
@@ -109,4 +109,4 @@ def test_verdicts_that_are_none_are_named(tmp_path: Path) -> None:
         json.dumps({"format": verdict.FORMAT, "settings": {}, "verdict": {"failed": {}}, "before": [{"task": "depth"}]})
     )
     with pytest.raises(UserError, match=r"stats\.json cannot be read .*Run must-records stats again"):
-        verdict.verdict(str(tmp_path / "set"))
+        verdict.of_folder(str(tmp_path / "set"))

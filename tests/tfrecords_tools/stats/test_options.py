@@ -41,7 +41,7 @@ def test_where_they_tell_nothing_the_teachers_own_records_do(tmp_path: Path) -> 
     assert found_in(content, "depth")["training"]["images"] == 1
     assert found_in(content, "detection")["training"]["source"] == "manifest.json"
     assert list(content["verdict"]["failed"]) == ["detection"]
-    assert "9 objects an image at the reading threshold, 3 in the" in content["verdict"]["failed"]["detection"][0]
+    assert "9 objects per image above the threshold, 3 in the" in content["verdict"]["failed"]["detection"][0]
 
 
 def test_a_set_for_a_task_that_no_teacher_labelled_is_refused_unread(

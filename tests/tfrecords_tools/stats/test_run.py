@@ -225,11 +225,11 @@ def test_the_command_prints_writes_and_ends_with_one(
     assert must_records(["stats", "--records", glob], monkeypatch) == 1
     said = capsys.readouterr().out
     assert "100% of images have no label" in said and "failed: training refuses" in said
-    known = verdict.verdict(str(tmp_path / "set"), manifest.read(str(tmp_path / "set")))
+    known = verdict.of_folder(str(tmp_path / "set"), manifest.read(str(tmp_path / "set")))
     assert (known.state, list(known.failed)) == ("failed", ["detection"])
     assert must_records(["stats", "--records", glob, "--force", "--json"], monkeypatch) == 0
     assert json.loads(capsys.readouterr().out)["verdict"]["overruled"] is True
-    assert verdict.verdict(str(tmp_path / "set"), manifest.read(str(tmp_path / "set"))).state == "overruled"
+    assert verdict.of_folder(str(tmp_path / "set"), manifest.read(str(tmp_path / "set"))).state == "overruled"
     assert must_records(["stats", "--records", glob, "--precision", "2"], monkeypatch) == 2
 
 
@@ -246,27 +246,27 @@ def test_labelling_again_keeps_the_verdict_that_stands(tmp_path: Path, capsys: p
     assert path.read_bytes() == stands and "0% of the labels are right" in capsys.readouterr().err
     assert stats.after_labelling(str(folder), force=True) == 0
     assert "overruled" in capsys.readouterr().err
-    known = verdict.verdict(str(folder))
+    known = verdict.of_folder(str(folder))
     assert (known.state, known.settings["detection"]["score_threshold"]) == ("overruled", 0.4)
     assert stats.after_labelling(str(folder), force=False) == 0
     path.write_text(json.dumps(json.loads(stands) | {"shards": "others"}))
     assert stats.after_labelling(str(folder), force=False) == 0
-    assert verdict.verdict(str(folder)).state == "passed"
+    assert verdict.of_folder(str(folder)).state == "passed"
 
 
 def test_figures_of_other_shards_are_stale(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     judged(four(folder))
     whole = manifest.read(str(folder))
-    assert verdict.verdict(str(folder)).state == "passed"  # three images are too few to fail
+    assert verdict.of_folder(str(folder)).state == "passed"  # three images are too few to fail
     other = dataclasses.replace(whole, shards=[whole.shards[0] | {"sha256": "0"}])
-    assert verdict.verdict(str(folder), other).state == "stale"
+    assert verdict.of_folder(str(folder), other).state == "stale"
     for damaged in ("{", "[]", "7", "null", '"passed"', "{}", '{"format": 1}', '{"format": 1, "verdict": []}'):
         (folder / verdict.NAME).write_text(damaged)
         with pytest.raises(UserError, match=r"stats\.json cannot be read .*\. Run must-records stats again"):
-            verdict.verdict(str(folder), whole)
+            verdict.of_folder(str(folder), whole)
     assert stats.after_labelling(str(folder), force=False) == 0
-    assert verdict.verdict(str(folder), whole).state == "passed"
+    assert verdict.of_folder(str(folder), whole).state == "passed"
 
 
 def test_a_set_without_pseudo_labels_has_nothing_to_judge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
