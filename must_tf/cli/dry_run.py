@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import tensorflow as tf
+import tf_keras
+from official.core.config_definitions import ExperimentConfig
+from official.core.train_lib import OrbitExperimentRunner
 from official.modeling import optimization
 
 from must_tf.cli.flags import TrainFlags
@@ -15,19 +17,20 @@ from must_tf.common import run_files, tables
 from must_tf.data import input as input_lib
 from must_tf.data import manifest
 from must_tf.evaluation import batch_picture
-from must_tf.model.student import enabled
+from must_tf.model.student import Student, StudentConfig, enabled
 from must_tf.pseudo_gate import verdict
 from must_tf.runs import checkpoint_match
 from must_tf.runs import directory as run_directory
 from must_tf.shared import picture_grid
 from must_tf.tasks import discover
 from must_tf.training import memory_estimate, preflight
+from must_tf.training.preflight import Images
 from must_tf.training.task import StudentTask
 
 DRAWN = 6  # images of the batch in the picture
 
 
-def show_all(runner: Any, params: Any, flags: TrainFlags, images: preflight.Images) -> None:
+def show_all(runner: OrbitExperimentRunner, params: ExperimentConfig, flags: TrainFlags, images: Images) -> None:
     """Prints the plan and draws the first batch to <model_dir>/dry_run.png. Writes nothing else.
 
     Args:
@@ -47,7 +50,7 @@ def show_all(runner: Any, params: Any, flags: TrainFlags, images: preflight.Imag
     print("dry run: nothing was trained and nothing else was written")
 
 
-def lines(runner: Any, params: Any, flags: TrainFlags, images: preflight.Images) -> Iterator[str]:
+def lines(runner: OrbitExperimentRunner, params: ExperimentConfig, flags: TrainFlags, images: Images) -> Iterator[str]:
     """Yields the lines of the plan, each as soon as it is known."""
     done = int(runner.trainer.global_step.numpy())
     yield f"plan of {flags.experiment}, --mode={flags.mode}: {flags.model_dir} {_start_of(done, flags)}"
@@ -81,7 +84,7 @@ def _origins(origins: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {origin}" for origin, count in origins.items())
 
 
-def _tasks(task: Any) -> Iterator[str]:
+def _tasks(task: StudentConfig) -> Iterator[str]:
     rows = []
     for name, config in enabled(task).items():
         classes = len(config.classes) if discover()[name].class_ids else None
@@ -90,7 +93,7 @@ def _tasks(task: Any) -> Iterator[str]:
     yield tables.table(("task", weight, "classes", "loss"), rows, title=f"tasks, balance={task.balance}")
 
 
-def _modules(model: Any) -> Iterator[str]:
+def _modules(model: Student) -> Iterator[str]:
     modules = {"/".join(path): module for path, module in checkpoint_match.modules(model).items()}
     rows = [
         (path, _millions(module.trainable_variables))
@@ -102,11 +105,11 @@ def _modules(model: Any) -> Iterator[str]:
     yield tables.table(("module", "parameters"), rows, title=title)
 
 
-def _millions(variables: Any) -> str:
+def _millions(variables: Sequence[tf.Variable]) -> str:
     return f"{sum(variable.shape.num_elements() for variable in variables) / 1e6:.3f} M"
 
 
-def _steps(params: Any, images: preflight.Images) -> Iterator[str]:
+def _steps(params: ExperimentConfig, images: Images) -> Iterator[str]:
     trainer, size = params.trainer, params.task.train_data.global_batch_size
     epoch = images.train / size
     yield (
@@ -131,7 +134,7 @@ def _devices(strategy: tf.distribute.Strategy) -> Iterator[str]:
     yield f"devices: {type(strategy).__name__}, {replicas} replica{'' if replicas == 1 else 's'}: {', '.join(names)}"
 
 
-def _memory(runner: Any, params: Any) -> Iterator[str]:
+def _memory(runner: OrbitExperimentRunner, params: ExperimentConfig) -> Iterator[str]:
     task = StudentTask(params.task)
     data = params.task.train_data
     rows = math.ceil(data.global_batch_size / runner.strategy.num_replicas_in_sync)
@@ -144,7 +147,7 @@ def _memory(runner: Any, params: Any) -> Iterator[str]:
     yield f"  counted from the graph of a step, without temporary buffers and TensorFlow itself{unknown}"
 
 
-def _fresh_optimizer(params: Any) -> Any:
+def _fresh_optimizer(params: ExperimentConfig) -> tf_keras.optimizers.Optimizer:
     factory = optimization.OptimizerFactory(params.trainer.optimizer_config)
     return factory.build_optimizer(factory.build_learning_rate())
 

@@ -8,13 +8,14 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from typing import Any
 
 import tensorflow as tf
 import tf_keras
 from absl import logging
 from official.common import distribute_utils
-from official.core import train_lib, train_utils
+from official.core import train_utils
+from official.core.config_definitions import ExperimentConfig
+from official.core.train_lib import OrbitExperimentRunner
 from official.modeling import performance
 
 from must_tf import experiment_config
@@ -65,7 +66,7 @@ def run(flags: TrainFlags) -> None:
     _run(runner, params, flags.mode, keep_best)
 
 
-def _report_finished(params: Any, flags: TrainFlags, done: int) -> None:
+def _report_finished(params: ExperimentConfig, flags: TrainFlags, done: int) -> None:
     """Prints that there is nothing to train, and keeps the best checkpoint if an interruption prevented that."""
     print(
         f"{flags.model_dir} is finished: {done} of {params.trainer.train_steps} steps. Nothing to train. "
@@ -75,7 +76,7 @@ def _report_finished(params: Any, flags: TrainFlags, done: int) -> None:
         best.update(flags.model_dir, params.task)
 
 
-def _start(params: Any, flags: TrainFlags, images: preflight.Images, prefix: str) -> train_lib.OrbitExperimentRunner:
+def _start(params: ExperimentConfig, flags: TrainFlags, images: preflight.Images, prefix: str) -> OrbitExperimentRunner:
     """Builds everything and only then takes over the run directory: a failed start writes and deletes nothing."""
     with checkpoints.hidden(flags.model_dir) if flags.overwrite else contextlib.nullcontext():
         checkpoints.make_newest(flags.model_dir, prefix)
@@ -87,7 +88,7 @@ def _start(params: Any, flags: TrainFlags, images: preflight.Images, prefix: str
     return runner
 
 
-def _settle(params: Any, flags: TrainFlags, mistakes: Mistakes) -> preflight.Images:
+def _settle(params: ExperimentConfig, flags: TrainFlags, mistakes: Mistakes) -> preflight.Images:
     """Completes the config and checks it against flags, devices and data. Raises all mistakes at once."""
     training = "train" in flags.mode
     with mistakes.collected():
@@ -113,7 +114,7 @@ def _check_flags(flags: TrainFlags) -> None:
         raise UserError("--extend continues the old run and --overwrite deletes it. Give only one of them.")
 
 
-def _check_directory(params: Any, flags: TrainFlags, done: int) -> None:
+def _check_directory(params: ExperimentConfig, flags: TrainFlags, done: int) -> None:
     """Raises UserError if this config must not use this run directory."""
     if "train" not in flags.mode:
         if not done:
@@ -125,7 +126,7 @@ def _check_directory(params: Any, flags: TrainFlags, done: int) -> None:
         print(notice, flush=True)
 
 
-def _dry_run(params: Any, flags: TrainFlags, images: preflight.Images, prefix: str) -> None:
+def _dry_run(params: ExperimentConfig, flags: TrainFlags, images: preflight.Images, prefix: str) -> None:
     """Builds everything in a temporary folder, prints what the run would do, and draws a batch."""
     with tempfile.TemporaryDirectory() as elsewhere:
         if prefix:  # restored as the run would restore it
@@ -135,7 +136,7 @@ def _dry_run(params: Any, flags: TrainFlags, images: preflight.Images, prefix: s
         dry_run.show_all(runner, params, flags, images)
 
 
-def _run(runner: train_lib.OrbitExperimentRunner, params: Any, mode: str, keep_best: bool) -> None:
+def _run(runner: OrbitExperimentRunner, params: ExperimentConfig, mode: str, keep_best: bool) -> None:
     if keep_best:
         best.follow(runner, params.task)
     try:
@@ -154,7 +155,9 @@ def _run(runner: train_lib.OrbitExperimentRunner, params: Any, mode: str, keep_b
         raise
 
 
-def _runner(params: Any, flags: TrainFlags, images: preflight.Images, prefix: str) -> train_lib.OrbitExperimentRunner:
+def _runner(
+    params: ExperimentConfig, flags: TrainFlags, images: preflight.Images, prefix: str
+) -> OrbitExperimentRunner:
     """Builds everything and loads the initial weights, from the checkpoint `prefix` if there is one."""
     try:
         runner = _build(params, flags, images, checkpoints.step_of(prefix))
@@ -173,7 +176,7 @@ def _runner(params: Any, flags: TrainFlags, images: preflight.Images, prefix: st
     return runner
 
 
-def _join(runner: train_lib.OrbitExperimentRunner, checkpoint: str, done: int) -> None:
+def _join(runner: OrbitExperimentRunner, checkpoint: str, done: int) -> None:
     """Brings a worker that writes no checkpoints to the step from which the writing one continues.
 
     Model Garden lets such a worker look for checkpoints in a new folder of its own. It would start from scratch and
@@ -183,7 +186,7 @@ def _join(runner: train_lib.OrbitExperimentRunner, checkpoint: str, done: int) -
     upstream.set_last_saved_step(runner.checkpoint_manager, done)
 
 
-def _strategy(params: Any, tpu: str) -> tf.distribute.Strategy:
+def _strategy(params: ExperimentConfig, tpu: str) -> tf.distribute.Strategy:
     return distribute_utils.get_distribution_strategy(
         distribution_strategy=params.runtime.distribution_strategy,
         all_reduce_alg=params.runtime.all_reduce_alg,
@@ -192,7 +195,7 @@ def _strategy(params: Any, tpu: str) -> tf.distribute.Strategy:
     )
 
 
-def _build(params: Any, flags: TrainFlags, images: preflight.Images, done: int) -> train_lib.OrbitExperimentRunner:
+def _build(params: ExperimentConfig, flags: TrainFlags, images: preflight.Images, done: int) -> OrbitExperimentRunner:
     params.validate()
     params.lock()
     if params.runtime.mixed_precision_dtype:
@@ -206,7 +209,7 @@ def _build(params: Any, flags: TrainFlags, images: preflight.Images, done: int) 
         trainer = train_utils.create_trainer(params, task, training, "eval" in flags.mode, trainer_cls=Trainer)
     upstream.quiet_controller()
     directory = flags.model_dir if strategy.extended.should_checkpoint else ""  # only one worker writes
-    return train_lib.OrbitExperimentRunner(
+    return OrbitExperimentRunner(
         distribution_strategy=strategy,
         task=task,
         mode=flags.mode,

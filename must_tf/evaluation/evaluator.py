@@ -21,7 +21,7 @@ from must_tf.common.progress import Progress
 from must_tf.common.text import listed
 from must_tf.data import input as input_lib
 from must_tf.data import label_reader, record
-from must_tf.evaluation.predictions import Restorer
+from must_tf.evaluation.predictions import Arrays, Restorer
 from must_tf.model.student import StudentConfig, enabled
 from must_tf.shared import picture_grid
 from must_tf.spec import Details, ImageInfo, Labels, judged
@@ -106,7 +106,7 @@ class Evaluator:
             predictions = tf.nest.map_structure(lambda x, row=row: x[row], merged["predictions"])
             self._measure(int(merged["index"][row]), merged["image_info"][row], predictions)
 
-    def _measure(self, index: int, image_info: np.ndarray, predictions: Any) -> None:
+    def _measure(self, index: int, image_info: np.ndarray, predictions: dict[str, Arrays]) -> None:
         serialized = self._record(index)
         example = tf.train.Example.FromString(serialized)
         info = record.info_of(example)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -29,7 +28,7 @@ class Restorer:
 
         self._restore = restore
 
-    def labels(self, predictions: Any, image_info: np.ndarray, source_id: str) -> dict[str, Labels]:
+    def labels(self, predictions: Mapping[str, Arrays], image_info: np.ndarray, source_id: str) -> dict[str, Labels]:
         """Returns one image's predictions as labels by task.
 
         Args:
@@ -40,7 +39,7 @@ class Restorer:
         info = ImageInfo(source_id, int(image_info[0]), int(image_info[1]))
         return kept(self.restored(predictions, image_info), info, self._configs)
 
-    def restored(self, predictions: Any, image_info: np.ndarray) -> dict[str, Arrays]:
+    def restored(self, predictions: Mapping[str, Arrays], image_info: np.ndarray) -> dict[str, Arrays]:
         """Returns all of one image's predictions in the original frame. The arguments are those of `labels`."""
         restored = self._restore(predictions, tf.constant(image_info, tf.int32))
         return tf.nest.map_structure(lambda x: x.numpy(), restored)

@@ -87,23 +87,23 @@ class Student(tf_keras.Model):
 
     # No Python branch depends on a tensor, and AutoGraph would take seconds before the first step.
     @tf.autograph.experimental.do_not_convert
-    def call(self, inputs: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
+    def call(self, inputs: Mapping[str, Any], training: bool = False) -> dict[str, dict[str, Tensors]]:
         """Runs the trunk once, and all heads on its output."""
         pyramid = self.trunk(inputs["image"])
         given = Given(inputs["image_shape"], self._size, None, None, {}, {})
         if not training:
             return {"predictions": self._predict(pyramid, given)}
-        raw: dict[str, Any] = {}
+        raw: dict[str, Tensors] = {}
         seeds = self._seeds(inputs["index"])
         for name in self.heads:
             own = given._replace(seeds=seeds, targets=inputs["targets"][name], raw=dict(raw))
             raw[name] = self._output(name, pyramid, own, training=True)
         return {"raw": raw}
 
-    def _predict(self, pyramid: Pyramid, given: Given) -> dict[str, Any]:
+    def _predict(self, pyramid: Pyramid, given: Given) -> dict[str, Tensors]:
         """Returns {task: predictions in the network's frame}."""
-        raw: dict[str, Any] = {}
-        predictions: dict[str, Any] = {}
+        raw: dict[str, Tensors] = {}
+        predictions: dict[str, Tensors] = {}
         for name in self.heads:
             own = given._replace(raw=dict(raw), predictions=dict(predictions))
             raw[name] = self._output(name, pyramid, own, training=False)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
 import tensorflow as tf
 import tf_keras
@@ -25,9 +25,12 @@ from must_tf.data import geometry, record
 from must_tf.data.geometry import Frame
 from must_tf.data.input import Reader
 from must_tf.model.student import StudentConfig, enabled
+from must_tf.spec import Tensors
 from must_tf.tasks import discover
 
 Outputs = dict[str, tf.Tensor]
+Decode = Callable[[tf.Tensor], tf.Tensor]  # one item of a signature's input -> uint8 [h, w, 3]
+ConcreteFunction: TypeAlias = tf.types.experimental.ConcreteFunction
 NAME = "must_tf.json"  # beside the SavedModel; describes it for clients
 FITTED = "fitted"  # the signature that labelling uses
 
@@ -44,7 +47,7 @@ class Server(tf.Module):
         self._specs = {name: discover()[name] for name in enabled(config)}
         self._reader = Reader(self._specs, {}, config.input_size)
 
-    def signatures(self) -> dict[str, Callable[..., Any]]:
+    def signatures(self) -> dict[str, ConcreteFunction]:
         """Returns the concrete functions by signature."""
         encoded = self._signature("image_bytes", tf.TensorSpec([None], tf.string), record.decode_image)
         tensor = self._signature("image_tensor", tf.TensorSpec([None, None, None, 3], tf.uint8), lambda image: image)
@@ -52,7 +55,7 @@ class Server(tf.Module):
         signatures = {"serving_default": encoded, "image_bytes": encoded, "image_tensor": tensor, "tf_example": example}
         return signatures | {FITTED: self._fitted()}
 
-    def _fitted(self) -> Any:
+    def _fitted(self) -> ConcreteFunction:
         """Returns the network only, for labelling, which fits images and restores predictions itself."""
 
         def run(image: tf.Tensor, image_shape: tf.Tensor) -> Outputs:
@@ -63,14 +66,14 @@ class Server(tf.Module):
         shape = tf.TensorSpec([None, 2], tf.float32, name="image_shape")
         return tf.function(run, autograph=False).get_concrete_function(image, shape)
 
-    def _signature(self, name: str, spec: tf.TensorSpec, decode: Callable[[tf.Tensor], tf.Tensor]) -> Any:
+    def _signature(self, name: str, spec: tf.TensorSpec, decode: Decode) -> ConcreteFunction:
         def serve(inputs: tf.Tensor) -> Outputs:
             return self._serve(inputs, decode)
 
         named = tf.TensorSpec(spec.shape, spec.dtype, name=name)
         return tf.function(serve, autograph=False).get_concrete_function(named)
 
-    def _serve(self, inputs: tf.Tensor, decode: Callable[[tf.Tensor], tf.Tensor]) -> Outputs:
+    def _serve(self, inputs: tf.Tensor, decode: Decode) -> Outputs:
         def view(item: tf.Tensor) -> Outputs:
             image = decode(item)
             warp = geometry.fit(tf.shape(image)[:2], self._size)
@@ -87,17 +90,17 @@ class Server(tf.Module):
         predictions = self._predict(batch)["predictions"]
         return self._restored(predictions, batch["image_info"]) | {"image/size": batch["image_info"][:, :2]}
 
-    def _restored(self, predictions: Any, image_info: tf.Tensor) -> Outputs:
+    def _restored(self, predictions: dict[str, Tensors], image_info: tf.Tensor) -> Outputs:
         """Returns every image's predictions in its own frame, with maps padded to the largest image of the batch."""
         largest = tf.reduce_max(image_info[:, :2], axis=0)
 
-        def padded(arguments: Any) -> Outputs:
+        def padded(arguments: tuple[dict[str, Tensors], tf.Tensor]) -> Outputs:
             return {name: _pad(value, largest) for name, value in self._restored_one(*arguments).items()}
 
         specs = self._output_specs(predictions)
         return tf.map_fn(padded, (predictions, image_info), fn_output_signature=specs)
 
-    def _restored_one(self, predicted: Any, info: tf.Tensor) -> Outputs:
+    def _restored_one(self, predicted: dict[str, Tensors], info: tf.Tensor) -> Outputs:
         """Returns one image's outputs by <task>/<name>, without those that a task passes on from one in its `needs`."""
         frame = Frame(info[:2], info[2:], self._size)
         outputs: Outputs = {}
@@ -107,7 +110,7 @@ class Server(tf.Module):
             outputs |= {f"{name}/{key}": value for key, value in restored.items() if key not in passed_on}
         return outputs
 
-    def _output_specs(self, predictions: Any) -> dict[str, tf.TensorSpec]:
+    def _output_specs(self, predictions: dict[str, Tensors]) -> dict[str, tf.TensorSpec]:
         """Returns the shapes and types of one restored image; sizes that depend on the image are None."""
         predicted = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape[1:], x.dtype), predictions)
         restore = tf.function(self._restored_one, autograph=False)

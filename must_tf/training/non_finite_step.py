@@ -27,6 +27,9 @@ from must_tf.training.trainer import REMEDY, Trainer
 
 SHOWN = 8  # ids in the message; the saved files have all
 
+Batch = dict[str, Any]  # of `data.input.training`
+Outputs = dict[str, dict[str, Tensors]]  # of `Student.call`
+
 
 class NonFiniteStep(NamedTuple):
     """A failed step, as it is saved in found.json."""
@@ -66,7 +69,7 @@ def find(task: StudentTask, model: tf_keras.Model, start: input_lib.Start, direc
     return failed
 
 
-def _examine(task: StudentTask, outputs: Any, batch: Any, failed: NonFiniteStep) -> None:
+def _examine(task: StudentTask, outputs: Outputs, batch: Batch, failed: NonFiniteStep) -> None:
     """Adds the tasks and images with a loss that is not finite."""
     for name in task.configs:
         rows = _bad_rows(task, name, outputs, batch)
@@ -93,13 +96,13 @@ def _records(data: input_lib.Data, start: input_lib.Start) -> list[bytes]:
     return list(records.as_numpy_iterator())
 
 
-def _batch(task: StudentTask, data: input_lib.Data, start: input_lib.Start) -> dict[str, Any]:
+def _batch(task: StudentTask, data: input_lib.Data, start: input_lib.Start) -> Batch:
     specs = {name: discover()[name] for name in task.configs}
     reader = input_lib.Reader(specs, task.configs, task.task_config.input_size)
     return next(iter(input_lib.training(reader, data, start, None)))
 
 
-def _bad_rows(task: StudentTask, name: str, outputs: Any, batch: Any) -> list[int] | None:
+def _bad_rows(task: StudentTask, name: str, outputs: Outputs, batch: Batch) -> list[int] | None:
     """Returns the images whose loss is not finite, possibly none; None if the task's loss is finite."""
     targets = batch["targets"][name]
     if _is_finite(task, name, outputs, targets):
@@ -113,12 +116,12 @@ def _bad_rows(task: StudentTask, name: str, outputs: Any, batch: Any) -> list[in
     return rows
 
 
-def _is_finite(task: StudentTask, name: str, outputs: Any, targets: Tensors) -> bool:
+def _is_finite(task: StudentTask, name: str, outputs: Outputs, targets: Tensors) -> bool:
     terms = discover()[name].loss(outputs["raw"][name], targets, task.configs[name])
     return all(bool(np.isfinite(loss_weights.mean(term).numpy())) for term in terms.values())
 
 
-def _save(directory: str, batch: Any, serialized: list[bytes], failed: NonFiniteStep) -> None:
+def _save(directory: str, batch: Batch, serialized: list[bytes], failed: NonFiniteStep) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{"/".join(map(str, path)): value.numpy() for path, value in _leaves(batch)})
     files.write_whole(os.path.join(directory, run_files.FAILED_BATCH), buffer.getvalue())

@@ -84,7 +84,7 @@ class Trainer(base_trainer.Trainer):
         self._began = time.monotonic()
         self._first = int(self.global_step.numpy())
 
-    def train_loop_end(self) -> dict[str, Any]:
+    def train_loop_end(self) -> dict[str, float]:
         """Returns the means over the loop, except for those that counted nothing, and the speed."""
         silent = [metric.name for metric in self.train_metrics if not float(metric.count.read_value())]
         logs = super().train_loop_end()
@@ -118,7 +118,7 @@ class TrainingLog(orbit.Action):
         self._last = start
         self._is_cleaned = False
 
-    def __call__(self, output: dict[str, Any]) -> None:
+    def __call__(self, output: dict[str, float]) -> None:
         step = int(tf.summary.experimental.get_step().numpy())
         values = {name: float(value) for name, value in output.items()}
         self._check(step, values)

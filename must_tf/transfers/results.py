@@ -182,7 +182,7 @@ def write(table: TransferTable, out: str) -> None:
 
 def _report(table: TransferTable, chart: bytes) -> html_report.Report:
     headers = ["", *map(_header, table.columns)]
-    rows: list[list[Any]] = [
+    rows: list[list[str | html_report.ReportCell]] = [
         [row.name, *(html_report.ReportCell(entry.text, table.is_best(entry)) for entry in entries)]
         for row, entries in zip(table.rows, table.entries, strict=True)
     ]
