@@ -1,4 +1,4 @@
-"""A training batch as a picture: labels as the network is to learn them, after flip, zoom and crop."""
+"""Draws a training batch: the images after flip, zoom and crop, with the labels that the network learns."""
 
 from __future__ import annotations
 
@@ -12,33 +12,32 @@ from must_tf import label_content
 from must_tf.data import geometry
 from must_tf.data.geometry import Frame
 from must_tf.shared import picture_grid
-from must_tf.spec import ImageInfo, Labels
+from must_tf.spec import ImageInfo, Labels, TaskConfig
 from must_tf.tasks import discover
 
 
-def picture(batch: Mapping[str, Any], configs: Mapping[str, Any], count: int) -> np.ndarray:
-    """The first `count` images of a training batch with their targets, uint8 [height, width, 3].
+def picture(batch: Mapping[str, Any], configs: Mapping[str, TaskConfig], count: int) -> np.ndarray:
+    """Returns the first `count` images of a training batch with their targets, uint8 [height, width, 3].
 
     Args:
-      batch: as `data.input.training` makes it.
-      configs: of the tasks that are drawn.
-      count: images.
+      batch: of `data.input.training`.
+      configs: of the tasks to draw.
+      count: number of images.
     """
     rows = [row_of(tf.nest.map_structure(lambda x, i=i: x[i], batch), configs) for i in range(count)]
-    return picture_grid.grid(
-        rows, {task: picture_grid.Drawer(discover()[task].draw, config) for task, config in configs.items()}
-    )
+    drawers = {task: picture_grid.Drawer(discover()[task].draw, config) for task, config in configs.items()}
+    return picture_grid.grid(rows, drawers)
 
 
-def row_of(element: Mapping[str, Any], configs: Mapping[str, Any]) -> picture_grid.GridRow:
-    """One image of a training batch, and what a perfect network would predict for it where it has labels.
+def row_of(element: Mapping[str, Any], configs: Mapping[str, TaskConfig]) -> picture_grid.GridRow:
+    """Returns one image of a training batch with the predictions of a perfect network for the tasks it has labels for.
 
     Args:
-      element: as `data.input.Reader.element` makes it, with tensors that have values.
-      configs: of the tasks that are drawn.
+      element: of `data.input.Reader.element`, as eager tensors.
+      configs: of the tasks to draw.
     """
     side = int(element["image"].shape[0])
-    size = tf.cast(element["image_shape"], tf.int32)  # what lies outside of the image is not labelled, and not drawn
+    size = tf.cast(element["image_shape"], tf.int32)  # pixels outside of the image have no labels and are not drawn
     frame = Frame(size, size, side)
     image = element["image"].numpy()[: int(size[0]), : int(size[1])]
     labelled = {task: targets for task, targets in element["targets"].items() if float(targets["weight"]) > 0}
@@ -46,7 +45,8 @@ def row_of(element: Mapping[str, Any], configs: Mapping[str, Any]) -> picture_gr
     return picture_grid.GridRow(image, labels, {}, f"image {int(element['index'])} as trained on")
 
 
-def _as_labels(task: str, targets: Mapping[str, tf.Tensor], config: Any, frame: Frame) -> Labels:
+def _as_labels(task: str, targets: Mapping[str, tf.Tensor], config: TaskConfig, frame: Frame) -> Labels:
+    """Turns one image's targets into labels. Map pixels without a target are unknown."""
     spec = discover()[task]
     ideal = spec.ideal({key: value[None].numpy() for key, value in targets.items()}, config)
     predictions = {key: tf.convert_to_tensor(value)[0] for key, value in ideal.predictions.items()}

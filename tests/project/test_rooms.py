@@ -15,6 +15,7 @@ ROOMS = (
     "must_tf",  # its version
     "must_tf.common",
     "must_tf.config",
+    "must_tf.label_content",
     "must_tf.spec",
     "must_tf.data",
     "must_tf.shared",
