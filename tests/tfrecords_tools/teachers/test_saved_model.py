@@ -52,7 +52,7 @@ def test_every_decoder_reads_the_exact_pixels(decoder: str, tmp_path: Path) -> N
 def test_a_signature_that_fails_says_why(tmp_path: Path) -> None:
     """In one line, without TensorFlow's heading."""
     teacher = of_files(tmp_path, lambda one, channels: tf.io.decode_bmp(one))
-    message = r"a.yaml: .* 'serving_default' fails on the PNG images .*Finished shards are kept"
+    message = r"a.yaml: .* 'serving_default' fails on PNG images .*Finished shards are kept"
     with pytest.raises(UserError, match=message) as error:
         teachers.label(teacher, [tf.constant(red_slope(HEIGHT, WIDTH))], ["x"])
     assert "using DecodeBmp op" in str(error.value) and "Graph execution error" not in str(error.value)
