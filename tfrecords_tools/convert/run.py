@@ -19,7 +19,7 @@ from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
 from must_tf.data import manifest, record
 from tfrecords_tools.sources import Sample, Source
-from tfrecords_tools.sources.only import Only
+from tfrecords_tools.sources.only import TaskFilter
 from tfrecords_tools.writing import beam, disk_space, on_disk, shards, worker_pool
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
@@ -269,4 +269,4 @@ def outcome(maker: RecordMaker, written: manifest.Manifest, listing: Listing, se
 def _tasks_of(maker: RecordMaker) -> tuple[str, ...]:
     """Returns the tasks whose labels are converted; losses of other tasks do not count."""
     source = maker.source if isinstance(maker, Encoder) else None
-    return source.tasks if isinstance(source, Only) else tuple(tasks.discover())
+    return source.tasks if isinstance(source, TaskFilter) else tuple(tasks.discover())

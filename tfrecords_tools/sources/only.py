@@ -27,11 +27,11 @@ def only(source: Source, tasks: str) -> Source:
         for need in discover()[name].needs:
             if need not in names:
                 raise UserError(f"--tasks {tasks}: {name} needs {need}. Name both or neither.")
-    return Only(source, names) if names else source
+    return TaskFilter(source, names) if names else source
 
 
 @dataclasses.dataclass(frozen=True)
-class Only:
+class TaskFilter:
     """`source` with the labels of `tasks` only."""
 
     source: Source
