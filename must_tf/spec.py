@@ -44,8 +44,8 @@ class Term(NamedTuple):
 
     `total` is a sum over what is labelled in the image, times the image's weight; `count` is how much that was (images,
     boxes or pixels, as the term's docstring says). Both are 0 where nobody looked. The mean, sum of totals over sum of
-    counts, is taken over the *global* batch in `training.loss_weights.mean`, so that one replica and eight give the same gradient and
-    unlabelled images do not dilute it.
+    counts, is taken over the *global* batch in `training.loss_weights.mean`, so that one replica and eight give the
+    same gradient and unlabelled images do not dilute it.
 
     The weight (`pseudo_weight`) scales the total and never the count: an image of weight 1/2 pulls half as hard, and
     all others as hard as before. Cf. Laine and Aila, https://arxiv.org/abs/1610.02242, whose two losses are both
@@ -104,7 +104,7 @@ class TaskConfig(hyperparams.Config):
       pseudo_weight: factor on the loss of images whose label for this task is a teacher's, see `Term`.
       pseudo_ramp_steps: over how many steps it grows from 0, linearly; 0: it holds from the first step on.
       teacher_batch_size, teacher_learning_rate: b_i and lr_i of the paper's rule, see `training/loss_weights.py`.
-      teacher_figure: the teacher's headline figure, 0: unknown. Gains over it decide on best/overall, see `runs/best.py`.
+      teacher_figure: the teacher's headline metric, the reference for best/overall, see `runs/best.py`; 0: unknown.
       weight: the factor in effect. Filled in when a run starts; 0 means not yet.
     """
 
