@@ -95,8 +95,8 @@ def run(pattern: str, *teachers: Any, ticks: list[int] | None = None) -> list[by
 def test_every_image_gets_its_own_label_in_order(shard: str) -> None:
     """The last batch is filled up to the size of the others; the fillers do not label anything."""
     teacher, ticks = ByHand(), list[int]()
-    found = run(shard, teacher, ticks=ticks)
-    for one, red in zip(found, records(20)[1], strict=True):
+    written = run(shard, teacher, ticks=ticks)
+    for one, red in zip(written, records(20)[1], strict=True):
         info = record.info_of(tf.train.Example.FromString(one))
         np.testing.assert_allclose(metres(one), np.full([info.height, info.width], red), atol=5.1e-4)
     assert teacher.forwards == [8, 8, 4] and sum(ticks) == 20
@@ -124,13 +124,13 @@ def test_a_teacher_does_not_look_at_what_is_labelled_already(tmp_path: Path) -> 
     some = [record.merge(one, there, discover()) if number < 12 else one for number, one in enumerate(images)]
     pattern = write_set(tmp_path / "in", [some], ())
     depth, normals = ByHand("depth"), ByHand("normals")
-    found = run(pattern, depth, normals)
+    written = run(pattern, depth, normals)
     assert (depth.forwards, normals.forwards) == ([4], [8, 8])
-    origins = [record.origins_of(tf.train.Example.FromString(one)) for one in found]
+    origins = [record.origins_of(tf.train.Example.FromString(one)) for one in written]
     assert [one["depth"] for one in origins] == ["real:test"] * 12 + ["pseudo:0123456789ab"] * 4
     assert run(pattern, depth)[:12] == some[:12]
     # The four rows in its pass belong to the last four records, each with its own level of red.
-    np.testing.assert_allclose([metres(one).mean() for one in found[12:]], [12, 13, 14, 15], atol=1e-3)
+    np.testing.assert_allclose([metres(one).mean() for one in written[12:]], [12, 13, 14, 15], atol=1e-3)
 
 
 def test_labels_of_other_teachers_are_replaced_on_demand_and_real_ones_never(tmp_path: Path) -> None:
@@ -191,8 +191,8 @@ def test_batches_in_the_network_at_the_same_time(shard: str, monkeypatch: pytest
             return super().forward(pixels, info)
 
     monkeypatch.setattr(parallelism, "passes", lambda: 2)
-    found = run(shard, Meets())
-    np.testing.assert_allclose([metres(one).mean() for one in found], records(20)[1], atol=1e-3)
+    written = run(shard, Meets())
+    np.testing.assert_allclose([metres(one).mean() for one in written], records(20)[1], atol=1e-3)
 
 
 def test_a_shard_of_any_size_holds_a_few_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,11 +200,11 @@ def test_a_shard_of_any_size_holds_a_few_batches(tmp_path: Path, monkeypatch: py
     many = 3 * AHEAD * BATCH_SIZE
     (path,) = tf.io.gfile.glob(write_set(tmp_path / "in", [[records(1)[0][0]] * many], ()))
     count = counted_decodes(monkeypatch)
-    found = labelled(path, [ByHand()], lambda count: None)
-    assert isinstance(found, Generator) and next(found)
+    stream = labelled(path, [ByHand()], lambda count: None)
+    assert isinstance(stream, Generator) and next(stream)
     time.sleep(0.5)  # time in which more could be decoded
     assert len(count) <= (AHEAD + 1) * BATCH_SIZE
-    found.close()
+    stream.close()
     assert not workers()
 
 
@@ -229,12 +229,12 @@ def test_a_failure_in_a_thread_ends_the_shard_with_its_message(shard: str, step:
                 raise UserError("the message")
             return super().labels(predictions, info, source_id)
 
-    found = list[bytes]()
+    written = list[bytes]()
     (path,) = tf.io.gfile.glob(shard)
     with pytest.raises(UserError, match="the message"):
         for one in labelled(path, [Fails()], lambda count: None):
-            found.append(one.serialized)
-    assert len(found) == {"forward": 8, "labels": 11}[step]
+            written.append(one.serialized)
+    assert len(written) == {"forward": 8, "labels": 11}[step]
     assert not workers()
 
 
@@ -276,12 +276,12 @@ def test_everything_is_traced_once(passes: int, shard: str, monkeypatch: pytest.
         return {"depth": {"metres": red + 1.0}, "normals": {"normals": tf.stack([red] * 3, -1)}}
 
     teacher = TrainedTeacher(About("runs/d", ("depth",), "0" * 12, {}), forward, {"depth": depth.Config()}, 36)
-    found = run(shard, teacher)
+    written = run(shard, teacher)
     assert traced == [BATCH_SIZE]
     assert teacher._restorer._restore.experimental_get_tracing_count() == 1
     viewer: Any = frames._viewer(teacher.frame)
     assert viewer.experimental_get_tracing_count() == 1
-    np.testing.assert_allclose([metres(one)[3, 3] for one in found], [red + 1 for red in records(20)[1]], atol=1e-3)
+    np.testing.assert_allclose([metres(one)[3, 3] for one in written], [red + 1 for red in records(20)[1]], atol=1e-3)
 
 
 def test_red_slopes_are_not_symmetric() -> None:

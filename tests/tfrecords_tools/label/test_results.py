@@ -54,20 +54,20 @@ def results(records: str, out: Path, **options: Any) -> dict[str, TaskResult]:
 
 
 def test_each_image_is_counted_once(tmp_path: Path) -> None:
-    found = results(formula_teacher.write(tmp_path / "in", MIXED), tmp_path / "out")
+    task_results = results(formula_teacher.write(tmp_path / "in", MIXED), tmp_path / "out")
     # depth lacks in 0, 1, 3, 5; detection in 0, 1, 2, 4, of which 0 and 1 show nothing.
-    assert found["depth"] == (4, 0, 0, 1, 0, 1, 0, "")
-    assert found["detection"] == (4, 2, 0, 1, 1, 1, 0, "")
-    said = manifest.read(str(tmp_path / "out"))
-    assert said.notes == {"detection: labelled, nothing found": {"count": 2, "examples": ["0", "1"]}}
-    assert said.limits == {"detection": {"partial": 1}}
+    assert task_results["depth"] == (4, 0, 0, 1, 0, 1, 0, "")
+    assert task_results["detection"] == (4, 2, 0, 1, 1, 1, 0, "")
+    written = manifest.read(str(tmp_path / "out"))
+    assert written.notes == {"detection: labelled, nothing found": {"count": 2, "examples": ["0", "1"]}}
+    assert written.limits == {"detection": {"partial": 1}}
 
 
 def test_only_labels_of_other_teachers_are_replaced(tmp_path: Path) -> None:
     records = formula_teacher.write(tmp_path / "in", MIXED)
-    found = results(records, tmp_path / "out", replace=["depth"])
-    assert found["depth"] == (5, 0, 1, 1, 0, 0, 0, "")
-    assert found["detection"] == (4, 2, 0, 1, 1, 1, 0, "")
+    task_results = results(records, tmp_path / "out", replace=["depth"])
+    assert task_results["depth"] == (5, 0, 1, 1, 0, 0, 0, "")
+    assert task_results["detection"] == (4, 2, 0, 1, 1, 1, 0, "")
     assert [each["depth"] for each in origins(tmp_path / "out")] == [
         *("pseudo:f0", "pseudo:f0", "real:a", "pseudo:f0", "pseudo:f0", "pseudo:f0")
     ]
@@ -208,9 +208,9 @@ def test_the_command_tells_people_and_programs(
     assert command("--shard", "3/3") == 0
     assert "none by this job: there are more jobs than shards" in capsys.readouterr().out
     assert command("--shard", "2/3", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["records"] == 6
-    assert told["tasks"]["depth"]["labelled"] == 4 and told["tasks"]["depth"]["others"] == 1
+    content = json.loads(capsys.readouterr().out)
+    assert content["records"] == 6
+    assert content["tasks"]["depth"]["labelled"] == 4 and content["tasks"]["depth"]["others"] == 1
     assert command() == 0
     assert (
         "  depth by formula/f0: 4 images labelled; 1 have real labels; 1 already had a teacher's labels\n"

@@ -30,7 +30,7 @@ from tfrecords_tools.label.arguments import LabelRequest, parse_request
 from tfrecords_tools.label.run import label_records
 
 # The tasks with real labels, image by image, in three files.
-LOOKED = (
+REAL_TASKS = (
     (ALL, ("detection",)),
     ((),),
     (("detection", "masks"), ("segmentation", "depth")),
@@ -53,7 +53,7 @@ run.label_records(arguments.parse_request(records, [task + "=" + teacher for tas
 """
 
 
-class Labelled(NamedTuple):
+class LabelledSet(NamedTuple):
     """The records before and after, and the origin of the new labels."""
 
     source: str
@@ -80,30 +80,32 @@ def all_tasks(records: str, run: str) -> LabelRequest:
 
 
 @pytest.fixture(scope="module")
-def labelled(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Labelled:
+def labelled(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> LabelledSet:
     """A set with missing labels, completed by a teacher."""
     folder = tmp_path_factory.mktemp("label")
     files, index = [], 0
-    for file in LOOKED:
+    for file in REAL_TASKS:
         files.append([scene_record(index + i, tasks) for i, tasks in enumerate(file)])
         index += len(file)
     source = write_set(folder / "in", files)
     label_records(all_tasks(source, tiny.run), str(folder / "out"), ["test"])
     teacher = f"pseudo:{restore.load(tiny.run).id}"
-    return Labelled(source, folder / "out", teacher, serialized(source), serialized(str(folder / "out" / "*.tfrecord")))
+    return LabelledSet(
+        source, folder / "out", teacher, serialized(source), serialized(str(folder / "out" / "*.tfrecord"))
+    )
 
 
-def test_missing_labels_are_added_with_their_origin(labelled: Labelled) -> None:
+def test_missing_labels_are_added_with_their_origin(labelled: LabelledSet) -> None:
     """The origin of existing labels stays real; new labels have the teacher's."""
-    looked = [tasks for file in LOOKED for tasks in file]
-    assert len(labelled.after) == len(looked)
-    for index, (tasks, one) in enumerate(zip(looked, labelled.after, strict=True)):
+    real_tasks = [tasks for file in REAL_TASKS for tasks in file]
+    assert len(labelled.after) == len(real_tasks)
+    for index, (tasks, one) in enumerate(zip(real_tasks, labelled.after, strict=True)):
         expected = {task: "real:scenes" if task in tasks else labelled.teacher for task in ALL}
         expected = {task: origin for task, origin in expected.items() if task not in STAYS_EMPTY.get(index, ())}
         assert record.origins_of(tf.train.Example.FromString(one)) == expected
 
 
-def test_real_labels_and_pixels_are_untouched(labelled: Labelled) -> None:
+def test_real_labels_and_pixels_are_untouched(labelled: LabelledSet) -> None:
     """Every feature from before is kept, bit by bit."""
     for before, after in zip(labelled.before, labelled.after, strict=True):
         kept = tf.train.Example.FromString(after).features.feature
@@ -112,13 +114,13 @@ def test_real_labels_and_pixels_are_untouched(labelled: Labelled) -> None:
     assert labelled.after[0] == labelled.before[0]  # nothing was missing
 
 
-def test_the_manifest_counts_what_was_written(labelled: Labelled, tiny: Tiny) -> None:
-    """By hand from LOOKED: five images, of which two have depth, two have masks, and one never gets masks."""
-    found = manifest.read(str(labelled.out))
-    assert found.records == 5
-    assert found.origins["depth"] == {labelled.teacher: 3, "real:scenes": 2}
-    assert found.origins["masks"] == {labelled.teacher: 2, "real:scenes": 2}
-    assert found.classes == manifest.read(tiny.records).classes
+def test_the_manifest_counts_what_was_written(labelled: LabelledSet, tiny: Tiny) -> None:
+    """By hand from REAL_TASKS: five images, of which two have depth, two have masks, and one never gets masks."""
+    written = manifest.read(str(labelled.out))
+    assert written.records == 5
+    assert written.origins["depth"] == {labelled.teacher: 3, "real:scenes": 2}
+    assert written.origins["masks"] == {labelled.teacher: 2, "real:scenes": 2}
+    assert written.classes == manifest.read(tiny.records).classes
     request = all_tasks(labelled.source, tiny.run)
     by_task = results.per_task(manifest.read(request.directory), found, request)
     assert by_task["masks"][:1] + by_task["masks"][2:7] == (2, 0, 2, 0, 0, 1)
@@ -128,7 +130,7 @@ def test_the_manifest_counts_what_was_written(labelled: Labelled, tiny: Tiny) ->
 
 
 def test_pseudo_labels_are_no_truth(
-    labelled: Labelled, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labelled: LabelledSet, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On the completed set, depth is measured on the two images with real labels, not on the teacher's."""
     run = str(shutil.copytree(tiny.run, tmp_path / "run"))
@@ -138,24 +140,24 @@ def test_pseudo_labels_are_no_truth(
     assert "2 labelled images, 3 with pseudo labels left out" in capsys.readouterr().out
 
 
-def test_written_labels_are_the_teachers_predictions(labelled: Labelled, tiny: Tiny) -> None:
+def test_written_labels_are_the_teachers_predictions(labelled: LabelledSet, tiny: Tiny) -> None:
     """They are read back within the precision on disk, for the image that had no labels."""
     teacher = teachers.describe(tiny.run, ALL).load()
     one = labelled.after[2]
     image = record.decode_image(tf.train.Example.FromString(one).features.feature["image/encoded"].bytes_list.value[0])
     expected = teachers.label(teacher, [image], ["x"])[0]
-    found = record.read_labels(one, discover(), enabled(restore.load(tiny.run).config))
-    assert set(found) == set(ALL)
-    np.testing.assert_allclose(found["depth"].labels["metres"], expected["depth"]["metres"], atol=5.1e-4)
-    np.testing.assert_array_equal(found["segmentation"].labels["classes"], expected["segmentation"]["classes"])
-    np.testing.assert_allclose(found["detection"].labels["boxes"], expected["detection"]["boxes"], atol=1e-6)
-    np.testing.assert_allclose(found["detection"].labels["scores"], expected["detection"]["scores"], atol=1e-6)
+    labels = record.read_labels(one, discover(), enabled(restore.load(tiny.run).config))
+    assert set(labels) == set(ALL)
+    np.testing.assert_allclose(labels["depth"].labels["metres"], expected["depth"]["metres"], atol=5.1e-4)
+    np.testing.assert_array_equal(labels["segmentation"].labels["classes"], expected["segmentation"]["classes"])
+    np.testing.assert_allclose(labels["detection"].labels["boxes"], expected["detection"]["boxes"], atol=1e-6)
+    np.testing.assert_allclose(labels["detection"].labels["scores"], expected["detection"]["scores"], atol=1e-6)
     assert len(found["masks"].labels["crops"]) == len(expected["masks"]["crops"]) > 0
     for crop, other in zip(found["masks"].labels["crops"], expected["masks"]["crops"], strict=True):
         np.testing.assert_array_equal(crop, other)
 
 
-def test_killed_and_started_again_gives_the_same_bytes(labelled: Labelled, tiny: Tiny, tmp_path: Path) -> None:
+def test_killed_and_started_again_gives_the_same_bytes(labelled: LabelledSet, tiny: Tiny, tmp_path: Path) -> None:
     """SIGKILL within the last file: the finished files are not made again, the unfinished one is."""
     out = tmp_path / "out"
     command = [sys.executable, "-c", KILLED % (ALL,), labelled.source, tiny.run, str(out)]
@@ -174,7 +176,7 @@ def test_killed_and_started_again_gives_the_same_bytes(labelled: Labelled, tiny:
     assert not list(out.glob("*.partial"))
 
 
-def test_two_processes_write_the_same_bytes(labelled: Labelled, tiny: Tiny, tmp_path: Path) -> None:
+def test_two_processes_write_the_same_bytes(labelled: LabelledSet, tiny: Tiny, tmp_path: Path) -> None:
     """Run by the command. Stdout has only JSON; one worker shows what it restored, the main process builds no model."""
     out, given = tmp_path / "out", sum((["--teacher", f"{task}={tiny.run}"] for task in ALL), [])
     command = [sys.executable, "-m", "tfrecords_tools", "label", "--records", labelled.source, *given, "--json"]
@@ -186,14 +188,14 @@ def test_two_processes_write_the_same_bytes(labelled: Labelled, tiny: Tiny, tmp_
     assert done.stderr.count("restored from") == 1
     for path in labelled.out.glob("*.tfrecord"):
         assert (out / path.name).read_bytes() == path.read_bytes(), path.name
-    found = manifest.read(str(out)).teachers
+    entries = manifest.read(str(out)).teachers
     (entry,) = found.values()
     assert (list(found), entry["kind"], entry["step"], entry["tasks"]) == (
         *([labelled.teacher.partition(":")[2]], "run directory", 2, sorted(ALL)),
     )
 
 
-def test_another_teacher_does_not_go_on_in_the_same_folder(labelled: Labelled, tiny: Tiny, tmp_path: Path) -> None:
+def test_another_teacher_does_not_go_on_in_the_same_folder(labelled: LabelledSet, tiny: Tiny, tmp_path: Path) -> None:
     """Labels of two teachers must not be mixed silently."""
     out = shutil.copytree(labelled.out, tmp_path / "out")
     with pytest.raises(UserError, match="another command"):

@@ -32,8 +32,8 @@ from tfrecords_tools.merge.run import meaningful_ids
 
 
 def test_labels_of_one_image_come_together(patterns: list[str], tmp_path: Path) -> None:
-    found = merged(tmp_path / "out", patterns, shards=2)
-    records = read(tmp_path / "out", found.classes)
+    written = merged(tmp_path / "out", patterns, shards=2)
+    records = read(tmp_path / "out", written.classes)
     assert {name: set(each.labels) for name, each in records.items()} == {
         "1": {"detection"},
         "2": {"detection", "depth"},
@@ -43,9 +43,9 @@ def test_labels_of_one_image_come_together(patterns: list[str], tmp_path: Path) 
     np.testing.assert_array_equal(records["2"].labels["detection"]["boxes"], BOXES)
     np.testing.assert_allclose(records["2"].labels["depth"]["metres"], 3.0, atol=5e-4)
     assert records["2"].stored == picture(2) and records["3"].stored == picture(3)
-    assert found.origins == {"depth": {"real:depth": 2}, "detection": {"real:boxes": 2}}
-    assert found.objects == {"detection": {"cat": 2, "dog": 2}}
-    assert notes(found) == {}
+    assert written.origins == {"depth": {"real:depth": 2}, "detection": {"real:boxes": 2}}
+    assert written.objects == {"detection": {"cat": 2, "dog": 2}}
+    assert notes(written) == {}
 
 
 # --same, the merged names, the second set's new ids of classes [1, 2], the annotated ids of the first and second set
@@ -64,17 +64,17 @@ def test_classes_are_united_by_name(name: str, tmp_path: Path) -> None:
         make(tmp_path / str(number), [image_record(str(number), labelled)], {"detection": each, "masks": each})
         for number, each in enumerate(sets)
     ]
-    found = merged(tmp_path / "out", given, same)
-    assert found.classes == {"detection": names, "masks": names}
-    records = read(tmp_path / "out", found.classes)
+    written = merged(tmp_path / "out", given, same)
+    assert written.classes == {"detection": names, "masks": names}
+    records = read(tmp_path / "out", written.classes)
     for task in ("detection", "masks"):
         assert records["0"].labels[task]["classes"].tolist() == [1, 2]
         assert records["1"].labels[task]["classes"].tolist() == classes
         for number, wanted in (("0", first), ("1", second)):
             example = tf.train.Example.FromString(records[number].serialized)
             assert record.annotated_of(example, task) == (tuple(wanted) or None)
-    assert found.limits == ({task: {"partial": 2} for task in ("detection", "masks")} if first else {})
-    assert sum(found.objects["masks"].values()) == 4
+    assert written.limits == ({task: {"partial": 2} for task in ("detection", "masks")} if first else {})
+    assert sum(written.objects["masks"].values()) == 4
 
 
 def test_pixels_and_distributions_are_rewritten_too(tmp_path: Path) -> None:
@@ -89,23 +89,23 @@ def test_pixels_and_distributions_are_rewritten_too(tmp_path: Path) -> None:
         make(tmp_path / str(n), [image_record(str(n), labelled)], dict.fromkeys(labelled, names))
         for n, names in enumerate((["sky", "tree"], ["tree", "grass"]))
     ]
-    found = merged(tmp_path / "out", given)
-    assert found.classes["segmentation"] == ["sky", "tree", "grass"]
-    second = read(tmp_path / "out", found.classes)["1"].labels
+    written = merged(tmp_path / "out", given)
+    assert written.classes["segmentation"] == ["sky", "tree", "grass"]
+    second = read(tmp_path / "out", written.classes)["1"].labels
     np.testing.assert_array_equal(second["segmentation"]["classes"], np.where(classes == 255, 255, classes + 1))
     np.testing.assert_array_equal(second["classification"]["probability"], [0.0, 0.25, 0.75])
-    assert found.objects["segmentation"] == {"sky": 1, "tree": 2, "grass": 1}
-    assert found.objects["classification"] == {"tree": 1, "grass": 1}
+    assert written.objects["segmentation"] == {"sky": 1, "tree": 2, "grass": 1}
+    assert written.objects["classification"] == {"tree": 1, "grass": 1}
 
 
 def test_real_beats_pseudo_and_the_first_set_wins(tmp_path: Path) -> None:
     pseudo, real, late = (({"depth": (metres(far), origin)}) for far, origin in DEPTHS)
     given = [make(tmp_path / str(n), [image_record("1", each)], {}) for n, each in enumerate((pseudo, real, late))]
-    found = merged(tmp_path / "out", given)
+    written = merged(tmp_path / "out", given)
     taken = read(tmp_path / "out", {})["1"]
     assert taken.origins == {"depth": "real:b"}
     np.testing.assert_allclose(taken.labels["depth"]["metres"], 2.0, atol=5e-4)
-    assert notes(found) == {
+    assert notes(written) == {
         "depth: real label instead of pseudo": 1,
         "depth: labelled twice, the first set's taken": 1,
     }
@@ -123,13 +123,13 @@ def test_masks_stay_with_their_boxes(tmp_path: Path) -> None:
         make(tmp_path / "a", [image_record("1", {"detection": (objects([1, 1]), "pseudo:a")})], {"detection": ["cat"]}),
         make(tmp_path / "b", [image_record("1", both)], names),
     ]
-    found = merged(tmp_path / "out", given)
-    (taken,) = read(tmp_path / "out", found.classes).values()
+    written = merged(tmp_path / "out", given)
+    (taken,) = read(tmp_path / "out", written.classes).values()
     assert taken.origins == {"detection": "pseudo:a"}
     assert not {"image/object/mask_crop", "image/object/mask_score"} & set(features(taken.serialized))
-    assert notes(found)["masks: belong to labels that were not taken"] == 1
-    found = merged(tmp_path / "back", given[::-1])
-    (taken,) = read(tmp_path / "back", found.classes).values()
+    assert notes(written)["masks: belong to labels that were not taken"] == 1
+    written = merged(tmp_path / "back", given[::-1])
+    (taken,) = read(tmp_path / "back", written.classes).values()
     assert taken.origins == {"detection": "pseudo:b", "masks": "pseudo:b"}
     assert len(taken.labels["masks"]["crops"]) == len(taken.labels["detection"]["boxes"]) == 1
     assert taken.labels["masks"]["mask_scores"].tolist() == [0.25]
@@ -143,12 +143,12 @@ def test_replaced_labels_leave_no_keys(tmp_path: Path) -> None:
         make(tmp_path / "a", [image_record("1", pseudo)], names),
         make(tmp_path / "b", [image_record("1", {"detection": (objects([1]), "real:b")})], {"detection": ["cat"]}),
     ]
-    found = merged(tmp_path / "out", given)
-    (taken,) = read(tmp_path / "out", found.classes).values()
+    written = merged(tmp_path / "out", given)
+    (taken,) = read(tmp_path / "out", written.classes).values()
     assert taken.origins == {"detection": "real:b"}
     assert len(taken.labels["detection"]["boxes"]) == 1
     assert not {"image/object/mask_crop", "image/masks/origin"} & set(features(taken.serialized))
-    assert notes(found) == {
+    assert notes(written) == {
         "detection: real label instead of pseudo": 1,
         "masks: belong to labels that were not taken": 1,
     }
@@ -157,11 +157,11 @@ def test_replaced_labels_leave_no_keys(tmp_path: Path) -> None:
 def test_two_images_with_one_id_are_both_kept(tmp_path: Path) -> None:
     depth = {"depth": (metres(1.0), "real:a")}
     given = [make(tmp_path / str(n), [image_record("7", depth, image=n)], {}) for n in range(2)]
-    found = merged(tmp_path / "out", given)
+    written = merged(tmp_path / "out", given)
     records = read(tmp_path / "out", {})
     digest = features(image_record("7", {}, image=1))["image/key/sha256"].bytes_list.value[0].decode()
     assert {name: each.stored for name, each in records.items()} == {"7": picture(0), f"7-{digest[:8]}": picture(1)}
-    assert notes(found) == {"image: id belongs to another image": 1}
+    assert notes(written) == {"image: id belongs to another image": 1}
 
 
 def test_keys_that_only_others_read_stay_with_their_labels(patterns: list[str], tmp_path: Path) -> None:
@@ -191,11 +191,13 @@ def test_what_was_looked_for_is_carried_through_a_second_merge(tmp_path: Path) -
         for i, n in enumerate(("cat", "dog", "owl"))
     )
     merged(tmp_path / "out", [cat, dog])
-    found = merged(tmp_path / "again", [owl, f"{tmp_path}/out/*.tfrecord"])
-    assert found.classes["detection"] == ["owl", "cat", "dog"]
-    records = read(tmp_path / "again", found.classes)
-    looked = {n: list(features(r.serialized)["image/detection/annotated"].int64_list.value) for n, r in records.items()}
-    assert looked == {"2": [1], "0": [2], "1": [3]}
+    written = merged(tmp_path / "again", [owl, f"{tmp_path}/out/*.tfrecord"])
+    assert written.classes["detection"] == ["owl", "cat", "dog"]
+    records = read(tmp_path / "again", written.classes)
+    annotated = {
+        n: list(features(r.serialized)["image/detection/annotated"].int64_list.value) for n, r in records.items()
+    }
+    assert annotated == {"2": [1], "0": [2], "1": [3]}
 
 
 def test_a_merge_resumes(patterns: list[str], tmp_path: Path) -> None:
@@ -217,8 +219,8 @@ def test_the_command_prints_and_stores_the_mapping(
     command = ["merge", "--records", cat, "--records", dog, "--out", f"{tmp_path}/out", "--json"]
     assert must_records(command, monkeypatch) == 0
     printed = capsys.readouterr()
-    told = json.loads(printed.out)
-    assert (told["records"], told["objects"]) == (2, {"detection": {"cat": 1, "dog": 1}})
+    printed_content = json.loads(printed.out)
+    assert (printed_content["records"], printed_content["objects"]) == (2, {"detection": {"cat": 1, "dog": 1}})
     assert "1 of 1 ids change: dog 1 -> 2" in printed.err
     stored = json.loads((tmp_path / "out" / "mapping.json").read_text())
     assert [each["classes"] for each in stored["sets"]] == [
