@@ -1,8 +1,8 @@
-"""How the record tools read labels without knowing the task: what is there, which class, how sure, what is wrong.
+"""Labels in a form that is the same for all tasks, for the record tools.
 
-A label names things of one unit: objects, pixels, or the whole image. `LabelContent` lists them in the same form for
-every task, and a task's `Summary` makes it. The defaults fit a task without classes and confidence: arrays as large as
-the image are maps in which 0 is unknown, and any other label is one thing.
+A label consists of things of one unit: objects, pixels, or the whole image. `LabelContent` lists them; a task's
+`Summary` makes it. The defaults fit a task without classes and confidence: arrays of the image's size are maps in which
+0 is unknown, and any other label is one thing.
 """
 
 from __future__ import annotations

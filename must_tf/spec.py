@@ -1,6 +1,6 @@
-"""The whole contract between the tasks and everything shared, on one page.
+"""The contract between a task and the shared code, on one page.
 
-A task is one folder under `must_tf/tasks/`: plain functions gathered in one frozen `TaskSpec`, nothing inherited.
+A task is a folder under `must_tf/tasks/`: plain functions gathered in one frozen `TaskSpec`, nothing inherited.
 
     record --read--> labels
            --targets--> targets --------------------------------+
@@ -11,8 +11,8 @@ A task is one folder under `must_tf/tasks/`: plain functions gathered in one fro
                                                   v
     record <--write-- labels (predictions once kept are labels) --> Metric, draw, serving
 
-Labels are always in the original image's frame; targets and raw outputs in the network's frame.
-A label dict that was kept from predictions has the same keys, shapes and units as a real one.
+Labels are in the original image's frame; targets and raw outputs are in the network's frame. Labels that were kept from
+predictions have the same keys, shapes and units as real ones.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ Features = MutableMapping[str, tf.train.Feature]  # of one tf.train.Example
 
 
 class Term(NamedTuple):
-    """One named loss term before it is averaged: two numbers per image of this replica, [B] each.
+    """One named loss term before averaging: two numbers for each image on this replica, [B] each.
 
-    `total` is a sum over what is labelled in the image, times the image's weight; `count` is how much that was (images,
-    boxes or pixels, as the term's docstring says). Both are 0 where nobody looked. The mean, sum of totals over sum of
-    counts, is taken over the *global* batch in `training.loss_weights.mean`, so that one replica and eight give the
-    same gradient and unlabelled images do not dilute it.
+    `total` is the sum over the labelled images, boxes or pixels (the docstring of the loss says which), times the
+    image's weight; `count` is their number. Both are 0 if the image is not labelled. `loss_weights.mean` divides the
+    sum of the totals by the sum of the counts over the *global* batch, so the gradient does not depend on the number of
+    replicas and unlabelled images do not dilute it.
 
-    The weight (`pseudo_weight`) scales the total and never the count: an image of weight 1/2 pulls half as hard, and
-    all others as hard as before. Cf. Laine and Aila, https://arxiv.org/abs/1610.02242, whose two losses are both
-    divided by the size of the batch. Weight 0 is no label: then the image does not count either.
+    The weight (`pseudo_weight`) scales the total but not the count: an image of weight 1/2 pulls half as hard, and all
+    others as hard as before. Cf. Laine and Aila, https://arxiv.org/abs/1610.02242, who divide both of their losses by
+    the batch size. An image of weight 0 counts as unlabelled.
     """
 
     total: tf.Tensor
@@ -57,11 +57,13 @@ class Term(NamedTuple):
 
 
 class Details(NamedTuple):
-    """What stands beside a metric's figures in evaluation.json.
+    """Details of a metric for evaluation.json.
 
-    `protocol` says how was measured (alignment, cap, crop), so that no figure is read without it. `classes` has figures
-    by class, {figure: {class: value}}; `absent` names the classes that no label of the set shows, which are in no mean.
-    `reason` is one line that says why the headline is 0 or could not be computed; empty otherwise.
+    Attributes:
+      protocol: how it was measured (alignment, cap, crop).
+      classes: {metric: {class: value}}.
+      absent: classes without a label in the dataset; they are left out of averages.
+      reason: one line that explains why the headline is 0 or missing; empty otherwise.
     """
 
     protocol: dict[str, Any]
@@ -71,7 +73,7 @@ class Details(NamedTuple):
 
 
 class Pyramid(NamedTuple):
-    """What the trunk gives to every head; H, W are the network's input size."""
+    """Output of the trunk and input of every head; H, W are the network's input size."""
 
     c5: tf.Tensor  # [B, H/32, W/32, C] the backbone's last stage
     levels: dict[str, tf.Tensor]  # "3".."7" -> [B, H/2^l, W/2^l, F] the FPN's output
@@ -79,33 +81,33 @@ class Pyramid(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What a head may see besides the pyramid. Only two-stage heads look at it.
+    """Input of a head besides the pyramid. Only two-stage heads use it.
 
-    The one documented exception to "targets meet predictions only in the loss": a head that samples proposals
-    needs its targets while training.
+    This is the one exception to "targets meet predictions only in the loss": a head that samples proposals needs its
+    targets in training.
     """
 
     image_shape: tf.Tensor  # [B, 2] height, width of the part of the input that shows the image, pixels
     image_size: int  # side of the square network input, pixels
-    seeds: tf.Tensor | None  # [B, 2] int64, of each image in this epoch: what a head samples by, while training
-    targets: Mapping[str, tf.Tensor] | None  # this task's, while training
+    seeds: tf.Tensor | None  # [B, 2] int64, one per image and epoch, for sampling in training
+    targets: Mapping[str, tf.Tensor] | None  # this task's, in training
     raw: Mapping[str, Mapping[str, tf.Tensor]]  # raw outputs of the tasks named in `needs`
-    predictions: Mapping[str, Mapping[str, tf.Tensor]]  # their decoded outputs; empty while training
+    predictions: Mapping[str, Mapping[str, tf.Tensor]]  # their decoded outputs; empty in training
 
 
 @dataclasses.dataclass
 class TaskConfig(hyperparams.Config):
-    """What every task has; each task's own Config adds its fields below these.
+    """Config fields that every task has; a task's own Config adds its fields.
 
     Attributes:
       enabled: whether the model has this task's head.
-      classes: the names, in id order, without the background. Empty: taken from the records' manifest.json.
+      classes: class names in id order, without the background. Empty: taken from the records' manifest.json.
       loss_weight: factor on this task's loss, on top of the rule in `task.balance`.
-      pseudo_weight: factor on the loss of images whose label for this task is a teacher's, see `Term`.
-      pseudo_ramp_steps: over how many steps it grows from 0, linearly; 0: it holds from the first step on.
+      pseudo_weight: factor on the loss of images with a pseudo label for this task, see `Term`.
+      pseudo_ramp_steps: number of steps over which `pseudo_weight` grows linearly from 0; 0: full from the start.
       teacher_batch_size, teacher_learning_rate: b_i and lr_i of the paper's rule, see `training/loss_weights.py`.
-      teacher_figure: the teacher's headline metric, the reference for best/overall, see `runs/best.py`; 0: unknown.
-      weight: the factor in effect. Filled in when a run starts; 0 means not yet.
+      teacher_figure: the teacher's headline metric; 0: unknown. Gains over it select best/overall, see `runs/best.py`.
+      weight: the factor in effect. Filled in when a run starts; 0 before that.
     """
 
     enabled: bool = False
@@ -124,7 +126,7 @@ ConfigT = TypeVar("ConfigT", bound=TaskConfig)
 
 @dataclasses.dataclass(frozen=True)
 class HeadSettings:
-    """The settings that all heads share with the trunk."""
+    """Settings that all heads share with the trunk."""
 
     min_level: int
     max_level: int
@@ -136,10 +138,10 @@ class HeadSettings:
 
 
 class Ideal(NamedTuple):
-    """What a perfect network predicts for a batch, as `decode` returns it.
+    """Predictions of a perfect network for a batch, as `decode` returns them.
 
-    A network also predicts something where nothing is known, and so does this. `known` bool [B, T, T] tells where the
-    targets know something; None if the task predicts no maps.
+    Like any network, it also predicts something for unknown pixels. `known` bool [B, T, T] is false for those; None if
+    the task predicts no maps.
     """
 
     predictions: Arrays
@@ -191,45 +193,45 @@ class ClassIds:
 
 @dataclasses.dataclass(frozen=True)
 class TaskSpec(Generic[ConfigT]):
-    """One task. `S` stands for the network's input size, `h, w` for the original image's.
+    """One task. `S` is the network's input size, `h, w` the original image's.
+
+    `read`, `targets`, the head, `loss`, `decode` and `restore` run in graphs without AutoGraph: use tf.cond and
+    tf.where, not Python's `if`, for anything that depends on a tensor.
 
     Attributes:
-      name: the folder's name and the `<task>` of the record's keys.
-      needs: tasks whose head runs before this one's, and which must be enabled with it.
+      name: the folder's name, and `<task>` in the record's keys.
+      needs: tasks whose heads run before this one's. They must be enabled too.
       Config: subclass of TaskConfig.
       features: config -> the tf.io parsing spec of the keys that `read` uses.
-      read: (parsed features, size [2] int32, config) -> labels as tensors. In tf.data, one image; must accept a
-        record without this task's keys (what it returns then is never used, but its shapes must hold). Not converted by
-        AutoGraph, nor are `targets`, the head, `loss`, `decode` and `restore`: what depends on a tensor is tf.cond and
-        tf.where, not Python's `if`.
+      read: (parsed features, size [2] int32, config) -> labels as tensors, for one image in tf.data. Must accept a
+        record without this task's keys; the result is not used then, but its shapes must be valid.
       write: (labels, ImageInfo) -> {key: tf.train.Feature}. `read(write(x)) == x` within the stated precision.
-      targets: (parsed features, size, Warp, config) -> fixed-shape tensors in the network's frame, of what `read`
-        gives, or of the record's own integers, where the rest can be left to the loss. "believed", bool [], may be
-        among them: a teacher's image where it is False is unlabelled. "ignored", boxes [M', 4] in pixels with -1 as
-        padding, is drawn as where nothing is trained.
-      head: (config, HeadSettings) -> layer, called as layer(pyramid, given, training) -> raw outputs. No weight may
-        depend on the size of the input: it is built on the smallest pyramid, and works on every one (no Flatten). It is
-        built by a call that gives nothing of other tasks; a layer that needs them, or whose call takes seconds, has
+      targets: (parsed features, size, Warp, config) -> fixed-shape tensors in the network's frame. They may keep the
+        record's own integers and leave the conversion to the loss. Two optional keys have a meaning: "believed" bool
+        [], false if a pseudo label is below the thresholds and the image counts as unlabelled; and "ignored" [M', 4],
+        boxes in pixels, padded with -1, that are drawn as regions where nothing is trained.
+      head: (config, HeadSettings) -> layer, called as layer(pyramid, given, training) -> raw outputs. Must work for any
+        input size, so no weight may depend on it (no Flatten). Heads are built by calling them once on the smallest
+        pyramid, without other tasks' outputs. A head that needs those, or is slow to call, defines
         `create_variables(pyramid)`.
-      terms: config -> the names of the loss terms.
-      loss: (raw, targets, config) -> {term name: Term}. Beside the task's own, targets has for every image
-        "weight" [B], 0 where nobody looked; "pseudo" bool [B], whether a teacher did; "annotated" bool [B, C + 1],
-        whether class id i was looked for (see `data/record.py`).
-      decode: (raw, given, config) -> predictions in the network's frame, fixed shapes, batched.
+      terms: config -> names of the loss terms.
+      loss: (raw, targets, config) -> {term name: Term}. Besides the task's own keys, targets has "weight" [B], 0 if the
+        image is not labelled; "pseudo" bool [B], true for a teacher's label; and "annotated" bool [B, C + 1], true if
+        the class id was annotated (see `data/record.py`).
+      decode: (raw, given, config) -> batched predictions of fixed shape in the network's frame.
       restore: (predictions of one image, Frame) -> predictions in the original image's frame.
-      ideal: (targets of a batch as NumPy, config) -> Ideal. Draws targets as pictures, and tests the way back from the
-        network's frame to the image's.
-      keep: (restored predictions as NumPy, ImageInfo, config) -> labels: above a low floor, ready to be written.
+      ideal: (targets of a batch as NumPy, config) -> Ideal. Used to draw targets, and to test `restore`.
+      keep: (restored predictions as NumPy, ImageInfo, config) -> labels, ready to be written. Keeps
+        everything above a low floor.
       Metric: measures predictions, see `TaskMetric`.
       draw: (image uint8 [h, w, 3], labels, config) -> uint8 [h, w, 3].
-      summary: how the record tools describe labels, see `label_content.py`. The default fits maps without classes.
-      believed: (labels, config) -> bool like the entries of `summary.content`: the things that are trained on if a
-        teacher labelled them. NumPy or tensors. By default all; scores of real labels are 1, which no threshold is
-        above.
-      settle: (config with its classes, {enabled task: config}) -> what does not fit in it, a sentence each; takes over
-        what it has not said itself from the configs of the tasks in `needs`.
-      unfit: (config, {folder: its Manifest}) -> why it cannot learn from these labels; "" where it can.
-      class_ids: how a record stores class ids; None if the task has no class names.
+      summary: describes labels to the record tools, see `label_content.py`. The default fits maps without classes.
+      believed: (labels, config) -> bool, like the entries of `summary.content`: what is trained on if a teacher made
+        the label. NumPy or tensors. The default is everything. Real labels have score 1, which reaches every threshold.
+      settle: (config with its classes, {enabled task: config}) -> list of mistakes in the config, one sentence each.
+        May take over fields that are not set from the configs of the tasks in `needs`.
+      unfit: (config, {folder: Manifest}) -> reason why the task cannot learn from these labels; "" if it can.
+      class_ids: how a record stores class ids; None if the task has no classes.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Losses over labelled pixels and images only, and the resizing that brings outputs to the labels' resolution."""
+"""Losses over labelled pixels and images only, and resizing of outputs to the labels' resolution."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from must_tf.spec import Tensors, Term
 
 
 def resize_to(values: tf.Tensor, side: int) -> tf.Tensor:
-    """[B, R, R, C] -> [B, side, side, C], bilinear; outputs go to the labels' resolution, never the reverse."""
+    """Resizes outputs [B, R, R, C] -> [B, side, side, C], bilinear. Labels are never resized."""
     return values if values.shape[1] == side else tf.image.resize(values, [side, side])
 
 
 def visible(tensors: Tensors, weight: tf.Tensor) -> Tensors:
-    """The same, but 0 in the rows of images where nobody looked, and in float32, whatever the heads compute in.
+    """Casts to float32, and sets the rows of unlabelled images to 0.
 
-    What stands there may be anything, even NaN, and the gradient of a NaN that is left out afterwards is still NaN.
+    These rows may hold anything, even NaN, and masking the loss afterwards would leave the gradient NaN.
 
     Args:
-      tensors: each [B, ...]; whatever is no float tensor stays as it is.
+      tensors: each [B, ...]; anything but float tensors is returned unchanged.
       weight: [B]
     """
 
@@ -33,16 +33,16 @@ def visible(tensors: Tensors, weight: tf.Tensor) -> Tensors:
 
 
 def without_hardest(values: tf.Tensor, known: tf.Tensor, pseudo: tf.Tensor, share: float) -> tf.Tensor:
-    """The known pixels without the `share` of a teacher's whose loss is highest, image by image.
+    """Drops the `share` of pseudo-labelled pixels with the highest loss from the known pixels of each image.
 
-    Where a student that has learned from many labels disagrees most with a teacher, the teacher is likelier wrong than
-    right. Real labels all stay. Source: the trimmed loss of MiDaS, https://arxiv.org/abs/1907.01341.
+    Where a trained student disagrees most with a teacher, the teacher is probably wrong. All real labels are kept.
+    Source: the trimmed loss of MiDaS, https://arxiv.org/abs/1907.01341.
 
     Args:
-      values: [B, R, R] the loss per pixel, or what orders pixels as it does; it gets no gradient from here.
+      values: [B, R, R] loss per pixel, or anything that orders the pixels in the same way; gets no gradient.
       known: bool [B, R, R].
-      pseudo: bool [B] of the image.
-      share: in [0, 1); of the known pixels, rounded down. Pixels as hard as the last one that stays, stay too.
+      pseudo: bool [B], true for images with a pseudo label.
+      share: in [0, 1), of the known pixels, rounded down. Pixels tied with the last one that is kept are kept too.
 
     Returns:
       bool [B, R, R]
@@ -54,17 +54,17 @@ def without_hardest(values: tf.Tensor, known: tf.Tensor, pseudo: tf.Tensor, shar
     dropped = tf.cast(tf.floor(share * tf.cast(count, tf.float32)), tf.int32)
     last = tf.maximum(count - dropped - 1, 0)[:, None]
     limit = tf.gather(tf.sort(tf.stop_gradient(flat), axis=-1), last, batch_dims=1)  # [B, 1]
-    believed = ~(values > limit[..., None])  # what is no number stays, so that a diverged head is noticed
+    believed = ~(values > limit[..., None])  # NaN is kept, so that a diverged head is noticed
     return known & (believed | ~pseudo[:, None, None])
 
 
 def per_pixel(values: tf.Tensor, known: tf.Tensor, weight: tf.Tensor) -> Term:
-    """Mean over known pixels of the labelled images; an image counts its known pixels.
+    """Returns the term of a loss per pixel; an image counts its known pixels.
 
     Args:
-      values: [B, R, R] the loss per pixel; where not known it may be anything, even NaN.
-      known: [B, R, R] bool.
-      weight: [B] of the image; 0 where nobody looked.
+      values: [B, R, R] loss per pixel; unknown pixels may have any value, even NaN.
+      known: bool [B, R, R].
+      weight: [B] of the image; 0 if it is not labelled.
     """
     counted = tf.logical_and(known, weight[:, None, None] > 0)
     weighted = tf.where(counted, values, 0.0) * weight[:, None, None]
@@ -72,6 +72,6 @@ def per_pixel(values: tf.Tensor, known: tf.Tensor, weight: tf.Tensor) -> Term:
 
 
 def per_image(values: tf.Tensor, weight: tf.Tensor) -> Term:
-    """Mean over labelled images: values [B], weight [B]."""
+    """Returns the term of a loss per image, values [B]; weight [B] is 0 for unlabelled images."""
     counted = weight > 0
     return Term(tf.where(counted, values, 0.0) * weight, tf.cast(counted, tf.float32))

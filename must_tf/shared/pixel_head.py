@@ -1,4 +1,4 @@
-"""The head that the pixel tasks share."""
+"""The head of all pixel tasks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from must_tf.spec import Given, HeadSettings, Pyramid
 
 
 class PixelHead(tf_keras.layers.Layer):
-    """3 convs + 1 linear conv on the fused P2 (the paper's head for every task per pixel); Model Garden's layers."""
+    """The paper's head for pixel tasks: 3 convs and a linear conv on the fused P2, from Model Garden's layers."""
 
     def __init__(self, channels: int, filters: int, settings: HeadSettings, name: str):
         from official.vision.modeling.heads import segmentation_heads

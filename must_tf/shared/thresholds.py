@@ -1,7 +1,7 @@
-"""How sure a teacher must be, class by class: `class_thresholds=(person=0.6, cup=0.4)`, one threshold for all others.
+"""Thresholds on the confidence of pseudo labels, per class: `class_thresholds=(person=0.6, cup=0.4)`.
 
-Records hold everything above a low floor with its score. Thresholds are applied when a label is read, so that they can
-be changed without labelling again. What is real is certain: its confidence is 1, and no threshold is above 1.
+Records hold everything above a low floor with its score. Thresholds apply on reading, so they can be changed without
+labelling again. Real labels have confidence 1, which reaches every threshold.
 """
 
 from __future__ import annotations
@@ -31,19 +31,20 @@ class HasThresholds(Protocol):
 
 
 def named(entries: Sequence[str]) -> dict[str, float]:
-    """{class name: threshold} of entries like "dining table=0.6"; a name may hold "=" itself."""
+    """Parses entries like "dining table=0.6" into {class name: threshold}. A name may contain "="."""
     pairs = (entry.rpartition("=") for entry in entries)
     return {name: float(number) for name, _, number in pairs}
 
 
 def table(config: HasThresholds, default: float, first_id: int) -> np.ndarray:
-    """The threshold of every class id, float32 [first_id + C].
+    """Returns the threshold of every class id, float32 [first_id + C].
 
-    Where no class has its own it is [1]: `of_ids` reads ids beyond the end as the last.
+    If no class has a threshold of its own, the result has one entry: `of_ids` uses the last entry for ids beyond the
+      end.
 
     Args:
       config: a task's, with `classes` and `class_thresholds`.
-      default: of the classes that are not named.
+      default: threshold of the classes that have none of their own.
       first_id: the id of the first class name.
     """
     own = named(config.class_thresholds)
@@ -53,12 +54,12 @@ def table(config: HasThresholds, default: float, first_id: int) -> np.ndarray:
 
 
 def as_bytes(values: np.ndarray) -> np.ndarray:
-    """The smallest byte b for each threshold with b / 255 at or above it, uint8: for confidence as records hold it."""
+    """Returns the smallest byte b with b / 255 >= threshold for each threshold, uint8: records store confidence so."""
     return np.searchsorted(np.arange(256, dtype=np.float32) / np.float32(255), values).astype(np.uint8)
 
 
 def of_ids(ids: Any, values: np.ndarray) -> Any:
-    """The thresholds of class ids of any shape, as NumPy or in the graph as the ids are; `values` as `table` gives."""
+    """Looks up class ids of any shape in a `table`; NumPy or tensor, like the ids."""
     if len(values) == 1:
         return values[0]
     if tf.is_tensor(ids):
@@ -67,10 +68,10 @@ def of_ids(ids: Any, values: np.ndarray) -> Any:
 
 
 def unknown(task: str, config: HasThresholds) -> list[str]:
-    """A sentence on every name of `class_thresholds` that is no class, with the nearest that is one."""
+    """Returns a sentence for each name in `class_thresholds` that is not a class, with the nearest class."""
     place = f"task.tasks.{task}.class_thresholds"
     return [
-        f"{place}: {name!r} is no class.{nearest(name, config.classes) or _known(config.classes)}"
+        f"{place}: {name!r} is not a class.{nearest(name, config.classes) or _known(config.classes)}"
         for name in named(config.class_thresholds)
         if name not in config.classes
     ]

@@ -1,6 +1,7 @@
-"""What the image shows: `probability` [C], sums to 1, one-hot when real. Id 0 is the first class, no background.
+"""Image classification: `probability` [C] sums to 1, one-hot if real. Id 0 is the first class; there is no background.
 
-One class excludes the others, so a dataset that knows only some of them punishes nothing that may be there."""
+A label rules out all other classes, so partial annotation (a dataset with only some of the classes) needs no care.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +15,11 @@ from must_tf.tasks.classification import labels, loss, metric, model, pseudo, su
 @dataclasses.dataclass
 class Config(TaskConfig):
     """Attributes:
-    cross_entropy: with the label's distribution ("soft", as in the paper), or with its likeliest class ("hard").
-    confidence_threshold: an image of a teacher whose likeliest class is less likely is unlabelled; 0: none is, as in
-      the paper.
-    class_thresholds: other thresholds for single classes, like "kitchen=0.4".
-    label_smoothing: 0 trains on the labels as they are; soft labels need none.
+    cross_entropy: against the label's distribution ("soft", as in the paper), or its likeliest class ("hard").
+    confidence_threshold: a pseudo label whose likeliest class is below it counts as unlabelled; 0 (as in the paper)
+      keeps all.
+    class_thresholds: thresholds of single classes, like "kitchen=0.4".
+    label_smoothing: 0 disables it. Soft labels need none.
     """
 
     cross_entropy: str = choice("soft", "hard")

@@ -1,6 +1,10 @@
-"""`image/class/label` int64, the hard label; `image/class/probability` the distribution, float16 little-endian
-(1,000 classes: 2 KB), only where it is not one-hot. Precision of a probability: 2^-11 relative, and as much again
-because the sum is made 1 on reading."""
+"""Record format of image classes.
+
+`image/class/label`        int64, the hard label
+`image/class/probability`  the distribution, float16 little-endian (1,000 classes: 2 KB); only if it is not one-hot
+
+Relative precision of a probability: 2^-11 from float16, and as much again from normalising the sum to 1 on reading.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ PROBABILITY = "image/class/probability"
 
 
 def features(config: Config) -> dict[str, Any]:
-    """The parsing spec of both keys."""
+    """Returns the parsing spec of both keys."""
     del config
     return {
         LABEL: tf.io.FixedLenFeature([], tf.int64, -1),
@@ -36,7 +40,7 @@ def features(config: Config) -> dict[str, Any]:
 
 
 def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
-    """Labels: `probability` float32 [C]."""
+    """Returns `probability` float32 [C]."""
     del size
     count = len(config.classes)
     label = record.checked_ids(parsed[LABEL], parsed[LABEL] >= 0, count, "classification")
@@ -48,17 +52,17 @@ def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
 
 
 def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
-    """The hard label always, the distribution only where it says more.
+    """Writes the hard label, and the distribution unless it is one-hot.
 
     Raises:
-      UserError: it is no distribution: NaN, infinity, or nothing for any class.
+      UserError: NaN or infinity, or every class has probability 0.
     """
     finite.check_labels("classification", labels, info.source_id)
     probability = np.asarray(labels["probability"], np.float32)
     if not probability.sum() > 0:
         raise UserError(
-            f"the classification label of image {info.source_id!r} gives no class any probability. Leave it out: an "
-            "image without a label is unlabelled."
+            f"image {info.source_id!r}: every class of the classification label has probability 0. Leave the label "
+            "out, so that the image counts as unlabelled."
         )
     written = {LABEL: record.int_feature([probability.argmax()])}
     if probability.max() < 1.0:
@@ -67,24 +71,24 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
 
 
 def count(features: Features) -> Counter[int]:
-    """Images by the id of their hard label."""
+    """Counts the hard label."""
     return Counter(features[LABEL].int64_list.value)
 
 
 def recode(features: Features, ids: Mapping[int, int], classes: int) -> None:
-    """Rewrites the hard label's id, and moves the probabilities; classes that are new here have none."""
+    """Rewrites the hard label's id and reorders the probabilities. New classes get probability 0."""
     if features[LABEL].int64_list.value:
         features[LABEL].int64_list.value[:] = [ids[features[LABEL].int64_list.value[0]]]
     if PROBABILITY not in features or not features[PROBABILITY].bytes_list.value:
         return
     old = np.frombuffer(features[PROBABILITY].bytes_list.value[0], "<f2")
     new = np.zeros([classes], "<f2")
-    np.add.at(new, [ids[class_id] for class_id in range(len(old))], old)  # two names may have become one
+    np.add.at(new, [ids[class_id] for class_id in range(len(old))], old)  # two classes may have become one
     features[PROBABILITY].bytes_list.value[:] = [new.tobytes()]
 
 
 def believed(labels: Mapping[str, Any], config: Config) -> Any:
-    """Tells if the likeliest class reaches its threshold, bool []; NumPy or tensors. True without class names."""
+    """Tests if the likeliest class reaches its threshold: bool [], NumPy or tensor. True if no class has a name."""
     probability = labels["probability"]
     if not probability.shape[0]:
         return tf.constant(True)
@@ -96,15 +100,15 @@ def believed(labels: Mapping[str, Any], config: Config) -> Any:
 
 
 def settle(config: Config, configs: Mapping[str, TaskConfig]) -> list[str]:
-    """What is wrong with the thresholds."""
+    """Checks the names in `class_thresholds`."""
     del configs
     return thresholds.unknown("classification", config)
 
 
 def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Tensors:
-    """`probability` [C]: what an image shows does not depend on how it is cropped, as usual for classification.
+    """Returns `probability` [C] and `believed` bool [], which is used for pseudo labels.
 
-    `believed` bool [], whether a teacher's image is labelled.
+    As usual for classification, the crop does not change the class.
     """
     del warp
     labels = read(parsed, size, config)

@@ -1,8 +1,8 @@
-"""Cross-entropy with a distribution: hard labels are one-hot, a teacher's are soft.
+"""Cross-entropy against a distribution. Real labels are one-hot, pseudo labels are soft.
 
     L = -sum_c p_c log softmax(z)_c,  mean over labelled images
 
-A teacher's distribution is used as it is ("soft") or as 1 for its likeliest class ("hard").
+A pseudo label is used as it is ("soft") or made one-hot at its likeliest class ("hard").
 
 Source: MuST, https://arxiv.org/abs/2108.11353 (soft labels for classification); with label smoothing e,
 p <- (1 - e) p + e / C, https://arxiv.org/abs/1512.00567.
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 def terms(config: Config) -> tuple[str, ...]:
-    """One term."""
+    """Returns the name of the only term."""
     del config
     return ("cross_entropy",)
 
 
 def loss(raw: Tensors, targets: Tensors, config: Config) -> dict[str, Term]:
-    """logits [B, C] against probability [B, C]; counts labelled images."""
+    """Compares logits [B, C] with probability [B, C]; counts labelled images."""
     raw, targets = visible(raw, targets["weight"]), visible(targets, targets["weight"])
     classes = raw["logits"].shape[-1]
     probability = targets["probability"]

@@ -1,8 +1,8 @@
 """Accuracy: the share of images whose true class is the likeliest (top1) or among five (top5).
 
-Protocol: Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge", IJCV 2015. The
-true class is the likeliest of the labels, which also holds for a teacher's distribution. An equal
-probability counts as ahead of the true class, so a constant prediction scores 0, not 1.
+Protocol: Russakovsky et al., "ImageNet Large Scale Visual Recognition Challenge", IJCV 2015. The true class is the
+likeliest class of the label. A class with the same probability counts as ahead of it, so a constant prediction scores
+0, not 1.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Metric:
         self._names = tuple(config.classes)
         self._true: Counter[int] = Counter()  # images by class id
         self._guessed: Counter[int] = Counter()
-        self._first: Counter[int] = Counter()  # right ones
+        self._first: Counter[int] = Counter()  # correct ones
         self._in_five = 0
         self._five_is_hard = False
 
@@ -41,16 +41,16 @@ class Metric:
         del image
         probability = np.asarray(predictions["probability"])  # [C]
         truth = int(np.argmax(labels["probability"]))
-        # "not below" instead of "at least": NaN is then ahead of the truth, and never a hit.
+        # "not below" instead of "at least", so that NaN counts as ahead of the true class.
         ahead = int(np.count_nonzero(~(probability < probability[truth]))) - 1
         self._true[truth] += 1
         self._guessed[int(np.argmax(probability))] += 1
         self._first[truth] += ahead < 1
         self._in_five += ahead < 5
-        self._five_is_hard = probability.size > 5  # five of five classes would always be right
+        self._five_is_hard = probability.size > 5  # with five classes, top5 is always 1
 
     def result(self) -> dict[str, float]:
-        """Returns top1, and top5 where there are at least 6 classes; no images, no figures."""
+        """Returns top1, and top5 if there are at least 6 classes; empty without images."""
         images = self._true.total()
         if not images:
             return {}
@@ -60,19 +60,19 @@ class Metric:
         return figures
 
     def details(self) -> Details:
-        """top1 by class, and why it is 0."""
+        """Returns top1 by class, and the reason if it is 0."""
         by_class = {self._name(class_id): self._first[class_id] / count for class_id, count in self._true.items()}
         absent = tuple(name for class_id, name in enumerate(self._names) if class_id not in self._true)
         return Details(PROTOCOL, {"top1": by_class}, absent, "" if self._first.total() else self._reason())
 
     def _reason(self) -> str:
         if not self._true:
-            return "no labelled image in the set"
+            return "the dataset has no labelled image"
         guessed, true = (
             listed(f"{self._name(class_id)} ({count})" for class_id, count in sorted(counted.items()))
             for counted in (self._guessed, self._true)
         )
-        return f"no image's class is right; predicted {guessed}; labelled {true}"
+        return f"no image is classified correctly; predicted {guessed}; labelled {true}"
 
     def _name(self, class_id: int) -> str:
         return self._names[class_id] if class_id < len(self._names) else str(class_id)

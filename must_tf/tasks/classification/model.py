@@ -1,4 +1,4 @@
-"""C5, global average pooling, linear (the paper's classification head)."""
+"""The paper's classification head: C5, global average pooling, linear."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ class ClassificationHead(tf_keras.layers.Layer):
 
 
 def head(config: Config, settings: HeadSettings) -> tf_keras.layers.Layer:
-    """The head for `config.classes`."""
+    """Returns the head for `config.classes`."""
     return ClassificationHead(len(config.classes), settings)
 
 
 def decode(raw: Tensors, given: Given, config: Config) -> Tensors:
-    """`probability` [B, C]."""
+    """Returns `probability` [B, C]."""
     del given, config
     return {"probability": tf.nn.softmax(raw["logits"])}
 
 
 def ideal(targets: Arrays, config: Config) -> Ideal:
-    """The distribution itself."""
+    """Returns the distribution itself."""
     del config
     return Ideal({"probability": targets["probability"]})
 
 
 def restore(predictions: Tensors, frame: Frame) -> Tensors:
-    """A class has no place in the image: nothing to do."""
+    """Returns the predictions unchanged: a class has no position in the image."""
     del frame
     return predictions

@@ -1,4 +1,4 @@
-"""The whole distribution is kept: the paper trains classification on soft labels."""
+"""Pseudo labels of classification: the whole distribution, because the paper trains on soft labels."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 
 
 def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Config) -> Labels:
-    """Labels: `probability` float32 [C]."""
+    """Returns `probability` float32 [C]."""
     del info, config
     return {"probability": np.asarray(predictions["probability"], np.float32)}

@@ -1,4 +1,4 @@
-"""The likeliest classes, each with a bar, in a panel at the photo's foot."""
+"""The likeliest classes, each with a bar, in a panel at the bottom of the photo."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import numpy as np
 from must_tf.shared import drawing
 
 SHOWN = 3
-LEAST = 0.005  # would be written as 0 %
+LEAST = 0.005  # less would be shown as 0 %
 BAR = 4  # pixels
 PANEL = 0.7  # opacity: light letters stay readable on a white photo
 
 
 def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: drawing.HasClasses) -> np.ndarray:
-    """Writes up to three classes with their probability; one line where there is only one.
+    """Writes the likeliest classes, up to three, with their probabilities.
 
     Args:
         image: uint8 [h, w, 3], of any size.
@@ -21,7 +21,7 @@ def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: drawing.HasCl
         config: its `classes` name ids 0, 1, ...
 
     Returns:
-        uint8 [h, w, 3], a new array; the photo itself where no class has any probability.
+        uint8 [h, w, 3], a new array; a copy of the photo if every class has probability 0.
     """
     picture = image.copy()
     probability = np.asarray(labels["probability"], np.float32)  # [C]

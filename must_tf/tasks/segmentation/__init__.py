@@ -1,8 +1,7 @@
-"""What every pixel shows: `classes` int32 [h, w], ids 0..C-1, 255 = ignore; `confidence` [h, w], 1.0 when real.
+"""Semantic segmentation: `classes` int32 [h, w], ids 0..C-1, 255 = ignore; `confidence` [h, w], 1.0 if real.
 
-There is no background class: what a dataset calls "other" is 255. So a dataset that knows only some of the classes
-punishes nothing it did not look for: its known pixels show one class and therefore none of the others, and where one of
-those may be, it says 255.
+There is no background class; what a dataset calls "other" is 255. Partial annotation therefore needs no care: a known
+pixel rules out all other classes, and pixels that may show a class that was not annotated are 255.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from must_tf.tasks.segmentation import labels, loss, metric, model, pseudo, summ
 @dataclasses.dataclass
 class Config(TaskConfig):
     """Attributes:
-    filters: of the head's convs.
+    filters: channels of the head's convs.
     stride: resolution of the targets; 1 trains at the input's resolution, 4 at the head's (faster).
-    confidence_threshold: a teacher's pixels below are ignored (0.5 in the paper).
-    class_thresholds: other thresholds for single classes, like "wall=0.4".
-    weighting: "equal", or by "confidence": how much a pixel of a teacher's counts, see `loss.py`.
-    ignore_hardest: share of a teacher's pixels per image that are left out, those with the largest loss.
-    unmeasured: names of classes whose pixels are not measured, like ADE20K's "other"; they are trained on all the same.
+    confidence_threshold: pseudo-labelled pixels below it are ignored (0.5 in the paper).
+    class_thresholds: thresholds of single classes, like "wall=0.4".
+    weighting: weight of pseudo-labelled pixels, "equal" or by "confidence", see `loss.py`.
+    ignore_hardest: share of pseudo-labelled pixels per image that are left out, those with the largest loss.
+    unmeasured: names of classes that are trained but not measured, like ADE20K's "other".
     """
 
     filters: int = at_least(256, 1)

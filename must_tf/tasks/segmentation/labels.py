@@ -1,8 +1,10 @@
-"""`image/segmentation/class/encoded`: PNG [h, w], 8-bit, the class id per pixel, 255 = ignore.
+"""Record format of class maps.
 
-`image/segmentation/confidence/encoded`: PNG [h, w], 8-bit, 255 * probability of that class; only when pseudo.
-Precision: ids exact, confidence 1/510. At most 255 classes. Every pixel is written, however unsure; what is believed is
-decided on reading, by the thresholds of the config.
+`image/segmentation/class/encoded`       PNG [h, w], 8-bit, the class id of each pixel, 255 = ignore
+`image/segmentation/confidence/encoded`  PNG [h, w], 8-bit, 255 * probability of that class; pseudo labels only
+
+Precision: ids exact, confidence 1/510. At most 255 classes. All pixels are written, whatever their confidence; the
+thresholds of the config apply on reading.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ IGNORE = 255
 
 
 def features(config: Config) -> dict[str, Any]:
-    """The parsing spec of both PNGs."""
+    """Returns the parsing spec of both PNGs."""
     del config
     return {
         CLASSES: tf.io.FixedLenFeature([], tf.string, ""),
@@ -39,31 +41,31 @@ def features(config: Config) -> dict[str, Any]:
 
 
 def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
-    """Labels: `classes` int32 [h, w], `confidence` float32 [h, w]."""
+    """Returns `classes` int32 [h, w] and `confidence` float32 [h, w]."""
     classes, confidence = _stored(parsed, size, config)
-    # A graph would make of a division by a number a product with its inverse, and 0.8 would not be 0.8.
+    # Graphs replace division by a constant with multiplication by its inverse, which does not give exactly 0.8.
     shares = tf.math.divide_no_nan(tf.cast(confidence, tf.float32), 255.0)
     return {"classes": tf.cast(classes, tf.int32), "confidence": shares}
 
 
 def _stored(parsed: Tensors, size: tf.Tensor, config: Config) -> tuple[tf.Tensor, tf.Tensor]:
-    """Both maps as they are in the record, uint8 [h, w]; the ids are checked."""
+    """Returns both maps as stored, uint8 [h, w], after checking the ids."""
     classes = record.decode_map(parsed[CLASSES], size, 1, tf.uint8, IGNORE)[..., 0]
     classes = record.checked_ids(classes, classes != IGNORE, len(config.classes), "segmentation")
     return classes, record.decode_map(parsed[CONFIDENCE], size, 1, tf.uint8, 255)[..., 0]
 
 
 def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
-    """The ids; the confidence only where some of it is below 1.
+    """Writes the ids, and the confidence if any of it is below 1.
 
     Raises:
-      UserError: an id that the PNG cannot hold.
+      UserError: an id that does not fit into the PNG.
     """
     lowest, highest = np.min(labels["classes"], initial=0), np.max(labels["classes"], initial=0)
     if lowest < 0 or highest > IGNORE:
         raise UserError(
-            f"the segmentation label of image {info.source_id!r} has class id {lowest if lowest < 0 else highest}; "
-            f"ids are 0 to {IGNORE - 1}, and {IGNORE} is ignored. Unite some of the classes."
+            f"image {info.source_id!r}: the segmentation label has class id {lowest if lowest < 0 else highest}. Ids "
+            f"must be 0 to {IGNORE - 1}, or {IGNORE} for ignored pixels. Merge some classes."
         )
     written = {CLASSES: _feature(labels["classes"])}
     if np.min(labels["confidence"], initial=1.0) < 1.0:
@@ -76,19 +78,22 @@ def _feature(values: np.ndarray) -> tf.train.Feature:
 
 
 def count(features: Features) -> dict[int, int]:
-    """The classes that are seen in the image, 1 each: summed up, they are numbers of images."""
+    """Returns 1 for each class in the image, so that the sum over records is a number of images."""
     seen = np.unique(_decoded(features))
     return {int(class_id): 1 for class_id in seen if class_id != IGNORE}
 
 
 def recode(features: Features, ids: Mapping[int, int], classes: int) -> None:
-    """Rewrites the PNG's ids; ignored pixels stay so.
+    """Rewrites the PNG's ids. Ignored pixels stay ignored.
 
     Raises:
-      UserError: there are more classes than the PNG can tell apart.
+      UserError: more classes than ids.
     """
     if classes > IGNORE:
-        raise UserError(f"segmentation stores at most {IGNORE} classes; unite some by --same, or merge fewer sets.")
+        raise UserError(
+            f"{classes} segmentation classes, but records hold at most {IGNORE}. Unite classes with --same, or merge "
+            "fewer datasets."
+        )
     lookup = np.full([IGNORE + 1], IGNORE, np.uint8)
     for old, new in ids.items():
         lookup[old] = new
@@ -101,7 +106,7 @@ def _decoded(features: Features) -> np.ndarray:
 
 
 def believed(labels: Mapping[str, Any], config: Config) -> Any:
-    """Which pixels are trained on, bool [h, w], of those that have a class; NumPy or tensors."""
+    """Tests which pixels reach the threshold of their class: bool [h, w], NumPy or tensors."""
     return labels["confidence"] >= thresholds.of_ids(labels["classes"], _table(config))
 
 
@@ -110,15 +115,15 @@ def _table(config: Config) -> np.ndarray:
 
 
 def settle(config: Config, configs: Mapping[str, TaskConfig]) -> list[str]:
-    """What is wrong with the thresholds."""
+    """Checks the names in `class_thresholds`."""
     del configs
     return thresholds.unknown("segmentation", config)
 
 
 def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Tensors:
-    """`class_bytes` uint8 [S / stride, S / stride]; ignore outside of the image and below the class's threshold.
+    """Returns `class_bytes` uint8 [S / stride, S / stride]: 255 outside the image and below the class's threshold.
 
-    Where pixels are weighted by it, also `confidence` float32 of the same shape.
+    If pixels are weighted by confidence, also returns `confidence` float32 of the same shape.
     """
     classes, confidence = _stored(parsed, size, config)
     sure = confidence >= thresholds.of_ids(classes, thresholds.as_bytes(_table(config)))

@@ -4,12 +4,12 @@
 
     weighting   c
     equal       1
-    confidence  the teacher's probability of y; 1 where the label is real. The mean is not divided by the sum of c: what
-                teachers are unsure of counts less than what they know.
+    confidence  the teacher's probability of y; 1 if the label is real. The mean is not divided by the sum of c, so an
+                image with low confidence counts less.
 
 Sources: Long et al., https://arxiv.org/abs/1411.4038; for weights by confidence cf. Feng et al. (DMT),
-https://arxiv.org/abs/2004.08514. Ignored pixels as in Model Garden's segmentation loss, which however turns ids beyond
-the classes into a loss of 0: those end the run when they are read.
+https://arxiv.org/abs/2004.08514. Pixels are ignored as in Model Garden's segmentation loss. That loss also returns 0
+for ids beyond the classes; here they stop the run when they are read.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 
 def terms(config: Config) -> tuple[str, ...]:
-    """One term."""
+    """Returns the name of the only term."""
     del config
     return ("cross_entropy",)
 
 
 def loss(raw: Tensors, targets: Tensors, config: Config) -> dict[str, Term]:
-    """map [B, R, R, C] against class_bytes [B, T, T], weighted by confidence [B, T, T] if set; counts known pixels."""
+    """Compares map [B, R, R, C] with class_bytes [B, T, T], weighted by confidence [B, T, T]; counts known pixels."""
     raw, targets = visible(raw, targets["weight"]), visible(targets, targets["weight"])
     classes = tf.cast(targets["class_bytes"], tf.int32)
     known = classes != IGNORE

@@ -1,18 +1,18 @@
-"""Intersection over union, and shares of right pixels, 0 to 1.
+"""Intersection over union and pixel accuracy, 0 to 1.
 
     mIoU                 mean over classes of IoU_c = n_cc / (t_c + p_c - n_cc)
     pixel_accuracy       sum_c n_cc / sum_c t_c
     mean_class_accuracy  mean over classes of n_cc / t_c
-    ADE20K_score         (pixel_accuracy + mIoU) / 2, by which the scene parsing challenge ranks
+    ADE20K_score         (pixel_accuracy + mIoU) / 2, the ranking score of the scene parsing challenge
 
-n_cc, t_c, p_c: pixels of the whole set that are right, true and predicted as c. Protocols: Everingham et al., "The
-Pascal Visual Object Classes Challenge", IJCV 2015; Long et al., "Fully Convolutional Networks for Semantic
+n_cc, t_c, p_c: pixels of the whole dataset that are correct, true, and predicted as c. Protocols: Everingham et al.,
+"The Pascal Visual Object Classes Challenge", IJCV 2015; Long et al., "Fully Convolutional Networks for Semantic
 Segmentation", CVPR 2015, for both accuracies; Zhou et al., "Scene Parsing through ADE20K Dataset", CVPR 2017.
 
-The means are over the classes that are true somewhere in the set: which classes count depends on the data alone, so two
-models are compared on the same ones. (Cityscapes' script also counts classes that were only predicted; on complete
-validation sets the two agree.) Pixels labelled 255, or as one of `config.unmeasured` (ADE20K's 0, "other"), do not
-count, whatever is predicted there; either of them predicted on a measured pixel is wrong.
+Means are over the classes that have a true pixel in the dataset, so that two models are compared on the same classes.
+(Cityscapes' script also counts classes that were only predicted; on complete validation sets the two agree.) Pixels
+labelled 255, or as one of `config.unmeasured` (ADE20K's 0, "other"), are not measured. Predicting either of them on a
+measured pixel is wrong.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _IGNORE = 255
 
 
 class Metric:
-    """Counts right, true and predicted pixels per class: all of a confusion matrix that is used."""
+    """Counts correct, true and predicted pixels per class."""
 
     headline = "mIoU"
     higher_is_better = True
@@ -44,7 +44,7 @@ class Metric:
         for name in self._unmeasured:
             if name not in self._names:
                 raise UserError(
-                    f"task.tasks.segmentation.unmeasured: {name!r} is no class.{nearest(name, self._names)} "
+                    f"task.tasks.segmentation.unmeasured: {name!r} is not a class.{nearest(name, self._names)} "
                     f"Known: {listed(self._names, 20)}."
                 )
         self._ignored = [_IGNORE, *(self._names.index(name) for name in self._unmeasured)]
@@ -58,14 +58,14 @@ class Metric:
         guess = predictions["classes"][known]
         named = guess[(guess != _IGNORE) & (guess >= 0)]
         parts = [np.bincount(ids) for ids in (truth[truth == guess], truth, named)]
-        # A class id beyond the names is counted all the same, and shows its number.
+        # A class id beyond the names is counted too, and reported as a number.
         size = max(self._counts.shape[1], *(part.size for part in parts))
         grown = [np.pad(part, (0, size - part.size)) for part in parts]
         old = np.pad(self._counts, ((0, 0), (0, size - self._counts.shape[1])))
         self._counts = old + np.stack(grown)
 
     def result(self) -> dict[str, float]:
-        """Returns the figures; without a known pixel, nothing."""
+        """Returns the metrics; empty if no pixel is known."""
         right, true, _ = self._counts
         present = np.flatnonzero(true)
         if not present.size:
@@ -79,13 +79,13 @@ class Metric:
         }
 
     def _overlaps(self) -> np.ndarray:
-        """IoU of the classes that are true somewhere, by id."""
+        """Returns the IoU of the classes that have a true pixel, by id."""
         right, true, predicted = self._counts
         present = true > 0
         return right[present] / (true + predicted - right)[present]
 
     def details(self) -> Details:
-        """IoU and accuracy by class, and why the mean is 0."""
+        """Returns IoU and accuracy by class, and the reason if the mean is 0."""
         right, true, _ = self._counts
         present = np.flatnonzero(true).tolist()
         by_class = {
@@ -102,7 +102,7 @@ class Metric:
         if not true.any():
             return "every pixel of the labels is ignored"
         guessed, labelled = (listed(map(self._name, np.flatnonzero(counts).tolist())) for counts in (predicted, true))
-        return f"no pixel's class is right; predicted {guessed or 'nothing'}; labelled {labelled}"
+        return f"no pixel is classified correctly; predicted {guessed or 'nothing'}; labelled {labelled}"
 
     def _name(self, class_id: int) -> str:
         return self._names[class_id] if class_id < len(self._names) else str(class_id)

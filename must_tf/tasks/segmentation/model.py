@@ -1,4 +1,4 @@
-"""Fused P2, 3 convs, linear (the paper's head); softmax per pixel."""
+"""The paper's head: fused P2, 3 convs, linear; softmax per pixel."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ AT_ONCE = 8192  # pixels whose probabilities of all classes are held at a time
 
 
 def head(config: Config, settings: HeadSettings) -> tf_keras.layers.Layer:
-    """Raw: `map` logits [B, S/4, S/4, C]."""
+    """Returns the head; its raw output is `map`, logits [B, S/4, S/4, C]."""
     return PixelHead(len(config.classes), config.filters, settings, "segmentation")
 
 
 def decode(raw: Tensors, given: Given, config: Config) -> Tensors:
-    """`probability` [B, S/4, S/4, C]."""
+    """Returns `probability` [B, S/4, S/4, C]."""
     del given, config
     return {"probability": tf.nn.softmax(raw["map"])}
 
 
 def ideal(targets: Arrays, config: Config) -> Ideal:
-    """Certainty for the class of each pixel; all classes alike where the class is not known."""
+    """Returns probability 1 for the class of each pixel, and equal probabilities if the class is unknown."""
     classes = targets["class_bytes"]  # [B, T, T]
     probability = np.eye(IGNORE + 1, len(config.classes), dtype=np.float32)
     probability[IGNORE] = 1 / len(config.classes)
@@ -40,10 +40,10 @@ def ideal(targets: Arrays, config: Config) -> Ideal:
 
 
 def restore(predictions: Tensors, frame: Frame) -> Tensors:
-    """`classes` int32 [h, w], `confidence` float32 [h, w]: probabilities are interpolated, then the best is taken.
+    """Returns `classes` int32 [h, w] and `confidence` float32 [h, w] of the interpolated probabilities.
 
-    Where all cells around a pixel agree on the best class, it is the best of any mixture of them, and its probability
-    is the mixture of the cells' highest: there one map is interpolated instead of one for each class.
+    If all cells around a pixel have the same best class, it is also the best of any mixture of them, and its
+    probability is the mixture of their highest ones. For such pixels one map is interpolated instead of one per class.
     """
     stride = frame.size // predictions["probability"].shape[0]
     rows, columns = tf.unstack(visible_cells(frame, stride))
@@ -63,7 +63,7 @@ def restore(predictions: Tensors, frame: Frame) -> Tensors:
 
 
 def _between(frame: Frame, stride: int, axis: int, cells: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """For each pixel along an axis: the cell before it, the one behind it, int32, and how much of that one, float32."""
+    """Returns for each pixel of an axis the cells before and after it, int32, and the share of the latter, float32."""
     per_pixel = tf.cast(frame.scaled[axis], tf.float32) / tf.cast(frame.original[axis], tf.float32) / float(stride)
     centres = (tf.range(frame.original[axis], dtype=tf.float32) + 0.5) * per_pixel - 0.5
     before = tf.floor(centres)
@@ -72,7 +72,7 @@ def _between(frame: Frame, stride: int, axis: int, cells: tf.Tensor) -> tuple[tf
 
 
 def _mixed(probability: tf.Tensor, places: tf.Tensor, down: Any, right: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """The best class and its probability at these pixels [M, 2], all classes interpolated; some pixels at a time."""
+    """Interpolates all classes at the pixels [M, 2], a part at a time; returns the best class and its probability."""
     count = tf.shape(places)[0]
     parts = tf.reshape(tf.pad(places, [[0, -count % AT_ONCE], [0, 0]]), [-1, AT_ONCE, 2])
 
@@ -93,5 +93,5 @@ def _mixed(probability: tf.Tensor, places: tf.Tensor, down: Any, right: Any) -> 
 
 
 def _blend(first: tf.Tensor, second: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
-    """Rows [M, C] mixed by each row's share [M] of the second."""
+    """Mixes two tensors [M, C] row by row; `share` [M] is that of the second."""
     return first * (1.0 - share)[:, None] + second * share[:, None]

@@ -1,4 +1,4 @@
-"""Every pixel is kept with its confidence; the paper's threshold of 0.5 is applied on reading."""
+"""Pseudo labels of segmentation: all pixels with their confidence. The paper's threshold of 0.5 applies on reading."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Config) -> Labels:
-    """Labels: `classes` int32 [h, w], `confidence` float32 [h, w]; where that is NaN, there is no class either."""
+    """Returns `classes` int32 [h, w] and `confidence` float32 [h, w]. A pixel with NaN confidence is ignored."""
     del info, config
     confidence = np.asarray(predictions["confidence"], np.float32)
     known = np.isfinite(confidence)

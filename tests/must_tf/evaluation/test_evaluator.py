@@ -153,7 +153,7 @@ def test_absent_classes_and_reasons_are_named_not_averaged(tmp_path: Path, capsy
     assert written["figures"] == {"classification/top1": 0.0}
     assert written["classes"] == {"classification": {"top1": {names[label]: 0.0}}}
     assert written["absent"] == {"classification": [name for name in names if name != names[label]]}
-    expected = f"no image's class is right; predicted b (1); labelled {names[label]} (1)"
+    expected = f"no image is classified correctly; predicted b (1); labelled {names[label]} (1)"
     assert written["reasons"] == {"classification": expected}
     printed = capsys.readouterr().out
     assert expected in printed and "classes without labels in the set, left out of averages (3): " in printed

@@ -92,7 +92,7 @@ def test_what_is_right_needs_no_reason(module: Any) -> None:
 def test_reasons_of_the_other_tasks() -> None:
     one_hot = np.eye(3, dtype=np.float32)
     wrong = reason(classification, {"probability": one_hot[0]}, {"probability": one_hot[2]}, "hall", "cave", "yard")
-    assert wrong == "no image's class is right; predicted yard (1); labelled hall (1)"
+    assert wrong == "no image is classified correctly; predicted yard (1); labelled hall (1)"
     wrong = reason(
         segmentation,
         {"classes": np.array([[0, 255]], np.int32)},
@@ -101,7 +101,7 @@ def test_reasons_of_the_other_tasks() -> None:
         "floor",
         "ball",
     )
-    assert wrong == "no pixel's class is right; predicted floor; labelled wall"
+    assert wrong == "no pixel is classified correctly; predicted floor; labelled wall"
     assert reason(
         segmentation, {"classes": np.array([[255]], np.int32)}, {"classes": np.array([[0]], np.int32)}, "wall"
     ) == ("every pixel of the labels is ignored")

@@ -173,7 +173,7 @@ def test_ade20k_leaves_out_what_is_labelled_other() -> None:
 
 
 def test_an_unmeasured_class_must_exist() -> None:
-    with pytest.raises(UserError, match="'othr' is no class. Did you mean 'other'"):
+    with pytest.raises(UserError, match="'othr' is not a class. Did you mean 'other'"):
         evaluate(segmentation, [], "other", "wall", unmeasured=("othr",))
 
 

@@ -105,8 +105,10 @@ def test_a_name_that_is_no_class_ends_the_run_with_the_nearest(tmp_path: Path) -
             segmentation={"class_thresholds": [f"{surfaces[0]}x=0.6"]},
         )
     first, second, third, fourth = caught.value.problems
-    assert first == (f"task.tasks.detection.class_thresholds: {misspelled!r} is no class. Did you mean {NAMES[0]!r}?")
-    assert second.endswith(f"'xyzzy' is no class. Known: {', '.join(NAMES)}.")
+    assert first == (
+        f"task.tasks.detection.class_thresholds: {misspelled!r} is not a class. Did you mean {NAMES[0]!r}?"
+    )
+    assert second.endswith(f"'xyzzy' is not a class. Known: {', '.join(NAMES)}.")
     assert "ignore_threshold=0.6 must not be above score_threshold=0.5" in third
     assert fourth.startswith("task.tasks.segmentation.class_thresholds") and repr(surfaces[0]) in fourth
 
