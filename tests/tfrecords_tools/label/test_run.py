@@ -122,7 +122,7 @@ def test_the_manifest_counts_what_was_written(labelled: LabelledSet, tiny: Tiny)
     assert written.origins["masks"] == {labelled.teacher: 2, "real:scenes": 2}
     assert written.classes == manifest.read(tiny.records).classes
     request = all_tasks(labelled.source, tiny.run)
-    by_task = results.per_task(manifest.read(request.directory), found, request)
+    by_task = results.per_task(manifest.read(request.directory), written, request)
     assert by_task["masks"][:1] + by_task["masks"][2:7] == (2, 0, 2, 0, 0, 1)
     assert by_task["depth"] == (3, 0, 0, 2, 0, 0, 0, "")
     (line,) = [one for one in results.lines(by_task, request) if "masks by" in one]
@@ -152,8 +152,8 @@ def test_written_labels_are_the_teachers_predictions(labelled: LabelledSet, tiny
     np.testing.assert_array_equal(labels["segmentation"].labels["classes"], expected["segmentation"]["classes"])
     np.testing.assert_allclose(labels["detection"].labels["boxes"], expected["detection"]["boxes"], atol=1e-6)
     np.testing.assert_allclose(labels["detection"].labels["scores"], expected["detection"]["scores"], atol=1e-6)
-    assert len(found["masks"].labels["crops"]) == len(expected["masks"]["crops"]) > 0
-    for crop, other in zip(found["masks"].labels["crops"], expected["masks"]["crops"], strict=True):
+    assert len(labels["masks"].labels["crops"]) == len(expected["masks"]["crops"]) > 0
+    for crop, other in zip(labels["masks"].labels["crops"], expected["masks"]["crops"], strict=True):
         np.testing.assert_array_equal(crop, other)
 
 
@@ -189,8 +189,8 @@ def test_two_processes_write_the_same_bytes(labelled: LabelledSet, tiny: Tiny, t
     for path in labelled.out.glob("*.tfrecord"):
         assert (out / path.name).read_bytes() == path.read_bytes(), path.name
     entries = manifest.read(str(out)).teachers
-    (entry,) = found.values()
-    assert (list(found), entry["kind"], entry["step"], entry["tasks"]) == (
+    (entry,) = entries.values()
+    assert (list(entries), entry["kind"], entry["step"], entry["tasks"]) == (
         *([labelled.teacher.partition(":")[2]], "run directory", 2, sorted(ALL)),
     )
 
