@@ -54,7 +54,7 @@ EXPORTED = ("classification", "detection", "masks", "segmentation", "depth", "no
 
 
 class ExportOptions(NamedTuple):
-    """What is written.
+    """Which images and labels are written.
 
     Attributes:
       images: True also writes the images.

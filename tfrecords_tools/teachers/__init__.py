@@ -24,7 +24,7 @@ Predictions = Mapping[str, Any]  # a nest of arrays: [BATCH_SIZE, ...] of a batc
 
 
 class About(NamedTuple):
-    """What a teacher is, as far as its labels depend on it. Known without loading its weights.
+    """The properties of a teacher that matter for its labels. Known without loading its weights.
 
     Attributes:
       path: as the user wrote it.
@@ -52,7 +52,7 @@ class Teacher(Protocol):
 
     @property
     def about(self) -> About:
-        """What this teacher is."""
+        """The properties of this teacher."""
         ...
 
     @property
@@ -91,7 +91,7 @@ class Description(Protocol):
 
     @property
     def about(self) -> About:
-        """What this teacher is."""
+        """The properties of this teacher."""
         ...
 
     def load(self) -> Teacher:

@@ -29,7 +29,7 @@ from must_tf.config.fields import at_least, choice
 
 @dataclasses.dataclass
 class InputSection(hyperparams.Config):
-    """What the signature takes.
+    """The input of the signature.
 
     Attributes:
       name: of the signature's input. May be left out if there is only one.

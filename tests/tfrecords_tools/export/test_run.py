@@ -85,7 +85,7 @@ def test_coco_converted_again_is_the_same(dataset: Dataset, exported: Path, tmp_
         for task, labels in wanted.labels.items():
             assert_same(found.labels[task], labels)
     assert again.outcome.manifest.classes == dataset.result.outcome.manifest.classes
-    assert set(again.records["7"].origins.values()) == {"real:instances"}  # whoever corrected it answers for it
+    assert set(again.records["7"].origins.values()) == {"real:instances"}  # an export of real labels stays real
 
 
 def test_panoptic_segments_are_the_pixels_of_their_class(dataset: Dataset, exported: Path) -> None:

@@ -82,7 +82,7 @@ def test_only_labels_of_other_teachers_are_replaced(tmp_path: Path) -> None:
 
 
 def test_what_is_labelled_already_is_no_work(tmp_path: Path) -> None:
-    """Nothing is copied silently, unless there are labels to replace."""
+    """Complete records are refused instead of copied, unless there are labels to replace."""
     records = formula_teacher.write(
         tmp_path / "in", [[image_record(0, {"depth": "real:a"}), image_record(1, {"depth": "pseudo:old"})]]
     )
@@ -133,7 +133,7 @@ def test_the_manifest_says_who_the_teacher_was(tmp_path: Path, monkeypatch: pyte
     times = iter(["2031-01-01T00:00:00Z", "2031-01-02T00:00:00Z"])
     monkeypatch.setattr(run, "_now", lambda: next(times))
     before = {"path": "old", "kind": "export", "tasks": ["depth"], "time": "2030-01-01T00:00:00Z"}
-    records = formula_teacher.write(tmp_path / "in", MIXED, old=before, nobody={"path": "none"})
+    records = formula_teacher.write(tmp_path / "in", MIXED, old=before, unused={"path": "none"})
     for number in (1, 2):
         formula_teacher.labelled(formula_teacher.request(records), tmp_path / "out", part=JobPart(number, 2))
     expected = {

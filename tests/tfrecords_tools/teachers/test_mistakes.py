@@ -52,8 +52,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 def test_the_good_file_is_good(folder: Path) -> None:
     about = teachers.describe(write_adapter(folder / "good.yaml", GOOD), ["segmentation", "depth"]).about
     assert about.classes == {"segmentation": ["sea", "fire"]}
-    alone = teachers.describe(str(folder / "good.yaml"), ["depth"]).about
-    assert alone.id == about.id  # the id does not depend on the tasks
+    depth_only = teachers.describe(str(folder / "good.yaml"), ["depth"]).about
+    assert depth_only.id == about.id  # the id does not depend on the tasks
 
 
 @pytest.mark.parametrize(
