@@ -25,7 +25,7 @@ from benchmarks.harness.table import BenchmarkSettings, Comparison, Figure, Meas
 from benchmarks.profile import input_path
 from benchmarks.rows import coco_agreement, converter
 from must_tf.data import geometry, manifest
-from must_tf.evaluation import evaluator as evaluate
+from must_tf.evaluation.evaluator import Evaluator
 from must_tf.model import student
 from must_tf.tasks import discover
 
@@ -42,7 +42,7 @@ class Ours:
         params.validation_data.input_path = glob
         for name, config in configs.items():
             setattr(params.tasks, name, config)
-        self._evaluator, self._next = evaluate.Evaluator(params, count), 0
+        self._evaluator, self._next = Evaluator(params, count), 0
 
     def prepared(self, batch: list[Image], made: list[Detections]) -> Any:
         """Returns what a forward pass would give."""

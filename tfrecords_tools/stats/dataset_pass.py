@@ -12,7 +12,7 @@ from must_tf.data import label_reader, record
 from must_tf.tasks import discover
 from tfrecords_tools.reading import recordset
 from tfrecords_tools.reading.recordset import RecordSet
-from tfrecords_tools.stats import sums as stats_count
+from tfrecords_tools.stats import sums as sums_lib
 from tfrecords_tools.stats.sums import Sums
 
 PSEUDO, REAL = "pseudo:", "real:"
@@ -78,4 +78,4 @@ def _count(serialized: bytes, what: Shards, counted: Counted) -> None:
         if what.origin == REAL and one.annotated is not None:  # there is more to see than somebody looked for
             continue
         sums = counted.setdefault((task, one.origin), Sums())
-        stats_count.add(sums, discover()[task], one.labels, record.info_of(example), what.configs[task])
+        sums_lib.add(sums, discover()[task], one.labels, record.info_of(example), what.configs[task])
