@@ -105,12 +105,12 @@ def content(data: input_lib.Data) -> Content:
     manifests = {folder: manifest.read(folder) for folder in folders}
     hashes = {
         os.path.join(folder, shard["file"]): shard["sha256"]
-        for folder, content_of in manifests.items()
-        for shard in content_of.shards
+        for folder, described in manifests.items()
+        for shard in described.shards
     }
     # In the order in which the files are read, which decides the order of training.
     digest = hashlib.sha256("\n".join(hashes.get(path, path) for path in paths).encode()).hexdigest()
-    return {"records": sum(content_of.records for content_of in manifests.values()), "sha256": digest}
+    return {"records": sum(described.records for described in manifests.values()), "sha256": digest}
 
 
 def admit(directory: str, params: ExperimentConfig, extend: bool) -> str:

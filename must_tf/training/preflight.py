@@ -250,6 +250,6 @@ def settle_devices(runtime: RuntimeConfig) -> None:
 def evaluated_step(model_dir: str, validation: input_lib.Data | None = None) -> int:
     """Returns the step of a run's last evaluation; -1 if there is none, or if it was not on this validation set."""
     evaluation = evaluator.last(model_dir)
-    if evaluation is None or (validation and evaluation.get("set") != evaluator.set_of(validation)):
+    if evaluation is None or (validation is not None and evaluation.get("set") != evaluator.set_of(validation)):
         return -1
     return evaluation["step"]
