@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 import tf_keras
@@ -26,7 +26,10 @@ def _tasks_config() -> type[hyperparams.Config]:
     return cls
 
 
-Tasks = _tasks_config()
+if TYPE_CHECKING:
+    Tasks = Any  # the fields are known at run time only
+else:
+    Tasks = _tasks_config()
 
 
 @dataclasses.dataclass
@@ -47,7 +50,7 @@ class StudentConfig(config_definitions.TaskConfig):
     """
 
     model: TrunkConfig = dataclasses.field(default_factory=TrunkConfig)
-    tasks: Tasks = dataclasses.field(default_factory=Tasks)  # type: ignore[valid-type]
+    tasks: Tasks = dataclasses.field(default_factory=Tasks)
     input_size: int = at_least(640, 1)
     balance: str = choice("fixed", "paper", "learned")
     l2_weight_decay: float = at_least(1e-4, 0)

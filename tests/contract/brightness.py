@@ -19,7 +19,6 @@ from must_tf.label_content import LabelContent, Summary
 from must_tf.shared.masked_losses import per_image
 from must_tf.spec import (
     Arrays,
-    Features,
     Given,
     HeadSettings,
     Ideal,
@@ -50,7 +49,7 @@ class Config(TaskConfig):
     by_hand: bool = by_hand(True)
 
 
-def features(config: Config) -> Features:
+def features(config: Config) -> dict[str, Any]:
     return {
         GREY: tf.io.FixedLenFeature([1], tf.float32, [0.0]),
         CERTAINTY: tf.io.FixedLenFeature([1], tf.float32, [1.0]),

@@ -192,7 +192,9 @@ CLASSED = [name for name, spec in SPECS.items() if spec.class_ids]
 @pytest.mark.parametrize("task", CLASSED)
 def test_labels_are_counted_by_class(task: str) -> None:
     """What the manifest says of a set, counted by hand."""
-    counted = SPECS[task].class_ids.count(_features(task))
+    class_ids = SPECS[task].class_ids
+    assert class_ids is not None
+    counted = class_ids.count(_features(task))
     assert dict(counted) == golden(task).COUNTS
 
 
@@ -200,15 +202,15 @@ def test_labels_are_counted_by_class(task: str) -> None:
 def test_labels_follow_their_classes_into_a_larger_set(task: str) -> None:
     """Twice as many classes, the old ones last and backwards."""
     spec, features = SPECS[task], _features(task)
+    class_ids = spec.class_ids
+    assert class_ids is not None
     old = len(golden(task).CONFIG.classes)
-    if spec.class_ids.recode is None:
+    if class_ids.recode is None:
         assert spec.needs and SPECS[spec.needs[0]].class_ids  # its ids are theirs
         return
-    ids = {spec.class_ids.first + place: spec.class_ids.first + 2 * old - 1 - place for place in range(old)}
-    spec.class_ids.recode(features, ids, 2 * old)
-    assert dict(spec.class_ids.count(features)) == {
-        ids[class_id]: count for class_id, count in golden(task).COUNTS.items()
-    }
+    ids = {class_ids.first + place: class_ids.first + 2 * old - 1 - place for place in range(old)}
+    class_ids.recode(features, ids, 2 * old)
+    assert dict(class_ids.count(features)) == {ids[class_id]: count for class_id, count in golden(task).COUNTS.items()}
 
 
 def _features(task: str) -> Any:

@@ -145,12 +145,10 @@ def main() -> None:
         np.testing.assert_allclose([two, lopsided], [one, one], rtol=1e-4, err_msg=task)
         print(task)
     for weights in ([1.0, 0.0], [0.0, 0.0]):
-        one = _learned_gradient(tf.distribute.OneDeviceStrategy(DEVICES[0]), weights)
-        two = _learned_gradient(tf.distribute.MirroredStrategy(DEVICES), weights)
-        np.testing.assert_allclose(two, one, rtol=1e-5)
-        one = _logged(tf.distribute.OneDeviceStrategy(DEVICES[0]), weights)
-        two = _logged(tf.distribute.MirroredStrategy(DEVICES), weights)
-        np.testing.assert_allclose(two, one, rtol=1e-5)
+        for measured in (_learned_gradient, _logged):
+            on_one = measured(tf.distribute.OneDeviceStrategy(DEVICES[0]), weights)
+            on_two = measured(tf.distribute.MirroredStrategy(DEVICES), weights)
+            np.testing.assert_allclose(on_two, on_one, rtol=1e-5)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import tensorflow as tf
 from must_tf.shared import thresholds
 from must_tf.spec import TaskConfig
 from must_tf.tasks.normals import labels as normals
+from tests.contract.golden import normals as golden_normals
 from tests.support.contract import WINDOWS, golden, targets, tensors
 
 
@@ -19,7 +21,8 @@ from tests.support.contract import WINDOWS, golden, targets, tensors
 def test_depth_and_normals_are_the_pixels_of_what_is_read(window: str, stride: int) -> None:
     view = WINDOWS[window]
     for task, key in (("depth", "metres"), ("normals", "normals")):
-        config = dataclasses.replace(golden(task).CONFIG, stride=stride)
+        config: Any = golden(task).CONFIG
+        config = dataclasses.replace(config, stride=stride)
         labels = golden(task).example(*view.original)
         read = tensors(task, labels, view.original)[key].numpy()
         expected = view.pixels(read, 0.0, stride)
@@ -37,7 +40,7 @@ def test_in_a_mirrored_world_x_alone_is_negated() -> None:
     straight, mirrored = normals.seen(both).numpy()
     np.testing.assert_array_equal(mirrored, straight * [-1, 1, 1])
     np.testing.assert_array_equal(straight, normals.vectors(tf.constant(colours[0])).numpy())
-    np.testing.assert_allclose(straight, golden("normals").vectors(colours[0]), atol=1e-6)
+    np.testing.assert_allclose(straight, golden_normals.vectors(colours[0]), atol=1e-6)
 
 
 def test_a_threshold_in_bytes_lets_the_same_bytes_through() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -144,7 +145,7 @@ class Run:
         return self
 
 
-def seen(weight: list[float], config: Any) -> dict[str, tf.Tensor]:
+def seen(weight: Sequence[float] | np.ndarray, config: Any) -> dict[str, tf.Tensor]:
     """What the input path adds to targets for every image: real labels, for which all classes were looked for."""
     count = len(weight)
     return {

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -89,6 +90,13 @@ def save(path: Path | str, pixels: np.ndarray, **options: Any) -> str:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, **options)
     return str(path)
+
+
+def read_image(path: Path | str, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
+    """Reads an image file with OpenCV (BGR); fails if it is missing or damaged."""
+    image = cv2.imread(str(path), flags)
+    assert image is not None, path
+    return image
 
 
 def dump(path: Path | str, content: Any) -> str:

@@ -20,7 +20,7 @@ SIZE = (40, 60)  # height, width
 Image = Mapping[str, record.Labelled]
 
 
-def boxes(objects: Sequence[tuple[int, float, Sequence[float]]]) -> Labels:
+def boxes(objects: Sequence[tuple[int, float, Sequence[float] | np.ndarray]]) -> Labels:
     """Returns labels of detection from (class id, score, box)."""
     corners = np.array([box for _, _, box in objects], np.float32).reshape(-1, 4)
     sides = corners[:, 2:] - corners[:, :2]
@@ -49,7 +49,7 @@ def records(folder: Path, images: Sequence[Image], files: int = 1) -> str:
     return write_set(folder, [serialized[place::files] for place in range(files)], ALL)
 
 
-def by(origin: str, task: str, labels: Sequence[Labels]) -> list[Image]:
+def by(origin: str, task: str, labels: Sequence[Labels]) -> list[dict[str, record.Labelled]]:
     """Returns images with labels of one task and origin."""
     return [{task: record.Labelled(image_labels, origin)} for image_labels in labels]
 

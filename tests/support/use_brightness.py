@@ -34,7 +34,7 @@ def one(index: int, label: Label | None) -> bytes:
     labelled = {}
     if label:
         grey, certainty, origin = label
-        labels = {"grey": np.float32([grey]), "certainty": np.float32([certainty])}
+        labels = {"grey": np.array([grey], np.float32), "certainty": np.array([certainty], np.float32)}
         labelled = {"brightness": record.Labelled(labels, origin)}
     return record.encode(tiny.image_bytes(image), ImageInfo(f"scene-{index}", 128, 128), labelled, discover())
 
@@ -95,7 +95,7 @@ def trained(folder: str, config: str) -> dict[str, Any]:
     return {
         "experiments": experiment_config.experiments(),
         "weight": settled(config, records, fields | {"loss_weight": 7.0}).task.tasks.brightness.weight,
-        "stored": values.read_params(f"{run}/params.yaml")["task"]["tasks"]["brightness"]["weight"],
+        "stored": values.read_yaml(f"{run}/params.yaml")["task"]["tasks"]["brightness"]["weight"],
         "outputs": {name: value.shape.as_list() for name, value in outputs.items()},
         "served": float(outputs["brightness/grey"][0, 0]),
         "evaluation": evaluation,

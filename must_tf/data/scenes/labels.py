@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from must_tf.data.scenes.world import World
 MIN_PIXELS, MIN_SHARE = 12, 0.2
 OF_MASKS = ("crops", "mask_scores")  # what detection's labels do not have
 
-Labels = dict[str, dict[str, object]]
+Labels = dict[str, dict[str, Any]]
 
 
 def labels(world: World, hits: Hits, size: tuple[int, int]) -> Labels:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orbit
@@ -108,7 +109,7 @@ def test_slots_are_there_before_the_first_step(module: object, kind: str) -> Non
     assert names[0] == names[1]
 
 
-def variables(optimizer: object) -> list[tf.Variable]:
+def variables(optimizer: Any) -> list[tf.Variable]:
     """The optimizer's variables, which its two kinds give in different ways."""
     return optimizer.variables() if callable(optimizer.variables) else optimizer.variables
 
@@ -153,7 +154,7 @@ def test_a_listed_checkpoint_of_another_folder(tmp_path: Path) -> None:
 
 def test_a_remote_list_has_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a local one."""
-    written: list[object] = []
+    written: list[tuple[str, str]] = []
     monkeypatch.setattr(
         checkpoint_management.file_io, "atomic_write_string_to_file", lambda *given: written.append(given)
     )

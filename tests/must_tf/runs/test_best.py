@@ -94,7 +94,7 @@ def test_each_task_keeps_its_best_in_its_own_direction(tmp_path: Path) -> None:
 
 
 def test_gain_over_the_teachers_by_hand() -> None:
-    evaluation = {"figures": {"segmentation/mIoU": 0.3, "normals/mean_angle": 15.0}, "not_finite": {}}
+    evaluation: Any = {"figures": {"segmentation/mIoU": 0.3, "normals/mean_angle": 15.0}, "not_finite": {}}
     # +20 % of 0.25, and 15 degrees are 25 % less than 20.
     assert best.mean_gain(evaluation, {"segmentation": 0.25, "normals": 20.0}) == pytest.approx((0.2 + 0.25) / 2)
 

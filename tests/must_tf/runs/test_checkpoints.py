@@ -37,6 +37,12 @@ def flip_a_byte(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+def remove(*paths: Path) -> None:
+    """Removes the files."""
+    for path in paths:
+        path.unlink()
+
+
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "weights cut off": lambda f: data_of(f).write_bytes(data_of(f).read_bytes()[:500]),
     "weights empty": lambda f: data_of(f).write_bytes(b""),
@@ -45,7 +51,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "index cut off": lambda f: (f / "ckpt-6.index").write_bytes((f / "ckpt-6.index").read_bytes()[:50]),
     "index empty": lambda f: (f / "ckpt-6.index").write_bytes(b""),
     "index gone": lambda f: (f / "ckpt-6.index").unlink(),
-    "both gone": lambda f: [data_of(f).unlink(), (f / "ckpt-6.index").unlink()],
+    "both gone": lambda f: remove(data_of(f), f / "ckpt-6.index"),
 }
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +14,7 @@ from must_tf.runs import trained_on
 from tests.support.labelling import Image, boxes, by, records
 from tests.support.tiny import write_config
 from tfrecords_tools.stats import figures
+from tfrecords_tools.stats.sums import Sums
 
 FIRST, SECOND = scenes.OBJECTS[:2]
 BOX = [0.0, 0.0, 0.5, 0.5]
@@ -22,7 +23,7 @@ GUESSED = by("pseudo:abc", "detection", [boxes([(1, 0.06, BOX)] * 9)])
 PARTIAL: list[Image] = [{"detection": record.Labelled(boxes([(1, 1.0, BOX)]), "real:voc", annotated=(1,))}]
 
 
-def learned(tmp_path: Path, *sets: list[Image]) -> dict[str, Any]:
+def learned(tmp_path: Path, *sets: Sequence[Image]) -> trained_on.TaskCounts:
     """The detection counts of a run that was trained on these sets."""
     globs = [records(tmp_path / f"set-{place}", images) for place, images in enumerate(sets)]
     override = json.dumps({"task": {"train_data": {"input_path": ",".join(globs)}}})
@@ -45,4 +46,4 @@ def test_real_labels_are_counted(tmp_path: Path, others: list[list[Image]]) -> N
 def test_objects_that_no_manifest_counts_are_unknown(tmp_path: Path, sets: list[list[Image]], images: int) -> None:
     counts = learned(tmp_path, *sets)
     assert counts == {"images": images, "objects": None, "classes": {}}
-    assert "per_image" not in figures.of_training(counts, "objects")
+    assert "per_image" not in figures.of_training(counts, Sums(unit="objects"))

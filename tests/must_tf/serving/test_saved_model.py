@@ -116,7 +116,7 @@ def test_every_output_has_its_documented_shape(served: Served) -> None:
     """Masks are 28 x 28 probabilities over each box, so they do not depend on the image's size."""
     for call, outputs in served.outputs.items():
         sizes = outputs["image/size"]
-        largest = {"h": sizes[:, 0].max(), "w": sizes[:, 1].max()}
+        largest: dict[str | int, int] = {"h": sizes[:, 0].max(), "w": sizes[:, 1].max()}
         assert set(outputs) - set(OUTPUTS) == {"masks/probability"}, call
         for name, shape in OUTPUTS.items():
             assert outputs[name].shape == (len(sizes), *(largest.get(size, size) for size in shape)), (call, name)
@@ -179,7 +179,7 @@ def test_served_predictions_are_the_predictions_of_must_tf(served: Served, tiny:
         expected = restorer.labels(first, view["image_info"].numpy(), "x")
         own = served.outputs[f"alone-{row}"]
         for task, labels in expected.items():
-            parts = {}
+            parts: dict[str, np.ndarray] = {}
             for part in (*discover()[task].needs, task):  # masks are served without the outputs of detection
                 parts |= {name.split("/")[1]: value[0] for name, value in own.items() if name.startswith(part + "/")}
             kept = discover()[task].keep(parts, ImageInfo("x", *SIZES[row]), configs[task])

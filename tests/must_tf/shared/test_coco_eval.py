@@ -192,7 +192,7 @@ def random_objects(rng: np.random.Generator, count: int) -> Labels:
     """Objects of 3 classes in whole pixels, elliptic masks, scores with many ties."""
     wide, high = rng.integers(6, 200, count), rng.integers(6, 125, count)
     left, top = rng.integers(0, WIDTH - wide), rng.integers(0, HEIGHT - high)
-    rows = [tuple(int(v) for v in row) for row in zip(left, top, wide, high, strict=True)]
+    rows = [(int(x), int(y), int(w), int(h)) for x, y, w, h in zip(left, top, wide, high, strict=True)]
     ellipses = []
     for _, _, w, h in rows:
         y, x = (np.mgrid[:h, :w] + 0.5) / np.reshape([h, w], (2, 1, 1)) * 2 - 1

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -226,7 +227,11 @@ def test_summaries_that_are_no_scalars_are_passed_over(tmp_path: Path) -> None:
         tf.summary.text("words", "hello", step=1)
         tf.summary.histogram("spread", [1.0, 2.0], step=1)
     writer.close()
-    older = [("picture", {"image": {"height": 1}}), ("plain", {"simple_value": 0.5}), ("bare", {})]
+    older: list[tuple[str, dict[str, Any]]] = [
+        ("picture", {"image": {"height": 1}}),
+        ("plain", {"simple_value": 0.5}),
+        ("bare", {}),
+    ]
     with tf.io.TFRecordWriter(str(tmp_path / "train" / "tfevents.older")) as file:
         for tag, content in older:
             value = tf.compat.v1.Summary.Value(tag=tag, **content)

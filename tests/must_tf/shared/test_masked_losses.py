@@ -11,6 +11,7 @@ import tensorflow as tf
 from must_tf.shared.masked_losses import without_hardest
 from must_tf.tasks.depth import loss as depth
 from must_tf.training import loss_weights
+from tests.contract.golden import normals as golden_normals
 from tests.contract.test_losses import Case
 from tests.support.contract import SPECS, golden, seen
 
@@ -174,7 +175,7 @@ def _bring_close(batch: Batch, wrong: np.ndarray) -> None:
         fitting = values if batch.config.loss == "ssi" else np.log(values)
         batch.map = fitting[..., None].astype(np.float32)
     if batch.task == "normals":
-        vectors = golden("normals").vectors(batch.labels["normal_colours"], batch.labels["mirrored"])
+        vectors = golden_normals.vectors(batch.labels["normal_colours"], batch.labels["mirrored"])
         batch.map = np.where(wrong[..., None], -1, 1) * vectors + 0.02 * rng.normal(size=vectors.shape)
         batch.map = np.where(batch.known[..., None], batch.map, 1).astype(np.float32)
     if batch.task == "segmentation":

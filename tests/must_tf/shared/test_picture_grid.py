@@ -15,9 +15,11 @@ from PIL import Image
 
 from must_tf.shared import picture_grid
 from must_tf.tasks.classification import view as classification
+from must_tf.tasks.depth import Config as DepthConfig
 from must_tf.tasks.depth import view as depth
 from must_tf.tasks.detection import view as detection
 from must_tf.tasks.masks import view as masks
+from must_tf.tasks.normals import Config as NormalsConfig
 from must_tf.tasks.normals import view as normals
 from must_tf.tasks.segmentation import view as segmentation
 
@@ -149,7 +151,7 @@ def test_segmentation_is_paler_where_less_certain() -> None:
 def test_near_is_brighter_than_far(size: tuple[int, int]) -> None:
     """Viridis: nearest is yellow (253, 231, 37), farthest dark violet (68, 1, 84)."""
     metres = np.tile(np.linspace(1, 5, 64, dtype=np.float32), (48, 1))
-    row = depth.draw(photo(size), {"metres": metres}, None)[0].astype(int)
+    row = depth.draw(photo(size), {"metres": metres}, DepthConfig())[0].astype(int)
     np.testing.assert_allclose(row[0], (253, 231, 37), atol=2)
     np.testing.assert_allclose(row[-1], (68, 1, 84), atol=2)
     luminance = row @ (0.299, 0.587, 0.114)
@@ -159,12 +161,12 @@ def test_near_is_brighter_than_far(size: tuple[int, int]) -> None:
 def test_unknown_is_grey_and_known_is_not() -> None:
     known = np.zeros((64, 64), bool)
     known[:20, :30] = True
-    distance = depth.draw(photo((64, 64)), {"metres": np.where(known, 2.0, 0).astype(np.float32)}, None)
+    distance = depth.draw(photo((64, 64)), {"metres": np.where(known, 2.0, 0).astype(np.float32)}, DepthConfig())
     vectors = np.where(known[..., None], (0.0, 0.0, -1.0), 0.0).astype(np.float32)
-    facing = normals.draw(photo((64, 64)), {"normals": vectors}, None)
+    facing = normals.draw(photo((64, 64)), {"normals": vectors}, NormalsConfig())
     for picture in (distance[:40], facing):  # the key lies at the foot
         np.testing.assert_array_equal((picture == UNKNOWN).all(-1), ~known[: len(picture)])
-    nothing = depth.draw(photo((64, 64)), {"metres": np.zeros((64, 64), np.float32)}, None)
+    nothing = depth.draw(photo((64, 64)), {"metres": np.zeros((64, 64), np.float32)}, DepthConfig())
     assert (nothing == UNKNOWN).all()
 
 
@@ -180,7 +182,7 @@ def test_unknown_is_grey_and_known_is_not() -> None:
 )
 def test_normals_become_colours(normal: tuple[float, ...], colour: tuple[float, ...]) -> None:
     """By hand: (n + 1) * 127.5."""
-    picture = normals.draw(photo((40, 60)), {"normals": np.full((20, 30, 3), normal, np.float32)}, None)
+    picture = normals.draw(photo((40, 60)), {"normals": np.full((20, 30, 3), normal, np.float32)}, NormalsConfig())
     np.testing.assert_allclose(picture, np.broadcast_to(colour, picture.shape), atol=0.51)
 
 

@@ -231,7 +231,7 @@ def test_angles_agree_with_scipy(count: int) -> None:
     vectors = [Rotation.from_rotvec(turn).apply([0, 0, -1.0]) for turn in turns]
     angles = [Rotation.align_vectors(a, b)[0].magnitude() for a, b in zip(*vectors, strict=True)]
     degrees = np.degrees(angles)
-    figures = evaluate(normals, [tuple({"normals": v[None]} for v in vectors)])
+    figures = evaluate(normals, [({"normals": vectors[0][None]}, {"normals": vectors[1][None]})])
     assert figures["mean_angle"] == pytest.approx(degrees.mean(), abs=1e-5)
     assert figures["median_angle"] == pytest.approx(np.median(degrees), abs=0.00501)
     assert figures["rmse_angle"] == pytest.approx(np.sqrt((degrees**2).mean()), abs=1e-5)

@@ -99,7 +99,9 @@ def test_an_rpn_without_a_wholly_annotated_image_is_refused(
 def test_objects_are_restricted_with_all_that_belongs_to_them() -> None:
     """The example's classes are 3, 1, 4 and 2, its crops a list."""
     labels = golden("masks").example(H, W)
-    kept = SPECS["masks"].class_ids.restrict(labels, (4, 1))
+    class_ids = SPECS["masks"].class_ids
+    assert class_ids is not None
+    kept = class_ids.restrict(labels, (4, 1))
     assert kept["classes"].tolist() == [1, 4]
     np.testing.assert_array_equal(kept["boxes"], labels["boxes"][[1, 2]])
     assert [crop.shape for crop in kept["crops"]] == [labels["crops"][i].shape for i in (1, 2)]
@@ -168,7 +170,7 @@ def _predicted(*objects: tuple[int, float]) -> dict[str, np.ndarray]:
     box = np.array([top, left, 3 * bottom, 3 * right], np.float32)
     classes, scores = np.zeros([4], np.int32), np.zeros([4], np.float32)
     classes[:rows], scores[:rows] = [each[0] for each in objects], [each[1] for each in objects]
-    return {"boxes": np.tile(box, [4, 1]), "classes": classes, "scores": scores, "count": np.int32(rows)}
+    return {"boxes": np.tile(box, [4, 1]), "classes": classes, "scores": scores, "count": np.array(rows, np.int32)}
 
 
 @pytest.mark.parametrize("annotated,expected", [((1, 2, 3), 1.0), (None, 0.5)])

@@ -29,7 +29,7 @@ from tfrecords_tools.export.run import ExportOptions, export_records
 from tfrecords_tools.inspect import counts
 from tfrecords_tools.reading import look_table, recordset
 
-DETECTION = golden("detection").CONFIG
+DETECTION: Any = golden("detection").CONFIG
 NAMES = DETECTION.classes
 H, W = 128, 128
 
@@ -135,7 +135,7 @@ def pixels(classes: list[int], confidence: list[float]) -> dict[str, np.ndarray]
 
 
 def room(*probability: float) -> dict[str, np.ndarray]:
-    return {"probability": np.float32(probability)}
+    return {"probability": np.array(probability, np.float32)}
 
 
 SURE_OF_2 = golden("segmentation").CONFIG.classes[2] + "=0.3"
@@ -221,7 +221,7 @@ def predictions(*maps: np.ndarray) -> dict[str, np.ndarray]:
         "boxes": np.tile(np.array([0.25, 0.25, 0.75, 0.75], np.float32), [count, 1]),
         "classes": np.ones(count, np.int32),
         "scores": np.full(count, 0.9, np.float32),
-        "count": np.int32(count),
+        "count": np.array(count, np.int32),
         "probability": np.stack(maps).astype(np.float32),
     }
 

@@ -17,7 +17,7 @@ from must_tf.cli import train
 from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
 from must_tf.data import manifest, record
-from must_tf.spec import ImageInfo
+from must_tf.spec import Given, ImageInfo
 from must_tf.tasks.depth import Config, labels, metric, model, pseudo, view
 from must_tf.training import preflight
 from tests.support import tiny
@@ -29,9 +29,10 @@ from tfrecords_tools.reading import label_summary
 
 H, W = 48, 80
 RAMP = np.linspace(0.0, 300.0, H * W, dtype=np.float32).reshape(H, W)  # 0 is unknown
-RELATIVE = {"metres": np.zeros_like(RAMP), "inverse_depth": RAMP}
-METRIC = {"metres": RAMP / 30, "inverse_depth": np.zeros_like(RAMP)}
+RELATIVE: dict[str, np.ndarray] = {"metres": np.zeros_like(RAMP), "inverse_depth": RAMP}
+METRIC: dict[str, np.ndarray] = {"metres": RAMP / 30, "inverse_depth": np.zeros_like(RAMP)}
 SSI = Config(enabled=True, filters=8, stride=4, loss="ssi")
+GIVEN = Given(tf.constant([[2.0, 2.0]]), 2, None, None, {}, {})  # to the head of an image of 2 x 2 pixels
 
 
 def _record(written: dict[str, Any], source_id: str = "a") -> bytes:
@@ -117,7 +118,7 @@ def test_targets_of_both_kinds(window: Any) -> None:
 def test_what_an_ssi_head_labels_is_relative() -> None:
     """Whatever the shift of the output: all positive, same differences, and relative in the record."""
     raw = {"map": tf.constant(np.array([[[[-3.0], [5.0]], [[-1.0], [0.0]]]], np.float32))}
-    predicted = model.decode(raw, None, SSI)
+    predicted = model.decode(raw, GIVEN, SSI)
     assert set(predicted) == {"inverse_depth"}
     kept = pseudo.keep({key: value[0].numpy() for key, value in predicted.items()}, ImageInfo("a", 2, 2), SSI)
     assert kept["inverse_depth"].min() > 0 and not kept["metres"].any()
@@ -149,8 +150,8 @@ def test_relative_predictions_are_measured_up_to_scale_and_shift() -> None:
 def test_the_nearest_is_the_brightest() -> None:
     photo = np.zeros([64, 96, 3], np.uint8)
     near_right = np.tile(np.linspace(1, 50, 96, dtype=np.float32), (64, 1))
-    row = view.draw(photo, {"inverse_depth": near_right, "metres": np.zeros_like(near_right)}, None)[0].sum(-1)
-    far_right = view.draw(photo, {"metres": near_right}, None)[0].sum(-1)
+    row = view.draw(photo, {"inverse_depth": near_right, "metres": np.zeros_like(near_right)}, Config())[0].sum(-1)
+    far_right = view.draw(photo, {"metres": near_right}, Config())[0].sum(-1)
     assert row[-1] > row[48] > row[0] and far_right[-1] < far_right[0]
 
 

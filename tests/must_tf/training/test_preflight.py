@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def classifier(tiny_records: Tiny, tmp_path_factory: pytest.TempPathFactory) -> 
     return tiny
 
 
-def classifier_arguments(tiny: Tiny, trainer: dict[str, object]) -> list[str]:
+def classifier_arguments(tiny: Tiny, trainer: Mapping[str, object]) -> list[str]:
     """The command that made `classifier`, with these trainer settings."""
     override = data(f"{tiny.records}/*.tfrecord") | {"trainer": trainer}
     override["task"]["balance"] = "learned"

@@ -144,7 +144,7 @@ def test_a_run_logs_each_kind_of_labels(tiny_records: Tiny, half_real: str, tmp_
     override["task"]["tasks"] = {"classification": {"pseudo_weight": 0.5, "pseudo_ramp_steps": 4}}
     override["trainer"] = {"train_steps": 8, "checkpoint_interval": 8}
     train.main(arguments(tiny_records.config, tmp_path, "must_teacher_classification", override, "train"))
-    kinds = Counter()
+    kinds: Counter[str] = Counter()
     for line in map(json.loads, Path(tmp_path, run_files.METRICS).read_text().splitlines()):
         terms = {name.rpartition("/")[2]: value for name, value in line.items() if name.startswith("classification/")}
         term, share = terms.pop("cross_entropy", None), min((line["step"] - 1) / 4, 1.0)

@@ -16,7 +16,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from must_tf.tasks.masks.labels import paste
-from tests.support.converting import Converted, converted
+from tests.support.converting import Converted, converted, read_image
 from tfrecords_tools.sources.coco.coco import Coco
 from tfrecords_tools.sources.rgbd import Rgbd
 
@@ -74,9 +74,9 @@ def test_depth_and_normals_are_those_of_the_files(tmp_path: Path) -> None:
     result = converted(Rgbd(str(root), "test_*"), tmp_path / "records")
     assert len(result.records) == len(list((root / "rgb").glob("test_*")))
     for source_id, record in result.records.items():
-        depth = cv2.imread(str(root / "depth" / f"{source_id}.png"), cv2.IMREAD_UNCHANGED)
+        depth = read_image(str(root / "depth" / f"{source_id}.png"), cv2.IMREAD_UNCHANGED)
         np.testing.assert_allclose(record.labels["depth"]["metres"] * 1000, depth, atol=1e-3)
-        colours = cv2.imread(str(root / "normal" / f"{source_id}.png"))[..., ::-1]
+        colours = read_image(str(root / "normal" / f"{source_id}.png"))[..., ::-1]
         known, normals = colours.any(-1), record.labels["normals"]["normals"]
         np.testing.assert_array_equal(np.abs(normals).sum(-1) > 0, known)
         wanted = colours[known] / 127.5 - 1

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from tests.support.converting import Converted, converted
+from tests.support.converting import Converted, converted, read_image
 from tests.tfrecords_tools.export.test_run import assert_same, export
 from tfrecords_tools.check import run as check
 from tfrecords_tools.reading import recordset
@@ -69,6 +69,8 @@ def test_depth_and_normals_go_out_and_in_again(tmp_path: Path) -> None:
     assert export(f"{tmp_path}/first/*.tfrecord", tmp_path / "out")["lost"] == {}
     for name in first.records:
         for folder in ("depth", "normal"):
-            paths = (str(base / folder / f"{name}.png") for base in (root, tmp_path / "out"))
-            np.testing.assert_array_equal(*(cv2.imread(path, cv2.IMREAD_UNCHANGED) for path in paths))
+            given, exported = (base / folder / f"{name}.png" for base in (root, tmp_path / "out"))
+            np.testing.assert_array_equal(
+                read_image(exported, cv2.IMREAD_UNCHANGED), read_image(given, cv2.IMREAD_UNCHANGED)
+            )
     assert_all_same(converted(Rgbd(str(tmp_path / "out")), tmp_path / "second"), first)

@@ -26,6 +26,7 @@ from tests.support.tiny import ALL, Tiny, image_bytes, scene_record, write_set
 from tfrecords_tools.export import formats
 from tfrecords_tools.export.run import ExportOptions, export_records, name_of
 from tfrecords_tools.reading import recordset
+from tfrecords_tools.sources import Source
 from tfrecords_tools.sources.classes import ClassFolders
 from tfrecords_tools.sources.coco.coco import Coco
 from tfrecords_tools.sources.rgbd import Rgbd
@@ -104,7 +105,7 @@ def test_panoptic_segments_are_the_pixels_of_their_class(dataset: Dataset, expor
 
 def every_scene(out: Path, tmp_path: Path) -> dict[str, list[Record]]:
     """Converts an export with all tasks by the three converters that read it; returns {source id: records}."""
-    sources = (
+    sources: tuple[Source, ...] = (
         Coco(str(out / "rgb"), str(out / "instances.json"), str(out / "panoptic")),
         Rgbd(str(out)),
         ClassFolders(str(out / "classes")),

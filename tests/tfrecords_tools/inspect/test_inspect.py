@@ -82,7 +82,11 @@ def boxes(scores: list[float], origin: str) -> record.Labelled:
         "boxes": np.tile(np.array([0.1, 0.2, 0.5, 0.6], np.float32), [count, 1]),
         "classes": np.ones(count, np.int32),
     }
-    labels |= {"scores": np.float32(scores), "is_crowd": np.zeros(count, bool), "area": np.full(count, 9.0, np.float32)}
+    labels |= {
+        "scores": np.array(scores, np.float32),
+        "is_crowd": np.zeros(count, bool),
+        "area": np.full(count, 9.0, np.float32),
+    }
     return record.Labelled(labels, origin)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def test_pixels_and_distributions_are_rewritten_too(tmp_path: Path) -> None:
     classes = np.arange(H * W).reshape(H, W).astype(np.int32) % 2
     classes[0, 0] = 255
     segmentation = {"classes": classes, "confidence": np.ones([H, W], np.float32)}
-    labelled = {
+    labelled: dict[str, tuple[dict[str, Any], str]] = {
         "segmentation": (segmentation, "real:x"),
         "classification": ({"probability": np.array([0.25, 0.75], np.float32)}, "pseudo:x"),
     }
@@ -239,7 +240,9 @@ def test_background_of_a_set_with_few_classes_has_no_meaning_among_more() -> Non
     names = ("background", "cat", "wall")
     ids = meaningful_ids("segmentation", {0: 0, 1: 1}, names)
     assert ids == {1: 1}
-    discover()["segmentation"].class_ids.recode(features, ids, len(names))
+    class_ids = discover()["segmentation"].class_ids
+    assert class_ids is not None and class_ids.recode is not None
+    class_ids.recode(features, ids, len(names))
     png = tf.io.decode_png(features["image/segmentation/class/encoded"].bytes_list.value[0]).numpy()[..., 0]
     assert png.tolist() == [[255, 1], [255, 255]]
     assert meaningful_ids("segmentation", {0: 0, 1: 1}, names[:2]) == {0: 0, 1: 1}

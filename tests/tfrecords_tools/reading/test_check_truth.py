@@ -136,6 +136,9 @@ def test_a_figure_that_is_no_number_is_a_finding_and_still_json(tmp_path: Path) 
     class Broken:
         """Every figure is NaN."""
 
+        headline = "delta1"
+        higher_is_better = True
+
         def __init__(self, config: Any):
             pass
 

@@ -6,7 +6,9 @@ import io
 import pickle
 import struct
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -29,7 +31,7 @@ def encoded(seed: int, kind: str = "JPEG", mode: str = "RGB") -> bytes:
     return file.getvalue()
 
 
-def packed(members: dict[str, bytes], mode: str = "w") -> bytes:
+def packed(members: dict[str, bytes], mode: Literal["w", "w:gz", "w:bz2", "w:xz"] = "w") -> bytes:
     """A tar archive of these files."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode=mode) as archive:
@@ -104,7 +106,7 @@ def _tar_of_tars(root: Path) -> str:
 
 
 @pytest.mark.parametrize("write", [_folders, _tar_of_tars])
-def test_imagenet_ids_are_positions_of_the_sorted_synsets(write, tmp_path: Path) -> None:
+def test_imagenet_ids_are_positions_of_the_sorted_synsets(write: Callable[[Path], str], tmp_path: Path) -> None:
     result = converted(Imagenet(write(tmp_path)), tmp_path / "out")
     assert labels_of(result.records) == WANTED
     assert result.outcome.manifest.classes == {"classification": [TENCH, SHARK]}
@@ -239,7 +241,7 @@ def test_cifar100_as_pickled_by_python_2(tmp_path: Path) -> None:
 class Malice:
     """Runs a command when it is unpickled without restrictions."""
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return print, ("run",)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,9 @@ from tfrecords_tools.sources.coco.coco import Coco
 from tfrecords_tools.sources.coco.objects365 import Objects365
 
 HEIGHT, WIDTH = 30, 40
-IMAGES = [{"id": n, "file_name": f"{n:012}.jpg", "height": HEIGHT, "width": WIDTH} for n in (7, 9)]
+IMAGES: list[dict[str, Any]] = [
+    {"id": n, "file_name": f"{n:012}.jpg", "height": HEIGHT, "width": WIDTH} for n in (7, 9)
+]
 STUFF = [{"id": 183, "name": "other"}, {"id": 92, "name": "banner"}, {"id": 157, "name": "sky-other"}]
 CLASS_OF = {92: 0, 157: 1, 183: 2}  # in the order of the ids, without gaps
 
@@ -68,7 +72,7 @@ def thingmaps(root: Path) -> str:
 
 
 @pytest.mark.parametrize("write", [stuff_json, pixelmaps])
-def test_stuff_of_the_task_of_that_name(write, tmp_path: Path) -> None:
+def test_stuff_of_the_task_of_that_name(write: Callable[[Path], str], tmp_path: Path) -> None:
     result = converted(Coco(*coco(tmp_path), stuff=write(tmp_path)), tmp_path / "out")
     classes = result.records["7"].labels["segmentation"]["classes"]
     np.testing.assert_array_equal(classes, np.vectorize(lambda value: CLASS_OF.get(value, 255))(ids()))
@@ -159,7 +163,7 @@ def test_objects365_has_boxes_and_no_masks(boxes: Converted) -> None:
     record = boxes.records["420917"]
     assert record.origins == {"detection": "real:zhiyuan_objv2_train"}
     pixels = record.labels["detection"]["boxes"] * np.array([HEIGHT, WIDTH] * 2)
-    np.testing.assert_allclose(pixels, [[6, 4.5, 14, 14.5], [20, 30, 30, 40]], atol=1e-4)
+    np.testing.assert_allclose(pixels, np.array([[6, 4.5, 14, 14.5], [20, 30, 30, 40]]), atol=1e-4)
     assert record.labels["detection"]["is_crowd"].tolist() == [False, True]
     # An image without objects says that nothing is there, and nothing about masks.
     assert boxes.records["420918"].origins == {"detection": "real:zhiyuan_objv2_train"}

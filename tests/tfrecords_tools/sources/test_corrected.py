@@ -14,7 +14,7 @@ from must_tf.common.errors import UserError
 from must_tf.data import geometry, record, scenes
 from must_tf.data import input as input_lib
 from must_tf.tasks import discover
-from tests.support.converting import Record, converted, dump, must_records
+from tests.support.converting import Record, converted, dump, must_records, read_image
 from tests.support.labelling import SIZE, boxes, by, pixels, records
 from tfrecords_tools.export import formats
 from tfrecords_tools.export.run import ExportOptions, export_records
@@ -104,7 +104,7 @@ def test_maps_of_both_ways_come_back(tmp_path: Path) -> None:
     second = {"segmentation": record.Labelled(seen, REAL), "depth": record.Labelled(metres, PSEUDO)}
     second |= {"normals": record.Labelled(normals, "pseudo:xyz"), "detection": none}
     out = exported(tmp_path, [first, second])
-    depth = cv2.imread(str(out / "depth" / "image-1.png"), cv2.IMREAD_UNCHANGED)
+    depth = read_image(str(out / "depth" / "image-1.png"), cv2.IMREAD_UNCHANGED)
     depth[0, 0] = 3000
     cv2.imwrite(str(out / "depth" / "image-1.png"), depth)
     found = converted(Rgbd(str(out)), tmp_path / "rgbd").records
@@ -140,7 +140,7 @@ def test_unsure_pixels_and_masks_are_left_out_by_themselves(tmp_path: Path) -> N
     (entry,) = json.loads((tmp_path / "out" / "instances.json").read_text())["annotations"]
     assert entry["category_id"] == 1
     (png,) = (tmp_path / "out" / "label").iterdir()
-    shown = cv2.imread(str(png), cv2.IMREAD_UNCHANGED)
+    shown = read_image(str(png), cv2.IMREAD_UNCHANGED)
     assert (shown[:, : width // 2] == 1).all() and (shown[:, width // 2 :] == 255).all()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def flipped(data: bytearray, at: int) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, cut_and_ended, overwritten, zeroed, flipped])
-def test_a_complete_jpeg_can_be_trained_on(damage: object) -> None:
+def test_a_complete_jpeg_can_be_trained_on(damage: Callable[[bytearray, int], None]) -> None:
     """The damage is anywhere in the file, including the header and its tables."""
     whole = saved(quality=90)
     places = np.linspace(2, len(whole) - 3, 150).astype(int)

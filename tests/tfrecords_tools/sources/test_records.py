@@ -29,7 +29,7 @@ CATEGORIES = [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}]
 def by_model_garden(folder: Path) -> str:
     """Writes a record with full-image masks using Model Garden's COCO converter; returns the pattern."""
     save(folder / "a.jpg", noise(HEIGHT, WIDTH))
-    boxes = [
+    boxes: list[dict[str, Any]] = [
         {"category_id": 18, "bbox": [5, 6, 10, 8], "area": 80, "iscrowd": 0},
         {"category_id": 1, "bbox": [20, 2, 12, 20], "area": 99.5, "iscrowd": 0},
     ]
@@ -125,7 +125,7 @@ def test_model_gardens_loose_objects_have_one_outcome_each(tmp_path: Path) -> No
     )
     result = converted(Mg(str(tmp_path / "a.tfrecord"), (("", names(tmp_path, "a")),)), tmp_path / "out")
     labels = result.records["x"].labels["masks"]
-    np.testing.assert_allclose(labels["boxes"], [[0, 0, 0.5, 0.5], [0, 0, 1, 1]], atol=1e-6)
+    np.testing.assert_allclose(labels["boxes"], [[0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 1.0, 1.0]], atol=1e-6)
     assert (labels["crops"][0].all(), labels["crops"][1].all()) == (True, True)
     assert (labels["classes"].tolist(), labels["is_crowd"].tolist()) == ([1, 1], [False, True])
     assert result.counts() == {
@@ -185,7 +185,7 @@ class MustTiny(tfds.core.GeneratorBasedBuilder):
     """Three examples with labels for everything."""
 
     VERSION = tfds.core.Version("1.0.0")
-    url_infos = {}  # nothing is downloaded
+    url_infos: dict[str, Any] = {}  # nothing is downloaded
 
     def _info(self) -> tfds.core.DatasetInfo:
         objects = {"bbox": tfds.features.BBoxFeature(), "label": tfds.features.ClassLabel(names=["car", "bus"])}

@@ -155,7 +155,9 @@ AXES = "normals: more than 45 degrees from those of the depth; are the axes as d
 
 @pytest.mark.parametrize("turned", [1, -1])
 @pytest.mark.parametrize("normal", [WALL, SLOPE])
-def test_diode_normals_of_a_plane_agree_with_its_depth(normal, turned: int, tmp_path: Path) -> None:
+def test_diode_normals_of_a_plane_agree_with_its_depth(
+    normal: tuple[float, float, float], turned: int, tmp_path: Path
+) -> None:
     stem = scan(tmp_path, plane(normal, 2.5), unit(normal) * OPENGL * turned)
     result = converted(Diode(str(tmp_path)), tmp_path / "out")
     normals = only(result)["normals"]["normals"]

@@ -85,7 +85,7 @@ def test_boxes_are_pixels_counted_from_one_with_both_ends(result: Converted) -> 
     labels = result.records["2007_000032"].labels["detection"]
     pixels = labels["boxes"] * np.array([HEIGHT, WIDTH] * 2)
     # The whole image is 1..WIDTH; a box of one row and one and a bit columns.
-    np.testing.assert_allclose(pixels, [[0, 0, HEIGHT, WIDTH], [2, 44.7, 3, 46]], atol=PIXEL)
+    np.testing.assert_allclose(pixels, np.array([[0, 0, HEIGHT, WIDTH], [2, 44.7, 3, 46]]), atol=PIXEL)
     assert labels["classes"].tolist() == [20, 8]
     assert labels["is_crowd"].tolist() == [False, False]
     assert result.outcome.manifest.classes["detection"][0] == "aeroplane"

@@ -19,7 +19,7 @@ def masked(scores: list[float], mask_scores: list[float]) -> Labels:
     """Objects of the first class beside each other with masks of all of their boxes."""
     found = boxes([(1, score, [0.0, 0.25 * place, 1.0, 0.25 * place + 0.25]) for place, score in enumerate(scores)])
     crops = [np.ones([SIZE[0], SIZE[1] // 4], np.uint8)] * len(scores)
-    return found | {"crops": crops, "mask_scores": np.float32(mask_scores)}
+    return found | {"crops": crops, "mask_scores": np.array(mask_scores, np.float32)}
 
 
 def mask_records(folder: Path, labels: Labels, origin: str, images: int) -> str:
