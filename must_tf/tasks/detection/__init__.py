@@ -1,14 +1,14 @@
-"""Where things are: boxes [y0, x0, y1, x1], normalised in labels, pixels of the input in targets.
+"""Object detection: boxes [y0, x0, y1, x1], normalised in labels, pixels of the input in targets.
 
-Class 0 is background, `classes[i - 1]` names id i, -1 is padding. Two designs, one contract: `maskrcnn` (the paper's:
-RPN with 2 hidden convs, box head with 4 convs + 1 fc) and the lighter `retinanet`.
+Class 0 is background, `classes[i - 1]` names id i, -1 is padding. There are two designs: the paper's `maskrcnn` (RPN
+with 2 hidden convs, box head with 4 convs + 1 fc) and the lighter `retinanet`.
 
-What a teacher is unsure of, crowds and "difficult" objects are ignore regions: no objects, and no background either,
+Crowds, "difficult" objects and pseudo labels of medium confidence are ignore regions: neither objects nor background,
 see `rules.py` and `ignored.py`.
 
-Where only some classes were looked for (`image/detection/annotated`), the others are neither trained as background, see
-`loss.py`, nor measured. The RPN of `maskrcnn` learns what is no object from images alone on which all classes were
-looked for, and a run without any ends before its first step; `retinanet` needs none.
+If only some classes were annotated in an image (`image/detection/annotated`), the others are neither trained as
+background, see `loss.py`, nor measured. The RPN of `maskrcnn` learns background only from images in which all classes
+were annotated. Without any such image a run stops before its first step; use `retinanet` then.
 """
 
 from __future__ import annotations
@@ -24,19 +24,23 @@ from must_tf.tasks.detection import labels, loss, metric, model, pseudo, rules, 
 class Config(TaskConfig):
     """Attributes:
     design: "maskrcnn" or "retinanet".
-    filters: of all convs; `fc` is the width of the box head's dense layer.
+    filters: channels of all convs.
+    fc: width of the box head's dense layer.
     anchor_size: side of the smallest anchor in strides of the lowest level (4: 32 pixels at P3).
-    anchor_scales: anchors per octave; aspect_ratios: width / height of each.
-    proposals: kept after the RPN's NMS, while training and otherwise; sampled_rois: trained on, per image.
-    max_objects: per image in training, surest first; max_detections: per image in predictions.
+    anchor_scales: anchors per octave.
+    aspect_ratios: width / height of the anchors.
+    proposals: number of proposals kept after the RPN's NMS.
+    sampled_rois: number of proposals trained on, per image.
+    max_objects: largest number of objects per image in training, highest scores first.
+    max_detections: largest number of predicted objects per image.
     nms: Model Garden's version: "batched" on CPU and GPU, "v2" on TPU.
-    score_threshold: a teacher's boxes below are no objects in training (0.5 in the paper).
-    class_thresholds: other thresholds for single classes, like "cup=0.4".
-    ignore_threshold: a teacher's boxes from here up to their threshold are ignore regions, and background below. Equal
-      to score_threshold: there are none, as in the paper. 0.1: a teacher with honest scores is right about one in ten
-      of such boxes; what it doubts more is background by far oftener than not, and would cover much of an image.
-    max_ignored: ignore regions per image in training, surest first; what is beyond is background. By default as many as
-      max_detections, all that a teacher keeps of an image.
+    score_threshold: pseudo-labelled boxes below it are not objects in training (0.5 in the paper).
+    class_thresholds: thresholds of single classes, like "cup=0.4".
+    ignore_threshold: pseudo-labelled boxes between it and their threshold are ignore regions; below it they are
+      background. Equal to score_threshold (as in the paper): no ignore regions. At 0.1, a well-calibrated teacher is
+      right about one box in ten; boxes with lower scores are mostly background and would cover much of the image.
+    max_ignored: largest number of ignore regions per image in training, highest scores first; the rest is background.
+      The default is that of max_detections, so all boxes of a teacher fit.
     """
 
     design: str = choice("maskrcnn", "retinanet")

@@ -1,4 +1,4 @@
-"""Anchors and what each is responsible for, on the device and for the whole batch.
+"""Anchors and their matching to objects, on the device and for the whole batch.
 
 Model Garden matches anchors per image on the host. Its matcher cannot be used on padded batches: with
 `force_match_for_each_col` every row of padding claims the first anchor as an object.
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 class Match(NamedTuple):
-    """For every anchor: the object it is matched to."""
+    """The object that each anchor is matched to."""
 
     positive: tf.Tensor  # [B, A] bool
     negative: tf.Tensor  # [B, A] bool; neither: ignored
-    boxes: tf.Tensor  # [B, A, 4] the object's box; anything where not positive
-    classes: tf.Tensor  # [B, A] the object's class; anything where not positive
+    boxes: tf.Tensor  # [B, A, 4] the object's box; undefined if not positive
+    classes: tf.Tensor  # [B, A] the object's class; undefined if not positive
 
 
 def multilevel(config: Config, settings: HeadSettings, image_size: int) -> dict[str, tf.Tensor]:
-    """Anchor boxes in pixels: level -> [H_l, W_l, anchors * 4]."""
+    """Returns anchor boxes in pixels: level -> [H_l, W_l, anchors * 4]."""
     from official.vision.ops import anchor
 
     return anchor.Anchor(
@@ -40,24 +40,26 @@ def multilevel(config: Config, settings: HeadSettings, image_size: int) -> dict[
 
 
 def per_location(config: Config) -> int:
-    """Anchors per cell of the pyramid."""
+    """Returns the number of anchors per cell of the pyramid."""
     return config.anchor_scales * len(config.aspect_ratios)
 
 
 def flatten(levels: dict[str, tf.Tensor], channels: int) -> tf.Tensor:
-    """level -> [B, H_l, W_l, anchors * channels] to one [B, A, channels], levels in ascending order."""
+    """Flattens level -> [B, H_l, W_l, anchors * channels] to one [B, A, channels], levels in ascending order."""
     ordered = [levels[level] for level in sorted(levels, key=int)]
     return tf.concat([tf.reshape(x, [x.shape[0] or tf.shape(x)[0], -1, channels]) for x in ordered], axis=1)
 
 
 def flat_boxes(levels: dict[str, tf.Tensor]) -> tf.Tensor:
-    """Anchors of all levels [A, 4], in the order of `flatten`."""
+    """Returns the anchors of all levels [A, 4], in the order of `flatten`."""
     return flatten({level: boxes[None] for level, boxes in levels.items()}, 4)[0]
 
 
 def match(anchors: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor, low: float, high: float) -> Match:
-    """Faster R-CNN's rule, https://arxiv.org/abs/1506.01497: positive at IoU >= high and, so that no object is left
-    without, the anchors with the highest IoU of each object; negative below `low`.
+    """Matches anchors to objects by Faster R-CNN's rule, https://arxiv.org/abs/1506.01497.
+
+    Positive are anchors with IoU >= high, and the best anchors of each object, so that every object has one. Negative
+    are anchors below `low`.
 
     Args:
       anchors: [A, 4] pixels.
@@ -84,10 +86,10 @@ def match(anchors: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor, low: float, 
 
 
 def offsets(boxes: tf.Tensor, anchors: tf.Tensor, valid: tf.Tensor, weights: list[float] | None = None) -> tf.Tensor:
-    """Regression targets [B, A, 4] of `boxes` relative to `anchors`; 0 where not valid [B, A]."""
+    """Returns regression targets [B, A, 4] of `boxes` relative to `anchors`; 0 if not `valid` [B, A]."""
     from official.vision.ops import box_ops
 
     anchors = tf.broadcast_to(anchors, tf.shape(boxes))
-    # Boxes without extent have an infinite logarithm, and 0 * inf is NaN: replaced before, not masked after.
+    # Boxes without an extent have an infinite logarithm, and 0 * inf is NaN, so they are replaced beforehand.
     boxes = tf.where(valid[..., None], boxes, anchors)
     return box_ops.encode_boxes(boxes, anchors, weights=weights)

@@ -1,15 +1,15 @@
-"""Ignore regions: there may be objects or not, so nothing there is trained to be background. Objects are, as ever.
+"""Ignore regions, which may contain objects: nothing there is trained as background.
 
-For boxes b (anchors, proposals) and regions r, with |.| the area, b is not called background where
+A box b (an anchor or a proposal) is not trained as background if for a region r, with |.| the area,
 
-    max_r |b n r| / |b| >= high,   as much of it lies inside of one region as would make it an object; or
-    max_r IoU(b, r) >= low,        it would not be background if the region were an object; or
-    IoU(b, r) is the highest of a region r, by which small objects find an anchor.
+    max_r |b n r| / |b| >= high,   b lies inside one region as far as a box must overlap an object to match it; or
+    max_r IoU(b, r) >= low,        b would not be background if the region were an object; or
+    IoU(b, r) is the highest for a region r, the rule by which small objects get an anchor.
 
-The first is the overlap by which COCO's evaluation forgives what was found in a crowd, and by which Detectron leaves
-proposals out (TRAIN.CROWD_FILTER_THRESH) and MMDetection's MaxIoUAssigner anchors (ignore_iof_thr); the two others are
-Faster R-CNN's rule for objects (https://arxiv.org/abs/1506.01497): a box that is doubted must cost its own anchors no
-more than one that is believed.
+The first is the overlap that COCO's evaluation uses for detections in crowds, Detectron for proposals
+(TRAIN.CROWD_FILTER_THRESH) and MMDetection's MaxIoUAssigner for anchors (ignore_iof_thr). The other two are Faster
+R-CNN's rules for objects (https://arxiv.org/abs/1506.01497): an ignore region spares all anchors that an object would
+claim.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import tensorflow as tf
 
 
 def spared_anchors(anchors: tf.Tensor, regions: tf.Tensor, low: float, high: float) -> tf.Tensor:
-    """Anchors that must not be negative.
+    """Finds anchors that must not be negative.
 
     Args:
       anchors: [A, 4] pixels.
-      regions: [B, M, 4] pixels; what has no extent, like padding, is none.
+      regions: [B, M, 4] pixels; boxes without an extent, like padding, are skipped.
       low, high: IoU of the task's matching.
 
     Returns:
@@ -40,9 +40,9 @@ def spared_anchors(anchors: tf.Tensor, regions: tf.Tensor, low: float, high: flo
 
 
 def spared_proposals(proposals: tf.Tensor, regions: tf.Tensor, high: float) -> tf.Tensor:
-    """Proposals that must not be sampled as background: [B, N, 4] and [B, M, 4] -> bool [B, N].
+    """Finds proposals that must not be sampled as background: [B, N, 4] and [B, M, 4] -> bool [B, N].
 
-    IoU >= high follows from the share inside; nothing claims the best proposal.
+    Only the first rule applies: IoU >= high implies it, and no region claims its best proposal.
     """
     from official.vision.ops import iou_similarity
 

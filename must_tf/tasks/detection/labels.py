@@ -1,14 +1,14 @@
-"""`image/object/...`, one list each, one value per object:
+"""Record format of objects: the lists `image/object/...`, one value per object.
 
 | key | value |
 |---|---|
 | `bbox/ymin`, `xmin`, `ymax`, `xmax` | float32, normalised |
-| `class/label` | int64; 0 would be the background, names begin at 1 |
-| `score` | float32, the teacher's; 1.0 when real. All above `model.FLOOR` are written |
+| `class/label` | int64; the first class is 1, because 0 is background |
+| `score` | float32, the teacher's; 1.0 if real. All boxes above `model.FLOOR` are written |
 | `is_crowd` | int64, 0 or 1; COCO's crowds and VOC's difficult objects |
 | `area` | float32, pixels of the original image |
 
-Precision: float32. What a score means is decided on reading, see `rules.py`.
+Precision: float32. Thresholds on the score apply on reading, see `rules.py`.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ LABEL = "image/object/class/label"
 AREA = "image/object/area"
 CROWD = "image/object/is_crowd"
 SCORE = "image/object/score"
-# A sliver of an object that the crop left over is not worth a target; Mask R-CNN's smallest proposal is as small.
+# Smaller parts of objects that a crop leaves over are dropped. Mask R-CNN's smallest proposal has the same size.
 SMALLEST_SIDE = 1.0  # pixels of the network input
 
 
 def corner_key(corner: str) -> str:
-    """Model Garden's key of one side of the boxes."""
+    """Returns Model Garden's key of one side of the boxes."""
     return f"image/object/bbox/{corner}"
 
 
 def features(config: TaskConfig) -> dict[str, Any]:
-    """The parsing spec of the objects' keys."""
+    """Returns the parsing spec of the objects' keys."""
     del config
     spec = {corner_key(corner): tf.io.VarLenFeature(tf.float32) for corner in CORNERS}
     spec[LABEL] = tf.io.VarLenFeature(tf.int64)
@@ -56,7 +56,7 @@ def features(config: TaskConfig) -> dict[str, Any]:
 
 
 def read(parsed: Tensors, size: tf.Tensor, config: TaskConfig) -> Tensors:
-    """Labels of N objects: boxes [N, 4], classes [N], scores [N], is_crowd [N], area [N]."""
+    """Returns N objects: boxes [N, 4], classes [N], scores [N], is_crowd [N], area [N]."""
     classes = tf.cast(tf.sparse.to_dense(parsed[LABEL]), tf.int32)
     boxes = tf.stack([tf.sparse.to_dense(parsed[corner_key(corner)]) for corner in CORNERS], axis=-1)
     count = tf.shape(boxes)[0]
@@ -64,7 +64,7 @@ def read(parsed: Tensors, size: tf.Tensor, config: TaskConfig) -> Tensors:
     box_area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) * pixels
     return {
         "boxes": boxes,
-        # Ids start at 1, so that the last is the number of classes.
+        # Ids start at 1, so the last id is the number of classes.
         "classes": record.checked_ids(classes, classes > 0, len(config.classes) + 1, "detection"),
         "scores": or_default(parsed[SCORE], tf.ones([count])),
         "is_crowd": or_default(parsed[CROWD], tf.zeros([count], tf.int64)) > 0,
@@ -73,13 +73,13 @@ def read(parsed: Tensors, size: tf.Tensor, config: TaskConfig) -> Tensors:
 
 
 def or_default(values: tf.SparseTensor, default: tf.Tensor) -> tf.Tensor:
-    """The values where the record has them; records of other tools may lack scores, areas or crowd flags."""
+    """Returns the record's values, or the default: other tools may not write scores, areas and crowd flags."""
     dense = tf.sparse.to_dense(values)
     return tf.cond(tf.equal(tf.size(dense), tf.size(default)), lambda: dense, lambda: default)
 
 
 def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
-    """All keys, empty lists where nothing is there."""
+    """Writes all keys; empty lists without objects."""
     del info
     boxes = np.asarray(labels["boxes"], np.float32).reshape(-1, 4)
     written = {corner_key(corner): record.float_feature(boxes[:, i]) for i, corner in enumerate(CORNERS)}
@@ -91,19 +91,19 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
 
 
 def unfit(config: Config, manifests: Mapping[str, Manifest]) -> str:
-    """Why the RPN cannot learn from these sets; empty where it can, or there is none."""
+    """Returns an error message if the design has an RPN and no image has all classes annotated; otherwise ""."""
     images = sum(manifest.labelled_images(one, "detection") for one in manifests.values())
     partial = sum(manifest.limited_images(one, "detection", "partial") for one in manifests.values())
     if config.design != "maskrcnn" or not images or partial < images:
         return ""
     return (
-        f"{', '.join(manifests)}: on none of {images} images with boxes all classes were looked for, so nothing says "
-        "to the RPN what is no object. Set task.tasks.detection.design=retinanet, or add wholly annotated images."
+        f"{', '.join(manifests)}: none of {images} images with boxes is annotated for all classes, so the RPN cannot "
+        "learn background. Set task.tasks.detection.design=retinanet, or add fully annotated images."
     )
 
 
 def restrict(labels: Labels, annotated: tuple[int, ...]) -> Labels:
-    """The objects of these classes. Also for masks: crops are a list."""
+    """Returns the objects of these classes; works for masks too, whose crops are a list."""
     wanted = np.isin(labels["classes"], annotated)
     return {
         key: [one for one, is_wanted in zip(values, wanted, strict=True) if is_wanted]
@@ -114,10 +114,10 @@ def restrict(labels: Labels, annotated: tuple[int, ...]) -> Labels:
 
 
 def select(labels: Tensors, warp: Warp, wanted: tf.Tensor, most: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """The `wanted` [N] boxes of which the input shows enough; at most so many, surest first.
+    """Selects those of the `wanted` [N] boxes that are visible in the input; at most `most`, highest scores first.
 
     Returns:
-      Their indices [K] and the boxes [K, 4] in pixels of the input, cut to it.
+      Their indices [K] and the boxes [K, 4] in pixels, clipped to the input.
     """
     boxes = geometry.clip(geometry.warp_boxes(labels["boxes"], warp), warp)
     sides = boxes[:, 2:] - boxes[:, :2]
@@ -128,7 +128,7 @@ def select(labels: Tensors, warp: Warp, wanted: tf.Tensor, most: int) -> tuple[t
 
 
 def pad(values: tf.Tensor, count: int, fill: float) -> tf.Tensor:
-    """[K, ...] -> [count, ...], the rest filled."""
+    """Pads [K, ...] to [count, ...] with `fill`."""
     missing = count - tf.shape(values)[0]
     padding = [[0, missing]] + [[0, 0]] * (values.shape.rank - 1)
     padded = tf.pad(values, padding, constant_values=tf.cast(fill, values.dtype))
@@ -136,7 +136,7 @@ def pad(values: tf.Tensor, count: int, fill: float) -> tf.Tensor:
 
 
 def count(features: Features) -> Counter[int]:
-    """Objects by class id."""
+    """Counts the objects by class id."""
     return Counter(features[LABEL].int64_list.value)
 
 
@@ -148,8 +148,9 @@ def recode(features: Features, ids: Mapping[int, int], classes: int) -> None:
 
 
 def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Tensors:
-    """`boxes` float32 [M, 4] in pixels of the input and `classes` int32 [M], both -1 where there is no object;
-    `ignored` float32 [M', 4], the ignore regions, -1 where there is none."""
+    """Returns `boxes` float32 [M, 4] in pixels of the input, `classes` int32 [M], and `ignored` float32 [M', 4], the
+    ignore regions. All are padded with -1.
+    """
     labels = read(parsed, size, config)
     indices, boxes = select(labels, warp, rules.believed(labels, config), config.max_objects)
     _, regions = select(labels, warp, rules.ignored(labels, config), config.max_ignored)

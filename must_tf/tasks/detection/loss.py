@@ -1,4 +1,4 @@
-"""The losses of Faster R-CNN and of RetinaNet, counted over labelled images only.
+"""The losses of Faster R-CNN and RetinaNet, over labelled images only.
 
     rpn_score   sigmoid cross-entropy of 256 sampled anchors, mean over anchors and labelled images
     rpn_box     Huber (delta 1/9) of the positive anchors' offsets, mean over coordinates
@@ -7,26 +7,25 @@
     focal       alpha 0.25, gamma 1.5: sum over anchors and classes / positive anchors
     retina_box  50 * Huber (delta 0.1), mean over the coordinates of the positive anchors
 
-Where only the classes K of an image were looked for (`targets["annotated"]`), the others, U, may be there without a
-box, and are not punished as background:
+If only the classes K were annotated in an image (`targets["annotated"]`), objects of the other classes, U, have no box.
+They are not trained as background:
 
-    rpn_score   anchors without an object are left out; they may show one of U
+    rpn_score   anchors without an object are left out, because they may show one of U
     box_class   a proposal without an object is "background or one of U": -log(p_0 + sum_{u in U} p_u), equal to the
-                plain -log p_0 where U is empty; Cermelli et al. (MiB), https://arxiv.org/abs/2002.00718
+                plain -log p_0 if U is empty; Cermelli et al. (MiB), https://arxiv.org/abs/2002.00718
     focal       the sigmoids of U are left out of anchors without an object
 
-So the RPN learns what is *not* an object from wholly annotated images alone. With none of them it would call
-everything an object, and proposals would be as good as drawn at random: `labels.unfit` ends such a run. RetinaNet has
-no such part.
+So the RPN learns background only from fully annotated images. Without any it would call everything an object, and
+proposals would be random; `labels.unfit` refuses such a run. RetinaNet has no RPN.
 
-What lies in an ignore region (`targets["ignored"]`, see `ignored.py`) is not punished as background either: anchors and
-proposals without an object are left out there. A place that nothing was sampled for (roi_classes -1) counts 0 in
-box_class; the others weigh what they always do.
+Anchors and proposals without an object are also left out inside ignore regions (`targets["ignored"]`, see
+`ignored.py`). If too few proposals could be sampled, the empty places (roi_classes -1) count 0 in box_class; the
+weights of the others do not change.
 
 Sources: https://arxiv.org/abs/1506.01497, https://arxiv.org/abs/1708.02002; the constants are Model Garden's defaults.
-The values are Model Garden's on a batch where every image is labelled, but for its additions to the counts (0.01 to
-coordinates, 1 to RetinaNet's positives); its own loss objects divide by the whole batch and so cannot leave an
-unlabelled image out.
+If every image of the batch is labelled, the values equal Model Garden's, except that it adds 0.01 to the number of
+coordinates and 1 to RetinaNet's positives. Its loss objects divide by the whole batch and so cannot leave out
+unlabelled images.
 """
 
 from __future__ import annotations
@@ -55,12 +54,12 @@ FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 1.5
 
 
 def terms(config: Config) -> tuple[str, ...]:
-    """The terms of the design in use."""
+    """Returns the names of the terms of the configured design."""
     return ("focal", "retina_box") if config.design == "retinanet" else ("rpn_score", "rpn_box", "box_class", "box")
 
 
 def loss(raw: Tensors, targets: Tensors, config: Config) -> dict[str, Term]:
-    """Raw of either head against boxes [B, M, 4], classes [B, M] and the regions ignored [B, M', 4]."""
+    """Compares the raw output of either head with boxes [B, M, 4], classes [B, M] and ignored [B, M', 4]."""
     anchor_boxes = {"anchors": raw["anchors"]}  # the same for all images
     batched = {key: values for key, values in raw.items() if key != "anchors"}
     raw, targets = visible(batched, targets["weight"]) | anchor_boxes, visible(targets, targets["weight"])
@@ -68,7 +67,7 @@ def loss(raw: Tensors, targets: Tensors, config: Config) -> dict[str, Term]:
 
 
 def huber(values: tf.Tensor, expected: tf.Tensor, delta: float) -> tf.Tensor:
-    """Per coordinate: d^2 / 2 within delta, linear beyond."""
+    """Huber loss per coordinate: d^2 / 2 within delta, linear beyond."""
     per_value = tf_keras.losses.Huber(delta=delta, reduction=tf_keras.losses.Reduction.NONE)
     return per_value(expected[..., None], values[..., None])
 
@@ -81,9 +80,9 @@ def coordinates(values: tf.Tensor, valid: tf.Tensor, weight: tf.Tensor) -> Term:
 
 
 def background_or(classes: tf.Tensor, annotated: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """-log of the probability of the object's class; without an object, of "background or a class not looked for".
+    """Returns -log of the probability of the object's class; without an object, of "background or not annotated".
 
-        -log sum_{k in A} softmax(z)_k,  A = {y} where y > 0, else {0} and all k that are not annotated
+        -log sum_{k in A} softmax(z)_k,  A = {y} if y > 0, else {0} and all k that are not annotated
 
     Args:
       classes: [B, R] y, 0 = no object.
@@ -102,7 +101,7 @@ def background_or(classes: tf.Tensor, annotated: tf.Tensor, logits: tf.Tensor) -
 
 def _rpn(raw: Tensors, targets: Tensors) -> dict[str, Term]:
     match = anchors.match(raw["anchors"], targets["boxes"], targets["classes"], RPN_LOW, RPN_HIGH)
-    whole = tf.reduce_all(targets["annotated"][:, 1:], axis=-1, keepdims=True)  # [B, 1] all classes were looked for
+    whole = tf.reduce_all(targets["annotated"][:, 1:], axis=-1, keepdims=True)  # [B, 1] all classes are annotated
     spared = spared_anchors(raw["anchors"], targets["ignored"], RPN_LOW, RPN_HIGH)
     match = match._replace(negative=match.negative & whole & ~spared)
     samples = min(RPN_SAMPLES, raw["anchors"].shape[0])
@@ -141,7 +140,7 @@ def _retinanet(raw: Tensors, targets: Tensors) -> dict[str, Term]:
     classes = tf.where(match.positive, match.classes, -1)
     one_hot = tf.one_hot(classes, raw["class_logits"].shape[-1])  # [B, A, C + 1], all 0 for background
     focal = FocalLoss(FOCAL_ALPHA, FOCAL_GAMMA, reduction=tf_keras.losses.Reduction.NONE)
-    said = targets["annotated"][:, None, :] | match.positive[..., None]  # [B, A, C + 1] nobody looked for the others
+    said = targets["annotated"][:, None, :] | match.positive[..., None]  # [B, A, C + 1] the others are not annotated
     values = tf.reduce_sum(tf.where(said, focal.call(one_hot, raw["class_logits"]), 0.0), axis=-1)  # [B, A]
     spared = spared_anchors(raw["anchors"], targets["ignored"], RETINA_LOW, RETINA_HIGH)
     used = match.positive | (match.negative & ~spared)

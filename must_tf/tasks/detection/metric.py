@@ -3,7 +3,7 @@
 Protocols: Lin et al., "Microsoft COCO", ECCV 2014, by pycocotools; area ranges use the labels' area (COCO's own is the
 object's, not the box's). VOC07_AP50 (11 points) and VOC10_AP50 (all points) as in `data/voc_eval.py`, whose matching
 and interpolation are not COCO's, over at most `max_detections` boxes an image. Crowds (VOC: difficult objects) are
-neither missed nor wrong. Classes and area ranges without a true object are in no mean.
+neither misses nor mistakes. Classes and area ranges without a true object are left out of means.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PROTOCOL = {
 
 
 class Metric:
-    """Matches boxes image by image; `result` ranks them over the set."""
+    """Matches boxes image by image; `result` ranks them over the dataset."""
 
     headline = "AP"
     higher_is_better = True
@@ -54,7 +54,7 @@ class Metric:
         self._objects.add(truth, found, overlaps)
 
     def result(self) -> dict[str, float]:
-        """Returns the figures; without a true object in the set, none."""
+        """Returns the metrics; empty if the dataset has no object."""
         self._coco_result = self._coco.result(self._names)
         voc = list(self._voc.average_precision().values())
         if not voc:
@@ -63,7 +63,7 @@ class Metric:
         return self._coco_result.metrics | {"VOC07_AP50": float(eleven), "VOC10_AP50": float(every)}
 
     def details(self) -> Details:
-        """AP and VOC's AP50 by class, and why AP is 0."""
+        """Returns AP and VOC's AP50 by class, and the reason if AP is 0."""
         figures, by_class, absent = self._coco_result
         voc = self._voc.average_precision()
         classes = {"AP": by_class}
@@ -74,7 +74,7 @@ class Metric:
 
 
 def _overlaps(found: np.ndarray, truth: np.ndarray, is_crowd: np.ndarray) -> np.ndarray:
-    """IoU [D, G] of boxes x, y, width, height; with a crowd, the share of what was found that lies in it."""
+    """IoU [D, G] of boxes x, y, width, height; with a crowd, the share of the prediction that lies in it."""
     if not len(found) or not len(truth):
         return np.zeros([len(found), len(truth)])
     return mask_utils.iou(found, truth, is_crowd.astype(np.uint8).tolist())

@@ -1,4 +1,4 @@
-"""Both designs from Model Garden's layers, wired as its own Mask R-CNN and RetinaNet models are.
+"""Both designs from Model Garden's layers, connected as in its own Mask R-CNN and RetinaNet models.
 
 Mask R-CNN design: RPN (2 hidden convs) -> proposals -> RoI align 7x7 -> 4 convs + 1 fc. RetinaNet: 4 convs per branch.
 """
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 # The box head's targets are scaled by these, as in Fast R-CNN's code and Model Garden's.
 REGRESSION_WEIGHTS = [10.0, 10.0, 5.0, 5.0]
 ROI_FOREGROUND = 0.25  # share of the sampled proposals, https://arxiv.org/abs/1504.08083
-# Below, a prediction is not worth its NMS. Also the floor under which nothing is written (see pseudo.py).
+# Predictions with lower scores are dropped before NMS, and never written to records (see pseudo.py).
 FLOOR = 0.05
 
 
 def norm_settings(settings: HeadSettings) -> dict[str, Any]:
-    """The arguments that all of Model Garden's heads take alike."""
+    """Returns the arguments that all of Model Garden's heads share."""
     return {
         "activation": settings.activation,
         "use_sync_bn": settings.use_sync_bn,
@@ -38,7 +38,7 @@ def norm_settings(settings: HeadSettings) -> dict[str, Any]:
 
 
 def tiled(levels: dict[str, tf.Tensor], batch: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Anchors for every image of the batch, as Model Garden's generators take them."""
+    """Repeats the anchors for every image of the batch, as Model Garden's generators need them."""
     return {level: tf.tile(boxes[None], [batch, 1, 1, 1]) for level, boxes in levels.items()}
 
 
@@ -74,17 +74,18 @@ class MaskRCNNHead(tf_keras.layers.Layer):
         self._align = roi_aligner.MultilevelROIAligner(crop_size=7)
 
     def create_variables(self, pyramid: Pyramid) -> None:
-        """Builds the layers, on one proposal: to search for them takes seconds outside of a graph."""
+        """Builds the layers on one proposal. Searching for proposals takes seconds outside a graph."""
         self._rpn(pyramid.levels)
         self._box_head(self._align(pyramid.levels, tf.zeros([1, 1, 4])))
 
     def call(self, pyramid: Pyramid, given: Given, training: bool) -> Tensors:
-        """Raw: rpn_scores [B, A, 1], rpn_deltas [B, A, 4], anchors [A, 4], rois [B, R, 4] pixels, class_logits
-        [B, R, C + 1], box_deltas [B, R, (C + 1) * 4]; while training also roi_classes [B, R] and roi_boxes [B, R, 4],
-        what each sampled proposal was matched to (0 = background, -1 = it only fills up), and rpn_draw [B, A] in 0..1,
-        by which the loss samples anchors."""
+        """Returns rpn_scores [B, A, 1], rpn_deltas [B, A, 4], anchors [A, 4], rois [B, R, 4] pixels, class_logits
+        [B, R, C + 1], box_deltas [B, R, (C + 1) * 4]; in training also roi_classes [B, R] and roi_boxes [B, R, 4],
+        the match of each sampled proposal (0 = background, -1 = unused), and rpn_draw [B, A] in 0..1, by which the loss
+        samples anchors.
+        """
         boxes = anchors.multilevel(self._config, self._settings, given.image_size)
-        # Coordinates are float32 from here on: bfloat16 tells pixels beyond 256 apart by twos only.
+        # Coordinates are float32 from here on: beyond 256, bfloat16 resolves only every second pixel.
         scores, deltas = tf.nest.map_structure(lambda x: tf.cast(x, tf.float32), self._rpn(pyramid.levels))
         batch = tf.shape(pyramid.c5)[0]
         raw = {
@@ -104,7 +105,7 @@ class MaskRCNNHead(tf_keras.layers.Layer):
         return raw
 
     def _sample(self, rois: tf.Tensor, given: Given, anchor_count: int) -> tuple[tf.Tensor, Tensors]:
-        """Mixes the objects into the proposals and samples a quarter foreground."""
+        """Adds the objects to the proposals and samples, with up to a quarter foreground."""
         candidates = rois.shape[1] + self._config.max_objects
         noise = sampling.uniform(given.seeds, sampling.ROIS, candidates)
         samples = min(self._config.sampled_rois, candidates)
@@ -133,7 +134,7 @@ class RetinaNetHead(tf_keras.layers.Layer):
         )
 
     def call(self, pyramid: Pyramid, given: Given, training: bool) -> Tensors:
-        """Raw: class_logits [B, A, C + 1], box_deltas [B, A, 4], anchors [A, 4]; the same per level for decoding."""
+        """Returns class_logits [B, A, C + 1], box_deltas [B, A, 4], anchors [A, 4], and these per level to decode."""
         del training
         scores, deltas, _ = self._dense(pyramid.levels)
         boxes = anchors.multilevel(self._config, self._settings, given.image_size)
@@ -148,12 +149,12 @@ class RetinaNetHead(tf_keras.layers.Layer):
 
 
 def head(config: Config, settings: HeadSettings) -> tf_keras.layers.Layer:
-    """The head of `config.design`."""
+    """Returns the head of `config.design`."""
     return RetinaNetHead(config, settings) if config.design == "retinanet" else MaskRCNNHead(config, settings)
 
 
 def decode(raw: Tensors, given: Given, config: Config) -> Tensors:
-    """boxes [B, D, 4] pixels of the input, classes int32 [B, D], scores [B, D], count int32 [B]."""
+    """Returns boxes [B, D, 4] in pixels of the input, classes int32 [B, D], scores [B, D], count int32 [B]."""
     from official.vision.modeling.layers import detection_generator
 
     settings = {
@@ -176,13 +177,13 @@ def decode(raw: Tensors, given: Given, config: Config) -> Tensors:
 
 
 def unless_diverged(scores: tf.Tensor, raw: Tensors) -> tf.Tensor:
-    """The scores [B, D], NaN where an image's logits or deltas are no numbers: NMS would say that nothing is there."""
+    """Sets the scores [B, D] of images with NaN or infinite logits or deltas to NaN; NMS would return no objects."""
     finite = [tf.math.is_finite(tf.reduce_sum(tf.abs(raw[key]), [1, 2])) for key in ("class_logits", "box_deltas")]
     return tf.where((finite[0] & finite[1])[:, None], scores, float("nan"))
 
 
 def ideal(targets: Arrays, config: TaskConfig) -> Ideal:
-    """The objects, each with score 1."""
+    """Returns the objects, each with score 1."""
     del config
     real = targets["classes"] > 0  # [B, M]
     return Ideal(
@@ -196,5 +197,5 @@ def ideal(targets: Arrays, config: TaskConfig) -> Ideal:
 
 
 def restore(predictions: Tensors, frame: Frame) -> Tensors:
-    """The same of one image, boxes normalised."""
+    """Returns the predictions of one image with normalised boxes."""
     return predictions | {"boxes": restore_boxes(predictions["boxes"], frame)}

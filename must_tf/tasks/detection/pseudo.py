@@ -1,4 +1,6 @@
-"""Everything above a low floor is kept with its score; the paper's threshold of 0.5 is applied on reading."""
+"""Pseudo labels of detection: all boxes above a low floor, with their scores. The paper's threshold of 0.5 applies on
+reading.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def kept(predictions: dict[str, np.ndarray]) -> np.ndarray:
-    """Indices of the detections that are above the floor and have an extent, surest first."""
+    """Returns the indices of the detections above the floor that have an extent, highest scores first."""
     boxes, scores = predictions["boxes"], predictions["scores"]
     sides = boxes[:, 2:] - boxes[:, :2]
     present = np.arange(len(scores)) < predictions["count"]
@@ -22,7 +24,7 @@ def kept(predictions: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Config) -> Labels:
-    """Labels in detection's format; area is the box's."""
+    """Returns labels in detection's format; the area is the box's."""
     del config
     indices = kept(predictions)
     boxes = np.asarray(predictions["boxes"][indices], np.float32)

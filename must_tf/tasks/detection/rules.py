@@ -1,12 +1,12 @@
-"""What a box means when it is read: an object, an ignore region, or nothing.
+"""The meaning of a box in training: object, ignore region, or background.
 
     crowd (COCO's, and VOC's difficult objects)       ignore region
     score >= the threshold of its class               object
     score in [ignore_threshold, that threshold)       ignore region
-    score below both                                  nothing, and so background
+    score below both                                  background
 
-An ignore region is neither wanted nor punished, see `ignored.py`. Three ways to read a teacher's box, of which the
-middle one is left out: Chen et al. (DSL), https://arxiv.org/abs/2204.07300.
+Ignore regions are left out of the losses, see `ignored.py`. Source of the three ranges of scores: Chen et al. (DSL),
+https://arxiv.org/abs/2204.07300.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ FIRST_ID = 1  # 0 is the background
 
 
 def believed(labels: Mapping[str, Any], config: ObjectThresholds) -> Any:
-    """Which objects are trained on, bool [N]; NumPy or tensors."""
+    """Tests which objects are trained on: bool [N], NumPy or tensors."""
     return ~labels["is_crowd"] & (labels["scores"] >= _threshold(labels, config))
 
 
 def ignored(labels: Mapping[str, Any], config: Config) -> Any:
-    """Which boxes are ignore regions, bool [N]; NumPy or tensors."""
-    if config.ignore_threshold >= config.score_threshold:  # the band is switched off, also of classes with their own
+    """Tests which boxes are ignore regions: bool [N], NumPy or tensors."""
+    if config.ignore_threshold >= config.score_threshold:  # disabled, also for classes with a threshold of their own
         return labels["is_crowd"]
     scores = labels["scores"]
     return labels["is_crowd"] | ((scores >= config.ignore_threshold) & (scores < _threshold(labels, config)))
@@ -51,7 +51,7 @@ def _threshold(labels: Mapping[str, Any], config: ObjectThresholds) -> Any:
 
 
 def settle(config: Config, configs: Mapping[str, TaskConfig]) -> list[str]:
-    """What is wrong with the thresholds."""
+    """Checks the names in `class_thresholds` and the order of the thresholds."""
     del configs
     wrong = thresholds.unknown("detection", config)
     if config.ignore_threshold > config.score_threshold:

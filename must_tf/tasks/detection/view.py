@@ -9,16 +9,16 @@ from must_tf.shared import drawing
 
 
 def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: drawing.HasClasses) -> np.ndarray:
-    """Frames every object and names it; the score is shown, and pales the frame, below 1.
+    """Frames and names every object. A score below 1 is shown and makes the frame paler.
 
     Args:
         image: uint8 [h, w, 3], of any size: boxes are normalised.
-        labels: a detection label; no object leaves the photo as it is. Of a training batch it also has `ignored`
-            [M, 4], the ignore regions: grey, below all objects.
+        labels: a detection label; may be empty. Labels of a training batch also have `ignored` [M, 4], the ignore
+            regions, drawn in grey below all objects.
         config: its `classes` name ids 1, 2, ...
 
     Returns:
-        uint8 [h, w, 3], a new array. Where names would cover each other, the surest one stays.
+        uint8 [h, w, 3], a new array. If names would overlap, the one with the highest score is drawn.
     """
     picture = image.copy()
     for box in labels.get("ignored", ()):

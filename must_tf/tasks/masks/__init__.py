@@ -1,10 +1,10 @@
-"""Which pixels are an object's: one mask per object of `detection`, over its box.
+"""Instance segmentation: one mask per object of `detection`, over its box.
 
-Labels hold the mask cropped to the pixels that the box touches, targets a square grid over the visible box, predictions
-a 28 x 28 grid of probabilities over the predicted box.
+Labels hold masks cropped to the pixels that the box touches. Targets are square grids over the visible part of the box,
+predictions are 28 x 28 grids of probabilities over the predicted box.
 
-A mask without a pixel does not exist: where none is as likely as not, the mask is its likeliest pixel, and its score
-says how unlikely that is. So every box of a teacher has a mask, and boxes and masks stay one list.
+No mask is empty: if no pixel has a probability of 0.5, the mask is the likeliest pixel, and its score is low. So every
+box of a teacher has a mask, and boxes and masks stay one list.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from must_tf.tasks.masks import labels, loss, metric, model, pseudo, summary, vi
 @dataclasses.dataclass
 class Config(TaskConfig):
     """Attributes:
-    filters: of the head's 4 convs.
-    sampled_rois: trained on, per image.
-    target_side: grid of the target masks over their boxes, before they are cut to the sampled proposals.
+    filters: channels of the head's 4 convs.
+    sampled_rois: number of proposals trained on, per image.
+    target_side: side of the target masks' grids over their boxes, before they are cut to the sampled proposals.
     max_objects, score_threshold: as in detection, for the objects whose masks are trained on.
-    class_thresholds: as in detection; detection's, where none is given here.
-    mask_score_threshold: a teacher's masks below are not trained on, their boxes are. A mask's score is the mean
-      probability of its pixels, so 0.5 leaves out exactly those of which no pixel is as likely as not; 0: none.
+    class_thresholds: as in detection; empty: taken from detection.
+    mask_score_threshold: pseudo-labelled masks below it are not trained on, though their boxes are. The score is the
+      mean probability of the mask's pixels, so 0.5 drops exactly the masks of which no pixel reaches 0.5; 0 keeps all.
     """
 
     filters: int = at_least(256, 1)

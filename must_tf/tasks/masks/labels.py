@@ -1,10 +1,11 @@
-"""`image/object/mask_crop`: one PNG per object (1 bit: 0 or 255), cropped to the pixels that its box touches. Exact.
+"""Record format of masks. The objects' other keys are detection's, one list for both tasks.
 
-`image/object/mask_score`: float32, one per object, the teacher's mean probability of its mask's pixels. Written only
-where some is below 1; absent, all are 1, as is what is real.
+`image/object/mask_crop`   one PNG per object (1 bit: 0 or 255), cropped to the pixels that its box touches; exact
+`image/object/mask_score`  float32, one per object: the mean probability of its mask's pixels. Only if some score is
+below
+                           1; real masks have score 1
 
-Model Garden stores full-image masks as float targets, which is what makes its input slow and its evaluation fill
-memory. The objects' other keys are detection's, one list for both.
+Model Garden's targets are full-image masks in float32, which slows down its input and fills memory in its evaluation.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ if TYPE_CHECKING:
 
 CROP = "image/object/mask_crop"
 MASK_SCORE = "image/object/mask_score"
-OWN = ("crops", "mask_scores")  # of a label; all else is detection's
-FULL = "image/object/mask"  # Model Garden's key, full-image PNGs; written on demand, never read here
+OWN = ("crops", "mask_scores")  # keys of a label; the others are detection's
+FULL = "image/object/mask"  # Model Garden's key for full-image PNGs; optional, not read here
 
-# A third smaller on COCO's masks than 8 bits at OpenCV's defaults, and no slower to write or read.
+# On COCO's masks a third smaller than 8 bits at OpenCV's defaults, and as fast to write and read.
 ONE_BIT = [cv2.IMWRITE_PNG_BILEVEL, 1, cv2.IMWRITE_PNG_COMPRESSION, 1]
 
 
 def features(config: Config) -> dict[str, Any]:
-    """Detection's keys, the crops and their scores."""
+    """Returns the parsing spec of detection's keys, the crops and their scores."""
     return objects.features(config) | {
         CROP: tf.io.VarLenFeature(tf.string),
         MASK_SCORE: tf.io.VarLenFeature(tf.float32),
@@ -46,17 +47,19 @@ def features(config: Config) -> dict[str, Any]:
 
 
 def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
-    """Detection's labels, `mask_scores` [N], and `crops` [N] strings: PNGs in the graph, uint8 arrays [ch, cw] in
-    {0, 1} as NumPy."""
+    """Returns detection's labels, `mask_scores` [N] and `crops` [N].
+
+    Crops are PNG strings in the graph, and uint8 arrays [ch, cw] in {0, 1} as NumPy.
+    """
     labels = objects.read(parsed, size, config) | {"crops": tf.sparse.to_dense(parsed[CROP])}
     labels["mask_scores"] = objects.or_default(parsed[MASK_SCORE], tf.ones_like(labels["scores"]))
-    # Objects without masks are detection's alone: somebody drew boxes here, nobody masks.
+    # Objects without masks are labels of detection only.
     count = tf.where(tf.equal(tf.size(labels["crops"]), tf.shape(labels["boxes"])[0]), tf.size(labels["crops"]), 0)
     return {key: value[:count] for key, value in labels.items()}
 
 
 def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
-    """Detection's keys, one PNG per object, and the masks' scores, where the labels have any below 1."""
+    """Writes detection's keys, one PNG per object, and the masks' scores if any is below 1."""
     written = objects.write(labels, info) | {CROP: record.bytes_feature([encode(crop) for crop in labels["crops"]])}
     if np.min(labels.get("mask_scores", ()), initial=1.0) < 1.0:
         written[MASK_SCORE] = record.float_feature(labels["mask_scores"])
@@ -64,24 +67,24 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
 
 
 def write_full(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
-    """Model Garden's own key, for its decoders: one full-image PNG (0 or 1) per object."""
+    """Writes Model Garden's key for its decoders: one full-image PNG (0 or 1) per object."""
     full = paste(labels, info.height, info.width).astype(np.uint8)
     return {FULL: record.bytes_feature([cv2.imencode(".png", mask)[1].tobytes() for mask in full])}
 
 
 def encode(crop: np.ndarray) -> bytes:
-    """A mask uint8 [ch, cw] in {0, 1} as PNG of 1 bit a pixel, which decoders give as 0 and 255."""
+    """Encodes a mask uint8 [ch, cw] in {0, 1} as a PNG with 1 bit per pixel, which decoders return as 0 and 255."""
     return cv2.imencode(".png", np.asarray(crop, np.uint8) * 255, ONE_BIT)[1].tobytes()
 
 
 def cut(mask: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """A full mask [h, w] -> its crop uint8 [ch, cw] over the pixels that the normalised box touches."""
+    """Crops a full mask [h, w] to the pixels that the normalised box touches: uint8 [ch, cw]."""
     top, left, bottom, right = geometry.crop_window(box, *mask.shape)
     return np.ascontiguousarray(mask[top:bottom, left:right]).astype(np.uint8)
 
 
 def paste(labels: Labels, height: int, width: int) -> np.ndarray:
-    """The crops in their places: bool [N, h, w]."""
+    """Pastes the crops into full masks: bool [N, h, w]."""
     full = np.zeros([len(labels["crops"]), height, width], bool)
     for mask, box, crop in zip(full, labels["boxes"], labels["crops"], strict=True):
         top, left, bottom, right = geometry.crop_window(box, height, width)
@@ -90,33 +93,33 @@ def paste(labels: Labels, height: int, width: int) -> np.ndarray:
 
 
 def count(features: Features) -> Counter[int]:
-    """Objects that have a mask, by class id."""
+    """Counts the objects with masks by class id."""
     classes = features[objects.LABEL].int64_list.value
     return Counter(classes if len(features[CROP].bytes_list.value) == len(classes) else ())
 
 
 def believed(labels: Mapping[str, Any], config: Config) -> Any:
-    """Whose masks are trained on, bool [N]: objects that are believed, with masks that are. NumPy or tensors."""
+    """Tests which masks are trained on: bool [N], NumPy or tensors. Both box and mask must reach their thresholds."""
     return rules.believed(labels, config) & is_sure(labels, config)
 
 
 def is_sure(labels: Mapping[str, Any], config: Config) -> Any:
-    """Returns which masks are above their own threshold, bool [N], whatever the scores of their boxes."""
+    """Tests which masks reach their own threshold: bool [N], whatever the scores of their boxes."""
     return labels["mask_scores"] >= config.mask_score_threshold
 
 
 def settle(config: Config, configs: Mapping[str, TaskConfig]) -> list[str]:
-    """Takes over detection's thresholds of single classes, where it has none; what is wrong with its own."""
+    """Takes over detection's `class_thresholds` if it has none; otherwise checks their names."""
     if not config.class_thresholds and "detection" in configs:
         config.class_thresholds = configs["detection"].class_thresholds
-        return []  # said of detection already
+        return []  # detection reports mistakes in them
     return thresholds.unknown("masks", config)
 
 
 def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Tensors:
-    """Detection's targets, and `masks` uint8 [M, side, side], 255 times the mask, each over its box in the input.
+    """Returns detection's targets and `masks` uint8 [M, side, side], 0 to 255, each over its box in the input.
 
-    In bytes, because in float32 they were most of a batch, and copying them most of the wait for one.
+    As float32 they were the largest part of a batch, and most of the time for a batch went into copying them.
     """
     labels = read(parsed, size, config)
     indices, boxes = objects.select(labels, warp, believed(labels, config), config.max_objects)

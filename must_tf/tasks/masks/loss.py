@@ -2,7 +2,7 @@
 
     L = mean over the 28 x 28 pixels, mean over the proposals with an object of the labelled images
 
-Source: Mask R-CNN, https://arxiv.org/abs/1703.06870; equals Model Garden's MaskrcnnLoss where all images are labelled.
+Source: Mask R-CNN, https://arxiv.org/abs/1703.06870; equals Model Garden's MaskrcnnLoss if all images are labelled.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def terms(config: Config) -> tuple[str, ...]:
-    """One term."""
+    """Returns the name of the only term."""
     del config
     return ("cross_entropy",)
 
 
 def loss(raw: Tensors, targets: Tensors, config: Config) -> dict[str, Term]:
-    """logits [B, K, 28, 28] against mask_targets [B, K, 28, 28]; counts proposals with an object."""
+    """Compares logits [B, K, 28, 28] with mask_targets [B, K, 28, 28]; counts proposals with an object."""
     del config
     raw = visible(raw, targets["weight"])
     weight = targets["weight"][:, None]  # [B, 1]

@@ -1,7 +1,7 @@
 """COCO's mask figures AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl, 0 to 1.
 
-Protocol: Lin et al., "Microsoft COCO", ECCV 2014, by pycocotools. As for boxes, but objects overlap
-by their pixels. Area ranges use the labels' area, and for what was found the mask's pixels.
+Protocol: Lin et al., "Microsoft COCO", ECCV 2014, by pycocotools. As for boxes, but overlap
+is measured in pixels. Area ranges use the labels' area, and the number of pixels of predicted masks.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PROTOCOL = {
 
 
 class Metric:
-    """Matches masks image by image; none stays."""
+    """Matches masks image by image, and keeps none."""
 
     headline = "AP"
     higher_is_better = True
@@ -41,7 +41,8 @@ class Metric:
     def add(self, labels: Labels, predictions: Labels, image: ImageInfo) -> None:
         """Adds one image; both dicts hold boxes [N, 4] and N crops, N may differ or be 0.
 
-        Raises ValueError where a crop does not have the size of its box.
+        Raises:
+          ValueError: a crop does not have the size of its box.
         """
         shapes = [_placed(each, image.height, image.width) for each in (predictions, labels)]
         found, truth = (
@@ -56,19 +57,19 @@ class Metric:
         self._objects.add(truth, found, overlaps)
 
     def result(self) -> dict[str, float]:
-        """Returns the figures; without a true object in the set, none."""
+        """Returns the metrics; empty if the dataset has no object."""
         self._coco_result = self._coco.result(self._names)
         return self._coco_result.metrics
 
     def details(self) -> Details:
-        """AP by class, and why AP is 0."""
+        """Returns AP by class, and the reason if AP is 0."""
         figures, by_class, absent = self._coco_result
         reason = "" if figures.get("AP") else self._objects.reason(self._names)
         return Details(PROTOCOL, {"AP": by_class}, absent, reason)
 
 
 class _Placed(NamedTuple):
-    """Masks in their places: N crops over the pixels [top, left, bottom, right] that their boxes touch."""
+    """Masks with their position: N crops over the pixels [top, left, bottom, right] that their boxes touch."""
 
     crops: list[np.ndarray]  # bool [ch, cw]
     windows: np.ndarray  # int [N, 4]
@@ -85,7 +86,7 @@ def _placed(labels: Labels, height: int, width: int) -> _Placed:
 
 
 def _shared(found: _Placed, truth: _Placed) -> np.ndarray:
-    """Pixels [D, G] that both have: counted where two windows meet, so that no mask of the whole image is made."""
+    """Counts the shared pixels [D, G] in the intersection of two windows, without making full masks."""
     low = np.maximum(found.windows[:, None, :2], truth.windows[None, :, :2])  # [D, G, 2]
     high = np.minimum(found.windows[:, None, 2:], truth.windows[None, :, 2:])
     shared = np.zeros(low.shape[:2], int)
@@ -96,7 +97,7 @@ def _shared(found: _Placed, truth: _Placed) -> np.ndarray:
 
 
 def _part(placed: _Placed, index: int, window: tuple[int, ...]) -> np.ndarray:
-    """One mask within a window [top, left, bottom, right] that lies in its own."""
+    """Returns the part of a mask in a window [top, left, bottom, right] inside its own."""
     y, x = placed.windows[index, :2].tolist()
     top, left, bottom, right = window
     return placed.crops[index][top - y : bottom - y, left - x : right - x]

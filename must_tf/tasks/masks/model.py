@@ -41,7 +41,7 @@ class MaskHead(tf_keras.layers.Layer):
         self._align = roi_aligner.MultilevelROIAligner(crop_size=CROP)
 
     def create_variables(self, pyramid: Pyramid) -> None:
-        """Builds the layers, on one box."""
+        """Builds the layers on one box."""
         self._logits(pyramid, tf.zeros([1, 1, 4]), tf.zeros([1, 1], tf.int32))
 
     def call(self, pyramid: Pyramid, given: Given, training: bool) -> Tensors:
@@ -53,10 +53,10 @@ class MaskHead(tf_keras.layers.Layer):
 
     def _train(self, pyramid: Pyramid, given: Given) -> Tensors:
         targets = given.targets or {}
-        # RetinaNet proposes nothing: then the masks are trained on the true boxes alone.
+        # RetinaNet has no proposals; masks are then trained on the true boxes only.
         proposals = given.raw["detection"].get("rois", targets["boxes"])
         noise = sampling.uniform(given.seeds, sampling.MASKS, proposals.shape[1] + targets["boxes"].shape[1])
-        # Foreground only: a proposal without an object has no mask to learn from.
+        # Foreground only: a proposal without an object has no mask.
         found = sampling.proposals(proposals, targets, noise, self._samples, 1.0)
         sampled = (found[key] for key in ("rois", "boxes", "classes", "objects"))
         rois, classes, masks = self._targets(*sampled, tf.cast(targets["masks"], tf.float32) / 255.0)
@@ -68,18 +68,18 @@ class MaskHead(tf_keras.layers.Layer):
 
 
 def head(config: Config, settings: HeadSettings) -> tf_keras.layers.Layer:
-    """The head for `config.classes`, which must be detection's."""
+    """Returns the head for `config.classes`, which must be detection's."""
     return MaskHead(config, settings)
 
 
 def decode(raw: Tensors, given: Given, config: Config) -> Tensors:
-    """Detection's predictions, and `probability` [B, D, 28, 28] over each box."""
+    """Returns detection's predictions and `probability` [B, D, 28, 28] over each box."""
     del config
     return dict(given.predictions["detection"]) | {"probability": tf.sigmoid(raw["logits"])}
 
 
 def ideal(targets: Arrays, config: Config) -> Ideal:
-    """Detection's, and the masks at the head's resolution."""
+    """Returns detection's, and the masks at the head's resolution."""
     masks = np.asarray(targets["masks"], np.float32) / 255.0  # [B, M, side, side]
     maps = [[cv2.resize(mask, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for mask in image] for image in masks]
     objects = detection.ideal(targets, config).predictions
@@ -87,5 +87,5 @@ def ideal(targets: Arrays, config: Config) -> Ideal:
 
 
 def restore(predictions: Tensors, frame: Frame) -> Tensors:
-    """Detection's, boxes normalised; the probabilities are relative to the box and stay as they are."""
+    """Returns detection's; the probabilities are relative to the box and do not change."""
     return detection.restore(predictions, frame)

@@ -1,9 +1,8 @@
-"""The masks of the boxes that detection keeps: pixels at least as likely as not, at the original image's resolution.
+"""Pseudo labels of masks: for each box that detection keeps, the pixels with a probability of at least 0.5.
 
-Where no pixel is, the mask is the likeliest one. Without a pixel nothing could overlap the mask; without the mask, or
-without its box, masks and boxes of the image would no longer be one list; and a mask of the whole box would be a lie.
-The score tells: the mean probability of the mask's pixels, the "maskness" of Wang et al. (SOLO),
-https://arxiv.org/abs/1912.04488, is below 0.5 for such masks alone.
+If no pixel has, the mask is the likeliest pixel. An empty mask could overlap nothing, and without the mask, masks and
+boxes would not be one list. The mask's score is the mean probability of its pixels, the "maskness" of Wang et al.
+(SOLO), https://arxiv.org/abs/1912.04488. It is below 0.5 only for masks of this kind.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from must_tf.tasks.masks import Config
 
 
-BELOW = float(np.nextafter(np.float32(0.5), np.float32(0.0)))  # what OpenCV's threshold is to take as no pixel
+BELOW = float(np.nextafter(np.float32(0.5), np.float32(0.0)))  # OpenCV's threshold is exclusive
 
 
 class _Mask(NamedTuple):
@@ -33,10 +32,10 @@ class _Mask(NamedTuple):
 
 
 def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Config) -> Labels:
-    """Detection's labels, `crops` and `mask_scores` float32 [N]; area is the mask's."""
+    """Returns detection's labels, `crops` and `mask_scores` float32 [N]; the area is the mask's."""
     labels = detection.keep(predictions, info, config)
     maps = predictions["probability"][detection.kept(predictions)]
-    # One after the other: the probabilities of all at full resolution would be most of an evaluation's memory.
+    # One at a time: all probabilities at full resolution would be most of an evaluation's memory.
     masks = [_mask(one, box, info) for one, box in zip(maps, labels["boxes"], strict=True)]
     return labels | {
         "crops": [mask.crop for mask in masks],
@@ -46,10 +45,10 @@ def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Config) ->
 
 
 def _mask(probability: np.ndarray, box: np.ndarray, info: ImageInfo) -> _Mask:
-    """The pixels at least as likely as not, or else the likeliest, the first of equals."""
+    """Returns the pixels with a probability of at least 0.5; if there is none, the likeliest, the first of equal ones."""
     likely = upsample(probability, box, info)
     if not np.isfinite(probability).all():
-        likely = np.nan_to_num(likely)  # what is no number is no pixel, and its score is 0
+        likely = np.nan_to_num(likely)  # NaN is not a pixel, and its score is 0
     crop = likely >= 0.5
     area = int(np.count_nonzero(crop))
     if not area:
@@ -61,7 +60,7 @@ def _mask(probability: np.ndarray, box: np.ndarray, info: ImageInfo) -> _Mask:
 
 
 def upsample(probability: np.ndarray, box: np.ndarray, info: ImageInfo) -> np.ndarray:
-    """A map [28, 28] over a normalised box -> the pixels [ch, cw] that the box touches, bilinear."""
+    """Resizes a map [28, 28] over a normalised box to the pixels [ch, cw] that the box touches, bilinear."""
     top, left, bottom, right = crop_window(box, info.height, info.width)
     y0, x0, y1, x1 = np.asarray(box, np.float64) * [info.height, info.width, info.height, info.width]
     side = probability.shape[0]

@@ -9,7 +9,7 @@ import numpy as np
 
 from must_tf.shared import drawing
 
-FILL = 0.5  # enough to see the mask's shape, little enough to see what it covers
+FILL = 0.5  # shows the mask's shape and what it covers
 CROWD_FILL = 0.25
 
 
@@ -19,7 +19,7 @@ def draw(image: np.ndarray, labels: dict[str, Any], config: drawing.HasClasses) 
     Args:
         image: uint8 [h, w, 3], of any size. On another than the labels' own size a mask is resized
             to its box there, which is exact to one pixel of the original image.
-        labels: a masks label; no object leaves the photo as it is.
+        labels: a masks label; may be empty.
         config: its `classes` name ids 1, 2, ...
 
     Returns:

@@ -1,4 +1,4 @@
-"""Which way every surface faces: `normals` float32 [h, w, 3], unit vectors, 0,0,0 = unknown.
+"""Surface normals: `normals` float32 [h, w, 3], unit vectors, 0,0,0 = unknown.
 
 Axes are the camera's: x right, y down, z forward. Normals point at the camera, so a wall that faces it is 0,0,-1 and
 the floor is 0,-1,0.
@@ -16,10 +16,10 @@ from must_tf.tasks.normals import labels, loss, metric, model, pseudo, summary, 
 @dataclasses.dataclass
 class Config(TaskConfig):
     """Attributes:
-    filters: of the head's convs.
+    filters: channels of the head's convs.
     stride: resolution of the targets; 1 trains at the input's resolution, 4 at the head's (faster).
     loss: "cosine" or "l1", see `loss.py`.
-    ignore_hardest: share of a teacher's pixels per image that are left out, those with the largest loss.
+    ignore_hardest: share of pseudo-labelled pixels per image that are left out, those with the largest loss.
     """
 
     filters: int = at_least(256, 1)

@@ -1,4 +1,5 @@
-"""`image/normals/encoded`: 8-bit PNG [h, w, 3], RGB = (n + 1) * 127.5 rounded; unknown is 0,0,0.
+"""Record format of normals, `image/normals/encoded`: 8-bit PNG [h, w, 3], RGB = (n + 1) * 127.5 rounded; unknown is
+0,0,0.
 
 Precision: 1/255 per component before normalising, at most about 0.4 degrees.
 """
@@ -22,37 +23,37 @@ NORMALS = "image/normals/encoded"
 
 
 def features(config: Config) -> dict[str, Any]:
-    """The parsing spec of the PNG."""
+    """Returns the parsing spec of the PNG."""
     del config
     return {NORMALS: tf.io.FixedLenFeature([], tf.string, "")}
 
 
 def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
-    """Labels: `normals` float32 [h, w, 3], unit vectors or 0,0,0."""
+    """Returns `normals` float32 [h, w, 3], unit vectors or 0,0,0."""
     del config
     return {"normals": vectors(record.decode_map(parsed[NORMALS], size, 3, tf.uint8, 0))}
 
 
 def vectors(stored: tf.Tensor) -> tf.Tensor:
-    """Colours uint8 [..., 3] -> float32 unit vectors or 0,0,0."""
-    # Axis by axis: sums and products over three neighbouring numbers are slow.
+    """Converts colours uint8 [..., 3] to float32 unit vectors or 0,0,0."""
+    # Axis by axis: reductions over an innermost axis of length 3 are slow.
     planes = tf.stack(tf.unstack(stored, axis=-1))
     known = tf.reduce_max(planes, axis=0) > 0
-    # An unknown pixel stays 0, and not -0 as a product of -1 and 0 would be.
-    # A graph divides by a number as it multiplies by its inverse; written so, there is one result.
+    # Unknown pixels are 0; a product of -1 and 0 would be -0.
+    # Graphs replace division by a constant with multiplication; written like this, eager code gives the same result.
     shifted = tf.cast(planes, tf.float32) * (1 / 127.5) - tf.cast(known, tf.float32)
     inverse = tf.math.rsqrt(tf.maximum(tf.reduce_sum(tf.square(shifted), axis=0), 1e-12))
     return tf.stack(tf.unstack(shifted * inverse), axis=-1)
 
 
 def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
-    """The rounded colours."""
+    """Writes the rounded colours."""
     del info
     return {NORMALS: record.bytes_feature([record.encode_map(colours(labels["normals"]))])}
 
 
 def colours(normals: np.ndarray) -> np.ndarray:
-    """Unit vectors [h, w, 3] -> uint8 RGB; unknown stays 0,0,0."""
+    """Converts unit vectors [h, w, 3] to uint8 RGB; unknown is 0,0,0."""
     known = np.abs(normals).sum(-1, keepdims=True) > 0
     return np.where(known, np.rint((normals + 1.0) * 127.5), 0).astype(np.uint8)
 
@@ -68,6 +69,6 @@ def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Ten
 
 
 def seen(targets: Tensors) -> tf.Tensor:
-    """Targets of a batch -> the vectors float32 [B, T, T, 3] that the network should give; 0,0,0 is unknown."""
+    """Returns the vectors float32 [B, T, T, 3] that the network should predict for a batch; 0,0,0 is unknown."""
     sign = tf.where(targets["mirrored"][:, None], tf.constant([-1.0, 1.0, 1.0]), tf.constant([1.0, 1.0, 1.0]))
     return vectors(targets["normal_colours"]) * sign[:, None, None]

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def terms(config: Config) -> tuple[str, ...]:
-    """The loss in use."""
+    """Returns the name of the configured loss."""
     return (config.loss,)
 
 
 def loss(raw: Tensors, targets: Tensors, config: Config) -> dict[str, Term]:
-    """map [B, R, R, 3] against normal_colours [B, T, T, 3] and mirrored [B]; counts known pixels."""
+    """Compares map [B, R, R, 3] with normal_colours [B, T, T, 3] and mirrored [B]; counts known pixels."""
     raw, targets = visible(raw, targets["weight"]), visible(targets, targets["weight"])
     normals = labels.seen(targets)
     known = tf.reduce_any(normals != 0.0, axis=-1)
@@ -38,10 +38,10 @@ def loss(raw: Tensors, targets: Tensors, config: Config) -> dict[str, Term]:
 
 
 def cosine(predicted: tf.Tensor, normals: tf.Tensor) -> tf.Tensor:
-    """1 - <n, m> of unit vectors [..., 3] -> [...]."""
+    """Returns 1 - <n, m> of unit vectors [..., 3] -> [...]."""
     return 1.0 - tf.reduce_sum(predicted * normals, axis=-1)
 
 
 def l1(predicted: tf.Tensor, normals: tf.Tensor) -> tf.Tensor:
-    """sum |n - m| of unit vectors [..., 3] -> [...]."""
+    """Returns sum |n - m| of unit vectors [..., 3] -> [...]."""
     return tf.reduce_sum(tf.abs(predicted - normals), axis=-1)

@@ -1,4 +1,4 @@
-"""The angle between true and predicted normals, over all known pixels of the set together.
+"""Angles between true and predicted normals, over all known pixels of the dataset together.
 
     mean_angle, median_angle, rmse_angle   degrees
     within_11_25, within_22_5, within_30   percent of pixels with a smaller angle
@@ -6,7 +6,7 @@
 Protocol: Fouhey et al., "Data-Driven 3D Primitives for Single Image Understanding", ICCV 2013, as used by Eigen and
 Fergus, ICCV 2015, on NYU; the RMSE as in Bansal et al., "Marr Revisited", CVPR 2016. All but the median are exact. The
 median is read off a histogram in steps of 1/100 degree, so its error is at most 0.005 degrees and memory does not grow
-with the set. A predicted 0,0,0 (unknown) or NaN on a known pixel counts as 90 degrees, the mean angle to a random
+with the dataset. A predicted 0,0,0 (unknown) or NaN on a known pixel counts as 90 degrees, the mean angle to a random
 direction: abstaining neither pays nor costs more than guessing.
 """
 
@@ -54,7 +54,7 @@ class Metric:
         self._histogram += np.bincount(bins, minlength=self._histogram.size)
 
     def result(self) -> dict[str, float]:
-        """Returns the figures; without a known pixel, nothing."""
+        """Returns the metrics; empty if no pixel is known."""
         pixels = int(self._histogram.sum())
         if not pixels:
             return {}
@@ -67,13 +67,13 @@ class Metric:
         }
 
     def details(self) -> Details:
-        """How was measured, and why there is no figure."""
+        """Returns the protocol, and the reason if nothing was measured."""
         reason = "" if self._histogram.any() else "no pixel of the labels is known (all are 0,0,0)"
         return Details(PROTOCOL, reason=reason)
 
 
 def _angles(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
-    """Returns degrees [pixels] from two [pixels, 3]; 90 where the guess has no direction."""
+    """Returns degrees [pixels] from two [pixels, 3]; 90 if the prediction has no direction."""
     directed = np.any(guess != 0, axis=-1) & np.isfinite(guess).all(axis=-1)
     truth = truth.astype(np.float64)
     guess = np.where(directed[:, None], guess, 0.0).astype(np.float64)
@@ -84,7 +84,7 @@ def _angles(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
 
 
 def _median(histogram: np.ndarray) -> float:
-    """Returns the median in degrees, the mean of the two middle pixels where they are even."""
+    """Returns the median in degrees, the mean of the two middle pixels if their number is even."""
     cumulative = np.cumsum(histogram)
     pixels = int(cumulative[-1])
     middle = np.searchsorted(cumulative, [(pixels + 1) // 2, pixels // 2 + 1])

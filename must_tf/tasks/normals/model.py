@@ -1,4 +1,4 @@
-"""Fused P2, 3 convs, linear (the paper's head): a vector, normalised."""
+"""The paper's head: fused P2, 3 convs, linear; a normalised vector."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 def head(config: Config, settings: HeadSettings) -> tf_keras.layers.Layer:
-    """Raw: `map` [B, S/4, S/4, 3], not normalised."""
+    """Returns the head; its raw output is `map` [B, S/4, S/4, 3], not normalised."""
     return PixelHead(3, config.filters, settings, "normals")
 
 
 def decode(raw: Tensors, given: Given, config: Config) -> Tensors:
-    """`normals` [B, S/4, S/4, 3], unit vectors."""
+    """Returns `normals` [B, S/4, S/4, 3], unit vectors."""
     del given, config
     return {"normals": tf.math.l2_normalize(raw["map"], axis=-1)}
 
 
 def ideal(targets: Arrays, config: Config) -> Ideal:
-    """The targets' vectors, and a wall that faces right where they are unknown."""
+    """Returns the targets' vectors; unknown pixels face right."""
     del config
     normals = labels.seen({key: tf.constant(targets[key]) for key in ("normal_colours", "mirrored")}).numpy()
     known = normals.any(-1)  # [B, T, T]
@@ -37,5 +37,5 @@ def ideal(targets: Arrays, config: Config) -> Ideal:
 
 
 def restore(predictions: Tensors, frame: Frame) -> Tensors:
-    """`normals` float32 [h, w, 3]: interpolated, then normalised again."""
+    """Returns `normals` float32 [h, w, 3], interpolated and normalised again."""
     return {"normals": tf.math.l2_normalize(restore_map(predictions["normals"], frame), axis=-1)}

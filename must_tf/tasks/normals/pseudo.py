@@ -1,4 +1,4 @@
-"""Normals are kept as predicted, as the paper does with depth."""
+"""Pseudo labels of normals: kept as predicted, as the paper does with depth."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 
 
 def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Config) -> Labels:
-    """Labels: `normals` float32 [h, w, 3]."""
+    """Returns `normals` float32 [h, w, 3]."""
     del info, config
     return {"normals": np.asarray(predictions["normals"], np.float32)}

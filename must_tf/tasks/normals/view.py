@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: Config) -> np.ndarray:
     """Replaces the photo by its normals, colour = (n + 1) * 127.5.
 
-    What faces the camera (z = -1) is olive, without blue; what faces right is redder, down greener.
+    Surfaces that face the camera (z = -1) are olive, without blue; facing right is redder, facing down is greener.
 
     Args:
         image: uint8 [h, w, 3], of any size; the map is resized to it (nearest).
