@@ -45,7 +45,7 @@ def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Config) ->
 
 
 def _mask(probability: np.ndarray, box: np.ndarray, info: ImageInfo) -> _Mask:
-    """Returns the pixels with a probability of at least 0.5; if there is none, the likeliest, the first of equal ones."""
+    """Returns the pixels with a probability of at least 0.5; if there is none, the first of the likeliest pixels."""
     likely = upsample(probability, box, info)
     if not np.isfinite(probability).all():
         likely = np.nan_to_num(likely)  # NaN is not a pixel, and its score is 0
