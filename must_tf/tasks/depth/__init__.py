@@ -1,20 +1,19 @@
-"""How far every pixel is, in one of two kinds that are never mixed; 0 = unknown in both.
+"""Depth estimation, metric or relative; 0 = unknown in both maps.
 
-`metres`         float32 [h, w], metric: along the camera's axis (z).
-`inverse_depth`  float32 [h, w], relative: a / z + b with a > 0 and b unknown and different for every image, larger is
-                 nearer. It is what MiDaS predicts, and all that stereo films and most of the web can tell.
+`metres`         float32 [h, w], metric depth along the camera's axis (z)
+`inverse_depth`  float32 [h, w], relative depth a / z + b with a > 0; a and b are unknown and differ between images.
+                 Larger is nearer. MiDaS predicts it, and most stereo films and web images give no more.
 
-A label knows pixels of one kind, the other map is all 0. The loss decides what the head predicts:
+A label has one of the two kinds; the other map is all 0. The loss decides what the head predicts:
 
-- `silog`, `l1`, `berhu`: metres. Relative labels have none. A run whose records hold some ends before its first step,
-  unless `relative_labels` is "ignore": then these images are unlabelled for depth.
-- `ssi`: inverse depth up to scale and shift, from labels of both kinds: 1 / metres is one of the possible `a / z + b`.
-  What such a head labels is relative.
+- `silog`, `l1`, `berhu`: metres. Relative labels cannot be used. A run whose records have any stops before its first
+  step, unless `relative_labels` is "ignore": then these images count as unlabelled for depth.
+- `ssi`: inverse depth up to scale and shift, from labels of both kinds, because 1 / metres is a valid `a / z + b`.
+  Pseudo labels from such a head are relative.
 
-Zooming changes what metric depth means: an enlarged crop looks nearer. The rule here: the network predicts the metres
-of the *fitted* image (longer side = input size). In a view enlarged by z, a wall at d metres looks as one at d / z
-does, so its target is d / z. Predictions are made on fitted images and need no correction. Inverse depth is multiplied
-by z then, which is but another `a`: relative labels and the loss `ssi` need no rule.
+Metric depth depends on the zoom, because an enlarged crop looks nearer. The network predicts the metres of the *fitted*
+image (longer side = input size). In a view enlarged by z, a wall at d metres looks like one at d / z, so its target is
+d / z. Predictions are made on fitted images and need no correction. For inverse depth, a zoom only changes `a`.
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ from must_tf.tasks.depth import labels, loss, metric, model, pseudo, summary, vi
 @dataclasses.dataclass
 class Config(TaskConfig):
     """Attributes:
-    filters: of the head's convs.
+    filters: channels of the head's convs.
     stride: resolution of the targets; 1 trains at the input's resolution, 4 at the head's (faster).
     loss: "silog", "l1" or "berhu" of metres, or "ssi", up to scale and shift; see `loss.py`.
     variance_focus: lambda of the SILog loss; 1 is scale-invariant, 0 plain squared log error.
     gradient_weight: alpha of the multi-scale gradient term beside "ssi".
-    relative_labels: what a loss of metres does with relative labels: "refuse" to start, or "ignore" them.
-    ignore_hardest: share of a teacher's pixels per image that are left out, those with the largest error.
-    balance_by_hand: depth takes no part in the paper's weight rule; `loss_weight` alone counts.
-    alignment, crop, min_metres, max_metres: what is measured, and on what scale, see `metric.py`; 0 metres: no bound.
+    relative_labels: with a loss of metres, "refuse" to start if there are relative labels, or "ignore" them.
+    ignore_hardest: share of pseudo-labelled pixels per image that are left out, those with the largest error.
+    balance_by_hand: excludes depth from the paper's rule for loss weights; its weight is `loss_weight`.
+    alignment, crop, min_metres, max_metres: protocol of the metric, see `metric.py`; 0 metres: no bound.
     """
 
     filters: int = at_least(256, 1)

@@ -7,8 +7,8 @@
 | `berhu` | berhu | metres |
 | `ssi` | ssi, gradient | inverse depth up to scale and shift |
 
-Formulas and sources stand at each function. `ignore_hardest` leaves out a teacher's pixels with the largest error, per
-image; in `ssi` that is the trimmed loss of MiDaS, whose gradient term keeps all pixels.
+Formulas and sources are in the docstring of each function. `ignore_hardest` leaves out the pseudo-labelled pixels with
+the largest error, per image; for `ssi` this is the trimmed loss of MiDaS, whose gradient term keeps all pixels.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from must_tf.tasks.depth import Config
 
 
-BERHU_SHARE = 0.2  # of the largest error of the image, from which on it is squared
+BERHU_SHARE = 0.2  # share of the image's largest error, beyond which errors are squared
 SCALES = 4  # of the gradient term, K in MiDaS
-# A prediction that hardly varies is not blown up to unit spread: its gradient would be as large as 1 over this.
+# Smallest spread of a prediction: the gradient of one that hardly varies would otherwise be 1 / spread.
 SMALLEST_SPREAD = 1e-3
 
 
 def terms(config: Config) -> tuple[str, ...]:
-    """The terms of the loss in use."""
+    """Returns the names of the terms of the configured loss."""
     return ("ssi", "gradient") if config.loss == "ssi" else (config.loss,)
 
 
 def loss(raw: Tensors, targets: Tensors, config: Config) -> dict[str, Term]:
-    """map [B, R, R, 1] against `metres` or `inverse_depth` [B, T, T], 0 = unknown.
+    """Compares map [B, R, R, 1] with `metres` or `inverse_depth` [B, T, T], 0 = unknown.
 
-    Counts labelled images that know a pixel (`ssi`: two different ones), or known pixels (`l1`, `berhu`).
+    Counts labelled images with a known pixel (`ssi`: with two different values), or known pixels (`l1`, `berhu`).
     """
     raw, targets = visible(raw, targets["weight"]), visible(targets, targets["weight"])
     label = targets["inverse_depth" if config.loss == "ssi" else "metres"]
@@ -75,7 +75,7 @@ def _relative(predicted: tf.Tensor, inverse: tf.Tensor, targets: Tensors, config
     known = inverse > 0
     aligned, _ = unit(predicted, known, SMALLEST_SPREAD)
     true, spread = unit(inverse, known)
-    weight = tf.where(spread > 0, targets["weight"], 0.0)  # one value alone says nothing up to scale and shift
+    weight = tf.where(spread > 0, targets["weight"], 0.0)  # a single value says nothing up to scale and shift
     residual = tf.where(known, aligned - true, 0.0)
     believed = without_hardest(tf.abs(residual), known, targets["pseudo"], config.ignore_hardest)
     return {
@@ -85,7 +85,7 @@ def _relative(predicted: tf.Tensor, inverse: tf.Tensor, targets: Tensors, config
 
 
 def silog(difference: tf.Tensor, known: tf.Tensor, variance_focus: float) -> tf.Tensor:
-    """Scale-invariant logarithmic error.
+    """Returns the scale-invariant logarithmic error.
 
         L = mean(d^2) - lambda * mean(d)^2,  d = log p - log y
 
@@ -103,12 +103,12 @@ def silog(difference: tf.Tensor, known: tf.Tensor, variance_focus: float) -> tf.
 
 
 def berhu(error: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
-    """The reverse Huber loss: absolute for small errors, squared for large ones.
+    """Returns the reverse Huber loss: absolute for small errors, squared for large ones.
 
-        L = |e| where |e| <= c, else (e^2 + c^2) / 2c;  c = max |e| / 5, a constant to the gradient
+        L = |e| if |e| <= c, else (e^2 + c^2) / 2c;  c = max |e| / 5, a constant to the gradient
 
-    Source: Laina et al., https://arxiv.org/abs/1606.00373. There the maximum is the batch's; here it is the
-    image's, so that an image's loss does not depend on which others came with it.
+    Source: Laina et al., https://arxiv.org/abs/1606.00373. They take the maximum over the batch; here it is
+    the image's, so that the loss of an image does not depend on the others.
 
     Args:
       error: [B, T, T] e, metres.
@@ -124,20 +124,20 @@ def berhu(error: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
 
 
 def unit(values: tf.Tensor, known: tf.Tensor, smallest: float = 0.0) -> tuple[tf.Tensor, tf.Tensor]:
-    """Inverse depth without its scale and shift.
+    """Removes scale and shift from inverse depth.
 
         (d - t) / s,  t = median(d), s = mean |d - t| over the known pixels
 
-    Source: Ranftl et al. (MiDaS), https://arxiv.org/abs/1907.01341, the robust one of two alignments. The other, least
-    squares, takes a negative scale as well: a prediction upside down would cost nothing.
+    Source: Ranftl et al. (MiDaS), https://arxiv.org/abs/1907.01341, the robust alignment. Their other one, least
+    squares, allows a negative scale: a prediction with near and far swapped would cost nothing.
 
     Args:
       values: [B, T, T] d.
       known: bool [B, T, T].
-      smallest: what s is at least.
+      smallest: lower bound of s.
 
     Returns:
-      [B, T, T], 0 where all values are the same; and s [B].
+      [B, T, T], 0 if all values are the same; and s [B].
     """
     centred = values - median(values, known)[:, None, None]
     spread = _mean(tf.abs(centred), known)
@@ -147,7 +147,7 @@ def unit(values: tf.Tensor, known: tf.Tensor, smallest: float = 0.0) -> tuple[tf
 
 
 def ssi(residual: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
-    """Scale- and shift-invariant error.
+    """Returns the scale- and shift-invariant error.
 
         L = 1 / 2n sum |R|,  R = unit(p) - unit(y)
 
@@ -155,7 +155,7 @@ def ssi(residual: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
 
     Args:
       residual: [B, T, T] R.
-      known: bool [B, T, T]; n of them.
+      known: bool [B, T, T], n pixels.
 
     Returns:
       [B]
@@ -164,14 +164,14 @@ def ssi(residual: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
 
 
 def median(values: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
-    """Of the known of [B, T, T], as NumPy has it: the mean of the two in the middle of an even number; 0 of none.
+    """Returns the median of the known pixels of [B, T, T], as NumPy does (mean of the middle two); 0 if none is known.
 
     Returns:
       [B]
     """
     side = values.shape[1] * values.shape[2]
     flat = tf.reshape(tf.where(known, values, values.dtype.max), [-1, side])
-    ordered = tf.sort(flat, axis=-1)  # the unknown last
+    ordered = tf.sort(flat, axis=-1)  # unknown pixels last
     count = tf.reduce_sum(tf.cast(known, tf.int32), axis=[1, 2])
     middle = tf.stack([tf.maximum(count - 1, 0) // 2, count // 2], axis=-1)
     found = tf.reduce_mean(tf.gather(ordered, middle, batch_dims=1), axis=-1)
@@ -179,12 +179,12 @@ def median(values: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
 
 
 def gradient_matching(residual: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
-    """How much the residual varies from pixel to pixel, so that edges in depth are where the label has them.
+    """Returns the variation of the residual from pixel to pixel, which is small if depth edges match the label.
 
-        L = sum_{k=0..K-1} 1/n_k sum_i |dx R_i| + |dy R_i|,  R every 2^k-th pixel of the residual, n_k known ones
+        L = sum_{k=0..K-1} 1/n_k sum_i |dx R_i| + |dy R_i|,  R every 2^k-th pixel of the residual, n_k of them known
 
-    Source: MiDaS, https://arxiv.org/abs/1907.01341, multi-scale gradient matching, K = 4; here each scale is divided by
-    its own number of pixels.
+    Source: MiDaS, https://arxiv.org/abs/1907.01341, multi-scale gradient matching, K = 4. Here each scale is divided
+    by its own number of pixels.
 
     Args:
       residual: [B, T, T] R.
@@ -209,6 +209,6 @@ def _steps(differences: tf.Tensor, both: tf.Tensor) -> tf.Tensor:
 
 
 def _mean(values: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
-    """Over the known of [B, T, T] -> [B]; 0 where there are none."""
+    """Averages the known pixels of [B, T, T] -> [B]; 0 if none is known."""
     total = tf.reduce_sum(tf.where(known, values, 0.0), axis=[1, 2])
     return tf.math.divide_no_nan(total, tf.reduce_sum(tf.cast(known, tf.float32), axis=[1, 2]))

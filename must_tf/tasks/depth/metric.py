@@ -1,4 +1,4 @@
-"""Errors of depth over known pixels; g is the true and p the predicted depth in metres.
+"""Depth metrics over known pixels; g is the true and p the predicted depth in metres.
 
     delta<i>  share of pixels with max(p / g, g / p) < 1.25^i, 0 to 1
     abs_rel   mean |p - g| / g
@@ -9,24 +9,25 @@
     silog     100 sqrt(mean d^2 - (mean d)^2)
 
 Formulas: Eigen et al., "Depth Map Prediction from a Single Image", NIPS 2014, and for log10 and silog the evaluate.py
-of AdaBins (Bhat et al., CVPR 2021). Each figure is taken per image and then averaged over the images that have a pixel
-to measure, as that script and monodepth's evaluate_kitti.py (Godard et al., CVPR 2017) do, so a sparse image counts as
-much as a dense one. Which pixels, and on what scale (stated in evaluation.json under "protocol"):
+of AdaBins (Bhat et al., CVPR 2021). Each metric is computed per image and averaged over the images with a
+measured pixel, as that script and monodepth's evaluate_kitti.py (Godard et al., CVPR 2017) do, so a sparse image counts
+as much as a dense one. The protocol, which evaluation.json states:
 
-    min_metres, max_metres  labels outside of them are left out, predictions are cut to them (NYU 1e-3 and 10, KITTI
+    min_metres, max_metres  labels outside are left out, predictions are clipped (NYU 1e-3 and 10, KITTI
                             1e-3 and 80); 0: no bound
     crop                    eigen: rows 45:471, columns 41:601 of NYU's 480 x 640, in proportion for other sizes;
                             garg: KITTI's, rows 0.4081 h to 0.9919 h, columns 0.0359 w to 0.9641 w (Garg et al., ECCV
                             2016)
     alignment               median: p * median(g) / median(p) (Zhou et al., CVPR 2017); scale_and_shift: s q + t fitted
                             to 1 / g by least squares, q = 1 / p (Ranftl et al., TPAMI 2022); both per image, over the
-                            pixels that are measured, before the cut
+                            measured pixels, before clipping
 
-Predictions of relative depth (`inverse_depth`) are q itself, and always aligned by scale and shift; s q + t not above 0
-is as far as the bound, without one as the image's farthest label. Labels of that kind have no metres and are left out.
+Predictions of relative depth (`inverse_depth`) are q itself, and always aligned by scale and shift. If s q + t is not
+above 0, the depth is max_metres, or that of the image's farthest label. Relative labels have no metres and are left
+out.
 
-A prediction that is not a positive, finite number is wrong for every delta. For the errors, predictions are at least
-1 mm, without which the logarithms would have no bound.
+A prediction that is not a positive, finite number is wrong for every delta. For the errors, predictions are clipped at
+1 mm, so that the logarithms are bounded.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ _WINDOWS = {
 
 
 class Metric:
-    """Sums each image's figures."""
+    """Sums the metrics of each image."""
 
     headline = "delta1"
     higher_is_better = True
@@ -90,7 +91,7 @@ class Metric:
             self._sums[name] = self._sums.get(name, 0.0) + value
 
     def _aligned(self, truth: np.ndarray, values: np.ndarray, relative: bool) -> np.ndarray:
-        """The predictions as metres [pixels] on the truth's scale, as far as the alignment brings them there."""
+        """Aligns the predictions [pixels] to the truth; returns metres."""
         if not truth.size:
             return values
         if relative or self._config.alignment == "scale_and_shift":
@@ -105,11 +106,11 @@ class Metric:
         return np.clip(guess, max(self._config.min_metres, _NEAREST), self._farthest)
 
     def result(self) -> dict[str, float]:
-        """Returns the mean over images; without a pixel to measure, nothing."""
+        """Returns the mean over images; empty if no pixel was measured."""
         return {name: total / self._images for name, total in self._sums.items()}
 
     def details(self) -> Details:
-        """Which pixels were measured and how, and why delta1 is 0."""
+        """Returns the protocol, and the reason if delta1 is 0."""
         protocol = {
             "averaged": "per image",
             "alignment": "scale_and_shift" if self._relative else self._config.alignment,
@@ -129,15 +130,15 @@ class Metric:
                 f"no pixel is within 25 %; predictions are {np.median(self._ratios):.3g} times the truth in the median"
             )
         if self._relative_labels:
-            return f"relative depth alone is labelled ({self._relative_labels} images), which has no metres to measure"
+            return f"all {self._relative_labels} depth labels are relative and have no metres to measure"
         return "no pixel of the labels is known within min_metres, max_metres and crop"
 
 
 def window(size: tuple[int, ...], crop: str) -> np.ndarray:
-    """bool [h, w]: which pixels a crop measures. Published corners come out exactly: 45 / 480 of 480 rows is row 45."""
+    """Returns the measured pixels, bool [h, w]. Published corners are exact: 45 / 480 of 480 rows is row 45."""
     height, width = size
     top, bottom, left, right = _WINDOWS[crop]
-    # Truncated, as the scripts do; the small number keeps 44.999... from becoming 44.
+    # Truncated as in the scripts; the small number keeps 44.999... from becoming 44.
     y0, y1, x0, x1 = (int(edge + 1e-6) for edge in (top * height, bottom * height, left * width, right * width))
     inside = np.zeros([height, width], bool)
     inside[y0:y1, x0:x1] = True
@@ -145,14 +146,14 @@ def window(size: tuple[int, ...], crop: str) -> np.ndarray:
 
 
 def scaled_and_shifted(values: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """s * values + t with the least sum of squared differences to `target`; both [pixels]."""
+    """Fits s * values + t to `target` by least squares; both [pixels]."""
     columns = np.stack([values, np.ones_like(values)], axis=1)
     (scale, shift), *_ = np.linalg.lstsq(columns, target, rcond=None)
     return scale * values + shift
 
 
 def _is_relative(labels: Labels) -> bool:
-    """A label or prediction knows one kind; the other map is absent or all 0."""
+    """Tests if a label or prediction is relative; then it has no metres, or they are all 0."""
     return bool(np.any(labels.get("inverse_depth", 0.0)))
 
 

@@ -1,4 +1,4 @@
-"""Fused P2, 3 convs, linear (the paper's head): the logarithm of the metres, or for the loss "ssi" inverse depth."""
+"""The paper's head: fused P2, 3 convs, linear; predicts log metres, or inverse depth for the loss "ssi"."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from must_tf.tasks.depth import Config
 
 
-# exp of the raw output: 5 cm to 400 m. Keeps a diverging head from overflowing.
+# Range of the raw output, 5 cm to 400 m. Prevents overflow if the head diverges.
 LOG_METRES = (-3.0, 6.0)
 
 
 def head(config: Config, settings: HeadSettings) -> tf_keras.layers.Layer:
-    """Raw: `map` log metres, or inverse depth up to scale and shift, [B, S/4, S/4, 1]."""
+    """Returns the head; its raw output is `map` [B, S/4, S/4, 1], log metres or inverse depth up to scale and shift."""
     return PixelHead(1, config.filters, settings, "depth")
 
 
 def unit(config: Config) -> str:
-    """What the predictions are measured in."""
+    """Returns the unit of the predictions in words."""
     return "inverse depth, no unit" if config.loss == "ssi" else "metres"
 
 
 def decode(raw: Tensors, given: Given, config: Config) -> Tensors:
-    """`metres` or `inverse_depth` [B, S/4, S/4]; the latter may be negative, its shift means nothing."""
+    """Returns `metres` or `inverse_depth` [B, S/4, S/4]; the latter may be negative, because its shift is arbitrary."""
     del given
     if config.loss == "ssi":
         return {"inverse_depth": raw["map"][..., 0]}
@@ -39,12 +39,12 @@ def decode(raw: Tensors, given: Given, config: Config) -> Tensors:
 
 
 def ideal(targets: Arrays, config: Config) -> Ideal:
-    """The targets, and 1 (metre) where they are unknown."""
+    """Returns the targets, with 1 (metre) for unknown pixels."""
     key = "inverse_depth" if config.loss == "ssi" else "metres"
     known = targets[key] > 0
     return Ideal({key: np.where(known, targets[key], 1.0)}, known)
 
 
 def restore(predictions: Tensors, frame: Frame) -> Tensors:
-    """The same, float32 [h, w]."""
+    """Returns the same maps, float32 [h, w]."""
     return {key: restore_map(values[..., None], frame)[..., 0] for key, values in predictions.items()}

@@ -1,4 +1,6 @@
-"""Depth is kept as predicted, as in the paper. Of relative depth the shift is free: every pixel is made positive."""
+"""Pseudo labels of depth: kept as predicted, as in the paper. Relative depth is shifted so that all pixels are
+positive.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Config) -> Labels:
-    """Labels: `metres` and `inverse_depth` float32 [h, w]; the one that was not predicted is all 0."""
+    """Returns `metres` and `inverse_depth` float32 [h, w]; the one that was not predicted is all 0."""
     del info, config
     key = "inverse_depth" if "inverse_depth" in predictions else "metres"
     values = np.asarray(predictions[key], np.float32)
@@ -23,7 +25,7 @@ def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Config) ->
 
 
 def _positive(inverse: np.ndarray) -> np.ndarray:
-    """Shifted so that the farthest pixel is one step of the record's 16 bits above 0, which means unknown."""
+    """Shifts inverse depth so that the farthest pixel is one step of 16 bits above 0, which means unknown."""
     lowest, highest = inverse.min(), inverse.max()
     step = (highest - lowest) / LARGEST or np.float32(1.0)  # a flat prediction has no step
     return inverse - lowest + step

@@ -1,4 +1,4 @@
-"""Depth as colour, near is bright; unknown is dark grey. The range of metric depth is written in metres."""
+"""Depth as colour: near is bright, unknown is dark grey. The range of metric depth is shown in metres."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from must_tf.tasks.depth import Config
 
 
-COLOURS = matplotlib.colormaps["viridis"]  # equal steps look equal, and brightness alone tells order
+COLOURS = matplotlib.colormaps["viridis"]  # perceptually uniform, and ordered by brightness
 
 
 def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: Config) -> np.ndarray:
     """Replaces the photo by its depth, in colours.
 
     The colours span the picture's own range, widened to round numbers, so that a label and a good
-    prediction share a scale; the key at the bottom left says which.
+    prediction share a scale; the key at the bottom left shows it.
 
     Args:
         image: uint8 [h, w, 3], of any size; the map is resized to it (nearest).
@@ -46,14 +46,14 @@ def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: Config) -> np
 
 
 def _ends(inverse: np.ndarray) -> tuple[float, float]:
-    """Nearly all of the inverse depths [n]: (nearest, farthest), different; their numbers say nothing to a reader."""
+    """Returns (nearest, farthest) around nearly all inverse depths [n]; two different numbers."""
     far, near = (float(value) for value in np.percentile(inverse, [2, 98]))
     return max(near, np.nextafter(np.float32(far), np.float32(np.inf))), far
 
 
 def colour_range(metres: np.ndarray) -> tuple[float, float]:
-    """Round numbers around nearly all of the values [n]: (near, far), near < far, in metres."""
-    low, high = np.percentile(metres, [2, 98])  # a few stray pixels must not flatten the rest
+    """Returns (near, far) in metres, round numbers around nearly all values [n]; near < far."""
+    low, high = np.percentile(metres, [2, 98])  # so that outliers do not use up the range
     span = max(high - low, 0.1 * high)
     step = _round_up(span / 5)
     near = math.floor(low / step + 1e-6) * step
@@ -61,7 +61,7 @@ def colour_range(metres: np.ndarray) -> tuple[float, float]:
 
 
 def _round_up(value: float) -> float:
-    """The next of ... 0.1, 0.2, 0.5, 1, 2, 5, 10 ..."""
+    """Rounds up to one of ... 0.1, 0.2, 0.5, 1, 2, 5, 10 ..."""
     unit = 10.0 ** math.floor(math.log10(value))
     return next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= value)
 

@@ -9,7 +9,7 @@ from must_tf.shared import drawing
 
 IGNORE = 255
 FILL = 0.6  # of a pixel that is certain
-NAMED_SHARE = 0.004  # a region below this share of the picture is smaller than its name would be
+NAMED_SHARE = 0.004  # smaller regions are smaller than their name
 
 
 def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: drawing.HasClasses) -> np.ndarray:

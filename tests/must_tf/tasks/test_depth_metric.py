@@ -134,7 +134,7 @@ def test_an_inverse_depth_below_zero_is_as_far_as_can_be(bound: float, farthest:
 def test_relative_labels_have_no_metres() -> None:
     labels = relative([[1.0, 2.0]])
     assert evaluate(depth, [(labels, metres([[1, 2]]))]) == {}
-    assert details(depth, [(labels, metres([[1, 2]]))]).reason.startswith("relative depth alone is labelled (1 images)")
+    assert details(depth, [(labels, metres([[1, 2]]))]).reason.startswith("all 1 depth labels are relative")
 
 
 def test_the_protocol_is_stated() -> None:
