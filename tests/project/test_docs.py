@@ -20,7 +20,7 @@ from must_tf.cli.doctor import DoctorFlags
 from must_tf.cli.flags import ExportFlags, TrainFlags
 from must_tf.tasks import discover
 from must_tf.transfers.command import TransferFlags
-from tests.project.test_rooms import ROOMS
+from tests.support.rooms import ROOMS
 from tfrecords_tools.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,4 +1,4 @@
-"""The packages ("rooms") import in one direction only. Their order stands here, in ROOMS, and in no other place."""
+"""The packages ("rooms") import in one direction only: see `tests.support.rooms`."""
 
 from __future__ import annotations
 
@@ -8,44 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.rooms import ROOMS
 from tests.support.tiny import ROOT
 
-# From the ground up: a room may import the rooms before it and never one after it.
-ROOMS = (
-    "must_tf",  # its version
-    "must_tf.common",
-    "must_tf.config",
-    "must_tf.label_content",
-    "must_tf.spec",
-    "must_tf.data",
-    "must_tf.shared",
-    "must_tf.tasks",
-    "must_tf.model",
-    "must_tf.pseudo_gate",
-    "must_tf.evaluation",
-    "must_tf.runs",
-    "must_tf.training",
-    "must_tf.experiments",
-    "must_tf.registry_imports",
-    "must_tf.experiment_config",
-    "must_tf.serving",
-    "must_tf.transfers",
-    "must_tf.cli",
-    "tfrecords_tools",
-    "tfrecords_tools.writing",
-    "tfrecords_tools.sources",
-    "tfrecords_tools.convert",
-    "tfrecords_tools.reading",
-    "tfrecords_tools.merge",
-    "tfrecords_tools.export",
-    "tfrecords_tools.stats",
-    "tfrecords_tools.check",
-    "tfrecords_tools.inspect",
-    "tfrecords_tools.teachers",
-    "tfrecords_tools.label",
-    "tfrecords_tools.cli",
-    "tfrecords_tools.__main__",
-)
 PRODUCT = ("must_tf", "tfrecords_tools")
 MOST_ENTRIES, MOST_ENTRIES_AT_THE_TOP = 30, 20
 
@@ -61,9 +26,16 @@ def room_of(module: str) -> str:
     return ".".join(module.split(".")[:2])
 
 
+def loaded(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yields all nodes but those below `if TYPE_CHECKING:`, which only the type checker reads."""
+    for node in ast.iter_child_nodes(tree):
+        is_for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        yield from () if is_for_types else (node, *loaded(node))
+
+
 def imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
     """Yields the product's modules that a file imports, at its top or inside a function."""
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    for node in loaded(ast.parse(path.read_text(), str(path))):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

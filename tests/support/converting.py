@@ -114,3 +114,8 @@ def must_records(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> i
         return run_records(list(arguments), monkeypatch)
     except SystemExit as ended:
         return int(ended.code or 0)
+
+
+def files_in(folder: Path | str) -> dict[str, bytes]:
+    """Returns the bytes of every file below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}

@@ -22,6 +22,7 @@ from must_tf.tasks import discover
 from tests.support.tiny import image_bytes
 from tfrecords_tools.label.arguments import LabelRequest
 from tfrecords_tools.label.parallelism import Parallelism
+from tfrecords_tools.label.results import TaskResult, per_task
 from tfrecords_tools.label.run import LabelResult, label_records
 from tfrecords_tools.teachers import About, Predictions
 from tfrecords_tools.teachers.frames import InputFrame
@@ -142,3 +143,20 @@ def content(out: Path) -> dict[str, bytes]:
     times = {entry.pop("time") for entry in written.teachers.values()}
     assert len(times) == 1, times
     return contents | {manifest.NAME: repr(written).encode()}
+
+
+BOTH = ("depth", "detection")
+
+
+def origins(out: Path) -> list[dict[str, str]]:
+    """Returns the origins of every record."""
+    records = tf.data.TFRecordDataset(sorted(map(str, out.glob("*.tfrecord")))).as_numpy_iterator()
+    return [record.origins_of(tf.train.Example.FromString(each)) for each in records]
+
+
+def results(records: str, out: Path, **options: Any) -> dict[str, TaskResult]:
+    """Labels depth and detection with one teacher and returns the results."""
+    label_request = request(records, teacher(BOTH), **options)
+    result = labelled(label_request, out)
+    assert result.manifest
+    return per_task(result.source, result.manifest, label_request)

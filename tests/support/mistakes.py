@@ -95,3 +95,10 @@ def check(code: int, stderr: str, out: str, expected: tuple[str, ...]) -> None:
     for part in expected:
         assert part in stderr, stderr
     assert not os.path.exists(out)
+
+
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """{"a.b": 1} as {"a": {"b": 1}}."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value

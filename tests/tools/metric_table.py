@@ -45,7 +45,7 @@ def _rows(protocol: str, ours: dict[str, float], theirs: dict[str, float], sourc
 
 def object_rows() -> list[Row]:
     """COCO's twelve of boxes and masks by pycocotools on JSON files, VOC's by a rewrite of VOCevaldet.m."""
-    from tests.must_tf.shared.test_coco_eval import HEIGHT, WIDTH, coco_stats, random_set
+    from tests.support.coco_objects import HEIGHT, WIDTH, coco_stats, random_set
 
     pairs = random_set()
     rows = []

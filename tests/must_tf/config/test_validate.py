@@ -13,14 +13,7 @@ import yaml
 from must_tf import experiment_config
 from must_tf.common.errors import Mistakes, UserError, UserErrors
 from must_tf.config import fields, validate
-from tests.support.mistakes import World, merged, run_export, run_records, run_train, task, trained
-
-
-def nested(key: str, value: Any) -> dict[str, Any]:
-    """{"a.b": 1} as {"a": {"b": 1}}."""
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return value
+from tests.support.mistakes import World, merged, nested, run_export, run_records, run_train, task, trained
 
 
 @functools.cache

@@ -18,8 +18,7 @@ from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
 from must_tf.runs import directory
 from must_tf.training import preflight
-from tests.must_tf.config.test_validate import nested
-from tests.support.mistakes import merged
+from tests.support.mistakes import merged, nested
 from tests.support.tiny import Tiny, data, scene_record, write_set
 
 COSINE = "trainer.optimizer_config.learning_rate.cosine."

@@ -17,9 +17,9 @@ from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
 from must_tf.model import student
 from must_tf.runs import checkpoint_match, init_weights, restore
-from tests.must_tf.training.test_preflight import like, same, values
 from tests.support.mistakes import merged
 from tests.support.tiny import Tiny
+from tests.support.weights import like, same, values
 
 SPEC = tf_keras.layers.InputSpec(shape=[None, 128, 128, 3])
 

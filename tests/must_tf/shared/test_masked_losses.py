@@ -12,8 +12,8 @@ from must_tf.shared.masked_losses import without_hardest
 from must_tf.tasks.depth import loss as depth
 from must_tf.training import loss_weights
 from tests.contract.golden import normals as golden_normals
-from tests.contract.test_losses import Case
 from tests.support.contract import SPECS, golden, seen
+from tests.support.loss_cases import Case
 
 SIDE = 9  # odd, so that the coarser scales of a gradient end between pixels
 CHANNELS = {"depth": 1, "normals": 3, "segmentation": 8}

@@ -8,7 +8,7 @@ from official.vision.evaluation.instance_metrics import VOC2010AveragePrecision
 
 from must_tf.shared import voc_eval
 from must_tf.tasks.detection import metric as detection
-from tests.must_tf.shared.test_coco_eval import Labels, measured, objects
+from tests.support.coco_objects import Labels, measured, objects
 from tests.tools import metric_table
 
 

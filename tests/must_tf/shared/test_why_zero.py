@@ -15,7 +15,7 @@ from must_tf.tasks.detection import metric as detection
 from must_tf.tasks.masks import metric as masks
 from must_tf.tasks.normals import metric as normals
 from must_tf.tasks.segmentation import metric as segmentation
-from tests.must_tf.shared.test_coco_eval import HEIGHT, WIDTH, objects
+from tests.support.coco_objects import HEIGHT, WIDTH, objects
 from tests.support.measuring import Labels, details, evaluate, measured, metres
 
 OBJECTS = (detection, masks)

@@ -14,18 +14,12 @@ from must_tf.data import geometry, record
 from must_tf.data.input import Reader
 from must_tf.evaluation import batch_picture
 from must_tf.tasks.detection import ignored, sampling
+from tests.support.box_labels import REGION, one_box
 from tests.support.contract import FITTED, SIZE, SPECS, WINDOWS, Run, example, golden, targets
 
 OWN, SPEC = golden("detection"), SPECS["detection"]
 DESIGNS = [pytest.param(config, id=config.design) for config in OWN.VARIANTS[:2]]
-REGION = (0.25, 0.25, 0.75, 0.75)  # of the image: 32..96 of the input, whose anchors begin at 32 pixels
 H, W = 128, 128
-
-
-def one_box(score: float, crowd: bool = False, box: tuple[float, ...] = REGION) -> dict[str, np.ndarray]:
-    """A label with one box of class 1."""
-    found = {"boxes": [box], "classes": [1], "scores": [score], "is_crowd": [crowd], "area": [100.0]}
-    return {key: np.asarray(found[key], value.dtype) for key, value in OWN.empty(H, W).items()}
 
 
 def overlaps(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from must_tf.spec import ImageInfo
 from must_tf.tasks.masks import pseudo
-from tests.must_tf.tasks.test_reading_rules import predictions
+from tests.support.box_labels import predictions
 from tests.support.contract import golden
 
 CONFIG = golden("masks").CONFIG

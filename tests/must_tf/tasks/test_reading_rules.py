@@ -21,8 +21,8 @@ from must_tf.shared import thresholds
 from must_tf.spec import ImageInfo, state
 from must_tf.tasks.masks import pseudo
 from must_tf.training import preflight
-from tests.must_tf.tasks.test_ignored import one_box
 from tests.support import tiny
+from tests.support.box_labels import one_box, predictions
 from tests.support.contract import SIZE, SPECS, example, golden, targets
 from tfrecords_tools.check import record_rules
 from tfrecords_tools.export.run import ExportOptions, export_records
@@ -212,18 +212,6 @@ def test_a_doubted_distribution_leaves_the_image_unlabelled() -> None:
     asked: dict[str, Any] = {"confidence_threshold": 0.45}
     assert [weight("pseudo:a"), weight("pseudo:a", **asked), weight("real:a", **asked)] == [1.0, 0.0, 1.0]
     assert weight("pseudo:a", **asked, class_thresholds=(f"{own.classes[1]}=0.35",)) == 1.0
-
-
-def predictions(*maps: np.ndarray) -> dict[str, np.ndarray]:
-    """Boxes of 28 x 28 pixels of an image of 56 x 56, each with its map, so that a cell is a pixel."""
-    count = len(maps)
-    return {
-        "boxes": np.tile(np.array([0.25, 0.25, 0.75, 0.75], np.float32), [count, 1]),
-        "classes": np.ones(count, np.int32),
-        "scores": np.full(count, 0.9, np.float32),
-        "count": np.array(count, np.int32),
-        "probability": np.stack(maps).astype(np.float32),
-    }
 
 
 def test_a_mask_without_a_likely_pixel_is_its_likeliest_and_says_so() -> None:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -22,6 +21,7 @@ from must_tf.spec import TaskConfig
 from must_tf.tasks import discover
 from must_tf.training import loss_weights, preflight
 from tests.support.tiny import Tiny, arguments, data, scene_record, write_set
+from tests.support.weights import like, same, values
 
 
 def teacher(batch_size: int, learning_rate: float, loss_weight: float = 1.0) -> TaskConfig:
@@ -95,23 +95,6 @@ def test_two_sets_that_name_classes_differently(tiny_records: Tiny, tmp_path: Pa
     with pytest.raises(UserError, match="classification classes .*same classes in the same order"):
         sets.append(f"{tmp_path}/other/*.tfrecord")
         settled(tiny_records, {"task": {"train_data": {"input_path": sorted(sets, reverse=True)}}})
-
-
-def like(run_directory: str, names: tuple[str, ...]) -> student.Student:
-    """A model with random weights, in a run's shape, with these heads."""
-    settings = restore.read_config(run_directory)
-    config_values.apply(settings, {"tasks": {name: {"enabled": name in names} for name in discover()}}, "test")
-    return student.build(settings)
-
-
-def values(layer: tf.Module) -> list[np.ndarray]:
-    """All weights, moving statistics included."""
-    return [variable.numpy() for variable in layer.variables]
-
-
-def same(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
-    """Compares bit by bit."""
-    return len(first) == len(second) and all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 @pytest.mark.parametrize("modules", ["trunk", "all"])

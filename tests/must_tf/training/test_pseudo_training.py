@@ -22,8 +22,8 @@ from must_tf.shared import masked_losses
 from must_tf.tasks import discover
 from must_tf.training import loss_weights, preflight
 from must_tf.training import task as task_lib
-from tests.contract.test_losses import CASES, Case
 from tests.support.contract import SPECS, golden, seen
+from tests.support.loss_cases import CASES, Case
 from tests.support.tiny import Tiny, arguments, data, scene_record, write_set
 
 TEACHER = "pseudo:0123456789ab"

@@ -17,6 +17,7 @@ import tensorflow as tf
 from must_tf.data import scenes
 from must_tf.spec import ImageInfo
 from must_tf.tasks.masks.labels import write_full
+from tests.support.checking import checked
 from tests.support.converting import must_records, noise
 from tests.support.tiny import ALL, Tiny, image_bytes, scene_record, write_set
 from tfrecords_tools.check import run as check
@@ -25,11 +26,6 @@ from tfrecords_tools.reading import recordset
 
 OBJECTS = 9  # a scene of 128 x 128 pixels with two objects
 FIRST = "records-00000-of-00001.tfrecord"
-
-
-def checked(records: str) -> dict[str, Any]:
-    """In this process."""
-    return check.check(recordset.opened(records), 1)
 
 
 def found(records: str) -> dict[str, list[str]]:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.support.converting import Converted, converted, noise, save
-from tests.tfrecords_tools.sources.test_folders import rooms
-from tests.tfrecords_tools.sources.test_rooms import WALL, plane, scan, unit
-from tests.tfrecords_tools.sources.test_surfaces import STEM, ade, city, columns, instance_ids
+from tests.support.diode import WALL, plane, scan, unit
+from tests.support.rgbd_folder import rooms
+from tests.support.segmentation_datasets import STEM, ade, city, columns, instance_ids
 from tfrecords_tools.sources.ade20k import Ade20k
 from tfrecords_tools.sources.cityscapes import Cityscapes
 from tfrecords_tools.sources.diode import Diode

@@ -14,7 +14,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from tests.support.converting import Converted, converted, read_image
-from tests.tfrecords_tools.export.test_run import assert_same, export
+from tests.support.exporting import assert_same, export
 from tfrecords_tools.check import run as check
 from tfrecords_tools.reading import recordset
 from tfrecords_tools.sources.coco.coco import Coco

@@ -18,35 +18,18 @@ from pycocotools.coco import COCO
 
 from must_tf.common.errors import UserError
 from must_tf.data import record, scenes
-from must_tf.spec import ImageInfo, Labels
+from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
 from tests.support.coco_dataset import Dataset
-from tests.support.converting import Record, converted, must_records, noise, read
+from tests.support.converting import Record, converted, files_in, must_records, noise, read
+from tests.support.exporting import assert_same, export
 from tests.support.tiny import ALL, Tiny, image_bytes, scene_record, write_set
 from tfrecords_tools.export import formats
-from tfrecords_tools.export.run import ExportOptions, export_records, name_of
-from tfrecords_tools.reading import recordset
+from tfrecords_tools.export.run import name_of
 from tfrecords_tools.sources import Source
 from tfrecords_tools.sources.classes import ClassFolders
 from tfrecords_tools.sources.coco.coco import Coco
 from tfrecords_tools.sources.rgbd import Rgbd
-
-
-def export(records: str, out: Path, images: bool = True) -> dict[str, Any]:
-    """Exports in this process."""
-    return export_records(recordset.opened(records), str(out), ExportOptions(images), 1, ["tests"])
-
-
-def assert_same(labels: Labels, wanted: Labels) -> None:
-    """Asserts that labels are equal, bit by bit."""
-    assert set(labels) == set(wanted)
-    for key, value in wanted.items():
-        if isinstance(value, list):
-            assert len(labels[key]) == len(value)
-            for one, other in zip(labels[key], value, strict=True):
-                np.testing.assert_array_equal(one, other)
-        else:
-            np.testing.assert_array_equal(labels[key], value)
 
 
 @pytest.fixture(scope="module")
@@ -199,11 +182,6 @@ def test_an_unlabelled_image_is_not_exported_as_empty(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         ".shards", "depth", "export.json", "instances.json",
     ]  # fmt: skip
-
-
-def files_in(folder: Path) -> dict[str, bytes]:
-    """Returns every file below a folder with its bytes."""
-    return {str(each.relative_to(folder)): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
 
 
 def test_a_killed_export_goes_on_and_ends_with_the_same_bytes(

@@ -12,8 +12,7 @@ import tensorflow as tf
 from must_tf.common.errors import UserError
 from must_tf.data import manifest, record
 from tests.support import formula_teacher
-from tests.support.formula_teacher import image_record
-from tests.tfrecords_tools.label.test_results import origins, results
+from tests.support.formula_teacher import image_record, origins, results
 from tfrecords_tools.label.results import require_work
 from tfrecords_tools.writing import shards
 

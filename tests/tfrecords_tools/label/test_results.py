@@ -9,7 +9,6 @@ import json
 import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tensorflow as tf
@@ -18,16 +17,14 @@ from must_tf.common.errors import UserError
 from must_tf.data import manifest, record
 from tests.support import formula_teacher
 from tests.support.converting import must_records
-from tests.support.formula_teacher import image_record
+from tests.support.formula_teacher import image_record, origins, results
 from tests.support.merging import merged
 from tfrecords_tools import teachers
 from tfrecords_tools.label import job, run
 from tfrecords_tools.label.arguments import parse_request
 from tfrecords_tools.label.parallelism import JobPart
-from tfrecords_tools.label.results import TaskResult, per_task
 from tfrecords_tools.writing import beam, shards
 
-BOTH = ("depth", "detection")
 # Green is 0, 101, 202, 47, 148, 249 of images 0 to 5: the formula finds a box in 2, 4 and 5.
 MIXED = [
     [image_record(0), image_record(1), image_record(2, {"depth": "real:a"})],
@@ -37,20 +34,6 @@ MIXED = [
         image_record(5, {"detection": "pseudo:old"}),
     ],
 ]
-
-
-def origins(out: Path) -> list[dict[str, str]]:
-    """Returns the origins of every record."""
-    records = tf.data.TFRecordDataset(sorted(map(str, out.glob("*.tfrecord")))).as_numpy_iterator()
-    return [record.origins_of(tf.train.Example.FromString(each)) for each in records]
-
-
-def results(records: str, out: Path, **options: Any) -> dict[str, TaskResult]:
-    """Labels depth and detection with one teacher and returns the results."""
-    request = formula_teacher.request(records, formula_teacher.teacher(BOTH), **options)
-    result = formula_teacher.labelled(request, out)
-    assert result.manifest
-    return per_task(result.source, result.manifest, request)
 
 
 def test_each_image_is_counted_once(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from must_tf.data import record
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
-from tests.support.converting import must_records, read
+from tests.support.converting import files_in, must_records, read
 from tests.support.merging import (
     BOXES,
     H,
@@ -28,7 +28,6 @@ from tests.support.merging import (
     objects,
     picture,
 )
-from tests.tfrecords_tools.writing.test_shards import files_in
 from tfrecords_tools.merge.run import meaningful_ids
 
 

@@ -17,9 +17,9 @@ from must_tf.tasks.classification.summary import TIED
 from must_tf.tasks.depth.metric import RELATIVE
 from must_tf.tasks.detection.summary import BEYOND
 from must_tf.tasks.masks.summary import EMPTY_MASK
+from tests.support.checking import checked
 from tests.support.converting import noise
 from tests.support.tiny import Tiny, image_bytes, write_set
-from tests.tfrecords_tools.check.test_run import checked
 from tfrecords_tools.check import dataset_rules
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 import struct
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from must_tf.common.errors import UserError
+from tests.support.archives import encoded, packed
 from tests.support.converting import converted, noise, save
 from tfrecords_tools.sources import archives
 from tfrecords_tools.sources.cifar100 import Cifar100
@@ -22,27 +20,6 @@ from tfrecords_tools.sources.imagenet import Imagenet
 from tfrecords_tools.sources.images import UnlabelledImages
 
 TENCH, SHARK, WALL = "n01440764", "n01484850", "n03000134"
-
-
-def encoded(seed: int, kind: str = "JPEG", mode: str = "RGB") -> bytes:
-    """An image file."""
-    file = io.BytesIO()
-    Image.fromarray(noise(20, 30, seed)).convert(mode).save(file, kind)
-    return file.getvalue()
-
-
-def packed(members: dict[str, bytes], mode: Literal["w", "w:gz", "w:bz2", "w:xz"] = "w") -> bytes:
-    """A tar archive of these files."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode=mode) as archive:
-        folder = tarfile.TarInfo("folder")
-        folder.type = tarfile.DIRTYPE
-        archive.addfile(folder)
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return file.getvalue()
 
 
 IMAGES = {f"{SHARK}_1.JPEG": encoded(1), f"{TENCH}_2.JPEG": encoded(2), f"{TENCH}_10.JPEG": encoded(3)}

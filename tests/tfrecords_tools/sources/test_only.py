@@ -9,8 +9,8 @@ import pytest
 
 from must_tf.common.errors import UserError
 from tests.support.converting import converted, dump, must_records, noise, read, save
+from tests.support.segmentation_datasets import city
 from tests.support.tiny import ALL
-from tests.tfrecords_tools.sources.test_surfaces import city
 from tfrecords_tools.sources.cityscapes import Cityscapes
 from tfrecords_tools.sources.diode import Diode
 from tfrecords_tools.sources.only import only

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from official.vision.data import create_coco_tf_record, tfrecord_lib
+from official.vision.data import create_coco_tf_record
 
 from must_tf.common.errors import UserError
 from must_tf.tasks.masks.labels import paste
 from tests.support.converting import converted, dump, noise, save
+from tests.support.mg_records import boxes, names, record
 from tests.support.tiny import image_bytes
 from tfrecords_tools.sources import tfds as tfds_source
 from tfrecords_tools.sources.mg import Mg
@@ -62,20 +63,7 @@ def test_model_gardens_own_coco_record(tmp_path: Path) -> None:
     assert (result.counts(), result.notes()) == ({}, {})
 
 
-def record(path: Path, **features: Any) -> None:
-    """Writes a record of features with Model Garden's helper; two underscores stand for a slash."""
-    found = {key.replace("__", "/"): tfrecord_lib.convert_to_feature(value) for key, value in features.items()}
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        writer.write(tf.train.Example(features=tf.train.Features(feature=found)).SerializeToString())
-
-
 JPEG = image_bytes(noise(HEIGHT, WIDTH), ".jpg")
-
-
-def names(folder: Path, *words: str) -> str:
-    """A file of class names."""
-    (folder / "names.txt").write_text("\n".join(words))
-    return str(folder / "names.txt")
 
 
 @pytest.mark.parametrize(("label", "first", "wanted"), [(0, 0, 0), (2, 0, 2), (1, 1, 0), (3, 1, 2)])
@@ -101,12 +89,6 @@ def test_model_gardens_segmentation(tmp_path: Path) -> None:
     one = Mg(str(tmp_path / "a.tfrecord"), (("segmentation", names(tmp_path, "road")),))
     with pytest.raises(UserError, match=r"a\.tfrecord, record 0: value 1 on 300 pixels is not one of the 1 classes"):
         converted(one, tmp_path / "out2")
-
-
-def boxes(*corners: tuple[float, float, float, float]) -> dict[str, list[float]]:
-    """Makes features from ymin, xmin, ymax, xmax of all objects."""
-    keys = [f"image__object__bbox__{side}" for side in ("ymin", "xmin", "ymax", "xmax")]
-    return {key: list(values) for key, values in zip(keys, zip(*corners, strict=True), strict=True)}
 
 
 def test_model_gardens_loose_objects_have_one_outcome_each(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from scipy import io as matlab
 
 from must_tf.common.errors import UserError
 from tests.support.converting import Converted, converted, noise, save
+from tests.support.diode import SCAN_HEIGHT, SCAN_WIDTH, SLOPE, WALL, plane, scan, unit
 from tfrecords_tools.sources import diode
 from tfrecords_tools.sources.diode import Diode
 from tfrecords_tools.sources.nyu import Nyu
@@ -114,36 +115,6 @@ def test_nyu_frames_of_h5_files(tmp_path: Path) -> None:
         Nyu(str(tmp_path / "text.mat")).find()
 
 
-# DIODE's camera at an eighth of its size.
-DH, DW = 96, 128
-
-
-def plane(normal: tuple[float, float, float], distance: float) -> np.ndarray:
-    """Depth [h, w] of the plane n . p = -distance, seen by a camera with DIODE's intrinsics."""
-    fx, fy, cx, cy = 886.81 / 8, 927.06 / 8, 512 / 8, 384 / 8
-    rows, columns = np.mgrid[:DH, :DW] + 0.5
-    seen = np.stack([(columns - cx) / fx, (rows - cy) / fy, np.ones([DH, DW])], -1)
-    return -distance / (seen @ np.array(normal))
-
-
-FLOOR, WALL, SLOPE = (0.0, -1.0, 0.0), (0.0, 0.0, -1.0), (-0.48, -0.6, -0.64)
-
-
-def unit(normal: tuple[float, float, float]) -> np.ndarray:
-    """[h, w, 3]."""
-    return np.tile(np.array(normal, np.float64), [DH, DW, 1])
-
-
-def scan(root: Path, depth: np.ndarray, normals: np.ndarray, mask: np.ndarray | None = None) -> Path:
-    """Writes one image with its arrays; returns the path without suffix."""
-    stem = root / "indoors" / "scene_00019" / "scan_00183" / "00019_00183_indoors_000_010"
-    save(f"{stem}.png", noise(DH, DW))
-    np.save(f"{stem}_depth.npy", depth[..., None].astype(np.float32))
-    np.save(f"{stem}_depth_mask.npy", np.ones([DH, DW], np.float32) if mask is None else mask)
-    np.save(f"{stem}_normal.npy", normals.astype(np.float32))
-    return stem
-
-
 def only(result: Converted) -> dict:
     """The labels of the one record."""
     return result.records["00019_00183_indoors_000_010"].labels
@@ -170,12 +141,12 @@ def test_diode_normals_of_a_plane_agree_with_its_depth(
 
 def test_normals_from_depth_are_those_of_the_plane() -> None:
     metres = plane(SLOPE, 2.5).astype(np.float32)
-    metres[: DH // 2, : DW // 2] = 0.0
+    metres[: SCAN_HEIGHT // 2, : SCAN_WIDTH // 2] = 0.0
     normals = diode.normals_of(metres)
-    assert (normals[: DH // 8 - 1, : DW // 8 - 1] == 0).all()
-    known = np.abs(normals[DH // 8 :]).sum(-1) > 0
+    assert (normals[: SCAN_HEIGHT // 8 - 1, : SCAN_WIDTH // 8 - 1] == 0).all()
+    known = np.abs(normals[SCAN_HEIGHT // 8 :]).sum(-1) > 0
     assert known.mean() > 0.95  # the rest is so slanted that it passes for an edge
-    np.testing.assert_allclose(normals[DH // 8 :][known], np.broadcast_to(SLOPE, [known.sum(), 3]), atol=1e-4)
+    np.testing.assert_allclose(normals[SCAN_HEIGHT // 8 :][known], np.broadcast_to(SLOPE, [known.sum(), 3]), atol=1e-4)
 
 
 @pytest.mark.parametrize("axes", [(1, 1, 1), (1, -1, 1)])
@@ -184,13 +155,13 @@ def test_diode_notes_normals_in_other_axes(axes: tuple[int, int, int], tmp_path:
     steep = np.array([0.6, -0.56, -0.57]) / np.linalg.norm([0.6, -0.56, -0.57])
     depth = plane((steep[0], steep[1], steep[2]), 2.5)
     depth[(depth <= 0) | (depth > 50)] = 0.0
-    scan(tmp_path, depth, np.tile(steep, [DH, DW, 1]) * axes)
+    scan(tmp_path, depth, np.tile(steep, [SCAN_HEIGHT, SCAN_WIDTH, 1]) * axes)
     result = converted(Diode(str(tmp_path)), tmp_path / "out")
     assert result.notes() == {AXES: 1}
 
 
 def test_diode_depth_is_where_the_mask_is(tmp_path: Path) -> None:
-    mask, depth, normals = np.ones([DH, DW]), plane(WALL, 3.0), unit(WALL) * OPENGL
+    mask, depth, normals = np.ones([SCAN_HEIGHT, SCAN_WIDTH]), plane(WALL, 3.0), unit(WALL) * OPENGL
     mask[:4], depth[6], normals[8] = 0.0, np.nan, 0.0
     scan(tmp_path, depth, normals, mask)
     found = only(converted(Diode(str(tmp_path)), tmp_path / "out"))
@@ -204,12 +175,12 @@ def test_diode_files_may_be_missing_or_spoiled(tmp_path: Path) -> None:
     stem = scan(tmp_path, plane(WALL, 3.0), unit(WALL))
     Path(f"{stem}_normal.npy").unlink()
     Path(f"{stem}_depth.npy").write_bytes(b"\x93NUMPY")
-    save(f"{stem}2.png", noise(DH, DW))
+    save(f"{stem}2.png", noise(SCAN_HEIGHT, SCAN_WIDTH))
     (stem.parent / "._hidden.png").write_bytes(b"a Mac's")
     result = converted(Diode(str(tmp_path)), tmp_path / "out")
     assert only(result) == {}
     assert result.counts() == {"image: no annotation": 1, "depth: file cannot be read": 1}
-    np.save(f"{stem}_depth.npy", np.ones([DH, DW + 1, 1], np.float32))
+    np.save(f"{stem}_depth.npy", np.ones([SCAN_HEIGHT, SCAN_WIDTH + 1, 1], np.float32))
     with_other = converted(Diode(str(tmp_path)), tmp_path / "out2")
     assert with_other.counts()["image: size differs from its labels'"] == 1
     with pytest.raises(UserError, match="contains none of the 1 annotated images"):

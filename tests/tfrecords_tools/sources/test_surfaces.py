@@ -11,31 +11,10 @@ import pytest
 from must_tf.common.errors import UserError
 from must_tf.tasks.masks.labels import paste
 from tests.support.converting import Converted, converted, must_records, noise, save
+from tests.support.segmentation_datasets import HEIGHT, STEM, TABLE, WIDTH, ade, city, columns, instance_ids
 from tfrecords_tools.sources.ade20k import Ade20k
 from tfrecords_tools.sources.cityscapes import Cityscapes
 from tfrecords_tools.sources.only import only
-
-HEIGHT, WIDTH = 32, 48
-
-
-def columns(values: list[int], dtype: type = np.uint8) -> np.ndarray:
-    """Stripes of equal width with these values."""
-    return np.repeat(np.array([values], dtype), WIDTH // len(values), axis=1).repeat(HEIGHT, axis=0)
-
-
-TABLE = (
-    "Idx\tRatio\tTrain\tVal\tStuff\tName\n1\t0.1576\t11664\t1172\t1\twall\n2\t0.1072\t6046\t612\t1\tbuilding, edifice\n"
-)
-
-
-def ade(root: Path, ids: np.ndarray, table: str = TABLE) -> str:
-    """ADEChallengeData2016 with two training images, of which the second has no annotation."""
-    folder = root / "ADEChallengeData2016"
-    for number in (1, 2):
-        save(folder / "images" / "training" / f"ADE_train_{number:08}.jpg", noise(HEIGHT, WIDTH, number))
-    save(folder / "annotations" / "training" / "ADE_train_00000001.png", ids)
-    (folder / "objectInfo150.txt").write_text(table)
-    return str(folder)
 
 
 def test_ade20k_counts_from_one_and_ignores_other(tmp_path: Path) -> None:
@@ -108,29 +87,6 @@ def test_a_damaged_map_drops_the_label_and_a_map_of_another_size_the_image(tmp_p
 # label id -> train id, as cityscapesscripts' table has them; license plate (-1) is never drawn.
 TRAIN_IDS = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12, 26: 13}
 TRAIN_IDS |= {27: 14, 28: 15, 31: 16, 32: 17, 33: 18}
-STEM = "aachen_000000_000019"
-
-
-def instance_ids() -> np.ndarray:
-    """Two cars, one of them in two pieces, a person, a group of persons, road; uint16 as published."""
-    ids = np.full([HEIGHT, WIDTH], 7, np.uint16)
-    ids[4:10, 5:15] = 26000
-    ids[20:24, 2:6], ids[26:30, 8:12] = 26001, 26001
-    ids[3:20, 30:33] = 24000
-    ids[22:30, 28:44] = 24
-    return ids
-
-
-def city(root: Path, instances: np.ndarray | None = None) -> str:
-    """One image of train with every label id, and one of test."""
-    folder = root / "cityscapes"
-    ids = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % 34
-    save(folder / "leftImg8bit" / "train" / "aachen" / f"{STEM}_leftImg8bit.png", noise(HEIGHT, WIDTH))
-    save(folder / "leftImg8bit" / "test" / "bonn" / "bonn_000000_000019_leftImg8bit.png", noise(HEIGHT, WIDTH))
-    gt = folder / "gtFine" / "train" / "aachen"
-    save(gt / f"{STEM}_gtFine_labelIds.png", ids.astype(np.uint8))
-    save(gt / f"{STEM}_gtFine_instanceIds.png", instance_ids() if instances is None else instances)
-    return str(folder)
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,7 @@ import pytest
 
 from must_tf.common.errors import UserError
 from tests.support import formula_teacher
-from tests.support.converting import noise, save
-from tests.tfrecords_tools.writing.test_shards import files_in
+from tests.support.converting import files_in, noise, save
 from tfrecords_tools.convert import run as convert
 from tfrecords_tools.sources.images import UnlabelledImages
 from tfrecords_tools.sources.scenes import Scenes

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from must_tf.common.errors import UserError
-from tests.tfrecords_tools.writing.test_shards import files_in
+from tests.support.converting import files_in
 from tfrecords_tools.convert import run as convert
 from tfrecords_tools.sources.scenes import Scenes
 from tfrecords_tools.writing import beam, disk_space

@@ -15,9 +15,8 @@ import tensorflow as tf
 
 from benchmarks.harness import processes
 from must_tf.common.errors import UserError
-from tests.support.converting import converted, dump, must_records, noise, save
+from tests.support.converting import converted, dump, files_in, must_records, noise, save
 from tests.support.tiny import ROOT
-from tests.tfrecords_tools.writing.test_shards import files_in
 from tfrecords_tools.convert import run as convert
 from tfrecords_tools.sources.coco.coco import Coco
 from tfrecords_tools.sources.images import UnlabelledImages

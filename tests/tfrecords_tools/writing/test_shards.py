@@ -16,7 +16,7 @@ import pytest
 from must_tf.common.errors import UserError
 from must_tf.data import manifest
 from must_tf.data.scenes import CLASSES, DOMAINS, render
-from tests.support.converting import converted, dump, must_records, noise, save
+from tests.support.converting import converted, dump, files_in, must_records, noise, save
 from tests.support.tiny import ROOT
 from tfrecords_tools.convert import run as convert
 from tfrecords_tools.sources.images import UnlabelledImages
@@ -40,11 +40,6 @@ def until_killed(sample):
 convert._encode = until_killed
 convert.convert(Scenes("wild", 6, 1, 48), convert.Options(sys.argv[1], shards=3, workers=1))
 """
-
-
-def files_in(folder: Path | str) -> dict[str, bytes]:
-    """Returns the bytes of every file below a folder."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
 
 
 def scenes(folder: Path, workers: int = 1) -> dict[str, bytes]:

@@ -1,0 +1,40 @@
+"""The order of the packages ("rooms"). It stands here and in no other place."""
+
+from __future__ import annotations
+
+# From the ground up: a room may import the rooms before it and never one after it.
+ROOMS = (
+    "must_tf",  # its version
+    "must_tf.common",
+    "must_tf.config",
+    "must_tf.label_content",
+    "must_tf.spec",
+    "must_tf.data",
+    "must_tf.shared",
+    "must_tf.tasks",
+    "must_tf.model",
+    "must_tf.pseudo_gate",
+    "must_tf.evaluation",
+    "must_tf.runs",
+    "must_tf.training",
+    "must_tf.experiments",
+    "must_tf.registry_imports",
+    "must_tf.experiment_config",
+    "must_tf.serving",
+    "must_tf.transfers",
+    "must_tf.cli",
+    "tfrecords_tools",
+    "tfrecords_tools.writing",
+    "tfrecords_tools.sources",
+    "tfrecords_tools.convert",
+    "tfrecords_tools.reading",
+    "tfrecords_tools.merge",
+    "tfrecords_tools.export",
+    "tfrecords_tools.stats",
+    "tfrecords_tools.check",
+    "tfrecords_tools.inspect",
+    "tfrecords_tools.teachers",
+    "tfrecords_tools.label",
+    "tfrecords_tools.cli",
+    "tfrecords_tools.__main__",
+)
