@@ -1,4 +1,4 @@
-"""What the contract tests share: golden files, windows worked out by hand, scenes, and a stand-in for the trunk."""
+"""Shared by the contract tests: windows worked out by hand, scenes, and a stand-in for the trunk."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def scene(domain: str, index: int, size: tuple[int, int], mirrored: bool = False
 
 
 class Window(NamedTuple):
-    """What `geometry.Warp` does, in plain numbers: original size -> scaled size -> S x S window at offset."""
+    """`geometry.Warp` in plain numbers: original size -> scaled size -> S x S window at offset."""
 
     original: tuple[int, int]
     scaled: tuple[int, int]
@@ -46,17 +46,17 @@ class Window(NamedTuple):
         return float(height), float(width)
 
     def point(self, y: float, x: float) -> tuple[float, float]:
-        """Normalised place in the original -> pixels of the input."""
+        """Converts a normalised position in the original to pixels of the input."""
         return y * self.scaled[0] - self.offset[0], x * self.scaled[1] - self.offset[1]
 
     def source(self, y: float, x: float) -> tuple[int, int]:
-        """Place on the input -> row and column of the original pixel there, which may lie outside."""
+        """Converts a position on the input to row and column of the original pixel, which may lie outside."""
         row = (y + self.offset[0]) * self.original[0] / self.scaled[0]
         column = (x + self.offset[1]) * self.original[1] / self.scaled[1]
         return math.floor(row), math.floor(column)
 
     def pixels(self, values: np.ndarray, fill: float, stride: int) -> np.ndarray:
-        """The original pixel under the centre of every cell of the input, one by one; `fill` outside."""
+        """Returns the original pixel under the centre of each cell of the input; `fill` outside."""
         side = self.size // stride
         found = np.full([side, side, *values.shape[2:]], fill, values.dtype)
         for i, j in np.ndindex(side, side):
@@ -66,7 +66,7 @@ class Window(NamedTuple):
         return found
 
     def warp(self, flip: bool = False) -> geometry.Warp:
-        """The code under test's own description."""
+        """Returns the same window as the code under test describes it."""
         original, scaled, offset = (tf.constant(x) for x in self[:3])
         return geometry.Warp(original, tf.constant(flip), scaled, offset, self.size)
 
@@ -79,7 +79,7 @@ WINDOWS = {"fitted": FITTED, "enlarged": ENLARGED, "shrunk": SHRUNK, "portrait":
 
 
 def parsed(task: str, labels: Any, size: tuple[int, int], config: Any) -> dict[str, tf.Tensor]:
-    """The features of a record that the task wrote."""
+    """Returns the parsed features of a record that the task wrote."""
     features = tf.train.Features(feature=SPECS[task].write(labels, ImageInfo("image", *size)))
     serialized = tf.train.Example(features=features).SerializeToString()
     return tf.io.parse_single_example(serialized, SPECS[task].features(config))
@@ -110,7 +110,7 @@ def example(image: np.ndarray, labelled: dict[str, record.Labelled], source_id: 
 
 
 def pyramid(batch: int, size: int = SIZE) -> Pyramid:
-    """What a trunk could give, at random."""
+    """Returns a random pyramid."""
     rng = np.random.default_rng(0)
 
     def level(stride: int) -> tf.Tensor:
@@ -122,7 +122,7 @@ def pyramid(batch: int, size: int = SIZE) -> Pyramid:
 
 
 class Run:
-    """One task's head and those it needs, on a random pyramid: raw while training, raw and predictions otherwise."""
+    """One task's head and those it needs, on a random pyramid: raw outputs, and predictions unless training."""
 
     def __init__(self, task: str, config: Any, made: dict[str, Any] | None, batch: int = 2, choice: int = 0):
         """`choice` is the variant of the tasks that it needs."""
@@ -146,7 +146,7 @@ class Run:
 
 
 def seen(weight: Sequence[float] | np.ndarray, config: Any) -> dict[str, tf.Tensor]:
-    """What the input path adds to targets for every image: real labels, for which all classes were looked for."""
+    """Returns what the input pipeline adds to targets: real labels, annotated for all classes."""
     count = len(weight)
     return {
         "weight": tf.constant(weight),
@@ -171,8 +171,7 @@ def training_targets(task: str, config: Any) -> dict[str, dict[str, tf.Tensor]]:
 def variants(with_needs: bool = False) -> list[Any]:
     """(task, config) of every variant of every task, as pytest parameters.
 
-    `with_needs` adds which variant of the tasks that it needs stands before it: the first, and where there are any
-    also the last.
+    `with_needs` adds the variant of the tasks that it needs: the first, and for tasks that need others also the last.
     """
     found = []
     for task, spec in SPECS.items():

@@ -1,4 +1,4 @@
-"""What can be wrong with one record, in words: each rule yields (what, where in the record)."""
+"""Rules for one record; each yields (problem, where in the record)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from must_tf.spec import ImageInfo, TaskSpec
 from must_tf.tasks.masks import labels as masks
 from must_tf.tasks.masks.summary import of_crops
 
-Fault = tuple[str, str]  # what, and where in the record
+Fault = tuple[str, str]  # problem, where in the record
 
 
 def of_image(example: tf.train.Example, info: ImageInfo) -> Iterator[Fault]:
-    """The image's own keys: it decodes, and is what its record says."""
+    """Checks the image's own keys: it can be decoded and matches what the record says about it."""
     feature = example.features.feature
     encoded = feature["image/encoded"].bytes_list.value
     if not encoded:
@@ -45,13 +45,13 @@ def of_image(example: tf.train.Example, info: ImageInfo) -> Iterator[Fault]:
 
 
 def _text(feature: Any, key: str) -> str:
-    # `in` first: looking a missing key up would make it.
+    # `in` first: looking up a missing key would create it.
     values = feature[key].bytes_list.value if key in feature else ()
     return values[0].decode() if values else ""
 
 
 def of_origins(example: tf.train.Example, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]) -> Iterator[Fault]:
-    """Who labelled it is said in words that training knows, and of every label there is."""
+    """Checks that every label has an origin that training understands."""
     origins = record.origins_of(example)
     for task, origin in origins.items():
         if task not in specs:
@@ -70,16 +70,16 @@ def of_origins(example: tf.train.Example, specs: Mapping[str, TaskSpec], configs
 def read(
     serialized: bytes, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]
 ) -> tuple[dict[str, Labelled], list[Fault]]:
-    """The labels that can be read, and why others cannot."""
+    """Returns the labels that can be read, and a fault for each of the others."""
     try:
         return record.read_labels(serialized, specs, configs), []
-    except Exception:  # which task it is, one by one
+    except Exception:  # read task by task to find which one fails
         labelled: dict[str, Labelled] = {}
         faults = []
         for task, config in configs.items():
             try:
                 labelled |= record.read_labels(serialized, specs, {task: config})
-            except Exception as error:  # TensorFlow and NumPy raise whatever a broken label leads them to
+            except Exception as error:  # broken labels make TensorFlow and NumPy raise all kinds of errors
                 message = str(getattr(error, "message", error)).strip().splitlines() or [type(error).__name__]
                 faults.append((f"{task}: label cannot be read", message[0][:160]))
         return labelled, faults
@@ -88,7 +88,7 @@ def read(
 def of_labels(
     labelled: Mapping[str, Labelled], info: ImageInfo, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]
 ) -> Iterator[Fault]:
-    """Every label has the shapes and ranges that its task's convention says."""
+    """Checks the shapes and ranges of every label, by the rules of its task."""
     for task, (labels, origin, _) in labelled.items():
         for what, where in specs[task].summary.problems(labels, info, configs[task]):
             yield f"{task}: {what}", where
@@ -105,7 +105,7 @@ def of_labels(
 
 
 def of_full_masks(example: tf.train.Example, labelled: Mapping[str, Labelled], info: ImageInfo) -> Iterator[Fault]:
-    """Model Garden's full-image masks, where a record has them too, are the crops in their places."""
+    """Checks that Model Garden's full-image masks, if the record has them, equal the crops."""
     feature = example.features.feature
     if masks.FULL not in feature or "masks" not in labelled:
         return

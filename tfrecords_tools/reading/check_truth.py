@@ -1,7 +1,7 @@
-"""The strongest test of labels: the ground truth, given as prediction to the tasks' own metrics, must be perfect.
+"""Tests labels with the tasks' own metrics: the ground truth as prediction must have perfect scores.
 
-What keeps a figure below perfect is told apart: facts of the data that the published protocol does not score
-(`causes`), and all else, which is a fault of the labels or of the metric.
+A lower score has one of two reasons: labels that the published protocol does not score (`causes`), or a fault of the
+labels or the metric.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ EXACT = 1e-9  # COCOeval adds 2e-16 to a denominator
 
 
 class Verdict(NamedTuple):
-    """One task's headline in one shard, or in one image; None where there was nothing to measure."""
+    """One task's headline over a shard or an image; None if nothing was measured."""
 
     figure: float | None
     images: int
 
 
 def as_prediction(labels: Labels) -> Labels:
-    """The labels as a perfect model would answer: crowds are regions that no model has to name, so it does not."""
+    """Returns the predictions of a perfect model: the labels without crowds, which no model has to detect."""
     if "is_crowd" not in labels:
         return labels
     return chosen(labels, ~np.asarray(labels["is_crowd"], bool))
 
 
 def perfect(spec: TaskSpec) -> float:
-    """The best value that the task's headline can have: a share of 1, or no error."""
+    """Returns the best value of the task's headline: 1, or an error of 0."""
     return 1.0 if spec.Metric.higher_is_better else 0.0
 
 
 def is_perfect(figure: float | None, spec: TaskSpec) -> bool:
-    """Also where there was nothing to measure."""
+    """Tests if a headline is perfect. True if nothing was measured."""
     return figure is None or abs(figure - perfect(spec)) <= EXACT
 
 
 class Truth:
-    """Feeds labels to the metrics of all tasks that they have."""
+    """Measures labels as predictions, with the metrics of their tasks."""
 
     def __init__(self, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]):
         self._specs, self._configs = specs, configs
@@ -51,12 +51,12 @@ class Truth:
         self._images: collections.Counter = collections.Counter()
 
     def add(self, labelled: Mapping[str, Labelled], info: ImageInfo) -> Iterator[tuple[str, str]]:
-        """One more image; yields (task, why) where a metric cannot take it."""
+        """Adds one image; yields (task, error) for each metric that fails on it."""
         for task, (labels, _, _) in labelled.items():
             metric = self._metrics.setdefault(task, self._specs[task].Metric(self._configs[task]))
             try:
                 metric.add(labels, as_prediction(labels), info)
-            except Exception as error:  # a broken label leads the metrics to anything
+            except Exception as error:  # broken labels make metrics raise all kinds of errors
                 yield task, f"{type(error).__name__}: {error}"
                 continue
             self._images[task] += 1
@@ -67,7 +67,7 @@ class Truth:
         return {task: collections.Counter(left_out) for task, left_out in counts.items() if left_out}
 
     def verdicts(self) -> dict[str, Verdict]:
-        """{task: its headline over all images}."""
+        """Returns {task: headline over all images}."""
         found = {}
         for task, metric in self._metrics.items():
             figure = metric.result().get(self._specs[task].Metric.headline)
@@ -90,7 +90,7 @@ def scored(spec: TaskSpec, labels: Labels) -> Labels:
 
 
 def chosen(labels: Labels, wanted: np.ndarray) -> Labels:
-    """Some of the objects; `wanted` is bool [N]."""
+    """Returns the `wanted` objects, bool [N]."""
     return {
         key: [one for one, keep in zip(value, wanted, strict=True) if keep]
         if isinstance(value, list)

@@ -18,16 +18,16 @@ def check_names(config: Any) -> None:
     """Raises UserError if a task's `class_thresholds` name a class that does not exist."""
     for name in thresholds.named(getattr(config, "class_thresholds", ())):
         if name not in config.classes:
-            raise UserError(f"class_thresholds: no class {name!r}.{nearest(name, config.classes)}")
+            raise UserError(f"class_thresholds: {name!r} is not a class.{nearest(name, config.classes)}")
 
 
 def configs(classes: Mapping[str, Sequence[str]], given: Sequence[str]) -> dict[str, Any]:
-    """{task: its config} with these class names and the settings that are `given` as TASK.NAME=VALUE.
+    """Returns {task: config} with these class names and the settings given as TASK.NAME=VALUE.
 
-    What a task takes over from others, as masks do boxes' thresholds, it has taken over.
+    Fields that a task takes over from others, like the masks' class thresholds, are filled in.
 
     Raises:
-      UserError: a task, name or value that does not fit; all of them.
+      UserError: unknown tasks or names, or invalid values; lists all of them.
     """
     found, mistakes = recordset.configs_of(classes), Mistakes()
     for text in given:

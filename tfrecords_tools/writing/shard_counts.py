@@ -1,4 +1,4 @@
-"""What the records of a shard hold, counted as they pass."""
+"""Counts of the labels in a shard, made while it is written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Counters = dict[str, collections.Counter]
 
 
 class Counts:
-    """What the records of a shard hold, each {task: {origin, class id as text, or limit: how many}}."""
+    """Counts of a shard's labels, each {task: {origin, class id as text, or limit: number of records or labels}}."""
 
     def __init__(self) -> None:
         self.records = 0
@@ -24,7 +24,7 @@ class Counts:
         self.limits: Counters = collections.defaultdict(collections.Counter)
 
     def add(self, serialized: bytes) -> None:
-        """One more record."""
+        """Adds one record."""
         self.records += 1
         example, specs = tf.train.Example.FromString(serialized), discover()
         for task, origin in record.origins_of(example).items():
@@ -43,5 +43,5 @@ class Counts:
 
 
 def in_order(counters: Mapping[str, collections.Counter]) -> dict[str, dict[str, int]]:
-    """Plain dicts, sorted by their keys, so that equal counts are equal bytes."""
+    """Returns plain dicts sorted by key, so that equal counts are equal bytes."""
     return {task: dict(sorted(found.items())) for task, found in sorted(counters.items())}
