@@ -15,7 +15,7 @@ import tensorflow as tf
 from must_tf import tasks
 from must_tf.data import manifest, record
 from tfrecords_tools.reading import look_table, recordset
-from tfrecords_tools.reading.check_truth import Verdict, is_perfect, perfect
+from tfrecords_tools.reading.check_truth import HeadlineScore, is_perfect, perfect
 from tfrecords_tools.reading.recordset import RecordSet
 from tfrecords_tools.writing import shards
 from tfrecords_tools.writing.counts import Findings
@@ -38,7 +38,7 @@ class Checked:
     origins: dict[str, collections.Counter] = dataclasses.field(default_factory=dict)
     objects: dict[str, collections.Counter] = dataclasses.field(default_factory=dict)
     ids: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.uint64))
-    verdicts: dict[str, Verdict] = dataclasses.field(default_factory=dict)
+    verdicts: dict[str, HeadlineScore] = dataclasses.field(default_factory=dict)
     unscored: dict[str, collections.Counter] = dataclasses.field(default_factory=dict)
 
 

@@ -30,15 +30,15 @@ def of_image(example: tf.train.Example, info: ImageInfo) -> Iterator[Fault]:
     if not info.source_id:
         yield "no source_id", ""
     try:
-        said, found = _text(feature, "image/format"), record.image_format(encoded[0])
+        stated, actual = _text(feature, "image/format"), record.image_format(encoded[0])
         shape = record.decode_image(tf.constant(encoded[0])).shape
     except (UserError, tf.errors.InvalidArgumentError) as error:
         yield "image cannot be decoded", str(getattr(error, "message", error)).splitlines()[0][:120]
         return
     if tuple(shape[:2]) != (info.height, info.width):
         yield "size is not the image's", f"{info.width}x{info.height}, decoded {shape[1]}x{shape[0]}"
-    if said and {"jpg": "jpeg"}.get(said, said) != found:
-        yield "image/format is not the image's", f"{said}, is {found}"
+    if stated and {"jpg": "jpeg"}.get(stated, stated) != actual:
+        yield "image/format is not the image's", f"{stated}, is {actual}"
     sha256 = _text(feature, "image/key/sha256")
     if sha256 and sha256 != hashlib.sha256(encoded[0]).hexdigest():
         yield "image changed since it was written", "image/key/sha256 differs"

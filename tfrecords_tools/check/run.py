@@ -17,7 +17,7 @@ from must_tf.label_content import PIXELS, ImageInfo
 from tfrecords_tools.check import dataset_rules, record_rules
 from tfrecords_tools.check.dataset_rules import Checked
 from tfrecords_tools.reading import label_summary, recordset
-from tfrecords_tools.reading.check_truth import Truth, causes, is_perfect, scored
+from tfrecords_tools.reading.check_truth import TruthAsPrediction, causes, is_perfect, scored
 from tfrecords_tools.reading.recordset import Damaged, RecordSet
 from tfrecords_tools.writing import shards
 from tfrecords_tools.writing.counts import Findings
@@ -54,7 +54,7 @@ def check_shard(job: Job, tick: Callable[[], None]) -> Checked:
     """One shard; runs in a worker."""
     specs, configs = tasks.discover(), recordset.configs_of(job.classes)
     checked = Checked(os.path.basename(job.path))
-    truth, ids = Truth(specs, configs), []
+    truth, ids = TruthAsPrediction(specs, configs), []
     for number, serialized in _readable(job.path, checked):
         ids.append(_check_record(serialized, number, configs, (checked, truth)))
         checked.records += 1
@@ -76,7 +76,9 @@ def _readable(path: str, checked: Checked) -> Iterator[tuple[int, bytes]]:
         checked.findings.add("file is damaged; what follows in it was not checked", where)
 
 
-def _check_record(serialized: bytes, number: int, configs: Mapping[str, Any], into: tuple[Checked, Truth]) -> int:
+def _check_record(
+    serialized: bytes, number: int, configs: Mapping[str, Any], into: tuple[Checked, TruthAsPrediction]
+) -> int:
     """Adds one record's findings; returns its id's hash."""
     checked, truth = into
     name = f"{checked.file} record {number}"
@@ -143,7 +145,7 @@ def _imperfect(
     labelled: Mapping[str, record.Labelled], info: ImageInfo, configs: Mapping[str, Any]
 ) -> dict[str, float]:
     """{task: figure} of the tasks whose headline for this image alone is not perfect."""
-    specs, alone = tasks.discover(), Truth(tasks.discover(), configs)
+    specs, alone = tasks.discover(), TruthAsPrediction(tasks.discover(), configs)
     for _ in alone.add(labelled, info):  # that a metric cannot take a label is known
         pass
     figures = {task: verdict.figure for task, verdict in alone.verdicts().items()}

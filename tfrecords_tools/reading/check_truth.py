@@ -18,7 +18,7 @@ from must_tf.spec import ImageInfo, Labels, TaskSpec
 EXACT = 1e-9  # COCOeval adds 2e-16 to a denominator
 
 
-class Verdict(NamedTuple):
+class HeadlineScore(NamedTuple):
     """One task's headline over a shard or an image; None if nothing was measured."""
 
     figure: float | None
@@ -42,7 +42,7 @@ def is_perfect(figure: float | None, spec: TaskSpec) -> bool:
     return figure is None or abs(figure - perfect(spec)) <= EXACT
 
 
-class Truth:
+class TruthAsPrediction:
     """Measures labels as predictions, with the metrics of their tasks."""
 
     def __init__(self, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]):
@@ -66,13 +66,13 @@ class Truth:
         counts = {task: metric.unmeasured() for task, metric in self._metrics.items() if hasattr(metric, "unmeasured")}
         return {task: collections.Counter(left_out) for task, left_out in counts.items() if left_out}
 
-    def verdicts(self) -> dict[str, Verdict]:
+    def verdicts(self) -> dict[str, HeadlineScore]:
         """Returns {task: headline over all images}."""
-        found = {}
+        scores = {}
         for task, metric in self._metrics.items():
             figure = metric.result().get(self._specs[task].Metric.headline)
-            found[task] = Verdict(None if figure is None else float(figure), self._images[task])
-        return found
+            scores[task] = HeadlineScore(None if figure is None else float(figure), self._images[task])
+        return scores
 
 
 def causes(spec: TaskSpec, labels: Labels) -> dict[str, int]:

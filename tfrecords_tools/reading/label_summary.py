@@ -54,8 +54,8 @@ def _chosen(values: np.ndarray, there: np.ndarray) -> np.ndarray:
 
 
 def _counted(ids: np.ndarray) -> dict[int, int]:
-    found, counts = np.unique(ids, return_counts=True)
-    return dict(zip(found.tolist(), counts.tolist(), strict=True))
+    places, counts = np.unique(ids, return_counts=True)
+    return dict(zip(places.tolist(), counts.tolist(), strict=True))
 
 
 def _binned(values: np.ndarray) -> np.ndarray:

@@ -29,22 +29,22 @@ def configs(classes: Mapping[str, Sequence[str]], given: Sequence[str]) -> dict[
     Raises:
       UserError: unknown tasks or names, or invalid values; lists all of them.
     """
-    found, mistakes = recordset.configs_of(classes), Mistakes()
+    by_task, mistakes = recordset.configs_of(classes), Mistakes()
     for text in given:
         place, _, value = text.partition("=")
         task, _, name = place.partition(".")
         if task not in found:
             mistakes.problems.append(
-                f"--set {text}: no task {task!r}.{nearest(task, found)} Write detection.score_threshold=0.3"
+                f"--set {text}: no task {task!r}.{nearest(task, by_task)} Write detection.score_threshold=0.3"
             )
             continue
         try:
-            good, wrong = validate.sift(found[task], {name: yaml.safe_load(value)})
+            good, wrong = validate.sift(by_task[task], {name: yaml.safe_load(value)})
         except yaml.YAMLError:
             good, wrong = {}, [f"{value!r} is no value"]
         mistakes.problems += [f"--set {task}.{one}" for one in wrong]
-        found[task].override(good, is_strict=True)
+        by_task[task].override(good, is_strict=True)
     mistakes.raise_all()
-    for task, config in found.items():
-        tasks.discover()[task].settle(config, found)  # as before training; `check_names` reports what is wrong
-    return found
+    for task, config in by_task.items():
+        tasks.discover()[task].settle(config, by_task)  # as before training; `check_names` reports what is wrong
+    return by_task

@@ -36,12 +36,12 @@ class Counts:
 
     def _add_labels(self, task: str, spec: TaskSpec, example: tf.train.Example) -> None:
         if spec.class_ids:
-            found = spec.class_ids.count(example.features.feature)
-            self.objects[task].update({str(class_id): number for class_id, number in found.items()})
+            by_class = spec.class_ids.count(example.features.feature)
+            self.objects[task].update({str(class_id): number for class_id, number in by_class.items()})
         if limit := spec.summary.limit(example):
             self.limits[task][limit] += 1
 
 
 def in_order(counters: Mapping[str, collections.Counter]) -> dict[str, dict[str, int]]:
     """Returns plain dicts sorted by key, so that equal counts are equal bytes."""
-    return {task: dict(sorted(found.items())) for task, found in sorted(counters.items())}
+    return {task: dict(sorted(counter.items())) for task, counter in sorted(counters.items())}
