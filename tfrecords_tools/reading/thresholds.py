@@ -33,7 +33,7 @@ def configs(classes: Mapping[str, Sequence[str]], given: Sequence[str]) -> dict[
     for text in given:
         place, _, value = text.partition("=")
         task, _, name = place.partition(".")
-        if task not in found:
+        if task not in by_task:
             mistakes.problems.append(
                 f"--set {text}: no task {task!r}.{nearest(task, by_task)} Write detection.score_threshold=0.3"
             )
@@ -41,7 +41,7 @@ def configs(classes: Mapping[str, Sequence[str]], given: Sequence[str]) -> dict[
         try:
             good, wrong = validate.sift(by_task[task], {name: yaml.safe_load(value)})
         except yaml.YAMLError:
-            good, wrong = {}, [f"{value!r} is no value"]
+            good, wrong = {}, [f"{name}={value}: not valid YAML"]
         mistakes.problems += [f"--set {task}.{one}" for one in wrong]
         by_task[task].override(good, is_strict=True)
     mistakes.raise_all()
