@@ -1,13 +1,13 @@
-# make quickstart   the whole loop on generated scenes, within 15 minutes on two cores
-# make transfers    the quickstart's student and random weights, each fine-tuned on five tasks of another look: a table
-# make cross        the recipe across datasets: three sets, each completed by the teachers of the others, one student
-# make thresholds   what a student gains or loses by the threshold below which teachers are not believed; SEEDS=3: thrice
-# make verdicts     what the gate says of a good teacher, an untrained one, and one that learned shifted boxes
+# make quickstart   the whole loop on generated scenes, about 20 minutes on two cores
+# make transfers    a table: the quickstart's student and random weights, each fine-tuned on five tasks of another look
+# make cross        the recipe across datasets: three datasets, each completed by the teachers of the others; one student
+# make thresholds   a student trained at several thresholds of the pseudo labels; SEEDS=3: three times each
+# make verdicts     the verdicts on a good teacher, an untrained one, and one that learned shifted boxes
 # make test         format, lint, types and all tests
 # make test-beam    the converter on Apache Beam, in an environment of its own
 # make docs         the documentation as a site in build/docs; fails on a broken link
 # make real DATA=…  the whole loop on small real photos
-# make bench        what it costs beside Model Garden: a table, about an hour on two cores (DATA=… ROWS=input,memory ROUNDS=1)
+# make bench        time and memory compared with Model Garden, about an hour on two cores (DATA=… ROWS=input,memory ROUNDS=1)
 
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(shell command -v python$(v) >/dev/null 2>&1 && python$(v) -c '' >/dev/null 2>&1 && echo python$(v))) python3)
 BIN := .venv/bin
@@ -32,7 +32,7 @@ thresholds: $(READY)
 	$(BIN)/python -m experiments.threshold_study --seeds $(SEEDS)
 
 real: $(READY)
-	@test -n "$(DATA)" || { echo "error: give the photos: make real DATA=folder (see README.md)" >&2; exit 2; }
+	@test -n "$(DATA)" || { echo "error: no photos given. Run make real DATA=folder; experiments/real.py describes the folder." >&2; exit 2; }
 	$(BIN)/python -m experiments.real --data $(DATA)
 
 verdicts: $(READY)
@@ -47,7 +47,7 @@ test: $(READY)
 	$(BIN)/mypy
 	$(BIN)/pytest -q -n 2
 
-# Beam holds other packages back, protobuf for one, so it has an environment of its own.
+# Beam needs older versions of other packages, such as protobuf, so it has its own environment.
 test-beam: .venv-beam/.ready
 	.venv-beam/bin/pytest -q tests/tfrecords_tools/writing/test_beam.py
 
@@ -57,7 +57,7 @@ test-beam: .venv-beam/.ready
 	.venv-beam/bin/python -m pip install --quiet -c constraints-beam.txt -e '.[dev,beam]'
 	touch $@
 
-# The site is built from the pages alone. Its environment has MkDocs and none of the project's packages.
+# The site is built from the Markdown pages only. Its environment has MkDocs and none of the project's packages.
 docs: .venv-docs/.ready
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 

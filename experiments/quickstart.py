@@ -1,4 +1,4 @@
-"""Runs the whole loop on generated scenes, within 15 minutes on two cores: `make quickstart`."""
+"""Runs the whole loop on generated scenes, in about 20 minutes on two cores: `make quickstart`."""
 
 from __future__ import annotations
 

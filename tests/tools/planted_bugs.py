@@ -200,7 +200,7 @@ MUTANTS = (
     Mutant("teachers: normalised boxes are taken for pixels", "tfrecords_tools/teachers/model_garden.py", '_get(params, False, "export_config", "output_normalized_coordinates")', "False", "tfrecords_tools/teachers/test_model_garden::of_a_detector"),
     Mutant("teachers: the id is of the tasks asked for", "tfrecords_tools/teachers/model_garden.py", "sorted(outputs.items())", "sorted(chosen.items())", "tfrecords_tools/teachers/test_model_garden::the_id"),
     Mutant("teachers: an adapter's id is of the tasks asked for", "tfrecords_tools/teachers/adapter.py", "sorted(all_outputs.items())", "sorted(recipe.outputs.items())", "tfrecords_tools/teachers/test_mistakes::good_file"),
-    Mutant("teachers: files that only some decoders read", "tfrecords_tools/teachers/saved_model.py", "imencode(\".png\"", "imencode(\".bmp\"", "tfrecords_tools/teachers/test_saved_model::decodes"),
+    Mutant("teachers: files that only some decoders read", "tfrecords_tools/teachers/saved_model.py", "imencode(\".png\"", "imencode(\".bmp\"", "tfrecords_tools/teachers/test_saved_model::decoder"),
     Mutant("teachers: a bucket loses a slash", "tfrecords_tools/teachers/adapter.py", "return scheme + mark + os.path.normpath(place)", "return os.path.normpath(joined)", "tfrecords_tools/teachers/test_mistakes::bucket"),
     Mutant("teachers: probabilities need not sum to 1", "tfrecords_tools/teachers/outputs.py", "_range_problem(name, values, remedy) or sum_problem", "_range_problem(name, values, remedy)", "tfrecords_tools/teachers/test_outputs::mean_something"),
     Mutant("teachers: no class is some class", "tfrecords_tools/teachers/names.py", "share < LEAST_SHARE", "share < 0", "tfrecords_tools/teachers/test_outputs::no_class"),
