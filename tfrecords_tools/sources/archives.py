@@ -38,7 +38,7 @@ def members(path: str, first: int = 0, size: int | None = None) -> Iterator[File
                 for member in archive:
                     if member.isfile():
                         yield FilePart(member.name.removeprefix("./"), first + member.offset_data, member.size)
-                    archive.members = []  # a million of them would not fit into memory
+                    archive.members = []  # tarfile keeps all members; a million would not fit into memory
                 _require_end(window, archive.offset)
         except tarfile.TarError as error:
             raise UserError(

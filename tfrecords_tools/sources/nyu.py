@@ -35,7 +35,7 @@ from tfrecords_tools.writing.items import Item, Listing
 
 SPLITS = {"train": "trainNdxs", "test": "testNdxs"}
 EVERYTHING = "all"
-NEEDED = {"images": 4, "depths": 3}  # axes
+NEEDED = {"images": 4, "depths": 3}  # number of axes
 FRAME = {"rgb": 3, "depth": 2}
 
 
