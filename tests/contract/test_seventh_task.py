@@ -104,10 +104,11 @@ def test_inspect_shows_it(result: dict) -> None:
 
 
 def test_its_sets_are_merged_and_exported(result: dict) -> None:
-    """Six images in one set. COCO has no place for it: the images are exported without."""
+    """Six images in one dataset. No format of another tool holds brightness, so three labels are lost: exit code 1."""
     assert result["merge"]["code"] == 0
     assert result["merge"]["json"]["records"] == 6
-    assert result["export"]["code"] == 0
+    assert result["export"]["code"] == 1
+    assert result["export"]["json"]["lost"]["brightness: no format of other tools is known"]["count"] == 3
 
 
 def test_the_gate_holds_for_it(result: dict) -> None:
