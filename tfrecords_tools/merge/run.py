@@ -23,11 +23,11 @@ import functools
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
-from tensorflow.python.lib.io import tf_record
 
+from must_tf.common import upstream
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
 from must_tf.common.text import listed
@@ -218,8 +218,8 @@ def _scan(path: str, progress: Progress) -> Iterator[tuple[str, str, int]]:
 
 
 @functools.lru_cache(maxsize=OPEN_FILES)
-def _reader(path: str) -> tf_record.tf_record_random_reader:
-    return tf_record.tf_record_random_reader(path)
+def _reader(path: str) -> Any:
+    return upstream.random_record_reader(path)
 
 
 def _items(index: on_disk.sqlite3.Connection, account: Account) -> Iterator[Item]:

@@ -94,7 +94,7 @@ def test_records_are_read_at_their_offsets(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["SGD", "Adam"])
 @pytest.mark.parametrize("module", [tf_keras.optimizers, tf_keras.optimizers.legacy], ids=["keras", "legacy"])
 def test_slots_are_there_before_the_first_step(module: object, kind: str) -> None:
-    """A step adds none, and their names are those that checkpoints have."""
+    """A step adds none. Model Garden's, the legacy ones, also have the names that the first step gives them."""
     names = []
     for early in (True, False):
         variable = tf.Variable([1.0, 2.0], name="kernel")
@@ -106,7 +106,8 @@ def test_slots_are_there_before_the_first_step(module: object, kind: str) -> Non
         names.append([slot.name for slot in variables(optimizer)])
         if early:
             assert len(names[0]) == before > 1
-    assert names[0] == names[1]
+    assert len(names[0]) == len(names[1])
+    assert module is not tf_keras.optimizers.legacy or names[0] == names[1]
 
 
 def variables(optimizer: Any) -> list[tf.Variable]:
@@ -167,28 +168,28 @@ def test_a_remote_list_has_names(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_controller_prints_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither at the start of training nor about its results."""
 
+    step = tf.Variable(0, dtype=tf.int64)
+
     class Trainer(orbit.StandardTrainer):
-        """Trains nothing."""
+        """Only counts steps."""
 
         def train_step(self, iterator: Iterator) -> None:
             """Takes an element."""
             next(iterator)
+            step.assign_add(1)
 
-        def train_loop_end(self) -> dict[str, float]:
-            """One metric."""
-            return {"loss": 1.0}
+        def train_loop_end(self) -> dict[str, tf.Tensor]:
+            """Returns one metric."""
+            return {"loss": tf.constant(1.0)}
 
     monkeypatch.setattr(orbit.controller, "_log", orbit.controller._log)  # restored afterwards
     logged: list[str] = []
     monkeypatch.setattr(logging, "debug", lambda message, *rest: logged.append(message))
     upstream.quiet_controller()
-    step = tf.Variable(0, dtype=tf.int64)
     controller = orbit.Controller(
         trainer=Trainer(tf.data.Dataset.range(4).repeat()), global_step=step, steps_per_loop=1
     )
-    step.assign(1)
-    with pytest.raises(RuntimeError):  # the step does not advance; its message comes after the first log line
-        controller.train(2)
+    controller.train(2)
     assert not capsys.readouterr().out
     assert any("training until step 2" in message for message in logged)
 
