@@ -33,7 +33,7 @@ def _numpy(tensors: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("task,config,choice", variants(with_needs=True))
 def test_gradients_reach_every_variable(task: str, config: Any, choice: int) -> None:
-    """Whichever variant of the tasks that it needs stands before it."""
+    """For every variant of the tasks that it needs."""
     made = training_targets(task, config)
     tf_keras.utils.set_random_seed(1)  # Keras draws its initial weights by Python, not by TensorFlow
     run = Run(task, config, made, choice=choice)
@@ -46,13 +46,13 @@ def test_gradients_reach_every_variable(task: str, config: Any, choice: int) -> 
         assert gradient is not None, variable.name
         gradient = tf.convert_to_tensor(gradient).numpy()
         assert np.all(np.isfinite(gradient)), variable.name
-        # A norm of one pyramid level learns nothing where no object has that level's size; kernels are shared.
+        # A norm of a pyramid level learns nothing if no object has that level's size; kernels are shared.
         assert np.any(gradient != 0.0) or gradient.ndim < 2, variable.name
 
 
 @pytest.mark.parametrize("task,config", variants())
 def test_an_unlabelled_batch_trains_nothing(task: str, config: Any) -> None:
-    """Through the head too: not one variable moves when nobody looked, whatever the targets hold."""
+    """No variable of the head gets a gradient from unlabelled images, whatever their targets hold."""
     made = {name: dict(each) for name, each in training_targets(task, config).items()}
     made[task]["weight"] = tf.zeros([2])
     run = Run(task, config, made)
@@ -66,7 +66,7 @@ def test_an_unlabelled_batch_trains_nothing(task: str, config: Any) -> None:
 
 @pytest.mark.parametrize("task,config", variants())
 def test_no_weight_depends_on_the_size_of_the_input(task: str, config: Any) -> None:
-    """What is built on one size works on another, and no weight comes to it."""
+    """A head built at one size works at another, without new weights."""
     run = Run(task, config, None)
     before = [(each.name, each.shape) for each in run.heads[task].weights]
     run(2 * SIZE)
@@ -74,7 +74,7 @@ def test_no_weight_depends_on_the_size_of_the_input(task: str, config: Any) -> N
 
 
 class Flat(tf_keras.layers.Layer):
-    """A head as it must not be: one weight for every place of C5."""
+    """A forbidden head: one weight for every position of C5."""
 
     def __init__(self) -> None:
         super().__init__(name="flat")
@@ -85,7 +85,7 @@ class Flat(tf_keras.layers.Layer):
 
 
 def test_a_head_whose_weights_depend_on_the_size_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is built on the smallest input, of 2^7 pixels; the first call of another size tells why it cannot work."""
+    """Built at 2^7 pixels, it fails at the first call of another size, with the reason."""
     spec = dataclasses.replace(SPECS["classification"], head=lambda config, settings: Flat())
     monkeypatch.setattr(student, "discover", lambda: SPECS | {"classification": spec})
     config = student.StudentConfig(CONFIG["task"])

@@ -19,7 +19,7 @@ BATCH = 4
 
 
 def _write(folder: Path, name: str, first: int, counts: tuple[int, ...]) -> str:
-    """Record files of so many images each; an image's grey level says which it is."""
+    """Writes record files of so many images each; the grey level identifies the image."""
     for number, count in enumerate(counts):
         with tf.io.TFRecordWriter(str(folder / f"{name}-{number}.tfrecord")) as writer:
             for index in range(first, first + count):
@@ -69,7 +69,7 @@ def test_every_image_once_an_epoch(twelve: str) -> None:
 
 
 def test_epochs_augment_anew(twelve: str) -> None:
-    """Neither an image nor a place in the epoch has its zoom again: (seed, place in the endless order) decides."""
+    """No image and no position in the epoch repeats its zoom: it depends on (seed, position in the endless order)."""
     batches = _batches(twelve, 6)
     zooms = [tuple(info) for batch in batches for info in batch["image_info"]]
     order = _which(batches)
@@ -106,7 +106,7 @@ def test_evaluation_covers_every_image_once(twelve: str, batch_size: int) -> Non
 
 
 def test_replicas_share_the_batch(twelve: str) -> None:
-    """Model Garden asks per replica: 2 replicas of 1 worker read half a batch at a time, in the same order."""
+    """Model Garden reads per replica: 2 replicas of 1 worker read half a batch at a time, in the same order."""
     context = tf.distribute.InputContext(num_input_pipelines=1, input_pipeline_id=0, num_replicas_in_sync=2)
     data = Data(input_path=twelve, global_batch_size=BATCH, is_training=True, shuffle_buffer=5)
     halves = list(training(READER, data, Start(), context).take(4).as_numpy_iterator())
@@ -115,7 +115,7 @@ def test_replicas_share_the_batch(twelve: str) -> None:
 
 
 def test_nothing_tunes_itself(twelve: str) -> None:
-    """TensorFlow would wait for the tuning thread, which sleeps for up to a minute, where an iterator ends."""
+    """At the end of an iterator TensorFlow would wait for the tuning thread, which sleeps for up to a minute."""
     training_data = Data(input_path=twelve, global_batch_size=BATCH, is_training=True)
     sets = training(READER, training_data, Start(), None), evaluation(READER, Data(input_path=twelve), 12, None)
     assert [each.options().autotune.enabled for each in sets] == [False, False]

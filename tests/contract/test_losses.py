@@ -1,4 +1,4 @@
-"""Every discovered task's loss: hand-worked values, other libraries' values, and what absent labels leave untouched."""
+"""Every discovered task's loss: values worked by hand, other libraries' values, and the effect of missing labels."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_absent_is_invisible(task: str, number: int, garbage: str) -> None:
 @pytest.mark.parametrize("garbage", GARBAGE)
 @pytest.mark.parametrize("task,number", CASES)
 def test_absent_has_no_gradient(task: str, number: int, garbage: str) -> None:
-    """Exactly 0 in the absent row, and in the other what it is without that row: twice its share of two."""
+    """Exactly 0 in the unlabelled row, and in the other row the same as without it: twice its share of two."""
     case = Case(task, number)
     got = case.gradients(*case.with_second(garbage), [1.0, 0.0])
     alone = case.gradients(*case.with_second("copy"), [1.0, 1.0])
@@ -67,7 +67,7 @@ def test_half_a_weight_is_half_a_loss(task: str, number: int) -> None:
 
 @pytest.mark.parametrize("task,config", variants())
 def test_losses_of_a_real_head_are_other_libraries(task: str, config: Any) -> None:
-    """Fully labelled scenes, a head at random: each task's reference names the library or is NumPy longhand."""
+    """Fully labelled scenes and a random head; each task's reference is another library or NumPy code."""
     made = training_targets(task, config)
     # Keras draws its initial weights by Python. With this seed some proposals fall on objects, but not exactly.
     tf_keras.utils.set_random_seed(3)

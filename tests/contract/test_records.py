@@ -18,7 +18,7 @@ H, W = 48, 80
 
 
 def _samples(task: str) -> list[tuple[Any, tuple[int, int]]]:
-    """Scenes, what no scene has, and nothing at all."""
+    """Returns labels of scenes, the task's `example`, and empty labels."""
     own = golden(task)
     scenes = [(own.scene_labels(scene(domain, index, FITTED.original)), FITTED.original) for domain, index in SCENES]
     return [*scenes, (own.example(H, W), (H, W)), (own.empty(H, W), (H, W))]
@@ -51,7 +51,7 @@ def test_what_is_written_is_read(task: str, number: int) -> None:
 @pytest.mark.parametrize("task", SPECS)
 @pytest.mark.parametrize("number", range(len(SCENES) + 2))
 def test_what_is_written_is_the_published_format(task: str, number: int) -> None:
-    """Read by Pillow and NumPy: a swap in both `read` and `write` would not show in a round trip."""
+    """Read with Pillow and NumPy, because a round trip hides a swap in both `read` and `write`."""
     labels, size = _samples(task)[number]
     written = tf.train.Example.FromString(_record(task, labels, size)).features.feature
     _assert_same(task, golden(task).by_hand(written), labels)
@@ -72,13 +72,13 @@ def test_what_is_written_is_read_inside_tf_data(task: str) -> None:
 
 
 def _by_graphs(records: list[bytes]) -> list[dict[str, record.Labelled]]:
-    """As evaluation reads them: with all tasks, whatever a record has."""
+    """Reads a record as evaluation does, with all tasks."""
     reader = label_reader.shared(discover(), {task: golden(task).CONFIG for task in SPECS})
     return [reader.read(one, tf.train.Example.FromString(one)) for one in records]
 
 
 def test_graphs_read_of_all_tasks_those_that_a_record_has() -> None:
-    """To the last bit what each task reads alone."""
+    """The same bits as if each task were read alone."""
     labels = {task: golden(task).example(H, W) for task in SPECS}
     alone = {task: _record(task, labels[task], (H, W), f"real:{task}") for task in SPECS}
     found = _by_graphs([*alone.values(), serialise(np.zeros([H, W, 3], np.uint8), {})])
@@ -91,7 +91,7 @@ def test_graphs_read_of_all_tasks_those_that_a_record_has() -> None:
 
 
 def test_keys_without_an_origin_are_not_read() -> None:
-    """Other tools leave their own there, in another form."""
+    """Other tools may write other content under these keys."""
     example = tf.train.Example.FromString(_record("depth", golden("depth").example(H, W), (H, W), "real:depth"))
     example.features.feature["image/object/class/label"].float_list.value.append(90.0)
     example.features.feature["image/segmentation/class/encoded"].bytes_list.value.append(b"no PNG")
@@ -101,7 +101,7 @@ def test_keys_without_an_origin_are_not_read() -> None:
 
 @pytest.mark.parametrize("task", SPECS)
 def test_merging_replaces_and_keeps(task: str) -> None:
-    """New labels take the place of old ones whole, and the image stays."""
+    """New labels replace old ones entirely, and the image does not change."""
     own = golden(task)
     kinds = (own.example(H, W), own.empty(H, W))
     for first, second in (kinds, kinds[::-1]):
@@ -116,7 +116,7 @@ def test_merging_replaces_and_keeps(task: str) -> None:
 
 @pytest.mark.parametrize("task", SPECS)
 def test_a_scenes_labels_are_right_for_draw_and_metric(task: str) -> None:
-    """Labels measured against themselves are perfect; drawing leaves the size alone and the input as it was."""
+    """Labels measured against themselves are perfect; drawing keeps the size and does not change its input."""
     spec, own = SPECS[task], golden(task)
     metric = spec.Metric(own.CONFIG)
     for domain, index in SCENES:
@@ -140,7 +140,7 @@ def _element(task: str, serialized: bytes, config: Any = None) -> dict[str, tf.T
 
 @pytest.mark.parametrize("task", SPECS)
 def test_absent_is_not_empty(task: str) -> None:
-    """Without an origin the weight is 0, with one and nothing there it is 1; the shapes are the same."""
+    """Without an origin the weight is 0; an empty label with an origin has weight 1. The shapes are the same."""
     own = golden(task)
     absent = serialise(np.zeros([H, W, 3], np.uint8), {})
     assert record.read_labels(absent, SPECS, {task: own.CONFIG}) == {}
@@ -163,7 +163,7 @@ def test_pseudo_labels_weigh_pseudo_weight(task: str) -> None:
 
 @pytest.mark.parametrize("task", [name for name, spec in SPECS.items() if spec.needs])
 def test_a_needed_task_may_be_labelled_alone(task: str) -> None:
-    """Boxes without masks: detection trains on them, masks has weight 0 and no target."""
+    """Boxes without masks: detection trains on them; masks has weight 0 and no target."""
     needed = SPECS[task].needs[0]
     labels = {key: value for key, value in golden(task).example(H, W).items() if key in golden(needed).empty(H, W)}
     configs = {name: golden(name).CONFIG for name in (needed, task)}
@@ -191,7 +191,7 @@ CLASSED = [name for name, spec in SPECS.items() if spec.class_ids]
 
 @pytest.mark.parametrize("task", CLASSED)
 def test_labels_are_counted_by_class(task: str) -> None:
-    """What the manifest says of a set, counted by hand."""
+    """The counts of the manifest, by hand."""
     class_ids = SPECS[task].class_ids
     assert class_ids is not None
     counted = class_ids.count(_features(task))
@@ -200,13 +200,13 @@ def test_labels_are_counted_by_class(task: str) -> None:
 
 @pytest.mark.parametrize("task", CLASSED)
 def test_labels_follow_their_classes_into_a_larger_set(task: str) -> None:
-    """Twice as many classes, the old ones last and backwards."""
+    """Twice as many classes, the old ones last and in reverse order."""
     spec, features = SPECS[task], _features(task)
     class_ids = spec.class_ids
     assert class_ids is not None
     old = len(golden(task).CONFIG.classes)
     if class_ids.recode is None:
-        assert spec.needs and SPECS[spec.needs[0]].class_ids  # its ids are theirs
+        assert spec.needs and SPECS[spec.needs[0]].class_ids  # it uses their ids
         return
     ids = {class_ids.first + place: class_ids.first + 2 * old - 1 - place for place in range(old)}
     class_ids.recode(features, ids, 2 * old)

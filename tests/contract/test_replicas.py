@@ -1,6 +1,6 @@
-"""One replica and two give the same gradient, however unevenly the labels lie.
+"""One replica and two give the same gradient, however the labels are distributed.
 
-Logical devices must be made before TensorFlow starts, so this runs in a process of its own.
+Logical devices must be created before TensorFlow starts, so this runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.support.contract import SPECS, golden, seen
 
 DEVICES = ("CPU:0", "CPU:1")
 WEIGHTS = np.array([1.0, 1.0, 0.5, 0.0], np.float32)  # two replicas: 2 labelled images and 1 that counts half
-STEP = 0.05  # how far the outputs are moved: enough to differ, too little to change what is matched to what
+STEP = 0.05  # step of the outputs: large enough to differ, too small to change the matching
 
 
 def test_two_replicas_give_the_gradient_of_one() -> None:

@@ -17,7 +17,7 @@ from tests.support.tiny import ROOT, Tiny
 
 @pytest.fixture(scope="module")
 def result(tiny_records: Tiny, tmp_path_factory: pytest.TempPathFactory) -> dict:
-    """Everything in one process, with the new folder beside the project's on the path."""
+    """Runs everything in one process, with the new folder on the path beside the project's."""
     folder = tmp_path_factory.mktemp("seventh")
     task = folder / "must_tf" / "tasks" / "brightness"
     task.mkdir(parents=True)
@@ -43,7 +43,7 @@ def test_it_has_experiments_and_a_config(result: dict) -> None:
 
 
 def test_it_is_trained_and_evaluated(result: dict) -> None:
-    """Three images, two of them labelled; the figure by the task's own Metric."""
+    """Three images, two of them labelled, measured by the task's own Metric."""
     evaluation = result["evaluation"]
     assert evaluation["step"] == 2
     assert evaluation["images"] == 3
@@ -53,13 +53,13 @@ def test_it_is_trained_and_evaluated(result: dict) -> None:
 
 
 def test_it_is_served(result: dict) -> None:
-    """Its output stands in the SavedModel by <task>/<name>."""
+    """The SavedModel has its output under <task>/<name>."""
     assert result["outputs"] == {"brightness/grey": [1, 1], "image/size": [1, 2]}
     assert -10 < result["served"] < 10
 
 
 def test_its_fields_have_roles(result: dict) -> None:
-    """A resumed run may measure otherwise, but not train otherwise. A weight by hand needs nothing of a teacher."""
+    """A resumed run may change measuring fields only. A weight by hand needs no batch size of a teacher."""
     assert result["changes"] == {
         "gamma": [],
         "scale": ["task.tasks.brightness.scale: 0.5 -> 0.75"],
@@ -69,7 +69,7 @@ def test_its_fields_have_roles(result: dict) -> None:
 
 
 def test_it_labels(result: dict) -> None:
-    """Only the image that lacked it, and what is written can be read."""
+    """Only the image without a label gets one, and it can be read."""
     assert result["label"]["code"] == 0
     assert result["origins"] == ["real", "pseudo", "real"]
 
@@ -88,14 +88,14 @@ def test_stats_counts_its_labels_in_its_own_way(result: dict) -> None:
 
 
 def test_check_applies_its_own_rules(result: dict) -> None:
-    """A real label is as good as its own prediction; a label of 1.5 is a finding."""
+    """The truth as prediction is perfect; a label of 1.5 is a finding."""
     assert result["check"]["json"]["findings"] == {}
     assert result["check"]["json"]["truth_as_prediction"]["brightness"]["is_perfect"]
     assert list(result["spoiled"]["check"]["json"]["findings"]) == ["brightness: brightness is not in 0..1"]
 
 
 def test_inspect_shows_it(result: dict) -> None:
-    """Two real labels and one of a teacher, which is picked by its confidence."""
+    """Two real labels and a pseudo label, which is picked by its confidence."""
     shown = result["inspect"]["json"]["tasks"]["brightness"]
     assert sum(shown["origins"].values()) == 3
     assert shown["confidence"]["bins"][7] == 1  # 0.75
@@ -112,7 +112,7 @@ def test_its_sets_are_merged_and_exported(result: dict) -> None:
 
 
 def test_the_gate_holds_for_it(result: dict) -> None:
-    """NaN in the labels fails them, and training refuses them at these thresholds and at others."""
+    """Labels with NaN are unfit; training refuses them at these thresholds and at others."""
     spoiled = result["spoiled"]
     assert spoiled["stats"] == 1
     assert "brightness" in spoiled["refused"] and "NaN" in spoiled["refused"]
@@ -120,7 +120,7 @@ def test_the_gate_holds_for_it(result: dict) -> None:
 
 
 def contract_of_a_copy(folder: Path, golden: bool) -> subprocess.CompletedProcess:
-    """The contract tests on a copy of a task's folder under another name, beside the project's on the path."""
+    """Runs the contract tests on a copy of a task's folder under another name."""
     source, copy = ROOT / "must_tf" / "tasks" / "normals", folder / "must_tf" / "tasks" / "tilt"
     copy.mkdir(parents=True)
     for path in source.glob("*.py"):
@@ -139,7 +139,7 @@ def contract_of_a_copy(folder: Path, golden: bool) -> subprocess.CompletedProces
 
 
 def test_a_copied_folder_is_held_to_the_contract(tmp_path: Path) -> None:
-    """Tests that were never told about it run on it, and pass."""
+    """The contract tests discover it, and pass."""
     done = contract_of_a_copy(tmp_path, golden=True)
     assert done.returncode == 0, done.stdout[-3000:]
     passed = re.search(r"(\d+) passed", done.stdout)

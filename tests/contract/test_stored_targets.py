@@ -1,4 +1,4 @@
-"""Targets in the record's own integers mean what labels in units mean, to the last bit where that can be asked."""
+"""Targets that hold the record's integers agree with the labels, to the last bit if both have the same unit."""
 
 from __future__ import annotations
 

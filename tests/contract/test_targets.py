@@ -1,6 +1,6 @@
 """Every discovered task: its targets under mirroring, zoom and crop, and the way back to the original image.
 
-The expected values are a second rendering of the mirrored world, and each task's own longhand on the original labels.
+Expected values come from a second rendering of the mirrored world, and from each task's `oracle` on the original labels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.support.contract import FITTED, SCENES, SIZE, SPECS, WINDOWS, Window,
 
 
 def test_every_task_folder_has_a_golden_file() -> None:
-    """And cases for every loss term that any of its variants has."""
+    """With cases for every loss term of its variants."""
     for task, spec in SPECS.items():
         own = golden(task)
         worked = {term for _, _, overrides, expected in own.CASES for term in expected}
@@ -37,7 +37,7 @@ def test_targets_of_a_mirrored_view_are_those_of_the_mirrored_world(task: str, c
 
 @pytest.mark.parametrize("task", SPECS)
 def test_the_mirrored_world_looks_different(task: str) -> None:
-    """Or else the test above could not fail; classes of whole images are the exception."""
+    """Otherwise the test above could not fail. Classes of whole images are the exception."""
     own = golden(task)
     world, mirrored = (own.scene_labels(scene(*SCENES[0], FITTED.original, hand)) for hand in (False, True))
     first, second = (targets(task, labels, FITTED.warp(), own.CONFIG) for labels in (world, mirrored))
@@ -57,7 +57,7 @@ def test_targets_are_what_longhand_finds(task: str, config: Any, window: str) ->
 
 @pytest.mark.parametrize("task", SPECS)
 def test_no_target_outside_of_the_image(task: str) -> None:
-    """Two records that differ only in what lies outside of the window have the same targets there: unknown."""
+    """Outside the image, targets do not depend on the labels: they are unknown."""
     own, view = golden(task), WINDOWS["shrunk"]
     full = targets(task, own.scene_labels(scene(*SCENES[0], view.original)), view.warp(), own.CONFIG)
     nothing = targets(task, own.empty(*view.original), view.warp(), own.CONFIG)
@@ -105,7 +105,7 @@ def test_pixels_and_label_maps_lie_alike(window: str, flip: bool) -> None:
 
 
 def test_a_fitted_image_keeps_its_pixels() -> None:
-    """At S pixels nothing is resampled."""
+    """An image of S pixels is not resampled."""
     image = np.random.default_rng(0).integers(0, 256, [SIZE, SIZE, 3]).astype(np.uint8)
     warp = Window((SIZE, SIZE), (SIZE, SIZE), (0, 0)).warp()
     np.testing.assert_array_equal(geometry.warp_image(tf.constant(image), warp), image)

@@ -13,7 +13,7 @@ from must_tf.spec import Labels
 from must_tf.tasks.classification import Config
 
 CONFIG = Config(enabled=True, classes=CLASSES["classification"])
-# In `example` a teacher is sure by 0.777.
+# In `example` the teacher's confidence is 0.777.
 VARIANTS = (
     CONFIG,
     dataclasses.replace(CONFIG, confidence_threshold=0.8),
@@ -41,7 +41,7 @@ CASES: tuple[Any, ...] = (
         {"label_smoothing": 0.2},
         {"cross_entropy": 0.857939},
     ),
-    # The likeliest alone: -ln(1/6).
+    # Only the likeliest class: -ln(1/6).
     (
         {"logits": [[LN3, 0.0, 0.0, 0.0]]},
         {"probability": [[0.3, 0.4, 0.2, 0.1]]},
@@ -52,7 +52,7 @@ CASES: tuple[Any, ...] = (
 
 
 def scene_labels(scene: Scene) -> Labels:
-    """The labels of a generated scene."""
+    """Returns the labels of a generated scene."""
     return scene.labels["classification"]
 
 
@@ -60,19 +60,19 @@ COUNTS = {1: 1}  # the hard label, in `example`
 
 
 def example(height: int, width: int) -> Labels:
-    """What no scene has: a teacher's distribution."""
+    """Returns what no scene has: a teacher's distribution."""
     del height, width
     return {"probability": np.array([0.123, 0.777, 0.0999, 0.0001], np.float32)}
 
 
 def empty(height: int, width: int) -> Labels:
-    """Somebody looked and learned nothing."""
+    """Returns a distribution that says nothing."""
     del height, width
     return {"probability": np.full([4], 0.25, np.float32)}
 
 
 def by_hand(feature: Any) -> Labels:
-    """The labels in a record's features, without the code under test: keys, types and codes as published."""
+    """Decodes a record's features without the code under test: keys, types and codes as published."""
     stored = feature["image/class/probability"].bytes_list.value
     (label,) = feature["image/class/label"].int64_list.value
     if not stored:
@@ -83,7 +83,7 @@ def by_hand(feature: Any) -> Labels:
 
 
 def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
-    """Targets by hand: whatever the crop, the class is the image's."""
+    """Computes targets by hand: whatever the crop, the class is the image's."""
     del window
     likeliest = int(labels["probability"].argmax())
     limit = 0.75 if config.class_thresholds and likeliest == 1 else config.confidence_threshold
@@ -92,18 +92,18 @@ def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
 
 
 def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
-    """1 where two targets differ, 0 where not."""
+    """Returns 1 if two targets differ, otherwise 0."""
     off = np.abs(got["probability"] - expected["probability"]).max() > TOLERANCE["probability"]
     return float(off or got["believed"] != expected["believed"])
 
 
 def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of `decode` without the batch axis."""
+    """Returns the shapes of `decode` without the batch axis."""
     del size
     return {"probability": (len(config.classes),)}
 
 
 def reference(raw: dict[str, Any], targets: dict[str, Any], config: Any) -> dict[str, float]:
-    """The loss by Keras."""
+    """Computes the loss with Keras."""
     loss = tf_keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing)
     return {"cross_entropy": float(loss(targets["probability"], raw["logits"]))}

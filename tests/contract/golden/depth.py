@@ -22,7 +22,7 @@ TOLERANCE = {"metres": 100.0 / 65535 / 2 + 1e-5, "inverse_depth": 0.0}  # half a
 RESTORED = 0.99  # delta1; edges are lost where the network's resolution is below the image's
 
 E = float(np.e)
-SEVEN = 7.0  # a prediction where nothing is known
+SEVEN = 7.0  # a prediction for unknown pixels
 # d = 0.4 - 0 and 1.2 - ln e = 0.2: mean of squares (0.16 + 0.04) / 2 = 0.1, square of the mean 0.09.
 LN2, LN4, LN6 = (float(np.log(number)) for number in (2.0, 4.0, 6.0))
 METRES = {"map": [[[[LN2], [SEVEN]], [[LN6], [SEVEN]]]]}  # log metres
@@ -32,7 +32,7 @@ CASES: tuple[Any, ...] = (
     (PREDICTED, TRUE, {"variance_focus": 1.0}, {"silog": 0.01}),
     # An image of which no pixel is known.
     (PREDICTED, {"metres": [[[0.0, 0.0], [0.0, 0.0]]]}, {}, {"silog": 0.0}),
-    # 2 and 6 metres where 1 is true: errors of 1 and 5.
+    # 2 and 6 metres, 1 is true: errors of 1 and 5.
     (METRES, {"metres": [[[1.0, 0.0], [1.0, 0.0]]]}, {"loss": "l1"}, {"l1": (1.0 + 5.0) / 2}),
     # c = 5 / 5 = 1: 1 is not above it, (5^2 + 1^2) / 2 = 13.
     (METRES, {"metres": [[[1.0, 0.0], [1.0, 0.0]]]}, {"loss": "berhu"}, {"berhu": (1.0 + 13.0) / 2}),
@@ -68,7 +68,7 @@ CASES: tuple[Any, ...] = (
 
 
 def scene_labels(scene: Scene) -> Labels:
-    """The labels of a generated scene: metric."""
+    """Returns the labels of a generated scene, metric depth."""
     return scene.labels["depth"]
 
 
@@ -76,19 +76,19 @@ COUNTS: dict[int, int] = {}
 
 
 def example(height: int, width: int) -> Labels:
-    """What no scene has: farther than millimetres reach in 16 bits, and holes."""
+    """Returns what no scene has: farther than millimetres reach in 16 bits, and holes."""
     metres = np.linspace(0.0, 100.0, height * width, dtype=np.float32).reshape(height, width)
     metres[::3, ::2] = 0.0
     return {"metres": metres, "inverse_depth": np.zeros_like(metres)}
 
 
 def empty(height: int, width: int) -> Labels:
-    """Somebody measured and got nothing back."""
+    """Returns maps without a known pixel."""
     return {key: np.zeros([height, width], np.float32) for key in ("metres", "inverse_depth")}
 
 
 def by_hand(feature: Any) -> Labels:
-    """The labels in a record's features, without the code under test: keys, types and codes as published."""
+    """Decodes a record's features without the code under test: keys, types and codes as published."""
     assert feature["image/depth/kind"].bytes_list.value == [b"metric"]
     units = np.array(Image.open(io.BytesIO(feature["image/depth/encoded"].bytes_list.value[0])))
     metres = units.astype(np.float32) * np.float32(feature["image/depth/scale"].float_list.value[0])
@@ -96,7 +96,7 @@ def by_hand(feature: Any) -> Labels:
 
 
 def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
-    """Targets by hand, from how large a metre is on the input.
+    """Computes targets by hand, from how large a metre is on the input.
 
     A camera of focal length f (in pixels) shows a metre at distance d as f / d pixels: f / d * scaled / original on
     the input. The fitted image, of focal length f * fitted / original, shows it as large at d * fitted / scaled.
@@ -114,19 +114,19 @@ def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
 
 
 def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
-    """Share of pixels that are more than 2 % apart, or known only once."""
+    """Returns the share of pixels that are more than 2 % apart, or known only once."""
     (first,), (second,) = got.values(), expected.values()
     low, high = np.minimum(first, second), np.maximum(first, second)
     return float(np.mean(high > 1.02 * low))
 
 
 def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of `decode` without the batch axis."""
+    """Returns the shapes of `decode` without the batch axis."""
     return {"inverse_depth" if config.loss == "ssi" else "metres": (size // 4, size // 4)}
 
 
 def reference(raw: dict[str, Any], targets: dict[str, Any], config: Any) -> dict[str, float]:
-    """The formulas image by image in NumPy, resized by OpenCV."""
+    """Computes the formulas image by image in NumPy, resized by OpenCV."""
     formula = {"silog": _silog, "l1": _l1, "berhu": _berhu, "ssi": _ssi}[config.loss]
     label = targets["inverse_depth" if config.loss == "ssi" else "metres"]
     resized = [cv2.resize(predicted[..., 0], label.shape[1:]) for predicted in raw["map"]]

@@ -42,7 +42,7 @@ LN3, LN4 = float(np.log(3.0)), float(np.log(4.0))
 ANCHORS = [[0.0, 0.0, 10.0, 10.0], [20.0, 20.0, 30.0, 30.0], [0.0, 0.0, 10.0, 20.0]]
 TRUE = {"boxes": [[[0.0, 0.0, 10.0, 8.0], [-1.0] * 4]], "classes": [[1, -1]], "ignored": [[[-1.0] * 4] * 2]}
 # Of the object relative to the first anchor: 0, (4 - 5) / 10 = -0.1, ln 1 = 0, ln 0.8 = -0.223144.
-NINES = [9.0] * 4  # deltas of the classes that are not meant
+NINES = [9.0] * 4  # deltas of other classes
 MASKRCNN = {
     "anchors": ANCHORS,
     "rpn_scores": [[[LN3], [LN3], [50.0]]],
@@ -62,7 +62,7 @@ BOXES = {
     "box": (0.5 + 0.615718) / 4,
 }
 RETINA_BOX = 50 * (0.005 + 0.0173144) / 4  # 50 times Huber with 0.1: 0.1^2 / 2 and 0.1 * (0.223144 - 0.05)
-PARTIAL = TRUE | {"annotated": [[False, True, True, False, False]]}  # nobody looked for 3 and 4
+PARTIAL = TRUE | {"annotated": [[False, True, True, False, False]]}  # 3 and 4 are not annotated
 # 72 of the second anchor's 100 pixels lie in the region, more than 0.7 and 0.5; the proposal there was not sampled.
 IGNORED = TRUE | {"ignored": [[[20.0, 20.0, 28.0, 29.0], [-1.0] * 4]]}
 CASES: tuple[Any, ...] = (
@@ -112,7 +112,7 @@ CASES: tuple[Any, ...] = (
 
 
 def scene_labels(scene: Scene) -> Labels:
-    """The labels of a generated scene."""
+    """Returns the labels of a generated scene."""
     return scene.labels["detection"]
 
 
@@ -120,7 +120,7 @@ COUNTS = {1: 1, 2: 1, 3: 1, 4: 1}  # objects, in `example`
 
 
 def example(height: int, width: int) -> Labels:
-    """What no scene has: a crowd, a doubtful box of a teacher, and a sliver."""
+    """Returns what no scene has: a crowd, a doubtful box of a teacher, and a sliver."""
     del height, width
     return {
         "boxes": np.array(
@@ -134,7 +134,7 @@ def example(height: int, width: int) -> Labels:
 
 
 def empty(height: int, width: int) -> Labels:
-    """Somebody looked and found nothing."""
+    """Returns a label without objects."""
     del height, width
     return {
         "boxes": np.zeros([0, 4], np.float32),
@@ -146,7 +146,7 @@ def empty(height: int, width: int) -> Labels:
 
 
 def chosen(labels: Labels, window: Any, config: Any, ignored: bool = False) -> list[tuple[int, list[float]]]:
-    """Index and box in the input of every object to train on, or of what is ignored, surest first, one by one."""
+    """Yields index and box in the input of every object to train on, or ignore region, highest scores first."""
     found = []
     own = dict(entry.split("=") for entry in config.class_thresholds)
     limits = [float(own.get(name, config.score_threshold)) for name in config.classes]
@@ -168,7 +168,7 @@ def chosen(labels: Labels, window: Any, config: Any, ignored: bool = False) -> l
 
 
 def by_hand(feature: Any) -> Labels:
-    """The labels in a record's features, without the code under test: keys, types and codes as published."""
+    """Decodes a record's features without the code under test: keys, types and codes as published."""
     corners = [feature[f"image/object/bbox/{name}"].float_list.value for name in ("ymin", "xmin", "ymax", "xmax")]
     return {
         "boxes": np.array(corners, np.float32).T.reshape(-1, 4),
@@ -180,20 +180,20 @@ def by_hand(feature: Any) -> Labels:
 
 
 def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
-    """Targets by hand, for windows that do not mirror."""
+    """Computes targets by hand, for windows that do not mirror."""
     boxes = np.full([config.max_objects, 4], -1.0)
     classes = np.full([config.max_objects], -1)
     for row, (index, box) in enumerate(chosen(labels, window, config)):
         boxes[row], classes[row] = box, labels["classes"][index]
     found = {"boxes": boxes, "classes": classes}
-    if hasattr(config, "max_ignored"):  # masks have no such
+    if hasattr(config, "max_ignored"):  # masks have none
         regions = [box for _, box in chosen(labels, window, config, ignored=True)]
         found["ignored"] = np.array(regions + [[-1.0] * 4] * (config.max_ignored - len(regions)))
     return found
 
 
 def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
-    """Share of objects that have another class or are more than 1.5 pixels off; 1 where an ignore region is."""
+    """Returns the share of objects that have another class or are more than 1.5 pixels off; 1 if an ignore region is."""
     off = np.abs(got["boxes"] - expected["boxes"]).max(-1) > 1.5
     if "ignored" in expected and np.abs(got["ignored"] - expected["ignored"]).max() > 1.5:
         return 1.0
@@ -201,7 +201,7 @@ def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
 
 
 def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of `decode` without the batch axis."""
+    """Returns the shapes of `decode` without the batch axis."""
     del size
     rows = (config.max_detections,)
     return {"boxes": (*rows, 4), "classes": rows, "scores": rows, "count": ()}
@@ -222,7 +222,7 @@ def _encode(box: np.ndarray, anchor: np.ndarray) -> list[float]:
 
 
 def matched(raw: dict[str, Any], targets: dict[str, Any], low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
-    """Faster R-CNN's rule in longhand: per anchor its class [B, A] (0 background, -1 ignored) and offsets [B, A, 4]."""
+    """Applies Faster R-CNN's rule in loops: per anchor its class [B, A] (0 background, -1 ignored) and offsets [B, A, 4]."""
     anchors = raw["anchors"]
     classes = np.zeros([len(targets["boxes"]), len(anchors)], np.int32)
     offsets = np.zeros([*classes.shape, 4], np.float32)
@@ -240,7 +240,7 @@ def matched(raw: dict[str, Any], targets: dict[str, Any], low: float, high: floa
 
 
 def reference(raw: dict[str, Any], targets: dict[str, Any], config: Any) -> dict[str, float]:
-    """Model Garden's own losses on targets that are matched in longhand."""
+    """Computes Model Garden's own losses on targets that are matched in loops."""
     return _retinanet(raw, targets) if config.design == "retinanet" else _maskrcnn(raw, targets)
 
 

@@ -49,7 +49,7 @@ CASES: tuple[Any, ...] = (
 
 
 def scene_labels(scene: Scene) -> Labels:
-    """The labels of a generated scene."""
+    """Returns the labels of a generated scene."""
     return scene.labels["masks"]
 
 
@@ -57,7 +57,7 @@ COUNTS = {1: 1, 2: 1, 3: 1, 4: 1}  # objects with a mask, in `example`
 
 
 def example(height: int, width: int) -> Labels:
-    """What no scene has: detection's oddities, each with a disc."""
+    """Returns what no scene has: detection's oddities, each with a disc."""
     labels = detection.example(height, width)
     rows, columns = np.mgrid[:height, :width]
     disc = (rows - height / 2) ** 2 + (columns - width / 2) ** 2 < (min(height, width) / 3) ** 2
@@ -66,12 +66,12 @@ def example(height: int, width: int) -> Labels:
 
 
 def empty(height: int, width: int) -> Labels:
-    """Somebody looked and found nothing."""
+    """Returns a label without objects."""
     return detection.empty(height, width) | {"crops": [], "mask_scores": np.zeros([0], np.float32)}
 
 
 def by_hand(feature: Any) -> Labels:
-    """The labels in a record's features, without the code under test: keys, types and codes as published."""
+    """Decodes a record's features without the code under test: keys, types and codes as published."""
     pngs = feature["image/object/mask_crop"].bytes_list.value
     crops = [np.array(Image.open(io.BytesIO(png)).convert("L")) for png in pngs]  # 1 bit: 0 and 255
     assert all(set(np.unique(crop)) <= {0, 255} for crop in crops)
@@ -83,9 +83,9 @@ def by_hand(feature: Any) -> Labels:
 
 
 def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
-    """Targets by hand: every cell of a target asks the original's mask at its own place."""
+    """Computes targets by hand: every cell of a target looks up the original's mask at its position."""
     side = config.target_side
-    # Whose mask nobody believes is no object here.
+    # An object whose mask is below its threshold has no target.
     labels = labels | {"scores": np.where(labels["mask_scores"] < config.mask_score_threshold, 0.0, labels["scores"])}
     full = paste(labels, *window.original)
     masks = np.zeros([config.max_objects, side, side], np.uint8)
@@ -97,7 +97,7 @@ def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
 
 
 def on_input(targets: dict[str, Any]) -> np.ndarray:
-    """The target masks where they lie on the input: bool [M, SIZE, SIZE]."""
+    """Pastes the target masks into the input: bool [M, SIZE, SIZE]."""
     pasted = np.zeros([len(targets["boxes"]), SIZE, SIZE], bool)
     for row, (box, mask) in enumerate(zip(targets["boxes"], targets["masks"], strict=True)):
         if targets["classes"][row] > 0:
@@ -113,7 +113,7 @@ def on_input(targets: dict[str, Any]) -> np.ndarray:
 
 
 def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
-    """Share of objects whose class, box or mask (IoU below 0.9) differs; below 150 pixels it is not asked."""
+    """Returns the share of objects whose class, box or mask (IoU below 0.9) differs; masks below 150 pixels are not compared."""
     if detection.difference(got, expected) > 0:
         return 1.0
     first, second = on_input(got), on_input(expected)
@@ -122,14 +122,14 @@ def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
 
 
 def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of `decode` without the batch axis; detection's are those of its own CONFIG."""
+    """Returns the shapes of `decode` without the batch axis; detection's are those of its own CONFIG."""
     del config
     found = detection.decoded(detection.CONFIG, size)
     return found | {"probability": (*found["scores"], 28, 28)}
 
 
 def reference(raw: dict[str, Any], targets: dict[str, Any], config: Any) -> dict[str, float]:
-    """Model Garden's own loss, without the 0.01 that it adds to the number of pixels."""
+    """Computes Model Garden's own loss, without the 0.01 that it adds to the number of pixels."""
     del targets, config
     pixels = 28 * 28 * np.sum(raw["classes"] > 0)
     loss = maskrcnn_losses.MaskrcnnLoss()

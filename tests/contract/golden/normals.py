@@ -43,7 +43,7 @@ CASES: tuple[Any, ...] = (
 
 
 def scene_labels(scene: Scene) -> Labels:
-    """The labels of a generated scene."""
+    """Returns the labels of a generated scene."""
     return scene.labels["normals"]
 
 
@@ -51,7 +51,7 @@ COUNTS: dict[int, int] = {}
 
 
 def example(height: int, width: int) -> Labels:
-    """What no scene has: every direction of a half sphere, and holes."""
+    """Returns what no scene has: every direction of a half sphere, and holes."""
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     vectors = np.stack([x, y, -np.ones_like(x)], axis=-1)
     vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
@@ -60,18 +60,18 @@ def example(height: int, width: int) -> Labels:
 
 
 def empty(height: int, width: int) -> Labels:
-    """Somebody measured and got nothing back."""
+    """Returns maps without a known pixel."""
     return {"normals": np.zeros([height, width, 3], np.float32)}
 
 
 def by_hand(feature: Any) -> Labels:
-    """The labels in a record's features, without the code under test: keys, types and codes as published."""
+    """Decodes a record's features without the code under test: keys, types and codes as published."""
     colours = np.array(Image.open(io.BytesIO(feature["image/normals/encoded"].bytes_list.value[0])))
     return {"normals": vectors(colours)}
 
 
 def vectors(colours: Any, mirrored: Any = False) -> np.ndarray:
-    """Colours uint8 [..., 3] as vectors float32 by the published rule; x the other way where `mirrored`, [] or [B]."""
+    """Converts colours uint8 [..., 3] to vectors float32 by the published rule; negates x if `mirrored`, [] or [B]."""
     shifted = colours / np.float32(127.5) - 1
     found = shifted / np.linalg.norm(shifted, axis=-1, keepdims=True)
     turned = np.where(np.asarray(mirrored)[..., None, None, None], [-1, 1, 1], 1)
@@ -79,25 +79,25 @@ def vectors(colours: Any, mirrored: Any = False) -> np.ndarray:
 
 
 def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
-    """Targets by hand: the vectors of the original pixels, for windows that do not mirror."""
+    """Computes targets by hand: the vectors of the original pixels, for windows that do not mirror."""
     colours = np.where(labels["normals"].any(-1, keepdims=True), np.rint((labels["normals"] + 1) * 127.5), 0)
     return {"normal_colours": window.pixels(colours.astype(np.uint8), 0, config.stride), "mirrored": False}
 
 
 def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
-    """Share of pixels that are more than 2 degrees apart, or known only once."""
+    """Returns the share of pixels that are more than 2 degrees apart, or known only once."""
     first, second = (vectors(each["normal_colours"], each["mirrored"]) for each in (got, expected))
     return float(np.mean(np.linalg.norm(first - second, axis=-1) > np.radians(2.0)))
 
 
 def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of `decode` without the batch axis."""
+    """Returns the shapes of `decode` without the batch axis."""
     del config
     return {"normals": (size // 4, size // 4, 3)}
 
 
 def reference(raw: dict[str, Any], targets: dict[str, Any], config: Any) -> dict[str, float]:
-    """The formulas in NumPy, resized by OpenCV."""
+    """Computes the formulas in NumPy, resized by OpenCV."""
     values: list[float] = []
     for predicted, normals in zip(raw["map"], vectors(targets["normal_colours"], targets["mirrored"]), strict=True):
         known = np.any(normals != 0, axis=-1)

@@ -63,7 +63,7 @@ CASES: tuple[Any, ...] = (
 
 
 def scene_labels(scene: Scene) -> Labels:
-    """The labels of a generated scene."""
+    """Returns the labels of a generated scene."""
     return scene.labels["segmentation"]
 
 
@@ -71,7 +71,7 @@ COUNTS = {0: 1, 1: 1, 2: 1, 3: 1, 4: 1, 5: 1, 6: 1, 7: 1}  # classes that are se
 
 
 def example(height: int, width: int) -> Labels:
-    """What no scene has: ignored pixels, and a teacher's confidence on both sides of the threshold."""
+    """Returns what no scene has: ignored pixels, and a teacher's confidence on both sides of the threshold."""
     rows = np.arange(height)[:, None] + np.arange(width)[None, :]
     return {
         "classes": np.where(rows % 5 == 0, 255, rows % 8).astype(np.int32),
@@ -80,12 +80,12 @@ def example(height: int, width: int) -> Labels:
 
 
 def empty(height: int, width: int) -> Labels:
-    """Somebody looked and recognised nothing."""
+    """Returns a map of ignored pixels."""
     return {"classes": np.full([height, width], 255, np.int32), "confidence": np.ones([height, width], np.float32)}
 
 
 def by_hand(feature: Any) -> Labels:
-    """The labels in a record's features, without the code under test: keys, types and codes as published."""
+    """Decodes a record's features without the code under test: keys, types and codes as published."""
     classes = Image.open(io.BytesIO(feature["image/segmentation/class/encoded"].bytes_list.value[0]))
     stored = feature["image/segmentation/confidence/encoded"].bytes_list.value
     confidence = Image.open(io.BytesIO(stored[0])) if stored else Image.new("L", classes.size, 255)
@@ -93,7 +93,7 @@ def by_hand(feature: Any) -> Labels:
 
 
 def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
-    """Targets by hand: what is believed, pixel by pixel."""
+    """Computes targets by hand: what is believed, pixel by pixel."""
     classes = labels["classes"].copy()
     limits = np.full([256], config.confidence_threshold)
     for name, number in OWN.items() if config.class_thresholds else ():
@@ -106,7 +106,7 @@ def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
 
 
 def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
-    """Share of pixels that differ; confidence to its 8 bits."""
+    """Returns the share of pixels that differ; confidence to its 8 bits."""
     off = got["class_bytes"] != expected["class_bytes"]
     if "confidence" in expected:
         off |= np.abs(got["confidence"] - expected["confidence"]) > TOLERANCE["confidence"]
@@ -114,12 +114,12 @@ def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
 
 
 def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of `decode` without the batch axis."""
+    """Returns the shapes of `decode` without the batch axis."""
     return {"probability": (size // 4, size // 4, len(config.classes))}
 
 
 def reference(raw: dict[str, Any], targets: dict[str, Any], config: Any) -> dict[str, float]:
-    """Model Garden's own loss."""
+    """Computes Model Garden's own loss."""
     del config
     loss = segmentation_losses.SegmentationLoss(
         label_smoothing=0.0, class_weights=[], ignore_label=255, use_groundtruth_dimension=True
