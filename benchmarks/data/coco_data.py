@@ -15,7 +15,7 @@ from must_tf.data import scenes
 from must_tf.tasks.masks.labels import paste
 
 HEIGHT, WIDTH = 427, 640  # the most frequent size in COCO
-SCENES = 64  # different ones; rendering takes longer than converting
+SCENES = 64  # different scenes, then repeated: rendering takes longer than converting
 JPEG_QUALITY = 92
 NOISE = 12.0  # grey levels: makes a scene's file as large as a photo's
 
@@ -40,7 +40,7 @@ def real(folder: Path) -> Set:
         name = json.loads(path.read_text())["images"][0]["file_name"]
         for photo in [*folder.glob(f"*/{name}"), *folder.glob(f"images/*/{name}")]:
             return Set(photo.parent, path)
-    raise UserError(f"--data {folder}: no annotations/instances_*.json whose images lie below it.")
+    raise UserError(f"--data {folder}: no annotations/instances_*.json with its images below this folder.")
 
 
 def generated(folder: Path) -> Set:

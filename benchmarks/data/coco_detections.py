@@ -15,7 +15,7 @@ from must_tf.tasks.detection.model import FLOOR
 
 DETECTIONS, MAP = 100, 28
 OBJECTS = 0.6  # share of the detections that are near an object; the others are anywhere
-JITTER, BLUR, DOUBT = 0.06, 1.0, 0.15  # of a box's side; cells of the map; of the class
+JITTER, BLUR, DOUBT = 0.06, 1.0, 0.15  # share of a box's side; cells of the map; share of wrong classes
 TASKS = ("detection", "masks")
 
 
@@ -40,7 +40,8 @@ def made_up(image: Image, class_count: int, seed: int) -> Detections:
     """Makes up detections of an imperfect network: moved, blurred, doubled, some of a wrong class, some of nothing."""
     rng = np.random.default_rng(seed)
     labels, count = image.labels, len(image.labels["boxes"])
-    scores = np.sort(rng.uniform(FLOOR + 0.01, 1.0, DETECTIONS).astype(np.float32))[::-1]  # both keep them all
+    # Above the floor, so that both sides keep all of them.
+    scores = np.sort(rng.uniform(FLOOR + 0.01, 1.0, DETECTIONS).astype(np.float32))[::-1]
     of_object = (rng.random(DETECTIONS) < OBJECTS) & (count > 0)
     chosen = rng.integers(0, max(count, 1), DETECTIONS)
     classes = rng.integers(1, class_count + 1, DETECTIONS)
@@ -69,7 +70,7 @@ def _ellipse() -> np.ndarray:
 
 def _seen(mask: np.ndarray, of: np.ndarray, box: np.ndarray) -> np.ndarray:
     """Resamples a mask over the box `of` to a blurred map over another box."""
-    corners = (box.reshape(2, 2) - of[:2]) / np.maximum(of[2:] - of[:2], 1e-6) * mask.shape  # in the mask's pixels
+    corners = (box.reshape(2, 2) - of[:2]) / np.maximum(of[2:] - of[:2], 1e-6) * mask.shape  # in pixels of the mask
     rows, columns = (np.linspace(corners[0, axis], corners[1, axis], MAP + 1, dtype=np.float32)[:-1] for axis in (0, 1))
     wide, high = np.meshgrid(columns, rows)
     found = cv2.remap(mask.astype(np.float32), wide, high, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)

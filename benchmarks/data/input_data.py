@@ -22,10 +22,10 @@ from must_tf.spec import Labels
 from must_tf.tasks import discover
 from tfrecords_tools.writing import shards
 
-IMAGES = 256  # of a set; more would only be the same photos again
-CELL = 4  # pixels: a teacher's map has one cell per so many, and is enlarged to the image
-BLUR = 4 * CELL  # pixels: surfaces are smooth, and edges of a few cells' width
-SCENE_CLASSES, IMAGE_CLASSES, FARTHEST = 150, 1000, 8.0  # ADE20K's, ImageNet's, metres of a room
+IMAGES = 256  # per dataset; more would only repeat the same photos
+CELL = 4  # pixels per cell of a teacher's map, which is enlarged to the image
+BLUR = 4 * CELL  # pixels: surfaces are smooth, and edges are a few cells wide
+SCENE_CLASSES, IMAGE_CLASSES, FARTHEST = 150, 1000, 8.0  # as ADE20K and ImageNet have; metres, as in a room
 TEACHER = "pseudo:0123456789ab"
 
 Maps = dict[str, Labels]
@@ -128,7 +128,7 @@ def maps(grey: np.ndarray, rng: np.random.Generator) -> Maps:
 
     cell_metres = 1.0 + (FARTHEST - 1.0) * (0.7 * near + 0.3 * light)
     slope = enlarged(np.stack([*np.gradient(cell_metres * 10.0)[::-1], -np.ones_like(light)], axis=-1))
-    levels = np.floor(light * 12.0)  # bands of the same brightness are one region
+    levels = np.floor(light * 12.0)  # a band of similar brightness is one region
     classes = cv2.resize(levels, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.int32)
     confidence = np.clip(enlarged(0.5 + 0.5 * np.abs(light * 12.0 - levels)), 0.0, 1.0)
     probability = rng.dirichlet(np.full([IMAGE_CLASSES], 0.05)).astype(np.float32)

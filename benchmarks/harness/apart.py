@@ -16,8 +16,8 @@ from typing import Any
 from benchmarks.harness import processes
 
 PACKAGES = str(Path(__file__).resolve().parents[2])
-# No GPU: the table compares code, and its rows of the host and of the step must say the same on every machine. Beside
-# that, Model Garden's input would hold the GPU's memory.
+# No GPU: the rows of the host and of the step must be comparable on every machine, and Model Garden's input pipeline
+# would reserve the GPU's memory.
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "TF_USE_LEGACY_KERAS": "1"}
 
 

@@ -8,7 +8,7 @@ from html import escape
 
 from benchmarks.harness.table import Comparison, number
 
-LEFT, WIDTH, LINE = 380, 460, 24  # pixels: the words, the bars, one row
+LEFT, WIDTH, LINE = 380, 460, 24  # pixels: width of the text, width of the bars, height of a row
 REACHED, MISSED, FREE, MARK = "#2a7f62", "#c0392b", "#7a8794", "#111111"
 
 

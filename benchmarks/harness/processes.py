@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-PAUSE = 0.25  # seconds between two looks at the memory
+PAUSE = 0.25  # seconds between two memory readings
 KIB = 1024
 
 
 class Used(NamedTuple):
     """The time and memory that a command used."""
 
-    seconds: float  # from start to end
-    cpu_seconds: float  # of all its processes
+    seconds: float  # wall-clock time of the command
+    cpu_seconds: float  # summed over all its processes
     peak_bytes: int
 
 
@@ -36,7 +36,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Us
         seconds = time.monotonic() - start
         peak_bytes = peak.stop()
     if code:
-        raise RuntimeError(f"{' '.join(command)} ended with {code}; its output is in {log}")
+        raise RuntimeError(f"{' '.join(command)} failed with exit code {code}. Its output is in {log}")
     after = os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     return Used(seconds, cpu, peak_bytes)
@@ -69,7 +69,7 @@ def _tree(pid: int) -> list[int]:
         for path in Path(f"/proc/{parent}/task").glob("*/children"):
             try:
                 found += [int(child) for child in path.read_text().split()]
-            except OSError:  # ended meanwhile
+            except OSError:  # the process has ended
                 continue
     return found
 

@@ -17,7 +17,7 @@ COLUMNS = ("what", "unit", "this project", "Model Garden", "floor", "ratio", "CP
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkSettings:
-    """BenchmarkSettings shared by all measurements.
+    """Settings shared by all measurements.
 
     Attributes:
       work: an empty folder for the files of the measurements.
@@ -113,7 +113,7 @@ class Comparison:
 
 def said(row: Comparison) -> str:
     """Returns the note, and if the target is missed, why."""
-    missed = f"Missed: {row.why or 'nothing was measured that says why'}" if row.reached is False else ""
+    missed = f"Missed: {row.why or 'the cause was not measured'}" if row.reached is False else ""
     return ". ".join(filter(None, [row.note, missed]))
 
 

@@ -34,20 +34,20 @@ from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
 from must_tf.training import task as task_lib
 
-# What a program for an accelerator must not have: sizes that are known only while it runs, and calls to the host.
+# A program for an accelerator must have neither sizes that are known only at run time nor calls to the host.
 DYNAMIC = re.compile(r"tensor<[^>]*\?|#stablehlo\.bounds|dynamic_(?:reshape|broadcast_in_dim|conv|gather|iota|pad)\b")
 HOST = re.compile(r"stablehlo\.(?:infeed|outfeed|send|recv)\b|custom_call[^\n]*(?:callback|host|py_func)", re.I)
-SEED = 3  # of the scenes
-APART = 1e3  # times Model Garden's initial deviation of an RPN's scores, which is 1e-5
+SEED = 3  # for the generated scenes
+APART = 1e3  # factor for the initial weights of an RPN's scores, whose deviation is 1e-5 in Model Garden
 
 
 class Step(NamedTuple):
     """A train step traced for one batch, with that batch, flat."""
 
     function: Any  # tf.types.experimental.ConcreteFunction, to be compiled by XLA
-    plain: Callable[..., tf.Tensor]  # the same step by TensorFlow's own kernels
+    plain: Callable[..., tf.Tensor]  # the same step with TensorFlow's own kernels
     batch: list[tf.Tensor]
-    owners: tuple[Any, ...]  # of the variables, which live as long as they do
+    owners: tuple[Any, ...]  # objects that keep the variables alive
 
     def past_warmup(self, params: Any) -> None:
         """Moves the step counter past the warm-up: at step 0 of a warm-up no weight changes."""
@@ -170,11 +170,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--config_file", action="append", default=[])
     parser.add_argument("--params_override", default="")
     parser.add_argument("--batch", type=int, default=8, help="images per device")
-    parser.add_argument("--classes", type=int, default=80, help="of tasks whose classes the config does not name")
+    parser.add_argument(
+        "--classes", type=int, default=80, help="number of classes, for tasks whose classes the config does not name"
+    )
     parser.add_argument(
         "--values",
         default="",
-        help="also run the step here, at the whole learning rate, and write inputs and outputs (.npz)",
+        help="also run the step here, at the full learning rate, and write inputs and outputs to this .npz",
     )
     parser.add_argument("--out", required=True)
     flags = parser.parse_args(arguments)

@@ -27,12 +27,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 REPEATS, WARM = 10, 2
-SIDES = {"cpu": 1024}  # of the matrices that are multiplied
-LARGE = 8192  # elsewhere: large enough that arithmetic is all that counts
-TOLERANCE = 2e-3  # share of the largest change: of float32 sums in another order, after a whole step
-# A change that is not larger is rounding alone: of biases before a norm, whose gradient is 0 but for the order of sums.
+SIDES = {"cpu": 1024}  # side of the multiplied matrices, by device
+LARGE = 8192  # the side on other devices: large enough to be limited by arithmetic, not by memory
+TOLERANCE = 2e-3  # as a share of the largest change: float32 sums in another order differ by that after a step
+# Smaller changes are only rounding: the gradient of a bias before a norm is 0 except for the order of sums.
 NOTHING = 1e-8
-ROUNDINGS = 4  # of the value that was changed, in units of its last place
+ROUNDINGS = 4  # allowed rounding of a changed value, in units in the last place
 
 
 def drawn(like: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
@@ -49,12 +49,12 @@ def drawn(like: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
 def _type(name: str) -> Any:
     if name != "bfloat16":
         return np.dtype(name)
-    import ml_dtypes  # comes with jax
+    import ml_dtypes  # installed with jax
 
     return np.dtype(ml_dtypes.bfloat16)
 
 
-# Constants of truth values, which TensorFlow 2.20 writes as bits and newer readers take as bytes.
+# Boolean constants, which TensorFlow 2.20 writes as bits and newer readers expect as bytes.
 PACKED = re.compile(r'dense<"0x([0-9A-Fa-f]+)"> : tensor<([0-9x]+)xi1>')
 
 
@@ -65,14 +65,14 @@ def unpacked(module: str) -> str:
         count = int(np.prod([int(side) for side in found[2].split("x")]))
         packed = np.frombuffer(bytes.fromhex(found[1]), np.uint8)
         if len(packed) != -(-count // 8):
-            return found[0]  # bytes already, or one value for all
+            return found[0]  # already bytes, or one value for all elements
         values = np.unpackbits(packed, bitorder="little")[:count]
         return f'dense<"0x{values.tobytes().hex().upper()}"> : tensor<{found[2]}xi1>'
 
     return PACKED.sub(one, module)
 
 
-# What XLA writes into a module: outputs that are put where an input was.
+# XLA's notation in a module for outputs that replace an input.
 PLACES = re.compile(r"mhlo\.input_output_alias\s*=\s*\[([^\]]*)\]")
 PLACE = re.compile(r"parameter_number = (\d+) : i64\}, output_index = array<i64: (\d+)>")
 
@@ -88,7 +88,9 @@ def places(module: str) -> dict[int, int]:
         return {}
     pairs = {int(output): int(parameter) for parameter, output in PLACE.findall(found[1])}
     if len(pairs) != found[1].count("output_index"):
-        raise ValueError(f"{found[1].count('output_index')} outputs take an input's place, {len(pairs)} are understood")
+        raise ValueError(
+            f"{found[1].count('output_index')} outputs replace an input, but only {len(pairs)} could be parsed"
+        )
     return pairs
 
 
@@ -215,10 +217,10 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 class Agreement(NamedTuple):
     """Agreement of a program's outputs with the expected ones, by output number."""
 
-    changed: int  # how many are not, but for rounding, the input whose place they take
-    worst: float  # of these, in shares of the largest change
-    apart: tuple[int, ...]  # of these: which differ by more than the tolerance
-    strayed: tuple[int, ...]  # of the others: which are changed here
+    changed: int  # the number of outputs that differ from the input they replace by more than rounding
+    worst: float  # the largest error among these, as a share of the largest change
+    apart: tuple[int, ...]  # those among them that differ by more than the tolerance
+    strayed: tuple[int, ...]  # other outputs that this program changes
 
     def __str__(self) -> str:
         said = f"{self.changed - len(self.apart)} of {self.changed} changed outputs agree to {TOLERANCE:.0e} of the "
@@ -229,7 +231,7 @@ class Agreement(NamedTuple):
 def moved(values: np.ndarray, before: np.ndarray) -> float:
     """Returns the largest change; 0 if it is only rounding. Raises ValueError if the shapes differ."""
     if np.shape(values) != np.shape(before):
-        raise ValueError(f"an output of shape {np.shape(values)} where {np.shape(before)} is expected")
+        raise ValueError(f"an output has the shape {np.shape(values)}, but {np.shape(before)} is expected")
     change = float(np.abs(np.asarray(values, np.float64) - np.asarray(before, np.float64)).max(initial=0.0))
     return 0.0 if change <= NOTHING else change
 
@@ -251,12 +253,12 @@ def agreement(found: Arrays, expected: Arrays, inputs: Arrays, taken: Mapping[in
       ValueError: the outputs differ in number or shape.
     """
     if len(found) != len(expected):
-        raise ValueError(f"{len(found)} outputs where {len(expected)} are expected")
+        raise ValueError(f"the program has {len(found)} outputs, but {len(expected)} are expected")
     before = [inputs[taken[i]] if i in taken else np.zeros_like(each) for i, each in enumerate(expected)]
     changes = [moved(*each) for each in zip(expected, before, strict=True)]
     here = [moved(*each) for each in zip(found, before, strict=True)]
     shares = {i: off(found[i], expected[i], change) for i, change in enumerate(changes) if change}
-    apart = tuple(i for i, share in shares.items() if not share <= TOLERANCE)  # so that one that is no number is
+    apart = tuple(i for i, share in shares.items() if not share <= TOLERANCE)  # `not <=`, so that NaN counts as apart
     strayed = tuple(i for i, change in enumerate(here) if change and i not in shares)
     return Agreement(len(shares), max(shares.values(), default=0.0), apart, strayed)
 
@@ -276,11 +278,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("programs", nargs="+")
     parser.add_argument("--out", default="", help="JSON with all figures")
-    parser.add_argument("--check", default="", help="values of TensorFlow, of the one program that is given")
+    parser.add_argument("--check", default="", help="TensorFlow's inputs and outputs; needs exactly one program")
     flags = parser.parse_args()
     import jax
 
-    jax.config.update("jax_enable_x64", True)  # the program has 64-bit integers
+    jax.config.update("jax_enable_x64", True)  # the programs use 64-bit integers
     if flags.check:
         found = check(flags.programs[0], flags.check)
         print(f"{flags.programs[0]}: {found}")
@@ -289,7 +291,7 @@ def main() -> int:
     rows = []
     for path in flags.programs:
         rows.append(measured(path, rates))
-        if flags.out:  # every one, so that what is known is kept when a larger one does not fit
+        if flags.out:  # after each program, so that results remain if a larger one does not fit into memory
             with open(flags.out, "w") as file:
                 json.dump(rows, file, indent=1)
     print(table(rows))

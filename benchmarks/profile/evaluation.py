@@ -59,12 +59,12 @@ def parts(glob: str) -> dict[str, float]:
     found = images(glob, configs)[:IMAGES]
     own, ours = _Parts(glob, configs), coco_evaluation.Ours(glob, configs, len(found))
     for number, image in enumerate(found):
-        if number == min(WARM, len(found) - 1):  # by now all is traced
+        if number == min(WARM, len(found) - 1):  # everything has been traced by now
             own.seconds.clear()
             first = number
         own.add(*_outputs(ours, image, len(configs["detection"].classes), number))
     own.rank()
-    counted = dict.fromkeys(own.seconds, len(found) - first) | {RANK: len(found)}  # all images are ranked
+    counted = dict.fromkeys(own.seconds, len(found) - first) | {RANK: len(found)}  # ranking covers all images
     return {what: 1000 * spent / counted[what] for what, spent in own.seconds.items()}
 
 

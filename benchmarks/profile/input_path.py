@@ -14,7 +14,7 @@ from benchmarks.rows import inputs
 from must_tf.data import geometry, record
 
 IMAGES, PASSES = 64, 4
-NAMED = 3  # of the largest parts, in a sentence
+NAMED = 3  # the number of parts that the sentence names
 PARSE, DECODE, WARP = "parsing the record", "decoding the JPEG", "warping the image"
 
 Parts = Mapping[str, float]  # milliseconds per image
@@ -34,7 +34,7 @@ def parts(glob: str, tasks: Sequence[str], classes: Mapping[str, Sequence[str]],
     def parse(one: tf.Tensor) -> Any:
         return record.parse(one, reader.specs, reader.configs)
 
-    # Dozens of tensors that are handed to Python take longer than the parsing.
+    # Handing dozens of tensors to Python takes longer than the parsing.
     timed(PARSE, lambda one: tf.add_n([tf.size(each) for each in tf.nest.flatten(parse(one), True)]), serialized)
     parsed = [parse(one) for one in serialized]
     pixels = timed(DECODE, record.decode_image, [one["image/encoded"] for one in parsed])
@@ -59,7 +59,7 @@ def _timed(call: Callable[..., Any], given: list[tuple[Any, ...]]) -> tuple[list
     traced, empty = (
         tf.function(one, autograph=False, reduce_retracing=True) for one in (call, lambda *given: tf.constant(0))
     )
-    made = [traced(*each) for each in given]  # traces
+    made = [traced(*each) for each in given]  # this traces it
     taken, spared = _cpu_ms(traced, given), _cpu_ms(empty, given)
     return made, max(taken - spared, 0.0)
 
@@ -71,7 +71,7 @@ def _cpu_ms(traced: Callable[..., Any], given: list[tuple[Any, ...]]) -> float:
         for each in given:
             traced(*each)
         found.append(1000 * (time.process_time() - start) / len(given))
-    return min(found)  # the first traces, or warms up
+    return min(found)  # the first call traces or warms up
 
 
 def of(arguments: Mapping[str, Any], settings: BenchmarkSettings) -> dict[str, float]:
@@ -83,7 +83,7 @@ def sentence(found: Parts) -> str:
     """Names the largest parts in one sentence."""
     largest = sorted(found, key=lambda what: -found[what])[:NAMED]
     said = ", ".join(f"{what} {found[what]:.2f}" for what in largest)
-    return f"of {sum(found.values()):.2f} ms of processor time for an image, each part alone, {said}"
+    return f"{sum(found.values()):.2f} ms of processor time per image, parts timed separately; largest: {said}"
 
 
 def rows(what: str, found: Parts) -> list[Comparison]:

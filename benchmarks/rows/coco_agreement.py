@@ -14,7 +14,7 @@ from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
 from must_tf.tasks.masks import metric
 
-# Of a figure from 0 to 1: a tenth of the last digit that papers give. Boxes pass through float32 on both sides.
+# Metrics are from 0 to 1: this is a tenth of the last digit in papers. Both sides store boxes as float32.
 SAME = 1e-4
 RANKED = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "AR1": "ARmax1", "AR10": "ARmax10", "AR100": "ARmax100"}
 SIZED = {f"A{kind}{size}": f"A{kind}{size}" for kind in "PR" for size in "sml"}
@@ -56,13 +56,13 @@ def rows(mine: Figures, theirs: Figures, on_same_pixels: Figures) -> list[Compar
     own = {name.removeprefix("mask_"): value for name, value in mine.items() if name.startswith("mask_")}
     sized, every = differences(mine, theirs, SIZED), differences(own, others, RANKED | SIZED)
     boxes = (
-        f"box AP {mine['AP']:.5f} and {theirs['AP']:.5f} (this project, Model Garden); of figures by area "
-        f"up to {largest(sized)}: a box's area is its own here, as in COCO, there its mask's"
+        f"box AP {mine['AP']:.5f} and {theirs['AP']:.5f} (this project, Model Garden); metrics by area "
+        f"differ by up to {largest(sized)}: the area is the box's here, as in COCO, and the mask's in Model Garden"
     )
     shapes = (
-        f"both from the pixels of Model Garden's paste: mask AP {on_same_pixels['AP']:.5f} and {others['AP']:.5f}. "
-        f"From its own pixels this project has {own['AP']:.5f}, and figures differ by up to {largest(every)}: a map of "
-        "28 x 28 becomes pixels at their centres within the box, there in a box of whole pixels, as in Detectron"
+        f"both on masks pasted by Model Garden: mask AP {on_same_pixels['AP']:.5f} and {others['AP']:.5f}. On its own "
+        f"masks this project has {own['AP']:.5f}, and metrics differ by up to {largest(every)}: it samples a map of "
+        "28 x 28 at pixel centres within the box, Model Garden in a box rounded to whole pixels, like Detectron"
     )
     return [
         _row("boxes'", mine, theirs, RANKED, boxes),

@@ -199,7 +199,7 @@ def rows(mine: list[dict[str, Any]], theirs: list[dict[str, Any]], parts: input_
             figure(mine, "ms"),
             figure(theirs, "ms"),
             at_most=0.5,
-            note="whether both sides' figures are the same is a row of its own",
+            note="separate rows compare the metrics of both sides",
             why=input_path.sentence(parts),
         ),
         Comparison(
@@ -208,9 +208,9 @@ def rows(mine: list[dict[str, Any]], theirs: list[dict[str, Any]], parts: input_
             table.median([each["mib"] for each in mine]),
             table.median([each["mib"] for each in theirs]),
             at_most=0.25,
-            note="growth of the peak from the first image to the figures; this project's also holds what does not grow",
-            why=f"{statistics.median(each['left_mib'] for each in mine):.3f} MiB are still resident beside the "
-            "figures, the rest in between only",
+            note="growth of the peak until the metrics are computed, in this project with a part that does not grow",
+            why=f"{statistics.median(each['left_mib'] for each in mine):.3f} MiB are still resident after the "
+            "metrics are computed, the rest is temporary",
         ),
     ]
 

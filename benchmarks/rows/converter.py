@@ -30,7 +30,7 @@ from benchmarks.harness import processes
 from must_tf.common.errors import exit_on_user_error
 from tfrecords_tools.writing import shards
 
-# Model Garden's process grows by each record and its pickled copy. Measured: 0.45 MB a photo.
+# Model Garden keeps each record and a pickled copy in memory. Measured: 0.45 MB per photo.
 HELD_BYTES = 450_000
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -43,8 +43,7 @@ class ConverterResult:
       rates: images per second of each round.
       seconds: of a whole command.
       converting: the part of these seconds from the first look at the images on, as this project's command reports it.
-        The
-        rest is imports, and Python's own start and end.
+        The rest is imports, and Python's own start and end.
     """
 
     side: str
@@ -96,7 +95,7 @@ def measure(source: Set, count: int, work: Path, rounds: int) -> list[ConverterR
                 converting.append(json.loads((work / "log.txt").read_text().splitlines()[-1])["seconds"])
             print(f"{side}, {count} images: {used[side][-1].seconds:.1f} s", file=sys.stderr, flush=True)
             shutil.rmtree(out)
-    missing = f"not run: needs about {count * HELD_BYTES / GIB:.0f} GiB, {available() / GIB:.0f} GiB are free"
+    missing = f"not run: it needs about {count * HELD_BYTES / GIB:.0f} GiB, and {available() / GIB:.0f} GiB are free"
     rows = [_row(side, count, runs, missing) for side, runs in used.items()]
     rows[0].converting = statistics.median(converting)
     return [*rows, floor(source, count, work)]
@@ -153,9 +152,9 @@ def ratios(rows: Sequence[ConverterResult]) -> dict[str, float]:
 
 def main(
     data: Annotated[Path | None, typer.Option(help="COCO's folder; without it scenes are generated.")] = None,
-    images: Annotated[list[int] | None, typer.Option(help="How many images; may be repeated.")] = None,
+    images: Annotated[list[int] | None, typer.Option(help="Number of images; may be repeated.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often each side is run.")] = 3,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Where the figures are written.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for the results.")] = None,
 ) -> None:
     """Prints and stores rates and memory of both converters."""
     rows: list[ConverterResult] = []

@@ -6,7 +6,7 @@ from benchmarks.data import coco_data, input_data
 from benchmarks.harness.table import BenchmarkSettings, Comparison, Figure, Measure
 from benchmarks.rows import converter
 
-SMALL, LARGE = 1_600, 12_800  # photos; Model Garden holds all of them until the last is made
+SMALL, LARGE = 1_600, 12_800  # photos; Model Garden holds all records in memory until the last is made
 
 
 def _figure(row: converter.ConverterResult) -> Figure | None:
@@ -23,8 +23,8 @@ def measure(settings: BenchmarkSettings) -> list[Comparison]:
         found[count] = {row.side: row for row in converter.measure(many, count, settings.work, settings.rounds)}
     rates = [_rate(count, rows) for count, rows in found.items()]
     peaks = [found[count]["must-records"].peak_mib or 0.0 for count in (SMALL, LARGE)]
-    what, note = f"converter's memory, {LARGE:,} over {SMALL:,} images", f"{peaks[1]:.0f} against {peaks[0]:.0f} MiB"
-    why = f"{1024 * (peaks[1] - peaks[0]) / (LARGE - SMALL):.1f} KiB more for each image more"
+    what, note = f"converter's memory, {LARGE:,} over {SMALL:,} images", f"{peaks[1]:.0f} and {peaks[0]:.0f} MiB"
+    why = f"{1024 * (peaks[1] - peaks[0]) / (LARGE - SMALL):.1f} KiB for each additional image"
     return [
         *rates,
         Comparison(what, "times", Figure(peaks[1] / peaks[0]), against="", at_most=1.1, note=note, why=why),
@@ -37,7 +37,9 @@ def _rate(count: int, rows: dict[str, converter.ConverterResult]) -> Comparison:
     what = f"convert coco, masks, {count:,} images"
     why = _parts(rows["must-records"])
     if model_gardens and floor:
-        why += f"; reading and writing alone allow {floor.value / model_gardens.value:.1f} times Model Garden's rate"
+        why += (
+            f"; only reading and writing would be {floor.value / model_gardens.value:.1f} times as fast as Model Garden"
+        )
     return Comparison(
         what, "images/s", ours, model_gardens, floor, at_least=3.0, note=rows["Model Garden"].note, why=why
     )
@@ -48,8 +50,8 @@ def _parts(row: converter.ConverterResult) -> str:
     if row.seconds is None or row.converting is None:
         return ""
     return (
-        f"of {row.seconds:.1f} s {row.seconds - row.converting:.1f} are start, imports and end, and "
-        f"{row.converting:.1f} converting, {row.images / row.converting:,.0f} images/s"
+        f"{row.seconds - row.converting:.1f} of {row.seconds:.1f} s are start, imports and end; "
+        f"{row.converting:.1f} s are converting, at {row.images / row.converting:,.0f} images/s"
     )
 
 

@@ -58,7 +58,7 @@ def model_gardens(records: str, sizes: Sizes, run: Path) -> list[str]:
             "input_path": records,
             "global_batch_size": sizes.batch,
             "dtype": "float32",
-            "shuffle_buffer_size": IMAGES,  # its own, 10,000, would be filled with the same few over and over
+            "shuffle_buffer_size": IMAGES,  # its default of 10,000 would repeat the same few images
         },
     }
     runtime = {"mixed_precision_dtype": "float32", "enable_xla": False}
@@ -85,7 +85,7 @@ def measure(settings: BenchmarkSettings, sizes: Sizes = FULL) -> list[Comparison
     own, others = records(settings)
     path = os.pathsep.join(filter(None, [apart.PACKAGES, os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": path}
-    environment.pop("TF_USE_LEGACY_KERAS", None)  # each side's own matter
+    environment.pop("TF_USE_LEGACY_KERAS", None)  # each side sets it itself
     used: dict[str, list[processes.Used]] = {"ours": [], "model_gardens": []}
     found = []
     for _ in range(settings.rounds):
@@ -139,10 +139,10 @@ def row(
         others,
         at_most=AT_MOST,
         note=(
-            f"six heads here, there alone {same_network.SAID}; the same images; to the end of the first checkpoint; "
-            "processor time is the whole command's"
+            f"here six heads; Model Garden: only {same_network.SAID}; the same images; until the first checkpoint is "
+            "written; processor time of the whole command"
         ),
-        why=f"six heads are built, traced and run: {said}",
+        why=f"six heads have to be built, traced and run: {said}",
     )
 
 

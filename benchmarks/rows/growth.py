@@ -11,14 +11,14 @@ from benchmarks.harness.table import BenchmarkSettings, Comparison, Figure, Meas
 from benchmarks.rows import inputs
 
 RECORDS = (1_000, 10_000, 100_000)
-PER_FILE = 250  # images of the one set that is linked
+PER_FILE = 250  # images of the dataset to which the files are links
 OBJECTS = (10, 100, 300)
-SIZE = 128  # small, so that what grows is not hidden behind pixels
-FLAT = 1.1  # what counts as the same; two measurements of the same thing differ by as much
-GLANCE = 0.1  # seconds: where the first batch is all that is asked for
-LINKED = f"all files are links to one of {PER_FILE} images, which stays in memory"
+SIZE = 128  # small, so that the work on pixels does not hide the growth
+FLAT = 1.1  # counts as equal: repeated measurements differ by as much
+GLANCE = 0.1  # seconds, if only the time to the first batch is measured
+LINKED = f"all files are links to one file of {PER_FILE} images, which stays in the page cache"
 
-Found = dict[str, list[float]]  # what `inputs.timed` gives, by round
+Found = dict[str, list[float]]  # results of `inputs.timed`, by round
 
 
 def _timed(cases: dict[str, dict[str, Any]], settings: BenchmarkSettings) -> dict[str, Found]:
@@ -57,11 +57,11 @@ def _rates(found: dict[str, Found]) -> list[Comparison]:
     for count, each in zip(RECORDS[1:], cpu_ms[1:], strict=True):
         seen = statistics.median(found[f"middle {count}"]["images"])
         note = (
-            f"{each:.2f} against {cpu_ms[0]:.2f} ms of processor time per image; boxes + masks, {SIZE} px; {LINKED}; "
-            f"sees {seen:,.0f} images after the first {count // 2:,}: what grows with the set is in the first batch"
+            f"{each:.2f} and {cpu_ms[0]:.2f} ms of processor time per image; boxes + masks, {SIZE} px; {LINKED}; "
+            f"timed on {seen:,.0f} images after the first {count // 2:,}; the first batch has a row of its own"
         )
         what = f"input, {count:,} records over {RECORDS[0]:,} records"
-        why = f"{each - cpu_ms[0]:.2f} ms more; rounds at {RECORDS[0]:,} records alone are {apart_ms:.2f} ms apart"
+        why = f"{each - cpu_ms[0]:.2f} ms more; the rounds at {RECORDS[0]:,} records differ by {apart_ms:.2f} ms"
         rows.append(Comparison(what, "times", Figure(each / cpu_ms[0]), against="", at_most=FLAT, note=note, why=why))
     return rows
 
@@ -72,10 +72,10 @@ def _first_batches(found: dict[str, Found]) -> list[Comparison]:
     for count in RECORDS:
         first, middle = (table.median(found[f"{where} {count}"]["first_batch"]) for where in ("first", "middle"))
         what = f"input, first batch of {count:,} records"
-        note = f"tracing, and {inputs.SHUFFLED:,} records to shuffle; {LINKED}"
+        note = f"includes tracing and filling the shuffle buffer of {inputs.SHUFFLED:,} records; {LINKED}"
         rows.append(Comparison(what, "s", first, note=note))
         each = 1e6 * (middle.value - first.value) / (count // 2)
-        note = f"{each:.0f} microseconds for each of the {count // 2:,} records that are passed over; {LINKED}"
+        note = f"{each:.0f} microseconds for each of the {count // 2:,} skipped records; {LINKED}"
         rows.append(Comparison(f"{what}, resumed in the middle", "s", middle, note=note))
     return rows
 
@@ -100,7 +100,7 @@ def linear(cpu_ms: list[float]) -> Comparison:
     """
     few, many = (
         (cpu_ms[i + 1] - cpu_ms[i]) / (OBJECTS[i + 1] - OBJECTS[i]) for i in range(2)
-    )  # milliseconds for one object more
+    )  # milliseconds for one additional object
     said = ", ".join(f"{each:.2f} ms at {count}" for each, count in zip(cpu_ms, OBJECTS, strict=True))
     ratio = Figure(many / few) if few > 0 else None
     return Comparison(
@@ -109,9 +109,9 @@ def linear(cpu_ms: list[float]) -> Comparison:
         ratio,
         against="",
         at_most=FLAT,
-        note=f"processor time of an image: {said}; room for {OBJECTS[2]}, boxes + masks, {SIZE} px"
-        + ("" if ratio else "; more objects took no more time, so there is no ratio"),
-        why=f"an object takes {1000 * many:.0f} microseconds among many and {1000 * few:.0f} among few",
+        note=f"processor time per image: {said}; at most {OBJECTS[2]} objects, boxes + masks, {SIZE} px"
+        + ("" if ratio else "; additional objects took no time, so there is no ratio"),
+        why=f"an additional object takes {1000 * many:.0f} microseconds among many and {1000 * few:.0f} among few",
     )
 
 

@@ -14,7 +14,7 @@ from benchmarks.harness import apart, processes, table
 from benchmarks.harness.table import BenchmarkSettings, Comparison, Measure
 from benchmarks.rows import inputs
 
-OBJECTS = 100  # per image, the most that either side keeps
+OBJECTS = 100  # per image: both sides keep no more
 IMAGES = 64
 SIZE = 640
 MIB = 1 << 20
@@ -44,7 +44,7 @@ def measure(settings: BenchmarkSettings) -> list[Comparison]:
     """Runs both sides in turn, on images with `OBJECTS` objects each."""
     source = input_data.crowded(input_data.source(settings), settings.work / "crowded", OBJECTS)
     sets = input_data.both(source, settings.work, IMAGES)
-    # As many records as are shuffled: Model Garden repeats a set before it shuffles, this project after.
+    # The dataset fills the shuffle buffer once: Model Garden repeats a dataset before shuffling, this project after.
     ours, theirs = (
         input_data.linked(glob, settings.work / name, -(-inputs.SHUFFLED // IMAGES))
         for name, glob in (("many", sets.ours), ("model_gardens_many", sets.model_gardens))
@@ -60,14 +60,14 @@ def measure(settings: BenchmarkSettings) -> list[Comparison]:
             found[side].append(apart.call("benchmarks.rows.host_memory:peak", called, settings.work))
     mine, model_gardens = (table.median(each) for each in found.values())
     what = f"host memory of the input, {SIZE} px, {OBJECTS} objects an image"
-    note = "peak above the process with its imports; batch 8, 1,000 records shuffled, all else as each side's defaults"
+    note = "peak minus the process after its imports; batch 8, 1,000 records shuffled, other settings are the defaults"
     return [Comparison(what, "MiB", mine, model_gardens, at_most=0.25, note=note, why=_shuffled(sets.ours))]
 
 
 def _shuffled(glob: str) -> str:
     """Measures the memory of the records only."""
     each = sum(os.path.getsize(path) for path in tf.io.gfile.glob(glob)) / IMAGES
-    return f"the {inputs.SHUFFLED:,} records that are shuffled are {inputs.SHUFFLED * each / MIB:.0f} MiB of it"
+    return f"the shuffle buffer of {inputs.SHUFFLED:,} records accounts for {inputs.SHUFFLED * each / MIB:.0f} MiB"
 
 
 ROWS: dict[str, Measure] = {"memory": measure}

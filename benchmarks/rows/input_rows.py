@@ -34,8 +34,8 @@ def six(settings: BenchmarkSettings) -> list[Comparison]:
     found = inputs.rounds(_sides(mine, sets, 640), settings)
     what = "input to batch, 640 px, six tasks"
     note = (
-        "labels of the four other tasks are made from the photos, with the grain of predictions; Model Garden's side "
-        "is its boxes and masks, for which it has an input; "
+        "labels of the four other tasks are made up from the photos, as coarse as predictions; Model Garden has an "
+        "input for boxes and masks only; "
     )
     parts = input_path.of(mine, settings)
     why, beside = input_path.sentence(parts), (found["ours"], None, found["decoded"])
@@ -65,11 +65,11 @@ def _rows(about: Comparison, found: dict[str, Figure]) -> list[Comparison]:
 
 UNIT = "images/s"
 NOTE = (
-    "zoom 0.5 to 2, flip; batch 8 and 1,000 records shuffled on both sides; Model Garden matches anchors of levels "
-    f"{same_network.MIN_LEVEL} to {same_network.MAX_LEVEL}, the student's, and gives float32; floor: the same JPEGs "
-    "decoded, no more"
+    "zoom 0.5 to 2, flip; batch 8 and 1,000 records shuffled on both sides; Model Garden matches anchors of the "
+    f"student's levels {same_network.MIN_LEVEL} to {same_network.MAX_LEVEL} and returns float32; floor: only decoding "
+    "the same JPEGs"
 )
-OWN = "Model Garden as it comes, with levels 2 to 6; else as in the row above, with the same figure of this project"
+OWN = "Model Garden's default levels 2 to 6; otherwise as in the row above, with the same value for this project"
 ROWS: dict[str, Measure] = {
     "input-640": masks(640, 8.0),
     "input-128": masks(128, 15.0),

@@ -18,11 +18,11 @@ from must_tf.data import geometry
 from must_tf.data import input as input_lib
 from must_tf.tasks import discover
 
-BATCH = 8  # this project's default; Model Garden's is made for a pod
-SHUFFLED = 1000  # records, this project's default. Model Garden's is 10,000, which would only take longer to fill
+BATCH = 8  # this project's default; Model Garden's is for a TPU pod
+SHUFFLED = 1000  # records, this project's default; Model Garden's 10,000 would only take longer to fill
 SCALE_MIN, SCALE_MAX = 0.5, 2.0
 AUGMENTATION = geometry.Augmentation(flip=True, scale_min=SCALE_MIN, scale_max=SCALE_MAX)
-WARM = 0.5  # of the time that is measured: tf.data has found its thread counts by then
+WARM = 0.5  # as a share of the measured time: by then, tf.data has tuned its numbers of threads
 MASKS = ("detection", "masks")
 SIX = ("classification", "detection", "masks", "segmentation", "depth", "normals")
 
@@ -73,7 +73,7 @@ def model_gardens(glob: str, size: int, own_pyramid: bool = False) -> tf.data.Da
         global_batch_size=BATCH,
         shuffle_buffer_size=SHUFFLED,
         parser=parser,
-        dtype="float32",  # as in the steps; bfloat16, its own, would be a cast more
+        dtype="float32",  # as in the steps; its default, bfloat16, would add a cast
     )
     model = configs.MaskRCNN(num_classes=91, input_size=[size, size, 3], include_mask=True)
     if not own_pyramid:

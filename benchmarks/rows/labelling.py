@@ -46,10 +46,10 @@ from tfrecords_tools.teachers.trained import TrainedTeacher
 from tfrecords_tools.writing import shards
 
 TEACHERS: tuple[tuple[str, ...], ...] = (("depth",), ("segmentation",), ("detection", "masks"))
-CLASSES = {"segmentation": 150, "detection": 80, "masks": 80}  # ADE20K's, COCO's
+CLASSES = {"segmentation": 150, "detection": 80, "masks": 80}  # as ADE20K and COCO have
 MEMORY_SIZES = (256, 2048)  # records
 MIB = 1 << 20
-WARM = 2  # batches
+WARM = 2  # batches before the timing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +126,7 @@ def label(teachers: Sequence[Teacher], source: Path, out: Path) -> Callable[[], 
     def run() -> None:
         info = write_shard(job, lambda count: None)
         manifest.write(str(out), shards.combined_manifest([info], classes, ["benchmark"]))
-        (out / verdict.NAME).unlink(missing_ok=True)  # else the verdict of the round before would do
+        (out / verdict.NAME).unlink(missing_ok=True)  # a verdict of the last round would be reused
         stats.after_labelling(str(out), force=True)
 
     return run
@@ -154,7 +154,7 @@ def timed(run: Callable[[], None]) -> tuple[float, float]:
     return time.monotonic() - start, time.process_time() - before
 
 
-Seconds = dict[str, list[Any]]  # side -> by round, seconds on the clock and of all processors
+Seconds = dict[str, list[Any]]  # side -> (wall-clock seconds, processor seconds) of each round
 
 
 def sides(teachers: Sequence[Teacher], source: coco_data.Set, work: Path, count: int) -> dict[str, Callable[[], None]]:
@@ -178,10 +178,12 @@ def one_side(side: str, given: dict[str, Any]) -> tuple[float, float]:
       given: "images", "annotations" and "work" are paths; "count", "size" and "backbone" as for `main`.
     """
     if side != "bare":
-        parallelism.settle()  # before anything is computed, as in the command's workers
+        parallelism.settle()  # before the first computation, as in the command's workers
     teachers = [teacher(tasks, given["size"], given["backbone"]) for tasks in TEACHERS]
     source = coco_data.Set(Path(given["images"]), Path(given["annotations"]))
-    sides(teachers, source, Path(given["work"]) / "warm", WARM * BATCH_SIZE)[side]()  # traces, and fills the caches
+    sides(teachers, source, Path(given["work"]) / "warm", WARM * BATCH_SIZE)[
+        side
+    ]()  # traces the networks and fills the caches
     return timed(sides(teachers, source, Path(given["work"]), given["count"])[side])
 
 
@@ -238,11 +240,11 @@ def table(rows: Sequence[LabellingResult]) -> list[str]:
 
 def main(
     data: Annotated[Path | None, typer.Option(help="COCO's folder; without it scenes are generated.")] = None,
-    images: Annotated[int, typer.Option(help="Labelled in each round.")] = 64,
+    images: Annotated[int, typer.Option(help="Number of images labelled in each round.")] = 64,
     size: Annotated[int, typer.Option(help="Side of the networks' input.")] = 256,
-    backbone: Annotated[int, typer.Option(help="ResNet of so many layers.")] = 50,
-    rounds: Annotated[int, typer.Option(help="Of both sides, in turn.")] = 3,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Where the figures are written.")] = None,
+    backbone: Annotated[int, typer.Option(help="Number of layers of the ResNet.")] = 50,
+    rounds: Annotated[int, typer.Option(help="How often each side is run.")] = 3,
+    json_file: Annotated[Path | None, typer.Option("--json", help="File for the results.")] = None,
     shard_file: Annotated[Path | None, typer.Option("--shard", hidden=True)] = None,
 ) -> None:
     """Prints and stores rates and memory."""

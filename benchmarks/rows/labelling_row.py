@@ -11,9 +11,9 @@ from benchmarks.harness import table
 from benchmarks.harness.table import BenchmarkSettings, Comparison, Figure, Measure
 from benchmarks.rows import labelling
 
-# Twelve batches: what comes before the first forward pass and after the last counts here, and hardly in a large set.
+# Twelve batches. Work before the first and after the last forward pass counts more here than in a large dataset.
 IMAGES, SIZE, BACKBONE = 96, 256, 50
-LEAST = 0.9  # of the bare passes' rate
+LEAST = 0.9  # target, as a share of the rate of the bare passes
 
 
 def measure(settings: BenchmarkSettings) -> list[Comparison]:
@@ -23,8 +23,8 @@ def measure(settings: BenchmarkSettings) -> list[Comparison]:
     found = labelling.measured(source, settings.work, sizes, settings.rounds)
     what = f"labelling, {len(labelling.TEACHERS)} teachers with ResNet-{BACKBONE}, {SIZE} px"
     note = (
-        f"floor: the teachers' bare forward passes on the same {IMAGES} images, decoded beforehand, one after the "
-        "other or as many at a time as labelling has, whichever is faster; random weights"
+        f"floor: only the teachers' forward passes, on the same {IMAGES} images decoded beforehand, one by one or as "
+        "many at a time as in labelling, whichever is faster; random weights"
     )
     sides = (_rate(found["label"]), None, _rate(found["bare"]))
     rate = Comparison(what, "images/s", *sides, "floor", at_least=LEAST, note=note, why=_why(found))
@@ -43,15 +43,15 @@ def _why(found: labelling.Seconds) -> str:
     )
     busy = cpu / wall / len(os.sched_getaffinity(0))
     return (
-        f"for an image labelling takes {cpu:.0f} ms of processor time, the bare passes {bare:.0f} ms; processors are "
-        f"busy for {100 * busy:.0f} % of labelling's {wall:.0f} ms"
+        f"labelling takes {cpu:.0f} ms of processor time per image, the bare passes {bare:.0f} ms; the processors are "
+        f"busy for {100 * busy:.0f} % of the {wall:.0f} ms per image"
     )
 
 
 def _memory(source: coco_data.Set, work: Path) -> Comparison:
     small, large, growth = (row.value for row in labelling.memory(source, work))
     few, many = labelling.MEMORY_SIZES
-    note = f"peaks of processes with one small teacher: {small:.0f} MiB, {large:.0f} MiB"
+    note = f"peak of a process with one small teacher: {small:.0f} and {large:.0f} MiB"
     return Comparison(f"memory of labelling, {many} over {few} records", "ratio", Figure(growth), against="", note=note)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-# Its own are levels 2 to 6, whose P2 alone has three times as many anchors as all of the student's.
+# Model Garden has levels 2 to 6. Its P2 has three times as many anchors as all levels of the student.
 MIN_LEVEL, MAX_LEVEL, ANCHOR_SIZE = 3, 7, 4.0
-RPN_CONVS = 2  # its own is 1, the paper's network has 2
-NMS = "batched"  # its own is "v2", which is for TPUs
+RPN_CONVS = 2  # Model Garden has 1, the paper's network has 2
+NMS = "batched"  # Model Garden has "v2", which is for TPUs
 
 SAID = (
     f"Mask R-CNN with this project's pyramid, anchors, RPN and NMS (levels {MIN_LEVEL} to {MAX_LEVEL}, "

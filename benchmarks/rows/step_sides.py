@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from official.core import base_task, exp_factory
 from official.modeling import optimization
-from official.vision import registry_imports  # noqa: F401  # its experiments
+from official.vision import registry_imports  # noqa: F401  # registers its experiments
 
 from benchmarks.lowered import lower
 from benchmarks.rows import same_network
@@ -24,21 +24,21 @@ from must_tf.tasks.masks.labels import paste
 from must_tf.training import task as task_lib
 
 STUDENT, MODEL_GARDEN = "student", ("classification", "maskrcnn", "segmentation", "pixels")
-# Of each of Model Garden's models, how many together do what the student does: it has no task for depth or normals, so
-# for either stands a segmentation of as many classes as normals have channels.
+# How many of each of Model Garden's models together match the student. Model Garden has no task for depth or normals:
+# a segmentation with as many classes as normals have channels takes the place of each.
 SHARES = {"classification": 1, "maskrcnn": 1, "segmentation": 1, "pixels": 2}
-OWN = "-own"  # behind a name: with Model Garden's own pyramid, RPN, NMS and segmentation head
-CHANNELS = 3  # of "pixels"
+OWN = "-own"  # suffix of a name: with Model Garden's own pyramid, RPN, NMS and segmentation head
+CHANNELS = 3  # outputs of "pixels"
 
 
 class Sizes(NamedTuple):
     """Sizes shared by both sides; the full size by default."""
 
-    model_id: int = 50  # of the ResNet
+    model_id: int = 50  # depth of the ResNet
     side: int = 640
     batch: int = 2
-    proposals: int = 512  # of an image, trained on by the box head
-    masks: int = 128  # of these, at most, by the mask head
+    proposals: int = 512  # per image, on which the box head is trained
+    masks: int = 128  # the most of these on which the mask head is trained
     classes: int = 80
 
 
@@ -65,7 +65,9 @@ def build(name: str, sizes: Sizes) -> Built:
     model = task.build_model()
     factory = optimization.OptimizerFactory(optimizer_config)
     optimizer, metrics = factory.build_optimizer(factory.build_learning_rate()), task.build_metrics(training=True)
-    upstream.create_slots(optimizer, model.trainable_variables)  # not timed; without, the step is traced twice
+    upstream.create_slots(
+        optimizer, model.trainable_variables
+    )  # outside the timing: without this, the step would be traced twice
 
     @tf.function
     def train(batch: Any) -> Any:
@@ -150,7 +152,7 @@ def _segmentation(task: Any, name: str, own: bool) -> None:
     """
     if not own:
         task.model.head.level, task.model.head.feature_fusion = 2, "pyramid_fusion"
-    task.evaluation.report_train_mean_iou = False  # a figure that the student does not report while it trains
+    task.evaluation.report_train_mean_iou = False  # the student does not compute it in training
     if name == "pixels":
         task.model.num_classes = CHANNELS
 

@@ -19,17 +19,17 @@ from benchmarks.rows import same_network, step_sides
 from benchmarks.rows.step_sides import FULL, MODEL_GARDEN, OWN, SHARES, STUDENT, Sizes
 from must_tf.common import upstream
 
-STEPS = 3  # of each round, after one that is not counted
+STEPS = 3  # per round, after one that is not counted
 CALLS = ("train", "forward")
 AT_MOST = 0.7
 
-Result = Mapping[str, Any]  # what `timed` gives
+Result = Mapping[str, Any]  # a result of `timed`
 
 
 def timed(name: str, sizes: Sequence[int]) -> dict[str, Any]:
     """Returns seconds and processor seconds of one model's calls, and their arithmetic. Called in its own process."""
     if name == STUDENT:
-        upstream.disable_memory_optimizer()  # as in this project's train.py
+        upstream.disable_memory_optimizer()  # like this project's train.py
     built = step_sides.build(name, Sizes(*sizes))
     found: dict[str, Any] = {call: _steps(getattr(built, call)) for call in CALLS}
     counted = {call: operations.count(graph) for call, graph in built.graphs().items()}
@@ -80,11 +80,11 @@ def _row(call: str, results: Mapping[str, Sequence[Result]], sizes: Sizes) -> Co
         theirs,
         Figure(ours / rate),
         at_most=AT_MOST,
-        note=f"{_parts(figures, sizes)}. Arithmetic: {ours / 1e12:.2f} against "
+        note=f"{_parts(figures, sizes)}. Arithmetic: {ours / 1e12:.2f} and "
         f"{others / 1e12:.2f} TFLOP, ratio {ours / others:.2f}. Floor: the former at {rate / 1e9:.0f} GFLOP/s, this "
         "machine's rate of float32 matrix products",
-        why=f"convolutions and matrix products alone are {ours / others:.2f} of Model Garden's, and are done at "
-        f"{ours / figures[STUDENT].value / 1e9:.0f} against {others / theirs.value / 1e9:.0f} GFLOP/s",
+        why=f"convolutions and matrix products are {ours / others:.2f} of Model Garden's, computed at "
+        f"{ours / figures[STUDENT].value / 1e9:.0f} and {others / theirs.value / 1e9:.0f} GFLOP/s",
     )
 
 
@@ -97,7 +97,7 @@ def _own_row(call: str, results: Mapping[str, Sequence[Result]], sizes: Sizes) -
         figures[STUDENT],
         _summed(figures),
         note=f"{_summands(figures)}; measured once. Mask R-CNN has levels 2 to 6, 1 conv in its RPN and NMS 'v2'; "
-        f"segmentations have 3 convs on level 3, not fused, which is less; {sizes.proposals} proposals as here",
+        f"segmentation heads have 3 convs on level 3 without fusion, which is less work; {sizes.proposals} proposals",
     )
 
 
@@ -113,9 +113,9 @@ def _summands(figures: Mapping[str, Figure]) -> str:
 
 def _parts(figures: Mapping[str, Figure], sizes: Sizes) -> str:
     return (
-        f"{_summands(figures)}. It has no task for depth or normals: pixels is segmentation of "
+        f'{_summands(figures)}. Model Garden has no task for depth or normals: "pixels" is a segmentation of '
         f"{step_sides.CHANNELS} classes. Segmentations have the student's head, on level 2 with the pyramid "
-        f"fused. {same_network.SAID}; {sizes.proposals} proposals are trained on, everywhere"
+        f"fused. {same_network.SAID}; both sides train on {sizes.proposals} proposals"
     )
 
 

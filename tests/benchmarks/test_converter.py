@@ -93,7 +93,7 @@ def test_the_table_has_medians_of_all_rounds_and_the_parts_of_a_command(
     assert small.ours and large.ours and small.model_garden
     assert (small.ours.value, small.ours.rounds, small.ours.cpu_ms) == (1.0, (2.0, 0.5, 1.0), 200.0)
     assert (large.ours.value, len(large.ours.rounds), small.model_garden.value) == (2.0, 3, 0.25)
-    assert small.why.startswith("of 4.0 s 2.5 are start, imports and end, and 1.5 converting, 3 images/s; reading")
+    assert small.why.startswith("2.5 of 4.0 s are start, imports and end; 1.5 s are converting, at 3 images/s; only")
 
 
 def test_a_commands_time_and_memory_are_measured(tmp_path: Path) -> None:
@@ -103,5 +103,5 @@ def test_a_commands_time_and_memory_are_measured(tmp_path: Path) -> None:
     used = processes.run([sys.executable, "-c", code], {}, tmp_path / "log")
     assert used.peak_bytes > 64 << 20
     assert used.seconds >= 1
-    with pytest.raises(RuntimeError, match="ended with 3"):
+    with pytest.raises(RuntimeError, match="exit code 3"):
         processes.run([sys.executable, "-c", "raise SystemExit(3)"], {}, tmp_path / "log")

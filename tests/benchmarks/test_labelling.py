@@ -62,8 +62,8 @@ def test_a_missed_rate_says_whether_it_is_work_or_waiting(monkeypatch: pytest.Mo
     monkeypatch.setattr(labelling_row.os, "sched_getaffinity", lambda _: {0, 1})
     found = {"label": [(9.6, 15.36), (9.6, 15.36), (99.0, 99.0)], "bare": [(4.8, 9.6), (48.0, 96.0), (4.8, 9.6)]}
     assert labelling_row._why(found) == (
-        "for an image labelling takes 160 ms of processor time, the bare passes 100 ms; processors are busy for 80 % "
-        "of labelling's 100 ms"
+        "labelling takes 160 ms of processor time per image, the bare passes 100 ms; the processors are busy for 80 % "
+        "of the 100 ms per image"
     )
 
 

@@ -74,12 +74,12 @@ def test_growth_is_over_the_first_case() -> None:
     rows = growth._rates(found)
     assert [row.ratio for row in rows] == pytest.approx([1.05, 4.5])
     assert [row.reached for row in rows] == [True, False]
-    assert "sees 64 images after the first 50,000" in rows[1].note
-    assert rows[1].why == "7.00 ms more; rounds at 1,000 records alone are 99.00 ms apart"
+    assert "timed on 64 images after the first 50,000" in rows[1].note
+    assert rows[1].why == "7.00 ms more; the rounds at 1,000 records differ by 99.00 ms"
     batches = growth._first_batches(found)
     assert [row.ours.value for row in batches if row.ours] == [3.0, 3.0, 3.0, 3.0, 3.0, 7.0]
     assert batches[5].note.startswith("80 microseconds for each of the 50,000")
-    assert all("links to one of 250 images" in row.note for row in [*rows, *batches])
+    assert all("links to one file of 250 images" in row.note for row in [*rows, *batches])
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def _model_gardens(glob: str) -> list[tf.data.Dataset]:
 def test_the_largest_parts_of_the_input_are_named_first() -> None:
     found = {"a": 1.0, "b": 4.0, "c": 2.0, "d": 3.0}
     said = input_path.sentence(found)
-    assert said == "of 10.00 ms of processor time for an image, each part alone, b 4.00, d 3.00, c 2.00"
+    assert said == "10.00 ms of processor time per image, parts timed separately; largest: b 4.00, d 3.00, c 2.00"
     rows = input_path.rows("input", found)
     assert [row.ours.value for row in rows if row.ours] == [4.0, 3.0, 2.0, 1.0] and rows[0].what.endswith("goes: b")
     assert all(row.reached is None for row in rows)

@@ -65,7 +65,7 @@ def test_model_gardens_models_are_summed_as_often_as_the_student_has_their_like(
     assert row.floor.value == 60.0 / 10.0
     assert set(SHARES) == set(MODEL_GARDEN)
     assert "2 x pixels 3.00 s" in row.note
-    assert "are 0.50 of Model Garden's, and are done at" in row.why
+    assert "are 0.50 of Model Garden's, computed at" in row.why
     own = steps._own_row("train", results | {"maskrcnn": [result(9.0, 1.0)]}, Sizes())
     assert own.model_garden and (own.model_garden.value, own.reached) == (2 + 9 + 6 + 2 * 3, None)
 
@@ -235,7 +235,7 @@ def test_memory_and_time_of_evaluation_have_their_targets() -> None:
     theirs = [{"ms": 80.0, "cpu_ms": 90.0, "mib": 1.0, "left_mib": 1.0, "figures": figures}]
     time_row, memory_row = coco_evaluation.rows(mine, theirs, {"matching": 9.0, "ranking": 21.0})
     assert (time_row.ratio, time_row.reached, memory_row.ratio, memory_row.reached) == (0.5, True, 0.1, True)
-    assert time_row.why.startswith("of 30.00 ms") and time_row.why.endswith("ranking 21.00, matching 9.00")
+    assert time_row.why.startswith("30.00 ms") and time_row.why.endswith("ranking 21.00, matching 9.00")
     assert memory_row.why.startswith("0.062 MiB are still resident")
 
 

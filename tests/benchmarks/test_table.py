@@ -58,7 +58,7 @@ def test_the_table_says_what_was_missed_and_what_was_not_measured() -> None:
     assert lines[2].split() == ["input", "images/s", "30.0", "10.0", "60.0", "3.00", "0.250", ">=", "3", "yes"]
     assert lines[3].split() == ["slow", "s", "12,346", "1.00", "-", "12,346", "-", "<=", "1", "NO"]
     assert lines[4].endswith("not measured")
-    assert lines[-1] == "slow: on purpose. Missed: nothing was measured that says why"
+    assert lines[-1] == "slow: on purpose. Missed: the cause was not measured"
     explained = [dataclasses.replace(each, why="it waits") for each in (FAST, missed)]
     assert table.lines(explained)[-1] == "slow: on purpose. Missed: it waits"
     assert "it waits" not in "".join(table.lines(explained[:1]))

@@ -81,7 +81,7 @@ def test_only_changed_outputs_count() -> None:
     assert agreement.worst == pytest.approx(0.25) and "2 of 3 changed outputs agree" in str(agreement)
     nothing = [np.array([np.nan]), *expected[1:]]
     assert time_lowered.agreement(nothing, expected, inputs, taken).apart == (0,)
-    with pytest.raises(ValueError, match="1 outputs where 5"):
+    with pytest.raises(ValueError, match="has 1 outputs, but 5"):
         time_lowered.agreement(found[:1], expected, inputs, taken)
 
 
@@ -98,7 +98,7 @@ def module(*pairs: tuple[int, int]) -> str:
 def test_which_output_takes_which_inputs_place() -> None:
     assert time_lowered.places(module((31, 1), (33, 2), (40, 12))) == {1: 31, 2: 33, 12: 40}
     assert time_lowered.places("module @step {\n}") == time_lowered.places(module()) == {}
-    with pytest.raises(ValueError, match="1 outputs take an input's place, 0 are"):
+    with pytest.raises(ValueError, match="1 outputs replace an input, but only 0 could"):
         time_lowered.places(module((31, 1)).replace("array<i64: 1>", "array<i64>"))
 
 
