@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,10 +21,7 @@ from must_tf.data import record
 from must_tf.data.geometry import Warp
 from must_tf.shared import thresholds
 from must_tf.spec import Features, ImageInfo, Labels, TaskConfig, Tensors
-
-if TYPE_CHECKING:
-    from must_tf.tasks.classification import Config
-
+from must_tf.tasks.classification.config import Config
 
 LABEL = "image/class/label"
 PROBABILITY = "image/class/probability"

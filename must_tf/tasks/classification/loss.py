@@ -10,15 +10,11 @@ p <- (1 - e) p + e / C, https://arxiv.org/abs/1512.00567.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import tensorflow as tf
 
 from must_tf.shared.masked_losses import per_image, visible
 from must_tf.spec import Tensors, Term
-
-if TYPE_CHECKING:
-    from must_tf.tasks.classification import Config
+from must_tf.tasks.classification.config import Config
 
 
 def terms(config: Config) -> tuple[str, ...]:

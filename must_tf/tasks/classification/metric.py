@@ -8,16 +8,12 @@ likeliest class of the label. A class with the same probability counts as ahead 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from must_tf.common.text import listed
 from must_tf.spec import Details, ImageInfo, Labels
-
-if TYPE_CHECKING:
-    from must_tf.tasks.classification import Config
-
+from must_tf.tasks.classification.config import Config
 
 PROTOCOL = {"averaged": "over images", "crop": "none, the whole image"}
 

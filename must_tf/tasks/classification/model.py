@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import tensorflow as tf
 import tf_keras
 
 from must_tf.data.geometry import Frame
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Pyramid, Tensors
-
-if TYPE_CHECKING:
-    from must_tf.tasks.classification import Config
+from must_tf.tasks.classification.config import Config
 
 
 class ClassificationHead(tf_keras.layers.Layer):

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from must_tf.spec import ImageInfo, Labels
-
-if TYPE_CHECKING:
-    from must_tf.tasks.classification import Config
+from must_tf.tasks.classification.config import Config
 
 
 def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Config) -> Labels:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from must_tf.label_content import IMAGES, ImageInfo, LabelContent, Labels, Summary
-
-if TYPE_CHECKING:
-    from must_tf.tasks.classification import Config
-
+from must_tf.tasks.classification.config import Config
 
 TOLERANCE = 1e-3  # of the sum of probabilities, which are stored in 16 bits
 TIED = "images whose likeliest classes are equally likely: neither comes first"

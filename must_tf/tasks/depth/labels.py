@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -22,10 +22,7 @@ from must_tf.data import geometry, manifest, record
 from must_tf.data.geometry import Warp
 from must_tf.data.manifest import Manifest
 from must_tf.spec import ImageInfo, Labels, Tensors
-
-if TYPE_CHECKING:
-    from must_tf.tasks.depth import Config
-
+from must_tf.tasks.depth.config import Config
 
 DEPTH = "image/depth/encoded"
 SCALE = "image/depth/scale"

@@ -13,17 +13,12 @@ the largest error, per image; for `ssi` this is the trimmed loss of MiDaS, whose
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import tensorflow as tf
 
 from must_tf.shared.masked_losses import per_image, per_pixel, resize_to, visible, without_hardest
 from must_tf.spec import Tensors, Term
+from must_tf.tasks.depth.config import Config
 from must_tf.tasks.depth.model import LOG_METRES
-
-if TYPE_CHECKING:
-    from must_tf.tasks.depth import Config
-
 
 BERHU_SHARE = 0.2  # share of the image's largest error, beyond which errors are squared
 SCALES = 4  # of the gradient term, K in MiDaS

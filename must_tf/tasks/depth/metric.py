@@ -32,18 +32,10 @@ A prediction that is not a positive, finite number is wrong for every delta. For
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from must_tf.spec import Details, ImageInfo, Labels
-
-if TYPE_CHECKING:
-    from must_tf.tasks.depth import Config
-
-
-ALIGNMENTS = ("none", "median", "scale_and_shift")
-CROPS = ("none", "eigen", "garg")
+from must_tf.tasks.depth.config import Config
 
 RELATIVE = "images with relative depth: not measured, the metric is one of metres"
 _NEAREST = 1e-3  # metres, the least depth in both scripts

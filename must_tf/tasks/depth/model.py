@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -11,10 +9,7 @@ import tf_keras
 from must_tf.data.geometry import Frame, restore_map
 from must_tf.shared.pixel_head import PixelHead
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Tensors
-
-if TYPE_CHECKING:
-    from must_tf.tasks.depth import Config
-
+from must_tf.tasks.depth.config import Config
 
 # Range of the raw output, 5 cm to 400 m. Prevents overflow if the head diverges.
 LOG_METRES = (-3.0, 6.0)

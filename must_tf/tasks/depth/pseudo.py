@@ -4,15 +4,11 @@ positive.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from must_tf.spec import ImageInfo, Labels
+from must_tf.tasks.depth.config import Config
 from must_tf.tasks.depth.labels import LARGEST
-
-if TYPE_CHECKING:
-    from must_tf.tasks.depth import Config
 
 
 def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Config) -> Labels:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from must_tf.label_content import PIXELS, ImageInfo, LabelContent, Labels, Summary, problems_of_maps
 from must_tf.tasks.depth import labels as depth_labels
 from must_tf.tasks.depth import model
-
-if TYPE_CHECKING:
-    from must_tf.tasks.depth import Config
-
+from must_tf.tasks.depth.config import Config
 
 # 100 bins a decade, so that a percentile is right to 2.3 %.
 NEAREST, DECADES, PER_DECADE = 1e-3, 6, 100  # metres

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
 
 from must_tf.shared import drawing
-
-if TYPE_CHECKING:
-    from must_tf.tasks.depth import Config
-
+from must_tf.tasks.depth.config import Config
 
 COLOURS = matplotlib.colormaps["viridis"]  # perceptually uniform, and ordered by brightness
 

@@ -6,14 +6,12 @@ Model Garden matches anchors per image on the host. Its matcher cannot be used o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from must_tf.spec import HeadSettings
-
-if TYPE_CHECKING:
-    from must_tf.tasks.detection import Config
+from must_tf.tasks.detection.config import Config
 
 
 class Match(NamedTuple):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -25,10 +25,7 @@ from must_tf.data.geometry import Warp
 from must_tf.data.manifest import Manifest
 from must_tf.spec import Features, ImageInfo, Labels, TaskConfig, Tensors
 from must_tf.tasks.detection import rules
-
-if TYPE_CHECKING:
-    from must_tf.tasks.detection import Config
-
+from must_tf.tasks.detection.config import Config
 
 CORNERS = ("ymin", "xmin", "ymax", "xmax")
 LABEL = "image/object/class/label"

@@ -30,20 +30,15 @@ unlabelled images.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import tensorflow as tf
 import tf_keras
 
 from must_tf.shared.masked_losses import per_image, visible
 from must_tf.spec import Tensors, Term
 from must_tf.tasks.detection import anchors, sampling
+from must_tf.tasks.detection.config import Config
 from must_tf.tasks.detection.ignored import spared_anchors
 from must_tf.tasks.detection.model import REGRESSION_WEIGHTS
-
-if TYPE_CHECKING:
-    from must_tf.tasks.detection import Config
-
 
 RPN_LOW, RPN_HIGH = 0.3, 0.7  # IoU
 RPN_SAMPLES = 256

@@ -8,8 +8,6 @@ neither misses nor mistakes. Classes and area ranges without a true object are l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from pycocotools import mask as mask_utils
 
@@ -17,11 +15,8 @@ from must_tf.shared import coco_eval, voc_eval
 from must_tf.shared.coco_eval import class_name
 from must_tf.shared.why_zero import ZeroDiagnosis
 from must_tf.spec import Details, ImageInfo, Labels
+from must_tf.tasks.detection.config import Config
 from must_tf.tasks.detection.model import FLOOR
-
-if TYPE_CHECKING:
-    from must_tf.tasks.detection import Config
-
 
 PROTOCOL = {
     "overlap": "boxes",

@@ -5,7 +5,7 @@ Mask R-CNN design: RPN (2 hidden convs) -> proposals -> RoI align 7x7 -> 4 convs
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,10 +14,7 @@ import tf_keras
 from must_tf.data.geometry import Frame, restore_boxes
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Pyramid, TaskConfig, Tensors
 from must_tf.tasks.detection import anchors, sampling
-
-if TYPE_CHECKING:
-    from must_tf.tasks.detection import Config
-
+from must_tf.tasks.detection.config import Config
 
 # The box head's targets are scaled by these, as in Fast R-CNN's code and Model Garden's.
 REGRESSION_WEIGHTS = [10.0, 10.0, 5.0, 5.0]

@@ -4,15 +4,11 @@ reading.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from must_tf.spec import ImageInfo, Labels
+from must_tf.tasks.detection.config import Config
 from must_tf.tasks.detection.model import FLOOR
-
-if TYPE_CHECKING:
-    from must_tf.tasks.detection import Config
 
 
 def kept(predictions: dict[str, np.ndarray]) -> np.ndarray:

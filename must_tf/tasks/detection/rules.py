@@ -12,13 +12,11 @@ https://arxiv.org/abs/2204.07300.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from must_tf.shared import thresholds
 from must_tf.spec import TaskConfig
-
-if TYPE_CHECKING:
-    from must_tf.tasks.detection import Config
+from must_tf.tasks.detection.config import Config
 
 
 class ObjectThresholds(thresholds.HasThresholds, Protocol):

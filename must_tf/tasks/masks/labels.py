@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,10 +24,7 @@ from must_tf.shared import thresholds
 from must_tf.spec import Features, ImageInfo, Labels, TaskConfig, Tensors
 from must_tf.tasks.detection import labels as objects
 from must_tf.tasks.detection import rules
-
-if TYPE_CHECKING:
-    from must_tf.tasks.masks import Config
-
+from must_tf.tasks.masks.config import Config
 
 CROP = "image/object/mask_crop"
 MASK_SCORE = "image/object/mask_score"

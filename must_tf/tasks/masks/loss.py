@@ -7,15 +7,11 @@ Source: Mask R-CNN, https://arxiv.org/abs/1703.06870; equals Model Garden's Mask
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import tensorflow as tf
 
 from must_tf.shared.masked_losses import visible
 from must_tf.spec import Tensors, Term
-
-if TYPE_CHECKING:
-    from must_tf.tasks.masks import Config
+from must_tf.tasks.masks.config import Config
 
 
 def terms(config: Config) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ is measured in pixels. Area ranges use the labels' area, and the number of pixel
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,10 +15,7 @@ from must_tf.shared import coco_eval
 from must_tf.shared.why_zero import ZeroDiagnosis
 from must_tf.spec import Details, ImageInfo, Labels
 from must_tf.tasks.detection.model import FLOOR
-
-if TYPE_CHECKING:
-    from must_tf.tasks.masks import Config
-
+from must_tf.tasks.masks.config import Config
 
 PROTOCOL = {
     "overlap": "masks",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import cv2
 import numpy as np
 import tensorflow as tf
@@ -13,10 +11,7 @@ from must_tf.data.geometry import Frame
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Pyramid, Tensors
 from must_tf.tasks.detection import model as detection
 from must_tf.tasks.detection import sampling
-
-if TYPE_CHECKING:
-    from must_tf.tasks.masks import Config
-
+from must_tf.tasks.masks.config import Config
 
 CROP = 14
 SIDE = 28

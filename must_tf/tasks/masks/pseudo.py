@@ -7,7 +7,7 @@ boxes would not be one list. The mask's score is the mean probability of its pix
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,10 +15,7 @@ import numpy as np
 from must_tf.data.geometry import crop_window
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.detection import pseudo as detection
-
-if TYPE_CHECKING:
-    from must_tf.tasks.masks import Config
-
+from must_tf.tasks.masks.config import Config
 
 BELOW = float(np.nextafter(np.float32(0.5), np.float32(0.0)))  # OpenCV's threshold is exclusive
 

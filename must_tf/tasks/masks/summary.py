@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +13,7 @@ from must_tf.tasks.detection import rules
 from must_tf.tasks.detection import summary as objects
 from must_tf.tasks.detection.model import FLOOR
 from must_tf.tasks.masks import labels as mask_labels
-
-if TYPE_CHECKING:
-    from must_tf.tasks.masks import Config
-
+from must_tf.tasks.masks.config import Config
 
 EMPTY_MASK = "masks without a pixel: nothing can overlap them"
 

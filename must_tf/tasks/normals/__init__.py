@@ -6,27 +6,9 @@ the floor is 0,-1,0.
 
 from __future__ import annotations
 
-import dataclasses
-
-from must_tf.config.fields import at_least, below, choice
-from must_tf.spec import TaskConfig, TaskSpec
+from must_tf.spec import TaskSpec
 from must_tf.tasks.normals import labels, loss, metric, model, pseudo, summary, view
-
-
-@dataclasses.dataclass
-class Config(TaskConfig):
-    """Attributes:
-    filters: channels of the head's convs.
-    stride: resolution of the targets; 1 trains at the input's resolution, 4 at the head's (faster).
-    loss: "cosine" or "l1", see `loss.py`.
-    ignore_hardest: share of pseudo-labelled pixels per image that are left out, those with the largest loss.
-    """
-
-    filters: int = at_least(256, 1)
-    stride: int = at_least(1, 1)
-    loss: str = choice("cosine", "l1")
-    ignore_hardest: float = below(0.0, 0, 1)
-
+from must_tf.tasks.normals.config import Config
 
 TASK = TaskSpec(
     name="normals",

@@ -6,7 +6,7 @@ Precision: 1/255 per component before normalising, at most about 0.4 degrees.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,10 +14,7 @@ import tensorflow as tf
 from must_tf.data import geometry, record
 from must_tf.data.geometry import Warp
 from must_tf.spec import ImageInfo, Labels, Tensors
-
-if TYPE_CHECKING:
-    from must_tf.tasks.normals import Config
-
+from must_tf.tasks.normals.config import Config
 
 NORMALS = "image/normals/encoded"
 

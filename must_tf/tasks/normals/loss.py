@@ -9,16 +9,12 @@ al., Omnidata, https://arxiv.org/abs/2110.04994 (their teachers of normals learn
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import tensorflow as tf
 
 from must_tf.shared.masked_losses import per_pixel, resize_to, visible, without_hardest
 from must_tf.spec import Tensors, Term
 from must_tf.tasks.normals import labels
-
-if TYPE_CHECKING:
-    from must_tf.tasks.normals import Config
+from must_tf.tasks.normals.config import Config
 
 
 def terms(config: Config) -> tuple[str, ...]:

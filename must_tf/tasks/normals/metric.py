@@ -12,15 +12,10 @@ direction: abstaining neither pays nor costs more than guessing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from must_tf.spec import Details, ImageInfo, Labels
-
-if TYPE_CHECKING:
-    from must_tf.tasks.normals import Config
-
+from must_tf.tasks.normals.config import Config
 
 PROTOCOL = {"averaged": "over the known pixels of the set", "crop": "none", "no prediction": "counts as 90 degrees"}
 

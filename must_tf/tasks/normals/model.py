@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -12,9 +10,7 @@ from must_tf.data.geometry import Frame, restore_map
 from must_tf.shared.pixel_head import PixelHead
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Tensors
 from must_tf.tasks.normals import labels
-
-if TYPE_CHECKING:
-    from must_tf.tasks.normals import Config
+from must_tf.tasks.normals.config import Config
 
 
 def head(config: Config, settings: HeadSettings) -> tf_keras.layers.Layer:

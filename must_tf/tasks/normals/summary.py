@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from must_tf.label_content import PIXELS, ImageInfo, LabelContent, Labels, Summary, problems_of_maps
-
-if TYPE_CHECKING:
-    from must_tf.tasks.normals import Config
-
+from must_tf.tasks.normals.config import Config
 
 TOLERANCE = 1e-3  # of a vector's length
 SAME_DIRECTION = 0.999  # length of the mean unit vector; vectors within about 2.6 degrees of each other

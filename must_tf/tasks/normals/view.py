@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from must_tf.shared import drawing
+from must_tf.tasks.normals.config import Config
 from must_tf.tasks.normals.labels import colours
-
-if TYPE_CHECKING:
-    from must_tf.tasks.normals import Config
 
 
 def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: Config) -> np.ndarray:

@@ -6,33 +6,9 @@ pixel rules out all other classes, and pixels that may show a class that was not
 
 from __future__ import annotations
 
-import dataclasses
-
-from must_tf.config.fields import at_least, below, between, choice, measuring, named_between, threshold
-from must_tf.spec import ClassIds, TaskConfig, TaskSpec
+from must_tf.spec import ClassIds, TaskSpec
 from must_tf.tasks.segmentation import labels, loss, metric, model, pseudo, summary, view
-
-
-@dataclasses.dataclass
-class Config(TaskConfig):
-    """Attributes:
-    filters: channels of the head's convs.
-    stride: resolution of the targets; 1 trains at the input's resolution, 4 at the head's (faster).
-    confidence_threshold: pseudo-labelled pixels below it are ignored (0.5 in the paper).
-    class_thresholds: thresholds of single classes, like "wall=0.4".
-    weighting: weight of pseudo-labelled pixels, "equal" or by "confidence", see `loss.py`.
-    ignore_hardest: share of pseudo-labelled pixels per image that are left out, those with the largest loss.
-    unmeasured: names of classes that are trained but not measured, like ADE20K's "other".
-    """
-
-    filters: int = at_least(256, 1)
-    stride: int = at_least(1, 1)
-    confidence_threshold: float = threshold(between(0.5, 0, 1))
-    class_thresholds: tuple[str, ...] = threshold(named_between(0, 1))
-    weighting: str = choice("equal", "confidence")
-    ignore_hardest: float = below(0.0, 0, 1)
-    unmeasured: tuple[str, ...] = measuring(())
-
+from must_tf.tasks.segmentation.config import Config
 
 TASK = TaskSpec(
     name="segmentation",

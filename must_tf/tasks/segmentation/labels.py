@@ -10,7 +10,7 @@ thresholds of the config apply on reading.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,10 +21,7 @@ from must_tf.data import geometry, record
 from must_tf.data.geometry import Warp
 from must_tf.shared import thresholds
 from must_tf.spec import Features, ImageInfo, Labels, TaskConfig, Tensors
-
-if TYPE_CHECKING:
-    from must_tf.tasks.segmentation import Config
-
+from must_tf.tasks.segmentation.config import Config
 
 CLASSES = "image/segmentation/class/encoded"
 CONFIDENCE = "image/segmentation/confidence/encoded"

@@ -14,16 +14,12 @@ for ids beyond the classes; here they stop the run when they are read.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import tensorflow as tf
 
 from must_tf.shared.masked_losses import per_pixel, resize_to, visible, without_hardest
 from must_tf.spec import Tensors, Term
+from must_tf.tasks.segmentation.config import Config
 from must_tf.tasks.segmentation.labels import IGNORE
-
-if TYPE_CHECKING:
-    from must_tf.tasks.segmentation import Config
 
 
 def terms(config: Config) -> tuple[str, ...]:

@@ -17,17 +17,12 @@ measured pixel is wrong.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from must_tf.common.errors import UserError, nearest
 from must_tf.common.text import listed
 from must_tf.spec import Details, ImageInfo, Labels
-
-if TYPE_CHECKING:
-    from must_tf.tasks.segmentation import Config
-
+from must_tf.tasks.segmentation.config import Config
 
 _IGNORE = 255
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,11 +11,8 @@ import tf_keras
 from must_tf.data.geometry import Frame, restore_map, visible_cells
 from must_tf.shared.pixel_head import PixelHead
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Tensors
+from must_tf.tasks.segmentation.config import Config
 from must_tf.tasks.segmentation.labels import IGNORE
-
-if TYPE_CHECKING:
-    from must_tf.tasks.segmentation import Config
-
 
 AT_ONCE = 8192  # pixels whose probabilities of all classes are held at a time
 

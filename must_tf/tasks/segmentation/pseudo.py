@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from must_tf.spec import ImageInfo, Labels
+from must_tf.tasks.segmentation.config import Config
 from must_tf.tasks.segmentation.labels import IGNORE
-
-if TYPE_CHECKING:
-    from must_tf.tasks.segmentation import Config
 
 
 def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Config) -> Labels:

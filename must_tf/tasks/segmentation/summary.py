@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from must_tf.label_content import PIXELS, ImageInfo, LabelContent, Labels, Summary, problems_of_maps
+from must_tf.tasks.segmentation.config import Config
 from must_tf.tasks.segmentation.labels import IGNORE
-
-if TYPE_CHECKING:
-    from must_tf.tasks.segmentation import Config
 
 
 def content(labels: Labels, info: ImageInfo, config: Config) -> LabelContent:

@@ -1,0 +1,48 @@
+"""Settings of the task; `__init__.py` states its conventions."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from must_tf.config.fields import above, at_least, between, choice, named_between, threshold
+from must_tf.spec import TaskConfig
+
+
+@dataclasses.dataclass
+class Config(TaskConfig):
+    """Attributes:
+    design: "maskrcnn" or "retinanet".
+    filters: channels of all convs.
+    fc: width of the box head's dense layer.
+    anchor_size: side of the smallest anchor in strides of the lowest level (4: 32 pixels at P3).
+    anchor_scales: anchors per octave.
+    aspect_ratios: width / height of the anchors.
+    proposals: number of proposals kept after the RPN's NMS.
+    sampled_rois: number of proposals trained on, per image.
+    max_objects: largest number of objects per image in training, highest scores first.
+    max_detections: largest number of predicted objects per image.
+    nms: Model Garden's version: "batched" on CPU and GPU, "v2" on TPU.
+    score_threshold: pseudo-labelled boxes below it are not objects in training (0.5 in the paper).
+    class_thresholds: thresholds of single classes, like "cup=0.4".
+    ignore_threshold: pseudo-labelled boxes between it and their threshold are ignore regions; below it they are
+      background. Equal to score_threshold (as in the paper): no ignore regions. At 0.1, a well-calibrated teacher is
+      right about one box in ten; boxes with lower scores are mostly background and would cover much of the image.
+    max_ignored: largest number of ignore regions per image in training, highest scores first; the rest is background.
+      The default is that of max_detections, so all boxes of a teacher fit.
+    """
+
+    design: str = choice("maskrcnn", "retinanet")
+    filters: int = at_least(256, 1)
+    fc: int = at_least(1024, 1)
+    anchor_size: float = above(4.0, 0)
+    anchor_scales: int = at_least(1, 1)
+    aspect_ratios: tuple[float, ...] = above((0.5, 1.0, 2.0), 0)
+    proposals: int = at_least(1000, 1)
+    sampled_rois: int = at_least(512, 1)
+    max_objects: int = at_least(100, 1)
+    max_detections: int = at_least(100, 1)
+    nms: str = choice("batched", "v1", "v2")
+    score_threshold: float = threshold(between(0.5, 0, 1))
+    class_thresholds: tuple[str, ...] = threshold(named_between(0, 1))
+    ignore_threshold: float = between(0.1, 0, 1)
+    max_ignored: int = at_least(100, 1)
