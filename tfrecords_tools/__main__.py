@@ -1,4 +1,4 @@
-"""`python -m tfrecords_tools` is `must-records`."""
+"""Makes `python -m tfrecords_tools` the same command as `must-records`."""
 
 import sys
 
@@ -6,7 +6,7 @@ from must_tf.common import process_setup
 
 
 def main() -> int:
-    """The command `must-records`."""
+    """Runs `must-records`."""
     process_setup.prepare()
     from tfrecords_tools.cli.main import main as run
 

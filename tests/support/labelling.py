@@ -65,8 +65,8 @@ def judged(
     glob: str, against: Sequence[str] = (), truth: str = "", settings: Sequence[str] = (), force: bool = False
 ) -> dict[str, Any]:
     """Runs `must-records stats` in this process and returns its result."""
-    compared = stats.compared(against, truth, stats.PRECISION)
-    return stats.run(stats.asked(glob, settings, compared, 1), ["tests"], force)
+    comparison = stats.comparison(against, truth, stats.PRECISION)
+    return stats.judge(stats.request(glob, settings, comparison, 1), ["tests"], force)
 
 
 def found_in(content: dict[str, Any], task: str, teacher: str = "abc") -> dict[str, Any]:

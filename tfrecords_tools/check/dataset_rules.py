@@ -1,4 +1,4 @@
-"""What only the whole set can tell: its manifest's sums, ids that occur twice, the figures of the truth."""
+"""Checks of a whole dataset: the manifest's sums, duplicate ids, and the score of ground truth as prediction."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf import tasks
+from must_tf.common import tables
 from must_tf.data import manifest, record
-from tfrecords_tools.reading import look_table, recordset
+from tfrecords_tools.reading import recordset, summary_tables
 from tfrecords_tools.reading.check_truth import HeadlineScore, is_perfect, perfect
 from tfrecords_tools.reading.recordset import RecordSet
 from tfrecords_tools.writing import shards
@@ -24,11 +25,19 @@ PLACES_SHOWN = 5
 
 
 @dataclasses.dataclass
-class Checked:
-    """What one shard held and what was wrong with it.
+class CheckedShard:
+    """The content of one shard, and its problems.
 
-    `ids`: 64 bits of every id's hash, in the order of the records, so that a large set's ids fit into memory.
-    `unscored`: {task: {cause: times}} why a figure is below perfect without anybody's fault.
+    Attributes:
+      file: the shard's file name.
+      records: number of records that could be read.
+      sha256: of the file.
+      findings: the problems.
+      origins: {task: {origin: number of images}}.
+      objects: {task: {place in the class names: number of labels}}.
+      ids: [records] 64-bit hashes of the ids, in the order of the records. Those of a large dataset fit into memory.
+      truth_scores: {task: score of ground truth as prediction}.
+      unscored: {task: {cause: number of times}}, the causes of imperfect scores that are not errors.
     """
 
     file: str
@@ -38,128 +47,143 @@ class Checked:
     origins: dict[str, collections.Counter] = dataclasses.field(default_factory=dict)
     objects: dict[str, collections.Counter] = dataclasses.field(default_factory=dict)
     ids: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.uint64))
-    verdicts: dict[str, HeadlineScore] = dataclasses.field(default_factory=dict)
+    truth_scores: dict[str, HeadlineScore] = dataclasses.field(default_factory=dict)
     unscored: dict[str, collections.Counter] = dataclasses.field(default_factory=dict)
 
 
-def against_manifest(found: RecordSet, results: Sequence[Checked], findings: Findings) -> None:
-    """Every shard is listed and as it was written; the sums are the records'."""
-    listed = {shard["file"]: shard for shard in found.manifest.shards}
-    for result in results:
-        known = listed.get(result.file)
-        if known is None:
-            findings.add("file is not in the manifest", result.file)
+def against_manifest(dataset: RecordSet, checked: Sequence[CheckedShard], findings: Findings) -> None:
+    """Checks that the manifest lists every shard, that no shard has changed, and that the sums are right."""
+    listed = {shard["file"]: shard for shard in dataset.manifest.shards}
+    for shard in checked:
+        entry = listed.get(shard.file)
+        if entry is None:
+            findings.add("file is not in the manifest", shard.file)
             continue
-        if known["records"] != result.records:
+        if entry["records"] != shard.records:
             findings.add(
-                "not as many records as the manifest says", f"{result.file}: {result.records} of {known['records']}"
+                "number of records is not the manifest's", f"{shard.file}: {shard.records} of {entry['records']}"
             )
-        if known["sha256"] != result.sha256:
-            findings.add("file changed since it was written: its SHA-256 is not the manifest's", result.file)
+        if entry["sha256"] != shard.sha256:
+            findings.add("file changed since it was written: its SHA-256 is not the manifest's", shard.file)
     for task, spec in tasks.discover().items():
-        if (
-            spec.class_ids
-            and not found.manifest.classes.get(task)
-            and any(task in result.origins for result in results)
-        ):
-            findings.add(f"{task}: the manifest names no classes", manifest.path_in(found.directory))
-    if found.is_whole and all(listed.get(one.file, {}).get("records") == one.records for one in results):
-        _sums(found, results, findings)
+        labelled = any(task in shard.origins for shard in checked)
+        if spec.class_ids and labelled and not dataset.manifest.classes.get(task):
+            findings.add(f"{task}: the manifest has no class names", manifest.path_in(dataset.directory))
+    if dataset.is_whole and all(listed.get(shard.file, {}).get("records") == shard.records for shard in checked):
+        _check_sums(dataset, checked, findings)
 
 
-def _sums(found: RecordSet, results: Sequence[Checked], findings: Findings) -> None:
-    place = manifest.path_in(found.directory)
-    total = sum(result.records for result in results)
-    if found.manifest.records != total:
-        findings.add("the manifest's sum of records is wrong", f"{place}: {found.manifest.records}, found {total}")
-    origins = shards.add_counts(result.origins for result in results)
-    if found.manifest.origins != origins:
-        findings.add("the manifest's origins are wrong", f"{place}: {_differing(found.manifest.origins, origins)}")
-    for task, counts in shards.add_counts(result.objects for result in results).items():
-        said = found.manifest.objects.get(task)
-        names = found.manifest.classes.get(task, [])
+def _check_sums(dataset: RecordSet, checked: Sequence[CheckedShard], findings: Findings) -> None:
+    place = manifest.path_in(dataset.directory)
+    total = sum(shard.records for shard in checked)
+    if dataset.manifest.records != total:
+        findings.add("the manifest's sum of records is wrong", f"{place}: {dataset.manifest.records}, found {total}")
+    origins = shards.add_counts(shard.origins for shard in checked)
+    if dataset.manifest.origins != origins:
+        findings.add("the manifest's origins are wrong", f"{place}: {_difference(dataset.manifest.origins, origins)}")
+    for task, counts in shards.add_counts(shard.objects for shard in checked).items():
+        stated = dataset.manifest.objects.get(task)
+        names = dataset.manifest.classes.get(task, [])
         named = {names[k] if 0 <= k < len(names) else str(k): n for k, n in counts.items()}
-        if said is not None and {k: n for k, n in said.items() if n} != {k: n for k, n in named.items() if n}:
-            findings.add(f"{task}: the manifest's labels per class are wrong", f"{place}: {_differing(said, named)}")
+        if stated is not None and {k: n for k, n in stated.items() if n} != {k: n for k, n in named.items() if n}:
+            findings.add(f"{task}: the manifest's labels per class are wrong", f"{place}: {_difference(stated, named)}")
 
 
-def _differing(said: dict[str, Any], found: dict[str, Any]) -> str:
-    """The first key of which two dicts say different things."""
-    key = next(key for key in sorted({*said, *found}) if said.get(key) != found.get(key))
-    return f"{key} {said.get(key)}, found {found.get(key)}"
+def _difference(stated: dict[str, Any], actual: dict[str, Any]) -> str:
+    """Describes the first key whose values differ."""
+    key = next(key for key in sorted({*stated, *actual}) if stated.get(key) != actual.get(key))
+    return f"{key} {stated.get(key)}, found {actual.get(key)}"
 
 
-def unique_ids(found: RecordSet, results: Sequence[Checked], findings: Findings) -> None:
-    """An id that two records share: evaluation, merging and export cannot tell them apart."""
-    ids = np.concatenate([result.ids for result in results])
+def unique_ids(dataset: RecordSet, checked: Sequence[CheckedShard], findings: Findings) -> None:
+    """Finds ids that several records share: evaluation, merging and export cannot tell those records apart."""
+    ids = np.concatenate([shard.ids for shard in checked])
     _, first, counts = np.unique(ids, return_index=True, return_counts=True)
     for place in np.sort(first[counts > 1]):
         same = np.flatnonzero(ids == ids[place])
-        shown = [_located(results, int(one)) for one in same[:PLACES_SHOWN]]
-        name = _id_of(found, results, int(place))
+        shown = [_located(checked, int(other)) for other in same[:PLACES_SHOWN]]
+        name = _id_of(dataset, checked, int(place))
         where = ", ".join(f"{file} record {number}" for file, number in shown)
         findings.add("records share an id", f"{name!r}: {where}")
 
 
-def _located(results: Sequence[Checked], place: int) -> tuple[str, int]:
-    for result in results:
-        if place < len(result.ids):
-            return result.file, place
-        place -= len(result.ids)
+def _located(checked: Sequence[CheckedShard], place: int) -> tuple[str, int]:
+    """Returns the file name and the number in it of a record that is counted over all shards."""
+    for shard in checked:
+        if place < len(shard.ids):
+            return shard.file, place
+        place -= len(shard.ids)
     raise IndexError(place)
 
 
-def _id_of(found: RecordSet, results: Sequence[Checked], place: int) -> str:
-    file, wanted = _located(results, place)
-    path = next(path for path in found.paths if os.path.basename(path) == file)
-    serialized = next(one for number, one in recordset.numbered(path) if number == wanted)
+def _id_of(dataset: RecordSet, checked: Sequence[CheckedShard], place: int) -> str:
+    file, wanted = _located(checked, place)
+    path = next(path for path in dataset.paths if os.path.basename(path) == file)
+    serialized = next(content for number, content in recordset.numbered(path) if number == wanted)
     return record.info_of(tf.train.Example.FromString(serialized)).source_id
 
 
-def truth(results: Sequence[Checked]) -> dict[str, dict[str, Any]]:
-    """Per task: the figure of the truth as prediction (the shards' worst), the perfect one, and why they differ."""
-    summed = {}
+def truth(checked: Sequence[CheckedShard]) -> dict[str, dict[str, Any]]:
+    """Returns {task: the worst score of ground truth as prediction, its best possible value, and why they differ}."""
+    by_task = {}
     for task, spec in tasks.discover().items():
-        verdicts = [result.verdicts[task] for result in results if task in result.verdicts]
-        if not verdicts:
+        scores = [shard.truth_scores[task] for shard in checked if task in shard.truth_scores]
+        if not scores:
             continue
-        measured = [verdict.figure for verdict in verdicts if verdict.figure is not None]
-        worst = max(measured, key=lambda figure: _distance(figure, perfect(spec)), default=None)
+        measured = [score.value for score in scores if score.value is not None]
+        worst = max(measured, key=lambda value: _distance(value, perfect(spec)), default=None)
         unscored: collections.Counter = collections.Counter()
-        for result in results:
-            unscored.update(result.unscored.get(task, {}))
-        summed[task] = {
+        for shard in checked:
+            unscored.update(shard.unscored.get(task, {}))
+        by_task[task] = {
             "figure": spec.Metric.headline,
-            "value": worst if worst is None or math.isfinite(worst) else None,  # JSON has no other word for NaN
+            "value": worst if worst is None or math.isfinite(worst) else None,  # JSON cannot represent NaN
             "perfect": perfect(spec),
-            # Neither where there were labels and the metric looked at none.
+            # None if there are labels, but the metric measures none of them.
             "is_perfect": is_perfect(worst, spec) if measured or not unscored else None,
-            "images": sum(verdict.images for verdict in verdicts),
+            "images": sum(score.images for score in scores),
             "because": dict(unscored),
         }
-    return summed
+    return by_task
 
 
-def _distance(figure: float, best: float) -> float:
-    return abs(figure - best) if math.isfinite(figure) else math.inf
+def _distance(value: float, best: float) -> float:
+    return abs(value - best) if math.isfinite(value) else math.inf
 
 
 def lines(result: dict[str, Any]) -> list[str]:
-    """The result for people."""
-    shard_count = look_table.number(result["shards"], "shard")
+    """Returns the result as text."""
+    shard_count = summary_tables.number(result["shards"], "shard")
     shown = [f"{result['records']:,} records in {shard_count} of {result['directory']}"]
     if not result["whole"]:
-        shown.append("  not all shards that the manifest lists: its sums were not compared")
-    shown += ["", "the truth as prediction" if result["truth_as_prediction"] else "no image has a label"]
-    for task, one in result["truth_as_prediction"].items():
-        unknown = {True: "nothing to measure", None: "not measured", False: f"{one['figure']} is no number"}
-        value = unknown[one["is_perfect"]] if one["value"] is None else f"{one['figure']} {one['value']:.9g}"
-        shown.append(f"  {task:<16}{value:<24}{one['images']:>8,} images   perfect is {one['perfect']:g}")
-        shown += [f"    because of {number:,} {cause}" for cause, number in one["because"].items()]
-    shown.append("")
-    for what, found in result["findings"].items():
-        shown.append(f"{found['count']:,} x {what}")
-        shown += [f"    {place}" for place in found["places"][:PLACES_SHOWN]]
-        if found["count"] > PLACES_SHOWN:
-            shown.append(f"    and {found['count'] - PLACES_SHOWN:,} more; --json names up to 100")
-    return [*shown, "all is well" if not result["findings"] else f"{len(result['findings'])} kinds of findings"]
+        shown.append("  some of the shards that the manifest lists are not included: its sums were not checked")
+    shown += ["", _truth_table(result["truth_as_prediction"]), ""]
+    for problem, finding in result["findings"].items():
+        shown.append(f"{finding['count']:,} x {problem}")
+        shown += [f"    {place}" for place in finding["places"][:PLACES_SHOWN]]
+        if finding["count"] > PLACES_SHOWN:
+            shown.append(f"    and {finding['count'] - PLACES_SHOWN:,} more; --json lists up to 100")
+    if not result["findings"]:
+        return [*shown, "no problems found"]
+    return [*shown, f"{summary_tables.number(len(result['findings']), 'kind')} of problems"]
+
+
+def _truth_table(by_task: dict[str, Any]) -> str:
+    if not by_task:
+        return "no image has a label"
+    rows = [
+        (task, score["figure"], _value(score), f"{score['perfect']:g}", f"{score['images']:,}")
+        for task, score in by_task.items()
+    ]
+    headers = ("task", "metric", "value", "perfect", "images")
+    causes = [
+        f"{task}: {number:,} {cause}" for task, score in by_task.items() for cause, number in score["because"].items()
+    ]
+    note = "\n".join(["not scored by the protocol:", *causes]) if causes else ""
+    return tables.table(headers, rows, title="ground truth as prediction", note=note)
+
+
+def _value(score: dict[str, Any]) -> str:
+    if score["value"] is not None:
+        return f"{score['value']:.9g}"
+    return {True: "nothing to measure", None: "not measured", False: "NaN or infinite"}[score["is_perfect"]]

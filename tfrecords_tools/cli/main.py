@@ -16,12 +16,12 @@ import typer.core
 from must_tf.common import process_setup
 from must_tf.common.errors import UserError, exit_on_user_error
 from must_tf.common.upstream import hidden_modules
+from tfrecords_tools.cli import check, datasets, export_coco, inspect, label, merge, stats
 from tfrecords_tools.cli import convert as cli_convert
-from tfrecords_tools.cli import datasets, label, look, merge
 from tfrecords_tools.writing import worker_pool
 
 # Commands that do not run a network.
-RECORDS = ("convert", "merge", *look.COMMANDS)
+RECORDS = ("convert", "merge", "inspect", "check", "stats", "export-coco")
 # Only networks and clusters need these, but TensorFlow and tf_keras import them: a quarter of their import time.
 UNUSED = ("googleapiclient", "h5py", "pandas", "scipy")
 
@@ -35,9 +35,8 @@ convert = typer.Typer(no_args_is_help=True, help="Convert a dataset on disk into
 convert.add_typer(cli_convert.app)
 convert.add_typer(datasets.app)
 app.add_typer(convert, name="convert")
-merge.register(app)
-look.register(app)
-label.register(app)
+for _module in (merge, inspect, check, stats, export_coco, label):
+    _module.register(app)
 
 
 class _Command(typer.core.TyperCommand):

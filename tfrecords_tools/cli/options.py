@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -25,6 +27,11 @@ RunnerOptions = Annotated[
 ]
 # Parameters that do not change a byte of the records.
 NO_EFFECT = ("workers", "json", "runner", "runner_options", "shard", "force")
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """Prints the JSON object that `--json` asks for."""
+    typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
 
 
 def command_line(ctx: typer.Context) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from must_tf.shared import html_report
-from tfrecords_tools.reading.look_table import Table
+from tfrecords_tools.reading.summary_tables import SummaryTable
 
 
 class ContactPage(NamedTuple):
@@ -20,7 +20,7 @@ class ContactPage(NamedTuple):
     title: str
     sample: str  # describes how the images were chosen
     order: str  # describes their order
-    tables: Sequence[Table]
+    tables: Sequence[SummaryTable]
     cards: Sequence[tuple[dict[str, Any], dict[str, bytes]]]
 
 

@@ -1,4 +1,4 @@
-"""Some images of a record set, every task drawn, as one page: chosen and drawn here, laid out in `contact_page`."""
+"""Contact sheet: selects images of a dataset and draws the labels of every task; `contact_page` makes the page."""
 
 from __future__ import annotations
 
@@ -17,98 +17,98 @@ from must_tf.common.progress import Progress
 from must_tf.data import record
 from must_tf.shared import picture_grid
 from tfrecords_tools.inspect import contact_page, pick
-from tfrecords_tools.reading import label_summary, look_table, recordset
+from tfrecords_tools.reading import label_summary, recordset, summary_tables
 from tfrecords_tools.reading.recordset import RecordSet
 
-SIDE = 288  # pixels of a thumbnail's longer side: the names of classes can still be read
+SIDE = 288  # pixels of a thumbnail's longer side: class names can still be read
 JPEG_QUALITY = 80
-MOST = 2000  # images; each costs the page about 100 KB, and a browser has to hold them all
+MOST = 2000  # images: each adds about 100 KB to the page, and a browser must hold all of them
 ALL_CLASSES = 10**6
 
 
-Place = tuple[str, int]  # file name, record in it
+RecordPlace = tuple[str, int]  # file name, record in it
 
 
-class Shown(NamedTuple):
-    """Which images a page shows: the choice (see `pick`), and how many."""
+class PageImages(NamedTuple):
+    """The selection of a page's images: one of `pick.CHOICES`, and the number of images."""
 
     pick: str = pick.EVEN
     images: int = 60
 
 
-class Card(NamedTuple):
-    """One image of the page: what the filters look at, and its pictures as JPEG, the photo's first."""
+class ImageCard(NamedTuple):
+    """One image of the page: the facts for the filters, and its pictures as JPEG, the photo first."""
 
     about: dict[str, Any]
     pictures: dict[str, bytes]
 
 
 def spread(records: int, wanted: int) -> list[int]:
-    """Places of `wanted` of `records` images, evenly spread, first and last included."""
+    """Returns the indices of `wanted` of `records` images, evenly spread, including the first and the last."""
     return np.unique(np.linspace(0, records - 1, min(wanted, records)).astype(int)).tolist()
 
 
-def evenly(shards: Mapping[str, int], wanted: int) -> list[Place]:
-    """Images that are evenly spread over a set of these {file name: records}, in the set's order."""
-    found: list[Place] = []
+def evenly(shards: Mapping[str, int], wanted: int) -> list[RecordPlace]:
+    """Returns images that are evenly spread over {file name: number of records}, in the dataset's order."""
+    places: list[RecordPlace] = []
     first, chosen = 0, spread(sum(shards.values()), wanted)
-    for name, held in shards.items():
-        found += [(name, place - first) for place in chosen if first <= place < first + held]
-        first += held
-    return found
+    for name, count in shards.items():
+        places += [(name, index - first) for index in chosen if first <= index < first + count]
+        first += count
+    return places
 
 
-def write(path: str, found: RecordSet, summary: Mapping[str, Any], shown: Shown) -> int:
-    """Writes the page, whole or not at all.
+def write(path: str, dataset: RecordSet, summary: Mapping[str, Any], selection: PageImages) -> int:
+    """Writes the page atomically.
 
     Args:
-      path: of the HTML file.
-      found: the records.
-      summary: of `look.summary`; its `shards` say how many records lie where.
-      shown: which images are.
+      path: path of the HTML file.
+      dataset: the records.
+      summary: the dataset's `counts.summary`.
+      selection: the images to show.
 
     Returns:
-      The number of images on it.
+      The number of images on the page.
 
     Raises:
-      UserError: none can be picked as asked.
+      UserError: no image can be selected.
     """
-    even = shown.pick == pick.EVEN
-    places = evenly(summary["shards"], shown.images) if even else pick.by_confidence(found, *shown)
-    cards = _cards(found, places)
+    even = selection.pick == pick.EVEN
+    places = evenly(summary["shards"], selection.images) if even else pick.by_confidence(dataset, *selection)
+    cards = _cards(dataset, places)
     sample = "all images" if len(cards) == summary["records"] else f"{len(cards)} of {summary['records']:,} images,"
     if not even:
-        sample += f" the {shown.pick.replace('-', ' ')} of the whole set first"
+        sample += f" the {selection.pick.replace('-', ' ')} of the whole dataset first"
     elif len(cards) < summary["records"]:
-        sample += " evenly spread over the set"
-    titled = contact_page.ContactPage(
-        title=os.path.basename(os.path.abspath(found.directory)),
+        sample += " evenly spread over the dataset"
+    page = contact_page.ContactPage(
+        title=os.path.basename(os.path.abspath(dataset.directory)),
         sample=sample,
-        order="as in the set" if even else "as picked",
-        tables=look_table.tables(dict(summary), ALL_CLASSES),
+        order="as in the dataset" if even else "as picked",
+        tables=summary_tables.tables(summary, ALL_CLASSES),
         cards=[(card.about, card.pictures) for card in cards],
     )
-    files.write_whole(path, contact_page.render(titled).encode())
+    files.write_whole(path, contact_page.render(page).encode())
     return len(cards)
 
 
 def check_path(path: str, images: int) -> None:
-    """Raises UserError, before the set is read, where the page could not be written."""
+    """Raises UserError, before the dataset is read, if the page cannot be written as requested."""
     if not path.endswith((".html", ".htm")):
-        raise UserError(f"--page {path!r} must end in .html; it is one page.")
+        raise UserError(f"--page {path!r} must end in .html.")
     if not 0 < images <= MOST:
-        raise UserError(f"--images {images} must be 1 to {MOST}: all of them are held by one page.")
+        raise UserError(f"--images {images} is out of range: a page holds 1 to {MOST} images.")
     if tf.io.gfile.isdir(path):
-        raise UserError(f"--page {path!r} is a folder; give the page's own name in it.")
+        raise UserError(f"--page {path!r} is a folder. Add the name of the page, for example page.html.")
 
 
-def _cards(found: RecordSet, places: Sequence[Place]) -> list[Card]:
-    """In the order of the places; every shard is read once."""
-    configs, cards = recordset.configs_of(found.manifest.classes), dict[Place, Card]()
+def _cards(dataset: RecordSet, places: Sequence[RecordPlace]) -> list[ImageCard]:
+    """Returns the cards in the order of the places. Every shard is read once."""
+    configs, cards = recordset.configs_of(dataset.manifest.classes), dict[RecordPlace, ImageCard]()
     progress = Progress(len(places), "draw")
-    for path in found.paths:
+    for path in dataset.paths:
         name = os.path.basename(path)
-        wanted = {place for file, place in places if file == name}
+        wanted = {number for file, number in places if file == name}
         for number, serialized in recordset.whole(path) if wanted else ():
             if number in wanted:
                 cards[name, number] = card(serialized, configs, f"{name} record {number}")
@@ -119,14 +119,14 @@ def _cards(found: RecordSet, places: Sequence[Place]) -> list[Card]:
     return [cards[place] for place in places]
 
 
-def card(serialized: bytes, configs: Mapping[str, Any], place: str) -> Card:
-    """One image with all its labels drawn."""
+def card(serialized: bytes, configs: Mapping[str, Any], place: str) -> ImageCard:
+    """Draws one image with all its labels. `place` says where its record is."""
     example = tf.train.Example.FromString(serialized)
     info = record.info_of(example)
     try:
         image = record.decode_image(example.features.feature["image/encoded"].bytes_list.value[0]).numpy()
     except tf.errors.InvalidArgumentError:
-        raise UserError(f"{place}: the image cannot be decoded. must-records check finds all that is wrong.") from None
+        raise UserError(f"{place}: the image cannot be decoded. must-records check lists all problems.") from None
     photo = picture_grid.enlarge(image, SIDE)
     about: dict[str, Any] = {"id": info.source_id, "place": place, "size": f"{info.width} x {info.height}", "tasks": {}}
     pictures = {"photo": _jpeg(photo)}
@@ -138,22 +138,22 @@ def card(serialized: bytes, configs: Mapping[str, Any], place: str) -> Card:
             label_summary.of(specs[task], labels, info, configs[task]), origin, configs[task].classes
         )
         pictures[task] = _jpeg(specs[task].draw(photo, labels, configs[task]))
-    return Card(about, pictures)
+    return ImageCard(about, pictures)
 
 
-def _about(found: label_summary.Facts, origin: str, names: Sequence[str]) -> dict[str, Any]:
+def _about(label: label_summary.LabelSummary, origin: str, names: Sequence[str]) -> dict[str, Any]:
     classes = {
-        names[place] if 0 <= place < len(names) else f"#{place}": number for place, number in found.classes.items()
+        names[place] if 0 <= place < len(names) else f"#{place}": number for place, number in label.classes.items()
     }
-    # A real label is certain: it has no place in an order by confidence.
-    sure = found.confidence if record.is_pseudo(origin) else None
+    # Real labels are certain: they are not ordered by confidence.
+    confidence = label.confidence if record.is_pseudo(origin) else None
     return {
         "origin": origin,
-        "unit": found.unit,
+        "unit": label.unit,
         "classes": classes,
-        "objects": found.objects,
-        "known": found.known,
-        "confidence": None if sure is None else round(sure, 4),
+        "objects": label.objects,
+        "known": label.known,
+        "confidence": None if confidence is None else round(confidence, 4),
     }
 
 

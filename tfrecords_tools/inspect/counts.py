@@ -1,4 +1,4 @@
-"""What a record set holds, counted from the records themselves: `must-records inspect`."""
+"""`must-records inspect`: counts what a dataset holds, from the records themselves."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tfrecords_tools.reading import label_summary, recordset
 from tfrecords_tools.reading.recordset import RecordSet
 
 
-class Job(NamedTuple):
-    """One shard to be counted."""
+class CountJob(NamedTuple):
+    """One shard to count."""
 
     path: str
     classes: dict[str, list[str]]
@@ -29,37 +29,45 @@ class Job(NamedTuple):
 
 @dataclasses.dataclass
 class TaskCount:
-    """The facts of one task's labels, summed.
+    """Sums over one task's labels. Its size depends on the number of different keys, not of images.
 
-    All but `bins` are counters whose keys are few, whatever the set's size.
+    Attributes:
+      unit: what `classes` counts, see `LabelSummary`.
+      origins: origin -> images.
+      states: (origin, state) -> images.
+      classes: place in the class names -> number of `unit`.
+      images: place in the class names -> images.
+      objects: objects per image -> images.
+      shares: share of known pixels in thousandths -> images.
+      bins: [BINS] number of `unit` by confidence, of pseudo labels.
     """
 
     unit: str = ""
     origins: collections.Counter = dataclasses.field(default_factory=collections.Counter)
-    states: collections.Counter = dataclasses.field(default_factory=collections.Counter)  # (origin, state) -> images
+    states: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     classes: collections.Counter = dataclasses.field(default_factory=collections.Counter)
-    images: collections.Counter = dataclasses.field(default_factory=collections.Counter)  # per class
-    objects: collections.Counter = dataclasses.field(default_factory=collections.Counter)  # objects an image -> images
-    shares: collections.Counter = dataclasses.field(default_factory=collections.Counter)  # thousandths known -> images
+    images: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    objects: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    shares: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     bins: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(label_summary.BINS, np.int64))
 
-    def add(self, found: label_summary.Facts, origin: str, state: str) -> None:
-        """One more image; `state` as `spec.state` returns it."""
-        self.unit = found.unit
+    def add(self, label: label_summary.LabelSummary, origin: str, state: str) -> None:
+        """Adds one image. `state` is that of `spec.state`."""
+        self.unit = label.unit
         self.origins[origin] += 1
         self.states[origin, state] += 1
-        self.classes.update(found.classes)
-        self.images.update(found.classes.keys())
-        if found.objects is not None:
-            self.objects[found.objects] += 1
-        if found.known is not None:
-            # Rounded down, but never to nothing: an image with one known pixel is not one without any.
-            self.shares[max(int(found.known * 1000), int(found.known > 0))] += 1
-        if record.is_pseudo(origin):  # what is real is certain
-            self.bins = self.bins + found.bins
+        self.classes.update(label.classes)
+        self.images.update(label.classes.keys())
+        if label.objects is not None:
+            self.objects[label.objects] += 1
+        if label.known is not None:
+            # Rounded down, but not to 0: an image with a single known pixel differs from one without any.
+            self.shares[max(int(label.known * 1000), int(label.known > 0))] += 1
+        if record.is_pseudo(origin):  # real labels are certain
+            self.bins = self.bins + label.bins
 
     def merge(self, other: TaskCount) -> None:
-        """Adds another shard's."""
+        """Adds the sums of another shard."""
         self.unit = self.unit or other.unit
         for name in ("origins", "states", "classes", "images", "objects", "shares"):
             getattr(self, name).update(getattr(other, name))
@@ -67,16 +75,16 @@ class TaskCount:
 
 
 @dataclasses.dataclass
-class Counted:
-    """What was counted in some shards. Its size depends on how much differs, not on how many images there are."""
+class DatasetCounts:
+    """Sums over some shards. Its size depends on the number of different keys, not of images."""
 
     records: int = 0
     shards: dict[str, int] = dataclasses.field(default_factory=dict)  # file -> records
     sizes: collections.Counter = dataclasses.field(default_factory=collections.Counter)  # (height, width) -> images
     tasks: dict[str, TaskCount] = dataclasses.field(default_factory=dict)
 
-    def merge(self, other: Counted) -> None:
-        """Adds other shards'."""
+    def merge(self, other: DatasetCounts) -> None:
+        """Adds the sums of other shards."""
         self.records += other.records
         self.shards |= other.shards
         self.sizes.update(other.sizes)
@@ -84,62 +92,62 @@ class Counted:
             self.tasks.setdefault(task, TaskCount()).merge(count)
 
 
-def count(found: RecordSet, processes: int = 0) -> Counted:
-    """Counts every record of a set; memory does not grow with it."""
-    jobs = [Job(path, found.manifest.classes) for path in found.paths]
-    total = Counted()
-    for one in recordset.over_shards(count_shard, jobs, "inspect", found.records, processes):
-        total.merge(one)
+def count(dataset: RecordSet, processes: int = 0) -> DatasetCounts:
+    """Counts every record of a dataset. Memory does not grow with it."""
+    jobs = [CountJob(path, dataset.manifest.classes) for path in dataset.paths]
+    total = DatasetCounts()
+    for counted in recordset.over_shards(count_shard, jobs, "inspect", dataset.records, processes):
+        total.merge(counted)
     return total
 
 
-def count_shard(job: Job, tick: Callable[[], None]) -> Counted:
-    """One shard; runs in a worker.
+def count_shard(job: CountJob, tick: Callable[[], None]) -> DatasetCounts:
+    """Counts one shard; runs in a worker process.
 
     Raises:
-      UserError: a record that cannot be read, named.
+      UserError: a record cannot be read; the message names it.
     """
-    counted, configs = Counted(), recordset.configs_of(job.classes)
+    counted, configs = DatasetCounts(), recordset.configs_of(job.classes)
     for number, serialized in recordset.whole(job.path):
         try:
             _count(serialized, configs, counted)
         except Exception as error:  # protobuf, TensorFlow and NumPy each raise their own
             raise UserError(
-                f"{job.path} record {number} cannot be read ({type(error).__name__}). "
-                "must-records check says what is wrong with it and with others."
+                f"{job.path} record {number} cannot be read ({type(error).__name__}). must-records check lists all "
+                "problems of the dataset."
             ) from None
         tick()
     counted.shards[os.path.basename(job.path)] = counted.records
     return counted
 
 
-def _count(serialized: bytes, configs: Mapping[str, Any], counted: Counted) -> None:
+def _count(serialized: bytes, configs: Mapping[str, Any], counted: DatasetCounts) -> None:
     info = record.info_of(tf.train.Example.FromString(serialized))
     counted.records += 1
     counted.sizes[info.height, info.width] += 1
-    for task, one in record.read_labels(serialized, tasks.discover(), configs).items():
+    for task, (labels, origin, _) in record.read_labels(serialized, tasks.discover(), configs).items():
         spec, config = tasks.discover()[task], configs[task]
-        facts = label_summary.of(spec, one.labels, info, config)
-        counted.tasks.setdefault(task, TaskCount()).add(facts, one.origin, state(spec, one.labels, info, config))
+        label = label_summary.of(spec, labels, info, config)
+        counted.tasks.setdefault(task, TaskCount()).add(label, origin, state(spec, labels, info, config))
 
 
-def summary(found: RecordSet, counted: Counted) -> dict[str, Any]:
-    """All figures of the table, as one JSON object."""
-    names = found.manifest.classes
+def summary(dataset: RecordSet, counted: DatasetCounts) -> dict[str, Any]:
+    """Returns the result of the command, as one JSON object."""
+    names = dataset.manifest.classes
     return {
         "command": "inspect",
         "records": counted.records,
-        "directory": found.directory,
+        "directory": dataset.directory,
         "shards": counted.shards,
-        "whole": found.is_whole,
+        "whole": dataset.is_whole,
         "sizes": [{"height": h, "width": w, "images": n} for (h, w), n in _most_common(counted.sizes)],
         "tasks": {
             task: _task_summary(counted.tasks[task], names.get(task, ()), counted.records)
             for task in tasks.discover()
             if task in counted.tasks
         },
-        "dropped": found.manifest.dropped,
-        "notes": found.manifest.notes,
+        "dropped": dataset.manifest.dropped,
+        "notes": dataset.manifest.notes,
     }
 
 
@@ -172,7 +180,7 @@ def _task_summary(count: TaskCount, names: Sequence[str], records: int) -> dict[
 
 
 def _classes(count: TaskCount, names: Sequence[str]) -> dict[str, dict[str, int]]:
-    """{class name: how many of the unit, in how many images}, most frequent first; all that the manifest names."""
+    """Returns {class name: {count, images}} of all classes that the manifest names, most frequent first."""
     places = set(range(len(names))) | set(count.classes)
     ordered = sorted(places, key=lambda place: (-count.classes[place], place))
     return {
@@ -185,7 +193,7 @@ def _classes(count: TaskCount, names: Sequence[str]) -> dict[str, dict[str, int]
 
 
 def _spread(counts: collections.Counter) -> dict[str, float]:
-    """Mean, median (the lower one), least and most of values that are counted; `none`: how often it is 0."""
+    """Returns the mean, lower median, minimum and maximum of values given as {value: count}; `none` counts zeros."""
     values = sorted(counts)
     total, seen, median = counts.total(), 0, values[0]
     for value in values:

@@ -1,7 +1,8 @@
-"""Which images of a set a contact sheet shows: evenly spread, or those that teachers were least or most sure of.
+"""Selects the images of a contact sheet: evenly spread, or those with the least or most confident pseudo labels.
 
-An image is as unsure as its least confident pseudo label, and as sure as its most confident one; a label's confidence
-is the mean of its scores (`facts`). Images without a pseudo label that has any are not picked.
+A label's confidence is the mean of its scores (see `LabelSummary`). For "least-confident" an image counts with its
+least confident pseudo label, for "most-confident" with its most confident one. Images whose pseudo labels have no
+confidence are never picked.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from tfrecords_tools.reading.recordset import RecordSet
 
 EVEN, LEAST, MOST = "even", "least-confident", "most-confident"
 CHOICES = (EVEN, LEAST, MOST)
-# (how late it comes, file name, place in the file): of equal confidence the first in the set comes first.
-Picked = tuple[float, str, int]
+# (rank, file name, record in the file). If ranks are equal, the dataset's order decides.
+RankedImage = tuple[float, str, int]
 
 
-class Job(NamedTuple):
-    """One shard to pick from."""
+class PickJob(NamedTuple):
+    """One shard to pick images from."""
 
     path: str
     configs: dict[str, Any]
@@ -35,51 +36,53 @@ class Job(NamedTuple):
 
 
 def check(pick: str) -> None:
-    """Raises UserError unless it is one of the choices."""
+    """Raises UserError if `pick` is not one of `CHOICES`."""
     if pick not in CHOICES:
-        raise UserError(f"--pick {pick!r}: no such choice.{nearest(pick, CHOICES)} Known: {', '.join(CHOICES)}.")
+        raise UserError(f"--pick {pick!r} does not exist.{nearest(pick, CHOICES)} Choose from {', '.join(CHOICES)}.")
 
 
-def by_confidence(found: RecordSet, pick: str, wanted: int, processes: int = 0) -> list[tuple[str, int]]:
-    """(file name, place in it) of so many images of the whole set, in the order of the choice.
+def by_confidence(dataset: RecordSet, pick: str, wanted: int, processes: int = 0) -> list[tuple[str, int]]:
+    """Returns (file name, record in it) of up to `wanted` images of the dataset, in the order of the choice.
 
-    One pass over all shards; of each no more than `wanted` are remembered.
+    This takes one pass over all shards. At most `wanted` images of each are kept in memory.
 
     Raises:
       UserError: no image has a pseudo label with a confidence.
     """
-    jobs = [Job(path, recordset.configs_of(found.manifest.classes), pick, wanted) for path in found.paths]
-    best: list[Picked] = []
-    for one in recordset.over_shards(pick_of_shard, jobs, "pick", found.records, processes):
-        best = heapq.nsmallest(wanted, [*best, *one])
+    configs = recordset.configs_of(dataset.manifest.classes)
+    jobs = [PickJob(path, configs, pick, wanted) for path in dataset.paths]
+    best: list[RankedImage] = []
+    for ranked in recordset.over_shards(pick_of_shard, jobs, "pick", dataset.records, processes):
+        best = heapq.nsmallest(wanted, [*best, *ranked])
     if not best:
         raise UserError(
-            f"--pick {pick}: no pseudo label in {found.directory} has a confidence; detection, masks, segmentation and "
-            f"classification have. Use --pick {EVEN}."
+            f"--pick {pick}: no pseudo label in {dataset.directory} has a confidence, as detection, masks, "
+            f"segmentation and classification have. Use --pick {EVEN}."
         )
-    return [(name, place) for _, name, place in best]
+    return [(name, number) for _, name, number in best]
 
 
-def pick_of_shard(job: Job, tick: Callable[[], None]) -> list[Picked]:
-    """The shard's own first ones; runs in a worker."""
-    read = label_reader.shared(discover(), job.configs)
+def pick_of_shard(job: PickJob, tick: Callable[[], None]) -> list[RankedImage]:
+    """Returns the shard's own first `wanted` images; runs in a worker process."""
+    reader = label_reader.shared(discover(), job.configs)
 
-    def ranked() -> Iterable[Picked]:
-        for place, serialized in recordset.whole(job.path):
-            sure = _confidences(read, job.configs, serialized)
-            if sure:
-                yield min(sure) if job.pick == LEAST else -max(sure), os.path.basename(job.path), place
+    def ranked() -> Iterable[RankedImage]:
+        for number, serialized in recordset.whole(job.path):
+            confidences = _confidences(reader, job.configs, serialized)
+            if confidences:
+                rank = min(confidences) if job.pick == LEAST else -max(confidences)
+                yield rank, os.path.basename(job.path), number
             tick()
 
     return heapq.nsmallest(job.wanted, ranked())
 
 
-def _confidences(read: label_reader.LabelReader, configs: Mapping[str, Any], serialized: bytes) -> list[float]:
-    """Of the image's pseudo labels, those that have one."""
+def _confidences(reader: label_reader.LabelReader, configs: Mapping[str, Any], serialized: bytes) -> list[float]:
+    """Returns the confidences of the image's pseudo labels, of those that have one."""
     example = tf.train.Example.FromString(serialized)
     info = record.info_of(example)
-    found = [
-        label_summary.of(discover()[task], one.labels, info, configs[task]).confidence
-        for task, one in read.read(serialized, example, "pseudo:").items()
+    confidences = [
+        label_summary.of(discover()[task], labelled.labels, info, configs[task]).confidence
+        for task, labelled in reader.read(serialized, example, "pseudo:").items()
     ]
-    return [one for one in found if one is not None]
+    return [confidence for confidence in confidences if confidence is not None]

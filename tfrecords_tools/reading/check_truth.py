@@ -21,7 +21,7 @@ EXACT = 1e-9  # COCOeval adds 2e-16 to a denominator
 class HeadlineScore(NamedTuple):
     """One task's headline over a shard or an image; None if nothing was measured."""
 
-    figure: float | None
+    value: float | None
     images: int
 
 
@@ -37,9 +37,9 @@ def perfect(spec: TaskSpec) -> float:
     return 1.0 if spec.Metric.higher_is_better else 0.0
 
 
-def is_perfect(figure: float | None, spec: TaskSpec) -> bool:
+def is_perfect(value: float | None, spec: TaskSpec) -> bool:
     """Tests if a headline is perfect. True if nothing was measured."""
-    return figure is None or abs(figure - perfect(spec)) <= EXACT
+    return value is None or abs(value - perfect(spec)) <= EXACT
 
 
 class TruthAsPrediction:
@@ -66,12 +66,12 @@ class TruthAsPrediction:
         counts = {task: metric.unmeasured() for task, metric in self._metrics.items() if hasattr(metric, "unmeasured")}
         return {task: collections.Counter(left_out) for task, left_out in counts.items() if left_out}
 
-    def verdicts(self) -> dict[str, HeadlineScore]:
+    def scores(self) -> dict[str, HeadlineScore]:
         """Returns {task: headline over all images}."""
         scores = {}
         for task, metric in self._metrics.items():
-            figure = metric.result().get(self._specs[task].Metric.headline)
-            scores[task] = HeadlineScore(None if figure is None else float(figure), self._images[task])
+            value = metric.result().get(self._specs[task].Metric.headline)
+            scores[task] = HeadlineScore(None if value is None else float(value), self._images[task])
         return scores
 
 
@@ -92,7 +92,7 @@ def scored(spec: TaskSpec, labels: Labels) -> Labels:
 def chosen(labels: Labels, wanted: np.ndarray) -> Labels:
     """Returns the `wanted` objects, bool [N]."""
     return {
-        key: [one for one, keep in zip(value, wanted, strict=True) if keep]
+        key: [item for item, keep in zip(value, wanted, strict=True) if keep]
         if isinstance(value, list)
         else value[wanted]
         for key, value in labels.items()

@@ -12,7 +12,7 @@ from must_tf.spec import TaskSpec
 BINS = 10  # of confidence, 0 to 1
 
 
-class Facts(NamedTuple):
+class LabelSummary(NamedTuple):
     """Numbers about one task's label of one image.
 
     Attributes:
@@ -32,21 +32,21 @@ class Facts(NamedTuple):
     bins: np.ndarray = np.zeros(BINS, np.int64)  # never written to
 
 
-def of(task: TaskSpec, labels: Labels, info: ImageInfo, config: Any) -> Facts:
-    """Returns the facts of one label in the original image's frame."""
+def of(task: TaskSpec, labels: Labels, info: ImageInfo, config: Any) -> LabelSummary:
+    """Summarises one label in the original image's frame."""
     content = task.summary.content(labels, info, config)
     there = content.there()
-    facts = Facts(content.unit, {})
+    summary = LabelSummary(content.unit, {})
     if content.unit == OBJECTS:
-        facts = facts._replace(objects=int(there.sum()))
+        summary = summary._replace(objects=int(there.sum()))
     if content.unit == PIXELS:
-        facts = facts._replace(known=float(there.mean()))
+        summary = summary._replace(known=float(there.mean()))
     if content.classes is not None:
-        facts = facts._replace(classes=_counted(_chosen(content.classes, there)))
+        summary = summary._replace(classes=_counted(_chosen(content.classes, there)))
     if content.scores is not None and there.any():
         scores = _chosen(content.scores, there)
-        facts = facts._replace(confidence=float(scores.mean()), bins=_binned(scores))
-    return facts
+        summary = summary._replace(confidence=float(scores.mean()), bins=_binned(scores))
+    return summary
 
 
 def _chosen(values: np.ndarray, there: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A record set as it lies on disk, for the commands that look into it: its files, its manifest, one shard at a time."""
+"""A dataset of records on disk: its files, its manifest, and its records, one shard at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tfrecords_tools.writing import worker_pool
 
 
 class RecordSet(NamedTuple):
-    """Files of one folder, and the folder's manifest."""
+    """Record files of one folder, and the folder's manifest."""
 
     directory: str
     paths: tuple[str, ...]
@@ -26,18 +26,18 @@ class RecordSet(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        """Whether all shards that the manifest lists are among the files."""
+        """True if the files include all shards that the manifest lists."""
         return {shard["file"] for shard in self.manifest.shards} <= {os.path.basename(path) for path in self.paths}
 
     @property
     def records(self) -> int:
-        """Images in the files, as the manifest counts them."""
+        """Number of images in the files, according to the manifest."""
         names = {os.path.basename(path) for path in self.paths}
         return sum(shard["records"] for shard in self.manifest.shards if shard["file"] in names)
 
 
 class Damaged(Exception):
-    """A record that cannot be read from its file; those after it cannot either."""
+    """A record that cannot be read from its file. Those after it cannot be read either."""
 
     def __init__(self, path: str, number: int, message: str):
         super().__init__(path, number, message)
@@ -48,33 +48,35 @@ class Damaged(Exception):
 
 
 def opened(records: str, option: str = "--records") -> RecordSet:
-    """The record set that a glob names; `option` is where the user gave it. A comma is a part of a name.
+    """Returns the dataset that a glob names.
+
+    Args:
+      records: the glob. A comma is part of a name, unlike in a training config.
+      option: the option that the user gave it with, for error messages.
 
     Raises:
-      UserError: no file, files of several folders, or no manifest beside them.
+      UserError: no file matches, the files lie in several folders, or there is no manifest beside them.
     """
-    beside = (manifest.NAME, verdict.NAME)  # 'DIR/*' means the records
-    found = [path for path in input_lib.files([records], option) if os.path.basename(path) not in beside]
-    directories = sorted({os.path.dirname(path) for path in found})
+    no_records = (manifest.NAME, verdict.NAME)  # 'DIR/*' matches them, too
+    paths = [path for path in input_lib.files([records], option) if os.path.basename(path) not in no_records]
+    directories = sorted({os.path.dirname(path) for path in paths})
     if len(directories) != 1:
-        raise UserError(
-            f"{option}={records!r} matches records of {len(directories)} folders; look at one record set at a time."
-        )
-    return RecordSet(directories[0], tuple(found), manifest.read(directories[0]))
+        raise UserError(f"{option}={records!r} matches files in {len(directories)} folders. Name those of one folder.")
+    return RecordSet(directories[0], tuple(paths), manifest.read(directories[0]))
 
 
 def configs_of(classes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """{task: its config with these class names} of every task there is."""
+    """Returns {task: config} of all tasks, with these class names."""
     return {
         name: spec.Config(enabled=True, classes=tuple(classes.get(name, ()))) for name, spec in tasks.discover().items()
     }
 
 
 def numbered(path: str) -> Iterator[tuple[int, bytes]]:
-    """(place, serialised record) of one file, from place 0 on.
+    """Yields (number, serialised record) of one file, counting from 0.
 
     Raises:
-      Damaged: the file ends in the middle of a record, or a checksum does not fit.
+      Damaged: the file ends in the middle of a record, or a checksum is wrong.
     """
     number = 0
     try:
@@ -86,36 +88,40 @@ def numbered(path: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _short(message: str) -> str:
-    """TensorFlow's message without the name of the node that raised it."""
+    """Removes the name of the node from TensorFlow's message."""
     return message.split("}} ")[-1].split(" [Op:")[0].strip()
 
 
 def whole(path: str) -> Iterator[tuple[int, bytes]]:
-    """As `numbered`, for commands that cannot go on: damage is a UserError."""
+    """Same as `numbered`, for commands that cannot skip damage: they raise UserError."""
     try:
         yield from numbered(path)
     except Damaged as damage:
         raise UserError(
-            f"{path} record {damage.number}: {damage.message}. See what else is wrong with must-records check, "
-            "and write the records again."
+            f"{path} record {damage.number}: {damage.message}. must-records check lists all problems. Write the "
+            "records again."
         ) from None
 
 
 def over_shards(
-    job: worker_pool.WorkFunction, jobs: Sequence[Any], what: str, records: int, processes: int
+    function: worker_pool.WorkFunction, jobs: Sequence[Any], activity: str, records: int, processes: int
 ) -> list[Any]:
-    """`job` of every shard, with one progress line; in other processes where there is enough to do.
+    """Calls a function for every shard and shows one progress line. Uses worker processes if there is enough to do.
 
     Args:
-      job: at module level, called as job(one of `jobs`, tick).
+      function: defined at module level, called as function(job, tick).
       jobs: one per shard.
-      what, records: for the progress line.
-      processes: 0 chooses.
+      activity: a word for the progress line.
+      records: total number of records, for the progress line.
+      processes: number of worker processes; 0 chooses.
+
+    Returns:
+      The function's results, in the order of the jobs.
     """
     if processes < 0:
-        raise UserError("--workers must be 0 (chosen for you) or more.")
-    progress = Progress(records, what)
+        raise UserError("--workers must not be negative. 0 chooses the number of processes.")
+    progress = Progress(records, activity)
     count = min(processes or worker_pool.default_count(records), len(jobs))
-    results = worker_pool.run(job, jobs, count, progress)
+    results = worker_pool.run(function, jobs, count, progress)
     progress.close()
     return results

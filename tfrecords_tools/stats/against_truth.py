@@ -1,13 +1,14 @@
-"""How often a teacher's labels are right: its records beside a labelled set of the same images, matched by `source_id`.
+"""Compares a teacher's labels with ground truth for the same images, matched by `source_id`.
 
-Only what is believed at the reading thresholds is measured, by the tasks' own metrics; where a map says nothing the
-truth is not asked, so that figures are of the labels that a student is trained on. Beside them, by class:
+The tasks' own metrics measure only labels above the thresholds. Pixels that are unknown in the teacher's map are left
+out of the ground truth. So the metrics describe the labels that a student is trained on. In addition, by class:
 
-    precision  of what is labelled as a class, the share that is right
-    recall     of what is a class, the share that is labelled so
+    precision  the share of the class's pseudo labels that are right
+    recall     the share of the class's ground truth that has a right pseudo label
 
-A box or mask is right that overlaps a true one of its class by an IoU of 0.5 that no surer one has taken, as COCO
-matches them (Lin et al., "Microsoft COCO", ECCV 2014); those in crowds are not judged.
+A box or mask is right if it overlaps one of its class in the ground truth with an IoU of 0.5 or more, and no label with
+a higher score has matched that one: COCO's matching (Lin et al., "Microsoft COCO", ECCV 2014). Those in crowds are not
+judged.
 """
 
 from __future__ import annotations
@@ -33,31 +34,30 @@ from must_tf.tasks.masks.labels import paste
 from tfrecords_tools.reading import check_truth, recordset
 from tfrecords_tools.reading.recordset import RecordSet
 from tfrecords_tools.stats import sums
-from tfrecords_tools.stats.dataset_pass import PSEUDO, REAL
-from tfrecords_tools.stats.sums import BINS
+from tfrecords_tools.stats.sums import BINS, PSEUDO, REAL
 from tfrecords_tools.writing import on_disk
 
 OVERLAP = 0.5
-FRAME = 16  # bytes that a TFRecord has around its content: 12 before it, 4 behind
+FRAME = 16  # bytes that a TFRecord has around its content: 12 before it, 4 after it
 
 
-class Truth:
-    """A record set that is asked by id. Memory is flat: its index is on the disk, its records stay where they are."""
+class GroundTruth:
+    """A dataset of real labels, read by image id. Memory is constant: the index is on disk, records stay in files."""
 
-    def __init__(self, found: RecordSet, tasks_asked: Collection[str]):
-        """Reads the set once; labels of these tasks will be asked for."""
-        self.found = found
-        configs = recordset.configs_of(found.manifest.classes)
-        # Of a task that it has no labels for it does not name the classes either.
+    def __init__(self, dataset: RecordSet, wanted_tasks: Collection[str]):
+        """Indexes the dataset. `labels` will return labels of the wanted tasks."""
+        self.dataset = dataset
+        configs = recordset.configs_of(dataset.manifest.classes)
+        # If it has no labels for a task, it has no class names for it either.
         self._reader = label_reader.shared(
-            discover(), {task: configs[task] for task in tasks_asked if task in found.manifest.origins}
+            discover(), {task: configs[task] for task in wanted_tasks if task in dataset.manifest.origins}
         )
-        progress = Progress(found.records, "truth")
-        self._places = on_disk.DiskTable(_places(found.paths, progress))
+        progress = Progress(dataset.records, "truth")
+        self._places = on_disk.DiskTable(_places(dataset.paths, progress))
         progress.close()
 
     def labels(self, source_id: str) -> tuple[ImageInfo, dict[str, Labelled]] | None:
-        """The image's real labels; None where the set does not have it."""
+        """Returns the image's real labels, or None if the dataset does not have the image."""
         if source_id not in self._places:
             return None
         path, offset, length = self._places[source_id]
@@ -69,7 +69,7 @@ class Truth:
 
 
 def _places(paths: Sequence[str], progress: Progress) -> Iterator[tuple[str, tuple[str, int, int]]]:
-    """(source id, (file, offset, bytes)) of every record."""
+    """Yields (source id, (file, offset, length in bytes)) of every record's content."""
     for path in paths:
         offset = 0
         for _, serialized in recordset.whole(path):
@@ -87,45 +87,45 @@ class Judge:
         self._spec, self._config, self._metric = spec, config, spec.Metric(config)
         classes = len(config.classes)
         self.right, self.judged = (np.zeros([classes, BINS], np.int64) for _ in range(2))
-        self._believed = np.zeros([2, classes], np.int64)  # right, judged: of the believed alone
-        self._wanted = np.zeros(classes, np.int64)
+        self._believed = np.zeros([2, classes], np.int64)  # right, judged: only of those above the thresholds
+        self._wanted = np.zeros(classes, np.int64)  # ground truth by class
 
-    def add(self, found: Labels, truth: Labelled, info: ImageInfo) -> None:
-        """Adds one more image; the truth's labels are real."""
+    def add(self, pseudo: Labels, truth: Labelled, info: ImageInfo) -> None:
+        """Adds one image: its pseudo labels and its ground truth."""
         self.images += 1
-        found, labels = judged(self._spec, found, truth.annotated), truth.labels
-        content, real = (self._spec.summary.content(one, info, self._config) for one in (found, labels))
-        believed = content.present & np.asarray(self._spec.believed(found, self._config))
+        pseudo, labels = judged(self._spec, pseudo, truth.annotated), truth.labels
+        content, real = (self._spec.summary.content(side, info, self._config) for side in (pseudo, labels))
+        believed = content.present & np.asarray(self._spec.believed(pseudo, self._config))
         if content.unit == OBJECTS:
-            found = self._add_objects(found, labels, info)
+            pseudo = self._add_objects(pseudo, labels, info)
         elif content.classes is not None and content.scores is not None:
             self._add_classes(content, real, believed)
             if content.unit == IMAGES and not (believed & np.isfinite(content.scores)).any():
                 return
-        if content.unit == PIXELS:  # the truth is unknown where nothing is believed
+        if content.unit == PIXELS:  # pixels below the thresholds are left out of the ground truth
             labels = labels | where(believed, labels, info, self._spec.summary.unknown)
-        self._metric.add(labels, found, info)
+        self._metric.add(labels, pseudo, info)
 
-    def _add(self, ids: np.ndarray, scores: np.ndarray, right: np.ndarray) -> None:
-        """Labels [N] by the place of their class, how sure they are, and whether they are right."""
+    def _add(self, places: np.ndarray, scores: np.ndarray, right: np.ndarray) -> None:
+        """Adds labels [N]: the places of their classes, their scores, and bool, True if right."""
         classes = len(self._config.classes)
-        self.judged += sums.binned(ids, scores, classes)
-        self.right += sums.binned(ids[right], scores[right], classes)
+        self.judged += sums.binned(places, scores, classes)
+        self.right += sums.binned(places[right], scores[right], classes)
 
-    def _add_objects(self, found: Labels, truth: Labels, info: ImageInfo) -> Labels:
-        """Returns what is believed of `found`."""
-        content = self._spec.summary.content(found, info, self._config)
-        if content.eligible is not None:  # no threshold of a class brings the others
-            found = check_truth.chosen(found, content.eligible)
-            content = self._spec.summary.content(found, info, self._config)
-        believed = content.present & np.asarray(self._spec.believed(found, self._config))
-        right, judgeable = matched(found, truth, info)
+    def _add_objects(self, pseudo: Labels, truth: Labels, info: ImageInfo) -> Labels:
+        """Adds objects. Returns those above the thresholds."""
+        content = self._spec.summary.content(pseudo, info, self._config)
+        if content.eligible is not None:  # no threshold of a class would let the others through
+            pseudo = check_truth.chosen(pseudo, content.eligible)
+            content = self._spec.summary.content(pseudo, info, self._config)
+        believed = content.present & np.asarray(self._spec.believed(pseudo, self._config))
+        right, judgeable = matched(pseudo, truth, info)
         if content.classes is not None and content.scores is not None:
             self._add(content.classes[judgeable], content.scores[judgeable], right[judgeable])
             self._count(content.classes, believed & judgeable, right)
             real = self._spec.summary.content(truth, info, self._config)
             self._want(real)
-        return check_truth.chosen(found, believed)
+        return check_truth.chosen(pseudo, believed)
 
     def _want(self, real: LabelContent) -> None:
         if real.classes is not None:
@@ -136,7 +136,7 @@ class Judge:
             self._believed[row] += np.bincount(places[wanted], minlength=len(self._config.classes))
 
     def _add_classes(self, content: LabelContent, real: LabelContent, believed: np.ndarray) -> None:
-        """Labels of pixels, or of the image."""
+        """Adds labels of pixels, or of the whole image."""
         self._want(real)
         if content.classes is None or content.scores is None or real.classes is None:
             return
@@ -147,36 +147,36 @@ class Judge:
         self._count(guess, believed[known], right)
 
     def result(self, names: Sequence[str]) -> dict[str, Any]:
-        """Returns the metrics; `names` are the task's classes."""
-        found: dict[str, Any] = {"images": self.images, "missing": self.missing}
+        """Returns the teacher's `truth` entry of stats.json for this task; `names` are the task's classes."""
+        entry: dict[str, Any] = {"images": self.images, "missing": self.missing}
         if not self.images:
-            return found
-        figures = {name: float(value) for name, value in self._metric.result().items()}
+            return entry
+        metrics = {name: float(value) for name, value in self._metric.result().items()}
         right, judged = self._believed
         if judged.any():
-            found["precision"] = _shares(right, judged, names)
-            found["recall"] = _shares(right, self._wanted, names)
-        return found | {"right": self._right(figures), "measure": self._spec.summary.measure, "figures": figures}
+            entry["precision"] = _shares(right, judged, names)
+            entry["recall"] = _shares(right, self._wanted, names)
+        return entry | {"right": self._right(metrics), "measure": self._spec.summary.measure, "figures": metrics}
 
-    def _right(self, figures: Mapping[str, float]) -> float | None:
-        """The share of right labels; None if there was nothing to judge."""
+    def _right(self, metrics: Mapping[str, float]) -> float | None:
+        """Returns the share of right labels, or None if there was nothing to judge."""
         if self._spec.summary.right:
-            return self._spec.summary.right(figures)
+            return self._spec.summary.right(metrics)
         right, judged = self._believed.sum(1)
         return float(right / judged) if judged else None
 
 
-def matched(found: Labels, truth: Labels, info: ImageInfo) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the found objects [N] are right, and which can be judged: bool [N] each."""
-    right, judged = np.zeros(len(found["boxes"]), bool), np.ones(len(found["boxes"]), bool)
-    if not len(found["boxes"]) or not len(truth["boxes"]):
+def matched(pseudo: Labels, truth: Labels, info: ImageInfo) -> tuple[np.ndarray, np.ndarray]:
+    """Matches N pseudo objects with ground truth. Returns two arrays bool [N]: right, and can be judged."""
+    right, judged = np.zeros(len(pseudo["boxes"]), bool), np.ones(len(pseudo["boxes"]), bool)
+    if not len(pseudo["boxes"]) or not len(truth["boxes"]):
         return right, judged
     crowd = np.asarray(truth["is_crowd"], bool)
-    overlaps = mask_utils.iou(_shapes(found, info), _shapes(truth, info), crowd.astype(np.uint8).tolist())  # [N, G]
-    same = np.asarray(found["classes"])[:, None] == np.asarray(truth["classes"])[None]
+    overlaps = mask_utils.iou(_shapes(pseudo, info), _shapes(truth, info), crowd.astype(np.uint8).tolist())  # [N, G]
+    same = np.asarray(pseudo["classes"])[:, None] == np.asarray(truth["classes"])[None]
     overlaps = np.where(same, overlaps, 0.0)
     free = ~crowd
-    for place in np.argsort(-np.asarray(found["scores"]), kind="stable"):
+    for place in np.argsort(-np.asarray(pseudo["scores"]), kind="stable"):
         best = int(np.argmax(np.where(free, overlaps[place], 0.0)))
         if free[best] and overlaps[place][best] >= OVERLAP:
             right[place], free[best] = True, False
@@ -186,7 +186,7 @@ def matched(found: Labels, truth: Labels, info: ImageInfo) -> tuple[np.ndarray, 
 
 
 def _shapes(labels: Labels, info: ImageInfo) -> Any:
-    """Boxes float64 [N, 4], or masks as RLE, as pycocotools takes them."""
+    """Returns boxes float64 [N, 4], or masks as RLE, in the form that pycocotools takes."""
     if "crops" in labels:
         full = paste(labels, info.height, info.width).astype(np.uint8)  # [N, h, w]
         return mask_utils.encode(np.asfortranarray(full.transpose(1, 2, 0)))
@@ -194,55 +194,57 @@ def _shapes(labels: Labels, info: ImageInfo) -> Any:
 
 
 def _shares(part: np.ndarray, whole: np.ndarray, names: Sequence[str]) -> dict[str, float]:
-    return {name: float(one / of) for name, one, of in zip(names, part, whole, strict=True) if of}
+    return {name: float(count / total) for name, count, total in zip(names, part, whole, strict=True) if total}
 
 
-def measure(found: RecordSet, truth: Truth, configs: Mapping[str, Any]) -> dict[tuple[str, str], Judge]:
-    """{(task, origin): its judge} of the pseudo labels of these tasks. One process: ranking needs all images at once.
+def measure(dataset: RecordSet, truth: GroundTruth, configs: Mapping[str, Any]) -> dict[tuple[str, str], Judge]:
+    """Compares the pseudo labels of these tasks with ground truth. Returns {(task, origin): judge}.
+
+    This runs in one process, because ranking by score needs all images.
 
     Raises:
-      UserError: the sets name classes otherwise, or have no image in common.
+      UserError: the datasets have different class names, or no image in common.
     """
-    _check_classes(found, truth.found)
+    _check_classes(dataset, truth.dataset)
     judges: dict[tuple[str, str], Judge] = {}
 
     def judge_of(task: str, origin: str) -> Judge:
         return judges.setdefault((task, origin), Judge(tasks.discover()[task], configs[task]))
 
-    pseudo, progress = label_reader.shared(discover(), configs), Progress(found.records, "measure")
-    for path in found.paths:
+    reader, progress = label_reader.shared(discover(), configs), Progress(dataset.records, "measure")
+    for path in dataset.paths:
         for _, serialized in recordset.whole(path):
-            _measure(serialized, truth, pseudo, judge_of)
+            _measure(serialized, truth, reader, judge_of)
             progress.advance()
     progress.close()
     if judges and not any(judge.images for judge in judges.values()):
         raise UserError(
-            f"{truth.found.directory} has real labels for none of the images of {found.directory}. --truth names a set "
-            "of the same images with the same ids: see must-records inspect --page of both."
+            f"--truth: {truth.dataset.directory} has no real labels for any image of {dataset.directory}. Give records "
+            "of the same images with the same ids; must-records inspect --page shows the ids."
         )
     return judges
 
 
 def _measure(
-    serialized: bytes, truth: Truth, pseudo: label_reader.LabelReader, judge_of: Callable[[str, str], Judge]
+    serialized: bytes, truth: GroundTruth, reader: label_reader.LabelReader, judge_of: Callable[[str, str], Judge]
 ) -> None:
     example = tf.train.Example.FromString(serialized)
     info = record.info_of(example)
-    found = pseudo.read(serialized, example, PSEUDO)
-    known = truth.labels(info.source_id) if found else None
-    for task, one in found.items():
-        judge = judge_of(task, one.origin)
-        if known is None or task not in known[1] or known[0][1:] != info[1:]:  # another size: nothing fits
+    pseudo = reader.read(serialized, example, PSEUDO)
+    real = truth.labels(info.source_id) if pseudo else None
+    for task, (labels, origin, _) in pseudo.items():
+        judge = judge_of(task, origin)
+        if real is None or task not in real[1] or real[0][1:] != info[1:]:  # labels of another size do not fit
             judge.missing += 1
         else:
-            judge.add(one.labels, known[1][task], info)
+            judge.add(labels, real[1][task], info)
 
 
-def _check_classes(found: RecordSet, truth: RecordSet) -> None:
-    for task, names in found.manifest.classes.items():
+def _check_classes(dataset: RecordSet, truth: RecordSet) -> None:
+    for task, names in dataset.manifest.classes.items():
         other = truth.manifest.classes.get(task, names)
         if list(other) != list(names):
             raise UserError(
-                f"{os.path.join(truth.directory, 'manifest.json')} names {task}'s classes otherwise than "
-                f"{found.directory}; labels of different classes cannot be compared."
+                f"--truth: the class names of {task} in {os.path.join(truth.directory, 'manifest.json')} differ from "
+                f"those in {dataset.directory}. Give records with the same classes."
             )

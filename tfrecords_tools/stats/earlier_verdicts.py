@@ -1,9 +1,9 @@
-"""What stats.json says already: a verdict against labels is not forgotten when they are judged otherwise.
+"""Earlier verdicts in stats.json: a failure is kept when the labels are judged at other thresholds.
 
-Labels that fail at one threshold may pass at another, and are as unfit at the first as they were. So the verdicts
-against them are kept under `before`, each with its thresholds, and training refuses labels that it would read with
-these. A look at the same thresholds takes the place of an earlier one, but where a truth has spoken, only beside a
-truth; `--force` overrules all of them.
+Labels that fail at one threshold may pass at another, but are still unfit at the first. So failed verdicts are kept
+under `before`, each with its thresholds, and training refuses labels at the thresholds that failed. A new verdict
+replaces an earlier one at the same thresholds. A verdict that used ground truth is only replaced by another one that
+does. `--force` overrides all of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Content = dict[str, Any]
 
 
 def read(folder: str) -> Content | None:
-    """What stats.json says of a folder's shards; None: there is none, it is of others, or damaged."""
+    """Returns the content of a folder's stats.json; None if there is none, or if it is stale or damaged."""
     try:
         content = verdict.read(folder)
     except UserError:
@@ -31,7 +31,7 @@ def read(folder: str) -> Content | None:
 
 
 def overruled(folder: str, content: Content) -> Content:
-    """Its verdicts, overruled and written so, where there are any against the labels."""
+    """Overrules all failed verdicts, if there are any, and writes stats.json. Returns its content."""
     failed = bool(content["verdict"]["failed"])
     if verdict.earlier_failures(content) or (failed and not content["verdict"]["overruled"]):
         content = content | {"verdict": content["verdict"] | {"overruled": failed}, "before": []}
@@ -40,37 +40,44 @@ def overruled(folder: str, content: Content) -> Content:
 
 
 def by_truth(content: Content | None, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a look without a truth leaves as it is: one with a truth has spoken against labels, last or at the same
-    thresholds. `verdict`, `before`, and its command as `kept`; nothing where none has.
+    """Returns the part of stats.json that a judgement without ground truth must not replace.
+
+    This is the case if a verdict with ground truth failed, either the last one or one at the same thresholds.
 
     Args:
-      content: of stats.json, if any.
-      settings: {task: thresholds} of the look.
+      content: content of stats.json, if there is one.
+      settings: {task: thresholds} of the new judgement.
+
+    Returns:
+      The keys `verdict` and `before`, and `kept`: the command of the verdict that is kept. Empty if there is none.
     """
     if content is None:
         return {}
-    stands = {"before": content.get("before", [])}
-    if content["verdict"]["failed"] and _asked_truth(content):
-        return stands | {"verdict": content["verdict"], "kept": content["command"]}
-    again = [one for one in verdict.earlier_failures(content) if one.truth and one.settings == settings.get(one.task)]
-    if not again:
+    earlier = {"before": content.get("before", [])}
+    if content["verdict"]["failed"] and _used_truth(content):
+        return earlier | {"verdict": content["verdict"], "kept": content["command"]}
+    same = [
+        failure
+        for failure in verdict.earlier_failures(content)
+        if failure.truth and failure.settings == settings.get(failure.task)
+    ]
+    if not same:
         return {}
-    failed = {one.task: one.failed for one in again}
-    return stands | {"verdict": {"failed": failed, "overruled": False}, "kept": again[0].command}
+    failed = {failure.task: failure.failed for failure in same}
+    return earlier | {"verdict": {"failed": failed, "overruled": False}, "kept": same[0].command}
 
 
 def before(content: Content | None, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The verdicts against labels that stand beside a look at these thresholds, the last first; as JSON."""
+    """Returns the failed verdicts at other thresholds than these, the latest first, as JSON."""
     if content is None:
         return []
-    judged, truth, last = content["verdict"], _asked_truth(content), list[FailedVerdict]()
+    judged, truth, last = content["verdict"], _used_truth(content), list[FailedVerdict]()
     for task, failed in judged["failed"].items() if not judged["overruled"] else ():
         last.append(FailedVerdict(task, content["settings"][task], failed, truth, content["command"]))
-    return [
-        one._asdict() for one in [*last, *verdict.earlier_failures(content)] if one.settings != settings.get(one.task)
-    ]
+    failures = [*last, *verdict.earlier_failures(content)]
+    return [failure._asdict() for failure in failures if failure.settings != settings.get(failure.task)]
 
 
-def _asked_truth(content: Content) -> bool:
-    teachers = [one for task in content["tasks"].values() for one in task["teachers"].values()]
-    return any(one["truth"].get("images") for one in teachers)
+def _used_truth(content: Content) -> bool:
+    teachers = [of_teacher for task in content["tasks"].values() for of_teacher in task["teachers"].values()]
+    return any(of_teacher["truth"].get("images") for of_teacher in teachers)

@@ -1,19 +1,24 @@
-"""From sums to the figures of `stats.json`, which `must_tf.pseudo_gate.rules` judges and the table shows.
+"""Turns sums into the statistics of `stats.json`. `must_tf.pseudo_gate.rules` judges them, `tables` shows them.
 
-| figure | of | is |
+"Above" means above the thresholds; "at the floor" means all labels, whatever their score.
+
+| key | kinds of labels | value |
 |---|---|---|
-| `kind`, `images` | all | see `Summary`; labelled images |
-| `empty`, `low_confidence` | all | shares of them: nothing there; something, but nothing believed |
-| `not_finite` | all | images with NaN or infinity |
-| `per_image`, `per_image_at_floor` | objects, masks | believed objects an image, and all that were kept |
-| `objects_per_image` | objects, masks | {believed objects: images} |
-| `hollow` | masks | of objects whose box is believed, the share whose mask is not |
-| `classes`, `classes_at_floor` | objects, masks, images, pixels | {name: labels} |
-| `scores` | objects, masks, images, pixels | labels by score, ten bins from 0 to 1 |
-| `confidence` | images | mean probability of the likeliest class |
-| `valid` | pixels, depth, normals | share of pixels that say something that is believed |
-| `flat` | depth, normals | share of images that say the same everywhere |
-| `relative`, `metres` | depth | images without metres; percentiles p1, p50, p99 of the others' pixels |
+| `kind` | all | see `Summary` |
+| `images` | all | number of labelled images |
+| `empty` | all | share of images without any label |
+| `low_confidence` | all | share of images with labels, but none above |
+| `not_finite` | all | number of images with NaN or infinity |
+| `per_image`, `per_image_at_floor` | objects, masks | mean number of objects per image, above and at the floor |
+| `objects_per_image` | objects, masks | {number of objects above: images} |
+| `hollow` | masks | of objects whose box is above, the share whose mask is not |
+| `classes`, `classes_at_floor` | objects, masks, images, pixels | {class name: labels}, above and at the floor |
+| `scores` | objects, masks, images, pixels | number of labels by score, ten bins from 0 to 1 |
+| `confidence` | images | mean probability of the most likely class |
+| `valid` | pixels, depth, normals | share of pixels that are known and above |
+| `flat` | depth, normals | share of images with the same value everywhere |
+| `relative` | depth | number of images without metres |
+| `metres` | depth | percentiles p1, p50, p99 of the other images' pixels, metres |
 | `direction` | normals | mean [x, y, z] |
 """
 
@@ -29,9 +34,9 @@ from tfrecords_tools.stats.sums import Sums
 
 
 def of(sums: Sums, task: TaskSpec, names: Sequence[str]) -> dict[str, Any]:
-    """Returns the metrics of one task's labels; `names` are its classes."""
+    """Returns the statistics of one task's labels; `names` are its classes."""
     images = max(1, sums.images)
-    found: dict[str, Any] = {
+    statistics: dict[str, Any] = {
         "kind": sums.kind,
         "images": sums.images,
         "empty": sums.empty / images,
@@ -39,12 +44,14 @@ def of(sums: Sums, task: TaskSpec, names: Sequence[str]) -> dict[str, Any]:
         "not_finite": sums.not_finite,
     }
     if sums.unit == OBJECTS:
-        found |= _objects(sums)
+        statistics |= _objects(sums)
     if sums.has_classes:
-        found |= _classes(sums, names)
+        statistics |= _classes(sums, names)
     if sums.unit == PIXELS:
-        found["valid"] = sums.valid / max(1, sums.pixels)
-    return found | (task.summary.figures(sums.own, images) if sums.own else {})
+        statistics["valid"] = sums.valid / max(1, sums.pixels)
+    if sums.own:
+        statistics |= task.summary.figures(sums.own, images)
+    return statistics
 
 
 def _objects(sums: Sums) -> dict[str, Any]:
@@ -57,29 +64,30 @@ def _objects(sums: Sums) -> dict[str, Any]:
 
 
 def _classes(sums: Sums, names: Sequence[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    statistics: dict[str, Any] = {
         "classes": dict(zip(names, sums.believed.tolist(), strict=True)),
         "classes_at_floor": dict(zip(names, sums.scores.sum(1).tolist(), strict=True)),
         "scores": sums.scores.sum(0).reshape(label_summary.BINS, -1).sum(1).tolist(),
     }
     if sums.unit == IMAGES and sums.scores.any():
-        found["confidence"] = sums.sure / int(sums.scores.sum())
-    return found
+        statistics["confidence"] = sums.sure / int(sums.scores.sum())
+    return statistics
 
 
-def of_training(known: Mapping[str, Any], sums: Sums) -> dict[str, Any]:
-    """What a manifest tells of the records that a teacher was trained on, in the same terms; empty where it is nothing.
+def of_training(trained_on: Mapping[str, Any], sums: Sums) -> dict[str, Any]:
+    """Returns statistics of the labels that a teacher was trained on, as far as a manifest has them.
 
     Args:
-      known: {"images", "objects", "classes"} of one task, or empty.
-      sums: of the labels. A manifest counts the images in which a class of pixels is seen, not its pixels.
+      trained_on: {"images", "objects", "classes"} of one task, or empty if unknown.
+      sums: those of the teacher's labels, which tell their kind.
     """
-    images = known.get("images")
+    images = trained_on.get("images")
     if not images:
         return {}
-    found: dict[str, Any] = {"source": "manifest.json", "images": images}
+    statistics: dict[str, Any] = {"source": "manifest.json", "images": images}
+    # For maps of classes, a manifest counts the images that show a class, not its pixels: shares cannot be compared.
     if not (sums.unit == PIXELS and sums.has_classes):
-        found["classes"] = dict(known.get("classes") or {})
-    if sums.unit == OBJECTS and known.get("objects") is not None:
-        found["per_image"] = known["objects"] / images
-    return found
+        statistics["classes"] = dict(trained_on.get("classes") or {})
+    if sums.unit == OBJECTS and trained_on.get("objects") is not None:
+        statistics["per_image"] = trained_on["objects"] / images
+    return statistics

@@ -1,10 +1,10 @@
-"""Whether pseudo labels are good, before a student is trained on them: `must-records stats`.
+"""`must-records stats`: judges pseudo labels before a student is trained on them.
 
-    DIR/stats.json   figures, suggested thresholds, the verdict by `must_tf.pseudo_gate.rules`, and what stands of
-                     earlier ones (`earlier_verdicts`); whole or not at all
+    DIR/stats.json   statistics, suggested thresholds, the verdict by `must_tf.pseudo_gate.rules`, and earlier failed
+                     verdicts (`earlier_verdicts`); written atomically
 
-What the labels are compared with: of `--against` the real labels, else what manifest.json tells of the records that the
-teacher was trained on; of `--truth` real labels of the same images.
+The statistics are compared with those of the real labels of `--against`, or else with what manifest.json says about the
+records that the teacher was trained on. With `--truth`, the labels are compared with real labels of the same images.
 """
 
 from __future__ import annotations
@@ -24,193 +24,198 @@ from must_tf.pseudo_gate import rules, verdict
 from must_tf.spec import TaskSpec
 from tfrecords_tools.reading import recordset, thresholds
 from tfrecords_tools.reading.recordset import RecordSet
-from tfrecords_tools.stats import against_truth, earlier_verdicts, figures, suggest, table
-from tfrecords_tools.stats.dataset_pass import PSEUDO, REAL, count
-from tfrecords_tools.stats.sums import Sums
+from tfrecords_tools.stats import against_truth, earlier_verdicts, figures, suggest, tables
+from tfrecords_tools.stats.sums import PSEUDO, REAL, Sums, SumsByOrigin, sum_dataset
 
-PRECISION = 0.8  # what suggested thresholds aim at: one label in five may be wrong
-
-
-class Compared(NamedTuple):
-    """What labels are compared with. `against`: {task, or "" for all others: record sets with real labels}."""
-
-    against: dict[str, list[RecordSet]]
-    truth: RecordSet | None = None
-    precision: float = PRECISION
+PRECISION = 0.8  # the default goal of suggested thresholds: one label in five may be wrong
 
 
-class Asked(NamedTuple):
-    """What the command line asks for, checked. `configs`: {task: config with the thresholds in effect}."""
+class Comparison(NamedTuple):
+    """The labels that pseudo labels are compared with."""
 
-    records: RecordSet
-    configs: dict[str, Any]
-    compared: Compared
+    against: dict[str, list[RecordSet]]  # task, or "" for all other tasks -> datasets with real labels
+    truth: RecordSet | None = None  # real labels of the same images
+    precision: float = PRECISION  # the goal of suggested thresholds
+
+
+class StatsRequest(NamedTuple):
+    """The checked arguments of the command."""
+
+    dataset: RecordSet
+    configs: dict[str, Any]  # task -> config with the thresholds in effect
+    comparison: Comparison
     processes: int = 0
 
 
-def compared(against: Sequence[str], truth: str, precision: float) -> Compared:
-    """Opens the sets of `--against [TASK=]GLOB` and `--truth`. Raises UserError where one cannot be."""
+def comparison(against: Sequence[str], truth: str, precision: float) -> Comparison:
+    """Opens the datasets of `--against [TASK=]GLOB` and `--truth`. Raises UserError if one cannot be opened."""
     if not 0 < precision <= 1:
-        raise UserError(f"--precision {precision} is a share, above 0 up to 1.")
+        raise UserError(f"--precision {precision} is out of range: it must be above 0 and at most 1.")
     by_task: dict[str, list[RecordSet]] = {}
     for value in against:
         task, _, pattern = value.partition("=")
         known = bool(pattern) and task in tasks.discover()
         if pattern and not known and task.isidentifier():
-            raise UserError(f"--against {value}: no task {task!r}.{nearest(task, tasks.discover())}")
-        by_task.setdefault(task if known else "", []).append(recordset.opened(pattern if known else value, "--against"))
-    return Compared(by_task, recordset.opened(truth, "--truth") if truth else None, precision)
+            raise UserError(f"--against {value}: there is no task {task!r}.{nearest(task, tasks.discover())}")
+        dataset = recordset.opened(pattern if known else value, "--against")
+        by_task.setdefault(task if known else "", []).append(dataset)
+    return Comparison(by_task, recordset.opened(truth, "--truth") if truth else None, precision)
 
 
-def asked(records: str, settings: Sequence[str], to: Compared, processes: int = 0) -> Asked:
-    """Opens the set.
+def request(records: str, settings: Sequence[str], to: Comparison, processes: int = 0) -> StatsRequest:
+    """Opens the dataset and checks the arguments.
 
     Args:
       records: glob of all its shards.
-      settings: "TASK.NAME=VALUE", thresholds other than the tasks' own.
-      to: what its labels are compared with.
-      processes: 0 chooses.
+      settings: "TASK.NAME=VALUE", thresholds that differ from the tasks' defaults.
+      to: the labels that its pseudo labels are compared with.
+      processes: number of worker processes; 0 chooses.
 
     Raises:
-      UserError: what does not fit, before anything is counted.
+      UserError: the arguments do not fit the dataset or each other.
     """
-    found = recordset.opened(records)
-    if not found.is_whole:
+    dataset = recordset.opened(records)
+    if not dataset.is_whole:
         raise UserError(
-            f"--records={records!r} names a part of {found.directory}; {verdict.NAME} is about the whole set."
+            f"--records={records!r} matches some of the shards in {dataset.directory}, but {verdict.NAME} describes "
+            "all of them. Use 'DIR/*.tfrecord'."
         )
-    configs = thresholds.configs(found.manifest.classes, settings)
+    configs = thresholds.configs(dataset.manifest.classes, settings)
     for task, config in configs.items():
         thresholds.check_names(config)
-        for one in [*to.against.get(task, ()), *to.against.get("", ())]:
-            names = one.manifest.classes.get(task)
+        for other in [*to.against.get(task, ()), *to.against.get("", ())]:
+            names = other.manifest.classes.get(task)
             if names and config.classes and tuple(names) != tuple(config.classes):
-                raise UserError(f"--against: {one.directory} names {task}'s classes otherwise than {found.directory}.")
-    _check_served([task for task in verdict.pseudo_tasks(found.manifest) if task in configs], found, to)
-    return Asked(found, configs, to, processes)
+                raise UserError(
+                    f"--against: the class names of {task} in {other.directory} differ from those in "
+                    f"{dataset.directory}. Give records with the same classes."
+                )
+    _check_needed([task for task in verdict.pseudo_tasks(dataset.manifest) if task in configs], dataset, to)
+    return StatsRequest(dataset, configs, to, processes)
 
 
-def _check_served(labelled: Sequence[str], found: RecordSet, to: Compared) -> None:
-    """Raises UserError where a set of `--against` is for no task that a teacher labelled: it would be read in vain."""
-    for task, sets in to.against.items() if labelled else ():
+def _check_needed(labelled: Sequence[str], dataset: RecordSet, to: Comparison) -> None:
+    """Raises UserError if a dataset of `--against` would not be compared with any pseudo labels."""
+    for task, others in to.against.items() if labelled else ():
         if task and task not in labelled:
-            raise UserError(f"--against {task}=...: no teacher labelled {task} in {found.directory}; leave it out.")
+            raise UserError(f"--against {task}=...: {dataset.directory} has no pseudo labels of {task}. Leave it out.")
         if not task and to.against.keys() >= set(labelled):
             raise UserError(
-                f"--against: each task that a teacher labelled in {found.directory} has its own; leave out "
-                f"{sets[0].directory}."
+                f"--against: every task with pseudo labels in {dataset.directory} has a dataset of its own. Leave out "
+                f"{others[0].directory}."
             )
 
 
-def run(what: Asked, command: Sequence[str], force: bool = False) -> dict[str, Any]:
-    """Counts, judges and writes stats.json.
+def judge(what: StatsRequest, command: Sequence[str], force: bool = False) -> dict[str, Any]:
+    """Computes statistics, judges the labels and writes stats.json.
 
     Args:
-      what: from `asked`.
-      command: kept in the file.
-      force: whether a verdict against the labels is overruled.
+      what: the checked arguments, see `request`.
+      command: the command line, which is stored in the file.
+      force: overrule a failed verdict.
 
     Returns:
-      What is written. Where a truth has spoken against these labels before, and none is given now, that verdict stands:
-      then nothing is written, and "kept" is its command.
+      The content of the file. If an earlier verdict failed on ground truth, and no ground truth is given now, that
+      verdict is kept: nothing is written then, and the key "kept" holds its command.
 
     Raises:
-      UserError: a record that cannot be read, or sets that do not fit each other.
+      UserError: a record cannot be read, or the datasets do not fit each other.
     """
-    found = what.records
-    configs = {task: what.configs[task] for task in verdict.pseudo_tasks(found.manifest) if task in what.configs}
-    counted = count(found, configs, PSEUDO, what.processes) if configs else {}
-    shown = _shown(what, counted)
-    settings = {task: verdict.thresholds_of(what.configs[task]) for task in shown}
-    standing = None if force else earlier_verdicts.read(found.directory)
+    dataset = what.dataset
+    configs = {task: what.configs[task] for task in verdict.pseudo_tasks(dataset.manifest) if task in what.configs}
+    pseudo = sum_dataset(dataset, configs, PSEUDO, what.processes) if configs else {}
+    by_task = _by_task(what, pseudo)
+    settings = {task: verdict.thresholds_of(what.configs[task]) for task in by_task}
+    earlier = None if force else earlier_verdicts.read(dataset.directory)
     content = {
         "format": verdict.FORMAT,
         "command": list(command),
-        "directory": found.directory,
-        "shards": verdict.shards_fingerprint(found.manifest),
-        "records": found.manifest.records,
+        "directory": dataset.directory,
+        "shards": verdict.shards_fingerprint(dataset.manifest),
+        "records": dataset.manifest.records,
         "settings": settings,
-        "tasks": shown,
-        "verdict": _verdict(shown, force),
-        "before": earlier_verdicts.before(standing, settings),
+        "tasks": by_task,
+        "verdict": _verdict(by_task, force),
+        "before": earlier_verdicts.before(earlier, settings),
     }
-    kept = {} if what.compared.truth else earlier_verdicts.by_truth(standing, settings)
+    kept = {} if what.comparison.truth else earlier_verdicts.by_truth(earlier, settings)
     if not kept:
-        files.write_json(os.path.join(found.directory, verdict.NAME), content)
+        files.write_json(os.path.join(dataset.directory, verdict.NAME), content)
     return content | kept
 
 
-def _shown(what: Asked, counted: Mapping[tuple[str, str], Sums]) -> dict[str, Any]:
-    """{task: {"unlabelled": images, "teachers": {id: what is known of its labels}}}."""
-    found, truth = what.records, what.compared.truth
-    real = _real(what, {task for task, _ in counted})
-    teachers = found.manifest.teachers
-    configs = {task: what.configs[task] for task, _ in sorted(counted)}
-    judges = against_truth.measure(found, against_truth.Truth(truth, configs), configs) if truth and configs else {}
-    shown: dict[str, Any] = {}
+def _by_task(what: StatsRequest, pseudo: SumsByOrigin) -> dict[str, Any]:
+    """Returns {task: {"unlabelled": number of images, "teachers": {teacher id: statistics and verdict}}}."""
+    dataset, truth = what.dataset, what.comparison.truth
+    real = _real(what, {task for task, _ in pseudo})
+    configs = {task: what.configs[task] for task, _ in sorted(pseudo)}
+    judges: dict[tuple[str, str], against_truth.Judge] = {}
+    if truth and configs:
+        judges = against_truth.measure(dataset, against_truth.GroundTruth(truth, configs), configs)
+    by_task: dict[str, Any] = {}
     order = list(tasks.discover())
-    for task, origin in sorted(counted, key=lambda key: (order.index(key[0]), key[1])):
-        teacher, sums = origin.removeprefix(PSEUDO), counted[task, origin]
-        told = teachers.get(teacher, {}).get("trained_on", {}).get(task, {})
-        training = real.get(task) or figures.of_training(told, sums)
-        unlabelled = found.manifest.records - manifest.labelled_images(found.manifest, task)
-        one = shown.setdefault(task, {"unlabelled": unlabelled, "teachers": {}})
+    for task, origin in sorted(pseudo, key=lambda key: (order.index(key[0]), key[1])):
+        teacher, sums = origin.removeprefix(PSEUDO), pseudo[task, origin]
+        trained_on = dataset.manifest.teachers.get(teacher, {}).get("trained_on", {}).get(task, {})
+        training = real.get(task) or figures.of_training(trained_on, sums)
+        unlabelled = dataset.manifest.records - manifest.labelled_images(dataset.manifest, task)
+        of_task = by_task.setdefault(task, {"unlabelled": unlabelled, "teachers": {}})
         names = tuple(what.configs[task].classes)
-        beside = Beside(training, judges.get((task, origin)), what.compared.precision)
-        one["teachers"][teacher] = _known(tasks.discover()[task], sums, names, beside)
-    return shown
+        compared = ComparedWith(training, judges.get((task, origin)), what.comparison.precision)
+        of_task["teachers"][teacher] = _of_teacher(tasks.discover()[task], sums, names, compared)
+    return by_task
 
 
-class Beside(NamedTuple):
-    """What one teacher's labels for one task are compared with."""
+class ComparedWith(NamedTuple):
+    """The values that one teacher's labels for one task are compared with."""
 
-    training: dict[str, Any]
-    judge: against_truth.Judge | None
-    precision: float
+    training: dict[str, Any]  # statistics of the training records
+    judge: against_truth.Judge | None  # of the comparison with ground truth
+    precision: float  # the goal of suggested thresholds
 
 
-def _known(task: TaskSpec, sums: Sums, names: tuple[str, ...], beside: Beside) -> dict[str, Any]:
-    """One teacher's labels for one task: figures, what they are compared with, thresholds, verdict."""
-    found = figures.of(sums, task, names)
-    truth = beside.judge.result(names) if beside.judge else {}
-    suggested = _suggested(sums, names, beside)
-    case = rules.Evidence(found, beside.training, truth)
+def _of_teacher(task: TaskSpec, sums: Sums, names: tuple[str, ...], compared: ComparedWith) -> dict[str, Any]:
+    """Returns one teacher's entry in stats.json for one task."""
+    statistics = figures.of(sums, task, names)
+    truth = compared.judge.result(names) if compared.judge else {}
+    suggested = _suggested(sums, names, compared)
+    evidence = rules.Evidence(statistics, compared.training, truth)
     return {
-        "found": found,
-        "training": beside.training,
+        "found": statistics,
+        "training": compared.training,
         "truth": truth,
         "suggested": suggested._asdict() if suggested else None,
-        "failed": rules.reasons(case),
-        "not_judged": rules.not_judged(case),
+        "failed": rules.reasons(evidence),
+        "not_judged": rules.not_judged(evidence),
     }
 
 
-def _suggested(sums: Sums, names: tuple[str, ...], beside: Beside) -> suggest.Suggestion | None:
-    """Thresholds by precision where a truth is known, else by density where the training records are; else none."""
-    judge = beside.judge
+def _suggested(sums: Sums, names: tuple[str, ...], compared: ComparedWith) -> suggest.Suggestion | None:
+    """Suggests thresholds by precision if there is ground truth, else by density if the training records are known."""
+    judge = compared.judge
     if not sums.has_classes:
         return None
     if judge and judge.judged.any():
-        return suggest.by_precision(judge.right, judge.judged, names, beside.precision)
-    if sums.unit != OBJECTS or not beside.training.get("classes"):
+        return suggest.by_precision(judge.right, judge.judged, names, compared.precision)
+    if sums.unit != OBJECTS or not compared.training.get("classes"):
         return None
-    return suggest.by_density(sums.scores, sums.images, names, beside.training)
+    return suggest.by_density(sums.scores, sums.images, names, compared.training)
 
 
-def _real(what: Asked, wanted: set[str]) -> dict[str, dict[str, Any]]:
-    """{task: figures of the real labels of `--against`}. Raises UserError where a set has none that tell all."""
+def _real(what: StatsRequest, wanted: set[str]) -> dict[str, dict[str, Any]]:
+    """Returns {task: statistics of the real labels of `--against`}. Raises UserError if a dataset has none."""
     total: dict[str, Sums] = {}
     sources: dict[str, list[str]] = {}
-    for named, sets in what.compared.against.items() if wanted else ():
-        serves = {named} & wanted if named else wanted - set(what.compared.against)
-        for one in sets:
-            configs = recordset.configs_of(one.manifest.classes)
-            here = count(one, {task: configs[task] for task in serves}, REAL, what.processes)
-            if not here:
-                raise UserError(_nothing(one, serves))
-            for (task, _), sums in here.items():
+    for named_task, others in what.comparison.against.items() if wanted else ():
+        serves = {named_task} & wanted if named_task else wanted - set(what.comparison.against)
+        for other in others:
+            configs = recordset.configs_of(other.manifest.classes)
+            real = sum_dataset(other, {task: configs[task] for task in serves}, REAL, what.processes)
+            if not real:
+                raise UserError(_useless(other, serves))
+            for (task, _), sums in real.items():
                 total.setdefault(task, Sums()).merge(sums)
-                sources[task] = list(dict.fromkeys([*sources.get(task, []), one.directory]))
+                sources[task] = list(dict.fromkeys([*sources.get(task, []), other.directory]))
     return {
         task: {"source": ", ".join(sources[task])}
         | figures.of(sums, tasks.discover()[task], tuple(what.configs[task].classes))
@@ -218,50 +223,50 @@ def _real(what: Asked, wanted: set[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _nothing(one: RecordSet, serves: set[str]) -> str:
-    """Why a set of `--against` tells nothing of the tasks that it serves."""
-    partly = [task for task in sorted(serves) if manifest.limited_images(one.manifest, task, "partial")]
+def _useless(other: RecordSet, serves: set[str]) -> str:
+    """Returns the message that a dataset of `--against` has no usable labels for the tasks that it serves."""
+    partly = [task for task in sorted(serves) if manifest.limited_images(other.manifest, task, "partial")]
     if partly:
         return (
-            f"--against: {one.directory} is annotated for some classes of {', '.join(partly)} alone, which does not "
-            "tell how much there is to see. Name a set in which all of them were looked for, or leave it out."
+            f"--against: {other.directory} is annotated for only some of the classes of {', '.join(partly)}, so its "
+            "counts cannot be compared. Give records that are annotated for all classes, or leave it out."
         )
-    return f"--against: {one.directory} has no real labels of {', '.join(sorted(serves))}."
+    return f"--against: {other.directory} has no real labels of {', '.join(sorted(serves))}. Leave it out."
 
 
-def _verdict(shown: Mapping[str, Any], force: bool) -> dict[str, Any]:
+def _verdict(by_task: Mapping[str, Any], force: bool) -> dict[str, Any]:
     failed: dict[str, list[str]] = {}
-    for task, one in shown.items():
-        for teacher, known in one["teachers"].items():
-            by = f"teacher {teacher}: " if len(one["teachers"]) > 1 else ""
-            failed.setdefault(task, []).extend(f"{by}{sentence}" for sentence in known["failed"])
+    for task, of_task in by_task.items():
+        for teacher, of_teacher in of_task["teachers"].items():
+            by = f"teacher {teacher}: " if len(of_task["teachers"]) > 1 else ""
+            failed.setdefault(task, []).extend(f"{by}{sentence}" for sentence in of_teacher["failed"])
     failed = {task: sentences for task, sentences in failed.items() if sentences}
     return {"failed": failed, "overruled": bool(failed) and force}
 
 
 def exit_code(content: Mapping[str, Any]) -> int:
-    """1 where the labels are not fit and nobody overruled that."""
+    """Returns 1 if the labels are unfit and the verdict is not overruled, else 0."""
     return int(bool(content["verdict"]["failed"]) and not content["verdict"]["overruled"])
 
 
 def after_labelling(out: str, force: bool) -> int:
-    """Judges a folder that was just labelled, at the tasks' own thresholds, and prints the verdict on stderr.
+    """Judges a folder that was just labelled, at the tasks' default thresholds, and prints the verdict to stderr.
 
-    A verdict that stands is kept: it may know of a truth or of other thresholds.
+    If the folder has a current verdict, it is kept: it may have used ground truth or other thresholds.
 
     Args:
       out: the folder.
-      force: whether a verdict against the labels is overruled.
+      force: overrule a failed verdict.
 
     Returns:
-      The exit code: 0, or 1 where they are not fit to train on.
+      The exit code: 0, or 1 if the labels are unfit to train on.
     """
     content = earlier_verdicts.read(out)
     if content is None:
-        what = asked(os.path.join(glob.escape(out), "*.tfrecord"), (), Compared({}))
-        content = run(what, ["must-records", "label"], force)
+        what = request(os.path.join(glob.escape(out), "*.tfrecord"), (), Comparison({}))
+        content = judge(what, ["must-records", "label"], force)
     elif force:
         content = earlier_verdicts.overruled(out, content)
-    for line in table.verdict_lines(content):
+    for line in tables.verdict_lines(content):
         print(line, file=sys.stderr, flush=True)
     return exit_code(content)

@@ -1,4 +1,4 @@
-"""Thresholds per class: from a truth by precision, without one by how many labels the training records have."""
+"""Suggested thresholds per class: by precision with ground truth, else by the density of the training records."""
 
 from __future__ import annotations
 
@@ -10,75 +10,77 @@ import numpy as np
 
 from tfrecords_tools.stats.sums import BINS
 
-FEWEST_LABELS = 10  # above a threshold: the precision of fewer is chance
+FEWEST_LABELS = 10  # above a threshold: with fewer, the precision is a matter of chance
 
 
 class Suggestion(NamedTuple):
-    """`thresholds`: {class name: score}. `why`: how they were chosen; `left_out`: {class name: why it has none}."""
+    """Suggested thresholds of one task. The fields are keys of stats.json."""
 
-    thresholds: dict[str, float]
-    why: str
-    left_out: dict[str, str]
+    thresholds: dict[str, float]  # class name -> score
+    why: str  # how they were chosen
+    left_out: dict[str, str]  # class name -> why it has no threshold
 
     def config(self, task: str) -> str:
-        """The setting as a line of YAML, for a --config_file or --params_override."""
-        listed = json.dumps([f"{name}={value:g}" for name, value in self.thresholds.items()], ensure_ascii=False)
-        return f"task: {{tasks: {{{task}: {{class_thresholds: {listed}}}}}}}"
+        """Returns the setting as a line of YAML, for --config_file or --params_override."""
+        values = json.dumps([f"{name}={value:g}" for name, value in self.thresholds.items()], ensure_ascii=False)
+        return f"task: {{tasks: {{{task}: {{class_thresholds: {values}}}}}}}"
 
 
-def from_above(counts: np.ndarray) -> np.ndarray:
-    """Counts [..., BINS] -> how many there are from each bin on."""
+def at_or_above(counts: np.ndarray) -> np.ndarray:
+    """Sums counts [..., BINS] from each bin to the last."""
     return np.flip(np.cumsum(np.flip(counts, -1), -1), -1)
 
 
 def by_precision(right: np.ndarray, judged: np.ndarray, names: Sequence[str], target: float) -> Suggestion:
-    """The lowest threshold of each class from which on its labels are right often enough.
+    """Suggests for each class the lowest threshold that reaches a precision.
 
     Args:
-      right, judged: [C, BINS] labels by class and score that are right, and that could be judged at all.
-      names: C.
+      right: [C, BINS] correct labels by class and score.
+      judged: [C, BINS] labels by class and score that could be compared with ground truth.
+      names: the C class names.
       target: the precision to reach.
     """
-    above, total = from_above(right), from_above(judged)
+    above, total = at_or_above(right), at_or_above(judged)
     precision = above / np.maximum(total, 1)
     thresholds, left_out = {}, {}
     for place, name in enumerate(names):
         enough = total[place] >= FEWEST_LABELS
-        fits = np.flatnonzero(enough & (precision[place] >= target))
-        if fits.size:
-            thresholds[name] = _at_label(judged[place], int(fits[0]))
+        sufficient = np.flatnonzero(enough & (precision[place] >= target))
+        if sufficient.size:
+            thresholds[name] = _first_label(judged[place], int(sufficient[0]))
         elif enough.any():
             best = int(np.argmax(np.where(enough, precision[place], -1.0)))
-            left_out[name] = f"at best {precision[place][best]:.2f}, from {_at_label(judged[place], best):g} on"
+            threshold = _first_label(judged[place], best)
+            left_out[name] = f"the best precision is {precision[place][best]:.2f}, at {threshold:g}"
         else:
-            left_out[name] = f"fewer than {FEWEST_LABELS} labels could be judged"
-    return Suggestion(thresholds, f"lowest with a precision of {target:g} on the truth", left_out)
+            left_out[name] = f"fewer than {FEWEST_LABELS} labels could be compared with ground truth"
+    return Suggestion(thresholds, f"the lowest with a precision of {target:g} on the ground truth", left_out)
 
 
-def _at_label(counts: np.ndarray, place: int) -> float:
-    """The threshold, moved up to the first bin that holds a label: below it nothing changes."""
+def _first_label(counts: np.ndarray, place: int) -> float:
+    """Returns the lower bound of the first bin from `place` on that has a label: lower thresholds are equivalent."""
     return (place + int(np.flatnonzero(counts[place:])[0])) / BINS
 
 
 def by_density(scores: np.ndarray, images: int, names: Sequence[str], training: Mapping[str, Any]) -> Suggestion:
-    """The threshold of each class that gives as many labels an image as the training records have.
+    """Suggests for each class the threshold that gives as many labels per image as the training records have.
 
     Args:
       scores: [C, BINS] labels by class and score.
-      images: that were labelled.
-      names: C.
-      training: its figures, with `images` and `classes`.
+      images: number of labelled images.
+      names: the C class names.
+      training: statistics of the training records, with `images` and `classes`.
     """
-    total = from_above(scores)
+    total = at_or_above(scores)
     thresholds, left_out = {}, {}
     for place, name in enumerate(names):
         wanted = training["classes"].get(name, 0) / training["images"]
         if not wanted:
-            left_out[name] = "not in the training records"
+            left_out[name] = "it is not in the training records"
         elif not total[place][0]:
-            left_out[name] = "the teacher labelled none"
+            left_out[name] = "the teacher predicted none"
         else:
             nearest = int(np.argmin(np.abs(total[place] / images - wanted)))
-            thresholds[name] = _at_label(scores[place], nearest) if total[place][nearest] else nearest / BINS
-    why = "as many an image as in the training records; whether they are right, only a truth (--truth) tells"
+            thresholds[name] = _first_label(scores[place], nearest) if total[place][nearest] else nearest / BINS
+    why = "as many labels per image as in the training records; only --truth can tell if they are correct"
     return Suggestion(thresholds, why, left_out)

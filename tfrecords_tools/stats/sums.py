@@ -1,18 +1,27 @@
-"""Sums over one task's labels, of any task: counts and histograms, so that memory does not grow with the dataset."""
+"""Sums over a dataset's labels, of any task: counts and histograms, so that memory does not grow with the dataset."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
+from must_tf.common.errors import UserError
 from must_tf.common.finite import is_finite
+from must_tf.data import label_reader, record
 from must_tf.label_content import IMAGES, OBJECTS, PIXELS, ImageInfo, LabelContent, Labels
 from must_tf.spec import TaskSpec
+from must_tf.tasks import discover
+from tfrecords_tools.reading import recordset
+from tfrecords_tools.reading.recordset import RecordSet
 
 BINS = 100  # of scores from 0 to 1: thresholds are suggested in hundredths
+PSEUDO, REAL = "pseudo:", "real:"  # how origins start
+GROUPS = 32  # of shards: the sums of all groups are held in memory until they are added up
 
 
 def _zeros(*shape: int) -> np.ndarray:
@@ -21,21 +30,21 @@ def _zeros(*shape: int) -> np.ndarray:
 
 @dataclasses.dataclass
 class Sums:
-    """Sums over images. C classes by their place in the names.
+    """Sums over images. C classes by their place in the class names.
 
     Attributes:
-      kind: of the labels, see `Summary`; empty before the first.
+      kind: kind of the labels, see `Summary`; empty before the first image.
       unit: what is counted, see `LabelContent`.
-      has_classes: whether the labels have classes and scores.
+      has_classes: the labels have classes and scores.
       images: labelled images. The next three count some of them.
-      empty: nothing is there, not even at the floor.
-      unsure: something is there, but nothing above the reading thresholds.
-      not_finite: NaN or infinity.
-      pixels, valid: of maps, all pixels and those that are known and above the thresholds.
-      sure: sum of the likeliest classes' probabilities, of labels of the whole image.
-      scores: [C, BINS] labels by class and score, except those that no threshold of their class would let through.
-      believed: [C] labels at the reading thresholds.
-      counts: number of believed objects in an image -> images.
+      empty: images without any label, whatever its score.
+      unsure: images with labels, but none above the thresholds.
+      not_finite: images with NaN or infinity.
+      pixels, valid: for maps, all pixels, and the known pixels above the thresholds.
+      sure: for labels of the whole image, the sum of the most likely classes' probabilities.
+      scores: [C, BINS] labels by class and score, without those that no threshold of their class would let through.
+      believed: [C] labels above the thresholds.
+      counts: objects per image, above the thresholds -> images.
       own: {name: sum} of what the task adds, see `Summary.add`.
     """
 
@@ -61,7 +70,7 @@ class Sums:
         for name in ("images", "empty", "unsure", "not_finite", "pixels", "valid", "sure", "counts"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         if other.scores.size:
-            # Nothing was counted on one side as long as it is empty.
+            # Arrays of size 0 have not counted anything yet.
             self.scores = self.scores + other.scores if self.scores.size else other.scores
             self.believed = self.believed + other.believed if self.believed.size else other.believed
         self.add_own(other.own)
@@ -76,11 +85,11 @@ def add(sums: Sums, task: TaskSpec, labels: Labels, info: ImageInfo, config: Any
     """Adds one image.
 
     Args:
-      sums: of this task.
-      task: its spec.
-      labels: in the original image's frame.
-      info: the image.
-      config: the task's, with the reading thresholds and the class names.
+      sums: the task's sums, which are updated.
+      task: the task's spec.
+      labels: the image's, in the original frame.
+      info: the image's id and size.
+      config: the task's, with thresholds and class names.
     """
     content = task.summary.content(labels, info, config)
     present = content.present
@@ -118,6 +127,66 @@ def _add_classes(
 
 
 def binned(places: np.ndarray, scores: np.ndarray, classes: int) -> np.ndarray:
-    """Counts [classes, BINS] of labels [N] by class and score; a score of 1.0 is in the last bin."""
+    """Counts labels [N] by class and score. Returns [classes, BINS]; a score of 1.0 is in the last bin."""
     bins = np.clip((scores.astype(np.float64) * BINS + 1e-6).astype(np.int64), 0, BINS - 1)
     return np.bincount(places * BINS + bins, minlength=classes * BINS).reshape(classes, BINS)
+
+
+SumsByOrigin = dict[tuple[str, str], Sums]  # (task, origin) -> sums
+
+
+class SumJob(NamedTuple):
+    """Some shards to sum up. Only labels whose origin starts with `origin` count."""
+
+    paths: tuple[str, ...]
+    configs: dict[str, Any]  # of the tasks, with thresholds and class names
+    origin: str
+
+
+def sum_dataset(dataset: RecordSet, configs: Mapping[str, Any], origin: str, processes: int) -> SumsByOrigin:
+    """Sums up a dataset's labels.
+
+    Args:
+      dataset: the records.
+      configs: {task: config}, with thresholds and class names.
+      origin: only labels whose origin starts with it count.
+      processes: number of worker processes; 0 chooses.
+    """
+    groups = min(GROUPS, len(dataset.paths))
+    jobs = [SumJob(dataset.paths[group::groups], dict(configs), origin) for group in range(groups)]
+    activity = f"stats of {dataset.directory}"
+    total: SumsByOrigin = {}
+    for of_group in recordset.over_shards(sum_shards, jobs, activity, dataset.records, processes):
+        for key, sums in of_group.items():
+            total.setdefault(key, Sums()).merge(sums)
+    return total
+
+
+def sum_shards(job: SumJob, tick: Callable[[], None]) -> SumsByOrigin:
+    """Sums up some shards; runs in a worker process.
+
+    Raises:
+      UserError: a record cannot be read; the message names it.
+    """
+    total: SumsByOrigin = {}
+    reader = label_reader.shared(discover(), job.configs)
+    for path in job.paths:
+        for number, serialized in recordset.whole(path):
+            try:
+                _add_record(serialized, reader, job, total)
+            except Exception as error:  # protobuf, TensorFlow and NumPy each raise their own
+                raise UserError(
+                    f"{path} record {number} cannot be read ({type(error).__name__}). must-records check lists all "
+                    "problems of the dataset."
+                ) from None
+            tick()
+    return total
+
+
+def _add_record(serialized: bytes, reader: label_reader.LabelReader, job: SumJob, total: SumsByOrigin) -> None:
+    example = tf.train.Example.FromString(serialized)
+    for task, (labels, origin, annotated) in reader.read(serialized, example, job.origin).items():
+        if job.origin == REAL and annotated is not None:  # some classes were not annotated: counts would be too low
+            continue
+        sums = total.setdefault((task, origin), Sums())
+        add(sums, discover()[task], labels, record.info_of(example), job.configs[task])

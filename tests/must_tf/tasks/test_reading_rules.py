@@ -27,7 +27,7 @@ from tests.support.contract import SIZE, SPECS, example, golden, targets
 from tfrecords_tools.check import record_rules
 from tfrecords_tools.export.run import ExportOptions, export_records
 from tfrecords_tools.inspect import counts
-from tfrecords_tools.reading import look_table, recordset
+from tfrecords_tools.reading import recordset, summary_tables
 
 DETECTION: Any = golden("detection").CONFIG
 NAMES = DETECTION.classes
@@ -190,7 +190,7 @@ def test_inspect_counts_the_states(tmp_path: Path) -> None:
         "pseudo:a": {"labelled": 2, "empty": 1, "low": 2},
         "real:b": {"labelled": 0, "empty": 1, "low": 0},
     }
-    lines = "\n".join(line for table in look_table.tables(summary) for line in look_table.text(table))
+    lines = "\n".join(map(summary_tables.text, summary_tables.tables(summary)))
     assert "believed  nothing there  unsure only" in lines
     assert "pseudo:a            5         2              1            2" in lines
     assert "below the thresholds that training has by default" in lines

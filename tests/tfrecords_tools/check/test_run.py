@@ -152,8 +152,8 @@ def test_what_is_planted_in_a_record_is_found_there(
 def test_jobs_and_results_travel_to_other_processes_and_back(tiny_records: Tiny) -> None:
     found = recordset.opened(f"{tiny_records.records}/*.tfrecord")
     for shard in (check.check_shard, counts.count_shard):
-        module = check if shard is check.check_shard else counts
-        job = pickle.loads(pickle.dumps(module.Job(found.paths[0], found.manifest.classes)))
+        job_class = check.CheckJob if shard is check.check_shard else counts.CountJob
+        job = pickle.loads(pickle.dumps(job_class(found.paths[0], found.manifest.classes)))
         assert pickle.loads(pickle.dumps(shard(job, lambda: None))).records == 2
 
 
@@ -162,7 +162,7 @@ def test_a_crop_of_another_size_is_found_and_its_metric_says_so_too(tmp_path: Pa
     example.features.feature["image/object/mask_crop"].bytes_list.value[0] = _png(np.full([3, 4], 255, np.uint8))
     findings = found(write_set(tmp_path / "set", [[example.SerializeToString()]]))
     assert "object 0: 4x3 for" in findings["masks: mask has not the size of its box"][0]
-    assert "ValueError" in findings["masks: its metric cannot take the label"][0]
+    assert "ValueError" in findings["masks: the metric does not accept the label"][0]
 
 
 def test_full_masks_are_compared_with_the_crops(tmp_path: Path) -> None:
@@ -187,8 +187,10 @@ def test_a_flipped_bit_is_named_by_file_and_record(tmp_path: Path) -> None:
     result = checked(records)
     assert result["records"] == 1
     findings = {what: one["places"] for what, one in result["findings"].items()}
-    assert findings["file is damaged; what follows in it was not checked"][0].startswith(f"{FIRST} record 1: ")
-    assert findings["not as many records as the manifest says"] == [f"{FIRST}: 1 of 3"]
+    assert findings["file is damaged; the records after the damage were not checked"][0].startswith(
+        f"{FIRST} record 1: "
+    )
+    assert findings["number of records is not the manifest's"] == [f"{FIRST}: 1 of 3"]
     assert any("SHA-256" in what for what in findings)
 
 
@@ -212,7 +214,7 @@ def _changed(content: dict[str, Any]) -> dict[str, str]:
         "the manifest's origins are wrong": "depth {'real:scenes': 4}, found {'real:scenes': 5}",
         "classification: the manifest's labels per class are wrong": "corridor 9, found 2",
         "file changed since it was written: its SHA-256 is not the manifest's": "records-00000-of-00002",
-        "segmentation: the manifest names no classes": "manifest.json",
+        "segmentation: the manifest has no class names": "manifest.json",
     }
 
 
@@ -229,7 +231,7 @@ def test_the_manifest_is_compared_with_the_records(
     for what, where in wanted.items():
         assert f"1 x {what}" in printed
         assert where in printed
-    assert "5 kinds of findings" in printed
+    assert "5 kinds of problems" in printed
     assert found(f"{folder}/*.tfrecord")["file is not in the manifest"] == ["z.tfrecord"]
 
 

@@ -42,7 +42,7 @@ def test_coco_goes_out_and_in_again_and_is_whole(tmp_path: Path) -> None:
     annotations = folder / "annotations" / "instances_train2017.json"
     source = Coco(str(folder / "images/train2017"), str(annotations), str(folder / "panoptic/train2017"))
     first = converted(source, tmp_path / "first", shards=3)
-    result = check.check(recordset.opened(f"{tmp_path}/first/*.tfrecord"), 1)
+    result = check.check_dataset(recordset.opened(f"{tmp_path}/first/*.tfrecord"), 1)
     assert result["findings"] == {}
     assert all(one["is_perfect"] for one in result["truth_as_prediction"].values())
     out = tmp_path / "out"

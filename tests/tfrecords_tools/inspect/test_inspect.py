@@ -22,18 +22,17 @@ from must_tf.spec import ImageInfo, TaskConfig
 from must_tf.tasks import discover
 from tests.support.converting import must_records, noise
 from tests.support.tiny import ALL, SIZES, Tiny, image_bytes, scene_record, write_set
-from tfrecords_tools.inspect import contact_sheet
-from tfrecords_tools.inspect import counts as look
-from tfrecords_tools.reading import label_summary, look_table, recordset
+from tfrecords_tools.inspect import contact_sheet, counts
+from tfrecords_tools.reading import label_summary, recordset, summary_tables
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 HOSTILE = "</script><b>@TITLE@ & 'cat'"
 
 
 def summary(records: str) -> dict[str, Any]:
-    """In this process."""
-    found = recordset.opened(records)
-    return look.summary(found, look.count(found, 1))
+    """Counts in this process."""
+    dataset = recordset.opened(records)
+    return counts.summary(dataset, counts.count(dataset, 1))
 
 
 def rendered(count: int) -> list[Any]:
@@ -116,16 +115,16 @@ def test_a_map_of_any_task_is_known_where_it_is_not_zero() -> None:
     config, info = TaskConfig(), ImageInfo("a", 4, 5)
     found = label_summary.of(task, {"flow": values}, info, config)
     assert (found.unit, found.known, found.classes) == ("pixels", 0.25, {})
-    assert label_summary.of(task, {"grey": np.array([0.3])}, info, config) == label_summary.Facts("", {})
+    assert label_summary.of(task, {"grey": np.array([0.3])}, info, config) == label_summary.LabelSummary("", {})
 
 
 def test_the_table_names_what_was_dropped_and_what_is_not_there(tiny_records: Tiny) -> None:
     found = summary(f"{tiny_records.records}/records-00000*")
     found["dropped"] = {"image: cannot be decoded": {"count": 7, "examples": ["x.jpg", "y.jpg"]}}
-    lines = "\n".join(line for table in look_table.tables(found) for line in look_table.text(table))
-    assert "not all shards that the manifest lists" in lines
+    lines = "\n".join(map(summary_tables.text, summary_tables.tables(found)))
+    assert "some of the shards that the manifest lists are not included" in lines
     assert re.search(r"image: cannot be decoded +7 +x.jpg", lines)
-    assert re.search(r"\d of 4 classes never: ", lines)
+    assert re.search(r"\d of 4 classes never occur: ", lines)
     assert "detection and masks: classes" in lines  # they share their objects: one table
 
 
@@ -140,13 +139,13 @@ def test_a_sample_is_spread_over_the_set(records: int, wanted: int, places: list
 def page_of(records: str, out: Path, images: int = 60) -> str:
     """The page, drawn in this process."""
     found = recordset.opened(records)
-    contact_sheet.write(str(out), found, summary(records), contact_sheet.Shown(images=images))
+    contact_sheet.write(str(out), found, summary(records), contact_sheet.PageImages(images=images))
     return out.read_text()
 
 
 def test_the_page_needs_nothing_and_holds_what_its_filters_need(tiny_records: Tiny, tmp_path: Path) -> None:
     page = page_of(f"{tiny_records.records}/*.tfrecord", tmp_path / "page.html", 3)
-    assert "3 of 5 images, evenly spread over the set" in page
+    assert "3 of 5 images, evenly spread over the dataset" in page
     assert not re.search(r"(?:src|href)=\"(?!data:image/jpeg;base64,)", page)
     assert "http" not in page.replace("http-equiv", "")
     assert page.count("<article") == 3

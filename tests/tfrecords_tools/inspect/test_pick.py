@@ -58,7 +58,7 @@ def test_the_page_shows_them_in_that_order(
     assert must_records(given, monkeypatch) == 0
     text = page.read_text()
     assert re.findall(r"<h3><b>(image-\d)</b>", text) == ["image-4", "image-2", "image-7"]
-    assert "3 of 10 images, the least confident of the whole set first" in text
+    assert "3 of 10 images, the least confident of the whole dataset first" in text
     assert '<option value="">as picked</option>' in text
     assert must_records([*given[:-1], "least-confidnt"], monkeypatch) == 2
     assert "Did you mean 'least-confident'" in capsys.readouterr().err

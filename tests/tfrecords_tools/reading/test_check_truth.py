@@ -89,8 +89,8 @@ METRIC, INVERSE = ({key: RAMP} for key in ("metres", "inverse_depth"))
     ("labels", "value", "is_perfect", "line"),
     [
         ((INVERSE, INVERSE), None, None, "not measured"),
-        ((INVERSE, METRIC), 1.0, True, "delta1 1 "),
-        ((METRIC, METRIC), 1.0, True, "delta1 1 "),
+        ((INVERSE, METRIC), 1.0, True, "delta1      1        1       2"),
+        ((METRIC, METRIC), 1.0, True, "delta1      1        1       2"),
     ],
 )
 def test_relative_depth_is_said_to_be_not_measured(
@@ -151,6 +151,6 @@ def test_a_figure_that_is_no_number_is_a_finding_and_still_json(tmp_path: Path) 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(discover(), "depth", dataclasses.replace(discover()["depth"], Metric=Broken))
         result = checked(write_set(tmp_path / "set", [[serialized]], ("depth",)))
-    assert "depth: the truth as prediction is not perfect" in result["findings"]
+    assert "depth: ground truth as prediction does not score perfectly" in result["findings"]
     assert json.loads(json.dumps(result, allow_nan=False))["truth_as_prediction"]["depth"]["is_perfect"] is False
-    assert any("delta1 is no number" in line for line in dataset_rules.lines(result))
+    assert any("NaN or infinite" in line for line in dataset_rules.lines(result))

@@ -68,7 +68,7 @@ def test_labelling_again_says_what_stands_and_overrules_it(tmp_path: Path, capsy
     judged(glob, settings=HIGH)
     assert stats.after_labelling(str(folder), force=False) == 0
     said = capsys.readouterr().err
-    assert "detection failed before, at score_threshold=0.5" in said and "nothing speaks against" in said
+    assert "detection failed earlier, at score_threshold=0.5" in said and "are fit to train on at these" in said
     assert asked(folder, 0.5).problems
     assert stats.after_labelling(str(folder), force=True) == 0
     assert asked(folder, 0.5).problems == [] and verdict.of_folder(str(folder)).state == "passed"
@@ -97,7 +97,7 @@ def test_a_merged_set_is_read_with_the_usual_thresholds(tmp_path: Path) -> None:
     assert [one.settings["score_threshold"] for one in verdict.of_folder(str(tmp_path / "good")).earlier] == [0.9]
     judged(bad)
     judged(bad, settings=HIGH)
-    with pytest.raises(UserError, match=r"bad: its pseudo labels are not fit .*5\.00 times"):
+    with pytest.raises(UserError, match=r"bad: its pseudo labels were judged unfit .*5\.00 times"):
         merge_inputs([good, bad])
     judged(bad, force=True)
     assert [each.directory for each in merge_inputs([good, bad])] == [str(tmp_path / "good"), str(tmp_path / "bad")]
@@ -108,5 +108,5 @@ def test_verdicts_that_are_none_are_named(tmp_path: Path) -> None:
     (tmp_path / "set" / verdict.NAME).write_text(
         json.dumps({"format": verdict.FORMAT, "settings": {}, "verdict": {"failed": {}}, "before": [{"task": "depth"}]})
     )
-    with pytest.raises(UserError, match=r"stats\.json cannot be read .*Run must-records stats again"):
+    with pytest.raises(UserError, match=r"stats\.json cannot be read .*run must-records stats again"):
         verdict.of_folder(str(tmp_path / "set"))

@@ -28,7 +28,7 @@ def test_real_labels_of_some_classes_are_not_compared_with(tmp_path: Path) -> No
     assert (known["training"]["images"], known["training"]["per_image"]) == (1, 2.0)
     partial = records(tmp_path / "partial", PARTIAL * 3)
     for against in (partial, f"detection={partial}"):
-        with pytest.raises(UserError, match="partial is annotated for some classes of detection alone"):
+        with pytest.raises(UserError, match="partial is annotated for only some of the classes of detection"):
             judged(glob, [against])
 
 
@@ -50,9 +50,9 @@ def test_a_set_for_a_task_that_no_teacher_labelled_is_refused_unread(
     real = records(tmp_path / "real", WHOLE)
     glob = records(tmp_path / "set", by("pseudo:abc", "depth", [METRES]))
     monkeypatch.setattr(recordset, "over_shards", lambda *_: pytest.fail("a set was read"))
-    with pytest.raises(UserError, match=r"no teacher labelled detection in .*set; leave it out"):
+    with pytest.raises(UserError, match=r"set has no pseudo labels of detection\. Leave it out"):
         judged(glob, [f"detection={real}"])
-    with pytest.raises(UserError, match=r"each task that a teacher labelled in .*set has its own; leave out .*real\."):
+    with pytest.raises(UserError, match=r"a dataset of its own\. Leave out .*real\."):
         judged(glob, [f"depth={glob}", real])
 
 

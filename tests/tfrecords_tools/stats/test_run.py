@@ -162,7 +162,7 @@ def test_a_truth_need_not_know_all_tasks(tmp_path: Path) -> None:
 def test_truth_of_other_images_is_refused(tmp_path: Path) -> None:
     glob = records(tmp_path / "set", [*by(TEACHER, "detection", [boxes([])])])
     other = records(tmp_path / "truth", [{}, *by("real:coco", "detection", [boxes([])])])
-    with pytest.raises(UserError, match="none of the images"):
+    with pytest.raises(UserError, match="no real labels for any image"):
         judged(glob, truth=other)
 
 
@@ -189,7 +189,7 @@ def test_a_threshold_by_precision_is_the_lowest_that_reaches_it() -> None:
     found = suggest.by_precision(np.stack(right), np.stack(judged_), ("a", "b", "c"), 0.8)
     # a: 12 of 12 from 0.9, 16 of 17 from 0.6, 16 of 37 from 0.2 on.
     assert found.thresholds == {"a": 0.6}
-    assert "at best 0.15" in found.left_out["b"]
+    assert "best precision is 0.15" in found.left_out["b"]
     assert "fewer than 10" in found.left_out["c"]
     assert found.config("detection") == 'task: {tasks: {detection: {class_thresholds: ["a=0.6"]}}}'
     assert experiment_config._parse(found.config("detection")) == {
@@ -263,7 +263,9 @@ def test_figures_of_other_shards_are_stale(tmp_path: Path) -> None:
     assert verdict.of_folder(str(folder), other).state == "stale"
     for damaged in ("{", "[]", "7", "null", '"passed"', "{}", '{"format": 1}', '{"format": 1, "verdict": []}'):
         (folder / verdict.NAME).write_text(damaged)
-        with pytest.raises(UserError, match=r"stats\.json cannot be read .*\. Run must-records stats again"):
+        with pytest.raises(
+            UserError, match=r"stats\.json cannot be read .*\. Delete it and run must-records stats again"
+        ):
             verdict.of_folder(str(folder), whole)
     assert stats.after_labelling(str(folder), force=False) == 0
     assert verdict.of_folder(str(folder), whole).state == "passed"
