@@ -1,10 +1,10 @@
 """Generated scenes with exact labels for all six tasks: the embedded data of quickstart and tests.
 
-A scene is a room with a few solids on its floor, cast ray by ray with NumPy, so that every label is
-geometry and not an estimate. It depends on (domain, seed, index) alone, never on call order.
+A scene is a room with a few solids on its floor, ray-cast with NumPy, so that every label is computed exactly. It
+depends only on (domain, seed, index), never on the order of calls.
 
-The focal length is `FOCAL` times the shorter side, in pixels: 58 degrees across the shorter side at
-every size and in every domain, so that metric depth can be learned from one picture.
+The focal length in pixels is `FOCAL` times the shorter side: a field of view of 58 degrees across the shorter side, at
+every size and in every domain. So metric depth can be learned from a single picture.
 """
 
 from must_tf.data.scenes.domains import CLASSES, DOMAINS, OBJECTS, ROOMS, SURFACES, Domain

@@ -1,4 +1,4 @@
-"""Draws a world from a domain: which room, what stands in it, how it is painted and lit."""
+"""Draws a random world from a domain: the room, its objects, their paint and the light."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from must_tf.data.scenes.world import Body, Light, Vector, World
 Hsv = tuple[float, float, float]
 INF = math.inf
 
-# What a surface usually looks like: pattern, two colours (hue in turns, saturation, value), metres.
+# Default paint of a surface: pattern, two colours (hue in turns, saturation, value), period in metres.
 _ROOM_PAINTS: dict[tuple[str, int], tuple[str, Hsv, Hsv, float]] = {
     ("corridor", FLOOR): ("checks", (0.58, 0.15, 0.75), (0.6, 0.2, 0.45), 1.2),
     ("corridor", WALL): ("stripes", (0.13, 0.25, 0.85), (0.12, 0.35, 0.7), 0.7),
@@ -46,7 +46,7 @@ _OBJECT_PAINTS: dict[str, tuple[str, Hsv, Hsv, float]] = {
     "cylinder": ("plain", (0.63, 0.75, 0.8), (0.55, 0.5, 0.9), 0.4),
     "cone": ("stripes", (0.83, 0.6, 0.8), (0.8, 0.3, 0.9), 0.4),
 }
-_OWN_PAINT = 0.65  # how often an object wears its own kind's paint: a hint, shape decides
+_OWN_PAINT = 0.65  # probability of an object's own paint: colour is a hint, but only the shape decides the class
 
 # Half widths and heights in metres, (lowest, highest): 15 to 50 pixels wide at 128 pixels.
 _OBJECT_SIZES: dict[str, tuple[Range, Range]] = {
@@ -56,17 +56,17 @@ _OBJECT_SIZES: dict[str, tuple[Range, Range]] = {
     "cone": ((0.35, 0.6), (0.8, 1.4)),
 }
 _PLACING_TRIES = 30
-_IN_VIEW = 0.45  # |x| / z of the furthest centre; the edge of the shorter side is at 0.56
+_IN_VIEW = 0.45  # largest |x| / z of a centre; the edge of the shorter side is at 0.56
 _GAP = 0.1  # metres between objects
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """Panels of a room in its own frame, and the free floor: left, right, far end, metres."""
+    """The panels of a room in its own frame, and its free floor: left, right and far end in metres."""
 
     panels: tuple[tuple[str, int, Vector, Size], ...]
     free: tuple[float, float, float]
-    turn: float  # degrees of yaw, either side, that keep every wall within some 12 m
+    turn: float  # largest yaw in degrees, to either side, that keeps every wall within about 12 m
 
 
 def _corridor(rng: np.random.Generator, height: float) -> _Plan:
@@ -92,7 +92,7 @@ def _boxed(left: float, right: float, back: float, top: float) -> _Plan:
 
 
 def _garden(rng: np.random.Generator, height: float) -> _Plan:
-    """A lawn up to a hedge that is higher than the eye: no floor shows behind it."""
+    """Plans a lawn up to a hedge. The hedge is higher than the camera, so that no floor is visible behind it."""
     back, hedge = rng.uniform(6, 9.5), height + rng.uniform(0.2, 0.8)
     panels = (
         ("level", FLOOR, (0.0, 0.0, 0.0), (INF, INF, INF)),
@@ -102,7 +102,7 @@ def _garden(rng: np.random.Generator, height: float) -> _Plan:
 
 
 def _cave(rng: np.random.Generator, height: float) -> _Plan:
-    """A dome; its free floor is where the roof is above any object."""
+    """Plans a dome. Its floor is free where the roof is higher than any object."""
     size = (rng.uniform(2.6, 3.8), height + rng.uniform(0.9, 1.8), rng.uniform(6, 8))
     z = rng.uniform(1.5, 2.5)
     panels = (
@@ -117,7 +117,7 @@ _PLANS = {"corridor": _corridor, "hall": _hall, "garden": _garden, "cave": _cave
 
 @dataclass(frozen=True)
 class _Painter:
-    """Turns usual looks into this world's: one hue and saturation for the whole of it."""
+    """Varies default paints: the whole world shares one shift of hue and saturation."""
 
     rng: np.random.Generator
     domain: Domain
@@ -149,7 +149,7 @@ def _room(plan: _Plan, name: str, yaw: float, painter: _Painter) -> list[Body]:
 
 
 def _object(painter: _Painter, depth: Range) -> Body:
-    """An object anywhere in view, on the floor; whether it fits there is not asked."""
+    """Draws an object on the floor, anywhere in view. It may overlap walls or other objects: see `_fits`."""
     rng = painter.rng
     kind = str(rng.choice(OBJECTS))
     widths, heights = _OBJECT_SIZES[kind]
@@ -169,7 +169,7 @@ def _object(painter: _Painter, depth: Range) -> Body:
 
 
 def _reach(body: Body) -> float:
-    """The radius of the circle around its footprint."""
+    """Returns the radius of the circle around the body's footprint, metres."""
     return math.hypot(body.size[0], body.size[2]) if body.shape == "box" else body.size[0]
 
 
@@ -194,7 +194,7 @@ def _light(domain: Domain, rng: np.random.Generator) -> Light:
 
 
 def compose(domain: Domain, rng: np.random.Generator) -> World:
-    """One world of that domain; every draw comes from `rng`, in a fixed order."""
+    """Returns a random world of a domain. All random numbers come from `rng`, in a fixed order."""
     height, tilt = rng.uniform(*domain.height), math.radians(rng.uniform(*domain.tilt))
     light = _light(domain, rng)
     painter = _Painter(rng, domain, rng.uniform(*domain.hue), rng.uniform(*domain.saturation))

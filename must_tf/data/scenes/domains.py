@@ -1,4 +1,4 @@
-"""What there is to see, and the looks it comes in: class names and domains."""
+"""The class names of the scenes, and the domains: datasets of different appearance."""
 
 from __future__ import annotations
 

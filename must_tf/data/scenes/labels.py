@@ -1,4 +1,4 @@
-"""The labels of a traced world, for all six tasks, in the format of the tasks' own label modules."""
+"""The labels of a ray-cast world for all six tasks, in the format of the tasks' `labels.py`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from must_tf.data.scenes.domains import FIRST_OBJECT, ROOMS, SKY
 from must_tf.data.scenes.trace import Hits
 from must_tf.data.scenes.world import World
 
-# An object is worth a label if that much of it can be seen: pixels at 128 x 128, and its share.
+# An object is labelled if at least this much of it is visible: pixels at 128 x 128, and the share of its pixels.
 MIN_PIXELS, MIN_SHARE = 12, 0.2
-OF_MASKS = ("crops", "mask_scores")  # what detection's labels do not have
+OF_MASKS = ("crops", "mask_scores")  # keys that detection's labels do not have
 
 Labels = dict[str, dict[str, Any]]
 
 
 def labels(world: World, hits: Hits, size: tuple[int, int]) -> Labels:
-    """Exact labels of a (height, width) picture: dict of task name -> label dict."""
+    """Returns the exact labels of a (height, width) picture, {task: label}."""
     objects = _objects(world, hits, size)
     return {
         "classification": {"probability": np.eye(len(ROOMS), dtype=np.float32)[world.room]},
@@ -36,7 +36,7 @@ def labels(world: World, hits: Hits, size: tuple[int, int]) -> Labels:
 
 
 def _segmentation(world: World, hits: Hits, size: tuple[int, int]) -> dict[str, object]:
-    # The sky comes last, where index -1 finds it.
+    # The sky comes last, because its index is -1.
     surfaces = np.array([body.surface for body in world.bodies] + [SKY], np.int32)
     return {
         "classes": surfaces[hits.body].reshape(size),
@@ -45,7 +45,7 @@ def _segmentation(world: World, hits: Hits, size: tuple[int, int]) -> dict[str, 
 
 
 def _camera_normals(world: World, hits: Hits, size: tuple[int, int]) -> NDArray[np.float32]:
-    """World frame (y up) -> camera frame (x right, y down, z forward), [h, w, 3]."""
+    """Converts normals from the world frame (y up) to the camera frame (x right, y down, z forward), [h, w, 3]."""
     c, s = np.float32(math.cos(world.tilt)), np.float32(math.sin(world.tilt))
     x, y, z = hits.normals
     return np.stack([x, -c * y - s * z, c * z - s * y], axis=-1).reshape(*size, 3)
@@ -78,6 +78,6 @@ def _objects(world: World, hits: Hits, size: tuple[int, int]) -> dict[str, objec
 
 
 def _extents(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """Rows and columns that hold the mask: y0, x0, y1, x1, ends exclusive."""
+    """Returns the bounds y0, x0, y1, x1 of the mask in pixels, ends exclusive."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1

@@ -1,4 +1,4 @@
-"""(domain, seed, index) -> a picture and its labels."""
+"""Renders a picture and its labels from (domain, seed, index)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from must_tf.data.scenes.labels import Labels, labels
 from must_tf.data.scenes.trace import FOCAL, Camera, rays, shade, trace
 from must_tf.data.scenes.world import World, mirror
 
-_OVERSAMPLING = 2  # rays a pixel, each way: textures and edges without stair-steps
+_OVERSAMPLING = 2  # rays per pixel along each axis: smooth textures and edges
 
 
 class Scene(NamedTuple):
@@ -27,7 +27,7 @@ class Scene(NamedTuple):
 
     @property
     def focal(self) -> float:
-        """Focal length in pixels, both ways."""
+        """Focal length in pixels, along both axes."""
         return self.camera.focal
 
 
@@ -59,7 +59,7 @@ def render(
         raise UserError(f"seed {seed} and index {index} of a generated scene must be 0 or more.")
     rng = np.random.default_rng([zlib.crc32(domain.encode()), seed, index])
     world = compose(DOMAINS[domain], rng)
-    # Drawn over the unmirrored world's pixels, so that a mirrored picture is comparable bit by bit.
+    # Drawn for the unmirrored world's pixels, so that a mirrored picture can be compared bit by bit.
     grain = rng.standard_normal((*size, 3), np.float32) * np.float32(world.light.grain)
     if mirrored:
         world, grain = mirror(world), grain[:, ::-1]
@@ -69,7 +69,7 @@ def render(
 
 
 def _photograph(world: World, camera: Camera, grain: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Colours averaged over every pixel's rays, with the sensor's grain [h, w, 3] on top."""
+    """Averages the colours of every pixel's rays and adds the sensor's grain [h, w, 3]."""
     height, width, fine = *grain.shape[:2], _OVERSAMPLING
     cast = rays(camera, (height * fine, width * fine), camera.focal * fine)
     colours = shade(world, trace(world, cast)).reshape(3, height, fine, width, fine)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 Size = tuple[float, float, float]
 
-NEAREST = 1e-3  # a hit closer than this is the surface the ray starts from
+NEAREST = 1e-3  # metres: closer hits are the surface that the ray starts from
 
 
 class Shape(NamedTuple):
@@ -29,7 +29,7 @@ class Shape(NamedTuple):
 
 
 def _roots(a: Array, b: Array, c: Array) -> tuple[Array, Array]:
-    """Both roots of a t^2 + 2 b t + c = 0, smaller first where a > 0; (inf, -inf) without any."""
+    """Returns both roots of a t^2 + 2 b t + c = 0, the smaller first if a > 0; (inf, -inf) if there are none."""
     square = b * b - a * c
     root = np.sqrt(np.maximum(square, 0))
     a = np.where(np.abs(a) < 1e-9, np.float32(1e-9), a)
@@ -40,14 +40,14 @@ def _roots(a: Array, b: Array, c: Array) -> tuple[Array, Array]:
 
 
 def _slab(origin: Array, ray: Array, low: float, high: float) -> tuple[Array, Array]:
-    """Where a ray enters and leaves low <= coordinate <= high."""
+    """Returns the distances at which a ray enters and leaves low <= coordinate <= high."""
     step = np.where(np.abs(ray) < 1e-9, np.float32(1e-9), ray)
     first, second = (low - origin) / step, (high - origin) / step
     return np.minimum(first, second), np.maximum(first, second)
 
 
 def _entry(first: Array, last: Array) -> Array:
-    """The entry into a convex solid, or a miss; a ray that starts inside misses."""
+    """Returns the distance to the entry into a convex solid, or a miss; a ray that starts inside misses."""
     return np.where((first < last) & (first > NEAREST), first, np.inf)
 
 
@@ -67,7 +67,7 @@ def _ball_normal(point: Array, size: Size) -> Array:
 
 
 def _dome_distance(origin: Array, ray: Array, size: Size) -> Array:
-    """The far wall of the ellipsoid that the ray starts in."""
+    """Returns the distance to the far wall of the ellipsoid that the ray starts in."""
     far = _scaled_sphere(origin, ray, size)[1]
     return np.where(far > NEAREST, far, np.inf)
 
@@ -108,7 +108,7 @@ def _cylinder_normal(point: Array, size: Size) -> Array:
 
 
 def _cone_distance(origin: Array, ray: Array, size: Size) -> Array:
-    """Solves x^2 + z^2 = slope^2 (height - y)^2. The base lies on the floor: nobody sees it."""
+    """Solves x^2 + z^2 = slope^2 (height - y)^2. The base lies on the floor and is never visible."""
     slope2 = (size[0] / size[1]) ** 2
     ox, oy, oz = origin[0], size[1] - origin[1], origin[2]
     dx, dy, dz = ray[0], -ray[1], ray[2]
@@ -132,7 +132,7 @@ def _cone_normal(point: Array, size: Size) -> Array:
 
 
 def _panel(axis: int) -> Shape:
-    """A flat rectangle through the origin across `axis`; a point on it faces + or - that axis."""
+    """A flat rectangle through the origin, perpendicular to `axis`; its normals are + or - that axis."""
     u_axis, v_axis = [(2, 1), (0, 2), (0, 1)][axis]
 
     def distance(origin: Array, ray: Array, size: Size) -> Array:
@@ -158,17 +158,17 @@ def _panel(axis: int) -> Shape:
 
 
 def _wrapped(point: Array, size: Size) -> tuple[Array, Array]:
-    """Around the upright axis, u in metres of arc; the seam is at the back."""
+    """Unrolls the surface around the upright axis, u in metres of arc. The seam is at the back."""
     return size[0] * np.arctan2(point[0], -point[2]), point[1]
 
 
 def _folded(point: Array, size: Size) -> tuple[Array, Array]:
-    """Around the four sides of a box: on each of them x or z is constant."""
+    """Unrolls the four sides of a box; on each of them x or z is constant."""
     return point[0] + point[2], point[1]
 
 
 def _vaulted(point: Array, size: Size) -> tuple[Array, Array]:
-    """Over the roof of a dome; the seam is under the floor."""
+    """Unrolls the roof of a dome. The seam is below the floor."""
     return size[0] * np.arctan2(point[0], point[1]), point[2]
 
 

@@ -1,4 +1,4 @@
-"""Procedural textures: how much of its second colour a surface shows at (u, v) metres."""
+"""Procedural textures: the share of a surface's second colour at (u, v) metres."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from must_tf.data.scenes.shapes import Array
 
 Colour = tuple[float, float, float]  # red, green, blue in 0..1
 
-_LATTICE = np.random.default_rng(7).random((64, 64), np.float32)  # any seed: only has to be fixed
-_MORTAR = 0.12  # of a brick's height
+_LATTICE = np.random.default_rng(7).random((64, 64), np.float32)  # any fixed seed will do
+_MORTAR = 0.12  # share of a brick's height
 
 
 @dataclass(frozen=True)
 class Paint:
-    """Two colours and the pattern that mixes them. period: metres of one repeat. phase: metres."""
+    """Two colours and the pattern that mixes them. `period` (one repeat) and `phase` are in metres."""
 
     pattern: str
     colours: tuple[Colour, Colour]
@@ -26,7 +26,7 @@ class Paint:
 
 
 def value_noise(u: Array, v: Array) -> Array:
-    """Smooth noise in 0..1, one lattice point per unit of u and v, repeating every 64."""
+    """Returns smooth noise in 0..1, with one lattice point per unit of u and v, repeating every 64."""
     left, top = np.floor(u), np.floor(v)
     x, y = u - left, v - top
     x, y = x * x * (3 - 2 * x), y * y * (3 - 2 * y)  # flat at lattice points: no visible grid
@@ -50,7 +50,7 @@ def _stripes(u: Array, v: Array) -> Array:
 
 
 def _bricks(u: Array, v: Array) -> Array:
-    """Twice as wide as high, every other row shifted by half a brick; 1 is mortar."""
+    """Returns bricks, twice as wide as high, every other row shifted by half a brick; 1 is mortar."""
     row = np.floor(2 * v)
     across = (u + row / 2) % 1
     mortar = ((2 * v) % 1 < 2 * _MORTAR) | (across < _MORTAR)
@@ -76,7 +76,7 @@ PATTERNS: dict[str, Callable[[Array, Array], Array]] = {
 
 
 def albedo(paint: Paint, u: Array, v: Array) -> Array:
-    """The colour at (u, v), [n] metres each -> [3, n] in 0..1."""
+    """Returns the colour [3, n] in 0..1 at (u, v), [n] metres each."""
     first, second = np.array(paint.colours, np.float32)[:, :, None]  # [3, 1] each
     u = (u + np.float32(paint.phase[0])) / np.float32(paint.period)
     v = (v + np.float32(paint.phase[1])) / np.float32(paint.period)

@@ -16,10 +16,10 @@ from must_tf.data.scenes.shapes import SHAPES, Array
 from must_tf.data.scenes.textures import albedo
 from must_tf.data.scenes.world import Body, World
 
-FOCAL = 0.9  # of the shorter side: 58 degrees across it
+FOCAL = 0.9  # focal length / shorter side: a field of view of 58 degrees across it
 _AMBIENT, _DIFFUSE = 0.5, 0.65  # white paint facing the light is just over-exposed at exposure 1
-_SHADE = 0.3  # of the direct light is left in a cast shadow
-_LIFT = 0.01  # metres off the surface where shadow rays start, above float32 noise at 12 m
+_SHADE = 0.3  # share of the direct light in a cast shadow
+_LIFT = 0.01  # metres above the surface at which shadow rays start: more than float32 rounding at 12 m
 
 
 class Camera(NamedTuple):
@@ -47,7 +47,7 @@ class Hits(NamedTuple):
 
 
 def rays(camera: Camera, size: tuple[int, int], focal: float) -> Array:
-    """World-frame rays through the pixel centres of a (height, width) picture -> [3, n]."""
+    """Returns rays [3, n] in the world frame through the pixel centres of a (height, width) picture."""
     height, width = size
     y = (np.arange(height, dtype=np.float32)[:, None] + 0.5 - height / 2) / focal
     x = (np.arange(width, dtype=np.float32)[None, :] + 0.5 - width / 2) / focal
@@ -61,7 +61,7 @@ def _eye(world: World) -> Array:
 
 
 def trace(world: World, cast: Array) -> Hits:
-    """What each ray of `cast` [3, n] from the camera meets first."""
+    """Returns what each ray of `cast` [3, n] from the camera hits first."""
     metres = np.full(cast.shape[1], np.inf, np.float32)
     nearest = np.full(cast.shape[1], -1, np.int32)
     seen = []
@@ -82,27 +82,27 @@ def trace(world: World, cast: Array) -> Hits:
 
 
 def _shadowed(body: Body, points: Array, towards: Array) -> NDArray[np.bool_]:
-    """Which of the points [3, n] the body keeps from the light."""
+    """Returns which of the points [3, n] lie in the body's shadow."""
     distance = SHAPES[body.shape].distance(body.local(points), body.inward(towards), body.size)
     return np.isfinite(distance)
 
 
 def _direct(world: World, points: Array, normals: Array) -> Array:
-    """The light's share 0..1 at each point: its angle, and the shadows that objects cast."""
+    """Returns the share of the light at each point, 0..1, by its angle and the objects' shadows."""
     towards = np.array(world.light.towards, np.float32)[:, None]
     share = np.maximum((normals * towards).sum(0), 0)
     lit = np.flatnonzero(share > 0)
     lifted = points[:, lit] + _LIFT * normals[:, lit]
     dark = np.zeros(lit.size, bool)
     for body in world.bodies:
-        if body.surface >= FIRST_OBJECT:  # the walls would keep all light out of a closed room
+        if body.surface >= FIRST_OBJECT:  # walls cast none: they would keep all light out of a closed room
             dark |= _shadowed(body, lifted, towards)
     share[lit] *= np.where(dark, _SHADE, 1).astype(np.float32)
     return share
 
 
 def shade(world: World, hits: Hits) -> Array:
-    """The light that comes back along every ray -> [3, n] red, green, blue, about 0..1."""
+    """Returns the light along every ray, [3, n] red, green, blue, about 0..1."""
     points = _eye(world) + hits.rays * np.where(hits.body < 0, 0, hits.metres)
     colours = np.empty_like(hits.rays)
     for index, body in enumerate(world.bodies):
@@ -113,7 +113,7 @@ def shade(world: World, hits: Hits) -> Array:
     colours *= _AMBIENT + _DIFFUSE * _direct(world, points, hits.normals)
     sky = np.flatnonzero(hits.body < 0)
     x, y, z = hits.rays[:, sky]
-    # Clouds on a plane overhead; the offset keeps the horizon from being infinitely fine.
+    # Clouds lie on a plane overhead. The offset avoids infinitely fine detail at the horizon.
     colours[:, sky] = albedo(world.sky, world.hand * x / (y + 0.4), z / (y + 0.4))
     red_blue = np.array([[1 + world.light.warmth], [1], [1 - world.light.warmth]], np.float32)
     return colours * red_blue * np.float32(world.light.exposure)

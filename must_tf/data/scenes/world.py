@@ -1,7 +1,7 @@
 """A world of bodies and a light, and its mirror image.
 
-World frame: x right, y up, z forward, metres; the origin is on the floor under the camera, which
-looks along z. It is the camera's frame but for the camera's height and tilt.
+World frame: x right, y up, z forward, metres. The origin is on the floor below the camera, which looks along z. Apart
+from y pointing up, only the camera's height and tilt separate it from the camera frame.
 """
 
 from __future__ import annotations
@@ -19,10 +19,7 @@ Vector = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Body:
-    """A shape that stands somewhere. yaw: radians; hand: -1 mirrors its texture.
-
-    surface: id in SURFACES.
-    """
+    """A shape at a place. `surface` is an id in SURFACES, `yaw` is in radians, and `hand` -1 mirrors the texture."""
 
     shape: str
     surface: int
@@ -33,22 +30,22 @@ class Body:
     hand: int = 1
 
     def inward(self, points: Array) -> Array:
-        """World directions [3, n] -> the body's own frame; points, once the centre is taken off."""
+        """Rotates world directions [3, n], or points relative to the centre, to the body's own frame."""
         c, s = np.float32(math.cos(self.yaw)), np.float32(math.sin(self.yaw))
         return np.stack([c * points[0] - s * points[2], points[1], s * points[0] + c * points[2]])
 
     def outward(self, directions: Array) -> Array:
-        """The body's own frame -> world directions, [3, n]."""
+        """Rotates directions [3, n] in the body's own frame to the world frame."""
         return replace(self, yaw=-self.yaw).inward(directions)
 
     def local(self, points: Array) -> Array:
-        """World points [3, n] -> points in the body's own frame."""
+        """Converts world points [3, n] to points in the body's own frame."""
         return self.inward(points - np.array(self.centre, np.float32)[:, None])
 
 
 @dataclass(frozen=True)
 class Light:
-    """Where the light comes from (unit vector, world frame) and what the picture makes of it."""
+    """The direction towards the light (unit vector, world frame), and the camera's exposure, warmth and grain."""
 
     towards: Vector
     exposure: float
@@ -58,7 +55,7 @@ class Light:
 
 @dataclass(frozen=True)
 class World:
-    """All that `render` needs but the picture's size. height: metres; tilt: radians, down."""
+    """Everything that `render` needs except the picture's size. `height` is in metres, `tilt` in radians downwards."""
 
     room: int  # id in ROOMS
     bodies: tuple[Body, ...]
@@ -70,7 +67,7 @@ class World:
 
 
 def mirror(world: World) -> World:
-    """The same world with x negated everywhere: places, turns, textures and the light."""
+    """Returns the world with x negated everywhere: positions, rotations, textures and the light."""
 
     def flip(vector: Vector) -> Vector:
         return -vector[0], vector[1], vector[2]
