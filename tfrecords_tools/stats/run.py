@@ -30,7 +30,7 @@ from tfrecords_tools.stats.sums import PSEUDO, REAL, Sums, SumsByOrigin, sum_dat
 PRECISION = 0.8  # the default goal of suggested thresholds: one label in five may be wrong
 
 
-class Comparison(NamedTuple):
+class StatsComparison(NamedTuple):
     """The labels that pseudo labels are compared with."""
 
     against: dict[str, list[RecordSet]]  # task, or "" for all other tasks -> datasets with real labels
@@ -43,11 +43,11 @@ class StatsRequest(NamedTuple):
 
     dataset: RecordSet
     configs: dict[str, Any]  # task -> config with the thresholds in effect
-    comparison: Comparison
+    comparison: StatsComparison
     processes: int = 0
 
 
-def comparison(against: Sequence[str], truth: str, precision: float) -> Comparison:
+def comparison(against: Sequence[str], truth: str, precision: float) -> StatsComparison:
     """Opens the datasets of `--against [TASK=]GLOB` and `--truth`. Raises UserError if one cannot be opened."""
     if not 0 < precision <= 1:
         raise UserError(f"--precision {precision} is out of range: it must be above 0 and at most 1.")
@@ -59,10 +59,10 @@ def comparison(against: Sequence[str], truth: str, precision: float) -> Comparis
             raise UserError(f"--against {value}: there is no task {task!r}.{nearest(task, tasks.discover())}")
         dataset = recordset.opened(pattern if known else value, "--against")
         by_task.setdefault(task if known else "", []).append(dataset)
-    return Comparison(by_task, recordset.opened(truth, "--truth") if truth else None, precision)
+    return StatsComparison(by_task, recordset.opened(truth, "--truth") if truth else None, precision)
 
 
-def request(records: str, settings: Sequence[str], to: Comparison, processes: int = 0) -> StatsRequest:
+def request(records: str, settings: Sequence[str], to: StatsComparison, processes: int = 0) -> StatsRequest:
     """Opens the dataset and checks the arguments.
 
     Args:
@@ -94,7 +94,7 @@ def request(records: str, settings: Sequence[str], to: Comparison, processes: in
     return StatsRequest(dataset, configs, to, processes)
 
 
-def _check_needed(labelled: Sequence[str], dataset: RecordSet, to: Comparison) -> None:
+def _check_needed(labelled: Sequence[str], dataset: RecordSet, to: StatsComparison) -> None:
     """Raises UserError if a dataset of `--against` would not be compared with any pseudo labels."""
     for task, others in to.against.items() if labelled else ():
         if task and task not in labelled:
@@ -263,7 +263,7 @@ def after_labelling(out: str, force: bool) -> int:
     """
     content = earlier_verdicts.read(out)
     if content is None:
-        what = request(os.path.join(glob.escape(out), "*.tfrecord"), (), Comparison({}))
+        what = request(os.path.join(glob.escape(out), "*.tfrecord"), (), StatsComparison({}))
         content = judge(what, ["must-records", "label"], force)
     elif force:
         content = earlier_verdicts.overruled(out, content)

@@ -23,13 +23,22 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Domain:
-    """One data set's look, and the tasks whose labels it carries. Ranges are (lowest, highest).
+    """A dataset's appearance, and the tasks that it is labelled for. Ranges are (lowest, highest).
 
-    tasks: the labels a data set of this domain keeps; `render` always makes all six.
-    patterns: the textures that stand in for a surface's usual one, with probability `restyle`.
-    height, distance: metres. tilt: degrees below the horizon. objects: how many are placed.
-    hue: turns of the colour circle added to every palette. warmth: + red - blue gain.
-    sun: degrees of the light from straight behind the camera, either side. grain: grey levels, 1 sigma.
+    Attributes:
+      tasks: the tasks whose labels the dataset keeps; `render` always computes all six.
+      patterns: textures that replace a surface's default one.
+      restyle: probability of such a replacement.
+      height: of the camera, metres.
+      tilt: of the camera, degrees below the horizon.
+      distance: of the objects, metres.
+      objects: number of objects; fewer if there is no room.
+      hue: added to every colour, in turns of the colour circle.
+      saturation: factor on every colour's saturation.
+      exposure: factor on the light.
+      warmth: gain of red, and loss of blue.
+      sun: angle between the light and straight behind the camera, degrees, to either side.
+      grain: standard deviation of the noise, grey levels.
     """
 
     tasks: tuple[str, ...]
@@ -47,7 +56,7 @@ class Domain:
     grain: Range
 
 
-# The widest look: every range of the four teachers' domains below lies within it.
+# The widest appearance: it includes every range of the four teachers' domains below.
 _WILD = Domain(
     tasks=(),
     patterns=("plain", "checks", "stripes", "bricks", "clouds", "speckle"),

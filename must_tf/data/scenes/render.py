@@ -19,10 +19,10 @@ _OVERSAMPLING = 2  # rays per pixel along each axis: smooth textures and edges
 
 
 class Scene(NamedTuple):
-    """image: uint8 [h, w, 3]. labels: every task's label dict. camera: what took the picture."""
+    """A picture and its labels."""
 
-    image: NDArray[np.uint8]
-    labels: Labels
+    image: NDArray[np.uint8]  # [h, w, 3]
+    labels: Labels  # {task: label}
     camera: Camera
 
     @property
@@ -42,21 +42,23 @@ def render(
 
     Args:
         domain: a name in DOMAINS.
-        seed: names the data set; 0 or more.
-        index: names the scene in it; 0 or more. Neighbours have nothing in common.
-        size: (height, width) in pixels. The same world at any size; a longer side shows more of it.
-        mirrored: negates x of everything in the world, then takes the picture with the same camera.
+        seed: selects the dataset; 0 or more.
+        index: selects the scene in it; 0 or more. Consecutive scenes are independent.
+        size: (height, width) in pixels. Every size shows the same world; a longer side shows more of it.
+        mirrored: negates x of everything in the world and takes the picture with the same camera.
 
     Returns:
-        The picture, and the labels of all six tasks in the picture's own frame.
+        The picture, and the labels of all six tasks in its frame.
 
     Raises:
-        UserError: no such domain, or a negative seed or index.
+        UserError: the domain does not exist, or seed or index is negative.
     """
     if domain not in DOMAINS:
-        raise UserError(f"No generated domain {domain!r}.{nearest(domain, DOMAINS)} Use one of {list(DOMAINS)}.")
+        raise UserError(
+            f"there is no domain {domain!r} of generated scenes.{nearest(domain, DOMAINS)} Use one of {list(DOMAINS)}."
+        )
     if seed < 0 or index < 0:
-        raise UserError(f"seed {seed} and index {index} of a generated scene must be 0 or more.")
+        raise UserError(f"generated scenes: seed {seed} and index {index} must not be negative.")
     rng = np.random.default_rng([zlib.crc32(domain.encode()), seed, index])
     world = compose(DOMAINS[domain], rng)
     # Drawn for the unmirrored world's pixels, so that a mirrored picture can be compared bit by bit.

@@ -1,6 +1,6 @@
-"""Where a ray meets a shape, which way the shape faces there, and its texture coordinates.
+"""Intersections of rays with shapes, and the normals and texture coordinates there.
 
-Local frame of every shape: x right, y up, z forward, metres, the origin where it touches the floor.
+Local frame of every shape: x right, y up, z forward, metres, the origin at the point where it touches the floor.
 Every shape is symmetric in x, so that a mirrored world needs no mirrored shapes.
 A `size` is (half width, height, half depth); a panel's infinite sides are inf.
 Points and rays are float32 [3, n] or [3, 1]. A distance is in lengths of the ray; inf is a miss.

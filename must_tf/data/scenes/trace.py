@@ -1,6 +1,6 @@
-"""Casts a camera's rays into a world: what each one meets, and what colour that is.
+"""Casts a camera's rays into a world: what each one hits, and its colour.
 
-A ray has length 1 along the camera's axis, so the distance to a hit in ray lengths *is* its z-depth.
+A ray has length 1 along the camera's axis, so that the distance to a hit, in ray lengths, *is* its z-depth.
 """
 
 from __future__ import annotations
@@ -23,27 +23,21 @@ _LIFT = 0.01  # metres above the surface at which shadow rays start: more than f
 
 
 class Camera(NamedTuple):
-    """focal: pixels. height: metres above the floor. tilt: radians below the horizon.
+    """A pinhole camera. Its principal point is the centre (width / 2, height / 2); pixel centres are at +0.5."""
 
-    The principal point is the picture's centre, (width / 2, height / 2) with pixel centres at + 0.5.
-    """
-
-    focal: float
-    height: float
-    tilt: float
+    focal: float  # focal length, pixels
+    height: float  # metres above the floor
+    tilt: float  # radians below the horizon
 
 
 class Hits(NamedTuple):
-    """n rays, row by row. body: index in World.bodies, -1 is the sky. metres: z-depth, inf there.
-
-    seen: how many rays would meet each body if it stood alone.
-    """
+    """The hits of n rays, row by row."""
 
     rays: Array  # [3, n] world frame
-    body: NDArray[np.int32]  # [n]
-    metres: Array  # [n]
+    body: NDArray[np.int32]  # [n] index in World.bodies; -1 is the sky
+    metres: Array  # [n] z-depth; inf in the sky
     normals: Array  # [3, n] world frame, facing the camera; 0, 0, 0 in the sky
-    seen: tuple[int, ...]
+    seen: tuple[int, ...]  # number of rays that would hit each body if it stood alone
 
 
 def rays(camera: Camera, size: tuple[int, int], focal: float) -> Array:
