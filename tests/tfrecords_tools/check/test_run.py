@@ -244,7 +244,7 @@ def test_a_part_of_the_shards_is_not_blamed_for_the_rest(tiny_records: Tiny) -> 
     ("given", "message"),
     [
         (["--records", "{tmp}/none/*.tfrecord"], "no file matches"),
-        (["--records", "{tmp}/*/*.tfrecord"], "records of 2 folders"),
+        (["--records", "{tmp}/*/*.tfrecord"], "files in 2 folders"),
         (["--records", "{tmp}/bare/*.tfrecord"], "manifest.json does not exist"),
         (["--records", "{tmp}/set/*.tfrecord", "--workers", "-1"], "--workers"),
     ],
