@@ -75,10 +75,9 @@ def state():
         "warnings": [str(one) for one in warnings.filters],
         "logging": [logging.root.level, logging.root.disabled, [str(one) for one in logging.root.handlers]],
         "absl": [logging.getLogger("absl").level, logging.getLogger("tensorflow").level],
-        "keras": tf.keras.__name__ + tf.keras.__version__,
+        "keras": tf.keras.layers.Layer.__module__,
         "hooks": [str(sys.excepthook), str(sys.stdout), str(sys.stderr)],
     })
-tf.keras.layers.Layer
 """
 
 
