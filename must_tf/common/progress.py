@@ -65,15 +65,10 @@ class Progress:
         """Returns a line that replaces the terminal's current one, cut to its width."""
         from rich.console import Console  # here: logs need none of it
         from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
 
         console = Console(file=sys.stderr)
-        grid = Table.grid(padding=(0, 1))
-        for width in (len(self._verb), BAR_WIDTH, None):  # a narrow terminal cuts the text first
-            grid.add_column(no_wrap=True, min_width=width)
-        bar = ProgressBar(max(self._total, 1), self._done if self._total else 1, width=BAR_WIDTH)
-        grid.add_row(Text(self._verb), bar, Text(text))
         with console.capture() as capture:
-            console.print(grid)
-        return f"\r\x1b[2K{capture.get().rstrip()}"
+            console.print(ProgressBar(max(self._total, 1), self._done if self._total else 1, width=BAR_WIDTH), end="")
+        bar = capture.get().strip("\n").ljust(BAR_WIDTH)  # without colours, rich leaves out the remainder
+        room = max(console.width - len(self._verb) - BAR_WIDTH - 2, 0)
+        return f"\r\x1b[2K{self._verb} {bar} {text[:room]}"

@@ -53,7 +53,7 @@ def test_a_terminal_shows_a_bar_in_one_line(
 ) -> None:
     """Every update replaces the line and fits the width; the last one ends it. No thread is started."""
     monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
-    monkeypatch.setenv("COLUMNS", "70")
+    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
     threads = threading.active_count()
@@ -66,7 +66,7 @@ def test_a_terminal_shows_a_bar_in_one_line(
     updates = shown.split("\r\x1b[2K")
     assert len(updates) == 4 and not updates[0] and shown.count("\n") == 1 and shown.endswith("\n")
     plain = [re.sub(r"\x1b\[[0-9;]*m", "", update) for update in updates[1:]]
-    assert all(len(update.rstrip("\n")) <= 70 for update in plain)
+    assert all(len(update.rstrip("\n")) <= 80 for update in plain)
     assert all(update.startswith("label ━") for update in plain)
     assert "25/100 images · 5.0 images/s · 0:15 left" in plain[0]
     assert [update.count("━") > 0 for update in plain] == [True] * 3
