@@ -178,10 +178,11 @@ process_setup.prepare()
 from tfrecords_tools.cli import main as cli
 sys.argv = ["must-records", "inspect", "--records", "nowhere/*"]
 assert cli.main() == 2
-for name in ("check", "convert", "export", "inspect", "merge", "reading", "sources", "stats", "writing"):
+for name in ("check", "convert", "export", "inspect", "merge", "reading", "sources.coco", "stats", "writing"):
     package = importlib.import_module(f"tfrecords_tools.{name}")
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
+from tfrecords_tools.sources import images, mg, rgbd
 heavy = {"official.vision", "official.core", "matplotlib.pyplot", "tensorflow_datasets", *cli.UNUSED} & set(sys.modules)
 assert heavy == {"h5py"}, heavy
 import scipy.ndimage
