@@ -1,6 +1,6 @@
 """Every discovered task: its targets under mirroring, zoom and crop, and the way back to the original image.
 
-Expected values come from a second rendering of the mirrored world, and from each task's `oracle` on the original labels.
+Expected values come from a rendering of the mirrored world, and from each task's `oracle` on the original labels.
 """
 
 from __future__ import annotations

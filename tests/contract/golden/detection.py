@@ -193,7 +193,7 @@ def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
 
 
 def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
-    """Returns the share of objects that have another class or are more than 1.5 pixels off; 1 if an ignore region is."""
+    """Returns the share of objects with another class or more than 1.5 pixels off; 1 if an ignore region is off."""
     off = np.abs(got["boxes"] - expected["boxes"]).max(-1) > 1.5
     if "ignored" in expected and np.abs(got["ignored"] - expected["ignored"]).max() > 1.5:
         return 1.0
@@ -222,7 +222,7 @@ def _encode(box: np.ndarray, anchor: np.ndarray) -> list[float]:
 
 
 def matched(raw: dict[str, Any], targets: dict[str, Any], low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
-    """Applies Faster R-CNN's rule in loops: per anchor its class [B, A] (0 background, -1 ignored) and offsets [B, A, 4]."""
+    """Applies Faster R-CNN's rule in loops: classes [B, A] (0 background, -1 ignored) and offsets [B, A, 4]."""
     anchors = raw["anchors"]
     classes = np.zeros([len(targets["boxes"]), len(anchors)], np.int32)
     offsets = np.zeros([*classes.shape, 4], np.float32)

@@ -113,7 +113,7 @@ def on_input(targets: dict[str, Any]) -> np.ndarray:
 
 
 def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
-    """Returns the share of objects whose class, box or mask (IoU below 0.9) differs; masks below 150 pixels are not compared."""
+    """Returns the share of objects whose class, box or mask (IoU below 0.9, from 150 pixels on) differs."""
     if detection.difference(got, expected) > 0:
         return 1.0
     first, second = on_input(got), on_input(expected)
