@@ -270,7 +270,7 @@ def judged(spec: TaskSpec, predictions: Labels, annotated: tuple[int, ...] | Non
     return spec.class_ids.restrict(predictions, annotated)
 
 
-def state(spec: TaskSpec, labels: Labels, info: ImageInfo, config: Any) -> str:
+def state(spec: TaskSpec[ConfigT], labels: Labels, info: ImageInfo, config: ConfigT) -> str:
     """Returns EMPTY, LOW or LABELLED for the label of one image, by the thresholds of the config."""
     content = spec.summary.content(labels, info, config)
     if not content.there().any():

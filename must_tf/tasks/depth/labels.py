@@ -89,7 +89,7 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
     }
 
 
-def _known(values: Any) -> np.ndarray:
+def _known(values: np.ndarray | None) -> np.ndarray:
     """Returns float64 [h, w]; 0 for anything but positive, finite numbers."""
     values = np.asarray(0.0 if values is None else values, np.float64)
     return np.where(np.isfinite(values) & (values > 0), values, 0.0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -15,6 +13,7 @@ from must_tf.tasks.segmentation.config import Config
 from must_tf.tasks.segmentation.labels import IGNORE
 
 AT_ONCE = 8192  # pixels whose probabilities of all classes are held at a time
+Cells = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # see `_between`
 
 
 def head(config: Config, settings: HeadSettings) -> tf_keras.layers.Layer:
@@ -59,7 +58,7 @@ def restore(predictions: Tensors, frame: Frame) -> Tensors:
     }
 
 
-def _between(frame: Frame, stride: int, axis: int, cells: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def _between(frame: Frame, stride: int, axis: int, cells: tf.Tensor) -> Cells:
     """Returns for each pixel of an axis the cells before and after it, int32, and the share of the latter, float32."""
     per_pixel = tf.cast(frame.scaled[axis], tf.float32) / tf.cast(frame.original[axis], tf.float32) / float(stride)
     centres = (tf.range(frame.original[axis], dtype=tf.float32) + 0.5) * per_pixel - 0.5
@@ -68,7 +67,7 @@ def _between(frame: Frame, stride: int, axis: int, cells: tf.Tensor) -> tuple[tf
     return first, second, centres - before
 
 
-def _mixed(probability: tf.Tensor, places: tf.Tensor, down: Any, right: Any) -> tuple[tf.Tensor, tf.Tensor]:
+def _mixed(probability: tf.Tensor, places: tf.Tensor, down: Cells, right: Cells) -> tuple[tf.Tensor, tf.Tensor]:
     """Interpolates all classes at the pixels [M, 2], a part at a time; returns the best class and its probability."""
     count = tf.shape(places)[0]
     parts = tf.reshape(tf.pad(places, [[0, -count % AT_ONCE], [0, 0]]), [-1, AT_ONCE, 2])
@@ -76,7 +75,7 @@ def _mixed(probability: tf.Tensor, places: tf.Tensor, down: Any, right: Any) -> 
     def cell(row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
         return tf.gather_nd(probability, tf.stack([row, column], axis=-1))
 
-    def one(part: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def best_of(part: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         (top, bottom, low), (left, other, far) = (
             [tf.gather(values, part[:, axis]) for values in lines] for axis, lines in enumerate((down, right))
         )
@@ -85,7 +84,7 @@ def _mixed(probability: tf.Tensor, places: tf.Tensor, down: Any, right: Any) -> 
         return tf.argmax(values, axis=-1, output_type=tf.int32), tf.reduce_max(values, axis=-1)
 
     signature = (tf.TensorSpec([AT_ONCE], tf.int32), tf.TensorSpec([AT_ONCE], tf.float32))
-    classes, shares = tf.map_fn(one, parts, fn_output_signature=signature)
+    classes, shares = tf.map_fn(best_of, parts, fn_output_signature=signature)
     return tf.reshape(classes, [-1])[:count], tf.reshape(shares, [-1])[:count]
 
 
