@@ -12,14 +12,14 @@ from tests.support.converting import noise
 
 
 def encoded(seed: int, kind: str = "JPEG", mode: str = "RGB") -> bytes:
-    """An image file."""
+    """Returns an encoded image."""
     file = io.BytesIO()
     Image.fromarray(noise(20, 30, seed)).convert(mode).save(file, kind)
     return file.getvalue()
 
 
 def packed(members: dict[str, bytes], mode: Literal["w", "w:gz", "w:bz2", "w:xz"] = "w") -> bytes:
-    """A tar archive of these files."""
+    """Returns a tar archive of these files."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode=mode) as archive:
         folder = tarfile.TarInfo("folder")

@@ -22,7 +22,7 @@ Labels = dict[str, Any]
 def measured(
     module: Any, pairs: list[tuple[Labels, Labels]], *classes: str
 ) -> tuple[dict[str, float], dict[str, float], Details]:
-    """COCO's figures, VOC's, and what stands beside them, of a set in which every image has the same source id."""
+    """Returns COCO's metrics, VOC's metrics, and the details. Every image has the same source id."""
     metric = module.Metric(SimpleNamespace(classes=classes))
     for labels, predictions in pairs:
         metric.add(labels, predictions, IMAGE)
@@ -33,12 +33,12 @@ def measured(
 
 
 def evaluate(module: Any, pairs: list[tuple[Labels, Labels]], *classes: str) -> dict[str, float]:
-    """COCO's figures of that set."""
+    """Returns COCO's metrics of these pairs."""
     return measured(module, pairs, *classes)[0]
 
 
 def objects(*rows: tuple[int, int, int, int], **columns: Any) -> Labels:
-    """Labels of boxes given as x, y, width, height in whole pixels, full crops by default."""
+    """Returns labels of boxes x, y, width, height in whole pixels; masks are full by default."""
     x, y, w, h = np.reshape(np.asarray(rows, np.float32), (-1, 4)).T
     boxes = np.stack([y / HEIGHT, x / WIDTH, (y + h) / HEIGHT, (x + w) / WIDTH], axis=1)
     count = len(rows)
@@ -53,7 +53,7 @@ def objects(*rows: tuple[int, int, int, int], **columns: Any) -> Labels:
 
 
 def random_objects(rng: np.random.Generator, count: int) -> Labels:
-    """Objects of 3 classes in whole pixels, elliptic masks, scores with many ties."""
+    """Returns objects of three classes in whole pixels, with elliptic masks and many equal scores."""
     wide, high = rng.integers(6, 200, count), rng.integers(6, 125, count)
     left, top = rng.integers(0, WIDTH - wide), rng.integers(0, HEIGHT - high)
     rows = [(int(x), int(y), int(w), int(h)) for x, y, w, h in zip(left, top, wide, high, strict=True)]
@@ -71,7 +71,7 @@ def random_objects(rng: np.random.Generator, count: int) -> Labels:
 
 
 def jittered(rng: np.random.Generator, labels: Labels, extra: int) -> Labels:
-    """The same objects, scored at random and in part elsewhere, and others."""
+    """Returns the same objects with random scores, some of them moved, and `extra` others."""
     found = random_objects(rng, len(labels["classes"]) + extra)
     for i in np.flatnonzero(rng.random(len(labels["classes"])) < 0.7):
         for key in ("boxes", "classes", "crops"):
@@ -83,16 +83,16 @@ def jittered(rng: np.random.Generator, labels: Labels, extra: int) -> Labels:
 
 
 def random_set() -> list[tuple[Labels, Labels]]:
-    """Five images: what is there and what is found."""
+    """Returns (labels, predictions) of five images."""
     rng = np.random.default_rng(2)
     truths = [random_objects(rng, count) for count in (8, 12, 15, 30)]
-    extras = (0, 4, 9, 400)  # at last more than 100 found of each class
+    extras = (0, 4, 9, 400)  # the last image has more than 100 detections of each class
     pairs = [(truth, jittered(rng, truth, n)) for truth, n in zip(truths, extras, strict=True)]
     return [*pairs, (random_objects(rng, 3), objects())]
 
 
 def as_coco(labels: Labels, image_id: int) -> list[dict[str, Any]]:
-    """The same objects as rows of a COCO file; full masks are drawn here by plain slicing."""
+    """Returns the objects as annotations of a COCO file. Full masks are drawn by plain slicing."""
     rows = []
     for i, (y0, x0, y1, x1) in enumerate(labels["boxes"].astype(float)):
         x, y = round(x0 * WIDTH), round(y0 * HEIGHT)
@@ -108,7 +108,7 @@ def as_coco(labels: Labels, image_id: int) -> list[dict[str, Any]]:
 
 
 def coco_stats(folder: Path, pairs: list[tuple[Labels, Labels]], kind: str) -> dict[str, float]:
-    """pycocotools as COCO's own users run it: two JSON files, evaluate, accumulate, summarize."""
+    """Returns the metrics by pycocotools, run like its users do: two JSON files, evaluate, accumulate, summarize."""
     truth = [row for i, (labels, _) in enumerate(pairs) for row in as_coco(labels, i + 1)]
     truth = [row | {"id": number} for number, row in enumerate(truth, 1)]
     found = [row for i, (_, guess) in enumerate(pairs) for row in as_coco(guess, i + 1)]

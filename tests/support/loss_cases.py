@@ -26,7 +26,7 @@ class Case:
         self.config = self.own.CONFIG.replace(**overrides)
 
     def with_second(self, kind: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """The case as a batch of two: the case again ("copy"), or garbage."""
+        """Returns the case as a batch of two. The second is a copy, or garbage of a kind."""
         noisy = {"copy": (), "noise": ("raw", "labels"), "nan targets": ("labels",), "nan outputs": ("raw",)}[kind]
         fill = None if kind in ("copy", "noise") else np.nan
         pair = {"raw": self.raw, "labels": self.labels}
@@ -40,13 +40,13 @@ class Case:
         return pair["raw"], pair["labels"]
 
     def means(self, raw: dict[str, Any], labels: dict[str, Any], weight: list[float]) -> dict[str, tf.Tensor]:
-        """The terms' means over the batch."""
+        """Returns the mean of each loss term over the batch."""
         tensors = [{key: tf.constant(value) for key, value in each.items()} for each in (raw, labels)]
         terms = self.spec.loss(tensors[0], seen(weight, self.config) | tensors[1], self.config)
         return {name: loss_weights.mean(term) for name, term in terms.items()}
 
     def gradients(self, raw: dict[str, Any], labels: dict[str, Any], weight: list[float]) -> Any:
-        """Of the sum of all means with respect to every float output, [2, ...] each."""
+        """Returns the gradients of the sum of all means with respect to each float output, [2, ...] each."""
         trained = {k: tf.constant(v) for k, v in raw.items() if k not in self.own.UNBATCHED and v.dtype == np.float32}
         with tf.GradientTape() as tape:
             tape.watch(trained)

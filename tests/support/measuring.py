@@ -1,4 +1,4 @@
-"""What the tests of the metrics share."""
+"""Computes a task's metrics on hand-made labels and predictions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Labels = dict[str, Any]
 
 
 def measured(module: Any, pairs: list[tuple[Labels, Labels]], *classes: str, **settings: Any) -> Any:
-    """The metric after a set in which every image has the same source id."""
+    """Returns the metric after all pairs of labels and predictions; every image has the same source id."""
     task = module.__name__.split(".")[-2]
     metric = module.Metric(discover()[task].Config(classes=classes, **settings))
     for labels, predictions in pairs:
@@ -23,12 +23,12 @@ def measured(module: Any, pairs: list[tuple[Labels, Labels]], *classes: str, **s
 
 
 def evaluate(module: Any, pairs: list[tuple[Labels, Labels]], *classes: str, **settings: Any) -> dict[str, float]:
-    """The figures of that set."""
+    """Returns the metrics of these pairs."""
     return measured(module, pairs, *classes, **settings).result()
 
 
 def details(module: Any, pairs: list[tuple[Labels, Labels]], *classes: str, **settings: Any) -> Details:
-    """What stands beside them."""
+    """Returns the details of these pairs, see `TaskMetric`."""
     metric = measured(module, pairs, *classes, **settings)
     metric.result()
     return metric.details()

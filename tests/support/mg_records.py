@@ -17,12 +17,12 @@ def record(path: Path, **features: Any) -> None:
 
 
 def names(folder: Path, *words: str) -> str:
-    """A file of class names."""
+    """Writes a file of class names and returns its path."""
     (folder / "names.txt").write_text("\n".join(words))
     return str(folder / "names.txt")
 
 
 def boxes(*corners: tuple[float, float, float, float]) -> dict[str, list[float]]:
-    """Makes features from ymin, xmin, ymax, xmax of all objects."""
+    """Returns features with ymin, xmin, ymax, xmax of all objects."""
     keys = [f"image__object__bbox__{side}" for side in ("ymin", "xmin", "ymax", "xmax")]
     return {key: list(values) for key, values in zip(keys, zip(*corners, strict=True), strict=True)}

@@ -1,4 +1,4 @@
-"""What the tests of the commands' mistakes share: a world to make them in, the commands, and what must come out."""
+"""For tests of wrong commands: a world to make mistakes in, the commands, and a check of the error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Arguments = list[str]
 
 
 class World(NamedTuple):
-    """What a mistake is made with. `out` does not exist, and must not afterwards."""
+    """Files to make mistakes with. `out` does not exist, and must not exist after a refused command."""
 
     tiny: Tiny
     tmp: Path
@@ -27,27 +27,27 @@ class World(NamedTuple):
 
     @property
     def records(self) -> str:
-        """The glob of records that have all labels."""
+        """The pattern of records that have all labels."""
         return os.path.join(self.tiny.records, "*.tfrecord")
 
     def file(self, name: str, text: str) -> str:
-        """A file with this text."""
+        """Writes a file with this text and returns its path."""
         (self.tmp / name).write_text(text)
         return str(self.tmp / name)
 
     def copied(self) -> Path:
-        """A folder with the records and their manifest, to spoil."""
+        """Copies the records and their manifest into a folder, to be damaged."""
         return Path(shutil.copytree(self.tiny.records, self.tmp / "copied"))
 
 
 @pytest.fixture
 def world(tiny_records: Tiny, tmp_path: Path) -> World:
-    """Good records, and a place to work in."""
+    """Valid records, and a folder to work in."""
     return World(tiny_records, tmp_path, str(tmp_path / "out"))
 
 
 def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Nested dicts as one; `other` wins."""
+    """Merges nested dicts; values of `other` win."""
     both = dict(one)
     for key, value in other.items():
         both[key] = merged(both[key], value) if isinstance(value, dict) and key in both else value
@@ -55,18 +55,18 @@ def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 
 
 def trained(world: World, override: dict[str, Any], experiment: str = "must_student", mode: str = "train") -> Arguments:
-    """Flags of train.py that are right but for `override`."""
+    """Returns flags of train.py that are valid except for `override`."""
     both = merged(data(world.records), override)
     return arguments(world.tiny.config, world.out, experiment, both, mode)
 
 
 def task(**values: Any) -> dict[str, Any]:
-    """An override below `task`."""
+    """Returns an override of fields below `task`."""
     return {"task": values}
 
 
 def records_in(directory: Path | str) -> dict[str, Any]:
-    """An override: train on the records of another folder."""
+    """Returns an override to train on the records of another folder."""
     return task(train_data={"input_path": f"{directory}/*.tfrecord"})
 
 
@@ -87,7 +87,7 @@ def run_records(given: Arguments, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def check(code: int, stderr: str, out: str, expected: tuple[str, ...]) -> None:
-    """Exit code 2, one message, its further lines indented, all that is expected in it, and nothing written."""
+    """Checks for exit code 2, one message with all expected parts, further lines indented, and no output."""
     assert code == 2
     lines = stderr.strip().splitlines()
     assert lines[0].startswith("error: ")
@@ -98,7 +98,7 @@ def check(code: int, stderr: str, out: str, expected: tuple[str, ...]) -> None:
 
 
 def nested(key: str, value: Any) -> dict[str, Any]:
-    """{"a.b": 1} as {"a": {"b": 1}}."""
+    """Returns {"a": {"b": value}} for the key "a.b"."""
     for part in reversed(key.split(".")):
         value = {part: value}
     return value

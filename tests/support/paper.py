@@ -1,4 +1,4 @@
-"""The files of experiments/paper as their own headers say they are used."""
+"""The files of experiments/paper, loaded by the commands in their headers."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ RUNS = [name for name in FILES if name not in (*PARTS, *TABLES)]
 
 
 def header(name: str) -> list[str]:
-    """The lines of the comment on top of a file, without the sign."""
+    """Returns the lines of the comment at the top of a file, without the #."""
     lines = (FOLDER / name).read_text().splitlines()
     end = next(number for number, line in enumerate(lines) if not line.startswith("#"))
     return [line[1:] for line in lines[:end]]
 
 
 def commands(name: str, program: str) -> list[list[str]]:
-    """The arguments of every call of a program in a file's header: indented lines, joined at their backslashes."""
+    """Returns the arguments of each command in a file's header: indented lines, joined at backslashes."""
     text = "\n".join(line for line in header(name) if line.startswith("   ")).replace("\\\n", " ")
     calls = [shlex.split(line) for line in text.splitlines()]
     return [call[1:] for call in calls if call[0] == program]
@@ -34,7 +34,7 @@ def commands(name: str, program: str) -> list[list[str]]:
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """The training that a file's header names."""
+    """Returns the training command in a file's header."""
 
     experiment: str
     config_file: tuple[str, ...]
@@ -42,7 +42,7 @@ class Call:
 
 
 def call(name: str, overlay: str = OVERLAYS[0]) -> Call:
-    """The one must-train of a file, its paths found from anywhere, on the hardware of `overlay`."""
+    """Returns the arguments of a file's must-train command, with absolute paths, on the hardware of `overlay`."""
     (given,) = commands(name, "must-train")
     flags = parse_train(given)
     assert flags.config_file[-1] == f"experiments/paper/{OVERLAYS[0]}", name

@@ -1,6 +1,6 @@
-"""The published protocols once more, as their scripts go about them: whole sets at once, in plain NumPy.
+"""The published evaluation protocols in plain NumPy, on whole datasets at once like the original scripts.
 
-Nothing here is shared with the metrics: other structure, other conventions where the scripts have others.
+Nothing is shared with the metrics under test. The conventions are those of the scripts.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ Pairs = list[tuple[dict[str, Any], dict[str, Any]]]  # labels, predictions
 
 
 def voc_average_precision(pairs: Pairs, class_id: int, size: tuple[int, int]) -> tuple[float, float]:
-    """AP of one class by VOC2007's 11 points and by VOC2010's area, as VOCevaldet.m does it: all found objects of the
-    set in one list, boxes in whole inclusive pixels counted from 1, areas with + 1."""
+    """Returns the AP of one class by VOC2007's 11 points and by VOC2010's area, like VOCevaldet.m.
+
+    All detections of the dataset are in one list. Boxes are whole inclusive pixels counted from 1, so sides are + 1.
+    """
     truth = [_voc_boxes(labels, class_id, size) for labels, _ in pairs]
     hard = [labels["is_crowd"][labels["classes"] == class_id] for labels, _ in pairs]
     taken = [np.zeros(len(boxes), bool) for boxes in truth]
@@ -44,7 +46,7 @@ def voc_average_precision(pairs: Pairs, class_id: int, size: tuple[int, int]) ->
 
 
 def _voc_boxes(labels: dict[str, Any], class_id: int, size: tuple[int, int]) -> np.ndarray:
-    """xmin, ymin, xmax, ymax, inclusive, from 1."""
+    """Returns [N, 4] xmin, ymin, xmax, ymax in whole inclusive pixels, counted from 1."""
     y0, x0, y1, x1 = (labels["boxes"][labels["classes"] == class_id].astype(float) * [*size, *size]).T
     return np.stack([x0 + 1, y0 + 1, x1, y1], axis=1)
 
@@ -59,7 +61,7 @@ def _inclusive_overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _voc_areas(precision: np.ndarray, recall: np.ndarray) -> tuple[float, float]:
-    """The 11-point mean, and VOCap.m's area with its sentinels at recall 0 and 1."""
+    """Returns the 11-point mean, and the area by VOCap.m with its sentinels at recall 0 and 1."""
     points = [k / 10 for k in range(11)]
     eleven = sum(max([p for p, r in zip(precision, recall, strict=True) if r >= point] or [0.0]) for point in points)
     steps, heights = [0.0, *recall, 1.0], [0.0, *precision, 0.0]
@@ -70,7 +72,7 @@ def _voc_areas(precision: np.ndarray, recall: np.ndarray) -> tuple[float, float]
 
 
 def segmentation(pairs: Pairs, classes: int, ignored: tuple[int, ...]) -> dict[str, float]:
-    """From scikit-learn's confusion matrix of all pixels that are not ignored."""
+    """Returns metrics of scikit-learn's confusion matrix over all pixels that are not ignored."""
     truth, guess = (np.concatenate([pair[side]["classes"].ravel() for pair in pairs]) for side in (0, 1))
     known = ~np.isin(truth, ignored)
     matrix = confusion_matrix(truth[known], guess[known], labels=range(classes))  # true, predicted
@@ -87,7 +89,7 @@ def segmentation(pairs: Pairs, classes: int, ignored: tuple[int, ...]) -> dict[s
 
 
 def depth(pairs: Pairs, alignment: str, bounds: tuple[float, float], crop: tuple[int, ...]) -> dict[str, float]:
-    """As the evaluation scripts do, image by image: mask by bounds and crop, align, cut, errors, mean.
+    """Returns the metrics of the evaluation scripts: mask by bounds and crop, align, clip and average, image by image.
 
     `crop` is first row, last row, first column, last column (exclusive).
     """
@@ -113,7 +115,7 @@ def _aligned(truth: np.ndarray, guess: np.ndarray, alignment: str) -> np.ndarray
     scale = (a11 * b0 - a01 * b1) / (a00 * a11 - a01 * a01)
     shift = (-a01 * b0 + a00 * b1) / (a00 * a11 - a01 * a01)
     with np.errstate(divide="ignore"):
-        return 1 / np.maximum(scale * p + shift, 0.0)  # nothing below infinitely far
+        return 1 / np.maximum(scale * p + shift, 0.0)  # no inverse depth below 0, which is infinitely far
 
 
 def _depth_errors(g: np.ndarray, p: np.ndarray) -> dict[str, float]:
@@ -131,7 +133,7 @@ def _depth_errors(g: np.ndarray, p: np.ndarray) -> dict[str, float]:
 
 
 def normals(pairs: Pairs) -> dict[str, float]:
-    """All pixels of the set in one array, the angle by arccos."""
+    """Returns metrics of all pixels in one array, with angles by arccos."""
     truth, guess = (np.concatenate([pair[side]["normals"].reshape(-1, 3) for pair in pairs]) for side in (0, 1))
     known = np.linalg.norm(truth, axis=1) > 0
     unit = [one[known] / np.linalg.norm(one[known], axis=1, keepdims=True) for one in (truth, guess)]

@@ -1,8 +1,8 @@
-"""One train step of a six-headed student on one global batch, by one replica, two, or two processes.
+"""Runs one train step of a student with six heads on one global batch, by one replica, two, or two processes.
 
     python -m tests.support.replicas one|two|worker OUT.npz RECORDS CONFIG
 
-Logical devices and workers must be there before TensorFlow starts, so each runs in a process of its own.
+Logical devices and workers must exist before TensorFlow starts, so each case runs in its own process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LEARNING_RATE = 1.0
 
 
 def strategy_of(kind: str) -> tf.distribute.Strategy:
-    """One device, two logical ones, or this process of those that TF_CONFIG names."""
+    """Returns the strategy: one device, two logical devices, or this process among those in TF_CONFIG."""
     if kind == "worker":
         return tf.distribute.MultiWorkerMirroredStrategy()
     cpu = tf.config.list_physical_devices("CPU")[0]
@@ -34,10 +34,10 @@ def strategy_of(kind: str) -> tf.distribute.Strategy:
 
 
 def step(kind: str, records: str, path: str) -> dict[str, np.ndarray]:
-    """What one step of plain gradient descent takes from every variable, by the variable's place and name."""
+    """Returns the change of each variable in one step of plain gradient descent, by position and name."""
     strategy = strategy_of(kind)
     params = experiment_config.load("must_student", [path])
-    # Synchronised: else every replica would normalise by its own images.
+    # Synchronised: otherwise each replica would normalise by its own images.
     norm = {"norm_activation": {"use_sync_bn": True}}
     data = {"input_path": records, "global_batch_size": IMAGES}
     config_values.apply(params, {"task": {"model": norm, "train_data": data}}, "test")
@@ -62,7 +62,7 @@ def step(kind: str, records: str, path: str) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    """Writes the changes."""
+    """Writes the changes of all variables."""
     kind, out, records, path = sys.argv[1:]
     np.savez(out, **step(kind, records, path))  # type: ignore[arg-type]  # NumPy's stub: allow_pickle
 

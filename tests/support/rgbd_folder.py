@@ -12,20 +12,20 @@ HEIGHT, WIDTH = 24, 32
 
 
 def photos(root: Path, *names: str) -> None:
-    """Image files, each with its own pixels."""
+    """Writes image files with different pixels."""
     for seed, name in enumerate(names):
         save(root / name, noise(HEIGHT, WIDTH, seed))
 
 
 def depth() -> np.ndarray:
-    """Millimetres uint16 [h, w], including 0 and the largest value."""
+    """Returns millimetres uint16 [h, w], including 0 and the largest value."""
     values = np.arange(HEIGHT * WIDTH, dtype=np.uint16).reshape(HEIGHT, WIDTH) * 13
     values[0, 0], values[-1, -1] = 0, 65535
     return values
 
 
 def normals() -> np.ndarray:
-    """Unit vectors float64 [h, w, 3] toward the camera, and one unknown vector."""
+    """Returns unit vectors float64 [h, w, 3] toward the camera, one of them unknown."""
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=[HEIGHT, WIDTH, 3])
     vectors[..., 2] = -np.abs(vectors[..., 2]) - 0.1
@@ -41,14 +41,14 @@ def colours(vectors: np.ndarray) -> np.ndarray:
 
 
 def class_map() -> np.ndarray:
-    """Ids uint8 [h, w] 0, 1, 2 and 255."""
+    """Returns ids uint8 [h, w] 0, 1, 2 and 255."""
     ids = np.zeros([HEIGHT, WIDTH], np.uint8)
     ids[:, 8:16], ids[:, 16:24], ids[:10, 24:] = 1, 2, 255
     return ids
 
 
 def rooms(root: Path) -> Path:
-    """rgb/ with three photos; the first has all labels, the second only depth."""
+    """Writes rgb/ with three photos: the first with all labels, the others with depth only."""
     photos(root / "rgb", "train_0.jpg", "train_1.png", "test_0.png")
     save(root / "depth" / "train_0.png", depth())
     save(root / "depth" / "train_1.png", depth())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# From the ground up: a room may import the rooms before it and never one after it.
+# A room may import only from rooms that come before it.
 ROOMS = (
     "must_tf",  # its version
     "must_tf.common",

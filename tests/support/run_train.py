@@ -1,4 +1,4 @@
-"""train.py's main in a process that a test can kill."""
+"""Runs the main function of train.py in a process that a test can kill."""
 
 import sys
 

@@ -12,7 +12,7 @@ HEIGHT, WIDTH = 32, 48
 
 
 def columns(values: list[int], dtype: type = np.uint8) -> np.ndarray:
-    """Stripes of equal width with these values."""
+    """Returns a map of stripes of equal width with these values."""
     return np.repeat(np.array([values], dtype), WIDTH // len(values), axis=1).repeat(HEIGHT, axis=0)
 
 
@@ -22,7 +22,7 @@ TABLE = (
 
 
 def ade(root: Path, ids: np.ndarray, table: str = TABLE) -> str:
-    """ADEChallengeData2016 with two training images, of which the second has no annotation."""
+    """Writes ADEChallengeData2016 with two training images, the second without annotation; returns its path."""
     folder = root / "ADEChallengeData2016"
     for number in (1, 2):
         save(folder / "images" / "training" / f"ADE_train_{number:08}.jpg", noise(HEIGHT, WIDTH, number))
@@ -35,7 +35,7 @@ STEM = "aachen_000000_000019"
 
 
 def instance_ids() -> np.ndarray:
-    """Two cars, one of them in two pieces, a person, a group of persons, road; uint16 as published."""
+    """Returns two cars, one of them in two pieces, a person, a group of persons, and road; uint16 as published."""
     ids = np.full([HEIGHT, WIDTH], 7, np.uint16)
     ids[4:10, 5:15] = 26000
     ids[20:24, 2:6], ids[26:30, 8:12] = 26001, 26001
@@ -45,7 +45,7 @@ def instance_ids() -> np.ndarray:
 
 
 def city(root: Path, instances: np.ndarray | None = None) -> str:
-    """One image of train with every label id, and one of test."""
+    """Writes a training image with every label id, and a test image; returns the root."""
     folder = root / "cityscapes"
     ids = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % 34
     save(folder / "leftImg8bit" / "train" / "aachen" / f"{STEM}_leftImg8bit.png", noise(HEIGHT, WIDTH))

@@ -66,20 +66,20 @@ CONFIG: dict[str, Any] = {
 
 
 class Tiny(NamedTuple):
-    """Where things are."""
+    """Paths of the tiny run."""
 
-    config: str  # YAML
+    config: str  # YAML file
     records: str  # folder of scenes labelled for all tasks
-    run: str  # of the student that was trained on them
+    run: str  # run directory of the student trained on them
 
 
 def image_bytes(image: np.ndarray, suffix: str = ".png") -> bytes:
-    """uint8 [h, w, 3] RGB as a file."""
+    """Encodes uint8 [h, w, 3] RGB as an image file."""
     return cv2.imencode(suffix, image[..., ::-1])[1].tobytes()
 
 
 def scene_record(index: int, tasks: Sequence[str], suffix: str = ".png") -> bytes:
-    """Scene `index`, of a size that depends on it, labelled for these tasks."""
+    """Returns the record of scene `index`, labelled for these tasks. Its size depends on the index."""
     scene = scenes.render("wild", 5, index, SIZES[index % len(SIZES)])
     labelled = {task: record.Labelled(scene.labels[task], "real:scenes") for task in tasks}
     info = ImageInfo(f"scene-{index}", *scene.image.shape[:2])
@@ -87,7 +87,7 @@ def scene_record(index: int, tasks: Sequence[str], suffix: str = ".png") -> byte
 
 
 def write_set(directory: Path | str, files: Sequence[Sequence[bytes]], tasks: Sequence[str] = ALL) -> str:
-    """A record set of these files of records, with its manifest. Returns the glob of its files."""
+    """Writes a dataset with one file per sequence of records, and its manifest. Returns the pattern of its files."""
     directory = str(directory)
     os.makedirs(directory, exist_ok=True)
     shards.claim(directory, "tests", ["tests"])
@@ -99,13 +99,13 @@ def write_set(directory: Path | str, files: Sequence[Sequence[bytes]], tasks: Se
 
 
 def write_config(path: Path | str) -> str:
-    """The tiny settings as YAML."""
+    """Writes the tiny settings as YAML and returns the path."""
     Path(path).write_text(yaml.safe_dump(CONFIG))
     return str(path)
 
 
 def arguments(config: str, run: Path | str, experiment: str, override: dict[str, Any], mode: str) -> list[str]:
-    """The flags of train.py."""
+    """Returns flags of train.py."""
     return [
         f"--experiment={experiment}",
         f"--mode={mode}",
@@ -116,28 +116,28 @@ def arguments(config: str, run: Path | str, experiment: str, override: dict[str,
 
 
 def data(records: str) -> dict[str, Any]:
-    """An override: train and validate on these records."""
+    """Returns an override to train and validate on these records."""
     return {"task": {name: {"input_path": records} for name in ("train_data", "validation_data")}}
 
 
 def command(flags: Sequence[str]) -> dict[str, Any]:
-    """train.py with these flags in a process of its own, as arguments of `subprocess`.
+    """Returns the command that runs train.py with these flags in its own process.
 
-    Last bits are of a process's number of threads, and in pytest's one an earlier test may have set that.
+    The last bits depend on a process's number of threads, which an earlier test may have set in this process.
     """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     return {"args": [sys.executable, "-m", "tests.support.run_train", *flags], "env": environment}
 
 
 def trained(flags: Sequence[str]) -> None:
-    """Runs `command` to its end."""
+    """Runs `command` and fails if it fails."""
     done = subprocess.run(**command(flags), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """One process at a time: pytest-xdist's workers share what is made here."""
+    """Allows one process at a time, because the workers of pytest-xdist share these files."""
     with open(path, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -150,7 +150,7 @@ def _shared(factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_records(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    """Five scenes of three sizes in two files, all labelled; no run yet."""
+    """Five scenes of three sizes in two files, with all labels. There is no run yet."""
     folder = _shared(tmp_path_factory) / "tiny"
     with _locked(folder.with_suffix(".lock")):
         if not (folder / "records" / manifest.NAME).exists():
@@ -163,7 +163,7 @@ def tiny_records(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 
 @pytest.fixture(scope="session")
 def tiny(tiny_records: Tiny) -> Tiny:
-    """The records and a student of two steps with its evaluation."""
+    """The records, and a student trained for two steps and evaluated."""
     with _locked(Path(tiny_records.run + ".lock")):
         if not os.path.exists(os.path.join(tiny_records.run, "evaluation.json")):
             override = data(os.path.join(tiny_records.records, "*.tfrecord"))

@@ -1,4 +1,4 @@
-"""Uses the task `tests/contract/brightness.py` in every command, and prints what they gave as one JSON object."""
+"""Uses the task `tests/contract/brightness.py` in every command and prints all results as one JSON object."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Label = tuple[float, float, str]  # grey, certainty, origin
 
 
 def one(index: int, label: Label | None) -> bytes:
-    """A record of a scene of 128 x 128 pixels."""
+    """Returns the record of a scene of 128 x 128 pixels."""
     image = scenes.render("wild", 5, index).image
     labelled = {}
     if label:
@@ -40,13 +40,13 @@ def one(index: int, label: Label | None) -> bytes:
 
 
 def write(folder: str, labels: list[Label | None], first: int = 0) -> str:
-    """A record set in two files; returns its glob."""
+    """Writes a dataset in two files and returns their pattern."""
     made = [one(first + place, label) for place, label in enumerate(labels)]
     return tiny.write_set(folder, [made[:2], made[2:]], ())
 
 
 def command(*given: str) -> dict[str, Any]:
-    """must-records in this process: its exit code, and what it printed as JSON."""
+    """Runs must-records in this process. Returns its exit code and the JSON that it printed."""
     sys.argv = ["must-records", *given, "--json"]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
@@ -58,7 +58,7 @@ def command(*given: str) -> dict[str, Any]:
 
 
 def settled(config: str, records: str, fields: dict[str, Any]) -> Any:
-    """The experiment's config with these fields of the task, after the checks before training."""
+    """Returns the experiment's config with these fields of the task, after preflight."""
     override = tiny.data(records)
     override["task"]["tasks"] = {"brightness": fields}
     params = experiment_config.load(EXPERIMENT, [config])
@@ -68,7 +68,7 @@ def settled(config: str, records: str, fields: dict[str, Any]) -> Any:
 
 
 def refused(config: str, records: str, fields: dict[str, Any]) -> str:
-    """What the checks before training say against this; empty if they pass."""
+    """Returns the error of preflight; empty if there is none."""
     try:
         settled(config, records, fields)
     except UserError as error:
@@ -77,7 +77,7 @@ def refused(config: str, records: str, fields: dict[str, Any]) -> str:
 
 
 def trained(folder: str, config: str) -> dict[str, Any]:
-    """Trains, exports and serves; the config's fields afterwards."""
+    """Trains, exports and serves. Returns the results and the task's fields in the config."""
     records = write(f"{folder}/records", [(0.25, 1.0, "real:test"), None, (0.5, 1.0, "real:test")])
     run, fields = f"{folder}/run", {"scale": 0.5, "loss_weight": 3.0}
     override = tiny.data(records)
@@ -106,7 +106,7 @@ def trained(folder: str, config: str) -> dict[str, Any]:
 
 
 def labelled(folder: str, records: str) -> dict[str, Any]:
-    """Labels, and uses every command that reads records."""
+    """Labels, then runs every command that reads records."""
     teacher = f"brightness={folder}/run"
     label = command(
         "label", "--records", records, "--teacher", teacher, "--out", f"{folder}/labelled", "--workers", "1"
@@ -132,7 +132,7 @@ def labelled(folder: str, records: str) -> dict[str, Any]:
 
 
 def spoiled(folder: str, config: str) -> dict[str, Any]:
-    """A teacher's labels that no student may learn from, and the checks of a label that is out of range."""
+    """Labels that the gate must refuse, and the check of a label that is out of range."""
     records = write(f"{folder}/nan", [(float("nan"), 0.75, "pseudo:abc"), (0.5, 0.75, "pseudo:abc")])
     stats = command("stats", "--records", records)
     return {

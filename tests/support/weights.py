@@ -12,14 +12,14 @@ from must_tf.tasks import discover
 
 
 def like(run_directory: str, names: tuple[str, ...]) -> student.Student:
-    """A model with random weights, in a run's shape, with these heads."""
+    """Returns a model with random weights, configured like a run, with these heads."""
     settings = restore.read_config(run_directory)
     config_values.apply(settings, {"tasks": {name: {"enabled": name in names} for name in discover()}}, "test")
     return student.build(settings)
 
 
 def values(layer: tf.Module) -> list[np.ndarray]:
-    """All weights, moving statistics included."""
+    """Returns all weights, including moving statistics."""
     return [variable.numpy() for variable in layer.variables]
 
 

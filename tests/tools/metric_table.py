@@ -1,4 +1,4 @@
-"""Every figure beside the same one by an independent implementation: `python -m tests.tools.metric_table`."""
+"""Compares every metric with an independent implementation: `python -m tests.tools.metric_table`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.support import protocols
 from tests.support.measuring import evaluate
 from tests.support.protocols import Pairs
 
-COARSE = {"median_angle": 0.00501}  # read off a histogram
+COARSE = {"median_angle": 0.00501}  # tolerance: the median comes from a histogram
 
 
-class Row(NamedTuple):
-    """One figure of one protocol."""
+class MetricRow(NamedTuple):
+    """A metric of a protocol, by this project and by the independent implementation."""
 
     protocol: str
     name: str
@@ -35,22 +35,25 @@ class Row(NamedTuple):
 
     @property
     def agrees(self) -> bool:
-        """Within what float64 sums in another order may differ."""
+        """True if the difference is rounding of float64 sums in another order."""
         return abs(self.ours - self.theirs) <= COARSE.get(self.name, 1e-9 * max(1.0, abs(self.theirs)))
 
 
-def _rows(protocol: str, ours: dict[str, float], theirs: dict[str, float], source: str) -> list[Row]:
-    return [Row(protocol, name, ours[name], float(value), source) for name, value in theirs.items()]
+def _rows(protocol: str, ours: dict[str, float], theirs: dict[str, float], source: str) -> list[MetricRow]:
+    return [MetricRow(protocol, name, ours[name], float(value), source) for name, value in theirs.items()]
 
 
-def object_rows() -> list[Row]:
-    """COCO's twelve of boxes and masks by pycocotools on JSON files, VOC's by a rewrite of VOCevaldet.m."""
+def object_rows() -> list[MetricRow]:
+    """COCO's twelve metrics of boxes and masks (pycocotools on JSON files), and VOC's (VOCevaldet.m in NumPy)."""
     from tests.support.coco_objects import HEIGHT, WIDTH, coco_stats, random_set
 
     pairs = random_set()
     rows = []
     for module, kind in ((detection, "bbox"), (masks, "segm")):
-        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):  # it prints every step
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            contextlib.redirect_stdout(io.StringIO()),
+        ):  # pycocotools prints each step
             stats = coco_stats(Path(folder), pairs, kind)
         rows += _rows(f"COCO {kind}", evaluate(module, pairs, "a", "b", "c"), stats, "pycocotools")
     by_class = [protocols.voc_average_precision(pairs, class_id, (HEIGHT, WIDTH)) for class_id in (1, 2, 3)]
@@ -58,8 +61,8 @@ def object_rows() -> list[Row]:
     return rows + _rows("VOC bbox", evaluate(detection, pairs, "a", "b", "c"), theirs, "VOCevaldet, NumPy")
 
 
-def segmentation_rows() -> list[Row]:
-    """150 classes and "other", three images."""
+def segmentation_rows() -> list[MetricRow]:
+    """Segmentation metrics of three images with 150 classes and "other"."""
     rng = np.random.default_rng(0)
     truth = rng.permutation(np.arange(151).repeat(60)).reshape(3, -1, 20)
     truth = np.where(rng.random(truth.shape) < 0.05, 255, truth)
@@ -73,8 +76,8 @@ def segmentation_rows() -> list[Row]:
     return rows
 
 
-def depth_rows() -> list[Row]:
-    """A whole image as it is, NYU's protocol, KITTI's, and MiDaS' on NYU."""
+def depth_rows() -> list[MetricRow]:
+    """Depth metrics of whole images, and by the protocols of NYU, of KITTI, and of MiDaS on NYU."""
     rng = np.random.default_rng(1)
     truth = rng.uniform(0.2, 14, (2, 480, 640)).astype(np.float32) * (rng.random((2, 480, 640)) < 0.7)
     guess = (2 * truth * np.exp(rng.normal(0, 0.3, truth.shape)) + 0.1).astype(np.float32)
@@ -94,8 +97,8 @@ def depth_rows() -> list[Row]:
     return rows
 
 
-def normal_rows() -> list[Row]:
-    """Two images of random directions, a tenth unknown."""
+def normal_rows() -> list[MetricRow]:
+    """Metrics of two images of random normals, a tenth of which are unknown."""
     rng = np.random.default_rng(2)
     truth = rng.normal(size=(2, 60, 80, 3))
     guess = truth + 0.6 * rng.normal(size=truth.shape)
@@ -104,8 +107,8 @@ def normal_rows() -> list[Row]:
     return _rows("angles", evaluate(normals, pairs), protocols.normals(pairs), "arccos, NumPy")
 
 
-def classification_rows() -> list[Row]:
-    """200 images, 12 classes."""
+def classification_rows() -> list[MetricRow]:
+    """Classification metrics of 200 images with 12 classes."""
     rng = np.random.default_rng(3)
     truth = np.eye(12)[rng.integers(0, 12, 200)]
     guess = rng.dirichlet(np.ones(12), 200) + 0.1 * truth
@@ -113,7 +116,7 @@ def classification_rows() -> list[Row]:
     return _rows("accuracy", evaluate(classification, pairs), protocols.classification(pairs), "sklearn")
 
 
-TABLES: dict[str, Callable[[], list[Row]]] = {
+TABLES: dict[str, Callable[[], list[MetricRow]]] = {
     "detection, masks": object_rows,
     "segmentation": segmentation_rows,
     "depth": depth_rows,
@@ -124,7 +127,7 @@ TABLES: dict[str, Callable[[], list[Row]]] = {
 
 def main() -> None:
     """Prints the table."""
-    print(f"{'protocol':<18}{'figure':<22}{'here':>14}{'independent':>14}{'difference':>12}  by")
+    print(f"{'protocol':<18}{'metric':<22}{'here':>14}{'independent':>14}{'difference':>12}  by")
     for rows in TABLES.values():
         for row in rows():
             difference = f"{abs(row.ours - row.theirs):.1e}" + ("" if row.agrees else " !")
