@@ -17,7 +17,7 @@ from experiments.plan import Plan, Run, steps
 from experiments.quickstart import scenes
 from must_tf.common.errors import exit_on_user_error
 
-# What each set is really labelled for. The names are those of the scenes' domains.
+# The tasks with ground truth in each dataset. The names are those of the scenes' domains.
 REAL = {"classification": ("classification",), "detection": ("detection", "masks"), "geometry": ("depth",)}
 ALL = tuple(task for tasks in REAL.values() for task in tasks)
 OFF = ("task.tasks.segmentation.enabled=false", "task.tasks.normals.enabled=false")
@@ -26,7 +26,7 @@ OFF = ("task.tasks.segmentation.enabled=false", "task.tasks.normals.enabled=fals
 class Size(NamedTuple):
     """Sizes of everything. The datasets differ in size, as real ones do; the largest is sampled most often."""
 
-    images: Mapping[str, int]  # by set
+    images: Mapping[str, int]  # by dataset
     heldout: int
     teacher_steps: int
     student_steps: int
@@ -41,7 +41,7 @@ def plan(folder: str, size: Size) -> Plan:
     records = {name: scenes(name, count, 1, "--tasks", ",".join(REAL[name])) for name, count in size.images.items()}
     return Plan(
         folder=folder,
-        title="must_tf across datasets: three sets, three teachers, one student",
+        title="must_tf across datasets: three datasets, three teachers, one student",
         records=records | {"heldout": scenes("wild", size.heldout, 2, "--tasks", ",".join(ALL))},
         teachers=tuple(_teacher(name, size) for name in REAL),
         label={name: tuple(f"teacher-{other}" for other in REAL if other != name) for name in REAL},

@@ -32,7 +32,7 @@ def execute(plan: Plan) -> None:
     """Runs all steps and writes the report."""
     started = time.monotonic()
     seconds = follow(plan, [*prepared(plan), student(plan), *_after(plan)])
-    # TensorFlow is imported only now, and its complaint about a missing GPU must not be the last line on the screen.
+    # Imported only now, so that TensorFlow's message about a missing GPU is not the last line on the screen.
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     from experiments import summary
 
@@ -46,7 +46,7 @@ def follow(plan: Plan, commands: Sequence[Command]) -> dict[str, float]:
     for number, (name, command) in enumerate(commands, 1):
         print(f"\n[{number}/{len(commands)}] {name}  (at {clock(time.monotonic() - started)})", flush=True)
         if name == "export" and _is_current(plan):
-            print("  the export is of the student's last step already")
+            print("  skipped: the export already has the student's last step")
             continue
         seconds[name] = _run(plan, name, command)
     return seconds
@@ -74,7 +74,7 @@ def prepared(plan: Plan) -> Iterator[Command]:
         chosen = [teacher for teacher in plan.teachers if teacher.name in wanted]
         given = [["--teacher", f"{task}={plan.path(teacher.name)}"] for teacher in chosen for task in teacher.tasks]
         source, out = plan.path("records", name, "*.tfrecord"), plan.path("records", f"{name}-labelled")
-        # Teachers of a few minutes may look unfit: the verdict is in the log, and does not end the loop.
+        # Teachers trained for a few minutes may be judged unfit. The log has the verdict, and the loop continues.
         command = [*records, "label", "--records", source, *sum(given, []), "--out", out, "--force"]
         yield f"label: {name}", command
 
@@ -133,5 +133,5 @@ def _run(plan: Plan, name: str, command: list[str]) -> float:
     code = subprocesses.follow(command, log)
     if code:
         print("\n".join(subprocesses.last_lines(log, 20)), file=sys.stderr)
-        raise UserError(f"step {name!r} ended with exit code {code}; its whole output is in {log}.")
+        raise UserError(f"step {name!r} failed with exit code {code}. Its output is in {log}.")
     return time.monotonic() - started

@@ -27,10 +27,10 @@ def main(export: str, records: str, out: str) -> None:
         for name, value in sorted(outputs.items())
     }
     foreign = sorted({name.split(".")[0] for name in sys.modules} & {"must_tf", "official"})
-    assert not foreign, f"the export needs {foreign}"
+    assert not foreign, f"the export has imported {foreign}"
     with open(out, "w") as file:
         json.dump(found, file, indent=1)
-    print(f"  served {len(found)} outputs with TensorFlow {tf.__version__} alone:")
+    print(f"  served {len(found)} outputs with TensorFlow {tf.__version__} and nothing else:")
     for name, one in found.items():
         print(f"    {name:<28}{one['shape']!s:<20}{one['least']:.3f} to {one['largest']:.3f}")
 

@@ -2,7 +2,7 @@
 
     python -m experiments.readme_picture --model_dir runs/quickstart/student --out docs/images/six_tasks.png
 
-With --model_dir the tasks are the run's predictions, without it the scene's own labels. The footer of the picture says
+With --model_dir the tasks are the run's predictions, without it the scene's own labels. The picture's footer states
 which. Scenes come from the quickstart's held-out set, which no run of the quickstart is trained on.
 """
 
@@ -28,18 +28,18 @@ from must_tf.tasks import discover
 from tfrecords_tools import teachers
 
 TASKS = ("classification", "detection", "masks", "segmentation", "depth", "normals")
-DOMAIN, SEED = "wild", 2  # of the quickstart's held-out set
+DOMAIN, SEED = "wild", 2  # of the quickstart's held-out scenes
 COLUMNS = 3
 TILE, GAP, BAND, TEXT, SMALL = 232, 6, 32, 17, 13  # pixels
 SIDE = 2 * TILE + GAP + BAND  # the photo is as high as two rows of tasks
-# Keep the PNG small: a scene is rendered finer than it is shown, which averages out its grain, and colours are rounded
-# to multiples of STEP.
+# To keep the PNG small, scenes are rendered at a higher resolution and reduced, which averages out their grain, and
+# colours are rounded to multiples of STEP.
 FINE, STEP = 2, 4
 CAPTION = "Description"  # key of the caption in the PNG's metadata
 
 
 class Drawn(NamedTuple):
-    """What is drawn: labels and class names by task, and the sentence that says where they come from."""
+    """Labels and class names by task, and a caption that states their origin."""
 
     labels: Mapping[str, Labels]
     classes: Mapping[str, Sequence[str]]
@@ -47,12 +47,12 @@ class Drawn(NamedTuple):
 
 
 def from_labels(scene: scenes.Scene) -> Drawn:
-    """The scene's own labels."""
+    """Returns the scene's own labels."""
     return Drawn(scene.labels, scenes.CLASSES, "Labels of a generated scene, not predictions.")
 
 
 def from_run(scene: scenes.Scene, model_dir: str, least_score: float) -> Drawn:
-    """A run's predictions, without the objects whose score is below `least_score`."""
+    """Returns a run's predictions, without objects whose score is below `least_score`."""
     described = teachers.describe(model_dir, TASKS)
     (found,) = teachers.label(described.load(), [tf.constant(scene.image)], ["scene"])
     labels = {task: _above(one, least_score) if "scores" in one else one for task, one in found.items()}
@@ -64,7 +64,7 @@ def from_run(scene: scenes.Scene, model_dir: str, least_score: float) -> Drawn:
 
 
 def _above(objects: Labels, least_score: float) -> Labels:
-    """The objects whose score is at least `least_score`. Every entry has one item per object."""
+    """Returns the objects whose score is at least `least_score`. Every entry has one item per object."""
     chosen = np.flatnonzero(np.asarray(objects["scores"]) >= least_score)
     return {
         key: [values[index] for index in chosen] if isinstance(values, list) else np.asarray(values)[chosen]
@@ -73,7 +73,7 @@ def _above(objects: Labels, least_score: float) -> Labels:
 
 
 def picture(photo: np.ndarray, drawn: Drawn) -> np.ndarray:
-    """The photo at the left, three by two tasks at the right, the caption below.
+    """Draws the photo on the left, three by two tasks on the right, and the caption below.
 
     Args:
       photo: uint8 [s, s, 3].
@@ -105,7 +105,7 @@ def _ground(height: int, width: int) -> np.ndarray:
 
 
 def png(pixels: np.ndarray, caption: str) -> bytes:
-    """A small PNG with the caption among its metadata."""
+    """Returns a small PNG with the caption in its metadata."""
     rounded = np.minimum(np.rint(pixels / STEP) * STEP, 255).astype(np.uint8)
     about = PngImagePlugin.PngInfo()
     about.add_text(CAPTION, caption)

@@ -32,7 +32,7 @@ def records(data: str) -> dict[str, list[str]]:
         "coco-val": photos("val2017"),
         "rgbd-train": ["rgbd", "--root", rgbd, "--match", "learn_*"],
         "rgbd-val": ["rgbd", "--root", rgbd, "--match", "test_*"],
-        # As many as of the others: sets are united by size, and 4,000 thumbnails would leave 4 % for the photos.
+        # As many as in the other datasets: they are sampled by size, and 4,000 thumbnails would leave 4 % for photos.
         "cifar-train": ["classes", "--root", os.path.join(cifar, "train"), "--limit", "20"],
         "cifar-val": ["classes", "--root", os.path.join(cifar, "test"), "--limit", "10"],
     }
@@ -49,12 +49,13 @@ def plan(data: str) -> Plan:
     teachers = (
         teacher("classification", ("cifar-train", "cifar-val"), ("classification",), 150),
         teacher("masks", ("coco-train", "coco-val"), ("detection", "masks"), 150),
-        # Only the training photos have panoptic labels: this teacher's figure is not a held-out one.
+        # Only the training photos have panoptic labels, so this teacher is evaluated on photos that it was trained on.
         teacher("segmentation", ("coco-train", "coco-train"), ("segmentation",), 150),
         teacher("depth", ("rgbd-train", "rgbd-val"), ("depth",), 150),
         teacher("normals", ("rgbd-train", "rgbd-val"), ("normals",), 150),
     )
-    names = tuple(one.name for one in teachers)  # all for each set: COCO has panoptic labels of some photos alone
+    # All teachers label each dataset, because only some of the COCO photos have panoptic labels.
+    names = tuple(one.name for one in teachers)
     return Plan(
         folder="runs/real",
         title="must_tf on real photos: five teachers, one student",
@@ -76,11 +77,11 @@ def plan(data: str) -> Plan:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Checks that the photos exist, then runs the loop."""
     parser = argparse.ArgumentParser(prog="experiments.real", description="The whole loop on small real photos.")
-    parser.add_argument("--data", required=True, help="the folder with coco_small, rgbd_small and cifar10_small")
+    parser.add_argument("--data", required=True, help="folder with coco_small, rgbd_small and cifar10_small")
     data = parser.parse_args(arguments).data
     missing = [name for name in ("coco_small", "rgbd_small", "cifar10_small") if not os.path.isdir(f"{data}/{name}")]
     if missing:
-        raise UserError(f"{data} lacks {', '.join(missing)}; experiments/real.py says what is expected there.")
+        raise UserError(f"{data} lacks {', '.join(missing)}. See the docstring of experiments/real.py.")
     execute(plan(data))
 
 

@@ -19,22 +19,22 @@ from must_tf.runs import restore
 from must_tf.shared import html_report, picture_grid
 from must_tf.tasks import discover
 
-SHOWN_RECORDS = 6  # labelled records that are drawn
+SHOWN_RECORDS = 6  # number of labelled records to draw
 
-Rows = list[tuple[str, str, float | None, float | None]]  # task, figure, teacher, student
+Rows = list[tuple[str, str, float | None, float | None]]  # task, metric, teacher, student
 
 
 def write(plan: Plan, seconds: dict[str, float], total: float) -> None:
     """Prints the table and writes report.html."""
     rows = _rows(plan)
-    lines = _table(("task", "figure", "teacher", "student"), rows)
+    lines = _table(("task", "metric", "teacher", "student"), rows)
     transfers = _transfer_rows(plan)
     if transfers:
-        lines += ["", *_table(("transfer", "figure", "from scratch", "from student"), transfers)]
+        lines += ["", *_table(("transfer", "metric", "from scratch", "from student"), transfers)]
     print("\n" + "\n".join(lines))
     path = plan.path("report.html")
     html_report.write_report(path, _report(plan, rows, transfers, seconds, total))
-    print(f"\n{clock(total)} in all. Report: {path}", flush=True)
+    print(f"\n{clock(total)} in total. Report: {path}", flush=True)
 
 
 def _rows(plan: Plan) -> Rows:
@@ -45,7 +45,7 @@ def _rows(plan: Plan) -> Rows:
         for task in teacher.tasks:
             headline = discover()[task].Metric.headline
             key = f"{task}/{headline}"
-            # A teacher that was measured on what it had seen says so.
+            # Marks a teacher that was evaluated on images it was trained on.
             seen = " (seen)" if set(teacher.validation) & set(teacher.train) else ""
             rows.append((task, headline + seen, figures.get(key), student.get(key)))
     return rows
@@ -70,7 +70,7 @@ def _table(headers: tuple[str, ...], rows: Rows) -> list[str]:
 
 
 def _direction(task: str) -> str:
-    return "" if discover()[task].Metric.higher_is_better else " (less is better)"
+    return "" if discover()[task].Metric.higher_is_better else " (lower is better)"
 
 
 def _number(value: float | None) -> str:
@@ -93,18 +93,16 @@ def _cells(rows: Rows) -> list[list[Any]]:
 
 def _report(plan: Plan, rows: Rows, transfers: Rows, seconds: dict[str, float], total: float) -> html_report.Report:
     tables = [
-        html_report.ReportTable(
-            "One student beside the teachers", ("task", "figure", "teacher", "student"), _cells(rows)
-        )
+        html_report.ReportTable("One student and the teachers", ("task", "metric", "teacher", "student"), _cells(rows))
     ]
     if transfers:
-        headers = ("task", "figure", "from scratch", "from student")
+        headers = ("task", "metric", "from scratch", "from student")
         tables.append(html_report.ReportTable("Transfer to another look", headers, _cells(transfers)))
     steps = [[name, clock(value)] for name, value in seconds.items()]
     tables.append(html_report.ReportTable("Time", ("step", "minutes"), steps))
     curves = _curves(plan)
     images = evaluation(plan, plan.student.name)["images"]
-    summary = [f"{clock(total)} in all", f"the student was evaluated on {images} held-out images, every one once"]
+    summary = [f"{clock(total)} in total", f"the student was evaluated on {images} held-out images, each exactly once"]
     return html_report.Report(plan.title, summary, tables, curves, _pictures(plan))
 
 
@@ -117,14 +115,14 @@ def _curves(plan: Plan) -> list[html_report.Curve]:
 
 
 def _pictures(plan: Plan) -> list[html_report.Picture]:
-    pictures = [_evaluated(plan, plan.student, "The student on held-out images: label beside prediction")]
+    pictures = [_evaluated(plan, plan.student, "The student on held-out images: label and prediction")]
     pictures += [
         html_report.Picture(
-            f"Completed records of {name!r}: real labels as label, the teachers' as prediction", _records(plan, name)
+            f"Completed records of {name!r}: ground truth as label, pseudo labels as prediction", _records(plan, name)
         )
         for name in plan.label
     ]
-    pictures += [_evaluated(plan, run, f"Teacher {run.name}: label beside prediction") for run in plan.teachers]
+    pictures += [_evaluated(plan, run, f"Teacher {run.name}: label and prediction") for run in plan.teachers]
     return pictures
 
 

@@ -35,7 +35,7 @@ def plan(folder: str, threshold: float, seed: int) -> Plan:
     )
     return Plan(
         folder=folder,
-        title="must_tf: which labels of a teacher to believe",
+        title="must_tf: thresholds of pseudo labels",
         records={
             "labelled": scenes("wild", LABELLED, 1, "--tasks", ",".join(TASKS)),
             "unlabelled": scenes("wild", UNLABELLED, 3),
@@ -62,17 +62,17 @@ def _run(name: str, train: str, count: int, override: tuple[str, ...] = ()) -> R
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the study, prints the table and writes thresholds.json."""
     parser = argparse.ArgumentParser(prog="experiments.threshold_study", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=1, help="students of each threshold")
-    parser.add_argument("--out", default="runs/thresholds", help="where everything goes")
+    parser.add_argument("--seeds", type=int, default=1, help="number of students per threshold")
+    parser.add_argument("--out", default="runs/thresholds", help="output folder")
     flags = parser.parse_args(arguments)
     if flags.seeds < 1:
         raise UserError(f"--seeds {flags.seeds}: must be at least 1.")
-    # Seed by seed, so that a study that is broken off can be compared as far as it got.
+    # Seed by seed, so that an interrupted study has comparable results.
     asked = [(threshold, seed) for seed in range(1, flags.seeds + 1) for threshold in THRESHOLDS]
     plans = {one: plan(flags.out, *one) for one in asked}
     first = plans[asked[0]]
     follow(first, [*prepared(first), *map(student, plans.values())])
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # TensorFlow is needed only now, to count
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # imports TensorFlow, which is needed only to count
     from experiments import threshold_table
 
     threshold_table.write(plans)

@@ -23,7 +23,7 @@ class Believed(NamedTuple):
     """Numbers of a teacher's labels at or above a threshold."""
 
     boxes: int
-    of_boxes: int  # that were written
+    of_boxes: int  # labels in the records
     pixels: int
     of_pixels: int
 

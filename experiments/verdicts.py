@@ -23,7 +23,7 @@ from must_tf.common import tables
 from must_tf.common.errors import exit_on_user_error
 
 TASK = ("detection",)
-SHIFT = 0.6  # of a box's width, to the right: IoU with the true box 0.4 / 1.6 = 0.25
+SHIFT = 0.6  # share of a box's width, to the right: the IoU with the true box is 0.4 / 1.6 = 0.25
 STEPS = {"good": 300, "shifted": 300, "untrained": 1}
 LEARNED = {"good": "labelled", "shifted": "shifted", "untrained": "labelled"}
 LABELLED, SHOWN, HELDOUT = 500, 200, 100  # images
@@ -42,7 +42,7 @@ def plan(folder: str) -> Plan:
     )
     return Plan(
         folder=folder,
-        title="must_tf: what the gate says",
+        title="must_tf: verdicts on good and bad teachers",
         records=records | {f"shown-{name}": scenes("wild", SHOWN, 3) for name in STEPS},
         teachers=teachers,
         label={f"shown-{name}": (name,) for name in STEPS},
@@ -98,7 +98,7 @@ def lines(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains, labels and judges; prints the table."""
     parser = argparse.ArgumentParser(prog="experiments.verdicts", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", default="runs/verdicts", help="where everything goes")
+    parser.add_argument("--out", default="runs/verdicts", help="output folder")
     whole = plan(parser.parse_args(arguments).out)
     commands = list(prepared(whole))
     records = [one for one in commands if one[0].startswith("records")]

@@ -32,7 +32,7 @@ def configs_of(directory: str) -> dict[str, Any]:
     names = {task: tuple(found.classes.get(task, ())) for task in discover() if found.origins.get(task)}
     configs = {task: discover()[task].Config(enabled=True, classes=classes) for task, classes in names.items()}
     if manifest.limited_images(found, "depth", "relative"):
-        configs["depth"].loss = "ssi"  # the one that is trained on such labels
+        configs["depth"].loss = "ssi"  # the loss that trains on such labels
     return configs
 
 
@@ -56,7 +56,7 @@ def rows(serialized: bytes, number: int, configs: dict[str, Any], size: int) -> 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Draws the first records of a dataset."""
     parser = argparse.ArgumentParser(prog="experiments.views", description="Draws what training sees.")
-    parser.add_argument("--records", required=True, help="record files of one set, in quotes")
+    parser.add_argument("--records", required=True, help="pattern of the record files of one dataset, in quotes")
     parser.add_argument("--out", required=True, help="the PNG")
     parser.add_argument("--count", type=int, default=4, help="images")
     parser.add_argument("--size", type=int, default=384, help="side of the network's input")
