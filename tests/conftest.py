@@ -1,6 +1,6 @@
 """The fixtures that tests of several packages share."""
 
-from tests.support.coco_dataset import dataset as dataset
+from tests.support.datasets.coco_dataset import dataset as dataset
 from tests.support.merging import patterns as patterns
 from tests.support.mistakes import world as world
 from tests.support.tiny import tiny as tiny

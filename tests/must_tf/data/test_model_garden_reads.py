@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 
 from must_tf.data import geometry
 from must_tf.tasks import discover
-from tests.support.coco_dataset import CLASS_IDS, HEIGHT, WIDTH, Dataset
+from tests.support.datasets.coco_dataset import CLASS_IDS, HEIGHT, WIDTH, Dataset
 
 SIZE = 128  # of the network's input
 SCALE = SIZE / WIDTH  # the longer side fills it

@@ -11,10 +11,10 @@ import pytest
 import typer
 
 from tests.support.converting import must_records, noise, save
+from tests.support.datasets import ade_and_cityscapes, archives, coco_stuff, diode, mg_records, nyu, voc
+from tests.support.datasets.must_tiny import MustTiny
 from tests.support.mistakes import check
-from tests.tfrecords_tools.sources import test_archives, test_records, test_rooms, test_surfaces
-from tests.tfrecords_tools.sources import test_coco_surfaces as surface
-from tests.tfrecords_tools.sources import test_voc as voc
+from tests.support.tiny import image_bytes
 from tfrecords_tools.cli import main
 
 COMMANDS = typer.main.get_command(main.app).commands["convert"].commands  # type: ignore[attr-defined]
@@ -22,8 +22,8 @@ Arguments = list[str]
 
 
 def _mg(root: Path) -> Arguments:
-    test_records.record(root / "a.tfrecord", image__encoded=test_records.JPEG, image__class__label=1)
-    return ["--records", str(root / "a.tfrecord"), "--classes", test_records.names(root, "a", "b")]
+    mg_records.record(root / "a.tfrecord", image__encoded=image_bytes(noise(30, 40), ".jpg"), image__class__label=1)
+    return ["--records", str(root / "a.tfrecord"), "--classes", mg_records.names(root, "a", "b")]
 
 
 def _images(root: Path) -> Arguments:
@@ -43,22 +43,22 @@ def _rgbd(root: Path) -> Arguments:
 
 
 def _coco(root: Path) -> Arguments:
-    images, annotations = surface.coco(root)
-    return ["--images", images, "--annotations", annotations, "--stuff", surface.stuff_json(root)]
+    images, annotations = coco_stuff.coco(root)
+    return ["--images", images, "--annotations", annotations, "--stuff", coco_stuff.stuff_json(root)]
 
 
 def _objects365(root: Path) -> Arguments:
-    images, annotations = surface.objects365(root, *surface.PUBLISHED)
+    images, annotations = coco_stuff.objects365(root, *coco_stuff.PUBLISHED)
     return ["--images", images, "--annotations", annotations]
 
 
 def _imagenet(root: Path) -> Arguments:
-    (root / "labels.txt").write_text(test_archives.LABELS["one per line"])
-    return ["--root", test_archives.flat(root), "--labels", str(root / "labels.txt")]
+    (root / "labels.txt").write_text(archives.LABELS["one per line"])
+    return ["--root", archives.flat(root), "--labels", str(root / "labels.txt")]
 
 
 def _diode(root: Path) -> Arguments:
-    test_rooms.scan(root / "val", np.ones([96, 128]), np.ones([96, 128, 3]))
+    diode.scan(root / "val", np.ones([96, 128]), np.ones([96, 128, 3]))
     return ["--root", str(root / "val")]
 
 
@@ -72,11 +72,11 @@ GOOD: dict[str, tuple[Callable[[Path], Arguments], int]] = {
     "coco": (_coco, 2),
     "objects365": (_objects365, 2),
     "voc": (lambda root: ["--root", voc.write(root, {"a": voc.annotation()})], 1),
-    "ade20k": (lambda root: ["--root", test_surfaces.ade(root, np.zeros([32, 48], np.uint8))], 1),
-    "cityscapes": (lambda root: ["--root", test_surfaces.city(root), "--split", "train"], 1),
+    "ade20k": (lambda root: ["--root", ade_and_cityscapes.ade(root, np.zeros([32, 48], np.uint8))], 1),
+    "cityscapes": (lambda root: ["--root", ade_and_cityscapes.city(root), "--split", "train"], 1),
     "imagenet": (_imagenet, 3),
-    "cifar100": (lambda root: ["--root", test_archives.cifar(root), "--split", "train"], 3),
-    "nyu": (lambda root: ["--root", test_rooms.labelled_mat(root), "--split", "test"], 1),
+    "cifar100": (lambda root: ["--root", archives.cifar(root), "--split", "train"], 3),
+    "nyu": (lambda root: ["--root", nyu.labelled_mat(root), "--split", "test"], 1),
     "diode": (_diode, 1),
 }
 
@@ -98,7 +98,7 @@ def test_a_command_writes_its_records(name: str, tmp_path: Path, monkeypatch: py
 
 
 def test_the_command_of_tfds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    test_records.MustTiny(data_dir=str(tmp_path / "data")).download_and_prepare()
+    MustTiny(data_dir=str(tmp_path / "data")).download_and_prepare()
     arguments = ["--name", "must_tiny", "--split", "train", "--data-dir", str(tmp_path / "data")]
     arguments += ["--map", "image=photo/jpeg", "--map", "classification=label", "--out", str(tmp_path / "out")]
     assert must_records(["convert", "tfds", *arguments, "--workers", "1"], monkeypatch) == 0

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.support.converting import Converted, converted, noise, save
-from tests.support.diode import WALL, plane, scan, unit
-from tests.support.rgbd_folder import rooms
-from tests.support.segmentation_datasets import STEM, ade, city, columns, instance_ids
+from tests.support.datasets.ade_and_cityscapes import STEM, ade, city, columns, instance_ids
+from tests.support.datasets.diode import WALL, plane, scan, unit
+from tests.support.datasets.rgbd_folder import rooms
 from tfrecords_tools.sources.ade20k import Ade20k
 from tfrecords_tools.sources.cityscapes import Cityscapes
 from tfrecords_tools.sources.diode import Diode

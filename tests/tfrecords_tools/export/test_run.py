@@ -20,8 +20,8 @@ from must_tf.common.errors import UserError
 from must_tf.data import record, scenes
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
-from tests.support.coco_dataset import Dataset
 from tests.support.converting import Record, converted, files_in, must_records, noise, read
+from tests.support.datasets.coco_dataset import Dataset
 from tests.support.exporting import assert_same, export
 from tests.support.tiny import ALL, Tiny, image_bytes, scene_record, write_set
 from tfrecords_tools.export import formats

@@ -11,7 +11,7 @@ import pytest
 from must_tf.common.errors import UserError
 from must_tf.tasks.masks.labels import paste
 from tests.support.converting import Converted, converted, must_records, noise, save
-from tests.support.segmentation_datasets import HEIGHT, STEM, TABLE, WIDTH, ade, city, columns, instance_ids
+from tests.support.datasets.ade_and_cityscapes import HEIGHT, STEM, TABLE, WIDTH, ade, city, columns, instance_ids
 from tfrecords_tools.sources.ade20k import Ade20k
 from tfrecords_tools.sources.cityscapes import Cityscapes
 from tfrecords_tools.sources.only import only

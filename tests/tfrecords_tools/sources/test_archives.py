@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,25 @@ import numpy as np
 import pytest
 
 from must_tf.common.errors import UserError
-from tests.support.archives import encoded, packed
 from tests.support.converting import converted, noise, save
+from tests.support.datasets.archives import (
+    IMAGES,
+    LABELS,
+    PIXELS,
+    SHARK,
+    TENCH,
+    WALL,
+    cifar,
+    encoded,
+    flat,
+    listed,
+    packed,
+    python2,
+)
 from tfrecords_tools.sources import archives
 from tfrecords_tools.sources.cifar100 import Cifar100
 from tfrecords_tools.sources.imagenet import Imagenet
 from tfrecords_tools.sources.images import UnlabelledImages
-
-TENCH, SHARK, WALL = "n01440764", "n01484850", "n03000134"
-
-
-IMAGES = {f"{SHARK}_1.JPEG": encoded(1), f"{TENCH}_2.JPEG": encoded(2), f"{TENCH}_10.JPEG": encoded(3)}
 
 
 def test_a_tar_is_read_without_unpacking(tmp_path: Path) -> None:
@@ -92,24 +99,6 @@ def test_imagenet_ids_are_positions_of_the_sorted_synsets(write: Callable[[Path]
     }
 
 
-def flat(root: Path) -> str:
-    """Writes validation images as published: without folders, with ordered names."""
-    for number, data in enumerate(IMAGES.values(), 1):
-        (root / "val").mkdir(exist_ok=True)
-        (root / "val" / f"ILSVRC2012_val_{number:08}.JPEG").write_bytes(data)
-    return str(root / "val")
-
-
-LABELS = {
-    "one per line": f"{SHARK}\n{TENCH}\n{TENCH}\n",
-    "names in another order": f"ILSVRC2012_val_00000003.JPEG {TENCH}\nILSVRC2012_val_00000001 {SHARK}\n"
-    f"ILSVRC2012_val_00000002 {TENCH}\n",
-    "kaggle, a file missing": f"ImageId,PredictionString\nILSVRC2012_val_00000001,{SHARK} 1 2 3 4 {TENCH} 5 6 7 8\n"
-    f"ILSVRC2012_val_00000002,{TENCH} 1 2 3 4\nILSVRC2012_val_00000003,{TENCH} 1 2 3 4\n"
-    f"ILSVRC2012_val_00000004,{TENCH} 1 2 3 4\n",
-}
-
-
 @pytest.mark.parametrize("name", LABELS)
 def test_flat_images_take_their_synsets_from_a_file(name: str, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text(LABELS[name])
@@ -149,55 +138,6 @@ def test_imagenet_mistakes_are_reported_before_the_first_image(tmp_path: Path) -
     (tmp_path / "all.txt").write_text(f"{WALL}\n{TENCH}\n")
     with pytest.raises(UserError, match=f"lacks 1 of the synsets, such as {SHARK}"):
         Imagenet(_folders(tmp_path), classes=str(tmp_path / "all.txt")).find()
-
-
-def text(value: str) -> bytes:
-    """Pickles a str of Python 2."""
-    return (
-        b"U" + bytes([len(value)]) + value.encode()
-        if len(value) < 256
-        else b"T" + struct.pack("<I", len(value)) + value.encode()
-    )
-
-
-def array(values: np.ndarray) -> bytes:
-    """Pickles a uint8 matrix like Python 2's NumPy (protocol 2): _reconstruct, then its state."""
-    shape = b"".join(b"J" + struct.pack("<i", side) for side in values.shape)
-    dtype = (
-        b"cnumpy\ndtype\n"
-        + text("u1")
-        + b"K\x00K\x01\x87R(K\x03"
-        + text("|")
-        + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
-    )
-    data = b"T" + struct.pack("<I", values.size) + values.tobytes()
-    made = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85" + text("b") + b"\x87R"
-    return made + b"(K\x01" + shape + b"\x86" + dtype + b"\x89" + data + b"tb"
-
-
-def listed(values: list[bytes]) -> bytes:
-    """A list."""
-    return b"](" + b"".join(values) + b"e"
-
-
-def python2(**content: bytes) -> bytes:
-    """Pickles a dict like Python 2, as in the published CIFAR-100."""
-    return b"\x80\x02}(" + b"".join(text(key) + value for key, value in content.items()) + b"u."
-
-
-PIXELS = np.random.default_rng(0).integers(0, 256, [3, 3072], dtype=np.uint8)
-
-
-def cifar(root: Path) -> str:
-    """cifar-100-python/ with three images."""
-    folder = root / "cifar-100-python"
-    folder.mkdir()
-    names = listed([text(name) for name in ("bos_s_000507.png", "b_s_1.png", "bos_s_000507.png")])
-    fine, coarse = listed([b"K\x02", b"K\x00", b"K\x01"]), listed([b"K\x00"] * 3)
-    content = {"filenames": names, "fine_labels": fine, "coarse_labels": coarse, "data": array(PIXELS)}
-    (folder / "train").write_bytes(python2(**content, batch_label=text("training batch 1 of 1")))
-    (folder / "meta").write_bytes(python2(fine_label_names=listed([text(name) for name in ("apple", "bear", "bee")])))
-    return str(folder)
 
 
 def test_cifar100_as_pickled_by_python_2(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 
 from must_tf.tasks.masks.labels import paste
-from tests.support.coco_dataset import CATEGORIES, CLASS_IDS, HEIGHT, PIXEL, WIDTH, Dataset, runs
 from tests.support.converting import CocoEntry, converted, dump, noise, save
+from tests.support.datasets.coco_dataset import CATEGORIES, CLASS_IDS, HEIGHT, PIXEL, WIDTH, Dataset, runs
 from tfrecords_tools.sources.coco import rle
 from tfrecords_tools.sources.coco.coco import Coco
 

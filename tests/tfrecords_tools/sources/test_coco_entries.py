@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from must_tf.common.errors import UserError
-from tests.support.coco_dataset import CATEGORIES, HEIGHT, IMAGES, WIDTH, panoptic
 from tests.support.converting import CocoEntry, converted, dump, noise, save
+from tests.support.datasets.coco_dataset import CATEGORIES, HEIGHT, IMAGES, WIDTH, panoptic
 from tfrecords_tools.sources.coco.coco import Coco
 
 

@@ -13,8 +13,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from tests.support.converting import Converted, converted, dump
+from tests.support.datasets.mg_records import boxes, names, record
 from tests.support.image_files import JPEG_LEVELS, ORIENTATION, PHOTO, file, pillow
-from tests.support.mg_records import boxes, names, record
 from tfrecords_tools.sources.coco.coco import Coco
 from tfrecords_tools.sources.mg import Mg
 from tfrecords_tools.sources.tfds import Tfds

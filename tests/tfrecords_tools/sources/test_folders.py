@@ -10,7 +10,7 @@ from PIL import Image
 
 from must_tf.common.errors import UserError
 from tests.support.converting import Converted, converted, noise, save
-from tests.support.rgbd_folder import HEIGHT, WIDTH, class_map, colours, depth, normals, photos, rooms
+from tests.support.datasets.rgbd_folder import HEIGHT, WIDTH, class_map, colours, depth, normals, photos, rooms
 from tfrecords_tools.sources.classes import ClassFolders
 from tfrecords_tools.sources.images import UnlabelledImages
 from tfrecords_tools.sources.rgbd import Rgbd

@@ -10,19 +10,18 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_datasets as tfds
 from official.vision.data import create_coco_tf_record
 
 from must_tf.common.errors import UserError
 from must_tf.tasks.masks.labels import paste
 from tests.support.converting import converted, dump, noise, save
-from tests.support.mg_records import boxes, names, record
+from tests.support.datasets.mg_records import boxes, names, record
+from tests.support.datasets.must_tiny import HEIGHT, PETS, WIDTH, MustTiny
 from tests.support.tiny import image_bytes
 from tfrecords_tools.sources import tfds as tfds_source
 from tfrecords_tools.sources.mg import Mg
 from tfrecords_tools.sources.tfds import Tfds
 
-HEIGHT, WIDTH = 30, 40
 PIXEL = 1e-4  # float32 of a coordinate that is divided by the side and multiplied by it again
 CATEGORIES = [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}]
 
@@ -142,50 +141,6 @@ def test_model_garden_mistakes_are_reported_before_the_first_image(tmp_path: Pat
     (tmp_path / "a.tfrecord").write_bytes((tmp_path / "a.tfrecord").read_bytes()[:-1])
     with pytest.raises(UserError, match="not a complete"):
         Mg(path, named).find()
-
-
-PETS = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH, 1) % 3
-
-
-def example(number: int) -> dict[str, Any]:
-    """An example of all kinds of features."""
-    boxes = [(0.1, 0.2, 0.5, 0.6), (0.5, 0.5, 1.2, 1.0), (0.4, 0.4, 0.3, 0.9)][: number + 1]
-    objects = [
-        {"bbox": tfds.features.BBox(*box), "label": place % 2, "is_difficult": place == 1}
-        for place, box in enumerate(np.clip(boxes, 0, 1).tolist() if number < 2 else [])
-    ]
-    return {
-        "photo": {"jpeg": noise(HEIGHT, WIDTH, number)},
-        "label": ("cat", "dog")[number % 2] if number < 2 else -1,
-        "objects": objects,
-        "pixels": PETS.astype(np.uint8),
-        "depth": np.full([HEIGHT, WIDTH], 1500.0 + number, np.float32),
-    }
-
-
-class MustTiny(tfds.core.GeneratorBasedBuilder):
-    """Three examples with labels for everything."""
-
-    VERSION = tfds.core.Version("1.0.0")
-    url_infos: dict[str, Any] = {}  # nothing is downloaded
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        objects = {"bbox": tfds.features.BBoxFeature(), "label": tfds.features.ClassLabel(names=["car", "bus"])}
-        features = {
-            "photo": {"jpeg": tfds.features.Image(encoding_format="png")},
-            "label": tfds.features.ClassLabel(names=["cat", "dog"]),
-            "objects": tfds.features.Sequence(objects | {"is_difficult": np.bool_}),
-            "pixels": tfds.features.Image(shape=(None, None, 1)),
-            "depth": tfds.features.Tensor(shape=(HEIGHT, WIDTH), dtype=np.float32),
-        }
-        return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
-
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        return {"train": self._generate_examples()}
-
-    def _generate_examples(self) -> Any:
-        for number in range(3):
-            yield number, example(number)
 
 
 @pytest.fixture(scope="module")

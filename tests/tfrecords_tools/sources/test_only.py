@@ -9,7 +9,7 @@ import pytest
 
 from must_tf.common.errors import UserError
 from tests.support.converting import converted, dump, must_records, noise, read, save
-from tests.support.segmentation_datasets import city
+from tests.support.datasets.ade_and_cityscapes import city
 from tests.support.tiny import ALL
 from tfrecords_tools.sources.cityscapes import Cityscapes
 from tfrecords_tools.sources.diode import Diode

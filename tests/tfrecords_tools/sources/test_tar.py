@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from must_tf.common.errors import UserError
-from tests.support.archives import encoded, packed
+from tests.support.datasets.archives import encoded, packed
 from tfrecords_tools.sources import archives
 
 BLOCK = 512

@@ -11,24 +11,11 @@ from PIL import Image
 from must_tf.common.errors import UserError
 from must_tf.tasks.masks.labels import paste
 from tests.support.converting import Converted, converted, noise, save
+from tests.support.datasets.voc import HEIGHT, WIDTH, annotation, thing, write
 from tfrecords_tools.sources.voc import Voc
 
-HEIGHT, WIDTH = 40, 60
 PIXEL = 1e-4  # float32 of a coordinate that is divided by the side and multiplied by it again
 PART = "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part>"
-
-
-def thing(name: str, box: tuple[object, ...], more: str = "<difficult>0</difficult>") -> str:
-    """Makes an object element; the box is xmin, ymin, xmax, ymax as in VOC."""
-    sides = zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
-    inner = "".join(f"<{side}>{value}</{side}>" for side, value in sides)
-    return f"<object><name>{name}</name><pose>Left</pose>{more}<bndbox>{inner}</bndbox></object>"
-
-
-def annotation(*things: str, size: tuple[int, int] = (HEIGHT, WIDTH)) -> str:
-    """An XML file."""
-    sides = f"<width>{size[1]}</width><height>{size[0]}</height><depth>3</depth>"
-    return f"<annotation><folder>VOC2012</folder><size>{sides}</size>{''.join(things)}</annotation>"
 
 
 def palette(path: Path, ids: np.ndarray) -> None:
@@ -47,18 +34,6 @@ def instances() -> np.ndarray:
         ids[y0:y1, x0:x1] = number
         ids[y0 : y0 + 3, x0 + 4 : x0 + 7] = 0  # a notch, so that no mask is its box
     return ids
-
-
-def write(root: Path, xmls: dict[str, str], listed: str = "") -> str:
-    """VOC2012/ with a photo per XML, and the list of training images."""
-    folder = root / "VOC2012"
-    for seed, (name, xml) in enumerate(xmls.items()):
-        save(folder / "JPEGImages" / f"{name}.jpg", noise(HEIGHT, WIDTH, seed))
-        (folder / "Annotations").mkdir(exist_ok=True)
-        (folder / "Annotations" / f"{name}.xml").write_text(xml)
-    (folder / "ImageSets" / "Main").mkdir(parents=True)
-    (folder / "ImageSets" / "Main" / "train.txt").write_text(listed or "".join(f"{name}\n" for name in xmls))
-    return str(folder)
 
 
 @pytest.fixture(scope="module")
