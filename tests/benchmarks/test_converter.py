@@ -1,4 +1,4 @@
-"""The benchmark's data is a COCO set that both converters read, and its table says what was measured."""
+"""The converter benchmark: its COCO dataset can be read by both converters, and its table shows the measurements."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from must_tf.common.errors import UserError
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> coco_data.Set:
-    """Two scenes as a COCO set."""
+    """Two scenes as a COCO dataset."""
     before, coco_data.SCENES = coco_data.SCENES, 2
     try:
         return coco_data.generated(tmp_path_factory.mktemp("scenes") / "set")
@@ -29,7 +29,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> coco_data.Set:
 
 
 def test_generated_objects_are_the_polygons(source: coco_data.Set) -> None:
-    """By pycocotools: a polygon covers about the area that its mask has; inner holes and thin parts differ."""
+    """Checked with pycocotools: a polygon has about the area of its mask, except for holes and thin parts."""
     api = COCO(str(source.annotations))
     assert len(api.imgs) == 2 and len(api.anns) > 2
     areas = [(int(api.annToMask(each).sum()), each["area"]) for each in api.anns.values()]
@@ -75,7 +75,7 @@ def test_ratios_are_those_of_the_rows() -> None:
 def test_the_table_has_medians_of_all_rounds_and_the_parts_of_a_command(
     source: coco_data.Set, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both sizes are run as often; the commands are not, which take a minute."""
+    """Both sizes are run equally often. The commands, which take a minute, are replaced."""
     seconds = {4: iter([2.0, 8.0, 4.0]), 8: iter([4.0, 4.0, 5.0])}
 
     def run(command: Sequence[str], environment: Mapping[str, str], log: Path) -> processes.Used:
@@ -97,7 +97,7 @@ def test_the_table_has_medians_of_all_rounds_and_the_parts_of_a_command(
 
 
 def test_a_commands_time_and_memory_are_measured(tmp_path: Path) -> None:
-    """64 MB for half a second, by a child's child."""
+    """A grandchild process holds 64 MB for half a second."""
     hold = "import time; held = bytearray(b'x') * (64 << 20); time.sleep(1)"
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}])"
     used = processes.run([sys.executable, "-c", code], {}, tmp_path / "log")

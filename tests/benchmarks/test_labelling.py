@@ -1,4 +1,4 @@
-"""The benchmark's rows come from its rounds, and its bare side leaves nothing but the networks' passes."""
+"""The labelling benchmark: its rows come from its rounds, and its bare side runs only the forward passes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tfrecords_tools.teachers.trained import TrainedTeacher
 
 
 def test_both_sides_see_the_same_images(tmp_path: Path) -> None:
-    """Eleven records of two photos: two passes on every side, and every record gets a label."""
+    """Eleven records of two photos: each side makes two passes, and every record gets a label."""
     (tmp_path / "images").mkdir()
     for number, size in enumerate(((30, 50), (60, 40))):
         (tmp_path / "images" / f"{number}.png").write_bytes(image_bytes(red_slope(*size)))
@@ -50,7 +50,7 @@ def test_both_sides_see_the_same_images(tmp_path: Path) -> None:
 
 
 def test_the_floor_is_the_faster_of_the_bare_sides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Medians decide: one lucky round of the slower does not."""
+    """Medians decide, not one fast round of the slower side."""
     seconds = {"bare": [9.0, 1.0, 8.0], "beside": [5.0, 6.0, 5.0], "label": [7.0, 7.0, 7.0]}
     monkeypatch.setattr(labelling.apart, "call", lambda what, given, work: (seconds[given["side"]].pop(0), 1.0))
     found = labelling.measured(coco_data.Set(tmp_path, tmp_path), tmp_path, {"count": 1}, 3)

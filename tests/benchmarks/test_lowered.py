@@ -20,34 +20,34 @@ from must_tf.config import values as config_values
 
 PAPER = Path(__file__).resolve().parents[2] / "experiments" / "paper"
 FILES = [str(PAPER / name) for name in ("shared.yaml", "student_imagenet.yaml", "on_tpu.yaml")]
-SIX = {"task": {"tasks": {"masks": {"enabled": True}, "normals": {"enabled": True}}}}  # the paper's student has no such
+SIX = {"task": {"tasks": {"masks": {"enabled": True}, "normals": {"enabled": True}}}}  # not in the paper's student
 BATCH = 2
 
 
 @pytest.fixture
 def float32_again() -> Iterator[None]:
-    """The precision is one for the whole process."""
+    """Restores the precision, which is global in the process."""
     yield
     tf_keras.mixed_precision.set_global_policy("float32")
 
 
 @pytest.mark.usefixtures("float32_again")
 def test_full_size_step_has_static_shapes_and_never_asks_the_host() -> None:
-    """As StableHLO: no size that is known only while it runs, no call back to Python or out of the device."""
+    """The StableHLO has no size that is known only at run time, and no call to Python or out of the device."""
     params = experiment_config.load("must_student", FILES)
     config_values.apply(params, SIX, "test")
     lower.settle(params, 80)
     program = lower.lower(params, BATCH)
     assert not lower.DYNAMIC.findall(program)
     assert not lower.HOST.findall(program)
-    # It is the whole step: images come in, the convolutions of ResNet-152 are there, and two gradients of each.
+    # It is the whole step: images as input, the convolutions of ResNet-152, and two gradients of each.
     assert re.search(rf"tensor<{BATCH}x640x640x3xui8>", program)
     assert program.count("stablehlo.convolution") > 3 * 155
     assert re.search(r"stablehlo\.convolution.*tensor<[0-9x]+xbf16>", program)
 
 
 def test_a_dynamic_program_is_seen() -> None:
-    """The patterns find what they are for."""
+    """The patterns match dynamic sizes and calls to the host, and nothing else."""
     assert lower.DYNAMIC.findall("%0 = stablehlo.add %a, %b : tensor<?x4xf32>")
     assert lower.DYNAMIC.findall("tensor<8x4xf32, #stablehlo.bounds<8, ?>>")
     assert not lower.DYNAMIC.findall("stablehlo.dynamic_slice %a : tensor<8x4xf32>")
@@ -61,7 +61,7 @@ def step_of(model: object, optimizer: object) -> lower.Step:
 
 @pytest.mark.parametrize(("warmup", "expected"), [({"type": "linear", "linear": {"warmup_steps": 500}}, 500), ({}, 0)])
 def test_values_are_taken_where_the_learning_rate_is_whole(warmup: dict[str, object], expected: int) -> None:
-    """At step 0 of a warm-up from 0 no weight would change, and any program would agree."""
+    """At step 0 of a warm-up from 0 no weight changes, so any program would agree."""
     params = experiment_config.load("must_student")
     params.trainer.optimizer_config.warmup = optimization.OptimizationConfig({"warmup": warmup}).warmup
     rate = optimization.OptimizerFactory(params.trainer.optimizer_config).build_learning_rate()
@@ -73,7 +73,7 @@ def test_values_are_taken_where_the_learning_rate_is_whole(warmup: dict[str, obj
 
 
 def test_an_untrained_rpns_scores_are_driven_apart() -> None:
-    """By their kernel, which is the one that Model Garden's RPN makes them with; nothing else changes."""
+    """Only the kernel of the scores in Model Garden's RPN changes."""
     rpn = dense_prediction_heads.RPNHead(3, 4, 3, num_filters=4)
     rpn({"3": tf.zeros([1, 8, 8, 4]), "4": tf.zeros([1, 4, 4, 4])})
     before = {each.name: each.numpy() for each in rpn.trainable_variables}

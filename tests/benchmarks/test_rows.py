@@ -1,4 +1,4 @@
-"""The benchmark's own data is what it says, and a row goes through both sides end to end."""
+"""The benchmark's data has the properties that it claims, and a row runs both sides end to end."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from tests.support.tiny import image_bytes
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> coco_data.Set:
-    """Two scenes as a COCO set."""
+    """Two scenes as a COCO dataset."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(coco_data, "SCENES", 2)
         return coco_data.generated(tmp_path_factory.mktemp("scenes") / "set")
 
 
 def test_a_crowd_has_as_many_objects_and_they_are_ellipses(scenes: coco_data.Set, tmp_path: Path) -> None:
-    """By pycocotools; a polygon of 24 corners has 1.1 percent less area than its ellipse."""
+    """Checked with pycocotools: a polygon of 24 corners has 1.1 percent less area than its ellipse."""
     api = COCO(str(input_data.crowded(scenes, tmp_path / "crowd", 7).annotations))
     assert [len(api.getAnnIds(imgIds=[number])) for number in api.imgs] == [7, 7]
     drawn = [int(api.annToMask(each).sum()) / each["area"] for each in api.anns.values()]
@@ -93,14 +93,14 @@ def test_quadratic_growth_in_objects_misses(power: int, ratio: float, reached: b
 
 
 def _called_here(function: str, arguments: dict[str, Any], work: Path) -> Any:
-    """What `apart.call` does in another process, which takes seconds to start."""
+    """Does the work of `apart.call` in this process, which saves the start of another one."""
     del work
     module, _, name = function.partition(":")
     return getattr(importlib.import_module(module), name)(**json.loads(json.dumps(arguments)))
 
 
 def _scenes(folder: Path) -> str:
-    """Records that have both sides' masks; their glob."""
+    """The pattern of records with masks for both sides."""
     with tf.io.TFRecordWriter(str(folder / "a.tfrecord")) as writer:
         for index in range(2):
             scene = render("wild", 5, index, (64, 96))
@@ -115,7 +115,7 @@ def _scenes(folder: Path) -> str:
 
 
 def test_a_row_goes_through_both_sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """This project's input, Model Garden's and the decoder."""
+    """Runs this project's input, Model Garden's, and the decoder."""
     glob = _scenes(tmp_path)
     monkeypatch.setattr(input_data, "both", lambda *_: input_data.Sets(glob, glob, CLASSES))
     monkeypatch.setattr(input_data, "source", lambda _: None)
@@ -140,7 +140,7 @@ def test_a_row_goes_through_both_sides(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def _model_gardens(glob: str) -> list[tf.data.Dataset]:
-    """With the student's pyramid and with its own, as the rows call them."""
+    """Model Garden runs with the student's pyramid and with its own."""
     sides = input_rows._sides({}, input_data.Sets("", glob, {}), 128)
     return [inputs.SIDES[side](**sides[side]) for side in ("model_gardens", "model_gardens_own")]
 
@@ -155,7 +155,7 @@ def test_the_largest_parts_of_the_input_are_named_first() -> None:
 
 
 def test_a_part_costs_what_its_call_costs() -> None:
-    """Processor time of a sleep is next to nothing, that of sums is not; what is made is handed on."""
+    """A sleep takes hardly any processor time, sums do. The results are returned."""
 
     def sums(x: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(tf.linalg.matmul(tf.fill([512, 512], x), tf.fill([512, 512], 1.0)))

@@ -1,4 +1,4 @@
-"""Rows of steps, start and COCO evaluation: sums and ratios by hand, and the evaluation beside Model Garden's own."""
+"""Rows of steps, start and COCO evaluation: sums and ratios by hand, the evaluation compared with Model Garden's."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SIZES = ((96, 128), (120, 90), (100, 100))
 
 
 def test_operations_of_convolutions_and_products_by_hand() -> None:
-    """A multiplication and an addition are two; each gradient of a convolution costs what the convolution does."""
+    """A multiply-add counts as two operations. Each gradient of a convolution costs as much as the convolution."""
     kernel, dense = tf.Variable(tf.ones([3, 3, 3, 4])), tf.Variable(tf.ones([4, 5]))
 
     @tf.function
@@ -105,7 +105,7 @@ def test_both_commands_ask_for_the_same_sizes(tmp_path: Path) -> None:
 
 
 def test_mask_rcnn_is_the_students_network() -> None:
-    """By what both were built with: proposals, samples, pyramid, anchors and NMS."""
+    """Both are built with the same proposals, samples, pyramid, anchors and NMS."""
     mine, theirs = step_sides.build(STUDENT, TINY), step_sides.build("maskrcnn", TINY)
     params, config = mine.task.task_config, theirs.task.task_config
     detection, model = params.tasks.detection, config.model
@@ -123,14 +123,14 @@ def test_mask_rcnn_is_the_students_network() -> None:
 
 
 def test_depth_and_normals_have_three_channels_on_the_other_side() -> None:
-    """Its step runs, on labels that it has classes for."""
+    """Its step runs on labels of its classes."""
     built = step_sides.build("pixels", TINY)
     assert built.model.output_shape["logits"][-1] == 3
     assert np.isfinite(float(built.train()))
 
 
 def test_model_gardens_own_segmentation_has_its_own_head() -> None:
-    """As its experiment has it: on level 3 of the pyramid; its step runs."""
+    """As in its experiment, on level 3 of the pyramid. Its step runs."""
     own, ours = (step_sides.build(f"segmentation{suffix}", TINY) for suffix in (step_sides.OWN, ""))
     heads = [each.task.task_config.model.head for each in (own, ours)]
     assert [(head.level, head.feature_fusion) for head in heads] == [(3, None), (2, "pyramid_fusion")]
@@ -164,7 +164,7 @@ def pictures() -> list[Image]:
 
 
 def as_file(pictures: list[Image], path: Path) -> str:
-    """The same as COCO's annotations; ids of categories have gaps."""
+    """Writes the images as COCO annotations. The category ids have gaps."""
     annotations: list[dict[str, Any]] = []
     for image in pictures:
         height, width = image.size
@@ -191,7 +191,7 @@ def as_file(pictures: list[Image], path: Path) -> str:
 
 
 def as_records(pictures: list[Image], folder: Path) -> str:
-    """The same as a record set."""
+    """Writes the images as records."""
     records = []
     for image in pictures:
         boxes = {key: value for key, value in image.labels.items() if key != "crops"}
@@ -205,7 +205,7 @@ def as_records(pictures: list[Image], folder: Path) -> str:
 
 
 def test_figures_are_those_of_model_gardens_evaluator(pictures: list[Image], tmp_path: Path) -> None:
-    """On the same pixels: its own paste makes them, so that matching and ranking alone are compared."""
+    """Masks are pasted by Model Garden on both sides, so that only matching and ranking are compared."""
     theirs = ModelGardens(as_file(pictures, tmp_path / "instances.json"), NAMES)
     made = [made_up(image, len(NAMES), seed) for seed, image in enumerate(pictures)]
     theirs.add(theirs.prepared(pictures, made))
@@ -218,13 +218,13 @@ def test_figures_are_those_of_model_gardens_evaluator(pictures: list[Image], tmp
         coco_agreement.add_pasted(shapes, image, found)
     ranks = {"AP": "AP", "AP50": "AP50", "AP75": "AP75", "AR1": "ARmax1", "AR10": "ARmax10", "AR100": "ARmax100"}
     assert 0.1 < expected["AP"] < 0.9 and 0.1 < expected["mask_AP"] < 0.9
-    # Of boxes, Model Garden takes found objects' areas from their masks where it has any; COCO, and this, from the box.
+    # Model Garden takes the area of a detected box from its mask, if there is one. COCO and this project take the box.
     assert {key: boxes.result()[key] for key in ranks} == pytest.approx(
         {k: expected[v] for k, v in ranks.items()}, abs=1e-6
     )
     sized = {f"A{kind}{size}": f"A{kind}{size}" for kind in "PR" for size in "sml"}
     known = {key: expected[f"mask_{name}"] for key, name in (ranks | sized).items()}
-    known = {key: value for key, value in known.items() if value >= 0}  # -1: no object of that size
+    known = {key: value for key, value in known.items() if value >= 0}  # -1 means no object of that size
     assert {"APs", "ARs"} <= known.keys()
     assert shapes.result() == pytest.approx(known, abs=1e-6)
 
@@ -242,7 +242,7 @@ def test_memory_and_time_of_evaluation_have_their_targets() -> None:
 def test_the_parts_of_an_evaluation_are_those_of_the_evaluator(
     pictures: list[Image], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Timed alone they come to the same figures, and all of them are timed."""
+    """Each part is timed, and timing does not change the metrics."""
     glob = as_records(pictures, tmp_path)
     configs = coco_evaluation.configs_of(glob)
     ours, own = coco_evaluation.Ours(glob, configs, len(pictures)), evaluation._Parts(glob, configs)

@@ -1,4 +1,4 @@
-"""The benchmark's table: ratios, targets and what is printed, worked out by hand; its measurements run apart."""
+"""The benchmark's table: ratios, targets and text worked out by hand. Measurements run in their own processes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_chart_has_a_bar_per_ratio_on_its_side_of_one() -> None:
     drawn = ElementTree.fromstring(chart.svg([FAST, worse, Comparison("none", "s", None)]))
     bars = [each for each in drawn if each.tag.endswith("rect")]
     assert [each.get("fill") for each in bars] == [chart.REACHED, chart.MISSED]
-    one = float(bars[0].get("x", "nan"))  # a bar to the right begins at 1, one to the left ends there
+    one = float(bars[0].get("x", "nan"))  # a bar to the right begins at 1, a bar to the left ends at 1
     assert float(bars[1].get("x", "nan")) + float(bars[1].get("width", "nan")) == pytest.approx(one, abs=0.2)
     texts = [each.text for each in drawn if each.tag.endswith("text")]
     assert "worse & slower" in texts and "none" not in texts

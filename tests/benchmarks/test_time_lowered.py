@@ -1,4 +1,4 @@
-"""What is known of timed programs without a device: inputs that are like TensorFlow's, shares and differences."""
+"""Timing of lowered programs, as far as it can be tested without a device: inputs, shares of the rate, differences."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_inputs_have_the_type_the_range_and_the_spread_of_the_real_ones() -> Non
     assert (weights.shape, weights.dtype) == ((50, 40), np.float32)
     assert weights.mean() == pytest.approx(0.1, abs=0.002) and weights.std() == pytest.approx(0.02, abs=0.002)
     variance = time_lowered.drawn(like("float32", 1.0, 1.0, 1.0, 0.0), rng)
-    assert (variance == 1.0).all()  # a variance must not become negative
+    assert (variance == 1.0).all()  # a variance must not be negative
     clipped = time_lowered.drawn(like("float32", 0.0, 1.0, 0.5, 5.0), rng)
     assert clipped.min() == 0.0 and clipped.max() == 1.0
     image = time_lowered.drawn(like("uint8", 0, 255), rng)
@@ -37,7 +37,7 @@ def test_inputs_have_the_type_the_range_and_the_spread_of_the_real_ones() -> Non
 
 
 def test_bits_of_constants_become_bytes() -> None:
-    """Of 0b0101 and 0b1 the lowest bit is the first value; what is no packed constant stays."""
+    """The lowest bit of 0b0101 and 0b1 is the first value. Constants that are not packed stay unchanged."""
     line = '%0 = stablehlo.constant dense<"0x0501"> : tensor<3x3xi1>'
     assert time_lowered.unpacked(line) == line.replace("0501", "010001000000000001")
     for same in ('dense<"0x0501"> : tensor<2xui8>', 'dense<"0x010001"> : tensor<3xi1>', "dense<true> : tensor<3xi1>"):
@@ -45,7 +45,7 @@ def test_bits_of_constants_become_bytes() -> None:
 
 
 def test_shares_by_hand() -> None:
-    """8 images of 4 TFLOP in all, in half a second, on a device of 16 TFLOP/s: half of its rate."""
+    """8 images with 4 TFLOP in total take half a second on a device of 16 TFLOP/s: half of its rate."""
     about = {"images": 8, "precision": "bfloat16", "operations": 4e12}
     row = time_lowered.figures(about, 0.5, 16e12)
     assert (row["images_per_second"], row["share_of_matrix_rate"]) == (16.0, 0.5)
@@ -56,7 +56,7 @@ def test_shares_by_hand() -> None:
 
 
 def test_agreement_is_measured_by_the_change() -> None:
-    """A weight of 100 that a step changes by 0.01: off by 0.005 is half of it, though no share of the weight."""
+    """A step changes a weight of 100 by 0.01. An error of 0.005 is half of the change, but tiny beside the weight."""
     before, after = np.array([100.0, 50.0], np.float32), np.array([100.01, 50.0], np.float32)
     change = time_lowered.moved(after, before)
     assert change == pytest.approx(0.01, rel=1e-3)
@@ -69,8 +69,8 @@ def test_agreement_is_measured_by_the_change() -> None:
 
 
 def test_only_changed_outputs_count() -> None:
-    """Output 0 is the loss, which takes no input's place; 1 is right, 2 is not, 3 and 4 do not change, 3 but for
-    rounding, which may be any."""
+    """Output 0 is the loss, which replaces no input. Output 1 is right, 2 is wrong; 3 and 4 must not change, and 3
+    changes only by rounding."""
     inputs = [np.zeros(9), np.array([0.1]), np.array([0.2]), np.array([0.0]), np.array([5])]
     expected = [np.array([2.0]), np.array([0.2]), np.array([0.4]), np.array([3e-12]), np.array([5])]
     taken = {1: 1, 2: 2, 3: 3, 4: 4}
@@ -89,7 +89,7 @@ ALIAS = '{alias = {kind = "may_alias", parameter_index = array<i64>, parameter_n
 
 
 def module(*pairs: tuple[int, int]) -> str:
-    """The head of a module as TensorFlow 2.20 writes it."""
+    """Returns the head of a module as written by TensorFlow 2.20."""
     listed = ", ".join(ALIAS % (parameter, f"array<i64: {output}>") for parameter, output in pairs)
     attributes = f"mhlo.cross_program_prefetches = [], mhlo.input_output_alias = [{listed}], mhlo.is_dynamic = false"
     return f"#loc1 = loc(unknown)\nmodule @step attributes {{{attributes}}} {{\n}}\n"
@@ -103,7 +103,7 @@ def test_which_output_takes_which_inputs_place() -> None:
 
 
 class Counter:
-    """A program of two inputs that adds the first to the second, and uses the second up, as JAX does."""
+    """A program that adds its first input to its second, and consumes the second like JAX."""
 
     places = {1: 1}
 
@@ -123,7 +123,7 @@ def test_every_call_is_given_what_the_last_one_left() -> None:
 
 
 def test_memory_besides_the_inputs() -> None:
-    """Outputs that lie where an input was need none."""
+    """Outputs that replace an input need no memory."""
     sizes = {"temp": 7, "output": 100, "alias": 90, "argument": 120}
     stats = SimpleNamespace(**{f"{name}_size_in_bytes": size for name, size in sizes.items()})
     program = time_lowered.Program.__new__(time_lowered.Program)
@@ -140,7 +140,7 @@ def test_matrices_are_random() -> None:
 
 
 def test_jax_runs_a_program_again_and_again(tmp_path: Path) -> None:
-    """Where jax is installed: a step whose input is used up is timed, and leaves what that many calls leave."""
+    """If jax is installed: a step that consumes its input is timed, and the result is that of the number of calls."""
     jax = pytest.importorskip("jax")
     function = "func.func @main(%x: tensor<f32>, %w: tensor<2xf32>) -> (tensor<f32>, tensor<2xf32>) {"
     body = "%s = stablehlo.add %w, %w : tensor<2xf32>\nreturn %x, %s : tensor<f32>, tensor<2xf32>"
@@ -153,7 +153,7 @@ def test_jax_runs_a_program_again_and_again(tmp_path: Path) -> None:
 
 
 def test_the_runner_is_one_file_that_needs_nothing_of_this_project(tmp_path: Path) -> None:
-    """Copied elsewhere, without the project on the path, it tells how it is used."""
+    """Copied to another folder, without the project on the path, it prints its usage."""
     copy = tmp_path / FILE.name
     copy.write_bytes(FILE.read_bytes())
     told = subprocess.run([sys.executable, "-I", str(copy), "--help"], capture_output=True, text=True, cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""The recipe across datasets, run small by its own commands: three sets, each completed by the others' teachers."""
+"""The recipe across datasets, run small: three datasets, each completed by the others' teachers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.converting import must_records
 from tests.support.tiny import write_config
 
 IMAGES = {"classification": 6, "detection": 3, "geometry": 4}
-# By hand: whose teacher gives a set the tasks that it lacks.
+# By hand: the datasets whose teachers label the missing tasks of a dataset.
 COMPLETED = {
     "classification": {"detection": "detection", "masks": "detection", "depth": "geometry"},
     "detection": {"classification": "classification", "depth": "geometry"},
@@ -33,7 +33,7 @@ COMPLETED = {
 
 
 class Done(NamedTuple):
-    """The finished recipe, and the commands that made it."""
+    """The finished recipe and its commands."""
 
     plan: plan_lib.Plan
     commands: list[loop.Command]
@@ -41,7 +41,7 @@ class Done(NamedTuple):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """All steps up to the student's, in this process: two steps each for the teachers, three for the student."""
+    """Runs everything up to the student in this process: two training steps for teachers, three for the student."""
     folder = tmp_path_factory.mktemp("cross")
     size = cross.Size(IMAGES, 3, 2, 3, (write_config(folder / "tiny.yaml"),))
     plan = cross.plan(str(folder), size)
@@ -56,7 +56,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 
 def examples(done: Done, name: str) -> list[tf.train.Example]:
-    """The records of a set."""
+    """Returns the records of a dataset."""
     files = sorted(Path(done.plan.path("records", name)).glob("*.tfrecord"))
     return [tf.train.Example.FromString(one) for one in tf.data.TFRecordDataset(files).as_numpy_iterator()]
 
@@ -69,7 +69,7 @@ def test_each_set_is_given_to_the_teachers_of_the_other_two(done: Done) -> None:
 
 
 def test_every_image_has_every_task_and_what_was_real_stays_real(done: Done) -> None:
-    teachers: dict[str, set[str]] = {name: set() for name in COMPLETED}  # their ids, by the set they come from
+    teachers: dict[str, set[str]] = {name: set() for name in COMPLETED}  # ids of the images, by dataset
     for name, tasks in COMPLETED.items():
         before = {record.info_of(one).source_id: record.origins_of(one) for one in examples(done, name)}
         after = {record.info_of(one).source_id: record.origins_of(one) for one in examples(done, f"{name}-labelled")}
@@ -81,13 +81,13 @@ def test_every_image_has_every_task_and_what_was_real_stays_real(done: Done) -> 
             assert real.items() <= origins.items()
             for task, other in tasks.items():
                 teachers[other].add(origins[task])
-    # One teacher of each set, whichever other set it labelled and for both tasks of the detection set.
+    # One teacher per dataset, for all labelled datasets, and for both tasks of the detection dataset.
     ids = [next(iter(found)) for found in teachers.values() if len(found) == 1]
     assert len(set(ids)) == 3 and all(one.startswith("pseudo:") for one in ids)
 
 
 def test_every_image_of_the_union_is_as_likely(done: Done) -> None:
-    """In each epoch every image once, so the sets in proportion to their sizes, and mixed."""
+    """Each epoch has every image once: datasets are mixed in proportion to their sizes."""
     data = restore.read_config(done.plan.path("student")).train_data
     images = sum(IMAGES.values())
     records = input_lib.records_from(data, input_lib.Start()).take(2 * images)
@@ -100,7 +100,7 @@ def test_every_image_of_the_union_is_as_likely(done: Done) -> None:
 
 
 def test_the_student_learns_from_all_of_them(done: Done) -> None:
-    """Every head from real and from a teacher's labels, told apart in the log; and every head is measured."""
+    """Every head learns from real and from pseudo labels, logged separately, and every head is evaluated."""
     lines = [json.loads(line) for line in Path(done.plan.path("student"), run_files.METRICS).read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]
     seen = {name for line in lines for name in line}
@@ -109,7 +109,7 @@ def test_the_student_learns_from_all_of_them(done: Done) -> None:
         for line in lines:
             parts = [line[name] for name in (f"{term}_real", f"{term}_pseudo") if name in line]
             assert parts and all(map(math.isfinite, parts))
-            assert min(parts) * 0.999 <= line[term] <= max(parts) * 1.001  # their mean, in some proportion
+            assert min(parts) * 0.999 <= line[term] <= max(parts) * 1.001  # a weighted mean of both
     figures = plan_lib.evaluation(done.plan, "student")["figures"]
     assert {f"{task}/{discover()[task].Metric.headline}" for task in cross.ALL} <= figures.keys()
     listed = [manifest.read(os.path.dirname(path)).records for path in restore_paths(done)]
@@ -117,7 +117,7 @@ def test_the_student_learns_from_all_of_them(done: Done) -> None:
 
 
 def restore_paths(done: Done) -> list[str]:
-    """The globs that the student was trained on."""
+    """Returns the patterns of the student's training records."""
     return list(restore.read_config(done.plan.path("student")).train_data.input_path)
 
 

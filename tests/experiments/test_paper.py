@@ -1,4 +1,4 @@
-"""experiments/paper: every file loads as its header says, means what was worked out by hand, and trains a step."""
+"""experiments/paper: each file loads by the command in its header, has the values worked out by hand, and trains."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.tiny import Tiny  # noqa: F401
 
 PARAMS = {(name, overlay): call(name, overlay).params for name in RUNS for overlay in OVERLAYS}
 TRANSFERS = [name for name in RUNS if name.startswith("transfer_")]
-# What a head's weights and shapes do not depend on.
+# Settings that do not affect a head's weights and shapes.
 NOT_THE_HEAD = ("classes", "weight", "loss_weight", "teacher_batch_size", "teacher_learning_rate")
 SMALL: dict[str, Any] = {
     "task": {
@@ -39,12 +39,12 @@ SMALL: dict[str, Any] = {
 
 
 def heads(name: str) -> dict[str, Any]:
-    """{task: what shapes its head and loss} of the heads that are on."""
+    """Returns {task: settings of its head and loss} of the enabled heads."""
     found = {task: one.as_dict() for task, one in student.enabled(PARAMS[name, OVERLAYS[0]].task).items()}
     return {task: {k: v for k, v in one.items() if k not in NOT_THE_HEAD} for task, one in found.items()}
 
 
-# One file per set of heads that no other file has.
+# One file for each combination of heads.
 DISTINCT = list({json.dumps(heads(name)): name for name in reversed(RUNS)}.values())
 
 
@@ -169,7 +169,7 @@ def test_records_that_are_read_are_written_by_a_command() -> None:
 
 
 def test_the_commands_for_records_exist() -> None:
-    """Parsed as must-records parses them, and not run."""
+    """Commands are parsed like must-records does, but not run."""
     import typer
 
     from tfrecords_tools.cli import main
@@ -219,7 +219,7 @@ def test_the_table_of_the_scenes_loads_and_its_figures_exist() -> None:
 
 
 def perfect(task: str, settings: Any) -> dict[str, float]:
-    """The figures of predictions that are the labels."""
+    """Returns the metrics of predictions that equal the labels."""
     one = getattr(settings.tasks, task)
     one.classes = scenes.CLASSES[task]
     metric = discover()[task].Metric(one)
@@ -239,7 +239,7 @@ def test_the_trunk_is_resnet_152() -> None:
 
 @pytest.mark.parametrize("name", DISTINCT)
 def test_one_step_with_every_head_at_its_full_structure(name: str, tiny_records: Tiny) -> None:
-    """Only the input, the backbone's depth and the batch are smaller; eagerly, as tracing costs more than a step."""
+    """Only input size, backbone depth and batch are smaller. The step runs eagerly, because tracing takes longer."""
     params = call(name).params
     config_values.apply(params, yaml.safe_load(yaml.safe_dump(SMALL)), "the test")
     params.task.train_data.input_path = os.path.join(tiny_records.records, "*.tfrecord")
@@ -249,7 +249,7 @@ def test_one_step_with_every_head_at_its_full_structure(name: str, tiny_records:
     model = task.build_model()
     optimizer = task.create_optimizer(params.trainer.optimizer_config, params.runtime)
     metrics = task.build_metrics(training=True)
-    # Classification reads the backbone's last stage and leaves the FPN as it is.
+    # Classification reads the backbone's last stage and does not change the FPN.
     used = [model.trunk if set(heads(name)) - {"classification"} else model.trunk.backbone, *model.heads.values()]
     kernels = [v for part in used for v in part.trainable_variables if v.shape.rank > 1]
     before = [kernel.numpy() for kernel in kernels]

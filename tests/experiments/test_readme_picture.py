@@ -1,4 +1,4 @@
-"""The README's picture shows what its caption says."""
+"""The README's picture agrees with its caption."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.tiny import Tiny
 
 
 def test_labels_are_called_labels() -> None:
-    """The photo keeps its place, every task changes its tile, and the caption survives in the PNG."""
+    """The photo is in its place, every task changes its own tile, and the PNG has the caption."""
     scene = scenes.render("wild", 2, 31, (64, 64))
     drawn = readme_picture.from_labels(scene)
     picture = readme_picture.picture(scene.image, drawn)
@@ -34,7 +34,7 @@ def test_labels_are_called_labels() -> None:
 
 
 def test_a_run_is_drawn_by_its_predictions(tiny: Tiny) -> None:
-    """All six tasks, at the run's step; no object below the score that is asked for."""
+    """All six tasks, at the run's step, without objects below the least score."""
     scene = scenes.render("wild", 2, 31, (96, 96))
     every, none = (readme_picture.from_run(scene, tiny.run, score) for score in (0.0, 1.1))
     assert set(every.labels) == set(TASKS)

@@ -1,4 +1,4 @@
-"""The study of thresholds: students differ by what they believe alone, and the table counts and averages rightly."""
+"""The threshold study: students differ only in the threshold, and the table counts and averages correctly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEACHER = "pseudo:0123456789ab"
 
 
 def flags(command: loop.Command) -> list[str]:
-    """What train.py is given."""
+    """Returns the arguments of train.py."""
     assert command[1][1].endswith("train.py")
     return command[1][2:]
 
@@ -48,7 +48,7 @@ def test_students_differ_by_threshold_and_seed_alone() -> None:
 
 
 def test_all_students_share_what_comes_before_them() -> None:
-    """The same commands, and the teacher sees no image that it labels."""
+    """All students have the same commands before them, and the teacher is not trained on images that it labels."""
     one, other = (dict(loop.prepared(threshold_study.plan("out", *each))) for each in ((0.3, 1), (0.7, 2)))
     assert one == other
     words = one["label: unlabelled"]
@@ -59,7 +59,7 @@ def test_all_students_share_what_comes_before_them() -> None:
 
 
 def test_what_is_believed_is_counted(tmp_path: Path) -> None:
-    """By hand: three boxes and four pixels of two images; at exactly the threshold is believed."""
+    """By hand: three boxes and four pixels of two images. A score equal to the threshold passes."""
     serialized = []
     for index, (scores, sure) in enumerate((([0.25, 0.5], [64, 128, 255, 255]), ([0.75], [0, 0, 128, 191]))):
         real = scene_record(index, ("detection", "segmentation"))
@@ -69,7 +69,7 @@ def test_what_is_believed_is_counted(tmp_path: Path) -> None:
             for key, value in boxes.items()
         } | {"scores": np.array(scores, np.float32)}
         height, width = record.info_of(tf.train.Example.FromString(real))[1:]
-        quarters = np.resize(np.array(sure, np.float32) / 255, [height, width])  # four values in turn
+        quarters = np.resize(np.array(sure, np.float32) / 255, [height, width])  # the four values repeated
         segmentation: dict[str, np.ndarray] = {"classes": np.zeros([height, width], np.int32), "confidence": quarters}
         found: dict[str, dict[str, np.ndarray]] = {"detection": detection, "segmentation": segmentation}
         serialized.append(
@@ -78,7 +78,7 @@ def test_what_is_believed_is_counted(tmp_path: Path) -> None:
     write_set(tmp_path / "records", [serialized], ["detection", "segmentation"])
     counts = threshold_table.believed(str(tmp_path / "records"), (0.25, 0.5, 0.7))
     assert [(one.boxes, one.of_boxes) for one in counts.values()] == [(3, 3), (2, 3), (1, 3)]
-    pixels = [128 * 128 // 4, 96 * 144 // 4]  # of each value in either image
+    pixels = [128 * 128 // 4, 96 * 144 // 4]  # pixels with each value, by image
     believed = [4 * pixels[0] + 2 * pixels[1], 3 * pixels[0] + 2 * pixels[1], 2 * pixels[0] + pixels[1]]
     assert [(one.pixels, one.of_pixels) for one in counts.values()] == [(one, 4 * sum(pixels)) for one in believed]
 

@@ -1,4 +1,4 @@
-"""The gate's demonstration: what its bad teacher learns from, and that its table says what was found."""
+"""The demonstration of verdicts: the data of its bad teacher, and its table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.labelling import boxes, by, records
 
 
 def test_boxes_are_moved_to_the_right_and_nothing_else(tmp_path: Path) -> None:
-    """By hand: 0.6 of a width of 0.2 is 0.12; the second has room for 0.05 alone."""
+    """By hand: 0.6 of a width of 0.2 is 0.12. The second box has room for only 0.05."""
     labels = boxes([(1, 1.0, (0.1, 0.2, 0.5, 0.4)), (2, 1.0, (0.3, 0.55, 0.6, 0.95))])
     glob = records(tmp_path / "in", by("real:scenes", "detection", [labels, boxes([])]))
     verdicts.shift(str(tmp_path / "in"), str(tmp_path / "out"))

@@ -1,4 +1,4 @@
-"""README, CONTRIBUTING and docs/: links lead somewhere, and what they name exists."""
+"""README, CONTRIBUTING and docs/: links are valid, and all names in them exist."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.M)
 INLINE = re.compile(r"`([^`]+)`")
 FLAG = re.compile(r"(?<![\w-])(--[a-z][\w-]*)")
-# Folders whose files a page may name, and what stands for any name in such a path.
+# Folders whose files a page may name, and the placeholders for any name in such a path.
 FOLDERS = ("must_tf/", "tfrecords_tools/", "experiments/", "benchmarks/", "tests/", "docs/")
 PLACEHOLDER = re.compile(r"<\w+>")
-# Flags of the commands other than must-records.
+# Flags of the other commands than must-records.
 FLAGS = {
     "must-train": TrainFlags,
     "must-export": ExportFlags,
@@ -49,36 +49,36 @@ of_every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.nam
 
 
 def prose(page: Path) -> str:
-    """A page without its code blocks."""
+    """Returns a page without its code blocks."""
     return INDENTED.sub("\n", FENCE.sub("", page.read_text()))
 
 
 def blocks(page: Path) -> list[str]:
-    """The code blocks of a page."""
+    """Returns the code blocks of a page."""
     text = page.read_text()
     return [block[0] for pattern in (FENCE, INDENTED) for block in pattern.finditer(text)]
 
 
 def code(page: Path) -> list[str]:
-    """All code of a page: its blocks, and what stands between backticks."""
+    """Returns all code of a page: its code blocks, and the text between backticks."""
     return [*blocks(page), *INLINE.findall(prose(page))]
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings."""
+    """Returns the anchors of a page's headings."""
     titles = HEADING.findall(FENCE.sub("", page.read_text()))
     return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
 
 
 def commands(page: Path) -> Iterator[str]:
-    """The shell commands of a page's code blocks, a line each, without comments and quoted arguments."""
+    """Returns the shell commands in a page's code blocks, one per line, without comments and quoted arguments."""
     for block in blocks(page):
         for line in block.replace("\\\n", " ").splitlines():
             yield re.sub(r"'[^']*'|\s#.*", "", line).strip().removeprefix("# ")
 
 
 def records_flags() -> dict[str, set[str]]:
-    """The flags of every command of must-records, by its words: "convert coco"."""
+    """Returns the flags of each must-records command; the keys are like "convert coco"."""
     found: dict[str, set[str]] = {}
 
     def walk(command: Any, words: str) -> None:
@@ -93,13 +93,13 @@ def records_flags() -> dict[str, set[str]]:
 
 
 def declared(command: str) -> set[str]:
-    """The flags of a command other than must-records."""
+    """Returns the flags of a command with typed flags."""
     return {f"--{field.name}" for field in dataclasses.fields(FLAGS[command])}
 
 
 @of_every_page
 def test_links_lead_to_files_and_headings(page: Path) -> None:
-    """Pages in docs/ link only to each other: the site has nothing else."""
+    """Pages in docs/ link only to each other, because the site has no other pages."""
     for link in LINK.findall(prose(page)):
         if "://" in link:
             continue
@@ -125,7 +125,7 @@ def test_named_files_and_modules_exist(page: Path) -> None:
 
 @of_every_page
 def test_named_settings_occur_in_the_code(page: Path) -> None:
-    """Words like `score_threshold`, alone or as the last part of a key."""
+    """Checks words like `score_threshold`, on their own or as the last part of a key."""
     sources = [path for folder in FOLDERS[:5] for path in (ROOT / folder).rglob("*.py")]
     words = set().union(*(re.findall(r"\w+", path.read_text()) for path in sources))
     for text in INLINE.findall(prose(page)):
@@ -135,7 +135,7 @@ def test_named_settings_occur_in_the_code(page: Path) -> None:
 
 @of_every_page
 def test_make_targets_and_variables_exist(page: Path) -> None:
-    """As in `make bench ROWS=input`."""
+    """Checks targets and variables, as in `make bench ROWS=input`."""
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z][\w-]*):", makefile, re.M))
     for text in code(page):
@@ -147,7 +147,7 @@ def test_make_targets_and_variables_exist(page: Path) -> None:
 
 @of_every_page
 def test_commands_take_the_flags_that_are_shown(page: Path) -> None:
-    """In code blocks, of the very command."""
+    """Checks flags in code blocks against their command."""
     records = records_flags()
     for line in commands(page):
         name, _, rest = line.partition(" ")
@@ -162,7 +162,7 @@ def test_commands_take_the_flags_that_are_shown(page: Path) -> None:
 
 @of_every_page
 def test_flags_in_the_text_exist(page: Path) -> None:
-    """Of any command of this project."""
+    """Checks other flags against all commands of this project."""
     known = {"--help"}.union(*records_flags().values(), *map(declared, FLAGS))
     known |= set(re.findall(r'"(--[a-z][\w-]*)"', (ROOT / "experiments" / "readme_picture.py").read_text()))
     for text in INLINE.findall(prose(page)):
@@ -172,7 +172,7 @@ def test_flags_in_the_text_exist(page: Path) -> None:
 
 @of_every_page
 def test_experiments_exist(page: Path) -> None:
-    """Those of --experiment."""
+    """Checks the names for --experiment."""
     known = experiment_config.experiments()
     for name in re.findall(r"\bmust_(?:student|teacher_\w+|transfer_\w+)\b", "\n".join(code(page))):
         assert name in known, name
@@ -205,7 +205,7 @@ def test_thresholds_have_the_defaults_that_are_stated() -> None:
 
 
 def test_the_readme_is_short_and_lists_its_sections() -> None:
-    """Every section but the list itself."""
+    """All sections except the table of contents itself."""
     text = README.read_text()
     assert len(text.splitlines()) <= LONGEST_README
     sections = [f"#{anchor}" for anchor in anchors(README) - {"must_tf", "contents"}]
@@ -213,7 +213,7 @@ def test_the_readme_is_short_and_lists_its_sections() -> None:
 
 
 def test_the_readme_says_what_its_picture_shows() -> None:
-    """Labels must not be taken for predictions. The picture says which they are, in its metadata."""
+    """The picture's metadata states whether it shows labels or predictions."""
     path = ROOT / "docs" / "images" / "six_tasks.png"
     assert path.stat().st_size < LARGEST_PICTURE
     with Image.open(path) as picture:

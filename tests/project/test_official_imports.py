@@ -16,7 +16,7 @@ PACKAGES = ("must_tf", "tfrecords_tools")
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """Dotted names of what a file imports, in whichever way."""
+    """Yields the dotted names of all imports in a file."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -27,7 +27,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 
 def from_model_garden(text: str) -> set[str]:
-    """What a source text imports from Model Garden."""
+    """Returns the imports from Model Garden in a source text."""
     return {name for name in imported(ast.parse(text)) if name.split(".")[0] in ("official", "orbit")}
 
 
@@ -40,6 +40,6 @@ def test_the_list_is_complete() -> None:
 
 
 def test_the_scan_sees_every_way_to_import() -> None:
-    """At the top, in a function, and by name."""
+    """Imports at the top, in a function, and by name."""
     text = "import orbit\ndef f():\n    from official.core import a as b\n    importlib.import_module('official.c')"
     assert from_model_garden(text) == {"orbit", "official.core.a", "official.c"}

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("must_tf", "tfrecords_tools")
 SOURCES = ("setup.py", "pyproject.toml", "README.md", *PACKAGES)
-# Run in a process of its own: prints where each module came from, and the tasks that are found.
+# Runs in its own process and prints the origin of each module, and the discovered tasks.
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys
 origins = {}
