@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from experiments.loop import execute
-from experiments.plan import Plan, Run, steps
+from experiments.plan import Plan, PlannedRun, steps
 from experiments.quickstart import scenes
 from must_tf.common.errors import exit_on_user_error
 
@@ -45,7 +45,7 @@ def plan(folder: str, size: Size) -> Plan:
         records=records | {"heldout": scenes("wild", size.heldout, 2, "--tasks", ",".join(ALL))},
         teachers=tuple(_teacher(name, size) for name in REAL),
         label={name: tuple(f"teacher-{other}" for other in REAL if other != name) for name in REAL},
-        student=Run(
+        student=PlannedRun(
             "student",
             "must_student",
             tuple(f"{name}-labelled" for name in REAL),
@@ -57,12 +57,12 @@ def plan(folder: str, size: Size) -> Plan:
     )
 
 
-def _teacher(name: str, size: Size) -> Run:
+def _teacher(name: str, size: Size) -> PlannedRun:
     """Returns a teacher trained on its own dataset's ground truth. The last task's experiment also has the heads it
     needs.
     """
     tasks = REAL[name]
-    return Run(
+    return PlannedRun(
         f"teacher-{name}",
         f"must_teacher_{tasks[-1]}",
         (name,),

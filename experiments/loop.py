@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from experiments.plan import Plan, Run
+from experiments.plan import Plan, PlannedRun
 from must_tf.common import run_files, subprocesses
 from must_tf.common.errors import UserError
 from must_tf.common.progress import clock
@@ -94,7 +94,7 @@ def _after(plan: Plan) -> Iterator[Command]:
     yield "serve", [sys.executable, "-I", script, export, image, plan.path("served.json")]
 
 
-def _train(plan: Plan, run: Run) -> list[str]:
+def _train(plan: Plan, run: PlannedRun) -> list[str]:
     override = [
         f"task.train_data.input_path={plan.globs(run.train)}",
         f"task.validation_data.input_path={plan.globs(run.validation)}",

@@ -12,7 +12,7 @@ from must_tf.common import run_files
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """One training run: a teacher, the student or a transfer.
 
     Attributes:
@@ -50,10 +50,10 @@ class Plan:
     folder: str
     title: str
     records: dict[str, list[str]]
-    teachers: tuple[Run, ...]
+    teachers: tuple[PlannedRun, ...]
     label: dict[str, tuple[str, ...]]
-    student: Run
-    transfers: tuple[Run, ...] = ()
+    student: PlannedRun
+    transfers: tuple[PlannedRun, ...] = ()
 
     def path(self, *parts: str) -> str:
         """Returns a path in the loop's folder."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from experiments.loop import execute
-from experiments.plan import Plan, Run, steps
+from experiments.plan import Plan, PlannedRun, steps
 from must_tf.common.errors import exit_on_user_error
 
 CONFIG = ("quickstart/scenes.yaml",)
@@ -17,14 +17,14 @@ def scenes(domain: str, count: int, seed: int, *more: str) -> list[str]:
     return ["scenes", "--domain", domain, "--count", str(count), "--seed", str(seed), *more]
 
 
-def teacher(task: str, records: str, tasks: tuple[str, ...], count: int) -> Run:
+def teacher(task: str, records: str, tasks: tuple[str, ...], count: int) -> PlannedRun:
     """Returns a teacher trained on its own dataset and evaluated on the held-out scenes."""
-    return Run(f"teacher-{task}", f"must_teacher_{task}", (records,), ("heldout",), tasks, steps(count), CONFIG)
+    return PlannedRun(f"teacher-{task}", f"must_teacher_{task}", (records,), ("heldout",), tasks, steps(count), CONFIG)
 
 
-def transfer(name: str, experiment: str, *more: str) -> Run:
+def transfer(name: str, experiment: str, *more: str) -> PlannedRun:
     """Returns a fine-tuning on surface normals of another look, with few labels."""
-    return Run(name, experiment, ("other",), ("other-heldout",), ("normals",), (*steps(120), *more), CONFIG)
+    return PlannedRun(name, experiment, ("other",), ("other-heldout",), ("normals",), (*steps(120), *more), CONFIG)
 
 
 TEACHERS = (
@@ -49,7 +49,7 @@ PLAN = Plan(
     },
     teachers=TEACHERS,
     label={"wild": tuple(one.name for one in TEACHERS)},
-    student=Run(
+    student=PlannedRun(
         "student",
         "must_student",
         ("wild-labelled", "classification", "detection", "segmentation", "geometry"),

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from experiments.loop import execute
-from experiments.plan import Plan, Run, steps
+from experiments.plan import Plan, PlannedRun, steps
 from must_tf.common.errors import UserError, exit_on_user_error
 
 CONFIG = ("real/photos.yaml",)
@@ -38,10 +38,10 @@ def records(data: str) -> dict[str, list[str]]:
     }
 
 
-def teacher(task: str, sets: tuple[str, str], tasks: tuple[str, ...], count: int) -> Run:
+def teacher(task: str, sets: tuple[str, str], tasks: tuple[str, ...], count: int) -> PlannedRun:
     """Returns a teacher; `sets` names its training and validation datasets."""
     train, validation = ((name,) for name in sets)
-    return Run(f"teacher-{task}", f"must_teacher_{task}", train, validation, tasks, steps(count), CONFIG)
+    return PlannedRun(f"teacher-{task}", f"must_teacher_{task}", train, validation, tasks, steps(count), CONFIG)
 
 
 def plan(data: str) -> Plan:
@@ -62,7 +62,7 @@ def plan(data: str) -> Plan:
         records=records(data),
         teachers=teachers,
         label=dict.fromkeys(("coco-train", "coco-val", "rgbd-train"), names),
-        student=Run(
+        student=PlannedRun(
             "student",
             "must_student",
             ("coco-train-labelled", "rgbd-train-labelled", "cifar-train"),

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from experiments.plan import Plan, Run, evaluation
+from experiments.plan import Plan, PlannedRun, evaluation
 from must_tf.common import run_files
 from must_tf.common.progress import clock
 from must_tf.data import record
@@ -126,7 +126,7 @@ def _pictures(plan: Plan) -> list[html_report.Picture]:
     return pictures
 
 
-def _evaluated(plan: Plan, run: Run, caption: str) -> html_report.Picture:
+def _evaluated(plan: Plan, run: PlannedRun, caption: str) -> html_report.Picture:
     newest = sorted(glob.glob(plan.path(run.name, run_files.PICTURES, "*.png")))[-1]
     picture = cv2.imread(newest)
     assert picture is not None, newest

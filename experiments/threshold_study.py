@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from experiments.loop import follow, prepared, student
-from experiments.plan import Plan, Run, steps
+from experiments.plan import Plan, PlannedRun, steps
 from experiments.quickstart import CONFIG, scenes
 from must_tf.common.errors import UserError, exit_on_user_error
 
@@ -52,11 +52,11 @@ def plan(folder: str, threshold: float, seed: int) -> Plan:
     )
 
 
-def _run(name: str, train: str, count: int, override: tuple[str, ...] = ()) -> Run:
+def _run(name: str, train: str, count: int, override: tuple[str, ...] = ()) -> PlannedRun:
     """Returns a run of these three tasks. The teacher is a student trained on ground truth, with the same heads and
     settings.
     """
-    return Run(name, "must_student", (train,), ("heldout",), TASKS, (*steps(count), *OFF, *override), CONFIG)
+    return PlannedRun(name, "must_student", (train,), ("heldout",), TASKS, (*steps(count), *OFF, *override), CONFIG)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from experiments.loop import follow, prepared
-from experiments.plan import Plan, Run, steps
+from experiments.plan import Plan, PlannedRun, steps
 from experiments.quickstart import CONFIG, scenes
 from must_tf.common import tables
 from must_tf.common.errors import exit_on_user_error
@@ -37,7 +37,7 @@ def plan(folder: str) -> Plan:
         "truth": scenes("wild", SHOWN, 3, "--tasks", *TASK),
     }
     teachers = tuple(
-        Run(name, "must_teacher_detection", (LEARNED[name],), ("heldout",), TASK, steps(count), CONFIG)
+        PlannedRun(name, "must_teacher_detection", (LEARNED[name],), ("heldout",), TASK, steps(count), CONFIG)
         for name, count in STEPS.items()
     )
     return Plan(

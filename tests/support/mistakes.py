@@ -18,7 +18,7 @@ from tfrecords_tools.cli import main
 Arguments = list[str]
 
 
-class World(NamedTuple):
+class Sandbox(NamedTuple):
     """Files to make mistakes with. `out` does not exist, and must not exist after a refused command."""
 
     tiny: Tiny
@@ -41,9 +41,9 @@ class World(NamedTuple):
 
 
 @pytest.fixture
-def world(tiny_records: Tiny, tmp_path: Path) -> World:
+def world(tiny_records: Tiny, tmp_path: Path) -> Sandbox:
     """Valid records, and a folder to work in."""
-    return World(tiny_records, tmp_path, str(tmp_path / "out"))
+    return Sandbox(tiny_records, tmp_path, str(tmp_path / "out"))
 
 
 def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
@@ -54,7 +54,9 @@ def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     return both
 
 
-def trained(world: World, override: dict[str, Any], experiment: str = "must_student", mode: str = "train") -> Arguments:
+def trained(
+    world: Sandbox, override: dict[str, Any], experiment: str = "must_student", mode: str = "train"
+) -> Arguments:
     """Returns flags of train.py that are valid except for `override`."""
     both = merged(data(world.records), override)
     return arguments(world.tiny.config, world.out, experiment, both, mode)

@@ -27,7 +27,7 @@ VICTIMS = ("main", "worker", "group")
 SHARDS, IMAGES = 6, 10  # images per shard; a batch has eight
 
 
-class World(NamedTuple):
+class KillTest(NamedTuple):
     """The files and the speed of the jobs."""
 
     folder: Path
@@ -49,7 +49,7 @@ class World(NamedTuple):
         return self.seen.stat().st_size if self.seen.exists() else 0
 
 
-def started(world: World, out: Path, workers: int, part: str = "") -> int:
+def started(world: KillTest, out: Path, workers: int, part: str = "") -> int:
     """Starts a job in its own process group and returns its process id."""
     if child := os.fork():
         return child
@@ -75,7 +75,7 @@ def kill(job: int, victim: str) -> None:
         os.kill(int(random.choice(workers)) if victim == "worker" and workers else job, signal.SIGKILL)
 
 
-def attempt(world: World, victim: str, choose: random.Random) -> collections.Counter[str]:
+def attempt(world: KillTest, victim: str, choose: random.Random) -> collections.Counter[str]:
     """Runs one job or two and kills one of them. Returns {victim or exit code: count}."""
     parts = choose.choice([[""], ["1/2", "2/2"]])
     doomed = choose.randrange(len(parts))
@@ -98,7 +98,7 @@ def run(kills: int, seed: int, seconds: float, folder: Path) -> int:
     images = [
         [formula_teacher.image_record(IMAGES * shard + image) for image in range(IMAGES)] for shard in range(SHARDS)
     ]
-    world = World(folder, formula_teacher.write(folder / "in", images), seconds)
+    world = KillTest(folder, formula_teacher.write(folder / "in", images), seconds)
     undisturbed = started(world, folder / "undisturbed", 1)
     assert os.waitpid(undisturbed, 0)[1] == 0, (folder / "log").read_text()
     while (done := sum(count for event, count in events.items() if event.startswith("killed"))) < kills:
@@ -112,7 +112,7 @@ def run(kills: int, seed: int, seconds: float, folder: Path) -> int:
     return 1 if "Traceback" in (folder / "log").read_text() else 0
 
 
-def finished(world: World) -> int:
+def finished(world: KillTest) -> int:
     """Resumes until the set is complete and checks it against the undisturbed one. Returns 1, the number of sets."""
     while os.waitpid(started(world, world.out, 2), 0)[1]:
         time.sleep(0.2)  # workers of a killed job hold its lock until they notice

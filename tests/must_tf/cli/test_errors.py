@@ -16,14 +16,14 @@ from must_tf.config import values as config_values
 from must_tf.data import record, scenes
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
-from tests.support.mistakes import World, check, records_in, run_export, run_records, run_train, task, trained
+from tests.support.mistakes import Sandbox, check, records_in, run_export, run_records, run_train, task, trained
 from tests.support.tiny import ROOT, arguments, data, image_bytes, scene_record, write_set
 
 pytestmark = pytest.mark.usefixtures("tiny")
 CLASSES = "must_teacher_classification"
 
 
-def copied_run(world: World) -> Path:
+def copied_run(world: Sandbox) -> Path:
     """Returns a copy of the tiny run that a test can damage."""
     return Path(shutil.copytree(world.tiny.run, world.tmp / "run"))
 
@@ -42,7 +42,7 @@ def exported(run: Path | str, out: str, capsys: pytest.CaptureFixture[str]) -> t
     return run_export([f"--model_dir={run}", f"--out={out}"]), capsys.readouterr().err
 
 
-def test_export_needs_a_run(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_needs_a_run(world: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     """No params.yaml; a params.yaml of something else; no checkpoint."""
     run = world.tmp / "empty"
     run.mkdir()
@@ -53,7 +53,7 @@ def test_export_needs_a_run(world: World, capsys: pytest.CaptureFixture[str]) ->
     check(*exported(run, world.out, capsys), world.out, ("no checkpoint in", "empty", "Give a run directory"))
 
 
-def test_eval_needs_a_checkpoint(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_eval_needs_a_checkpoint(world: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     """A run that was started, but has saved nothing yet."""
     run = world.tmp / "empty"
     run.mkdir()
@@ -64,7 +64,7 @@ def test_eval_needs_a_checkpoint(world: World, capsys: pytest.CaptureFixture[str
     assert [path.name for path in run.iterdir()] == ["params.yaml"]
 
 
-def test_export_never_overwrites(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_never_overwrites(world: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     """What exists stays as it is."""
     kept = world.tmp / "kept"
     kept.mkdir()
@@ -72,7 +72,7 @@ def test_export_never_overwrites(world: World, capsys: pytest.CaptureFixture[str
     assert not list(kept.iterdir())
 
 
-def test_export_of_a_damaged_or_foreign_checkpoint(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_of_a_damaged_or_foreign_checkpoint(world: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     """Weights are restored completely or not at all."""
     run = copied_run(world)
     changed_params(run, depth={"filters": 24})
@@ -83,7 +83,7 @@ def test_export_of_a_damaged_or_foreign_checkpoint(world: World, capsys: pytest.
     check(*exported(run, world.out, capsys), world.out, ("no checkpoint in", "ckpt-2", "can be read"))
 
 
-def test_init_checkpoint_of_another_shape(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_checkpoint_of_another_shape(world: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     """A trunk with other filters: nothing is loaded partially, and nothing is written."""
     narrow = task(init_checkpoint=world.tiny.run, model={"decoder": {"fpn": {"num_filters": 8}}})
     given = trained(world, narrow, "must_transfer_depth")
@@ -96,7 +96,7 @@ def test_init_checkpoint_of_another_shape(world: World, capsys: pytest.CaptureFi
     )
 
 
-def test_resuming_with_another_model(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resuming_with_another_model(world: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     """Another shape or another head is refused, and the run's params.yaml is unchanged."""
     run = copied_run(world)
     before = (run / "params.yaml").read_bytes()
@@ -117,7 +117,7 @@ def test_resuming_with_another_model(world: World, capsys: pytest.CaptureFixture
 
 
 def test_a_teacher_that_was_not_trained_for_the_task(
-    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    world: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its head is missing, or its classes have other names."""
     run = copied_run(world)
@@ -138,7 +138,7 @@ def spoiled_image(index: int) -> bytes:
     return record.encode(jpeg[: len(jpeg) // 2], ImageInfo(f"spoiled-{index}", 128, 128), labelled, discover())
 
 
-def truncated_set(world: World) -> str:
+def truncated_set(world: Sandbox) -> str:
     """Writes records of which the second file is truncated."""
     one = [scene_record(index, ("classification",)) for index in range(2)]
     pattern = write_set(world.tmp / "cut", [one, one], ("classification",))
@@ -148,7 +148,7 @@ def truncated_set(world: World) -> str:
 
 
 @pytest.mark.parametrize("damage", ["file", "image"])
-def test_damaged_records_while_training(world: World, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_records_while_training(world: Sandbox, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The message names the file, and the record if the file itself is intact."""
     if damage == "file":
         truncated_set(world)
@@ -165,7 +165,7 @@ def test_damaged_records_while_training(world: World, damage: str, capsys: pytes
 
 @pytest.mark.parametrize("damage", ["file", "image"])
 def test_damaged_records_while_labelling(
-    world: World, damage: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    world: Sandbox, damage: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As above. Finished shards stay, and the manifest is not written."""
     if damage == "file":

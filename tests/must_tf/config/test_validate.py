@@ -13,7 +13,7 @@ import yaml
 from must_tf import experiment_config
 from must_tf.common.errors import Mistakes, UserError, UserErrors
 from must_tf.config import fields, validate
-from tests.support.mistakes import World, merged, nested, run_export, run_records, run_train, task, trained
+from tests.support.mistakes import Sandbox, merged, nested, run_export, run_records, run_train, task, trained
 
 
 @functools.cache
@@ -157,7 +157,7 @@ def test_mistakes_are_gathered() -> None:
     Mistakes().raise_all()
 
 
-def test_train_says_everything_at_once(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_says_everything_at_once(world: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     """Experiment, key, type, range, class, path, in two places; nothing that only follows from them."""
     first = world.file("a.yaml", yaml.safe_dump({"trainer": {"train_stps": 5}}))
     override = merged(
@@ -182,7 +182,7 @@ def test_train_says_everything_at_once(world: World, capsys: pytest.CaptureFixtu
     assert not Path(world.out).exists()
 
 
-def test_scales_that_contradict_each_other(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scales_that_contradict_each_other(world: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     """Each alone is in its range."""
     zoom = {"augmentation": {"scale_min": 1.5, "scale_max": 1.2}}
     assert run_train(trained(world, task(train_data=zoom))) == 2
@@ -191,7 +191,7 @@ def test_scales_that_contradict_each_other(world: World, capsys: pytest.CaptureF
 
 @pytest.mark.parametrize("command", ["export", "label"])
 def test_other_commands_say_everything_at_once(
-    command: str, world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    command: str, world: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A params.yaml that was edited: both mistakes, and for label those of the command line beside them."""
     run = world.tmp / "run"

@@ -18,7 +18,7 @@ from must_tf.pseudo_gate import rules, verdict
 from must_tf.training import preflight
 from tests.support.converting import must_records
 from tests.support.labelling import judged, tell_training
-from tests.support.mistakes import World, records_in, run_train, trained
+from tests.support.mistakes import Sandbox, records_in, run_train, trained
 from tests.support.tiny import ALL
 from tfrecords_tools.stats import run as stats
 from tfrecords_tools.writing import shards
@@ -117,7 +117,7 @@ def pseudo_copy(source: str, folder: Path, copies: int) -> str:
     return f"{folder}/*.tfrecord"
 
 
-def test_training_stops_before_it_starts(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_stops_before_it_starts(world: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     """Detection has five times as many objects as its training records had; depth is fine."""
     folder = world.tmp / "labelled"
     glob = pseudo_copy(world.tiny.records, folder, 4)
@@ -138,7 +138,7 @@ def test_training_stops_before_it_starts(world: World, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == ""
 
 
-def test_what_failed_is_refused_whatever_the_thresholds(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_failed_is_refused_whatever_the_thresholds(world: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """A set that was judged unfit does not become fit because a run reads it otherwise: that is to be judged."""
     folder = world.tmp / "labelled"
     glob = pseudo_copy(world.tiny.records, folder, 4)
@@ -160,13 +160,13 @@ def test_what_failed_is_refused_whatever_the_thresholds(world: World, monkeypatc
     preflight.settle(params, "train")
 
 
-def train_params(world: World, folder: Path, task: str) -> Any:
+def train_params(world: Sandbox, folder: Path, task: str) -> Any:
     """The config of a teacher that trains on this folder."""
     override = json.dumps({"task": {"train_data": {"input_path": f"{folder}/*.tfrecord"}}})
     return experiment_config.load(f"must_teacher_{task}", [world.tiny.config], override)
 
 
-def test_labels_that_nobody_judged_are_a_line(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_labels_that_nobody_judged_are_a_line(world: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     folder = world.tmp / "labelled"
     glob = pseudo_copy(world.tiny.records, folder, 1)
     params = train_params(world, folder, "detection")
@@ -186,7 +186,7 @@ def test_labels_that_nobody_judged_are_a_line(world: World, capsys: pytest.Captu
     assert any("by must-records stats: stale" in line for line in dry_run._data("train", params.task.train_data))
 
 
-def test_records_with_real_labels_need_no_verdict(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_records_with_real_labels_need_no_verdict(world: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     preflight.settle(train_params(world, Path(world.tiny.records), "detection"), "train")
     assert capsys.readouterr().out == ""
 

@@ -9,35 +9,35 @@ from collections.abc import Callable
 import pytest
 
 from must_tf.data import manifest
-from tests.support.mistakes import Arguments, World, check, records_in, run_records, run_train, task, trained
+from tests.support.mistakes import Arguments, Sandbox, check, records_in, run_records, run_train, task, trained
 from tests.support.tiny import scene_record, write_set
 
 
-def _no_manifest(world: World) -> Arguments:
+def _no_manifest(world: Sandbox) -> Arguments:
     folder = world.copied()
     (folder / manifest.NAME).unlink()
     return trained(world, records_in(folder))
 
 
-def _other_format(world: World) -> Arguments:
+def _other_format(world: Sandbox) -> Arguments:
     folder = world.copied()
     content = json.loads((folder / manifest.NAME).read_text()) | {"format": 7}
     (folder / manifest.NAME).write_text(json.dumps(content))
     return trained(world, records_in(folder))
 
 
-def _missing_shard(world: World) -> Arguments:
+def _missing_shard(world: Sandbox) -> Arguments:
     folder = world.copied()
     next(folder.glob("*.tfrecord")).unlink()
     return trained(world, records_in(folder))
 
 
-def _no_labels(world: World) -> Arguments:
+def _no_labels(world: Sandbox) -> Arguments:
     write_set(world.tmp / "boxes", [[scene_record(0, ("detection",))]], ("detection",))
     return trained(world, records_in(world.tmp / "boxes"), "must_teacher_depth")
 
 
-def _other_classes(world: World) -> Arguments:
+def _other_classes(world: Sandbox) -> Arguments:
     folder = world.copied()
     content = json.loads((folder / manifest.NAME).read_text())
     content["classes"]["classification"][0] = "kitchen"
@@ -46,11 +46,11 @@ def _other_classes(world: World) -> Arguments:
     return trained(world, task(train_data=both), "must_teacher_classification")
 
 
-def _config_file(world: World, path: str) -> Arguments:
+def _config_file(world: Sandbox, path: str) -> Arguments:
     return [*trained(world, {}), f"--config_file={path}"]
 
 
-Make = Callable[[World], Arguments]
+Make = Callable[[Sandbox], Arguments]
 DEPTH, CLASSES, TRANSFER = "must_teacher_depth", "must_teacher_classification", "must_transfer_depth"
 # what is wrong -> (flags of train.py, what the message must say: the place, and the remedy)
 TRAIN: dict[str, tuple[Make, tuple[str, ...]]] = {
@@ -156,7 +156,7 @@ TRAIN: dict[str, tuple[Make, tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("mistake", TRAIN)
 def test_train_says_what_is_wrong_and_writes_nothing(
-    mistake: str, world: World, capsys: pytest.CaptureFixture[str]
+    mistake: str, world: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The table above."""
     make, expected = TRAIN[mistake]
@@ -194,7 +194,7 @@ RECORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("mistake", RECORDS)
 def test_must_records_says_what_is_wrong_and_writes_nothing(
-    mistake: str, world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    mistake: str, world: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The table above."""
     for name in ("a", "b"):
