@@ -108,7 +108,7 @@ def test_a_list_of_modules(tiny: Tiny) -> None:
         ("bakbone", "init_modules='bakbone' is unknown. Did you mean 'backbone'"),
         (["trunk", "dpeth"], "'dpeth' is unknown. Did you mean 'depth'"),
         ("", "init_modules='' is unknown"),
-        (["normals"], "names normals, which is not enabled here"),
+        (["normals"], "names normals, which is not enabled in this run"),
     ],
 )
 def test_an_unknown_module(modules: str | list[str], expected: str, tiny: Tiny) -> None:

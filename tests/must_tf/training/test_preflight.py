@@ -245,7 +245,7 @@ def test_a_dry_run_of_a_run_restores_it_and_changes_nothing(
     before = tree(copy.run)
     train.main([*classifier_arguments(copy, {"train_steps": 3}), "--extend", "--dry_run"])
     printed = capsys.readouterr().out
-    assert f"{copy.run} goes on at step 2" in printed
+    assert f"{copy.run} continues from step 2" in printed
     count = len(restore.load(classifier.run).model.trunk.backbone.variables)
     assert ["trunk/backbone", str(count), "0", "0"] in [line.split() for line in printed.splitlines()]
     after = tree(copy.run)
