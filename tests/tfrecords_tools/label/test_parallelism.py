@@ -150,7 +150,7 @@ def test_two_processes_make_the_same_shard_unseen_by_each_other(tmp_path: Path) 
         shards.write_shard(path, images)
         yield from images[1:]
 
-    with pytest.raises(UserError, match="another command writes the same shard"):
+    with pytest.raises(UserError, match="another command is writing the same shard"):
         shards.write_shard(path, meanwhile())
     assert list(tf.data.TFRecordDataset(path).as_numpy_iterator()) == images
     assert not list(tmp_path.glob("*partial"))

@@ -238,7 +238,7 @@ def test_a_pipeline_makes_the_same_shards(
             beam.make(path)
 
     monkeypatch.setattr(beam, "require", lambda runner: None)
-    monkeypatch.setattr(beam, "_pipeline", pipeline)
+    monkeypatch.setattr(beam, "_run_pipeline", pipeline)
     assert command("--runner", "DirectRunner", "--runner-options", "--direct_num_workers=2") == 0
     assert len(planned) == 2
     assert {
