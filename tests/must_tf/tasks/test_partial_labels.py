@@ -109,7 +109,7 @@ def test_objects_are_restricted_with_all_that_belongs_to_them() -> None:
 
 def test_nothing_looked_for_is_no_label_and_no_empty_list() -> None:
     """An empty list cannot be told from an absent one, which means the opposite."""
-    with pytest.raises(ValueError, match="leave its labels out"):
+    with pytest.raises(ValueError, match="Leave the labels of this task out"):
         _labelled("detection", ())
 
 
