@@ -175,7 +175,7 @@ RECORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "no such run": ((*LABEL, "--teacher", "depth=nowhere"), ("nowhere/params.yaml", "--model_dir")),
     "no such records": (
         ("label", "--records", "nowhere/*", "--out", "{out}", "--teacher", "depth=a"),
-        ("--records='nowhere/*'", "path right"),
+        ("--records='nowhere/*'", "Check the path"),
     ),
     "two folders": (
         ("label", "--records", "{tmp}/*/*.tfrecord", "--out", "{out}", "--teacher", "depth=a"),
@@ -183,7 +183,7 @@ RECORDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "half a set": (
         ("label", "--records", "{records}/*-00000-of-*", "--out", "{out}", "--teacher", "depth=a"),
-        ("2 shards", "matches 1", "DIR/*.tfrecord"),
+        ("lists 2 shards", "matches 1 of them", "Label whole record sets"),
     ),
     "domain": (
         ("convert", "scenes", "--domain", "wlid", "--count", "1", "--seed", "1", "--out", "{out}"),

@@ -37,10 +37,19 @@ REAL_TASKS = (
 )
 # Masks share the objects of detection: a teacher's do not fit real boxes.
 STAYS_EMPTY = {1: {"masks"}}
-# Kills itself between the first and the last record of the last file.
-KILLED = """
-import os, signal, sys
-from tfrecords_tools.label import arguments, job, run
+# Labels in a process in which TensorFlow has not computed before. Only there does `parallelism.settle` have its full
+# effect, so that the bytes do not depend on the number of threads.
+LABEL = f"""
+import sys
+from tfrecords_tools.label import arguments, run
+records, teacher, out = sys.argv[1:]
+request = arguments.parse_request(records, [task + "=" + teacher for task in {ALL!r}])
+run.label_records(request, out, ["test"])
+"""
+# The process kills itself between the first and the last record of the last file.
+KILLED = f"""
+import os, signal
+from tfrecords_tools.label import job
 whole = job.labelled
 def until_killed(path, *rest):
     for record in whole(path, *rest):
@@ -48,8 +57,7 @@ def until_killed(path, *rest):
         if "00002-of" in path:
             os.kill(os.getpid(), signal.SIGKILL)
 job.labelled = until_killed
-records, teacher, out = sys.argv[1:]
-run.label_records(arguments.parse_request(records, [task + "=" + teacher for task in %r]), out, ["test"])
+{LABEL}
 """
 
 
@@ -79,6 +87,12 @@ def all_tasks(records: str, run: str) -> LabelRequest:
     return parse_request(records, [f"{task}={run}" for task in ALL])
 
 
+def run_script(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs a Python script in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, env=environment)
+
+
 @pytest.fixture(scope="module")
 def labelled(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> LabelledSet:
     """A set with missing labels, completed by a teacher."""
@@ -88,7 +102,8 @@ def labelled(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> LabelledSe
         files.append([scene_record(index + i, tasks) for i, tasks in enumerate(file)])
         index += len(file)
     source = write_set(folder / "in", files)
-    label_records(all_tasks(source, tiny.run), str(folder / "out"), ["test"])
+    done = run_script(LABEL, source, tiny.run, str(folder / "out"))
+    assert done.returncode == 0, done.stderr
     teacher = f"pseudo:{restore.load(tiny.run).id}"
     return LabelledSet(
         source, folder / "out", teacher, serialized(source), serialized(str(folder / "out" / "*.tfrecord"))
@@ -160,15 +175,14 @@ def test_written_labels_are_the_teachers_predictions(labelled: LabelledSet, tiny
 def test_killed_and_started_again_gives_the_same_bytes(labelled: LabelledSet, tiny: Tiny, tmp_path: Path) -> None:
     """SIGKILL within the last file: the finished files are not made again, the unfinished one is."""
     out = tmp_path / "out"
-    command = [sys.executable, "-c", KILLED % (ALL,), labelled.source, tiny.run, str(out)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = run_script(KILLED, labelled.source, tiny.run, str(out))
     assert done.returncode == -signal.SIGKILL, done.stderr
     *names, last = sorted(path.name for path in out.iterdir() if path.suffix != "" and path.is_file())
     assert names == ["records-00000-of-00003.tfrecord", "records-00001-of-00003.tfrecord"]
     assert last.startswith("records-00002-of-00003.tfrecord.") and last.endswith(".partial")
     finished = (out / names[0]).stat().st_mtime_ns
-    label_records(all_tasks(labelled.source, tiny.run), str(out), ["test"])
+    done = run_script(LABEL, labelled.source, tiny.run, str(out))
+    assert done.returncode == 0, done.stderr
     assert (out / names[0]).stat().st_mtime_ns == finished
     for path in labelled.out.glob("*.tfrecord"):
         assert (out / path.name).read_bytes() == path.read_bytes(), path.name
