@@ -19,7 +19,7 @@ from must_tf.common.finite import is_finite
 Labels = dict[str, Any]  # NumPy, one image, original frame
 OBJECTS, IMAGES, PIXELS = "objects", "images", "pixels"
 # The state of an image's label: nothing is there; something, but nothing above the thresholds; something to train on.
-# An image that nobody labelled has no label, and so no state.
+# An unlabelled image has no label, and so no state.
 EMPTY, LOW, LABELLED = "empty", "low", "labelled"
 
 

@@ -214,7 +214,7 @@ def _pairs(option: str, words: Sequence[str], bare: bool = False) -> tuple[tuple
 
 def run(ctx: typer.Context, source: Source) -> None:
     """Converts the source with the shared options of `ctx`, and ends the command."""
-    from tfrecords_tools.cli import outcome as report
+    from tfrecords_tools.cli import report
     from tfrecords_tools.convert import run as convert
 
     values = ctx.params

@@ -89,7 +89,7 @@ def _show_part(result: LabelResult, out: str, as_json: bool) -> None:
 
 
 def _show(result: LabelResult, request: LabelRequest, spent: tuple[str, float], as_json: bool, fit: bool) -> None:
-    from tfrecords_tools.cli import outcome as report
+    from tfrecords_tools.cli import report
     from tfrecords_tools.convert import run as convert
     from tfrecords_tools.label import results
 

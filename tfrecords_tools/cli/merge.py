@@ -35,7 +35,7 @@ def merge(
     Example: must-records merge --records 'coco/*.tfrecord' --records 'voc/*.tfrecord' --same sofa=couch --out both
     """
     from must_tf.common import files
-    from tfrecords_tools.cli import outcome as report
+    from tfrecords_tools.cli import report
     from tfrecords_tools.convert import run as convert
     from tfrecords_tools.merge import classes
     from tfrecords_tools.merge.run import merged_sets

@@ -54,7 +54,7 @@ EXPORTED = ("classification", "detection", "masks", "segmentation", "depth", "no
 
 
 class ExportOptions(NamedTuple):
-    """Which images and labels are written.
+    """The images and labels to write.
 
     Attributes:
       images: True also writes the images.

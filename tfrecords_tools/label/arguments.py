@@ -15,7 +15,7 @@ from tfrecords_tools import teachers
 
 
 class LabelRequest(NamedTuple):
-    """Which teachers label which records.
+    """A request that teachers label a record set.
 
     Attributes:
       teachers: at most one per task.

@@ -57,7 +57,7 @@ class MergeInput(NamedTuple):
 
 
 class RecordLocation(NamedTuple):
-    """Where a record is: number of the set, shard, and offset in bytes."""
+    """The location of a record: number of the set, shard, and offset in bytes."""
 
     input: int
     path: str

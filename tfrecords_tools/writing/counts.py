@@ -53,7 +53,7 @@ class Findings(Tally):
 
 @dataclasses.dataclass
 class Account:
-    """What a conversion loses and changes.
+    """Counts of what a conversion drops and changes.
 
     Reasons read "image: ...", "object: ..." or "<task>: ..."; the word before the colon names what was lost.
 
