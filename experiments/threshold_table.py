@@ -33,10 +33,10 @@ def write(plans: Plans) -> None:
     first = next(iter(plans.values()))
     thresholds = sorted({threshold for threshold, _ in plans})
     counts = believed(first.path("records", f"{next(iter(first.label))}-labelled"), thresholds)
-    found = result(plans, counts)
+    results = result(plans, counts)
     path = first.path("thresholds.json")
-    files.write_json(path, found)
-    print("\n" + "\n".join(table(found)) + f"\n\n{path}", flush=True)
+    files.write_json(path, results)
+    print("\n" + "\n".join(table(results)) + f"\n\n{path}", flush=True)
 
 
 def believed(directory: str, thresholds: Sequence[float]) -> dict[float, Believed]:
@@ -74,15 +74,15 @@ def _figures(plan: Plan, run: str) -> dict[str, float | None]:
     return {name: found.get(name) for name in FIGURES}
 
 
-def table(found: Mapping[str, Any]) -> list[str]:
+def table(results: Mapping[str, Any]) -> list[str]:
     """Formats the table: means over the seeds, with the lowest and highest."""
     rows: list[tuple[str, ...]] = []
-    for row in found["students"]:
+    for row in results["students"]:
         count = Believed(**row["believed"])
         boxes = f"{count.boxes} of {count.of_boxes}"
         pixels = f"{count.pixels / max(count.of_pixels, 1):.1%}"
         rows.append((str(row["threshold"]), boxes, pixels, *(_over_seeds(row["figures"][name]) for name in FIGURES)))
-    rows.append(("(teacher)", "", "", *(_over_seeds([found["teacher"][name]]) for name in FIGURES)))
+    rows.append(("(teacher)", "", "", *(_over_seeds([results["teacher"][name]]) for name in FIGURES)))
     return tables.table(("threshold", "boxes", "pixels", *FIGURES), rows).splitlines()
 
 

@@ -82,15 +82,15 @@ def judge(whole: Plan, name: str, *more: str) -> dict[str, Any]:
     return {"exit_code": done.returncode, "reasons": known["failed"], "found": known["found"], "truth": known["truth"]}
 
 
-def lines(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def lines(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Formats the table, with the reasons below it."""
     rows = []
-    for name, one in found.items():
-        verdicts = ["unfit" if one[side]["exit_code"] else "passes" for side in ("alone", "truth")]
-        density, right = one["alone"]["found"]["per_image"], one["truth"]["truth"].get("right")
+    for name, result in results.items():
+        verdicts = ["unfit" if result[side]["exit_code"] else "passes" for side in ("alone", "truth")]
+        density, right = result["alone"]["found"]["per_image"], result["truth"]["truth"].get("right")
         shown = "-" if right is None else f"{right:.3f}"
         rows.append((name, f"{density:.2f}", *verdicts, shown))
-    reasons = [f"  {name}: {reason}" for name, one in found.items() for reason in one["truth"]["reasons"]]
+    reasons = [f"  {name}: {reason}" for name, result in results.items() for reason in result["truth"]["reasons"]]
     columns = ("teacher", "boxes an image", "labels only", "with ground truth", "right at IoU 0.5")
     return [*tables.table(columns, rows).splitlines(), "", *reasons]
 
@@ -106,11 +106,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shift(whole.path("records", "labelled"), whole.path("records", "shifted"))
     follow(whole, [one for one in commands if one not in records])
     truth = ("--truth", whole.path("records", "truth", "*.tfrecord"))
-    found = {name: {"alone": judge(whole, name), "truth": judge(whole, name, *truth)} for name in STEPS}
+    results = {name: {"alone": judge(whole, name), "truth": judge(whole, name, *truth)} for name in STEPS}
     with open(whole.path("verdicts.json"), "w") as file:
-        json.dump(found, file, indent=1)
-    print("\n".join(lines(found)), flush=True)
-    passed = {name: not one["truth"]["exit_code"] for name, one in found.items()}
+        json.dump(results, file, indent=1)
+    print("\n".join(lines(results)), flush=True)
+    passed = {name: not result["truth"]["exit_code"] for name, result in results.items()}
     return 0 if passed == {"good": True, "shifted": False, "untrained": False} else 1
 
 

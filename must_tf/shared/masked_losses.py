@@ -22,14 +22,14 @@ def visible(tensors: Tensors, weight: tf.Tensor) -> Tensors:
       weight: [B]
     """
 
-    def one(values: tf.Tensor) -> tf.Tensor:
+    def zeroed(values: tf.Tensor) -> tf.Tensor:
         if not (tf.is_tensor(values) and values.dtype.is_floating):
             return values
         values = tf.cast(values, tf.float32)
         rows = tf.reshape(weight > 0, [-1] + [1] * (values.shape.rank - 1))
         return tf.where(rows, values, tf.zeros_like(values))
 
-    return {key: one(values) for key, values in tensors.items()}
+    return {key: zeroed(values) for key, values in tensors.items()}
 
 
 def without_hardest(values: tf.Tensor, known: tf.Tensor, pseudo: tf.Tensor, share: float) -> tf.Tensor:

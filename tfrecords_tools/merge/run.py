@@ -97,11 +97,11 @@ class MergedSets:
         teachers = manifest.united_teachers(each.teachers for each in self.inputs)
         return Listing(items, dict(self.united.names), paths, account, teachers=teachers)
 
-    def size(self, found: Listing) -> float:
+    def size(self, listing: Listing) -> float:
         """Estimates the output's size in bytes: the sets' sizes times the share of records that remain."""
         records = max(1, sum(each.records for each in self.inputs))
         sizes = (tf.io.gfile.stat(path).length for each in self.inputs for path in each.files)
-        return sum(sizes) * len(found.items) / records
+        return sum(sizes) * len(listing.items) / records
 
     def record(self, item: Item, account: Account) -> bytes:
         """Returns the record of one image with the labels of all its records."""

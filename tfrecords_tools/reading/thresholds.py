@@ -21,7 +21,7 @@ def check_names(config: Any) -> None:
             raise UserError(f"class_thresholds: {name!r} is not a class.{nearest(name, config.classes)}")
 
 
-def configs(classes: Mapping[str, Sequence[str]], given: Sequence[str]) -> dict[str, Any]:
+def configs(classes: Mapping[str, Sequence[str]], settings: Sequence[str]) -> dict[str, Any]:
     """Returns {task: config} with these class names and the settings given as TASK.NAME=VALUE.
 
     Fields that a task takes over from others, like the masks' class thresholds, are filled in.
@@ -30,7 +30,7 @@ def configs(classes: Mapping[str, Sequence[str]], given: Sequence[str]) -> dict[
       UserError: unknown tasks or names, or invalid values; lists all of them.
     """
     by_task, mistakes = recordset.configs_of(classes), Mistakes()
-    for text in given:
+    for text in settings:
         place, _, value = text.partition("=")
         task, _, name = place.partition(".")
         if task not in by_task:

@@ -106,11 +106,11 @@ def _check_needed(labelled: Sequence[str], dataset: RecordSet, to: StatsComparis
             )
 
 
-def judge(what: StatsRequest, command: Sequence[str], force: bool = False) -> dict[str, Any]:
+def judge(stats_request: StatsRequest, command: Sequence[str], force: bool = False) -> dict[str, Any]:
     """Computes statistics, judges the labels and writes stats.json.
 
     Args:
-      what: the checked arguments, see `request`.
+      stats_request: the checked arguments, see `request`.
       command: the command line, which is stored in the file.
       force: overrule a failed verdict.
 
@@ -121,11 +121,15 @@ def judge(what: StatsRequest, command: Sequence[str], force: bool = False) -> di
     Raises:
       UserError: a record cannot be read, or the datasets do not fit each other.
     """
-    dataset = what.dataset
-    configs = {task: what.configs[task] for task in verdict.pseudo_tasks(dataset.manifest) if task in what.configs}
-    pseudo = sum_dataset(dataset, configs, PSEUDO, what.processes) if configs else {}
-    by_task = _by_task(what, pseudo)
-    settings = {task: verdict.thresholds_of(what.configs[task]) for task in by_task}
+    dataset = stats_request.dataset
+    configs = {
+        task: stats_request.configs[task]
+        for task in verdict.pseudo_tasks(dataset.manifest)
+        if task in stats_request.configs
+    }
+    pseudo = sum_dataset(dataset, configs, PSEUDO, stats_request.processes) if configs else {}
+    by_task = _by_task(stats_request, pseudo)
+    settings = {task: verdict.thresholds_of(stats_request.configs[task]) for task in by_task}
     earlier = None if force else earlier_verdicts.read(dataset.directory)
     content = {
         "format": verdict.FORMAT,
@@ -138,17 +142,17 @@ def judge(what: StatsRequest, command: Sequence[str], force: bool = False) -> di
         "verdict": _verdict(by_task, force),
         "before": earlier_verdicts.before(earlier, settings),
     }
-    kept = {} if what.comparison.truth else earlier_verdicts.by_truth(earlier, settings)
+    kept = {} if stats_request.comparison.truth else earlier_verdicts.by_truth(earlier, settings)
     if not kept:
         files.write_json(os.path.join(dataset.directory, verdict.NAME), content)
     return content | kept
 
 
-def _by_task(what: StatsRequest, pseudo: SumsByOrigin) -> dict[str, Any]:
+def _by_task(stats_request: StatsRequest, pseudo: SumsByOrigin) -> dict[str, Any]:
     """Returns {task: {"unlabelled": number of images, "teachers": {teacher id: statistics and verdict}}}."""
-    dataset, truth = what.dataset, what.comparison.truth
-    real = _real(what, {task for task, _ in pseudo})
-    configs = {task: what.configs[task] for task, _ in sorted(pseudo)}
+    dataset, truth = stats_request.dataset, stats_request.comparison.truth
+    real = _real(stats_request, {task for task, _ in pseudo})
+    configs = {task: stats_request.configs[task] for task, _ in sorted(pseudo)}
     judges: dict[tuple[str, str], against_truth.Judge] = {}
     if truth and configs:
         judges = against_truth.measure(dataset, against_truth.GroundTruth(truth, configs), configs)
@@ -160,8 +164,8 @@ def _by_task(what: StatsRequest, pseudo: SumsByOrigin) -> dict[str, Any]:
         training = real.get(task) or figures.of_training(trained_on, sums)
         unlabelled = dataset.manifest.records - manifest.labelled_images(dataset.manifest, task)
         of_task = by_task.setdefault(task, {"unlabelled": unlabelled, "teachers": {}})
-        names = tuple(what.configs[task].classes)
-        compared = ComparedWith(training, judges.get((task, origin)), what.comparison.precision)
+        names = tuple(stats_request.configs[task].classes)
+        compared = ComparedWith(training, judges.get((task, origin)), stats_request.comparison.precision)
         of_task["teachers"][teacher] = _of_teacher(tasks.discover()[task], sums, names, compared)
     return by_task
 
@@ -202,15 +206,15 @@ def _suggested(sums: Sums, names: tuple[str, ...], compared: ComparedWith) -> su
     return suggest.by_density(sums.scores, sums.images, names, compared.training)
 
 
-def _real(what: StatsRequest, wanted: set[str]) -> dict[str, dict[str, Any]]:
+def _real(stats_request: StatsRequest, wanted: set[str]) -> dict[str, dict[str, Any]]:
     """Returns {task: statistics of the real labels of `--against`}. Raises UserError if a dataset has none."""
     total: dict[str, Sums] = {}
     sources: dict[str, list[str]] = {}
-    for named_task, others in what.comparison.against.items() if wanted else ():
-        serves = {named_task} & wanted if named_task else wanted - set(what.comparison.against)
+    for named_task, others in stats_request.comparison.against.items() if wanted else ():
+        serves = {named_task} & wanted if named_task else wanted - set(stats_request.comparison.against)
         for other in others:
             configs = recordset.configs_of(other.manifest.classes)
-            real = sum_dataset(other, {task: configs[task] for task in serves}, REAL, what.processes)
+            real = sum_dataset(other, {task: configs[task] for task in serves}, REAL, stats_request.processes)
             if not real:
                 raise UserError(_useless(other, serves))
             for (task, _), sums in real.items():
@@ -218,7 +222,7 @@ def _real(what: StatsRequest, wanted: set[str]) -> dict[str, dict[str, Any]]:
                 sources[task] = list(dict.fromkeys([*sources.get(task, []), other.directory]))
     return {
         task: {"source": ", ".join(sources[task])}
-        | figures.of(sums, tasks.discover()[task], tuple(what.configs[task].classes))
+        | figures.of(sums, tasks.discover()[task], tuple(stats_request.configs[task].classes))
         for task, sums in total.items()
     }
 
@@ -263,8 +267,8 @@ def after_labelling(out: str, force: bool) -> int:
     """
     content = earlier_verdicts.read(out)
     if content is None:
-        what = request(os.path.join(glob.escape(out), "*.tfrecord"), (), StatsComparison({}))
-        content = judge(what, ["must-records", "label"], force)
+        stats_request = request(os.path.join(glob.escape(out), "*.tfrecord"), (), StatsComparison({}))
+        content = judge(stats_request, ["must-records", "label"], force)
     elif force:
         content = earlier_verdicts.overruled(out, content)
     for line in tables.verdict_lines(content):

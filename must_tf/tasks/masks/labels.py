@@ -122,14 +122,14 @@ def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Ten
     indices, boxes = objects.select(labels, warp, believed(labels, config), config.max_objects)
     side = config.target_side
 
-    def one(each: tuple[tf.Tensor, geometry.CropView]) -> tf.Tensor:
-        png, view = each
+    def warped_mask(png_and_view: tuple[tf.Tensor, geometry.CropView]) -> tf.Tensor:
+        png, view = png_and_view
         crop = tf.cast(tf.io.decode_png(png, channels=1) == 255, tf.uint8)
         return tf.cast(tf.round(geometry.warp_crop(crop, view, warp, side) * 255.0), tf.uint8)
 
     views = geometry.crop_view(tf.gather(labels["boxes"], indices), warp)
-    each = (tf.gather(labels["crops"], indices), views)
-    masks = tf.map_fn(one, each, fn_output_signature=tf.TensorSpec([side, side], tf.uint8))
+    pngs = tf.gather(labels["crops"], indices)
+    masks = tf.map_fn(warped_mask, (pngs, views), fn_output_signature=tf.TensorSpec([side, side], tf.uint8))
     return {
         "boxes": objects.pad(boxes, config.max_objects, -1.0),
         "classes": objects.pad(tf.gather(labels["classes"], indices), config.max_objects, -1),
