@@ -51,7 +51,7 @@ setup(
             "must-export=must_tf.cli.entry_points:export",
             "must-transfer=must_tf.cli.entry_points:transfer",
             "must-records=tfrecords_tools.__main__:main",
-            "must-doctor=must_tf.cli.doctor:cli",
+            "must-doctor=must_tf.cli.entry_points:doctor",
         ]
     },
 )

@@ -3,7 +3,7 @@
 One teacher learns boxes, masks and segmentation from labelled scenes and labels other scenes. Students train on these
 pseudo labels only. They differ in one setting: the threshold below which boxes and pixels are ignored. All are
 evaluated on held-out scenes with ground truth. The study ends with a table and thresholds.json. If it is interrupted,
-or run again with more seeds, it goes on where it stopped. One seed takes about 12 minutes on two cores; the spread over
+or run again with more seeds, it resumes. One seed takes about 12 minutes on two cores; the spread over
 seeds needs several.
 """
 

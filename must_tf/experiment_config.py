@@ -15,16 +15,16 @@ from official.core import config_definitions, exp_factory
 from official.modeling.hyperparams import params_dict
 
 from must_tf import registry_imports  # noqa: F401  # registers the experiments
+from must_tf.common import upstream
 from must_tf.common.errors import Mistakes, nearest
 from must_tf.config import values
-from must_tf.experiments import NAMES
 
 PREFIX = "must_"
 
 
 def experiments() -> list[str]:
-    """Returns the names of this project's experiments."""
-    return sorted(NAMES)
+    """Returns the names of all registered experiments of must_tf, including those of other distributions."""
+    return sorted(name for name in upstream.registered_experiments() if name.startswith(PREFIX))
 
 
 def load(experiment: str, config_files: Sequence[str] = (), override: str = "") -> config_definitions.ExperimentConfig:

@@ -67,5 +67,3 @@ for _task in discover():
     _FACTORIES[f"must_transfer_{_task}"] = functools.partial(_transfer, _task)
 for _name, _factory in _FACTORIES.items():
     exp_factory.register_config_factory(_name)(_factory)
-
-NAMES = tuple(_FACTORIES)  # of all experiments of this project

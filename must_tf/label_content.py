@@ -18,8 +18,8 @@ from must_tf.common.finite import is_finite
 
 Labels = dict[str, Any]  # NumPy, one image, original frame
 OBJECTS, IMAGES, PIXELS = "objects", "images", "pixels"
-# The state of an image's label: nothing is there; something, but nothing above the thresholds; something to train on.
-# An unlabelled image has no label, and so no state.
+# The state of an image's label. EMPTY: it says that nothing is there. LOW: all of it is below the thresholds. LABELLED:
+# there is something to train on. An unlabelled image has no state.
 EMPTY, LOW, LABELLED = "empty", "low", "labelled"
 
 
@@ -73,7 +73,7 @@ def where(known: np.ndarray, labels: Labels, info: ImageInfo, unknown: Mapping[s
 
 
 def content_of_any(labels: Labels, info: ImageInfo, config: Any) -> LabelContent:
-    """The default: the pixels that any map of the label knows; one thing if there is no map."""
+    """Returns the default content: the pixels that are known in any map, or a single entry if there is no map."""
     del config
     known = [np.any(value.reshape(*value.shape[:2], -1), axis=-1) for value in maps(labels, info).values()]
     if not known:

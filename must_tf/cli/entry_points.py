@@ -28,6 +28,15 @@ def export() -> None:
     cli(parsed)
 
 
+def doctor() -> None:
+    """The command `must-doctor`."""
+    try:
+        from must_tf.cli.doctor import cli
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: {error.name} is not installed. Install must_tf again: pip install -e .")
+    cli()
+
+
 def transfer() -> None:
     """The command `must-transfer`."""
     prepare()

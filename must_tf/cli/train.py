@@ -21,7 +21,7 @@ from official.modeling import performance
 from must_tf import experiment_config
 from must_tf.cli import dry_run
 from must_tf.cli.flags import TrainFlags, parse_train
-from must_tf.common import startup_times, upstream
+from must_tf.common import process_setup, startup_times, upstream
 from must_tf.common.errors import Mistakes, UserError, exit_on_user_error
 from must_tf.data import input as input_lib
 from must_tf.model.student import enabled
@@ -226,4 +226,5 @@ def cli(flags: TrainFlags) -> None:
 
 
 if __name__ == "__main__":
+    process_setup.prepare()
     cli(parse_train(sys.argv[1:]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -62,6 +63,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
+def clear_line() -> str:
+    """Returns the characters that clear a progress bar from a terminal's current line; empty for a log."""
+    return "\x1b[2K\r" if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else ""
+
+
 def exit_on_user_error(main: Callable[[], int | None]) -> int:
     """Runs `main` and returns the exit code.
 
@@ -71,7 +77,7 @@ def exit_on_user_error(main: Callable[[], int | None]) -> int:
     try:
         return main() or 0
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{clear_line()}error: {error}", file=sys.stderr)
     except Exception:
         traceback.print_exc()
     return 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -35,7 +36,7 @@ class Progress:
         self._total, self._verb, self._unit = total, verb, unit
         self._start_count = self._done = done
         self._start = self._shown = time.monotonic()
-        self._terminal = sys.stderr.isatty()
+        self._terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Counts `count` more and updates the display if the last update was long enough ago. `note` is shown last."""
@@ -44,7 +45,7 @@ class Progress:
             return  # `close` writes the last line
         pause = TERMINAL_SECONDS if self._terminal else LOG_SECONDS
         if time.monotonic() - self._shown >= pause:
-            self._show(note, "" if self._terminal else "\n")
+            self._show(note, "\r" if self._terminal else "\n")
 
     def close(self, note: str = "") -> None:
         """Shows the last state, with the total time."""
@@ -71,4 +72,4 @@ class Progress:
             console.print(ProgressBar(max(self._total, 1), self._done if self._total else 1, width=BAR_WIDTH), end="")
         bar = capture.get().strip("\n").ljust(BAR_WIDTH)  # without colours, rich leaves out the remainder
         room = max(console.width - len(self._verb) - BAR_WIDTH - 2, 0)
-        return f"\r\x1b[2K{self._verb} {bar} {text[:room]}"
+        return f"\x1b[2K{self._verb} {bar} {text[:room]}"

@@ -40,6 +40,13 @@ def tensorflow_has_started() -> bool:
     return context.context()._initialized
 
 
+def registered_experiments() -> list[str]:
+    """Returns the names of all experiments in Model Garden's registry, which has no public way to list them."""
+    from official.core import exp_factory
+
+    return list(exp_factory._REGISTERED_CONFIGS)
+
+
 def disable_memory_optimizer() -> None:
     """Switches off Grappler's memory optimizer for all functions that this process traces from now on.
 

@@ -91,6 +91,8 @@ def by_hand(field: Any) -> Any:
 def _with_role(field: Any, role: str) -> Any:
     if not isinstance(field, dataclasses.Field):
         field = dataclasses.field(default=field)
+    if field.default is dataclasses.MISSING:
+        raise TypeError("a field with a role needs a plain default, not a default_factory")
     return dataclasses.field(default=field.default, metadata={**field.metadata, "role": role})
 
 

@@ -197,17 +197,35 @@ def _check(options: Options) -> None:
         raise UserError(f"--max-drop-rate {options.max_drop_rate} must be between 0 and 1.")
 
 
+# Renamed classes in fingerprints, so that a folder that an earlier version began is still the same work. Items from
+# archives and merges carry pickled classes: those folders have to be converted again.
+NAMES_IN_FINGERPRINT = {
+    "ClassFolders(": "Classes(",
+    "UnlabelledImages(": "Images(",
+    "TaskFilter(": "Only(",
+    "ExportOptions(": "What(",
+}
+
+
+def fingerprint_text(value: object) -> str:
+    """Returns `repr(value)` with the class names of `NAMES_IN_FINGERPRINT`."""
+    text = repr(value)
+    for name, earlier in NAMES_IN_FINGERPRINT.items():
+        text = text.replace(name, earlier)
+    return text
+
+
 def fingerprint(maker: RecordMaker, listing: Listing, count: int) -> str:
     """Returns a hash of everything that affects the bytes: options, classes, annotations and the items' files.
 
     Hashing the files' content would take as long as converting them, so their size and modification time are used.
     """
-    digest = hashlib.sha256(repr((shards.versions(), maker, count, listing.classes)).encode())
+    digest = hashlib.sha256(fingerprint_text((shards.versions(), maker, count, listing.classes)).encode())
     for path in listing.inputs:
         digest.update(shards.digest(path)[1].encode())
     items = listing.items if isinstance(listing.items, on_disk.Items) else on_disk.Items(listing.items)
     for source_id, paths, labels in items.rows():
-        digest.update(repr((source_id, paths, labels, [_state(path) for path in paths])).encode())
+        digest.update(fingerprint_text((source_id, paths, labels, [_state(path) for path in paths])).encode())
     return digest.hexdigest()
 
 

@@ -106,7 +106,7 @@ def is_relative(depth_labels: Labels) -> bool:
 def panoptic(labels: Labels, pseudo: bool) -> tuple[bytes, list[JsonObject]]:
     """Converts class ids per pixel to a panoptic PNG with one segment per class.
 
-    The id of a segment is its category's; 0 is no segment.
+    The id of a segment is its category's; 0 marks pixels without a label.
 
     Returns:
       The PNG, R + 256 G + 256^2 B = segment id, and its `segments_info`.

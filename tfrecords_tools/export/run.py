@@ -41,6 +41,7 @@ from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels, TaskConfig
 from must_tf.tasks.normals.labels import NORMALS
 from must_tf.tasks.segmentation.labels import IGNORE
+from tfrecords_tools.convert import run as convert
 from tfrecords_tools.export import formats, join
 from tfrecords_tools.export.formats import JsonObject
 from tfrecords_tools.reading import check_truth, recordset
@@ -122,7 +123,9 @@ def _check_free(out: str) -> None:
 def _fingerprint(records: RecordSet, options: ExportOptions) -> str:
     hashes = {shard["file"]: shard["sha256"] for shard in records.manifest.shards}
     parts = [hashes.get(os.path.basename(path), "") for path in records.paths]
-    return hashlib.sha256(repr(("export-coco", shards.versions(), parts, options)).encode()).hexdigest()
+    return hashlib.sha256(
+        convert.fingerprint_text(("export-coco", shards.versions(), parts, options)).encode()
+    ).hexdigest()
 
 
 def export_shard(job: ExportJob, tick: Callable[[], None]) -> None:

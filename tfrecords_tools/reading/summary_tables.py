@@ -13,7 +13,7 @@ CLASSES_SHOWN = 20  # the most frequent ones; --json and the page show all
 SIZES_SHOWN = 5
 BAR = 24  # characters of the longest bar
 ABSENT_SHOWN = 12  # names of classes that never occur
-BY_DEFAULT = "unsure only: there are predictions, but all of them are below the default thresholds of training"
+BY_DEFAULT = "below only: there are predictions, but all of them are below the default thresholds of training"
 
 
 class SummaryTable(NamedTuple):
@@ -78,7 +78,7 @@ def _labels(summary: Mapping[str, Any]) -> SummaryTable:
             rows.append((task, "unlabelled", f"{of_task['unlabelled']:,}", "", "", ""))
     low = any(counts[LOW] for of_task in summary["tasks"].values() for counts in of_task["states"].values())
     note = BY_DEFAULT if low else "" if rows else "no image has a label"
-    return SummaryTable("labels", ("task", "origin", "images", "believed", "nothing there", "unsure only"), rows, note)
+    return SummaryTable("labels", ("task", "origin", "images", "above threshold", "empty", "below only"), rows, note)
 
 
 def _objects(summary: Mapping[str, Any]) -> SummaryTable:

@@ -123,7 +123,7 @@ class SavedModelTeacher:
         try:
             return {name: tensor.numpy() for name, tensor in self._run(images).items()}
         except (tf.errors.NotFoundError, tf.errors.ResourceExhaustedError):
-            raise  # missing files and lack of memory are reported by `label.job.write`
+            raise  # missing files and lack of memory are reported by `label.job.write_shard`
         except tf.errors.OpError as error:
             raise UserError(
                 f"{self.about.path}: the signature {self._recipe.signature!r} fails on "

@@ -1,6 +1,7 @@
 """Image classification: `probability` [C] sums to 1, one-hot if real. Id 0 is the first class; there is no background.
 
-A label rules out all other classes, so partial annotation (a dataset with only some of the classes) needs no care.
+A label rules out all other classes, so partial annotation (a dataset with only some of the classes) needs no special
+handling.
 """
 
 from __future__ import annotations

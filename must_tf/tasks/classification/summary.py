@@ -19,7 +19,7 @@ def content(labels: Labels, info: ImageInfo, config: Config) -> LabelContent:
     probability = np.asarray(labels["probability"], np.float32)
     if not probability.size:
         return LabelContent(IMAGES, np.ones([1], bool))
-    likeliest = np.array([probability.argmax()])  # of a NaN, if there is any
+    likeliest = np.array([probability.argmax()])  # argmax returns the NaN, if there is one
     return LabelContent(IMAGES, np.ones([1], bool), likeliest, probability[likeliest])
 
 

@@ -1,7 +1,7 @@
 """Semantic segmentation: `classes` int32 [h, w], ids 0..C-1, 255 = ignore; `confidence` [h, w], 1.0 if real.
 
-There is no background class; what a dataset calls "other" is 255. Partial annotation therefore needs no care: a known
-pixel rules out all other classes, and pixels that may show a class that was not annotated are 255.
+There is no background class; what a dataset calls "other" is 255. Partial annotation therefore needs no special
+handling: a known pixel rules out all other classes, and pixels that may show a class that was not annotated are 255.
 """
 
 from __future__ import annotations

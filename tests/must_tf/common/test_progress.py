@@ -63,10 +63,10 @@ def test_a_terminal_shows_a_bar_in_one_line(
         line.advance(25, "a note that is longer than what is left of the line")
     line.close()
     shown = capsys.readouterr().err
-    updates = shown.split("\r\x1b[2K")
+    updates = shown.split("\x1b[2K")
     assert len(updates) == 4 and not updates[0] and shown.count("\n") == 1 and shown.endswith("\n")
     plain = [re.sub(r"\x1b\[[0-9;]*m", "", update) for update in updates[1:]]
-    assert all(len(update.rstrip("\n")) <= 80 for update in plain)
+    assert all(len(update.rstrip("\r\n")) <= 80 for update in plain)
     assert all(update.startswith("label ━") for update in plain)
     assert "25/100 images · 5.0 images/s · 0:15 left" in plain[0]
     assert [update.count("━") > 0 for update in plain] == [True] * 3

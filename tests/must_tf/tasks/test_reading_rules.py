@@ -191,9 +191,9 @@ def test_inspect_counts_the_states(tmp_path: Path) -> None:
         "real:b": {"labelled": 0, "empty": 1, "low": 0},
     }
     lines = "\n".join(map(summary_tables.text, summary_tables.tables(summary)))
-    assert "believed  nothing there  unsure only" in lines
-    assert "pseudo:a            5         2              1            2" in lines
-    assert "below the thresholds that training has by default" in lines
+    assert "above threshold  empty  below only" in lines
+    assert "pseudo:a       5                2      1           2" in lines
+    assert "below the default thresholds of training" in lines
 
 
 def test_a_doubted_distribution_leaves_the_image_unlabelled() -> None:

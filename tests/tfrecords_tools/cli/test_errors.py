@@ -80,10 +80,10 @@ TRAIN: dict[str, tuple[Make, tuple[str, ...]]] = {
         lambda w: [*trained(w, {})[:4], "--params_override=task.input_size"],
         ("--params_override", "key=value"),
     ),
-    "glob": (lambda w: trained(w, records_in("nowhere")), ("task.train_data.input_path", "nowhere/", "path right")),
+    "glob": (lambda w: trained(w, records_in("nowhere")), ("task.train_data.input_path", "nowhere/", "Check the path")),
     "no input": (
         lambda w: trained(w, task(train_data={"input_path": ""})),
-        ("task.train_data.input_path is empty", "for instance"),
+        ("task.train_data.input_path is empty", "for example"),
     ),
     "batch size": (
         lambda w: trained(w, task(train_data={"global_batch_size": 0})),
@@ -106,7 +106,7 @@ TRAIN: dict[str, tuple[Make, tuple[str, ...]]] = {
         lambda w: trained(w, task(tasks={"detection": {"design": "retinnet"}})),
         ("task.tasks.detection.design='retinnet'", "'retinanet'"),
     ),
-    "no manifest": (_no_manifest, ("copied/manifest.json", "to its end")),
+    "no manifest": (_no_manifest, ("copied/manifest.json", "is unfinished")),
     "another format": (_other_format, ("copied/manifest.json", "format 7", "again")),
     "missing shard": (_missing_shard, ("task.train_data.input_path", "1 files", "list 2")),
     "no labels": (_no_labels, ("boxes", "depth labels", "must-records label", "task.tasks.depth.enabled=false")),

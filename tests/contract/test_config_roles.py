@@ -1,0 +1,28 @@
+"""Every discovered task: thresholds on pseudo labels are marked, so that verdicts are kept apart by their values."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from must_tf.config import fields
+from tests.support.contract import SPECS
+
+# Below ignore_threshold, boxes are background whatever the verdict says about those above.
+UNMARKED = {("detection", "ignore_threshold")}
+
+
+@pytest.mark.parametrize("task", SPECS)
+def test_thresholds_have_their_role(task: str) -> None:
+    named = {field.name for field in dataclasses.fields(SPECS[task].Config) if "threshold" in field.name}
+    marked = set(fields.names(SPECS[task].Config, fields.THRESHOLD))
+    assert {(task, name) for name in named - marked} <= UNMARKED
+    assert marked <= named
+
+
+def test_a_role_keeps_default_and_range_and_refuses_a_factory() -> None:
+    marked = fields.threshold(fields.between(0.5, 0, 1))
+    assert marked.default == 0.5 and marked.metadata["range"] == fields.Range(0, 1)
+    with pytest.raises(TypeError, match="default_factory"):
+        fields.measuring(dataclasses.field(default_factory=list))
