@@ -9,19 +9,29 @@ catches are listed at the end.
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
+import importlib
 import os
-import queue
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("must_tf", "tfrecords_tools", "experiments", "benchmarks", "tests")
+LIBRARIES = (
+    "tensorflow",
+    "tf_keras",
+    "cv2",
+    "scipy.ndimage",
+    "PIL.Image",
+    "official.core.train_lib",
+    "official.vision.registry_imports",
+)
 
 
 class Mutant(NamedTuple):
@@ -238,23 +248,41 @@ def planted(mutant: Mutant, folder: Path) -> str | None:
     return text
 
 
-def catcher(mutant: Mutant, folder: Path) -> str:
-    """Runs a bug's tests in the copy that holds it.
+def preload() -> None:
+    """Imports the libraries that tests need, so that forked children do not spend half of their time on it.
 
-    Returns:
-      The first test that failed, with "(in a fixture)" if it did not get as far as its body; empty if all passed.
-
-    Raises:
-      RuntimeError: pytest ran no test, or could not import one.
+    TensorFlow starts its threads with the first operation, so that a process that has only imported it can be forked.
     """
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    for name in LIBRARIES:
+        importlib.import_module(name)
+
+
+def run_pytest(mutant: Mutant, folder: Path, output: Path) -> NoReturn:
+    """Runs a bug's tests in this process, a forked child, with the copy's packages. Never returns."""
+    with output.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    for name in [name for name in sys.modules if name.partition(".")[0] in PACKAGES]:
+        del sys.modules[name]  # those of the original
+    os.chdir(folder)
+    os.environ["PYTHONPATH"] = sys.path[0] = str(folder)
     path, *part = mutant.tests.split("::")
-    command = [sys.executable, "-m", "pytest", "-qx", "-p", "no:cacheprovider", "--tb=no", f"tests/{path}.py"]
-    command += ["-k", part[0]] if part else []
-    environment = os.environ | {"PYTHONPATH": str(folder), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    if done.returncode not in (0, 1):
-        raise RuntimeError(f"{mutant.breaks}: pytest could not run\n{done.stdout[-2000:]}{done.stderr[-500:]}")
-    for line in done.stdout.splitlines():
+    arguments = ["-qx", "-p", "no:cacheprovider", "--tb=no", f"tests/{path}.py", *(["-k", part[0]] if part else [])]
+    code = 3  # pytest's own for an internal error
+    try:
+        code = pytest.main(arguments)
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def first_failure(output: str) -> str:
+    """Returns the first test that failed in pytest's output; empty if all passed.
+
+    "(in a fixture)" follows the name if the test did not get as far as its body.
+    """
+    for line in output.splitlines():
         outcome, _, place = line.partition(" ")
         if outcome in ("FAILED", "ERROR"):
             name = place.rpartition("::")[2].split(" - ")[0]
@@ -262,20 +290,34 @@ def catcher(mutant: Mutant, folder: Path) -> str:
     return ""
 
 
-def judged(mutant: Mutant, folder: Path) -> str:
-    """Plants a bug, runs its tests and takes it out again. Returns a line that starts with the outcome."""
-    start = time.monotonic()
-    original = planted(mutant, folder)
-    if original is None:
-        return f"NOT PLANTED          {mutant.breaks}"
-    try:
-        test = catcher(mutant, folder)
-    except RuntimeError as error:
-        return f"NO TEST RAN          {error}"
-    finally:
-        (folder / mutant.file).write_text(original)
+class Trial(NamedTuple):
+    """A planted bug whose tests are running in the process `pid`."""
+
+    mutant: Mutant
+    folder: Path
+    original: str
+    output: Path
+    started: float
+
+
+def started(mutant: Mutant, folder: Path, original: str) -> tuple[int, Trial]:
+    """Forks a process that runs the tests of a bug that is planted in the folder."""
+    output = folder.with_suffix(".txt")
+    pid = os.fork()
+    if pid == 0:
+        run_pytest(mutant, folder, output)
+    return pid, Trial(mutant, folder, original, output, time.monotonic())
+
+
+def ended(trial: Trial, code: int) -> str:
+    """Takes the bug out again. Returns a line that starts with the outcome."""
+    (trial.folder / trial.mutant.file).write_text(trial.original)
+    output = trial.output.read_text()
+    if code not in (0, 1):
+        return f"NO TEST RAN          {trial.mutant.breaks}: pytest ended with {code}\n{output[-1500:]}"
+    test = first_failure(output)
     outcome = "caught" if test else "SURVIVED"
-    return f"{outcome:12}{time.monotonic() - start:6.1f} s  {mutant.breaks}{test and ': ' + test}"
+    return f"{outcome:12}{time.monotonic() - trial.started:6.1f} s  {trial.mutant.breaks}{test and ': ' + test}"
 
 
 def copies(count: int, parent: Path) -> Iterator[Path]:
@@ -296,22 +338,32 @@ def copies(count: int, parent: Path) -> Iterator[Path]:
 
 
 def run_all(mutants: Sequence[Mutant], jobs: int) -> int:
-    """Judges the bugs, `jobs` at a time, each in a copy of its own. Returns how many were not caught."""
-    free: queue.Queue[Path] = queue.Queue()
+    """Plants the bugs, `jobs` at a time, each in its own copy. Returns how many were not caught."""
     missed: list[str] = []
+    running: dict[int, Trial] = {}
 
-    def judge(mutant: Mutant) -> None:
-        folder = free.get()
-        line = judged(mutant, folder)
-        free.put(folder)
+    def report(line: str) -> None:
         print(line, flush=True)
         if not line.startswith("caught"):
             missed.append(line)
 
-    with tempfile.TemporaryDirectory() as name, concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        for folder in copies(jobs, Path(name)):
-            free.put(folder)
-        list(pool.map(judge, mutants))
+    preload()
+    with tempfile.TemporaryDirectory() as name:
+        free, waiting = list(copies(jobs, Path(name))), list(mutants)
+        while waiting or running:
+            while waiting and free:
+                mutant = waiting.pop(0)
+                original = planted(mutant, free[-1])
+                if original is None:
+                    report(f"NOT PLANTED          {mutant.breaks}")
+                    continue
+                pid, trial = started(mutant, free.pop(), original)
+                running[pid] = trial
+            if running:
+                pid, status = os.wait()
+                trial = running.pop(pid)
+                report(ended(trial, os.waitstatus_to_exitcode(status)))
+                free.append(trial.folder)
     print(f"\n{len(mutants) - len(missed)} of {len(mutants)} caught.", *missed, sep="\n  ")
     return len(missed)
 
@@ -321,8 +373,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("word", nargs="?", default="", help="part of the names of the bugs to plant; all by default")
     parser.add_argument("--jobs", type=int, default=1, help="bugs tested at the same time")
+    parser.add_argument(
+        "--control", action="store_true", help="plant nothing: every test must pass, so all must survive"
+    )
     flags = parser.parse_args()
-    return run_all([mutant for mutant in MUTANTS if flags.word in mutant.breaks], flags.jobs)
+    mutants = [mutant for mutant in MUTANTS if flags.word in mutant.breaks]
+    if flags.control:
+        mutants = list({mutant.tests: mutant._replace(new=mutant.old) for mutant in mutants}.values())
+        return len(mutants) - run_all(mutants, flags.jobs)
+    return run_all(mutants, flags.jobs)
 
 
 if __name__ == "__main__":
