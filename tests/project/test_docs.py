@@ -164,7 +164,8 @@ def test_commands_take_the_flags_that_are_shown(page: Path) -> None:
 def test_flags_in_the_text_exist(page: Path) -> None:
     """Checks other flags against all commands of this project."""
     known = {"--help"}.union(*records_flags().values(), *map(declared, FLAGS))
-    known |= set(re.findall(r'"(--[a-z][\w-]*)"', (ROOT / "experiments" / "readme_picture.py").read_text()))
+    for program in ("experiments/readme_picture.py", "tests/tools/planted_bugs.py"):
+        known |= set(re.findall(r'"(--[a-z][\w-]*)"', (ROOT / program).read_text()))
     for text in INLINE.findall(prose(page)):
         if text.startswith(("--", "must-")):
             assert set(FLAG.findall(text)) <= known, text

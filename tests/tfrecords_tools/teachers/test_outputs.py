@@ -169,7 +169,7 @@ def test_an_image_of_no_class_is_unlabelled(dark: float, expected: list[float] |
 @pytest.mark.parametrize("values", [[np.nan, 0.5], [np.nan, np.nan], [0.0, 0.0], [np.inf, 0.0]])
 def test_no_distribution_is_written(values: list[float]) -> None:
     """NaN is not below 1 either, and would pass for certainty."""
-    with pytest.raises(UserError, match="classification label of image 'a'"):
+    with pytest.raises(UserError, match="image 'a': .*classification label|classification label of image 'a'"):
         discover()["classification"].write({"probability": np.array(values, np.float32)}, INFO)
 
 
@@ -177,7 +177,7 @@ def test_no_distribution_is_written(values: list[float]) -> None:
 def test_a_class_id_that_a_byte_does_not_hold(class_id: int) -> None:
     """300 would be written as 44."""
     labels = {"classes": np.full([2, 3], class_id, np.int32), "confidence": np.ones([2, 3], np.float32)}
-    with pytest.raises(UserError, match=f"segmentation label of image 'a' has class id {class_id}"):
+    with pytest.raises(UserError, match=f"image 'a': the segmentation label has class id {class_id}"):
         discover()["segmentation"].write(labels, INFO)
 
 
