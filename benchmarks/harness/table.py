@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from must_tf.common import tables
+
 COLUMNS = ("what", "unit", "this project", "Model Garden", "floor", "ratio", "CPU ratio", "target", "reached")
 
 
@@ -142,13 +144,6 @@ def number(value: float | None) -> str:
 
 def lines(rows: Sequence[Comparison]) -> list[str]:
     """Formats the table for people, with the notes below it."""
-    table = [COLUMNS, *(cells(row) for row in rows)]
-    widths = [max(len(line[i]) for line in table) for i in range(len(COLUMNS))]
-
-    def joined(line: Sequence[str]) -> str:
-        left = [line[0].ljust(widths[0]), line[1].ljust(widths[1])]
-        right = [cell.rjust(width) for cell, width in zip(line[2:], widths[2:], strict=True)]
-        return "  ".join(left + right).rstrip()
-
+    header, *body = tables.table(COLUMNS, map(cells, rows)).splitlines()
     notes = [f"{row.what}: {said(row)}" for row in rows if said(row)]
-    return [joined(table[0]), "-" * len(joined(table[0])), *(joined(line) for line in table[1:]), "", *notes]
+    return [header, "-" * len(header), *body, "", *notes]

@@ -22,11 +22,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import psutil
 import typer
 
 from benchmarks.data import coco_data
 from benchmarks.data.coco_data import Set
 from benchmarks.harness import processes
+from must_tf.common import tables
 from must_tf.common.errors import exit_on_user_error
 from tfrecords_tools.writing import shards
 
@@ -124,18 +126,21 @@ def floor(source: Set, count: int, work: Path) -> ConverterResult:
 
 def available() -> int:
     """Returns the bytes of memory that a new program can have."""
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("MemAvailable"))) * 1024
+    return psutil.virtual_memory().available
 
 
 def table(rows: Sequence[ConverterResult]) -> list[str]:
     """Formats the rows for people, with what follows from them."""
-    lines = [f"{'':20} {'images':>7} {'images/s':>9} {'CPU ms/image':>13} {'peak MiB':>9}"]
+    columns = ("side", "images", "images/s", "CPU ms/image", "peak MiB", "note")
+    cells = []
     for row in rows:
         figures = [f"{value:.1f}" if value else "-" for value in (row.images_per_second, row.cpu_ms_per_image)]
         peak = f"{row.peak_mib:.0f}" if row.peak_mib else "-"
-        lines.append(f"{row.side:20} {row.images:7} {figures[0]:>9} {figures[1]:>13} {peak:>9}  {row.note}".rstrip())
-    return [*lines, *(f"{name}: {value:.2f}" for name, value in ratios(rows).items())]
+        cells.append((row.side, row.images, *figures, peak, row.note))
+    return [
+        *tables.table(columns, cells).splitlines(),
+        *(f"{name}: {value:.2f}" for name, value in ratios(rows).items()),
+    ]
 
 
 def ratios(rows: Sequence[ConverterResult]) -> dict[str, float]:

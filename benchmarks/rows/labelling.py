@@ -32,6 +32,7 @@ import typer
 
 from benchmarks.data import coco_data
 from benchmarks.harness import apart, processes
+from must_tf.common import tables
 from must_tf.common.errors import exit_on_user_error
 from must_tf.data import manifest, record
 from must_tf.model import student
@@ -235,7 +236,8 @@ def label_small(path: Path) -> None:
 
 def table(rows: Sequence[LabellingResult]) -> list[str]:
     """Formats the rows for people."""
-    return [f"{row.what:38} {row.value:10.3f} {row.unit}".rstrip() for row in rows]
+    cells = [(row.what, f"{row.value:.3f}", row.unit) for row in rows]
+    return tables.table(("", "", ""), cells).splitlines()
 
 
 def main(

@@ -73,4 +73,4 @@ def test_rows_are_medians_and_ratios_of_pairs() -> None:
     assert (bare.value, label.value) == (5.0, 4.0)
     assert clock.rounds == pytest.approx((0.5, 0.8, 1.0)) and clock.value == pytest.approx(0.8)
     assert processor.value == pytest.approx(0.8)
-    assert labelling.table([label]) == ["label                                       4.000 images/s"]
+    assert labelling.table([label]) == ["label  4.000  images/s"]
