@@ -9,6 +9,8 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+INTERRUPTED = 130  # 128 and the number of SIGINT
+
 
 class UserError(Exception):
     """Something that the user gave is wrong. The message says what, where, and how to fix it."""
@@ -73,11 +75,15 @@ def exit_on_user_error(main: Callable[[], int | None]) -> int:
 
     A UserError is printed to stderr without a traceback, and the exit code is 2. Any other exception is printed with
     its traceback. Its exit code is 2 as well, because Python's usual 1 means "finished, but ..." for these commands.
+    Ctrl-C ends with a word and the exit code that shells use for it.
     """
     try:
         return main() or 0
     except UserError as error:
         print(f"{clear_line()}error: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"{clear_line()}interrupted", file=sys.stderr)
+        return INTERRUPTED
     except Exception:
         traceback.print_exc()
     return 2

@@ -65,7 +65,7 @@ def files(input_path: str | Sequence[str], where: str) -> list[str]:
       where: the config's key, for error messages.
 
     Raises:
-      UserError: there is no glob, or one matches nothing.
+      UserError: there is no glob, or one matches nothing or is a folder.
     """
     globs = patterns(input_path)
     if not globs:
@@ -73,6 +73,8 @@ def files(input_path: str | Sequence[str], where: str) -> list[str]:
     paths = []
     for pattern in globs:
         matched = tf.io.gfile.glob(pattern)
+        if matched == [pattern] and tf.io.gfile.isdir(pattern):
+            raise UserError(f"{where}: {pattern!r} is a folder. Name its files: '{pattern.rstrip('/')}/*.tfrecord'.")
         if not matched:
             raise UserError(f"{where}: no file matches {pattern!r}. Check the path, and put it in quotes.")
         paths += matched

@@ -57,12 +57,16 @@ def opened(records: str, option: str = "--records") -> RecordSet:
     Raises:
       UserError: no file matches, the files lie in several folders, or there is no manifest beside them.
     """
-    no_records = (manifest.NAME, verdict.NAME)  # 'DIR/*' matches them, too
-    paths = [path for path in input_lib.files([records], option) if os.path.basename(path) not in no_records]
+    paths = [path for path in input_lib.files([records], option) if _may_hold_records(os.path.basename(path))]
     directories = sorted({os.path.dirname(path) for path in paths})
     if len(directories) != 1:
         raise UserError(f"{option}={records!r} matches files in {len(directories)} folders. Name those of one folder.")
     return RecordSet(directories[0], tuple(paths), manifest.read(directories[0]))
+
+
+def _may_hold_records(name: str) -> bool:
+    """Returns False for the other files and folders of a dataset, which 'DIR/*' matches, too."""
+    return name not in (manifest.NAME, verdict.NAME) and not name.startswith(".")
 
 
 def configs_of(classes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
