@@ -1,4 +1,4 @@
-"""Every discovered task: thresholds on pseudo labels are marked, so that verdicts are kept apart by their values."""
+"""The contract fits on a page, and every discovered task marks its thresholds on pseudo labels."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ import dataclasses
 import pytest
 
 from must_tf.config import fields
+from must_tf.spec import TaskSpec
 from tests.support.contract import SPECS
 
 # Below ignore_threshold, boxes are background whatever the verdict says about those above.
 UNMARKED = {("detection", "ignore_threshold")}
+
+
+def test_the_contract_has_at_most_21_members() -> None:
+    assert len(dataclasses.fields(TaskSpec)) <= 21
 
 
 @pytest.mark.parametrize("task", SPECS)
