@@ -95,6 +95,14 @@ def test_the_command_without_shard_writes_the_manifest_of_all_jobs(
     assert {name: (out / name).stat().st_mtime_ns for name in NAMES} == made  # none is made again
 
 
+def test_threads_are_settled_before_each_shard(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the number of threads shows in the bytes depends on the processor; that it is fixed does not."""
+    settled: list[bool] = []
+    monkeypatch.setattr(parallelism, "settle", lambda: settled.append(True))
+    formula_teacher.labelled(formula_teacher.request(source), tmp_path / "out")
+    assert len(settled) == len(NAMES)
+
+
 def test_a_job_beyond_the_shards_has_nothing_to_do(source: str, tmp_path: Path) -> None:
     result = formula_teacher.labelled(formula_teacher.request(source), tmp_path / "out", part=JobPart(4, 5))
     assert (result.manifest, result.finished, result.mine) == (None, 0, 0)
