@@ -82,24 +82,24 @@ def content_of_any(labels: Labels, info: ImageInfo, config: Any) -> LabelContent
 
 
 def problems_of_any(labels: Labels, info: ImageInfo, config: Any) -> Iterator[tuple[str, str]]:
-    """The default: NaN and infinity."""
+    """Yields NaN and infinite values; the default."""
     del info, config
     for key, value in labels.items():
         if not is_finite({key: value}):
-            yield "values that are no numbers", key
+            yield "NaN or infinite values", key
 
 
 def problems_of_maps(labels: Labels, info: ImageInfo, config: Any) -> Iterator[tuple[str, str]]:
-    """Problems of labels that consist of maps: another size than the image's, NaN and infinity."""
+    """Yields problems of labels that consist of maps: another size than the image's, NaN and infinity."""
     del config
     size = (info.height, info.width)
     for key, values in labels.items():
         if np.shape(values)[:2] != size:
-            yield "map has not the image's size", f"{key} {np.shape(values)[:2]} for {size}"
+            yield "map and image differ in size", f"{key} {np.shape(values)[:2]} for {size}"
             return
     wrong = sum(int((~np.isfinite(values)).sum()) for values in labels.values())
     if wrong:
-        yield "values that are no numbers", f"{wrong}"
+        yield "NaN or infinite values", f"{wrong}"
 
 
 @dataclasses.dataclass(frozen=True)

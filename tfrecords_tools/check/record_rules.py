@@ -36,7 +36,7 @@ def of_image(example: tf.train.Example, info: ImageInfo) -> Iterator[Fault]:
         yield "image cannot be decoded", str(getattr(error, "message", error)).splitlines()[0][:120]
         return
     if tuple(shape[:2]) != (info.height, info.width):
-        yield "size is not the image's", f"{info.width}x{info.height}, decoded {shape[1]}x{shape[0]}"
+        yield "stated size is not the image's", f"{info.width}x{info.height}, decoded {shape[1]}x{shape[0]}"
     if stated and {"jpg": "jpeg"}.get(stated, stated) != actual:
         yield "image/format is not the image's", f"{stated}, is {actual}"
     sha256 = _text(feature, "image/key/sha256")
@@ -95,13 +95,11 @@ def of_labels(
         for key in (key for key in labels if key == "scores" or key.endswith("_scores")):
             if origin.startswith("real:") and np.any(np.asarray(labels[key]) != 1.0):
                 yield f"{task}: a real label with a score below 1", f"{key} {np.min(labels[key]):.3f}"
-        for need in specs[task].needs:
-            shared = labelled[need].labels if need in labelled else {}
-            if len(shared.get("boxes", ())) != len(labels.get("boxes", ())):
-                yield (
-                    f"{task}: not one for every object of {need}",
-                    f"{len(labels['boxes'])} for {len(shared.get('boxes', ()))}",
-                )
+        for need in specs[task].needs if "boxes" in labels else ():
+            needed = labelled[need].labels if need in labelled else {}
+            count, expected = len(labels["boxes"]), len(needed.get("boxes", ()))
+            if count != expected:
+                yield f"{task}: number of objects differs from {need}", f"{count} for {expected}"
 
 
 def of_full_masks(example: tf.train.Example, labelled: Mapping[str, Labelled], info: ImageInfo) -> Iterator[Fault]:
@@ -111,7 +109,7 @@ def of_full_masks(example: tf.train.Example, labelled: Mapping[str, Labelled], i
         return
     labels, stored = labelled["masks"].labels, feature[masks.FULL].bytes_list.value
     if len(stored) != len(labels["crops"]) or any(of_crops(labels, info)):
-        yield "masks: not as many full masks as crops that fit", f"{len(stored)} for {len(labels['crops'])}"
+        yield "masks: full masks and crops differ in number or size", f"{len(stored)} for {len(labels['crops'])}"
         return
     for place, (png, mask) in enumerate(zip(stored, masks.paste(labels, info.height, info.width), strict=True)):
         full = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)

@@ -22,14 +22,14 @@ JsonObject = dict[str, Any]
 DIGITS = range(2, 12)  # decimals of boxes that are tried; COCO's own boxes have two
 FARTHEST = 65535  # millimetres in 16 bits
 # The reasons in `lost` are keys of export.json.
-PARTIAL = "not all classes were looked for, which no format says"
+PARTIAL = "annotated for some classes only, which no format can say"
 RELATIVE = "depth: relative, the PNGs hold millimetres; left out"
 UNSURE = "object: a teacher's, below --least-score"
 UNSURE_PIXELS = "segmentation: pixels of a teacher's, below --least-score"
 # These only lose how certain a teacher was, no label.
 DOUBTS = (
     "segmentation: confidence of each pixel, of a segment the mean is written",
-    "classification: probabilities of other classes than the likeliest",
+    "classification: probabilities of all classes but the most likely",
 )
 
 

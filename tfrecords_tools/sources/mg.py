@@ -228,7 +228,7 @@ def _masks(features: Features, count: int, notes: ObjectNotes) -> list[bytes] | 
     if masks is None or len(masks) == count:
         return masks
     if masks:
-        notes.add("masks: not as many as boxes, left out", f"{len(masks)} for {count}")
+        notes.add("masks: dropped, their number differs from the boxes'", f"{len(masks)} for {count}")
     return None
 
 

@@ -10,7 +10,7 @@ from must_tf.label_content import IMAGES, ImageInfo, LabelContent, Labels, Summa
 from must_tf.tasks.classification.config import Config
 
 TOLERANCE = 1e-3  # of the sum of probabilities, which are stored in 16 bits
-TIED = "images whose likeliest classes are equally likely: neither comes first"
+TIED = "images with a tie for the most likely class"
 
 
 def content(labels: Labels, info: ImageInfo, config: Config) -> LabelContent:

@@ -35,9 +35,9 @@ def problems(labels: Labels, info: ImageInfo, config: TaskConfig) -> Iterator[tu
     for place, box in enumerate(np.asarray(labels["boxes"], np.float64)):
         name = f"object {place}: {np.round(box, 5).tolist()}"
         if not (np.isfinite(box).all() and (box >= 0).all() and (box <= 1).all()):
-            yield "box is not inside of the image", name
+            yield "box is not inside the image", name
         elif box[0] >= box[2] or box[1] >= box[3]:
-            yield "box without an extent", name
+            yield "box of zero width or height", name
     for index in np.flatnonzero(np.asarray(labels["classes"]) < 1):
         yield "class id below 1, 0 is the background", f"object {index}: {labels['classes'][index]}"
     count = len(config.classes)
@@ -45,15 +45,15 @@ def problems(labels: Labels, info: ImageInfo, config: TaskConfig) -> Iterator[tu
         yield "class id beyond the manifest's classes", f"{np.max(labels['classes'])} of {count}"
     yield from of_scores(np.asarray(labels["scores"]))
     for index in np.flatnonzero(~(np.asarray(labels["area"]) >= 0)):
-        yield "area is negative or no number", f"object {index}: {labels['area'][index]}"
+        yield "area is negative or NaN", f"object {index}: {labels['area'][index]}"
 
 
 def of_lengths(labels: Labels, keys: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Yields the first of these lists that has not one entry per box."""
+    """Yields the first of these lists whose length differs from the number of boxes."""
     count = len(labels["boxes"])
     for key in keys:
         if len(labels[key]) != count:
-            yield f"as many {key} as boxes are needed", f"{len(labels[key])} for {count}"
+            yield f"{key} and boxes differ in number", f"{len(labels[key])} for {count}"
             return
 
 

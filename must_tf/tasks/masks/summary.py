@@ -35,14 +35,14 @@ def problems(labels: Labels, info: ImageInfo, config: Config) -> Iterator[tuple[
 
 
 def of_crops(labels: Labels, info: ImageInfo) -> Iterator[tuple[str, str]]:
-    """Yields masks that have not the size of their box."""
+    """Yields masks that differ from their box in size."""
     for place, (crop, box) in enumerate(zip(labels["crops"], labels["boxes"], strict=False)):
         if not np.isfinite(box).all():
             continue  # a problem of the box
         top, left, bottom, right = crop_window(box, info.height, info.width)
         if crop.shape != (bottom - top, right - left):
             size = f"{crop.shape[1]}x{crop.shape[0]} for {right - left}x{bottom - top}"
-            yield "mask has not the size of its box", f"object {place}: {size}"
+            yield "mask and box differ in size", f"object {place}: {size}"
 
 
 def add(labels: Labels, config: Config) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def problems(labels: Labels, info: ImageInfo, config: Config) -> Iterator[tuple[
     normals = labels["normals"]
     lengths = np.linalg.norm(normals[_known(normals)].astype(np.float64), axis=-1)
     if (np.abs(lengths - 1) > TOLERANCE).any():
-        yield "vectors that have not length 1", f"{np.abs(lengths - 1).max():.4f} off"
+        yield "vectors that are not of unit length", f"{np.abs(lengths - 1).max():.4f} off"
 
 
 def add(labels: Labels, config: Config) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import shutil
@@ -14,12 +15,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf.data import scenes
+from must_tf.data import record, scenes
 from must_tf.spec import ImageInfo
+from must_tf.tasks import discover
 from must_tf.tasks.masks.labels import write_full
 from tests.support.checking import checked
 from tests.support.converting import must_records, noise
 from tests.support.tiny import ALL, Tiny, image_bytes, scene_record, write_set
+from tfrecords_tools.check import record_rules
 from tfrecords_tools.check import run as check
 from tfrecords_tools.inspect import counts
 from tfrecords_tools.reading import recordset
@@ -104,7 +107,7 @@ SMALL = _png(np.full([5, 7], 3, np.uint8))
 BEYOND = _png(np.full([128, 128], 200, np.uint8))
 # what is planted in record 0, the scene with two objects -> what must be found, with a word of the place
 PLANTED: dict[str, tuple[Callable[[Feature], None], str, str]] = {
-    "height": (_set("image/height", 0, 127), "size is not the image's", "128x127, decoded 128x128"),
+    "height": (_set("image/height", 0, 127), "stated size is not the image's", "128x127, decoded 128x128"),
     "half an image": (_half, "image cannot be decoded", ""),
     "no image": (_remove("image/encoded"), "no image", ""),
     "another image": (_other_pixels, "image changed since it was written", "sha256"),
@@ -120,17 +123,17 @@ PLANTED: dict[str, tuple[Callable[[Feature], None], str, str]] = {
         "class ids must be below 5",
     ),
     "background": (_set("image/object/class/label", 0, 0), "detection: class id below 1", "object 0: 0"),
-    "turned box": (_turned, "detection: box without an extent", "object 0"),
+    "turned box": (_turned, "detection: box of zero width or height", "object 0"),
     "box outside": (_set("image/object/bbox/xmax", 0, 1.01), "detection: box is not inside", "1.01"),
     "box no number": (_set("image/object/bbox/xmax", 0, np.nan), "detection: box is not inside", "object 0"),
     "score": (_set("image/object/score", 0, 0.5), "detection: a real label with a score below 1", "0.5"),
     "score beyond": (_set("image/object/score", 0, 1.5), "detection: score is not in 0..1", "1.5"),
     "area": (_set("image/object/area", 0, -1), "detection: area is negative", "object 0"),
-    "a class less": (_drop_last("image/object/class/label"), "detection: as many classes as boxes", ""),
+    "a class less": (_drop_last("image/object/class/label"), "detection: classes and boxes differ in number", ""),
     "a side less": (_drop_last("image/object/bbox/ymin"), "detection: label cannot be read", ""),
-    "a mask less": (_drop_last("image/object/mask_crop"), "masks: not one for every object of detection", "0 for"),
+    "a mask less": (_drop_last("image/object/mask_crop"), "masks: number of objects differs from detection", "0 for"),
     "room": (_set("image/class/label", 0, 9), "classification: label cannot be read", "class ids must be below 4"),
-    "map's size": (_put("image/segmentation/class/encoded", SMALL), "segmentation: map has not the image's size", "5"),
+    "map's size": (_put("image/segmentation/class/encoded", SMALL), "segmentation: map and image differ in size", "5"),
     "map's class": (
         _put("image/segmentation/class/encoded", BEYOND),
         "segmentation: label cannot be read",
@@ -138,7 +141,7 @@ PLANTED: dict[str, tuple[Callable[[Feature], None], str, str]] = {
     ),
     "depth": (_put("image/depth/encoded", b"no PNG"), "depth: label cannot be read", ""),
     "depth's scale": (_set("image/depth/scale", 0, -1.0), "depth: values below 0", ""),
-    "depth's unit": (_set("image/depth/scale", 0, np.nan), "depth: values that are no numbers", ""),
+    "depth's unit": (_set("image/depth/scale", 0, np.nan), "depth: NaN or infinite values", ""),
 }
 
 
@@ -157,6 +160,16 @@ def test_what_is_planted_in_a_record_is_found_there(
     assert not any("record 1" in place for places in findings.values() for place in places)
 
 
+def test_a_task_that_needs_detection_need_not_have_boxes() -> None:
+    """Depth, as a task whose head runs after detection's."""
+    labels = scenes.render("wild", 5, OBJECTS, (128, 128)).labels
+    specs = {name: discover()[name] for name in ("detection", "depth")}
+    specs["depth"] = dataclasses.replace(specs["depth"], needs=("detection",))
+    configs = {name: spec.Config() for name, spec in specs.items()}
+    labelled = {name: record.Labelled(labels[name], "real:scenes") for name in specs}
+    assert list(record_rules.of_labels(labelled, ImageInfo("a", 128, 128), specs, configs)) == []
+
+
 def test_jobs_and_results_travel_to_other_processes_and_back(tiny_records: Tiny) -> None:
     found = recordset.opened(f"{tiny_records.records}/*.tfrecord")
     for shard in (check.check_shard, counts.count_shard):
@@ -169,7 +182,7 @@ def test_a_crop_of_another_size_is_found_and_its_metric_says_so_too(tmp_path: Pa
     example = tf.train.Example.FromString(scene_record(OBJECTS, ALL))
     example.features.feature["image/object/mask_crop"].bytes_list.value[0] = _png(np.full([3, 4], 255, np.uint8))
     findings = found(write_set(tmp_path / "set", [[example.SerializeToString()]]))
-    assert "object 0: 4x3 for" in findings["masks: mask has not the size of its box"][0]
+    assert "object 0: 4x3 for" in findings["masks: mask and box differ in size"][0]
     assert "ValueError" in findings["masks: the metric does not accept the label"][0]
 
 
@@ -182,7 +195,7 @@ def test_full_masks_are_compared_with_the_crops(tmp_path: Path) -> None:
         example.features.feature["image/object/mask"].bytes_list.value[:] = masks
         shutil.rmtree(tmp_path / "set", ignore_errors=True)
         findings = set(found(write_set(tmp_path / "set", [[example.SerializeToString()]])))
-        assert findings == set({"masks: not as many full masks as crops that fit"} if wanted is None else wanted)
+        assert findings == set({"masks: full masks and crops differ in number or size"} if wanted is None else wanted)
 
 
 def test_a_flipped_bit_is_named_by_file_and_record(tmp_path: Path) -> None:
