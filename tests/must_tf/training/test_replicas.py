@@ -49,7 +49,8 @@ def finished(process: subprocess.Popen, path: Path) -> dict[str, np.ndarray]:
     """Waits for the process and returns its gradients."""
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors[-3000:]
-    return dict(np.load(path))
+    with np.load(path) as arrays:
+        return dict(arrays)
 
 
 @pytest.fixture(scope="module")

@@ -131,9 +131,9 @@ def test_an_infinite_loss_stops_the_run_in_its_step(
     assert str(folder) in str(caught.value)
     saved = [serialized.numpy() for serialized in tf.data.TFRecordDataset(str(folder / "records.tfrecord"))]
     ids = [record.info_of(tf.train.Example.FromString(serialized)).source_id for serialized in saved]
-    batch = np.load(folder / "batch.npz")
-    assert batch["index"].tolist() == [2, 3]
-    assert batch["image"].shape == (2, 128, 128, 3)
+    with np.load(folder / "batch.npz") as batch:
+        assert batch["index"].tolist() == [2, 3]
+        assert batch["image"].shape == (2, 128, 128, 3)
     report = json.loads((folder / "found.json").read_text())
     assert report == {"tasks": ["normals"], "source_ids": ids, "bad_ids": ids[1:]}
     assert f"(images {ids[1]})." in str(caught.value)
