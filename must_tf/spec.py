@@ -230,7 +230,7 @@ class TaskSpec(Generic[ConfigT]):
         the label. NumPy or tensors. The default is everything. Real labels have score 1, which reaches every threshold.
       settle: (config with its classes, {enabled task: config}) -> list of mistakes in the config, one sentence each.
         May take over fields that are not set from the configs of the tasks in `needs`.
-      unfit: (config, {folder: Manifest}) -> reason why the task cannot learn from these labels; "" if it can.
+      cannot_learn: (config, {folder: Manifest}) -> reason why the task cannot learn from these labels; "" if it can.
       class_ids: how a record stores class ids; None if the task has no classes.
     """
 
@@ -253,7 +253,7 @@ class TaskSpec(Generic[ConfigT]):
     summary: Summary = Summary()
     believed: Callable[[Mapping[str, Any], ConfigT], Any] = lambda labels, config: np.True_
     settle: Callable[[ConfigT, Mapping[str, TaskConfig]], list[str]] = lambda config, configs: []
-    unfit: Callable[[ConfigT, Mapping[str, Manifest]], str] = lambda config, manifests: ""
+    cannot_learn: Callable[[ConfigT, Mapping[str, Manifest]], str] = lambda config, manifests: ""
     class_ids: ClassIds | None = None
 
 

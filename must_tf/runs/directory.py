@@ -127,6 +127,8 @@ def admit(directory: str, params: ExperimentConfig, extend: bool) -> str:
     Raises:
       UserError: the directory belongs to another config; names the settings that differ.
     """
+    if tf.io.gfile.exists(os.path.join(directory, manifest.NAME)):
+        raise UserError(f"{directory} is a folder of records: it has a {manifest.NAME}. Give another --model_dir.")
     if not checkpoints.listed(directory):  # nothing was trained yet
         return ""
     if not is_run(directory):

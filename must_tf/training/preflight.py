@@ -72,6 +72,7 @@ def settle(params: ExperimentConfig, mode: str, mistakes: Mistakes | None = None
     mistakes.raise_all()
     train = manifests.get("task.train_data", {})
     validation = manifests.get("task.validation_data", {})
+    _note_unmeasured(configs, validation)
     return Images(_images(train), _images(validation), tuple(name for name in configs if _is_mixed(name, train)))
 
 
@@ -205,16 +206,30 @@ def _short(names: Sequence[str]) -> str:
 
 def _check_labels(configs: Configs, manifests: Manifests, mistakes: Mistakes) -> None:
     for name, config in configs.items():
-        reason = discover()[name].unfit(config, manifests)
+        reason = discover()[name].cannot_learn(config, manifests)
         if reason:
             mistakes.problems.append(reason)
         labelled = sum(manifest.labelled_images(described, name) for described in manifests.values())
         if not labelled:
+            without = f", or set task.tasks.{name}.enabled=false" if len(configs) > 1 else ""
             mistakes.problems.append(
                 f"no image in {listed(manifests)} has {name} labels, so its head would learn nothing. Add records "
-                "that have them, label these with a teacher (must-records label), or set "
-                f"task.tasks.{name}.enabled=false"
+                f"that have them, or label these with a teacher (must-records label){without}."
             )
+
+
+def _note_unmeasured(configs: Configs, manifests: Manifests) -> None:
+    """Prints the tasks that the validation data has no real labels for."""
+    unmeasured = [
+        name for name in configs if not any(_real_images(described, name) for described in manifests.values())
+    ]
+    if manifests and unmeasured:
+        print(f"{listed(manifests)} has no real labels for {listed(unmeasured)}: no metrics for those.", flush=True)
+
+
+def _real_images(described: manifest.Manifest, task: str) -> int:
+    origins = described.origins.get(task, {})
+    return sum(count for origin, count in origins.items() if not record.is_pseudo(origin))
 
 
 def _check_pseudo(configs: Configs, manifests: Manifests, mistakes: Mistakes) -> None:

@@ -27,7 +27,9 @@ def require_folder(path: str, option: str) -> None:
 
 def require_file(path: str, option: str) -> None:
     """Raises UserError with the most similar file name unless `path` is a file."""
-    if tf.io.gfile.exists(path) and not tf.io.gfile.isdir(path):
+    if tf.io.gfile.isdir(path):
+        raise UserError(f"{option} {path!r} is a folder. Name a file in it.")
+    if tf.io.gfile.exists(path):
         return
     parent, name = os.path.split(path)
     siblings = tf.io.gfile.listdir(parent or ".") if tf.io.gfile.isdir(parent or ".") else []

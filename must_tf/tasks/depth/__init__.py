@@ -40,5 +40,5 @@ TASK = TaskSpec(
     Metric=metric.Metric,
     draw=view.draw,
     summary=summary.SUMMARY,
-    unfit=labels.unfit,
+    cannot_learn=labels.cannot_learn,
 )

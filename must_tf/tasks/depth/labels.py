@@ -112,7 +112,7 @@ def limit(example: tf.train.Example) -> str:
     return RELATIVE if example.features.feature[KIND].bytes_list.value == [RELATIVE.encode()] else ""
 
 
-def unfit(config: Config, manifests: Mapping[str, Manifest]) -> str:
+def cannot_learn(config: Config, manifests: Mapping[str, Manifest]) -> str:
     """Returns an error message if the loss needs metres and these datasets have relative depth; otherwise ""."""
     relative = {folder: manifest.limited_images(one, "depth", RELATIVE) for folder, one in manifests.items()}
     images = sum(manifest.labelled_images(one, "depth") for one in manifests.values())

@@ -37,6 +37,6 @@ TASK = TaskSpec(
     summary=summary.SUMMARY,
     believed=rules.believed,
     settle=rules.settle,
-    unfit=labels.unfit,
+    cannot_learn=labels.cannot_learn,
     class_ids=ClassIds(labels.count, labels.recode, rules.FIRST_ID, labels.restrict),
 )

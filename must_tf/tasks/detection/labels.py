@@ -87,7 +87,7 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
     return written
 
 
-def unfit(config: Config, manifests: Mapping[str, Manifest]) -> str:
+def cannot_learn(config: Config, manifests: Mapping[str, Manifest]) -> str:
     """Returns an error message if the design has an RPN and no image has all classes annotated; otherwise ""."""
     images = sum(manifest.labelled_images(one, "detection") for one in manifests.values())
     partial = sum(manifest.limited_images(one, "detection", "partial") for one in manifests.values())

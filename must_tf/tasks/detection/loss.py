@@ -16,7 +16,7 @@ They are not trained as background:
     focal       the sigmoids of U are left out of anchors without an object
 
 So the RPN learns background only from fully annotated images. Without any it would call everything an object, and
-proposals would be random; `labels.unfit` refuses such a run. RetinaNet has no RPN.
+proposals would be random; `labels.cannot_learn` refuses such a run. RetinaNet has no RPN.
 
 Anchors and proposals without an object are also left out inside ignore regions (`targets["ignored"]`, see
 `ignored.py`). If too few proposals could be sampled, the empty places (roi_classes -1) count 0 in box_class; the

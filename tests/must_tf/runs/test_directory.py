@@ -85,6 +85,12 @@ def test_what_may_differ(key: str, folder: Path, tiny_records: Tiny) -> None:
     assert directory.admit(str(folder), params, extend=False) == ""
 
 
+def test_a_folder_of_records_is_not_a_run_directory(tiny_records: Tiny) -> None:
+    """--model_dir and the records' folder are easily confused; a run would write among the shards."""
+    with pytest.raises(UserError, match="is a folder of records: it has a manifest.json. Give another --model_dir"):
+        directory.admit(tiny_records.records, settled(tiny_records), extend=False)
+
+
 @pytest.mark.parametrize("extend", [False, True])
 @pytest.mark.parametrize("key", MAY_NOT)
 def test_what_may_not_differ(key: str, extend: bool, folder: Path, tiny_records: Tiny) -> None:

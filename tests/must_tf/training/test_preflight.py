@@ -82,6 +82,21 @@ def test_class_names_come_from_the_records(tiny_records: Tiny) -> None:
     assert tuple(task.tasks.classification.classes) == ("corridor", "hall", "garden", "cave")
 
 
+def test_heads_that_cannot_be_measured_are_named(
+    tiny_records: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pseudo labels are not ground truth."""
+    write_set(tmp_path / "boxes", [[scene_record(0, ("detection",))]], ("detection",))
+    validation = {"task": {"validation_data": {"input_path": f"{tmp_path}/boxes/*.tfrecord"}}}
+    params = experiment_config.load("must_teacher_classification", [tiny_records.config])
+    config_values.apply(params, data(f"{tiny_records.records}/*.tfrecord"), "test")
+    preflight.settle(params, "train_and_eval")
+    assert "no real labels" not in capsys.readouterr().out
+    config_values.apply(params, validation, "test")
+    preflight.settle(params, "train_and_eval")
+    assert f"{tmp_path}/boxes has no real labels for classification: no metrics for those." in capsys.readouterr().out
+
+
 def test_two_sets_that_name_classes_differently(tiny_records: Tiny, tmp_path: Path) -> None:
     """The same names in another order are other classes. A set without class names fits any other."""
     write_set(tmp_path / "silent", [[scene_record(0, ("depth",))]], ("depth",))

@@ -131,6 +131,10 @@ MISTAKES: dict[str, tuple[Arguments, tuple[str, ...]]] = {
     "no ImageNet": (["imagenet", "--root", "no.tar"], ("--root 'no.tar' is not a file",)),
     "no CIFAR": (["cifar100", "--root", "no"], ("--root 'no' is not a folder",)),
     "no NYU": (["nyu", "--root", "no.mat"], ("--root 'no.mat' is not a file",)),
+    "a folder for a file": (
+        ["coco", "--images", ".", "--annotations", "."],
+        ("--annotations '.' is a folder. Name a file in it.",),
+    ),
     "no DIODE": (["diode", "--root", "no"], ("--root 'no' is not a folder",)),
     "no Objects365": (["objects365", "--images", "no", "--annotations", "no"], ("--images 'no' is not a folder",)),
 }

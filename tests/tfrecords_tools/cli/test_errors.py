@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from must_tf.data import manifest
-from tests.support.mistakes import Arguments, Sandbox, check, records_in, run_records, run_train, task, trained
-from tests.support.tiny import scene_record, write_set
+from tests.support.mistakes import Arguments, Sandbox, check, merged, records_in, run_records, run_train, task, trained
+from tests.support.tiny import ALL, scene_record, write_set
 
 
 def _no_manifest(world: Sandbox) -> Arguments:
@@ -32,9 +32,10 @@ def _missing_shard(world: Sandbox) -> Arguments:
     return trained(world, records_in(folder))
 
 
-def _no_labels(world: Sandbox) -> Arguments:
+def _no_labels(world: Sandbox, *heads: str) -> Arguments:
     write_set(world.tmp / "boxes", [[scene_record(0, ("detection",))]], ("detection",))
-    return trained(world, records_in(world.tmp / "boxes"), "must_teacher_depth")
+    enabled = task(tasks={name: {"enabled": name in heads} for name in ALL})
+    return trained(world, merged(records_in(world.tmp / "boxes"), enabled), "must_student")
 
 
 def _other_classes(world: Sandbox) -> Arguments:
@@ -109,7 +110,14 @@ TRAIN: dict[str, tuple[Make, tuple[str, ...]]] = {
     "no manifest": (_no_manifest, ("copied/manifest.json", "is unfinished")),
     "another format": (_other_format, ("copied/manifest.json", "format 7", "again")),
     "missing shard": (_missing_shard, ("task.train_data.input_path", "1 files", "list 2")),
-    "no labels": (_no_labels, ("boxes", "depth labels", "must-records label", "task.tasks.depth.enabled=false")),
+    "no labels": (
+        lambda w: _no_labels(w, "detection", "depth"),
+        ("boxes", "depth labels", "must-records label", "task.tasks.depth.enabled=false"),
+    ),
+    "no labels for the only head": (
+        lambda w: _no_labels(w, "depth"),
+        ("boxes", "no image", "depth labels", "must-records label)."),
+    ),
     "classes differ": (_other_classes, ("task.train_data", "classification", "kitchen", "same classes")),
     "no task": (
         lambda w: trained(w, task(tasks={"depth": {"enabled": False}}), DEPTH),
