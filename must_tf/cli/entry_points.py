@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from must_tf.cli import flags
@@ -30,6 +31,8 @@ def export() -> None:
 
 def doctor() -> None:
     """The command `must-doctor`."""
+    # It reports on GPUs itself; TensorFlow's own error about a missing one would contradict a clean report.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         from must_tf.cli.doctor import cli
     except ModuleNotFoundError as error:

@@ -69,7 +69,7 @@ def files(input_path: str | Sequence[str], where: str) -> list[str]:
     """
     globs = patterns(input_path)
     if not globs:
-        raise UserError(f"{where} is empty. Name the record files, for example {where}='records/train/*.tfrecord'.")
+        raise UserError(f"{where} is empty. Name the record files, for example {where}='records/rooms/*.tfrecord'.")
     paths = []
     for pattern in globs:
         matched = tf.io.gfile.glob(pattern)

@@ -59,7 +59,9 @@ def opened(records: str, option: str = "--records") -> RecordSet:
     """
     paths = [path for path in input_lib.files([records], option) if _may_hold_records(os.path.basename(path))]
     directories = sorted({os.path.dirname(path) for path in paths})
-    if len(directories) != 1:
+    if not paths:
+        raise UserError(f"{option}={records!r} names no record file. Write 'FOLDER/*.tfrecord'.")
+    if len(directories) > 1:
         raise UserError(f"{option}={records!r} matches files in {len(directories)} folders. Name those of one folder.")
     return RecordSet(directories[0], tuple(paths), manifest.read(directories[0]))
 

@@ -19,6 +19,12 @@ def test_everything_in_the_folder_means_its_records(tmp_path: Path) -> None:
     assert [Path(path).suffix for path in recordset.opened(f"{tmp_path}/*").paths] == [".tfrecord"]
 
 
+def test_other_files_of_the_folder_are_no_records(tmp_path: Path) -> None:
+    write_set(tmp_path, [[scene_record(0, ("depth",))]], ("depth",))
+    with pytest.raises(UserError, match=r"manifest.json' names no record file. Write 'FOLDER/\*.tfrecord'"):
+        recordset.opened(f"{tmp_path}/manifest.json")
+
+
 def test_a_folder_is_answered_with_the_pattern_of_its_files(tmp_path: Path) -> None:
     write_set(tmp_path, [[scene_record(0, ("depth",))]], ("depth",))
     with pytest.raises(UserError, match=r"--records: .* is a folder. Name its files: '.*/\*\.tfrecord'"):
