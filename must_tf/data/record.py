@@ -188,6 +188,13 @@ def info_of(example: tf.train.Example) -> ImageInfo:
     )
 
 
+def content_of(example: tf.train.Example) -> str:
+    """Returns the SHA-256 of the image's encoded bytes as hex digits: the same photo in every dataset and format."""
+    feature = example.features.feature
+    stored = feature["image/key/sha256"].bytes_list.value if "image/key/sha256" in feature else ()
+    return stored[0].decode() if stored else hashlib.sha256(feature["image/encoded"].bytes_list.value[0]).hexdigest()
+
+
 def origins_of(example: tf.train.Example) -> dict[str, str]:
     """Returns {task: origin} of the tasks that this image is labelled for."""
     origins = {}

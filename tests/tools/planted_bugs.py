@@ -231,6 +231,13 @@ MUTANTS = (
     Mutant("the box head is built by the first call", f"{TASKS}detection/model.py", "self._box_head(self._align(pyramid.levels, tf.zeros([1, 1, 4])))", "pass", "must_tf/training/test_start::creates"),
     Mutant("phases start with the first run of a process", "must_tf/common/startup_times.py", "if len(_ended) == 1 else now", "if _ended else now", "must_tf/common/test_startup_times::anew"),
     Mutant("slots are created in the first step", "must_tf/common/upstream.py", "            inner._create_all_weights(variables)", "            pass", "must_tf/training/test_start::slots"),
+    Mutant("convert: the part of a photo is not that of its hash", "tfrecords_tools/sources/selected.py", "number < validation_share * contents.RANGE", "number % 1000 < validation_share * 1000", "tfrecords_tools/sources/test_selected::decides"),
+    Mutant("convert: photos that are only near are left out", "tfrecords_tools/sources/selected.py", " and int(self.numbers[place]) == number", "", "tfrecords_tools/sources/test_selected::other_records"),
+    Mutant("convert: losses of photos that are left out count", "tfrecords_tools/sources/selected.py", "self.source.load(item, own)", "self.source.load(item, account)", "tfrecords_tools/sources/test_selected::lost"),
+    Mutant("convert: a folder goes on with other photos left out", "tfrecords_tools/sources/selected.py", "    digest: str\n", "    digest: str = dataclasses.field(repr=False)\n", "tfrecords_tools/sources/test_selected::excluded_photos"),
+    Mutant("convert: a part may be empty", "tfrecords_tools/sources/selected.py", "        if self.part:\n            require", "        if False:\n            require", "tfrecords_tools/sources/test_selected::empty"),
+    Mutant("convert: repeated photos have the names of others", "tfrecords_tools/convert/repeated.py", 'place, "right")', 'place, "left")', "tfrecords_tools/convert/test_repeated::noted"),
+    Mutant("convert: a name takes a corrected teacher's id", "tfrecords_tools/sources/named.py", " and not origin.startswith(corrected.CORRECTED)", "", "tfrecords_tools/sources/test_named::labels"),
 )  # fmt: skip
 
 

@@ -15,13 +15,17 @@ import typer
 
 from must_tf.common.errors import UserError
 from tfrecords_tools.cli.options import (
+    Exclude,
     Json,
     MaxDropRate,
+    Name,
     Out,
+    Part,
     Root,
     Runner,
     RunnerOptions,
     Shards,
+    ValidationShare,
     Workers,
     command_line,
 )
@@ -37,6 +41,10 @@ def _shared_options(
     shards: Shards = 0,
     workers: Workers = 0,
     max_drop_rate: MaxDropRate = 0.01,
+    name: Name = "",
+    part: Part = "",
+    validation_share: ValidationShare = 0.1,
+    exclude: Exclude = None,
     json: Json = False,
     runner: Runner = "",
     runner_options: RunnerOptions = "",
@@ -50,13 +58,16 @@ def conversion(make_source: Callable[..., Source]) -> Callable[..., None]:
     The command has the function's options and those of `_shared_options`. Required options come first, so `--out`
     follows the function's required ones; the manifest stores the command in this order.
     """
-    own, shared = _parameters(make_source), _parameters(_shared_options)
+    own = _parameters(make_source)
+    own_names = {parameter.name for parameter in own}  # tfds has a --name of its own
+    shared = [parameter for parameter in _parameters(_shared_options) if parameter.name not in own_names]
     context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     options = sorted([*own, *shared], key=lambda parameter: parameter.default is not inspect.Parameter.empty)
 
     @functools.wraps(make_source)
     def convert_source(ctx: typer.Context, **values: Any) -> None:
-        run(ctx, make_source(**{parameter.name: values[parameter.name] for parameter in own}))
+        source = make_source(**{name: values[name] for name in own_names})
+        run(ctx, source, "" if "name" in own_names else values["name"])
 
     # Typer reads both.
     convert_source.__signature__ = inspect.Signature([context, *options])  # type: ignore[attr-defined]
@@ -212,12 +223,15 @@ def _pairs(option: str, words: Sequence[str], bare: bool = False) -> tuple[tuple
     return tuple(pairs)
 
 
-def run(ctx: typer.Context, source: Source) -> None:
-    """Converts the source with the shared options of `ctx`, and ends the command."""
+def run(ctx: typer.Context, source: Source, name: str) -> None:
+    """Converts the source under a name with the shared options of `ctx`, and ends the command."""
     from tfrecords_tools.cli import report
     from tfrecords_tools.convert import run as convert
+    from tfrecords_tools.sources import named, selected
 
     values = ctx.params
+    given = named.named(source, name)
+    source = selected.selected(given, values["part"], values["validation_share"], values["exclude"] or ())
     options = convert.Options(
         out=values["out"],
         shards=values["shards"],

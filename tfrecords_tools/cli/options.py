@@ -20,6 +20,20 @@ Workers = Annotated[
 MaxDropRate = Annotated[
     float, typer.Option(help="Largest share of images, objects or a task's labels that may be dropped.")
 ]
+Part = Annotated[
+    str,
+    typer.Option(
+        help="Convert one part, train or validation, which a hash of each photo's content decides; empty: both."
+    ),
+]
+ValidationShare = Annotated[float, typer.Option(help="With --part: the share of the photos that is for validation.")]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(help="Leave out photos that are in these records, by content: 'DIR/*.tfrecord'. May be repeated."),
+]
+Name = Annotated[
+    str, typer.Option(help="The dataset's name in its labels' origin and in reports; empty: its folder's or file's.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout; everything else goes to stderr.")]
 Runner = Annotated[str, typer.Option(help="Run on Apache Beam: DirectRunner, FlinkRunner, SparkRunner, ...")]
 RunnerOptions = Annotated[

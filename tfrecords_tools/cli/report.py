@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from tfrecords_tools.convert.run import Outcome
+from tfrecords_tools.sources.selected import LEFT_OUT
 
 
 def show(outcome: Outcome, out: str, as_json: bool) -> None:
@@ -48,6 +49,15 @@ def lines(outcome: Outcome, out: str) -> Sequence[str]:
         lines.append(f"  {task}: {', '.join(counts)}")
     for title, reasons in (("dropped", written.dropped), ("note", written.notes)):
         for reason, entry in sorted(reasons.items()):
+            if reason.startswith(LEFT_OUT):
+                lines.append(left_out(reason, entry["count"]))
+                continue
             lines.append(f"{title}: {entry['count']} x {reason}, first {entry['examples'][0]}")
     lines.append(f"{out} · {outcome.seconds:.1f} s")
     return lines
+
+
+def left_out(reason: str, count: int) -> str:
+    """Returns the sentence for photos that were not wanted."""
+    place = reason.removeprefix(LEFT_OUT).removeprefix(": ")
+    return f"{count:,} photos are left out: they are {place}" if count > 1 else f"1 photo is left out: it is {place}"

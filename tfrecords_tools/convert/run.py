@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +19,8 @@ from must_tf import tasks
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
 from must_tf.data import manifest, record
-from tfrecords_tools.sources import Sample, Source
+from tfrecords_tools.convert import repeated
+from tfrecords_tools.sources import Sample, Source, named, selected
 from tfrecords_tools.sources.only import TaskFilter
 from tfrecords_tools.writing import beam, disk_space, on_disk, shards, worker_pool
 from tfrecords_tools.writing.counts import Account, Dropped
@@ -83,7 +85,7 @@ class Encoder(NamedTuple):
 
     def size(self, listing: Listing) -> float:
         """Estimates the bytes of the images."""
-        return disk_space.estimate(listing.items)
+        return disk_space.estimate(listing.items) * selected.share_of(self.source)
 
     def record(self, item: Item, account: Account) -> bytes:
         """Encodes the item's image and labels."""
@@ -160,7 +162,8 @@ def prepare(maker: RecordMaker, options: Options) -> Prepared:
     listing = maker.find()
     if isinstance(listing.items, list):
         listing = dataclasses.replace(listing, items=on_disk.Items(listing.items))
-    count = options.shards or shards.default_count(len(listing.items))
+    share = selected.share_of(maker.source) if isinstance(maker, Encoder) else 1.0
+    count = options.shards or shards.default_count(math.ceil(len(listing.items) * share))
     prepared = Prepared(listing, count, fingerprint(maker, listing, count))
     shards.is_claimed(options.out, prepared.fingerprint)
     missing_share = max(0.0, 1 - len(shards.finished(options.out)) / count)
@@ -184,10 +187,17 @@ def _finish(maker: RecordMaker, listing: Listing, count: int, options: Options) 
 
 
 def combined_manifest(options: Options, listing: Listing, names: Sequence[str]) -> manifest.Manifest:
-    """Builds the manifest of these shards, all of which are finished."""
+    """Builds the manifest of these shards, all of which are finished.
+
+    Raises:
+      UserError: all photos are left out.
+    """
     finished = shards.finished(options.out)
     infos = [finished[name] for name in names]
-    return shards.combined_manifest(infos, listing.classes, options.command, listing.account, listing.teachers)
+    repeated.note(options.out, names, listing.account.notes)
+    written = shards.combined_manifest(infos, listing.classes, options.command, listing.account, listing.teachers)
+    selected.require_some(written.records, listing.account.notes)
+    return written
 
 
 def _check(options: Options) -> None:
@@ -249,6 +259,8 @@ def _records(job: ConvertJob, account: Account, tick: Callable[[], None]) -> Ite
             yield job.maker.record(item, account)
         except Dropped as dropped:
             account.dropped.add(dropped.reason, dropped.example)
+        except selected.LeftOut as left_out:
+            account.notes.add(left_out.reason, left_out.example)
         except UserError as error:  # its message already names the file
             raise UserError(f"{error} Finished shards are kept.") from error
         except Exception as error:
@@ -287,4 +299,6 @@ def outcome(maker: RecordMaker, written: manifest.Manifest, listing: Listing, se
 def _tasks_of(maker: RecordMaker) -> tuple[str, ...]:
     """Returns the tasks whose labels are converted; losses of other tasks do not count."""
     source = maker.source if isinstance(maker, Encoder) else None
+    while isinstance(source, selected.Selected | named.Named):
+        source = source.source
     return source.tasks if isinstance(source, TaskFilter) else tuple(tasks.discover())

@@ -64,3 +64,8 @@ class Account:
 
     dropped: Tally = dataclasses.field(default_factory=Tally)
     notes: Tally = dataclasses.field(default_factory=Tally)
+
+    def merge(self, other: Account) -> None:
+        """Adds the counts of another account."""
+        self.dropped.merge(other.dropped.content)
+        self.notes.merge(other.notes.content)

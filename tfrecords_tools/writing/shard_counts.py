@@ -10,6 +10,7 @@ import tensorflow as tf
 from must_tf.data import record
 from must_tf.spec import TaskSpec
 from must_tf.tasks import discover
+from tfrecords_tools.writing import contents
 
 Counters = dict[str, collections.Counter]
 
@@ -19,6 +20,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.records = 0
+        self.contents: list[int] = []  # `contents.short` of each image
         self.origins: Counters = collections.defaultdict(collections.Counter)
         self.objects: Counters = collections.defaultdict(collections.Counter)
         self.limits: Counters = collections.defaultdict(collections.Counter)
@@ -27,6 +29,7 @@ class Counts:
         """Adds one record."""
         self.records += 1
         example, specs = tf.train.Example.FromString(serialized), discover()
+        self.contents.append(contents.short(record.content_of(example)))
         for task, origin in record.origins_of(example).items():
             self.origins[task][origin] += 1
             if record.annotated_of(example, task) is not None:

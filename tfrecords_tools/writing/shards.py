@@ -2,7 +2,7 @@
 
     DIR/.shards/command.json                            the command that owns the folder; written first
     DIR/records-00003-of-00016.tfrecord                 always complete: written as *.<8 digits>.partial, then renamed
-    DIR/.shards/records-00003-of-00016.tfrecord.json    its sidecar, a `ShardInfo`; written after it
+    DIR/.shards/records-00003-of-00016.tfrecord.json    its sidecar: `ShardInfo` and `contents`; written after it
     DIR/manifest.json                                   the sum of the sidecars; written last
 
 A shard with a sidecar is finished, and is skipped when the same command runs again. Temporary names are unique, so two
@@ -21,6 +21,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from must_tf.common import files
@@ -28,13 +29,14 @@ from must_tf.common.errors import UserError
 from must_tf.data import manifest, record
 from must_tf.spec import first_id
 from must_tf.tasks import discover
-from tfrecords_tools.writing import folder_lock
+from tfrecords_tools.writing import contents, folder_lock
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.shard_counts import Counts, in_order
 
 FOLDER = ".shards"
 IMAGES_PER_SHARD = 256  # about 40 MB of photos; a kill loses at most this much work per process
 READ_BYTES = 1 << 20
+CONTENTS = "contents"  # the key in a sidecar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +144,9 @@ def finished(directory: str) -> dict[str, ShardInfo]:
     """Returns {file name: content} of the finished shards."""
     infos = {}
     for path in files.matching(os.path.join(directory, FOLDER), "records-*.json"):
-        info = ShardInfo(**_read_json(path))
+        stored = _read_json(path)
+        stored.pop(CONTENTS, None)  # they are many, and few need them: see `contents_of`
+        info = ShardInfo(**stored)
         shard = os.path.join(directory, info.file)
         if tf.io.gfile.exists(shard) and tf.io.gfile.stat(shard).length == info.size:
             infos[info.file] = info
@@ -185,9 +189,18 @@ def write_shard(path: str, records: Iterable[bytes], account: Account | None = N
         notes=account.notes.content,
         limits=in_order(counts.limits),
     )
-    sidecar = os.path.join(os.path.dirname(path), FOLDER, f"{info.file}.json")
-    files.write_json(sidecar, dataclasses.asdict(info))
+    files.write_json(_sidecar(path), dataclasses.asdict(info) | {CONTENTS: contents.packed(counts.contents)})
     return info
+
+
+def _sidecar(path: str) -> str:
+    return os.path.join(os.path.dirname(path), FOLDER, f"{os.path.basename(path)}.json")
+
+
+def contents_of(path: str) -> np.ndarray | None:
+    """Returns uint64 [records], the `contents.short` of a finished shard's images; None in shards of old versions."""
+    stored = _read_json(_sidecar(path)).get(CONTENTS)
+    return None if stored is None else contents.unpacked(stored)
 
 
 def _move_into_place(unfinished: str, path: str) -> tuple[int, str]:

@@ -77,6 +77,17 @@ def run_in(
     return _pooled(job, tasks, environments, progress)
 
 
+def apart(job: WorkFunction, task: Any) -> Any:
+    """Computes `job(task, tick)` in a process of its own: this one opens no file, and can still be forked.
+
+    If TensorFlow's runtime has started, the work is done in this process, which cannot be forked any more.
+    """
+    if upstream.tensorflow_has_started():
+        return job(task, lambda count=1: None)
+    with _environment():
+        return _pooled(job, [task], [{}], Progress(1, "look at"))[0]
+
+
 def _pooled(
     job: WorkFunction, tasks: Iterable[Any], environments: Sequence[Environment], progress: Progress
 ) -> list[Any]:

@@ -10,7 +10,9 @@ import pytest
 from must_tf.common.errors import UserError
 from tests.support.converting import files_in
 from tfrecords_tools.convert import run as convert
+from tfrecords_tools.sources import Source
 from tfrecords_tools.sources.scenes import Scenes
+from tfrecords_tools.sources.selected import selected
 from tfrecords_tools.writing import beam, disk_space
 
 SCENES = Scenes("wild", 6, 1, 48)
@@ -25,9 +27,9 @@ def piped(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, bytes]]:
         for path in planned:
             beam.make(path)
 
-    def run(out: Path, shards: int = 3, drop: float = 0.01) -> dict[str, bytes]:
+    def run(out: Path, shards: int = 3, drop: float = 0.01, source: Source = SCENES) -> dict[str, bytes]:
         convert.run_on_beam(
-            convert.Encoder(SCENES), convert.Options(str(out), shards, max_drop_rate=drop), "DirectRunner"
+            convert.Encoder(source), convert.Options(str(out), shards, max_drop_rate=drop), "DirectRunner"
         )
         return files_in(out)
 
@@ -41,6 +43,14 @@ def test_a_pipeline_resumes_in_the_folder_of_one_machine(piped: Callable[..., di
     whole = files_in(tmp_path / "a")
     (tmp_path / "a" / "records-00001-of-00003.tfrecord").unlink()
     assert piped(tmp_path / "a") == whole == piped(tmp_path / "b")
+
+
+def test_a_pipeline_leaves_out_the_same_photos(piped: Callable[..., dict], tmp_path: Path) -> None:
+    convert.convert(Scenes("wild", 1, 1, 48), convert.Options(str(tmp_path / "first"), workers=1))
+    source = selected(SCENES, "train", 0.3, [f"{tmp_path}/first/*.tfrecord"])
+    written = convert.convert(source, convert.Options(str(tmp_path / "a"), shards=3, workers=1)).manifest
+    assert 0 < written.records < 6
+    assert piped(tmp_path / "b", source=source) == files_in(tmp_path / "a")
 
 
 def test_the_plan_of_a_killed_run_is_removed(piped: Callable[..., dict], tmp_path: Path) -> None:
