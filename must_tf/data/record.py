@@ -189,7 +189,11 @@ def info_of(example: tf.train.Example) -> ImageInfo:
 
 
 def content_of(example: tf.train.Example) -> str:
-    """Returns the SHA-256 of the image's encoded bytes as hex digits: the same photo in every dataset and format."""
+    """Returns the SHA-256 of the image's encoded bytes as hex digits: the same for a photo in every dataset and format.
+
+    Raises:
+      IndexError: the record has no image.
+    """
     feature = example.features.feature
     stored = feature["image/key/sha256"].bytes_list.value if "image/key/sha256" in feature else ()
     return stored[0].decode() if stored else hashlib.sha256(feature["image/encoded"].bytes_list.value[0]).hexdigest()

@@ -41,9 +41,8 @@ def pixels(classes: np.ndarray, confidence: np.ndarray | float = 1.0) -> Labels:
 
 def records(folder: Path, images: Sequence[Image], files: int = 1) -> str:
     """Writes images image-0, image-1, ... of one size into a number of files; returns their glob."""
-    encoded = image_bytes(noise(*SIZE))
     serialized = [
-        record.encode(encoded, ImageInfo(f"image-{place}", *SIZE), image, discover())
+        record.encode(image_bytes(noise(*SIZE, place)), ImageInfo(f"image-{place}", *SIZE), image, discover())
         for place, image in enumerate(images)
     ]
     return write_set(folder, [serialized[place::files] for place in range(files)], ALL)

@@ -238,6 +238,11 @@ MUTANTS = (
     Mutant("convert: a part may be empty", "tfrecords_tools/sources/selected.py", "        if self.part:\n            require", "        if False:\n            require", "tfrecords_tools/sources/test_selected::empty"),
     Mutant("convert: repeated photos have the names of others", "tfrecords_tools/convert/repeated.py", 'place, "right")', 'place, "left")', "tfrecords_tools/convert/test_repeated::noted"),
     Mutant("convert: a name takes a corrected teacher's id", "tfrecords_tools/sources/named.py", " and not origin.startswith(corrected.CORRECTED)", "", "tfrecords_tools/sources/test_named::labels"),
+    Mutant("merge: images are known by their names", "tfrecords_tools/merge/images.py", "HAVING COUNT(DISTINCT id) > 1", "HAVING COUNT(DISTINCT id) > 99", "tfrecords_tools/merge/test_images::dataset or number_their"),
+    Mutant("merge: a record joins the first image, not that of its id", "tfrecords_tools/merge/images.py", " if image not in joined]", "]", "tfrecords_tools/merge/test_images::records_of"),
+    Mutant("merge: a photo that is twice in a set becomes one", "tfrecords_tools/merge/images.py", "next(free, place)", "next(free, next(iter(images.values()), place))", "tfrecords_tools/merge/test_images::twice"),
+    Mutant("stats: ground truth is found by id first", "tfrecords_tools/stats/against_truth.py", "(sha256, source_id)", "('', source_id)", "tfrecords_tools/stats/test_truth_by_content::content"),
+    Mutant("stats: of equal photos the first is the truth", "tfrecords_tools/stats/against_truth.py", "ORDER BY id = ? DESC", "ORDER BY id = ?", "tfrecords_tools/stats/test_truth_by_content::content"),
 )  # fmt: skip
 
 

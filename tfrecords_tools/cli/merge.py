@@ -30,7 +30,7 @@ def merge(
     workers: options.Workers = 0,
     json: options.Json = False,
 ) -> None:
-    """Merge record sets: labels of the same image are combined, classes are united by name.
+    """Merge record sets: labels of the same image, by content, are combined; classes are united by name.
 
     Example: must-records merge --records 'coco/*.tfrecord' --records 'voc/*.tfrecord' --same sofa=couch --out both
     """
@@ -46,7 +46,8 @@ def merge(
     for directory, tasks in zip(directories, mapping, strict=True):
         for line in _lines(directory, tasks):
             typer.echo(line, err=json)
-    outcome = convert.run(source, convert.Options(out, shards, workers, command=tuple(options.command_line(ctx))))
+    command = tuple(options.command_line(ctx))
+    outcome = convert.run(source, convert.Options(out, shards, workers, command=command, verb="merge"))
     stored = [{"records": directory, "classes": tasks} for directory, tasks in zip(directories, mapping, strict=True)]
     files.write_json(os.path.join(out, "mapping.json"), {"same": same or [], "sets": stored})
     report.show(outcome, out, json)

@@ -21,7 +21,9 @@ def stats(
         list[str] | None,
         typer.Option(help="[TASK=]RECORDS with real labels to compare the statistics with. May be repeated."),
     ] = None,
-    truth: Annotated[str, typer.Option(help="Records with real labels of the same images, matched by source_id.")] = "",
+    truth: Annotated[
+        str, typer.Option(help="Records with real labels of the same images, matched by content, else by id.")
+    ] = "",
     precision: Annotated[
         float, typer.Option(help="With --truth: the precision that suggested thresholds should reach.")
     ] = 0.8,

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from must_tf.data import record
-from tfrecords_tools.reading import recordset
+from tfrecords_tools.reading import located
 from tfrecords_tools.writing import shards
 from tfrecords_tools.writing.counts import Tally
 
@@ -45,5 +44,4 @@ def note(out: str, names: Sequence[str], notes: Tally) -> None:
 
 def _name(path: str, number: int) -> str:
     """Returns the id of a record of a shard."""
-    _, example = next(itertools.islice(recordset.located(path), number, None))
-    return record.info_of(example).source_id
+    return next(itertools.islice(located.located(path), number, None)).source_id

@@ -37,6 +37,7 @@ class Options:
       workers: number of processes; 0 for one per core, at most one per 500 images.
       max_drop_rate: the command fails if a larger share of the images, the objects or a task's labels is dropped.
       command: the command line without options that do not affect the records.
+      verb: a word for the progress line.
     """
 
     out: str
@@ -44,6 +45,7 @@ class Options:
     workers: int = 0
     max_drop_rate: float = 0.01
     command: tuple[str, ...] = ()
+    verb: str = "convert"
 
 
 class Outcome(NamedTuple):
@@ -177,7 +179,7 @@ def _finish(maker: RecordMaker, listing: Listing, count: int, options: Options) 
     missing = [(index, name) for index, name in enumerate(names) if name not in finished]
     images = sum(len(range(index, len(listing.items), count)) for index, _ in missing)
     jobs = (ConvertJob(maker, listing.items[index::count], os.path.join(options.out, name)) for index, name in missing)
-    progress = Progress(len(listing.items), "convert", done=len(listing.items) - images)
+    progress = Progress(len(listing.items), options.verb, done=len(listing.items) - images)
     processes = min(options.workers or worker_pool.default_count(images), len(missing))
     worker_pool.run(write, jobs, processes, progress)
     progress.close()

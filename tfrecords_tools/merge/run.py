@@ -1,8 +1,8 @@
 """Merges record sets into one: `must-records merge`.
 
-Records of the same image, by id and by the bytes of its file, become one record with all their labels. All other
-records are copied. The first of two passes notes in an index on disk where each image's records are; the second reads
-them image by image. Memory use therefore does not grow with the sets.
+Records of the same image, by the bytes of its file, become one record with all their labels. All other records are
+copied. The first of two passes notes in an index on disk where each image's records are; the second reads them image by
+image. Memory use therefore does not grow with the sets.
 
 | input | output |
 |---|---|
@@ -10,6 +10,8 @@ them image by image. Memory use therefore does not grow with the sets.
 | real and pseudo labels of one task | the real ones |
 | two real, or two pseudo labels | those of the set that was named first; counted in the notes |
 | masks | stay with their boxes: masks of a record whose boxes are not used are dropped and counted |
+| one image under two ids | the id of the set that was named first; counted in the notes |
+| one image twice in a set | two images; records of other sets join the one with their id, or the first |
 | one id for two different images | both images; the id of the later one gets `-` and eight digits of its SHA-256 |
 | classes of the same name | one class; `--same aeroplane=airplane` unites two names |
 | "background" of a set with only some of the merged segmentation classes | ignored: it may be any of the others |
@@ -20,14 +22,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
-from must_tf.common import upstream
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
 from must_tf.common.text import listed
@@ -35,15 +35,14 @@ from must_tf.data import manifest, record
 from must_tf.pseudo_gate import verdict
 from must_tf.spec import Features
 from must_tf.tasks import discover
+from tfrecords_tools.merge import images
 from tfrecords_tools.merge.classes import UnitedClasses, parse_same, unite
-from tfrecords_tools.reading import thresholds
+from tfrecords_tools.reading import located, thresholds
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item, Listing
 
 REST = {"segmentation": "background"}  # the class that means "none of this set's classes"
-OPEN_FILES = 64  # kept open by each process
-SHOWN_DIGITS = 8  # of the SHA-256 that makes an id unique
 
 
 class MergeInput(NamedTuple):
@@ -77,19 +76,13 @@ class MergedSets:
         Raises:
           UserError: a file is damaged, or there is no record in any.
         """
-        account, index = Account(), on_disk.database()
-        index.execute("CREATE TABLE records (place INTEGER PRIMARY KEY, id TEXT, digest TEXT, part, path, offset)")
+        account, index = Account(), images.ImageIndex()
         progress = Progress(sum(each.records for each in self.inputs), "read", "records")
         with on_disk.room():
             for number, merge_input in enumerate(self.inputs):
                 for path in merge_input.files:
-                    rows = (
-                        (source_id, digest, number, path, offset) for source_id, digest, offset in _scan(path, progress)
-                    )
-                    statement = "INSERT INTO records (id, digest, part, path, offset) VALUES (?, ?, ?, ?, ?)"
-                    index.executemany(statement, rows)
+                    index.add(number, path, _scan(path, progress))
             progress.close()
-            index.execute("CREATE INDEX images ON records (id, digest)")
             items = on_disk.Items(_items(index, account))
         if not items:
             raise UserError(f"nothing to merge: no records in {', '.join(each.directory for each in self.inputs)}.")
@@ -106,7 +99,7 @@ class MergedSets:
     def record(self, item: Item, account: Account) -> bytes:
         """Returns the record of one image with the labels of all its records."""
         locations: list[RecordLocation] = item.labels
-        examples = [tf.train.Example.FromString(_reader(each.path).read(each.offset)[0]) for each in locations]
+        examples = [tf.train.Example.FromString(located.read(each.path, each.offset)) for each in locations]
         all_features = [example.features.feature for example in examples]
         for location, features in zip(locations, all_features, strict=True):
             self._recode(features, location.input)
@@ -203,36 +196,15 @@ def _refuse_unfit(directory: str, source: manifest.Manifest) -> None:
 
 def _scan(path: str, progress: Progress) -> Iterator[tuple[str, str, int]]:
     """Yields the id, the SHA-256 of the image's file and the offset of each record."""
-    reader, offset = _reader(path), 0
-    size = tf.io.gfile.stat(path).length
-    while offset < size:
-        try:
-            serialized, following = reader.read(offset)
-            image = tf.train.Example.FromString(serialized).features.feature
-            (source_id,), (encoded,) = (image[key].bytes_list.value for key in ("image/source_id", "image/encoded"))
-        except (tf.errors.OpError, IndexError, ValueError) as error:
-            raise UserError(f"{path} is truncated or damaged at byte {offset} ({error}). Convert it again.") from error
-        yield source_id.decode(), hashlib.sha256(encoded).hexdigest(), offset
+    for found in located.located(path):
+        yield found.source_id, found.sha256, found.offset
         progress.advance()
-        offset = following
 
 
-@functools.lru_cache(maxsize=OPEN_FILES)
-def _reader(path: str) -> Any:
-    return upstream.random_record_reader(path)
-
-
-def _items(index: on_disk.sqlite3.Connection, account: Account) -> Iterator[Item]:
+def _items(index: images.ImageIndex, account: Account) -> Iterator[Item]:
     """Yields one item per image, in the order of their first records."""
-    images = "SELECT id, digest, MIN(place) AS first FROM records GROUP BY id, digest ORDER BY first"
-    for source_id, digest, first in index.execute(images):
-        query = "SELECT part, path, offset FROM records WHERE id = ? AND digest = ? ORDER BY place"
-        locations = [RecordLocation(*row) for row in index.execute(query, (source_id, digest))]
-        (earliest,) = index.execute("SELECT MIN(place) FROM records WHERE id = ?", (source_id,)).fetchone()
-        if first > earliest:
-            taken, source_id = source_id, f"{source_id}-{digest[:SHOWN_DIGITS]}"
-            account.notes.add("image: id belongs to another image", f"{taken} of {locations[0].path} is {source_id}")
-        yield Item(source_id, (), locations)
+    for source_id, found in index.images(account):
+        yield Item(source_id, (), [RecordLocation(each.part, each.path, each.offset) for each in found])
 
 
 @functools.cache

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import array
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
-from google.protobuf.message import DecodeError
 
 from must_tf import tasks
-from must_tf.common import upstream
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
 from must_tf.data import input as input_lib
 from must_tf.data import manifest, record
 from must_tf.pseudo_gate import verdict
-from tfrecords_tools.writing import contents, worker_pool
+from tfrecords_tools.writing import worker_pool
 
 
 class RecordSet(NamedTuple):
@@ -95,41 +91,6 @@ def numbered(path: str) -> Iterator[tuple[int, bytes]]:
             number += 1
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
         raise Damaged(path, number, _short(error.message)) from None
-
-
-def located(path: str) -> Iterator[tuple[int, tf.train.Example]]:
-    """Yields the offset in bytes and the content of each record.
-
-    TensorFlow's runtime, with which a process cannot be forked, is not started.
-
-    Raises:
-      UserError: the file is damaged.
-    """
-    reader, offset = upstream.random_record_reader(path), 0
-    size = tf.io.gfile.stat(path).length
-    while offset < size:
-        try:
-            serialized, following = reader.read(offset)
-            example = tf.train.Example.FromString(serialized)
-        except (tf.errors.OpError, ValueError, DecodeError) as error:
-            raise UserError(f"{path} is truncated or damaged at byte {offset} ({error}). Convert it again.") from error
-        yield offset, example
-        offset = following
-
-
-def contents_of(dataset: RecordSet) -> np.ndarray:
-    """Returns uint64 [records], `contents.short` of each image, in the order of the records.
-
-    Raises:
-      UserError: a file is damaged.
-    """
-    progress, numbers = Progress(dataset.records, "read", "records"), array.array("Q")
-    for path in dataset.paths:
-        for _, example in located(path):
-            numbers.append(contents.short(record.content_of(example)))
-            progress.advance()
-    progress.close()
-    return np.frombuffer(numbers.tobytes(), np.uint64)
 
 
 def _short(message: str) -> str:

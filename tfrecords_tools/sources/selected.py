@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from must_tf.common.errors import UserError, nearest
-from tfrecords_tools.reading import recordset
+from tfrecords_tools.reading import located, recordset
 from tfrecords_tools.sources import Sample, Source
 from tfrecords_tools.writing import contents, worker_pool
 from tfrecords_tools.writing.counts import Account, Dropped, Tally
@@ -57,7 +57,7 @@ class ExcludedRecords:
 def excluded(pattern: str) -> ExcludedRecords:
     """Reads the photos of the records that `--exclude` names. Raises UserError if they cannot be opened."""
     dataset = recordset.opened(pattern, "--exclude")
-    numbers = np.unique(recordset.contents_of(dataset))
+    numbers = np.unique(located.contents_of(dataset))
     return ExcludedRecords(dataset.directory, hashlib.sha256(numbers.tobytes()).hexdigest(), numbers)
 
 

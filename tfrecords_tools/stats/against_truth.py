@@ -1,4 +1,4 @@
-"""Compares a teacher's labels with ground truth for the same images, matched by `source_id`.
+"""Compares a teacher's labels with ground truth for the same images, matched by content or else by id.
 
 The tasks' own metrics measure only labels above the thresholds. Pixels that are unknown in the teacher's map are left
 out of the ground truth. So the metrics describe the labels that a student is trained on. In addition, by class:
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -31,18 +31,25 @@ from must_tf.shared.coco_eval import corners
 from must_tf.spec import ImageInfo, Labels, TaskSpec, judged
 from must_tf.tasks import discover
 from must_tf.tasks.masks.labels import paste
-from tfrecords_tools.reading import check_truth, recordset
+from tfrecords_tools.reading import check_truth, located, recordset
 from tfrecords_tools.reading.recordset import RecordSet
 from tfrecords_tools.stats import sums
 from tfrecords_tools.stats.sums import BINS, PSEUDO, REAL
 from tfrecords_tools.writing import on_disk
 
 OVERLAP = 0.5
-FRAME = 16  # bytes that a TFRecord has around its content: 12 before it, 4 after it
+
+
+class TruthOfImage(NamedTuple):
+    """One image's real labels. `same_content` is False if only its id is that of the labelled image."""
+
+    info: ImageInfo
+    labels: dict[str, Labelled]
+    same_content: bool
 
 
 class GroundTruth:
-    """A dataset of real labels, read by image id. Memory is constant: the index is on disk, records stay in files."""
+    """A dataset of real labels, read by image. Memory is constant: the index is on disk, records stay in files."""
 
     def __init__(self, dataset: RecordSet, wanted_tasks: Collection[str]):
         """Indexes the dataset. `labels` will return labels of the wanted tasks."""
@@ -52,30 +59,38 @@ class GroundTruth:
         self._reader = label_reader.shared(
             discover(), {task: configs[task] for task in wanted_tasks if task in dataset.manifest.origins}
         )
+        self._index = on_disk.database()
         progress = Progress(dataset.records, "truth")
-        self._places = on_disk.DiskTable(_places(dataset.paths, progress))
+        with on_disk.room():
+            self._index.execute("CREATE TABLE records (place INTEGER PRIMARY KEY, id TEXT, digest TEXT, path, offset)")
+            statement = "INSERT INTO records (id, digest, path, offset) VALUES (?, ?, ?, ?)"
+            self._index.executemany(statement, _rows(dataset.paths, progress))
+            for column in ("id", "digest"):
+                self._index.execute(f"CREATE INDEX {column}s ON records ({column})")
         progress.close()
 
-    def labels(self, source_id: str) -> tuple[ImageInfo, dict[str, Labelled]] | None:
-        """Returns the image's real labels, or None if the dataset does not have the image."""
-        if source_id not in self._places:
+    def labels(self, source_id: str, sha256: str) -> TruthOfImage | None:
+        """Returns the image's real labels, or None if the dataset does not have the image.
+
+        An image is found by its content. If the dataset has it under several ids, it is the one with the same id. If no
+        image has the content, because it was saved again, it is the last one with the same id.
+        """
+        by_content = "SELECT path, offset FROM records WHERE digest = ? ORDER BY id = ? DESC, place LIMIT 1"
+        by_id = "SELECT path, offset FROM records WHERE id = ? ORDER BY place DESC LIMIT 1"
+        same = self._index.execute(by_content, (sha256, source_id)).fetchone()
+        place = same or self._index.execute(by_id, (source_id,)).fetchone()
+        if place is None:
             return None
-        path, offset, length = self._places[source_id]
-        with tf.io.gfile.GFile(path, "rb") as file:
-            file.seek(offset)
-            serialized = file.read(length)
+        serialized = located.read(*place)
         example = tf.train.Example.FromString(serialized)
-        return record.info_of(example), self._reader.read(serialized, example, REAL)
+        return TruthOfImage(record.info_of(example), self._reader.read(serialized, example, REAL), same is not None)
 
 
-def _places(paths: Sequence[str], progress: Progress) -> Iterator[tuple[str, tuple[str, int, int]]]:
-    """Yields (source id, (file, offset, length in bytes)) of every record's content."""
+def _rows(paths: Sequence[str], progress: Progress) -> Iterator[tuple[str, str, str, int]]:
+    """Yields id, SHA-256 of the image, file, and offset of every record."""
     for path in paths:
-        offset = 0
-        for _, serialized in recordset.whole(path):
-            example = tf.train.Example.FromString(serialized)
-            yield record.info_of(example).source_id, (path, offset + FRAME - 4, len(serialized))
-            offset += len(serialized) + FRAME
+        for found in located.located(path):
+            yield found.source_id, found.sha256, path, found.offset
             progress.advance()
 
 
@@ -84,6 +99,7 @@ class Judge:
 
     def __init__(self, spec: TaskSpec, config: Any):
         self.images, self.missing = 0, 0
+        self.by_id = 0  # images whose ground truth has their id, and not their content
         self._spec, self._config, self._metric = spec, config, spec.Metric(config)
         classes = len(config.classes)
         self.right, self.judged = (np.zeros([classes, BINS], np.int64) for _ in range(2))
@@ -148,7 +164,7 @@ class Judge:
 
     def result(self, names: Sequence[str]) -> dict[str, Any]:
         """Returns the teacher's `truth` entry of stats.json for this task; `names` are the task's classes."""
-        entry: dict[str, Any] = {"images": self.images, "missing": self.missing}
+        entry: dict[str, Any] = {"images": self.images, "missing": self.missing, "by_id": self.by_id}
         if not self.images:
             return entry
         metrics = {name: float(value) for name, value in self._metric.result().items()}
@@ -219,8 +235,8 @@ def measure(dataset: RecordSet, truth: GroundTruth, configs: Mapping[str, Any]) 
     progress.close()
     if judges and not any(judge.images for judge in judges.values()):
         raise UserError(
-            f"--truth: {truth.dataset.directory} has no real labels for any image of {dataset.directory}. Give records "
-            "of the same images with the same ids; must-records inspect --page shows the ids."
+            f"--truth: {truth.dataset.directory} has no real labels for any image of {dataset.directory}: none has the "
+            "same content, or the same id and size. Give records of the same images."
         )
     return judges
 
@@ -231,13 +247,14 @@ def _measure(
     example = tf.train.Example.FromString(serialized)
     info = record.info_of(example)
     pseudo = reader.read(serialized, example, PSEUDO)
-    real = truth.labels(info.source_id) if pseudo else None
+    real = truth.labels(info.source_id, record.content_of(example)) if pseudo else None
     for task, (labels, origin, _) in pseudo.items():
         judge = judge_of(task, origin)
-        if real is None or task not in real[1] or real[0][1:] != info[1:]:  # labels of another size do not fit
+        if real is None or task not in real.labels or real.info[1:] != info[1:]:  # labels of another size do not fit
             judge.missing += 1
         else:
-            judge.add(labels, real[1][task], info)
+            judge.by_id += not real.same_content
+            judge.add(labels, real.labels[task], info)
 
 
 def _check_classes(dataset: RecordSet, truth: RecordSet) -> None:

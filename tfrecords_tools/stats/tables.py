@@ -162,7 +162,8 @@ def _truth(truth: Mapping[str, Any]) -> str:
     rows = [(name, f"{value:.4g}") for name, value in truth.get("figures", {}).items()]
     right = truth.get("right")
     share = f"{right:.1%} right ({truth['measure']}); " if right is not None else ""
-    note = f"{share}{truth['images']:,} images have ground truth, {truth['missing']:,} do not"
+    by_id = f" ({truth['by_id']:,} found by id only: the image files differ)" if truth.get("by_id") else ""
+    note = f"{share}{truth['images']:,} images have ground truth{by_id}, {truth['missing']:,} do not"
     return table(("metric", "value"), rows, title="against ground truth, above the thresholds", note=note)
 
 
