@@ -243,6 +243,8 @@ MUTANTS = (
     Mutant("merge: a photo that is twice in a set becomes one", "tfrecords_tools/merge/images.py", "next(free, place)", "next(free, next(iter(images.values()), place))", "tfrecords_tools/merge/test_images::twice"),
     Mutant("stats: ground truth is found by id first", "tfrecords_tools/stats/against_truth.py", "(sha256, source_id)", "('', source_id)", "tfrecords_tools/stats/test_truth_by_content::content"),
     Mutant("stats: of equal photos the first is the truth", "tfrecords_tools/stats/against_truth.py", "ORDER BY id = ? DESC", "ORDER BY id = ?", "tfrecords_tools/stats/test_truth_by_content::content"),
+    Mutant("check: shared photos have the names of others", "tfrecords_tools/check/dataset_rules.py", "if number in wanted:", "if number + 1 in wanted:", "tfrecords_tools/check/test_shared_photos"),
+    Mutant("check: photos are shared by name", "tfrecords_tools/check/run.py", "photos.append(_content(serialized, ids[-1]))", "photos.append(ids[-1])", "tfrecords_tools/check/test_shared_photos"),
 )  # fmt: skip
 
 

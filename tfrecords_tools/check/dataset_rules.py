@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import tensorflow as tf
 from must_tf import tasks
 from must_tf.common import tables
 from must_tf.data import manifest, record
-from tfrecords_tools.reading import recordset, summary_tables
+from tfrecords_tools.reading import located, recordset, summary_tables
 from tfrecords_tools.reading.check_truth import HeadlineScore, is_perfect, perfect
 from tfrecords_tools.reading.recordset import RecordSet
 from tfrecords_tools.writing import shards
@@ -36,6 +37,7 @@ class CheckedShard:
       origins: {task: {origin: number of images}}.
       objects: {task: {place in the class names: number of labels}}.
       ids: [records] 64-bit hashes of the ids, in the order of the records. Those of a large dataset fit into memory.
+      photos: [records] `contents.short` of the images.
       truth_scores: {task: score of ground truth as prediction}.
       unscored: {task: {cause: number of times}}, the causes of imperfect scores that are not errors.
     """
@@ -47,6 +49,7 @@ class CheckedShard:
     origins: dict[str, collections.Counter] = dataclasses.field(default_factory=dict)
     objects: dict[str, collections.Counter] = dataclasses.field(default_factory=dict)
     ids: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.uint64))
+    photos: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.uint64))
     truth_scores: dict[str, HeadlineScore] = dataclasses.field(default_factory=dict)
     unscored: dict[str, collections.Counter] = dataclasses.field(default_factory=dict)
 
@@ -105,6 +108,27 @@ def unique_ids(dataset: RecordSet, checked: Sequence[CheckedShard], findings: Fi
         name = _id_of(dataset, checked, int(place))
         where = ", ".join(f"{file} record {number}" for file, number in shown)
         findings.add("records share an id", f"{name!r}: {where}")
+
+
+def shared_photos(dataset: RecordSet, checked: Sequence[CheckedShard], other: RecordSet, findings: Findings) -> None:
+    """Finds photos that another set has as well, by content. What is measured on trained photos means nothing."""
+    shared = np.flatnonzero(np.isin(np.concatenate([shard.photos for shard in checked]), located.contents_of(other)))
+    if len(shared):
+        shown = [_located(checked, int(place)) for place in shared[: findings.EXAMPLES]]
+        counted = {"count": len(shared), findings.KEY: [*_names(dataset, shown)]}
+        findings.merge({f"photo is also in {other.directory}": counted})
+
+
+def _names(dataset: RecordSet, places: Sequence[tuple[str, int]]) -> Iterator[str]:
+    """Yields file, number and id of records, which are in the order of the files."""
+    for file, group in itertools.groupby(places, key=lambda place: place[0]):
+        wanted = {number for _, number in group}
+        path = next(path for path in dataset.paths if os.path.basename(path) == file)
+        for number, serialized in recordset.numbered(path):
+            if number in wanted:
+                yield f"{file} record {number} ({record.info_of(tf.train.Example.FromString(serialized)).source_id!r})"
+            if number >= max(wanted):
+                break
 
 
 def _located(checked: Sequence[CheckedShard], place: int) -> tuple[str, int]:

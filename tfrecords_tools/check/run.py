@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from tfrecords_tools.check.dataset_rules import CheckedShard
 from tfrecords_tools.reading import label_summary, recordset
 from tfrecords_tools.reading.check_truth import TruthAsPrediction, causes, is_perfect, scored
 from tfrecords_tools.reading.recordset import Damaged, RecordSet
-from tfrecords_tools.writing import shards
+from tfrecords_tools.writing import contents, shards
 from tfrecords_tools.writing.counts import Findings
 
 
@@ -30,8 +30,14 @@ class CheckJob(NamedTuple):
     classes: dict[str, list[str]]
 
 
-def check_dataset(dataset: RecordSet, processes: int = 0) -> dict[str, Any]:
-    """Checks all records. Returns the result as one JSON object; `findings` is empty if there are no problems."""
+def check_dataset(dataset: RecordSet, processes: int = 0, against: Sequence[RecordSet] = ()) -> dict[str, Any]:
+    """Checks all records. Returns the result as one JSON object; `findings` is empty if there are no problems.
+
+    Args:
+      dataset: the records to check.
+      processes: number of worker processes; 0 chooses.
+      against: sets that should have none of these photos, such as validation data.
+    """
     jobs = [CheckJob(path, dataset.manifest.classes) for path in dataset.paths]
     shards_checked = recordset.over_shards(check_shard, jobs, "check", dataset.records, processes)
     findings = Findings()
@@ -39,6 +45,8 @@ def check_dataset(dataset: RecordSet, processes: int = 0) -> dict[str, Any]:
         findings.merge(shard.findings.content)
     dataset_rules.against_manifest(dataset, shards_checked, findings)
     dataset_rules.unique_ids(dataset, shards_checked, findings)
+    for other in against:
+        dataset_rules.shared_photos(dataset, shards_checked, other, findings)
     return {
         "command": "check",
         "directory": dataset.directory,
@@ -54,12 +62,13 @@ def check_shard(job: CheckJob, tick: Callable[[], None]) -> CheckedShard:
     """Checks one shard; runs in a worker process."""
     specs, configs = tasks.discover(), recordset.configs_of(job.classes)
     checked = CheckedShard(os.path.basename(job.path))
-    truth, ids = TruthAsPrediction(specs, configs), []
+    truth, ids, photos = TruthAsPrediction(specs, configs), [], []
     for number, serialized in _readable(job.path, checked):
         ids.append(_check_record(serialized, number, configs, (checked, truth)))
+        photos.append(_content(serialized, ids[-1]))
         checked.records += 1
         tick()
-    checked.ids = np.array(ids, np.uint64)
+    checked.ids, checked.photos = np.array(ids, np.uint64), np.array(photos, np.uint64)
     checked.truth_scores, checked.unscored = truth.scores(), truth.unmeasured()
     imperfect = {task for task, score in checked.truth_scores.items() if not is_perfect(score.value, specs[task])}
     if imperfect:
@@ -102,6 +111,14 @@ def _check_record(
         checked.origins.setdefault(task, collections.Counter())[origin] += 1
     _count(labelled, info, configs, checked)
     return hashed(info.source_id)
+
+
+def _content(serialized: bytes, default: int) -> int:
+    """Returns `contents.short` of the record's image; `default` if there is none, which is a finding already."""
+    try:
+        return contents.short(record.content_of(tf.train.Example.FromString(serialized)))
+    except Exception:  # protobuf errors, missing keys, invalid digits
+        return default
 
 
 def hashed(source_id: str) -> int:

@@ -49,7 +49,9 @@ def test_content_decides_and_ids_help(tmp_path: Path) -> None:
     known = found_in(content, "detection")["truth"]
     assert (known["images"], known["missing"], known["by_id"]) == (4, 1, 1)
     assert (known["precision"], known["right"]) == ({FIRST: 1.0}, 1.0)
-    assert "4 images have ground truth (1 found by id only: the image files differ), 1 do not" in "\n".join(tables.lines(content))
+    assert "4 images have ground truth (1 found by id only: the image files differ), 1 do not" in "\n".join(
+        tables.lines(content)
+    )
 
 
 def test_other_images_are_refused(tmp_path: Path) -> None:
