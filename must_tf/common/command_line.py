@@ -19,9 +19,11 @@ import dataclasses
 import inspect
 import typing
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
+
+from must_tf.common.errors import nearest
 
 Flags = TypeVar("Flags")
 
@@ -70,10 +72,27 @@ def _signature(flags: Any) -> inspect.Signature:
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Signature(
         [
-            inspect.Parameter(field.name, kind, default=_default(field), annotation=hints[field.name])
+            inspect.Parameter(field.name, kind, default=_default(field), annotation=_checked(hints[field.name]))
             for field in dataclasses.fields(flags)
         ]
     )
+
+
+def _checked(hint: Any) -> Any:
+    """Returns the annotation of a flag. Choices are checked here, because typer's message suggests no spelling."""
+    kind, option = typing.get_args(hint)
+    if typing.get_origin(kind) is not typing.Literal:
+        return hint
+    choices = typing.get_args(kind)
+
+    def check(value: str) -> str:
+        if value not in choices:
+            guess = nearest(value, choices)
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(map(repr, choices))}.{guess}")
+        return value
+
+    metavar = f"<{'|'.join(choices)}>"
+    return Annotated[str, typer.Option(*option.param_decls, help=option.help, metavar=metavar, callback=check)]
 
 
 def _default(field: dataclasses.Field) -> Any:

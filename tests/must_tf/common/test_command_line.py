@@ -48,7 +48,10 @@ def test_the_last_of_repeated_values_counts() -> None:
     ("arguments", "expected"),
     [
         (["--model_dir=a", "--modle=eval"], ("--modle", "--mode")),
-        (["--model_dir=a", "--mode=trian"], ("--mode", "trian", "'train'")),
+        (
+            ["--model_dir=a", "--mode=trian"],
+            ("'--mode': 'trian' is not one of 'train', 'eval'. Did you mean 'train'?",),
+        ),
         (["--model_dir=a", "--seeds=many"], ("--seeds", "integer")),
         (["--model_dir=a", "--seed=2"], ("--seed", "--seeds")),  # not taken as an abbreviation
         (["--model_dir=a", "more"], ("more",)),
