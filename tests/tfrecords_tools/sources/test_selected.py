@@ -158,7 +158,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
 
 
 MISTAKES = {
-    "--part val": "--part 'val' does not exist. Did you mean 'validation'?",
+    "--part valid": "--part 'valid' does not exist. Did you mean 'validation'?",
     "--part train --validation-share 1": "--validation-share 1 is out of range",
     "--validation-share 0.2": "--validation-share needs --part",
     "--exclude {tmp}/none/*.tfrecord": "--exclude",
