@@ -64,6 +64,11 @@ def named_between(low: float, high: float) -> Any:
     return dataclasses.field(default=(), metadata={"named": Range(low, high)})
 
 
+def not_compiled(field: Any, *words: str) -> Any:
+    """Marks the words of a `choice` that XLA cannot compile, so that a TPU cannot run them."""
+    return dataclasses.field(default=field.default, metadata={**field.metadata, "not_compiled": words})
+
+
 # The role of a field of a task's config, for code that handles such fields whatever the task.
 MEASURING, TRAINING, THRESHOLD, BY_HAND = "measuring", "training", "threshold", "by hand"
 

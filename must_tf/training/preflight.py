@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -62,6 +63,7 @@ def settle(params: ExperimentConfig, mode: str, mistakes: Mistakes | None = None
     if not mistakes.problems:  # otherwise what seems missing may only be misspelled
         _check_model(task, configs, mistakes)
     _check_loop(params, mode, mistakes)
+    _check_compiled(params.runtime, configs, mode, mistakes)
     manifests: dict[str, Manifests] = {}
     for key, data in sets(task, mode).items():
         with mistakes.collected():
@@ -202,6 +204,22 @@ def _unknown_classes(task: str, configured: Sequence[str], names: Sequence[str],
 
 def _short(names: Sequence[str]) -> str:
     return f"[{listed(names, CLASSES_SHOWN)}] ({len(names)})"
+
+
+def _check_compiled(runtime: RuntimeConfig, configs: Configs, mode: str, mistakes: Mistakes) -> None:
+    """Refuses settings that XLA cannot compile, if it will have to."""
+    on_tpu = runtime.distribution_strategy == "tpu"
+    if not on_tpu and not (runtime.enable_xla and runtime.num_gpus > 0 and "train" in mode):
+        return
+    for name, config in configs.items():
+        for field in dataclasses.fields(config):
+            refused = field.metadata.get("not_compiled", ())
+            if getattr(config, field.name) in refused:
+                others = [word for word in field.metadata["choices"] if word not in refused]
+                mistakes.problems.append(
+                    f"task.tasks.{name}.{field.name}={getattr(config, field.name)!r} does not run "
+                    f"{'on a TPU' if on_tpu else 'under XLA (runtime.enable_xla)'}. Set it to {others[-1]!r}."
+                )
 
 
 def _check_labels(configs: Configs, manifests: Manifests, mistakes: Mistakes) -> None:

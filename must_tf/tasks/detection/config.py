@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.config.fields import above, at_least, between, choice, named_between, threshold
+from must_tf.config.fields import above, at_least, between, choice, named_between, not_compiled, threshold
 from must_tf.spec import TaskConfig
 
 
@@ -21,7 +21,8 @@ class Config(TaskConfig):
     sampled_rois: number of proposals trained on, per image.
     max_objects: largest number of objects per image in training, highest scores first.
     max_detections: largest number of predicted objects per image.
-    nms: Model Garden's version: "batched" on CPU and GPU, "v2" on TPU.
+    nms: how overlapping proposals and predictions are removed, in training, evaluation, labelling and export: "batched"
+      on CPU and GPU; "v1" or "v2", Model Garden's padded versions, on TPU and under XLA. All give the same proposals.
     score_threshold: pseudo-labelled boxes below it are not objects in training (0.5 in the paper).
     class_thresholds: thresholds of single classes, like "cup=0.4".
     ignore_threshold: pseudo-labelled boxes between it and their threshold are ignore regions; below it they are
@@ -41,7 +42,7 @@ class Config(TaskConfig):
     sampled_rois: int = at_least(512, 1)
     max_objects: int = at_least(100, 1)
     max_detections: int = at_least(100, 1)
-    nms: str = choice("batched", "v1", "v2")
+    nms: str = not_compiled(choice("batched", "v1", "v2"), "batched")
     score_threshold: float = threshold(between(0.5, 0, 1))
     class_thresholds: tuple[str, ...] = threshold(named_between(0, 1))
     ignore_threshold: float = between(0.1, 0, 1)

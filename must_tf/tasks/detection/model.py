@@ -13,7 +13,7 @@ import tf_keras
 
 from must_tf.data.geometry import Frame, restore_boxes
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Pyramid, TaskConfig, Tensors
-from must_tf.tasks.detection import anchors, sampling
+from must_tf.tasks.detection import anchors, proposals, sampling
 from must_tf.tasks.detection.config import Config
 
 # The box head's targets are scaled by these, as in Fast R-CNN's code and Model Garden's.
@@ -66,12 +66,12 @@ class MaskRCNNHead(tf_keras.layers.Layer):
             **common,
         )
         self._proposals = roi_generator.MultilevelROIGenerator(
-            num_proposals=config.proposals, test_num_proposals=config.proposals, use_batched_nms=False
+            num_proposals=config.proposals, test_num_proposals=config.proposals
         )
         self._align = roi_aligner.MultilevelROIAligner(crop_size=7)
 
     def create_variables(self, pyramid: Pyramid) -> None:
-        """Builds the layers on one proposal. Searching for proposals takes seconds outside a graph."""
+        """Builds the layers on one proposal. Model Garden's search for proposals takes seconds outside a graph."""
         self._rpn(pyramid.levels)
         self._box_head(self._align(pyramid.levels, tf.zeros([1, 1, 4])))
 
@@ -84,13 +84,18 @@ class MaskRCNNHead(tf_keras.layers.Layer):
         boxes = anchors.multilevel(self._config, self._settings, given.image_size)
         # Coordinates are float32 from here on: beyond 256, bfloat16 resolves only every second pixel.
         scores, deltas = tf.nest.map_structure(lambda x: tf.cast(x, tf.float32), self._rpn(pyramid.levels))
-        batch = tf.shape(pyramid.c5)[0]
         raw = {
             "rpn_scores": anchors.flatten(scores, 1),
             "rpn_deltas": anchors.flatten(deltas, 4),
             "anchors": anchors.flat_boxes(boxes),
         }
-        rois, _ = self._proposals(deltas, scores, tiled(boxes, batch), given.image_shape, training)
+        if self._config.nms == "batched":
+            sizes = [boxes[level].shape.num_elements() // 4 for level in sorted(boxes, key=int)]
+            limits = proposals.limits(self._proposals.get_config(), training)
+            rois = proposals.batched(raw, sizes, given.image_shape, limits)
+        else:
+            tiles = tiled(boxes, tf.shape(pyramid.c5)[0])
+            rois, _ = self._proposals(deltas, scores, tiles, given.image_shape, training)
         rois = tf.stop_gradient(rois)
         if training:
             rois, sampled = self._sample(rois, given, raw["rpn_scores"].shape[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,6 +75,26 @@ def settled(tiny: Tiny, override: dict, experiment: str = "must_teacher_classifi
     config_values.apply(params, override, "test")
     preflight.settle(params, "train")
     return params.task
+
+
+@pytest.mark.parametrize(
+    ("runtime", "reason"),
+    [
+        ({"distribution_strategy": "tpu"}, "on a TPU"),
+        ({"enable_xla": True, "num_gpus": 1}, "under XLA (runtime.enable_xla)"),
+    ],
+)
+def test_what_xla_cannot_compile_is_refused(tiny_records: Tiny, runtime: dict[str, Any], reason: str) -> None:
+    """On a CPU, `enable_xla` compiles nothing."""
+    override = data(f"{tiny_records.records}/*.tfrecord") | {"runtime": runtime}
+    message = f"task.tasks.detection.nms='batched' does not run {reason}. Set it to 'v2'."
+    with pytest.raises(UserError, match=re.escape(message)):
+        settled(tiny_records, override, "must_teacher_detection")
+    override["task"]["tasks"] = {"detection": {"nms": "v2"}}
+    settled(tiny_records, override, "must_teacher_detection")
+    override["task"]["tasks"] = {"detection": {"nms": "batched"}}
+    override["runtime"] = {"enable_xla": True, "num_gpus": 0}
+    settled(tiny_records, override, "must_teacher_detection")
 
 
 def test_class_names_come_from_the_records(tiny_records: Tiny) -> None:
