@@ -53,13 +53,24 @@ class MaskHead(tf_keras.layers.Layer):
         noise = sampling.uniform(given.seeds, sampling.MASKS, proposals.shape[1] + targets["boxes"].shape[1])
         # Foreground only: a proposal without an object has no mask.
         found = sampling.proposals(proposals, targets, noise, self._samples, 1.0)
-        sampled = (found[key] for key in ("rois", "boxes", "classes", "objects"))
-        rois, classes, masks = self._targets(*sampled, tf.cast(targets["masks"], tf.float32) / 255.0)
+        boxes = _by_centres(found["boxes"], targets["masks"].shape[-1])
+        matched = (found["rois"], boxes, found["classes"], found["objects"])
+        rois, classes, masks = self._targets(*matched, tf.cast(targets["masks"], tf.float32) / 255.0)
         rois, classes, masks = (tf.stop_gradient(x) for x in (rois, classes, masks))
         return {"logits": self._logits(pyramid, rois, classes), "classes": classes, "mask_targets": masks}
 
     def _logits(self, pyramid: Pyramid, boxes: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
         return tf.cast(self._head([self._align(pyramid.levels, boxes), classes]), tf.float32)
+
+
+def _by_centres(boxes: tf.Tensor, side: int) -> tf.Tensor:
+    """Moves boxes [B, K, 4] by half a cell of their masks' grids, down and right.
+
+    Model Garden's sampler takes the values of a mask to lie at the corners of its cells. They lie at the centres, and
+    predictions are read that way: without this, masks are learned half a cell too far up and left, and blurred.
+    """
+    half = (boxes[..., 2:] - boxes[..., :2]) * (0.5 / side)
+    return boxes + tf.concat([half, half], axis=-1)
 
 
 def head(config: Config, settings: HeadSettings) -> tf_keras.layers.Layer:
