@@ -1,7 +1,45 @@
-"""MuST, multi-task self-training, for TensorFlow Model Garden."""
+"""MuST, multi-task self-training, for TensorFlow Model Garden.
 
+    import must_tf
+
+    model = must_tf.load("runs/student")
+    result = model.predict("photo.jpg")
+
+Importing the package imports nothing else. The names in `PUBLIC` are imported when they are first used, and TensorFlow
+with them.
+"""
+
+import importlib
 import pkgutil
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from must_tf.common.errors import UserError as UserError
+    from must_tf.prediction import ImageError as ImageError
+    from must_tf.prediction import Model as Model
+    from must_tf.prediction import Result as Result
+    from must_tf.prediction import load as load
 
 __version__ = "0.1.0"
 # Lets another distribution add a task in its own must_tf/tasks/ folder.
 __path__ = pkgutil.extend_path(__path__, __name__)
+# The package's names for its users, and the module of each.
+PUBLIC = {
+    "load": "must_tf.prediction",
+    "ImageError": "must_tf.prediction",
+    "Model": "must_tf.prediction",
+    "Result": "must_tf.prediction",
+    "UserError": "must_tf.common.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports one of the `PUBLIC` names when it is first used."""
+    if name not in PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}. Its names are {', '.join(PUBLIC)}.")
+    return getattr(importlib.import_module(PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Returns the names that are there and those that can be imported."""
+    return sorted([*globals(), *PUBLIC])

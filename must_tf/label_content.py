@@ -34,6 +34,9 @@ class ImageInfo(NamedTuple):
 class LabelContent(NamedTuple):
     """The things that one label names. Arrays have one entry per thing: [N] objects, [1] image, or [h, w] pixels.
 
+    A label of objects has one entry per object under every key, so that objects can be selected without knowing the
+    task.
+
     Attributes:
       unit: OBJECTS, IMAGES or PIXELS; "" for a label of another kind.
       present: bool, False for ignored and unknown entries.
@@ -69,6 +72,19 @@ def where(known: np.ndarray, labels: Labels, info: ImageInfo, unknown: Mapping[s
             known.reshape(known.shape + (1,) * (value.ndim - 2)), value, np.array(unknown.get(key, 0), value.dtype)
         )
         for key, value in maps(labels, info).items()
+    }
+
+
+def with_score(labels: Labels, content: LabelContent, threshold: float) -> Labels:
+    """Returns a label of objects without those whose score is below the threshold; other labels unchanged."""
+    if content.unit != OBJECTS or content.scores is None:
+        return labels
+    wanted = content.scores >= threshold
+    return {
+        key: [one for one, is_wanted in zip(values, wanted, strict=True) if is_wanted]
+        if isinstance(values, list)
+        else values[wanted]
+        for key, values in labels.items()
     }
 
 
@@ -122,6 +138,9 @@ class Summary:
       limit: labelled record -> a word for the manifest's `limits` if the label does not say all, like "relative".
       unit: config -> the unit of the label's numbers in words; "" if the name of the key says it.
       floor: the score below which `keep` drops predictions; 0 keeps all.
+      arrays: {name: (labels, ImageInfo, config) -> array or text}, the attributes of a prediction's `Result`, in pixels
+        of the image. Tasks with the same objects may share names. May raise AttributeError for one config.
+      pngs: labels -> {name: uint8 or uint16 map [h, w] or [h, w, 3]}, which `must predict` writes as PNG files.
     """
 
     kind: str = "map"
@@ -136,3 +155,5 @@ class Summary:
     limit: Callable[[tf.train.Example], str] = lambda example: ""
     unit: Callable[[Any], str] = lambda config: ""
     floor: float = 0.0
+    arrays: Mapping[str, Callable[[Labels, ImageInfo, Any], Any]] = dataclasses.field(default_factory=dict)
+    pngs: Callable[[Labels], Mapping[str, np.ndarray]] = lambda labels: {}

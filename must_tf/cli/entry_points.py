@@ -29,6 +29,16 @@ def export() -> None:
     cli(parsed)
 
 
+def predict() -> None:
+    """The command `must predict`."""
+    prepare()
+    parsed = flags.parse_predict(sys.argv[1:])
+    with importing():
+        from must_tf.cli.predict import cli
+
+    cli(parsed)
+
+
 def doctor() -> None:
     """The command `must-doctor`."""
     # It reports on GPUs itself; TensorFlow's own error about a missing one would contradict a clean report.

@@ -1,4 +1,4 @@
-"""Flags of must-train and must-export.
+"""Flags of must-train, must-export and must-predict.
 
 They are read before TensorFlow is imported, so that help and misspelt flags are answered at once.
 """
@@ -39,6 +39,22 @@ class ExportFlags:
     out: Annotated[str, flag("--out", "New folder for the SavedModel; must not exist.")]
 
 
+@dataclasses.dataclass(frozen=True)
+class PredictFlags:
+    """Predicts all tasks of a model for photos, and writes pictures, maps and COCO's JSON.
+
+    Run the same command again to continue. Exit code: 0, 1 if some photos could not be read, 2 if the command could not
+    run.
+    """
+
+    model: Annotated[str, flag("--model", "A run directory, one of its best checkpoints, or an export.")]
+    images: Annotated[str, flag("--images", "A folder, a glob or a file. Video frames: a folder.", "PATH")]
+    out: Annotated[str, flag("--out", "Folder for the predictions; a new one, or one of the same command.")]
+    threshold: Annotated[float, flag("--threshold", "Lowest score of objects.")] = 0.5
+    batch_size: Annotated[int, flag("--batch_size", "Photos in one forward pass.")] = 8
+    tasks: Annotated[str, flag("--tasks", "Only these, like depth,masks. Default: all of the model.")] = ""
+
+
 def parse_train(arguments: Sequence[str]) -> TrainFlags:
     """Parses the flags of must-train, which have Model Garden's names."""
     example = (
@@ -51,3 +67,9 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
 def parse_export(arguments: Sequence[str]) -> ExportFlags:
     """Parses the flags of must-export."""
     return parse(ExportFlags, arguments, "export.py", "export.py --model_dir=runs/student --out=exports/student")
+
+
+def parse_predict(arguments: Sequence[str]) -> PredictFlags:
+    """Parses the flags of must-predict."""
+    example = "must predict --model runs/student --images photos --out predictions"
+    return parse(PredictFlags, arguments, "must predict", example)

@@ -27,8 +27,12 @@ class Trained(NamedTuple):
     step: int
 
 
-def load(model_dir: str) -> Trained:
+def load(model_dir: str, show: bool = True) -> Trained:
     """Restores every variable of the model from the newest checkpoint of a run directory.
+
+    Args:
+      model_dir: the run directory.
+      show: print how many variables each module got.
 
     Raises:
       UserError: there is no params.yaml or no checkpoint, or the checkpoint does not fit the config.
@@ -36,7 +40,9 @@ def load(model_dir: str) -> Trained:
     config = read_config(model_dir)
     checkpoint = init_weights.checkpoint_path(model_dir)
     model = student.build(config)
-    print(match(model, checkpoint, os.path.join(model_dir, run_files.PARAMS)), flush=True)
+    restored = match(model, checkpoint, os.path.join(model_dir, run_files.PARAMS))
+    if show:
+        print(restored, flush=True)
     return Trained(model, config, _identity(checkpoint, config), checkpoints.step_of(checkpoint))
 
 

@@ -58,6 +58,14 @@ def test_it_is_served(result: dict) -> None:
     assert -10 < result["served"] < 10
 
 
+def test_it_is_predicted(result: dict) -> None:
+    """`result["brightness"]` has its labels, and so has the line that `must predict` writes beside a picture."""
+    assert set(result["predicted"]) == {"grey", "certainty"} and 0 <= result["predicted"]["grey"][0] <= 1
+    line = result["line"]
+    assert (line["image"], line["files"]) == ("photo.png", ["picture"])
+    assert abs(line["brightness"]["grey"][0] - result["predicted"]["grey"][0]) < 1e-3
+
+
 def test_its_fields_have_roles(result: dict) -> None:
     """A resumed run may change measuring fields only. A weight by hand needs no batch size of a teacher."""
     assert result["changes"] == {

@@ -17,7 +17,7 @@ from PIL import Image
 from experiments.readme_picture import CAPTION
 from must_tf import experiment_config
 from must_tf.cli.doctor import DoctorFlags
-from must_tf.cli.flags import ExportFlags, TrainFlags
+from must_tf.cli.flags import ExportFlags, PredictFlags, TrainFlags
 from must_tf.tasks import discover
 from must_tf.transfers.command import TransferFlags
 from tests.support.rooms import ROOMS
@@ -41,6 +41,7 @@ PLACEHOLDER = re.compile(r"<\w+>")
 FLAGS = {
     "must-train": TrainFlags,
     "must-export": ExportFlags,
+    "must-predict": PredictFlags,
     "must-transfer": TransferFlags,
     "must-doctor": DoctorFlags,
 }

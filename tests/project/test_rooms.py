@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.rooms import ROOMS
+import must_tf
+from tests.support.rooms import LAZY, ROOMS
 from tests.support.tiny import ROOT
 
 PRODUCT = ("must_tf", "tfrecords_tools")
@@ -82,6 +83,13 @@ def test_an_upward_import_is_noticed(tmp_path: Path, line: str) -> None:
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(line if module == "must_tf.common.errors" else "")
     assert len(upward_imports(tmp_path)) == 1
+
+
+def test_the_package_reaches_later_rooms_only_by_its_public_names() -> None:
+    """`must_tf.load` is imported by name when it is first used, which the other tests cannot see."""
+    assert set(must_tf.PUBLIC.values()) == LAZY
+    source = (ROOT / "must_tf" / "__init__.py").read_text()
+    assert source.count("import_module") == 1 and "import_module(PUBLIC[name])" in source
 
 
 def test_a_circle_between_modules_of_one_room_is_no_way_out() -> None:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+import must_tf
 from must_tf import experiment_config
-from must_tf.cli import export, train
+from must_tf.cli import export, predict, train
 from must_tf.common.errors import UserError
 from must_tf.config import values
 from must_tf.data import record, scenes
@@ -43,6 +44,14 @@ def write(folder: str, labels: list[Label | None], first: int = 0) -> str:
     """Writes a dataset in two files and returns their pattern."""
     made = [one(first + place, label) for place, label in enumerate(labels)]
     return tiny.write_set(folder, [made[:2], made[2:]], ())
+
+
+def photo(folder: str) -> str:
+    """Writes a scene as a file and returns its path."""
+    path = f"{folder}/photo.png"
+    with open(path, "wb") as file:
+        file.write(tiny.image_bytes(scenes.render("wild", 5, 0).image))
+    return path
 
 
 def command(*given: str) -> dict[str, Any]:
@@ -84,6 +93,10 @@ def trained(folder: str, config: str) -> dict[str, Any]:
     override["task"]["tasks"] = {"brightness": fields}
     train.main(tiny.arguments(config, run, EXPERIMENT, override, "train_and_eval"))
     export.main([f"--model_dir={run}", f"--out={folder}/export"])
+    result = must_tf.load(run).predict(scenes.render("wild", 5, 0).image)
+    predict.main([f"--model={folder}/export", f"--images={photo(folder)}", f"--out={folder}/predicted"])
+    with open(f"{folder}/predicted/predictions.jsonl") as file:
+        line = json.load(file)
     signature = tf.saved_model.load(f"{folder}/export").signatures["tf_example"]
     outputs = signature(tf.constant([one(0, None)]))
     changes = {
@@ -100,6 +113,8 @@ def trained(folder: str, config: str) -> dict[str, Any]:
         "served": float(outputs["brightness/grey"][0, 0]),
         "evaluation": evaluation,
         "pictures": os.listdir(f"{run}/pictures"),
+        "predicted": {key: value.tolist() for key, value in result["brightness"].items()},
+        "line": {"image": line["image"], "brightness": line["brightness"], "files": list(line["files"])},
         "changes": changes,
         "records": records,
     }

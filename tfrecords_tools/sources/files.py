@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 import tensorflow as tf
 
 from must_tf.common.errors import UserError, nearest
+from must_tf.data.image_files import SUFFIXES as SUFFIXES
+from must_tf.data.image_files import is_hidden as is_hidden
+from must_tf.data.image_files import is_image as is_image
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 SPLITS = ("train", "training", "val", "valid", "validation", "test", "images")
 
 
@@ -86,16 +88,6 @@ def count_missing(paths: Iterable[str], account: Account) -> int:
         account.dropped.add("image: file is missing", path)
         count += 1
     return count
-
-
-def is_hidden(name: str) -> bool:
-    """Returns True for hidden files, like `._x.jpg` of macOS."""
-    return os.path.basename(name).startswith(".")
-
-
-def is_image(name: str) -> bool:
-    """Returns True if the suffix is an image's and the file is not hidden."""
-    return name.lower().endswith(SUFFIXES) and not is_hidden(name)
 
 
 def folders(path: str) -> list[str]:

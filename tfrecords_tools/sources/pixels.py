@@ -1,46 +1,12 @@
-"""Converts image files into the bytes of a record: upright JPEG or PNG, 8 bit, grey or RGB.
-
-| file | stored |
-|---|---|
-| JPEG or 8-bit PNG, grey or RGB, upright | its bytes, unchanged |
-| the same, turned by EXIF, labels in the turned frame (or none) | turned; as JPEG again with quality 95, 4:4:4 |
-| the same, turned by EXIF, labels in the stored frame | its pixels unchanged, without the EXIF |
-| anything else that Pillow reads (first frame) | PNG: palette and CMYK as RGB; alpha over white; 16-bit grey / 257 |
-
-The size of the labels decides which frame they are in. The stored frame wins if both have that size, or if labels with
-a position in the image have no size, because annotation tools that ignore EXIF see the file that way.
-"""
+"""Image files for records, see `must_tf.data.image_files`. Files that cannot be used are counted as dropped."""
 
 from __future__ import annotations
 
-import io
-import re
-from typing import Final, Literal, NamedTuple
-
-import numpy as np
-import tensorflow as tf
-from PIL import Image, ImageOps
-
-from must_tf.data import record
-from tfrecords_tools.sources import jpeg
+from must_tf.data import image_files
+from must_tf.data.image_files import STORED as STORED
+from must_tf.data.image_files import LabelFrame as LabelFrame
+from must_tf.data.image_files import Pixels as Pixels
 from tfrecords_tools.writing.counts import Dropped
-
-ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 5 to 8 are turned by 90 degrees
-JPEG_QUALITY = 95
-JPEG = b"\xff\xd8\xff"  # the first bytes of JPEG files
-PNG_BIT_DEPTH = 24  # position of the bit depth in a PNG file
-ADDRESS = re.compile(" at 0x[0-9a-f]+")
-STORED: Final = "stored"  # the frame of the file's pixels, before EXIF turns them
-
-LabelFrame = tuple[int, int] | Literal["stored"] | None
-
-
-class Pixels(NamedTuple):
-    """The image as a record stores it."""
-
-    encoded: bytes
-    height: int
-    width: int
 
 
 def read_file(path: str) -> bytes:
@@ -50,125 +16,18 @@ def read_file(path: str) -> bytes:
       Dropped: the file is missing or cannot be read.
     """
     try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            return file.read()
-    except tf.errors.NotFoundError:
-        raise Dropped("image: file is missing", path) from None
-    except tf.errors.OpError as error:
-        raise Dropped("image: file cannot be read", f"{path}: {error.message}") from None
+        return image_files.read_file(path)
+    except image_files.Unreadable as error:
+        raise Dropped(error.reason, error.example) from None
 
 
 def upright(data: bytes, size: LabelFrame, name: str) -> Pixels:
-    """Returns the image as a record stores it.
-
-    Args:
-      data: the bytes of the file, whatever its suffix.
-      size: height and width of the labels' frame. `STORED` if the labels have positions in the image but no known
-        size; None if they have no positions, so that EXIF decides.
-      name: the file's name for error messages.
+    """Returns the image as a record stores it. The arguments are those of `image_files.upright`.
 
     Raises:
       Dropped: the file is not an image, is damaged, or has another size.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            turned = _is_turned(image, size, name)
-            encoded = None if turned else _unchanged(data, image)
-            return _encoded_again(image, turned) if encoded is None else _pixels(encoded, image)
-    except Dropped:
-        raise
-    except Exception as error:  # Pillow can raise anything for a damaged file
-        # Pillow's message has the address of an object, which differs from run to run.
-        raise Dropped("image: cannot be decoded", f"{name}: {ADDRESS.sub('', str(error))}") from None
-
-
-def _is_turned(image: Image.Image, size: LabelFrame, name: str) -> bool:
-    """Returns True if EXIF turns or mirrors the image and the labels are in the turned frame."""
-    orientation = image.getexif().get(ORIENTATION, 1)
-    stored = (image.height, image.width)
-    turned = stored[::-1] if orientation in (5, 6, 7, 8) else stored
-    if size is None:
-        return orientation in range(2, 9)
-    if size in (STORED, stored):
-        return False
-    if size == turned:
-        return True
-    message = f"{name}: {stored[1]}x{stored[0]}, its labels are for {size[1]}x{size[0]}"
-    raise Dropped("image: size differs from its labels'", message)
-
-
-def _unchanged(data: bytes, image: Image.Image) -> bytes | None:
-    """Returns the file's bytes if training's decoder reads them completely and at this size, else None."""
-    if image.mode not in ("L", "RGB") or "transparency" in image.info:
-        return None
-    if image.format == "PNG" and data[PNG_BIT_DEPTH] != 8:
-        return None
-    if image.format not in ("JPEG", "MPO", "PNG"):
-        return None
-    if image.getexif().get(ORIENTATION, 1) != 1:
-        if image.format == "PNG":
-            return None
-        data = _without_exif(data)
-    if data[:3] == JPEG and jpeg.is_whole(data):
-        return data
-    try:
-        size = _decoded_size(data)
-    except tf.errors.OpError:  # Pillow may still read all of it, or reports what is wrong
-        return None
-    return data if size == (image.height, image.width) else None
-
-
-def _decoded_size(data: bytes) -> tuple[int, int]:
-    """Returns height and width from TensorFlow's decoder; raises tf.errors.OpError if it cannot read the whole file.
-
-    A JPEG is decoded at an eighth of its size and without colour: this finds all damage, and transforming all blocks
-    would double the time.
-    """
-    encoded = tf.constant(data)
-    if data[:3] != JPEG:
-        return tuple(record.decode_image(encoded).shape[:2])
-    tf.io.decode_jpeg(encoded, channels=1, ratio=8)
-    height, width, _ = tf.io.extract_jpeg_shape(encoded).numpy()
-    return int(height), int(width)
-
-
-def _without_exif(jpeg: bytes) -> bytes:
-    """Removes the EXIF segment of a JPEG without touching its pixels."""
-    kept, at = jpeg[:2], 2
-    while jpeg[at] == 0xFF and jpeg[at + 1] != 0xDA:  # up to the start of the scan
-        end = at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
-        if not (jpeg[at + 1] == 0xE1 and jpeg[at + 4 : at + 8] == b"Exif"):
-            kept += jpeg[at:end]
-        at = end
-    return kept + jpeg[at:]
-
-
-def _pixels(encoded: bytes, image: Image.Image) -> Pixels:
-    return Pixels(encoded, image.height, image.width)
-
-
-def _encoded_again(image: Image.Image, turned: bool) -> Pixels:
-    """Encodes the image again."""
-    lossy = turned and image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB")
-    plain = _plain(ImageOps.exif_transpose(image) if turned else image)
-    plain.info.clear()  # no EXIF, profile or palette goes into the record
-    file = io.BytesIO()
-    if lossy:
-        plain.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    else:
-        plain.save(file, "PNG")
-    return _pixels(file.getvalue(), plain)
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    """Converts any mode to 8-bit grey or RGB."""
-    image.load()
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        grey = np.asarray(image).astype(np.float64)
-        return Image.fromarray(np.rint(np.clip(grey, 0, 65535) / 257).astype(np.uint8))
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no agreed range; convert it to 8 bit")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.copy() if image.mode in ("L", "RGB") else image.convert("RGB")
+        return image_files.upright(data, size, name)
+    except image_files.Unreadable as error:
+        raise Dropped(error.reason, error.example) from None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from must_tf.label_content import IMAGES, ImageInfo, LabelContent, Labels, Summary
+from must_tf.shared.drawing import name_or_number
 from must_tf.tasks.classification.config import Config
 
 TOLERANCE = 1e-3  # of the sum of probabilities, which are stored in 16 bits
@@ -38,4 +39,17 @@ def unscored(labels: Labels) -> dict[str, np.ndarray]:
     return {TIED: np.array([(probability == probability.max(initial=0)).sum() > 1])}
 
 
-SUMMARY = Summary(kind="images", content=content, problems=problems, measure="top1", unscored=unscored)
+def likeliest(labels: Labels, info: ImageInfo, config: Config) -> str:
+    """Returns the name of the likeliest class."""
+    del info
+    return name_or_number(config.classes, int(np.argmax(labels["probability"])))
+
+
+SUMMARY = Summary(
+    kind="images",
+    content=content,
+    problems=problems,
+    measure="top1",
+    unscored=unscored,
+    arrays={"probability": lambda labels, info, config: labels["probability"], "label": likeliest},
+)

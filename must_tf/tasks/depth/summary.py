@@ -11,6 +11,7 @@ from must_tf.label_content import PIXELS, ImageInfo, LabelContent, Labels, Summa
 from must_tf.tasks.depth import labels as depth_labels
 from must_tf.tasks.depth import model
 from must_tf.tasks.depth.config import Config
+from must_tf.tasks.depth.labels import LARGEST
 
 # 100 bins a decade, so that a percentile is right to 2.3 %.
 NEAREST, DECADES, PER_DECADE = 1e-3, 6, 100  # metres
@@ -73,6 +74,43 @@ def percentiles(counts: np.ndarray) -> dict[str, float]:
     return {f"p{percent}": float(middles[place]) for percent, place in zip(PERCENTILES, places, strict=True)}
 
 
+def metres(labels: Labels, info: ImageInfo, config: Config) -> np.ndarray:
+    """Returns float32 [h, w], 0 = unknown.
+
+    Raises:
+      AttributeError: the model predicts relative depth.
+    """
+    del info
+    if config.loss == "ssi":
+        raise AttributeError("this model predicts relative depth, which has no metres. Use `inverse_depth`.")
+    return np.asarray(labels["metres"])
+
+
+def inverse_depth(labels: Labels, info: ImageInfo, config: Config) -> np.ndarray:
+    """Returns float32 [h, w], larger is nearer.
+
+    Raises:
+      AttributeError: the model predicts metres.
+    """
+    del info
+    if config.loss != "ssi":
+        raise AttributeError("this model predicts metres. Use `depth`.")
+    return np.asarray(labels["inverse_depth"])
+
+
+def pngs(labels: Labels) -> dict[str, np.ndarray]:
+    """Returns uint16 [h, w]: `depth` in millimetres, 0 = unknown or beyond 65.535 m, or `inverse_depth`.
+
+    Inverse depth has no unit. Its nearest pixel gets 65535, 0 = unknown.
+    """
+    values, relative = _values(labels)
+    values = np.where(_known(values), values, 0).astype(np.float64)
+    if relative:
+        return {"inverse_depth": np.rint(values * (LARGEST / (values.max(initial=0) or 1))).astype(np.uint16)}
+    millimetres = np.rint(values * 1000)
+    return {"depth": np.where(millimetres > LARGEST, 0, millimetres).astype(np.uint16)}
+
+
 SUMMARY = Summary(
     kind="depth",
     content=content,
@@ -83,4 +121,6 @@ SUMMARY = Summary(
     right=lambda metrics: metrics.get("delta1"),
     limit=depth_labels.limit,
     unit=model.unit,
+    arrays={"depth": metres, "inverse_depth": inverse_depth},
+    pngs=pngs,
 )

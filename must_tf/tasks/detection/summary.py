@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from must_tf.label_content import OBJECTS, ImageInfo, LabelContent, Labels, Summary
+from must_tf.shared.drawing import name_or_number
 from must_tf.spec import TaskConfig
 from must_tf.tasks.detection import rules
 from must_tf.tasks.detection.model import FLOOR
@@ -21,8 +23,8 @@ def content(labels: Labels, info: ImageInfo, config: TaskConfig) -> LabelContent
     """One entry per object."""
     del info, config
     is_crowd = np.asarray(labels["is_crowd"], bool)
-    places = np.asarray(labels["classes"], int) - rules.FIRST_ID
-    return LabelContent(OBJECTS, ~is_crowd, places, np.asarray(labels["scores"], np.float32), is_crowd)
+    ids = np.asarray(labels["classes"], int) - rules.FIRST_ID
+    return LabelContent(OBJECTS, ~is_crowd, ids, np.asarray(labels["scores"], np.float32), is_crowd)
 
 
 def problems(labels: Labels, info: ImageInfo, config: TaskConfig) -> Iterator[tuple[str, str]]:
@@ -73,6 +75,30 @@ def unscored(labels: Labels) -> dict[str, np.ndarray]:
     return {BEYOND: beyond}
 
 
+def boxes(labels: Labels, info: ImageInfo, config: Any) -> np.ndarray:
+    """Returns float32 [N, 4] x0, y0, x1, y1 in pixels, as most tools expect boxes."""
+    del config
+    size = np.array([info.height, info.width] * 2, np.float32)
+    return (np.asarray(labels["boxes"], np.float32).reshape(-1, 4) * size)[:, [1, 0, 3, 2]]
+
+
+def places(labels: Labels, info: ImageInfo, config: TaskConfig) -> np.ndarray:
+    """Returns int32 [N], places in the class names, from 0."""
+    del info, config
+    return np.asarray(labels["classes"], np.int32) - rules.FIRST_ID
+
+
+def names(labels: Labels, info: ImageInfo, config: TaskConfig) -> list[str]:
+    """Returns the N class names."""
+    return [name_or_number(config.classes, place) for place in places(labels, info, config).tolist()]
+
+
+ARRAYS: dict[str, Callable[[Labels, ImageInfo, Any], Any]] = {
+    "boxes": boxes,
+    "scores": lambda labels, info, config: np.asarray(labels["scores"], np.float32),
+    "classes": places,
+    "names": names,
+}
 SUMMARY = Summary(
     kind="objects",
     content=content,
@@ -80,4 +106,5 @@ SUMMARY = Summary(
     measure="precision of boxes at IoU 0.5",
     unscored=unscored,
     floor=FLOOR,
+    arrays=ARRAYS,
 )

@@ -71,4 +71,5 @@ SUMMARY = Summary(
     measure="precision of masks at IoU 0.5",
     unscored=unscored,
     floor=FLOOR,
+    arrays=objects.ARRAYS | {"masks": lambda labels, info, config: mask_labels.paste(labels, info.height, info.width)},
 )

@@ -9,6 +9,7 @@ import numpy as np
 
 from must_tf.label_content import PIXELS, ImageInfo, LabelContent, Labels, Summary, problems_of_maps
 from must_tf.tasks.normals.config import Config
+from must_tf.tasks.normals.labels import colours
 
 TOLERANCE = 1e-3  # of a vector's length
 SAME_DIRECTION = 0.999  # length of the mean unit vector; vectors within about 2.6 degrees of each other
@@ -64,4 +65,6 @@ SUMMARY = Summary(
     measure="within 30 degrees",
     right=right,
     unit=lambda config: "unit normals, x right, y down, z forward, towards the camera",
+    arrays={"normals": lambda labels, info, config: labels["normals"]},
+    pngs=lambda labels: {"normals": colours(labels["normals"])},
 )

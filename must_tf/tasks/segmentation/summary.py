@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from must_tf.label_content import PIXELS, ImageInfo, LabelContent, Labels, Summary, problems_of_maps
 from must_tf.tasks.segmentation.config import Config
 from must_tf.tasks.segmentation.labels import IGNORE
@@ -19,4 +21,9 @@ SUMMARY = Summary(
     problems=problems_of_maps,
     measure="accuracy of pixels",
     unknown={"classes": IGNORE},
+    arrays={
+        "segmentation": lambda labels, info, config: labels["classes"],
+        "confidence": lambda labels, info, config: labels["confidence"],
+    },
+    pngs=lambda labels: {"segmentation": labels["classes"].astype(np.uint8)},
 )

@@ -11,10 +11,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from must_tf.data import record
+from must_tf.data import image_files, jpeg, record
 from tests.support.converting import noise
-from tfrecords_tools.sources import jpeg, pixels
-from tfrecords_tools.writing.counts import Dropped
 
 PHOTO = Image.fromarray(noise(120, 200))
 
@@ -105,8 +103,8 @@ def test_what_stays_as_it_is_has_the_size_that_the_decoder_finds(flip: int) -> N
         data = bytearray(whole)
         data[place] ^= flip
         try:
-            stored = pixels.upright(bytes(data), None, "photo")
-        except Dropped:
+            stored = image_files.upright(bytes(data), None, "photo")
+        except image_files.Unreadable:
             continue
         if stored.encoded == bytes(data):
             kept += 1

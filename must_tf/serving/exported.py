@@ -1,0 +1,74 @@
+"""Reads an export of `must-export`: the description beside the SavedModel, and the network."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from must_tf.common.errors import UserError
+from must_tf.config import values as config_values
+from must_tf.model.student import StudentConfig
+from must_tf.serving import saved_model
+from must_tf.spec import Tensors
+
+KEYS = ("teacher_id", "step", "input_size", "classes", "tasks", "trained_on")
+# image uint8 [B, S, S, 3], image_shape float32 [B, 2] -> {task: {name: [B, ...]}} in the network's frame
+Forward = Callable[[tf.Tensor, tf.Tensor], dict[str, Tensors]]
+
+
+def is_here(path: str) -> bool:
+    """Returns True if `path` is an export of this project."""
+    return bool(tf.io.gfile.exists(os.path.join(path, saved_model.NAME)))
+
+
+def description(path: str) -> dict[str, Any]:
+    """Returns the content of an export's must_tf.json.
+
+    Raises:
+      UserError: it is damaged, or an older version wrote it.
+    """
+    name = os.path.join(path, saved_model.NAME)
+    with tf.io.gfile.GFile(name) as file:
+        try:
+            content = json.loads(file.read())
+        except ValueError as error:
+            raise UserError(f"{name} is not valid JSON ({error}). Export the run again.") from None
+    missing = [key for key in KEYS if key not in content]
+    if missing:
+        raise UserError(f"{name} lacks {', '.join(missing)}, because an older version wrote it. Export the run again.")
+    return dict(content)
+
+
+def settings(path: str, content: dict[str, Any]) -> StudentConfig:
+    """Returns the input size and the settings of the heads, from the `description` of the export at `path`."""
+    config = StudentConfig()
+    values = {"input_size": content["input_size"], "tasks": content["tasks"]}
+    config_values.apply(config, values, os.path.join(path, saved_model.NAME))
+    return config
+
+
+def network(path: str) -> Forward:
+    """Loads the network of the signature that takes fitted images.
+
+    Raises:
+      UserError: the SavedModel cannot be loaded.
+    """
+    try:
+        loaded = tf.saved_model.load(path)
+    except (tf.errors.OpError, OSError, ValueError) as error:
+        raise UserError(f"{path}: the export cannot be loaded ({error}). Export the run again.") from error
+
+    def forward(image: tf.Tensor, image_shape: tf.Tensor) -> dict[str, Tensors]:
+        predictions: dict[str, Tensors] = defaultdict(dict)
+        # Called through `loaded`, because a signature alone does not keep its variables alive.
+        for name, value in loaded.signatures[saved_model.FITTED](image=image, image_shape=image_shape).items():
+            task, _, key = name.partition("/")
+            predictions[task][key] = value
+        return predictions
+
+    return forward
