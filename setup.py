@@ -49,6 +49,7 @@ setup(
         "console_scripts": [
             "must-train=must_tf.cli.entry_points:train",
             "must-export=must_tf.cli.entry_points:export",
+            "must-predict=must_tf.cli.entry_points:predict",
             "must-transfer=must_tf.cli.entry_points:transfer",
             "must-records=tfrecords_tools.__main__:main",
             "must-doctor=must_tf.cli.entry_points:doctor",

@@ -23,6 +23,7 @@ CALLS = {
     "must-train": "must_tf.cli.train:cli",
     "must-export": "must_tf.cli.export:cli",
     "must-transfer": "must_tf.transfers.command:cli",
+    "must-predict": "must_tf.cli.predict:cli",
     "must-records": "tfrecords_tools.cli.main:main",
     "must-doctor": "must_tf.cli.doctor:main",
 }
@@ -36,7 +37,11 @@ def entry(command: str) -> tuple[str, str]:
 
 
 # What each command is called with; the flags are read first.
-GIVEN = {"must-train": ["--experiment=a", "--model_dir=b"], "must-export": ["--model_dir=a", "--out=b"]}
+GIVEN = {
+    "must-train": ["--experiment=a", "--model_dir=b"],
+    "must-export": ["--model_dir=a", "--out=b"],
+    "must-predict": ["--model=a", "--images=b", "--out=c"],
+}
 
 
 @pytest.mark.parametrize("given", ["", "0"])
