@@ -27,7 +27,7 @@ from official.modeling import hyperparams
 from must_tf.config.fields import above
 from must_tf.data import resample
 
-# Colour of input pixels outside of the image: the mean that `trunk.py` subtracts, so that they become zero.
+# Colour of input pixels outside of the image: ImageNet's mean, which becomes zero or nearly so when it is normalised.
 OUTSIDE = (124, 116, 104)
 
 

@@ -13,6 +13,7 @@ from official.modeling import hyperparams
 
 from must_tf.config.fields import at_least, choice
 from must_tf.data import input as input_lib
+from must_tf.model import freezing
 from must_tf.model.trunk import Trunk, TrunkConfig, head_settings
 from must_tf.spec import Given, Pyramid, TaskConfig, Tensors
 from must_tf.tasks import discover
@@ -43,9 +44,11 @@ class StudentConfig(config_definitions.TaskConfig):
       balance: the rule that weights the tasks' losses, see `training/loss_weights.py`.
       l2_weight_decay: of all kernels.
       train_data, validation_data: the record sets.
-      init_checkpoint: a run directory or checkpoint to start from, of this project or of Model Garden.
+      init_checkpoint: what to start from: a run directory or checkpoint of this project or of Model Garden, a file of
+        trained weights, or the name of published weights, see `pretrained/`.
       init_modules: the parts to load from it: "trunk", "backbone", "all" (with the heads), or a list of parts and
         heads, see `runs/init_weights.py`.
+      freeze: the modules that keep their weights, see `model/freezing.py`.
       pictures: number of evaluated images to draw.
     """
 
@@ -58,6 +61,7 @@ class StudentConfig(config_definitions.TaskConfig):
     validation_data: input_lib.Data = dataclasses.field(default_factory=input_lib.Data)
     init_checkpoint: str = ""
     init_modules: str | tuple[str, ...] = "trunk"
+    freeze: tuple[str, ...] = ()
     pictures: int = at_least(8, 0)
 
 
@@ -83,8 +87,13 @@ class Student(tf_keras.Model):
         self._configs = enabled(config)
         self._size = config.input_size
         self._seed = config.train_data.seed
-        self.trunk = Trunk(config.model, config.input_size, regularizer)
-        self.heads = {name: discover()[name].head(task, settings) for name, task in self._configs.items()}
+        frozen = freezing.expanded(config.freeze)
+        self.trunk = Trunk(config.model, config.input_size, regularizer, frozen)
+        kept = dataclasses.replace(settings, regularizer=None)
+        self.heads = {
+            name: discover()[name].head(task, kept if name in frozen else settings)
+            for name, task in self._configs.items()
+        }
         learned = tuple(self._configs) if config.balance == "learned" else ()
         self.log_variances = {name: self.add_weight(f"log_variance_{name}", initializer="zeros") for name in learned}
 
@@ -101,6 +110,8 @@ class Student(tf_keras.Model):
         for name in self.heads:
             own = given._replace(seeds=seeds, targets=inputs["targets"][name], raw=dict(raw))
             raw[name] = self._output(name, pyramid, own, training=True)
+            if self.trunk.is_frozen and not self.heads[name].trainable:  # then its loss has nothing to change
+                raw[name] = tf.nest.map_structure(tf.stop_gradient, raw[name])
         return {"raw": raw}
 
     def _predict(self, pyramid: Pyramid, given: Given) -> dict[str, Tensors]:
@@ -154,7 +165,8 @@ class Student(tf_keras.Model):
 
 
 def build(config: StudentConfig) -> Student:
-    """Builds a student with all its variables."""
+    """Builds a student with all its variables, those of `freeze` frozen."""
     model = Student(config)
     model.create_variables()
+    freezing.apply(config.freeze, {"backbone": model.trunk.backbone, "decoder": model.trunk.decoder} | model.heads)
     return model

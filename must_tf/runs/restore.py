@@ -13,9 +13,13 @@ from must_tf.common import run_files
 from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
 from must_tf.model import student
+from must_tf.model.trunk import TrunkConfig
 from must_tf.runs import checkpoint_match, checkpoints, init_weights
 
 ID_DIGITS = 12  # hex digits of a SHA-256
+# Settings that earlier versions did not have, with their defaults. These do not count, so that an id stays the same.
+_DEFAULTS = config_values.plain(TrunkConfig().as_dict())
+LATER = {key: _DEFAULTS[key] for key in ("normalisation", "se_activation")}
 
 
 class Trained(NamedTuple):
@@ -105,8 +109,13 @@ def _identity(checkpoint: str, config: student.StudentConfig) -> str:
     loaded second would otherwise get another hash.
     """
     values = config.as_dict()
+    model = {
+        key: value
+        for key, value in values["model"].items()
+        if key not in LATER or config_values.plain(value) != LATER[key]
+    }
     heads = sorted((name, task) for name, task in values["tasks"].items() if task["enabled"])
-    digest = hashlib.sha256(repr((values["input_size"], values["model"], heads)).encode())
+    digest = hashlib.sha256(repr((values["input_size"], model, heads)).encode())
     reader = tf.train.load_checkpoint(checkpoint)
     for name in sorted(reader.get_variable_to_shape_map()):
         if name.startswith("model/") and ".OPTIMIZER_SLOT" not in name:

@@ -16,6 +16,7 @@ from must_tf.common.text import listed
 from must_tf.data import input as input_lib
 from must_tf.data import manifest, record
 from must_tf.evaluation import evaluator
+from must_tf.model import freezing, trunk
 from must_tf.model.student import StudentConfig, enabled
 from must_tf.pseudo_gate import verdict
 from must_tf.spec import TaskConfig
@@ -127,6 +128,7 @@ def _check_model(task: StudentConfig, configs: Configs, mistakes: Mistakes) -> N
         missing = [need for need in discover()[name].needs if need not in configs]
         if missing:
             mistakes.problems.append(f"{name} needs {missing[0]}. Set task.tasks.{missing[0]}.enabled=true")
+    mistakes.problems += [*trunk.problems(task.model), *freezing.problems(task.freeze, list(configs))]
     multiple = 2**task.model.max_level
     if task.input_size % multiple:
         near = max(round(task.input_size / multiple), 1) * multiple
