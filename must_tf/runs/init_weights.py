@@ -1,5 +1,7 @@
 """Loads a run's initial weights from parts of another checkpoint, of this project or of Model Garden's.
 
+Weights that others trained (`pretrained/`) are loaded as well: a backbone, never more.
+
 | task.init_modules | loads |
 |---|---|
 | trunk | the backbone and the FPN; all heads keep random weights |
@@ -18,7 +20,9 @@ import tensorflow as tf
 import tf_keras
 
 from must_tf.common.errors import UserError, nearest
-from must_tf.runs import checkpoint_match, checkpoints
+from must_tf.model.trunk import TrunkConfig
+from must_tf.pretrained import weights
+from must_tf.runs import checkpoint_match, checkpoints, trunk_settings
 from must_tf.runs.checkpoint_match import CheckpointGraph, Module, Path
 from must_tf.tasks import discover
 
@@ -51,7 +55,10 @@ def checkpoint_path(path: str) -> str:
     """
     prefix = checkpoints.newest(path) if tf.io.gfile.isdir(path) else path
     if not prefix or not tf.io.gfile.exists(prefix + ".index"):
-        raise UserError(f"no checkpoint in {path!r}. Give a run directory that has one, or a prefix like ckpt-100.")
+        hint = nearest(path, weights.NAMES)
+        raise UserError(
+            f"no checkpoint in {path!r}.{hint} Give a run directory that has one, or a prefix like ckpt-100."
+        )
     return prefix
 
 
@@ -70,14 +77,36 @@ def named(modules: str | Sequence[str]) -> list[str]:
     return words
 
 
-def check(path: str, modules: str | Sequence[str]) -> str:
-    """Returns the checkpoint that `load` would read.
+def check(path: str, modules: str | Sequence[str], model: TrunkConfig | None = None) -> str:
+    """Returns the checkpoint or weight file that `load` would read.
+
+    Args:
+      path: see `load`.
+      modules: see the table above.
+      model: the settings of the trunk to load into; None to compare no settings.
 
     Raises:
-      UserError: there is no checkpoint, or a module is unknown.
+      UserError: there is no checkpoint, a module is unknown, or the weights were trained with other settings.
     """
-    named(modules)
-    return checkpoint_path(path)
+    words = named(modules)
+    if weights.is_known(path):
+        _pretrained(path, words, model)
+        return path
+    prefix = checkpoint_path(path)
+    if model is not None:
+        trunk_settings.check(path, trunk_settings.of_checkpoint(prefix), model, trunk_settings.UNSEEN)
+    return prefix
+
+
+def modules_of(graph: CheckpointGraph, path: str) -> str:
+    """Returns the parts of the trunk that a checkpoint has, as in `task.init_modules`.
+
+    Raises:
+      UserError: it has none.
+    """
+    if _place(BACKBONE, graph) is None:
+        raise UserError(f"{path} has no backbone. Is it a checkpoint of a must_tf or Model Garden run?")
+    return "backbone" if _place(DECODER, graph) is None else "trunk"
 
 
 def load(model: tf_keras.Model, path: str, modules: str | Sequence[str]) -> str:
@@ -85,16 +114,20 @@ def load(model: tf_keras.Model, path: str, modules: str | Sequence[str]) -> str:
 
     Args:
       model: a student with its variables created.
-      path: a run directory or a checkpoint, of this project or of a Model Garden model with the same backbone.
+      path: a run directory or a checkpoint, of this project or of a Model Garden model with the same backbone; or a
+        weight file or the name of published weights, see `pretrained/`.
       modules: see the table above.
 
     Returns:
       A table of the restored variables per module, and the modules that keep random weights.
 
     Raises:
-      UserError: there is no checkpoint; a module is unknown or not in it; a variable is missing or of another shape.
+      UserError: there is no checkpoint; a module is unknown or not in it; a variable is missing or of another shape;
+        the weights were trained with other settings than the model's.
     """
-    path = check(path, modules)
+    if weights.is_known(path):
+        return _load_pretrained(model, path, named(modules))
+    path = check(path, modules, model.trunk.settings)
     graph = CheckpointGraph(path)
     parts = checkpoint_match.modules(model)
     sources = _sources(named(modules), parts, graph, path)
@@ -123,6 +156,35 @@ def _sources(words: Sequence[str], parts: Mapping[Path, Module], graph: Checkpoi
     return sources
 
 
+def _pretrained(path: str, words: Sequence[str], model: TrunkConfig | None) -> weights.Pretrained:
+    """Reads published weights or a weight file. Raises UserError if they do not fit the model or the modules."""
+    if list(words) != ["backbone"]:
+        raise UserError(f"{path} has a backbone only. Set task.init_modules=backbone.")
+    trained = weights.read(path)
+    if model is not None:
+        trunk_settings.check(path, trained.model, model)
+    return trained
+
+
+def _load_pretrained(model: tf_keras.Model, path: str, words: Sequence[str]) -> str:
+    trained = _pretrained(path, words, model.trunk.settings)
+    restored = weights.assign(trained.found, model.trunk.backbone)
+    matches = {"/".join(BACKBONE): checkpoint_match.ModuleMatch(tuple(restored), (), ())}
+    fresh = ["/".join(part) for part in checkpoint_match.modules(model) if part != BACKBONE]
+    title = f"loaded from {path}, {trained.found.architecture} of {trained.found.library}"
+    return checkpoint_match.table(matches, fresh, title)
+
+
+def _place(part: Path, graph: CheckpointGraph) -> Path | None:
+    """Returns the place of a part of the model in a checkpoint, or None if it lacks the part."""
+    # This project's checkpoints; then Model Garden's: the parts that a task exports, and the model its trainer saves.
+    places: list[Path] = [("model", *part), part[-1:], ("model", part[-1]), ("model", f"_{part[-1]}")]
+    for place in places if part[0] == "trunk" else places[:1]:
+        if graph.find(place) is not None:
+            return place
+    return None
+
+
 def _source(part: Path, parts: Mapping[Path, Module], graph: CheckpointGraph, path: str) -> Path:
     if part not in parts:
         name = part[-1]
@@ -130,11 +192,9 @@ def _source(part: Path, parts: Mapping[Path, Module], graph: CheckpointGraph, pa
             f"task.init_modules names {name}, which is not enabled in this run. Remove it, or set "
             f"task.tasks.{name}.enabled=true."
         )
-    # This project's checkpoints; then Model Garden's: the parts that a task exports, and the model its trainer saves.
-    places: list[Path] = [("model", *part), part[-1:], ("model", part[-1]), ("model", f"_{part[-1]}")]
-    for place in places if part[0] == "trunk" else places[:1]:
-        if graph.find(place) is not None:
-            return place
+    place = _place(part, graph)
+    if place is not None:
+        return place
     remedy = " To load only its backbone, set task.init_modules=backbone." if part == DECODER else ""
     raise UserError(f"{path} has no {'/'.join(part)}.{remedy} Is it a checkpoint of a must_tf or Model Garden run?")
 

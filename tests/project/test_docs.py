@@ -18,6 +18,8 @@ from experiments.readme_picture import CAPTION
 from must_tf import experiment_config
 from must_tf.cli.doctor import DoctorFlags
 from must_tf.cli.flags import ExportFlags, PredictFlags, TrainFlags
+from must_tf.config import values as config_values
+from must_tf.runs import start
 from must_tf.tasks import discover
 from must_tf.transfers.command import TransferFlags
 from tests.support.rooms import ROOMS
@@ -187,13 +189,16 @@ def test_the_map_is_in_the_order_of_the_rooms() -> None:
     assert [name for name in mapped if name in rooms] == rooms
 
 
-def test_the_example_config_is_valid(tmp_path: Path) -> None:
-    """The YAML of docs/training.md, key by key."""
-    (example,) = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "training.md").read_text(), re.M | re.S)
-    path = tmp_path / "student.yaml"
-    path.write_text(example)
-    params = experiment_config.load("must_student", [str(path)])
-    assert params.task.balance == yaml.safe_load(example)["task"]["balance"]
+def test_the_example_configs_are_valid(tmp_path: Path) -> None:
+    """The YAML of docs/training.md, key by key: a student, and a start from trained weights."""
+    examples = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "training.md").read_text(), re.M | re.S)
+    path = tmp_path / "example.yaml"
+    for example in examples:
+        path.write_text(example)
+        params = experiment_config.load("must_student", [str(path)])
+        for key, value in config_values.flat(yaml.safe_load(example)).items():
+            assert config_values.flat(params.as_dict())[key] == value
+    assert yaml.safe_load(examples[1]) == start.settings("efficientnet-lite0")
 
 
 def test_thresholds_have_the_defaults_that_are_stated() -> None:

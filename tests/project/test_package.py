@@ -167,7 +167,7 @@ DISTRIBUTIONS = {
 }
 
 
-OPTIONAL = {"apache_beam"}  # an extra: pip install must-tf[beam]
+OPTIONAL = {"apache_beam", "safetensors"}  # extras: pip install must-tf[beam], must-tf[pretrained]
 
 
 def test_what_is_imported_is_what_is_required() -> None:
