@@ -18,22 +18,22 @@ CODE := must_tf tfrecords_tools experiments benchmarks tests setup.py train.py e
 SEEDS ?= 1
 
 quickstart: $(READY)
-	$(BIN)/python -m experiments.quickstart
+	$(BIN)/must run experiments/quickstart.yaml --force
 
 transfers: $(READY)
-	test -e runs/quickstart/report.html || $(BIN)/python -m experiments.quickstart
+	test -e runs/quickstart/report.html || $(BIN)/must run experiments/quickstart.yaml --force
 	$(BIN)/python -m must_tf.transfers --table experiments/transfers_scenes.yaml --scratch \
 	    --checkpoint student=runs/quickstart/student --seeds $(SEEDS) --out runs/quickstart/transfers
 
 cross: $(READY)
-	$(BIN)/python -m experiments.cross
+	$(BIN)/must run experiments/cross.yaml --force
 
 thresholds: $(READY)
 	$(BIN)/python -m experiments.threshold_study --seeds $(SEEDS)
 
 real: $(READY)
-	@test -n "$(DATA)" || { echo "error: no photos given. Run make real DATA=folder; experiments/real.py describes the folder." >&2; exit 2; }
-	$(BIN)/python -m experiments.real --data $(DATA)
+	@test -n "$(DATA)" || { echo "error: no photos given. Run make real DATA=folder; experiments/real.yaml describes the folder." >&2; exit 2; }
+	DATA=$(DATA) $(BIN)/must run experiments/real.yaml --force
 
 verdicts: $(READY)
 	$(BIN)/python -m experiments.verdicts

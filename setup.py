@@ -50,6 +50,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
+            "must=must_tf.__main__:main",
             "must-train=must_tf.cli.entry_points:train",
             "must-export=must_tf.cli.entry_points:export",
             "must-predict=must_tf.cli.entry_points:predict",

@@ -1,4 +1,4 @@
-"""Runs the whole loop with the project's own commands: records, teachers, labels, student, transfer, export, report.
+"""Runs the commands of a study: records, teachers, labels, students.
 
 Every step prints its command, so that you can type it yourself. Each command skips what it has finished already: kill
 the loop at any time and start it again.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from typing import Any
 import yaml
 
 from experiments.plan import Plan, PlannedRun
-from must_tf.common import run_files, subprocesses
+from must_tf.common import subprocesses
 from must_tf.common.errors import UserError
 from must_tf.common.progress import clock
 
@@ -28,39 +27,14 @@ ROOT = os.path.dirname(HERE)
 Command = tuple[str, list[str]]  # the step's name; program and arguments
 
 
-def execute(plan: Plan) -> None:
-    """Runs all steps and writes the report."""
-    started = time.monotonic()
-    seconds = follow(plan, [*prepared(plan), student(plan), *_after(plan)])
-    # Imported only now, so that TensorFlow's message about a missing GPU is not the last line on the screen.
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    from experiments import summary
-
-    summary.write(plan, seconds, time.monotonic() - started)
-
-
 def follow(plan: Plan, commands: Sequence[Command]) -> dict[str, float]:
     """Runs the commands in order; returns the seconds that each took."""
     started = time.monotonic()
     seconds: dict[str, float] = {}
     for number, (name, command) in enumerate(commands, 1):
         print(f"\n[{number}/{len(commands)}] {name}  (at {clock(time.monotonic() - started)})", flush=True)
-        if name == "export" and _is_current(plan):
-            print("  skipped: the export already has the student's last step")
-            continue
         seconds[name] = _run(plan, name, command)
     return seconds
-
-
-def _is_current(plan: Plan) -> bool:
-    """Returns whether there is an export of the student's last checkpoint; removes an older one."""
-    export = plan.path("export")
-    if not os.path.exists(export):
-        return False
-    if os.path.getmtime(export) > os.path.getmtime(plan.path(plan.student.name, run_files.CHECKPOINT)):
-        return True
-    shutil.rmtree(export)
-    return False
 
 
 def prepared(plan: Plan) -> Iterator[Command]:
@@ -82,16 +56,6 @@ def prepared(plan: Plan) -> Iterator[Command]:
 def student(plan: Plan) -> Command:
     """Returns the step that trains the student."""
     return plan.student.name, _train(plan, plan.student)
-
-
-def _after(plan: Plan) -> Iterator[Command]:
-    for transfer in plan.transfers:
-        yield f"transfer: {transfer.name}", _train(plan, transfer)
-    run, export = plan.path(plan.student.name), plan.path("export")
-    yield "export", [sys.executable, os.path.join(ROOT, "export.py"), f"--model_dir={run}", f"--out={export}"]
-    image = plan.path("records", plan.student.validation[0])
-    script = os.path.join(HERE, "predict_exported.py")
-    yield "serve", [sys.executable, "-I", script, export, image, plan.path("served.json")]
 
 
 def _train(plan: Plan, run: PlannedRun) -> list[str]:

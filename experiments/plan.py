@@ -1,4 +1,4 @@
-"""The plan of a loop: its datasets, teachers, student and transfers."""
+"""The plan of a study: its datasets, teachers and student."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Any
 
 from must_tf.common import run_files
 
+CONFIG = ("quickstart/scenes.yaml",)  # settings of runs on generated scenes
+
 
 @dataclasses.dataclass(frozen=True)
 class PlannedRun:
-    """One training run: a teacher, the student or a transfer.
+    """One training run: a teacher or the student.
 
     Attributes:
       name: the name of its folder.
@@ -35,25 +37,21 @@ class PlannedRun:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A loop of trainings.
+    """A study's trainings.
 
     Attributes:
       folder: the folder of all results.
-      title: the report's title.
       records: {dataset: arguments of `must-records convert`, without --out}.
       teachers: in training order.
       label: {dataset: names of the teachers that label it}; the results are named <dataset>-labelled.
       student: trained on labelled and other datasets.
-      transfers: runs that start from the student's trunk, except those named *-scratch.
     """
 
     folder: str
-    title: str
     records: dict[str, list[str]]
     teachers: tuple[PlannedRun, ...]
     label: dict[str, tuple[str, ...]]
     student: PlannedRun
-    transfers: tuple[PlannedRun, ...] = ()
 
     def path(self, *parts: str) -> str:
         """Returns a path in the loop's folder."""
@@ -62,6 +60,11 @@ class Plan:
     def globs(self, sets: Sequence[str]) -> str:
         """Returns the record files of these datasets, as YAML."""
         return "[" + ", ".join(f"'{self.path('records', name)}/*.tfrecord'" for name in sets) + "]"
+
+
+def scenes(domain: str, count: int, seed: int, *more: str) -> list[str]:
+    """Returns arguments of `must-records convert scenes`."""
+    return ["scenes", "--domain", domain, "--count", str(count), "--seed", str(seed), *more]
 
 
 def steps(count: int) -> tuple[str, ...]:

@@ -15,8 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from experiments.loop import follow, prepared, student
-from experiments.plan import Plan, PlannedRun, steps
-from experiments.quickstart import CONFIG, scenes
+from experiments.plan import CONFIG, Plan, PlannedRun, scenes, steps
 from must_tf.common.errors import UserError, exit_on_user_error
 
 THRESHOLDS = (0.3, 0.5, 0.7)
@@ -35,7 +34,6 @@ def plan(folder: str, threshold: float, seed: int) -> Plan:
     )
     return Plan(
         folder=folder,
-        title="must_tf: thresholds of pseudo labels",
         records={
             "labelled": scenes("wild", LABELLED, 1, "--tasks", ",".join(TASKS)),
             "unlabelled": scenes("wild", UNLABELLED, 3),

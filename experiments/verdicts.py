@@ -17,8 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from experiments.loop import follow, prepared
-from experiments.plan import Plan, PlannedRun, steps
-from experiments.quickstart import CONFIG, scenes
+from experiments.plan import CONFIG, Plan, PlannedRun, scenes, steps
 from must_tf.common import tables
 from must_tf.common.errors import exit_on_user_error
 
@@ -42,7 +41,6 @@ def plan(folder: str) -> Plan:
     )
     return Plan(
         folder=folder,
-        title="must_tf: verdicts on good and bad teachers",
         records=records | {f"shown-{name}": scenes("wild", SHOWN, 3) for name in STEPS},
         teachers=teachers,
         label={f"shown-{name}": (name,) for name in STEPS},

@@ -33,6 +33,11 @@ def flag(name: str, text: str, metavar: str | None = None) -> Any:
     return typer.Option(name, help=text, metavar=metavar)
 
 
+def argument(name: str, text: str) -> Any:
+    """Returns the description of a value without a flag, for `Annotated`. Help shows it as `name`."""
+    return typer.Argument(metavar=name, help=text, show_default=False)
+
+
 def parse(flags: type[Flags], arguments: Sequence[str], program: str, example: str = "") -> Flags:
     """Parses the arguments.
 

@@ -93,12 +93,26 @@ def by_hand(field: Any) -> Any:
     return _with_role(field, BY_HAND)
 
 
+def small(field: Any, value: Any) -> Any:
+    """Declares the value that suits a small network: one for a CPU, or for a few thousand images."""
+    return _with_metadata(field, small=value)
+
+
+def small_values(config: Any) -> dict[str, Any]:
+    """Returns {field: value that suits a small network}; a config class works too."""
+    return {field.name: field.metadata["small"] for field in dataclasses.fields(config) if "small" in field.metadata}
+
+
 def _with_role(field: Any, role: str) -> Any:
+    return _with_metadata(field, role=role)
+
+
+def _with_metadata(field: Any, **metadata: Any) -> Any:
     if not isinstance(field, dataclasses.Field):
         field = dataclasses.field(default=field)
     if field.default is dataclasses.MISSING:
-        raise TypeError("a field with a role needs a plain default, not a default_factory")
-    return dataclasses.field(default=field.default, metadata={**field.metadata, "role": role})
+        raise TypeError("a field with metadata needs a plain default, not a default_factory")
+    return dataclasses.field(default=field.default, metadata={**field.metadata, **metadata})
 
 
 def names(config: Any, role: str) -> tuple[str, ...]:

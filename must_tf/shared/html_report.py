@@ -27,6 +27,7 @@ Series = tuple[list[int], list[float]]  # steps, values
 PARTS = (run_files.TRAIN, run_files.VALIDATION)  # folders of a run's event files
 LARGE = 500_000  # pixels; a larger picture is embedded as JPEG
 JPEG_QUALITY = 88
+UNFOLDED = 4  # curves that a page shows without a click
 # Colours of lines: readable on white and on black, and distinct for colour-blind readers.
 LINES = ("#2f7ed8", "#e07b00", "#12966f", "#c2529b", "#8a6fdf", "#7d7d7d")
 INK = "#010203"  # placeholder for the page's text colour while matplotlib draws; no line has it
@@ -67,13 +68,18 @@ class Picture:
 
 @dataclass(frozen=True)
 class Report:
-    """The content of a page, in this order. Empty parts are left out. Text is plain text, not HTML."""
+    """The content of a page. Empty parts are left out. Text is plain text, not HTML.
+
+    The page begins with the `leading` pictures; the other parts follow in the order of the fields. More than a few
+    curves are folded.
+    """
 
     title: str
     summary: Sequence[str] = ()
     tables: Sequence[ReportTable] = ()
     curves: Sequence[Curve] = ()
     pictures: Sequence[Picture] = field(default=(), repr=False)
+    leading: Sequence[Picture] = field(default=(), repr=False)
 
 
 def write_report(path: str, report: Report) -> None:
@@ -87,8 +93,14 @@ def render(report: Report) -> str:
         report=report,
         tables=[_table(table) for table in report.tables],
         plots=[{"title": curve.title, "svg": _plot(curve)} for curve in report.curves],
-        pictures=[{"caption": picture.caption, "data": _data_url(picture.pixels)} for picture in report.pictures],
+        pictures=[_embedded(picture) for picture in report.pictures],
+        leading=[_embedded(picture) for picture in report.leading],
+        folds_curves=len(report.curves) > UNFOLDED,
     )
+
+
+def _embedded(picture: Picture) -> dict[str, str]:
+    return {"caption": picture.caption, "data": _data_url(picture.pixels)}
 
 
 def template(package: str, name: str) -> jinja2.Template:

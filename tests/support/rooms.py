@@ -39,6 +39,8 @@ ROOMS = (
     "tfrecords_tools.label",
     "tfrecords_tools.cli",
     "tfrecords_tools.__main__",
+    "must_tf.loop",  # uses both packages, and so does the command `must`
+    "must_tf.__main__",
 )
 
 # The one exception: names of the package itself that are imported from later rooms when they are first used. Importing

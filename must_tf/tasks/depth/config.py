@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.config.fields import at_least, below, between, by_hand, choice, measuring
+from must_tf.config.fields import at_least, below, between, by_hand, choice, measuring, small
 from must_tf.spec import TaskConfig
 
 ALIGNMENTS = ("none", "median", "scale_and_shift")
@@ -25,8 +25,8 @@ class Config(TaskConfig):
     alignment, crop, min_metres, max_metres: protocol of the metric, see `metric.py`; 0 metres: no bound.
     """
 
-    filters: int = at_least(256, 1)
-    stride: int = at_least(1, 1)
+    filters: int = small(at_least(256, 1), 64)
+    stride: int = small(at_least(1, 1), 4)
     loss: str = choice("silog", "l1", "berhu", "ssi")
     variance_focus: float = between(0.5, 0, 1)
     gradient_weight: float = at_least(0.5, 0)

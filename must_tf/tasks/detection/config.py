@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.config.fields import above, at_least, between, choice, named_between, not_compiled, threshold
+from must_tf.config.fields import above, at_least, between, choice, named_between, not_compiled, small, threshold
 from must_tf.spec import TaskConfig
 
 
@@ -33,15 +33,15 @@ class Config(TaskConfig):
     """
 
     design: str = choice("maskrcnn", "retinanet")
-    filters: int = at_least(256, 1)
-    fc: int = at_least(1024, 1)
+    filters: int = small(at_least(256, 1), 64)
+    fc: int = small(at_least(1024, 1), 256)
     anchor_size: float = above(4.0, 0)
     anchor_scales: int = at_least(1, 1)
     aspect_ratios: tuple[float, ...] = above((0.5, 1.0, 2.0), 0)
-    proposals: int = at_least(1000, 1)
-    sampled_rois: int = at_least(512, 1)
-    max_objects: int = at_least(100, 1)
-    max_detections: int = at_least(100, 1)
+    proposals: int = small(at_least(1000, 1), 200)
+    sampled_rois: int = small(at_least(512, 1), 64)
+    max_objects: int = small(at_least(100, 1), 50)
+    max_detections: int = small(at_least(100, 1), 50)
     nms: str = not_compiled(choice("batched", "v1", "v2"), "batched")
     score_threshold: float = threshold(between(0.5, 0, 1))
     class_thresholds: tuple[str, ...] = threshold(named_between(0, 1))

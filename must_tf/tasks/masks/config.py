@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.config.fields import at_least, between, named_between, threshold
+from must_tf.config.fields import at_least, between, named_between, small, threshold
 from must_tf.spec import TaskConfig
 
 
@@ -20,10 +20,10 @@ class Config(TaskConfig):
       mean probability of the mask's pixels, so 0.5 drops exactly the masks of which no pixel reaches 0.5; 0 keeps all.
     """
 
-    filters: int = at_least(256, 1)
-    sampled_rois: int = at_least(128, 1)
-    target_side: int = at_least(112, 1)
-    max_objects: int = at_least(100, 1)
+    filters: int = small(at_least(256, 1), 64)
+    sampled_rois: int = small(at_least(128, 1), 16)
+    target_side: int = small(at_least(112, 1), 56)
+    max_objects: int = small(at_least(100, 1), 50)
     score_threshold: float = threshold(between(0.5, 0, 1))
     class_thresholds: tuple[str, ...] = threshold(named_between(0, 1))
     mask_score_threshold: float = threshold(between(0.5, 0, 1))

@@ -1,0 +1,64 @@
+"""The command `must`, which has every command of the project: `must train ...` is `must-train ...`.
+
+Nothing but the chosen command is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from must_tf.common.errors import nearest
+
+# Command -> its entry point, and a line for the help.
+COMMANDS = {
+    "run": ("must_tf.loop.command:run", "the whole loop on your data, from a plan file"),
+    "predict": ("must_tf.cli.entry_points:predict", "let a trained model predict images"),
+    "train": ("must_tf.cli.entry_points:train", "train and evaluate a teacher, a student or a transfer"),
+    "export": ("must_tf.cli.entry_points:export", "export a trained run for serving"),
+    "transfer": ("must_tf.cli.entry_points:transfer", "compare checkpoints by fine-tuning them"),
+    "doctor": ("must_tf.cli.entry_points:doctor", "check the installation"),
+    "convert": ("", "convert a dataset into records"),
+    "merge": ("", "merge record sets"),
+    "label": ("", "let teachers add the labels that images lack"),
+    "stats": ("", "judge pseudo labels"),
+    "check": ("", "check records"),
+    "inspect": ("", "look at records"),
+    "export-coco": ("", "write records as COCO files"),
+}
+RECORDS = "tfrecords_tools.__main__:main"  # of the commands without an entry point of their own; it reads their name
+
+HELP = """Usage: must COMMAND [OPTIONS]
+
+Multi-task self-training for TensorFlow Model Garden.
+
+Commands:
+{commands}
+
+Options of a command: must COMMAND --help"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int | None:
+    """Runs the command that the first argument names; returns its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(HELP.format(commands="\n".join(f"  {name:<13}{text}" for name, (_, text) in COMMANDS.items())))
+        return 0
+    name = words[0]
+    if name == "--version":
+        from must_tf import __version__
+
+        print(__version__)
+        return 0
+    if name not in COMMANDS:
+        print(f"error: {name!r} is not a command.{nearest(name, COMMANDS)} See must --help.", file=sys.stderr)
+        return 2
+    entry = COMMANDS[name][0]
+    sys.argv = [f"must {name}", *words[1:]] if entry else ["must", *words]
+    module, _, function = (entry or RECORDS).partition(":")
+    return getattr(importlib.import_module(module), function)()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

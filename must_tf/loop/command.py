@@ -1,0 +1,75 @@
+"""The command `must run`."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from typing import Annotated
+
+from must_tf.common import command_line, process_setup
+from must_tf.common.command_line import flag
+from must_tf.common.errors import UserError, exit_on_user_error
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFlags:
+    """Runs the whole loop of a plan file: convert, train teachers, label, train a student, export, report.
+
+    Every step prints its command. Steps that are done are passed over: run the same command again to continue.
+    Exit code: 0; 2 if the plan does not fit or a step failed; 130 after Ctrl-C.
+    """
+
+    plan: Annotated[str, command_line.argument("PLAN", "YAML file; must_tf/loop/plan.py documents its keys.")]
+    out: Annotated[str, flag("--out", "Folder of all results, instead of the plan's.")] = ""
+    dry_run: Annotated[bool, flag("--dry_run", "Check the plan and print its steps, with minutes and gigabytes.")] = (
+        False
+    )
+    until: Annotated[str, flag("--until", "Stop after this step.", "STEP")] = ""
+    only: Annotated[str, flag("--only", "Run this step only.", "STEP")] = ""
+    force: Annotated[bool, flag("--force", "Train on pseudo labels even if they are judged unfit.")] = False
+
+
+def run() -> int:
+    """Runs the command `must run`; returns its exit code."""
+    process_setup.prepare()
+    flags = command_line.parse(RunFlags, sys.argv[1:], "must run", "must run plan.yaml")
+    return exit_on_user_error(lambda: execute(flags))
+
+
+def execute(flags: RunFlags) -> int:
+    """Executes a plan and writes its report. Returns the exit code.
+
+    Raises:
+      UserError: the plan does not fit, or a step failed.
+    """
+    if flags.only and flags.until:
+        raise UserError("--only runs one step and --until all up to one. Give only one of them.")
+    from must_tf.loop import plan as plan_lib
+
+    plan = plan_lib.read(flags.plan, flags.out)
+    started = time.monotonic()
+    with process_setup.importing():
+        from must_tf.common import devices
+        from must_tf.loop import report, start
+        from must_tf.loop import run as run_lib
+        from must_tf.loop.settings import Machine
+        from tfrecords_tools.writing import folder_lock
+
+    machine, weights = Machine(devices.tensorflow_gpus()), start.values(plan.start)
+    options = run_lib.RunOptions(flags.until, flags.only, flags.force)
+    if flags.dry_run:
+        from must_tf.loop import dry_run
+
+        dry_run.show(run_lib.expect(plan, weights, machine, flags.force))
+        return 0
+    with folder_lock.held(plan.out):
+        execution = run_lib.Execution(plan, weights, machine, options)
+        try:
+            trainings = execution.run()
+        except run_lib.Stopped as stopped:
+            print(f"\n{stopped}")
+            return 0
+        if not flags.only:
+            report.write(trainings, execution.seconds, time.monotonic() - started)
+    return 0

@@ -1,0 +1,130 @@
+"""What is in a dataset: the number and size of its images, and the share that is labelled for each task.
+
+Before its conversion, a few images are converted in memory; afterwards, the manifest counts all of them.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from must_tf.data import manifest, record
+from must_tf.loop import formats
+from must_tf.loop.plan import PlannedDataset
+from tfrecords_tools.convert import run as convert
+from tfrecords_tools.writing import shards
+from tfrecords_tools.writing.counts import Account, Dropped
+from tfrecords_tools.writing.items import Listing
+
+SAMPLED = 24  # images that are looked at
+
+
+class Facts(NamedTuple):
+    """Facts about a dataset.
+
+    Attributes:
+      images: their number.
+      labelled: {task: number of images with real labels}; an estimate before the conversion.
+      classes: {task: class names}.
+      side: median of the longer side of the images, pixels.
+      bytes: of one record; 0 if unknown.
+      seconds: of the conversion of one image, in one process; 0 if unknown.
+    """
+
+    images: int
+    labelled: Mapping[str, int]
+    classes: Mapping[str, tuple[str, ...]]
+    side: int
+    bytes: float = 0.0
+    seconds: float = 0.0
+
+
+def of_source(dataset: PlannedDataset, where: str) -> Facts:
+    """Looks at a dataset on disk.
+
+    Raises:
+      UserError: it cannot be converted; `where` names the dataset in the message.
+    """
+    if dataset.form == formats.RECORDS:
+        with formats.named(where):
+            return of_records(formats.folder_of(dataset.options[formats.RECORDS]))
+    with formats.named(where):
+        listing, examples, seconds = _sample(where, dataset)
+    count = len(listing.items)
+    found = [record.origins_of(example) for example in examples]
+    tasks = sorted({task for origins in found for task in origins} | set(listing.tasks or ()))
+    share = {task: sum(task in origins for origins in found) / max(1, len(found)) for task in tasks}
+    return Facts(
+        images=count,
+        labelled={task: max(1, round(share[task] * count)) for task in tasks},
+        classes={task: tuple(names) for task, names in listing.classes.items()},
+        side=_side(examples),
+        bytes=sum(example.ByteSize() for example in examples) / max(1, len(examples)),
+        seconds=seconds / max(1, len(examples)),
+    )
+
+
+def write_sample(dataset: PlannedDataset, folder: str) -> None:
+    """Writes a few records of a dataset, with a manifest, as a conversion of these images would."""
+    listing, examples, _ = _sample(dataset.name, dataset)
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, shards.names(1)[0])
+    info = shards.write_shard(path, [example.SerializeToString(deterministic=True) for example in examples])
+    manifest.write(folder, shards.combined_manifest([info], listing.classes, ["sample"]))
+
+
+def _sample(where: str, dataset: PlannedDataset) -> tuple[Listing, list[tf.train.Example], float]:
+    """Returns all items, a few records that are spread over them, and the seconds that these took."""
+    encoder = convert.Encoder(formats.source(where, dataset.form, dataset.options))
+    listing = encoder.find()
+    started, account = time.monotonic(), Account()
+    examples = []
+    step = max(1, len(listing.items) // SAMPLED)
+    for place in list(range(0, len(listing.items), step))[:SAMPLED]:
+        try:
+            examples.append(tf.train.Example.FromString(encoder.record(listing.items[place], account)))
+        except Dropped:
+            continue
+    return listing, examples, time.monotonic() - started
+
+
+def _side(examples: list[tf.train.Example]) -> int:
+    """Returns the median longer side; 0 without examples."""
+    infos = [record.info_of(example) for example in examples]
+    return int(statistics.median([max(info.height, info.width) for info in infos])) if infos else 0
+
+
+def of_records(folder: str) -> Facts:
+    """Reads the facts of converted records.
+
+    Raises:
+      UserError: the folder has no manifest.
+    """
+    described = manifest.read(folder)
+    real = {
+        task: sum(count for origin, count in origins.items() if not record.is_pseudo(origin))
+        for task, origins in described.origins.items()
+    }
+    return Facts(
+        images=described.records,
+        labelled={task: count for task, count in real.items() if count},
+        classes={task: tuple(names) for task, names in described.classes.items()},
+        side=_side(list(_first(folder))),
+    )
+
+
+def _first(folder: str) -> Iterator[tf.train.Example]:
+    files = sorted(glob.glob(os.path.join(folder, "*.tfrecord")))
+    for serialized in tf.data.TFRecordDataset(files).take(SAMPLED).as_numpy_iterator():
+        yield tf.train.Example.FromString(serialized)
+
+
+def missing(facts: Facts, tasks: tuple[str, ...]) -> list[str]:
+    """Returns the tasks that some images have no real labels for."""
+    return [task for task in tasks if facts.labelled.get(task, 0) < facts.images]

@@ -1,0 +1,173 @@
+"""The datasets of a plan: their keys are the options of `must-records convert`."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
+from typer.models import OptionInfo
+
+from must_tf.common.errors import UserError, nearest
+from must_tf.data import manifest
+from tfrecords_tools.cli import convert, datasets
+from tfrecords_tools.convert import run as runner
+
+if TYPE_CHECKING:
+    from tfrecords_tools.sources import Source
+
+RECORDS = "records"  # the format of a dataset that is converted already; its only option is `records`
+# Options of a conversion that the loop sets itself.
+SET_BY_THE_LOOP = ("out", "json", "part", "validation_share", "exclude", "runner", "runner_options")
+
+Options = Mapping[str, Any]  # of a dataset in the plan, without `format` and the plan's own keys
+
+
+class ConvertOption(NamedTuple):
+    """One option of a conversion.
+
+    Attributes:
+      flag: as on the command line, like "--full-masks".
+      key: as in a plan, like "full_masks".
+      parameter: of the function that makes the source; "" for an option that all conversions share.
+      is_required: whether it has no default.
+      is_flag: whether it takes no value.
+      is_list: whether it can be repeated.
+    """
+
+    flag: str
+    key: str
+    parameter: str
+    is_required: bool
+    is_flag: bool
+    is_list: bool
+
+
+def formats() -> dict[str, Callable[..., Any]]:
+    """Returns the commands below `must-records convert` by name."""
+    commands = [*convert.app.registered_commands, *datasets.app.registered_commands]
+    callbacks = [(command.name, command.callback) for command in commands if command.callback]
+    return dict(sorted((name or callback.__name__.replace("_", "-"), callback) for name, callback in callbacks))
+
+
+def options(form: str) -> dict[str, ConvertOption]:
+    """Returns the options of a format by their keys in a plan, without those that the loop sets."""
+    if form == RECORDS:
+        return {RECORDS: ConvertOption("", RECORDS, "", True, False, False)}
+    command = formats()[form]
+    own = inspect.signature(command.__wrapped__).parameters  # type: ignore[attr-defined]  # set by functools.wraps
+    listed = [
+        _option(parameter, own)
+        for parameter in inspect.signature(command).parameters.values()
+        if parameter.annotation is not typer.Context
+    ]
+    return {option.key: option for option in listed if option.key not in SET_BY_THE_LOOP}
+
+
+def _option(parameter: inspect.Parameter, own: Mapping[str, Any]) -> ConvertOption:
+    kind, *extra = typing.get_args(parameter.annotation) or (parameter.annotation,)
+    # In an annotation, typer keeps the first of an option's names as its default.
+    infos = [info for info in extra if isinstance(info, OptionInfo)]
+    declared = [name for info in infos for name in (info.default, *(info.param_decls or ()))]
+    names = [name for name in declared if isinstance(name, str) and name.startswith("--")]
+    flag = next(iter(names), f"--{parameter.name.replace('_', '-')}")
+    return ConvertOption(
+        flag,
+        flag.removeprefix("--").replace("-", "_"),
+        parameter.name if parameter.name in own else "",
+        parameter.default is inspect.Parameter.empty,
+        kind is bool,
+        "list" in str(kind),
+    )
+
+
+def problems(where: str, form: Any, given: Options) -> list[str]:
+    """Returns everything that is wrong with a dataset's format and its keys; `where` names the dataset."""
+    known = (*formats(), RECORDS)
+    if form not in known:
+        hint = nearest(str(form), known)
+        return [f"{where}: format {form!r} is unknown.{hint} Known: {', '.join(known)}."]
+    possible = options(form)
+    wrong = [
+        f"{where}: {form} has no option {key!r}.{nearest(str(key), possible)} Known: {', '.join(possible)}."
+        for key in given
+        if key not in possible
+    ]
+    missing = [key for key, option in possible.items() if option.is_required and key not in given]
+    wrong += [f"{where}: {form} needs {key!r}, the option {possible[key].flag or RECORDS}." for key in missing]
+    wrong += [
+        f"{where}.{key}: {_misfit(value, possible[key])}"
+        for key, value in given.items()
+        if key in possible and _misfit(value, possible[key])
+    ]
+    return wrong
+
+
+def _misfit(value: Any, option: ConvertOption) -> str:
+    """Returns why the value does not fit the option; "" if it does."""
+    if option.is_flag and not isinstance(value, bool):
+        return f"must be true or false, not {value!r}."
+    if option.is_list:
+        items = value if isinstance(value, list) else [value]
+        return "" if all(isinstance(item, str) for item in items) else f"must be a list of texts, not {value!r}."
+    if isinstance(value, (list, dict)) or value is None:
+        return f"must be one value, not {value!r}."
+    return ""
+
+
+def arguments(form: str, given: Options) -> list[str]:
+    """Returns the words of the conversion after `must convert`, without the options that the loop sets."""
+    words = [form]
+    for key, value in given.items():
+        option = options(form)[key]
+        if option.is_flag:
+            words += [option.flag] if value else []
+        else:
+            for item in value if isinstance(value, list) else [value]:
+                words += [option.flag, str(item)]
+    return words
+
+
+def source(where: str, form: str, given: Options) -> Source:
+    """Returns the dataset's source. Raises UserError if the options do not fit; `where` names the dataset."""
+    command, known = formats()[form], options(form)
+    values = {
+        known[key].parameter: _as_list(value) if known[key].is_list else value
+        for key, value in given.items()
+        if known[key].parameter
+    }
+    with named(where):
+        return command.__wrapped__(**values)  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def named(where: str) -> Iterator[None]:
+    """Puts `where` before every problem of a UserError that is raised in the block."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError("\n".join(f"{where}: {problem}" for problem in error.problems)) from error
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def folder_of(records: str) -> str:
+    """Returns the folder of a dataset that is converted already. Raises UserError if it has no manifest."""
+    folder = records if os.path.isdir(records) else os.path.dirname(records)
+    manifest.read(folder)
+    return folder
+
+
+def state(where: str, form: str, given: Options) -> str:
+    """Returns a hash of the dataset's files by name, size and time. Raises UserError if there are none."""
+    if form == RECORDS:
+        return ""
+    with named(where):
+        encoder = runner.Encoder(source(where, form, given))
+        return runner.fingerprint(encoder, encoder.find(), 1)

@@ -1,0 +1,321 @@
+"""The plan file of `must run`.
+
+| key | value |
+|---|---|
+| `out` | folder of all results |
+| `title` | of the page |
+| `datasets` | {name: dataset} |
+| `teachers` | {task: {`model`: path} or run settings}; other tasks get a teacher if images lack their labels |
+| `start` | weights to start from: `random`, the name of published weights, a run, a checkpoint or a weight file |
+| `student` | run settings, and `hours`: the time that training may take |
+| `transfer` | {name: dataset with `task`}: datasets to fine-tune the student on, beside the teachers and the start |
+| `export` | true: export the student at the end |
+| `settings` | config values for every run, or a YAML file of them |
+
+A dataset has `format`, the options of `must-records convert FORMAT` with `_` for `-`, and
+
+| key | value |
+|---|---|
+| `validation` | a share (0.1), the options that differ for its validation data ({split: val}), or false for none |
+| `train` | false: only its validation data is used |
+
+Without `validation`, a tenth of a dataset with labels is set apart. A photo is set apart by its content, so it is on
+the same side in every dataset. `format: records` with `records: DIR` names a dataset that is converted already.
+
+Run settings are `steps`, `settings` (config values for this run) and, for a transfer, `seeds`. Paths are relative to
+the current folder, as in every command. `$NAME` in a text stands for an environment variable.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from must_tf.common.errors import Mistakes, UserError, nearest
+from must_tf.config import values as config_values
+from must_tf.loop import formats
+from must_tf.tasks import discover
+
+KEYS = ("out", "title", "datasets", "teachers", "start", "student", "transfer", "export", "settings")
+DATASET_KEYS = ("format", "validation", "train")
+RUN_KEYS = ("steps", "settings")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # names are also folders
+VARIABLE = re.compile(r"\$(\w+)")
+VALIDATION_SHARE = 0.1
+RANDOM = "random"
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedDataset:
+    """A dataset of the plan.
+
+    Attributes:
+      name: its name in the plan.
+      form: its format.
+      options: of its conversion.
+      validation: options of its validation data that differ; None if there are none of its own.
+      share: the share of its images that is set apart for validation; 0: none. -1: a tenth if it has labels.
+      is_trained_on: false if only its validation data is used.
+    """
+
+    name: str
+    form: str
+    options: Mapping[str, Any]
+    validation: Mapping[str, Any] | None = None
+    share: float = -1.0
+    is_trained_on: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSettings:
+    """Settings of one training run. `steps` 0: from the data; `hours` 0: no limit; `settings`: config values."""
+
+    steps: int = 0
+    hours: float = 0.0
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedTeacher:
+    """A task's teacher: a model that exists (`model`: its path), or a run to train."""
+
+    model: str = ""
+    run: RunSettings = RunSettings()
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedTransfer:
+    """A dataset to fine-tune on for one task, with the number of seeds."""
+
+    dataset: PlannedDataset
+    task: str
+    run: RunSettings
+    seeds: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A checked plan file; the fields are its keys."""
+
+    path: str
+    out: str
+    title: str
+    datasets: Mapping[str, PlannedDataset]
+    teachers: Mapping[str, PlannedTeacher] = dataclasses.field(default_factory=dict)
+    start: str = RANDOM
+    student: RunSettings = RunSettings()
+    transfer: Mapping[str, PlannedTransfer] = dataclasses.field(default_factory=dict)
+    export: bool = False
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def folder(self, *parts: str) -> str:
+        """Returns a path below `out`."""
+        return os.path.join(self.out, *parts)
+
+
+def read(path: str, out: str = "") -> Plan:
+    """Reads a plan file.
+
+    Args:
+      path: of the YAML file.
+      out: used instead of the file's `out`, unless empty.
+
+    Raises:
+      UserError: all mistakes in the file, each with its key.
+    """
+    content = config_values.read_yaml(path)
+    mistakes = Mistakes()
+    expanded = _expanded(content, path, mistakes)
+    mistakes.raise_all()
+    return Reader(path, expanded).plan(out)
+
+
+def _expanded(value: Any, where: str, mistakes: Mistakes) -> Any:
+    """Returns nested values with environment variables in place of `$NAME`."""
+    if isinstance(value, dict):
+        return {key: _expanded(inner, f"{where}: {key}", mistakes) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_expanded(inner, where, mistakes) for inner in value]
+    if not isinstance(value, str):
+        return value
+    for name in VARIABLE.findall(value):
+        if name not in os.environ:
+            mistakes.problems.append(
+                f"{where}: the environment variable {name} is not set. Write {name}=... before the command."
+            )
+    return os.path.expandvars(value)
+
+
+class Reader:
+    """Turns the content of a plan file into a Plan and collects the mistakes."""
+
+    def __init__(self, path: str, content: Mapping[str, Any]):
+        self._path, self._content = path, content
+        self._mistakes = Mistakes()
+
+    def plan(self, out: str = "") -> Plan:
+        """Returns the plan. Raises UserError with all mistakes."""
+        content = self._content
+        self._keys(content, KEYS, self._path)
+        datasets = {
+            name: self._dataset(f"datasets.{name}", name, entry)
+            for name, entry in self._named("datasets", required=True).items()
+        }
+        plan = Plan(
+            path=self._path,
+            out=out or self._text(content, "out", "") or self._missing("out", "runs/home"),
+            title=self._text(content, "title", os.path.splitext(os.path.basename(self._path))[0]),
+            datasets=datasets,
+            teachers={task: self._teacher(task, entry) for task, entry in self._named("teachers").items()},
+            start=self._text(content, "start", RANDOM),
+            student=self._run("student", self._group(content.get("student"), "student"), hours=True),
+            transfer={name: self._transfer(name, entry) for name, entry in self._named("transfer").items()},
+            export=self._flag(content, "export", "", False),
+            settings=self._settings(content.get("settings"), "settings"),
+        )
+        for name in plan.transfer:
+            if name in datasets:
+                self._wrong(f"transfer.{name}: there is a dataset of this name too. Give it another name.")
+        if "://" in plan.out:
+            self._wrong(f"out: {plan.out} must be a local folder, or a mounted one.")
+        self._mistakes.raise_all()
+        return plan
+
+    def _wrong(self, problem: str) -> None:
+        self._mistakes.problems.append(problem if problem.startswith(self._path) else f"{self._path}: {problem}")
+
+    def _missing(self, key: str, example: str) -> str:
+        self._wrong(f"{key!r} is missing. Write for instance {key}: {example}")
+        return ""
+
+    def _keys(self, content: Mapping[str, Any], known: Collection[str], where: str) -> None:
+        for key in content:
+            if key not in known:
+                self._wrong(f"{where}: no such key: {key}.{nearest(str(key), known)} Known: {', '.join(known)}.")
+
+    def _group(self, value: Any, where: str) -> Mapping[str, Any]:
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            self._wrong(f"{where} must be a group of keys, like {{steps: 1000}}, not {value!r}.")
+            return {}
+        return value
+
+    def _named(self, key: str, required: bool = False) -> Mapping[str, Any]:
+        """Returns the entries of a group whose keys are names."""
+        entries = self._group(self._content.get(key), key)
+        if required and not entries:
+            self._missing(key, "{photos: {format: images, root: photos}}")
+        for name in entries:
+            if not isinstance(name, str) or not NAME.fullmatch(name):
+                self._wrong(f"{key}: {name!r} is also the name of a folder. Use letters, digits, '.', '_' and '-'.")
+        return {str(name): entry for name, entry in entries.items()}
+
+    def _text(self, content: Mapping[str, Any], key: str, default: str) -> str:
+        value = content.get(key, default)
+        if not isinstance(value, str):
+            self._wrong(f"{key} must be a text, not {value!r}.")
+            return default
+        return value
+
+    def _flag(self, content: Mapping[str, Any], key: str, where: str, default: bool) -> bool:
+        value = content.get(key, default)
+        if not isinstance(value, bool):
+            self._wrong(f"{where}{key} must be true or false, not {value!r}.")
+            return default
+        return value
+
+    def _number(self, content: Mapping[str, Any], key: str, where: str, whole: bool) -> float:
+        """Returns a positive number; 0 if the key is missing."""
+        value = content.get(key, 0)
+        good = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+        if key in content and not (good and 0 < value < math.inf):
+            self._wrong(f"{where}.{key} must be a {'whole ' if whole else ''}number above 0, not {value!r}.")
+            return 0
+        return value
+
+    def _settings(self, value: Any, where: str) -> Mapping[str, Any]:
+        if isinstance(value, str):
+            with self._mistakes.collected():
+                return config_values.read_yaml(value)
+            return {}
+        return self._group(value, where)
+
+    def _run(
+        self, where: str, entry: Mapping[str, Any], more: Collection[str] = (), hours: bool = False
+    ) -> RunSettings:
+        """Returns a run's settings. `more`: keys that the caller reads."""
+        self._keys(entry, (*RUN_KEYS, *(["hours"] if hours else []), *more), f"{self._path}: {where}")
+        run = RunSettings(
+            int(self._number(entry, "steps", where, whole=True)),
+            self._number(entry, "hours", where, whole=False) if hours else 0.0,
+            self._settings(entry.get("settings"), f"{where}.settings"),
+        )
+        if run.steps and run.hours:
+            self._wrong(f"{where} has both steps and hours. Give one of them.")
+        return run
+
+    def _teacher(self, task: str, entry: Any) -> PlannedTeacher:
+        where = f"teachers.{task}"
+        if task not in discover():
+            self._wrong(f"{where}: {task!r} is not a task.{nearest(task, discover())} Known: {', '.join(discover())}.")
+        group = self._group(entry, where)
+        model = self._text(group, "model", "")
+        if model and len(group) > 1:
+            self._wrong(f"{where}: a model that exists is not trained. Remove {', '.join(set(group) - {'model'})}.")
+        return PlannedTeacher(model, self._run(where, group, more=("model",)))
+
+    def _dataset(self, where: str, name: str, entry: Any, more: Collection[str] = ()) -> PlannedDataset:
+        """Returns a dataset. `more`: keys that the caller reads."""
+        group = self._group(entry, where)
+        form = group.get("format", "")
+        own = {key: value for key, value in group.items() if key not in (*DATASET_KEYS, *more)}
+        for problem in formats.problems(where, form, own):
+            self._wrong(problem)
+        validation, share = self._validation(where, group.get("validation", VALIDATION_SHARE), "validation" in group)
+        if validation is not None and form in formats.formats():
+            for problem in formats.problems(f"{where}.validation", form, {**own, **validation}):
+                self._wrong(problem)
+        if form == formats.RECORDS and "validation" in group and not isinstance(group["validation"], dict):
+            share = 0.0
+        is_trained_on = self._flag(group, "train", f"{where}.", True)
+        if not is_trained_on and validation is None:
+            self._wrong(f"{where}: train: false leaves only its validation data; say which: validation: {{...}}.")
+        return PlannedDataset(name, str(form), own, validation, share, is_trained_on)
+
+    def _validation(self, where: str, value: Any, given: bool) -> tuple[Mapping[str, Any] | None, float]:
+        """Returns the options of the validation data, and the share to set apart."""
+        if isinstance(value, dict):
+            return value, 0.0
+        if value is False:
+            return None, 0.0
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
+            self._wrong(
+                f"{where}.validation must be a share between 0 and 1, a group of options that differ, or false, "
+                f"not {value!r}."
+            )
+            return None, 0.0
+        return None, float(value) if given else -1.0
+
+    def _transfer(self, name: str, entry: Any) -> PlannedTransfer:
+        where = f"transfer.{name}"
+        own = ("task", "seeds", *RUN_KEYS)
+        group = self._group(entry, where)
+        task = self._text(group, "task", "")
+        if task not in discover():
+            hint = nearest(task, discover())
+            self._wrong(f"{where}.task: {task!r} is not a task.{hint} Known: {', '.join(discover())}.")
+        dataset = self._dataset(where, name, entry, own)
+        run = self._run(where, {key: group[key] for key in RUN_KEYS if key in group})
+        seeds = int(self._number(group, "seeds", where, whole=True)) or 1
+        return PlannedTransfer(dataset, task, run, seeds)
+
+
+def check_start(start: str) -> None:
+    """Raises UserError if nothing can start from these weights."""
+    if start != RANDOM and not os.path.exists(start):
+        raise UserError(f"start: {start} does not exist. Give a run, a checkpoint, a weight file, or random.")

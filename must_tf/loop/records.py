@@ -1,0 +1,235 @@
+"""A step of a plan, one command of `must`; and the steps that turn the datasets into records."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from must_tf.loop import formats
+from must_tf.loop.facts import Facts
+from must_tf.loop.plan import VALIDATION_SHARE, Plan, PlannedDataset
+from must_tf.tasks import discover
+
+RECORDS = "records"  # the folder of the converted datasets
+
+Values = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One command.
+
+    Attributes:
+      name: shown, and the name of its log.
+      words: the command's words after `must`.
+      output: the folder that it writes.
+      files: {path: content} of YAML files to write before it starts. They are made only then, because some depend on
+        the results of earlier steps.
+      needs: outputs of earlier steps that it reads.
+      images: number of images that it reads; of a training, of one epoch.
+      state: returns a text that changes with the input that is not the loop's own.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    output: str
+    files: Mapping[str, Callable[[], Values]] = dataclasses.field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    images: int = 0
+    state: Callable[[], str] = str
+
+    @property
+    def text(self) -> str:
+        """The command as you would type it."""
+        return shlex.join(("must", *self.words))
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordFolder:
+    """A folder of converted records, or one that will be."""
+
+    name: str
+    folder: str
+    facts: Facts
+
+    @property
+    def pattern(self) -> str:
+        """Its record files."""
+        return os.path.join(self.folder, "*.tfrecord")
+
+
+@dataclasses.dataclass(frozen=True)
+class Folders:
+    """The record folders of a plan to train and to validate on; those of its transfers apart."""
+
+    train: tuple[RecordFolder, ...]
+    validation: tuple[RecordFolder, ...]
+    transfer: tuple[RecordFolder, ...] = ()
+
+    def tasks(self) -> tuple[str, ...]:
+        """Returns the tasks that some training images have real labels for."""
+        return tuple(task for task in discover() if any(one.facts.labelled.get(task) for one in self.train))
+
+
+def conversions(plan: Plan, facts: Mapping[str, Facts]) -> tuple[list[Step], Folders]:
+    """Returns the conversions of the plan's datasets, and the folders that they write.
+
+    Args:
+      plan: the plan.
+      facts: by dataset, and by "<dataset>-val" for validation data that is not a share of it.
+    """
+    steps, folders = _converted(plan, plan.datasets.values(), facts)
+    more, transfer = _converted(plan, [one.dataset for one in plan.transfer.values()], facts)
+    return [*steps, *more], dataclasses.replace(folders, transfer=(*transfer.train, *transfer.validation))
+
+
+def _converted(
+    plan: Plan, datasets: Iterable[PlannedDataset], facts: Mapping[str, Facts]
+) -> tuple[list[Step], Folders]:
+    """Returns the conversions of these datasets. Validation data comes first: the training data leaves it out."""
+    steps: list[Step] = []
+    train, validation = [], []
+    shares = {dataset.name: share_of(dataset, facts[dataset.name]) for dataset in datasets}
+    for dataset in datasets:
+        if shares[dataset.name] or dataset.validation is not None:
+            step, folder = _validation(plan, dataset, shares[dataset.name], facts)
+            steps += step
+            validation.append(folder)
+    for dataset in datasets:
+        if dataset.is_trained_on:
+            step, folder = _training(plan, dataset, shares[dataset.name], facts, validation)
+            steps += step
+            train.append(folder)
+    return steps, Folders(tuple(train), tuple(validation))
+
+
+def share_of(dataset: PlannedDataset, facts: Facts) -> float:
+    """Returns the share of the dataset that is set apart for validation."""
+    if dataset.share >= 0:
+        return dataset.share
+    return VALIDATION_SHARE if facts.labelled else 0.0
+
+
+def _validation(
+    plan: Plan, dataset: PlannedDataset, share: float, facts: Mapping[str, Facts]
+) -> tuple[list[Step], RecordFolder]:
+    name = f"{dataset.name}-val"
+    if dataset.form == formats.RECORDS:
+        existing = formats.folder_of((dataset.validation or {})[formats.RECORDS])
+        return [], RecordFolder(name, existing, facts[name])
+    folder = RecordFolder(name, plan.folder(RECORDS, name), facts.get(name) or _part(facts[dataset.name], share))
+    options = {**dataset.options, **(dataset.validation or {})}
+    part = ("--part", "validation", "--validation-share", str(share)) if share else ()
+    images = (facts[dataset.name] if share else facts[name]).images
+    return [_convert(f"convert {name}", dataset.form, options, part, folder.folder, images=images)], folder
+
+
+def _training(
+    plan: Plan,
+    dataset: PlannedDataset,
+    share: float,
+    facts: Mapping[str, Facts],
+    validation: Sequence[RecordFolder],
+) -> tuple[list[Step], RecordFolder]:
+    if dataset.form == formats.RECORDS:
+        existing = formats.folder_of(dataset.options[formats.RECORDS])
+        return [], RecordFolder(dataset.name, existing, facts[dataset.name])
+    part = ("--part", "train", "--validation-share", str(share)) if share else ()
+    excluded = [word for other in validation for word in ("--exclude", other.pattern)]
+    folder = RecordFolder(
+        dataset.name, plan.folder(RECORDS, dataset.name), _part(facts[dataset.name], 1 - share if share else 1.0)
+    )
+    step = _convert(
+        f"convert {dataset.name}",
+        dataset.form,
+        dataset.options,
+        (*part, *excluded),
+        folder.folder,
+        tuple(other.folder for other in validation),
+        facts[dataset.name].images,
+    )
+    return [step], folder
+
+
+def _part(facts: Facts, share: float) -> Facts:
+    labelled = {task: max(1, round(count * share)) for task, count in facts.labelled.items()}
+    return facts._replace(images=max(1, round(facts.images * share)), labelled=labelled)
+
+
+def _convert(
+    name: str,
+    form: str,
+    options: Mapping[str, Any],
+    more: Iterable[str],
+    out: str,
+    needs: tuple[str, ...] = (),
+    images: int = 0,
+) -> Step:
+    words = ("convert", *formats.arguments(form, options), *more, "--out", out)
+    return Step(name, words, out, needs=needs, images=images, state=lambda: formats.state(name, form, options))
+
+
+def merges(plan: Plan, folders: Folders) -> tuple[list[Step], Folders]:
+    """Returns the merges of folders that name the classes of a task differently, and the folders after them.
+
+    A network has one list of classes per task. Merging unites the lists by name and keeps for every image which classes
+    were annotated in it.
+    """
+    steps: list[Step] = []
+    groups = _groups(folders.train)
+    together = {name: group for group in groups for name in group}
+    train = tuple(_merged(plan, steps, [one for one in folders.train if one.name in group], "") for group in groups)
+    rest: dict[tuple[str, ...], list[RecordFolder]] = {}
+    for one in folders.validation:
+        rest.setdefault(together.get(one.name.removesuffix("-val"), (one.name,)), []).append(one)
+    validation = tuple(
+        joined for group, members in rest.items() for joined in _validation_merge(plan, steps, group, members)
+    )
+    return steps, Folders(train, validation, folders.transfer)
+
+
+def _validation_merge(
+    plan: Plan, steps: list[Step], group: Sequence[str], members: list[RecordFolder]
+) -> list[RecordFolder]:
+    return [_merged(plan, steps, members, "-val")] if len(group) > 1 and len(members) > 1 else members
+
+
+def _groups(folders: Sequence[RecordFolder]) -> list[tuple[str, ...]]:
+    """Returns the names of folders to merge: those with different classes of one task, directly or through others."""
+    groups: list[list[RecordFolder]] = []
+    for folder in folders:
+        with_it = [group for group in groups if any(_differ(folder, other) for other in group)]
+        groups = [group for group in groups if group not in with_it]
+        groups.append([*(other for group in with_it for other in group), folder])
+    order = {folder.name: place for place, folder in enumerate(folders)}
+    named = [tuple(sorted((one.name for one in group), key=order.__getitem__)) for group in groups]
+    return sorted(named, key=lambda group: order[group[0]])
+
+
+def _differ(one: RecordFolder, other: RecordFolder) -> bool:
+    shared = one.facts.classes.keys() & other.facts.classes.keys()
+    return any(one.facts.classes[task] != other.facts.classes[task] for task in shared)
+
+
+def _merged(plan: Plan, steps: list[Step], members: list[RecordFolder], suffix: str) -> RecordFolder:
+    if len(members) == 1:
+        return members[0]
+    name = "+".join(one.name.removesuffix(suffix) for one in members) + suffix
+    out = plan.folder(RECORDS, name)
+    words = ("merge", *(word for one in members for word in ("--records", one.pattern)), "--out", out)
+    steps.append(Step(f"merge {name}", words, out, needs=tuple(one.folder for one in members)))
+    classes: dict[str, tuple[str, ...]] = {}
+    for one in members:
+        for task, names in one.facts.classes.items():
+            classes[task] = tuple(dict.fromkeys((*classes.get(task, ()), *names)))
+    tasks = {task for one in members for task in one.facts.labelled}
+    facts = Facts(
+        images=sum(one.facts.images for one in members),
+        labelled={task: sum(one.facts.labelled.get(task, 0) for one in members) for task in sorted(tasks)},
+        classes=classes,
+        side=max(members, key=lambda one: one.facts.images).facts.side,
+    )
+    return RecordFolder(name, out, facts)

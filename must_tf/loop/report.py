@@ -1,0 +1,182 @@
+"""The result of a plan: a table on the terminal, and one page with pictures, tables and curves."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import tensorflow as tf
+
+from must_tf.common import run_files, tables
+from must_tf.common.progress import clock
+from must_tf.data import record
+from must_tf.loop.trainings import EXPORT, LABELLED, STUDENT, TRANSFERS, Trainings
+from must_tf.model.student import enabled
+from must_tf.runs import restore
+from must_tf.shared import html_report, picture_grid
+from must_tf.tasks import discover
+
+PAGE = "report.html"
+SHOWN_RECORDS = 6  # labelled records to draw, of each dataset
+
+
+class TableRow(NamedTuple):
+    """A task with its headline metric, by its teacher and by the student; None if it was not measured."""
+
+    task: str
+    metric: str
+    teacher: float | None
+    student: float | None
+
+    @property
+    def cells(self) -> tuple[str, str, float | None, float | None]:
+        """The row with the direction of the metric."""
+        direction = "" if discover()[self.task].Metric.higher_is_better else " (lower is better)"
+        return self.task, self.metric + direction, self.teacher, self.student
+
+    def gain(self) -> float | None:
+        """Returns the student's gain over the teacher; None if one of them was not measured."""
+        if self.teacher is None or self.student is None:
+            return None
+        sign = 1 if discover()[self.task].Metric.higher_is_better else -1
+        return sign * (self.student - self.teacher)
+
+
+HEADERS = ("task", "metric", "teacher", "student")
+
+
+def write(trainings: Trainings, seconds: Mapping[str, float], total: float) -> None:
+    """Prints the table and writes the page.
+
+    Args:
+      trainings: of the finished plan.
+      seconds: {step: seconds that it took}.
+      total: seconds of this command.
+    """
+    plan = trainings.plan
+    table = rows(trainings)
+    print("\n" + tables.table(HEADERS, [row.cells for row in table]))
+    path = plan.folder(PAGE)
+    html_report.write_report(path, _report(trainings, table, seconds))
+    for line in _results(trainings):
+        print(line)
+    print(f"\n{clock(total)} in total. Page: {path}", flush=True)
+
+
+def rows(trainings: Trainings) -> list[TableRow]:
+    """Returns the table of the student beside its teachers."""
+    student = _figures(trainings.plan.folder(STUDENT))
+    teachers = {
+        task: _figures(teacher.path) for teacher in trainings.teachers() if teacher.is_run for task in teacher.tasks
+    }
+    table = []
+    for task in trainings.tasks():
+        metric = discover()[task].Metric.headline
+        key = f"{task}/{metric}"
+        table.append(TableRow(task, metric, teachers.get(task, {}).get(key), student.get(key)))
+    return table
+
+
+def _evaluation(run: str) -> dict[str, Any]:
+    """Returns a run's last evaluation; empty if it had no validation data."""
+    path = os.path.join(run, run_files.EVALUATION)
+    if not os.path.exists(path):
+        return {}
+    with open(path) as file:
+        return json.load(file)
+
+
+def _figures(run: str) -> dict[str, float]:
+    return _evaluation(run).get("figures", {})
+
+
+def _results(trainings: Trainings) -> list[str]:
+    plan = trainings.plan
+    lines = [f"\nModel: {plan.folder(STUDENT)}"]
+    if plan.export:
+        lines.append(f"Export for serving: {plan.folder(EXPORT)}")
+    if plan.transfer:
+        lines.append(f"Transfers: {plan.folder(TRANSFERS, PAGE)}")
+    return lines
+
+
+def _report(trainings: Trainings, table: list[TableRow], seconds: Mapping[str, float]) -> html_report.Report:
+    plan = trainings.plan
+    images = _evaluation(plan.folder(STUDENT)).get("images", 0)
+    pictures = _pictures(trainings)
+    return html_report.Report(
+        plan.title,
+        [
+            f"The student was evaluated on {images} validation images, each exactly once.",
+            f"{clock(sum(seconds.values()))} in total.",
+        ],
+        [
+            html_report.ReportTable("One student and its teachers", HEADERS, [_cells(row) for row in table]),
+            html_report.ReportTable(
+                "Time", ("step", "time"), [[name, clock(value)] for name, value in seconds.items()]
+            ),
+        ],
+        _curves(plan.folder(STUDENT)),
+        pictures[1:],
+        leading=pictures[:1],
+    )
+
+
+def _cells(row: TableRow) -> list[Any]:
+    gain = row.gain()
+    task, metric, *_ = row.cells
+    return [
+        task,
+        metric,
+        html_report.ReportCell(row.teacher, gain is not None and gain <= 0),
+        html_report.ReportCell(row.student, gain is not None and gain >= 0),
+    ]
+
+
+def _curves(run: str) -> list[html_report.Curve]:
+    """Returns the student's curves with more than one point."""
+    several = {name: curve for name, curve in html_report.read_curves(run).items() if len(curve[0]) > 1}
+    return html_report.paired(several)
+
+
+def _pictures(trainings: Trainings) -> list[html_report.Picture]:
+    plan = trainings.plan
+    pictures = _evaluated(plan.folder(STUDENT), "The student on validation images: label and prediction")
+    for folder in trainings.folders.train:
+        labelled = plan.folder("records", folder.name + LABELLED)
+        if os.path.isdir(labelled):
+            caption = f"Completed records of {folder.name!r}: real labels as label, pseudo labels as prediction"
+            pictures.append(html_report.Picture(caption, _records(plan.folder(STUDENT), labelled)))
+    for teacher in trainings.teachers():
+        if teacher.is_run:
+            pictures += _evaluated(teacher.path, f"{teacher.name}: label and prediction")
+    return pictures
+
+
+def _evaluated(run: str, caption: str) -> list[html_report.Picture]:
+    """Returns the last picture of a run's evaluation, if there is one."""
+    drawn = sorted(glob.glob(os.path.join(run, run_files.PICTURES, "*.png")))
+    picture = cv2.imread(drawn[-1]) if drawn else None
+    return [] if picture is None else [html_report.Picture(caption, picture[..., ::-1])]
+
+
+def _records(student: str, labelled: str) -> np.ndarray:
+    """Draws some labelled records with all their labels."""
+    configs = enabled(restore.read_config(student))
+    specs = {task: discover()[task] for task in configs}
+    paths = sorted(glob.glob(os.path.join(labelled, "*.tfrecord")))
+    grid = []
+    for serialized in tf.data.TFRecordDataset(paths).take(SHOWN_RECORDS).as_numpy_iterator():
+        labels = record.read_labels(serialized, specs, configs)
+        real = {task: one.labels for task, one in labels.items() if not record.is_pseudo(one.origin)}
+        pseudo = {task: one.labels for task, one in labels.items() if record.is_pseudo(one.origin)}
+        example = tf.train.Example.FromString(serialized)
+        image = record.decode_image(example.features.feature["image/encoded"].bytes_list.value[0]).numpy()
+        grid.append(picture_grid.GridRow(image, real, pseudo, record.info_of(example).source_id))
+    drawers = {task: picture_grid.Drawer(spec.draw, configs[task]) for task, spec in specs.items()}
+    return picture_grid.grid(grid, drawers)

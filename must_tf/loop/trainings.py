@@ -1,0 +1,308 @@
+"""The steps of a plan after its records: teachers, labels, student, transfers and export."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from must_tf.common import run_files
+from must_tf.common.errors import Mistakes
+from must_tf.config import values as config_values
+from must_tf.loop import settings
+from must_tf.loop.facts import missing
+from must_tf.loop.plan import RANDOM, Plan, RunSettings
+from must_tf.loop.records import Folders, RecordFolder, Step, Values
+from must_tf.loop.settings import Machine, RunFacts, combined
+from must_tf.tasks import discover
+
+CONFIGS, STUDENT, EXPORT, TRANSFERS, PACE = "configs", "student", "export", "transfers", "pace"
+PACE_STEPS = 3 * settings.LOOP  # steps to measure the time of one; the first loop warms up
+SHARE_OF_TIME = 0.9  # of the student's hours for its steps; the rest is for evaluations
+LABELLED = "-labelled"
+
+
+@dataclasses.dataclass(frozen=True)
+class Teacher:
+    """A teacher of some tasks: a run of this plan, or a model that exists (`is_run` false).
+
+    Attributes:
+      name: of its step and folder.
+      tasks: that it labels.
+      path: of the model.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    path: str
+    is_run: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Trainings:
+    """Everything after the records of a plan.
+
+    Attributes:
+      plan: the plan.
+      folders: its records.
+      start: config values of the initial weights.
+      machine: the devices.
+      force: whether labels that the gate refuses are trained on.
+      labels: false to train the student on the records as they are.
+    """
+
+    plan: Plan
+    folders: Folders
+    start: Values
+    machine: Machine = Machine()
+    force: bool = False
+    labels: bool = True
+
+    def steps(self) -> list[Step]:
+        """Returns the steps in order."""
+        labelled = [self._label(folder) for folder in self.folders.train]
+        return [
+            *(self._teacher(teacher) for teacher in self.teachers() if teacher.is_run),
+            *(step for step in labelled if step),
+            *self._student(),
+            *self._transfers(),
+            *([self._export()] if self.plan.export else []),
+        ]
+
+    def check(self) -> None:
+        """Raises UserError if nothing can be learned from the plan's datasets, or its teachers do not fit them."""
+        tasks, mistakes = self.tasks(), Mistakes()
+        if not tasks:
+            mistakes.problems.append(
+                f"{self.plan.path}: no dataset has labels, and no teacher is given. Add a dataset with labels, or name "
+                "a model below teachers."
+            )
+        for task, planned in self.plan.teachers.items():
+            if not planned.model and task not in tasks:
+                mistakes.problems.append(
+                    f"{self.plan.path}: teachers.{task}: no dataset has {task} labels to train it on. Add one, or name "
+                    f"a model: {{model: path}}."
+                )
+        for folder in self.folders.train:
+            if not any(map(folder.facts.labelled.get, tasks)) and not self.teachers():
+                mistakes.problems.append(f"{self.plan.path}: datasets.{folder.name} teaches nothing: it has no labels.")
+        mistakes.raise_all()
+
+    def tasks(self) -> tuple[str, ...]:
+        """Returns the student's tasks: those with real labels, and those that a model of the plan labels."""
+        real = self.folders.tasks()
+        return tuple(task for task in discover() if task in real or self._model(task))
+
+    def _model(self, task: str) -> str:
+        planned = self.plan.teachers.get(task)
+        return planned.model if planned else ""
+
+    def teachers(self) -> list[Teacher]:
+        """Returns the teachers of the tasks that some images lack labels for."""
+        tasks = self.tasks()
+        lacking = {task for folder in self.folders.train for task in missing(folder.facts, tasks)}
+        teachers: list[Teacher] = []
+        for group in _groups(tasks):
+            if not lacking & set(group):
+                continue
+            models = {self._model(task) for task in group} - {""}
+            if models:
+                model = next(iter(models))
+                own = tuple(task for task in group if self._model(task))
+                teachers.append(Teacher(f"teacher-{own[-1]}", own, model, is_run=False))
+            else:
+                name = f"teacher-{group[-1]}"
+                teachers.append(Teacher(name, group, self.plan.folder(name), is_run=True))
+        return teachers
+
+    def _teacher(self, teacher: Teacher) -> Step:
+        """Returns the training of a teacher on the records that have its labels."""
+        train = [folder for folder in self.folders.train if any(map(folder.facts.labelled.get, teacher.tasks))]
+        images = sum(max(folder.facts.labelled.get(task, 0) for task in teacher.tasks) for folder in train)
+        own = [self.plan.teachers[task].run for task in teacher.tasks if task in self.plan.teachers]
+        return self._run(
+            RunFacts("teacher", teacher.tasks, images),
+            teacher.name,
+            f"must_teacher_{teacher.tasks[-1]}",
+            train,
+            own[-1] if own else RunSettings(),
+        )
+
+    def _label(self, folder: RecordFolder) -> Step | None:
+        """Returns the step that adds the labels that this folder lacks; None if it has all."""
+        lacking = missing(folder.facts, self.tasks())
+        given: list[str] = []
+        needs = [folder.folder]
+        for teacher in self.teachers():
+            wanted = [task for task in teacher.tasks if task in lacking]
+            given += [word for task in wanted for word in ("--teacher", f"{task}={teacher.path}")]
+            needs += [teacher.path] if wanted else []
+        if not given:
+            return None
+        out = folder.folder if folder.folder.startswith(self.plan.out) else self.plan.folder("records", folder.name)
+        out += LABELLED
+        words = ("label", "--records", folder.pattern, *given, "--out", out, *(["--force"] if self.force else []))
+        return Step(f"label {folder.name}", words, out, needs=tuple(needs))
+
+    def _labelled(self) -> list[RecordFolder]:
+        """Returns the folders that the student is trained on."""
+        if not self.labels:
+            return list(self.folders.train)
+        outputs = {folder.name: self._label(folder) for folder in self.folders.train}
+        return [
+            dataclasses.replace(folder, folder=step.output) if (step := outputs[folder.name]) else folder
+            for folder in self.folders.train
+        ]
+
+    def _student(self) -> list[Step]:
+        tasks, train = self.tasks(), self._labelled()
+        facts = RunFacts("student", tasks, sum(folder.facts.images for folder in train))
+        run = self.plan.student
+        student = self._run(facts, STUDENT, "must_student", train, run)
+        if not run.hours:
+            return [student]
+        pace = self._run(facts, PACE, "must_student", train, dataclasses.replace(run, hours=0.0, steps=PACE_STEPS))
+        words = tuple("--mode=train" if word.startswith("--mode=") else word for word in pace.words)
+        pace = dataclasses.replace(pace, name="measure the student's pace", words=words)
+        return [pace, dataclasses.replace(student, needs=(*student.needs, pace.output))]
+
+    def _transfers(self) -> list[Step]:
+        """Returns the step that fine-tunes the start, the teachers and the student on each transfer's dataset."""
+        transfers = self.plan.transfer
+        if not transfers:
+            return []
+        table, out = self.plan.folder(CONFIGS, "transfers.yaml"), self.plan.folder(TRANSFERS)
+        columns = {
+            name: {"task": one.task, "config_file": [f"transfer-{name}.yaml"]} for name, one in transfers.items()
+        }
+        made: dict[str, Callable[[], Values]] = {table: lambda: {"columns": columns}}
+        for name in transfers:
+            made[self.plan.folder(CONFIGS, f"transfer-{name}.yaml")] = functools.partial(self._transfer, name)
+        rows = [(teacher.name, teacher.path) for teacher in self.teachers() if teacher.is_run]
+        rows += [(STUDENT, self.plan.folder(STUDENT))]
+        start = ["--scratch"] if self.plan.start == RANDOM else ["--checkpoint", f"start={self.plan.start}"]
+        given = [word for name, path in rows for word in ("--checkpoint", f"{name}={path}")]
+        seeds = str(max(one.seeds for one in transfers.values()))
+        words = ("transfer", "--table", table, *start, *given, "--seeds", seeds, "--out", out)
+        needs = (*(path for _, path in rows), *(folder.folder for folder in self.folders.transfer))
+        return [Step("transfers", words, out, made, needs)]
+
+    def _transfer(self, name: str) -> dict[str, Any]:
+        """Returns the config values of a transfer's column. The rows name the weights to start from."""
+        planned = self.plan.transfer[name]
+        train, validation = (
+            [folder for folder in self.folders.transfer if folder.name == each] for each in (name, f"{name}-val")
+        )
+        images = sum(folder.facts.images for folder in train)
+        values = self.values(RunFacts("transfer", (planned.task,), images), train, validation, planned.run)
+        for key in ("init_checkpoint", "init_modules"):
+            values["task"].pop(key, None)
+        return values
+
+    def _export(self) -> Step:
+        out = self.plan.folder(EXPORT)
+        words = ("export", f"--model_dir={self.plan.folder(STUDENT)}", f"--out={out}")
+        return Step("export", words, out, needs=(self.plan.folder(STUDENT),))
+
+    def _run(
+        self, facts: RunFacts, name: str, experiment: str, train: Sequence[RecordFolder], own: RunSettings
+    ) -> Step:
+        """Returns a training run."""
+        validation = [folder for folder in self.folders.validation if any(map(folder.facts.labelled.get, facts.tasks))]
+        config = self.plan.folder(CONFIGS, f"{name}.yaml")
+        words = (
+            "train",
+            f"--experiment={experiment}",
+            f"--mode={'train_and_eval' if validation else 'train'}",
+            f"--model_dir={self.plan.folder(name)}",
+            f"--config_file={config}",
+        )
+
+        def values() -> dict[str, Any]:
+            return self.values(facts, train, validation, own)
+
+        needs = tuple(folder.folder for folder in (*train, *validation))
+        return Step(name, words, self.plan.folder(name), {config: values}, needs)
+
+    def values(
+        self, facts: RunFacts, train: Sequence[RecordFolder], validation: Sequence[RecordFolder], own: RunSettings
+    ) -> dict[str, Any]:
+        """Returns the config values of a run. Those of the student need the results of its teachers."""
+        size = settings.input_size([folder.facts for folder in self.folders.train], self.machine)
+        batch = settings.batch_size(size, self.machine)
+        total = sum(folder.facts.images for folder in self.folders.train)
+        fitted = combined(
+            settings.network(total, self.start, self.machine),
+            settings.data(size, batch),
+            settings.devices(self.machine),
+            self.plan.settings,
+            own.settings,
+        )
+        batch = fitted["task"]["train_data"]["global_batch_size"]
+        count = own.steps or self._steps_in(own.hours) or settings.steps(facts, batch, self.machine)
+        inputs = {
+            "train_data": {"input_path": [folder.pattern for folder in train]},
+            "validation_data": {"input_path": [folder.pattern for folder in validation]},
+        }
+        about_teachers = self._of_teachers() if facts.kind == "student" else {}
+        return combined(
+            settings.schedule(count, batch), about_teachers, fitted, {"task": inputs}, self._heads(facts.tasks)
+        )
+
+    def _heads(self, tasks: Iterable[str]) -> dict[str, Any]:
+        """Returns config values that enable these tasks, those that they need, and no others."""
+        wanted = {name for task in tasks for name in (*discover()[task].needs, task)}
+        return {"task": {"tasks": {task: {"enabled": task in wanted} for task in discover()}}}
+
+    def _steps_in(self, hours: float) -> int:
+        """Returns the steps that fit into these hours, by the measured pace; 0 for 0 hours."""
+        if not hours:
+            return 0
+        with open(self.plan.folder(PACE, run_files.METRICS)) as file:
+            rate = json.loads(list(file)[-1])["images_per_second"]
+        params = config_values.read_yaml(self.plan.folder(PACE, run_files.PARAMS))
+        batch = params["task"]["train_data"]["global_batch_size"]
+        fitting = hours * 3600 * SHARE_OF_TIME * rate / batch
+        return max(int(fitting) // settings.LOOP, 1) * settings.LOOP
+
+    def _of_teachers(self) -> dict[str, Any]:
+        """Returns what the student must know about its teachers: their metrics, and what weights its losses."""
+        about: dict[str, dict[str, Any]] = {}
+        for teacher in self.teachers():
+            if teacher.is_run:
+                for task in teacher.tasks:
+                    about[task] = {"teacher_figure": _headline(teacher.path, task), **_trained_with(teacher.path)}
+        whole = about.keys() == set(self.tasks())
+        return {"task": {"balance": "paper" if whole else "fixed", "tasks": about}}
+
+
+def _groups(tasks: Sequence[str]) -> list[tuple[str, ...]]:
+    """Groups tasks with those that they need: one teacher has both heads."""
+    needed = {need for task in tasks for need in discover()[task].needs}
+    return [(*discover()[task].needs, task) for task in tasks if task not in needed]
+
+
+def _headline(run: str, task: str) -> float:
+    """Returns the headline metric of a run's last evaluation; 0 if it has none."""
+    path = os.path.join(run, run_files.EVALUATION)
+    if not os.path.exists(path):
+        return 0.0
+    with open(path) as file:
+        figures: Mapping[str, float] = json.load(file)["figures"]
+    return float(figures.get(f"{task}/{discover()[task].Metric.headline}") or 0.0)
+
+
+def _trained_with(run: str) -> dict[str, float]:
+    """Returns the batch size and the learning rate of a run, as the paper's rule for loss weights needs them."""
+    path = os.path.join(run, run_files.PARAMS)
+    if not os.path.exists(path):
+        return {}
+    params = config_values.read_yaml(path)
+    rate = params["trainer"]["optimizer_config"]["learning_rate"]
+    return {
+        "teacher_batch_size": params["task"]["train_data"]["global_batch_size"],
+        "teacher_learning_rate": rate[rate["type"]]["initial_learning_rate"],
+    }

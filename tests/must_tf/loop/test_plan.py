@@ -1,0 +1,103 @@
+"""A plan file is read completely, and all of its mistakes are named at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from must_tf.common.errors import UserError
+from must_tf.loop import plan as plan_lib
+from must_tf.loop.plan import PlannedTeacher, RunSettings
+from tests.support.tiny import ROOT
+
+GOOD = """
+out: runs/home
+datasets:
+  street: {format: coco, images: street/images, annotations: street/instances.json}
+  rooms: {format: rgbd, root: rooms, validation: {root: rooms-val}}
+  album: {format: images, root: album}
+  old: {format: records, records: records/old}
+teachers:
+  classification: {model: mobilenet.yaml}
+  depth: {steps: 500, settings: {task: {tasks: {depth: {loss: berhu}}}}}
+student: {hours: 2}
+export: true
+"""
+
+
+def read(tmp_path: Path, text: str) -> plan_lib.Plan:
+    """Reads a plan from its text."""
+    path = tmp_path / "plan.yaml"
+    path.write_text(text)
+    return plan_lib.read(str(path))
+
+
+def test_a_plan_is_read(tmp_path: Path) -> None:
+    plan = read(tmp_path, GOOD)
+    assert (plan.out, plan.title, plan.start, plan.export) == ("runs/home", "plan", "random", True)
+    assert list(plan.datasets) == ["street", "rooms", "album", "old"]
+    street, rooms, album, _ = plan.datasets.values()
+    assert street.options == {"images": "street/images", "annotations": "street/instances.json"}
+    assert (street.share, street.validation) == (-1.0, None)  # a share, if it has labels
+    assert (rooms.share, rooms.validation) == (0.0, {"root": "rooms-val"})
+    assert album.form == "images" and album.is_trained_on
+    assert plan.teachers["classification"] == PlannedTeacher(model="mobilenet.yaml")
+    assert plan.teachers["depth"].run == RunSettings(500, 0.0, {"task": {"tasks": {"depth": {"loss": "berhu"}}}})
+    assert plan.student == RunSettings(0, 2.0)
+    assert plan.folder("a", "b") == "runs/home/a/b"
+
+
+@pytest.mark.parametrize("name", ["quickstart", "cross", "real"])
+def test_the_experiments_are_plans(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("DATA", "photos")
+    plan = plan_lib.read(f"experiments/{name}.yaml")
+    assert plan.out == f"runs/{name}"
+    assert len(plan.datasets) >= 3
+
+
+# One change to the good plan, and a part of the message that it must give.
+MISTAKES = {
+    "a key": ("export: true", "exprot: true", "no such key: exprot. Did you mean 'export'?"),
+    "a format": ("format: coco", "format: cocco", "format 'cocco' is unknown. Did you mean 'coco'?"),
+    "an option": ("annotations:", "anotations:", "coco has no option 'anotations'. Did you mean 'annotations'?"),
+    "a missing option": (
+        ", annotations: street/instances.json",
+        "",
+        "coco needs 'annotations', the option --annotations",
+    ),
+    "a task": ("depth: {steps", "deph: {steps", "teachers.deph: 'deph' is not a task. Did you mean 'depth'?"),
+    "steps": ("steps: 500", "steps: -1", "teachers.depth.steps must be a whole number above 0, not -1."),
+    "both": ("hours: 2", "hours: 2, steps: 3", "student has both steps and hours."),
+    "hours": ("hours: 2", "hours: two", "student.hours must be a number above 0, not 'two'."),
+    "a share": ("validation: {root: rooms-val}", "validation: 1.5", "must be a share between 0 and 1"),
+    "validation's option": ("{root: rooms-val}", "{rot: rooms-val}", "rgbd has no option 'rot'. Did you mean 'root'?"),
+    "a name": ("  album:", "  my/album:", "'my/album' is also the name of a folder."),
+    "a model and steps": ("mobilenet.yaml", "m.yaml, steps: 3", "a model that exists is not trained. Remove steps."),
+    "no datasets": ("datasets:", "dataset:", "'datasets' is missing."),
+    "no out": ("out: runs/home", "", "'out' is missing. Write for instance out: runs/home"),
+    "a remote out": ("out: runs/home", "out: gs://a/b", "must be a local folder"),
+    "a variable": ("root: album", "root: $NO_SUCH/album", "environment variable NO_SUCH is not set"),
+    "settings": ("{task: {tasks: {depth: {loss: berhu}}}}", "3", "teachers.depth.settings must be a group of keys"),
+    "nothing to validate on": ("root: album", "root: album, train: false", "say which: validation: {...}"),
+}
+
+
+@pytest.mark.parametrize("change", MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_named_with_its_key(tmp_path: Path, change: tuple[str, str, str]) -> None:
+    old, new, message = change
+    assert old in GOOD
+    with pytest.raises(UserError) as error:
+        read(tmp_path, GOOD.replace(old, new))
+    assert message in str(error.value)
+    assert "plan.yaml" in str(error.value)
+
+
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
+    text = GOOD.replace("coco", "cocco").replace("hours: 2", "huors: 2").replace("depth:", "dept:", 1)
+    with pytest.raises(UserError) as error:
+        read(tmp_path, text)
+    assert len(error.value.problems) == 3
+    for hint in ("'coco'", "'hours'", "'depth'"):
+        assert f"Did you mean {hint}?" in str(error.value)

@@ -1,0 +1,174 @@
+"""The steps that follow from a plan and from what its datasets contain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from must_tf.common.errors import UserError
+from must_tf.loop import plan as plan_lib
+from must_tf.loop import records
+from must_tf.loop.facts import Facts
+from must_tf.loop.records import Step
+from must_tf.loop.settings import Machine
+from must_tf.loop.trainings import Trainings
+
+COCO = {"format": "coco", "images": "i", "annotations": "a.json"}
+ROOMS = {"format": "rgbd", "root": "rooms"}
+ALBUM = {"format": "images", "root": "album"}
+# Facts of the datasets above, before their conversion.
+STREET_FACTS = Facts(1000, {"detection": 1000, "masks": 1000}, {"detection": ("car", "dog")}, 640)
+ROOMS_FACTS = Facts(200, {"depth": 200, "normals": 150}, {}, 640)
+ALBUM_FACTS = Facts(5000, {}, {}, 320)
+
+
+def plan_of(datasets: Mapping[str, Any], **more: Any) -> plan_lib.Plan:
+    """Returns a plan in folder `o`."""
+    return plan_lib.Reader("plan.yaml", {"out": "o", "datasets": datasets, **more}).plan()
+
+
+def names(steps: Sequence[Step]) -> list[str]:
+    """Returns the names of steps."""
+    return [step.name for step in steps]
+
+
+def trainings(plan: plan_lib.Plan, facts: Mapping[str, Facts]) -> Trainings:
+    """Returns the trainings of a plan with these facts."""
+    _, folders = records.conversions(plan, facts)
+    return Trainings(plan, records.merges(plan, folders)[1], {}, Machine())
+
+
+@pytest.fixture(name="home")
+def home_fixture() -> tuple[plan_lib.Plan, dict[str, Facts]]:
+    """A plan with boxes and masks, depth and normals, and unlabelled images."""
+    plan = plan_of({"street": COCO, "rooms": ROOMS, "album": ALBUM}, export=True)
+    return plan, {"street": STREET_FACTS, "rooms": ROOMS_FACTS, "album": ALBUM_FACTS}
+
+
+def test_validation_is_set_apart_from_labelled_datasets_and_left_out_of_all(
+    home: tuple[plan_lib.Plan, dict[str, Facts]],
+) -> None:
+    steps, folders = records.conversions(*home)
+    assert names(steps) == [f"convert {name}" for name in ("street-val", "rooms-val", "street", "rooms", "album")]
+    share = ("--validation-share", "0.1")
+    left_out = ("--exclude", "o/records/street-val/*.tfrecord", "--exclude", "o/records/rooms-val/*.tfrecord")
+    coco = ("convert", "coco", "--images", "i", "--annotations", "a.json")
+    assert steps[0].words == (*coco, "--part", "validation", *share, "--out", "o/records/street-val")
+    assert steps[2].words == (*coco, "--part", "train", *share, *left_out, "--out", "o/records/street")
+    assert steps[4].words == ("convert", "images", "--root", "album", *left_out, "--out", "o/records/album")
+    assert [folder.facts.images for folder in folders.train] == [900, 180, 5000]
+    assert [folder.facts.images for folder in folders.validation] == [100, 20]
+
+
+def test_every_task_that_images_lack_has_a_teacher(home: tuple[plan_lib.Plan, dict[str, Facts]]) -> None:
+    whole = trainings(*home)
+    assert names(whole.steps()) == [
+        "teacher-depth",
+        "teacher-normals",
+        "teacher-masks",
+        "label street",
+        "label rooms",
+        "label album",
+        "student",
+        "export",
+    ]
+    masks = whole.steps()[2]
+    assert masks.words == (
+        "train",
+        "--experiment=must_teacher_masks",
+        "--mode=train_and_eval",
+        "--model_dir=o/teacher-masks",
+        "--config_file=o/configs/teacher-masks.yaml",
+    )
+    assert masks.needs == ("o/records/street", "o/records/street-val")
+    (values,) = (make() for make in masks.files.values())
+    assert values["task"]["train_data"]["input_path"] == ["o/records/street/*.tfrecord"]
+    assert values["task"]["validation_data"]["input_path"] == ["o/records/street-val/*.tfrecord"]
+    heads = {task: head["enabled"] for task, head in values["task"]["tasks"].items()}
+    assert [task for task, is_on in heads.items() if is_on] == ["detection", "masks"]
+
+
+def test_teachers_add_only_the_labels_that_a_dataset_lacks(home: tuple[plan_lib.Plan, dict[str, Facts]]) -> None:
+    steps = {step.name: step for step in trainings(*home).steps()}
+    depth, normals = ("--teacher", "depth=o/teacher-depth"), ("--teacher", "normals=o/teacher-normals")
+    boxes = ("--teacher", "detection=o/teacher-masks", "--teacher", "masks=o/teacher-masks")
+    assert steps["label street"].words[3:-2] == (*depth, *normals)
+    assert steps["label rooms"].words[3:-2] == (*normals, *boxes)  # a quarter of the rooms has no normals
+    assert steps["label album"].words[3:-2] == (*depth, *normals, *boxes)
+    assert steps["label album"].words[-2:] == ("--out", "o/records/album-labelled")
+    (values,) = (make() for make in steps["student"].files.values())
+    assert values["task"]["train_data"]["input_path"] == [
+        f"o/records/{name}-labelled/*.tfrecord" for name in ("street", "rooms", "album")
+    ]
+
+
+def test_a_model_that_exists_is_not_trained() -> None:
+    plan = plan_of({"rooms": ROOMS, "album": ALBUM}, teachers={"classification": {"model": "m.yaml"}})
+    steps = {step.name: step for step in trainings(plan, {"rooms": ROOMS_FACTS, "album": ALBUM_FACTS}).steps()}
+    assert "teacher-classification" not in steps
+    assert steps["label rooms"].words[3:5] == ("--teacher", "classification=m.yaml")
+    (values,) = (make() for make in steps["student"].files.values())
+    assert values["task"]["tasks"]["classification"]["enabled"]
+    assert not values["task"]["tasks"]["detection"]["enabled"]
+
+
+def test_nothing_is_labelled_if_nothing_is_missing() -> None:
+    facts = ROOMS_FACTS._replace(labelled={"depth": 200, "normals": 200})
+    assert names(trainings(plan_of({"rooms": ROOMS}), {"rooms": facts}).steps()) == ["student"]
+
+
+def test_datasets_with_other_classes_are_merged() -> None:
+    plan = plan_of({"street": COCO, "rooms": ROOMS, "pets": COCO})
+    pets = Facts(500, {"detection": 500}, {"detection": ("dog", "cat")}, 640)
+    _, folders = records.conversions(plan, {"street": STREET_FACTS, "rooms": ROOMS_FACTS, "pets": pets})
+    merging, merged = records.merges(plan, folders)
+    assert names(merging) == ["merge street+pets", "merge street+pets-val"]
+    given = ("--records", "o/records/street/*.tfrecord", "--records", "o/records/pets/*.tfrecord")
+    assert merging[0].words == ("merge", *given, "--out", "o/records/street+pets")
+    assert [folder.name for folder in merged.train] == ["street+pets", "rooms"]
+    assert merged.train[0].facts.classes == {"detection": ("car", "dog", "cat")}
+    assert merged.train[0].facts.labelled == {"detection": 1350, "masks": 900}
+    assert [folder.name for folder in merged.validation] == ["street+pets-val", "rooms-val"]
+
+
+def test_datasets_with_the_same_classes_are_not() -> None:
+    plan = plan_of({"street": COCO, "more": COCO})
+    _, folders = records.conversions(plan, {"street": STREET_FACTS, "more": STREET_FACTS})
+    assert records.merges(plan, folders) == ([], folders)
+
+
+def test_a_plan_without_labels_is_refused() -> None:
+    with pytest.raises(UserError, match="no dataset has labels, and no teacher is given"):
+        trainings(plan_of({"album": ALBUM}), {"album": ALBUM_FACTS}).check()
+    plan = plan_of({"rooms": ROOMS}, teachers={"segmentation": {"steps": 5}})
+    with pytest.raises(UserError, match="teachers.segmentation: no dataset has segmentation labels"):
+        trainings(plan, {"rooms": ROOMS_FACTS}).check()
+
+
+def test_transfers_start_from_every_teacher_and_the_student() -> None:
+    transfer = {"other": {**ROOMS, "task": "normals", "steps": 40, "seeds": 3}}
+    plan = plan_of({"rooms": ROOMS, "album": ALBUM}, transfer=transfer)
+    facts = {"rooms": ROOMS_FACTS, "album": ALBUM_FACTS, "other": ROOMS_FACTS}
+    (step,) = (step for step in trainings(plan, facts).steps() if step.name == "transfers")
+    rows = [f"{name}=o/{name}" for name in ("teacher-depth", "teacher-normals", "student")]
+    given = [word for row in rows for word in ("--checkpoint", row)]
+    assert list(step.words) == (
+        ["transfer", "--table", "o/configs/transfers.yaml", "--scratch", *given, "--seeds", "3", "--out", "o/transfers"]
+    )
+    table, column = (make() for make in step.files.values())
+    assert table == {"columns": {"other": {"task": "normals", "config_file": ["transfer-other.yaml"]}}}
+    assert column["trainer"]["train_steps"] == 40
+    assert column["task"]["train_data"]["input_path"] == ["o/records/other/*.tfrecord"]
+    steps, _ = records.conversions(plan, facts)
+    assert names(steps)[-2:] == ["convert other-val", "convert other"]
+
+
+def test_hours_need_a_measured_pace() -> None:
+    plan = plan_of({"rooms": ROOMS, "album": ALBUM}, student={"hours": 2})
+    steps = trainings(plan, {"rooms": ROOMS_FACTS, "album": ALBUM_FACTS}).steps()
+    assert names(steps)[-2:] == ["measure the student's pace", "student"]
+    pace, student = steps[-2:]
+    assert "--mode=train" in pace.words and "--model_dir=o/pace" in pace.words
+    assert "o/pace" in student.needs

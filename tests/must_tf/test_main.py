@@ -1,0 +1,54 @@
+"""`must` has every command, and passes its arguments on."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+from must_tf import __main__ as must
+from must_tf import __version__
+from tests.support.tiny import ROOT
+
+
+def called(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> list[str]:
+    """Runs `must` with every entry point replaced by one that returns sys.argv."""
+    seen: list[str] = []
+    for entry in {*(entry for entry, _ in must.COMMANDS.values() if entry), must.RECORDS}:
+        module, _, function = entry.partition(":")
+        monkeypatch.setattr(importlib.import_module(module), function, lambda: seen.extend(sys.argv))
+    monkeypatch.setattr(sys, "argv", ["must"])
+    must.main(words)
+    return seen
+
+
+def test_a_command_gets_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert called(monkeypatch, ["train", "--mode=eval", "a b"]) == ["must train", "--mode=eval", "a b"]
+    # must-records reads the command's name itself.
+    assert called(monkeypatch, ["convert", "coco"]) == ["must", "convert", "coco"]
+
+
+def test_every_command_of_must_records_is_here() -> None:
+    from tfrecords_tools.cli.main import app
+
+    names = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    assert {name for name, (entry, _) in must.COMMANDS.items() if not entry} == names | {"convert"}
+
+
+def test_help_lists_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert must.main([]) == 0
+    lines = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    assert lines == list(must.COMMANDS)
+
+
+def test_a_misspelt_command_is_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    assert must.main(["trian"]) == 2
+    assert "'trian' is not a command. Did you mean 'train'?" in capsys.readouterr().err
+
+
+def test_it_imports_nothing_but_the_command() -> None:
+    code = "import sys; from must_tf.__main__ import main; main(['--version']); assert 'tensorflow' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == __version__

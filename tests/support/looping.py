@@ -1,0 +1,35 @@
+"""Runs the steps of a plan in this process: importing TensorFlow for each of them would take most of a test's time."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from must_tf.cli import export, train
+from must_tf.common.errors import exit_on_user_error
+from must_tf.loop import run
+from tests.support.converting import must_records
+
+COMMANDS = {"train": train.main, "export": export.main}
+
+
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Makes `must run` call its steps in this process. Returns the list of their words, which grows with each call."""
+    called: list[list[str]] = []
+
+    def follow(words: Sequence[str], log: str) -> int:
+        assert list(words[:3]) == [sys.executable, "-m", "must_tf"]
+        name, *rest = words[3:]
+        called.append([name, *rest])
+        Path(log).parent.mkdir(parents=True, exist_ok=True)
+        Path(log).write_text("the log\n")
+        if name in COMMANDS:
+            return exit_on_user_error(lambda: COMMANDS[name](rest))
+        with pytest.MonkeyPatch.context() as patch:
+            return must_records([name, *rest], patch)
+
+    monkeypatch.setattr(run.subprocesses, "follow", follow)
+    return called
