@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -172,3 +175,16 @@ def test_hours_need_a_measured_pace() -> None:
     pace, student = steps[-2:]
     assert "--mode=train" in pace.words and "--model_dir=o/pace" in pace.words
     assert "o/pace" in student.needs
+
+
+def test_hours_become_steps(tmp_path: Path) -> None:
+    plan = dataclasses.replace(plan_of({"rooms": ROOMS}, student={"hours": 2}), out=str(tmp_path))
+    facts = ROOMS_FACTS._replace(labelled={"depth": 200, "normals": 200})
+    (tmp_path / "pace").mkdir()
+    lines = [{"step": 20, "images_per_second": 3.0}, {"step": 40, "images_per_second": 50.0}]
+    (tmp_path / "pace" / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "pace" / "params.yaml").write_text("task: {train_data: {global_batch_size: 10}}")
+    _, student = trainings(plan, {"rooms": facts}).steps()
+    (values,) = (make() for make in student.files.values())
+    assert values["trainer"]["train_steps"] == 32_400  # 0.9 * 7,200 s * 50 / 10
+    assert values["trainer"]["optimizer_config"]["learning_rate"]["cosine"]["decay_steps"] == 32_400
