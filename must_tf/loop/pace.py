@@ -104,7 +104,8 @@ def _on_samples(expected: Expected, here: str) -> Trainings:
 
     groups = (expected.folders.train, expected.folders.validation, expected.folders.transfer)
     folders = records.Folders(*(tuple(map(sampled, group)) for group in groups))
-    moved = dataclasses.replace(plan, out=here, teachers={}, transfer={}, export=False)
+    trained = {task: teacher for task, teacher in plan.teachers.items() if not teacher.model}
+    moved = dataclasses.replace(plan, out=here, teachers=trained, transfer={}, export=False)
     moved = dataclasses.replace(moved, student=dataclasses.replace(plan.student, hours=0.0))
     merging, folders = records.merges(moved, folders)
     for step in merging:
