@@ -56,7 +56,8 @@ def read(image: Given, place: int = 0) -> Photo:
         return Photo(name, _rgb(image))
     except image_files.Unreadable as error:
         reason = error.reason.removeprefix("image: ")
-        raise ImageError(f"{error.example}: {reason}. Give a JPEG, a PNG or another file that Pillow reads.") from None
+        cause = error.example.removeprefix(f"{name}: ").replace(" <_io.BytesIO object>", "")
+        raise ImageError(f"{name}: {reason} ({cause}). Give a JPEG, a PNG or another file that Pillow reads.") from None
     except (TypeError, ValueError) as error:
         raise ImageError(f"{name}: {error}.") from None
 

@@ -20,8 +20,6 @@ from tests.support.tiny import ROOT, Tiny, image_bytes
 
 NOTEBOOKS = sorted((ROOT / "docs").glob("*.ipynb"))
 COMMAND = re.compile(r"^!(.+)$", re.M)
-# The modules of the commands: the tests run them from the source tree, without an installation.
-MODULES = {"must": "must_tf", "must-records": "tfrecords_tools", "must-train": "must_tf.cli.train"}
 
 
 def cells(path: Path, kind: str) -> list[str]:
@@ -34,8 +32,10 @@ def shell(command: str, values: dict[str, Any]) -> int:
     """Runs a line that begins with "!", as Jupyter does: {NAME} is the value of a variable."""
     filled = re.sub(r"\{(\w+)\}", lambda match: str(values[match[1]]), command)
     program, *arguments = shlex.split(filled)
+    assert program == "must"
+    # From the source tree, which need not be installed.
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, "-m", MODULES[program], *arguments], env=environment).returncode
+    return subprocess.run([sys.executable, "-m", "must_tf", *arguments], env=environment).returncode
 
 
 def executed(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
