@@ -24,11 +24,11 @@ from tensorflow.python.eager.polymorphic_function import compiler_ir
 from tensorflow.python.framework import auto_control_deps_utils
 
 from benchmarks.harness import operations
-from must_tf import experiment_config
 from must_tf.common import files, upstream
 from must_tf.common.errors import exit_on_user_error
 from must_tf.data import geometry, record, scenes
 from must_tf.data import input as input_lib
+from must_tf.experiments import experiment_config
 from must_tf.model import student
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover

@@ -16,9 +16,9 @@ from official.vision import registry_imports  # noqa: F401  # registers its expe
 
 from benchmarks.lowered import lower
 from benchmarks.rows import same_network
-from must_tf import experiment_config
 from must_tf.common import upstream
 from must_tf.data import scenes
+from must_tf.experiments import experiment_config
 from must_tf.tasks import discover
 from must_tf.tasks.masks.labels import paste
 from must_tf.training import task as task_lib

@@ -18,12 +18,12 @@ from official.core.config_definitions import ExperimentConfig
 from official.core.train_lib import OrbitExperimentRunner
 from official.modeling import performance
 
-from must_tf import experiment_config
 from must_tf.cli import dry_run
 from must_tf.cli.flags import TrainFlags, parse_train
 from must_tf.common import process_setup, startup_times, upstream
 from must_tf.common.errors import Mistakes, UserError, exit_on_user_error
 from must_tf.data import input as input_lib
+from must_tf.experiments import experiment_config
 from must_tf.model.student import enabled
 from must_tf.runs import best, checkpoints, init_weights, restore
 from must_tf.runs import directory as run_directory

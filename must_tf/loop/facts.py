@@ -1,4 +1,4 @@
-"""What is in a dataset: the number and size of its images, and the share that is labelled for each task.
+"""Facts about a dataset: the number and size of its images, and the share that is labelled for each task.
 
 Before its conversion, a few images are converted in memory; afterwards, the manifest counts all of them.
 """

@@ -42,7 +42,7 @@ SHORT = {
 
 
 class Cost(NamedTuple):
-    """What a step costs; None if it is not known: its minutes, the gigabytes that it writes, and its memory in GB."""
+    """Minutes of a step, the gigabytes that it writes, and its memory in GB; None if it is not known."""
 
     minutes: float | None = None
     disk: float | None = None

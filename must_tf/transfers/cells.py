@@ -13,11 +13,11 @@ import tensorflow as tf
 import yaml
 from official.core.config_definitions import ExperimentConfig
 
-from must_tf import experiment_config
 from must_tf.common import files, run_files, subprocesses
 from must_tf.common.errors import UserError
 from must_tf.common.text import listed
 from must_tf.config import values as config_values
+from must_tf.experiments import experiment_config
 from must_tf.runs import directory as run_directory
 from must_tf.training import preflight
 from must_tf.transfers.table import TransferColumn, TransferRow

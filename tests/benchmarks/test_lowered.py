@@ -15,8 +15,8 @@ from official.modeling import optimization
 from official.vision.modeling.heads import dense_prediction_heads
 
 from benchmarks.lowered import lower
-from must_tf import experiment_config
 from must_tf.config import values as config_values
+from must_tf.experiments import experiment_config
 
 PAPER = Path(__file__).resolve().parents[2] / "experiments" / "paper"
 FILES = [str(PAPER / name) for name in ("shared.yaml", "student_imagenet.yaml", "on_tpu.yaml")]

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import yaml
 
-from must_tf import experiment_config
 from must_tf.config import values as config_values
 from must_tf.data import input as input_lib
 from must_tf.data import scenes
+from must_tf.experiments import experiment_config
 from must_tf.model import student
 from must_tf.model.trunk import Trunk
 from must_tf.spec import ImageInfo

@@ -11,10 +11,10 @@ import tensorflow as tf
 import yaml
 
 from experiments import loop, threshold_study, threshold_table
-from must_tf import experiment_config
 from must_tf.cli.flags import parse_train
 from must_tf.common.errors import UserError
 from must_tf.data import record
+from must_tf.experiments import experiment_config
 from must_tf.tasks import discover
 from tests.support.contract import SPECS, golden
 from tests.support.tiny import scene_record, write_set

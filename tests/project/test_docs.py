@@ -15,11 +15,12 @@ import yaml
 from PIL import Image
 
 from experiments.readme_picture import CAPTION
-from must_tf import experiment_config
 from must_tf.cli.doctor import DoctorFlags
 from must_tf.cli.flags import ExportFlags, PredictFlags, TrainFlags
 from must_tf.config import values as config_values
 from must_tf.runs import start
+from must_tf.experiments import experiment_config
+from must_tf.loop.command import RunFlags
 from must_tf.tasks import discover
 from must_tf.transfers.command import TransferFlags
 from tests.support.rooms import ROOMS
@@ -44,6 +45,7 @@ FLAGS = {
     "must-train": TrainFlags,
     "must-export": ExportFlags,
     "must-predict": PredictFlags,
+    "must-run": RunFlags,
     "must-transfer": TransferFlags,
     "must-doctor": DoctorFlags,
 }
@@ -154,6 +156,9 @@ def test_commands_take_the_flags_that_are_shown(page: Path) -> None:
     records = records_flags()
     for line in commands(page):
         name, _, rest = line.partition(" ")
+        if name == "must":  # `must train` is must-train; the commands on records are those of must-records
+            word = rest.partition(" ")[0]
+            name, rest = (f"must-{word}", rest[len(word) :]) if f"must-{word}" in FLAGS else ("must-records", rest)
         shown = set(FLAG.findall(rest))
         if name == "must-records":
             words = " ".join(itertools.takewhile(lambda word: word.isalnum() or word == "export-coco", rest.split()))

@@ -28,7 +28,7 @@ for name in ("must_tf", "tfrecords_tools"):
         if not module.name.endswith("__main__"):
             origins[module.name] = importlib.import_module(module.name).__file__
 from must_tf.tasks import discover
-from must_tf.experiment_config import experiments
+from must_tf.experiments.experiment_config import experiments
 from must_tf.shared import html_report
 from tfrecords_tools.inspect import contact_page
 report, sheet = html_report.Report("a"), contact_page.ContactPage("a", "b", "c", [], [])

@@ -6,8 +6,8 @@ import dataclasses
 import shlex
 from typing import Any
 
-from must_tf import experiment_config
 from must_tf.cli.flags import parse_train
+from must_tf.experiments import experiment_config
 from tests.support.tiny import ROOT
 
 FOLDER = ROOT / "experiments" / "paper"

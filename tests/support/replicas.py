@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from must_tf import experiment_config
 from must_tf.config import values as config_values
+from must_tf.experiments import experiment_config
 from must_tf.training import preflight
 from must_tf.training import task as task_lib
 

@@ -19,8 +19,6 @@ ROOMS = (
     "must_tf.runs",
     "must_tf.training",
     "must_tf.experiments",
-    "must_tf.registry_imports",
-    "must_tf.experiment_config",
     "must_tf.serving",
     "must_tf.prediction",
     "must_tf.transfers",

@@ -13,11 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 import must_tf
-from must_tf import experiment_config
 from must_tf.cli import export, predict, train
 from must_tf.common.errors import UserError
 from must_tf.config import values
 from must_tf.data import record, scenes
+from must_tf.experiments import experiment_config
 from must_tf.runs import directory
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover

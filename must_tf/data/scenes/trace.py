@@ -98,7 +98,7 @@ def _direct(world: World, points: Array, normals: Array) -> Array:
 def shade(world: World, hits: Hits) -> Array:
     """Returns the light along every ray, [3, n] red, green, blue, about 0..1."""
     points = _eye(world) + hits.rays * np.where(hits.body < 0, 0, hits.metres)
-    colours = np.empty_like(hits.rays)
+    colours = np.zeros_like(hits.rays)  # not empty: memory that holds NaN would warn, although the sky replaces it
     for index, body in enumerate(world.bodies):
         chosen = np.flatnonzero(hits.body == index)
         point = body.local(points[:, chosen])

@@ -24,7 +24,7 @@ from tensorflow.python.eager import context
 
 from benchmarks.rows import step_sides
 from must_tf.common import upstream
-from must_tf.experiment_config import experiments
+from must_tf.experiments.experiment_config import experiments
 
 ROOT = Path(__file__).resolve().parents[3]
 ALLOWED = ROOT / "must_tf" / "common" / "upstream.py"

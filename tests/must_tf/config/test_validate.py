@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from must_tf import experiment_config
 from must_tf.common.errors import Mistakes, UserError, UserErrors
 from must_tf.config import fields, validate
+from must_tf.experiments import experiment_config
 from tests.support.mistakes import Sandbox, merged, nested, run_export, run_records, run_train, task, trained
 
 

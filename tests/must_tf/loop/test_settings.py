@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from must_tf import experiment_config
 from must_tf.config import values as config_values
+from must_tf.experiments import experiment_config
 from must_tf.loop import settings
 from must_tf.loop.facts import Facts
 from must_tf.loop.settings import Machine, RunFacts

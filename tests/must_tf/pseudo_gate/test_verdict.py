@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from must_tf import experiment_config
 from must_tf.cli import dry_run
 from must_tf.common.errors import UserError
 from must_tf.data import manifest, record, scenes
+from must_tf.experiments import experiment_config
 from must_tf.pseudo_gate import rules, verdict
 from must_tf.training import preflight
 from tests.support.converting import must_records

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from must_tf import experiment_config
 from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
+from must_tf.experiments import experiment_config
 from must_tf.runs import directory
 from must_tf.training import preflight
 from tests.support.mistakes import merged, nested

@@ -12,9 +12,9 @@ import tf_keras
 from official.vision.configs import image_classification, retinanet
 from official.vision.modeling import factory
 
-from must_tf import experiment_config
 from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
+from must_tf.experiments import experiment_config
 from must_tf.model import student
 from must_tf.runs import checkpoint_match, init_weights, restore
 from tests.support.mistakes import merged

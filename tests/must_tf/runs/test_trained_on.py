@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from must_tf import experiment_config
 from must_tf.data import record, scenes
+from must_tf.experiments import experiment_config
 from must_tf.runs import trained_on
 from tests.support.labelling import Image, boxes, by, records
 from tests.support.tiny import write_config

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf import experiment_config
 from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
 from must_tf.data import geometry, label_reader, manifest, record
 from must_tf.data.input import Reader
 from must_tf.evaluation.evaluator import Evaluator
+from must_tf.experiments import experiment_config
 from must_tf.model.student import StudentConfig
 from must_tf.tasks import discover
 from must_tf.tasks.detection import loss

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf import experiment_config
 from must_tf.common.errors import UserErrors
 from must_tf.config import validate
 from must_tf.config import values as config_values
 from must_tf.data import geometry, record
 from must_tf.data.input import Reader
+from must_tf.experiments import experiment_config
 from must_tf.shared import thresholds
 from must_tf.spec import ImageInfo, state
 from must_tf.tasks.masks import pseudo

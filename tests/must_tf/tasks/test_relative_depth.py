@@ -12,11 +12,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from must_tf import experiment_config
 from must_tf.cli import train
 from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
 from must_tf.data import manifest, record
+from must_tf.experiments import experiment_config
 from must_tf.spec import Given, ImageInfo
 from must_tf.tasks.depth import Config, labels, metric, model, pseudo, view
 from must_tf.training import preflight

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from must_tf import experiment_config
 from must_tf.cli import train
 from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
+from must_tf.experiments import experiment_config
 from must_tf.model import student
 from must_tf.runs import checkpoints, init_weights, restore
 from must_tf.spec import TaskConfig

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf import experiment_config
 from must_tf.cli import train
 from must_tf.common import run_files
 from must_tf.config import values as config_values
 from must_tf.data import input as input_lib
 from must_tf.data import record
+from must_tf.experiments import experiment_config
 from must_tf.model import student
 from must_tf.shared import masked_losses
 from must_tf.tasks import discover

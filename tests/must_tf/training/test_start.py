@@ -12,9 +12,9 @@ import yaml
 from official.modeling import optimization
 
 from benchmarks.lowered import lower
-from must_tf import experiment_config
 from must_tf.common import upstream
 from must_tf.config import values as config_values
+from must_tf.experiments import experiment_config
 from must_tf.model import student
 from must_tf.training import gradients
 from tests.support.tiny import ALL, CONFIG

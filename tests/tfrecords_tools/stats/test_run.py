@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf import experiment_config
 from must_tf.common.errors import UserError
 from must_tf.data import label_reader, manifest, record, scenes
+from must_tf.experiments import experiment_config
 from must_tf.pseudo_gate import rules, verdict
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover

@@ -14,10 +14,10 @@ import tensorflow as tf
 from official.core import config_definitions, exp_factory
 from official.modeling.hyperparams import params_dict
 
-from must_tf import registry_imports  # noqa: F401  # registers the experiments
 from must_tf.common import upstream
 from must_tf.common.errors import Mistakes, nearest
 from must_tf.config import values
+from must_tf.experiments import registry_imports  # noqa: F401  # registers the experiments
 
 PREFIX = "must_"
 
