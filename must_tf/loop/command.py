@@ -45,18 +45,22 @@ def execute(flags: RunFlags) -> int:
     """
     if flags.only and flags.until:
         raise UserError("--only runs one step and --until all up to one. Give only one of them.")
+    from must_tf.loop import formats
     from must_tf.loop import plan as plan_lib
 
     plan = plan_lib.read(flags.plan, flags.out)
     started = time.monotonic()
     with process_setup.importing():
         from must_tf.common import devices
-        from must_tf.loop import report, start
+        from must_tf.loop import report
         from must_tf.loop import run as run_lib
         from must_tf.loop.settings import Machine
+        from must_tf.runs import start
         from tfrecords_tools.writing import folder_lock
 
-    machine, weights = Machine(devices.tensorflow_gpus()), start.values(plan.start)
+    with formats.named(f"{plan.path}: start"):
+        weights = start.settings(plan.start)
+    machine = Machine(devices.tensorflow_gpus())
     options = run_lib.RunOptions(flags.until, flags.only, flags.force)
     if flags.dry_run:
         from must_tf.loop import dry_run

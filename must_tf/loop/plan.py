@@ -35,9 +35,10 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from must_tf.common.errors import Mistakes, UserError, nearest
+from must_tf.common.errors import Mistakes, nearest
 from must_tf.config import values as config_values
 from must_tf.loop import formats
+from must_tf.runs import start
 from must_tf.tasks import discover
 
 KEYS = ("out", "title", "datasets", "teachers", "start", "student", "transfer", "export", "settings")
@@ -46,7 +47,6 @@ RUN_KEYS = ("steps", "settings")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # names are also folders
 VARIABLE = re.compile(r"\$(\w+)")
 VALIDATION_SHARE = 0.1
-RANDOM = "random"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Plan:
     title: str
     datasets: Mapping[str, PlannedDataset]
     teachers: Mapping[str, PlannedTeacher] = dataclasses.field(default_factory=dict)
-    start: str = RANDOM
+    start: str = "random"
     student: RunSettings = RunSettings()
     transfer: Mapping[str, PlannedTransfer] = dataclasses.field(default_factory=dict)
     export: bool = False
@@ -171,7 +171,7 @@ class Reader:
             title=self._text(content, "title", os.path.splitext(os.path.basename(self._path))[0]),
             datasets=datasets,
             teachers={task: self._teacher(task, entry) for task, entry in self._named("teachers").items()},
-            start=self._text(content, "start", RANDOM),
+            start=self._text(content, "start", start.RANDOM),
             student=self._run("student", self._group(content.get("student"), "student"), hours=True),
             transfer={name: self._transfer(name, entry) for name, entry in self._named("transfer").items()},
             export=self._flag(content, "export", "", False),
@@ -313,9 +313,3 @@ class Reader:
         run = self._run(where, {key: group[key] for key in RUN_KEYS if key in group})
         seeds = int(self._number(group, "seeds", where, whole=True)) or 1
         return PlannedTransfer(dataset, task, run, seeds)
-
-
-def check_start(start: str) -> None:
-    """Raises UserError if nothing can start from these weights."""
-    if start != RANDOM and not os.path.exists(start):
-        raise UserError(f"start: {start} does not exist. Give a run, a checkpoint, a weight file, or random.")

@@ -101,7 +101,7 @@ def network(images: int, start: Mapping[str, Any], machine: Machine) -> dict[str
                 "tasks": {name: small for name, small in heads.items() if small},
             }
         }
-        if not start and not machine.gpus:
+        if "model" not in start.get("task", {}) and not machine.gpus:
             backbone = {"type": "resnet", "resnet": {"model_id": 18, "depth_multiplier": 0.5}}
             values["task"]["model"]["backbone"] = backbone
     norm = {"norm_activation": {"norm_momentum": 0.97, "use_sync_bn": machine.gpus > 1}}

@@ -14,9 +14,10 @@ from must_tf.common.errors import Mistakes
 from must_tf.config import values as config_values
 from must_tf.loop import settings
 from must_tf.loop.facts import missing
-from must_tf.loop.plan import RANDOM, Plan, RunSettings
+from must_tf.loop.plan import Plan, RunSettings
 from must_tf.loop.records import Folders, RecordFolder, Step, Values
 from must_tf.loop.settings import Machine, RunFacts, combined
+from must_tf.runs import start
 from must_tf.tasks import discover
 
 CONFIGS, STUDENT, EXPORT, TRANSFERS, PACE = "configs", "student", "export", "transfers", "pace"
@@ -183,10 +184,11 @@ class Trainings:
             made[self.plan.folder(CONFIGS, f"transfer-{name}.yaml")] = functools.partial(self._transfer, name)
         rows = [(teacher.name, teacher.path) for teacher in self.teachers() if teacher.is_run]
         rows += [(STUDENT, self.plan.folder(STUDENT))]
-        start = ["--scratch"] if self.plan.start == RANDOM else ["--checkpoint", f"start={self.plan.start}"]
+        is_random = self.plan.start == start.RANDOM
+        first = ["--scratch"] if is_random else ["--checkpoint", f"start={self.plan.start}"]
         given = [word for name, path in rows for word in ("--checkpoint", f"{name}={path}")]
         seeds = str(max(one.seeds for one in transfers.values()))
-        words = ("transfer", "--table", table, *start, *given, "--seeds", seeds, "--out", out)
+        words = ("transfer", "--table", table, *first, *given, "--seeds", seeds, "--out", out)
         needs = (*(path for _, path in rows), *(folder.folder for folder in self.folders.transfer))
         return [Step("transfers", words, out, made, needs)]
 

@@ -21,9 +21,9 @@ import tf_keras
 
 from must_tf.common.errors import UserError, nearest
 from must_tf.model.trunk import TrunkConfig
-from must_tf.pretrained import weights
 from must_tf.runs import checkpoint_match, checkpoints, trunk_settings
 from must_tf.runs.checkpoint_match import CheckpointGraph, Module, Path
+from must_tf.runs.pretrained import weights
 from must_tf.tasks import discover
 
 BACKBONE: Path = ("trunk", "backbone")

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from must_tf.pretrained import weights
 from must_tf.runs import init_weights, trunk_settings
 from must_tf.runs.checkpoint_match import CheckpointGraph
+from must_tf.runs.pretrained import weights
 
 RANDOM = "random"
 

@@ -19,6 +19,7 @@ from must_tf.common.text import listed
 from must_tf.config import values as config_values
 from must_tf.experiments import experiment_config
 from must_tf.runs import directory as run_directory
+from must_tf.runs.pretrained import weights
 from must_tf.training import preflight
 from must_tf.transfers.table import TransferColumn, TransferRow
 
@@ -106,6 +107,8 @@ def _cell(row: TransferRow, column: TransferColumn, number: int, settings: Trans
     seed = params.task.train_data.seed + number
     params.task.train_data.seed = seed
     params.task.init_checkpoint = row.checkpoint
+    if weights.is_known(row.checkpoint):
+        params.task.init_modules = "backbone"  # they have nothing else
     path = os.path.join(settings.out, row.name, column.name, f"seed-{seed}")
     return TransferCell(row, column, seed, params.trainer.train_steps, config_values.plain(params.as_dict()), path)
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from must_tf.common.errors import UserError, nearest
 from must_tf.config import values as config_values
 from must_tf.runs import init_weights
+from must_tf.runs.pretrained import weights
 from must_tf.tasks import discover
 
 SCRATCH = "scratch"
@@ -40,7 +41,8 @@ class TransferColumn(NamedTuple):
 
 
 class TransferRow(NamedTuple):
-    """The initial weights: a checkpoint's prefix, and hex digits that change with its weights.
+    """The initial weights: a checkpoint's prefix, a weight file or the name of published weights, and hex digits that
+    change with the weights.
 
     Both are empty for a row that is trained from scratch.
     """
@@ -115,7 +117,7 @@ def rows(checkpoints: Sequence[str], scratch: bool) -> list[TransferRow]:
         _check_name(name, f"--checkpoint={text}")
         if name in (SCRATCH, *(row.name for row in parsed)):
             raise UserError(f"--checkpoint={text}: there are two rows {name!r}. Give each its own name.")
-        prefix = init_weights.checkpoint_path(path)
+        prefix = path if weights.is_known(path) else init_weights.checkpoint_path(path)
         parsed.append(TransferRow(name, prefix, _digest(prefix)))
     if not parsed:
         raise UserError("nothing to compare. Give --checkpoint NAME=RUN_DIRECTORY, --scratch, or both.")
@@ -124,5 +126,8 @@ def rows(checkpoints: Sequence[str], scratch: bool) -> list[TransferRow]:
 
 def _digest(prefix: str) -> str:
     """Returns a hash of the weights. A checkpoint's index has a checksum of every variable, so reading it is enough."""
-    with tf.io.gfile.GFile(f"{prefix}.index", "rb") as file:
+    index = f"{prefix}.index"
+    if weights.is_known(prefix):
+        index = weights.packaged() if prefix in weights.NAMES else prefix
+    with tf.io.gfile.GFile(index, "rb") as file:
         return hashlib.sha256(file.read()).hexdigest()[:DIGITS]

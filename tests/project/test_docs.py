@@ -18,9 +18,9 @@ from experiments.readme_picture import CAPTION
 from must_tf.cli.doctor import DoctorFlags
 from must_tf.cli.flags import ExportFlags, PredictFlags, TrainFlags
 from must_tf.config import values as config_values
-from must_tf.runs import start
 from must_tf.experiments import experiment_config
 from must_tf.loop.command import RunFlags
+from must_tf.runs import start
 from must_tf.tasks import discover
 from must_tf.transfers.command import TransferFlags
 from tests.support.rooms import ROOMS

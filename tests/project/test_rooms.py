@@ -13,7 +13,7 @@ from tests.support.rooms import LAZY, ROOMS
 from tests.support.tiny import ROOT
 
 PRODUCT = ("must_tf", "tfrecords_tools")
-MOST_ENTRIES, MOST_ENTRIES_AT_THE_TOP = 30, 24
+MOST_ENTRIES, MOST_ENTRIES_AT_THE_TOP = 30, 20
 
 
 def modules(root: Path) -> dict[str, Path]:

@@ -15,7 +15,6 @@ ROOMS = (
     "must_tf.model",
     "must_tf.pseudo_gate",
     "must_tf.evaluation",
-    "must_tf.pretrained",
     "must_tf.runs",
     "must_tf.training",
     "must_tf.experiments",

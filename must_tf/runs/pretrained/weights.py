@@ -23,10 +23,10 @@ import tensorflow as tf
 import tf_keras
 
 from must_tf.common.errors import UserError
-from must_tf.pretrained import files, names
-from must_tf.pretrained.architecture import SE_RATIO
-from must_tf.pretrained.names import Found
-from must_tf.pretrained.torch_pickle import Arrays
+from must_tf.runs.pretrained import files, names
+from must_tf.runs.pretrained.architecture import SE_RATIO
+from must_tf.runs.pretrained.names import Found
+from must_tf.runs.pretrained.torch_pickle import Arrays
 
 LITE0 = "efficientnet-lite0"
 NAMES = (LITE0,)

@@ -14,9 +14,9 @@ import numpy as np
 
 from must_tf.common.errors import UserError
 from must_tf.common.text import listed
-from must_tf.pretrained import architecture
-from must_tf.pretrained.architecture import Architecture
-from must_tf.pretrained.torch_pickle import Arrays
+from must_tf.runs.pretrained import architecture
+from must_tf.runs.pretrained.architecture import Architecture
+from must_tf.runs.pretrained.torch_pickle import Arrays
 
 SHOWN = 3  # names in a message
 Names = Callable[[Architecture], list[tuple[str, str]]]  # of each convolution and of the norm after it

@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
-from must_tf.pretrained import torch_pickle
-from must_tf.pretrained.torch_pickle import Arrays
+from must_tf.runs.pretrained import torch_pickle
+from must_tf.runs.pretrained.torch_pickle import Arrays
 
 SUFFIXES = (".h5", ".hdf5", ".keras", ".pth", ".pt", ".bin", ".safetensors")
 HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of such a file

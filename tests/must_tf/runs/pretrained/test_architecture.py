@@ -6,8 +6,8 @@ import pytest
 import tf_keras
 from official.vision.modeling.backbones import efficientnet
 
-from must_tf.pretrained import architecture
-from must_tf.pretrained.architecture import LITE0, Architecture
+from must_tf.runs.pretrained import architecture
+from must_tf.runs.pretrained.architecture import LITE0, Architecture
 
 TOP = 1  # Model Garden's last convolution, which no level of the FPN uses
 

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
-from must_tf.pretrained import torch_pickle
+from must_tf.runs.pretrained import torch_pickle
 from tests.support.torch_files import FORMATS, Tensor, old_format, tensors, zip_format
 
 of_both_formats = pytest.mark.parametrize("form", FORMATS)

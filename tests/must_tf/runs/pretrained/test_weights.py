@@ -18,7 +18,7 @@ from safetensors import numpy as safetensors_numpy
 
 from must_tf.common.errors import UserError
 from must_tf.model.trunk import Trunk
-from must_tf.pretrained import files, weights
+from must_tf.runs.pretrained import files, weights
 from tests.support import efficientnet_reference as reference
 from tests.support.torch_files import FORMATS, old_format, tensors, zip_format
 from tests.support.trunks import SIDE, images, stages, trunk
