@@ -288,6 +288,14 @@ MUTANTS = (
     Mutant("the backward pass runs through a frozen backbone", "must_tf/model/trunk.py", "        if not self.backbone.trainable:\n            stages = tf.nest.map_structure(tf.stop_gradient, stages)\n", "", "must_tf/model/test_freezing::backward"),
     Mutant("the backward pass runs through a frozen FPN", "must_tf/model/trunk.py", "        if self.is_frozen:\n            levels = tf.nest.map_structure(tf.stop_gradient, levels)\n", "", "must_tf/model/test_freezing::backward"),
     Mutant("a frozen FPN hides the backbone", "must_tf/model/trunk.py", "return not self.backbone.trainable and not self.decoder.trainable", "return not self.decoder.trainable", "must_tf/model/test_freezing::one_step or backward"),
+    Mutant("masks: objects without one are trained on", f"{TASKS}masks/labels.py", 'labels["mask_scores"] >= config.mask_score_threshold', 'abs(labels["mask_scores"]) >= config.mask_score_threshold', "must_tf/tasks/test_objects_without_masks::training"),
+    Mutant("masks: objects without one are counted", f"{TASKS}masks/labels.py", " if score != NO_MASK)", ")", "must_tf/tasks/test_objects_without_masks::keep"),
+    Mutant("masks: objects without one are missed", f"{TASKS}masks/metric.py", "truth.is_crowd | ~known", "truth.is_crowd", "must_tf/tasks/test_objects_without_masks::misses"),
+    Mutant("masks: what finds an object without one is wrong", f"{TASKS}masks/metric.py", "np.where(known, matching, _near(predictions, labels, image))", "matching", "must_tf/tasks/test_objects_without_masks::misses"),
+    Mutant("masks: objects without one are drawn", f"{TASKS}masks/view.py", " if known[index]]", "]", "must_tf/tasks/test_objects_without_masks::drawn"),
+    Mutant("export: objects without a mask get an empty one", "tfrecords_tools/export/formats.py", 'if "crops" in objects and known[place]', 'if "crops" in objects', "tfrecords_tools/sources/test_objects_without_masks::there"),
+    Mutant("stats: masks of objects without one are wrong", "tfrecords_tools/stats/against_truth.py", "elif near_unknown[place] or", "elif", "tfrecords_tools/sources/test_objects_without_masks::judged"),
+    Mutant("a box is taken for the mask of an object without one", "tfrecords_tools/sources/objects.py", "return np.zeros([bottom - top, right - left], np.uint8)", "return np.ones([bottom - top, right - left], np.uint8)", "tfrecords_tools/sources/test_objects_without_masks::there"),
 )  # fmt: skip
 
 

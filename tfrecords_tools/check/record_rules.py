@@ -93,8 +93,10 @@ def of_labels(
         for what, where in specs[task].summary.problems(labels, info, configs[task]):
             yield f"{task}: {what}", where
         for key in (key for key in labels if key == "scores" or key.endswith("_scores")):
-            if origin.startswith("real:") and np.any(np.asarray(labels[key]) != 1.0):
-                yield f"{task}: a real label with a score below 1", f"{key} {np.min(labels[key]):.3f}"
+            scores = np.asarray(labels[key])
+            scores = scores[scores != masks.NO_MASK]
+            if origin.startswith("real:") and np.any(scores != 1.0):
+                yield f"{task}: a real label with a score below 1", f"{key} {np.min(scores):.3f}"
         for need in specs[task].needs if "boxes" in labels else ():
             needed = labelled[need].labels if need in labelled else {}
             count, expected = len(labels["boxes"]), len(needed.get("boxes", ()))
@@ -111,7 +113,8 @@ def of_full_masks(example: tf.train.Example, labelled: Mapping[str, Labelled], i
     if len(stored) != len(labels["crops"]) or any(of_crops(labels, info)):
         yield "masks: full masks and crops differ in number or size", f"{len(stored)} for {len(labels['crops'])}"
         return
+    known = masks.has_mask(labels)
     for place, (png, mask) in enumerate(zip(stored, masks.paste(labels, info.height, info.width), strict=True)):
         full = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
-        if full is None or not np.array_equal(full > 0, mask):
+        if full is None or (known[place] and not np.array_equal(full > 0, mask)):
             yield "masks: the full mask is not the crop's", f"object {place}"

@@ -14,7 +14,7 @@ from pycocotools import mask as mask_utils
 
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels
-from must_tf.tasks.masks.labels import paste
+from must_tf.tasks.masks.labels import has_mask, paste
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.writing.counts import Tally
 
@@ -36,12 +36,14 @@ DOUBTS = (
 def annotations_of(objects: Labels, info: ImageInfo, pseudo: bool) -> list[JsonObject]:
     """Returns the objects as COCO annotations without ids. Masks, if there are any, become compressed RLE.
 
+    An object without a mask among others has no `segmentation`.
+
     Args:
       objects: labels of masks, or of detection.
       info: of the image.
       pseudo: True writes the scores of a teacher.
     """
-    annotations = []
+    annotations, known = [], has_mask(objects)
     for place, box in enumerate(objects["boxes"]):
         annotation: JsonObject = {
             "category_id": int(objects["classes"][place]),
@@ -49,11 +51,11 @@ def annotations_of(objects: Labels, info: ImageInfo, pseudo: bool) -> list[JsonO
             "area": shortest(objects["area"][place]),
             "iscrowd": int(objects["is_crowd"][place]),
         }
-        if "crops" in objects:
+        if "crops" in objects and known[place]:
             annotation["segmentation"] = _rle(objects, place, info)
         if pseudo:
             annotation["score"] = shortest(objects["scores"][place])
-            if "mask_scores" in objects:
+            if "mask_scores" in objects and known[place]:
                 annotation["mask_score"] = shortest(objects["mask_scores"][place])
         annotations.append(annotation)
     return annotations

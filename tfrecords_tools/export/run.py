@@ -39,6 +39,7 @@ from must_tf.common.errors import UserError
 from must_tf.data import record
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels, TaskConfig
+from must_tf.tasks.masks.labels import has_mask
 from must_tf.tasks.normals.labels import NORMALS
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.convert import run as convert
@@ -204,7 +205,8 @@ def _objects(labelled: Mapping[str, Labelled], info: ImageInfo, least_score: flo
 
 def _least_scores(labels: Labels) -> np.ndarray:
     """Returns [N] scores of a teacher's objects: the lower one of box and mask, because both become real labels."""
-    return np.minimum(labels["scores"], labels.get("mask_scores", np.float32(1.0)))
+    of_masks = np.where(has_mask(labels), labels.get("mask_scores", np.float32(1.0)), np.float32(1.0))
+    return np.minimum(labels["scores"], of_masks)
 
 
 def _maps(

@@ -219,7 +219,8 @@ def _detection(features: Features, table: dict[int, int], info: ImageInfo, notes
         object_labels.append(_with_extras(object_label, features, number, len(labels)))
     with_masks = objects.labels_of(object_labels)
     both = {"detection": objects.boxes_of(with_masks), "masks": with_masks}
-    return both if masks is not None else {"detection": both["detection"]}
+    has_masks = masks is not None and objects.any_mask(with_masks)
+    return both if has_masks else {"detection": both["detection"]}
 
 
 def _masks(features: Features, count: int, notes: ObjectNotes) -> list[bytes] | None:
@@ -238,10 +239,10 @@ def _object(corners: list[float], class_id: int, png: bytes | None, info: ImageI
     if png is not None:
         mask = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE) if png else None
         if mask is None or mask.shape != (info.height, info.width):
-            notes.add("object: mask cannot be read, box used", "no PNG" if mask is None else f"{mask.shape}")
+            notes.add("object: mask cannot be read, box only", "no PNG" if mask is None else f"{mask.shape}")
             mask = None
     crop = objects.crop_of(None if mask is None else mask > 0, box, info, notes)
-    return ObjectLabel(box, class_id, False, float(crop.sum()), crop)
+    return ObjectLabel(box, class_id, False, objects.area_of(crop), crop)
 
 
 def _with_extras(label: ObjectLabel, features: Features, number: int, count: int) -> ObjectLabel:

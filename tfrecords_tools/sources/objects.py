@@ -23,7 +23,7 @@ class ObjectLabel(NamedTuple):
     class_id: int
     is_crowd: bool
     area: float
-    crop: np.ndarray  # uint8 [ch, cw]
+    crop: np.ndarray  # uint8 [ch, cw]; without a pixel if the object has no mask
 
 
 class ObjectNotes(NamedTuple):
@@ -44,6 +44,7 @@ class ObjectNotes(NamedTuple):
 
 def labels_of(objects: Sequence[ObjectLabel]) -> Labels:
     """Collects the labels of `masks`; those of detection are the same without the crops."""
+    known = np.array([label.crop.any() for label in objects], bool)
     return {
         "boxes": np.array([label.box for label in objects], np.float32).reshape(-1, 4),
         "classes": np.array([label.class_id for label in objects], np.int32),
@@ -51,8 +52,18 @@ def labels_of(objects: Sequence[ObjectLabel]) -> Labels:
         "is_crowd": np.array([label.is_crowd for label in objects], bool),
         "area": np.array([label.area for label in objects], np.float32),
         "crops": [label.crop for label in objects],
-        "mask_scores": np.ones([len(objects)], np.float32),
+        "mask_scores": np.where(known, 1.0, masks.NO_MASK).astype(np.float32),
     }
+
+
+def any_mask(labels: Labels) -> bool:
+    """Returns True if labels of `masks` have a mask, or no object. Else the image is unlabelled for masks."""
+    return not len(labels["boxes"]) or bool(masks.has_mask(labels).any())
+
+
+def area_of(crop: np.ndarray) -> float:
+    """Returns the pixels of a mask, or those of the box if the object has no mask."""
+    return float(np.count_nonzero(crop) or crop.size)
 
 
 def boxes_of(labels: Labels) -> Labels:
@@ -89,19 +100,18 @@ def checked(corners: Sequence[float], info: ImageInfo, notes: ObjectNotes) -> np
 
 
 def crop_of(mask: np.ndarray | None, box: np.ndarray, info: ImageInfo, notes: ObjectNotes) -> np.ndarray:
-    """Cuts a mask [h, w] to the pixels that the normalised box touches; all ones without a mask."""
+    """Cuts a mask [h, w] to the pixels that the normalised box touches; all zeros without a mask."""
     if mask is None:
         top, left, bottom, right = geometry.crop_window(box, info.height, info.width)
-        return np.ones([bottom - top, right - left], np.uint8)
+        return np.zeros([bottom - top, right - left], np.uint8)
     return checked_crop(masks.cut(mask, box), int(np.count_nonzero(mask)), notes)
 
 
 def checked_crop(crop: np.ndarray, area: int, notes: ObjectNotes) -> np.ndarray:
-    """Returns the crop uint8 [ch, cw] of a mask with `area` pixels; all ones if no pixel of it is in its box."""
+    """Returns the crop uint8 [ch, cw] of a mask with `area` pixels, and notes those that lie outside of its box."""
     kept = np.count_nonzero(crop.view(bool))  # several times as fast as a sum of bytes
     if not kept:
-        notes.add("object: mask is outside of its box, box used", f"{area} pixels")
-        return np.ones_like(crop)
-    if kept < area * (1 - LOST):
+        notes.add("object: mask is outside of its box, box only", f"{area} pixels")
+    elif kept < area * (1 - LOST):
         notes.add("object: mask cut to its box", f"{area - kept} of {area} pixels lost")
     return crop

@@ -170,7 +170,8 @@ class Voc:
                 account.dropped.add(dropped.reason, f"{notes.name}: {dropped.example}")
         labels = objects.labels_of(object_labels)
         both = {"detection": objects.boxes_of(labels), "masks": labels}
-        return both if instances is not None else {"detection": both["detection"]}
+        has_masks = instances is not None and objects.any_mask(labels)
+        return both if has_masks else {"detection": both["detection"]}
 
 
 def _frame(annotation: VocAnnotation | None, ids: dict[str, np.ndarray]) -> pixels.LabelFrame:
@@ -229,14 +230,14 @@ def _object(
     y0, x0, y1, x1 = (corner or 0.0 for corner in corners)
     pixel_box = objects.checked((y0 - 1, x0 - 1, y1, x1), info, notes)
     if mask is not None and not _belongs(mask, pixel_box):
-        notes.add("object: no mask of its number at its place, box used", name)
+        notes.add("object: no mask of its number at its place, box only", name)
         mask = None
     box = objects.normalised(pixel_box, info)
     crop = objects.crop_of(mask, box, info, notes)
     difficult = (element.findtext("difficult") or "0").strip() not in ("", "0")
     if difficult:
         notes.add("object: difficult, stored as crowd", name)
-    return ObjectLabel(box, class_ids[name], difficult, float(crop.sum()), crop)
+    return ObjectLabel(box, class_ids[name], difficult, objects.area_of(crop), crop)
 
 
 def _belongs(mask: np.ndarray, box: np.ndarray) -> bool:

@@ -8,7 +8,7 @@ out of the ground truth. So the metrics describe the labels that a student is tr
 
 A box or mask is right if it overlaps one of its class in the ground truth with an IoU of 0.5 or more, and no label with
 a higher score has matched that one: COCO's matching (Lin et al., "Microsoft COCO", ECCV 2014). Those in crowds are not
-judged.
+judged, nor are masks of objects whose mask the ground truth does not have.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from must_tf.label_content import IMAGES, OBJECTS, PIXELS, LabelContent, where
 from must_tf.shared.coco_eval import corners
 from must_tf.spec import ImageInfo, Labels, TaskSpec, judged
 from must_tf.tasks import discover
-from must_tf.tasks.masks.labels import paste
+from must_tf.tasks.masks.labels import has_mask, paste
 from tfrecords_tools.reading import check_truth, located, recordset
 from tfrecords_tools.reading.recordset import RecordSet
 from tfrecords_tools.stats import sums
@@ -188,17 +188,27 @@ def matched(pseudo: Labels, truth: Labels, info: ImageInfo) -> tuple[np.ndarray,
     if not len(pseudo["boxes"]) or not len(truth["boxes"]):
         return right, judged
     crowd = np.asarray(truth["is_crowd"], bool)
+    known = has_mask(truth)
     overlaps = mask_utils.iou(_shapes(pseudo, info), _shapes(truth, info), crowd.astype(np.uint8).tolist())  # [N, G]
     same = np.asarray(pseudo["classes"])[:, None] == np.asarray(truth["classes"])[None]
-    overlaps = np.where(same, overlaps, 0.0)
-    free = ~crowd
+    overlaps = np.where(same & known, overlaps, 0.0)
+    near_unknown = np.zeros(len(right), bool)
+    if not known.all():
+        near_unknown = (same & ~known & (_box_overlaps(pseudo, truth, info) >= OVERLAP)).any(axis=1)
+    free = ~crowd & known
     for place in np.argsort(-np.asarray(pseudo["scores"]), kind="stable"):
         best = int(np.argmax(np.where(free, overlaps[place], 0.0)))
         if free[best] and overlaps[place][best] >= OVERLAP:
             right[place], free[best] = True, False
-        elif (overlaps[place][crowd] >= OVERLAP).any():
+        elif near_unknown[place] or (overlaps[place][crowd] >= OVERLAP).any():
             judged[place] = False
     return right, judged
+
+
+def _box_overlaps(pseudo: Labels, truth: Labels, info: ImageInfo) -> np.ndarray:
+    """Returns the IoU [N, G] of the boxes; with a crowd, the share of the pseudo object's box that lies in its box."""
+    sides = [corners(labels["boxes"], info.height, info.width) for labels in (pseudo, truth)]
+    return mask_utils.iou(*sides, np.asarray(truth["is_crowd"], np.uint8).tolist())
 
 
 def _shapes(labels: Labels, info: ImageInfo) -> Any:

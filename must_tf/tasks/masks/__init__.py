@@ -5,6 +5,9 @@ predictions are 28 x 28 grids of probabilities over the predicted box.
 
 No mask is empty: if no pixel has a probability of 0.5, the mask is the likeliest pixel, and its score is low. So every
 box of a teacher has a mask, and boxes and masks stay one list.
+
+A real object may lack a mask (score -1) among others that have one. Its mask was not looked at: the object is trained
+and measured for its box, and has no part in the masks' loss, metric, counts and drawings.
 """
 
 from __future__ import annotations

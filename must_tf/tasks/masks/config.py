@@ -17,7 +17,8 @@ class Config(TaskConfig):
     max_objects, score_threshold: as in detection, for the objects whose masks are trained on.
     class_thresholds: as in detection; empty: taken from detection.
     mask_score_threshold: pseudo-labelled masks below it are not trained on, though their boxes are. The score is the
-      mean probability of the mask's pixels, so 0.5 drops exactly the masks of which no pixel reaches 0.5; 0 keeps all.
+      mean probability of the mask's pixels, so 0.5 drops exactly the masks of which no pixel reaches 0.5; 0 keeps
+      all masks.
     """
 
     filters: int = small(at_least(256, 1), 64)

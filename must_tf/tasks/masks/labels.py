@@ -1,15 +1,15 @@
 """Record format of masks. The objects' other keys are detection's, one list for both tasks.
 
 `image/object/mask_crop`   one PNG per object (1 bit: 0 or 255), cropped to the pixels that its box touches; exact
-`image/object/mask_score`  float32, one per object: the mean probability of its mask's pixels. Only if some score is
-below
-                           1; real masks have score 1
+`image/object/mask_score`  float32, one per object: the mean probability of its mask's pixels; 1 if the mask is real,
+                           -1 if the object has none. Only if some score is below 1
 
 Model Garden's targets are full-image masks in float32, which slows down its input and fills memory in its evaluation.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -29,6 +29,7 @@ from must_tf.tasks.masks.config import Config
 CROP = "image/object/mask_crop"
 MASK_SCORE = "image/object/mask_score"
 OWN = ("crops", "mask_scores")  # keys of a label; the others are detection's
+NO_MASK = -1.0  # the mask score of an object without a mask; no pixel of its crop is set
 FULL = "image/object/mask"  # Model Garden's key for full-image PNGs; optional, not read here
 
 # On COCO's masks a third smaller than 8 bits at OpenCV's defaults, and as fast to write and read.
@@ -64,8 +65,13 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
 
 
 def write_full(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
-    """Writes Model Garden's key for its decoders: one full-image PNG (0 or 1) per object."""
-    full = paste(labels, info.height, info.width).astype(np.uint8)
+    """Writes Model Garden's key for its decoders: one full-image PNG (0 or 1) per object.
+
+    Its format cannot say that an object has no mask: the mask fills the box.
+    """
+    known = zip(labels["crops"], has_mask(labels), strict=True)
+    crops = [crop if known_mask else np.ones_like(crop) for crop, known_mask in known]
+    full = paste(labels | {"crops": crops}, info.height, info.width).astype(np.uint8)
     return {FULL: record.bytes_feature([cv2.imencode(".png", mask)[1].tobytes() for mask in full])}
 
 
@@ -92,7 +98,17 @@ def paste(labels: Labels, height: int, width: int) -> np.ndarray:
 def count(features: Features) -> Counter[int]:
     """Counts the objects with masks by class id."""
     classes = features[objects.LABEL].int64_list.value
-    return Counter(classes if len(features[CROP].bytes_list.value) == len(classes) else ())
+    if len(features[CROP].bytes_list.value) != len(classes):
+        return Counter()
+    scores = features[MASK_SCORE].float_list.value if MASK_SCORE in features else ()
+    return Counter(class_id for class_id, score in itertools.zip_longest(classes, scores) if score != NO_MASK)
+
+
+def has_mask(labels: Mapping[str, Any]) -> Any:
+    """Tests which objects have a mask: bool [N], NumPy or tensors. Of the others, only the box is known."""
+    if "mask_scores" in labels:
+        return labels["mask_scores"] != NO_MASK
+    return np.ones(len(labels["boxes"]), bool)
 
 
 def believed(labels: Mapping[str, Any], config: Config) -> Any:
@@ -101,7 +117,10 @@ def believed(labels: Mapping[str, Any], config: Config) -> Any:
 
 
 def is_sure(labels: Mapping[str, Any], config: Config) -> Any:
-    """Tests which masks reach their own threshold: bool [N], whatever the scores of their boxes."""
+    """Tests which masks reach their own threshold: bool [N], whatever the scores of their boxes.
+
+    An object without a mask never does: `NO_MASK` is below all thresholds.
+    """
     return labels["mask_scores"] >= config.mask_score_threshold
 
 

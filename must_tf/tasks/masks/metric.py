@@ -2,6 +2,8 @@
 
 Protocol: Lin et al., "Microsoft COCO", ECCV 2014, by pycocotools. As for boxes, but overlap
 is measured in pixels. Area ranges use the labels' area, and the number of pixels of predicted masks.
+
+An object without a mask is not missed, and predictions whose boxes overlap its box with an IoU of 0.5 are not judged.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from pycocotools import mask as mask_utils
 
 from must_tf.data.geometry import crop_window
 from must_tf.shared import coco_eval
@@ -16,6 +19,7 @@ from must_tf.shared.why_zero import ZeroDiagnosis
 from must_tf.spec import Details, ImageInfo, Labels
 from must_tf.tasks.detection.model import FLOOR
 from must_tf.tasks.masks.config import Config
+from must_tf.tasks.masks.labels import has_mask
 
 PROTOCOL = {
     "overlap": "masks",
@@ -50,7 +54,12 @@ class Metric:
         union = shapes[0].area[:, None] + shapes[1].area[None] - shared
         overlaps = shared / np.maximum(union, 1)
         in_crowd = shared / np.maximum(shapes[0].area[:, None], 1)
-        self._coco.add(truth, found, np.where(truth.is_crowd, in_crowd, overlaps))
+        matching = np.where(truth.is_crowd, in_crowd, overlaps)
+        known = has_mask(labels)
+        if not known.all():  # they are ignored like crowds, but by their boxes
+            matching = np.where(known, matching, _near(predictions, labels, image))
+            truth = truth._replace(is_crowd=truth.is_crowd | ~known)
+        self._coco.add(truth, found, matching)
         self._objects.add(truth, found, overlaps)
 
     def result(self) -> dict[str, float]:
@@ -63,6 +72,15 @@ class Metric:
         figures, by_class, absent = self._coco_result
         reason = "" if figures.get("AP") else self._objects.reason(self._names)
         return Details(PROTOCOL, {"AP": by_class}, absent, reason)
+
+
+def _near(found: Labels, truth: Labels, image: ImageInfo) -> np.ndarray:
+    """Returns [D, G]: 1 where the boxes overlap enough to be about the same object, else 0."""
+    sides = [coco_eval.corners(each["boxes"], image.height, image.width) for each in (found, truth)]
+    if not len(sides[0]) or not len(sides[1]):
+        return np.zeros([len(sides[0]), len(sides[1])])
+    crowds = np.asarray(truth["is_crowd"], np.uint8).tolist()
+    return (mask_utils.iou(*sides, crowds) >= coco_eval.OVERLAPS[0]).astype(float)
 
 
 class _Placed(NamedTuple):

@@ -19,8 +19,11 @@ EMPTY_MASK = "masks without a pixel: nothing can overlap them"
 
 
 def content(labels: Labels, info: ImageInfo, config: Config) -> LabelContent:
-    """One entry per object."""
-    return objects.content(labels, info, config)._replace(eligible=mask_labels.is_sure(labels, config))
+    """One entry per object; those without a mask are neither present nor ignored."""
+    content, known = objects.content(labels, info, config), mask_labels.has_mask(labels)
+    ignored = None if content.ignored is None else content.ignored & known
+    eligible = mask_labels.is_sure(labels, config)
+    return content._replace(present=content.present & known, ignored=ignored, eligible=eligible)
 
 
 def problems(labels: Labels, info: ImageInfo, config: Config) -> Iterator[tuple[str, str]]:
@@ -30,8 +33,12 @@ def problems(labels: Labels, info: ImageInfo, config: Config) -> Iterator[tuple[
         yield from wrong
         return
     yield from objects.problems(labels, info, config)
-    yield from objects.of_scores(np.asarray(labels["mask_scores"]))
+    known = mask_labels.has_mask(labels)
+    yield from objects.of_scores(np.where(known, labels["mask_scores"], 1.0))
     yield from of_crops(labels, info)
+    for place in np.flatnonzero(~known):
+        if labels["crops"][place].any():
+            yield "pixels of an object that has no mask by its score", f"object {place}"
 
 
 def of_crops(labels: Labels, info: ImageInfo) -> Iterator[tuple[str, str]]:
@@ -47,7 +54,7 @@ def of_crops(labels: Labels, info: ImageInfo) -> Iterator[tuple[str, str]]:
 
 def add(labels: Labels, config: Config) -> dict[str, Any]:
     """Returns the number of objects whose box is above the threshold, and of those whose mask is not."""
-    boxes = np.asarray(rules.believed(labels, config))
+    boxes = np.asarray(rules.believed(labels, config)) & mask_labels.has_mask(labels)
     return {"boxes": int(boxes.sum()), "hollow": int((boxes & ~mask_labels.is_sure(labels, config)).sum())}
 
 
@@ -59,7 +66,8 @@ def figures(sums: Mapping[str, Any], images: int) -> dict[str, Any]:
 
 def unscored(labels: Labels) -> dict[str, np.ndarray]:
     """Detection's, and masks without a pixel."""
-    return objects.unscored(labels) | {EMPTY_MASK: np.array([not crop.any() for crop in labels["crops"]], bool)}
+    empty = np.array([not crop.any() for crop in labels["crops"]], bool)
+    return objects.unscored(labels) | {EMPTY_MASK: empty & mask_labels.has_mask(labels)}
 
 
 SUMMARY = Summary(

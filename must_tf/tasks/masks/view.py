@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 
 from must_tf.shared import drawing
+from must_tf.tasks.masks.labels import has_mask
 
 FILL = 0.5  # shows the mask's shape and what it covers
 CROWD_FILL = 0.25
 
 
 def draw(image: np.ndarray, labels: dict[str, Any], config: drawing.HasClasses) -> np.ndarray:
-    """Fills and outlines every object's mask and names it.
+    """Fills and outlines every object's mask and names it. Objects without a mask are left out.
 
     Args:
         image: uint8 [h, w, 3], of any size. On another than the labels' own size a mask is resized
@@ -27,7 +28,8 @@ def draw(image: np.ndarray, labels: dict[str, Any], config: drawing.HasClasses) 
     """
     picture = image.copy()
     objects = drawing.framed_objects(labels, config, *image.shape[:2])
-    order = drawing.drawing_order(objects)
+    known = has_mask(labels)
+    order = [index for index in drawing.drawing_order(objects) if known[index]]
     for index in order:
         _fill(picture, objects[index], labels["crops"][index], bool(labels["is_crowd"][index]))
     drawing.tags(picture, [objects[index] for index in reversed(order)])

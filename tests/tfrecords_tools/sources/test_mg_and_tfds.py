@@ -107,14 +107,16 @@ def test_model_gardens_loose_objects_have_one_outcome_each(tmp_path: Path) -> No
     result = converted(Mg(str(tmp_path / "a.tfrecord"), (("", names(tmp_path, "a")),)), tmp_path / "out")
     labels = result.records["x"].labels["masks"]
     np.testing.assert_allclose(labels["boxes"], [[0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 1.0, 1.0]], atol=1e-6)
-    assert (labels["crops"][0].all(), labels["crops"][1].all()) == (True, True)
+    assert (labels["crops"][0].all(), labels["crops"][1].any()) == (True, False)
+    assert labels["mask_scores"].tolist() == [1.0, -1.0]
+    assert labels["area"].tolist() == [15 * 20, HEIGHT * WIDTH]
     assert (labels["classes"].tolist(), labels["is_crowd"].tolist()) == ([1, 1], [False, True])
     assert result.counts() == {
         "object: box has a negative side": 1,
         "object: box has no area": 1,
         "object: its class is not in the list": 1,
     }
-    assert result.notes() == {"object: box cut to the image": 1, "object: mask cannot be read, box used": 1}
+    assert result.notes() == {"object: box cut to the image": 1, "object: mask cannot be read, box only": 1}
 
 
 def test_model_garden_mistakes_are_reported_before_the_first_image(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ class Coco:
         labelled = {"detection": Labelled(objects.boxes_of(masks), labels.origins.get("detection", origin))}
         has_masks = not annotations or any(annotation.get("segmentation") for annotation in annotations)
         # An image with boxes only stays unlabelled for masks.
-        if labels.masked and has_masks:
+        if labels.masked and has_masks and objects.any_mask(masks):
             labelled["masks"] = Labelled(masks, labels.origins.get("masks", origin))
         if labels.surface:
             try:

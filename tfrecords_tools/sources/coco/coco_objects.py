@@ -6,8 +6,8 @@
 | box with zero or negative width or height, outside the image, or not four numbers | dropped |
 | no box, but a mask | the mask's box |
 | polygons, RLE, compressed RLE as text or bytes, crowd or not | the mask, by pycocotools |
-| mask missing, empty, invalid, of another size, or outside its box | a mask that fills the box |
-| no mask in the whole image | boxes only; the image is unlabelled for masks |
+| mask missing, empty, invalid, of another size, or outside its box | an object without a mask |
+| no usable mask in the whole image | boxes only; the image is unlabelled for masks |
 | area missing, zero or not a number | the area of the mask |
 | iscrowd missing | not a crowd |
 """
@@ -69,7 +69,7 @@ def _object(annotation: CocoEntry, ids: dict[int, int], info: ImageInfo, notes: 
     area: Any = annotation.get("area")
     is_valid = isinstance(area, (int, float)) and math.isfinite(area) and area > 0
     is_crowd = annotation.get("iscrowd") not in (None, 0, "0")
-    return ObjectLabel(box, ids[category], is_crowd, float(area if is_valid else np.count_nonzero(crop)), crop)
+    return ObjectLabel(box, ids[category], is_crowd, float(area) if is_valid else objects.area_of(crop), crop)
 
 
 def _box(bbox: Any, mask: RunLengthMask | None, info: ImageInfo) -> tuple[float, float, float, float]:
@@ -88,19 +88,19 @@ def _box(bbox: Any, mask: RunLengthMask | None, info: ImageInfo) -> tuple[float,
 def _mask(segmentation: Any, info: ImageInfo, notes: ObjectNotes) -> RunLengthMask | None:
     """Returns the mask, or None if there is no usable one."""
     if not segmentation:
-        notes.add("object: no mask, box used", "segmentation is empty")
+        notes.add("object: no mask, box only", "segmentation is empty")
         return None
     try:
         runs, size = runs_of(segmentation, info.height, info.width)
         if list(size) != [info.height, info.width]:
-            notes.add("object: mask of another size, box used", f"height, width {size}")
+            notes.add("object: mask of another size, box only", f"height, width {size}")
             return None
     except Exception as error:  # pycocotools checks little and can raise anything
-        notes.add("object: mask cannot be read, box used", f"{type(error).__name__}: {error}")
+        notes.add("object: mask cannot be read, box only", f"{type(error).__name__}: {error}")
         return None
     area = int(runs[1::2].sum())
     if not area:
-        notes.add("object: no mask, box used", "the mask has no pixel")
+        notes.add("object: no mask, box only", "the mask has no pixel")
         return None
     return RunLengthMask(runs, area)
 
@@ -124,7 +124,7 @@ def runs_of(segmentation: Any, height: int, width: int) -> tuple[np.ndarray, lis
 
 
 def _crop(mask: RunLengthMask | None, box: np.ndarray, info: ImageInfo, notes: ObjectNotes) -> np.ndarray:
-    """Cuts the mask to the pixels that the normalised box touches; all ones without a mask."""
+    """Cuts the mask to the pixels that the normalised box touches; all zeros without a mask."""
     if mask is None:
         return objects.crop_of(None, box, info, notes)
     window = geometry.crop_window(box, info.height, info.width)
