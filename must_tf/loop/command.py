@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from must_tf.common import command_line, process_setup
 from must_tf.common.command_line import flag
 from must_tf.common.errors import UserError, exit_on_user_error
+
+if TYPE_CHECKING:
+    from must_tf.loop.settings import Machine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +42,25 @@ def run() -> int:
     return exit_on_user_error(lambda: execute(flags))
 
 
+def _machine() -> Machine:
+    """Returns the devices for the steps. This process leaves them alone: it would take the memory of all GPUs."""
+    shown = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "")
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # the steps report a missing GPU themselves
+    try:
+        import tensorflow as tf
+
+        from must_tf.common import devices
+        from must_tf.loop.settings import Machine
+
+        machine = Machine(devices.tensorflow_gpus())
+        with contextlib.suppress(RuntimeError):  # TensorFlow has begun to use them
+            tf.config.set_visible_devices([], "GPU")
+        tf.constant(0)  # TensorFlow looks for devices now, and not after its log level is restored
+    finally:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = shown
+    return machine
+
+
 def execute(flags: RunFlags) -> int:
     """Executes a plan and writes its report. Returns the exit code.
 
@@ -45,22 +69,18 @@ def execute(flags: RunFlags) -> int:
     """
     if flags.only and flags.until:
         raise UserError("--only runs one step and --until all up to one. Give only one of them.")
-    from must_tf.loop import formats
-    from must_tf.loop import plan as plan_lib
-
-    plan = plan_lib.read(flags.plan, flags.out)
     started = time.monotonic()
+    machine = _machine()
     with process_setup.importing():
-        from must_tf.common import devices
-        from must_tf.loop import report
+        from must_tf.loop import formats, report
+        from must_tf.loop import plan as plan_lib
         from must_tf.loop import run as run_lib
-        from must_tf.loop.settings import Machine
         from must_tf.runs import start
         from tfrecords_tools.writing import folder_lock
 
+    plan = plan_lib.read(flags.plan, flags.out)
     with formats.named(f"{plan.path}: start"):
         weights = start.settings(plan.start)
-    machine = Machine(devices.tensorflow_gpus())
     options = run_lib.RunOptions(flags.until, flags.only, flags.force)
     if flags.dry_run:
         from must_tf.loop import dry_run
