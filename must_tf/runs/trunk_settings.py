@@ -28,11 +28,10 @@ def of_checkpoint(prefix: str) -> dict[str, Any]:
     if not tf.io.gfile.exists(path):
         return {}
     task = config_values.read_yaml(path).get("task")
-    model = task.get("model") if isinstance(task, dict) else None
-    if not isinstance(model, dict):
+    if not isinstance(task, dict) or not isinstance(task.get("model"), dict):
         return {}
     config = TrunkConfig()
-    valid, _ = validate.sift(config, model)
+    valid, _ = validate.sift(config, task["model"])
     config.override(valid, is_strict=True)
     known = config_values.plain(config.as_dict())
     return {key: known[key] for key in known if key in valid or "tasks" in task}

@@ -43,9 +43,10 @@ class Tensor:
 
 
 @contextlib.contextmanager
-def fake_torch() -> Iterator[types.ModuleType]:
+def fake_torch() -> Iterator[Any]:
     """Lets pickle find the names of PyTorch that a tensor's pickle has."""
-    torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
+    torch: Any = types.ModuleType("torch")
+    utils: Any = types.ModuleType("torch._utils")
     for kind in KINDS.values():
         setattr(torch, kind, type(kind, (), {"__module__": "torch"}))
     exec("def _rebuild_tensor_v2(*a): pass\ndef _rebuild_parameter(*a): pass", utils.__dict__)
@@ -57,7 +58,7 @@ def fake_torch() -> Iterator[types.ModuleType]:
 
 
 class _Pickler(pickle.Pickler):
-    def __init__(self, file: io.BytesIO, torch: types.ModuleType, old: bool):
+    def __init__(self, file: io.BytesIO, torch: Any, old: bool):
         super().__init__(file, protocol=2)
         self.torch = torch
         self.old = old

@@ -98,7 +98,7 @@ def _templates(
         expanded = {convolution.block for convolution in found if convolution.role == "expand"}
         pairs = []
         for one in found:
-            chosen = templates | (not_expanded or {}) if one.block not in expanded else templates
+            chosen = {**templates, **(not_expanded or {})} if one.block not in expanded else templates
             words = {
                 "stage": one.stage + 1,
                 "index": one.stage,

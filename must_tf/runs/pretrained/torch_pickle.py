@@ -85,6 +85,7 @@ class _Call:
     """Stands for a function of PyTorch. Nothing can be set on it."""
 
     __slots__ = ("_function",)
+    _function: Callable[..., Any]
 
     def __init__(self, function: Callable[..., Any]):
         object.__setattr__(self, "_function", function)
