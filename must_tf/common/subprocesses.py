@@ -30,10 +30,14 @@ def follow(command: Sequence[str], log: str) -> int:
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
         ) as process,
     ):
-        for line in process.stdout or ():
-            file.write(line)
-            file.flush()  # for `tail -f`
-            _show(line.rstrip())
+        try:
+            for line in process.stdout or ():
+                file.write(line)
+                file.flush()  # for `tail -f`
+                _show(line.rstrip())
+        except SystemExit:  # this process was told to end; after Ctrl-C, the terminal has told the subprocess as well
+            process.terminate()
+            raise
     return process.returncode
 
 

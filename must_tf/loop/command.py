@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
     from must_tf.loop.settings import Machine
 
 
+TERMINATED = 143  # 128 and the number of SIGTERM
+
+
 @dataclasses.dataclass(frozen=True)
 class RunFlags:
     """Runs the whole loop of a plan file: convert, train teachers, label, train a student, export, report.
 
     Every step prints its command. Steps that are done are passed over: run the same command again to continue.
-    Exit code: 0; 2 if the plan does not fit or a step failed; 130 after Ctrl-C.
+    Exit code: 0; 2 if the plan does not fit or a step failed; 130 after Ctrl-C, 143 after SIGTERM.
     """
 
     plan: Annotated[str, command_line.argument("PLAN", "YAML file; must_tf/loop/plan.py documents its keys.")]
@@ -38,6 +42,7 @@ class RunFlags:
 def run() -> int:
     """Runs the command `must run`; returns its exit code."""
     process_setup.prepare()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # ends the running step too
     flags = command_line.parse(RunFlags, sys.argv[1:], "must run", "must run plan.yaml")
     return exit_on_user_error(lambda: execute(flags))
 

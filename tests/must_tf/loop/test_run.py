@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -112,3 +116,22 @@ def test_a_changed_plan_runs_what_has_changed(tmp_path: Path, here: list[list[st
     datasets["kinds"]["max_drop_rate"] = 0.5
     command.execute(RUN(plan_file(tmp_path, datasets=datasets), until="convert kinds"))
     assert commands(here) == ["convert"]  # and not the one before it
+
+
+def test_sigterm_ends_the_running_step_too(tmp_path: Path) -> None:
+    """In a process of its own: a step that would sleep for an hour, and its process number."""
+    code = (
+        "import signal, sys; from must_tf.common import subprocesses; from must_tf.loop.command import TERMINATED;"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED));"
+        "step = 'import os, time; print(os.getpid(), flush=True); time.sleep(3600)';"
+        f"subprocesses.follow([sys.executable, '-c', step], {str(tmp_path / 'log')!r})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tiny.ROOT)
+    log = tmp_path / "log"
+    while not (log.exists() and log.read_text().endswith("\n")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.terminate()
+    assert process.wait(60) == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(log.read_text()), 0)
