@@ -45,7 +45,7 @@ class StudentConfig(config_definitions.TaskConfig):
       l2_weight_decay: of all kernels.
       train_data, validation_data: the record sets.
       init_checkpoint: what to start from: a run directory or checkpoint of this project or of Model Garden, a file of
-        trained weights, or the name of published weights, see `pretrained/`.
+        trained weights, or the name of published weights, see `runs/pretrained/`.
       init_modules: the parts to load from it: "trunk", "backbone", "all" (with the heads), or a list of parts and
         heads, see `runs/init_weights.py`.
       freeze: the modules that keep their weights, see `model/freezing.py`.

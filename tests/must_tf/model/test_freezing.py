@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from must_tf import experiment_config
 from must_tf.common import upstream
 from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
+from must_tf.experiments import experiment_config
 from must_tf.model import freezing
 from must_tf.training import memory_estimate, preflight
 from must_tf.training.task import StudentTask

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf import experiment_config
 from must_tf.config import values as config_values
+from must_tf.experiments import experiment_config
 from must_tf.model import student
 from must_tf.model.trunk import TrunkConfig, problems
 from must_tf.runs import restore

@@ -12,9 +12,9 @@ import tf_keras
 from official.vision.configs import backbones, common, image_classification
 from official.vision.modeling import factory
 
-from must_tf import experiment_config
 from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
+from must_tf.experiments import experiment_config
 from must_tf.model import student
 from must_tf.runs import init_weights, restore, start, trunk_settings
 from tests.support import efficientnet_reference as reference
