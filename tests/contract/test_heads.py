@@ -36,11 +36,11 @@ def test_gradients_reach_every_variable(task: str, config: Any, choice: int) -> 
     """For every variant of the tasks that it needs."""
     made = training_targets(task, config)
     tf_keras.utils.set_random_seed(1)  # Keras draws its initial weights by Python, not by TensorFlow
-    run = Run(task, config, made, choice=choice)
-    variables = run.heads[task].trainable_variables
     with tf.GradientTape() as tape:
-        terms = SPECS[task].loss(run().raw[task], made[task], config)
+        run = Run(task, config, made, choice=choice)
+        terms = SPECS[task].loss(run.raw[task], made[task], config)
         total = tf.add_n([loss_weights.mean(term) for term in terms.values()])
+    variables = run.heads[task].trainable_variables
     assert variables and np.isfinite(float(total))
     for variable, gradient in zip(variables, tape.gradient(total, variables), strict=True):
         assert gradient is not None, variable.name
@@ -53,11 +53,11 @@ def test_gradients_reach_every_variable(task: str, config: Any, choice: int) -> 
 @pytest.mark.parametrize("task,config", variants())
 def test_an_unlabelled_batch_trains_nothing(task: str, config: Any) -> None:
     """No variable of the head gets a gradient from unlabelled images, whatever their targets hold."""
-    made = {name: dict(each) for name, each in training_targets(task, config).items()}
+    made = training_targets(task, config)
     made[task]["weight"] = tf.zeros([2])
-    run = Run(task, config, made)
     with tf.GradientTape() as tape:
-        terms = SPECS[task].loss(run().raw[task], made[task], config)
+        run = Run(task, config, made)
+        terms = SPECS[task].loss(run.raw[task], made[task], config)
         total = tf.add_n([loss_weights.mean(term) for term in terms.values()])
     assert float(total) == 0.0
     for gradient in tape.gradient(total, run.heads[task].trainable_variables, unconnected_gradients="zero"):

@@ -155,17 +155,19 @@ def seen(weight: Sequence[float] | np.ndarray, config: Any) -> dict[str, tf.Tens
     }
 
 
+_made: dict[tuple[str, str], dict[str, tf.Tensor]] = {}  # by task and config; many tests ask for the same
+
+
 def training_targets(task: str, config: Any) -> dict[str, dict[str, tf.Tensor]]:
-    """Targets of two labelled scenes for a task and those it needs."""
-    made = {}
+    """Targets of two labelled scenes for a task and those it needs. Tensors are shared between calls."""
     configs = {need: golden(need).CONFIG for need in SPECS[task].needs} | {task: config}
     for name, each in configs.items():
-        rows = []
-        for domain, index in SCENES[:2]:
-            labels = golden(name).scene_labels(scene(domain, index, ENLARGED.original))
-            rows.append(targets(name, labels, FITTED.warp(), each))
-        made[name] = {key: tf.constant(value) for key, value in batched(rows).items()} | seen([1.0, 1.0], each)
-    return made
+        key = (name, str(each.as_dict()))
+        if key not in _made:
+            scenes = [scene(domain, index, ENLARGED.original) for domain, index in SCENES[:2]]
+            rows = [targets(name, golden(name).scene_labels(one), FITTED.warp(), each) for one in scenes]
+            _made[key] = {key: tf.constant(value) for key, value in batched(rows).items()} | seen([1.0, 1.0], each)
+    return {name: dict(_made[name, str(each.as_dict())]) for name, each in configs.items()}
 
 
 def variants(with_needs: bool = False) -> list[Any]:
