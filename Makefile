@@ -41,11 +41,13 @@ verdicts: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA)) $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
+# The types are checked beside the tests, and reported after them. A file's tests share one process and its fixtures.
 test: $(READY)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
-	$(BIN)/mypy
-	$(BIN)/pytest -q -n 2
+	log=$$(mktemp); $(BIN)/mypy > $$log 2>&1 & types=$$!; \
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder; tests=$$?; \
+	wait $$types; types=$$?; cat $$log; rm $$log; exit $$((tests + types))
 
 # Beam needs older versions of other packages, such as protobuf, so it has its own environment.
 test-beam: .venv-beam/.ready

@@ -1,7 +1,41 @@
-"""The fixtures that tests of several packages share."""
+"""What pytest sets up before tests: shared fixtures, a server that starts Python processes quickly, and an order."""
 
-from tests.support.datasets.coco_dataset import dataset as dataset
-from tests.support.merging import patterns as patterns
-from tests.support.mistakes import world as world
-from tests.support.tiny import tiny as tiny
-from tests.support.tiny import tiny_records as tiny_records
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from tests.support.session import fork_server, forked_python
+
+# Beside the first one, which trains the student that other files share, stands one that does not wait for it.
+LONGEST = (
+    "must_tf/training/test_trainer.py",
+    "must_tf/training/test_replicas.py",
+    "benchmarks/test_lowered.py",
+    "tfrecords_tools/label/test_run.py",
+    "tfrecords_tools/label/test_parallelism.py",
+    "contract/test_seventh_task.py",
+    "must_tf/training/test_preflight.py",
+    "experiments/test_cross.py",
+    "must_tf/cli/test_errors.py",
+    "tfrecords_tools/cli/test_errors.py",
+    "must_tf/runs/test_best.py",
+    "contract/test_heads.py",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepares a process that runs tests, or one that only distributes them to the workers of pytest-xdist."""
+    running = contextlib.ExitStack()
+    running.enter_context(fork_server.running(forked_python.ADDRESS))  # one server for all workers
+    config.add_cleanup(running.close)
+    if config.getoption("dist", "no") == "no":  # the fixtures import TensorFlow
+        config.pluginmanager.import_plugin("tests.support.session.fixtures")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Starts with the files that take longest, so that the workers of pytest-xdist end at about the same time."""
+    tests = Path(__file__).parent
+    names = {path: path.relative_to(tests).as_posix() for path in {item.path for item in items}}
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(names[item.path], len(order)))

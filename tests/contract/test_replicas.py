@@ -16,6 +16,7 @@ from must_tf.model import student
 from must_tf.training import loss_weights
 from must_tf.training import task as task_lib
 from tests.support.contract import SPECS, golden, seen
+from tests.support.session.forked_python import INTERPRETER
 
 DEVICES = ("CPU:0", "CPU:1")
 WEIGHTS = np.array([1.0, 1.0, 0.5, 0.0], np.float32)  # two replicas: 2 labelled images and 1 that counts half
@@ -25,7 +26,7 @@ STEP = 0.05  # step of the outputs: large enough to differ, too small to change 
 def test_two_replicas_give_the_gradient_of_one() -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.contract.test_replicas"],
+        [*INTERPRETER, "-W", "ignore", "-m", "tests.contract.test_replicas"],
         env=environment,
         capture_output=True,
         text=True,

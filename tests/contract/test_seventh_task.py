@@ -7,11 +7,11 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.session.forked_python import INTERPRETER
 from tests.support.tiny import ROOT, Tiny
 
 
@@ -24,7 +24,7 @@ def result(tiny_records: Tiny, tmp_path_factory: pytest.TempPathFactory) -> dict
     shutil.copy(Path(__file__).parent / "brightness.py", task / "__init__.py")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)])}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.support.use_brightness", str(folder / "work"), tiny_records.config],
+        [*INTERPRETER, "-m", "tests.support.use_brightness", str(folder / "work"), tiny_records.config],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -142,7 +142,7 @@ def contract_of_a_copy(folder: Path, golden: bool) -> subprocess.CompletedProces
         own.write_text(cases.replace('CLASSES["tilt"]', "()"))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)])}
     tests = [str(ROOT / "tests" / "contract" / f"test_{name}.py") for name in ("records", "targets", "losses")]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "tilt", *tests]
+    command = [*INTERPRETER, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "tilt", *tests]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 

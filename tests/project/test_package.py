@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.session.forked_python import INTERPRETER
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("must_tf", "tfrecords_tools")
 SOURCES = ("setup.py", "pyproject.toml", "README.md", *PACKAGES)
@@ -92,7 +94,7 @@ def test_every_module_and_task_of_the_wheel(tmp_path: Path) -> None:
     install(source, target)
     environment = os.environ | {"PYTHONPATH": str(target), "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
-        [sys.executable, "-c", IMPORT_ALL], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [*INTERPRETER, "-c", IMPORT_ALL], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

@@ -19,6 +19,7 @@ import yaml
 from must_tf.data import manifest, record, scenes
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
+from tests.support.session.forked_python import INTERPRETER
 from tfrecords_tools.writing import shards
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,18 +121,18 @@ def data(records: str) -> dict[str, Any]:
     return {"task": {name: {"input_path": records} for name in ("train_data", "validation_data")}}
 
 
-def command(flags: Sequence[str]) -> dict[str, Any]:
+def command(flags: Sequence[str], interpreter: Sequence[str] = INTERPRETER) -> dict[str, Any]:
     """Returns the command that runs train.py with these flags in its own process.
 
     The last bits depend on a process's number of threads, which an earlier test may have set in this process.
     """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    return {"args": [sys.executable, "-m", "tests.support.run_train", *flags], "env": environment}
+    return {"args": [*interpreter, "-m", "tests.support.run_train", *flags], "env": environment}
 
 
-def trained(flags: Sequence[str]) -> None:
+def trained(flags: Sequence[str], interpreter: Sequence[str] = INTERPRETER) -> None:
     """Runs `command` and fails if it fails."""
-    done = subprocess.run(**command(flags), capture_output=True, text=True)
+    done = subprocess.run(**command(flags, interpreter), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

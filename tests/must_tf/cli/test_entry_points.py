@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from must_tf.common import process_setup
+from tests.support.session.forked_python import INTERPRETER
 from tfrecords_tools.writing import worker_pool
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -98,7 +99,7 @@ assert before == after, (before, after)
 """
     environment = {name: value for name, value in os.environ.items() if name != LOGS}
     environment |= {"PYTHONPATH": str(ROOT), SWITCH: switch}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, env=environment)
+    done = subprocess.run([*INTERPRETER, "-c", script], capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from must_tf.data import record, scenes
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
 from tests.support.mistakes import Sandbox, check, records_in, run_export, run_records, run_train, task, trained
+from tests.support.session.forked_python import INTERPRETER
 from tests.support.tiny import ROOT, arguments, data, image_bytes, scene_record, write_set
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -205,7 +205,7 @@ def test_the_commands_as_processes(name: str, tmp_path: Path) -> None:
     """The exit code is 2, the last line says why, and nothing is written."""
     command, expected = COMMANDS[name]
     out = str(tmp_path / "out")
-    given = [sys.executable, *(part.format(out=out) for part in command)]
+    given = [*INTERPRETER, *(part.format(out=out) for part in command)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(given, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == 2, done.stderr

@@ -25,6 +25,7 @@ from tensorflow.python.eager import context
 from benchmarks.rows import step_sides
 from must_tf.common import upstream
 from must_tf.experiments.experiment_config import experiments
+from tests.support.session.forked_python import INTERPRETER
 
 ROOT = Path(__file__).resolve().parents[3]
 ALLOWED = ROOT / "must_tf" / "common" / "upstream.py"
@@ -75,7 +76,7 @@ print(upstream.tensorflow_has_started())
 tf.zeros([1])
 print(upstream.tensorflow_has_started())
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run([*INTERPRETER, "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.split() == ["False", "True"], done.stderr
 
 

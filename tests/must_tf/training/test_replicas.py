@@ -10,12 +10,14 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.support.replicas import IMAGES
+from tests.support.session.forked_python import INTERPRETER
 from tests.support.tiny import ALL, scene_record, write_config, write_set
 
 # The tasks that each image has labels for. No task has the same number of labels on both replicas.
@@ -35,12 +37,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def started(folder: Path, kind: str, name: str, tf_config: dict | None = None) -> subprocess.Popen:
+def started(
+    folder: Path, kind: str, name: str, tf_config: dict | None = None, interpreter: Sequence[str] = INTERPRETER
+) -> subprocess.Popen:
     """Starts one step in another process, which writes its gradients to `name`.npz."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     if tf_config:
         environment["TF_CONFIG"] = json.dumps(tf_config)
-    command = [sys.executable, "-W", "ignore", "-m", "tests.support.replicas", kind, str(folder / f"{name}.npz")]
+    command = [*interpreter, "-W", "ignore", "-m", "tests.support.replicas", kind, str(folder / f"{name}.npz")]
     words = [*command, str(folder / "records" / "*.tfrecord"), str(folder / "tiny.yaml")]
     return subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
 
@@ -90,7 +94,11 @@ def test_two_replicas(folder: Path, alone: dict[str, np.ndarray]) -> None:
 def test_two_processes(folder: Path, alone: dict[str, np.ndarray]) -> None:
     cluster = {"worker": [f"localhost:{free_port()}", f"localhost:{free_port()}"]}
     configs = [{"cluster": cluster, "task": {"type": "worker", "index": index}} for index in range(2)]
-    workers = [started(folder, "worker", f"worker-{i}", config) for i, config in enumerate(configs)]
+    interpreters = (INTERPRETER, [sys.executable])  # each with its own seed of hashes, as on two machines
+    workers = [
+        started(folder, "worker", f"worker-{i}", config, interpreter)
+        for i, (config, interpreter) in enumerate(zip(configs, interpreters, strict=True))
+    ]
     first, second = (finished(worker, folder / f"worker-{i}.npz") for i, worker in enumerate(workers))
     assert difference(alone, first) < TOLERANCE
     assert worst(alone, first) < 10 * TOLERANCE

@@ -25,6 +25,7 @@ from must_tf.data import record
 from must_tf.shared import html_report
 from must_tf.training import trainer as trainer_lib
 from must_tf.training.gradients import clipped
+from tests.support.session.forked_python import INTERPRETER
 from tests.support.tiny import Tiny, arguments, command, data, trained
 
 
@@ -39,7 +40,7 @@ def weights(checkpoint: Path) -> dict[str, np.ndarray]:
 
 def killed_after_first_checkpoint(flags: list[str], run: Path) -> None:
     """Runs a training and kills it between its first and its last checkpoint."""
-    process = subprocess.Popen(**command(flags))
+    process = subprocess.Popen(**command(flags, [sys.executable]))
     while not (run / "checkpoint").exists():
         assert process.poll() is None, "the run ended before it was killed"
         time.sleep(0.005)
@@ -49,10 +50,10 @@ def killed_after_first_checkpoint(flags: list[str], run: Path) -> None:
 
 
 def test_killed_and_resumed_is_bit_for_bit_the_run_that_was_not(tiny: Tiny, tmp_path: Path) -> None:
-    """All six heads, with momenta and moving statistics. `tiny` was not interrupted."""
+    """All six heads, with momenta and moving statistics. `tiny` was not interrupted, and had another seed of hashes."""
     flags = arguments(tiny.config, tmp_path, "must_student", data(f"{tiny.records}/*.tfrecord"), "train_and_eval")
     killed_after_first_checkpoint(flags, tmp_path)
-    trained(flags)
+    trained(flags, [sys.executable])
     expected, found = weights(Path(tiny.run, "ckpt-2")), weights(tmp_path / "ckpt-2")
     assert expected.keys() == found.keys() and len(expected) > 400
     for name, value in expected.items():
@@ -167,7 +168,7 @@ def test_mixed_bfloat16_trains_all_heads(tiny: Tiny, tmp_path: Path) -> None:
     command = arguments(tiny.config, tmp_path, "must_student", override, "train")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     # In another process, because the policy is global.
-    subprocess.run([sys.executable, "-m", "tests.support.run_train", *command], env=environment, check=True)
+    subprocess.run([*INTERPRETER, "-m", "tests.support.run_train", *command], env=environment, check=True)
     first, expected = (
         json.loads((Path(run) / run_files.METRICS).read_text().splitlines()[0]) for run in (tmp_path, tiny.run)
     )

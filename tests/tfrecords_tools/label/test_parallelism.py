@@ -17,6 +17,7 @@ from must_tf.common import devices
 from must_tf.common.errors import UserError
 from must_tf.data import manifest
 from tests.support import formula_teacher, teaching
+from tests.support.session.forked_python import INTERPRETER
 from tests.support.tiny import ROOT, write_set
 from tfrecords_tools.label import parallelism
 from tfrecords_tools.label.parallelism import JobPart, Parallelism
@@ -275,7 +276,7 @@ def test_a_sum_in_a_network_does_not_depend_on_processes_and_threads(tmp_path: P
     shards_of = []
     for workers_, more in (("1", {"TF_NUM_INTRAOP_THREADS": "3"}), ("2", {})):
         out = tmp_path / workers_
-        command = [sys.executable, "-m", "tfrecords_tools", "label", *given, f"--out={out}", f"--workers={workers_}"]
+        command = [*INTERPRETER, "-m", "tfrecords_tools", "label", *given, f"--out={out}", f"--workers={workers_}"]
         environment = {"CUDA_VISIBLE_DEVICES": "", **os.environ, **more}
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=300)
         assert done.returncode == 0, done.stderr
@@ -288,7 +289,7 @@ def test_calls_of_a_network_at_the_same_time_do_not_meet(tmp_path: Path) -> None
     write_set(tmp_path / "in", [images], ())
     (path,) = (tmp_path / "in").glob("*.tfrecord")
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_USE_LEGACY_KERAS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", LABEL, str(path)]
+    command = [*INTERPRETER, "-c", LABEL, str(path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=500)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split()[-2:] == [str(8 * SIMULTANEOUS_BATCHES), "4"]
@@ -318,7 +319,7 @@ def test_parts_are_all_of_it() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_kills_again_and_again_end_with_the_same_bytes() -> None:
     """Main processes, workers and whole groups, at seeded random moments; more of it: python -m tests.tools.kills."""
-    command = [sys.executable, "-m", "tests.tools.kills", "--kills", "3", "--seed", "3"]
+    command = [*INTERPRETER, "-m", "tests.tools.kills", "--kills", "3", "--seed", "3"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     assert "3 kills, equal bytes" in done.stdout

@@ -16,6 +16,7 @@ import tensorflow as tf
 from benchmarks.harness import processes
 from must_tf.common.errors import UserError
 from tests.support.converting import converted, dump, files_in, must_records, noise, save
+from tests.support.session.forked_python import INTERPRETER
 from tests.support.tiny import ROOT
 from tfrecords_tools.convert import run as convert
 from tfrecords_tools.sources.coco.coco import Coco
@@ -69,7 +70,7 @@ print(peak() - before)
 
 def test_a_hundred_thousand_items_take_no_memory() -> None:
     """100 MB of items need at most 12 MB of memory; as a list they would need all of it."""
-    done = subprocess.run([sys.executable, "-c", GROWTH, "100000"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([*INTERPRETER, "-c", GROWTH, "100000"], cwd=ROOT, capture_output=True, text=True)
     assert int(done.stdout) < 12 * 1024, done.stderr
 
 
@@ -170,7 +171,7 @@ convert.convert(Scenes("wild", 12, 1, 48), convert.Options(sys.argv[1], shards=6
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are only forked on Linux")
 def test_forked_workers_write_the_same_bytes_also_after_a_kill(tmp_path: Path) -> None:
     def run(out: Path, how: str) -> int:
-        return subprocess.run([sys.executable, "-c", FORKED, str(out), how], cwd=ROOT, capture_output=True).returncode
+        return subprocess.run([*INTERPRETER, "-c", FORKED, str(out), how], cwd=ROOT, capture_output=True).returncode
 
     convert.convert(Scenes("wild", 12, 1, 48), convert.Options(str(tmp_path / "one"), shards=6, workers=1))
     assert run(tmp_path / "two", "kill") == -9

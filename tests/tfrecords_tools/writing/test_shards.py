@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from must_tf.common.errors import UserError
 from must_tf.data import manifest
 from must_tf.data.scenes import CLASSES, DOMAINS, render
 from tests.support.converting import converted, dump, files_in, must_records, noise, save
+from tests.support.session.forked_python import INTERPRETER
 from tests.support.tiny import ROOT
 from tfrecords_tools.convert import run as convert
 from tfrecords_tools.sources.images import UnlabelledImages
@@ -70,7 +70,7 @@ def test_two_workers_write_the_same_bytes(whole: dict[str, bytes], tmp_path: Pat
 
 def test_a_killed_run_resumes_and_ends_with_the_same_bytes(whole: dict[str, bytes], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    ended = subprocess.run([sys.executable, "-c", KILLED, str(out)], cwd=ROOT, capture_output=True)
+    ended = subprocess.run([*INTERPRETER, "-c", KILLED, str(out)], cwd=ROOT, capture_output=True)
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
     left = {path.name for path in out.iterdir()}
     first, second = (f"records-0000{number}-of-00003.tfrecord" for number in (0, 1))

@@ -1,0 +1,14 @@
+"""What a process that runs tests needs: the fixtures that tests of several packages share."""
+
+import gc
+
+from tests.support.datasets.coco_dataset import dataset as dataset
+from tests.support.merging import patterns as patterns
+from tests.support.mistakes import world as world
+from tests.support.tiny import tiny as tiny
+from tests.support.tiny import tiny_records as tiny_records
+
+
+def pytest_collection_finish() -> None:
+    """Keeps the garbage collector away from all modules, which live as long as the process."""
+    gc.freeze()
