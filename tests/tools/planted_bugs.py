@@ -107,6 +107,7 @@ MUTANTS = (
     Mutant("doubted distributions are trained on", "must_tf/data/input.py", 'tf.where((origin == "") | doubted, 0.0, weight)', 'tf.where(origin == "", 0.0, weight)', "must_tf/tasks/test_reading_rules::doubted"),
     Mutant("real distributions are doubted", "must_tf/data/input.py", "doubted = pseudo & ~", "doubted = ~", "must_tf/tasks/test_reading_rules::doubted"),
     Mutant("a crowd is nothing", "must_tf/spec.py", "believed.any() or has_ignored", "believed.any()", "must_tf/tasks/test_reading_rules::unsure"),
+    Mutant("rare classes start as one", f"{TASKS}segmentation/model.py", ', "segmentation", tells_apart=True)', ', "segmentation")', "must_tf/shared/test_pixel_head"),
     Mutant("ignored pixels are trained on", f"{TASKS}segmentation/loss.py", "known = classes != IGNORE", "known = classes >= 0", "contract/test_losses"),
     Mutant("unknown depth is trained on", f"{TASKS}depth/loss.py", "total = tf.reduce_sum(tf.where(known, values, 0.0), axis=[1, 2])", "total = tf.reduce_sum(values, axis=[1, 2])", "contract/test_losses::depth"),
     Mutant("relative depth keeps its scale", f"{TASKS}depth/loss.py", "centred / divisor[:, None, None], spread", "centred, spread", "must_tf/shared/test_masked_losses::scale_and_shift"),

@@ -18,7 +18,7 @@ Cells = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # see `_between`
 
 def head(config: Config, settings: HeadSettings) -> tf_keras.layers.Layer:
     """Returns the head; its raw output is `map`, logits [B, S/4, S/4, C]."""
-    return PixelHead(len(config.classes), config.filters, settings, "segmentation")
+    return PixelHead(len(config.classes), config.filters, settings, "segmentation", tells_apart=True)
 
 
 def decode(raw: Tensors, given: Given, config: Config) -> Tensors:
