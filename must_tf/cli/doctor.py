@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Annotated, NamedTuple
 
-import psutil
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -110,7 +109,7 @@ def room(disks: Mapping[str, int], memory: int) -> list[Finding]:
 
 def free_memory() -> int:
     """Returns the bytes of memory that programs can still get."""
-    return psutil.virtual_memory().available
+    return devices.free_memory()
 
 
 def report(findings: Sequence[Finding]) -> str:

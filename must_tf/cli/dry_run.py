@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 
 import tensorflow as tf
-import tf_keras
 from official.core.config_definitions import ExperimentConfig
 from official.core.train_lib import OrbitExperimentRunner
 from official.modeling import optimization
@@ -138,18 +137,16 @@ def _memory(runner: OrbitExperimentRunner, params: ExperimentConfig) -> Iterator
     task = StudentTask(params.task)
     data = params.task.train_data
     rows = math.ceil(data.global_batch_size / runner.strategy.num_replicas_in_sync)
-    memory = memory_estimate.estimate(task, _fresh_optimizer(params), task.build_inputs(data).element_spec, rows)
-    yield f"memory on each device, {rows} images at once: at least {_size(memory.total)}"
-    model = f"parameters {_size(memory.parameters)}, gradients {_size(memory.gradients)}"
+    optimizer = task.create_optimizer(params.trainer.optimizer_config)
+    (memory,) = memory_estimate.estimates(task, optimizer, task.build_inputs(data).element_spec, [rows])
+    averages = memory.parameters if params.trainer.optimizer_config.ema else 0
+    yield f"memory on each device, {rows} images at once: at least {_size(memory.total + averages)}"
+    averaged = f", averages {_size(averages)}" if averages else ""
+    model = f"parameters {_size(memory.parameters)}{averaged}, gradients {_size(memory.gradients)}"
     step = f"batch {_size(memory.batch)}, kept for the backward pass {_size(memory.activations)}"
     yield f"  {model}, optimizer {_size(memory.slots)}, {step}"
     unknown = f", {memory.unknown} tensors of unknown size" if memory.unknown else ""
     yield f"  counted from the graph of a step, without temporary buffers and TensorFlow itself{unknown}"
-
-
-def _fresh_optimizer(params: ExperimentConfig) -> tf_keras.optimizers.Optimizer:
-    factory = optimization.OptimizerFactory(params.trainer.optimizer_config)
-    return factory.build_optimizer(factory.build_learning_rate())
 
 
 def _size(count: int) -> str:

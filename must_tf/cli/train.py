@@ -25,10 +25,10 @@ from must_tf.common.errors import Mistakes, UserError, exit_on_user_error
 from must_tf.data import input as input_lib
 from must_tf.experiments import experiment_config
 from must_tf.model.student import enabled
-from must_tf.runs import best, checkpoints, init_weights, restore
+from must_tf.runs import best, checkpoint_match, checkpoints, init_weights, restore
 from must_tf.runs import directory as run_directory
 from must_tf.tasks import discover
-from must_tf.training import damaged_record, non_finite_step, preflight
+from must_tf.training import batch_size, damaged_record, early_stopping, non_finite_step, preflight
 from must_tf.training.task import NOT_FINITE, StudentTask
 from must_tf.training.trainer import Trainer, TrainingLog
 
@@ -54,6 +54,10 @@ def run(flags: TrainFlags) -> None:
     if flags.dry_run:
         _dry_run(params, flags, images, prefix)
         return
+    stopped = _stopped(params, flags, done)
+    if stopped and not flags.extend:
+        print(f"{flags.model_dir} is finished: {stopped}. Nothing to train. To train on, add --extend.")
+        return
     if "train" in flags.mode and done >= params.trainer.train_steps:
         _report_finished(params, flags, done)
         if flags.mode == "train" or preflight.evaluated_step(flags.model_dir, params.task.validation_data) == done:
@@ -61,9 +65,17 @@ def run(flags: TrainFlags) -> None:
         # The run was stopped between its last step and the end of its evaluation.
         flags = dataclasses.replace(flags, mode="eval")
     startup_times.ended("checks")
-    runner = _start(params, flags, images, prefix)
+    runner = _start(params, flags, images, prefix, extended=done if stopped else -1)
     startup_times.ended("building")
     _run(runner, params, flags.mode, keep_best)
+
+
+def _stopped(params: ExperimentConfig, flags: TrainFlags, done: int) -> str:
+    """Returns why the run ended early at its last checkpoint, or "" if it did not."""
+    if flags.mode != "train_and_eval" or not params.task.patience or not 0 < done < params.trainer.train_steps:
+        return ""
+    best.update(flags.model_dir, params.task)  # if an interruption prevented it
+    return early_stopping.message(flags.model_dir, params.task, done)
 
 
 def _report_finished(params: ExperimentConfig, flags: TrainFlags, done: int) -> None:
@@ -76,7 +88,9 @@ def _report_finished(params: ExperimentConfig, flags: TrainFlags, done: int) -> 
         best.update(flags.model_dir, params.task)
 
 
-def _start(params: ExperimentConfig, flags: TrainFlags, images: preflight.Images, prefix: str) -> OrbitExperimentRunner:
+def _start(
+    params: ExperimentConfig, flags: TrainFlags, images: preflight.Images, prefix: str, extended: int
+) -> OrbitExperimentRunner:
     """Builds everything and only then takes over the run directory: a failed start writes and deletes nothing."""
     with checkpoints.hidden(flags.model_dir) if flags.overwrite else contextlib.nullcontext():
         checkpoints.make_newest(flags.model_dir, prefix)
@@ -84,7 +98,7 @@ def _start(params: ExperimentConfig, flags: TrainFlags, images: preflight.Images
     if "train" in flags.mode and runner.strategy.extended.should_checkpoint:  # only one worker writes
         if flags.overwrite:
             run_directory.delete(flags.model_dir)
-        run_directory.write(flags.model_dir, params)
+        run_directory.write(flags.model_dir, params, extended)
     return runner
 
 
@@ -103,7 +117,17 @@ def _settle(params: ExperimentConfig, flags: TrainFlags, mistakes: Mistakes) -> 
             preflight.adopt_classes(params.task, restore.read_config(flags.model_dir))
     with mistakes.collected():
         preflight.settle_devices(params.runtime)
-    return preflight.settle(params, flags.mode, mistakes)
+    if training and batch_size.is_auto(params) and not flags.overwrite:
+        batch_size.adopt(params, flags.model_dir)
+    automatic = training and batch_size.is_auto(params)
+    if automatic:
+        with mistakes.collected():
+            batch_size.check(params.runtime)
+    images = preflight.settle(params, flags.mode, mistakes)
+    if automatic:
+        batch_size.choose(params, images)
+        preflight.weigh(params)
+    return images
 
 
 def _check_flags(flags: TrainFlags) -> None:
@@ -140,7 +164,10 @@ def _run(runner: OrbitExperimentRunner, params: ExperimentConfig, mode: str, kee
     if keep_best:
         best.follow(runner, params.task)
     try:
-        runner.run()
+        if mode == "train_and_eval":
+            early_stopping.train_and_evaluate(runner, params)
+        else:
+            runner.run()
     except damaged_record.UNREADABLE as error:
         if NOT_FINITE in str(error):
             if not runner.strategy.extended.should_checkpoint:
@@ -170,8 +197,10 @@ def _runner(
     if prefix and not runner.strategy.extended.should_checkpoint:
         _join(runner, prefix, checkpoints.step_of(prefix))
     if prefix:
-        print(restore.match(runner.trainer.model, prefix, "this configuration"), flush=True)
-        if "train" in flags.mode:
+        training = "train" in flags.mode
+        weights = checkpoint_match.TRAINED if training else ""  # an evaluation is of the weights that the run means
+        print(restore.match(runner.trainer.model, prefix, "this configuration", weights), flush=True)
+        if training:
             print(f"continuing from step {checkpoints.step_of(prefix)} of {params.trainer.train_steps}", flush=True)
     return runner
 
@@ -203,7 +232,7 @@ def _build(params: ExperimentConfig, flags: TrainFlags, images: preflight.Images
     strategy = _strategy(params, flags.tpu)
     # Seeds Python and NumPy as well: Keras draws initial weights with Python's generator.
     tf_keras.utils.set_random_seed(params.task.train_data.seed)
-    training, batch_size = "train" in flags.mode, params.task.train_data.global_batch_size
+    training = "train" in flags.mode
     with strategy.scope():
         task = StudentTask(params.task, logging_dir=flags.model_dir, images=images, done=done)
         trainer = train_utils.create_trainer(params, task, training, "eval" in flags.mode, trainer_cls=Trainer)
@@ -215,9 +244,13 @@ def _build(params: ExperimentConfig, flags: TrainFlags, images: preflight.Images
         mode=flags.mode,
         params=params,
         model_dir=flags.model_dir,
-        train_actions=[TrainingLog(directory, params.trainer.train_steps, done, batch_size)] if training else [],
+        train_actions=[_log(params, directory, done)] if training else [],
         trainer=trainer,
     )
+
+
+def _log(params: ExperimentConfig, directory: str, done: int) -> TrainingLog:
+    return TrainingLog(directory, params.trainer.train_steps, done, params.task.train_data.global_batch_size)
 
 
 def cli(flags: TrainFlags) -> None:

@@ -25,6 +25,11 @@ LIBRARIES = (
     "libcudnn.so.9",
 )
 DRIVER_LIBRARY = LIBRARIES[0]  # part of the driver; the others come with tensorflow[and-cuda]
+# Files with a container's limit and use of memory, in bytes; of cgroups' second and first version.
+CONTAINER_MEMORY = (
+    ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"),
+    ("sys/fs/cgroup/memory/memory.limit_in_bytes", "sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
 INSTALL = "pip install 'tensorflow[and-cuda]==2.20.*'"
 USE_CPU = "To use the CPU on purpose, put CUDA_VISIBLE_DEVICES= before the command."
 
@@ -159,6 +164,18 @@ def _remark(strategy: str, used: int, usable: int) -> str:
         return "; to use the CPU, set CUDA_VISIBLE_DEVICES="
     remedy = "leave out runtime.num_gpus" if strategy == "mirrored" else "set runtime.distribution_strategy=mirrored"
     return f"; {usable - used} idle: {remedy} to use all"
+
+
+def free_memory(root: str = "/") -> int:
+    """Returns the bytes of memory that programs can still get. Respects the limit of a container, below `root`."""
+    import psutil  # here: only some commands need it
+
+    free = [psutil.virtual_memory().available]
+    for limit, used in CONTAINER_MEMORY:
+        limits, usage = Path(root, limit), Path(root, used)
+        if limits.is_file() and usage.is_file() and (text := limits.read_text().strip()).isdigit():
+            free.append(max(int(text) - int(usage.read_text()), 0))
+    return min(free)
 
 
 def cores() -> int:

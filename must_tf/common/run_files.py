@@ -2,7 +2,7 @@
 here.
 
     params.yaml          the config, with everything that was filled in
-    run.json             a fingerprint of the training data
+    run.json             a fingerprint of the training data, and the step from which --extend continued
     checkpoint, ckpt-*   TensorFlow's checkpoints, and its list of them
     metrics.jsonl        one line per loop of training steps
     evaluation.json      the last evaluation

@@ -63,6 +63,16 @@ def disable_memory_optimizer() -> None:
     tf.config.optimizer.set_experimental_options({})  # makes the context read its configuration again
 
 
+def gpu_memory() -> list[int]:
+    """Returns the bytes that TensorFlow can still take from each visible GPU. Initialises the GPUs.
+
+    The public functions tell how much TensorFlow uses, but not how much there is.
+    """
+    from tensorflow.python.client import device_lib
+
+    return [device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU"]
+
+
 def random_record_reader(path: str) -> Any:
     """Opens a TFRecord file for reading at byte offsets: `reader.read(offset)` returns (record, next offset).
 

@@ -162,6 +162,8 @@ UPSTREAM_RANGES = {
     "init_stochastic_depth_rate": BELOW_ONE,
     "stochastic_depth_drop_rate": BELOW_ONE,
     "dropout_rate": BELOW_ONE,
+    "average_decay": BELOW_ONE,
+    "start_step": NOT_NEGATIVE,
 }
 UPSTREAM_CHOICES = {
     "distribution_strategy": ("mirrored", "one_device", "multi_worker_mirrored", "tpu", "parameter_server", "off"),

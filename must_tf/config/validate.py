@@ -37,14 +37,25 @@ def _sift(params: Any, values: dict[str, Any], prefix: str, root: Any) -> tuple[
         place = f"{prefix}{key}"
         if key not in _keys(params):
             wrong.append(f"{place}: no such key.{_elsewhere(str(key), params, root)}")
-        elif isinstance(params.__dict__[key], hyperparams.Config) and isinstance(value, dict):
-            good[key], inner = _sift(params.__dict__[key], value, f"{place}.", root)
+        elif isinstance(group := _current(params, key), hyperparams.Config) and isinstance(value, dict):
+            good[key], inner = _sift(group, value, f"{place}.", root)
             wrong += inner
         elif problem := _problem(params, key, value):
             wrong.append(f"{place}={value!r}{problem}")
         else:
             good[key] = value
     return good, wrong
+
+
+def _current(params: hyperparams.Config, key: str) -> Any:
+    """Returns a field's value; for a group of keys that is None, such as `ema`, a new group with its defaults.
+
+    Model Garden makes the group when it is first set, and then accepts any key and value in it.
+    """
+    value = params.__dict__[key]
+    parts = typing.get_args(_annotation(params, key)) if value is None else ()
+    groups = [part for part in parts if isinstance(part, type) and issubclass(part, hyperparams.Config)]
+    return groups[0]() if groups else value
 
 
 def _keys(params: hyperparams.Config) -> list[str]:
@@ -76,7 +87,7 @@ def _places(params: hyperparams.Config, prefix: str) -> Iterator[str]:
 
 def _problem(params: hyperparams.Config, key: str, value: Any) -> str:
     """Returns the problem with one value as the end of a sentence; empty if it is valid."""
-    current = params.__dict__[key]
+    current = _current(params, key)
     if not _type_fits(params, key, value):
         return f": must be {_kind(current, _annotation(params, key))}, for example {_example(current)!r}."
     if isinstance(params, hyperparams.OneOfConfig) and key == "type" and value is not None:

@@ -37,14 +37,14 @@ class Data(hyperparams.Config):
 
     Attributes:
       input_path: one glob or a list of globs of record files, in folders that also hold their manifest.json.
-      global_batch_size: number of images in a batch, over all replicas.
+      global_batch_size: number of images in a batch, over all replicas; 0 in training: as memory allows.
       shuffle_buffer: number of records in the shuffle buffer; the order of the files is shuffled as well.
       seed: seed of the order and of the augmentation.
       augmentation: how training images are augmented.
     """
 
     input_path: str | tuple[str, ...] = ""
-    global_batch_size: int = at_least(8, 1)
+    global_batch_size: int = at_least(8, 0)
     is_training: bool = False
     shuffle_buffer: int = at_least(1000, 1)
     seed: int = 1

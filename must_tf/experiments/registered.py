@@ -6,15 +6,15 @@ import functools
 
 from official.core import config_definitions as cfg
 from official.core import exp_factory
-from official.modeling import optimization
 
 from must_tf.model.student import StudentConfig
 from must_tf.tasks import discover
+from must_tf.training.averages import OptimizationConfig
 
 
-def _optimization(learning_rate: float, steps: int, warmup: int) -> optimization.OptimizationConfig:
+def _optimization(learning_rate: float, steps: int, warmup: int) -> OptimizationConfig:
     """SGD with momentum, cosine decay and linear warm-up, as the paper's authors train such models."""
-    return optimization.OptimizationConfig(
+    return OptimizationConfig(
         {
             "optimizer": {"type": "sgd", "sgd": {"momentum": 0.9, "global_clipnorm": 10.0}},
             "learning_rate": {

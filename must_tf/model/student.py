@@ -11,7 +11,7 @@ import tf_keras
 from official.core import config_definitions
 from official.modeling import hyperparams
 
-from must_tf.config.fields import at_least, choice
+from must_tf.config.fields import at_least, between, choice
 from must_tf.data import input as input_lib
 from must_tf.model import freezing
 from must_tf.model.trunk import Trunk, TrunkConfig, head_settings
@@ -49,6 +49,10 @@ class StudentConfig(config_definitions.TaskConfig):
       init_modules: the parts to load from it: "trunk", "backbone", "all" (with the heads), or a list of parts and
         heads, see `runs/init_weights.py`.
       freeze: the modules that keep their weights, see `model/freezing.py`.
+      backbone_learning_rate: factor on the learning rate of the backbone.
+      freeze_batch_norm: keep the batch normalisation of the loaded parts of the trunk as it was loaded: statistics,
+        gamma and beta.
+      patience: training ends after this many evaluations in a row without a new best/overall; 0: it does not.
       pictures: number of evaluated images to draw.
     """
 
@@ -62,6 +66,9 @@ class StudentConfig(config_definitions.TaskConfig):
     init_checkpoint: str = ""
     init_modules: str | tuple[str, ...] = "trunk"
     freeze: tuple[str, ...] = ()
+    backbone_learning_rate: float = between(1.0, 0, 1)
+    freeze_batch_norm: bool = False
+    patience: int = at_least(0, 0)
     pictures: int = at_least(8, 0)
 
 

@@ -48,7 +48,7 @@ class KeepBest(orbit.Action):
     def __call__(self, output: dict[str, Any]) -> None:
         del output  # evaluation.json has the same metrics, and the protocol
         directory = self._runner.model_dir
-        evaluation = _last_evaluation(directory, self._task)
+        evaluation = last_evaluation(directory, self._task)
         # The loop evaluates before it saves at its end, and if the two intervals differ.
         if (
             evaluation
@@ -67,7 +67,7 @@ def follow(runner: train_lib.OrbitExperimentRunner, task: StudentConfig) -> None
 
 def update(model_dir: str, task: StudentConfig) -> None:
     """Keeps the newest checkpoint if its evaluation is the best so far. Calling it again changes nothing."""
-    evaluation = _last_evaluation(model_dir, task)
+    evaluation = last_evaluation(model_dir, task)
     if evaluation is None or checkpoints.trained_steps(model_dir) != evaluation["step"]:
         return
     winners = _winners(model_dir, task, evaluation)
@@ -88,7 +88,7 @@ def _folder(model_dir: str, name: str) -> str:
     return os.path.join(model_dir, run_files.BEST, name)
 
 
-def _last_evaluation(model_dir: str, task: StudentConfig) -> Evaluation | None:
+def last_evaluation(model_dir: str, task: StudentConfig) -> Evaluation | None:
     """Returns the run's last evaluation if it was on the run's own validation set: others may come in between."""
     evaluation = evaluator.last(model_dir)
     return evaluation if evaluation and evaluation.get("set") == evaluator.set_of(task.validation_data) else None
@@ -142,7 +142,7 @@ def _sign(name: str) -> int:
 
 def _references(model_dir: str, tasks: Mapping[str, TaskConfig], evaluation: Evaluation) -> dict[str, float]:
     """Returns r_i of the tasks that this evaluation measured; 0 if only 0 has been measured so far."""
-    evaluations = [past for past in evaluator.history(model_dir) if _comparable(past, evaluation)] + [evaluation]
+    evaluations = [past for past in evaluator.history(model_dir) if comparable(past, evaluation)] + [evaluation]
     references = {}
     for name in tasks:
         values = [_headline(past, name) for past in evaluations]
@@ -154,10 +154,10 @@ def _references(model_dir: str, tasks: Mapping[str, TaskConfig], evaluation: Eva
 
 def _before(model_dir: str, name: str, evaluation: Evaluation) -> Evaluation | None:
     before = kept(_folder(model_dir, name))
-    return before if before and _comparable(before, evaluation) else None
+    return before if before and comparable(before, evaluation) else None
 
 
-def _comparable(first: Evaluation, second: Evaluation) -> bool:
+def comparable(first: Evaluation, second: Evaluation) -> bool:
     """Returns true if both measured the same images by the same protocol. The record set may have moved."""
     return all(first.get(key) == second.get(key) for key in ("images", "labelled", "protocol"))
 

@@ -18,6 +18,8 @@ from must_tf.common.text import listed
 
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 SHOWN = 3  # variables that the table names per module
+# The names of a run's weights, from the root of its checkpoints: as they are trained, and averaged over the steps.
+TRAINED, AVERAGED = "model", "average"
 
 Path = tuple[str, ...]  # attribute names from the root of a checkpoint or model
 Module: TypeAlias = tf.Module | tf.Variable
@@ -47,6 +49,15 @@ class CheckpointGraph:
         self._children = [{child.local_name: child.node_id for child in node.children} for node in graph.nodes]
         self._keys = [{item.name: item.checkpoint_key for item in node.attributes} for node in graph.nodes]
         self._shapes = reader.get_variable_to_shape_map()
+
+    @property
+    def used(self) -> str:
+        """The name of the weights that the run means: the averaged ones if it averaged, else the trained ones.
+
+        This is the only place that decides it. Evaluation, export, labelling, the model's id and later runs that start
+        from this one use these weights; only a resumed training goes on from the trained ones.
+        """
+        return TRAINED if self.find((AVERAGED,)) is None else AVERAGED
 
     def find(self, path: Sequence[str]) -> int | None:
         """Returns the object at `path` from the root, or None if there is none."""
@@ -109,6 +120,11 @@ def modules(model: tf_keras.Model) -> dict[Path, Module]:
     }
     parts |= {("heads", name): head for name, head in model.heads.items()}
     return parts | {("log_variances", name): variable for name, variable in model.log_variances.items()}
+
+
+def remark(weights: str) -> str:
+    """Returns the end of a table's title that says which weights were read."""
+    return ", averaged weights" if weights == AVERAGED else ""
 
 
 def table(matches: Mapping[str, ModuleMatch], fresh: Sequence[str] = (), title: str = "") -> str:

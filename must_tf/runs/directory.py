@@ -7,6 +7,7 @@ These settings may change between two commands:
 
 - where and how fast the run goes: `runtime`, except for the precision
 - when it saves, logs, draws and evaluates: `trainer`, except for steps, optimizer and schedule
+- when it stops early: `task.patience`
 - what it evaluates on and how: `task.validation_data`, and fields of a task that are marked `measuring`
 - settings of tasks that are not enabled
 """
@@ -14,7 +15,6 @@ These settings may change between two commands:
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -28,18 +28,16 @@ from must_tf.common import files, run_files
 from must_tf.common.errors import UserError
 from must_tf.config import fields, validate
 from must_tf.config import values as config_values
-from must_tf.data import input as input_lib
 from must_tf.data import manifest
 from must_tf.model.student import StudentConfig
-from must_tf.runs import checkpoints
+from must_tf.runs import checkpoints, fingerprint
 from must_tf.tasks import discover
 
 STEPS = "trainer.train_steps"
 SCHEDULE = "trainer.optimizer_config.learning_rate."
 FOLLOWS = ("decay_steps", "total_decay_steps")  # of the schedule; they may grow with the steps
 COUNTS = ("task.", STEPS, "trainer.optimizer_config.", "runtime.mixed_precision_dtype", "runtime.loss_scale")
-FREE = ("task.validation_data.", "task.pictures", "task.name", "task.allow_image_summary")
-PATH = "task.train_data.input_path"
+FREE = ("task.validation_data.", "task.pictures", "task.patience", "task.name", "task.allow_image_summary")
 TASKS = "task.tasks."
 # An evaluation may leave out heads and use other data; all that shapes the predictions must be as it was in training.
 SHAPES = ("task.model.", "task.input_size", TASKS)
@@ -72,7 +70,6 @@ INSIDE = (
 )
 
 Flat = dict[str, Any]  # a config as {"task.input_size": 640, ...}
-Content = dict[str, Any]  # {"records": number of images, "sha256": hash over the record files}
 
 
 class Change(NamedTuple):
@@ -91,26 +88,17 @@ def is_run(directory: str) -> bool:
     return tf.io.gfile.exists(os.path.join(directory, run_files.PARAMS))
 
 
-def write(directory: str, params: ExperimentConfig) -> None:
-    """Ties the directory to this config, creating it if needed."""
+def write(directory: str, params: ExperimentConfig, extended: int = -1) -> None:
+    """Ties the directory to this config, creating it if needed.
+
+    Args:
+      directory: the run directory.
+      params: the completed config.
+      extended: the step at which the run had stopped early and goes on from; -1 if it had not.
+    """
     tf.io.gfile.makedirs(directory)
-    files.write_json(os.path.join(directory, run_files.CONTENT), {"train_data": content(params.task.train_data)})
+    fingerprint.write(directory, params.task.train_data, extended)
     config_values.write_params(params, os.path.join(directory, run_files.PARAMS))
-
-
-def content(data: input_lib.Data) -> Content:
-    """Returns a fingerprint of the records that does not depend on where they are."""
-    paths = input_lib.files(data.input_path, PATH)
-    folders = sorted({os.path.dirname(path) for path in paths})
-    manifests = {folder: manifest.read(folder) for folder in folders}
-    hashes = {
-        os.path.join(folder, shard["file"]): shard["sha256"]
-        for folder, described in manifests.items()
-        for shard in described.shards
-    }
-    # In the order in which the files are read, which decides the order of training.
-    digest = hashlib.sha256("\n".join(hashes.get(path, path) for path in paths).encode()).hexdigest()
-    return {"records": sum(described.records for described in manifests.values()), "sha256": digest}
 
 
 def admit(directory: str, params: ExperimentConfig, extend: bool) -> str:
@@ -155,9 +143,10 @@ def changes(directory: str, params: ExperimentConfig) -> list[Change]:
         and not _is_off(change.key, old, new)
     ]
     if same_data is not None:  # then the content counts, not the path
-        differing = [change for change in differing if change.key != PATH]
+        differing = [change for change in differing if change.key != fingerprint.PATH]
     if same_data is False:
-        differing.append(Change("the records of task.train_data", *_records(directory, params)))
+        before, now = fingerprint.stored(directory), fingerprint.content(params.task.train_data)
+        differing.append(Change("the records of task.train_data", before, now))
     return differing
 
 
@@ -227,7 +216,7 @@ def _role(key: str) -> str:
     return next((role for role in roles if spec and name in fields.names(spec.Config, role)), "")
 
 
-def _started_with(directory: str) -> ExperimentConfig:
+def started_with(directory: str) -> ExperimentConfig:
     """Returns the config that a run was started with; keys that are newer than the run have their defaults."""
     params = ExperimentConfig(task=StudentConfig(), trainer=TrainerConfig())
     stored = config_values.read_yaml(os.path.join(directory, run_files.PARAMS))
@@ -237,7 +226,7 @@ def _started_with(directory: str) -> ExperimentConfig:
 
 def _flat_pair(directory: str, params: ExperimentConfig) -> tuple[Flat, Flat]:
     """Returns the config that the run was started with, and `params`."""
-    return config_values.flat(_started_with(directory).as_dict()), config_values.flat(params.as_dict())
+    return config_values.flat(started_with(directory).as_dict()), config_values.flat(params.as_dict())
 
 
 def _is_off(key: str, old: Flat, new: Flat) -> bool:
@@ -251,16 +240,8 @@ def _is_off(key: str, old: Flat, new: Flat) -> bool:
 
 def _same_content(directory: str, params: ExperimentConfig) -> bool | None:
     """Returns true if the training data has its old content; None if the run has no fingerprint of it."""
-    if not tf.io.gfile.exists(os.path.join(directory, run_files.CONTENT)):
-        return None
-    before, now = _records(directory, params)
-    return before == now
-
-
-def _records(directory: str, params: ExperimentConfig) -> tuple[Content, Content]:
-    with tf.io.gfile.GFile(os.path.join(directory, run_files.CONTENT)) as file:
-        before = json.loads(file.read())["train_data"]
-    return before, content(params.task.train_data)
+    before = fingerprint.stored(directory)
+    return None if before is None else before == fingerprint.content(params.task.train_data)
 
 
 def _extends(change: Change) -> bool:
@@ -292,7 +273,7 @@ def _extension(directory: str, params: ExperimentConfig, longer: Sequence[Change
     Raises:
       UserError: it is 0 in all of them.
     """
-    before = learning_rate(_started_with(directory).trainer.optimizer_config)
+    before = learning_rate(started_with(directory).trainer.optimizer_config)
     now = learning_rate(params.trainer.optimizer_config)
     done, total = checkpoints.trained_steps(directory), params.trainer.train_steps
     start = max((change.old for change in longer if change.key == STEPS), default=done)

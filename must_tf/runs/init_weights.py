@@ -9,7 +9,7 @@ Weights that others trained (`pretrained/`) are loaded as well: a backbone, neve
 | all | the trunk, and every head that both models have |
 | a list like [trunk, depth] | these parts: trunk, backbone, decoder, and heads by the name of their task |
 
-A part is loaded completely or not at all.
+A part is loaded completely or not at all. If the other run averaged its weights, the averaged ones are loaded.
 """
 
 from __future__ import annotations
@@ -77,6 +77,12 @@ def named(modules: str | Sequence[str]) -> list[str]:
     return words
 
 
+def trunk_parts(modules: str | Sequence[str]) -> list[str]:
+    """Returns the parts of the trunk that `load` would read: "backbone", "decoder", both or none."""
+    words = ["trunk" if word == "all" else word for word in named(modules)]
+    return sorted({part[-1] for word in words for part in PARTS.get(word, ())})
+
+
 def check(path: str, modules: str | Sequence[str], model: TrunkConfig | None = None) -> str:
     """Returns the checkpoint or weight file that `load` would read.
 
@@ -141,7 +147,7 @@ def load(model: tf_keras.Model, path: str, modules: str | Sequence[str]) -> str:
         )
     for part, source in sources.items():
         _read(parts[part], source, path)
-    return checkpoint_match.table(matches, fresh, f"loaded from {path}")
+    return checkpoint_match.table(matches, fresh, f"loaded from {path}{checkpoint_match.remark(graph.used)}")
 
 
 def _sources(words: Sequence[str], parts: Mapping[Path, Module], graph: CheckpointGraph, path: str) -> dict[Path, Path]:
@@ -151,8 +157,8 @@ def _sources(words: Sequence[str], parts: Mapping[Path, Module], graph: Checkpoi
         for part in PARTS.get("trunk" if word == "all" else word, (("heads", word),)):
             sources[part] = _source(part, parts, graph, path)
     if "all" in words:
-        heads = [part for part in parts if part[0] == "heads" and graph.find(("model", *part)) is not None]
-        sources |= {part: ("model", *part) for part in heads}
+        heads = [part for part in parts if part[0] == "heads" and graph.find((graph.used, *part)) is not None]
+        sources |= {part: (graph.used, *part) for part in heads}
     return sources
 
 
@@ -178,7 +184,7 @@ def _load_pretrained(model: tf_keras.Model, path: str, words: Sequence[str]) -> 
 def _place(part: Path, graph: CheckpointGraph) -> Path | None:
     """Returns the place of a part of the model in a checkpoint, or None if it lacks the part."""
     # This project's checkpoints; then Model Garden's: the parts that a task exports, and the model its trainer saves.
-    places: list[Path] = [("model", *part), part[-1:], ("model", part[-1]), ("model", f"_{part[-1]}")]
+    places: list[Path] = [(graph.used, *part), part[-1:], ("model", part[-1]), ("model", f"_{part[-1]}")]
     for place in places if part[0] == "trunk" else places[:1]:
         if graph.find(place) is not None:
             return place

@@ -1,4 +1,7 @@
-"""Restores the model of a trained run directory, for export and labelling."""
+"""Restores the model of a trained run directory, for evaluation, export and labelling.
+
+If the run averaged its weights, these are the averaged ones, see `CheckpointGraph.used`.
+"""
 
 from __future__ import annotations
 
@@ -50,8 +53,14 @@ def load(model_dir: str, show: bool = True) -> Trained:
     return Trained(model, config, _identity(checkpoint, config), checkpoints.step_of(checkpoint))
 
 
-def match(model: tf_keras.Model, checkpoint: str, config_name: str) -> str:
+def match(model: tf_keras.Model, checkpoint: str, config_name: str, weights: str = "") -> str:
     """Reads a checkpoint into every variable of the model.
+
+    Args:
+      model: has all its variables.
+      checkpoint: of a run.
+      config_name: of the settings that the model was built with, for messages.
+      weights: `checkpoint_match.TRAINED` to train on; by default those that the run means.
 
     Returns:
       A table of the restored variables per module.
@@ -60,9 +69,10 @@ def match(model: tf_keras.Model, checkpoint: str, config_name: str) -> str:
       UserError: a variable is missing or of another shape; names them by module.
     """
     graph = checkpoint_match.CheckpointGraph(checkpoint)
+    weights = weights or graph.used
     parts = checkpoint_match.modules(model)
     matches = {
-        "/".join(part): checkpoint_match.compare(module, graph, ("model", *part)) for part, module in parts.items()
+        "/".join(part): checkpoint_match.compare(module, graph, (weights, *part)) for part, module in parts.items()
     }
     if not all(match.is_whole for match in matches.values()):
         raise UserError(
@@ -70,14 +80,14 @@ def match(model: tf_keras.Model, checkpoint: str, config_name: str) -> str:
             "  Give the settings that it was trained with, or another --model_dir."
         )
     try:
-        status = tf.train.Checkpoint(model=model).read(checkpoint)
+        status = tf.train.Checkpoint(**{weights: model}).read(checkpoint)
         status.expect_partial().assert_existing_objects_matched()
     except init_weights.UNFIT as error:
         raise UserError(
             f"{checkpoint} does not fit {config_name} ({init_weights.reason(error)}). Give the settings that it was "
             "trained with, or another --model_dir."
         ) from error
-    return checkpoint_match.table(matches, title=f"restored from {checkpoint}")
+    return checkpoint_match.table(matches, title=f"restored from {checkpoint}{checkpoint_match.remark(weights)}")
 
 
 def identity(model_dir: str, config: student.StudentConfig) -> str:
@@ -105,8 +115,8 @@ def read_config(model_dir: str) -> student.StudentConfig:
 def _identity(checkpoint: str, config: student.StudentConfig) -> str:
     """Returns 12 hex digits of a hash over weights and config, equal if and only if the predictions are.
 
-    Weights are named as in the checkpoint. Keras numbers layers by how many were built before, so a teacher that is
-    loaded second would otherwise get another hash.
+    The weights are those that `match` restores, named as in a checkpoint without averages. Keras numbers layers by how
+    many were built before, so a teacher that is loaded second would otherwise get another hash.
     """
     values = config.as_dict()
     model = {
@@ -117,8 +127,9 @@ def _identity(checkpoint: str, config: student.StudentConfig) -> str:
     heads = sorted((name, task) for name, task in values["tasks"].items() if task["enabled"])
     digest = hashlib.sha256(repr((values["input_size"], model, heads)).encode())
     reader = tf.train.load_checkpoint(checkpoint)
+    root = f"{checkpoint_match.CheckpointGraph(checkpoint).used}/"
     for name in sorted(reader.get_variable_to_shape_map()):
-        if name.startswith("model/") and ".OPTIMIZER_SLOT" not in name:
-            digest.update(name.encode())
+        if name.startswith(root) and ".OPTIMIZER_SLOT" not in name:
+            digest.update(f"{checkpoint_match.TRAINED}/{name.removeprefix(root)}".encode())
             digest.update(reader.get_tensor(name).tobytes())
     return digest.hexdigest()[:ID_DIGITS]

@@ -6,7 +6,7 @@ Variables and views of other tensors (reshapes) do not count.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -39,8 +39,10 @@ class Memory(NamedTuple):
         return self.parameters + self.gradients + self.slots + self.batch + self.activations
 
 
-def estimate(task: StudentTask, optimizer: tf_keras.optimizers.Optimizer, spec: Any, rows: int) -> Memory:
-    """Returns the memory of one training step on each device.
+def estimates(
+    task: StudentTask, optimizer: tf_keras.optimizers.Optimizer, spec: Any, rows: Sequence[int]
+) -> list[Memory]:
+    """Returns the memory of one training step on each device, for several sizes of the batch.
 
     Args:
       task: builds the model.
@@ -49,17 +51,21 @@ def estimate(task: StudentTask, optimizer: tf_keras.optimizers.Optimizer, spec: 
       rows: images of the batch on one device.
     """
     model = task.build_model()
-    local = tf.nest.map_structure(lambda x: tf.TensorSpec([rows, *x.shape[1:]], x.dtype), spec)
-    activations, unknown = kept(_step(task, model), local)
     slots = upstream.create_slots(optimizer, model.trainable_variables)
-    return Memory(
-        parameters=sum(map(_bytes, model.variables)),
-        gradients=sum(map(_bytes, model.trainable_variables)),
-        slots=sum(map(_bytes, slots)),
-        batch=sum(map(_bytes, tf.nest.flatten(local))),
-        activations=activations,
-        unknown=unknown,
-    )
+    found = []
+    for count in rows:
+        local = tf.nest.map_structure(lambda x, count=count: tf.TensorSpec([count, *x.shape[1:]], x.dtype), spec)
+        activations, unknown = kept(_step(task, model), local)
+        memory = Memory(
+            parameters=sum(map(_bytes, model.variables)),
+            gradients=sum(map(_bytes, model.trainable_variables)),
+            slots=sum(map(_bytes, slots)),
+            batch=sum(map(_bytes, tf.nest.flatten(local))),
+            activations=activations,
+            unknown=unknown,
+        )
+        found.append(memory)
+    return found
 
 
 def kept(step: Step, spec: Any) -> tuple[int, int]:

@@ -19,10 +19,12 @@ from must_tf.evaluation import evaluator
 from must_tf.model import freezing, trunk
 from must_tf.model.student import StudentConfig, enabled
 from must_tf.pseudo_gate import verdict
+from must_tf.runs import init_weights
 from must_tf.spec import TaskConfig
 from must_tf.tasks import discover
 from must_tf.training import loss_weights
 
+CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")  # keys that Model Garden gives to everything like an optimizer
 CLASSES_SHOWN = 4  # class names in a message
 UNKNOWN_SHOWN = 5  # class names of the config that the records do not have
 
@@ -65,6 +67,8 @@ def settle(params: ExperimentConfig, mode: str, mistakes: Mistakes | None = None
         _check_model(task, configs, mistakes)
     _check_loop(params, mode, mistakes)
     _check_compiled(params.runtime, configs, mode, mistakes)
+    if "train" in mode:
+        _check_fine_tuning(task, mistakes)
     manifests: dict[str, Manifests] = {}
     for key, data in sets(task, mode).items():
         with mistakes.collected():
@@ -72,10 +76,14 @@ def settle(params: ExperimentConfig, mode: str, mistakes: Mistakes | None = None
     _settle_tasks(configs, manifests, mistakes)
     if not mistakes.problems and "train" in mode:
         _settle_training(params, configs, manifests["task.train_data"], mistakes)
+    validation = manifests.get("task.validation_data", {})
+    unmeasured = _unmeasured(configs, validation)
+    if validation and task.patience and "train" in mode and len(unmeasured) == len(configs):
+        mistakes.problems.append(f"task.patience needs a metric, but {_no_metrics(validation, unmeasured)}.")
     mistakes.raise_all()
     train = manifests.get("task.train_data", {})
-    validation = manifests.get("task.validation_data", {})
-    _note_unmeasured(configs, validation)
+    if validation and unmeasured:
+        print(f"{_no_metrics(validation, unmeasured)}: no metrics for those.", flush=True)
     return Images(_images(train), _images(validation), tuple(name for name in configs if _is_mixed(name, train)))
 
 
@@ -110,9 +118,14 @@ def _settle_training(params: ExperimentConfig, configs: Configs, manifests: Mani
     _check_labels(configs, manifests, mistakes)
     with mistakes.collected():
         _check_pseudo(configs, manifests, mistakes)
-    rate = initial_learning_rate(params.trainer.optimizer_config)
     with mistakes.collected():
-        loss_weights.resolve(configs, params.task.balance, params.task.train_data.global_batch_size, rate)
+        weigh(params)
+
+
+def weigh(params: ExperimentConfig) -> None:
+    """Fills in the weights of the losses, which may depend on the batch size."""
+    rate = initial_learning_rate(params.trainer.optimizer_config)
+    loss_weights.resolve(enabled(params.task), params.task.balance, params.task.train_data.global_batch_size, rate)
 
 
 def adopt_classes(task: StudentConfig, trained: StudentConfig) -> None:
@@ -138,6 +151,20 @@ def _check_model(task: StudentConfig, configs: Configs, mistakes: Mistakes) -> N
         )
 
 
+def _check_fine_tuning(task: StudentConfig, mistakes: Mistakes) -> None:
+    if not task.freeze_batch_norm:
+        return
+    reason = "" if task.init_checkpoint else "task.init_checkpoint is empty"
+    with mistakes.collected():
+        if not init_weights.trunk_parts(task.init_modules):
+            reason = reason or "task.init_modules loads no part of the trunk"
+    if reason:
+        mistakes.problems.append(
+            f"task.freeze_batch_norm keeps batch normalisation as it was loaded, but {reason}. Give trained weights, "
+            "or set task.freeze_batch_norm=false."
+        )
+
+
 def _check_loop(params: ExperimentConfig, mode: str, mistakes: Mistakes) -> None:
     """Refuses settings that Model Garden's loop accepts and that would give wrong results here."""
     trainer, zoom = params.trainer, params.task.train_data.augmentation
@@ -150,15 +177,27 @@ def _check_loop(params: ExperimentConfig, mode: str, mistakes: Mistakes) -> None
             f"trainer.validation_steps={trainer.validation_steps} must be -1: an evaluation covers every image of the "
             "set once. For a shorter one, give a smaller set in task.validation_data.input_path."
         )
+    if "eval" in mode and params.task.validation_data.global_batch_size == 0:
+        mistakes.problems.append(
+            "task.validation_data.global_batch_size=0 is out of range: must be at least 1. Only the batch size of "
+            "training can be chosen automatically."
+        )
     if "eval" in mode and "multi_worker" in params.runtime.distribution_strategy:
         mistakes.problems.append(
             "evaluation runs on one machine only. Use --mode=train on the workers, then --mode=eval with "
             "runtime.distribution_strategy=mirrored on one machine."
         )
-    if trainer.optimizer_config.ema:
+    if params.task.patience and mode == "train":
         mistakes.problems.append(
-            "trainer.optimizer_config.ema is not supported: evaluation would use averaged weights, but export and "
-            "labelling would not. Remove it."
+            "task.patience counts evaluations, and --mode=train makes none. Use --mode=train_and_eval, or set "
+            "task.patience=0."
+        )
+    ema = trainer.optimizer_config.ema
+    clips = [name for name in CLIPS if ema and getattr(ema, name) is not None]
+    if clips:
+        mistakes.problems.append(
+            f"trainer.optimizer_config.ema.{clips[0]} would clip nothing: gradients do not pass the averages. Set it "
+            "at the optimizer."
         )
 
 
@@ -238,13 +277,13 @@ def _check_labels(configs: Configs, manifests: Manifests, mistakes: Mistakes) ->
             )
 
 
-def _note_unmeasured(configs: Configs, manifests: Manifests) -> None:
-    """Prints the tasks that the validation data has no real labels for."""
-    unmeasured = [
-        name for name in configs if not any(_real_images(described, name) for described in manifests.values())
-    ]
-    if manifests and unmeasured:
-        print(f"{listed(manifests)} has no real labels for {listed(unmeasured)}: no metrics for those.", flush=True)
+def _unmeasured(configs: Configs, manifests: Manifests) -> list[str]:
+    """Returns the tasks that the validation data has no real labels for."""
+    return [name for name in configs if not any(_real_images(described, name) for described in manifests.values())]
+
+
+def _no_metrics(manifests: Manifests, unmeasured: Sequence[str]) -> str:
+    return f"{listed(manifests)} has no real labels for {listed(unmeasured)}"
 
 
 def _real_images(described: manifest.Manifest, task: str) -> int:

@@ -8,6 +8,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 from official.core import base_task, task_factory
+from official.core.config_definitions import RuntimeConfig
+from official.modeling import optimization
 
 from must_tf.data import input as input_lib
 from must_tf.evaluation.evaluator import Evaluator
@@ -15,7 +17,7 @@ from must_tf.model.student import Student, StudentConfig, build, enabled
 from must_tf.runs import init_weights
 from must_tf.spec import Tensors, Term
 from must_tf.tasks import discover
-from must_tf.training import gradients, loss_weights
+from must_tf.training import fine_tuning, gradients, loss_weights
 from must_tf.training.preflight import NO_IMAGES, Images
 
 PARTS = ("real", "pseudo")  # of a loss term, if a task has both kinds of labels
@@ -69,10 +71,28 @@ class StudentTask(base_task.Task):
         self._mixed = images.mixed
 
     def build_model(self) -> Student:
-        """Builds the student of this config."""
-        model = build(self.task_config)
+        """Builds the student of this config, which the losses are then made for."""
+        model = self.build_like()
         self._log_variances = model.log_variances
         return model
+
+    def build_like(self) -> Student:
+        """Builds another student with the same variables in the same order."""
+        model = build(self.task_config)
+        if self.task_config.freeze_batch_norm:
+            for part in init_weights.trunk_parts(self.task_config.init_modules):
+                fine_tuning.freeze_batch_norm(getattr(model.trunk, part))
+        return model
+
+    @classmethod
+    def create_optimizer(
+        cls,
+        optimizer_config: optimization.OptimizationConfig,
+        runtime_config: RuntimeConfig | None = None,
+        dp_config: Any = None,
+    ) -> tf_keras.optimizers.Optimizer:
+        """Builds the optimizer without Model Garden's averaging, see `averages.py`."""
+        return super().create_optimizer(optimizer_config.replace(ema=None), runtime_config, dp_config)
 
     def initialize(self, model: tf_keras.Model) -> None:
         """Loads `init_checkpoint`. Model Garden calls this if the run has no checkpoint of its own."""
@@ -123,9 +143,10 @@ class StudentTask(base_task.Task):
     def train_step(
         self, inputs: Any, model: tf_keras.Model, optimizer: tf_keras.optimizers.Optimizer, metrics: Any = None
     ) -> dict[str, tf.Tensor]:
-        """Trains one step, with two differences from Model Garden's.
+        """Trains one step, with three differences from Model Garden's.
 
         - Gradients are summed over the replicas before they are measured and clipped.
+        - The backbone may learn more slowly (`backbone_learning_rate`).
         - A step whose loss or gradient is not finite raises, and changes no weight. A compiled step
           (`runtime.enable_xla`, TPU) cannot raise; there the log stops the run after the loop of steps.
         """
@@ -141,7 +162,8 @@ class StudentTask(base_task.Task):
             loss = tf.identity(loss)  # so that all that waits for the loss waits for the check
             slopes = [None if slope is None else tf.identity(slope) for slope in gradients.clipped(optimizer, slopes)]
         pairs = list(zip(slopes, model.trainable_variables, strict=True))
-        optimizer.apply_gradients(pairs, experimental_aggregate_gradients=False)
+        with fine_tuning.slower(model.trunk.backbone.trainable_variables, self.task_config.backbone_learning_rate):
+            optimizer.apply_gradients(pairs, experimental_aggregate_gradients=False)
         self.process_metrics(metrics or [], inputs, outputs)
         return {self.loss: loss}
 

@@ -27,11 +27,14 @@ from typing import Any
 
 import orbit
 import tensorflow as tf
+import tf_keras
 from official.core import base_trainer
 
 from must_tf.common import files, run_files, startup_times, upstream
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
+from must_tf.runs import checkpoint_match
+from must_tf.training.averages import Averages
 
 REMEDY = (
     "The last checkpoint is kept. Lower the learning rate (trainer.optimizer_config.learning_rate) or the weight of "
@@ -40,15 +43,40 @@ REMEDY = (
 
 
 class Trainer(base_trainer.Trainer):
-    """Model Garden's trainer. Also measures how long steps wait for input, and counts only steps that succeed."""
+    """Model Garden's trainer with three differences.
+
+    - It measures how long steps wait for input.
+    - It counts only steps that succeed.
+    - It averages weights by itself and evaluates the averaged ones, see `averages.py`.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any):
         """Takes the arguments of Model Garden's trainer, the config first."""
         self._waited = tf.Variable(0.0, dtype=tf.float64, trainable=False)
         self._batch_size = args[0].task.train_data.global_batch_size
+        self.averages: Averages | None = None
         super().__init__(*args, **kwargs)
         if kwargs.get("train", True):
             upstream.create_slots(self.optimizer, self.model.trainable_variables)
+            self._average()
+
+    def _average(self) -> None:
+        """Starts averages if the config asks for them. A trainer that only evaluates gets its weights from outside."""
+        config = self.config.trainer.optimizer_config.ema
+        if config is not None:
+            self.averages = Averages(config, self.model, self.task.build_like())
+            setattr(self.checkpoint, checkpoint_match.AVERAGED, self.averages.model)
+
+    @property
+    def evaluated(self) -> tf_keras.Model:
+        """The model that is evaluated."""
+        return self.averages.model if self.averages else self.model
+
+    def initialize(self) -> None:
+        """Loads the initial weights, from which the averages start. Not called if the run has a checkpoint."""
+        super().initialize()
+        if self.averages:
+            self.averages.start()
 
     def next_train_inputs(self, iterator: Iterator[Any]) -> Any:
         """Returns the next batch. It is timed in the graph, because Python does not run between two steps."""
@@ -64,11 +92,15 @@ class Trainer(base_trainer.Trainer):
     def train_step(self, iterator: Iterator[Any]) -> None:
         """Runs one step as Model Garden's trainer does, but counts it only once its loss is known to be finite."""
 
+        decay = self.averages.decay(self.global_step + 1) if self.averages else None
+
         def step(inputs: Any) -> None:
             compiled = self.config.runtime.enable_xla and self.config.runtime.num_gpus > 0
             train_step = tf.function(self.task.train_step, jit_compile=True) if compiled else self.task.train_step
             logs = train_step(inputs, model=self.model, optimizer=self.optimizer, metrics=self.train_metrics)
             with tf.control_dependencies([logs[self.task.loss]]):
+                if self.averages:
+                    self.averages.update(decay)
                 self.train_loss.update_state(logs[self.task.loss])
                 self.global_step.assign_add(1)
 
@@ -76,6 +108,18 @@ class Trainer(base_trainer.Trainer):
             step, args=(self.next_train_inputs(iterator),), options=base_trainer.get_runtime_options(self.config)
         )
         startup_times.ended("tracing")
+
+    @tf.autograph.experimental.do_not_convert
+    def eval_step(self, iterator: Iterator[Any]) -> dict[str, Any]:
+        """Returns the outputs for one batch, as tuples of one tensor per replica."""
+
+        def step(inputs: Any) -> dict[str, Any]:
+            outputs: dict[str, Any] = self.task.validation_step(inputs, self.evaluated, self.validation_metrics)
+            return outputs
+
+        outputs = self.strategy.run(step, args=(next(iterator),))
+        local: dict[str, Any] = tf.nest.map_structure(self.strategy.experimental_local_results, outputs)
+        return local
 
     def train_loop_begin(self) -> None:
         """Starts the clocks."""

@@ -116,7 +116,7 @@ def test_the_backward_pass_ends_at_a_frozen_trunk(tiny_records: Tiny) -> None:
         params = settings(tiny_records, freeze)
         task, model, optimizer, batch = first_step(params)
         spec = tf.nest.map_structure(tf.TensorSpec.from_tensor, batch)
-        memory = memory_estimate.estimate(task, optimizer, spec, 2)
+        (memory,) = memory_estimate.estimates(task, optimizer, spec, [2])
         kept[case] = memory.activations
         assert memory.gradients == sum(int(np.prod(v.shape)) * 4 for v in model.trainable_variables)
     assert kept["backbone"] < 0.5 * kept[""]

@@ -87,8 +87,8 @@ TRAIN: dict[str, tuple[Make, tuple[str, ...]]] = {
         ("task.train_data.input_path is empty", "for example"),
     ),
     "batch size": (
-        lambda w: trained(w, task(train_data={"global_batch_size": 0})),
-        ("task.train_data.global_batch_size=0", "at least 1"),
+        lambda w: trained(w, task(train_data={"global_batch_size": -1})),
+        ("task.train_data.global_batch_size=-1", "at least 0"),
     ),
     "no steps": (lambda w: trained(w, {"trainer": {"train_steps": 0}}), ("trainer.train_steps=0", "at least 1")),
     "part of the set": (
@@ -100,8 +100,8 @@ TRAIN: dict[str, tuple[Make, tuple[str, ...]]] = {
         ("evaluation", "--mode=eval", "one machine"),
     ),
     "averaged weights": (
-        lambda w: trained(w, {"trainer": {"optimizer_config": {"ema": {"average_decay": 0.99}}}}),
-        ("optimizer_config.ema", "not supported"),
+        lambda w: trained(w, {"trainer": {"optimizer_config": {"ema": {"average_decay": 99}}}}),
+        ("optimizer_config.ema.average_decay=99", "below 1"),
     ),
     "choice": (
         lambda w: trained(w, task(tasks={"detection": {"design": "retinnet"}})),
