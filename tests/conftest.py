@@ -13,6 +13,8 @@ LONGEST = (
     "must_tf/training/test_replicas.py",
     "benchmarks/test_lowered.py",
     "tfrecords_tools/label/test_run.py",
+    "project/test_notebooks.py",
+    "must_tf/loop/test_run.py",
     "tfrecords_tools/label/test_parallelism.py",
     "contract/test_seventh_task.py",
     "must_tf/training/test_preflight.py",
@@ -20,6 +22,8 @@ LONGEST = (
     "must_tf/cli/test_errors.py",
     "tfrecords_tools/cli/test_errors.py",
     "must_tf/runs/test_best.py",
+    "must_tf/prediction/test_model.py",
+    "must_tf/loop/test_dry_run.py",
     "contract/test_heads.py",
 )
 

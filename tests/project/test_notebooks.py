@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.support.predicting import images
+from tests.support.session.forked_python import INTERPRETER
 from tests.support.tiny import ROOT, Tiny, image_bytes
 
 NOTEBOOKS = sorted((ROOT / "docs").glob("*.ipynb"))
@@ -35,7 +35,7 @@ def shell(command: str, values: dict[str, Any]) -> int:
     assert program == "must"
     # From the source tree, which need not be installed.
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, "-m", "must_tf", *arguments], env=environment).returncode
+    return subprocess.run([*INTERPRETER, "-m", "must_tf", *arguments], env=environment).returncode
 
 
 def executed(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
