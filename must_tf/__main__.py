@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
         print(f"error: {name!r} is not a command.{nearest(name, COMMANDS)} See must --help.", file=sys.stderr)
         return 2
     entry = COMMANDS[name][0]
-    sys.argv = [f"must {name}", *words[1:]] if entry else ["must", *words]
+    sys.argv[:] = [f"must {name}", *words[1:]] if entry else ["must", *words]
     module, _, function = (entry or RECORDS).partition(":")
     return getattr(importlib.import_module(module), function)()
 
