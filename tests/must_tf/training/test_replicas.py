@@ -22,9 +22,10 @@ from tests.support.tiny import ALL, scene_record, write_config, write_set
 
 # The tasks that each image has labels for. No task has the same number of labels on both replicas.
 LABELLED = (ALL, ("depth", "classification"), (), ("segmentation", "detection", "masks", "normals"))
-# Float32 sums in another order, through some thirty normalisations. Measured: 2e-5 for two replicas, 8e-4 for two
-# processes (which get other images); batch normalisation per replica gives 0.97.
-TOLERANCE = 3e-3
+# Float32 sums in another order, through some thirty normalisations. Measured: 8e-6 for two replicas, 4e-3 for two
+# processes, which get other images (8e-4 with a segmentation head that starts with small weights and hardly moves the
+# trunk); batch normalisation per replica gives 0.97.
+TOLERANCE = 1e-2
 SMALL = 1e-4  # share of the whole gradient: below are only rounding errors, as for biases before a normalisation
 
 
