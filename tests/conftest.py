@@ -14,7 +14,6 @@ LONGEST = (
     "benchmarks/test_lowered.py",
     "tfrecords_tools/label/test_run.py",
     "project/test_notebooks.py",
-    "must_tf/loop/test_run.py",
     "tfrecords_tools/label/test_parallelism.py",
     "contract/test_seventh_task.py",
     "must_tf/training/test_preflight.py",

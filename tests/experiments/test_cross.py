@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 import os
@@ -36,10 +38,11 @@ TASKS = tuple(task for tasks in REAL.values() for task in tasks)
 
 
 class Done(NamedTuple):
-    """The folder of the finished recipe, and the words of its commands."""
+    """The folder of the finished recipe, the words of its commands, and what it printed."""
 
     out: Path
     commands: list[list[str]]
+    text: str
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +61,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     path.write_text(yaml.safe_dump(plan))
     with pytest.MonkeyPatch.context() as monkeypatch:
         commands = in_this_process(monkeypatch)
-        assert command.execute(command.RunFlags(str(path), str(folder / "out"), force=True)) == 0
-    return Done(folder / "out", commands)
+        with contextlib.redirect_stdout(io.StringIO()) as text:
+            assert command.execute(command.RunFlags(str(path), str(folder / "out"), force=True)) == 0
+    return Done(folder / "out", commands, text.getvalue())
 
 
 def examples(done: Done, name: str) -> list[tf.train.Example]:
@@ -130,5 +134,17 @@ def restore_paths(done: Done) -> list[str]:
     return list(restore.read_config(str(done.out / "student")).train_data.input_path)
 
 
-def test_the_page_is_written(done: Done) -> None:
+def test_the_page_and_the_table_are_written(done: Done) -> None:
     assert (done.out / "report.html").stat().st_size > 10_000
+    rows = [line.split() for line in done.text.rpartition("task ")[2].splitlines()[1:]]
+    shown = [row[0] for row in rows if row and row[0] in discover()]
+    assert shown == [task for task in discover() if task in TASKS]
+    assert all(len(row) >= 4 for row in rows if row and row[0] in discover())
+
+
+def test_nothing_is_repeated(done: Done, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        again = in_this_process(monkeypatch)
+        command.execute(command.RunFlags(str(done.out.parent / "plan.yaml"), str(done.out), force=True))
+    assert again == []
+    assert capsys.readouterr().out.count("done already") == len(done.commands)

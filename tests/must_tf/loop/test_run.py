@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 from must_tf.common.errors import UserError
-from must_tf.data import manifest, record
 from must_tf.loop import command, run
 from tests.support import tiny
 from tests.support.looping import in_this_process
@@ -54,40 +53,33 @@ def commands(here: list[list[str]]) -> list[str]:
     return names
 
 
-def test_a_plan_runs_to_its_page_and_is_not_repeated(
-    tmp_path: Path, here: list[list[str]], capsys: pytest.CaptureFixture[str]
+def test_a_killed_step_stops_the_plan_and_the_same_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = plan_file(tmp_path)
-    assert command.execute(RUN(path, force=True)) == 0
-    assert commands(here) == ["convert"] * 3 + ["train", "label", "train"]
-    out = tmp_path / "out"
-    described = manifest.read(str(out / "records" / "wild-labelled"))
-    assert [record.is_pseudo(origin) for origin in described.origins["classification"]] == [True]
-    table = capsys.readouterr().out.rpartition("task ")[2].splitlines()
-    assert table[1].split()[:2] == ["classification", "top1"] and len(table[1].split()) == 4
-    assert (out / "report.html").stat().st_size > 10_000
-    assert command.execute(RUN(path, force=True)) == 0
-    assert commands(here) == []
-    assert capsys.readouterr().out.count("done already") == 6
+    """The steps are played: each makes its folder, and the first training is killed once."""
+    path, ends = plan_file(tmp_path), [-9, 0, 0]
+    called: list[str] = []
 
+    def follow(words: Sequence[str], log: str) -> int:
+        called.append(words[3])
+        Path(log).parent.mkdir(parents=True, exist_ok=True)
+        Path(log).write_text("the last words of a step")
+        out = [word.rpartition("=")[2] for word in words if word.startswith("--model_dir=")] or [words[-1]]
+        os.makedirs(out[0], exist_ok=True)
+        return ends.pop(0) if words[3] == "train" else 0
 
-def test_a_failed_step_stops_the_plan_and_the_same_command_goes_on(
-    tmp_path: Path, here: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = plan_file(tmp_path)
-    real = run.subprocesses.follow
-
-    def failing(words: Sequence[str], log: str) -> int:
-        return real(words, log) if words[3] == "convert" else (real(words, log), -9)[1]
-
-    monkeypatch.setattr(run.subprocesses, "follow", failing)
+    monkeypatch.setattr(run.subprocesses, "follow", follow)
     with pytest.raises(UserError, match=r"step 'teacher-classification' was killed by signal 9"):
         command.execute(RUN(path))
-    monkeypatch.setattr(run.subprocesses, "follow", real)
-    commands(here)
-    assert command.execute(RUN(path, until="teacher-classification")) == 0
-    assert commands(here) == ["train"]  # the killed one again, which finds itself finished
-    assert "is finished: 2 of 2 steps" in capsys.readouterr().out
+    assert "the last words of a step" in capsys.readouterr().err
+    assert called == ["convert"] * 3 + ["train"]
+    called.clear()
+    assert command.execute(RUN(path, until="student")) == 0
+    assert called == ["train", "label", "train"]
+    called.clear()
+    assert command.execute(RUN(path, until="student")) == 0
+    assert called == []
+    assert capsys.readouterr().out.count("done already") == 3 + 6
 
 
 def test_one_step_only(tmp_path: Path, here: list[list[str]]) -> None:
