@@ -22,8 +22,9 @@ A dataset has `format`, the options of `must-records convert FORMAT` with `_` fo
 Without `validation`, a tenth of a dataset with labels is set apart. A photo is set apart by its content, so it is on
 the same side in every dataset. `format: records` with `records: DIR` names a dataset that is converted already.
 
-Run settings are `steps`, `settings` (config values for this run) and, for a transfer, `seeds`. Paths are relative to
-the current folder, as in every command. `$NAME` in a text stands for an environment variable.
+Run settings are `steps`, `settings` (config values for this run) and, for a transfer, `seeds` and `rows`: which of
+start, teachers and student to fine-tune, by default all. Paths are relative to the current folder, as in every command.
+`$NAME` in a text stands for an environment variable.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from must_tf.tasks import discover
 KEYS = ("out", "title", "datasets", "teachers", "start", "student", "transfer", "export", "settings")
 DATASET_KEYS = ("format", "validation", "train")
 RUN_KEYS = ("steps", "settings")
+ROWS = ("start", "teachers", "student")  # the weights that a transfer begins with
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # names are also folders
 VARIABLE = re.compile(r"\$(\w+)")
 VALIDATION_SHARE = 0.1
@@ -89,12 +91,13 @@ class PlannedTeacher:
 
 @dataclasses.dataclass(frozen=True)
 class PlannedTransfer:
-    """A dataset to fine-tune on for one task, with the number of seeds."""
+    """A dataset to fine-tune on for one task, with the number of seeds and the weights to begin with, of `ROWS`."""
 
     dataset: PlannedDataset
     task: str
     run: RunSettings
     seeds: int = 1
+    rows: tuple[str, ...] = ROWS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -303,7 +306,7 @@ class Reader:
 
     def _transfer(self, name: str, entry: Any) -> PlannedTransfer:
         where = f"transfer.{name}"
-        own = ("task", "seeds", *RUN_KEYS)
+        own = ("task", "seeds", "rows", *RUN_KEYS)
         group = self._group(entry, where)
         task = self._text(group, "task", "")
         if task not in discover():
@@ -312,4 +315,8 @@ class Reader:
         dataset = self._dataset(where, name, entry, own)
         run = self._run(where, {key: group[key] for key in RUN_KEYS if key in group})
         seeds = int(self._number(group, "seeds", where, whole=True)) or 1
-        return PlannedTransfer(dataset, task, run, seeds)
+        rows = group.get("rows", list(ROWS))
+        if not isinstance(rows, list) or not rows or not set(rows) <= set(ROWS):
+            self._wrong(f"{where}.rows must be a list of {', '.join(ROWS)}, not {rows!r}.")
+            rows = ROWS
+        return PlannedTransfer(dataset, task, run, seeds, tuple(rows))

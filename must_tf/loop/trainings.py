@@ -182,10 +182,13 @@ class Trainings:
         made: dict[str, Callable[[], Values]] = {table: lambda: {"columns": columns}}
         for name in transfers:
             made[self.plan.folder(CONFIGS, f"transfer-{name}.yaml")] = functools.partial(self._transfer, name)
-        rows = [(teacher.name, teacher.path) for teacher in self.teachers() if teacher.is_run]
-        rows += [(STUDENT, self.plan.folder(STUDENT))]
-        is_random = self.plan.start == start.RANDOM
-        first = ["--scratch"] if is_random else ["--checkpoint", f"start={self.plan.start}"]
+        wanted = {kind for one in transfers.values() for kind in one.rows}
+        rows = [(teacher.name, teacher.path) for teacher in self.teachers() if teacher.is_run and "teachers" in wanted]
+        rows += [(STUDENT, self.plan.folder(STUDENT))] if STUDENT in wanted else []
+        first: list[str] = []
+        if "start" in wanted:
+            is_random = self.plan.start == start.RANDOM
+            first = ["--scratch"] if is_random else ["--checkpoint", f"start={self.plan.start}"]
         given = [word for name, path in rows for word in ("--checkpoint", f"{name}={path}")]
         seeds = str(max(one.seeds for one in transfers.values()))
         words = ("transfer", "--table", table, *first, *given, "--seeds", seeds, "--out", out)

@@ -80,6 +80,11 @@ MISTAKES = {
     "a remote out": ("out: runs/home", "out: gs://a/b", "must be a local folder"),
     "a variable": ("root: album", "root: $NO_SUCH/album", "environment variable NO_SUCH is not set"),
     "settings": ("{task: {tasks: {depth: {loss: berhu}}}}", "3", "teachers.depth.settings must be a group of keys"),
+    "rows": (
+        "export: true",
+        "transfer: {x: {format: rgbd, root: r, task: depth, rows: [teacher]}}",
+        "must be a list of",
+    ),
     "nothing to validate on": ("root: album", "root: album, train: false", "say which: validation: {...}"),
 }
 

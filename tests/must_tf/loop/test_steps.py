@@ -166,6 +166,10 @@ def test_transfers_start_from_every_teacher_and_the_student() -> None:
     assert column["task"]["train_data"]["input_path"] == ["o/records/other/*.tfrecord"]
     steps, _ = records.conversions(plan, facts)
     assert names(steps)[-2:] == ["convert other-val", "convert other"]
+    transfer["other"]["rows"] = ["student"]
+    plan = plan_of({"rooms": ROOMS, "album": ALBUM}, transfer=transfer)
+    (step,) = (step for step in trainings(plan, facts).steps() if step.name == "transfers")
+    assert step.words[3:5] == ("--checkpoint", "student=o/student") and "--scratch" not in step.words
 
 
 def test_hours_need_a_measured_pace() -> None:
