@@ -60,12 +60,19 @@ def write(trainings: Trainings, seconds: Mapping[str, float], total: float) -> N
     """
     plan = trainings.plan
     table = rows(trainings)
-    print("\n" + tables.table(HEADERS, [row.cells for row in table]))
+    print("\n" + tables.table(HEADERS, [tuple(map(_text, row.cells)) for row in table]))
     path = plan.folder(PAGE)
     html_report.write_report(path, _report(trainings, table, seconds))
     for line in _results(trainings):
         print(line)
     print(f"\n{clock(total)} in total. Page: {path}", flush=True)
+
+
+def _text(value: str | float | None) -> str:
+    """Returns a cell of the terminal's table."""
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else f"{value:.3f}"
 
 
 def rows(trainings: Trainings) -> list[TableRow]:
