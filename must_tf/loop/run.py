@@ -30,12 +30,12 @@ from must_tf.loop.facts import Facts
 from must_tf.loop.plan import Plan, PlannedDataset
 from must_tf.loop.records import Folders, RecordFolder, Step
 from must_tf.loop.settings import Machine
-from must_tf.loop.trainings import EXPORT, Trainings
+from must_tf.loop.trainings import Trainings
+from must_tf.serving import saved_model
 
 DONE, LOGS = "steps.json", "logs"
 TAIL = 20  # lines of a failed step's log that are shown
 REFUSED = 1  # exit code of a step that finished, but whose result should not be used
-REWRITTEN = (EXPORT,)  # outputs that are made again if their input changed
 
 
 class RunOptions(NamedTuple):
@@ -106,8 +106,8 @@ class Execution:
             return
         for path, content in contents.items():
             files.write_whole(path, content.encode())
-        if before and os.path.basename(step.output) in REWRITTEN and os.path.exists(step.output):
-            shutil.rmtree(step.output)  # written by this plan, from what has changed since
+        if os.path.exists(os.path.join(step.output, saved_model.NAME)):
+            shutil.rmtree(step.output)  # an export of this plan: of what has changed since, or of a run that was killed
         started = time.monotonic()
         self._call(step)
         self._done[step.name] = {"hash": digest, "seconds": round(time.monotonic() - started, 1)}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from must_tf.common.errors import UserError
 from must_tf.loop import formats
+from tests.support.tiny import image_bytes
 
 
 def test_every_conversion_is_a_format() -> None:
@@ -49,3 +53,12 @@ def test_the_source_is_that_of_the_command() -> None:
 def test_an_error_names_the_dataset() -> None:
     with pytest.raises(UserError, match=r"^plan\.yaml: datasets\.x: .*no-such-folder"):
         formats.state("plan.yaml: datasets.x", "images", {"root": "no-such-folder"})
+
+
+def test_the_state_of_a_dataset_changes_with_its_files(tmp_path: Path) -> None:
+    """Otherwise photos that are added later would be passed over without a word."""
+    (tmp_path / "a.png").write_bytes(image_bytes(np.zeros([8, 8, 3], np.uint8)))
+    first = formats.state("x", "images", {"root": str(tmp_path)})
+    assert formats.state("x", "images", {"root": str(tmp_path)}) == first
+    (tmp_path / "b.png").write_bytes(image_bytes(np.ones([8, 8, 3], np.uint8)))
+    assert formats.state("x", "images", {"root": str(tmp_path)}) != first

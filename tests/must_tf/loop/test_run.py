@@ -127,3 +127,26 @@ def test_sigterm_ends_the_running_step_too(tmp_path: Path) -> None:
     assert process.wait(60) == 143
     with pytest.raises(ProcessLookupError):
         os.kill(int(log.read_text()), 0)
+
+
+def test_an_export_is_made_again_and_a_folder_of_others_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An export that a killed run left behind must not stop the same command."""
+
+    def follow(words: Sequence[str], log: str) -> int:
+        out = [word.rpartition("=")[2] for word in words if word.startswith(("--model_dir=", "--out="))] or [words[-1]]
+        os.makedirs(out[-1], exist_ok=words[3] != "export")
+        return 0
+
+    monkeypatch.setattr(run.subprocesses, "follow", follow)
+    path, export = plan_file(tmp_path, export=True), tmp_path / "out" / "export"
+    export.mkdir(parents=True)
+    (export / "must_tf.json").touch()
+    command.execute(RUN(path, until="export"))
+    assert list(export.iterdir()) == []
+    (export / "mine").touch()
+    (tmp_path / "out" / "steps.json").unlink()
+    with pytest.raises(FileExistsError):
+        command.execute(RUN(path, until="export"))
+    assert (export / "mine").exists()
