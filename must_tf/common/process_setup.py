@@ -7,15 +7,21 @@ import gc
 import os
 from collections.abc import Iterator
 
-from must_tf.common import startup_times  # noqa: F401  # starts its clock
+from must_tf.common import (
+    startup_times,  # noqa: F401  # starts its clock
+    subprocesses,
+)
 
 
 def prepare() -> None:
     """Sets the variables that TensorFlow reads when it is imported. Values that the user has set are kept.
 
+    If another command of the project started this process, it ends with that command.
+
     Model Garden is built on tf_keras. Unless TensorFlow is told to use it, it imports Keras 3 as well, which adds a
     second to every start.
     """
+    subprocesses.end_with_parent()
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     quiet()
 

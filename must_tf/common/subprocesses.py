@@ -1,14 +1,22 @@
-"""Runs a command as a subprocess: all of its output goes to a log, progress and results also to the terminal."""
+"""Runs a command as a subprocess: all of its output goes to a log, progress and results also to the terminal.
+
+The subprocess ends with this process, also if `kill -9` ends it: otherwise the same command, given again, would start
+a second process that writes the same folder.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Sequence
 
 # The folder from which must_tf is imported.
 PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PARENT = "MUST_PARENT"  # environment variable of a subprocess: the id of the process that it ends with
+POLL_SECONDS = 0.5  # between two looks at the parent; a command needs longer than that to import TensorFlow
 
 
 def follow(command: Sequence[str], log: str) -> int:
@@ -22,12 +30,10 @@ def follow(command: Sequence[str], log: str) -> int:
       Its exit code, or minus the number of the signal that killed it.
     """
     os.makedirs(os.path.dirname(log) or ".", exist_ok=True)
-    path = os.pathsep.join(filter(None, [PACKAGES, os.environ.get("PYTHONPATH")]))
-    environment = os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
     with (
         open(log, "w") as file,
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment()
         ) as process,
     ):
         try:
@@ -35,10 +41,30 @@ def follow(command: Sequence[str], log: str) -> int:
                 file.write(line)
                 file.flush()  # for `tail -f`
                 _show(line.rstrip())
-        except SystemExit:  # this process was told to end; after Ctrl-C, the terminal has told the subprocess as well
+        except (KeyboardInterrupt, SystemExit):  # this process was told to end
             process.terminate()
+            process.wait()
             raise
     return process.returncode
+
+
+def environment() -> dict[str, str]:
+    """Returns the environment variables of a subprocess that imports the same must_tf and ends with this process."""
+    path = os.pathsep.join(filter(None, [PACKAGES, os.environ.get("PYTHONPATH")]))
+    return os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", PARENT: str(os.getpid())}
+
+
+def end_with_parent() -> None:
+    """Makes this process end with the one that `environment` names, however that one ends."""
+    parent = os.environ.pop(PARENT, "")  # the children of this process have other parents
+    if parent:
+        threading.Thread(target=_watch, args=(int(parent),), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(POLL_SECONDS)
+    os._exit(1)
 
 
 def last_lines(log: str, count: int) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from must_tf.common import command_line, process_setup
 from must_tf.common.command_line import flag
-from must_tf.common.errors import UserError, exit_on_user_error
+from must_tf.common.errors import UserError, clear_line, exit_on_user_error
 
 if TYPE_CHECKING:
     from must_tf.loop.settings import Machine
@@ -44,7 +44,11 @@ def run() -> int:
     process_setup.prepare()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # ends the running step too
     flags = command_line.parse(RunFlags, sys.argv[1:], "must run", "must run plan.yaml")
-    return exit_on_user_error(lambda: execute(flags))
+    try:
+        return exit_on_user_error(lambda: execute(flags))
+    except SystemExit:
+        print(f"{clear_line()}terminated", file=sys.stderr)
+        raise
 
 
 def _machine() -> Machine:

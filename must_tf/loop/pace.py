@@ -19,7 +19,7 @@ from typing import NamedTuple
 import psutil
 import yaml
 
-from must_tf.common import devices, run_files
+from must_tf.common import devices, run_files, subprocesses
 from must_tf.loop import facts as facts_lib
 from must_tf.loop import formats, records
 from must_tf.loop.plan import PlannedDataset
@@ -135,7 +135,8 @@ def _measure(step: Step, here: str) -> tuple[float, float, float]:
 def _call(words: Iterable[str]) -> float:
     """Runs a command of `must` and returns the largest memory of its process, in GB. Shows its output if it fails."""
     with tempfile.TemporaryFile("w+") as output:
-        process = psutil.Popen([sys.executable, "-m", "must_tf", *words], stdout=output, stderr=subprocess.STDOUT)
+        command = [sys.executable, "-m", "must_tf", *words]
+        process = psutil.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=subprocesses.environment())
         most = 0.0
         while process.poll() is None:
             try:

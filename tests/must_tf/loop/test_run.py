@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -110,23 +112,68 @@ def test_a_changed_plan_runs_what_has_changed(tmp_path: Path, here: list[list[st
     assert commands(here) == ["convert"]  # and not the one before it
 
 
-def test_sigterm_ends_the_running_step_too(tmp_path: Path) -> None:
-    """In a process of its own: a step that would sleep for an hour, and its process number."""
-    code = (
-        "import signal, sys; from must_tf.common import subprocesses; from must_tf.loop.command import TERMINATED;"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED));"
-        "step = 'import os, time; print(os.getpid(), flush=True); time.sleep(3600)';"
-        f"subprocesses.follow([sys.executable, '-c', step], {str(tmp_path / 'log')!r})"
+# A step that tells its process number and would work for half a minute; and a plan that has no other step.
+STEP = """
+import os, time
+from must_tf.common import process_setup
+process_setup.prepare()
+print(os.getpid(), flush=True)
+time.sleep(30)
+open("survived", "w")
+"""
+ONE_STEP = f"""
+import signal, sys
+from must_tf.common import subprocesses
+from must_tf.loop import command
+signal.signal(signal.SIGINT, signal.default_int_handler)
+command.execute = lambda flags: subprocesses.follow([sys.executable, "-c", {STEP!r}], "log")
+sys.argv = ["must run", "plan.yaml"]
+sys.exit(command.run())
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_step_ends_with_the_run_that_started_it(tmp_path: Path, end: signal.Signals) -> None:
+    """Otherwise the same command would start the step again, beside the first one."""
+    environment = os.environ | {"PYTHONPATH": str(tiny.ROOT)}
+    run = subprocess.Popen(
+        [sys.executable, "-c", ONE_STEP], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
     )
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=tiny.ROOT)
     log = tmp_path / "log"
     while not (log.exists() and log.read_text().endswith("\n")):
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.terminate()
-    assert process.wait(60) == 143
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(log.read_text()), 0)
+        assert run.poll() is None
+        time.sleep(0.05)
+    run.send_signal(end)
+    _, told = run.communicate()
+    assert (run.returncode, told) == {
+        signal.SIGINT: (130, "interrupted\n"),
+        signal.SIGTERM: (143, "terminated\n"),
+        signal.SIGKILL: (-9, ""),
+    }[end]
+    while is_running(int(log.read_text())):
+        time.sleep(0.05)
+    assert not (tmp_path / "survived").exists()
+
+
+def is_running(pid: int) -> bool:
+    """Returns False also for a process that has ended and that nobody has waited for."""
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_two_runs_of_one_folder_exclude_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one is given while the first one is in its first step."""
+    path, refusals = plan_file(tmp_path), []
+
+    def follow(words: Sequence[str], log: str) -> int:
+        with pytest.raises(UserError) as error:
+            command.execute(RUN(path))
+        refusals.append(str(error.value))
+        return 0
+
+    monkeypatch.setattr(run.subprocesses, "follow", follow)
+    command.execute(RUN(path, until="convert wild-val"))
+    assert len(refusals) == 1 and "\n" not in refusals[0]
+    assert f"{tmp_path / 'out'} is being written by process {os.getpid()} on " in refusals[0]
 
 
 def test_an_export_is_made_again_and_a_folder_of_others_is_left_alone(
