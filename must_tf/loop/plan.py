@@ -8,7 +8,7 @@
 | `teachers` | {task: {`model`: path} or run settings}; other tasks get a teacher if images lack their labels |
 | `start` | weights to start from: `random`, the name of published weights, a run, a checkpoint or a weight file |
 | `student` | run settings, and `hours`: the time that training may take |
-| `transfer` | {name: dataset with `task`}: datasets to fine-tune the student on, beside the teachers and the start |
+| `transfer` | {name: dataset with `task`, one or a list}: compare fine-tuning the start, the teachers and the student |
 | `export` | true: export the student at the end |
 | `settings` | config values for every run, or a YAML file of them |
 
@@ -91,10 +91,10 @@ class PlannedTeacher:
 
 @dataclasses.dataclass(frozen=True)
 class PlannedTransfer:
-    """A dataset to fine-tune on for one task, with the number of seeds and the weights to begin with, of `ROWS`."""
+    """A dataset to fine-tune on, for each task apart, with the number of seeds and the initial weights, of `ROWS`."""
 
     dataset: PlannedDataset
-    task: str
+    tasks: tuple[str, ...]
     run: RunSettings
     seeds: int = 1
     rows: tuple[str, ...] = ROWS
@@ -264,13 +264,16 @@ class Reader:
 
     def _teacher(self, task: str, entry: Any) -> PlannedTeacher:
         where = f"teachers.{task}"
-        if task not in discover():
-            self._wrong(f"{where}: {task!r} is not a task.{nearest(task, discover())} Known: {', '.join(discover())}.")
+        self._check_task(where, task)
         group = self._group(entry, where)
         model = self._text(group, "model", "")
         if model and len(group) > 1:
             self._wrong(f"{where}: a model that exists is not trained. Remove {', '.join(set(group) - {'model'})}.")
         return PlannedTeacher(model, self._run(where, group, more=("model",)))
+
+    def _check_task(self, where: str, task: str) -> None:
+        if task not in discover():
+            self._wrong(f"{where}: {task!r} is not a task.{nearest(task, discover())} Known: {', '.join(discover())}.")
 
     def _dataset(self, where: str, name: str, entry: Any, more: Collection[str] = ()) -> PlannedDataset:
         """Returns a dataset. `more`: keys that the caller reads."""
@@ -308,15 +311,17 @@ class Reader:
         where = f"transfer.{name}"
         own = ("task", "seeds", "rows", *RUN_KEYS)
         group = self._group(entry, where)
-        task = self._text(group, "task", "")
-        if task not in discover():
-            hint = nearest(task, discover())
-            self._wrong(f"{where}.task: {task!r} is not a task.{hint} Known: {', '.join(discover())}.")
+        tasks = group.get("task", [])
+        tasks = tasks if isinstance(tasks, list) else [tasks]
+        if not tasks:
+            self._wrong(f"{where}: 'task' is missing. Write for instance task: depth, or task: [depth, normals]")
+        for task in map(str, tasks):
+            self._check_task(f"{where}.task", task)
         dataset = self._dataset(where, name, entry, own)
         run = self._run(where, {key: group[key] for key in RUN_KEYS if key in group})
         seeds = int(self._number(group, "seeds", where, whole=True)) or 1
         rows = group.get("rows", list(ROWS))
-        if not isinstance(rows, list) or not rows or not set(rows) <= set(ROWS):
+        if not isinstance(rows, list) or not rows or any(row not in ROWS for row in rows):
             self._wrong(f"{where}.rows must be a list of {', '.join(ROWS)}, not {rows!r}.")
             rows = ROWS
-        return PlannedTransfer(dataset, task, run, seeds, tuple(rows))
+        return PlannedTransfer(dataset, tuple(map(str, tasks)), run, seeds, tuple(rows))

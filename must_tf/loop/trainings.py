@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from must_tf.common import run_files
@@ -90,7 +90,26 @@ class Trainings:
         for folder in self.folders.train:
             if not any(map(folder.facts.labelled.get, tasks)) and not self.teachers():
                 mistakes.problems.append(f"{self.plan.path}: datasets.{folder.name} teaches nothing: it has no labels.")
+        mistakes.problems += self._unfit_transfers()
         mistakes.raise_all()
+
+    def _unfit_transfers(self) -> Iterator[str]:
+        for name, planned in self.plan.transfer.items():
+            where = f"{self.plan.path}: transfer.{name}"
+            train, validation = self._transfer_folders(name)
+            if not validation:
+                yield f"{where}: there is no validation data to compare on. Write for instance validation: 0.2"
+            for kind, folders in (("", train), ("validation: ", validation)):
+                for task in planned.tasks:
+                    if folders and not any(folder.facts.labelled.get(task) for folder in folders):
+                        yield f"{where}: {kind}there are no {task} labels. Leave this task out, or use other data."
+
+    def _transfer_folders(self, name: str) -> tuple[list[RecordFolder], list[RecordFolder]]:
+        """Returns the records of a transfer to train and to validate on."""
+        train, validation = (
+            [folder for folder in self.folders.transfer if folder.name == each] for each in (name, f"{name}-val")
+        )
+        return train, validation
 
     def tasks(self) -> tuple[str, ...]:
         """Returns the student's tasks: those with real labels, and those that a model of the plan labels."""
@@ -176,12 +195,13 @@ class Trainings:
         if not transfers:
             return []
         table, out = self.plan.folder(CONFIGS, "transfers.yaml"), self.plan.folder(TRANSFERS)
-        columns = {
-            name: {"task": one.task, "config_file": [f"transfer-{name}.yaml"]} for name, one in transfers.items()
-        }
+        columns: dict[str, dict[str, Any]] = {}
         made: dict[str, Callable[[], Values]] = {table: lambda: {"columns": columns}}
-        for name in transfers:
-            made[self.plan.folder(CONFIGS, f"transfer-{name}.yaml")] = functools.partial(self._transfer, name)
+        for name, task in ((name, task) for name, one in transfers.items() for task in one.tasks):
+            column = name if len(transfers[name].tasks) == 1 else f"{name}-{task}"
+            columns[column] = {"task": task, "config_file": [f"transfer-{column}.yaml"]}
+            values = functools.partial(self._transfer, name, task)
+            made[self.plan.folder(CONFIGS, f"transfer-{column}.yaml")] = values
         wanted = {kind for one in transfers.values() for kind in one.rows}
         rows = [(teacher.name, teacher.path) for teacher in self.teachers() if teacher.is_run and "teachers" in wanted]
         rows += [(STUDENT, self.plan.folder(STUDENT))] if STUDENT in wanted else []
@@ -195,14 +215,12 @@ class Trainings:
         needs = (*(path for _, path in rows), *(folder.folder for folder in self.folders.transfer))
         return [Step("transfers", words, out, made, needs)]
 
-    def _transfer(self, name: str) -> dict[str, Any]:
+    def _transfer(self, name: str, task: str) -> dict[str, Any]:
         """Returns the config values of a transfer's column. The rows name the weights to start from."""
         planned = self.plan.transfer[name]
-        train, validation = (
-            [folder for folder in self.folders.transfer if folder.name == each] for each in (name, f"{name}-val")
-        )
-        images = sum(folder.facts.images for folder in train)
-        values = self.values(RunFacts("transfer", (planned.task,), images), train, validation, planned.run)
+        train, validation = self._transfer_folders(name)
+        images = sum(folder.facts.labelled.get(task, 0) for folder in train)
+        values = self.values(RunFacts("transfer", (task,), images), train, validation, planned.run)
         for key in ("init_checkpoint", "init_modules"):
             values["task"].pop(key, None)
         return values

@@ -85,6 +85,16 @@ MISTAKES = {
         "transfer: {x: {format: rgbd, root: r, task: depth, rows: [teacher]}}",
         "must be a list of",
     ),
+    "no task": (
+        "export: true",
+        "transfer: {x: {format: rgbd, root: r}}",
+        "Write for instance task: depth, or task: [d",
+    ),
+    "one task of several": (
+        "export: true",
+        "transfer: {x: {format: rgbd, root: r, task: [depth, normal]}}",
+        "transfer.x.task: 'normal' is not a task. Did you mean 'normals'?",
+    ),
     "nothing to validate on": ("root: album", "root: album, train: false", "say which: validation: {...}"),
 }
 

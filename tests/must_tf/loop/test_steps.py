@@ -164,12 +164,43 @@ def test_transfers_start_from_every_teacher_and_the_student() -> None:
     assert table == {"columns": {"other": {"task": "normals", "config_file": ["transfer-other.yaml"]}}}
     assert column["trainer"]["train_steps"] == 40
     assert column["task"]["train_data"]["input_path"] == ["o/records/other/*.tfrecord"]
+    assert column["task"]["validation_data"]["input_path"] == ["o/records/other-val/*.tfrecord"]
     steps, _ = records.conversions(plan, facts)
     assert names(steps)[-2:] == ["convert other-val", "convert other"]
     transfer["other"]["rows"] = ["student"]
     plan = plan_of({"rooms": ROOMS, "album": ALBUM}, transfer=transfer)
     (step,) = (step for step in trainings(plan, facts).steps() if step.name == "transfers")
     assert step.words[3:5] == ("--checkpoint", "student=o/student") and "--scratch" not in step.words
+
+
+def test_a_transfer_to_several_tasks_converts_once_and_has_a_column_for_each() -> None:
+    transfer = {"other": {**ROOMS, "task": ["depth", "normals"]}}
+    plan = plan_of({"rooms": ROOMS, "album": ALBUM}, transfer=transfer)
+    facts = {"rooms": ROOMS_FACTS, "album": ALBUM_FACTS, "other": ROOMS_FACTS}
+    assert names(records.conversions(plan, facts)[0])[-2:] == ["convert other-val", "convert other"]
+    whole = trainings(plan, facts)
+    whole.check()
+    (step,) = (step for step in whole.steps() if step.name == "transfers")
+    table, depth, normals = (make() for make in step.files.values())
+    assert table["columns"] == {
+        "other-depth": {"task": "depth", "config_file": ["transfer-other-depth.yaml"]},
+        "other-normals": {"task": "normals", "config_file": ["transfer-other-normals.yaml"]},
+    }
+    heads = [[task for task, head in one["task"]["tasks"].items() if head["enabled"]] for one in (depth, normals)]
+    assert heads == [["depth"], ["normals"]]
+    # 30 epochs of 180 images in batches of 8; a quarter of the images has no normals.
+    assert [one["trainer"]["train_steps"] for one in (depth, normals)] == [680, 500]
+
+
+def test_a_transfer_that_cannot_be_measured_is_refused_before_any_work() -> None:
+    facts = {"rooms": ROOMS_FACTS, "other": ROOMS_FACTS}
+    for change, problem in (
+        ({"task": ["depth", "masks"]}, "transfer.other: there are no masks labels."),
+        ({"task": "depth", "validation": False}, "transfer.other: there is no validation data"),
+    ):
+        plan = plan_of({"rooms": ROOMS}, transfer={"other": {**ROOMS, **change}})
+        with pytest.raises(UserError, match=problem):
+            trainings(plan, facts).check()
 
 
 def test_hours_need_a_measured_pace() -> None:
