@@ -20,6 +20,7 @@ starts commands: it trains and converts nothing itself.
     facts      what is in a dataset, before or after its conversion
     settings   training settings that fit the data
     records    the commands that turn the datasets into records
+    checks     do the datasets, teachers and transfers fit each other?
     trainings  the commands after those: teachers, labels, student, transfers, export
     run        executes them and remembers what is done
     report     the table and the page

@@ -14,6 +14,7 @@ from must_tf.loop.plan import VALIDATION_SHARE, Plan, PlannedDataset
 from must_tf.tasks import discover
 
 RECORDS = "records"  # the folder of the converted datasets
+VALIDATION, MERGED_VALIDATION = "-val", "-val-merged"  # ends of the names of folders
 
 Values = Mapping[str, Any]
 
@@ -116,7 +117,7 @@ def share_of(dataset: PlannedDataset, facts: Facts) -> float:
 def _validation(
     plan: Plan, dataset: PlannedDataset, share: float, facts: Mapping[str, Facts]
 ) -> tuple[list[Step], RecordFolder]:
-    name = f"{dataset.name}-val"
+    name = f"{dataset.name}{VALIDATION}"
     if dataset.form == formats.RECORDS:
         existing = formats.folder_of((dataset.validation or {})[formats.RECORDS])
         return [], RecordFolder(name, existing, facts[name])
@@ -176,25 +177,19 @@ def merges(plan: Plan, folders: Folders) -> tuple[list[Step], Folders]:
     """Returns the merges of folders that name the classes of a task differently, and the folders after them.
 
     A network has one list of classes per task. Merging unites the lists by name and keeps for every image which classes
-    were annotated in it.
+    were annotated in it. Validation data gets the list of the training data, also if it has only some of its classes.
     """
     steps: list[Step] = []
-    groups = _groups(folders.train)
-    together = {name: group for group in groups for name in group}
-    train = tuple(_merged(plan, steps, [one for one in folders.train if one.name in group], "") for group in groups)
-    rest: dict[tuple[str, ...], list[RecordFolder]] = {}
-    for one in folders.validation:
-        rest.setdefault(together.get(one.name.removesuffix("-val"), (one.name,)), []).append(one)
-    validation = tuple(
-        joined for group, members in rest.items() for joined in _validation_merge(plan, steps, group, members)
-    )
-    return steps, Folders(train, validation, folders.transfer)
-
-
-def _validation_merge(
-    plan: Plan, steps: list[Step], group: Sequence[str], members: list[RecordFolder]
-) -> list[RecordFolder]:
-    return [_merged(plan, steps, members, "-val")] if len(group) > 1 and len(members) > 1 else members
+    train = []
+    for names in _groups(folders.train):
+        members = [one for one in folders.train if one.name in names]
+        train += [_merged(plan, steps, members)] if len(members) > 1 else members
+    differing = [one for one in folders.validation if any(_differ(one, other) for other in train)]
+    validation = [one for one in folders.validation if one not in differing]
+    if differing:
+        lists = [one for one in train if any(_differ(one, other) for other in differing)]
+        validation.append(_merged(plan, steps, differing, lists))
+    return steps, Folders(tuple(train), tuple(validation), folders.transfer)
 
 
 def _groups(folders: Sequence[RecordFolder]) -> list[tuple[str, ...]]:
@@ -214,22 +209,33 @@ def _differ(one: RecordFolder, other: RecordFolder) -> bool:
     return any(one.facts.classes[task] != other.facts.classes[task] for task in shared)
 
 
-def _merged(plan: Plan, steps: list[Step], members: list[RecordFolder], suffix: str) -> RecordFolder:
-    if len(members) == 1:
-        return members[0]
-    name = "+".join(one.name.removesuffix(suffix) for one in members) + suffix
+def _merged(
+    plan: Plan, steps: list[Step], members: Sequence[RecordFolder], classes_of: Sequence[RecordFolder] = ()
+) -> RecordFolder:
+    """Adds the step that merges these folders, and returns the result.
+
+    The classes of the folders `classes_of` come first, which are given for validation data.
+    """
+    name = "+".join(one.name.removesuffix(VALIDATION) for one in members) + (MERGED_VALIDATION if classes_of else "")
     out = plan.folder(RECORDS, name)
-    words = ("merge", *(word for one in members for word in ("--records", one.pattern)), "--out", out)
-    steps.append(Step(f"merge {name}", words, out, needs=tuple(one.folder for one in members)))
-    classes: dict[str, tuple[str, ...]] = {}
-    for one in members:
-        for task, names in one.facts.classes.items():
-            classes[task] = tuple(dict.fromkeys((*classes.get(task, ()), *names)))
-    tasks = {task for one in members for task in one.facts.labelled}
+    given = [word for one in classes_of for word in ("--classes-of", one.pattern)]
+    given += [word for one in members for word in ("--records", one.pattern)]
+    needs = tuple(one.folder for one in (*classes_of, *members))
+    steps.append(Step(f"merge {name}", ("merge", *given, "--out", out), out, needs=needs))
+    tasks = sorted({task for one in members for task in one.facts.labelled})
     facts = Facts(
         images=sum(one.facts.images for one in members),
-        labelled={task: sum(one.facts.labelled.get(task, 0) for one in members) for task in sorted(tasks)},
-        classes=classes,
+        labelled={task: sum(one.facts.labelled.get(task, 0) for one in members) for task in tasks},
+        classes=_united([one.facts.classes for one in (*classes_of, *members)]),
         side=max(members, key=lambda one: one.facts.images).facts.side,
     )
     return RecordFolder(name, out, facts)
+
+
+def _united(all_classes: Iterable[Mapping[str, tuple[str, ...]]]) -> dict[str, tuple[str, ...]]:
+    """Unites class names as `must merge` does: those of the first, then those that the others add."""
+    united: dict[str, tuple[str, ...]] = {}
+    for classes in all_classes:
+        for task, names in classes.items():
+            united[task] = tuple(dict.fromkeys((*united.get(task, ()), *names)))
+    return united

@@ -24,8 +24,8 @@ from must_tf.common import files, subprocesses
 from must_tf.common.errors import INTERRUPTED, Mistakes, UserError, nearest
 from must_tf.common.progress import clock
 from must_tf.data import manifest
+from must_tf.loop import checks, records
 from must_tf.loop import facts as facts_lib
-from must_tf.loop import records
 from must_tf.loop.facts import Facts
 from must_tf.loop.plan import Plan, PlannedDataset
 from must_tf.loop.records import Folders, RecordFolder, Step
@@ -161,7 +161,7 @@ def expect(plan: Plan, start: Mapping[str, Any], machine: Machine, force: bool) 
     conversions, folders = records.conversions(plan, facts)
     merging, merged = records.merges(plan, folders)
     trainings = Trainings(plan, merged, start, machine, force)
-    trainings.check()
+    checks.check(trainings)
     return Expected(conversions, folders, [*merging, *trainings.steps()], facts, trainings)
 
 

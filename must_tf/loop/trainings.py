@@ -6,11 +6,10 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from must_tf.common import run_files
-from must_tf.common.errors import Mistakes
 from must_tf.config import values as config_values
 from must_tf.loop import settings
 from must_tf.loop.facts import missing
@@ -73,38 +72,7 @@ class Trainings:
             *([self._export()] if self.plan.export else []),
         ]
 
-    def check(self) -> None:
-        """Raises UserError if nothing can be learned from the plan's datasets, or its teachers do not fit them."""
-        tasks, mistakes = self.tasks(), Mistakes()
-        if not tasks:
-            mistakes.problems.append(
-                f"{self.plan.path}: no dataset has labels, and no teacher is given. Add a dataset with labels, or name "
-                "a model below teachers."
-            )
-        for task, planned in self.plan.teachers.items():
-            if not planned.model and task not in tasks:
-                mistakes.problems.append(
-                    f"{self.plan.path}: teachers.{task}: no dataset has {task} labels to train it on. Add one, or name "
-                    f"a model: {{model: path}}."
-                )
-        for folder in self.folders.train:
-            if not any(map(folder.facts.labelled.get, tasks)) and not self.teachers():
-                mistakes.problems.append(f"{self.plan.path}: datasets.{folder.name} teaches nothing: it has no labels.")
-        mistakes.problems += self._unfit_transfers()
-        mistakes.raise_all()
-
-    def _unfit_transfers(self) -> Iterator[str]:
-        for name, planned in self.plan.transfer.items():
-            where = f"{self.plan.path}: transfer.{name}"
-            train, validation = self._transfer_folders(name)
-            if not validation:
-                yield f"{where}: there is no validation data to compare on. Write for instance validation: 0.2"
-            for kind, folders in (("", train), ("validation: ", validation)):
-                for task in planned.tasks:
-                    if folders and not any(folder.facts.labelled.get(task) for folder in folders):
-                        yield f"{where}: {kind}there are no {task} labels. Leave this task out, or use other data."
-
-    def _transfer_folders(self, name: str) -> tuple[list[RecordFolder], list[RecordFolder]]:
+    def transfer_folders(self, name: str) -> tuple[list[RecordFolder], list[RecordFolder]]:
         """Returns the records of a transfer to train and to validate on."""
         train, validation = (
             [folder for folder in self.folders.transfer if folder.name == each] for each in (name, f"{name}-val")
@@ -114,9 +82,10 @@ class Trainings:
     def tasks(self) -> tuple[str, ...]:
         """Returns the student's tasks: those with real labels, and those that a model of the plan labels."""
         real = self.folders.tasks()
-        return tuple(task for task in discover() if task in real or self._model(task))
+        return tuple(task for task in discover() if task in real or self.model(task))
 
-    def _model(self, task: str) -> str:
+    def model(self, task: str) -> str:
+        """Returns the path of the plan's model for this task; "" if there is none."""
         planned = self.plan.teachers.get(task)
         return planned.model if planned else ""
 
@@ -128,10 +97,10 @@ class Trainings:
         for group in _groups(tasks):
             if not lacking & set(group):
                 continue
-            models = {self._model(task) for task in group} - {""}
+            models = {self.model(task) for task in group} - {""}
             if models:
                 model = next(iter(models))
-                own = tuple(task for task in group if self._model(task))
+                own = tuple(task for task in group if self.model(task))
                 teachers.append(Teacher(f"teacher-{own[-1]}", own, model, is_run=False))
             else:
                 name = f"teacher-{group[-1]}"
@@ -218,7 +187,7 @@ class Trainings:
     def _transfer(self, name: str, task: str) -> dict[str, Any]:
         """Returns the config values of a transfer's column. The rows name the weights to start from."""
         planned = self.plan.transfer[name]
-        train, validation = self._transfer_folders(name)
+        train, validation = self.transfer_folders(name)
         images = sum(folder.facts.labelled.get(task, 0) for folder in train)
         values = self.values(RunFacts("transfer", (task,), images), train, validation, planned.run)
         for key in ("init_checkpoint", "init_modules"):

@@ -26,6 +26,10 @@ def merge(
     same: Annotated[
         list[str] | None, typer.Option(help="OLD=NEW: treat class OLD as class NEW. May be repeated.")
     ] = None,
+    classes_of: Annotated[
+        list[str] | None,
+        typer.Option(help="Records of another set: number the classes as there, whichever --records have. Repeatable."),
+    ] = None,
     shards: options.Shards = 0,
     workers: options.Workers = 0,
     json: options.Json = False,
@@ -40,7 +44,7 @@ def merge(
     from tfrecords_tools.merge import classes
     from tfrecords_tools.merge.run import merged_sets
 
-    source = merged_sets(records, same or [])
+    source = merged_sets(records, same or [], classes_of or [])
     mapping = classes.mapping([each.classes for each in source.inputs], source.united)
     directories = [each.directory for each in source.inputs]
     for directory, tasks in zip(directories, mapping, strict=True):

@@ -37,7 +37,7 @@ from must_tf.spec import Features
 from must_tf.tasks import discover
 from tfrecords_tools.merge import images
 from tfrecords_tools.merge.classes import UnitedClasses, parse_same, unite
-from tfrecords_tools.reading import located, thresholds
+from tfrecords_tools.reading import located, recordset, thresholds
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item, Listing
@@ -135,14 +135,14 @@ def meaningful_ids(task: str, ids: Mapping[int, int], names: Sequence[str]) -> M
     return {old: new for old, new in ids.items() if names[new] != REST[task]}
 
 
-def merge_inputs(patterns: Sequence[str]) -> tuple[MergeInput, ...]:
+def merge_inputs(patterns: Sequence[str], least: int = 2) -> tuple[MergeInput, ...]:
     """Opens the record sets that `--records` names.
 
     Raises:
-      UserError: there are fewer than two, a pattern does not match exactly the files of a set, or pseudo labels were
-        judged unfit.
+      UserError: there are fewer than `least`, a pattern does not match exactly the files of a set, or pseudo labels
+        were judged unfit.
     """
-    if len(patterns) < 2:
+    if len(patterns) < least:
         raise UserError("merge needs at least two --records, one for each record set.")
     return tuple(_merge_input(pattern) for pattern in patterns)
 
@@ -284,12 +284,18 @@ def _origin(features: Features, key: str) -> str:
     return features[key].bytes_list.value[0].decode() if key in features else "none"
 
 
-def merged_sets(patterns: Sequence[str], same: Sequence[str]) -> MergedSets:
+def merged_sets(patterns: Sequence[str], same: Sequence[str], classes_of: Sequence[str] = ()) -> MergedSets:
     """Opens the record sets of `--records` and unites their classes, also by `--same`.
+
+    The classes of the sets in `classes_of` come first, whose records are not merged.
 
     Raises:
       UserError: see `merge_inputs` and `classes.parse_same`.
     """
-    inputs = merge_inputs(patterns)
-    names = [each.classes for each in inputs]
-    return MergedSets(inputs, unite(names, parse_same(same, names), discover()))
+    first = [recordset.opened(pattern, "--classes-of").manifest.classes for pattern in classes_of]
+    inputs = merge_inputs(patterns, least=1 if first else 2)
+    names = [*first, *(each.classes for each in inputs)]
+    united = unite(names, parse_same(same, names), discover())
+    tasks = {task for each in inputs for task in each.classes}
+    kept = {task: united_names for task, united_names in united.names.items() if task in tasks}
+    return MergedSets(inputs, UnitedClasses(kept, united.ids[len(first) :]))

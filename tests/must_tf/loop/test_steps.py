@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from must_tf.common.errors import UserError
+from must_tf.loop import checks, records
 from must_tf.loop import plan as plan_lib
-from must_tf.loop import records
 from must_tf.loop.facts import Facts
 from must_tf.loop.records import Step
 from must_tf.loop.settings import Machine
@@ -25,6 +25,7 @@ ALBUM = {"format": "images", "root": "album"}
 STREET_FACTS = Facts(1000, {"detection": 1000, "masks": 1000}, {"detection": ("car", "dog")}, 640)
 ROOMS_FACTS = Facts(200, {"depth": 200, "normals": 150}, {}, 640)
 ALBUM_FACTS = Facts(5000, {}, {}, 320)
+PETS_FACTS = Facts(500, {"detection": 500}, {"detection": ("dog", "cat")}, 640)
 
 
 def plan_of(datasets: Mapping[str, Any], **more: Any) -> plan_lib.Plan:
@@ -124,16 +125,40 @@ def test_nothing_is_labelled_if_nothing_is_missing() -> None:
 
 def test_datasets_with_other_classes_are_merged() -> None:
     plan = plan_of({"street": COCO, "rooms": ROOMS, "pets": COCO})
-    pets = Facts(500, {"detection": 500}, {"detection": ("dog", "cat")}, 640)
-    _, folders = records.conversions(plan, {"street": STREET_FACTS, "rooms": ROOMS_FACTS, "pets": pets})
+    _, folders = records.conversions(plan, {"street": STREET_FACTS, "rooms": ROOMS_FACTS, "pets": PETS_FACTS})
     merging, merged = records.merges(plan, folders)
-    assert names(merging) == ["merge street+pets", "merge street+pets-val"]
     given = ("--records", "o/records/street/*.tfrecord", "--records", "o/records/pets/*.tfrecord")
     assert merging[0].words == ("merge", *given, "--out", "o/records/street+pets")
     assert [folder.name for folder in merged.train] == ["street+pets", "rooms"]
     assert merged.train[0].facts.classes == {"detection": ("car", "dog", "cat")}
     assert merged.train[0].facts.labelled == {"detection": 1350, "masks": 900}
-    assert [folder.name for folder in merged.validation] == ["street+pets-val", "rooms-val"]
+    assert merged.train[0].facts.classes == {"detection": ("car", "dog", "cat")}
+    assert names(merging) == ["merge street+pets", "merge street+pets-val-merged"]
+    given = [word for name in ("street-val", "pets-val") for word in ("--records", f"o/records/{name}/*.tfrecord")]
+    numbers = ("--classes-of", "o/records/street+pets/*.tfrecord")
+    assert merging[1].words == ("merge", *numbers, *given, "--out", "o/records/street+pets-val-merged")
+    assert merging[1].needs == ("o/records/street+pets", "o/records/street-val", "o/records/pets-val")
+    assert [folder.name for folder in merged.validation] == ["rooms-val", "street+pets-val-merged"]
+
+
+def test_validation_data_of_one_of_them_gets_their_classes() -> None:
+    """Both the validation data of a merged dataset and a dataset for validation only."""
+    plan = plan_of({"street": {**COCO, "validation": False}, "pets": COCO})
+    whole = trainings(plan, {"street": STREET_FACTS, "pets": PETS_FACTS})
+    (one,) = whole.folders.validation
+    assert one.name == "pets-val-merged" and one.facts.classes["detection"] == ("car", "dog", "cat")
+    checks.check(whole)
+    test = {**COCO, "train": False, "validation": {"images": "other"}}
+    facts = {"street": STREET_FACTS, "test": PETS_FACTS, "test-val": PETS_FACTS}
+    whole = trainings(plan_of({"street": {**COCO, "validation": False}, "test": test}), facts)
+    with pytest.raises(UserError, match="test-val-merged: no training data has its detection classes cat"):
+        checks.check(whole)
+    facts["test-val"] = PETS_FACTS._replace(classes={"detection": ("dog",)})
+    steps, folders = records.conversions(plan_of({"street": COCO, "test": test}), facts)
+    merging, _ = records.merges(plan, folders)
+    assert [step.words[1:5] for step in merging] == [
+        ("--classes-of", "o/records/street/*.tfrecord", "--records", "o/records/test-val/*.tfrecord")
+    ]
 
 
 def test_datasets_with_the_same_classes_are_not() -> None:
@@ -144,10 +169,10 @@ def test_datasets_with_the_same_classes_are_not() -> None:
 
 def test_a_plan_without_labels_is_refused() -> None:
     with pytest.raises(UserError, match="no dataset has labels, and no teacher is given"):
-        trainings(plan_of({"album": ALBUM}), {"album": ALBUM_FACTS}).check()
+        checks.check(trainings(plan_of({"album": ALBUM}), {"album": ALBUM_FACTS}))
     plan = plan_of({"rooms": ROOMS}, teachers={"segmentation": {"steps": 5}})
     with pytest.raises(UserError, match="teachers.segmentation: no dataset has segmentation labels"):
-        trainings(plan, {"rooms": ROOMS_FACTS}).check()
+        checks.check(trainings(plan, {"rooms": ROOMS_FACTS}))
 
 
 def test_transfers_start_from_every_teacher_and_the_student() -> None:
@@ -179,7 +204,7 @@ def test_a_transfer_to_several_tasks_converts_once_and_has_a_column_for_each() -
     facts = {"rooms": ROOMS_FACTS, "album": ALBUM_FACTS, "other": ROOMS_FACTS}
     assert names(records.conversions(plan, facts)[0])[-2:] == ["convert other-val", "convert other"]
     whole = trainings(plan, facts)
-    whole.check()
+    checks.check(whole)
     (step,) = (step for step in whole.steps() if step.name == "transfers")
     table, depth, normals = (make() for make in step.files.values())
     assert table["columns"] == {
@@ -200,7 +225,7 @@ def test_a_transfer_that_cannot_be_measured_is_refused_before_any_work() -> None
     ):
         plan = plan_of({"rooms": ROOMS}, transfer={"other": {**ROOMS, **change}})
         with pytest.raises(UserError, match=problem):
-            trainings(plan, facts).check()
+            checks.check(trainings(plan, facts))
 
 
 def test_hours_need_a_measured_pace() -> None:

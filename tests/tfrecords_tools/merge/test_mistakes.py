@@ -19,6 +19,7 @@ MISTAKES = {
     "--records {a}": "at least two --records",
     "--records {a} --records {tmp}/none/*.tfrecord": "matches 0 files",
     "--records {a} --records {tmp}/depth/records-00000*": "Merge whole record sets",
+    "--records {a} --classes-of {tmp}/none/*.tfrecord": "--classes-of",
     "--records {a} --records {b} --same dogg=cat": "no set has a class 'dogg'. Did you mean 'dog'?",
     "--records {a} --records {b} --same dog": "Write OLD=NEW",
     "--records {a} --records {b} --same dog=cat --same cat=dog": "both an old and a new name",

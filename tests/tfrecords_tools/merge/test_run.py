@@ -28,7 +28,8 @@ from tests.support.merging import (
     objects,
     picture,
 )
-from tfrecords_tools.merge.run import meaningful_ids
+from tfrecords_tools.convert import run as convert
+from tfrecords_tools.merge.run import meaningful_ids, merged_sets
 
 
 def test_labels_of_one_image_come_together(patterns: list[str], tmp_path: Path) -> None:
@@ -198,6 +199,21 @@ def test_what_was_looked_for_is_carried_through_a_second_merge(tmp_path: Path) -
         n: list(features(r.serialized)["image/detection/annotated"].int64_list.value) for n, r in records.items()
     }
     assert annotated == {"2": [1], "0": [2], "1": [3]}
+
+
+def test_one_set_gets_the_numbers_of_others(tmp_path: Path) -> None:
+    """Validation data of a merged set may have only some of its classes."""
+    each = {"detection": (objects([1]), "real:x")}
+    cat, dog = (make(tmp_path / n, [image_record("1", each)], {"detection": [n]}) for n in ("cat", "dog"))
+    room = {"classification": ({"probability": np.ones([1], np.float32)}, "real:x")}
+    train = [cat, dog, make(tmp_path / "room", [image_record("2", room)], {"classification": ["room"]})]
+    merged(tmp_path / "train", train)
+    source = merged_sets([dog], [], [f"{tmp_path}/train/*.tfrecord"])
+    written = convert.run(source, convert.Options(str(tmp_path / "out"), workers=1)).manifest
+    assert written.classes == {"detection": ["cat", "dog"]} and written.records == 1
+    found = read(tmp_path / "out", written.classes)["1"]
+    assert found.labels["detection"]["classes"].tolist() == [2]
+    assert record.annotated_of(tf.train.Example.FromString(found.serialized), "detection") == (2,)
 
 
 def test_a_merge_resumes(patterns: list[str], tmp_path: Path) -> None:

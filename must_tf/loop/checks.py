@@ -1,0 +1,57 @@
+"""Checks, before any work, that a plan's datasets, teachers and transfers fit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from must_tf.common.errors import Mistakes
+from must_tf.common.text import listed
+from must_tf.loop.trainings import Trainings
+
+
+def check(trainings: Trainings) -> None:
+    """Raises UserError with everything that does not fit."""
+    path = trainings.plan.path
+    rules = (_without_labels, _foreign_classes, _unfit_transfers)
+    Mistakes(f"{path}: {problem}" for rule in rules for problem in rule(trainings)).raise_all()
+
+
+def _without_labels(trainings: Trainings) -> Iterator[str]:
+    tasks = trainings.tasks()
+    if not tasks:
+        yield (
+            "no dataset has labels, and no teacher is given. Add a dataset with labels, or name a model below teachers."
+        )
+    for task, planned in trainings.plan.teachers.items():
+        if not planned.model and task not in tasks:
+            yield (
+                f"teachers.{task}: no dataset has {task} labels to train it on. Add one, or name a model: "
+                "{model: path}."
+            )
+    for folder in trainings.folders.train:
+        if not any(map(folder.facts.labelled.get, tasks)) and not trainings.teachers():
+            yield f"datasets.{folder.name} teaches nothing: it has no labels."
+
+
+def _foreign_classes(trainings: Trainings) -> Iterator[str]:
+    """Yields problems of validation data with classes that cannot be learned."""
+    for task in trainings.folders.tasks():
+        trained = {name for folder in trainings.folders.train for name in folder.facts.classes.get(task, ())}
+        for folder in trainings.folders.validation:
+            foreign = [name for name in folder.facts.classes.get(task, ()) if name not in trained]
+            if foreign:
+                yield (
+                    f"{folder.name}: no training data has its {task} classes {listed(foreign)}. Validate on data with "
+                    "the classes of the training data."
+                )
+
+
+def _unfit_transfers(trainings: Trainings) -> Iterator[str]:
+    for name, planned in trainings.plan.transfer.items():
+        train, validation = trainings.transfer_folders(name)
+        if not validation:
+            yield f"transfer.{name}: there is no validation data to compare on. Write for instance validation: 0.2"
+        for kind, folders in (("", train), ("validation: ", validation)):
+            for task in planned.tasks:
+                if folders and not any(folder.facts.labelled.get(task) for folder in folders):
+                    yield f"transfer.{name}: {kind}there are no {task} labels. Leave this task out, or use other data."
