@@ -35,7 +35,7 @@ class TrainFlags:
 class ExportFlags:
     """Exports a trained run for serving."""
 
-    model_dir: Annotated[str, flag("--model_dir", "Run directory of train.py.")]
+    model_dir: Annotated[str, flag("--model_dir", "Run directory of a training.")]
     out: Annotated[str, flag("--out", "New folder for the SavedModel; must not exist.")]
 
 
@@ -58,7 +58,7 @@ class PredictFlags:
 def parse_train(arguments: Sequence[str]) -> TrainFlags:
     """Parses the flags of must-train, which have Model Garden's names."""
     example = (
-        "train.py --experiment=must_teacher_depth --model_dir=runs/depth "
+        "--experiment=must_teacher_depth --model_dir=runs/depth "
         "--params_override=task.train_data.input_path=records/train/*.tfrecord"
     )
     return parse(TrainFlags, arguments, "train.py", example)
@@ -66,10 +66,10 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
 
 def parse_export(arguments: Sequence[str]) -> ExportFlags:
     """Parses the flags of must-export."""
-    return parse(ExportFlags, arguments, "export.py", "export.py --model_dir=runs/student --out=exports/student")
+    return parse(ExportFlags, arguments, "export.py", "--model_dir=runs/student --out=exports/student")
 
 
 def parse_predict(arguments: Sequence[str]) -> PredictFlags:
     """Parses the flags of must-predict."""
-    example = "must predict --model runs/student --images photos --out predictions"
+    example = "--model runs/student --images photos --out predictions"
     return parse(PredictFlags, arguments, "must predict", example)

@@ -8,7 +8,7 @@ A dataclass declares the flags. Its docstring is the help text, and every field 
 
         model_dir: Annotated[str, flag("--model_dir", "Run directory of train.py.")]
 
-    flags = parse(ExportFlags, sys.argv[1:], "export.py", example="export.py --model_dir=runs/student")
+    flags = parse(ExportFlags, sys.argv[1:], "export.py", example="--model_dir=runs/student")
 
 Flags are never abbreviated. A mistake ends the process with exit code 2 and suggests the nearest spelling.
 """
@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
+import sys
 import typing
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
@@ -38,19 +40,25 @@ def argument(name: str, text: str) -> Any:
     return typer.Argument(metavar=name, help=text, show_default=False)
 
 
+def typed(program: str) -> str:
+    """Returns the command that the user typed, like "must train" or "must-train"; `program` if it has another name."""
+    name = os.path.basename(sys.argv[0])
+    return name if name.startswith("must") else program
+
+
 def parse(flags: type[Flags], arguments: Sequence[str], program: str, example: str = "") -> Flags:
     """Parses the arguments.
 
     Args:
       flags: a dataclass, see above.
       arguments: without the program's name.
-      program: its name in the help text.
-      example: a command line for the end of the help text.
+      program: its name in the help text, unless `typed` knows better.
+      example: arguments for the end of the help text.
 
     Raises:
       SystemExit: with code 2, after a message on stderr, if a flag or a value is wrong; with 0 after `--help`.
     """
-    parsed: list[Flags] = []
+    program, parsed = typed(program), list[Flags]()
 
     def command(**values: Any) -> None:
         parsed.append(flags(**values))
@@ -60,7 +68,7 @@ def parse(flags: type[Flags], arguments: Sequence[str], program: str, example: s
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command(
         help=inspect.getdoc(flags),
-        epilog=f"Example: {example}" if example else None,
+        epilog=f"Example: {program} {example}" if example else None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )(command)
     try:

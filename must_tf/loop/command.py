@@ -42,8 +42,8 @@ class RunFlags:
 def run() -> int:
     """Runs the command `must run`; returns its exit code."""
     process_setup.prepare()
+    flags = command_line.parse(RunFlags, sys.argv[1:], "must run", "plan.yaml")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # ends the running step too
-    flags = command_line.parse(RunFlags, sys.argv[1:], "must run", "must run plan.yaml")
     try:
         return exit_on_user_error(lambda: execute(flags))
     except SystemExit:

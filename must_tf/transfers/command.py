@@ -48,7 +48,7 @@ class TransferFlags:
 
 
 EXAMPLE = (
-    "must-transfer --table experiments/paper/transfers.yaml --checkpoint student=runs/student "
+    "--table experiments/paper/transfers.yaml --checkpoint student=runs/student "
     "--checkpoint detection=runs/teacher-detection --scratch --out runs/transfers"
 )
 

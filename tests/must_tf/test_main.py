@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,10 @@ import pytest
 
 from must_tf import __main__ as must
 from must_tf import __version__
+from must_tf.cli import entry_points
+from tests.support.converting import must_records
 from tests.support.tiny import ROOT
+from tfrecords_tools.writing import worker_pool
 
 
 def called(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> list[str]:
@@ -41,6 +45,31 @@ def test_help_lists_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert must.main([]) == 0
     lines = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
     assert lines == list(must.COMMANDS)
+
+
+@pytest.mark.parametrize("words", [*([name] for name in must.COMMANDS), ["convert", "coco"]], ids=" ".join)
+def test_help_names_the_command_that_was_typed(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("TF_USE_LEGACY_KERAS", *worker_pool.ENVIRONMENT):
+        monkeypatch.setenv(name, "1")  # restored afterwards
+    monkeypatch.setattr(sys, "argv", ["must"])
+    with pytest.raises(SystemExit) as ended:
+        sys.exit(must.main([*words, "--help"]))
+    shown = capsys.readouterr().out
+    assert ended.value.code in (0, None)
+    assert shown.split()[: 2 + len(words)] == ["Usage:", "must", *words]
+    assert not re.search(r"must-|\.py\b|tfrecords_tools", shown.replace("must_tf/", "").replace("plan.py", ""))
+
+
+def test_the_earlier_names_name_themselves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert must_records(["convert", "coco", "--help"], monkeypatch) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("Usage: must-records convert coco ") and "Example: must-records convert coco" in shown
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/must-export", "--help"])
+    with pytest.raises(SystemExit):
+        entry_points.export()
+    assert "Example: must-export --model_dir=" in capsys.readouterr().out
 
 
 def test_a_misspelt_command_is_answered(capsys: pytest.CaptureFixture[str]) -> None:

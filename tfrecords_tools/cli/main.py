@@ -13,13 +13,14 @@ from typing import Any
 import typer
 import typer.core
 
-from must_tf.common import process_setup
+from must_tf.common import command_line, process_setup
 from must_tf.common.errors import UserError, exit_on_user_error
 from must_tf.common.upstream import hidden_modules
 from tfrecords_tools.cli import check, datasets, export_coco, inspect, label, merge, stats
 from tfrecords_tools.cli import convert as cli_convert
 from tfrecords_tools.writing import worker_pool
 
+PROGRAM = "must-records"
 # Commands that do not run a network.
 RECORDS = ("convert", "merge", "inspect", "check", "stats", "export-coco")
 # Only networks and clusters need these, but TensorFlow and tf_keras import them: a quarter of their import time.
@@ -41,6 +42,10 @@ for _module in (merge, inspect, check, stats, export_coco, label):
 
 class _Command(typer.core.TyperCommand):
     """A command that imports TensorFlow after parsing its options, so that help and mistakes need not wait for it."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Returns the help text. Its examples name the program that the user typed: `must` or `must-records`."""
+        return super().get_help(ctx).replace(PROGRAM, ctx.find_root().info_name)
 
     def invoke(self, ctx: Any) -> Any:
         """Imports what all commands need and runs the command."""
@@ -71,7 +76,7 @@ def main() -> int:
 def _run() -> None:
     """Runs the command line. With --json, an error is printed to stdout as JSON as well."""
     try:
-        app(prog_name="must-records")
+        app(prog_name=command_line.typed(PROGRAM))
     except Exception as error:
         if "--json" in sys.argv:
             prefix = "" if isinstance(error, UserError) else f"{type(error).__name__}: "

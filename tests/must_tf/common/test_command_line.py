@@ -28,7 +28,7 @@ class ExampleFlags:
 
 def read(*arguments: str) -> ExampleFlags:
     """The parsed flags."""
-    return parse(ExampleFlags, arguments, "example.py", "example.py --model_dir=runs/a")
+    return parse(ExampleFlags, arguments, "example.py", "--model_dir=runs/a")
 
 
 def test_defaults() -> None:
