@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 from official.core.config_definitions import ExperimentConfig
 from official.core.train_lib import OrbitExperimentRunner
@@ -13,8 +14,8 @@ from official.modeling import optimization
 
 from must_tf.cli.flags import TrainFlags
 from must_tf.common import run_files, tables
+from must_tf.data import contents, manifest
 from must_tf.data import input as input_lib
-from must_tf.data import manifest
 from must_tf.evaluation import batch_picture
 from must_tf.model.student import Student, StudentConfig, enabled
 from must_tf.pseudo_gate import verdict
@@ -55,6 +56,7 @@ def lines(runner: OrbitExperimentRunner, params: ExperimentConfig, flags: TrainF
     yield f"plan of {flags.experiment}, --mode={flags.mode}: {flags.model_dir} {_start_of(done, flags)}"
     for where, data in preflight.sets(params.task, flags.mode).items():
         yield from _data(where, data)
+    yield from shared_photos(params.task, flags.mode)
     yield from _tasks(params.task)
     yield from _modules(runner.trainer.model)
     yield from _steps(params, images)
@@ -77,6 +79,19 @@ def _data(where: str, data: input_lib.Data) -> Iterator[str]:
         yield f"  {directory}: {content.records} images; {'; '.join(labels) or 'no labels'}"
         if verdict.pseudo_tasks(content):
             yield f"    pseudo labels, judged by must-records stats: {verdict.of_folder(directory, content).state}"
+
+
+def shared_photos(task: StudentConfig, mode: str) -> Iterator[str]:
+    """Yields a warning if validation photos are trained on, as far as the shards' sidecars tell."""
+    numbers = []
+    for where, data in preflight.sets(task, mode).items():
+        found = [contents.of_shard(path) for path in input_lib.files(data.input_path, where)]
+        numbers.append(np.concatenate([np.zeros([0], np.uint64), *(one for one in found if one is not None)]))
+    if len(numbers) == 2 and (count := contents.shared(numbers[1], numbers[0]).sum()):
+        yield (
+            f"WARNING: {count} of the validation images are also in the training data, so metrics will be too good. "
+            "`must check --against` lists them. Convert the training data again with --exclude."
+        )
 
 
 def _origins(origins: Mapping[str, int]) -> str:

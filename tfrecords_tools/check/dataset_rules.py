@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from must_tf import tasks
 from must_tf.common import tables
-from must_tf.data import manifest, record
+from must_tf.data import contents, manifest, record
 from tfrecords_tools.reading import located, recordset, summary_tables
 from tfrecords_tools.reading.check_truth import HeadlineScore, is_perfect, perfect
 from tfrecords_tools.reading.recordset import RecordSet
@@ -111,8 +111,9 @@ def unique_ids(dataset: RecordSet, checked: Sequence[CheckedShard], findings: Fi
 
 
 def shared_photos(dataset: RecordSet, checked: Sequence[CheckedShard], other: RecordSet, findings: Findings) -> None:
-    """Finds photos that another set has as well, by content. What is measured on trained photos means nothing."""
-    shared = np.flatnonzero(np.isin(np.concatenate([shard.photos for shard in checked]), located.contents_of(other)))
+    """Finds photos that another set has as well, by content."""
+    photos = np.concatenate([shard.photos for shard in checked])
+    shared = np.flatnonzero(contents.shared(photos, located.contents_of(other)))
     if len(shared):
         shown = [_located(checked, int(place)) for place in shared[: findings.EXAMPLES]]
         counted = {"count": len(shared), findings.KEY: [*_names(dataset, shown)]}

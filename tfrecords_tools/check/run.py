@@ -12,14 +12,14 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf import tasks
-from must_tf.data import record
+from must_tf.data import contents, record
 from must_tf.label_content import PIXELS, ImageInfo
 from tfrecords_tools.check import dataset_rules, record_rules
 from tfrecords_tools.check.dataset_rules import CheckedShard
 from tfrecords_tools.reading import label_summary, recordset
 from tfrecords_tools.reading.check_truth import TruthAsPrediction, causes, is_perfect, scored
 from tfrecords_tools.reading.recordset import Damaged, RecordSet
-from tfrecords_tools.writing import contents, shards
+from tfrecords_tools.writing import shards
 from tfrecords_tools.writing.counts import Findings
 
 

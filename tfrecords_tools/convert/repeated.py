@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from must_tf.data import contents
 from tfrecords_tools.reading import located
-from tfrecords_tools.writing import shards
 from tfrecords_tools.writing.counts import Tally
 
 REASON = "image: the same photo more than once"
@@ -23,7 +23,7 @@ def note(out: str, names: Sequence[str], notes: Tally) -> None:
       names: files of the finished shards.
       notes: where they are counted.
     """
-    parts = [shards.contents_of(os.path.join(out, name)) for name in names]
+    parts = [contents.of_shard(os.path.join(out, name)) for name in names]
     known = [part for part in parts if part is not None]
     if len(known) < len(parts) or not parts:
         return

@@ -17,9 +17,8 @@ from google.protobuf.message import DecodeError
 from must_tf.common import upstream
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
-from must_tf.data import record
+from must_tf.data import contents, record
 from tfrecords_tools.reading.recordset import RecordSet
-from tfrecords_tools.writing import contents
 
 OPEN_FILES = 64  # kept open by each process
 

@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from must_tf.common.errors import UserError, nearest
+from must_tf.data import contents
 from tfrecords_tools.reading import located, recordset
 from tfrecords_tools.sources import Sample, Source
-from tfrecords_tools.writing import contents, worker_pool
+from tfrecords_tools.writing import worker_pool
 from tfrecords_tools.writing.counts import Account, Dropped, Tally
 from tfrecords_tools.writing.items import Item, Listing
 

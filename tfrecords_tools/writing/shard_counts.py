@@ -7,10 +7,9 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from must_tf.data import record
+from must_tf.data import contents, record
 from must_tf.spec import TaskSpec
 from must_tf.tasks import discover
-from tfrecords_tools.writing import contents
 
 Counters = dict[str, collections.Counter]
 

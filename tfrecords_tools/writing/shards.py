@@ -21,22 +21,20 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from must_tf.common import files
 from must_tf.common.errors import UserError
-from must_tf.data import manifest, record
+from must_tf.data import contents, manifest, record
 from must_tf.spec import first_id
 from must_tf.tasks import discover
-from tfrecords_tools.writing import contents, folder_lock
+from tfrecords_tools.writing import folder_lock
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.shard_counts import Counts, in_order
 
-FOLDER = ".shards"
+FOLDER = contents.FOLDER
 IMAGES_PER_SHARD = 256  # about 40 MB of photos; a kill loses at most this much work per process
 READ_BYTES = 1 << 20
-CONTENTS = "contents"  # the key in a sidecar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +143,7 @@ def finished(directory: str) -> dict[str, ShardInfo]:
     infos = {}
     for path in files.matching(os.path.join(directory, FOLDER), "records-*.json"):
         stored = _read_json(path)
-        stored.pop(CONTENTS, None)  # they are many, and few need them: see `contents_of`
+        stored.pop(contents.KEY, None)  # they are many, and few need them: see `contents.of_shard`
         info = ShardInfo(**stored)
         shard = os.path.join(directory, info.file)
         if tf.io.gfile.exists(shard) and tf.io.gfile.stat(shard).length == info.size:
@@ -189,18 +187,10 @@ def write_shard(path: str, records: Iterable[bytes], account: Account | None = N
         notes=account.notes.content,
         limits=in_order(counts.limits),
     )
-    files.write_json(_sidecar(path), dataclasses.asdict(info) | {CONTENTS: contents.packed(counts.contents)})
+    files.write_json(
+        contents.sidecar(path), dataclasses.asdict(info) | {contents.KEY: contents.packed(counts.contents)}
+    )
     return info
-
-
-def _sidecar(path: str) -> str:
-    return os.path.join(os.path.dirname(path), FOLDER, f"{os.path.basename(path)}.json")
-
-
-def contents_of(path: str) -> np.ndarray | None:
-    """Returns uint64 [records], the `contents.short` of a finished shard's images; None in shards of old versions."""
-    stored = _read_json(_sidecar(path)).get(CONTENTS)
-    return None if stored is None else contents.unpacked(stored)
 
 
 def _move_into_place(unfinished: str, path: str) -> tuple[int, str]:

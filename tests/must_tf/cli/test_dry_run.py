@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,17 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from must_tf.cli import train
+from must_tf.cli import dry_run, train
 from must_tf.common import upstream
 from must_tf.common.errors import UserError
 from must_tf.data import geometry, scenes
 from must_tf.data import input as input_lib
 from must_tf.evaluation import batch_picture
+from must_tf.experiments import experiment_config
 from must_tf.runs import checkpoints
 from must_tf.tasks import discover
 from must_tf.training import memory_estimate
-from tests.support.tiny import ALL, SIZES, Tiny, arguments, data, scene_record
+from tests.support.tiny import ALL, SIZES, Tiny, arguments, data, scene_record, write_set
 
 FLOAT = 4  # bytes
 
@@ -93,7 +95,7 @@ def test_a_dry_run(tiny_records: Tiny, tmp_path: Path, capsys: pytest.CaptureFix
     override["task"]["tasks"] = {"classification": {"loss_weight": 2.5}}
     override["task"]["model"] = {"norm_activation": {"use_sync_bn": True}}
     override["trainer"], override["runtime"] = {"train_steps": 10}, {"distribution_strategy": "mirrored"}
-    given = arguments(tiny_records.config, run, "must_teacher_classification", override, "train")
+    given = arguments(tiny_records.config, run, "must_teacher_classification", override, "train_and_eval")
     train.main([*given, "--dry_run"])
     said = capsys.readouterr().out
     assert [path.name for path in run.iterdir()] == ["dry_run.png"]
@@ -101,6 +103,7 @@ def test_a_dry_run(tiny_records: Tiny, tmp_path: Path, capsys: pytest.CaptureFix
     assert tf.io.decode_png((run / "dry_run.png").read_bytes()).shape[0] > 400  # two rows of 320-pixel tiles
     assert "starts" not in said and f"{run} is new" in said
     assert "5 images; classification 5 real:scenes" in said
+    assert "WARNING: 5 of the validation images are also in the training data" in said  # they are the same records
     assert re.search(r"classification +2.5 +4 +cross_entropy", said)
     assert re.search(r"heads/classification +0\.001 M", said)  # 128 of C5 x 4 classes + 4 = 516
     assert "steps 10, 2.5 per epoch of 5 images: 4 epochs" in said  # batches of 2
@@ -112,6 +115,26 @@ def test_a_dry_run(tiny_records: Tiny, tmp_path: Path, capsys: pytest.CaptureFix
     total, trained, slots, inputs = map(float, memory_line.groups())
     assert trained == slots <= total  # momentum: one number per trained weight
     assert inputs == pytest.approx(2 * 128 * 128 * 3 / 1e6, abs=0.05)  # two uint8 images
+
+
+def test_photos_that_are_trained_and_validated_on_are_counted(tmp_path: Path) -> None:
+    """By content, whatever their ids; a set without sidecars tells nothing."""
+    scenes_in = {"train": [[0, 1], [2]], "val": [[5, 2], [1]], "other": [[6]]}
+    globs = {
+        name: write_set(tmp_path / name, [[scene_record(index, ["depth"]) for index in file] for file in files])
+        for name, files in scenes_in.items()
+    }
+    task = experiment_config.load("must_teacher_depth").task
+    task.train_data.input_path = globs["train"]
+
+    def told(validation: str, mode: str = "train_and_eval") -> list[str]:
+        task.validation_data.input_path = globs[validation]
+        return [line.split(" also")[0] for line in dry_run.shared_photos(task, mode)]
+
+    assert told("val") == ["WARNING: 2 of the validation images are"]
+    assert told("other") == told("val", "train") == []
+    shutil.rmtree(tmp_path / "train" / ".shards")
+    assert told("val") == []
 
 
 def test_a_dry_run_is_for_training(tiny_records: Tiny, tmp_path: Path) -> None:
