@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import tensorflow as tf
 
@@ -13,7 +13,7 @@ from must_tf.common.errors import exit_on_user_error
 from must_tf.common.progress import Progress
 from must_tf.prediction import images as image_lib
 from must_tf.prediction import model as models
-from must_tf.prediction.folder import COCO, LINES, MAPS, PICTURES, SETTINGS, Folder, PhotoName, photo_names
+from must_tf.prediction.folder import COCO, LINES, MAPS, PICTURES, SETTINGS, Folder, photo_names
 from must_tf.prediction.images import ImageError
 
 SHOWN = 20  # unreadable photos that are named; predict.json has all
@@ -38,30 +38,33 @@ def run(flags: PredictFlags) -> int:
     model = models.load(flags.model, tasks)
     folder = Folder(flags.out, model, flags.threshold)
     left = {path: photo for path, photo in photos.items() if photo.name not in folder.done}
+    batches = _batches(list(photos), left, flags.batch_size)
     print(f"{model.path}, step {model.step}: {', '.join(model.tasks)}", flush=True)
-    unread = _predict(model, left, folder, flags, len(photos))
-    _report(flags.out, folder.finish(unread), len(left), unread)
-    return UNREAD if unread else 0
-
-
-def _predict(
-    model: models.Model, left: dict[str, PhotoName], folder: Folder, flags: PredictFlags, total: int
-) -> list[str]:
-    """Predicts these photos by path. Returns why some could not be predicted, a line each."""
+    progress = Progress(len(photos), "predict", "photos", len(photos) - len(left))
     unread: list[str] = []
-    if not left:
-        return unread
-    progress = Progress(total, "predict", "photos", total - len(left))
 
     def skipped(error: ImageError) -> None:
         unread.append(str(error))
         progress.advance()
 
-    for result in model.predict_each(list(left), flags.threshold, flags.batch_size, skipped):
-        folder.add(result, left[result.name])
-        progress.advance()
-    progress.close()
-    return unread
+    for result in model.predict_each(batches, flags.threshold, flags.batch_size, skipped):
+        if result.name in left:
+            folder.add(result, left[result.name])
+            progress.advance()
+    if left:
+        progress.close()
+    _report(flags.out, folder.finish(unread), len(left), unread)
+    return UNREAD if unread else 0
+
+
+def _batches(paths: Sequence[str], left: Container[str], size: int) -> list[str]:
+    """Returns the photos of all batches of `size` in which some are left.
+
+    Finished photos of such a batch are predicted again, and not written: the last bits of a prediction depend on the
+    other photos of its batch.
+    """
+    batches = [paths[start : start + size] for start in range(0, len(paths), size)]
+    return [path for batch in batches if any(path in left for path in batch) for path in batch]
 
 
 def _report(out: str, count: int, left: int, unread: Sequence[str]) -> None:

@@ -146,16 +146,13 @@ def before_the_end(out: Path) -> None:
 def test_a_killed_command_goes_on(
     kill: Callable[[Path], None], tiny: Tiny, photos: Path, out: Path, tmp_path: Path
 ) -> None:
-    """The same files as without a kill, and finished photos are not predicted again."""
+    """The same bytes as without a kill, although batches have two photos; and finished photos are not written again."""
     again = tmp_path / "out"
     shutil.copytree(out, again)
     kill(again)
     finished = {path: (again / path).stat().st_mtime_ns for path in files_in(again) if path.startswith("pictures/a")}
     assert predict.main(flags(tiny, photos, again, "--batch_size=2")) == 0
-    assert set(files_in(again)) == set(files_in(out))
-    assert lines(again).keys() == lines(out).keys()
-    assert len((again / folder.LINES).read_text().splitlines()) == len(NAMES)
-    assert json_of(again / folder.COCO)["images"] == json_of(out / folder.COCO)["images"]
+    assert files_in(again) == files_in(out)
     if kill is half_a_line:
         assert {path: (again / path).stat().st_mtime_ns for path in finished} == finished
 
