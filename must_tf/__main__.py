@@ -22,6 +22,7 @@ COMMANDS = {
     "convert": ("", "convert a dataset into records"),
     "merge": ("", "merge record sets"),
     "label": ("", "let teachers add the labels that images lack"),
+    "evaluate": ("", "measure teachers on images with real labels"),
     "stats": ("", "judge pseudo labels"),
     "check": ("", "check records"),
     "inspect": ("", "look at records"),

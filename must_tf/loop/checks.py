@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from must_tf.common.errors import Mistakes
+from must_tf.common.errors import Mistakes, UserError
 from must_tf.common.text import listed
 from must_tf.loop.trainings import Trainings
+from tfrecords_tools.evaluate.run import misfit
+from tfrecords_tools.teachers import describe
 
 
 def check(trainings: Trainings) -> None:
     """Raises UserError with everything that does not fit."""
     path = trainings.plan.path
-    rules = (_without_labels, _foreign_classes, _unfit_transfers)
+    rules = (_without_labels, _unfit_models, _foreign_classes, _unfit_transfers)
     Mistakes(f"{path}: {problem}" for rule in rules for problem in rule(trainings)).raise_all()
 
 
@@ -31,6 +33,24 @@ def _without_labels(trainings: Trainings) -> Iterator[str]:
     for folder in trainings.folders.train:
         if not any(map(folder.facts.labelled.get, tasks)) and not trainings.teachers():
             yield f"datasets.{folder.name} teaches nothing: it has no labels."
+
+
+def _unfit_models(trainings: Trainings) -> Iterator[str]:
+    """Yields problems of models that exist: they cannot be read, or have other classes than the labels in the data."""
+    for teacher in trainings.teachers():
+        if teacher.is_run:
+            continue
+        where = f"teachers.{teacher.tasks[-1]}"
+        try:
+            about = describe(teacher.path, teacher.tasks).about
+        except UserError as error:
+            yield from (f"{where}: {problem}" for problem in error.problems)
+            continue
+        labelled = [folder for folder in trainings.folders.train if any(map(folder.facts.labelled.get, teacher.tasks))]
+        for task in teacher.tasks:
+            problem = misfit(about, task, [folder.facts.classes for folder in labelled])
+            if problem:
+                yield f"{where}: {teacher.path} has {problem}. Use a model with the classes of the data."
 
 
 def _foreign_classes(trainings: Trainings) -> Iterator[str]:

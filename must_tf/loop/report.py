@@ -26,18 +26,23 @@ SHOWN_RECORDS = 6  # labelled records to draw, of each dataset
 
 
 class TableRow(NamedTuple):
-    """A task with its headline metric, by its teacher and by the student; None if it was not measured."""
+    """A task with its headline metric, by its teacher and by the student; None if it was not measured.
+
+    `reason` says why there is no metric of a teacher.
+    """
 
     task: str
     metric: str
     teacher: float | None
     student: float | None
+    reason: str = ""
 
     @property
-    def cells(self) -> tuple[str, str, float | None, float | None]:
+    def cells(self) -> tuple[str, str, float | str | None, float | None]:
         """The row with the direction of the metric."""
         direction = "" if discover()[self.task].Metric.higher_is_better else " (lower is better)"
-        return self.task, self.metric + direction, self.teacher, self.student
+        teacher = self.reason or None if self.teacher is None else self.teacher
+        return self.task, self.metric + direction, teacher, self.student
 
     def gain(self) -> float | None:
         """Returns the student's gain over the teacher; None if one of them was not measured."""
@@ -77,29 +82,28 @@ def _text(value: str | float | None) -> str:
 
 def rows(trainings: Trainings) -> list[TableRow]:
     """Returns the table of the student beside its teachers."""
-    student = _figures(trainings.plan.folder(STUDENT))
-    teachers = {
-        task: _figures(teacher.path) for teacher in trainings.teachers() if teacher.is_run for task in teacher.tasks
-    }
+    student = _student(trainings).get("figures", {})
+    teachers = {task: teacher for teacher in trainings.teachers() for task in teacher.tasks}
     table = []
     for task in trainings.tasks():
         metric = discover()[task].Metric.headline
         key = f"{task}/{metric}"
-        table.append(TableRow(task, metric, teachers.get(task, {}).get(key), student.get(key)))
+        teacher = _evaluation(teachers[task].evaluation) if task in teachers else {}
+        reason = teacher.get("reasons", {}).get(task, "no labels to validate on") if task in teachers else ""
+        table.append(TableRow(task, metric, teacher.get("figures", {}).get(key), student.get(key), reason))
     return table
 
 
-def _evaluation(run: str) -> dict[str, Any]:
-    """Returns a run's last evaluation; empty if it had no validation data."""
-    path = os.path.join(run, run_files.EVALUATION)
+def _evaluation(path: str) -> dict[str, Any]:
+    """Returns the last evaluation of a run or of a model; empty if it had no validation data."""
     if not os.path.exists(path):
         return {}
     with open(path) as file:
         return json.load(file)
 
 
-def _figures(run: str) -> dict[str, float]:
-    return _evaluation(run).get("figures", {})
+def _student(trainings: Trainings) -> dict[str, Any]:
+    return _evaluation(os.path.join(trainings.plan.folder(STUDENT), run_files.EVALUATION))
 
 
 def _results(trainings: Trainings) -> list[str]:
@@ -114,7 +118,7 @@ def _results(trainings: Trainings) -> list[str]:
 
 def _report(trainings: Trainings, table: list[TableRow], seconds: Mapping[str, float]) -> html_report.Report:
     plan = trainings.plan
-    images = _evaluation(plan.folder(STUDENT)).get("images", 0)
+    images = _student(trainings).get("images", 0)
     pictures = _pictures(trainings)
     return html_report.Report(
         plan.title,
@@ -136,11 +140,11 @@ def _report(trainings: Trainings, table: list[TableRow], seconds: Mapping[str, f
 
 def _cells(row: TableRow) -> list[Any]:
     gain = row.gain()
-    task, metric, *_ = row.cells
+    task, metric, teacher, _ = row.cells
     return [
         task,
         metric,
-        html_report.ReportCell(row.teacher, gain is not None and gain <= 0),
+        html_report.ReportCell(teacher, gain is not None and gain <= 0),
         html_report.ReportCell(row.student, gain is not None and gain >= 0),
     ]
 

@@ -18,6 +18,7 @@ from must_tf.loop.records import Folders, RecordFolder, Step, Values
 from must_tf.loop.settings import Machine, RunFacts, combined
 from must_tf.runs import start
 from must_tf.tasks import discover
+from tfrecords_tools.teachers import describe
 
 CONFIGS, STUDENT, EXPORT, TRANSFERS, PACE = "configs", "student", "export", "transfers", "pace"
 PACE_STEPS = 3 * settings.LOOP  # steps to measure the time of one; the first loop warms up
@@ -33,12 +34,18 @@ class Teacher:
       name: of its step and folder.
       tasks: that it labels.
       path: of the model.
+      evaluation: the JSON file of its last evaluation on the validation data.
     """
 
     name: str
     tasks: tuple[str, ...]
     path: str
     is_run: bool
+    evaluation: str
+
+    def state(self) -> str:
+        """Returns the id of a model that exists, which changes with its weights; "" for a run."""
+        return "" if self.is_run else describe(self.path, self.tasks).about.id
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +70,10 @@ class Trainings:
 
     def steps(self) -> list[Step]:
         """Returns the steps in order."""
+        evaluated = [self._evaluate(teacher) for teacher in self.teachers() if not teacher.is_run]
         labelled = [self._label(folder) for folder in self.folders.train]
         return [
+            *(step for step in evaluated if step),
             *(self._teacher(teacher) for teacher in self.teachers() if teacher.is_run),
             *(step for step in labelled if step),
             *self._student(),
@@ -101,11 +110,35 @@ class Trainings:
             if models:
                 model = next(iter(models))
                 own = tuple(task for task in group if self.model(task))
-                teachers.append(Teacher(f"teacher-{own[-1]}", own, model, is_run=False))
+                name = f"teacher-{own[-1]}"
+                teachers.append(Teacher(name, own, model, False, self.plan.folder(f"{name}.json")))
             else:
                 name = f"teacher-{group[-1]}"
-                teachers.append(Teacher(name, group, self.plan.folder(name), is_run=True))
+                run = self.plan.folder(name)
+                teachers.append(Teacher(name, group, run, True, os.path.join(run, run_files.EVALUATION)))
         return teachers
+
+    def _evaluate(self, teacher: Teacher) -> Step | None:
+        """Returns the step that measures a model that exists; None if no validation images have its labels."""
+        validation = self._validation(teacher.tasks)
+        if not validation:
+            return None
+        config = self.plan.folder(CONFIGS, f"{teacher.name}.yaml")
+        given = [word for folder in validation for word in ("--records", folder.pattern)]
+        given += [word for task in teacher.tasks for word in ("--teacher", f"{task}={teacher.path}")]
+        words = ("evaluate", *given, "--config_file", config, "--out", teacher.evaluation)
+        # The settings of its metrics are the student's.
+        heads = combined(self.plan.settings, self.plan.student.settings).get("task", {}).get("tasks", {})
+        own = {task: heads[task] for task in teacher.tasks if task in heads}
+        needs = tuple(folder.folder for folder in validation)
+        return Step(
+            f"evaluate {teacher.name}",
+            words,
+            teacher.evaluation,
+            {config: lambda: {"task": {"tasks": own}}},
+            needs,
+            state=teacher.state,
+        )
 
     def _teacher(self, teacher: Teacher) -> Step:
         """Returns the training of a teacher on the records that have its labels."""
@@ -123,18 +156,18 @@ class Trainings:
     def _label(self, folder: RecordFolder) -> Step | None:
         """Returns the step that adds the labels that this folder lacks; None if it has all."""
         lacking = missing(folder.facts, self.tasks())
-        given: list[str] = []
-        needs = [folder.folder]
-        for teacher in self.teachers():
-            wanted = [task for task in teacher.tasks if task in lacking]
-            given += [word for task in wanted for word in ("--teacher", f"{task}={teacher.path}")]
-            needs += [teacher.path] if wanted else []
-        if not given:
+        teachers = [teacher for teacher in self.teachers() if set(teacher.tasks) & set(lacking)]
+        if not teachers:
             return None
+        wanted = [(task, teacher.path) for teacher in teachers for task in teacher.tasks if task in lacking]
+        given = [word for task, path in wanted for word in ("--teacher", f"{task}={path}")]
+        needs = (folder.folder, *(teacher.path for teacher in teachers))
         out = folder.folder if folder.folder.startswith(self.plan.out) else self.plan.folder("records", folder.name)
         out += LABELLED
         words = ("label", "--records", folder.pattern, *given, "--out", out, *(["--force"] if self.force else []))
-        return Step(f"label {folder.name}", words, out, needs=tuple(needs))
+        return Step(
+            f"label {folder.name}", words, out, needs=needs, state=lambda: repr([each.state() for each in teachers])
+        )
 
     def _labelled(self) -> list[RecordFolder]:
         """Returns the folders that the student is trained on."""
@@ -203,7 +236,7 @@ class Trainings:
         self, facts: RunFacts, name: str, experiment: str, train: Sequence[RecordFolder], own: RunSettings
     ) -> Step:
         """Returns a training run."""
-        validation = [folder for folder in self.folders.validation if any(map(folder.facts.labelled.get, facts.tasks))]
+        validation = self._validation(facts.tasks)
         config = self.plan.folder(CONFIGS, f"{name}.yaml")
         words = (
             "train",
@@ -264,11 +297,14 @@ class Trainings:
         """Returns what the student must know about its teachers: their metrics, and what weights its losses."""
         about: dict[str, dict[str, Any]] = {}
         for teacher in self.teachers():
-            if teacher.is_run:
-                for task in teacher.tasks:
-                    about[task] = {"teacher_figure": _headline(teacher.path, task), **_trained_with(teacher.path)}
-        whole = about.keys() == set(self.tasks())
-        return {"task": {"balance": "paper" if whole else "fixed", "tasks": about}}
+            for task in teacher.tasks:
+                about[task] = {"teacher_figure": _headline(teacher.evaluation, task), **_trained_with(teacher.path)}
+        trained = {task for teacher in self.teachers() if teacher.is_run for task in teacher.tasks}
+        return {"task": {"balance": "paper" if trained == set(self.tasks()) else "fixed", "tasks": about}}
+
+    def _validation(self, tasks: Sequence[str]) -> list[RecordFolder]:
+        """Returns the validation data with labels of some of these tasks."""
+        return [folder for folder in self.folders.validation if any(map(folder.facts.labelled.get, tasks))]
 
 
 def _groups(tasks: Sequence[str]) -> list[tuple[str, ...]]:
@@ -277,9 +313,8 @@ def _groups(tasks: Sequence[str]) -> list[tuple[str, ...]]:
     return [(*discover()[task].needs, task) for task in tasks if task not in needed]
 
 
-def _headline(run: str, task: str) -> float:
-    """Returns the headline metric of a run's last evaluation; 0 if it has none."""
-    path = os.path.join(run, run_files.EVALUATION)
+def _headline(path: str, task: str) -> float:
+    """Returns the headline metric in the JSON file of an evaluation; 0 if it has none."""
     if not os.path.exists(path):
         return 0.0
     with open(path) as file:

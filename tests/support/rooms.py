@@ -34,6 +34,7 @@ ROOMS = (
     "tfrecords_tools.inspect",
     "tfrecords_tools.teachers",
     "tfrecords_tools.label",
+    "tfrecords_tools.evaluate",
     "tfrecords_tools.cli",
     "tfrecords_tools.__main__",
     "must_tf.loop",  # uses both packages, and so does the command `must`

@@ -16,7 +16,7 @@ import typer.core
 from must_tf.common import command_line, process_setup
 from must_tf.common.errors import UserError, exit_on_user_error
 from must_tf.common.upstream import hidden_modules
-from tfrecords_tools.cli import check, datasets, export_coco, inspect, label, merge, stats
+from tfrecords_tools.cli import check, datasets, evaluate, export_coco, inspect, label, merge, stats
 from tfrecords_tools.cli import convert as cli_convert
 from tfrecords_tools.writing import worker_pool
 
@@ -36,7 +36,7 @@ convert = typer.Typer(no_args_is_help=True, help="Convert a dataset on disk into
 convert.add_typer(cli_convert.app)
 convert.add_typer(datasets.app)
 app.add_typer(convert, name="convert")
-for _module in (merge, inspect, check, stats, export_coco, label):
+for _module in (merge, inspect, check, stats, export_coco, label, evaluate):
     _module.register(app)
 
 

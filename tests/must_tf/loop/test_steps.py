@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 import pytest
 
 from must_tf.common.errors import UserError
-from must_tf.loop import checks, records
+from must_tf.loop import checks, records, report
 from must_tf.loop import plan as plan_lib
+from must_tf.loop import trainings as trainings_lib
 from must_tf.loop.facts import Facts
 from must_tf.loop.records import Step
 from must_tf.loop.settings import Machine
 from must_tf.loop.trainings import Trainings
+from tfrecords_tools.teachers import About
 
 COCO = {"format": "coco", "images": "i", "annotations": "a.json"}
 ROOMS = {"format": "rgbd", "root": "rooms"}
@@ -116,6 +119,72 @@ def test_a_model_that_exists_is_not_trained() -> None:
     (values,) = (make() for make in steps["student"].files.values())
     assert values["task"]["tasks"]["classification"]["enabled"]
     assert not values["task"]["tasks"]["detection"]["enabled"]
+
+
+KINDS = {"format": "classes", "root": "kinds"}
+KINDS_FACTS = Facts(400, {"classification": 400}, {"classification": ("cat", "dog")}, 64)
+
+
+def with_a_model(out: Path | str = "o") -> Trainings:
+    """Returns the trainings of a plan in which a model labels the rooms' classes."""
+    plan = plan_of(
+        {"kinds": KINDS, "rooms": ROOMS},
+        teachers={"classification": {"model": "m.yaml"}},
+        settings={"task": {"tasks": {"classification": {"loss_weight": 2.0}, "depth": {"loss": "berhu"}}}},
+    )
+    return trainings(dataclasses.replace(plan, out=str(out)), {"kinds": KINDS_FACTS, "rooms": ROOMS_FACTS})
+
+
+def test_a_model_that_exists_is_measured_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only on validation images with its labels, with the student's settings; and again if it changes."""
+    described: list[tuple[str, tuple[str, ...]]] = []
+
+    def describe(path: str, tasks: tuple[str, ...]) -> Any:
+        described.append((path, tasks))
+        return types.SimpleNamespace(about=types.SimpleNamespace(id="abc"))
+
+    monkeypatch.setattr(trainings_lib, "describe", describe)
+    first = with_a_model().steps()[0]
+    assert first.name == "evaluate teacher-classification"
+    given = ("--records", "o/records/kinds-val/*.tfrecord", "--teacher", "classification=m.yaml")
+    settings = ("--config_file", "o/configs/teacher-classification.yaml")
+    assert first.words == ("evaluate", *given, *settings, "--out", "o/teacher-classification.json")
+    (values,) = (make() for make in first.files.values())
+    assert values == {"task": {"tasks": {"classification": {"loss_weight": 2.0}}}}
+    assert first.state() == "abc" and described == [("m.yaml", ("classification",))]
+    (labels,) = (step for step in with_a_model().steps() if step.name == "label rooms")
+    assert "abc" in labels.state()
+
+
+def test_the_table_shows_a_model_that_exists_or_why_not(tmp_path: Path) -> None:
+    whole = with_a_model(tmp_path)
+    student = {"figures": {"classification/top1": 0.75, "depth/delta1": 0.5}}
+    (tmp_path / "student").mkdir()
+    (tmp_path / "student" / "evaluation.json").write_text(json.dumps(student))
+
+    def row(**evaluation: Any) -> report.TableRow:
+        (tmp_path / "teacher-classification.json").write_text(json.dumps(evaluation))
+        return next(row for row in report.rows(whole) if row.task == "classification")
+
+    assert row(figures={"classification/top1": 0.5}).cells[2:] == (0.5, 0.75)
+    assert row(figures={"classification/top1": 0.5}).gain() == 0.25
+    (values,) = (make() for step in whole.steps() if step.name == "student" for make in step.files.values())
+    assert values["task"]["tasks"]["classification"]["teacher_figure"] == 0.5
+    assert values["task"]["balance"] == "fixed"  # its learning rate is not known
+    assert row(figures={}, reasons={"classification": "other classes"}).cells[2:] == ("other classes", 0.75)
+    (tmp_path / "teacher-classification.json").unlink()
+    whole = dataclasses.replace(whole, folders=dataclasses.replace(whole.folders, validation=()))
+    assert "evaluate teacher-classification" not in names(whole.steps())
+    assert next(row for row in report.rows(whole)).cells[2:] == ("no labels to validate on", 0.75)
+
+
+def test_a_model_that_does_not_fit_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="teachers.classification: .*m.yaml.*there is no teacher"):
+        checks.check(with_a_model())
+    about = About("m.yaml", ("classification",), "abc", {"classification": ["cat", "cow"]})
+    monkeypatch.setattr(checks, "describe", lambda *_: types.SimpleNamespace(about=about))
+    with pytest.raises(UserError, match="teachers.classification: m.yaml has other classes .*only the model: cow"):
+        checks.check(with_a_model())
 
 
 def test_nothing_is_labelled_if_nothing_is_missing() -> None:

@@ -1,0 +1,84 @@
+"""Teachers are measured by the metrics of a student, and only where their classes are those of the labels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from must_tf.data.record import Labelled
+from must_tf.evaluation import evaluator
+from tests.support.converting import must_records
+from tests.support.labelling import boxes, by, records
+from tests.support.tiny import ALL, Tiny
+from tfrecords_tools.evaluate import run
+from tfrecords_tools.reading import recordset
+from tfrecords_tools.teachers import About
+
+
+def test_a_run_is_measured_as_it_measures_itself(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All six tasks, in batches of another size, with the settings of the run's metrics."""
+    own = evaluator.last(tiny.run)
+    assert own is not None and own["images"] == 5
+    teachers = [word for task in ALL for word in ("--teacher", f"{task}={tiny.run}")]
+    out = tmp_path / "out.json"
+    command = ["evaluate", "--records", f"{tiny.records}/*.tfrecord", *teachers, "--config_file", tiny.config]
+    assert must_records([*command, "--out", str(out)], monkeypatch) == 0
+    found = json.loads(out.read_text())
+    assert found["figures"] == pytest.approx(own["figures"], abs=1e-3)
+    assert found["labelled"] == own["labelled"] and found["images"] == 5
+    assert found["reasons"] == own["reasons"]
+    shown = capsys.readouterr().out
+    top1 = f"top1 {own['figures']['classification/top1']:.4f}"
+    assert "evaluated 5 images" in shown and f"classification  {top1}   (5 labelled images)" in shown
+
+
+class Stub:
+    """A teacher of boxes with these classes, which must not be loaded."""
+
+    def __init__(self, classes: list[str]):
+        self.about = About("a-model", ("detection",), "0" * 12, {"detection": classes})
+
+    def load(self) -> Any:
+        """Fails the test."""
+        pytest.fail("loaded")
+
+
+def test_a_teacher_with_other_classes_is_not_measured(tmp_path: Path) -> None:
+    """The ids of one would be the names of others."""
+    glob = records(tmp_path / "x", by("real:x", "detection", [boxes([(1, 1.0, (0, 0, 1, 1))])]))
+    dataset = recordset.opened(glob)
+    names = dataset.manifest.classes["detection"]
+    for classes, reason in (
+        ([*names[1:], "dog"], f"only the model: dog; only the records: {names[0]}"),
+        (names[::-1], "only the model: none; the order differs; only the records: none"),
+    ):
+        result = run.evaluate([Stub(classes)], [dataset])
+        assert result.figures == {} and reason in result.reasons["detection"]
+        assert list(result.lines())[1].split()[:3] == ["detection", "no", "AP"]
+
+
+class Unsure(Stub):
+    """A teacher that finds the box of the first image exactly, and gives the second image no label."""
+
+    def load(self) -> Any:
+        """Returns itself: it has no weights."""
+        return self
+
+
+def test_pseudo_labels_are_no_truth_and_images_without_an_answer_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three images, the first has the box that the teacher finds; the last one's box is a teacher's."""
+    right, wrong = (boxes([(1, 1.0, box)]) for box in ((0.1, 0.1, 0.6, 0.6), (0.7, 0.7, 0.9, 0.9)))
+    images = by("real:x", "detection", [right, wrong]) + [{"detection": Labelled(wrong, "pseudo:y")}]
+    dataset = recordset.opened(records(tmp_path / "x", images))
+    answers = {"image-0": {"detection": right}, "image-1": {}}
+    monkeypatch.setattr(run.teachers, "label", lambda teacher, images, ids: [answers[name] for name in ids])
+    result = run.evaluate([Unsure(dataset.manifest.classes["detection"])], [dataset])
+    assert (result.images, result.labelled, result.unanswered) == (3, {"detection": 1}, {"detection": 1})
+    assert result.figures["detection/AP"] == pytest.approx(1.0)

@@ -1,0 +1,171 @@
+"""Measures teachers on images with real labels: `must-records evaluate`.
+
+The metrics and their settings are those of a student, so that a model of another origin can be compared with it.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from must_tf.common.progress import Progress
+from must_tf.common.text import listed
+from must_tf.data import label_reader, record
+from must_tf.experiments import experiment_config
+from must_tf.spec import TaskConfig, judged
+from must_tf.tasks import discover
+from tfrecords_tools import teachers
+from tfrecords_tools.reading import recordset
+from tfrecords_tools.reading.recordset import RecordSet
+from tfrecords_tools.teachers import About, Description
+
+REAL = "real:"
+
+
+@dataclasses.dataclass
+class TeacherEvaluation:
+    """The result, also as JSON. Dicts are keyed by task unless stated otherwise.
+
+    Attributes:
+      teachers: {path: id}.
+      set: the folders of the records.
+      images: their number.
+      labelled: number of images with real labels.
+      unanswered: number of these for which the teacher gave no label; the metrics leave them out.
+      figures: {"task/metric": value}.
+      reasons: why a headline metric is 0 or missing.
+    """
+
+    teachers: dict[str, str]
+    set: list[str]
+    images: int
+    labelled: dict[str, int] = dataclasses.field(default_factory=dict)
+    unanswered: dict[str, int] = dataclasses.field(default_factory=dict)
+    figures: dict[str, float] = dataclasses.field(default_factory=dict)
+    reasons: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def lines(self) -> Iterator[str]:
+        """Yields the lines for people."""
+        yield f"evaluated {self.images} images"
+        for task, count in self.labelled.items():
+            headline = discover()[task].Metric.headline
+            value = self.figures.get(f"{task}/{headline}")
+            shown = f"no {headline}" if value is None else f"{headline} {value:.4f}"
+            left_out = f", {self.unanswered[task]} without a prediction left out" if self.unanswered.get(task) else ""
+            yield f"  {task:<16}{shown}   ({count} labelled images{left_out})"
+            if task in self.reasons:
+                yield f"  {'':<16}{self.reasons[task]}"
+
+
+def evaluate(
+    descriptions: Sequence[Description], datasets: Sequence[RecordSet], config_files: Sequence[str] = ()
+) -> TeacherEvaluation:
+    """Measures the teachers.
+
+    Args:
+      descriptions: of the teachers; at most one per task.
+      datasets: with real labels.
+      config_files: YAML files of a training, for the settings of metrics in `task.tasks`.
+
+    Raises:
+      UserError: a file or a record cannot be read, or a prediction is NaN or infinite.
+    """
+    ids = {one.about.path: one.about.id for one in descriptions}
+    images = sum(one.records for one in datasets)
+    result = TeacherEvaluation(ids, [one.directory for one in datasets], images)
+    settings = experiment_config.load("must_student", config_files).task.tasks
+    progress = Progress(len(descriptions) * images, "evaluate")
+    for description in descriptions:
+        configs = _configs(description.about, settings, datasets, result)
+        if configs:
+            _measure(description.load(), configs, datasets, (result, progress))
+    progress.close()
+    return result
+
+
+def _configs(
+    about: About, settings: Any, datasets: Sequence[RecordSet], result: TeacherEvaluation
+) -> dict[str, TaskConfig]:
+    """Returns {task: config} of the tasks that can be measured, and the reasons for the others."""
+    configs: dict[str, TaskConfig] = {}
+    for task in about.tasks:
+        result.labelled[task] = 0
+        config = getattr(settings, task)
+        all_classes = [one.manifest.classes for one in datasets]
+        named = [about.classes, *all_classes]
+        config.classes = tuple(next((names[task] for names in named if names.get(task)), ()))
+        problem = misfit(about, task, all_classes)
+        if problem:
+            result.reasons[task] = problem
+        else:
+            configs[task] = config
+    return configs
+
+
+def misfit(about: About, task: str, datasets: Sequence[Mapping[str, Sequence[str]]]) -> str:
+    """Returns why a teacher does not fit the class names of these datasets; "" if it does."""
+    names = about.classes.get(task, [])
+    for classes in datasets:
+        others = classes.get(task, ())
+        if names and others and list(others) != list(names):
+            only = [name for name in names if name not in others] or ["none; the order differs"]
+            missing = [name for name in others if name not in names] or ["none"]
+            return (
+                f"other classes than the records (only the model: {listed(only)}; only the records: {listed(missing)})"
+            )
+    return ""
+
+
+def _measure(
+    teacher: teachers.Teacher,
+    configs: Mapping[str, TaskConfig],
+    datasets: Sequence[RecordSet],
+    into: tuple[TeacherEvaluation, Progress],
+) -> None:
+    result, progress = into
+    metrics = {task: discover()[task].Metric(config) for task, config in configs.items()}
+    unanswered: collections.Counter[str] = collections.Counter()
+    for batch in _labelled(datasets, configs, progress):
+        examples = [example for example, _ in batch]
+        images = [record.decode_image(one.features.feature["image/encoded"].bytes_list.value[0]) for one in examples]
+        infos = [record.info_of(example) for example in examples]
+        predicted = teachers.label(teacher, images, [info.source_id for info in infos])
+        for (_, truth), labels, info in zip(batch, predicted, infos, strict=True):
+            for task, known in truth.items():
+                if task in labels:
+                    metrics[task].add(known.labels, judged(discover()[task], labels[task], known.annotated), info)
+                    result.labelled[task] += 1
+                else:
+                    unanswered[task] += 1
+    for task, metric in metrics.items():
+        if not result.labelled[task]:
+            result.reasons[task] = "no real labels in the records"
+            continue
+        result.figures |= {f"{task}/{name}": float(value) for name, value in metric.result().items()}
+        if hasattr(metric, "details") and (reason := metric.details().reason):
+            result.reasons[task] = reason
+    result.unanswered |= unanswered
+
+
+def _labelled(
+    datasets: Sequence[RecordSet], configs: Mapping[str, TaskConfig], progress: Progress
+) -> Iterator[list[tuple[tf.train.Example, dict[str, record.Labelled]]]]:
+    """Yields batches of images with real labels of these tasks, and the labels."""
+    reader = label_reader.shared(discover(), configs)
+
+    def each() -> Iterator[tuple[tf.train.Example, dict[str, record.Labelled]]]:
+        for path in itertools.chain.from_iterable(one.paths for one in datasets):
+            for _, serialized in recordset.whole(path):
+                example = tf.train.Example.FromString(serialized)
+                progress.advance()
+                if truth := reader.read(serialized, example, REAL):
+                    yield example, truth
+
+    images = each()
+    while batch := list(itertools.islice(images, teachers.BATCH_SIZE)):
+        yield batch
