@@ -34,7 +34,7 @@ import math
 import os
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from must_tf.common.errors import Mistakes, nearest
 from must_tf.config import values as config_values
@@ -47,8 +47,11 @@ DATASET_KEYS = ("format", "validation", "train")
 RUN_KEYS = ("steps", "settings")
 ROWS = ("start", "teachers", "student")  # the weights that a transfer begins with
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # names are also folders
+KINDS = {str: "a text", bool: "true or false", int: "a whole number above 0", float: "a number above 0"}  # of a value
 VARIABLE = re.compile(r"\$(\w+)")
 VALIDATION_SHARE = 0.1
+
+T = TypeVar("T", bool, int, float, str)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,14 +173,14 @@ class Reader:
         }
         plan = Plan(
             path=self._path,
-            out=out or self._text(content, "out", "") or self._missing("out", "runs/home"),
-            title=self._text(content, "title", os.path.splitext(os.path.basename(self._path))[0]),
+            out=out or self._value(content, "out", "") or self._missing("out", "runs/home"),
+            title=self._value(content, "title", os.path.splitext(os.path.basename(self._path))[0]),
             datasets=datasets,
             teachers={task: self._teacher(task, entry) for task, entry in self._named("teachers").items()},
-            start=self._text(content, "start", start.RANDOM),
+            start=self._value(content, "start", start.RANDOM),
             student=self._run("student", self._group(content.get("student"), "student"), hours=True),
             transfer={name: self._transfer(name, entry) for name, entry in self._named("transfer").items()},
-            export=self._flag(content, "export", "", False),
+            export=self._value(content, "export", False),
             settings=self._settings(content.get("settings"), "settings"),
         )
         for name in plan.transfer:
@@ -218,28 +221,15 @@ class Reader:
                 self._wrong(f"{key}: {name!r} is also the name of a folder. Use letters, digits, '.', '_' and '-'.")
         return {str(name): entry for name, entry in entries.items()}
 
-    def _text(self, content: Mapping[str, Any], key: str, default: str) -> str:
-        value = content.get(key, default)
-        if not isinstance(value, str):
-            self._wrong(f"{key} must be a text, not {value!r}.")
-            return default
-        return value
-
-    def _flag(self, content: Mapping[str, Any], key: str, where: str, default: bool) -> bool:
-        value = content.get(key, default)
-        if not isinstance(value, bool):
-            self._wrong(f"{where}{key} must be true or false, not {value!r}.")
-            return default
-        return value
-
-    def _number(self, content: Mapping[str, Any], key: str, where: str, whole: bool) -> float:
-        """Returns a positive number; 0 if the key is missing."""
-        value = content.get(key, 0)
-        good = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-        if key in content and not (good and 0 < value < math.inf):
-            self._wrong(f"{where}.{key} must be a {'whole ' if whole else ''}number above 0, not {value!r}.")
-            return 0
-        return value
+    def _value(self, content: Mapping[str, Any], key: str, default: T, where: str = "") -> T:
+        """Returns the value of a key, which has the type of the default; `where` ends with a dot."""
+        value, kind = content.get(key, default), type(default)
+        fits = isinstance(value, (int, float) if kind is float else kind) and isinstance(value, bool) == (kind is bool)
+        if fits and kind in (int, float) and key in content:
+            fits = 0 < value < math.inf
+        if not fits:
+            self._wrong(f"{where}{key} must be {KINDS[kind]}, not {value!r}.")
+        return value if fits else default
 
     def _settings(self, value: Any, where: str) -> Mapping[str, Any]:
         if isinstance(value, str):
@@ -254,8 +244,8 @@ class Reader:
         """Returns a run's settings. `more`: keys that the caller reads."""
         self._keys(entry, (*RUN_KEYS, *(["hours"] if hours else []), *more), f"{self._path}: {where}")
         run = RunSettings(
-            int(self._number(entry, "steps", where, whole=True)),
-            self._number(entry, "hours", where, whole=False) if hours else 0.0,
+            self._value(entry, "steps", 0, f"{where}."),
+            self._value(entry, "hours", 0.0, f"{where}.") if hours else 0.0,
             self._settings(entry.get("settings"), f"{where}.settings"),
         )
         if run.steps and run.hours:
@@ -266,7 +256,7 @@ class Reader:
         where = f"teachers.{task}"
         self._check_task(where, task)
         group = self._group(entry, where)
-        model = self._text(group, "model", "")
+        model = self._value(group, "model", "", f"{where}.")
         if model and len(group) > 1:
             self._wrong(f"{where}: a model that exists is not trained. Remove {', '.join(set(group) - {'model'})}.")
         return PlannedTeacher(model, self._run(where, group, more=("model",)))
@@ -288,7 +278,7 @@ class Reader:
                 self._wrong(problem)
         if form == formats.RECORDS and "validation" in group and not isinstance(group["validation"], dict):
             share = 0.0
-        is_trained_on = self._flag(group, "train", f"{where}.", True)
+        is_trained_on = self._value(group, "train", True, f"{where}.")
         if not is_trained_on and validation is None:
             self._wrong(f"{where}: train: false leaves only its validation data; say which: validation: {{...}}.")
         return PlannedDataset(name, str(form), own, validation, share, is_trained_on)
@@ -319,7 +309,7 @@ class Reader:
             self._check_task(f"{where}.task", task)
         dataset = self._dataset(where, name, entry, own)
         run = self._run(where, {key: group[key] for key in RUN_KEYS if key in group})
-        seeds = int(self._number(group, "seeds", where, whole=True)) or 1
+        seeds = self._value(group, "seeds", 1, f"{where}.")
         rows = group.get("rows", list(ROWS))
         if not isinstance(rows, list) or not rows or any(row not in ROWS for row in rows):
             self._wrong(f"{where}.rows must be a list of {', '.join(ROWS)}, not {rows!r}.")

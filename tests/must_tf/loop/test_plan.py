@@ -69,6 +69,13 @@ MISTAKES = {
     ),
     "a task": ("depth: {steps", "deph: {steps", "teachers.deph: 'deph' is not a task. Did you mean 'depth'?"),
     "steps": ("steps: 500", "steps: -1", "teachers.depth.steps must be a whole number above 0, not -1."),
+    "seeds": (
+        "export: true",
+        "transfer: {x: {format: rgbd, root: r, task: depth, seeds: true}}",
+        "transfer.x.seeds must be a whole number above 0, not True.",
+    ),
+    "a flag": ("export: true", "export: 1", "export must be true or false, not 1."),
+    "a text": ("model: mobilenet.yaml", "model: 5", "teachers.classification.model must be a text, not 5."),
     "both": ("hours: 2", "hours: 2, steps: 3", "student has both steps and hours."),
     "hours": ("hours: 2", "hours: two", "student.hours must be a number above 0, not 'two'."),
     "a share": ("validation: {root: rooms-val}", "validation: 1.5", "must be a share between 0 and 1"),
