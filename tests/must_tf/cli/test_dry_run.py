@@ -119,7 +119,7 @@ def test_a_dry_run(tiny_records: Tiny, tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_photos_that_are_trained_and_validated_on_are_counted(tmp_path: Path) -> None:
     """By content, whatever their ids; a set without sidecars tells nothing."""
-    scenes_in = {"train": [[0, 1], [2]], "val": [[5, 2], [1]], "other": [[6]]}
+    scenes_in = {"train": [[0, 1], [2]], "val": [[5, 2, 2], [1]], "other": [[6]]}
     globs = {
         name: write_set(tmp_path / name, [[scene_record(index, ["depth"]) for index in file] for file in files])
         for name, files in scenes_in.items()
@@ -131,7 +131,7 @@ def test_photos_that_are_trained_and_validated_on_are_counted(tmp_path: Path) ->
         task.validation_data.input_path = globs[validation]
         return [line.split(" also")[0] for line in dry_run.shared_photos(task, mode)]
 
-    assert told("val") == ["WARNING: 2 of the validation images are"]
+    assert told("val") == ["WARNING: 3 of the validation images are"]
     assert told("other") == told("val", "train") == []
     shutil.rmtree(tmp_path / "train" / ".shards")
     assert told("val") == []

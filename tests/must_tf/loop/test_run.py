@@ -55,11 +55,13 @@ def commands(here: list[list[str]]) -> list[str]:
     return names
 
 
-def test_a_killed_step_stops_the_plan_and_the_same_command_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The steps are played: each makes its folder, and the first training is killed once."""
-    path, ends = plan_file(tmp_path), [-9, 0, 0]
+def played(monkeypatch: pytest.MonkeyPatch, ends: list[int]) -> list[str]:
+    """Plays the steps: each only makes its folder. Returns the list of the commands that are called.
+
+    Args:
+      monkeypatch: replaces the steps.
+      ends: exit codes of the trainings; 0 after the last.
+    """
     called: list[str] = []
 
     def follow(words: Sequence[str], log: str) -> int:
@@ -68,9 +70,16 @@ def test_a_killed_step_stops_the_plan_and_the_same_command_goes_on(
         Path(log).write_text("the last words of a step")
         out = [word.rpartition("=")[2] for word in words if word.startswith("--model_dir=")] or [words[-1]]
         os.makedirs(out[0], exist_ok=True)
-        return ends.pop(0) if words[3] == "train" else 0
+        return ends.pop(0) if words[3] == "train" and ends else 0
 
     monkeypatch.setattr(run.subprocesses, "follow", follow)
+    return called
+
+
+def test_a_killed_step_stops_the_plan_and_the_same_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, called = plan_file(tmp_path), played(monkeypatch, [-9])
     with pytest.raises(UserError, match=r"step 'teacher-classification' was killed by signal 9"):
         command.execute(RUN(path))
     assert "the last words of a step" in capsys.readouterr().err
@@ -82,6 +91,23 @@ def test_a_killed_step_stops_the_plan_and_the_same_command_goes_on(
     assert command.execute(RUN(path, until="student")) == 0
     assert called == []
     assert capsys.readouterr().out.count("done already") == 3 + 6
+
+
+def test_what_was_deleted_or_follows_from_a_change_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, called = plan_file(tmp_path), played(monkeypatch, [])
+    command.execute(RUN(path, until="student"))
+    called.clear()
+    (tmp_path / "out" / "teacher-classification").rmdir()
+    command.execute(RUN(path, until="student"))
+    assert called == ["train"]
+    called.clear()
+    content = yaml.safe_load(Path(path).read_text())
+    content["datasets"]["kinds"]["max_drop_rate"] = 0.5
+    Path(path).write_text(yaml.safe_dump(content))
+    command.execute(RUN(path, until="student"))
+    assert called == ["convert", "train", "label", "train"]
 
 
 def test_one_step_only(tmp_path: Path, here: list[list[str]]) -> None:
@@ -115,8 +141,9 @@ def test_a_changed_plan_runs_what_has_changed(tmp_path: Path, here: list[list[st
 # A step that tells its process number and would work for half a minute; and a plan that has no other step.
 STEP = """
 import os, time
-from must_tf.common import process_setup
+from must_tf.common import process_setup, subprocesses
 process_setup.prepare()
+assert subprocesses.PARENT not in os.environ  # its children are not children of the run
 print(os.getpid(), flush=True)
 time.sleep(30)
 open("survived", "w")
