@@ -10,51 +10,62 @@ seeds needs several.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from experiments.loop import follow, prepared, student
-from experiments.plan import CONFIG, Plan, PlannedRun, scenes, steps
+from must_tf.common import process_setup
 from must_tf.common.errors import UserError, exit_on_user_error
+
+if TYPE_CHECKING:
+    from experiments.study import Study
+    from must_tf.loop.steps import Step
 
 THRESHOLDS = (0.3, 0.5, 0.7)
 TASKS = ("detection", "masks", "segmentation")
-OFF = tuple(f"task.tasks.{name}.enabled=false" for name in ("classification", "depth", "normals"))
+HEADS = {
+    "classification": {"enabled": False},
+    "depth": {"enabled": False},
+    "normals": {"enabled": False},
+}
 LABELLED, UNLABELLED, HELDOUT = 500, 500, 160  # images
 TEACHER_STEPS, STUDENT_STEPS = 300, 200
+TEACHER = "teacher"
 
 
-def plan(folder: str, threshold: float, seed: int) -> Plan:
-    """Returns the plan of one student. The steps before it are the same for all students."""
-    believed = (
-        f"task.tasks.detection.score_threshold={threshold}",
-        f"task.tasks.masks.score_threshold={threshold}",
-        f"task.tasks.segmentation.confidence_threshold={threshold}",
-    )
-    return Plan(
-        folder=folder,
-        records={
-            "labelled": scenes("wild", LABELLED, 1, "--tasks", ",".join(TASKS)),
-            "unlabelled": scenes("wild", UNLABELLED, 3),
-            "heldout": scenes("wild", HELDOUT, 2, "--tasks", ",".join(TASKS)),
-        },
-        teachers=(_run("teacher", "labelled", TEACHER_STEPS),),
-        label={"unlabelled": ("teacher",)},
-        student=_run(
-            f"student-{threshold}-{seed}",
-            "unlabelled-labelled",
-            STUDENT_STEPS,
-            (*believed, f"task.train_data.seed={seed}"),
-        ),
-    )
+class ThresholdStudent(NamedTuple):
+    """A student of the study, by its threshold and seed."""
+
+    threshold: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The name of its run."""
+        return f"student-{self.threshold}-{self.seed}"
 
 
-def _run(name: str, train: str, count: int, override: tuple[str, ...] = ()) -> PlannedRun:
-    """Returns a run of these three tasks. The teacher is a student trained on ground truth, with the same heads and
-    settings.
-    """
-    return PlannedRun(name, "must_student", (train,), ("heldout",), TASKS, (*steps(count), *OFF, *override), CONFIG)
+def prepared(study: Study) -> list[Step]:
+    """Returns the steps before the students. The teacher is a student trained on ground truth, with the same heads."""
+    return [
+        study.scenes("labelled", LABELLED, 1, TASKS),
+        study.scenes("unlabelled", UNLABELLED, 3),
+        study.scenes("heldout", HELDOUT, 2, TASKS),
+        study.training(TEACHER, "must_student", "labelled", TEACHER_STEPS, {"task": {"tasks": HEADS}}),
+        study.labels("unlabelled", TEACHER, TASKS),
+    ]
+
+
+def training(study: Study, student: ThresholdStudent) -> Step:
+    """Returns the training of a student."""
+    heads = {
+        **HEADS,
+        "detection": {"score_threshold": student.threshold},
+        "masks": {"score_threshold": student.threshold},
+        "segmentation": {"confidence_threshold": student.threshold},
+    }
+    settings = {"task": {"tasks": heads, "train_data": {"seed": student.seed}}}
+    return study.training(student.name, "must_student", "unlabelled-labelled", STUDENT_STEPS, settings)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -66,14 +77,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if flags.seeds < 1:
         raise UserError(f"--seeds {flags.seeds}: must be at least 1.")
     # Seed by seed, so that an interrupted study has comparable results.
-    asked = [(threshold, seed) for seed in range(1, flags.seeds + 1) for threshold in THRESHOLDS]
-    plans = {one: plan(flags.out, *one) for one in asked}
-    first = plans[asked[0]]
-    follow(first, [*prepared(first), *map(student, plans.values())])
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # imports TensorFlow, which is needed only to count
-    from experiments import threshold_table
+    seeds = range(1, flags.seeds + 1)
+    students = [ThresholdStudent(threshold, seed) for seed in seeds for threshold in THRESHOLDS]
+    process_setup.prepare()
+    with process_setup.importing():
+        from experiments import threshold_table
+        from experiments.study import Study
 
-    threshold_table.write(plans)
+    study = Study(flags.out)
+    study.execute([*prepared(study), *(training(study, student) for student in students)])
+    threshold_table.write(study, students)
 
 
 if __name__ == "__main__":

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from experiments.plan import Plan, evaluation
+from experiments.study import Study
+from experiments.threshold_study import TEACHER, ThresholdStudent
 from must_tf.common import files, tables
 from must_tf.data import manifest, record
 from must_tf.tasks import discover
 
 FIGURES = ("detection/AP", "masks/AP", "segmentation/mIoU")
-
-Plans = Mapping[tuple[float, int], Plan]  # by threshold and seed
 
 
 class Believed(NamedTuple):
@@ -28,13 +28,12 @@ class Believed(NamedTuple):
     of_pixels: int
 
 
-def write(plans: Plans) -> None:
+def write(study: Study, students: Sequence[ThresholdStudent]) -> None:
     """Prints the table and writes thresholds.json."""
-    first = next(iter(plans.values()))
-    thresholds = sorted({threshold for threshold, _ in plans})
-    counts = believed(first.path("records", f"{next(iter(first.label))}-labelled"), thresholds)
-    results = result(plans, counts)
-    path = first.path("thresholds.json")
+    thresholds = sorted({student.threshold for student in students})
+    counts = believed(os.path.dirname(study.files("unlabelled-labelled")), thresholds)
+    results = result(study, students, counts)
+    path = study.path("thresholds.json")
     files.write_json(path, results)
     print("\n" + "\n".join(table(results)) + f"\n\n{path}", flush=True)
 
@@ -53,24 +52,22 @@ def believed(directory: str, thresholds: Sequence[float]) -> dict[float, Believe
     return {threshold: Believed(*map(int, row)) for threshold, row in zip(thresholds, counts, strict=True)}
 
 
-def result(plans: Plans, counts: Mapping[float, Believed]) -> dict[str, Any]:
+def result(study: Study, students: Sequence[ThresholdStudent], counts: Mapping[float, Believed]) -> dict[str, Any]:
     """Returns the content of thresholds.json: the teacher's metrics, and per threshold the counts and the metrics of
     all seeds.
 
     A metric that could not be computed is None.
     """
-    first = next(iter(plans.values()))
     rows = []
     for threshold, count in counts.items():
-        runs = [one for (given, _), one in plans.items() if given == threshold]
-        figures = [_figures(run, run.student.name) for run in runs]
+        figures = [_figures(study, student.name) for student in students if student.threshold == threshold]
         by_name = {name: [one[name] for one in figures] for name in FIGURES}
         rows.append({"threshold": threshold, "believed": count._asdict(), "figures": by_name})
-    return {"teacher": _figures(first, first.teachers[0].name), "students": rows}
+    return {"teacher": _figures(study, TEACHER), "students": rows}
 
 
-def _figures(plan: Plan, run: str) -> dict[str, float | None]:
-    found = evaluation(plan, run)["figures"]
+def _figures(study: Study, run: str) -> dict[str, float | None]:
+    found = study.figures(run)
     return {name: found.get(name) for name in FIGURES}
 
 

@@ -14,12 +14,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from experiments.loop import follow, prepared
-from experiments.plan import CONFIG, Plan, PlannedRun, scenes, steps
-from must_tf.common import tables
+from must_tf.common import process_setup, tables
 from must_tf.common.errors import exit_on_user_error
+
+if TYPE_CHECKING:
+    from experiments.study import Study
+    from must_tf.loop.steps import Step
 
 TASK = ("detection",)
 SHIFT = 0.6  # share of a box's width, to the right: the IoU with the true box is 0.4 / 1.6 = 0.25
@@ -28,24 +30,22 @@ LEARNED = {"good": "labelled", "shifted": "shifted", "untrained": "labelled"}
 LABELLED, SHOWN, HELDOUT = 500, 200, 100  # images
 
 
-def plan(folder: str) -> Plan:
-    """Returns the plan: three teachers, and a copy of the same scenes for each of them to label."""
-    records = {
-        "labelled": scenes("wild", LABELLED, 1, "--tasks", *TASK),
-        "heldout": scenes("wild", HELDOUT, 2, "--tasks", *TASK),
-        "truth": scenes("wild", SHOWN, 3, "--tasks", *TASK),
-    }
-    teachers = tuple(
-        PlannedRun(name, "must_teacher_detection", (LEARNED[name],), ("heldout",), TASK, steps(count), CONFIG)
-        for name, count in STEPS.items()
-    )
-    return Plan(
-        folder=folder,
-        records=records | {f"shown-{name}": scenes("wild", SHOWN, 3) for name in STEPS},
-        teachers=teachers,
-        label={f"shown-{name}": (name,) for name in STEPS},
-        student=teachers[0],
-    )
+def converted(study: Study) -> list[Step]:
+    """Returns the conversions: a copy of the same scenes for each teacher to label, and their ground truth."""
+    return [
+        study.scenes("labelled", LABELLED, 1, TASK),
+        study.scenes("heldout", HELDOUT, 2, TASK),
+        study.scenes("truth", SHOWN, 3, TASK),
+        *(study.scenes(f"shown-{name}", SHOWN, 3) for name in STEPS),
+    ]
+
+
+def labelled(study: Study) -> list[Step]:
+    """Returns the steps after the conversions: the three teachers, and their labels."""
+    return [
+        *(study.training(name, "must_teacher_detection", LEARNED[name], count, {}) for name, count in STEPS.items()),
+        *(study.labels(f"shown-{name}", name, TASK) for name in STEPS),
+    ]
 
 
 def shift(source: str, out: str) -> None:
@@ -71,9 +71,9 @@ def shift(source: str, out: str) -> None:
         manifest.write(out, shards.combined_manifest([info], known.classes, command))
 
 
-def judge(whole: Plan, name: str, *more: str) -> dict[str, Any]:
+def judge(study: Study, name: str, *more: str) -> dict[str, Any]:
     """Returns what `must-records stats` reports about a teacher's labels, and its exit code."""
-    records = whole.path("records", f"shown-{name}-labelled", "*.tfrecord")
+    records = study.files(f"shown-{name}-labelled")
     command = [sys.executable, "-m", "tfrecords_tools", "stats", "--records", records, "--json", *more]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     (known,) = json.loads(done.stdout)["tasks"]["detection"]["teachers"].values()
@@ -97,15 +97,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Trains, labels and judges; prints the table."""
     parser = argparse.ArgumentParser(prog="experiments.verdicts", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", default="runs/verdicts", help="output folder")
-    whole = plan(parser.parse_args(arguments).out)
-    commands = list(prepared(whole))
-    records = [one for one in commands if one[0].startswith("records")]
-    follow(whole, records)
-    shift(whole.path("records", "labelled"), whole.path("records", "shifted"))
-    follow(whole, [one for one in commands if one not in records])
-    truth = ("--truth", whole.path("records", "truth", "*.tfrecord"))
-    results = {name: {"alone": judge(whole, name), "truth": judge(whole, name, *truth)} for name in STEPS}
-    with open(whole.path("verdicts.json"), "w") as file:
+    out = parser.parse_args(arguments).out
+    process_setup.prepare()
+    with process_setup.importing():
+        from experiments.study import Study
+
+    study = Study(out)
+    study.execute(converted(study))
+    shift(study.path("records", "labelled"), study.path("records", "shifted"))
+    study.execute(labelled(study))
+    truth = ("--truth", study.files("truth"))
+    results = {name: {"alone": judge(study, name), "truth": judge(study, name, *truth)} for name in STEPS}
+    with open(study.path("verdicts.json"), "w") as file:
         json.dump(results, file, indent=1)
     print("\n".join(lines(results)), flush=True)
     passed = {name: not result["truth"]["exit_code"] for name, result in results.items()}

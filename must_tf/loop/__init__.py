@@ -22,6 +22,7 @@ starts commands: it trains and converts nothing itself.
     records    the commands that turn the datasets into records
     checks     do the datasets, teachers and transfers fit each other?
     trainings  the commands after those: teachers, labels, student, transfers, export
-    run        executes them and remembers what is done
+    steps      a step, its execution, and what is done already
+    run        executes the steps of a plan
     report     the table and the page
 """

@@ -23,9 +23,10 @@ from must_tf.common import devices, run_files, subprocesses
 from must_tf.loop import facts as facts_lib
 from must_tf.loop import formats, records
 from must_tf.loop.plan import PlannedDataset
-from must_tf.loop.records import RecordFolder, Step
+from must_tf.loop.records import RecordFolder
 from must_tf.loop.run import Expected
 from must_tf.loop.settings import combined
+from must_tf.loop.steps import Step
 from must_tf.loop.trainings import Trainings
 
 LOOP, LOOPS = 4, 3  # steps of a measured training; the last loop counts

@@ -1,51 +1,20 @@
-"""A step of a plan, one command of `must`; and the steps that turn the datasets into records."""
+"""The steps that turn the datasets of a plan into records."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from must_tf.loop import formats
 from must_tf.loop.facts import Facts
 from must_tf.loop.plan import VALIDATION_SHARE, Plan, PlannedDataset
+from must_tf.loop.steps import Step
 from must_tf.tasks import discover
 
 RECORDS = "records"  # the folder of the converted datasets
 VALIDATION, MERGED_VALIDATION = "-val", "-val-merged"  # ends of the names of folders
-
-Values = Mapping[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """One command.
-
-    Attributes:
-      name: shown, and the name of its log.
-      words: the command's words after `must`.
-      output: the folder that it writes.
-      files: {path: content} of YAML files to write before it starts. They are made only then, because some depend on
-        the results of earlier steps.
-      needs: outputs of earlier steps that it reads.
-      images: number of images that it reads; of a training, of one epoch.
-      state: returns a text that changes with the input that is not the loop's own.
-    """
-
-    name: str
-    words: tuple[str, ...]
-    output: str
-    files: Mapping[str, Callable[[], Values]] = dataclasses.field(default_factory=dict)
-    needs: tuple[str, ...] = ()
-    images: int = 0
-    state: Callable[[], str] = str
-
-    @property
-    def text(self) -> str:
-        """The command as you would type it."""
-        return shlex.join(("must", *self.words))
 
 
 @dataclasses.dataclass(frozen=True)

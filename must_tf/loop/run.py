@@ -1,41 +1,24 @@
-"""Executes a plan: only what is not done yet, one command after the other.
-
-`steps.json` in the plan's folder remembers every finished step with a hash of its command, its settings and its input.
-A step whose hash is the same is passed over. If it changed, the command runs again, and decides itself whether it goes
-on or refuses the folder.
-"""
+"""Executes a plan: one step after the other, as far as the user wants."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import os
 import shutil
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
-from must_tf.common import files, subprocesses
-from must_tf.common.errors import INTERRUPTED, Mistakes, UserError, nearest
-from must_tf.common.progress import clock
+from must_tf.common.errors import Mistakes, UserError, nearest
 from must_tf.data import manifest
 from must_tf.loop import checks, records
 from must_tf.loop import facts as facts_lib
 from must_tf.loop.facts import Facts
 from must_tf.loop.plan import Plan, PlannedDataset
-from must_tf.loop.records import Folders, RecordFolder, Step
+from must_tf.loop.records import Folders, RecordFolder
 from must_tf.loop.settings import Machine
+from must_tf.loop.steps import Step, StepRunner
 from must_tf.loop.trainings import Trainings
-from must_tf.serving import saved_model
-
-DONE, LOGS = "steps.json", "logs"
-TAIL = 20  # lines of a failed step's log that are shown
-REFUSED = 1  # exit code of a step that finished, but whose result should not be used
 
 
 class RunOptions(NamedTuple):
@@ -47,23 +30,17 @@ class RunOptions(NamedTuple):
 
 
 class Execution:
-    """A plan in progress.
-
-    Attributes:
-      seconds: {step: seconds that it took}, of all finished steps.
-    """
+    """A plan in progress."""
 
     def __init__(self, plan: Plan, start: Mapping[str, Any], machine: Machine, options: RunOptions):
         self._plan, self._start, self._machine, self._options = plan, start, machine, options
-        self._done = _read_done(plan)
-        self._hashes: dict[str, str] = {}  # output -> hash of the step that writes it
+        self._runner = StepRunner(plan.out)
         self._total = 0
-        self._started = time.monotonic()
 
     @property
     def seconds(self) -> dict[str, float]:
         """Returns {step: seconds} of the steps that are done."""
-        return {name: entry["seconds"] for name, entry in self._done.items()}
+        return self._runner.seconds
 
     def run(self) -> Trainings:
         """Executes all steps. Returns the trainings, for the report.
@@ -76,8 +53,10 @@ class Execution:
         _check_disk(self._plan, expected)
         self._total = len(expected.steps)
         for number, step in enumerate(self._following(expected), 1):
-            is_chosen = self._options.only in ("", step.name)
-            self._execute(number, step, is_chosen)
+            if self._options.only in ("", step.name):
+                self._runner.run(step, f"{number}/{self._total}")
+            else:
+                self._runner.skip(step)
             if self._options.until == step.name:
                 raise Stopped(f"stopped after {step.name!r}, as --until says; without it the plan goes on from there")
         return self._trainings
@@ -91,44 +70,6 @@ class Execution:
         following = self._trainings.steps()
         self._total = len(expected.conversions) + len(merging) + len(following)
         yield from following
-
-    def _execute(self, number: int, step: Step, is_chosen: bool) -> None:
-        """Executes the step unless it is done or not chosen."""
-        contents = {path: _yaml(make()) for path, make in step.files.items()} if is_chosen else {}
-        digest = self._hash(step, contents) if is_chosen else self._done.get(step.name, {}).get("hash", "")
-        self._hashes[step.output] = digest
-        if not is_chosen:
-            return
-        print(f"\n[{number}/{self._total}] {step.name}  (at {clock(time.monotonic() - self._started)})", flush=True)
-        before = self._done.get(step.name)
-        if before and before["hash"] == digest and os.path.exists(step.output):
-            print("  done already", flush=True)
-            return
-        for path, content in contents.items():
-            files.write_whole(path, content.encode())
-        if os.path.exists(os.path.join(step.output, saved_model.NAME)):
-            shutil.rmtree(step.output)  # an export of this plan: of what has changed since, or of a run that was killed
-        started = time.monotonic()
-        self._call(step)
-        self._done[step.name] = {"hash": digest, "seconds": round(time.monotonic() - started, 1)}
-        files.write_json(self._plan.folder(DONE), self._done)
-
-    def _hash(self, step: Step, contents: Mapping[str, str]) -> str:
-        """Returns a hash of everything that the step's result depends on."""
-        inputs = [self._hashes.get(folder, "") for folder in step.needs]
-        text = repr((step.words, sorted(contents.items()), step.state(), inputs))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def _call(self, step: Step) -> None:
-        """Runs the command. Its whole output goes to a log, its progress to the terminal."""
-        print(f"  {step.text}", flush=True)
-        log = self._plan.folder(LOGS, f"{step.name.replace(' ', '-')}.log")
-        code = subprocesses.follow([sys.executable, "-m", "must_tf", *step.words], log)
-        if code == INTERRUPTED or code == -2:
-            raise KeyboardInterrupt
-        if code:
-            print("\n".join(subprocesses.last_lines(log, TAIL)), file=sys.stderr)
-            raise UserError(f"step {step.name!r} {_ending(code, step)} Its whole output is in {log}.")
 
 
 class Stopped(Exception):
@@ -214,23 +155,3 @@ def _check_disk(plan: Plan, expected: Expected) -> None:
             f"{plan.path}: the records need about {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free at "
             f"{plan.out}. Give --out on a larger disk."
         )
-
-
-def _read_done(plan: Plan) -> dict[str, dict[str, Any]]:
-    try:
-        with open(plan.folder(DONE)) as file:
-            return json.load(file)
-    except (FileNotFoundError, ValueError):
-        return {}
-
-
-def _yaml(values: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(values, sort_keys=False)
-
-
-def _ending(code: int, step: Step) -> str:
-    if code < 0:
-        return f"was killed by signal {-code}; the same command goes on. Signal 9 often means that memory ran out."
-    if code == REFUSED and step.words[0] == "label":
-        return "gave labels that are unfit to train on, for the reasons above. To train on them, add --force."
-    return f"failed with exit code {code}."

@@ -14,8 +14,9 @@ from must_tf.config import values as config_values
 from must_tf.loop import settings
 from must_tf.loop.facts import missing
 from must_tf.loop.plan import Plan, RunSettings
-from must_tf.loop.records import Folders, RecordFolder, Step, Values
+from must_tf.loop.records import Folders, RecordFolder
 from must_tf.loop.settings import Machine, RunFacts, combined
+from must_tf.loop.steps import Step, Values
 from must_tf.runs import start
 from must_tf.tasks import discover
 from tfrecords_tools.teachers import describe

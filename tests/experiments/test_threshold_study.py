@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
 
-from experiments import loop, threshold_study, threshold_table
+from experiments import threshold_study, threshold_table
+from experiments.study import Study
+from experiments.threshold_study import ThresholdStudent
 from must_tf.cli.flags import parse_train
 from must_tf.common.errors import UserError
 from must_tf.data import record
 from must_tf.experiments import experiment_config
+from must_tf.loop.steps import Step
 from must_tf.tasks import discover
 from tests.support.contract import SPECS, golden
 from tests.support.tiny import scene_record, write_set
@@ -22,17 +26,20 @@ from tests.support.tiny import scene_record, write_set
 TEACHER = "pseudo:0123456789ab"
 
 
-def flags(command: loop.Command) -> list[str]:
-    """Returns the arguments of train.py."""
-    assert command[1][1].endswith("train.py")
-    return command[1][2:]
+def config_of(step: Step, folder: Path) -> Any:
+    """Returns the whole config of a training."""
+    (made,) = step.files.values()
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(made()))
+    given = parse_train(step.words[1:])
+    return experiment_config.load(given.experiment, [given.config_file[0], str(path)], given.params_override)
 
 
-def test_students_differ_by_threshold_and_seed_alone() -> None:
+def test_students_differ_by_threshold_and_seed_alone(tmp_path: Path) -> None:
     seen = {}
     for threshold, seed in ((0.3, 1), (0.7, 1), (0.3, 2)):
-        given = parse_train(flags(loop.student(threshold_study.plan("out", threshold, seed))))
-        params = experiment_config.load(given.experiment, given.config_file, given.params_override)
+        step = threshold_study.training(Study("out"), ThresholdStudent(threshold, seed))
+        params = config_of(step, tmp_path)
         tasks = params.task.tasks
         assert tasks.detection.score_threshold == tasks.masks.score_threshold == threshold
         assert tasks.segmentation.confidence_threshold == threshold
@@ -43,19 +50,17 @@ def test_students_differ_by_threshold_and_seed_alone() -> None:
         content["task"]["train_data"].pop("seed")
         for name, key in (("detection", "score"), ("masks", "score"), ("segmentation", "confidence")):
             content["task"]["tasks"][name].pop(f"{key}_threshold")
-        seen[given.model_dir] = yaml.safe_dump(content)
+        seen[step.output] = yaml.safe_dump(content)
     assert len(seen) == 3 and len(set(seen.values())) == 1
 
 
-def test_all_students_share_what_comes_before_them() -> None:
-    """All students have the same commands before them, and the teacher is not trained on images that it labels."""
-    one, other = (dict(loop.prepared(threshold_study.plan("out", *each))) for each in ((0.3, 1), (0.7, 2)))
-    assert one == other
-    words = one["label: unlabelled"]
+def test_the_teacher_is_not_trained_on_images_that_it_labels() -> None:
+    steps = {step.name: step for step in threshold_study.prepared(Study("out"))}
+    words = steps["label unlabelled"].words
     given = [words[place + 1] for place, word in enumerate(words) if word == "--teacher"]
     assert given == [f"{task}=out/teacher" for task in ("detection", "masks", "segmentation")]
-    sets = {name: command[command.index("--seed") + 1] for name, command in one.items() if "records" in name}
-    assert len(set(sets.values())) == 3
+    sets = {name: step.words[step.words.index("--seed") + 1] for name, step in steps.items() if "records" in name}
+    assert len(sets) == 3 and len(set(sets.values())) == 3
 
 
 def test_what_is_believed_is_counted(tmp_path: Path) -> None:
@@ -84,14 +89,14 @@ def test_what_is_believed_is_counted(tmp_path: Path) -> None:
 
 
 def test_the_table_has_means_over_the_seeds(tmp_path: Path) -> None:
-    plans = {(0.5, seed): threshold_study.plan(str(tmp_path), 0.5, seed) for seed in (1, 2)}
+    students = [ThresholdStudent(0.5, seed) for seed in (1, 2)]
     measured = {"teacher": (0.4, 0.3, 0.5), "student-0.5-1": (0.1, 0.2, 0.4), "student-0.5-2": (0.2, None, 0.6)}
     for name, values in measured.items():
         figures = dict(zip(threshold_table.FIGURES, values, strict=True))
         (tmp_path / name).mkdir()
         known = {figure: value for figure, value in figures.items() if value is not None}
         (tmp_path / name / "evaluation.json").write_text(json.dumps({"figures": known}))
-    found = threshold_table.result(plans, {0.5: threshold_table.Believed(3, 4, 1, 8)})
+    found = threshold_table.result(Study(str(tmp_path)), students, {0.5: threshold_table.Believed(3, 4, 1, 8)})
     assert found["students"][0]["figures"]["masks/AP"] == [0.2, None]
     lines = [" ".join(line.split()) for line in threshold_table.table(found)]
     assert lines[1:] == [

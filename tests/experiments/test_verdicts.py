@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from experiments import loop, verdicts
+from experiments import verdicts
+from experiments.study import Study
 from must_tf.data import manifest, record
 from tests.support.labelling import boxes, by, records
 
@@ -33,15 +34,17 @@ def test_boxes_are_moved_to_the_right_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_each_teacher_labels_its_copy_of_the_same_scenes() -> None:
-    commands = dict(loop.prepared(verdicts.plan("out")))
+    study = Study("out")
+    steps = {step.name: step for step in [*verdicts.converted(study), *verdicts.labelled(study)]}
     for name in verdicts.STEPS:
-        words = commands[f"label: shown-{name}"]
+        words = steps[f"label shown-{name}"].words
         assert words[words.index("--teacher") + 1] == f"detection=out/{name}"
-        made, truth = (commands[f"records: {each}"] for each in (f"shown-{name}", "truth"))
+        made, truth = (steps[f"records {each}"].words for each in (f"shown-{name}", "truth"))
         assert [made[made.index(option) + 1] for option in ("--seed", "--count", "--domain")] == [
             truth[truth.index(option) + 1] for option in ("--seed", "--count", "--domain")
         ]
-    assert "out/records/shifted/*.tfrecord" in commands["teacher: shifted"][-1]
+    (values,) = (make() for make in steps["shifted"].files.values())
+    assert values["task"]["train_data"]["input_path"] == ["out/records/shifted/*.tfrecord"]
 
 
 def test_the_table_says_who_passes() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from must_tf.cli import export, train
 from must_tf.common.errors import exit_on_user_error
-from must_tf.loop import run
+from must_tf.loop import steps
 from tests.support.converting import must_records
 
 COMMANDS = {"train": train.main, "export": export.main}
@@ -31,5 +31,5 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         with pytest.MonkeyPatch.context() as patch:
             return must_records([name, *rest], patch)
 
-    monkeypatch.setattr(run.subprocesses, "follow", follow)
+    monkeypatch.setattr(steps.subprocesses, "follow", follow)
     return called

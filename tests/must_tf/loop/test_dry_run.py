@@ -12,7 +12,7 @@ import yaml
 
 from must_tf.common.errors import UserError
 from must_tf.data import manifest
-from must_tf.loop import command, facts, pace, run
+from must_tf.loop import command, facts, pace, run, steps
 from must_tf.loop.plan import PlannedDataset
 from tests.support import tiny
 
@@ -57,7 +57,7 @@ def test_costs_follow_from_the_measured_rate(
         return 1.5
 
     monkeypatch.setattr(pace, "_call", call)
-    monkeypatch.setattr(run.subprocesses, "follow", lambda *_: pytest.fail("a step was run"))
+    monkeypatch.setattr(steps.subprocesses, "follow", lambda *_: pytest.fail("a step was run"))
     assert command.execute(command.RunFlags(plan, dry_run=True)) == 0
     assert not (tmp_path / "out").exists()
     assert [values["trainer"]["train_steps"] for values in trained] == [12, 12]
@@ -82,6 +82,6 @@ def test_a_sample_has_the_labels_of_its_dataset(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_noticed_before_any_work(plan: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
-    monkeypatch.setattr(run.subprocesses, "follow", lambda *_: pytest.fail("a step was run"))
+    monkeypatch.setattr(steps.subprocesses, "follow", lambda *_: pytest.fail("a step was run"))
     with pytest.raises(UserError, match="the records need about .* GB, but 0.0 GB are free"):
         command.execute(command.RunFlags(plan))

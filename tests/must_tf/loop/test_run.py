@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from must_tf.common.errors import UserError
-from must_tf.loop import command, run
+from must_tf.loop import command, steps
 from tests.support import tiny
 from tests.support.looping import in_this_process
 
@@ -72,7 +72,7 @@ def played(monkeypatch: pytest.MonkeyPatch, ends: list[int]) -> list[str]:
         os.makedirs(out[0], exist_ok=True)
         return ends.pop(0) if words[3] == "train" and ends else 0
 
-    monkeypatch.setattr(run.subprocesses, "follow", follow)
+    monkeypatch.setattr(steps.subprocesses, "follow", follow)
     return called
 
 
@@ -124,7 +124,7 @@ def test_unfit_labels_stop_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         Path(log).write_text("unfit, because ...")
         return 1 if words[3] == "label" else 0
 
-    monkeypatch.setattr(run.subprocesses, "follow", follow)
+    monkeypatch.setattr(steps.subprocesses, "follow", follow)
     with pytest.raises(UserError, match="unfit to train on, for the reasons above. To train on them, add --force"):
         command.execute(RUN(plan_file(tmp_path)))
 
@@ -197,7 +197,7 @@ def test_two_runs_of_one_folder_exclude_each_other(tmp_path: Path, monkeypatch: 
         refusals.append(str(error.value))
         return 0
 
-    monkeypatch.setattr(run.subprocesses, "follow", follow)
+    monkeypatch.setattr(steps.subprocesses, "follow", follow)
     command.execute(RUN(path, until="convert wild-val"))
     assert len(refusals) == 1 and "\n" not in refusals[0]
     assert f"{tmp_path / 'out'} is being written by process {os.getpid()} on " in refusals[0]
@@ -213,7 +213,7 @@ def test_an_export_is_made_again_and_a_folder_of_others_is_left_alone(
         os.makedirs(out[-1], exist_ok=words[3] != "export")
         return 0
 
-    monkeypatch.setattr(run.subprocesses, "follow", follow)
+    monkeypatch.setattr(steps.subprocesses, "follow", follow)
     path, export = plan_file(tmp_path, export=True), tmp_path / "out" / "export"
     export.mkdir(parents=True)
     (export / "must_tf.json").touch()

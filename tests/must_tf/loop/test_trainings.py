@@ -16,8 +16,8 @@ from must_tf.loop import checks, records, report
 from must_tf.loop import plan as plan_lib
 from must_tf.loop import trainings as trainings_lib
 from must_tf.loop.facts import Facts
-from must_tf.loop.records import Step
 from must_tf.loop.settings import Machine
+from must_tf.loop.steps import Step
 from must_tf.loop.trainings import Trainings
 from tfrecords_tools.teachers import About
 

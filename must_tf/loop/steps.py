@@ -1,0 +1,135 @@
+"""A step, one command of `must`, and its execution: only if it is not done yet.
+
+`steps.json` remembers every finished step with a hash of its command, its settings and its input. A step whose hash is
+the same is passed over. If it changed, the command runs again, and decides itself whether it goes on or refuses the
+folder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import yaml
+
+from must_tf.common import files, subprocesses
+from must_tf.common.errors import INTERRUPTED, UserError
+from must_tf.common.progress import clock
+from must_tf.serving import saved_model
+
+DONE, LOGS = "steps.json", "logs"
+TAIL = 20  # lines of a failed step's log that are shown
+REFUSED = 1  # exit code of a step that finished, but whose result should not be used
+
+Values = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One command.
+
+    Attributes:
+      name: shown, and the name of its log.
+      words: the command's words after `must`.
+      output: the folder that it writes.
+      files: {path: content} of YAML files to write before it starts. They are made only then, because some depend on
+        the results of earlier steps.
+      needs: outputs of earlier steps that it reads.
+      images: number of images that it reads; of a training, of one epoch.
+      state: returns a text that changes with the input that is not the loop's own.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    output: str
+    files: Mapping[str, Callable[[], Values]] = dataclasses.field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    images: int = 0
+    state: Callable[[], str] = str
+
+    @property
+    def text(self) -> str:
+        """The command as you would type it."""
+        return shlex.join(("must", *self.words))
+
+
+class StepRunner:
+    """Executes steps one after the other, and remembers in the folder `out` which are done."""
+
+    def __init__(self, out: str):
+        self._out = out
+        self._done = _read_done(os.path.join(out, DONE))
+        self._hashes: dict[str, str] = {}  # output -> hash of the step that writes it
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Returns {step: seconds} of the steps that are done."""
+        return {name: entry["seconds"] for name, entry in self._done.items()}
+
+    def skip(self, step: Step) -> None:
+        """Passes over a step: those that follow take its output as it is."""
+        self._hashes[step.output] = self._done.get(step.name, {}).get("hash", "")
+
+    def run(self, step: Step, place: str) -> None:
+        """Executes a step unless it is done. `place` is shown before its name, like "3/9".
+
+        Raises:
+          UserError: it failed.
+        """
+        contents = {path: yaml.safe_dump(make(), sort_keys=False) for path, make in step.files.items()}
+        digest = self._hashes[step.output] = self._hash(step, contents)
+        print(f"\n[{place}] {step.name}  (at {clock(time.monotonic() - self._started)})", flush=True)
+        before = self._done.get(step.name)
+        if before and before["hash"] == digest and os.path.exists(step.output):
+            print("  done already", flush=True)
+            return
+        for path, content in contents.items():
+            files.write_whole(path, content.encode())
+        if os.path.exists(os.path.join(step.output, saved_model.NAME)):
+            shutil.rmtree(step.output)  # an export of this plan: of what has changed since, or of a run that was killed
+        started = time.monotonic()
+        self._call(step)
+        self._done[step.name] = {"hash": digest, "seconds": round(time.monotonic() - started, 1)}
+        files.write_json(os.path.join(self._out, DONE), self._done)
+
+    def _hash(self, step: Step, contents: Mapping[str, str]) -> str:
+        """Returns a hash of everything that the step's result depends on."""
+        inputs = [self._hashes.get(folder, "") for folder in step.needs]
+        text = repr((step.words, sorted(contents.items()), step.state(), inputs))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _call(self, step: Step) -> None:
+        """Runs the command. Its whole output goes to a log, its progress to the terminal."""
+        print(f"  {step.text}", flush=True)
+        log = os.path.join(self._out, LOGS, f"{step.name.replace(' ', '-')}.log")
+        code = subprocesses.follow([sys.executable, "-m", "must_tf", *step.words], log)
+        if code == INTERRUPTED or code == -2:
+            raise KeyboardInterrupt
+        if code:
+            print("\n".join(subprocesses.last_lines(log, TAIL)), file=sys.stderr)
+            raise UserError(f"step {step.name!r} {_ending(code, step)} Its whole output is in {log}.")
+
+
+def _read_done(path: str) -> dict[str, dict[str, Any]]:
+    try:
+        with open(path) as file:
+            return json.load(file)
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def _ending(code: int, step: Step) -> str:
+    if code < 0:
+        return f"was killed by signal {-code}; the same command goes on. Signal 9 often means that memory ran out."
+    if code == REFUSED and step.words[0] == "label":
+        return "gave labels that are unfit to train on, for the reasons above. To train on them, add --force."
+    return f"failed with exit code {code}."
