@@ -184,7 +184,10 @@ def test_a_step_ends_with_the_run_that_started_it(tmp_path: Path, end: signal.Si
 
 def is_running(pid: int) -> bool:
     """Returns False also for a process that has ended and that nobody has waited for."""
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_two_runs_of_one_folder_exclude_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
