@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import sys
 from typing import Annotated
 
 import typer
 
+from must_tf.common.errors import Mistakes
 from tfrecords_tools.cli import options
 
 
@@ -33,12 +37,7 @@ def evaluate(
 
     Example: must-records evaluate --records 'records/val/*.tfrecord' --teacher classification=mobilenet.yaml
     """
-    import contextlib
-    import dataclasses
-    import sys
-
     from must_tf.common import files
-    from must_tf.common.errors import Mistakes
     from tfrecords_tools import teachers
     from tfrecords_tools.evaluate import run
     from tfrecords_tools.label import arguments
