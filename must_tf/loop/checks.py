@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from must_tf.common.errors import Mistakes, UserError
 from must_tf.common.text import listed
-from must_tf.loop.trainings import Trainings
+from must_tf.loop.trainings import Trainings, groups
 from tfrecords_tools.evaluate.run import misfit
 from tfrecords_tools.teachers import describe
 
@@ -37,6 +37,9 @@ def _without_labels(trainings: Trainings) -> Iterator[str]:
 
 def _unfit_models(trainings: Trainings) -> Iterator[str]:
     """Yields problems of models that exist: they cannot be read, or have other classes than the labels in the data."""
+    for group in groups(trainings.tasks()):
+        if len({trainings.model(task) for task in group} - {""}) > 1:
+            yield f"teachers: {' and '.join(group)} need one model, because they share their objects."
     for teacher in trainings.teachers():
         if teacher.is_run:
             continue

@@ -104,7 +104,7 @@ class Trainings:
         tasks = self.tasks()
         lacking = {task for folder in self.folders.train for task in missing(folder.facts, tasks)}
         teachers: list[Teacher] = []
-        for group in _groups(tasks):
+        for group in groups(tasks):
             if not lacking & set(group):
                 continue
             models = {self.model(task) for task in group} - {""}
@@ -163,8 +163,8 @@ class Trainings:
         wanted = [(task, teacher.path) for teacher in teachers for task in teacher.tasks if task in lacking]
         given = [word for task, path in wanted for word in ("--teacher", f"{task}={path}")]
         needs = (folder.folder, *(teacher.path for teacher in teachers))
-        out = folder.folder if folder.folder.startswith(self.plan.out) else self.plan.folder("records", folder.name)
-        out += LABELLED
+        is_ours = folder.folder.startswith(os.path.join(self.plan.out, ""))
+        out = (folder.folder if is_ours else self.plan.folder("records", folder.name)) + LABELLED
         words = ("label", "--records", folder.pattern, *given, "--out", out, *(["--force"] if self.force else []))
         return Step(
             f"label {folder.name}", words, out, needs=needs, state=lambda: repr([each.state() for each in teachers])
@@ -308,7 +308,7 @@ class Trainings:
         return [folder for folder in self.folders.validation if any(map(folder.facts.labelled.get, tasks))]
 
 
-def _groups(tasks: Sequence[str]) -> list[tuple[str, ...]]:
+def groups(tasks: Sequence[str]) -> list[tuple[str, ...]]:
     """Groups tasks with those that they need: one teacher has both heads."""
     needed = {need for task in tasks for need in discover()[task].needs}
     return [(*discover()[task].needs, task) for task in tasks if task not in needed]

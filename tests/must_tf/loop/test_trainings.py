@@ -181,6 +181,9 @@ def test_the_table_shows_a_model_that_exists_or_why_not(tmp_path: Path) -> None:
 def test_a_model_that_does_not_fit_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="teachers.classification: .*m.yaml.*there is no teacher"):
         checks.check(with_a_model())
+    two = {"detection": {"model": "a"}, "masks": {"model": "b"}}
+    with pytest.raises(UserError, match="teachers: detection and masks need one model"):
+        checks.check(trainings(plan_of({"album": ALBUM}, teachers=two), {"album": ALBUM_FACTS}))
     about = About("m.yaml", ("classification",), "abc", {"classification": ["cat", "cow"]})
     monkeypatch.setattr(checks, "describe", lambda *_: types.SimpleNamespace(about=about))
     with pytest.raises(UserError, match="teachers.classification: m.yaml has other classes .*only the model: cow"):
