@@ -127,7 +127,7 @@ class Trainings:
         config = self.plan.folder(CONFIGS, f"{teacher.name}.yaml")
         given = [word for folder in validation for word in ("--records", folder.pattern)]
         given += [word for task in teacher.tasks for word in ("--teacher", f"{task}={teacher.path}")]
-        words = ("evaluate", *given, "--config_file", config, "--out", teacher.evaluation)
+        words = ("evaluate", *given, "--config-file", config, "--out", teacher.evaluation)
         # The settings of its metrics are the student's.
         heads = combined(self.plan.settings, self.plan.student.settings).get("task", {}).get("tasks", {})
         own = {task: heads[task] for task in teacher.tasks if task in heads}

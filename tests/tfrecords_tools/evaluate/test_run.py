@@ -26,7 +26,7 @@ def test_a_run_is_measured_as_it_measures_itself(
     assert own is not None and own["images"] == 5
     teachers = [word for task in ALL for word in ("--teacher", f"{task}={tiny.run}")]
     out = tmp_path / "out.json"
-    command = ["evaluate", "--records", f"{tiny.records}/*.tfrecord", *teachers, "--config_file", tiny.config]
+    command = ["evaluate", "--records", f"{tiny.records}/*.tfrecord", *teachers, "--config-file", tiny.config]
     assert must_records([*command, "--out", str(out)], monkeypatch) == 0
     found = json.loads(out.read_text())
     assert found["figures"] == pytest.approx(own["figures"], abs=1e-3)
