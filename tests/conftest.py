@@ -1,11 +1,15 @@
 """What pytest sets up before tests: shared fixtures, a server that starts Python processes quickly, and an order."""
 
 import contextlib
+import os
 from pathlib import Path
 
 import pytest
 
+from must_tf.common import process_setup
 from tests.support.session import fork_server, forked_python
+
+os.environ.setdefault(process_setup.KERNELS, "1")  # so that tests and the commands that they start compute the same
 
 # Beside the first one, which trains the student that other files share, stands one that does not wait for it.
 LONGEST = (

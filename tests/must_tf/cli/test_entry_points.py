@@ -113,6 +113,16 @@ def test_a_command_silences_tensorflows_notes_unless_its_user_wants_them(monkeyp
     assert os.environ[LOGS] == "0"
 
 
+def test_a_command_computes_with_onednn_unless_its_user_does_not_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On every processor. TensorFlow reads the variable when it is imported."""
+    monkeypatch.delenv(process_setup.KERNELS, raising=False)
+    process_setup.prepare()
+    assert os.environ[process_setup.KERNELS] == "1"
+    monkeypatch.setenv(process_setup.KERNELS, "0")
+    process_setup.prepare()
+    assert os.environ[process_setup.KERNELS] == "0"
+
+
 @pytest.mark.parametrize("script", ["train.py", "export.py"])
 def test_help_and_misspelt_flags_are_answered_without_tensorflow(script: str) -> None:
     """Its import takes seconds."""
