@@ -26,6 +26,7 @@ setup(
         "tf-keras==2.20.*",
         "pycocotools>=2.0.7",
         "tensorflow-datasets>=4.9",
+        "tensorboard>=2.20",
         "h5py>=3.10",
         "scipy>=1.11",
         "numpy>=1.26",

@@ -6,6 +6,7 @@ As with any CUDA program, an empty `CUDA_VISIBLE_DEVICES=` (or -1) before the co
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,11 @@ DRIVER_LIBRARY = LIBRARIES[0]  # part of the driver; the others come with tensor
 CONTAINER_MEMORY = (
     ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"),
     ("sys/fs/cgroup/memory/memory.limit_in_bytes", "sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+# Files with the time of all cores that a container may use in a period, and the length of the period.
+CONTAINER_CORES = (
+    ("sys/fs/cgroup/cpu.max",),
+    ("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "sys/fs/cgroup/cpu/cpu.cfs_period_us"),
 )
 INSTALL = "pip install 'tensorflow[and-cuda]==2.20.*'"
 USE_CPU = "To use the CPU on purpose, put CUDA_VISIBLE_DEVICES= before the command."
@@ -178,6 +184,15 @@ def free_memory(root: str = "/") -> int:
     return min(free)
 
 
-def cores() -> int:
-    """Returns how many CPU cores this process may use. In a batch job they are often fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def cores(root: str = "/") -> int:
+    """Returns how many CPU cores this process may use: by its affinity, and by the limit of a container, below `root`.
+
+    In a batch job or a container they are often fewer than the machine has. A part of a core counts as one.
+    """
+    most = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for paths in CONTAINER_CORES:
+        files = [Path(root, path) for path in paths]
+        words = " ".join(file.read_text() for file in files if file.is_file()).split()
+        if len(words) == 2 and all(map(str.isdigit, words)):  # "max" or -1: no limit
+            most = min(most, max(math.ceil(int(words[0]) / int(words[1])), 1))
+    return most

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -206,3 +207,28 @@ def test_the_doctor_as_a_process() -> None:
         "memory",
     ):
         assert word in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("contents", "expected"),
+    [
+        ({"cpu.max": "max 100000\n"}, 16),
+        ({"cpu.max": "400000 100000\n"}, 4),
+        ({"cpu.max": "250000 100000\n"}, 3),  # two and a half
+        ({"cpu.max": "20000 100000\n"}, 1),  # a fifth
+        ({"cpu.max": "9900000 100000\n"}, 16),  # more than there are
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 16),
+        ({"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2),
+        ({}, 16),
+    ],
+)
+def test_the_cores_of_a_container(
+    contents: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine with 16 cores. The files of both versions of cgroups, and none."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    for name, text in contents.items():
+        path = tmp_path / "sys/fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert devices.cores(str(tmp_path)) == expected
