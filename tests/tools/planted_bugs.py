@@ -91,7 +91,7 @@ MUTANTS = (
     Mutant("levels suppress each other", f"{TASKS}detection/proposals.py", "levels[..., None] == tf.range(len(sizes))", "levels[..., None] * 0 == tf.range(len(sizes))", "must_tf/tasks/test_proposals::exactly"),
     Mutant("all anchors are candidates", f"{TASKS}detection/proposals.py", "kept = [min(size, most) for size in sizes]", "kept = list(sizes)", "must_tf/tasks/test_proposals::best_candidates"),
     Mutant("empty boxes take places", f"{TASKS}detection/proposals.py", "own & real, rank", "own, rank", "must_tf/tasks/test_proposals::outside"),
-    Mutant("evaluation has the candidates of training", f"{TASKS}detection/proposals.py", 'key if training else f"test_{key}"', "key", "must_tf/tasks/test_proposals::padded"),
+    Mutant("evaluation has the candidates of training", f"{TASKS}detection/proposals.py", 'key if training else f"test_{key}"', "key", "must_tf/tasks/test_proposals::limits_of_their_own"),
     Mutant("the setting of NMS does not reach the proposals", f"{TASKS}detection/model.py", 'if self._config.nms == "batched":', "if True:", "must_tf/tasks/test_proposals::setting"),
     Mutant("XLA is asked to compile what it cannot", "must_tf/training/preflight.py", 'refused = field.metadata.get("not_compiled", ())', "refused = ()", "must_tf/training/test_preflight::compile"),
     Mutant("small doubtful objects are background", f"{TASKS}detection/ignored.py", "(overlap >= low) | claimed |", "(overlap >= low) |", "must_tf/tasks/test_ignored::rule"),

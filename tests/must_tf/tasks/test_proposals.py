@@ -82,6 +82,20 @@ def test_model_gardens_padded_search_finds_the_same(
     assert (wanted[:, -1].max() == 0.0) == (side == 128 and most == 1000)
 
 
+def test_training_and_evaluation_have_limits_of_their_own() -> None:
+    """Model Garden's generator has two of each; here all are different numbers."""
+    search = roi_generator.MultilevelROIGenerator(
+        pre_nms_top_k=1,
+        num_proposals=5,
+        nms_iou_threshold=0.4,
+        test_pre_nms_top_k=6,
+        test_num_proposals=10,
+        test_nms_iou_threshold=0.9,
+    )
+    assert proposals.limits(search.get_config(), True) == Limits(1, 5, 0.4)
+    assert proposals.limits(search.get_config(), False) == Limits(6, 10, 0.9)
+
+
 def test_scores_that_are_all_equal() -> None:
     """As from a head that has learned nothing: the order is that of the anchors."""
     searched = outputs(128, 2, tf.float32)
