@@ -192,16 +192,20 @@ def is_running(pid: int) -> bool:
 
 def test_two_runs_of_one_folder_exclude_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second one is given while the first one is in its first step."""
-    path, refusals = plan_file(tmp_path), []
+    path, started = plan_file(tmp_path), []
+    refusals: list[str] = []
 
     def follow(words: Sequence[str], log: str) -> int:
-        with pytest.raises(UserError) as error:
-            command.execute(RUN(path))
-        refusals.append(str(error.value))
+        started.append(words[3])
+        if len(started) == 1:
+            with pytest.raises(UserError) as error:
+                command.execute(RUN(path, until="convert wild-val"))
+            refusals.append(str(error.value))
         return 0
 
     monkeypatch.setattr(steps.subprocesses, "follow", follow)
     command.execute(RUN(path, until="convert wild-val"))
+    assert started == ["convert"]
     assert len(refusals) == 1 and "\n" not in refusals[0]
     assert f"{tmp_path / 'out'} is being written by process {os.getpid()} on " in refusals[0]
 
