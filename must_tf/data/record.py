@@ -18,8 +18,9 @@ Labels are NumPy arrays in the original image's frame. Images are uint8 [height,
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import cv2
@@ -162,11 +163,17 @@ def merge(serialized: bytes, labelled: Mapping[str, Labelled], specs: Mapping[st
     example = tf.train.Example.FromString(serialized)
     for task in labelled:
         # Remove every key of the task: otherwise an old confidence could remain beside a new map.
-        for key in (annotated_key(task), *specs[task].features(specs[task].Config())):
+        for key in (annotated_key(task), *_keys(specs[task].features, specs[task].Config)):
             example.features.feature.pop(key, None)
     for key, feature in label_features(labelled, info_of(example), specs).items():
         example.features.feature[key].CopyFrom(feature)
     return example.SerializeToString(deterministic=True)
+
+
+@functools.cache
+def _keys(features: Callable[[Any], Mapping[str, Any]], config: Callable[[], Any]) -> tuple[str, ...]:
+    """Returns the keys of a task's labels. Kept, because Model Garden's Config reads its type hints for every field."""
+    return tuple(features(config()))
 
 
 def image_format(image: bytes) -> str:
