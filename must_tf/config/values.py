@@ -10,6 +10,7 @@ from official.core import config_definitions
 from official.modeling import hyperparams
 
 from must_tf.common import files, upstream
+from must_tf.common import text_files as texts
 from must_tf.common.errors import Mistakes, UserError
 from must_tf.config import validate
 
@@ -52,8 +53,13 @@ def read_yaml(path: str) -> dict[str, Any]:
     """
     if not tf.io.gfile.exists(path):
         raise UserError(f"{path}: no such file. Check the path.")
-    with tf.io.gfile.GFile(path) as file:
-        return parse_yaml(file.read(), path)
+    with tf.io.gfile.GFile(path, "rb") as file:
+        data = file.read()
+    try:
+        content = texts.decode(data).text
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read: {error}. Give a YAML file.") from None
+    return parse_yaml(content, path)
 
 
 def parse_yaml(text: str, where: str) -> dict[str, Any]:

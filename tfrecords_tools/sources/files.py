@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
 import tensorflow as tf
 
+from must_tf.common import text_files as texts
 from must_tf.common.errors import UserError, nearest
 from must_tf.data.image_files import SUFFIXES as SUFFIXES
 from must_tf.data.image_files import is_hidden as is_hidden
 from must_tf.data.image_files import is_image as is_image
+from tfrecords_tools.sources import class_files
+from tfrecords_tools.sources.class_files import ClassEntry
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item
 
+CHUNK = 1 << 20  # bytes per read
 SPLITS = ("train", "training", "val", "valid", "validation", "test", "images")
 
 
@@ -38,33 +43,73 @@ def require_file(path: str, option: str) -> None:
     raise UserError(f"{option} {path!r} is not a file.{nearest(name, siblings)}")
 
 
-def read_lines(path: str, option: str) -> list[str]:
-    """Returns the stripped lines of a text file without empty ones.
+def read_text(path: str, option: str) -> str:
+    """Returns the content of a text file of any encoding, see `must_tf.common.text_files`.
+
+    Raises:
+      UserError: the file does not exist or is not text.
+    """
+    require_file(path, option)
+    with tf.io.gfile.GFile(path, "rb") as file:
+        data = file.read()
+    try:
+        return texts.decode(data).text
+    except ValueError as error:
+        raise UserError(f"{option} {path} cannot be read: {error}. Give a text file.") from None
+
+
+def read_lines(path: str, option: str, keep_comments: bool = False) -> list[str]:
+    """Returns the stripped lines of a text file without empty ones, and without those that begin with #.
+
+    Args:
+      path, option: the file, and the option that named it.
+      keep_comments: also returns lines that begin with #, which may be names of files.
 
     Raises:
       UserError: the file does not exist, is empty or is not text.
     """
-    require_file(path, option)
-    try:
-        with tf.io.gfile.GFile(path) as file:
-            lines = [line.strip() for line in file.read().splitlines()]
-    except UnicodeDecodeError as error:
-        raise UserError(f"{option} {path} is not a text file: {error}") from None
-    lines = [line for line in lines if line]
+    lines = texts.lines(read_text(path, option))
+    lines = [line for line in lines if keep_comments or not line.startswith(class_files.COMMENT)]
     if not lines:
         raise UserError(f"{option} {path} is empty.")
     return lines
 
 
-def read_names(path: str, max_count: int, option: str = "the class names") -> tuple[str, ...]:
-    """Reads class names, one per line, all different and at most `max_count` of them."""
-    names = tuple(read_lines(path, option))
+def read_rows(path: str, option: str) -> Iterator[list[str]]:
+    """Yields the rows of a CSV file of any size and encoding, with stripped cells.
+
+    Raises:
+      UserError: the file does not exist or is not text.
+    """
+    require_file(path, option)
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            yield from texts.rows(iter(lambda: file.read(CHUNK), b""))
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"{option} {path} cannot be read: {error}. Give a CSV file.") from None
+
+
+def read_classes(path: str, max_count: int, option: str = "the class names") -> list[ClassEntry]:
+    """Reads the classes of a file of any of the forms in `class_files`, in the order of their ids.
+
+    Raises:
+      UserError: the file does not exist, is not valid, or has a name twice or too many names.
+    """
+    entries = class_files.parse(read_text(path, option), f"{option} {path}")
+    names = [entry.name for entry in entries]
+    if not names:
+        raise UserError(f"{option} {path} is empty.")
     if len(names) > max_count:
         raise UserError(f"{path} has {len(names)} names, but at most {max_count} are possible.")
     if len(set(names)) < len(names):
         repeated = next(name for name in names if names.count(name) > 1)
         raise UserError(f"{path} has the name {repeated!r} more than once. Give different names, one per line.")
-    return names
+    return entries
+
+
+def read_names(path: str, max_count: int, option: str = "the class names") -> tuple[str, ...]:
+    """Reads class names in id order, see `read_classes`."""
+    return tuple(entry.name for entry in read_classes(path, max_count, option))
 
 
 def require_some(items: Sequence[object], names: Sequence[str], folder: str, remedy: str) -> None:
@@ -88,6 +133,14 @@ def count_missing(paths: Iterable[str], account: Account) -> int:
         account.dropped.add("image: file is missing", path)
         count += 1
     return count
+
+
+def note_others(names: Iterable[str], folder: str, account: Account, task: str = "image") -> None:
+    """Notes files that are not read because of their endings, once per ending."""
+    for name in sorted(names):
+        if not is_hidden(name) and not tf.io.gfile.isdir(os.path.join(folder, name)):
+            ending = os.path.splitext(name)[1].lower() or "(none)"
+            account.notes.add(f"{task}: files with the ending {ending} are not read", os.path.join(folder, name))
 
 
 def folders(path: str) -> list[str]:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from must_tf.common.errors import Mistakes, UserError, nearest
 from must_tf.config import values as config_values
+from must_tf.spec import first_id
 from must_tf.tasks import discover
 from tfrecords_tools.teachers import About, adapter_file, check_classes, check_tasks, model_garden, saved_model
 from tfrecords_tools.teachers.adapter_file import AdapterFile
@@ -117,7 +118,7 @@ def _names(path: str, adapter: AdapterFile, mistakes: Mistakes) -> dict[str, Cla
         if source:
             with mistakes.collected():
                 source = _beside(path, source) if isinstance(source, str) else source
-                names[task] = read_names(source, f"{path}: classes.{task}")
+                names[task] = read_names(source, f"{path}: classes.{task}", first_id(discover()[task]))
                 check_classes(f"{path}: classes.{task}", task, len(names[task].names))
     return names
 

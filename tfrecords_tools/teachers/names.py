@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from must_tf.common import text_files as texts
 from must_tf.common.errors import UserError
 from must_tf.spec import first_id
 from must_tf.tasks import discover
 from must_tf.tasks.segmentation.labels import IGNORE
+from tfrecords_tools.sources import class_files, files
 
 # The least share of a distribution that named classes must have. Below it, rounding decides which of them is largest.
 LEAST_SHARE = 0.01
@@ -87,8 +89,13 @@ def naming_task(task: str) -> str:
     return (*discover()[task].needs, task)[0]
 
 
-def read_names(source: str | Sequence[str], where: str) -> ClassNames:
-    """Reads class names from a list, or from a text file with one name per line. `where` is the key, for messages.
+def read_names(source: str | Sequence[str], where: str, first: int = 1) -> ClassNames:
+    """Reads class names from a list or a file.
+
+    Args:
+      source: the names, a text file with one name per line, or a label map, see `sources.class_files`.
+      where: the key, for messages.
+      first: the id of the first name, for files that have ids.
 
     Raises:
       UserError: the file does not exist, or a name is repeated.
@@ -98,9 +105,18 @@ def read_names(source: str | Sequence[str], where: str) -> ClassNames:
             raise UserError(
                 f"{where}: {source} does not exist. Give a list of names, or a file with one name per line."
             )
-        with tf.io.gfile.GFile(source) as file:
-            source = [line.strip() for line in file.read().splitlines()]
+        source = _names_in(source, where, first)
     repeated = sorted({name for name in source if name and list(source).count(name) > 1})
     if repeated:
         raise UserError(f"{where}: class names must be unique, but {', '.join(repeated)} is repeated.")
     return ClassNames(tuple(source))
+
+
+def _names_in(path: str, where: str, first: int) -> Sequence[str]:
+    """Returns the names in a file, by id. An empty line of a plain list stands for an id that is not a class."""
+    content = files.read_text(path, where)
+    if class_files.is_list(content):
+        lines = texts.ENDS.split(content.removesuffix("\n").removesuffix("\r"))
+        return [line.strip() for line in lines if not line.startswith(class_files.COMMENT)]
+    entries = class_files.parse(content, f"{where}: {path}")
+    return class_files.names_by_id(entries, first if class_files.is_label_map(content) else 0)

@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from must_tf.common import text_files as texts
+
+MARK = 4  # bytes of the longest byte order mark
 CHUNK = 1 << 20  # bytes per read; an annotation has about a thousand
 # Characters. An error this close to the end of the text may only mean that the rest is missing (a literal, \u1234, a
 # number).
@@ -80,15 +83,18 @@ class _Reader:
     def __init__(self, file: tf.io.gfile.GFile):
         self._file, self._text, self._at = file, "", 0
         self._before = 0  # characters before the window
-        self._utf8 = codecs.getincrementaldecoder("utf-8-sig")()
+        self._decoder: codecs.IncrementalDecoder | None = None  # chosen by the first bytes
         self._decode = json.JSONDecoder().raw_decode
 
     def _more(self) -> bool:
         """Reads on, doubling the window so that a long value is not parsed too often; returns False at the end."""
         rest = self._text[self._at :]
-        data = self._file.read(max(CHUNK, len(rest)))
+        data = self._file.read(max(CHUNK, len(rest), 0 if self._decoder else MARK))
         self._before += self._at
-        self._text, self._at = rest + self._utf8.decode(data, final=not data), 0
+        if self._decoder is None:
+            self._decoder, mark = texts.decoder(data)
+            data = data[mark:]
+        self._text, self._at = rest + self._decoder.decode(data, final=not data), 0
         return bool(data)
 
     def peek(self) -> str:
