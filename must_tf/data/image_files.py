@@ -1,13 +1,15 @@
 """Converts image files into the bytes of a record: upright JPEG or PNG, 8 bit, grey or RGB.
 
-Conversion stores these bytes, and prediction decodes them: a photo looks the same to both, bit for bit.
+Conversion stores these bytes, and prediction decodes them. An exported SavedModel decodes the file itself with
+`decoding`, which all other JPEGs and PNGs go through here, too: a photo looks the same to all, bit for bit.
 
 | file | stored |
 |---|---|
 | JPEG or 8-bit PNG, grey or RGB, upright | its bytes, unchanged |
-| the same, turned by EXIF, labels in the turned frame (or none) | turned; as JPEG again with quality 95, 4:4:4 |
+| the same, turned by EXIF, labels in the turned frame (or none) | turned; a JPEG as JPEG again, see `decoding` |
 | the same, turned by EXIF, labels in the stored frame | its pixels unchanged, without the EXIF |
-| anything else that Pillow reads (first frame) | PNG: palette and CMYK as RGB; alpha over white; 16-bit grey / 257 |
+| any other PNG, a JPEG in CMYK | PNG, see `decoding` |
+| anything else that Pillow or OpenCV reads (first frame) | PNG in RGB: alpha over white; 16-bit grey / 257 |
 
 The size of the labels decides which frame they are in. The stored frame wins if both have that size, or if labels with
 a position in the image have no size, because annotation tools that ignore EXIF see the file that way.
@@ -20,18 +22,23 @@ import os
 import re
 from typing import Final, Literal, NamedTuple
 
+import cv2
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from must_tf.data import jpeg, record
+from must_tf.data import decoding, jpeg, record
 
-ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 5 to 8 are turned by 90 degrees
-JPEG_QUALITY = 95
-JPEG = b"\xff\xd8\xff"  # the first bytes of JPEG files
-PNG_BIT_DEPTH = 24  # position of the bit depth in a PNG file
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+JPEG_FORMATS = ("JPEG", "MPO")  # as Pillow calls them; an MPO's first picture is a JPEG
+# HEIC needs an extension of Pillow; without it, the files are counted as dropped.
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".apng", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp",
+    ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ras", ".sgi",
+    ".pcx",
+)  # fmt: skip
 ADDRESS = re.compile(" at 0x[0-9a-f]+")
+FLOATS = "floating-point pixels have no agreed range; convert it to 8 bit"
+UPRIGHT = decoding.UPRIGHT
 STORED: Final = "stored"  # the frame of the file's pixels, before EXIF turns them
 
 LabelFrame = tuple[int, int] | Literal["stored"] | None
@@ -91,10 +98,13 @@ def upright(data: bytes, size: LabelFrame, name: str) -> Pixels:
       Unreadable: the file is not an image, is damaged, or has another size.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            turned = _is_turned(image, size, name)
-            encoded = None if turned else _unchanged(data, image)
-            return _encoded_again(image, turned) if encoded is None else _pixels(encoded, image)
+        with _opened(data) as image:
+            orientation = _orientation(data, image)
+            turned = _is_turned(image, orientation, size, name)
+            encoded = None if turned else _unchanged(data, image, orientation)
+            if encoded is not None:
+                return Pixels(encoded, image.height, image.width)
+            return _decoded_again(data, image, orientation if turned else UPRIGHT)
     except Unreadable:
         raise
     except Exception as error:  # Pillow can raise anything for a damaged file
@@ -119,34 +129,70 @@ def decoded(data: bytes, name: str) -> np.ndarray:
         raise Unreadable("image: cannot be decoded", f"{name}: {error.message}") from None
 
 
-def _is_turned(image: Image.Image, size: LabelFrame, name: str) -> bool:
+def _opened(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        return _by_opencv(data)
+
+
+def _by_opencv(data: bytes) -> Image.Image:
+    """Decodes a file that Pillow does not know.
+
+    Raises:
+      UnidentifiedImageError: OpenCV does not know it either.
+      ValueError: the pixels are floating-point numbers.
+    """
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    if pixels is None:
+        raise UnidentifiedImageError("cannot identify image file")
+    if pixels.dtype == np.uint16:
+        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if pixels.dtype != np.uint8:
+        raise ValueError(FLOATS)
+    if pixels.ndim == 2:
+        return Image.fromarray(pixels)
+    return Image.fromarray(np.ascontiguousarray(pixels[..., [2, 1, 0, *range(3, pixels.shape[2])]]))
+
+
+def _orientation(data: bytes, image: Image.Image) -> int:
+    """Returns the EXIF orientation, 1 to 8. For JPEG and PNG it is that of `decoding`, which a served model reads."""
+    if image.format in (*JPEG_FORMATS, "PNG"):
+        mark = b"eXIf" if image.format == "PNG" else decoding.EXIF
+        return int(_graph_orientation(tf.constant(data))) if mark in data else UPRIGHT
+    # Pillow turns a TIFF itself.
+    value = UPRIGHT if image.format == "TIFF" else image.getexif().get(decoding.ORIENTATION, UPRIGHT)
+    return value if value in range(UPRIGHT, 9) else UPRIGHT
+
+
+def _is_turned(image: Image.Image, orientation: int, size: LabelFrame, name: str) -> bool:
     """Returns True if EXIF turns or mirrors the image and the labels are in the turned frame."""
-    orientation = image.getexif().get(ORIENTATION, 1)
     stored = (image.height, image.width)
-    turned = stored[::-1] if orientation in (5, 6, 7, 8) else stored
+    turned = stored[::-1] if orientation > 4 else stored
     if size is None:
-        return orientation in range(2, 9)
+        return orientation != UPRIGHT
     if size in (STORED, stored):
         return False
     if size == turned:
         return True
     message = f"{name}: {stored[1]}x{stored[0]}, its labels are for {size[1]}x{size[0]}"
-    raise Unreadable("image: size differs from its labels'", message)
+    swapped = "image: width and height are swapped in its labels"
+    raise Unreadable(swapped if size == stored[::-1] else "image: size differs from its labels'", message)
 
 
-def _unchanged(data: bytes, image: Image.Image) -> bytes | None:
+def _unchanged(data: bytes, image: Image.Image, orientation: int) -> bytes | None:
     """Returns the file's bytes if training's decoder reads them completely and at this size, else None."""
     if image.mode not in ("L", "RGB") or "transparency" in image.info:
         return None
-    if image.format == "PNG" and data[PNG_BIT_DEPTH] != 8:
+    if image.format == "PNG" and data[decoding.BIT_DEPTH] != 8:
         return None
-    if image.format not in ("JPEG", "MPO", "PNG"):
+    if image.format not in (*JPEG_FORMATS, "PNG"):
         return None
-    if image.getexif().get(ORIENTATION, 1) != 1:
+    if orientation != UPRIGHT:
         if image.format == "PNG":
             return None
         data = _without_exif(data)
-    if data[:3] == JPEG and jpeg.is_whole(data):
+    if data[:3] == decoding.JPEG and jpeg.is_whole(data):
         return data
     try:
         size = _decoded_size(data)
@@ -162,7 +208,7 @@ def _decoded_size(data: bytes) -> tuple[int, int]:
     would double the time.
     """
     encoded = tf.constant(data)
-    if data[:3] != JPEG:
+    if data[:3] != decoding.JPEG:
         return tuple(record.decode_image(encoded).shape[:2])
     tf.io.decode_jpeg(encoded, channels=1, ratio=8)
     height, width, _ = tf.io.extract_jpeg_shape(encoded).numpy()
@@ -180,21 +226,56 @@ def _without_exif(jpeg: bytes) -> bytes:
     return kept + jpeg[at:]
 
 
-def _pixels(encoded: bytes, image: Image.Image) -> Pixels:
-    return Pixels(encoded, image.height, image.width)
+def _decoded_again(data: bytes, image: Image.Image, orientation: int) -> Pixels:
+    """Decodes the image, turns it and encodes it again."""
+    try:
+        if image.format in JPEG_FORMATS:
+            return _jpeg_again(data, image, orientation)
+        if image.format == "PNG":
+            is_grey = image.mode in ("L", "I", "I;16") and "transparency" not in image.info
+            pixels = _graph_png(tf.constant(data), tf.constant(orientation)).numpy()
+            image.load()  # finds damage behind the last pixel
+            return _as_png(Image.fromarray(pixels[..., 0] if is_grey else pixels))
+    except tf.errors.OpError:  # Pillow may still read it, or reports what is wrong
+        pass
+    return _as_png(plain(image if orientation == UPRIGHT else ImageOps.exif_transpose(image)))
 
 
-def _encoded_again(image: Image.Image, turned: bool) -> Pixels:
-    """Encodes the image again."""
-    lossy = turned and image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB")
-    upright_image = plain(ImageOps.exif_transpose(image) if turned else image)
-    upright_image.info.clear()  # no EXIF, profile or palette goes into the record
+def _jpeg_again(data: bytes, image: Image.Image, orientation: int) -> Pixels:
+    if orientation == UPRIGHT:
+        pixels = record.decode_image(tf.constant(data)).numpy()
+        if pixels.shape[:2] != (image.height, image.width):
+            return _as_png(plain(image))
+        return _as_png(Image.fromarray(pixels))
+    encoded = _graph_turned_jpeg(tf.constant(data), tf.constant(orientation)).numpy()
+    height, width = (image.width, image.height) if orientation > 4 else (image.height, image.width)
+    return Pixels(encoded, height, width)
+
+
+def _as_png(image: Image.Image) -> Pixels:
+    image.info.clear()  # no EXIF, profile or palette goes into the record
     file = io.BytesIO()
-    if lossy:
-        upright_image.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    else:
-        upright_image.save(file, "PNG")
-    return _pixels(file.getvalue(), upright_image)
+    image.save(file, "PNG")
+    return Pixels(file.getvalue(), image.height, image.width)
+
+
+BYTES, NUMBER = tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)
+
+
+# Traced once per process: eagerly, a loop over the parts of a file takes seconds.
+@tf.function(input_signature=[BYTES], autograph=False)
+def _graph_orientation(data: tf.Tensor) -> tf.Tensor:
+    return decoding.orientation(data)
+
+
+@tf.function(input_signature=[BYTES, NUMBER], autograph=False)
+def _graph_png(data: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    return decoding.turned(decoding.png_pixels(data), orientation)
+
+
+@tf.function(input_signature=[BYTES, NUMBER], autograph=False)
+def _graph_turned_jpeg(data: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    return decoding.turned_jpeg(data, orientation)
 
 
 def plain(image: Image.Image) -> Image.Image:
@@ -208,7 +289,7 @@ def plain(image: Image.Image) -> Image.Image:
         grey = np.asarray(image).astype(np.float64)
         return Image.fromarray(np.rint(np.clip(grey, 0, 65535) / 257).astype(np.uint8))
     if image.mode == "F":
-        raise ValueError("floating-point pixels have no agreed range; convert it to 8 bit")
+        raise ValueError(FLOATS)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

@@ -53,7 +53,7 @@ def _tables_work(beginning: bytes) -> bool:
     """Tries the tables with Pillow: TensorFlow's decoder would log a warning for each truncated file."""
     try:
         image = Image.open(io.BytesIO(beginning))
-        image.draft("L", (image.width // 8, image.height // 8))
+        image.draft("L", (max(1, image.width // 8), max(1, image.height // 8)))
         image.load()
     except OSError as error:
         return "truncated" in str(error)  # otherwise the stream is broken

@@ -2,7 +2,7 @@
 
 | signature | input |
 |---|---|
-| `image_bytes` (also `serving_default`) | `image_bytes` string [B]: JPEG or PNG, of any sizes |
+| `image_bytes` (also `serving_default`) | `image_bytes` string [B]: JPEG or PNG of any size, see `decoding` |
 | `image_tensor` | `image_tensor` uint8 [B, H, W, 3] |
 | `tf_example` | `tf_example` string [B]: serialised records, of which only the image is read |
 | `fitted` | `image` uint8 [B, S, S, 3], `image_shape` float32 [B, 2]: fitted images; outputs in the network's frame |
@@ -21,7 +21,7 @@ from typing import TypeAlias
 import tensorflow as tf
 import tf_keras
 
-from must_tf.data import geometry, record
+from must_tf.data import decoding, geometry, record
 from must_tf.data.geometry import Frame
 from must_tf.data.input import Reader
 from must_tf.model.student import StudentConfig, enabled
@@ -49,7 +49,7 @@ class Server(tf.Module):
 
     def signatures(self) -> dict[str, ConcreteFunction]:
         """Returns the concrete functions by signature."""
-        encoded = self._signature("image_bytes", tf.TensorSpec([None], tf.string), record.decode_image)
+        encoded = self._signature("image_bytes", tf.TensorSpec([None], tf.string), decoding.decode)
         tensor = self._signature("image_tensor", tf.TensorSpec([None, None, None, 3], tf.uint8), lambda image: image)
         example = self._signature("tf_example", tf.TensorSpec([None], tf.string), _image_of)
         signatures = {"serving_default": encoded, "image_bytes": encoded, "image_tensor": tensor, "tf_example": example}
