@@ -118,7 +118,10 @@ class Evaluator:
                 self._pseudo[name] += 1
                 continue
             check_labels(name, label.labels, info.source_id)
-            self._metrics[name].add(label.labels, judged(self._specs[name], kept[name], label.annotated), info)
+            spec, truth = self._specs[name], label.labels
+            if "boxes" in truth:  # LVIS has objects of classes of which others may be missing
+                truth = judged(spec, truth, label.annotated)
+            self._metrics[name].add(truth, judged(spec, kept[name], label.annotated), info)
             self._labelled[name] += 1
         if index in self._drawn:
             self._draw(serialized, info, {name: label.labels for name, label in labelled.items()}, kept)

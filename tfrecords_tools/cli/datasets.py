@@ -27,6 +27,10 @@ def coco(
     full_masks: Annotated[
         bool, typer.Option("--full-masks", help="Also write full-image masks for Model Garden's decoder.")
     ] = False,
+    boxes: Annotated[
+        str,
+        typer.Option(help="Form of the boxes: sizes [x, y, w, h], corners or normalised; empty: found out."),
+    ] = "",
     tasks: Tasks = "",
 ) -> Source:
     """COCO and JSON files in its format: detection and masks; segmentation with --panoptic or --stuff.
@@ -39,7 +43,7 @@ def coco(
     from tfrecords_tools.sources.coco.coco import Coco
     from tfrecords_tools.sources.only import only
 
-    return only(Coco(images, annotations, panoptic, full_masks, stuff), tasks)
+    return only(Coco(images, annotations, panoptic, full_masks, stuff, boxes), tasks)
 
 
 @app.command()

@@ -3,6 +3,7 @@
     ROOT/leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png
     ROOT/gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png      -> segmentation
     ROOT/gtFine/train/aachen/aachen_000000_000019_gtFine_instanceIds.png   -> detection, masks
+    ROOT/gtFine/train/aachen/aachen_000000_000019_gtFine_labelTrainIds.png -> segmentation, without labelIds
 
 Label ids 0..33 become the train ids of Cityscapes' own table (road 0 ... bicycle 18); label ids without a train id are
 ignored. An instance id is label id * 1000 + n. A thing's plain label id marks a group without separate instances, which
@@ -59,7 +60,8 @@ LABELS = (  # in the order of the train ids
 )
 LAST = 33  # the largest label id
 INSTANCES = 1000  # instance ids per label id
-TRAIN_IDS = dict.fromkeys(range(LAST + 1), IGNORE) | {label.label_id: train_id for train_id, label in enumerate(LABELS)}
+LABEL_IDS = dict.fromkeys(range(LAST + 1), IGNORE) | {label.label_id: train_id for train_id, label in enumerate(LABELS)}
+OWN_TRAIN_IDS = {train_id: train_id for train_id in range(len(LABELS))} | {IGNORE: IGNORE}
 THINGS = [label for label in LABELS if label.is_thing]
 THING_IDS = {label.label_id: class_id for class_id, label in enumerate(THINGS, 1)}
 CLASSES = {
@@ -69,6 +71,7 @@ CLASSES = {
 }
 IMAGES, IMAGE_END = "leftImg8bit", "_leftImg8bit.png"
 ANNOTATIONS, ENDS = "gtFine", {"ids": "_gtFine_labelIds.png", "instances": "_gtFine_instanceIds.png"}
+TRAIN_IDS, TRAIN_IDS_END = "train ids", "_gtFine_labelTrainIds.png"  # read if there are no label ids
 WITHHELD = "test"
 
 
@@ -97,9 +100,8 @@ class Cityscapes:
             raise UserError(f"no image *{IMAGE_END} below {images}. It should contain one folder per city.")
         if annotations and not any(item.labels for item in items):
             files.require_some([], names, annotations, f"Unpack gtFine_trainvaltest.zip in {self.root}.")
-        annotated = {
-            name.removesuffix(end) + IMAGE_END for end in ENDS.values() for name in label_files if name.endswith(end)
-        }
+        ends = (*ENDS.values(), TRAIN_IDS_END)
+        annotated = {name.removesuffix(end) + IMAGE_END for end in ends for name in label_files if name.endswith(end)}
         missing_names = sorted(name for name in annotated - set(names) if not files.is_hidden(name))
         missing = files.count_missing((os.path.join(images, name) for name in missing_names), account)
         # The labels of test exist, but are withheld, so its tasks are named as well.
@@ -121,7 +123,10 @@ class Cityscapes:
         if len(kinds) < len(ENDS):
             reason = "labels of test are withheld" if self.split == WITHHELD else "a label file is missing"
             account.notes.add(f"segmentation: {reason}", path)
-        return Item(os.path.basename(stem), (path, *(os.path.join(annotations, stem + ENDS[k]) for k in kinds)), kinds)
+        ends = [ENDS[kind] for kind in kinds]
+        if "ids" not in kinds and stem + TRAIN_IDS_END in label_files:
+            kinds, ends = (*kinds, TRAIN_IDS), [*ends, TRAIN_IDS_END]
+        return Item(os.path.basename(stem), (path, *(os.path.join(annotations, stem + end) for end in ends)), kinds)
 
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the image, its segmentation map and its objects."""
@@ -134,7 +139,10 @@ class Cityscapes:
                 account.dropped.add(dropped.reason, dropped.example)
                 continue
             size = (ids.shape[0], ids.shape[1])
-            labels_by_task |= _segmentation(ids, png) if kind == "ids" else _things(ids, png)
+            if kind == "instances":
+                labels_by_task |= _things(ids, png)
+            else:
+                labels_by_task |= _segmentation(ids, png, LABEL_IDS if kind == "ids" else OWN_TRAIN_IDS)
         stored = pixels.upright(pixels.read_file(path), size, path)
         info = ImageInfo(item.source_id, stored.height, stored.width)
         origin = f"real:{files.dataset(self.root)}"
@@ -142,8 +150,8 @@ class Cityscapes:
         return Sample(stored.encoded, info, labelled, os.path.basename(path))
 
 
-def _segmentation(ids: np.ndarray, path: str) -> dict[str, Labels]:
-    return {"segmentation": maps.segmentation(maps.classes_of(ids, TRAIN_IDS, path))}
+def _segmentation(ids: np.ndarray, path: str, table: dict[int, int]) -> dict[str, Labels]:
+    return {"segmentation": maps.segmentation(maps.classes_of(ids, table, path))}
 
 
 def _things(ids: np.ndarray, path: str) -> dict[str, Labels]:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 
 import numpy as np
+import tensorflow as tf
 
 from must_tf.common.errors import UserError
 from must_tf.data.record import Labelled
@@ -32,6 +33,11 @@ class ClassFolders:
         files.require_folder(self.root, "--root")
         classes = tuple(files.folders(self.root))
         account, items = Account(), on_disk.Items()
+        beside = files.images_in(self.root)
+        if beside:
+            account.notes.add(
+                "image: beside the class folders, left out", os.path.join(self.root, beside[0]), len(beside)
+            )
         for number, name in enumerate(classes):
             for item in self._class_items(name, account):
                 items.append(item._replace(labels=(number, len(classes))))
@@ -51,6 +57,10 @@ class ClassFolders:
                     f"if {inner[0]!r} is one, give --root {folder}."
                 )
             account.notes.add("classification: class without an image", folder)
+        for inner_folder in files.folders(folder) if names else ():
+            reason = "classification: folder in a class folder is not read"
+            account.notes.add(reason, os.path.join(folder, inner_folder))
+        files.note_others(set(tf.io.gfile.listdir(folder)) - set(names), folder, account)
         names = names[: self.limit] if self.limit > 0 else names
         return files.unlabelled(self.root, [f"{class_name}/{name}" for name in names], account)
 

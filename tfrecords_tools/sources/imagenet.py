@@ -24,11 +24,12 @@ import numpy as np
 
 from must_tf.common.errors import UserError
 from must_tf.data.record import Labelled
-from tfrecords_tools.sources import Sample, archives, files, images
+from tfrecords_tools.sources import Sample, archives, files, finder, images
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import FilePart, Item, Listing
 
 SYNSET = re.compile(r"n\d{8}")
+NAMED = re.compile(r"(.*?\S)[\s,]+(n\d{8})(?!\w)")  # an image's name, which may have blanks, and its synset
 INNER = ".tar"
 
 
@@ -92,11 +93,12 @@ class Imagenet:
         """Returns {path without suffix: synset}."""
         if not self.labels:
             return {files.stem(name): self._folder_of(name) for name in names}
-        lines = [re.split(r"[\s,]+", line) for line in files.read_lines(self.labels, "--labels")]
-        if all(SYNSET.fullmatch(words[0]) for words in lines):
-            return self._by_order(names, [words[0] for words in lines])
-        pairs = [(words[0], words[1]) for words in lines if len(words) > 1]
-        by_image = {files.stem(name): synset for name, synset in pairs if SYNSET.fullmatch(synset)}
+        lines = files.read_lines(self.labels, "--labels")
+        first_words = [re.split(r"[\s,]+", line)[0] for line in lines]
+        if all(SYNSET.fullmatch(word) for word in first_words):
+            return self._by_order(names, first_words)
+        pairs = [match.groups() for line in lines if (match := NAMED.match(line))]
+        by_image = {files.stem(os.path.basename(finder.normalised(name))): synset for name, synset in pairs}
         if not by_image:
             raise UserError(f"--labels {self.labels}: no line has a synset like n01440764, or a name and a synset.")
         by_base = {files.stem(os.path.basename(name)): files.stem(name) for name in names}

@@ -26,22 +26,27 @@ class UnlabelledImages:
           UserError: there is no image.
         """
         items, account = on_disk.Items(), Account()
-        parts = self._parts()
+        parts = self._parts(account)
         for item, part in zip(files.unlabelled(self.root, parts, account), parts.values(), strict=True):
             items.append(item._replace(files=(self.root,), labels=part) if part else item)
         if not items:
             raise UserError(f"no image below {self.root}. Supported suffixes: {', '.join(files.SUFFIXES)}.")
         return Listing(items, {}, account=account)
 
-    def _parts(self) -> on_disk.DiskTable[FilePart | None]:
+    def _parts(self, account: Account) -> on_disk.DiskTable[FilePart | None]:
         """Returns {name: its part of the archive, or None in a folder}."""
         if archives.is_tar(self.root):
             files.require_file(self.root, "--root")
-            return on_disk.DiskTable(
-                (part.name, part) for part in archives.members(self.root) if files.is_image(part.name)
-            )
+            members = archives.members(self.root)
+            return on_disk.DiskTable((part.name, part) for part in members if self._is_image(part.name, account))
         files.require_folder(self.root, "--root")
-        return on_disk.DiskTable((name, None) for name in files.walk(self.root) if files.is_image(name))
+        names = files.walk(self.root)
+        return on_disk.DiskTable((name, None) for name in names if self._is_image(name, account))
+
+    def _is_image(self, name: str, account: Account) -> bool:
+        if not files.is_image(name):
+            files.note_others([name], self.root, account)
+        return files.is_image(name)
 
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the image."""

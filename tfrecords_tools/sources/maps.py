@@ -12,24 +12,45 @@ from PIL import Image
 from must_tf.common.errors import UserError
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools.sources import pixels
-from tfrecords_tools.writing.counts import Dropped
+from tfrecords_tools.sources import exr, pixels
+from tfrecords_tools.writing.counts import Account, Dropped
 
+# Endings of depth and normals besides those of images.
+ARRAYS = (".npy", ".exr", ".pfm")
 VALUES = 1 << 16  # maps of ids have at most 16 bits
 SHOWN = 5  # values in a message
 
 
 def read_map(path: str, task: str) -> np.ndarray:
-    """Reads a label image [h, w] or [h, w, 3] RGB with the bit depth that it has on disk.
+    """Reads a label image [h, w] or [h, w, 3] RGB with the bit depth that it has on disk, or an array of that shape.
 
     Raises:
       Dropped: the file is missing or not an image; the photo may still be used without it.
     """
-    data = np.frombuffer(_bytes(path, task), np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    data = _bytes(path, task)
+    if path.lower().endswith(".npy"):
+        return _array(data, path, task)
+    try:
+        if data.startswith(exr.MAGIC):
+            return exr.read(data)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    except (ValueError, cv2.error) as error:
+        raise Dropped(f"{task}: file cannot be decoded", f"{path}: {' '.join(str(error).split())[:120]}") from None
     if image is None:
         raise Dropped(f"{task}: file cannot be decoded", path)
     return image if image.ndim == 2 else np.ascontiguousarray(image[..., 2::-1])
+
+
+def _array(data: bytes, path: str, task: str) -> np.ndarray:
+    """Reads an array of numbers [h, w], [h, w, 1] or [h, w, 3]."""
+    try:
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise Dropped(f"{task}: file cannot be decoded", f"{path}: {error}") from None
+    array = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
+    if array.ndim not in (2, 3) or array.dtype.kind not in "uif":
+        raise Dropped(f"{task}: array of another shape", f"{path}: {array.dtype} {array.shape}")
+    return array
 
 
 def read_ids(path: str, task: str) -> np.ndarray:
@@ -39,6 +60,21 @@ def read_ids(path: str, task: str) -> np.ndarray:
       Dropped: the file is missing, not an image, or has colours; the photo may still be used without it.
     """
     return decode_ids(_bytes(path, task), path, task)
+
+
+def has_colours(path: str, task: str) -> bool:
+    """Returns True if a label image has colours instead of one value per pixel.
+
+    Raises:
+      Dropped: the file is missing.
+    """
+    try:
+        with Image.open(io.BytesIO(_bytes(path, task))) as image:
+            return image.mode in ("RGB", "RGBA")
+    except Dropped:
+        raise
+    except Exception:  # reported when it is decoded
+        return False
 
 
 def decode_ids(data: bytes, name: str, task: str) -> np.ndarray:
@@ -91,6 +127,12 @@ def classes_of(ids: np.ndarray, class_ids: Mapping[int, int], name: str) -> np.n
             f"{_count(class_ids.values())} classes. Add its name, or set these pixels to {IGNORE} (ignored)."
         )
     return classes
+
+
+def note_binary(ids: np.ndarray, classes: int, name: str, account: Account) -> None:
+    """Notes a map of two classes that has only 0 and 255: the 255 is probably a class, and would be ignored."""
+    if classes == 2 and ids.max(initial=0) == IGNORE and np.isin(ids, (0, IGNORE)).all():
+        account.notes.add(f"segmentation: only 0 and {IGNORE} in a map of two classes, so {IGNORE} is ignored", name)
 
 
 def _count(ids: Iterable[int]) -> int:

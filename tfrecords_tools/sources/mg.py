@@ -8,8 +8,9 @@
 | `image/object/mask` | masks, cropped to their boxes; full-image PNGs in which values above 0 are the object |
 | `image/segmentation/class/encoded` | segmentation; value 0 is the first name, 255 is ignored |
 
-The records contain no class names. A task is converted if its names are given: a text file with one per line, or, for
-detection, the COCO JSON that the records were made from (its category ids have gaps, and so have the records' labels).
+The records contain no list of class names. A task is converted if its names are given: a text file with one per line, a
+label map (.pbtxt), or, for detection, the COCO JSON that the records were made from. Ids of both may have gaps, and
+so do the labels. Records may name the classes of single objects, and these names are compared.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from must_tf.data import record
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools.sources import Sample, archives, files, maps, objects, pixels
+from tfrecords_tools.sources import Sample, archives, class_files, files, maps, objects, pixels
 from tfrecords_tools.sources.coco import coco_index, coco_json
+from tfrecords_tools.sources.finder import spelled
 from tfrecords_tools.sources.objects import ObjectLabel, ObjectNotes
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import FilePart, Item, Listing
@@ -43,6 +45,8 @@ KEYS = {
 IMAGE, SOURCE_ID, FILENAME = "image/encoded", "image/source_id", "image/filename"
 BOX = "image/object/bbox/"
 CORNERS = ("ymin", "xmin", "ymax", "xmax")
+TEXT = "image/object/class/text"
+COMPARED = 20  # records whose names are compared before the conversion
 AREA, CROWD, MASK = "image/object/area", "image/object/is_crowd", "image/object/mask"
 
 Features = Mapping[str, tf.train.Feature]
@@ -79,6 +83,9 @@ class Mg:
         if not parts:
             raise UserError(f"--records {self.records!r}: all files are empty.")
         keys = self._first_keys(*parts[0])
+        for path, part in parts[:COMPARED]:
+            self._require_names(path, part)
+        _named.cache_clear()
         _tables.cache_clear()  # the files with the names may have changed since this process read them
         tasks = tuple(task for task in names_and_ids if KEYS[task] in keys)
         items = [Item(f"{os.path.basename(path)}__{part.name}", (path,), (part, tasks)) for path, part in parts]
@@ -106,6 +113,33 @@ class Mg:
             raise UserError(f"{path}: the first record has no labels; one of {', '.join(KEYS.values())} is needed.")
         return set(features)
 
+    def _require_names(self, path: str, part: FilePart) -> None:
+        """Raises UserError if a record calls its classes otherwise than the file with the names."""
+        try:
+            features = _features(path, part)
+        except Dropped:  # the conversion reports it
+            return
+        named = self.texts()
+        for label, text in zip(_numbers(features, KEYS["detection"]), _texts(features), strict=False):
+            if named.get(label) and text and text not in named[label]:
+                raise UserError(
+                    f"{path}, record {part.name}: the class with label {label} is {text!r} there, and "
+                    f"{sorted(named[label])[0]!r} in --classes. Give the names, or the label map, of these records."
+                )
+
+    def texts(self) -> dict[int, set[str]]:
+        """Returns {label of detection: names that records may have for it}."""
+        for task, path in self.names:
+            if task not in ("", "detection"):
+                continue
+            names, class_ids = self._names_and_ids("detection", path)
+            known = {label: {spelled(names[class_id - 1])} for label, class_id in class_ids.items()}
+            if not path.lower().endswith(".json"):
+                for entry, label in zip(files.read_classes(path, 1 << 16, "--classes"), class_ids, strict=True):
+                    known[label] |= {spelled(entry.other)} - {""}
+            return known
+        return {}
+
     def names_and_ids(self) -> dict[str, tuple[tuple[str, ...], dict[int, int]]]:
         """Returns {task: (class names, {label in the record: class id})}."""
         tables = {}
@@ -125,9 +159,12 @@ class Mg:
         if path.lower().endswith(".json"):
             class_ids, names = coco_json.classes(coco_index.categories(path, "--classes"), first_id, path)
         else:
-            names = files.read_names(path, 1 << 16, "--classes")
+            entries = files.read_classes(path, 1 << 16, "--classes")
+            names = tuple(entry.name for entry in entries)
             first_label = self.first_class if task == "classification" else first_id
-            class_ids = {first_label + place: first_id + place for place in range(len(names))}
+            has_ids = class_files.is_label_map(files.read_text(path, "--classes"))
+            labels = [entry.id if has_ids else first_label + place for place, entry in enumerate(entries)]
+            class_ids = {label: first_id + place for place, label in enumerate(labels)}
         if task == "segmentation" and len(names) > IGNORE:
             raise UserError(f"--classes {path} has {len(names)} names, but segmentation stores at most {IGNORE}.")
         return names, class_ids
@@ -146,7 +183,7 @@ class Mg:
         if "classification" in tables and KEYS["classification"] in features:
             labelled["classification"] = _classification(features, tables["classification"], name)
         if "detection" in tables and KEYS["detection"] in features:
-            labelled |= _detection(features, tables["detection"], info, ObjectNotes(account, name))
+            labelled |= _detection(features, tables["detection"], info, ObjectNotes(account, name), _named(self))
         if "segmentation" in tables and _bytes(features, KEYS["segmentation"]):
             try:
                 ids = maps.decode_ids(_bytes(features, KEYS["segmentation"]) or b"", name, "segmentation")
@@ -164,6 +201,11 @@ class Mg:
 def _tables(source: Mg) -> dict[str, dict[int, int]]:
     """Returns {task: {label: class id}}, read once per process: in a million items it would fill a disk."""
     return {task: class_ids for task, (_, class_ids) in source.names_and_ids().items()}
+
+
+@functools.lru_cache(maxsize=1)
+def _named(source: Mg) -> dict[int, set[str]]:
+    return source.texts()
 
 
 def _features(path: str, part: FilePart) -> Features:
@@ -198,19 +240,38 @@ def _classification(features: Features, table: dict[int, int], name: str) -> Lab
     return {"probability": probability}
 
 
-def _detection(features: Features, table: dict[int, int], info: ImageInfo, notes: ObjectNotes) -> dict[str, Labels]:
-    """Makes labels of detection, and of masks if every object has one."""
+def _texts(features: Features) -> list[str]:
+    """Returns the names of the objects' classes, if the record has them."""
+    values = features[TEXT].bytes_list.value if TEXT in features else ()
+    return [spelled(value.decode(errors="replace").strip()) for value in values]
+
+
+def _detection(
+    features: Features, table: dict[int, int], info: ImageInfo, notes: ObjectNotes, named: dict[int, set[str]]
+) -> dict[str, Labels]:
+    """Makes labels of detection, and of masks if every object has one.
+
+    Args:
+      features: the record.
+      table: {label: class id}.
+      info: the image.
+      notes: counts what is dropped.
+      named: {label: names that the record may have for it}.
+    """
     labels, corners = _numbers(features, KEYS["detection"]), [_numbers(features, BOX + corner) for corner in CORNERS]
     if {len(side) for side in corners} != {len(labels)}:
         shown = f"{notes.name}: {[len(side) for side in corners]} and {len(labels)}"
         raise Dropped("image: boxes and labels differ in number", shown)
     masks = _masks(features, len(labels), notes)
+    texts = _texts(features) if len(_texts(features)) == len(labels) else [""] * len(labels)
     object_labels = []
     for number, label in enumerate(labels):
         object_notes = ObjectNotes(notes.account, f"{notes.name}, object {number}")
         try:
             if label not in table:
-                raise Dropped("object: its class is not in the list", f"label {label}")
+                raise Dropped("object: its class is not in the list", f"label {label} {texts[number]}")
+            if texts[number] and named.get(label) and texts[number] not in named[label]:
+                raise Dropped("object: its class has another name in the record", f"label {label}, {texts[number]!r}")
             box = [side[number] * length for side, length in zip(corners, (info.height, info.width) * 2, strict=True)]
             object_label = _object(box, table[label], masks[number] if masks else None, info, object_notes)
         except Dropped as dropped:

@@ -16,6 +16,10 @@ CLIPPED = 0.01  # smallest overhang in pixels that is noted; rounding by annotat
 LOST = 0.05  # smallest share of a mask outside its box that is noted; boxes are rounded, masks are not
 
 
+# Values of flags like `iscrowd` and `difficult`, as files have them.
+SET, NOT_SET = ("1", "true", "1.0"), ("0", "false", "0.0", "none")
+
+
 class ObjectLabel(NamedTuple):
     """One object, in the units of `tasks.masks`."""
 
@@ -42,6 +46,16 @@ class ObjectNotes(NamedTuple):
         self.account.notes.add(reason, f"{self.name}: {detail}")
 
 
+def is_set(value: Any, key: str, notes: ObjectNotes) -> bool:
+    """Returns the value of a flag. Only 1 and true are True; a value that is not clear is noted."""
+    if type(value) is int and value in (0, 1):  # nearly always
+        return value == 1
+    text = str(value).strip().lower()
+    if text not in (*SET, *NOT_SET):
+        notes.add(f"object: {key} is neither 0 nor 1, taken as 0", repr(value))
+    return text in SET
+
+
 def labels_of(objects: Sequence[ObjectLabel]) -> Labels:
     """Collects the labels of `masks`; those of detection are the same without the crops."""
     known = np.array([label.crop.any() for label in objects], bool)
@@ -54,6 +68,15 @@ def labels_of(objects: Sequence[ObjectLabel]) -> Labels:
         "crops": [label.crop for label in objects],
         "mask_scores": np.where(known, 1.0, masks.NO_MASK).astype(np.float32),
     }
+
+
+def note_repeated(object_labels: Sequence[ObjectLabel], notes: ObjectNotes) -> None:
+    """Notes objects with the class, box and mask of another one. They stay: some datasets mean them."""
+    seen: dict[tuple[int, bytes], np.ndarray] = {}
+    for label in object_labels:
+        crop = seen.setdefault((label.class_id, label.box.tobytes()), label.crop)
+        if crop is not label.crop and np.array_equal(crop, label.crop):
+            notes.add("object: the same class and box as another one", label.box.tolist())
 
 
 def any_mask(labels: Labels) -> bool:

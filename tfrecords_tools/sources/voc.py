@@ -6,7 +6,8 @@
     ROOT/SegmentationObject/2007_000027.png   palette: n is the n-th object in the XML, 255 void -> masks
     ROOT/ImageSets/Main/train.txt             the images of --split train (--image-set Segmentation: those with maps)
 
-ROOT is a folder like VOCdevkit/VOC2012. An image without one of the files has no label for that task.
+ROOT is a folder like VOCdevkit/VOC2012. An image without one of the files has no label for that task. `voc_files` has
+the layouts of annotation tools, `voc_classes` their classes and colours.
 
 Boxes: VOC counts pixels from 1, and both ends belong to the box, so pixels xmin..xmax become xmin - 1 to xmax here.
 Difficult objects become crowds: like COCO's crowds, they are ignored by the metric and by training
@@ -21,25 +22,31 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
-import tensorflow as tf
 
+from must_tf.common import text_files as texts
 from must_tf.common.errors import UserError, nearest
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools.sources import Sample, files, maps, objects, pixels
+from tfrecords_tools.sources import Sample, files, maps, objects, pixels, voc_classes, voc_files
 from tfrecords_tools.sources.objects import ObjectLabel, ObjectNotes
+from tfrecords_tools.sources.voc_classes import VocClasses
+from tfrecords_tools.sources.voc_files import VocFiles
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
 
-NAMES = (
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
-    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
-)  # fmt: skip
-BACKGROUND = "background"
-FOLDERS = {"xml": "Annotations", "class": "SegmentationClass", "object": "SegmentationObject"}
 CORNERS = ("ymin", "xmin", "ymax", "xmax")
 SAME = 0.5  # smallest IoU of an object's box and the box of its mask; rounding and void pixels cost far less
+# Elements of an object that are used, or that say nothing about its place.
+USED = ("name", "bndbox", "difficult", "pose", "part", "actions", "point", "id")
+ROTATED = ("robndbox", "bndbox/angle", "angle")
+
+
+class OwnClasses(NamedTuple):
+    """The labels of an item whose classes are not VOC's, nor in a file."""
+
+    kinds: tuple[str, ...]
+    classes: VocClasses
 
 
 class VocAnnotation(NamedTuple):
@@ -72,106 +79,103 @@ class Voc:
           UserError: the list or all of its images are missing.
         """
         files.require_folder(self.root, "--root")
-        path, names = self._listed_names()
-        account, items = Account(), []
-        present = {folder: self._stems(folder) for folder in ("JPEGImages", *FOLDERS.values())}
-        for name in names:
-            if name in present["JPEGImages"]:
-                items.append(self._item(name, present, account))
-            else:
-                account.dropped.add("image: file is missing", self._path("JPEGImages", f"{name}.jpg"))
-        remedy = f"{path} lists other images. Give the --root that has both."
-        files.require_some(items, names, self._path("JPEGImages"), remedy)
-        inputs = (path, self.classes) if self.classes else (path,)
-        classes = self._classes(present)
-        return Listing(items, classes, inputs, account, len(names), tuple(classes))
+        account = Account()
+        found = voc_files.find(self.root, self.split, self.image_set, account)
+        present = [name for name in found.names if found.photos.find(name)]
+        xml_paths = (path for name in present if (path := found.labels["xml"].find(name)))
+        own = voc_classes.find(self.root, self.classes, xml_paths, account)
+        packed = None if own in (voc_classes.PUBLISHED, VocClasses(self._names())) else own
+        items = [self._item(name, found, packed, account) for name in present]
+        missing = [name for name in found.names if not found.photos.find(name)]
+        files.count_missing((os.path.join(found.photos.folder, f"{name}.jpg") for name in missing), account)
+        remedy = f"{found.list_path} lists other images. Give the --root that has both."
+        files.require_some(items, found.names, found.photos.folder, remedy)
+        inputs = tuple(path for path in (found.list_path, self.classes) if path)
+        classes = self._classes(own.names, found)
+        return Listing(items, classes, inputs, account, len(found.names), tuple(classes))
 
-    def _path(self, *parts: str) -> str:
-        return os.path.join(self.root, *parts)
-
-    def _listed_names(self) -> tuple[str, list[str]]:
-        """Returns the path of the list and its names; a second column (in VOC's lists per class) is ignored."""
-        if not tf.io.gfile.isdir(self._path("ImageSets")):
-            inner = [name for name in files.folders(self.root) if name.startswith("VOC")]
-            guess = f" Give --root {self._path(inner[0])}." if inner else ""
-            raise UserError(f"{self.root} has no folder 'ImageSets'. --root must be the folder of one year.{guess}")
-        path = self._path("ImageSets", self.image_set, f"{self.split}.txt")
-        if not tf.io.gfile.exists(path):
-            folder = self._path("ImageSets", self.image_set)
-            names = [files.stem(n) for n in tf.io.gfile.listdir(folder)] if tf.io.gfile.isdir(folder) else []
-            raise UserError(f"--split {self.split!r}: {path} does not exist.{nearest(self.split, names)}")
-        lines = files.read_lines(path, "--split")
-        return path, list(dict.fromkeys(line.split()[0] for line in lines))
-
-    def _stems(self, folder: str) -> dict[str, str]:
-        path = self._path(folder)
-        names = tf.io.gfile.listdir(path) if tf.io.gfile.isdir(path) else []
-        return {files.stem(name): name for name in names if not name.startswith(".")}
-
-    def _item(self, name: str, present: dict[str, dict[str, str]], account: Account) -> Item:
-        paths = [self._path("JPEGImages", present["JPEGImages"][name])]
-        kinds = tuple(kind for kind, folder in FOLDERS.items() if name in present[folder])
-        paths += [self._path(FOLDERS[kind], present[FOLDERS[kind]][name]) for kind in kinds]
-        if "xml" not in kinds:
-            account.notes.add("detection: no file for this image", paths[0])
-        return Item(name, tuple(paths), kinds)
+    def _item(self, name: str, found: VocFiles, own: VocClasses | None, account: Account) -> Item:
+        paths = {kind: path for kind, stems in found.labels.items() if (path := stems.find(name))}
+        photo = found.photos.find(name)
+        if "xml" not in paths:
+            account.notes.add("detection: no file for this image", photo)
+        kinds = tuple(paths)
+        return Item(name, (photo, *paths.values()), kinds if own is None else OwnClasses(kinds, own))
 
     def _names(self) -> tuple[str, ...]:
-        return files.read_names(self.classes, IGNORE - 1, "--classes") if self.classes else NAMES
+        return files.read_names(self.classes, voc_classes.MOST, "--classes") if self.classes else voc_classes.NAMES
 
-    def _classes(self, present: dict[str, dict[str, str]]) -> dict[str, tuple[str, ...]]:
-        names = self._names()
-        classes = {"detection": names, "masks": names, "segmentation": (BACKGROUND, *names)}
-        if not present[FOLDERS["class"]]:
+    def _classes(self, names: tuple[str, ...], found: VocFiles) -> dict[str, tuple[str, ...]]:
+        classes = {"detection": names, "masks": names, "segmentation": (voc_classes.BACKGROUND, *names)}
+        if not found.labels["class"].names:
             classes.pop("segmentation")
-        if not present[FOLDERS["object"]]:
+        if not found.labels["object"].names:
             classes.pop("masks")
         return classes
 
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the image and its label files."""
-        path = item.files[0]
-        paths = dict(zip(item.labels, item.files[1:], strict=True))
-        annotation, ids = _parse(paths.get("xml"), account), self._ids(paths, account)
+        path, kinds = item.files[0], item.labels
+        own = VocClasses(())
+        if isinstance(kinds, OwnClasses):
+            kinds, own = kinds
+        names = own.names or self._names()
+        paths = dict(zip(kinds, item.files[1:], strict=True))
+        annotation, ids = _parse(paths.get("xml"), account), _ids(paths, own.colours, account)
         stored = pixels.upright(pixels.read_file(path), _frame(annotation, ids), path)
         info = ImageInfo(item.source_id, stored.height, stored.width)
         for kind in list(ids):
             _require_size(ids, kind, info, paths[kind], account)
-        labelled = self._objects(annotation, ids.get("object"), info, account) if annotation else {}
+        labelled = _objects(annotation, names, ids.get("object"), info, account) if annotation else {}
         if "class" in ids:
-            class_ids = {IGNORE: IGNORE} | {class_id: class_id for class_id in range(len(self._names()) + 1)}
+            class_ids = {IGNORE: IGNORE} | {class_id: class_id for class_id in range(len(names) + 1)}
+            maps.note_binary(ids["class"], len(names) + 1, paths["class"], account)
             labelled["segmentation"] = maps.segmentation(maps.classes_of(ids["class"], class_ids, paths["class"]))
         origin = f"real:{files.dataset(self.root)}"
         with_origins = {task: Labelled(labels, origin) for task, labels in labelled.items()}
         return Sample(stored.encoded, info, with_origins, os.path.basename(path))
 
-    def _ids(self, paths: dict[str, str], account: Account) -> dict[str, np.ndarray]:
-        """Reads the maps; those that cannot be read are counted as dropped."""
-        ids = {}
-        for kind, task in (("class", "segmentation"), ("object", "masks")):
-            try:
-                if kind in paths:
-                    ids[kind] = maps.read_ids(paths[kind], task)
-            except Dropped as dropped:
-                account.dropped.add(dropped.reason, dropped.example)
-        return ids
 
-    def _objects(
-        self, annotation: VocAnnotation, instances: np.ndarray | None, info: ImageInfo, account: Account
-    ) -> dict[str, Labels]:
-        class_ids = {name: class_id for class_id, name in enumerate(self._names(), 1)}
-        object_labels = []
-        for number, element in enumerate(annotation.elements, 1):
-            notes = ObjectNotes(account, f"image {info.source_id}, object {number}")
-            mask = None if instances is None else instances == number
-            try:
-                object_labels.append(_object(element, class_ids, mask, info, notes))
-            except Dropped as dropped:
-                account.dropped.add(dropped.reason, f"{notes.name}: {dropped.example}")
-        labels = objects.labels_of(object_labels)
-        both = {"detection": objects.boxes_of(labels), "masks": labels}
-        has_masks = instances is not None and objects.any_mask(labels)
-        return both if has_masks else {"detection": both["detection"]}
+def _ids(paths: dict[str, str], colours: dict[tuple[int, ...], int], account: Account) -> dict[str, np.ndarray]:
+    """Reads the maps; those that cannot be read are counted as dropped."""
+    ids = {}
+    for kind, task in (("class", "segmentation"), ("object", "masks")):
+        try:
+            if kind in paths:
+                ids[kind] = _read_ids(paths[kind], task, colours if kind == "class" else {})
+        except Dropped as dropped:
+            account.dropped.add(dropped.reason, dropped.example)
+    return ids
+
+
+def _read_ids(path: str, task: str, colours: dict[tuple[int, ...], int]) -> np.ndarray:
+    if not maps.has_colours(path, task):
+        return maps.read_ids(path, task)
+    try:
+        return voc_classes.ids_of_colours(maps.read_map(path, task), colours, path)
+    except UserError as error:
+        if colours or task == "masks":
+            raise Dropped(f"{task}: colours without a meaning", str(error)) from None
+        raise Dropped(f"{task}: pixels of another format", str(error)) from None
+
+
+def _objects(
+    annotation: VocAnnotation, names: tuple[str, ...], instances: np.ndarray | None, info: ImageInfo, account: Account
+) -> dict[str, Labels]:
+    class_ids = {name: class_id for class_id, name in enumerate(names, 1)}
+    object_labels = []
+    for number, element in enumerate(annotation.elements, 1):
+        notes = ObjectNotes(account, f"image {info.source_id}, object {number}")
+        mask = None if instances is None else instances == number
+        try:
+            object_labels.append(_object(element, class_ids, mask, info, notes))
+        except Dropped as dropped:
+            account.dropped.add(dropped.reason, f"{notes.name}: {dropped.example}")
+    objects.note_repeated(object_labels, ObjectNotes(account, f"image {info.source_id}"))
+    labels = objects.labels_of(object_labels)
+    both = {"detection": objects.boxes_of(labels), "masks": labels}
+    has_masks = instances is not None and objects.any_mask(labels)
+    return both if has_masks else {"detection": both["detection"]}
 
 
 def _frame(annotation: VocAnnotation | None, ids: dict[str, np.ndarray]) -> pixels.LabelFrame:
@@ -197,9 +201,12 @@ def _parse(path: str | None, account: Account) -> VocAnnotation | None:
     if path is None:
         return None
     try:
-        root = ElementTree.fromstring(pixels.read_file(path))
-    except (ElementTree.ParseError, Dropped) as error:
+        root = texts.xml(pixels.read_file(path))
+    except (ValueError, Dropped) as error:
         account.dropped.add("detection: file cannot be read", f"{path}: {error}")
+        return None
+    if root.tag != "annotation":
+        account.dropped.add("detection: XML of another format", f"{path}: <{root.tag}> instead of <annotation>")
         return None
     sides = [_number(root.findtext(f"size/{side}")) for side in ("height", "width")]
     known = all(side is not None and side >= 1 for side in sides)  # some tools write 0
@@ -221,23 +228,42 @@ def _object(
     info: ImageInfo,
     notes: ObjectNotes,
 ) -> ObjectLabel:
-    name = (element.findtext("name") or "").strip()
+    name = voc_classes.name_of(element.findtext("name"))
     if name not in class_ids:
         raise Dropped("object: its class is not in the list", f"{name!r}.{nearest(name, class_ids)}")
+    _note_unused(element, notes)
     corners = [_number(element.findtext(f"bndbox/{corner}")) for corner in CORNERS]
     if any(corner is None for corner in corners):
         raise Dropped("object: box is not four numbers", f"{name}: {corners}")
     y0, x0, y1, x1 = (corner or 0.0 for corner in corners)
+    if max(y0, x0, y1, x1) <= 1 and any(value % 1 for value in (y0, x0, y1, x1)):
+        raise Dropped("object: box in 0..1, not in pixels", f"{name}: {[y0, x0, y1, x1]}")
     pixel_box = objects.checked((y0 - 1, x0 - 1, y1, x1), info, notes)
     if mask is not None and not _belongs(mask, pixel_box):
         notes.add("object: no mask of its number at its place, box only", name)
         mask = None
     box = objects.normalised(pixel_box, info)
     crop = objects.crop_of(mask, box, info, notes)
-    difficult = (element.findtext("difficult") or "0").strip() not in ("", "0")
+    difficult = objects.is_set((element.findtext("difficult") or "").strip() or "0", "difficult", notes)
     if difficult:
         notes.add("object: difficult, stored as crowd", name)
     return ObjectLabel(box, class_ids[name], difficult, objects.area_of(crop), crop)
+
+
+def _note_unused(element: ElementTree.Element, notes: ObjectNotes) -> None:
+    """Notes elements that say something and are not used.
+
+    Raises:
+      Dropped: the box is rotated.
+    """
+    for tag in ROTATED:
+        angle = element.find(tag)
+        if angle is not None and (len(angle) or _number(angle.text)):
+            raise Dropped("object: its box is rotated", f"<{tag}>")
+    for child in element:
+        text = (child.text or "").strip()
+        if child.tag not in USED and (len(child) or text and text.lower() not in objects.NOT_SET):
+            notes.add(f"object: <{child.tag}> is set and not used", text or child.tag)
 
 
 def _belongs(mask: np.ndarray, box: np.ndarray) -> bool:

@@ -110,6 +110,8 @@ class Judge:
         """Adds one image: its pseudo labels and its ground truth."""
         self.images += 1
         pseudo, labels = judged(self._spec, pseudo, truth.annotated), truth.labels
+        if "boxes" in labels:  # LVIS has objects of classes of which others may be missing
+            labels = judged(self._spec, labels, truth.annotated)
         content, real = (self._spec.summary.content(side, info, self._config) for side in (pseudo, labels))
         believed = content.present & np.asarray(self._spec.believed(pseudo, self._config))
         if content.unit == OBJECTS:

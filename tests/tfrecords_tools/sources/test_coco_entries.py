@@ -63,12 +63,12 @@ def boxed(image_id: Any, x: int = 10) -> CocoEntry:
 
 
 # The JSON's (id, file name) and annotations -> {source_id: objects}, what is counted. a.png and b.png exist.
-TWICE, GONE = "image: id or file is twice in the JSON", "image: file is missing"
+GONE = "image: file is missing"
 IMAGE_LISTS: dict[str, tuple[list[tuple[Any, str | None]], list[CocoEntry], dict[str, int], dict[str, int]]] = {
     "ids as text": ([("x y", "a.png"), ("b", "b.png")], [boxed("b"), boxed("b", 3)], {"x y": 0, "b": 2}, {}),
     "text here, number there": ([("7", "a.png")], [boxed(7)], {"7": 1}, {}),
-    "an id twice": ([(7, "a.png"), (7, "b.png")], [boxed(7)], {"7": 1}, {TWICE: 1}),
-    "a file twice": ([(7, "a.png"), (8, "a.png")], [boxed(7), boxed(8)], {"7": 1}, {TWICE: 1}),
+    "a file twice": ([(7, "a.png"), (8, "a.png")], [boxed(7), boxed(8, 3)], {"7": 2}, {}),
+    "an entry twice": ([(7, "a.png"), (7, "a.png")], [boxed(7)], {"7": 1}, {}),
     "a file missing": ([(7, "a.png"), (8, "c.png")], [boxed(7), boxed(8)], {"7": 1}, {GONE: 1}),
     "a path with a dot": ([(7, "./a.png")], [boxed(7)], {"7": 1}, {}),
     "a path from Windows": ([(7, ".\\a.png")], [boxed(7)], {"7": 1}, {}),

@@ -5,6 +5,8 @@
     annotations/panoptic_train2017/000000000009.png  --panoptic, with panoptic_train2017.json beside it
     annotations/stuff_train2017.json                 --stuff, or the folder with its PNGs
 
+LVIS v1 is read too: an image's file is in `coco_url`, and `annotated` has the classes that were looked for.
+
 Category ids have gaps. Class ids are 1..K in the order of the category ids, and 0..C-1 for segmentation. The JSON lists
 all objects of its images, so an image without annotations is labelled as having no objects.
 """
@@ -14,21 +16,34 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from must_tf.common.errors import UserError
 from must_tf.data.record import Labelled
-from must_tf.spec import ImageInfo
+from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.masks.labels import write_full
 from tfrecords_tools.sources import Sample, files, maps, objects, pixels
-from tfrecords_tools.sources.coco import coco_index, coco_json, coco_objects, coco_surface, corrected
+from tfrecords_tools.sources.coco import (
+    coco_boxes,
+    coco_images,
+    coco_index,
+    coco_json,
+    coco_objects,
+    coco_surface,
+    corrected,
+)
+from tfrecords_tools.sources.finder import Finder
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
 
 # Key of an image entry from export-coco: the record's own id, if it is not an integer like COCO's ids.
 SOURCE_ID = "must_source_id"
+# Keys of LVIS' image entries: categories that were looked for and are absent; and those of which some may be missing.
+NEGATIVE, NOT_EXHAUSTIVE = "neg_category_ids", "not_exhaustive_category_ids"
 
 
 class CocoAnnotations(NamedTuple):
@@ -42,6 +57,13 @@ class CocoAnnotations(NamedTuple):
     masked: bool  # the dataset has masks, so an image without objects is labelled as having no masks
 
 
+class FederatedAnnotations(NamedTuple):
+    """The annotations of an image of LVIS, in which only some classes were looked for."""
+
+    annotations: CocoAnnotations
+    annotated: tuple[int, ...]  # class ids
+
+
 @dataclasses.dataclass(frozen=True)
 class Coco:
     """`source_id` is the image's id in the JSON, as a string.
@@ -52,6 +74,7 @@ class Coco:
       panoptic: folder of panoptic PNGs, or empty.
       full_masks: also write Model Garden's full-image masks.
       stuff: stuff JSON or folder of stuff PNGs, or empty.
+      boxes: one of `coco_boxes.FORMS`, or empty to find out.
     """
 
     images: str
@@ -59,6 +82,7 @@ class Coco:
     panoptic: str = ""
     full_masks: bool = False
     stuff: str = ""
+    boxes: str = ""
 
     def find(self) -> Listing:
         """Lists the images of the JSON that exist; missing ones are counted.
@@ -67,13 +91,23 @@ class Coco:
           UserError: no image exists, or a JSON file is invalid.
         """
         files.require_folder(self.images, "--images")
-        account = Account()
-        index = coco_index.CocoIndex(self.annotations, "--annotations", account)
-        return self.listing(index, on_disk.NameSet(files.walk(self.images)), account)
+        account, present = Account(), Finder(files.walk(self.images), self.images)
+        index = coco_index.CocoIndex(
+            self.annotations,
+            "--annotations",
+            account,
+            lambda image: present.noted(account, *coco_json.names_of(image)),
+        )
+        listing = self.listing(index, present, account)
+        present.note_unused(account)
+        return listing
 
-    def listing(self, index: coco_index.CocoIndex, present: on_disk.NameSet, account: Account) -> Listing:
+    def listing(self, index: coco_index.CocoIndex, present: Finder | on_disk.NameSet, account: Account) -> Listing:
         """Like `find`, given the content of the JSON and the names of the files below `images`."""
-        ids, names = coco_json.classes(index.categories, 1, self.annotations)
+        categories = coco_json.without_roots(index.categories, index.used_categories(), account)
+        ids, names = coco_json.classes(categories, 1, self.annotations)
+        by_key = {coco_json.id_key(category): class_id for category, class_id in ids.items()}
+        form = coco_boxes.form_of(index.sample(), self.boxes, self.annotations)
         surfaces = coco_surface.find(self.panoptic, self.stuff, self.annotations, index)
         items = on_disk.Items()
         for source_id, name, image in index.images():
@@ -83,34 +117,47 @@ class Coco:
                 continue
             surface = surfaces.of(source_id, image) if surfaces else None
             packed = index.packed(source_id)
-            used_ids = coco_json.used_ids(packed.categories, ids)
+            used_ids = coco_json.used_ids(packed.categories, by_key)
             origins = corrected.origins_of(image, index.info)
-            labels = CocoAnnotations(coco_json.size_of(image), packed.text, used_ids, surface, origins, index.masked)
+            text = coco_boxes.marked(packed.text, form)
+            labels = CocoAnnotations(coco_json.size_of(image), text, used_ids, surface, origins, index.masked)
             paths = (path, surface.png) if surface and surface.png else (path,)
-            items.append(Item(str(image.get(SOURCE_ID, source_id)), paths, labels))
+            items.append(Item(str(image.get(SOURCE_ID, source_id)), paths, _federated(labels, image, by_key)))
         if not items:
-            remedy = f"Give --images the folder that the file names in {self.annotations} are relative to."
-            files.require_some([], [str(image.get("file_name")) for _, _, image in index.images()], self.images, remedy)
+            self._refuse(index, present, account)
         classes, inputs = {"detection": names, "masks": names}, [self.annotations]
         if surfaces:
             classes["segmentation"] = surfaces.names
             inputs.append(surfaces.path)
         return Listing(items, classes, tuple(inputs), account, index.count, tuple(classes))
 
+    def _refuse(self, index: coco_index.CocoIndex, present: Finder | on_disk.NameSet, account: Account) -> None:
+        """Raises UserError, because no image can be converted."""
+        if coco_images.AMBIGUOUS in account.dropped.content:
+            example = account.dropped.content[coco_images.AMBIGUOUS]["examples"][0]
+            raise UserError(
+                f"{self.annotations}: each id stands for several files ({example}), so nothing tells whose the "
+                "annotations are. Give the images of each JSON that was joined other ids, and its annotations too."
+            )
+        names = [coco_json.names_of(image)[0] for _, _, image in index.images()]
+        guess = present.nearest(names[0]) if names and isinstance(present, Finder) else ""
+        remedy = f"Give --images the folder that the file names in {self.annotations} are relative to.{guess}"
+        files.require_some([], names, self.images, remedy)
+
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the image, its objects, and its segmentation if it has one."""
-        path, labels = item.files[0], item.labels
+        path, labels, annotated = item.files[0], item.labels, None
+        if isinstance(labels, FederatedAnnotations):
+            labels, annotated = labels
         annotations = json.loads(labels.annotations)
         default_frame: pixels.LabelFrame = pixels.STORED if annotations or labels.surface else None
         stored = pixels.upright(pixels.read_file(path), labels.size or default_frame, path)
         info = ImageInfo(item.source_id, stored.height, stored.width)
         masks = coco_objects.labels_of(annotations, labels.ids, info, account)
         origin = f"real:{files.stem(os.path.basename(self.annotations))}"
-        labelled = {"detection": Labelled(objects.boxes_of(masks), labels.origins.get("detection", origin))}
-        has_masks = not annotations or any(annotation.get("segmentation") for annotation in annotations)
-        # An image with boxes only stays unlabelled for masks.
-        if labels.masked and has_masks and objects.any_mask(masks):
-            labelled["masks"] = Labelled(masks, labels.origins.get("masks", origin))
+        labelled = _labelled(masks, labels, annotated, origin)
+        if annotated == ():
+            account.notes.add("detection: no class was looked for completely, image stays unlabelled", path)
         if labels.surface:
             try:
                 classes = coco_surface.classes_of(labels.surface, info, account)
@@ -122,3 +169,34 @@ class Coco:
         if self.full_masks and "masks" in labelled:
             extra = write_full(masks, info)
         return Sample(stored.encoded, info, labelled, os.path.basename(path), extra)
+
+
+def _labelled(
+    masks: Labels, labels: CocoAnnotations, annotated: tuple[int, ...] | None, origin: str
+) -> dict[str, Labelled]:
+    """Returns the labels of detection, and those of masks unless the image has boxes only."""
+    if annotated == ():
+        return {}
+    boxes = Labelled(objects.boxes_of(masks), labels.origins.get("detection", origin), annotated)
+    annotations = json.loads(labels.annotations)
+    has_masks = not annotations or any(coco_json.has_outline(one.get("segmentation")) for one in annotations)
+    if not (labels.masked and has_masks and objects.any_mask(masks)):
+        return {"detection": boxes}
+    return {"detection": boxes, "masks": Labelled(masks, labels.origins.get("masks", origin), annotated)}
+
+
+def _federated(
+    labels: CocoAnnotations, image: coco_json.CocoEntry, by_key: Mapping[str, int]
+) -> CocoAnnotations | FederatedAnnotations:
+    """Adds the classes that were looked for, if the entry says which: present + negative - not exhaustive."""
+    if not isinstance(image.get(NEGATIVE), list):
+        return labels
+    negative, partial = (
+        {
+            by_key[coco_json.id_key(category)]
+            for category in image.get(key) or ()
+            if coco_json.id_key(category) in by_key
+        }
+        for key in (NEGATIVE, NOT_EXHAUSTIVE)
+    )
+    return FederatedAnnotations(labels, tuple(sorted((set(labels.ids.values()) | negative) - partial)))

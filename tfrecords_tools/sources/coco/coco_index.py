@@ -8,17 +8,22 @@ from typing import Any, NamedTuple
 
 from must_tf.common.errors import UserError
 from tfrecords_tools.sources import files
-from tfrecords_tools.sources.coco import coco_json, json_stream
+from tfrecords_tools.sources.coco import coco_images, coco_json, json_stream
 from tfrecords_tools.sources.coco.coco_json import CocoEntry
 from tfrecords_tools.writing import on_disk
-from tfrecords_tools.writing.counts import Account, Tally
+from tfrecords_tools.writing.counts import Account
 
 SCHEMA = """
 CREATE TABLE images (place INTEGER PRIMARY KEY, id TEXT, file TEXT, entry TEXT, kept INTEGER);
 CREATE TABLE annotations (image TEXT, category TEXT, entry TEXT);
 """
 # Created after all inserts: updating them with each insert takes twice as long.
-INDICES = ("CREATE INDEX image_ids ON images (id)", "CREATE INDEX annotation_images ON annotations (image)")
+INDICES = (
+    "CREATE INDEX image_ids ON images (id)",
+    "CREATE INDEX image_files ON images (file)",
+    "CREATE INDEX annotation_images ON annotations (image)",
+)
+SAMPLE = 2000  # annotations that tell how a file writes its boxes
 INFO = "info"  # the only key besides the lists that is read
 
 
@@ -69,7 +74,7 @@ class CocoIndex:
 
     Attributes:
       categories: as in the JSON.
-      count: number of images in the JSON, repeated ones included.
+      count: number of different images in the JSON.
       masked: True if any annotation has a mask.
       info: as in the JSON; often empty.
     """
@@ -90,56 +95,49 @@ class CocoIndex:
         self.categories: list[CocoEntry] = []
         self.info: CocoEntry = {}
         self.count, self.masked, self._file_of = 0, False, file_of
-        self._ids, self._files = on_disk.NameSet(), on_disk.NameSet()
         self._database = on_disk.database()
         with on_disk.room():
             self._database.executescript(SCHEMA)
             for key, entry, text in entries(path, option, coco_json.NEEDED):
-                self._add(key, entry, text, account)
+                self._add(key, entry, text)
             for statement in INDICES:
                 self._database.execute(statement)
-        self._count_strays(account)
+            coco_images.settle(self._database, account)
+        (self.count,) = self._database.execute("SELECT COUNT(DISTINCT file) FROM images").fetchone()
 
-    def _add(self, key: str, entry: CocoEntry, text: str, account: Account) -> None:
+    def _add(self, key: str, entry: CocoEntry, text: str) -> None:
         if key == "images":
-            self._add_image(entry, text, account)
+            image = (self.count, coco_json.id_key(entry["id"]), self._file_of(entry), text)
+            self._database.execute("INSERT INTO images VALUES (?, ?, ?, ?, 1)", image)
+            self.count += 1
         elif key == "annotations":
-            self.masked |= bool(entry.get("segmentation"))
+            self.masked = self.masked or coco_json.has_outline(entry.get("segmentation"))
             category = entry.get("category_id")
             # A list or an object is not a category id. JSON keeps strings and numbers apart.
             category_json = json.dumps(category) if isinstance(category, (str, int, float)) else "null"
-            row = (str(entry.get("image_id")), category_json, text)
+            row = (coco_json.id_key(entry.get("image_id")), category_json, text)
             self._database.execute("INSERT INTO annotations VALUES (?, ?, ?)", row)
         elif key == INFO:
             self.info = entry
         else:
             self.categories.append(entry)
 
-    def _add_image(self, image: CocoEntry, text: str, account: Account) -> None:
-        """Adds an image, unless its id or file is repeated: its annotations would be ambiguous."""
-        source_id, name = str(image["id"]), self._file_of(image)
-        is_repeated = source_id in self._ids or name in self._files
-        if is_repeated:
-            account.dropped.add("image: id or file is twice in the JSON", f"{source_id}: {name}")
-        else:
-            self._ids.add(source_id)
-            self._files.add(name)
-        row = (self.count, source_id, name, text, not is_repeated)
-        self._database.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?)", row)
-        self.count += 1
+    def used_categories(self) -> set[str]:
+        """Returns `coco_json.id_key` of the categories that have annotations."""
+        rows = self._database.execute("SELECT DISTINCT category FROM annotations")
+        return {coco_json.id_key(json.loads(category)) for (category,) in rows}
 
-    def _count_strays(self, account: Account) -> None:
-        """Counts annotations whose image is not in the JSON as dropped."""
-        strays = "FROM annotations WHERE image NOT IN (SELECT id FROM images)"
-        (count,) = self._database.execute(f"SELECT COUNT(*) {strays}").fetchone()
-        if count:
-            first = self._database.execute(f"SELECT image {strays} ORDER BY rowid LIMIT {Tally.EXAMPLES}")
-            examples = [f"image_id {image}" for (image,) in first]
-            reason = "object: its image is not in the JSON"
-            account.dropped.merge({reason: {"count": count, "examples": examples}})
+    def sample(self) -> Iterator[tuple[CocoEntry, CocoEntry]]:
+        """Yields the first annotations and the entries of their images."""
+        query = (
+            "SELECT annotations.entry, images.entry FROM annotations JOIN images ON images.id = annotations.image "
+            f"WHERE images.kept ORDER BY annotations.rowid LIMIT {SAMPLE}"
+        )
+        for annotation, image in self._database.execute(query):
+            yield json.loads(annotation), json.loads(image)
 
     def images(self) -> Iterator[tuple[str, str, CocoEntry]]:
-        """Yields id, file and entry of the images without repeated ones, in the order of the JSON."""
+        """Yields id, file and entry of the images, each file once, in the order of the JSON."""
         for source_id, name, text in self._database.execute(
             "SELECT id, file, entry FROM images WHERE kept ORDER BY place"
         ):
@@ -173,7 +171,7 @@ class PanopticIndex:
             self._database.execute("CREATE TABLE pngs (image TEXT PRIMARY KEY, name TEXT, entry TEXT)")
             for key, entry, text in entries(path, "panoptic annotations", coco_json.PANOPTIC):
                 if key == "annotations":
-                    row = (str(entry["image_id"]), entry["file_name"], text)
+                    row = (coco_json.id_key(entry["image_id"]), entry["file_name"], text)
                     self._database.execute("INSERT OR REPLACE INTO pngs VALUES (?, ?, ?)", row)
                 elif key == "categories":
                     self.categories.append(entry)

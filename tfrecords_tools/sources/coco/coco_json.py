@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
+from tfrecords_tools.sources import finder
+from tfrecords_tools.writing.counts import Account
 
 CocoEntry = dict[str, Any]
 # The three lists, and the keys that their entries must have; all other keys are optional.
@@ -26,27 +28,115 @@ def check_entry(key: str, place: int, entry: Any, needed: Sequence[str], name: s
         raise UserError(f"{name}: {key}[{place}] is not an object{keys}. Correct the entry.")
 
 
-def classes(categories: list[CocoEntry], first_id: int, path: str) -> tuple[dict[int, int], tuple[str, ...]]:
-    """Returns {category id: class id} and the names; class ids start at `first_id` and follow the category ids."""
-    if {type(category["id"]) for category in categories} not in (set(), {int}, {str}):
-        raise UserError(f"{path}: the ids in categories must be all integers or all strings. Correct the file.")
-    ordered = sorted(categories, key=lambda category: category["id"])
-    names = tuple(str(category["name"]) for category in ordered)
+def id_key(value: Any) -> str:
+    """Returns one form of the ids that mean the same: 1, 1.0 and "1" are "1"."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip()
+
+
+def classes(categories: list[CocoEntry], first_id: int, path: str) -> tuple[dict[Any, int], tuple[str, ...]]:
+    """Returns {category id: class id} and the names; class ids start at `first_id` and follow the category ids.
+
+    Ids that are all numbers, as text or not, are in the order of the numbers. Categories that are the same count once.
+
+    Raises:
+      UserError: the ids are of several kinds, or categories share an id or a name.
+    """
+    kept = list({(id_key(category["id"]), str(category["name"]).strip()): category for category in categories}.values())
+    numbers = all(isinstance(c["id"], int | float) for c in kept) or all(id_key(c["id"]).isdigit() for c in kept)
+    if not numbers and not all(isinstance(category["id"], str) for category in kept):
+        raise UserError(f"{path}: the ids in categories must be all numbers or all text. Correct the file.")
+    ordered = sorted(kept, key=lambda category: float(category["id"]) if numbers else category["id"])
+    names = tuple(unicodedata.normalize("NFC", str(category["name"]).strip()) for category in ordered)
     ids = {category["id"]: first_id + place for place, category in enumerate(ordered)}
     repeated = sorted({name for name in names if names.count(name) > 1})
-    if len(ids) < len(ordered) or repeated:
+    if len({id_key(key) for key in ids}) < len(ordered) or repeated:
         raise UserError(f"{path}: categories share an id or a name {repeated}. Give each category its own.")
     return ids, names
 
 
-def used_ids(categories: Iterable[Any], ids: Mapping[int, int]) -> dict[int, int]:
-    """Returns the part of {category id: class id} that an image needs; all of it in every item would be too much."""
-    return {category: ids[category] for category in categories if category in ids}
+def without_roots(categories: list[CocoEntry], used: Collection[str], account: Account) -> list[CocoEntry]:
+    """Returns the categories without those that only group others, and notes them.
+
+    Such a category is the supercategory of others, has none itself, and no annotation. Some tools write one with the
+    name of the project.
+
+    Args:
+      categories: of the JSON.
+      used: `id_key` of the categories that have annotations.
+      account: counts the notes.
+    """
+    kept = []
+    for category in categories:
+        name = str(category["name"]).strip()
+        groups = any(supercategory_of(other) == name for other in categories if other is not category)
+        if groups and not supercategory_of(category) and id_key(category["id"]) not in used:
+            account.notes.add("category: it only groups others and has no annotation, so it is not a class", name)
+        else:
+            kept.append(category)
+    return kept
+
+
+def supercategory_of(category: CocoEntry) -> str:
+    """Returns the name of a category's group; empty if it has none."""
+    name = str(category.get("supercategory") or "").strip()
+    return "" if name.lower() == "none" else name
+
+
+def used_ids(categories: Iterable[Any], ids: Mapping[str, int]) -> dict[Any, int]:
+    """Returns {category id as annotated: class id} of an image; all categories in every item would be too much.
+
+    Args:
+      categories: the category ids of an image's annotations.
+      ids: {`id_key` of a category: class id}.
+    """
+    return {category: ids[id_key(category)] for category in categories if id_key(category) in ids}
+
+
+def names_of(image: CocoEntry) -> list[str]:
+    """Returns the names that an image entry gives its file, most reliable first; LVIS has only an address."""
+    names = [str(image[key]) for key in ("file_name", "coco_url", "flickr_url") if image.get(key)]
+    return names or [f"(image {image['id']} has no file_name)"]
 
 
 def file_of(image: CocoEntry) -> str:
     """Returns an image's normalised path: `./a.jpg` becomes `a.jpg`, and `a\\b.jpg` (from Windows) `a/b.jpg`."""
-    return posixpath.normpath(str(image.get("file_name")).replace("\\", "/"))
+    return finder.normalised(names_of(image)[0])
+
+
+def has_outline(segmentation: Any) -> bool:
+    """Returns True if an annotation's segmentation has content; it may still be invalid."""
+    if isinstance(segmentation, dict):
+        return bool(segmentation.get("counts"))
+    return isinstance(segmentation, list) and any(bool(part) for part in segmentation)
+
+
+def polygons_of(segmentation: Any) -> list[list[float]]:
+    """Returns the polygons [x, y, x, y, ...] of an annotation, whose points may also be pairs or {"x", "y"}, or text.
+
+    Raises:
+      TypeError, ValueError, KeyError, IndexError: it has no polygons, or they are not numbers.
+    """
+    are_flat = all(isinstance(polygon, list) and isinstance(polygon[0], int | float) for polygon in segmentation)
+    if are_flat and any(len(polygon) != 2 for polygon in segmentation):
+        return segmentation  # nearly always
+    first = segmentation[0]
+    if isinstance(first, dict) or _is_point(first):
+        segmentation = [segmentation]  # one polygon of points
+    elif not isinstance(first, list):
+        segmentation = [segmentation]  # one polygon of numbers
+    return [[float(value) for point in polygon for value in _coordinates(point)] for polygon in segmentation]
+
+
+def _is_point(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and not isinstance(value[0], list | dict)
+
+
+def _coordinates(point: Any) -> Sequence[Any]:
+    if isinstance(point, dict):
+        return point["x"], point["y"]
+    return point if isinstance(point, list) else (point,)
 
 
 def size_of(image: CocoEntry) -> tuple[int, int] | None:

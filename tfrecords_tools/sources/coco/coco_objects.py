@@ -9,7 +9,11 @@
 | mask missing, empty, invalid, of another size, or outside its box | an object without a mask |
 | no usable mask in the whole image | boxes only; the image is unlabelled for masks |
 | area missing, zero or not a number | the area of the mask |
-| iscrowd missing | not a crowd |
+| iscrowd missing, or anything else than 1 and true | not a crowd |
+| a polygon as pairs, as objects with x and y, or as text | the mask |
+| boxes and polygons in 0..1, or boxes as corners (see `coco_boxes`) | converted to pixels |
+| a rotated box | dropped |
+| keys and attributes that are not used here | noted, if they are set |
 """
 
 from __future__ import annotations
@@ -24,11 +28,15 @@ from pycocotools import mask as mask_utils
 from must_tf.data import geometry
 from must_tf.spec import ImageInfo, Labels
 from tfrecords_tools.sources import objects
-from tfrecords_tools.sources.coco import rle
+from tfrecords_tools.sources.coco import coco_boxes, coco_json, rle
 from tfrecords_tools.sources.objects import ObjectLabel, ObjectNotes
 from tfrecords_tools.writing.counts import Account, Dropped
 
 POLYGON = 6  # coordinates of a triangle; pycocotools would take four for a box
+USED = {"id", "image_id", "category_id", "bbox", "area", "segmentation", "iscrowd", coco_boxes.KEY}
+OURS = {"score", "mask_score"}  # of export-coco: a corrected label is certain
+ATTRIBUTES = "attributes"  # a table of further keys, as CVAT writes it
+ANGLES = ("rotation", "angle", "theta")  # keys of rotated boxes
 
 CocoEntry = dict[str, Any]
 
@@ -56,6 +64,7 @@ def labels_of(annotations: list[CocoEntry], ids: dict[int, int], info: ImageInfo
             object_labels.append(_object(annotation, ids, info, ObjectNotes(account, name)))
         except Dropped as dropped:
             account.dropped.add(dropped.reason, f"{name}: {dropped.example}")
+    objects.note_repeated(object_labels, ObjectNotes(account, f"image {info.source_id}"))
     return objects.labels_of(object_labels)
 
 
@@ -63,31 +72,82 @@ def _object(annotation: CocoEntry, ids: dict[int, int], info: ImageInfo, notes: 
     category = annotation.get("category_id")
     if isinstance(category, (list, dict)) or category not in ids:
         raise Dropped("object: category is not in the JSON", f"category_id {category!r}")
-    mask = _mask(annotation.get("segmentation"), info, notes)
-    box = objects.normalised(objects.checked(_box(annotation.get("bbox"), mask, info), info, notes), info)
+    _note_unused(annotation, notes)
+    mask = _mask(_segmentation(annotation, info), info, notes)
+    box = objects.normalised(objects.checked(_box(annotation, mask, info, notes), info, notes), info)
     crop = _crop(mask, box, info, notes)
     area: Any = annotation.get("area")
     is_valid = isinstance(area, (int, float)) and math.isfinite(area) and area > 0
-    is_crowd = annotation.get("iscrowd") not in (None, 0, "0")
+    if annotation.get(coco_boxes.KEY) == coco_boxes.NORMALISED:
+        is_valid = False  # it may be a share
+    is_crowd = objects.is_set(annotation.get("iscrowd"), "iscrowd", notes)
     return ObjectLabel(box, ids[category], is_crowd, float(area) if is_valid else objects.area_of(crop), crop)
 
 
-def _box(bbox: Any, mask: RunLengthMask | None, info: ImageInfo) -> tuple[float, float, float, float]:
+def _note_unused(annotation: CocoEntry, notes: ObjectNotes) -> None:
+    """Notes the keys that are set and have no meaning here.
+
+    Raises:
+      Dropped: the box is rotated.
+    """
+    unused = annotation.keys() - USED - OURS
+    if not unused:
+        return
+    values = {key: annotation[key] for key in sorted(unused - {ATTRIBUTES})}
+    attributes = annotation.get(ATTRIBUTES)
+    if isinstance(attributes, dict):
+        values |= {f"{ATTRIBUTES}.{key}": value for key, value in attributes.items()}
+    elif attributes:
+        values[ATTRIBUTES] = attributes
+    for key, value in values.items():
+        is_angle = key.removeprefix(f"{ATTRIBUTES}.").lower() in ANGLES
+        if is_angle and isinstance(value, int | float) and value % 360:
+            raise Dropped("object: its box is rotated", f"{key} {value}")
+        if value and str(value).lower() not in objects.NOT_SET:
+            notes.add(f"object: {key} is set and not used", str(value)[:40])
+
+
+def _segmentation(annotation: CocoEntry, info: ImageInfo) -> Any:
+    """Returns the segmentation in pixels."""
+    segmentation = annotation.get("segmentation")
+    if annotation.get(coco_boxes.KEY) != coco_boxes.NORMALISED or not isinstance(segmentation, list):
+        return segmentation
+    try:
+        polygons = coco_json.polygons_of(segmentation)
+    except (TypeError, ValueError, KeyError, IndexError):
+        return segmentation  # reported when the mask is read
+    sides = (info.width, info.height)
+    return [[value * sides[place % 2] for place, value in enumerate(polygon)] for polygon in polygons]
+
+
+def _box(
+    annotation: CocoEntry, mask: RunLengthMask | None, info: ImageInfo, notes: ObjectNotes
+) -> tuple[float, float, float, float]:
     """Converts COCO's [x, y, width, height] to [y0, x0, y1, x1] in pixels; without a box, the mask's is used."""
+    bbox, form = annotation.get("bbox"), annotation.get(coco_boxes.KEY, coco_boxes.SIZES)
     if bbox is None or (isinstance(bbox, list) and not bbox):
         if mask is None:
             raise Dropped("object: neither box nor mask", "")
         bbox = cv2.boundingRect(rle.crop(mask.runs, info.height, (0, 0, info.height, info.width)))
+        form = coco_boxes.SIZES
+    if isinstance(bbox, list) and len(bbox) == 5:
+        raise Dropped("object: its box is rotated", f"bbox {bbox}")
     try:
         x, y, width, height = (float(value) for value in bbox)
     except (TypeError, ValueError):
         raise Dropped("object: box is not four numbers", f"bbox {bbox!r}") from None
+    if form == coco_boxes.CORNERS:
+        notes.add("object: box read as corners x0, y0, x1, y1", bbox)
+        return y, x, height, width
+    if form == coco_boxes.NORMALISED:
+        notes.add("object: box in 0..1 scaled to pixels", bbox)
+        x, y, width, height = x * info.width, y * info.height, width * info.width, height * info.height
     return y, x, y + height, x + width
 
 
 def _mask(segmentation: Any, info: ImageInfo, notes: ObjectNotes) -> RunLengthMask | None:
     """Returns the mask, or None if there is no usable one."""
-    if not segmentation:
+    if not segmentation or (isinstance(segmentation, dict | list) and not coco_json.has_outline(segmentation)):
         notes.add("object: no mask, box only", "segmentation is empty")
         return None
     try:
@@ -113,9 +173,10 @@ def runs_of(segmentation: Any, height: int, width: int) -> tuple[np.ndarray, lis
         if runs.dtype != np.int64 or runs.sum() != math.prod(size) or runs.min() < 0:
             raise ValueError(f"runs of {runs.sum()} pixels for height, width {size}")
         return runs, size
-    nested = segmentation if isinstance(segmentation[0], list) else [segmentation]
     polygons = [
-        polygon[: len(polygon) // 2 * 2] for polygon in nested if len(polygon) >= POLYGON and np.isfinite(polygon).all()
+        polygon[: len(polygon) // 2 * 2]
+        for polygon in coco_json.polygons_of(segmentation)
+        if len(polygon) >= POLYGON and np.isfinite(polygon).all()
     ]
     if not polygons:
         raise ValueError("no polygon has three corners")
