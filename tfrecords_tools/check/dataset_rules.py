@@ -16,6 +16,7 @@ import tensorflow as tf
 from must_tf import tasks
 from must_tf.common import tables
 from must_tf.data import contents, manifest, record
+from tfrecords_tools.check.usability import LabelUse
 from tfrecords_tools.reading import located, recordset, summary_tables
 from tfrecords_tools.reading.check_truth import HeadlineScore, is_perfect, perfect
 from tfrecords_tools.reading.recordset import RecordSet
@@ -40,6 +41,7 @@ class CheckedShard:
       photos: [records] `contents.short` of the images.
       truth_scores: {task: score of ground truth as prediction}.
       unscored: {task: {cause: number of times}}, the causes of imperfect scores that are not errors.
+      use: {task: sums that tell if anything can be learned}.
     """
 
     file: str
@@ -52,6 +54,7 @@ class CheckedShard:
     photos: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.uint64))
     truth_scores: dict[str, HeadlineScore] = dataclasses.field(default_factory=dict)
     unscored: dict[str, collections.Counter] = dataclasses.field(default_factory=dict)
+    use: dict[str, LabelUse] = dataclasses.field(default_factory=dict)
 
 
 def against_manifest(dataset: RecordSet, checked: Sequence[CheckedShard], findings: Findings) -> None:
@@ -188,6 +191,8 @@ def lines(result: dict[str, Any]) -> list[str]:
         shown += [f"    {place}" for place in finding["places"][:PLACES_SHOWN]]
         if finding["count"] > PLACES_SHOWN:
             shown.append(f"    and {finding['count'] - PLACES_SHOWN:,} more; --json lists up to 100")
+    for reason, note in result["notes"].items():
+        shown.append(f"note: {note['count']:,} x {reason}, {note['places'][0]}")
     if not result["findings"]:
         return [*shown, "no problems found"]
     return [*shown, f"{summary_tables.number(len(result['findings']), 'kind')} of problems"]

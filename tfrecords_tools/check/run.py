@@ -14,7 +14,7 @@ import tensorflow as tf
 from must_tf import tasks
 from must_tf.data import contents, record
 from must_tf.label_content import PIXELS, ImageInfo
-from tfrecords_tools.check import dataset_rules, record_rules
+from tfrecords_tools.check import dataset_rules, record_rules, usability
 from tfrecords_tools.check.dataset_rules import CheckedShard
 from tfrecords_tools.reading import label_summary, recordset
 from tfrecords_tools.reading.check_truth import TruthAsPrediction, causes, is_perfect, scored
@@ -47,6 +47,9 @@ def check_dataset(dataset: RecordSet, processes: int = 0, against: Sequence[Reco
     dataset_rules.unique_ids(dataset, shards_checked, findings)
     for other in against:
         dataset_rules.shared_photos(dataset, shards_checked, other, findings)
+    notes = Findings()
+    photos = np.concatenate([shard.photos for shard in shards_checked])
+    usability.of_dataset(dataset, [shard.use for shard in shards_checked], photos, (findings, notes))
     return {
         "command": "check",
         "directory": dataset.directory,
@@ -55,6 +58,7 @@ def check_dataset(dataset: RecordSet, processes: int = 0, against: Sequence[Reco
         "whole": dataset.is_whole,
         "truth_as_prediction": dataset_rules.truth(shards_checked),
         "findings": findings.content,
+        "notes": notes.content,
     }
 
 
@@ -103,6 +107,7 @@ def _check_record(
     faults += [*record_rules.of_image(example, info), *record_rules.of_origins(example, specs, configs)]
     faults += record_rules.of_labels(labelled, info, specs, configs)
     faults += record_rules.of_full_masks(example, labelled, info)
+    faults += usability.of_image(labelled, info)
     for what, where in faults:
         checked.findings.add(what, f"{name}: {where}" if where else name)
     for task, why in truth.add(labelled, info):
@@ -110,6 +115,7 @@ def _check_record(
     for task, origin in record.origins_of(example).items():
         checked.origins.setdefault(task, collections.Counter())[origin] += 1
     _count(labelled, info, configs, checked)
+    usability.add(checked.use, labelled, info, configs)
     return hashed(info.source_id)
 
 

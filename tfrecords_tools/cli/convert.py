@@ -90,17 +90,34 @@ def rgbd(
     match: Annotated[
         str, typer.Option(help="Convert only photos whose name without suffix matches this pattern, like 'train_*'.")
     ] = "*",
+    depth_scale: Annotated[
+        str, typer.Option(help="Metres per unit of depth, like 1/256; empty: 0.001, or 1 in files of floats.")
+    ] = "",
+    depth_unknown: Annotated[str, typer.Option(help="Values of unknown depth, separated by commas.")] = "0",
+    depth_along: Annotated[
+        str, typer.Option(help="Depth is the distance along the camera's axis, or along each pixel's ray: axis or ray.")
+    ] = "axis",
+    focal: Annotated[str, typer.Option(help="Focal length in pixels, FX[,FY[,CX,CY]]; needed for rays.")] = "",
+    normals_axes: Annotated[
+        str, typer.Option(help="Right, down and forward in the files' axes; x,-y,-z for OpenGL and Blender.")
+    ] = "x,y,z",
+    ignore: Annotated[str, typer.Option(help="Class values that are ignored, separated by commas, or none.")] = "255",
+    match_time: Annotated[
+        float, typer.Option(help="Names are times: match those that are at most this many seconds apart.")
+    ] = 0.0,
 ) -> Source:
     """Photos with depth, normals and segmentation maps in folders side by side.
 
-    Layout: ROOT/rgb/x.png; depth/x.png in 16-bit millimetres; normal/x.png with RGB = (n + 1) * 127.5; label/x.png
-    with class ids that ROOT/classes.txt names.
+    Layout: ROOT/rgb/x.png; depth/x.png in 16-bit millimetres, or .npy, EXR or TIFF in metres; normal/x.png with
+    RGB = (n + 1) * 127.5; label/x.png with class ids that ROOT/classes.txt names.
 
     Example: must-records convert rgbd --root data/rooms --match 'train_*' --out records/rooms
     """
     from tfrecords_tools.sources.rgbd import Rgbd
+    from tfrecords_tools.sources.rgbd_maps import MapOptions
 
-    return Rgbd(root, match)
+    options = MapOptions(depth_scale, depth_unknown, depth_along, focal, normals_axes, ignore, match_time)
+    return Rgbd(root, match, options)
 
 
 @app.command()

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import typer
 
 from tfrecords_tools.convert.run import Outcome
+from tfrecords_tools.reading import depth_range
 from tfrecords_tools.sources.selected import LEFT_OUT
 
 
 def show(outcome: Outcome, out: str, as_json: bool) -> None:
     """Prints lines to stdout. With `as_json`, prints them to stderr and a JSON object to stdout."""
-    for line in lines(outcome, out):
+    metres = depth_range.sampled(out, outcome.manifest)
+    for line in lines(outcome, out, metres):
         typer.echo(line, err=as_json)
     if as_json:
-        typer.echo(json.dumps(content(outcome, out)))
+        typer.echo(json.dumps(content(outcome, out) | ({"metres": metres} if metres else {})))
 
 
 def content(outcome: Outcome, out: str) -> dict[str, object]:
@@ -38,14 +40,16 @@ def content(outcome: Outcome, out: str) -> dict[str, object]:
     }
 
 
-def lines(outcome: Outcome, out: str) -> Sequence[str]:
-    """Returns the lines for people."""
+def lines(outcome: Outcome, out: str, metres: Mapping[str, float] | None = None) -> Sequence[str]:
+    """Returns the lines for people. `metres` are those of some of the depth labels."""
     written = outcome.manifest
     lines = [f"{written.records} records in {len(written.shards)} shards"]
     for task, origins in written.origins.items():
         counts = [f"{count} {origin}" for origin, count in origins.items()]
         if task == "detection":
             counts.append(f"{sum(written.objects.get(task, {}).values())} objects")
+        if task == depth_range.TASK and metres:
+            counts.append(depth_range.line(metres))
         lines.append(f"  {task}: {', '.join(counts)}")
     for title, reasons in (("dropped", written.dropped), ("note", written.notes)):
         for reason, entry in sorted(reasons.items()):

@@ -22,6 +22,7 @@ from must_tf.data import manifest, record
 from tfrecords_tools.convert import repeated
 from tfrecords_tools.sources import Sample, Source, named, selected
 from tfrecords_tools.sources.only import TaskFilter
+from tfrecords_tools.sources.rgbd_maps import MapOptions
 from tfrecords_tools.writing import beam, disk_space, on_disk, shards, worker_pool
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
@@ -216,6 +217,9 @@ NAMES_IN_FINGERPRINT = {
     "UnlabelledImages(": "Images(",
     "TaskFilter(": "Only(",
     "ExportOptions(": "What(",
+    # Options that are newer than such a folder.
+    ", boxes=''": "",
+    f", options={MapOptions()!r}": "",
 }
 
 

@@ -16,7 +16,8 @@ from must_tf import tasks
 from must_tf.common.errors import UserError
 from must_tf.data import record
 from must_tf.spec import EMPTY, LABELLED, LOW, state
-from tfrecords_tools.reading import label_summary, recordset
+from tfrecords_tools.reading import depth_range, label_summary, recordset
+from tfrecords_tools.reading.depth_range import DepthRange
 from tfrecords_tools.reading.recordset import RecordSet
 
 
@@ -40,6 +41,7 @@ class TaskCount:
       objects: objects per image -> images.
       shares: share of known pixels in thousandths -> images.
       bins: [BINS] number of `unit` by confidence, of pseudo labels.
+      metres: of depth.
     """
 
     unit: str = ""
@@ -50,6 +52,7 @@ class TaskCount:
     objects: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     shares: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     bins: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(label_summary.BINS, np.int64))
+    metres: DepthRange = dataclasses.field(default_factory=DepthRange)
 
     def add(self, label: label_summary.LabelSummary, origin: str, state: str) -> None:
         """Adds one image. `state` is that of `spec.state`."""
@@ -72,6 +75,7 @@ class TaskCount:
         for name in ("origins", "states", "classes", "images", "objects", "shares"):
             getattr(self, name).update(getattr(other, name))
         self.bins = self.bins + other.bins
+        self.metres.merge(other.metres)
 
 
 @dataclasses.dataclass
@@ -128,7 +132,10 @@ def _count(serialized: bytes, configs: Mapping[str, Any], counted: DatasetCounts
     for task, (labels, origin, _) in record.read_labels(serialized, tasks.discover(), configs).items():
         spec, config = tasks.discover()[task], configs[task]
         label = label_summary.of(spec, labels, info, config)
-        counted.tasks.setdefault(task, TaskCount()).add(label, origin, state(spec, labels, info, config))
+        of_task = counted.tasks.setdefault(task, TaskCount())
+        of_task.add(label, origin, state(spec, labels, info, config))
+        if task == depth_range.TASK:
+            of_task.metres.add(labels)
 
 
 def summary(dataset: RecordSet, counted: DatasetCounts) -> dict[str, Any]:
@@ -173,6 +180,8 @@ def _task_summary(count: TaskCount, names: Sequence[str], records: int) -> dict[
         spread = _spread(count.shares)
         shown["known_share"] = {key: value / 1000 for key, value in spread.items() if key != "none"}
         shown["known_share"]["none"] = spread["none"]
+    if metres := count.metres.summary():
+        shown[depth_range.METRES] = metres
     if total := int(count.bins.sum()):
         half = int(count.bins[label_summary.BINS // 2 :].sum())
         shown["confidence"] = {"bins": count.bins.tolist(), "at_least_half": half / total}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from must_tf.common import tables as text_tables
 from must_tf.common.text import listed
 from must_tf.spec import EMPTY, LABELLED, LOW
+from tfrecords_tools.reading import depth_range
 
 CLASSES_SHOWN = 20  # the most frequent ones; --json and the page show all
 SIZES_SHOWN = 5
@@ -27,7 +28,8 @@ class SummaryTable(NamedTuple):
 
 def tables(summary: Mapping[str, Any], classes_shown: int = CLASSES_SHOWN) -> list[SummaryTable]:
     """Returns the tables of an `inspect.counts.summary`. Empty tables are left out."""
-    shown = [_sizes(summary), _labels(summary), _objects(summary), _maps(summary), _confidence(summary)]
+    metres = SummaryTable("metres", ("task", "least", "median", "largest"), depth_range.rows(summary["tasks"]))
+    shown = [_sizes(summary), _labels(summary), _objects(summary), _maps(summary), metres, _confidence(summary)]
     shown += _all_classes(summary["tasks"], classes_shown)
     for key, title in (("dropped", "dropped during conversion"), ("notes", "changed during conversion")):
         shown.append(_reasons(title, summary[key]))

@@ -24,7 +24,7 @@ import numpy as np
 from must_tf.common.errors import UserError
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels
-from tfrecords_tools.sources import Sample, files, pixels
+from tfrecords_tools.sources import Sample, files, pixels, surface
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
 
@@ -33,8 +33,6 @@ TASKS = {"depth": "depth", "mask": "depth", "normal": "normals"}
 # fx, fy, cx, cy in pixels of the 1024 x 768 image. Source: intrinsics.txt of the devkit.
 INTRINSICS, WIDTH, HEIGHT = (886.81, 927.06, 512.0, 384.0), 1024, 768
 AXES = np.array([1.0, -1.0, -1.0], np.float32)
-STEP = 4  # pixels between the points that span a surface; adjacent pixels differ by the scanner's noise
-EDGE = 0.05  # relative step in depth at the edge of a surface
 APART = 45.0  # degrees; wrong axes differ by 90 or 180, noise by less
 
 
@@ -141,27 +139,15 @@ def rays(height: int, width: int) -> np.ndarray:
 
 def normals_of(metres: np.ndarray) -> np.ndarray:
     """Returns normals [h / 4, w / 4, 3] of the surface through every fourth point; 0 at edges and unknown depth."""
-    points = (rays(*metres.shape) * metres[..., None])[::STEP, ::STEP]
-    z = points[..., 2]
-    right, down = points[:-1, 1:] - points[:-1, :-1], points[1:, :-1] - points[:-1, :-1]
-    known = (z[:-1, :-1] > 0) & (z[:-1, 1:] > 0) & (z[1:, :-1] > 0)
-    known &= np.maximum(np.abs(right[..., 2]), np.abs(down[..., 2])) < EDGE * z[:-1, :-1]
-    vectors = -np.cross(right, down)  # right x down points forward; a surface faces the camera
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.where(known[..., None], vectors / np.maximum(length, 1e-12), 0.0)
+    return surface.normals_of(metres, rays(*metres.shape))
 
 
 def _check_axes(labels: dict[str, Labels], path: str, account: Account) -> None:
     """Notes normals that contradict the depth."""
     if len(labels) < 2:
         return
-    computed = normals_of(labels["depth"]["metres"])
-    stored = labels["normals"]["normals"][::STEP, ::STEP][: computed.shape[0], : computed.shape[1]]
-    both = (np.abs(computed).sum(-1) > 0) & (np.abs(stored).sum(-1) > 0)
-    if not both.any():
-        return
-    cosine = np.clip((computed[both] * stored[both]).sum(-1), -1.0, 1.0)
-    median = float(np.degrees(np.median(np.arccos(cosine))))
-    if median > APART:
+    metres = labels["depth"]["metres"]
+    median = surface.degrees_apart(labels["normals"]["normals"], metres, rays(*metres.shape))
+    if median is not None and median > APART:
         reason = f"normals: more than {APART:.0f} degrees from those of the depth; are the axes as described?"
         account.notes.add(reason, f"{path}: median {median:.0f}")

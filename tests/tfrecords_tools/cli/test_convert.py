@@ -148,3 +148,19 @@ def test_a_mistake_ends_the_command_before_it_starts(
     out = str(tmp_path / "out")
     code = must_records(["convert", *arguments, "--out", out], monkeypatch)
     check(code, capsys.readouterr().err, out, expected)
+
+
+def test_notes_and_metres_are_printed_and_in_the_json_and_the_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same reasons in all three. The depth is a millimetre everywhere, which is noted."""
+    save(tmp_path / "rooms" / "rgb" / "b.png", noise(8, 8, 1))
+    arguments = ["convert", "rgbd", *_rgbd(tmp_path), "--out", str(tmp_path / "out"), "--workers", "1", "--json"]
+    assert must_records([*arguments[:4], *arguments[6:]], monkeypatch) == 0
+    printed, errors = capsys.readouterr()
+    result, written = json.loads(printed), json.loads((tmp_path / "out" / "manifest.json").read_text())
+    lines = [line for line in errors.splitlines() if line.startswith("note: ")]
+    assert [line.partition(" x ")[2].partition(", first")[0] for line in lines] == sorted(result["notes"])
+    assert len(lines) == 2 and result["notes"] == written["notes"]
+    assert result["metres"] == pytest.approx({"least": 0.001, "median": 0.001, "largest": 0.001, "images": 1}, rel=0.03)
+    assert "depth: 1 real:rooms, 0.001 m to 0.001 m, median 0.001" in errors

@@ -60,6 +60,18 @@ def test_figures_are_those_of_the_scenes(tiny_records: Tiny) -> None:
     assert (spread["least"], spread["none"]) == (counts[0], counts.count(0))
 
 
+def test_metres_are_those_of_the_scenes(tiny_records: Tiny) -> None:
+    """Stored in millimetres; the median is that of a bin of 2.3 %."""
+    found, drawn = summary(f"{tiny_records.records}/*.tfrecord"), rendered(5)
+    metres = np.concatenate([scene.labels["depth"]["metres"].ravel() for scene in drawn])
+    known = metres[metres > 0]
+    wanted = {"least": known.min(), "median": np.median(known), "largest": known.max(), "images": 5}
+    assert found["tasks"]["depth"]["metres"] == pytest.approx(wanted, rel=0.024)
+    assert found["tasks"]["depth"]["metres"]["largest"] == pytest.approx(known.max(), abs=0.001)
+    (table,) = (table for table in summary_tables.tables(found) if table.title == "metres")
+    assert table.rows[0][0] == "depth"
+
+
 def test_pixels_are_counted_class_by_class(tiny_records: Tiny) -> None:
     found, drawn = summary(f"{tiny_records.records}/*.tfrecord"), rendered(5)
     pixels: collections.Counter[str] = collections.Counter()

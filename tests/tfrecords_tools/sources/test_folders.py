@@ -108,8 +108,8 @@ def test_a_palette_png_has_ids_not_colours(tmp_path: Path) -> None:
     np.testing.assert_array_equal(record.labels["segmentation"]["classes"], class_map())
 
 
-def _eight_bits(root: Path) -> None:
-    save(root / "depth" / "train_0.png", depth().astype(np.uint8))
+def _in_colours(root: Path) -> None:
+    save(root / "depth" / "train_0.png", colours(normals()))
 
 
 def _another_size(root: Path) -> None:
@@ -130,7 +130,7 @@ def _lies_on_its_side(root: Path) -> None:
 
 # What is wrong with the first photo's files -> the labels it still has, what is counted.
 SPOILED = {
-    "depth of 8 bit": (_eight_bits, {"normals", "segmentation"}, {"depth: pixels of another format": 1}),
+    "depth in colours": (_in_colours, {"normals", "segmentation"}, {"depth: pixels of another format": 1}),
     "normals of another size": (
         _another_size,
         {"depth", "segmentation"},

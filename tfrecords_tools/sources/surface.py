@@ -1,0 +1,66 @@
+"""Geometry of visible surfaces: rays, normals from depth, and whether normals face the camera.
+
+Camera frame x right, y down, z forward. A surface that is seen faces the camera: its normal and the ray to it point in
+opposite directions.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+EDGE = 0.05  # relative step in depth at the edge of a surface
+STEP = 4  # pixels between the points that span a surface; adjacent pixels differ by the sensor's noise
+
+
+class Intrinsics(NamedTuple):
+    """Focal lengths and principal point in pixels."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+
+def usual(height: int, width: int) -> Intrinsics:
+    """Returns those of an ordinary camera: a focal length of the longer side, 53 degrees wide."""
+    focal = float(max(height, width))
+    return Intrinsics(focal, focal, width / 2, height / 2)
+
+
+def rays(height: int, width: int, camera: Intrinsics) -> np.ndarray:
+    """Returns the points float32 [h, w, 3] that the pixel centres see at a depth of one metre."""
+    rows, columns = np.mgrid[:height, :width] + 0.5
+    x, y = (columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy
+    return np.stack([x, y, np.ones_like(x)], -1).astype(np.float32)
+
+
+def normals_of(metres: np.ndarray, unit_rays: np.ndarray) -> np.ndarray:
+    """Returns normals [h / 4, w / 4, 3] of the surface through every fourth point; 0 at edges and unknown depth."""
+    points = (unit_rays * metres[..., None])[::STEP, ::STEP]
+    z = points[..., 2]
+    right, down = points[:-1, 1:] - points[:-1, :-1], points[1:, :-1] - points[:-1, :-1]
+    known = (z[:-1, :-1] > 0) & (z[:-1, 1:] > 0) & (z[1:, :-1] > 0)
+    known &= np.maximum(np.abs(right[..., 2]), np.abs(down[..., 2])) < EDGE * z[:-1, :-1]
+    vectors = -np.cross(right, down)  # right x down points forward; a surface faces the camera
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.where(known[..., None], vectors / np.maximum(length, 1e-12), 0.0)
+
+
+def degrees_apart(normals: np.ndarray, metres: np.ndarray, unit_rays: np.ndarray) -> float | None:
+    """Returns the median angle between normals [h, w, 3] and those of the depth [h, w]; None if none can be known."""
+    computed = normals_of(metres, unit_rays)
+    stored = normals[::STEP, ::STEP][: computed.shape[0], : computed.shape[1]]
+    both = (np.abs(computed).sum(-1) > 0) & (np.abs(stored).sum(-1) > 0)
+    if not both.any():
+        return None
+    cosine = np.clip((computed[both] * stored[both]).sum(-1), -1.0, 1.0)
+    return float(np.degrees(np.median(np.arccos(cosine))))
+
+
+def share_away(normals: np.ndarray, unit_rays: np.ndarray) -> float:
+    """Returns the share of the known normals [h, w, 3] that face away from the camera; 0 if none is known."""
+    known = np.abs(normals).sum(-1) > 0
+    away = (normals * unit_rays).sum(-1) > 0
+    return float(away[known].mean()) if known.any() else 0.0
