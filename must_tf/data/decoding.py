@@ -33,6 +33,7 @@ UPRIGHT, LAST = 1, 8
 APP1, SCAN = 0xE1, 0xDA
 # PNG: 8 bytes, then chunks of length, type, content and CRC of 4 bytes each. IHDR is the first.
 FIRST_CHUNK, CHUNK_BYTES = 8, 12
+EXIF_CHUNK, TRANSPARENT_CHUNK = b"eXIf", b"tRNS"
 BIT_DEPTH, COLOUR_TYPE = 24, 25  # positions in a PNG
 DEEP = 16  # bits
 ALPHA = 4  # the bit of the colour type
@@ -126,7 +127,17 @@ def _found(encoded: tf.Tensor) -> Found:
     return Found(exif, transparent)
 
 
+def _has(encoded: tf.Tensor, *marks: bytes) -> tf.Tensor:
+    """Tests if any of these bytes occur anywhere. Most files have none, and need not be walked part by part."""
+    return tf.reduce_any(tf.stack([tf.size(tf.strings.split(encoded, mark)) > 1 for mark in marks]))
+
+
 def _segments(encoded: tf.Tensor) -> Found:
+    exif = tf.cond(_has(encoded, EXIF), lambda: _walked_segments(encoded), lambda: tf.constant(NOWHERE))
+    return Found(exif, tf.constant(False))
+
+
+def _walked_segments(encoded: tf.Tensor) -> tf.Tensor:
     """Walks the segments of a JPEG from the start of the file to the EXIF block or the first scan."""
     length = tf.strings.length(encoded)
 
@@ -139,11 +150,20 @@ def _segments(encoded: tf.Tensor) -> Found:
         return at + 2 + _number(encoded, at + 2, 2), tf.where(is_exif, at + 4 + len(EXIF), exif)
 
     start = (tf.constant(2), tf.constant(NOWHERE))
-    _, exif = tf.while_loop(before_scan, step, start, parallel_iterations=1)
-    return Found(exif, tf.constant(False))
+    return tf.while_loop(before_scan, step, start, parallel_iterations=1)[1]
 
 
 def _chunks(encoded: tf.Tensor) -> Found:
+    has_alpha = tf.not_equal(tf.bitwise.bitwise_and(_number(encoded, COLOUR_TYPE, 1), ALPHA), 0)
+    exif, transparent = tf.cond(
+        _has(encoded, EXIF_CHUNK, TRANSPARENT_CHUNK),
+        lambda: _walked_chunks(encoded),
+        lambda: (tf.constant(NOWHERE), tf.constant(False)),
+    )
+    return Found(exif, transparent | has_alpha)
+
+
+def _walked_chunks(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Walks the chunks of a PNG to its end: EXIF may follow the pixels."""
     length = tf.strings.length(encoded)
 
@@ -154,16 +174,15 @@ def _chunks(encoded: tf.Tensor) -> Found:
     def step(at: tf.Tensor, exif: tf.Tensor, transparent: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         kind, content = _bytes(encoded, at + 4, 4), at + 8
         content = tf.where(tf.equal(_bytes(encoded, content, len(EXIF)), EXIF), content + len(EXIF), content)
-        is_exif = tf.equal(kind, b"eXIf") & (exif == NOWHERE)
-        transparent |= tf.equal(kind, b"tRNS")
+        is_exif = tf.equal(kind, EXIF_CHUNK) & (exif == NOWHERE)
+        transparent |= tf.equal(kind, TRANSPARENT_CHUNK)
         size = _number(encoded, at, 4)
         size = tf.where((size < 0) | (size > length), length, size)  # an invalid one ends the walk
         return at + CHUNK_BYTES + size, tf.where(is_exif, content, exif), transparent
 
-    has_alpha = tf.not_equal(tf.bitwise.bitwise_and(_number(encoded, COLOUR_TYPE, 1), ALPHA), 0)
-    start = (tf.constant(FIRST_CHUNK), tf.constant(NOWHERE), has_alpha)
+    start = (tf.constant(FIRST_CHUNK), tf.constant(NOWHERE), tf.constant(False))
     _, exif, transparent = tf.while_loop(before_end, step, start, parallel_iterations=1)
-    return Found(exif, transparent)
+    return exif, transparent
 
 
 def _orientation(encoded: tf.Tensor, exif: tf.Tensor) -> tf.Tensor:

@@ -123,7 +123,10 @@ class OutputsSection(hyperparams.Config):
 
 @dataclasses.dataclass
 class ClassesSection(hyperparams.Config):
-    """A list of names in id order for each task, or a text file with one name per line. "" is not a class."""
+    """A list of names in id order for each task, or a file: one name per line, or a label map (.pbtxt).
+
+    "" and an empty line are not classes, nor are ids that the label map leaves out.
+    """
 
     classification: str | tuple[str, ...] = ()
     segmentation: str | tuple[str, ...] = ()
