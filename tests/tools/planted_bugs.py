@@ -129,7 +129,7 @@ MUTANTS = (
     Mutant("confidence does not weigh", f"{TASKS}segmentation/loss.py", 'values *= targets["confidence"]', "pass", "contract/test_losses::segmentation"),
     Mutant("hard labels stay soft", f"{TASKS}classification/loss.py", "probability = tf.one_hot(tf.argmax(probability, axis=-1), classes)", "pass", "contract/test_losses::classification"),
     Mutant("what was looked for is lost in the targets", "must_tf/data/record.py", "tf.ensure_shape(mask | tf.equal(tf.size(dense), 0)", "tf.ensure_shape(mask | True", "must_tf/tasks/test_partial_labels::travels"),
-    Mutant("newer labels inherit what older ones looked for", "must_tf/data/record.py", "for key in (annotated_key(task), *specs[task].features(specs[task].Config())):", "for key in specs[task].features(specs[task].Config()):", "must_tf/tasks/test_partial_labels::inherit"),
+    Mutant("newer labels inherit what older ones looked for", "must_tf/data/record.py", "for key in (annotated_key(task), *_keys(specs[task].features, specs[task].Config)):", "for key in _keys(specs[task].features, specs[task].Config):", "must_tf/tasks/test_partial_labels::inherit"),
     Mutant("partial labels are not counted", "tfrecords_tools/writing/shard_counts.py", 'self.limits[task]["partial"] += 1', "pass", "must_tf/tasks/test_partial_labels::rpn"),
     Mutant("predictions that nobody can judge are measured", "must_tf/spec.py", "if annotated is None or spec.class_ids is None:", "if True:", "must_tf/tasks/test_partial_labels::judge"),
     Mutant("unknown normals are trained on", f"{TASKS}normals/loss.py", "tf.reduce_any(normals != 0.0, axis=-1)", "tf.ones_like(normals[..., 0], tf.bool)", "contract/test_losses"),
