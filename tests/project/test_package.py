@@ -167,12 +167,13 @@ DISTRIBUTIONS = {
     "official": "tf-models-official",
     "orbit": "tf-models-official",
     "tf_keras": "tf-keras",
+    "ai_edge_litert": "ai-edge-litert",
 }
 
 
-# Extras: pip install must-tf[beam], must-tf[pretrained]; and supervision, to which predictions can be passed on.
+# Extras: pip install must-tf[beam], must-tf[pretrained], must-tf[onnx]; and supervision, for predictions.
 SHOWS_LOGS = {"tensorboard"}  # shows what training writes; TensorFlow 2.21 no longer brings it
-OPTIONAL = {"apache_beam", "safetensors", "supervision"}
+OPTIONAL = {"apache_beam", "onnxruntime", "safetensors", "supervision"}
 
 
 def test_what_is_imported_is_what_is_required() -> None:

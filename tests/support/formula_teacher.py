@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.data import manifest, record
-from must_tf.spec import ImageInfo, Labels
+from must_tf.spec import ImageInfo, Labels, TaskConfig
 from must_tf.tasks import discover
 from tests.support.tiny import image_bytes
 from tfrecords_tools.label.arguments import LabelRequest
@@ -49,6 +49,11 @@ class Formula(NamedTuple):
         return self
 
     @property
+    def configs(self) -> dict[str, TaskConfig]:
+        """The tasks' defaults, with the class names."""
+        return {task: discover()[task].Config(classes=tuple(CLASSES.get(task, ()))) for task in self.about.tasks}
+
+    @property
     def frame(self) -> InputFrame:
         """A small square."""
         return InputFrame(8, 8)
@@ -67,6 +72,11 @@ class Formula(NamedTuple):
                 file.write(b".")
         labels = formula(np.full([info[0], info[1], 3], predictions["pixels"][0, 0]))
         return {task: labels[task] for task in self.about.tasks}
+
+    def notes(self, predictions: Predictions) -> list[str]:
+        """See `teachers.Teacher`."""
+        del predictions
+        return []
 
 
 def formula(image: np.ndarray) -> dict[str, Labels]:

@@ -55,9 +55,13 @@ def by(origin: str, task: str, labels: Sequence[Labels]) -> list[dict[str, recor
 
 def tell_training(folder: Path, teacher: str, trained_on: dict[str, Any]) -> None:
     """Writes a teacher's training data into a set's manifest."""
+    tell(folder, teachers={teacher: {"trained_on": trained_on}})
+
+
+def tell(folder: Path, **values: Any) -> None:
+    """Writes values into a set's manifest."""
     path = folder / manifest.NAME
-    content = json.loads(path.read_text()) | {"teachers": {teacher: {"trained_on": trained_on}}}
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
 def judged(

@@ -1,10 +1,10 @@
-"""Hand-made SavedModels with known answers, and images on which a mirrored or transposed answer would show."""
+"""Hand-made SavedModels and ONNX files with known answers, and images on which a mirrored answer would show."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +15,8 @@ from must_tf.spec import ImageInfo
 from tests.support.tiny import image_bytes
 
 Outputs = dict[str, tf.Tensor]
+FLOAT, INT64 = 1, 7  # TensorProto.DataType of ONNX
+INT, INTS = 2, 7  # AttributeProto.AttributeType of ONNX
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -73,3 +75,66 @@ def midas(folder: Path, weight: float = 1.0) -> str:
         return {"default": 700.0 * (image[:, 0] * STD[0] + MEAN[0]) - 50.0}
 
     return save(folder, answer, [1, 3, 256, 256], weight=weight)
+
+
+class OnnxNode(NamedTuple):
+    """An operation; `attributes` are integers or lists of them."""
+
+    op: str
+    inputs: Sequence[str]
+    output: str
+    attributes: Mapping[str, int | list[int]] = {}
+
+
+class OnnxValue(NamedTuple):
+    """An input or output; a side of 0 is any."""
+
+    name: str
+    dtype: int
+    shape: Sequence[int]
+
+
+def write_onnx(path: Path, nodes: Sequence[OnnxNode], inputs: Sequence[OnnxValue], outputs: Sequence[OnnxValue]) -> str:
+    """Writes an ONNX file for operator set 11 and returns its path.
+
+    It is written byte by byte, because the package that writes such files is large and used for nothing else. The
+    format is that of onnx.proto: protocol buffers, https://protobuf.dev/programming-guides/encoding.
+    """
+    graph = b"".join(_bytes(1, _node(node)) for node in nodes) + _bytes(2, b"graph")
+    graph += b"".join(_bytes(11, _value(value)) for value in inputs)
+    graph += b"".join(_bytes(12, _value(value)) for value in outputs)
+    path.write_bytes(_int(1, 7) + _bytes(7, graph) + _bytes(8, _bytes(1, b"") + _int(2, 11)))
+    return str(path)
+
+
+def _node(node: OnnxNode) -> bytes:
+    attributes = b"".join(_bytes(5, _attribute(name, value)) for name, value in node.attributes.items())
+    names = b"".join(_bytes(1, name.encode()) for name in node.inputs) + _bytes(2, node.output.encode())
+    return names + _bytes(4, node.op.encode()) + attributes
+
+
+def _attribute(name: str, value: int | list[int]) -> bytes:
+    if isinstance(value, int):
+        return _bytes(1, name.encode()) + _int(3, value) + _int(20, INT)
+    return _bytes(1, name.encode()) + b"".join(_int(8, one) for one in value) + _int(20, INTS)
+
+
+def _value(value: OnnxValue) -> bytes:
+    sides = b"".join(_bytes(1, _int(1, side) if side else _bytes(2, b"any")) for side in value.shape)
+    return _bytes(1, value.name.encode()) + _bytes(2, _bytes(1, _int(1, value.dtype) + _bytes(2, sides)))
+
+
+def _int(field: int, value: int) -> bytes:
+    return _varint(field << 3) + _varint(value)
+
+
+def _bytes(field: int, value: bytes) -> bytes:
+    return _varint(field << 3 | 2) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    parts = []
+    while value > 127:
+        parts.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*parts, value])

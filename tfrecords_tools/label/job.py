@@ -54,7 +54,7 @@ def write_shard(job: LabelJob, tick: Callable[[int], None]) -> shards.ShardInfo:
     account = Account()
     parallelism.settle()
     try:
-        records = labelled(job.source, _teachers(job.teachers), tick, job.replace)
+        records = labelled(job.source, loaded(job.teachers), tick, job.replace)
         return shards.write_shard(job.path, _counted(_unchanged(records, job), account), account)
     except tf.errors.NotFoundError as error:
         raise UserError(f"{job.source}: {error.message}. Finished shards are kept.") from error
@@ -65,7 +65,8 @@ def write_shard(job: LabelJob, tick: Callable[[int], None]) -> shards.ShardInfo:
         ) from error
 
 
-def _teachers(descriptions: Sequence[Description]) -> list[Teacher]:
+def loaded(descriptions: Sequence[Description]) -> list[Teacher]:
+    """Returns these teachers with their weights, which the process keeps until it needs others."""
     key = repr([(each.about.path, each.about.id, each.about.tasks) for each in descriptions])
     with _loading:
         if key not in _loaded:
@@ -85,11 +86,14 @@ def _unchanged(records: Iterable[LabelledRecord], job: LabelJob) -> Iterator[Lab
 
 
 def _counted(records: Iterable[LabelledRecord], account: Account) -> Iterator[bytes]:
-    """Yields the records and notes those in which a teacher has now looked for objects or classes and found none."""
+    """Yields the records and notes those in which a teacher has now looked for objects or classes and found none, or
+    whose predictions it repaired.
+    """
     for labelled_record in records:
         example = tf.train.Example.FromString(labelled_record.serialized)
-        for task in [task for task in labelled_record.added if _is_empty(task, example)]:
-            account.notes.add(EMPTY.format(task=task), record.info_of(example).source_id)
+        empty = [EMPTY.format(task=task) for task in labelled_record.added if _is_empty(task, example)]
+        for note in [*empty, *labelled_record.notes]:
+            account.notes.add(note, record.info_of(example).source_id)
         yield labelled_record.serialized
 
 

@@ -36,6 +36,7 @@ class LabelledRecord(NamedTuple):
 
     serialized: bytes
     added: tuple[str, ...]  # tasks that have labels of a teacher now and had none of this teacher before
+    notes: tuple[str, ...] = ()  # what the teachers repaired in their predictions
 
 
 class _Prepared(NamedTuple):
@@ -183,7 +184,12 @@ def _finished(
         ]
     new = _missing(prepared.origins, labels, context.teachers)
     added = tuple(task for task, task_labels in new.items() if prepared.before.get(task) != task_labels.origin)
-    return LabelledRecord(record.merge(prepared.serialized, new, discover()), added)
+    notes = tuple(
+        note
+        for teacher, rows in zip(context.teachers, by_teacher, strict=True)
+        for note in (teacher.notes(rows[row]) if row in rows else ())
+    )
+    return LabelledRecord(record.merge(prepared.serialized, new, discover()), added, notes)
 
 
 def _missing(

@@ -133,5 +133,11 @@ def content(results: Mapping[str, TaskResult]) -> dict[str, dict[str, Any]]:
     return {task: result._asdict() for task, result in results.items()}
 
 
+def teacher_notes(request: LabelRequest) -> dict[str, list[str]]:
+    """Returns {path: notes} of the teachers whose descriptions were repaired."""
+    notes = {teacher.about.path: list(teacher.about.facts.get("notes", ())) for teacher in request.teachers}
+    return {path: of_path for path, of_path in notes.items() if of_path}
+
+
 def _shown(origins: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {origin}" for origin, count in origins.items())

@@ -38,7 +38,16 @@ from tfrecords_tools.label.parallelism import Parallelism, environments
 from tfrecords_tools.writing import beam, disk_space, shards, worker_pool
 
 # The manifest's entry for facts that a teacher does not know.
-UNKNOWN: dict[str, Any] = {"kind": "", "step": None, "input_size": None, "floors": {}, "units": {}, "trained_on": {}}
+UNKNOWN: dict[str, Any] = {
+    "kind": "",
+    "step": None,
+    "input_size": None,
+    "floors": {},
+    "units": {},
+    "trained_on": {},
+    "licence": "",
+    "notes": [],
+}
 ONE_PROCESS = Parallelism()
 
 

@@ -1,4 +1,5 @@
-"""Models that label images: a training run, an export, a Model Garden export, or any SavedModel with an adapter file.
+"""Models that label images: a training run, an export, a Model Garden export, or any SavedModel, TFLite or ONNX file
+with an adapter file.
 
 `describe` reads what a teacher is, without its weights. `Description.load` loads the weights.
 Labelling takes three steps, which can overlap: `frames.view` fits an image into the network's input,
@@ -15,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
-from must_tf.spec import Labels
+from must_tf.spec import Labels, TaskConfig
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.teachers.frames import InputFrame, view
 
@@ -32,7 +33,9 @@ class About(NamedTuple):
       id: 12 hex digits over weights and config. Two teachers have the same id exactly if they give the same labels.
       classes: {task: names in id order}, for the tasks that have class names.
       facts: for the manifest: "kind", "step" or None, "input_size" in pixels (one side, or height and width),
-        "floors" {task: lowest score}, "units" {task: text}, "trained_on" {task: {"images", "objects", "classes"}}.
+        "floors" {task: lowest score}, "units" {task: text}, "trained_on" {task: {"images", "objects", "classes"}},
+        "licence", and "notes" about what was read in only one possible way.
+      domain: globs of the records that a run was validated on, which show photos like those that it was trained on.
     """
 
     path: str
@@ -40,6 +43,7 @@ class About(NamedTuple):
     id: str
     classes: dict[str, list[str]]
     facts: dict[str, Any] = {}
+    domain: tuple[str, ...] = ()
 
     @property
     def origin(self) -> str:
@@ -53,6 +57,11 @@ class Teacher(Protocol):
     @property
     def about(self) -> About:
         """The properties of this teacher."""
+        ...
+
+    @property
+    def configs(self) -> Mapping[str, TaskConfig]:
+        """The settings of its tasks, with class names."""
         ...
 
     @property
@@ -85,6 +94,10 @@ class Teacher(Protocol):
         """
         ...
 
+    def notes(self, predictions: Predictions) -> list[str]:
+        """Returns what `labels` repairs in the predictions of one image, for the manifest's notes."""
+        ...
+
 
 class Description(Protocol):
     """A teacher without its weights. Can be pickled, so that every worker process loads its own copy."""
@@ -109,7 +122,7 @@ def describe(path: str, tasks: Sequence[str]) -> Description:
     Raises:
       UserError: there is no teacher, or it cannot label these tasks.
     """
-    from tfrecords_tools.teachers import adapter, export, model_garden, run_directory  # each has imports of its own
+    from tfrecords_tools.teachers import adapter, export, model_garden, networks, run_directory  # they import much
 
     kinds = (adapter, export, model_garden, run_directory)
     for kind in kinds:
@@ -118,6 +131,11 @@ def describe(path: str, tasks: Sequence[str]) -> Description:
             for task, names in description.about.classes.items():
                 check_classes(f"--teacher {task}={path}", task, len(names))
             return description
+    if networks.find(path):
+        raise UserError(
+            f"--teacher {tasks[0]}={path}: {adapter.described(path)} Describe them in an adapter file, like those in "
+            f"experiments/adapters, and use --teacher {tasks[0]}=adapter.yaml."
+        )
     looked_for = "; ".join(kind.LOOKED_FOR.format(path=path) for kind in kinds)
     raise UserError(f"--teacher {tasks[0]}={path}: there is no teacher. Looked for: {looked_for}.")
 

@@ -37,4 +37,5 @@ def describe(path: str, tasks: Sequence[str]) -> ExportedRun:
     check_tasks(path, tasks, list(configs), "export")
     known = facts("export", content["step"], content["input_size"], {task: configs[task] for task in tasks})
     known["trained_on"] = {task: content["trained_on"][task] for task in tasks if task in content["trained_on"]}
+    known["licence"] = "; ".join(content.get("licences", ()))  # older exports have none
     return ExportedRun(About(path, tuple(tasks), content["teacher_id"], class_names(configs, tasks), known))

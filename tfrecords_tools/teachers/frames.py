@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -17,10 +17,12 @@ class InputFrame(NamedTuple):
 
     Attributes:
       height, width: of the input, pixels.
-      how: "fit" keeps the proportions and pads at the bottom and on the right; "stretch" fills the input;
-        "centre" shows only the largest centred square, which is enough for classification.
+      how: "fit" keeps the proportions and pads; "stretch" fills the input; "centre" shows only a centred square, which
+        is enough for classification.
       antialias: average pixels when the image shrinks. Model Garden's exports do not.
       fill: RGB of the padding.
+      place: of a fitted image: "top_left", so that the padding is at the bottom and on the right, or "centre".
+      crop: side of the centred square, as a share of the image's shorter side.
     """
 
     height: int
@@ -28,6 +30,20 @@ class InputFrame(NamedTuple):
     how: str = "fit"
     antialias: bool = True
     fill: tuple[int, int, int] = geometry.OUTSIDE
+    place: str = "top_left"
+    crop: float = 1.0
+
+    def offset(self, shown: Any) -> Any:
+        """Returns top and left [..., 2] int32 of the image within the input, from its size there [..., 2]."""
+        return ((self.height, self.width) - shown) // 2 if self.place == "centre" else shown * 0
+
+
+class Placed(NamedTuple):
+    """One image within the network's input. Tensors [2] int32: height, width in pixels."""
+
+    original: tf.Tensor
+    shown: tf.Tensor  # size of the image within the input
+    frame: InputFrame
 
 
 class View(NamedTuple):
@@ -52,19 +68,23 @@ def _viewer(frame: InputFrame) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tens
 
 def _placed(image: tf.Tensor, frame: InputFrame) -> tuple[tf.Tensor, tf.Tensor]:
     original = tf.shape(image)[:2]
-    if (frame.how, frame.antialias, frame.width) == ("fit", True, frame.height):  # bit by bit the same as in training
+    usual = frame._replace(how="fit", antialias=True, fill=geometry.OUTSIDE, place="top_left", width=frame.height)
+    if frame == usual:  # bit by bit the same as in training
         warp = geometry.fit(original, frame.height)
         return geometry.warp_image(image, warp), tf.concat([original, warp.scaled], 0)
     if frame.how == "centre":
-        side = tf.reduce_min(original)
+        shorter = tf.reduce_min(original)
+        side = tf.maximum(tf.cast(tf.round(tf.cast(shorter, tf.float32) * frame.crop), tf.int32), 1)
         top, left = tf.unstack((original - side) // 2)
         image = image[top : top + side, left : left + side]
     scaled = _scaled(original, frame)
     resized = tf.image.resize(tf.cast(image, tf.float32), scaled, antialias=frame.antialias)
     resized = tf.cast(tf.round(tf.clip_by_value(resized, 0.0, 255.0)), tf.uint8)
+    top, left = tf.unstack(frame.offset(scaled))
     bottom, right = tf.unstack([frame.height, frame.width] - scaled)
-    shown = tf.pad(tf.ones_like(resized[..., :1], tf.bool), [[0, bottom], [0, right], [0, 0]])
-    resized = tf.pad(resized, [[0, bottom], [0, right], [0, 0]])
+    around = [[top, bottom - top], [left, right - left], [0, 0]]
+    shown = tf.pad(tf.ones_like(resized[..., :1], tf.bool), around)
+    resized = tf.pad(resized, around)
     pixels = tf.where(shown, resized, tf.constant(frame.fill, tf.uint8))
     return tf.ensure_shape(pixels, [frame.height, frame.width, 3]), tf.concat([original, scaled], 0)
 

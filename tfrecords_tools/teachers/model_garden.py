@@ -14,6 +14,7 @@ them.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -24,11 +25,12 @@ import tensorflow as tf
 from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
 from must_tf.data.geometry import OUTSIDE
-from tfrecords_tools.teachers import About, check_tasks, saved_model
+from tfrecords_tools.teachers import About, check_tasks, foreign, saved_model
+from tfrecords_tools.teachers.detections import DetectedObjects
 from tfrecords_tools.teachers.frames import InputFrame
 from tfrecords_tools.teachers.names import ClassNames, naming_task
-from tfrecords_tools.teachers.outputs import ClassMap, DetectedObjects, Distribution, Output
-from tfrecords_tools.teachers.saved_model import InputFormat, Recipe, Signature
+from tfrecords_tools.teachers.outputs import ClassMap, Distribution, Output
+from tfrecords_tools.teachers.recipe import InputFormat, Recipe, Signature, teacher_id
 from tfrecords_tools.teachers.trained import facts
 
 LOOKED_FOR = "{path}/saved_model.pb (a Model Garden export)"
@@ -39,17 +41,26 @@ CENTRE = 0.875  # classification exports crop a centred square of this share of 
 
 def is_here(path: str) -> bool:
     """Returns True if there is a SavedModel at `path`."""
-    return bool(saved_model.folder_of(path))
+    return bool(saved_model.find(path))
 
 
-def describe(
+def describe(path: str, tasks: Sequence[str]) -> foreign.Foreign:
+    """Describes the export.
+
+    Raises:
+      UserError: as in `recipe`. An export without an adapter file has no class names.
+    """
+    return foreign.Foreign(recipe(path, tasks))
+
+
+def recipe(
     path: str,
     tasks: Sequence[str],
     model: str = "",
     names: Mapping[str, ClassNames] | None = None,
     size: Sequence[int] = (),
 ) -> Recipe:
-    """Describes the export.
+    """Returns how to label with the export.
 
     Args:
       path: as the user wrote it.
@@ -62,7 +73,7 @@ def describe(
       UserError: it is not a Model Garden export, is not for these tasks, or has no class names.
     """
     names = names or {}
-    folder = saved_model.folder_of(model or path)
+    folder = saved_model.find(model or path)
     signature = saved_model.read_signature(folder, SIGNATURE)
     params = _params(folder)
     outputs = _outputs(path, signature, params)
@@ -77,9 +88,9 @@ def describe(
     encoding = "tensor" if dtype != tf.string else "example" if signature.parses_examples else "image"
     pixels = InputFormat(name, encoding, dtype.name, max((*shape, -1)[0], 0))
     about = About(path, tuple(tasks), "", {task: task_names.classes for task, task_names in used.items()})
-    configs = saved_model.configs_of(about, "silog")
+    configs = foreign.configs_of(about, "silog")
     about = about._replace(
-        id=saved_model.teacher_id(folder, (frame, pixels, sorted(outputs.items()), sorted(names.items()))),
+        id=teacher_id(folder, (frame, pixels, sorted(outputs.items()), sorted(names.items()))),
         facts=facts("Model Garden export", None, height_width, configs),
     )
     return Recipe(about, folder, SIGNATURE, frame, pixels, chosen, used, resize_output="image_info")
@@ -92,7 +103,7 @@ def _outputs(path: str, signature: Signature, params: Mapping[str, Any]) -> dict
         boxes = DetectedObjects(
             *BOXES, normalised=_get(params, False, "export_config", "output_normalized_coordinates")
         )
-        masks: dict[str, Output] = {"masks": boxes._replace(masks="detection_masks")}
+        masks: dict[str, Output] = {"masks": dataclasses.replace(boxes, masks="detection_masks")}
         return {"detection": boxes} | (masks if "detection_masks" in names else {})
     if {"logits", "probs"} <= names:
         return {"classification": Distribution("probs", is_logits=False)}

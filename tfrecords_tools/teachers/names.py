@@ -5,7 +5,8 @@ An empty name marks an id that is not a class. The ids of the remaining names ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from tfrecords_tools.sources import class_files, files
 
 # The least share of a distribution that named classes must have. Below it, rounding decides which of them is largest.
 LEAST_SHARE = 0.01
+NO_NAME = ("???", "n/a")  # in the label maps of COCO's detectors, of ids that are not used
 
 
 class ClassNames(NamedTuple):
@@ -31,11 +33,16 @@ class ClassNames(NamedTuple):
     """
 
     names: tuple[str, ...]
+    numbered: tuple[str, ...] = ()  # names that were repeated, and have a number now
 
     @property
     def classes(self) -> list[str]:
         """The names that are not empty."""
         return [name for name in self.names if name]
+
+    def without(self, unused: Collection[str]) -> ClassNames:
+        """Returns the names with "" for those that are no classes."""
+        return self._replace(names=tuple("" if name in unused else name for name in self.names))
 
     def renumber_predictions(self, task: str, restored: dict[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
         """Gives boxes and distributions this project's ids; an empty result means no label.
@@ -89,13 +96,15 @@ def naming_task(task: str) -> str:
     return (*discover()[task].needs, task)[0]
 
 
-def read_names(source: str | Sequence[str], where: str, first: int = 1) -> ClassNames:
+def read_names(source: str | Sequence[str], where: str, first: int = 1, number_repeated: bool = False) -> ClassNames:
     """Reads class names from a list or a file.
 
     Args:
       source: the names, a text file with one name per line, or a label map, see `sources.class_files`.
       where: the key, for messages.
       first: the id of the first name, for files that have ids.
+      number_repeated: number names that are repeated, instead of refusing them. ImageNet has two classes "crane", the
+        bird and the machine, and two "maillot": they become "crane 1", "crane 2", "maillot 1" and "maillot 2".
 
     Raises:
       UserError: the file does not exist, or a name is repeated.
@@ -106,10 +115,11 @@ def read_names(source: str | Sequence[str], where: str, first: int = 1) -> Class
                 f"{where}: {source} does not exist. Give a list of names, or a file with one name per line."
             )
         source = _names_in(source, where, first)
-    repeated = sorted({name for name in source if name and list(source).count(name) > 1})
-    if repeated:
+    names = ["" if name.lower() in NO_NAME else name for name in source]
+    repeated = sorted({name for name in names if name and names.count(name) > 1})
+    if repeated and not number_repeated:
         raise UserError(f"{where}: class names must be unique, but {', '.join(repeated)} is repeated.")
-    return ClassNames(tuple(source))
+    return ClassNames(tuple(_numbered(names, repeated)), tuple(repeated))
 
 
 def _names_in(path: str, where: str, first: int) -> Sequence[str]:
@@ -120,3 +130,11 @@ def _names_in(path: str, where: str, first: int) -> Sequence[str]:
         return [line.strip() for line in lines if not line.startswith(class_files.COMMENT)]
     entries = class_files.parse(content, f"{where}: {path}")
     return class_files.names_by_id(entries, first if class_files.is_label_map(content) else 0)
+
+
+def _numbered(names: Sequence[str], repeated: Collection[str]) -> Iterator[str]:
+    """Yields the names, numbered if they are repeated."""
+    seen: Counter[str] = Counter()
+    for name in names:
+        seen[name] += 1
+        yield f"{name} {seen[name]}" if name in repeated else name

@@ -1,294 +1,257 @@
-"""How the outputs of another network are read as predictions of a task.
+"""How the outputs of another network are read as predictions of a task: classes of an image, and maps.
 
-`Output.read` takes all outputs of one image and the size of the network's input. It returns the task's predictions and
-how many cells, down and across, cover the input.
+`detections.py` has those of objects. Reading takes three steps, for one image:
 
-`Output.problem` guards against a wrong word in an adapter file: probabilities that are logits, for example, would give
-labels that look certain and are not. NaN and infinity pass here; `trained.check_finite` reports them.
+- `Output.problem` checks that the values are what the adapter file says, see `checks.py`;
+- `Output.read` prepares them in NumPy, like the non-maximum suppression of a raw detector;
+- `Output.restored` maps them back into the original image's frame, in a graph.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from must_tf.spec import Tensors
+from must_tf.data import geometry
+from must_tf.spec import TaskSpec, Tensors
+from must_tf.tasks.segmentation.labels import IGNORE
+from tfrecords_tools.teachers import checks
+from tfrecords_tools.teachers.frames import Placed
 
-RANGE_TOLERANCE = 0.01  # for bfloat16 and interpolated values
-SUM_TOLERANCE = 0.05  # for a thousand classes in bfloat16, each rounded
-CONFIDENT = 0.5  # boxes from this score on must make sense; below it, a detector may predict anything
-NORMALISED_MOST = 2.0  # a box that is not clipped to the image reaches a little beyond 1
-
-Cells = tuple[int, int]
-Reading = tuple[Tensors, Cells]
 Arrays = Mapping[str, np.ndarray]
 
 
-class Output(Protocol):
-    """The outputs of one task."""
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """The outputs of one task. Subclasses may add fields at the end only, see `recipe.FIRST_FIELDS`."""
 
     def uses(self) -> tuple[str, ...]:
         """Returns the names of the outputs that are read."""
-        ...
+        raise NotImplementedError
 
     def problem(self, arrays: Arrays, name_count: int) -> str:
         """Returns why one image's outputs contradict the adapter file, or "". `name_count` is of the class names."""
-        ...
+        raise NotImplementedError
 
-    def read(self, tensors: Mapping[str, tf.Tensor], canvas: Cells) -> Reading:
-        """Returns the predictions and their cells, see the module's docstring."""
-        ...
+    def note(self, arrays: Arrays) -> str:
+        """Returns what is repaired in one image's outputs, or ""."""
+        del arrays
+        return ""
+
+    def read(self, arrays: Arrays) -> Arrays:
+        """Returns the arrays that `restored` takes."""
+        return {name: arrays[name] for name in self.uses()}
+
+    def restored(self, spec: TaskSpec, tensors: Mapping[str, tf.Tensor], placed: Placed) -> Tensors:
+        """Returns the predictions of the task `spec` in the original image's frame."""
+        raise NotImplementedError
 
 
-class Distribution(NamedTuple):
-    """Classification, [C]."""
+@dataclasses.dataclass(frozen=True)
+class _Named(Output):
+    """A single output."""
 
     name: str
-    is_logits: bool
 
     def uses(self) -> tuple[str, ...]:
         """See `Output`."""
         return (self.name,)
+
+
+@dataclasses.dataclass(frozen=True)
+class Distribution(_Named):
+    """Classification, [C]."""
+
+    is_logits: bool
 
     def problem(self, arrays: Arrays, name_count: int) -> str:
         """See `Output`."""
         values = arrays[self.name]
-        wrong = _shape_problem(self.name, values, "[C]") or _class_problem(self.name, values.shape[-1], name_count)
-        return wrong or ("" if self.is_logits else probability_problem(self.name, values, -1))
+        wrong = checks.shape_problem(self.name, values, "[C]")
+        wrong = wrong or checks.class_problem(self.name, values.shape[-1], name_count)
+        return wrong or _meaning_problem(self.name, values, -1, self.is_logits)
 
-    def read(self, tensors: Mapping[str, tf.Tensor], canvas: Cells) -> Reading:
+    def note(self, arrays: Arrays) -> str:
         """See `Output`."""
-        return {"probability": _probability(tensors[self.name], self.is_logits)}, canvas
+        return "" if self.is_logits else checks.sum_note(self.name, arrays[self.name], -1)
+
+    def restored(self, spec: TaskSpec, tensors: Mapping[str, tf.Tensor], placed: Placed) -> Tensors:
+        """See `Output`."""
+        del spec, placed
+        return {"probability": _probability(tensors[self.name], self.is_logits)}
 
 
-class ClassMap(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class ClassMap(_Named):
     """Segmentation, [h, w, C]."""
 
-    name: str
     is_logits: bool
     channels_first: bool = False
 
-    def uses(self) -> tuple[str, ...]:
+    def problem(self, arrays: Arrays, name_count: int) -> str:
         """See `Output`."""
-        return (self.name,)
+        values = arrays[self.name]
+        wrong = checks.shape_problem(self.name, values, "[C, h, w]" if self.channels_first else "[h, w, C]")
+        wrong = wrong or checks.class_problem(self.name, values.shape[self._axis()], name_count)
+        if wrong:
+            return wrong + checks.layout_hint(values, self.channels_first, name_count)
+        return _meaning_problem(self.name, values, self._axis(), self.is_logits)
+
+    def _axis(self) -> int:
+        return 0 if self.channels_first else -1
+
+    def note(self, arrays: Arrays) -> str:
+        """See `Output`."""
+        return "" if self.is_logits else checks.sum_note(self.name, arrays[self.name], self._axis())
+
+    def restored(self, spec: TaskSpec, tensors: Mapping[str, tf.Tensor], placed: Placed) -> Tensors:
+        """See `Output`."""
+        values = _channels_last(tensors[self.name], self.channels_first)
+        return _restored_map(spec, "probability", _probability(values, self.is_logits), placed)
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassId(_Named):
+    """Classification without confidence: the id of the class, [] or [1]. `classes`: their number."""
+
+    classes: int
 
     def problem(self, arrays: Arrays, name_count: int) -> str:
         """See `Output`."""
-        values, axis = arrays[self.name], 0 if self.channels_first else -1
-        form = "[C, h, w]" if self.channels_first else "[h, w, C]"
-        wrong = _shape_problem(self.name, values, form) or _class_problem(self.name, values.shape[axis], name_count)
-        if wrong:
-            return wrong + _layout_hint(values, self.channels_first, name_count)
-        return "" if self.is_logits else probability_problem(self.name, values, axis)
+        values = arrays[self.name]
+        if values.size != 1:
+            return checks.shape_problem(self.name, values, "[1]")
+        return checks.whole_number_problem("outputs.classification", self.name, values, name_count - 1)
 
-    def read(self, tensors: Mapping[str, tf.Tensor], canvas: Cells) -> Reading:
+    def note(self, arrays: Arrays) -> str:
         """See `Output`."""
-        del canvas
-        values = _channels_last(tensors[self.name], self.channels_first)
-        return {"probability": _probability(values, self.is_logits)}, _cells(values)
+        del arrays
+        return checks.certain_note(self.name)
+
+    def restored(self, spec: TaskSpec, tensors: Mapping[str, tf.Tensor], placed: Placed) -> Tensors:
+        """See `Output`."""
+        del spec, placed
+        return {"probability": tf.one_hot(tf.cast(tf.reshape(tensors[self.name], []), tf.int32), self.classes)}
 
 
-class DepthMap(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class ClassIdMap(_Named):
+    """Segmentation without confidence: class ids [h, w], optionally with an axis of size 1 before or after."""
+
+    def problem(self, arrays: Arrays, name_count: int) -> str:
+        """See `Output`. 255 marks pixels without a class, as in VOC's own maps."""
+        values = arrays[self.name]
+        wrong = _plane_problem(self.name, values)
+        known = values[values != IGNORE]
+        return wrong or checks.whole_number_problem("outputs.segmentation", self.name, known, name_count - 1)
+
+    def note(self, arrays: Arrays) -> str:
+        """See `Output`."""
+        del arrays
+        return checks.certain_note(self.name)
+
+    def restored(self, spec: TaskSpec, tensors: Mapping[str, tf.Tensor], placed: Placed) -> Tensors:
+        """See `Output`. A pixel has the class of the cell under its centre."""
+        del spec
+        classes = tf.cast(_plane(tensors[self.name]), tf.int32)
+        offset = placed.frame.offset(placed.shown)
+        for axis, side in enumerate((placed.frame.height, placed.frame.width)):
+            per_pixel = tf.cast(placed.shown[axis] / placed.original[axis], tf.float32)
+            centres = (tf.range(placed.original[axis], dtype=tf.float32) + 0.5) * per_pixel
+            cells = (centres + tf.cast(offset[axis], tf.float32)) * (classes.shape[axis] / side)
+            last = classes.shape[axis] - 1
+            classes = tf.gather(classes, tf.clip_by_value(tf.cast(cells, tf.int32), 0, last), axis=axis)
+        return {"classes": classes, "confidence": tf.ones_like(classes, tf.float32)}
+
+
+@dataclasses.dataclass(frozen=True)
+class DepthMap(_Named):
     """Depth, [h, w], optionally with an axis of size 1 before or after. `key`: "metres" or "inverse_depth"."""
 
-    name: str
     key: str
-
-    def uses(self) -> tuple[str, ...]:
-        """See `Output`."""
-        return (self.name,)
 
     def problem(self, arrays: Arrays, name_count: int) -> str:
         """See `Output`."""
         del name_count
-        values = arrays[self.name]
-        fits = any(not _shape_problem(self.name, values, form) for form in ("[1, h, w]", "[h, w, 1]"))
-        return "" if fits else _shape_problem(self.name, values, "[h, w]")
+        return _plane_problem(self.name, arrays[self.name])
 
-    def read(self, tensors: Mapping[str, tf.Tensor], canvas: Cells) -> Reading:
+    def restored(self, spec: TaskSpec, tensors: Mapping[str, tf.Tensor], placed: Placed) -> Tensors:
         """See `Output`."""
-        del canvas
-        values = tensors[self.name]
-        if values.shape.rank == 3:
-            values = values[0] if values.shape[0] == 1 else values[..., 0]
-        return {self.key: tf.cast(values, tf.float32)}, _cells(values)
+        return _restored_map(spec, self.key, tf.cast(_plane(tensors[self.name]), tf.float32), placed)
 
 
-class NormalMap(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class NormalMap(_Named):
     """Normals, [h, w, 3]. Multiplying by `axes` gives x right, y down, z forward."""
 
-    name: str
     axes: tuple[float, ...]
     channels_first: bool = False
 
-    def uses(self) -> tuple[str, ...]:
-        """See `Output`."""
-        return (self.name,)
-
     def problem(self, arrays: Arrays, name_count: int) -> str:
         """See `Output`."""
         del name_count
         values = arrays[self.name]
-        wrong = _shape_problem(self.name, values, "[3, h, w]" if self.channels_first else "[h, w, 3]")
-        return wrong + _layout_hint(values, self.channels_first, 3) if wrong else ""
+        wrong = checks.shape_problem(self.name, values, "[3, h, w]" if self.channels_first else "[h, w, 3]")
+        return wrong + checks.layout_hint(values, self.channels_first, 3) if wrong else ""
 
-    def read(self, tensors: Mapping[str, tf.Tensor], canvas: Cells) -> Reading:
+    def restored(self, spec: TaskSpec, tensors: Mapping[str, tf.Tensor], placed: Placed) -> Tensors:
         """See `Output`."""
-        del canvas
         values = tf.cast(_channels_last(tensors[self.name], self.channels_first), tf.float32)
-        return {"normals": tf.math.l2_normalize(values * tf.constant(self.axes), axis=-1)}, _cells(values)
+        normals = tf.math.l2_normalize(values * tf.constant(self.axes), axis=-1)
+        return _restored_map(spec, "normals", normals, placed)
 
 
-class DetectedObjects(NamedTuple):
-    """Detection: boxes [D, 4], scores [D], class ids [D], their number, and `masks` [D, m, m] if asked for."""
-
-    boxes: str
-    scores: str
-    classes: str
-    number: str = ""  # of detections; empty: all rows are detections
-    normalised: bool = False  # relative to the network's input; otherwise in its pixels
-    x_first: bool = False
-    first_class: int = 1  # the id of the first name
-    masks: str = ""
-
-    def uses(self) -> tuple[str, ...]:
-        """See `Output`."""
-        return tuple(name for name in (self.boxes, self.scores, self.classes, self.number, self.masks) if name)
-
-    def problem(self, arrays: Arrays, name_count: int) -> str:
-        """See `Output`."""
-        del name_count
-        forms = {self.boxes: "[D, 4]", self.scores: "[D]", self.classes: "[D]", self.masks: "[D, m, m]"}
-        wrong = [_shape_problem(name, arrays[name], form) for name, form in forms.items() if name]
-        if self.number and arrays[self.number].size != 1:
-            wrong.append(_shape_problem(self.number, arrays[self.number], "[1]"))
-        elif self.number:
-            wrong.append(_whole_number_problem("count", self.number, arrays[self.number], len(arrays[self.scores])))
-        if any(wrong):
-            return next(filter(None, wrong))
-        count = int(arrays[self.number].item()) if self.number else None
-        return self._value_problem({name: arrays[name][:count] for name in forms if name})
-
-    def _value_problem(self, arrays: Arrays) -> str:
-        """Returns what is wrong with the values of the detections, or ""."""
-        boxes, scores = arrays[self.boxes], arrays[self.scores]
-        wrong = [
-            _whole_number_problem("classes", self.classes, arrays[self.classes]),
-            _range_problem(
-                self.scores, scores, "Scores must be probabilities: export the model with its sigmoid or softmax"
-            ),
-        ]
-        if self.masks:
-            remedy = "Masks must be probabilities: export the model with its sigmoid"
-            wrong.append(_range_problem(self.masks, arrays[self.masks], remedy))
-        return next(filter(None, [*wrong, box_problem(self.boxes, boxes, scores, self.normalised)]), "")
-
-    def read(self, tensors: Mapping[str, tf.Tensor], canvas: Cells) -> Reading:
-        """See `Output`."""
-        boxes = tf.cast(tensors[self.boxes], tf.float32)
-        if self.x_first:
-            boxes = tf.gather(boxes, [1, 0, 3, 2], axis=-1)
-        if self.normalised:
-            boxes *= tf.constant([*canvas, *canvas], tf.float32)
-        scores = tf.cast(tensors[self.scores], tf.float32)
-        count = tf.size(scores) if not self.number else tf.cast(tf.reshape(tensors[self.number], []), tf.int32)
-        predictions = {
-            # Rows beyond the count may hold anything, even NaN, and are cut off.
-            "boxes": boxes[:count],
-            "scores": scores[:count],
-            "classes": tf.cast(tensors[self.classes], tf.int32)[:count] - self.first_class + 1,
-            "count": count,
-        }
-        if self.masks:
-            predictions["probability"] = tf.cast(tensors[self.masks], tf.float32)[:count]
-        return predictions, canvas
+def _meaning_problem(name: str, values: np.ndarray, axis: int, is_logits: bool) -> str:
+    check = checks.logit_problem if is_logits else checks.probability_problem
+    return check(name, values, axis)
 
 
 def _probability(values: tf.Tensor, is_logits: bool) -> tf.Tensor:
+    """Returns distributions along the last axis."""
     values = tf.cast(values, tf.float32)
-    return tf.nn.softmax(values) if is_logits else values
+    return tf.nn.softmax(values) if is_logits else values / tf.reduce_sum(values, -1, keepdims=True)
 
 
 def _channels_last(values: tf.Tensor, channels_first: bool) -> tf.Tensor:
     return tf.transpose(values, [1, 2, 0]) if channels_first else values
 
 
-def _cells(values: tf.Tensor) -> Cells:
-    return int(values.shape[0]), int(values.shape[1])
+def _plane_problem(name: str, values: np.ndarray) -> str:
+    fits = any(not checks.shape_problem(name, values, form) for form in ("[1, h, w]", "[h, w, 1]"))
+    return "" if fits else checks.shape_problem(name, values, "[h, w]")
 
 
-def _shape_problem(name: str, values: np.ndarray, form: str) -> str:
-    """Compares a shape with a form like "[h, w, 3]": numbers must match, a letter stands for any number."""
-    sides = form.strip("[]").split(", ")
-    fits = len(sides) == values.ndim and all(
-        not side.isdecimal() or int(side) == length for side, length in zip(sides, values.shape, strict=True)
-    )
-    return "" if fits else f"output {name!r} has shape {list(values.shape)} for one image instead of {form}"
+def _plane(values: tf.Tensor) -> tf.Tensor:
+    """Returns [h, w] of a map that may have an axis of size 1 before or after."""
+    if values.shape.rank != 3:
+        return values
+    return values[0] if values.shape[0] == 1 else values[..., 0]
 
 
-def _layout_hint(values: np.ndarray, channels_first: bool, channels: int) -> str:
-    """Suggests the other layout if its channel axis has the right length."""
-    if values.ndim != 3 or values.shape[-1 if channels_first else 0] != channels:
-        return ""
-    layout = "last, write `layout: NHWC`" if channels_first else "first, write `layout: NCHW`"
-    return f". If the channels come {layout}"
+def _restored_map(spec: TaskSpec, key: str, values: tf.Tensor, placed: Placed) -> Tensors:
+    """Restores a map [gh, gw] or [gh, gw, C] of cells that cover the network's input."""
+    cells = (int(values.shape[0]), int(values.shape[1]))
+    counts, canvas = tf.constant(cells, tf.float32), tf.constant(placed.frame[:2], tf.float32)
+    if placed.frame.place == "centre":
+        values = _moved(values, tf.cast(placed.frame.offset(placed.shown), tf.float32) * counts / canvas)
+    scaled = tf.cast(placed.shown, tf.float32) * counts / canvas
+    return spec.restore({key: values}, geometry.Frame(placed.original, scaled, cells[0]))
 
 
-def _range_problem(name: str, values: np.ndarray, remedy: str) -> str:
-    """Checks that values lie between 0 and 1."""
-    values = values[np.isfinite(values)]
-    wrong = values[(values < -RANGE_TOLERANCE) | (values > 1.0 + RANGE_TOLERANCE)]
-    return f"output {name!r} contains {wrong.flat[0]:.3g}, which is not between 0 and 1. {remedy}" if wrong.size else ""
-
-
-def probability_problem(name: str, values: np.ndarray, axis: int) -> str:
-    """Returns why values are not probability distributions along `axis`, or ""."""
-    remedy = "If these are logits, write `means: logits`"
-    sums = values.sum(axis=axis, dtype=np.float32)
-    wrong = sums[np.abs(sums - 1.0) > SUM_TOLERANCE]
-    sum_problem = (
-        f"the classes of output {name!r} sum to {wrong.flat[0]:.3g} instead of 1. {remedy}" if wrong.size else ""
-    )
-    return _range_problem(name, values, remedy) or sum_problem
-
-
-def _class_problem(name: str, channels: int, name_count: int) -> str:
-    """Checks that there is a name for every channel."""
-    if channels == name_count:
-        return ""
-    return f'{name_count} class names, but output {name!r} has {channels} channels. Use "" for one that is not a class'
-
-
-def _whole_number_problem(key: str, name: str, values: np.ndarray, most: float = np.inf) -> str:
-    """Checks that ids or counts are whole numbers from 0 to `most`. A cast would turn even NaN into a number."""
-    wrong = values[~(np.isfinite(values) & (values >= 0) & (values <= most) & (values == np.rint(values)))]
-    limit = f" to {most:g}" if np.isfinite(most) else ""
-    if not wrong.size:
-        return ""
-    return (
-        f"output {name!r} contains {wrong.flat[0]:.3g} instead of a whole number from 0{limit}. "
-        f"Correct outputs.detection.{key}"
-    )
-
-
-def box_problem(name: str, values: np.ndarray, scores: np.ndarray, normalised: bool) -> str:
-    """Returns why boxes [D, 4] are not in the unit that the adapter says, or "".
-
-    Judged by the confident boxes whose sides are positive.
-    """
-    sides = values[:, 2:] - values[:, :2]
-    confident = values[(scores >= CONFIDENT) & (sides > 0).all(axis=-1)]
-    if not confident.size:
-        return ""
-    most = confident.max()
-    if normalised and most > NORMALISED_MOST:
-        return f"output {name!r} reaches {most:.3g} times the input. If these are pixels, write `coordinates: pixels`"
-    if not normalised and most <= 1.0:
-        return (
-            f"output {name!r} lies within one pixel. If boxes are relative to the input, "
-            "write `coordinates: normalised`"
-        )
-    return ""
+def _moved(values: tf.Tensor, cells: tf.Tensor) -> tf.Tensor:
+    """Moves a map up and to the left by a number of cells [2], bilinear if that is not whole."""
+    planes = values[..., None] if values.shape.rank == 2 else values
+    moved: Any = tf.raw_ops.ScaleAndTranslate(
+        images=tf.cast(planes, tf.float32)[None],
+        size=tf.shape(planes)[:2],
+        scale=tf.ones([2]),
+        translation=-cells,
+        kernel_type="triangle",
+        antialias=False,
+    )[0]
+    moved = tf.ensure_shape(moved, planes.shape)
+    return moved[..., 0] if values.shape.rank == 2 else moved

@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from must_tf.common import run_files
 from must_tf.common.errors import UserError
+from must_tf.data import input as input_lib
 from must_tf.model.student import enabled
-from must_tf.runs import checkpoints, init_weights, restore, trained_on
+from must_tf.runs import checkpoints, fingerprint, init_weights, restore, trained_on
 from tfrecords_tools.teachers import About, Predictions, check_tasks
 from tfrecords_tools.teachers.trained import TrainedTeacher, class_names, facts
 
@@ -60,4 +61,7 @@ def describe(path: str, tasks: Sequence[str]) -> RunDirectory:
     step = checkpoints.step_of(init_weights.checkpoint_path(path))
     known = facts("run directory", step, config.input_size, {task: configs[task] for task in tasks})
     known["trained_on"] = {task: learned[task] for task in tasks if task in learned}
-    return RunDirectory(About(path, tuple(tasks), restore.identity(path, config), class_names(configs, tasks), known))
+    known["licence"] = "; ".join(fingerprint.licences(path))
+    domain = tuple(input_lib.patterns(config.validation_data.input_path))
+    about = About(path, tuple(tasks), restore.identity(path, config), class_names(configs, tasks), known, domain)
+    return RunDirectory(about)

@@ -26,7 +26,7 @@ class TrainedTeacher:
     def __init__(self, about: About, forward: Forward, configs: Mapping[str, TaskConfig], size: int):
         self.about = about
         self.frame = InputFrame(size, size)
-        self._configs = configs
+        self.configs = configs
         self._restorer = Restorer({task: discover()[task] for task in about.tasks}, configs, size)
 
         def run(pixels: tf.Tensor, shape: tf.Tensor) -> Predictions:
@@ -44,7 +44,12 @@ class TrainedTeacher:
         """See `teachers.Teacher`."""
         restored = self._restorer.restored(predictions, info)
         check_finite(self.about, restored, source_id)
-        return kept(restored, ImageInfo(source_id, int(info[0]), int(info[1])), self._configs)
+        return kept(restored, ImageInfo(source_id, int(info[0]), int(info[1])), self.configs)
+
+    def notes(self, predictions: Predictions) -> list[str]:
+        """See `teachers.Teacher`. Nothing is repaired."""
+        del predictions
+        return []
 
 
 def check_finite(about: About, restored: Mapping[str, Mapping[str, Any]], source_id: str) -> None:
@@ -68,6 +73,8 @@ def facts(kind: str, step: int | None, size: int | list[int], configs: Mapping[s
         "floors": {task: spec.summary.floor for task, spec in specs.items() if spec.summary.floor},
         "units": {task: unit for task, unit in units.items() if unit},
         "trained_on": {},
+        "licence": "",
+        "notes": [],
     }
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from must_tf.data import input as input_lib
 from must_tf.data import record, scenes
 from must_tf.experiments import experiment_config
-from must_tf.runs import trained_on
-from tests.support.labelling import Image, boxes, by, records
+from must_tf.runs import fingerprint, trained_on
+from tests.support.labelling import Image, boxes, by, records, tell
 from tests.support.tiny import write_config
 from tfrecords_tools.stats import figures
 from tfrecords_tools.stats.sums import Sums
@@ -47,3 +48,15 @@ def test_objects_that_no_manifest_counts_are_unknown(tmp_path: Path, sets: list[
     counts = learned(tmp_path, *sets)
     assert counts == {"images": images, "objects": None, "classes": {}}
     assert "per_image" not in figures.of_training(counts, Sums(unit="objects"))
+
+
+def test_licences_of_the_models_that_labelled(tmp_path: Path) -> None:
+    """They go from the records' manifests into the run, each once; a teacher of this project has none."""
+    licences = {"one": ["B", ""], "two": ["A", "B"]}
+    for name, of_set in licences.items():
+        records(tmp_path / name, [{}])
+        tell(tmp_path / name, teachers={f"t{place}": {"licence": text} for place, text in enumerate(of_set)})
+    globs = [str(tmp_path / name / "*.tfrecord") for name in licences]
+    fingerprint.write(str(tmp_path), input_lib.Data(input_path=tuple(globs)))
+    assert fingerprint.licences(str(tmp_path)) == ["A", "B"]
+    assert fingerprint.licences(str(tmp_path / "one")) == []  # a run of an older version

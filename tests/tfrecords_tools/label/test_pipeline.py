@@ -35,6 +35,7 @@ class ByHand:
 
     def __init__(self, task: str = "depth", side: int = 16):
         self.about = About(f"by-hand-{task}", (task,), "0123456789ab", {})
+        self.configs = {task: discover()[task].Config()}
         self.frame = InputFrame(side, side, "stretch")
         self.forwards: list[int] = []  # distinct images in each pass
 
@@ -48,6 +49,11 @@ class ByHand:
         if self.about.tasks == ("normals",):
             return {"normals": {"normals": np.tile(np.array([0, 0, -1], np.float32), [height, width, 1])}}
         return {"depth": {"metres": np.full([height, width], predictions["mean"], np.float32)}}
+
+    def notes(self, predictions: Any) -> list[str]:
+        """See `teachers.Teacher`."""
+        del predictions
+        return []
 
 
 def records(count: int) -> tuple[list[bytes], list[float]]:

@@ -129,6 +129,8 @@ def test_the_manifest_says_who_the_teacher_was(tmp_path: Path, monkeypatch: pyte
         "floors": {},
         "units": {"depth": "metres"},
         "trained_on": {},
+        "licence": "",
+        "notes": [],
     }
     assert manifest.read(str(tmp_path / "out")).teachers == {"f0": expected, "old": before}
 

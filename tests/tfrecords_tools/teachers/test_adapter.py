@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from must_tf.common.errors import UserError
 from must_tf.data import manifest, record
 from must_tf.spec import Labels
 from must_tf.tasks import discover
@@ -20,10 +21,11 @@ from tests.support.tiny import ROOT, write_set
 from tfrecords_tools import teachers
 from tfrecords_tools.label.arguments import parse_request
 from tfrecords_tools.label.run import label_records
-from tfrecords_tools.teachers import saved_model
+from tfrecords_tools.teachers.detections import DetectedObjects
 from tfrecords_tools.teachers.frames import InputFrame
 from tfrecords_tools.teachers.names import ClassNames
-from tfrecords_tools.teachers.outputs import DepthMap, DetectedObjects
+from tfrecords_tools.teachers.outputs import DepthMap
+from tfrecords_tools.teachers.recipe import InputFormat, id_text
 
 MIDAS = ROOT / "experiments" / "adapters" / "midas.yaml"
 SIZES = ((90, 160), (200, 60), (31, 33), (256, 256))  # height, width
@@ -38,9 +40,11 @@ def labelled(adapter: str, image: np.ndarray, *tasks: str) -> dict[str, Labels]:
     return teachers.label(teacher, [tf.constant(image)], ["one"])[0]
 
 
-def adapted(folder: Path, resize: str, outputs: dict[str, Any], classes: dict[str, Any] | None = None) -> str:
+def adapted(
+    folder: Path, resize: str, outputs: dict[str, Any], classes: dict[str, Any] | None = None, **inputs: Any
+) -> str:
     """Writes an adapter for the model in `folder`/model with input size 64 x 96."""
-    content = {"model": "model", "input": {"size": [64, 96], "resize": resize}, "outputs": outputs}
+    content = {"model": "model", "input": {"size": [64, 96], "resize": resize} | inputs, "outputs": outputs}
     return write_adapter(folder / "adapter.yaml", content | ({"classes": classes} if classes else {}))
 
 
@@ -75,6 +79,8 @@ def test_facts_for_the_manifest(tmp_path: Path) -> None:
         "floors": {},
         "units": {"depth": "inverse depth, no unit"},
         "trained_on": {},
+        "licence": "MIT, Intel ISL",
+        "notes": [],
     }
 
 
@@ -100,11 +106,11 @@ def test_the_text_of_an_id_does_not_change() -> None:
     meaning = (
         "serving_default",
         InputFrame(2, 3, "stretch"),
-        saved_model.InputFormat("image", batch=4),
+        InputFormat("image", batch=4),
         [("depth", DepthMap("z", "metres")), ("detection", DetectedObjects("b", "s", "c"))],
         [("detection", ClassNames(("cat",)))],
     )
-    assert saved_model.id_text(meaning) == (
+    assert id_text(meaning) == (
         "('serving_default', Frame(height=2, width=3, how='stretch', antialias=True, fill=(124, 116, 104)), "
         "Entry(name='image', encoding='tensor', dtype='uint8', batch=4, channels_first=False, range=(0.0, 255.0), "
         "mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)), [('depth', DepthMap(name='z', key='metres')), "
@@ -113,8 +119,15 @@ def test_the_text_of_an_id_does_not_change() -> None:
     )
 
 
-@pytest.mark.parametrize("resize", ["fit", "stretch"])
-def test_a_depth_gradient_comes_back_where_it_was_painted(tmp_path: Path, resize: str) -> None:
+def test_new_settings_are_part_of_the_id() -> None:
+    """A field that was added later stands in the text if it differs from its default."""
+    assert id_text(InputFrame(2, 3, place="centre")).endswith("fill=(124, 116, 104), place='centre')")
+    assert id_text(DetectedObjects("b", "s", "c", most=9)).endswith("masks='', most=9)")
+    assert id_text(InputFormat("image", blue_first=True)).endswith("std=(1.0, 1.0, 1.0), blue_first=True)")
+
+
+@pytest.mark.parametrize(("resize", "place"), [("fit", "top_left"), ("stretch", "top_left"), ("fit", "centre")])
+def test_a_depth_gradient_comes_back_where_it_was_painted(tmp_path: Path, resize: str, place: str) -> None:
     """Cells of 4 x 4 pixels that hold their own position: 10 + row + 100 * column of the input, in metres."""
 
     def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -122,9 +135,10 @@ def test_a_depth_gradient_comes_back_where_it_was_painted(tmp_path: Path, resize
         return {"z": tf.tile(tf.constant(10 + row + 100 * column)[None, ..., None], [tf.shape(image)[0], 1, 1, 1])}
 
     save(tmp_path / "model", answer, [None, None, None, 3])
-    adapter = adapted(tmp_path, resize, {"depth": {"output": "z", "means": "metres"}})
+    adapter = adapted(tmp_path, resize, {"depth": {"output": "z", "means": "metres"}}, place=place)
     metres = labelled(adapter, red_slope(HEIGHT, WIDTH), "depth")["depth"]["metres"]
-    rows = (np.arange(HEIGHT) + 0.5) / HEIGHT * SHOWN[resize][0]
+    above = 16 if place == "centre" else 0  # of 64 rows, the image has the 32 in the middle
+    rows = above + (np.arange(HEIGHT) + 0.5) / HEIGHT * SHOWN[resize][0]
     columns = (np.arange(WIDTH) + 0.5) / WIDTH * SHOWN[resize][1]
     expected = 10 + rows[:, None] + 100 * columns[None, :]
     inside = (slice(10, 90), slice(10, 290))  # beyond the centres of the outermost cells, their values are constant
@@ -210,3 +224,69 @@ def test_normals_with_other_axes_and_a_distribution_with_gaps(tmp_path: Path) ->
     found = labelled(adapter, red_slope(HEIGHT, WIDTH), "normals", "classification")
     np.testing.assert_allclose(found["normals"]["normals"], np.full([HEIGHT, WIDTH, 3], [0, -0.6, -0.8]), atol=1e-6)
     np.testing.assert_allclose(found["classification"]["probability"], [0.75, 0.25], atol=1e-6)
+
+
+def test_boxes_in_a_letterbox(tmp_path: Path) -> None:
+    """Fitted into the middle, the image has rows 16 to 48 of the input. The best two of three boxes are kept."""
+    boxes = np.array([[16, 0, 32, 48], [24, 48, 48, 96], [16, 0, 48, 96]], np.float32)  # y0, x0, y1, x1
+
+    def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        # Red is the padding's: 50 above the image, and 200 in it.
+        right = tf.cast((image[:, 15, 0, 0] == 50.0) & (image[:, 16, 0, 0] == 200.0), tf.float32)
+        one = {"b": boxes, "s": np.array([0.5, 0.8, 0.6], np.float32), "c": np.array([0, 1, 0], np.int32)}
+        found = {name: tf.repeat(tf.constant(value)[None], tf.shape(image)[0], axis=0) for name, value in one.items()}
+        return found | {"s": found["s"] * right[:, None]}
+
+    save(tmp_path / "model", answer, [None, None, None, 3])
+    section = {"boxes": "b", "scores": "s", "classes": "c", "first_class": 0, "least_score": 0.55, "most": 1}
+    letterbox = {"place": "centre", "padding": [50, 114, 114]}
+    photo = np.full([HEIGHT, WIDTH, 3], 200, np.uint8)
+    adapter = adapted(tmp_path, "fit", {"detection": section}, {"detection": ["cat", "dog"]}, **letterbox)
+    found = labelled(adapter, photo, "detection")["detection"]
+    np.testing.assert_allclose(found["boxes"], [[0.25, 0.5, 1.0, 1.0]], atol=1e-6)
+    assert found["classes"].tolist() == [2]
+    adapter = adapted(tmp_path, "fit", {"detection": section | {"most": 0}}, {"detection": ["cat", "dog"]}, **letterbox)
+    assert labelled(adapter, photo, "detection")["detection"]["scores"].tolist() == [np.float32(0.8), np.float32(0.6)]
+
+
+@pytest.mark.parametrize("place", ["top_left", "centre"])
+def test_class_ids_come_back_as_they_are(tmp_path: Path, place: str) -> None:
+    """The model returns 0 for dark and 1 for bright pixels, 255 for the padding, and no confidence."""
+    photo = np.zeros([HEIGHT, WIDTH, 3], np.uint8)
+    photo[25:75, 100:150] = 240
+
+    def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        ids = tf.where(image[..., 0] > 200, 1, 0)
+        return {"ids": tf.cast(tf.where(image[..., 0] == 114.0, 255, ids), tf.int64)}
+
+    save(tmp_path / "model", answer, [None, None, None, 3])
+    classes = {"segmentation": ["dark", "bright"]}
+    section = {"segmentation": {"output": "ids", "means": "classes"}}
+    adapter = adapted(tmp_path, "fit", section, classes, place=place, padding=114)
+    teacher = teachers.describe(adapter, ["segmentation"]).load()
+    found = teachers.label(teacher, [tf.constant(photo)], ["one"])[0]["segmentation"]
+    assert np.mean(found["classes"] != (photo[..., 0] > 0)) < 0.01  # a pixel of the input covers 3 of the image
+    assert (found["confidence"] == 1).all()
+    ids = {"ids": np.zeros([64, 96], np.int64)}
+    assert teacher.notes(ids) == ["segmentation: output 'ids' has no confidence: its classes count as certain"]
+    with pytest.raises(UserError, match="'ids' contains 2 instead of a whole number from 0 to 1"):
+        teacher.labels({"ids": ids["ids"] + 2}, np.array([64, 96, 64, 96], np.int32), "x")
+
+
+def test_a_centre_crop(tmp_path: Path) -> None:
+    """Half of the shorter side of a 60 x 100 photo: rows 15 to 45 and columns 35 to 65, all of them bright."""
+    photo = np.zeros([60, 100, 3], np.uint8)
+    photo[15:45, 35:65] = 255
+
+    def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        bright = tf.reduce_mean(image, axis=[1, 2, 3])
+        return {"p": tf.stack([bright, 1 - bright], axis=-1)}
+
+    save(tmp_path / "model", answer, [None, None, None, 3])
+    inputs: dict[str, Any] = {"size": [30, 30], "range": [0, 1], "crop": 0.5}
+    classes = {"classification": ["bright", "dark"]}
+    adapter = adapted(tmp_path, "centre", {"classification": {"output": "p"}}, classes, **inputs)
+    assert labelled(adapter, photo, "classification")["classification"]["probability"].tolist() == [1.0, 0.0]
+    outputs: dict[str, Any] = {"depth": {"output": "p"}}
+    with pytest.raises(UserError, match="input.resize=centre shows only a part of the image, .* depth"):
+        teachers.describe(adapted(tmp_path, "centre", outputs, **inputs), ["depth"])

@@ -68,3 +68,13 @@ def test_an_export_of_an_older_version(exported: str, tmp_path: Path) -> None:
     (old / saved_model.NAME).write_text(json.dumps({key: content[key] for key in ("teacher_id", "step", "input_size")}))
     with pytest.raises(UserError, match=r"lacks classes, tasks, trained_on.*Export the run again"):
         teachers.describe(str(old), ["depth"])
+
+
+def test_licences_of_a_students_teachers(exported: str, tmp_path: Path) -> None:
+    """They become the licence of what the student labels."""
+    assert teachers.describe(exported, ["depth"]).about.facts["licence"] == ""
+    licensed = shutil.copytree(exported, tmp_path / "licensed")
+    content = json.loads((licensed / saved_model.NAME).read_text())
+    assert content["licences"] == []
+    (licensed / saved_model.NAME).write_text(json.dumps(content | {"licences": ["A", "B"]}))
+    assert teachers.describe(str(licensed), ["depth"]).about.facts["licence"] == "A; B"

@@ -11,10 +11,12 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from must_tf.common.errors import UserError
+from must_tf.common.errors import Mistakes, UserError
 from tests.support.teaching import save, write_adapter
 from tfrecords_tools import teachers
-from tfrecords_tools.teachers import adapter
+from tfrecords_tools.teachers import adapter, adapter_file, adapter_input
+from tfrecords_tools.teachers.names import read_names
+from tfrecords_tools.teachers.recipe import Signature
 
 GOOD: dict[str, Any] = {
     "model": "model",
@@ -67,7 +69,12 @@ def test_the_good_file_is_good(folder: Path) -> None:
         ("input/mean", [0.5], ("input.mean must be a list of 3 numbers",)),
         ("input/std", [1, 0, 1], ("input.std must not contain 0",)),
         ("input/name", "imgae", ("input.name='imgae'", "'image'")),
-        ("model", "modle", ("model='modle': there is no SavedModel",)),
+        ("input/size_name", "size", ("input.size_name='size': the signature has no such input",)),
+        ("input/padding", [1, 2], ("input.padding must be a list of 1 or 3 numbers",)),
+        ("input/padding", 300, ("input.padding=300", "at most 255")),
+        ("input/resize", "centre", ("input.resize=centre needs a square input, but its size is [32, 48]",)),
+        ("model", "modle", ("model='modle': there is no SavedModel, .tflite or .onnx file",)),
+        ("model", "$MODLES/model", ("$MODLES/model", "The environment variable in it is not set")),
         ("signature", "serving", ("no signature 'serving'", "'serving_default'")),
         (
             "outputs/segmentation/output",
@@ -77,10 +84,13 @@ def test_the_good_file_is_good(folder: Path) -> None:
         ("outputs/depth", {}, ("outputs.depth.output is missing", "outputs: depth, logits")),
         ("outputs/depth/means", "meters", ("outputs.depth.means='meters'", "'metres'")),
         ("outputs/normals", {"output": "depth", "axes": [1, 0, 1]}, ("outputs.normals.axes", "1 or -1")),
+        ("outputs/detection", {"packed": "depth", "raw": "depth"}, ("has packed and raw",)),
+        ("outputs/detection", {"raw": "dpeth"}, ("outputs.detection.raw='dpeth'", "'depth'")),
         ("outputs/sgementation", {"output": "logits"}, ("outputs.sgementation: no such key", "'segmentation'")),
         ("classes/segmentation", ["a"], ("classes.segmentation has 1 names", "2 channels")),
         ("classes/segmentation", ["a", "a"], ("classes.segmentation: class names must be unique, but a is repeated",)),
         ("classes/segmentation", [str(i) for i in range(256)], ("256 classes, but", "allows 255", "fewer classes")),
+        ("classes/unused", ["fier"], ("classes.unused: there is no class 'fier'", "'fire'")),
         ("classes/segmentation", "nowhere.txt", ("nowhere.txt does not exist",)),
         ("classes", None, ("classes.segmentation is missing", "one name per line")),
     ],
@@ -91,6 +101,37 @@ def test_a_mistake_in_the_file(folder: Path, path: str, value: Any, words: tuple
         teachers.describe(adapter, ["segmentation"])
     for word in (*words, "adapter.yaml" if path != "signature" else str(folder)):
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "layout", "words"),
+    [
+        ({"x": [8, 32, 48]}, "NHWC", "input 'x' has shape [8, 32, 48], but images are [B, H, W, 3]"),
+        ({"x": [8, 32, 48, 1]}, "NHWC", "colour has 3 channels, not 1"),
+        ({"x": [8, 3, 32, 48]}, "NHWC", "Write `input: {layout: NCHW}`"),
+        ({"x": [8, 32, 48, 3]}, "NCHW", "Write `input: {layout: NHWC}`"),
+        (
+            {"x": [1, 32, 48, 3], "size": [1, 2]},
+            "NHWC",
+            "has 2 inputs: x, size. Write the one that takes the pixels as",
+        ),
+        ({"x": [1, 32, 48, 3], "a": [1], "b": [1]}, "NHWC", "has 3 inputs: x, a, b. An adapter gives the pixels"),
+    ],
+)
+def test_an_input_that_takes_no_images(inputs: dict[str, list[int]], layout: str, words: str) -> None:
+    """A message, where the network would fail with a traceback."""
+    described = {name: (tuple(shape), tf.float32) for name, shape in inputs.items()}
+    section, mistakes = adapter_file.InputSection(layout=layout, size=(32, 48)), Mistakes()
+    adapter_input.read("a.yaml", section, Signature("serving_default", described, {}), mistakes)
+    assert any(words in problem for problem in mistakes.problems), mistakes.problems
+
+
+def test_names_that_occur_twice() -> None:
+    """ImageNet's two cranes are a bird and a machine."""
+    names = read_names(["crane", "dog", "???", "crane", "???"], "classes", number_repeated=True)
+    assert (names.names, names.numbered) == (("crane 1", "dog", "", "crane 2", ""), ("crane",))
+    with pytest.raises(UserError, match="crane is repeated"):
+        read_names(["crane", "crane"], "classes")
 
 
 def test_a_model_in_a_bucket() -> None:

@@ -17,10 +17,11 @@ from tests.support.teaching import save, unlabelled, write_adapter
 from tests.support.tiny import write_set
 from tfrecords_tools import teachers
 from tfrecords_tools.label.pipeline import labelled
-from tfrecords_tools.teachers import check_classes, outputs, run_directory
+from tfrecords_tools.teachers import check_classes, checks, run_directory
 
 INFO = ImageInfo("a", 2, 3)
 BOXES = {"boxes": "b", "scores": "s", "classes": "c"}
+CONFIG = discover()["classification"].Config(classes=("cat", "dog"))
 BLACK, RED = (np.tile(np.array(color, np.uint8), [20, 30, 1]) for color in ((0, 0, 0), (255, 0, 0)))
 
 
@@ -54,6 +55,17 @@ def boxes(box: list[float], score: float) -> dict[str, Any]:
     [
         ({"p": [2.0, -1.0]}, {"classification": {"output": "p"}}, ("'p' contains 2,", "means: logits")),
         ({"p": [0.9, 0.8]}, {"classification": {"output": "p"}}, ("'p' sum to 1.7", "means: logits")),
+        ({"p": [0.3, 0.1]}, {"classification": {"output": "p"}}, ("'p' sum to 0.4", "means: logits")),
+        (
+            {"p": [0.3, 0.7]},
+            {"classification": {"output": "p", "means": "logits"}},
+            ("'p' lie between 0 and 1 and sum to 1,", "means: probabilities"),
+        ),
+        (
+            {"p": np.full([4, 4, 2], 0.5)},
+            {"segmentation": {"output": "p", "means": "logits"}},
+            ("'p' lie between 0 and 1", "means: probabilities"),
+        ),
         ({"p": np.full([4, 4, 2], 3.0)}, {"segmentation": {"output": "p"}}, ("'p' contains 3,", "means: logits")),
         (boxes([1, 2, 9, 9], 4.2), {"detection": BOXES}, ("'s' contains 4.2", "sigmoid or softmax")),
         (
@@ -200,6 +212,30 @@ def test_rounded_values_are_accepted() -> None:
     """A softmax over 1,000 classes in bfloat16, a box at the border, an uncertain box within a pixel."""
     logits = np.random.default_rng(1).normal(size=1000).astype(np.float32)
     rounded = tf.cast(tf.nn.softmax(tf.cast(logits, tf.bfloat16)), tf.float32).numpy()
-    assert outputs.probability_problem("p", rounded, -1) == ""
-    assert outputs.box_problem("b", np.array([[-0.1, 0.2, 1.3, 0.9]]), np.array([0.9]), True) == ""
-    assert outputs.box_problem("b", np.array([[0.0, 0.0, 0.9, 0.9]]), np.array([0.1]), False) == ""
+    assert checks.probability_problem("p", rounded, -1) == ""
+    assert checks.sum_note("p", rounded, -1) == ""
+    assert checks.logit_problem("p", logits, -1) == ""
+    assert checks.logit_problem("p", np.array([0.3, 0.6]), -1) == ""  # of two classes, by chance
+    assert checks.box_problem("b", np.array([[-0.1, 0.2, 1.3, 0.9]]), np.array([0.9]), True) == ""
+    assert checks.box_problem("b", np.array([[0.0, 0.0, 0.9, 0.9]]), np.array([0.1]), False) == ""
+
+
+def test_probabilities_of_eight_bits(tmp_path: Path) -> None:
+    """They sum to 0.75; the rest was rounded away. They are divided by their sum, and the manifest says so."""
+    described = teacher(tmp_path, {"p": [0.6, 0.15]}, {"classification": {"output": "p"}})
+    (path,) = tf.io.gfile.glob(write_set(tmp_path / "in", [[unlabelled(0, BLACK), unlabelled(1, RED)]], ()))
+    (tmp_path / "out").mkdir()
+    found = list(labelled(path, [described], lambda count: None))
+    example = record.read_labels(found[0].serialized, discover(), {"classification": CONFIG})
+    np.testing.assert_allclose(example["classification"].labels["probability"], [0.8, 0.2], atol=1e-3)
+    note = "classification: probabilities of output 'p' that sum to less than 1, divided by their sum"
+    assert [one.notes for one in found] == [(note,), (note,)]
+
+
+def test_a_class_id_for_the_whole_image(tmp_path: Path) -> None:
+    """It has no confidence, so it is certain."""
+    section = {"classification": {"output": "id", "means": "classes"}}
+    found = label(teacher(tmp_path, {"id": [1.0]}, section))
+    assert found["classification"]["probability"].tolist() == [0.0, 1.0]
+    with pytest.raises(UserError, match="'id' contains 2 instead of a whole number from 0 to 1"):
+        label(teacher(tmp_path / "other", {"id": [2.0]}, section))

@@ -14,6 +14,7 @@ import tensorflow as tf
 from must_tf.common.errors import UserError
 from tests.support.teaching import red_slope, save, write_adapter
 from tfrecords_tools import teachers
+from tfrecords_tools.teachers import saved_model
 from tfrecords_tools.teachers.saved_model import root_cause
 
 HEIGHT, WIDTH = 32, 48  # of the networks' input and of the images, so that nothing is resized
@@ -61,15 +62,15 @@ def test_a_signature_that_fails_says_why(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [tf.errors.NotFoundError, tf.errors.ResourceExhaustedError])
 def test_missing_files_and_memory_are_not_errors_of_the_signature(
-    kind: type[tf.errors.OpError], tmp_path: Path
+    kind: type[tf.errors.OpError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The writer of the shard reports those."""
-    teacher = of_files(tmp_path, tf.io.decode_png)
 
-    def fails(images: tf.Tensor) -> Any:
+    def fails(images: tf.Tensor, sizes: tf.Tensor) -> Any:
         raise kind(None, None, "gone")
 
-    teacher._run = fails
+    monkeypatch.setattr(saved_model, "_graph", lambda recipe, batch: fails)
+    teacher = of_files(tmp_path, tf.io.decode_png)
     with pytest.raises(kind):
         teachers.label(teacher, [tf.constant(red_slope(HEIGHT, WIDTH))], ["x"])
 
