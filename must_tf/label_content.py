@@ -118,6 +118,20 @@ def problems_of_maps(labels: Labels, info: ImageInfo, config: Any) -> Iterator[t
         yield "NaN or infinite values", f"{wrong}"
 
 
+class Agreement(NamedTuple):
+    """A figure of how far two labels of the same image agree, for `tfrecords_tools/label/agreement.py`.
+
+    Attributes:
+      figure: its name.
+      higher_is_better: its direction. Then 1 means that they are equal, otherwise 0 does.
+      of: (labels, other labels, config) -> the figure of one image, which is averaged; None if it has none.
+    """
+
+    figure: str
+    higher_is_better: bool
+    of: Callable[[Labels, Labels, Any], float | None]
+
+
 @dataclasses.dataclass(frozen=True)
 class Summary:
     """How the record tools describe a task's labels; `must-records inspect`, `check` and `stats` use it.
@@ -140,6 +154,8 @@ class Summary:
       floor: the score below which `keep` drops predictions; 0 keeps all.
       arrays: {name: (labels, ImageInfo, config) -> array or text}, the attributes of a prediction's `Result`, in pixels
         of the image. Tasks with the same objects may share names. May raise AttributeError for one config.
+      agreement: how far two labels of an image agree. None: the F1 score of objects at IoU 0.5, or else the headline of
+        the task's Metric.
       pngs: labels -> {name: uint8 or uint16 map [h, w] or [h, w, 3]}, which `must predict` writes as PNG files.
     """
 
@@ -156,4 +172,5 @@ class Summary:
     unit: Callable[[Any], str] = lambda config: ""
     floor: float = 0.0
     arrays: Mapping[str, Callable[[Labels, ImageInfo, Any], Any]] = dataclasses.field(default_factory=dict)
+    agreement: Agreement | None = None
     pngs: Callable[[Labels], Mapping[str, np.ndarray]] = lambda labels: {}

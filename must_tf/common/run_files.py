@@ -11,6 +11,7 @@ here.
     train/, validation/  TensorBoard events
     pictures/            evaluated images, labels beside predictions
     best/<task>/         the best checkpoint of a task; best/overall/ of all tasks together
+    agreement.json       how far the run agrees with itself on its validation photos, once it has labelled
     failed/step-<n>/     the batch of a step whose loss or gradient was NaN or infinite
 """
 
@@ -20,6 +21,7 @@ CHECKPOINT = "checkpoint"
 HIDDEN_CHECKPOINT = "checkpoint.aside"  # the name of `checkpoint` while --overwrite builds the new run
 METRICS = "metrics.jsonl"
 EVALUATION = "evaluation.json"
+AGREEMENT = "agreement.json"
 EVALUATIONS = "evaluations.jsonl"
 DRY_RUN = "dry_run.png"
 

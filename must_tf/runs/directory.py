@@ -53,6 +53,7 @@ FILES = (
     "ckpt-*",
     run_files.EVALUATION,
     run_files.EVALUATIONS,
+    run_files.AGREEMENT,
     run_files.METRICS,
     run_files.DRY_RUN,
 )

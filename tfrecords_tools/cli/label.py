@@ -15,6 +15,7 @@ from tfrecords_tools.cli import options
 if TYPE_CHECKING:
     from tfrecords_tools.label.arguments import LabelRequest
     from tfrecords_tools.label.run import LabelResult
+    from tfrecords_tools.reading.recordset import RecordSet
 
 Workers = Annotated[
     int, typer.Option(help="Processes; 0: one per GPU, or one for up to 4 cores. Does not affect the output.")
@@ -43,6 +44,8 @@ def label(
     replace: Replace = None,
     workers: Workers = 0,
     shard: Shard = "",
+    sample: options.Sample = 64,
+    domain: options.Domain = None,
     force: Force = False,
     json: options.Json = False,
     runner: Runner = "",
@@ -56,13 +59,14 @@ def label(
 
     Example: must-records label --records 'records/photos/*.tfrecord' --teacher depth=runs/depth --out records/labelled
     """
-    from tfrecords_tools.label import arguments, parallelism
+    from tfrecords_tools.label import arguments, parallelism, self_check
     from tfrecords_tools.label.run import label_records
 
     started = time.monotonic()
     part = parallelism.parse_part(shard)
     spread = parallelism.Parallelism(workers, part, runner, tuple(runner_options.split()))
     request = arguments.parse_request(records, teacher, replace or [])
+    check = self_check.checked(sample, domain or [])
     with contextlib.redirect_stdout(sys.stderr) if json else contextlib.nullcontext():  # tables of restored weights
         result = label_records(request, out, options.command_line(ctx), spread)
     if result.manifest is None:
@@ -70,7 +74,11 @@ def label(
         return
     from tfrecords_tools.stats import run as stats
 
-    fit = stats.after_labelling(out, force) == 0
+    def measure(dataset: RecordSet) -> self_check.Measured:
+        with contextlib.redirect_stdout(sys.stderr):
+            return self_check.of_teachers(request.teachers, dataset, check)
+
+    fit = stats.after_labelling(out, force, measure) == 0
     _show(result, request, (out, time.monotonic() - started), json, fit)
     if not fit:
         raise typer.Exit(1)
@@ -97,7 +105,10 @@ def _show(result: LabelResult, request: LabelRequest, spent: tuple[str, float], 
     out, seconds = spent
     outcome = convert.Outcome(result.manifest, 0.0, 0.0, seconds)
     by_task = results.per_task(result.source, result.manifest, request)
-    for line in [*results.lines(by_task, request), *report.lines(outcome, out)]:
+    notes = results.teacher_notes(request)
+    of_teachers = [f"note: {path}: {note}" for path, of_path in notes.items() for note in of_path]
+    for line in [*results.lines(by_task, request), *of_teachers, *report.lines(outcome, out)]:
         typer.echo(line, err=as_json)
     if as_json:
-        typer.echo(json_text.dumps(report.content(outcome, out) | {"tasks": results.content(by_task), "fit": fit}))
+        more = {"tasks": results.content(by_task), "teacher_notes": notes, "fit": fit}
+        typer.echo(json_text.dumps(report.content(outcome, out) | more))

@@ -34,13 +34,22 @@ Exclude = Annotated[
 Name = Annotated[
     str, typer.Option(help="The dataset's name in its labels' origin and in reports; empty: its folder's or file's.")
 ]
+Sample = Annotated[
+    int, typer.Option(help="Photos on which each teacher is compared with itself, mirrored and zoomed; 0: none.")
+]
+Domain = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="[TASK=]RECORDS with photos like those that a teacher was trained on; a run knows its own. Repeatable."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout; everything else goes to stderr.")]
 Runner = Annotated[str, typer.Option(help="Run on Apache Beam: DirectRunner, FlinkRunner, SparkRunner, ...")]
 RunnerOptions = Annotated[
     str, typer.Option(help="The Beam runner's own options, in quotes: '--project=... --region=...'.")
 ]
 # Parameters that do not change a byte of the records.
-NO_EFFECT = ("workers", "json", "runner", "runner_options", "shard", "force")
+NO_EFFECT = ("workers", "json", "runner", "runner_options", "shard", "force", "sample", "domain")
 
 
 def print_json(content: Mapping[str, Any]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tfrecords_tools.cli import options
+
+if TYPE_CHECKING:
+    from tfrecords_tools.reading.recordset import RecordSet
 
 
 def register(app: typer.Typer) -> None:
@@ -31,6 +34,12 @@ def stats(
         list[str] | None,
         typer.Option("--set", help="TASK.NAME=VALUE: a threshold that training will use. May be repeated."),
     ] = None,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(help="TASK=PATH of a teacher that labelled these records: compare it with itself. Repeatable."),
+    ] = None,
+    sample: options.Sample = 64,
+    domain: options.Domain = None,
     force: Annotated[
         bool, typer.Option("--force", help="Exit 0 and allow training even if the labels are judged unfit.")
     ] = False,
@@ -45,11 +54,18 @@ def stats(
 
     Example: must-records stats --records 'records/labelled/*.tfrecord' --against detection='records/coco/*.tfrecord'
     """
+    from tfrecords_tools.label import self_check
     from tfrecords_tools.stats import run, tables
 
     comparison = run.comparison(against or (), truth, precision)
     request = run.request(records, set_ or (), comparison, workers)
-    content = run.judge(request, options.command_line(ctx), force)
+    check = self_check.checked(sample, domain or [])
+    given = self_check.given(teacher or [], request.dataset)
+
+    def measure(dataset: RecordSet) -> run.Agreement:
+        return run.earlier_agreement(dataset) | self_check.of_teachers(given, dataset, check)
+
+    content = run.judge(request, options.command_line(ctx), force, measure)
     if as_json:
         options.print_json(content)
     else:

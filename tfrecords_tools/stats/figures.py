@@ -16,6 +16,7 @@
 | `scores` | objects, masks, images, pixels | number of labels by score, ten bins from 0 to 1 |
 | `confidence` | images | mean probability of the most likely class |
 | `valid` | pixels, depth, normals | share of pixels that are known and above |
+| `differing` | depth, normals | share in which the maps of different images differ, see `sameness` |
 | `flat` | depth, normals | share of images with the same value everywhere |
 | `relative` | depth | number of images without metres |
 | `metres` | depth | percentiles p1, p50, p99 of the other images' pixels, metres |
@@ -30,6 +31,7 @@ from typing import Any
 from must_tf.label_content import IMAGES, OBJECTS, PIXELS
 from must_tf.spec import TaskSpec
 from tfrecords_tools.reading import label_summary
+from tfrecords_tools.stats import sameness
 from tfrecords_tools.stats.sums import Sums
 
 
@@ -49,6 +51,9 @@ def of(sums: Sums, task: TaskSpec, names: Sequence[str]) -> dict[str, Any]:
         statistics |= _classes(sums, names)
     if sums.unit == PIXELS:
         statistics["valid"] = sums.valid / max(1, sums.pixels)
+    differing = sameness.differing(sums.grids)
+    if differing is not None:
+        statistics["differing"] = differing
     if sums.own:
         statistics |= task.summary.figures(sums.own, images)
     return statistics

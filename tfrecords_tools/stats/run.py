@@ -12,7 +12,7 @@ from __future__ import annotations
 import glob
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from must_tf import tasks
@@ -28,6 +28,10 @@ from tfrecords_tools.stats import against_truth, earlier_verdicts, figures, sugg
 from tfrecords_tools.stats.sums import PSEUDO, REAL, Sums, SumsByOrigin, sum_dataset
 
 PRECISION = 0.8  # the default goal of suggested thresholds: one label in five may be wrong
+
+
+Agreement = dict[str, dict[str, Any]]  # {teacher id: {task: {"here", "own"}}}, see `rules.Evidence`
+Measure = Callable[[RecordSet], Agreement]
 
 
 class StatsComparison(NamedTuple):
@@ -106,13 +110,27 @@ def _check_needed(labelled: Sequence[str], dataset: RecordSet, to: StatsComparis
             )
 
 
-def judge(stats_request: StatsRequest, command: Sequence[str], force: bool = False) -> dict[str, Any]:
+def earlier_agreement(dataset: RecordSet) -> Agreement:
+    """Returns how far the teachers agree with themselves, as a current stats.json has it."""
+    agreement: Agreement = {}
+    for task, of_task in (earlier_verdicts.read(dataset.directory) or {"tasks": {}})["tasks"].items():
+        for teacher, of_teacher in of_task["teachers"].items():
+            if of_teacher.get("agreement"):
+                agreement.setdefault(teacher, {})[task] = of_teacher["agreement"]
+    return agreement
+
+
+def judge(
+    stats_request: StatsRequest, command: Sequence[str], force: bool = False, measure: Measure = earlier_agreement
+) -> dict[str, Any]:
     """Computes statistics, judges the labels and writes stats.json.
 
     Args:
       stats_request: the checked arguments, see `request`.
       command: the command line, which is stored in the file.
       force: overrule a failed verdict.
+      measure: returns how far the teachers agree with themselves; by default, what a current stats.json has. It is
+        called after the processes for the statistics have ended, because it may start TensorFlow.
 
     Returns:
       The content of the file. If an earlier verdict failed on ground truth, and no ground truth is given now, that
@@ -128,7 +146,7 @@ def judge(stats_request: StatsRequest, command: Sequence[str], force: bool = Fal
         if task in stats_request.configs
     }
     pseudo = sum_dataset(dataset, configs, PSEUDO, stats_request.processes) if configs else {}
-    by_task = _by_task(stats_request, pseudo)
+    by_task = _by_task(stats_request, pseudo, measure(dataset))
     settings = {task: verdict.thresholds_of(stats_request.configs[task]) for task in by_task}
     earlier = None if force else earlier_verdicts.read(dataset.directory)
     content = {
@@ -148,7 +166,7 @@ def judge(stats_request: StatsRequest, command: Sequence[str], force: bool = Fal
     return content | kept
 
 
-def _by_task(stats_request: StatsRequest, pseudo: SumsByOrigin) -> dict[str, Any]:
+def _by_task(stats_request: StatsRequest, pseudo: SumsByOrigin, agreement: Agreement) -> dict[str, Any]:
     """Returns {task: {"unlabelled": number of images, "teachers": {teacher id: statistics and verdict}}}."""
     dataset, truth = stats_request.dataset, stats_request.comparison.truth
     real = _real(stats_request, {task for task, _ in pseudo})
@@ -165,7 +183,8 @@ def _by_task(stats_request: StatsRequest, pseudo: SumsByOrigin) -> dict[str, Any
         unlabelled = dataset.manifest.records - manifest.labelled_images(dataset.manifest, task)
         of_task = by_task.setdefault(task, {"unlabelled": unlabelled, "teachers": {}})
         names = tuple(stats_request.configs[task].classes)
-        compared = ComparedWith(training, judges.get((task, origin)), stats_request.comparison.precision)
+        itself = agreement.get(teacher, {}).get(task, {})
+        compared = ComparedWith(training, judges.get((task, origin)), stats_request.comparison.precision, itself)
         of_task["teachers"][teacher] = _of_teacher(tasks.discover()[task], sums, names, compared)
     return by_task
 
@@ -176,6 +195,7 @@ class ComparedWith(NamedTuple):
     training: dict[str, Any]  # statistics of the training records
     judge: against_truth.Judge | None  # of the comparison with ground truth
     precision: float  # the goal of suggested thresholds
+    itself: Mapping[str, Any] = {}  # how far the teacher agrees with itself, see `rules.Evidence`
 
 
 def _of_teacher(task: TaskSpec, sums: Sums, names: tuple[str, ...], compared: ComparedWith) -> dict[str, Any]:
@@ -183,11 +203,12 @@ def _of_teacher(task: TaskSpec, sums: Sums, names: tuple[str, ...], compared: Co
     statistics = figures.of(sums, task, names)
     truth = compared.judge.result(names) if compared.judge else {}
     suggested = _suggested(sums, names, compared)
-    evidence = rules.Evidence(statistics, compared.training, truth)
+    evidence = rules.Evidence(statistics, compared.training, truth, compared.itself)
     return {
         "found": statistics,
         "training": compared.training,
         "truth": truth,
+        "agreement": dict(compared.itself),
         "suggested": suggested._asdict() if suggested else None,
         "failed": rules.reasons(evidence),
         "not_judged": rules.not_judged(evidence),
@@ -253,7 +274,7 @@ def exit_code(content: Mapping[str, Any]) -> int:
     return int(bool(content["verdict"]["failed"]) and not content["verdict"]["overruled"])
 
 
-def after_labelling(out: str, force: bool) -> int:
+def after_labelling(out: str, force: bool, measure: Measure = lambda dataset: {}) -> int:
     """Judges a folder that was just labelled, at the tasks' default thresholds, and prints the verdict to stderr.
 
     If the folder has a current verdict, it is kept: it may have used ground truth or other thresholds.
@@ -261,6 +282,7 @@ def after_labelling(out: str, force: bool) -> int:
     Args:
       out: the folder.
       force: overrule a failed verdict.
+      measure: returns how far the teachers agree with themselves. Is called if the folder has no current verdict.
 
     Returns:
       The exit code: 0, or 1 if the labels are unfit to train on.
@@ -268,7 +290,7 @@ def after_labelling(out: str, force: bool) -> int:
     content = earlier_verdicts.read(out)
     if content is None:
         stats_request = request(os.path.join(glob.escape(out), "*.tfrecord"), (), StatsComparison({}))
-        content = judge(stats_request, ["must-records", "label"], force)
+        content = judge(stats_request, ["must-records", "label"], force, measure)
     elif force:
         content = earlier_verdicts.overruled(out, content)
     for line in tables.verdict_lines(content):

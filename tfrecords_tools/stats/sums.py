@@ -18,6 +18,7 @@ from must_tf.spec import TaskSpec
 from must_tf.tasks import discover
 from tfrecords_tools.reading import recordset
 from tfrecords_tools.reading.recordset import RecordSet
+from tfrecords_tools.stats import sameness
 
 BINS = 100  # of scores from 0 to 1: thresholds are suggested in hundredths
 PSEUDO, REAL = "pseudo:", "real:"  # how origins start
@@ -46,6 +47,7 @@ class Sums:
       believed: [C] labels above the thresholds.
       counts: objects per image, above the thresholds -> images.
       own: {name: sum} of what the task adds, see `Summary.add`.
+      grids: {map: sums of images}, for maps without classes, see `sameness`.
     """
 
     kind: str = ""
@@ -62,6 +64,7 @@ class Sums:
     believed: np.ndarray = _zeros(0)
     counts: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     own: dict[str, Any] = dataclasses.field(default_factory=dict)
+    grids: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def merge(self, other: Sums) -> None:
         """Adds the sums over other images."""
@@ -73,12 +76,14 @@ class Sums:
             # Arrays of size 0 have not counted anything yet.
             self.scores = self.scores + other.scores if self.scores.size else other.scores
             self.believed = self.believed + other.believed if self.believed.size else other.believed
-        self.add_own(other.own)
+        _add_up(self.own, other.own)
+        _add_up(self.grids, other.grids)
 
-    def add_own(self, values: dict[str, Any]) -> None:
-        """Adds numbers and arrays by name."""
-        for name, value in values.items():
-            self.own[name] = self.own[name] + value if name in self.own else value
+
+def _add_up(total: dict[str, Any], values: Mapping[str, Any]) -> None:
+    """Adds numbers and arrays by name."""
+    for name, value in values.items():
+        total[name] = total[name] + value if name in total else value
 
 
 def add(sums: Sums, task: TaskSpec, labels: Labels, info: ImageInfo, config: Any) -> None:
@@ -106,10 +111,12 @@ def add(sums: Sums, task: TaskSpec, labels: Labels, info: ImageInfo, config: Any
     if content.unit == PIXELS:
         sums.pixels += present.size
         sums.valid += int(believed.sum())
+    if content.unit == PIXELS and content.classes is None:
+        _add_up(sums.grids, sameness.add(labels, content, info))
     if content.unit == IMAGES and content.scores is not None:
         sums.sure += float(content.scores[present].sum())
     _add_classes(sums, content, (present, believed), len(config.classes))
-    sums.add_own(dict(task.summary.add(labels, config)))
+    _add_up(sums.own, task.summary.add(labels, config))
 
 
 def _add_classes(

@@ -66,6 +66,8 @@ def _tables(title: str, unlabelled: int, of_teacher: Mapping[str, Any]) -> Itera
         yield _classes(here, training, truth)
     if "scores" in here and any(here["scores"]):
         yield _scores(here["scores"])
+    if of_teacher.get("agreement"):
+        yield _agreement(of_teacher["agreement"])
     if truth:
         yield _truth(truth)
 
@@ -87,6 +89,7 @@ def _statistics(here: Mapping[str, Any], training: Mapping[str, Any], unlabelled
         ("mean confidence", "confidence", "{:.3f}"),
         ("valid pixels", "valid", "{:.1%}"),
         ("images with the same value everywhere", "flat", "{:.1%}"),
+        ("difference between the maps of images", "differing", "{:.1%}"),
         ("images without metres", "relative", "{:,}"),
         ("images with NaN or infinity", "not_finite", "{:,}"),
     ):
@@ -156,6 +159,15 @@ def _scores(scores: Sequence[int]) -> str:
         bounds = f"{place * width:.1f} to {(place + 1) * width:.1f}"
         rows.append((bounds, f"{count:,}", f"{count / total:.1%}", summary_tables.bar(count / max(scores))))
     return table(("from", "labels", "share", ""), rows, title="scores")
+
+
+def _agreement(agreement: Mapping[str, Mapping[str, Any]]) -> str:
+    """Returns the table of how far a teacher agrees with itself, here and on photos of its own domain."""
+    here, own = agreement["here"], agreement["own"]
+    rows = [(f"{view} photos", f"{here[view]:.3f}", f"{own[view]:.3f}" if own else "") for view in rules.VIEWS]
+    better = "higher" if here["higher_is_better"] else "lower"
+    note = f"{here['images']} photos here; {better} is better"
+    return table((here["figure"], "here", "own domain"), rows, title="agreement of the teacher with itself", note=note)
 
 
 def _truth(truth: Mapping[str, Any]) -> str:

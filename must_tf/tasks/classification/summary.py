@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from must_tf.label_content import IMAGES, ImageInfo, LabelContent, Labels, Summary
+from must_tf.label_content import IMAGES, Agreement, ImageInfo, LabelContent, Labels, Summary
 from must_tf.shared.drawing import name_or_number
 from must_tf.tasks.classification.config import Config
 
@@ -45,11 +45,19 @@ def likeliest(labels: Labels, info: ImageInfo, config: Config) -> str:
     return name_or_number(config.classes, int(np.argmax(labels["probability"])))
 
 
+def total_variation(labels: Labels, other: Labels, config: Config) -> float:
+    """Returns half of the sum of the differences between two distributions: 0 if they are equal, at most 1."""
+    del config
+    difference = np.asarray(labels["probability"], np.float64) - np.asarray(other["probability"], np.float64)
+    return float(np.abs(difference).sum() / 2)
+
+
 SUMMARY = Summary(
     kind="images",
     content=content,
     problems=problems,
     measure="top1",
     unscored=unscored,
+    agreement=Agreement("total_variation", False, total_variation),
     arrays={"probability": lambda labels, info, config: labels["probability"], "label": likeliest},
 )

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from must_tf.label_content import PIXELS, ImageInfo, LabelContent, Labels, Summary, problems_of_maps
+from must_tf.label_content import PIXELS, Agreement, ImageInfo, LabelContent, Labels, Summary, problems_of_maps
 from must_tf.tasks.depth import labels as depth_labels
 from must_tf.tasks.depth import model
 from must_tf.tasks.depth.config import Config
 from must_tf.tasks.depth.labels import LARGEST
+from must_tf.tasks.depth.metric import scaled_and_shifted
 
 # 100 bins a decade, so that a percentile is right to 2.3 %.
 NEAREST, DECADES, PER_DECADE = 1e-3, 6, 100  # metres
@@ -101,6 +102,24 @@ def inverse_depth(labels: Labels, info: ImageInfo, config: Config) -> np.ndarray
     return np.asarray(labels["inverse_depth"])
 
 
+def relative_error(labels: Labels, other: Labels, config: Config) -> float | None:
+    """Returns the mean of |p - g| / g for metres g and p.
+
+    Relative depth is compared after fitting scale and shift. As its zero is arbitrary, its error is relative to the
+    mean deviation from its mean: 0 if the two are equal, 1 if the other label is of no use.
+    """
+    del config
+    (truth, relative), (values, _) = _values(labels), _values(other)
+    known = _known(truth) & _known(values)
+    if not known.any():
+        return None
+    truth, values = truth[known].astype(np.float64), values[known].astype(np.float64)
+    if not relative:
+        return float(np.mean(np.abs(values - truth) / truth))
+    spread = float(np.mean(np.abs(truth - truth.mean())))
+    return float(np.mean(np.abs(scaled_and_shifted(values, truth) - truth))) / spread if spread else None
+
+
 def pngs(labels: Labels) -> dict[str, np.ndarray]:
     """Returns uint16 [h, w]: `depth` in millimetres, 0 = unknown or beyond 65.535 m, or `inverse_depth`.
 
@@ -124,6 +143,7 @@ SUMMARY = Summary(
     right=lambda metrics: metrics.get("delta1"),
     limit=depth_labels.limit,
     unit=model.unit,
+    agreement=Agreement("abs_rel", False, relative_error),
     arrays={"depth": metres, "inverse_depth": inverse_depth},
     pngs=pngs,
 )

@@ -14,7 +14,7 @@ from must_tf.pseudo_gate import verdict
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks import discover
 from tests.support.converting import must_records
-from tests.support.labelling import boxes, by, judged, pixels, records
+from tests.support.labelling import boxes, by, judged, pixels, records, tell
 from tests.support.tiny import SIZES, Tiny, scene_record, write_set
 
 COUNT = 20  # images, the fewest that are judged
@@ -90,6 +90,57 @@ def nan_segmentation() -> Labels:
 def nan_objects() -> Labels:
     found = {"boxes": np.full([3, 4], np.nan), "scores": np.full(3, np.nan), "classes": np.ones(3, np.int32)}
     return kept("detection", found | {"count": np.array(3)})
+
+
+def gradient(share: float, index: int) -> np.ndarray:
+    """A map [40, 60] of which this share of the variance is the image's own; the rest grows downwards in all images."""
+    down = np.linspace(-1.7, 1.7, 40)[:, None] + np.zeros([40, 60])  # variance 1
+    own = np.random.default_rng(index).normal(size=[8, 12]).repeat(5, axis=0).repeat(5, axis=1)
+    return (np.sqrt(1 - share) * down + np.sqrt(share) * own).astype(np.float32)
+
+
+def depth_of(share: float, index: int) -> Labels:
+    return kept("depth", {"metres": 10 + gradient(share, index)})
+
+
+def relative_depth_of(share: float, index: int) -> Labels:
+    """Scale and shift differ from image to image, as they do for such networks."""
+    return kept("depth", {"inverse_depth": (1 + index) * gradient(share, index) + index})
+
+
+def normals_of(share: float, index: int) -> Labels:
+    tilt = 0.3 * gradient(share, index)
+    return kept("normals", {"normals": np.stack([0 * tilt, -np.sin(tilt), -np.cos(tilt)], axis=-1)})
+
+
+@pytest.mark.parametrize("teacher", [depth_of, relative_depth_of, normals_of])
+def test_a_teacher_that_gives_all_images_the_same_map_is_stopped(
+    teacher: Callable[[float, int], Labels], tmp_path: Path
+) -> None:
+    """A weak one, of whose map a fifth is the image's own, passes."""
+    task = "normals" if teacher is normals_of else "depth"
+    for share, is_stopped in ((0.0, True), (0.2, False)):
+        labels = [teacher(share, index) for index in range(COUNT)]
+        failed = failed_tasks(records(tmp_path / str(share), by(TEACHER, task, labels)))
+        assert any("depends only on the position" in one for one in failed.get(task, ())) == is_stopped, failed
+
+
+def distribution(sharpness: float, index: int, softmaxes: int) -> Labels:
+    """A softmax over 40 classes, as often as given, of logits that differ from image to image."""
+    values = sharpness * np.random.default_rng(index).normal(size=40)
+    for _ in range(softmaxes):
+        values = np.exp(values) / np.exp(values).sum()
+    return {"probability": values.astype(np.float32)}
+
+
+@pytest.mark.parametrize(("sharpness", "softmaxes", "is_stopped"), [(9.0, 2, True), (0.0, 1, True), (1.0, 1, False)])
+def test_a_classifier_at_chance_is_stopped(sharpness: float, softmaxes: int, is_stopped: bool, tmp_path: Path) -> None:
+    """A certain one passes through a softmax again, and is at chance; a weak one has 0.15 on average."""
+    names = {"classification": [f"class-{place}" for place in range(40)]}
+    labels = [distribution(sharpness, index, softmaxes) for index in range(COUNT)]
+    glob = records(tmp_path / "set", by(TEACHER, "classification", labels))
+    tell(tmp_path / "set", classes=names)
+    assert ("classification" in failed_tasks(glob)) == is_stopped
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # NumPy's own, on the NaN that is meant

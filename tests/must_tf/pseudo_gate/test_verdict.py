@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ DEPTH = USUAL | {"kind": "depth", "valid": 1.0, "flat": 0.0, "metres": {"p50": 2
 NORMALS = USUAL | {"kind": "normals", "valid": 1.0, "flat": 0.0, "direction": [0.0, -0.2, -0.7]}
 MASKS = OBJECTS | {"kind": "masks", "hollow": 0.0}
 IMAGES = USUAL | {"kind": "images", "classes": {"a": 60, "b": 40}, "confidence": 0.7}
+THOUSAND = IMAGES | {"classes": dict.fromkeys(map(str, range(1000)), 1)}
 REAL = {"per_image": 5.0, "classes": {"cat": 300, "dog": 200}}
 SHARES = {"classes": {"wall": 50, "floor": 50}}
 TRUTH = {"images": 100, "right": 0.8, "measure": "precision of boxes at IoU 0.5"}
@@ -59,6 +61,10 @@ def test_usual_labels_pass(figures: dict[str, Any]) -> None:
         (MASKS | {"hollow": 0.51}, {}, {}, "51% of the boxes above the threshold have a mask below"),
         (IMAGES | {"classes": {"a": 95, "b": 5}}, {"classes": {"a": 1, "b": 3}}, {}, "'a' is 95% of all images, 25%"),
         (IMAGES | {"confidence": 0.55}, {}, {}, "a guess among 2 has 0.5"),
+        (THOUSAND | {"confidence": 0.001}, {}, {}, "a guess among 1000 has 0.001"),
+        (THOUSAND | {"confidence": 0.0027}, {}, {}, "than a softmax makes of probabilities of 1000 classes (0.00271"),
+        (DEPTH | {"differing": 0.004}, {}, {}, "99.6% of its variance depends only on the position"),
+        (NORMALS | {"differing": 0.0}, {"differing": 0.3}, {}, "100.0% of its variance"),
     ],
 )
 def test_each_rule_beyond_its_border(
@@ -81,6 +87,10 @@ def test_each_rule_beyond_its_border(
         (OBJECTS | {"classes": {"cat": 99}}, REAL),  # there is but one class
         (DEPTH | {"valid": 0.05}, {"valid": 0.05}),  # laser scans
         (DEPTH | {"metres": {"p50": 7.0}}, {"metres": {"p50": 2.0}}),
+        (THOUSAND | {"confidence": 0.03}, {}),  # a weak teacher: 30 times a guess
+        (IMAGES | {"confidence": 0.65}, {}),  # of two classes, a softmax of certainty has 0.73
+        (DEPTH | {"differing": 0.016}, {}),  # photos of one desk
+        (DEPTH | {"differing": 0.001}, {"differing": 0.001}),  # a fixed camera
         (MASKS | {"per_image": 50.0}, REAL),  # their boxes are judged as detection's
         (OBJECTS | {"images": 19, "empty": 1.0}, REAL),  # too few to tell
     ],
@@ -89,14 +99,43 @@ def test_what_is_within_or_as_in_the_training_records_passes(figures: dict[str, 
     assert rules.reasons(rules.Evidence(figures, training)) == []
 
 
+def itself(here: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Returns the agreement of a teacher with itself; {} if it was not measured."""
+    known = {"figure": "f1", "higher_is_better": True, "images": 64, "mirrored": 0.8, "zoomed": 0.8}
+    return {"here": known | here, "own": known | own if own else {}}
+
+
+ANGLES = {"figure": "mean_angle", "higher_is_better": False}
+
+
+@pytest.mark.parametrize(
+    ("here", "own", "said"),
+    [
+        ({"mirrored": 0.4}, {"mirrored": 0.8}, "outside of its domain: on mirrored photos .* f1 of 0.4, but of 0.8"),
+        ({"zoomed": 0.4}, {"zoomed": 0.8}, "on zoomed photos"),
+        ({"mirrored": 0.6}, {"mirrored": 0.8}, ""),  # harder photos
+        ({"mirrored": 0.96}, {"mirrored": 1.0}, ""),  # beyond the factor, but of no matter
+        (ANGLES | {"mirrored": 25.0, "zoomed": 5.0}, ANGLES | {"mirrored": 5.0, "zoomed": 5.0}, "mean_angle of 25"),
+        (ANGLES | {"mirrored": 12.0, "zoomed": 5.0}, ANGLES | {"mirrored": 5.0, "zoomed": 5.0}, ""),
+        ({"mirrored": 0.1, "zoomed": 0.1}, {}, ""),  # nothing to compare with
+    ],
+)
+def test_a_teacher_outside_of_its_domain(here: dict[str, Any], own: dict[str, Any], said: str) -> None:
+    sentences = rules.reasons(rules.Evidence(OBJECTS, REAL, agreement=itself(here, own)))
+    assert len(sentences) == bool(said) and (not said or re.search(said, sentences[0]))
+
+
 def test_what_was_not_judged_is_said() -> None:
-    unjudged = [phrase.split(" ")[:3] for phrase in rules.not_judged(rules.Evidence(OBJECTS))]
+    whole = itself({}, {"mirrored": 0.8})
+    unjudged = [phrase.split(" ")[:3] for phrase in rules.not_judged(rules.Evidence(OBJECTS, agreement=whole))]
     assert unjudged == [["objects", "per", "image"], ["each", "class's", "share"], ["whether", "labels", "are"]]
-    (metres, places) = rules.not_judged(rules.Evidence(DEPTH))
+    (metres, places) = rules.not_judged(rules.Evidence(DEPTH, agreement=whole))
     assert metres.startswith("depth of the training records") and "--truth" in places
-    assert rules.not_judged(rules.Evidence(DEPTH, {"metres": {"p50": 1.0}}, TRUTH)) == []
-    assert "each class's share of" in rules.not_judged(rules.Evidence(PIXELS, {"images": 9}, TRUTH))[0]
-    assert rules.not_judged(rules.Evidence(OBJECTS, REAL, TRUTH)) == []
+    assert rules.not_judged(rules.Evidence(DEPTH, {"metres": {"p50": 1.0}}, TRUTH, whole)) == []
+    assert "each class's share of" in rules.not_judged(rules.Evidence(PIXELS, {"images": 9}, TRUTH, whole))[0]
+    assert rules.not_judged(rules.Evidence(OBJECTS, REAL, TRUTH, whole)) == []
+    assert "give --teacher TASK=PATH" in rules.not_judged(rules.Evidence(OBJECTS, REAL, TRUTH))[0]
+    assert "give --domain RECORDS" in rules.not_judged(rules.Evidence(OBJECTS, REAL, TRUTH, itself({}, {})))[0]
     assert "19 images are too few" in rules.not_judged(rules.Evidence(OBJECTS | {"images": 19}))[0]
 
 

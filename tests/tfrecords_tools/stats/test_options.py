@@ -34,8 +34,9 @@ def test_real_labels_of_some_classes_are_not_compared_with(tmp_path: Path) -> No
 
 def test_where_they_tell_nothing_the_teachers_own_records_do(tmp_path: Path) -> None:
     """--against has depth of all and objects of some classes: nine objects an image are held beside the manifest's."""
-    labelled = {**NINE[0], **by("pseudo:abc", "depth", [METRES])[0]}
-    glob = records(tmp_path / "set", [labelled] * rules.FEWEST_IMAGES)
+    mirrored = {"metres": METRES["metres"][:, ::-1]}
+    labelled = [{**NINE[0], **depth} for depth in by("pseudo:abc", "depth", [METRES, mirrored])]
+    glob = records(tmp_path / "set", labelled * (rules.FEWEST_IMAGES // 2))
     tell_training(tmp_path / "set", "abc", {"detection": {"images": 10, "objects": 30, "classes": {}}})
     content = judged(glob, [records(tmp_path / "real", [{**PARTIAL[0], **by("real:hand", "depth", [METRES])[0]}])])
     assert found_in(content, "depth")["training"]["images"] == 1
