@@ -33,6 +33,7 @@ SMALL: dict[str, Any] = {
         "input_size": 128,
         "model": {"backbone": {"resnet": {"model_id": 10}}},
         "train_data": {"global_batch_size": 2, "augmentation": {"scale_min": 1.0, "scale_max": 1.25}},
+        "tasks": {"detection": {"sampled_rois": 16}},
     },
     "runtime": {"distribution_strategy": "one_device", "num_gpus": 0, "mixed_precision_dtype": None},
 }
@@ -239,7 +240,10 @@ def test_the_trunk_is_resnet_152() -> None:
 
 @pytest.mark.parametrize("name", DISTINCT)
 def test_one_step_with_every_head_at_its_full_structure(name: str, tiny_records: Tiny) -> None:
-    """Only input size, backbone depth and batch are smaller. The step runs eagerly, because tracing takes longer."""
+    """Only input size, backbone depth, batch and sampled proposals are smaller.
+
+    The step runs eagerly, because tracing takes longer.
+    """
     params = call(name).params
     config_values.apply(params, yaml.safe_load(yaml.safe_dump(SMALL)), "the test")
     params.task.train_data.input_path = os.path.join(tiny_records.records, "*.tfrecord")

@@ -1,12 +1,14 @@
 """Runs one train step of a student with six heads on one global batch, by one replica, two, or two processes.
 
-    python -m tests.support.replicas one|two|worker OUT.npz RECORDS CONFIG
+    python -m tests.support.replicas here|worker OUT RECORDS CONFIG
 
-Logical devices and workers must exist before TensorFlow starts, so each case runs in its own process.
+`here` writes OUT/one.npz and OUT/two.npz, a worker OUT.npz. Logical devices and workers must exist before TensorFlow
+starts, so neither runs in the process of the tests.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
 
 import numpy as np
@@ -22,20 +24,9 @@ IMAGES = 4
 LEARNING_RATE = 1.0
 
 
-def strategy_of(kind: str) -> tf.distribute.Strategy:
-    """Returns the strategy: one device, two logical devices, or this process among those in TF_CONFIG."""
-    if kind == "worker":
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    if kind == "one":
-        return tf.distribute.OneDeviceStrategy("CPU:0")
-    return tf.distribute.MirroredStrategy(("CPU:0", "CPU:1"))
-
-
-def step(kind: str, records: str, path: str) -> dict[str, np.ndarray]:
+def step(strategy: tf.distribute.Strategy, records: str, path: str) -> dict[str, np.ndarray]:
     """Returns the change of each variable in one step of plain gradient descent, by position and name."""
-    strategy = strategy_of(kind)
+    tf_keras.backend.clear_session()  # layers are numbered anew
     params = experiment_config.load("must_student", [path])
     # Synchronised: otherwise each replica would normalise by its own images.
     norm = {"norm_activation": {"use_sync_bn": True}}
@@ -52,7 +43,7 @@ def step(kind: str, records: str, path: str) -> dict[str, np.ndarray]:
     )
     before = [variable.numpy() for variable in model.variables]
 
-    @tf.function
+    @functools.partial(tf.function, autograph=False)
     def once(batch: object) -> None:
         strategy.run(lambda mine: task.train_step(mine, model, optimizer), args=(batch,))
 
@@ -64,7 +55,19 @@ def step(kind: str, records: str, path: str) -> dict[str, np.ndarray]:
 def main() -> None:
     """Writes the changes of all variables."""
     kind, out, records, path = sys.argv[1:]
-    np.savez(out, **step(kind, records, path))  # type: ignore[arg-type]  # NumPy's stub: allow_pickle
+    if kind == "worker":
+        save(out, step(tf.distribute.MultiWorkerMirroredStrategy(), records, path))
+        return
+    tf.config.run_functions_eagerly(True)  # three replicas in graphs take a minute to trace; the workers have graphs
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    save(f"{out}/one.npz", step(tf.distribute.OneDeviceStrategy("CPU:0"), records, path))
+    save(f"{out}/two.npz", step(tf.distribute.MirroredStrategy(("CPU:0", "CPU:1")), records, path))
+
+
+def save(path: str, changes: dict[str, np.ndarray]) -> None:
+    """Writes the changes by name."""
+    np.savez(path, **changes)  # type: ignore[arg-type]  # NumPy's stub: allow_pickle
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
+from must_tf.cli import export
 from must_tf.data import manifest, record, scenes
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
@@ -170,3 +171,13 @@ def tiny(tiny_records: Tiny) -> Tiny:
             override = data(os.path.join(tiny_records.records, "*.tfrecord"))
             trained(arguments(tiny_records.config, tiny_records.run, "must_student", override, "train_and_eval"))
     return tiny_records
+
+
+@pytest.fixture(scope="session")
+def tiny_export(tiny: Tiny) -> str:
+    """The folder of the tiny run's SavedModel. It must not be changed."""
+    folder = Path(tiny.run).with_name("export")
+    with _locked(folder.with_suffix(".lock")):
+        if not folder.exists():
+            export.main([f"--model_dir={tiny.run}", f"--out={folder}"])
+    return str(folder)

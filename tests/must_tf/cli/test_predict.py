@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from PIL import Image
 from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 
-import must_tf
 from must_tf.cli import predict
 from must_tf.common.errors import UserError
 from must_tf.prediction import folder
+from must_tf.prediction import model as models
 from must_tf.prediction.images import Listing
 from tests.support.converting import files_in
 from tests.support.predicting import images
@@ -28,6 +29,22 @@ from tests.support.tiny import Tiny, image_bytes
 
 NAMES = ("a/1.png", "a/1.bmp", "b.png", "c.png")
 THRESHOLD = 0.05  # below all scores that are kept
+
+
+LOADED = functools.cache(models.load)
+
+
+def loaded(path: str, tasks: Sequence[str] = ()) -> models.Model:
+    """Loads a model once: most tests are about what the command does with it."""
+    return LOADED(path, tuple(tasks))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded_once() -> Iterator[None]:
+    """The command loads a model that an earlier test has loaded from there."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(models, "load", loaded)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +98,7 @@ def test_every_photo_has_its_files(out: Path) -> None:
 
 def test_maps_hold_the_predictions(tiny: Tiny, photos: Path, out: Path) -> None:
     """Read by OpenCV and Pillow."""
-    model = must_tf.load(tiny.run)
+    model = loaded(tiny.run)
     for name, line in lines(out).items():
         result = model.predict(photos / name, threshold=THRESHOLD)
         depth = cv2.imread(str(out / line["files"]["depth"]), cv2.IMREAD_UNCHANGED)
@@ -100,7 +117,7 @@ def test_coco_json_is_read_by_cocos_own_tools(tiny: Tiny, photos: Path, out: Pat
     by_name = {image["file_name"]: image for image in coco.dataset["images"]}
     assert set(by_name) == set(NAMES) and len(coco.getAnnIds()) > 4
     assert [one["name"] for one in coco.dataset["categories"]] == ["ball", "box", "cylinder", "cone"]
-    result = must_tf.load(tiny.run, tasks=["masks"]).predict(photos / "b.png", threshold=THRESHOLD)
+    result = loaded(tiny.run).predict(photos / "b.png", threshold=THRESHOLD)
     found = coco.loadAnns(coco.getAnnIds(by_name["b.png"]["id"]))
     assert (by_name["b.png"]["height"], by_name["b.png"]["width"]) == result.image.shape[:2]
     assert len(found) == len(result.masks) > 0

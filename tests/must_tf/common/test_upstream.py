@@ -41,6 +41,7 @@ def operations(metadata: tf.compat.v1.RunMetadata) -> Counter[str]:
     return Counter(node.op for part in parts for node in (part.node if hasattr(part, "node") else part.node_def))
 
 
+@pytest.mark.usefixtures("optimised_graphs")
 def test_sums_of_gradients_have_a_fixed_order() -> None:
     """Six heads send gradients into one pyramid; a temporary variable would add them up as they arrive."""
     upstream.disable_memory_optimizer()

@@ -17,6 +17,7 @@ from must_tf.cli import train
 from must_tf.common import files, run_files
 from must_tf.model.student import StudentConfig
 from must_tf.runs import best, init_weights, restore
+from tests.support.session.graphs import eagerly
 from tests.support.tiny import Tiny, arguments, data
 
 HEADLINES = {"segmentation": "segmentation/mIoU", "depth": "depth/delta1", "normals": "normals/mean_angle"}
@@ -226,7 +227,8 @@ def trained(tiny_records: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Tin
     override = data(f"{tiny.records}/*.tfrecord") | {
         "trainer": {"train_steps": 3, "validation_interval": 1, "checkpoint_interval": 1000}
     }
-    train.main(arguments(tiny.config, tiny.run, "must_teacher_classification", override, "train_and_eval"))
+    with eagerly():
+        train.main(arguments(tiny.config, tiny.run, "must_teacher_classification", override, "train_and_eval"))
     return tiny
 
 
@@ -240,7 +242,8 @@ def test_the_kept_weights_are_those_that_were_measured(trained: Tiny, tmp_path: 
         assert best.kept(os.path.join(trained.run, "best", name)) == expected
     directory = shutil.copytree(Path(trained.run, "best", "overall"), tmp_path / "copy")
     override = data(f"{trained.records}/*.tfrecord")
-    train.main(arguments(trained.config, directory, "must_teacher_classification", override, "eval"))
+    with eagerly():
+        train.main(arguments(trained.config, directory, "must_teacher_classification", override, "eval"))
     again = json.loads((directory / "evaluation.json").read_text())
     assert (again["step"], again["figures"]) == (expected["step"], expected["figures"])
 
@@ -260,6 +263,7 @@ def test_the_same_command_keeps_the_best_after_an_interruption(trained: Tiny, tm
     copy = trained._replace(run=str(shutil.copytree(trained.run, tmp_path / "run")))
     shutil.rmtree(Path(copy.run, "best"))
     override = data(f"{copy.records}/*.tfrecord") | {"trainer": {"train_steps": 3}}
-    train.main(arguments(copy.config, copy.run, "must_teacher_classification", override, "train_and_eval"))
+    with eagerly():
+        train.main(arguments(copy.config, copy.run, "must_teacher_classification", override, "train_and_eval"))
     kept = best.kept(os.path.join(copy.run, "best", "overall"))
     assert kept is not None and kept["step"] == 3

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf.cli import export
 from must_tf.data import geometry, record
 from must_tf.data.input import Reader
 from must_tf.evaluation.predictions import Restorer
@@ -80,16 +79,15 @@ def encoded(serialized: bytes) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def served(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Served:
-    """Exports the tiny run and serves three images of three sizes in another process."""
+def served(tiny: Tiny, tiny_export: str, tmp_path_factory: pytest.TempPathFactory) -> Served:
+    """Serves three images of three sizes by the tiny run's export in another process."""
     folder = tmp_path_factory.mktemp("served")
-    export.main([f"--model_dir={tiny.run}", f"--out={folder / 'export'}"])
-    assert not list(folder.glob("*.partial"))
+    assert not list(Path(tiny_export).parent.glob("*.partial"))
     files = sorted(str(path) for path in Path(tiny.records).glob("*.tfrecord"))
     records = list(tf.data.TFRecordDataset(files).as_numpy_iterator())[: len(SIZES)]
     images = np.array([encoded(serialized) for serialized in records], object)
     np.savez(folder / "given.npz", images=images, records=np.array(records, object))
-    script = [sys.executable, "-I", "-c", SERVE, str(folder / "export"), str(folder / "given.npz")]
+    script = [sys.executable, "-I", "-c", SERVE, tiny_export, str(folder / "given.npz")]
     client = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
     done = subprocess.run([*script, str(folder / "out.npz")], capture_output=True, text=True, cwd=folder, env=client)
     assert done.returncode == 0, done.stderr
@@ -98,7 +96,7 @@ def served(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Served:
         for key in results:
             call, _, name = key.partition(":")
             outputs[call][name] = results[key]
-    about = json.loads(Path(folder, "export", "must_tf.json").read_text())
+    about = json.loads(Path(tiny_export, "must_tf.json").read_text())
     return Served(records, outputs, about)
 
 

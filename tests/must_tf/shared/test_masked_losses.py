@@ -224,7 +224,7 @@ def test_xla_compiles_losses_and_gradients(task: str) -> None:
     for case in {tuple(case.expected): case for case in reversed(cases)}.values():
         raw, targets = _tensors(case.raw), _targets(case)
 
-        @tf.function(jit_compile=True)
+        @tf.function(jit_compile=True, autograph=False)
         def compiled(raw: Any, targets: Any, case: Case = case) -> Any:
             trained = {key: value for key, value in raw.items() if value.dtype == tf.float32}
             with tf.GradientTape() as tape:

@@ -16,6 +16,7 @@ from must_tf.runs import best, checkpoints, fingerprint
 from must_tf.tasks import discover
 from must_tf.training import early_stopping
 from tests.must_tf.runs.test_best import Run
+from tests.support.session.graphs import eagerly
 from tests.support.tiny import Tiny, arguments, data, scene_record, write_set
 
 BEST, WORSE = (0.3, 0.5, 20.0), (0.2, 0.5, 20.0)
@@ -70,23 +71,29 @@ def no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metric, "result", lambda self: {metric.headline: 0.5})
 
 
-def flags(tiny: Tiny, run: Path, mode: str = "train_and_eval", **task: Any) -> list[str]:
+def flags(tiny: Tiny, run: Path, mode: str = "train_and_eval", steps: int = 20, **task: Any) -> list[str]:
     override = data(f"{tiny.records}/*.tfrecord")
-    override["task"] |= {"patience": 2, **task}
-    override["trainer"] = {"train_steps": 20, "validation_interval": 2, "checkpoint_interval": 3}
+    override["task"] |= {"patience": 2, "pictures": 0, **task}
+    override["trainer"] = {"train_steps": steps, "validation_interval": 2, "checkpoint_interval": 3}
     return arguments(tiny.config, run, "must_teacher_classification", override, mode)
+
+
+def train_eagerly(given: list[str]) -> None:
+    """Runs the command without graphs, of which it would run each a few times."""
+    with eagerly():
+        train.main(given)
 
 
 @pytest.mark.usefixtures("no_progress")
 def test_a_run_without_progress_ends(tiny_records: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The first evaluation, at step 2, is the best, and those at 4 and 6 are not better."""
     run = tmp_path / "run"
-    train.main(flags(tiny_records, run))
+    train_eagerly(flags(tiny_records, run))
     said = "stopped at step 6: 2 evaluations without a new best/overall since step 2 (task.patience)"
     assert f"{said}. To train on, add --extend.\n" in capsys.readouterr().out
     assert checkpoints.trained_steps(str(run)) == 6
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-    train.main(flags(tiny_records, run))
+    train_eagerly(flags(tiny_records, run))
     assert f"{run} is finished: {said}. Nothing to train." in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
     # As if killed between steps 2 and 4: the evaluations at 4 and 6 are repeated, and the run ends at the same step.
@@ -95,18 +102,18 @@ def test_a_run_without_progress_ends(tiny_records: Tiny, tmp_path: Path, capsys:
             path.unlink()
     assert checkpoints.listed(str(run)) == [f"{run}/ckpt-2"]
     upstream.write_checkpoint_state(str(run), [f"{run}/ckpt-2"])
-    train.main(flags(tiny_records, run))
+    train_eagerly(flags(tiny_records, run))
     assert said in capsys.readouterr().out
     assert [line["step"] for line in map(json.loads, (run / run_files.EVALUATIONS).read_text().splitlines())] == [
         *(2, 4, 6),
         *(4, 6),
     ]
-    train.main([*flags(tiny_records, run), "--extend"])
+    train_eagerly([*flags(tiny_records, run), "--extend"])
     assert "stopped at step 10: 2 evaluations" in capsys.readouterr().out
     assert fingerprint.extended_from(str(run)) == 6
     # More patience lets it go on, too.
     shutil.copytree(run, tmp_path / "more")
-    train.main(flags(tiny_records, tmp_path / "more", patience=3))
+    train_eagerly(flags(tiny_records, tmp_path / "more", patience=3))
     assert "stopped at step 12: 3 evaluations" in capsys.readouterr().out
 
 
@@ -116,11 +123,11 @@ def test_progress_goes_on_to_the_last_step(
     """Every evaluation is better than the one before."""
     metric, figures = discover()["classification"].Metric, iter(range(1, 100))
     monkeypatch.setattr(metric, "result", lambda self: {metric.headline: 0.01 * next(figures)})
-    train.main(flags(tiny_records, tmp_path / "run", patience=1))
+    train_eagerly(flags(tiny_records, tmp_path / "run", steps=6, patience=1))
     assert "stopped" not in capsys.readouterr().out
-    assert checkpoints.trained_steps(str(tmp_path / "run")) == 20
+    assert checkpoints.trained_steps(str(tmp_path / "run")) == 6
     kept = best.kept(str(tmp_path / "run" / "best" / "overall"))
-    assert kept and kept["step"] == 20
+    assert kept and kept["step"] == 6
 
 
 def test_patience_needs_evaluations(tiny_records: Tiny, tmp_path: Path) -> None:

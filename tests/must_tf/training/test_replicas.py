@@ -10,7 +10,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,28 +39,32 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def started(
-    folder: Path, kind: str, name: str, tf_config: dict | None = None, interpreter: Sequence[str] = INTERPRETER
+    folder: Path, kind: str, out: Path, more: Mapping[str, str], interpreter: Sequence[str] = INTERPRETER
 ) -> subprocess.Popen:
-    """Starts one step in another process, which writes its gradients to `name`.npz."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    if tf_config:
-        environment["TF_CONFIG"] = json.dumps(tf_config)
-    command = [*interpreter, "-W", "ignore", "-m", "tests.support.replicas", kind, str(folder / f"{name}.npz")]
+    """Starts steps in another process, which writes their gradients to `out`. `more` is added to its environment."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | dict(more)
+    command = [*interpreter, "-W", "ignore", "-m", "tests.support.replicas", kind, str(out)]
     words = [*command, str(folder / "records" / "*.tfrecord"), str(folder / "tiny.yaml")]
     return subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
 
 
-def finished(process: subprocess.Popen, path: Path) -> dict[str, np.ndarray]:
-    """Waits for the process and returns its gradients."""
+def finish(process: subprocess.Popen) -> None:
+    """Waits for the process."""
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors[-3000:]
+
+
+def changes(path: Path) -> dict[str, np.ndarray]:
+    """Reads what a process wrote."""
     with np.load(path) as arrays:
         return dict(arrays)
 
 
 @pytest.fixture(scope="module")
 def alone(folder: Path) -> dict[str, np.ndarray]:
-    return finished(started(folder, "one", "one"), folder / "one.npz")
+    """The gradients of one replica; those of two are made beside it. The two processes run the step as a graph."""
+    finish(started(folder, "here", folder, {}))
+    return changes(folder / "one.npz")
 
 
 def free_port() -> int:
@@ -87,20 +91,22 @@ def worst(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> float:
 
 
 def test_two_replicas(folder: Path, alone: dict[str, np.ndarray]) -> None:
-    two = finished(started(folder, "two", "two"), folder / "two.npz")
+    two = changes(folder / "two.npz")
     assert difference(alone, two) < TOLERANCE
     assert worst(alone, two) < 10 * TOLERANCE
 
 
 def test_two_processes(folder: Path, alone: dict[str, np.ndarray]) -> None:
     cluster = {"worker": [f"localhost:{free_port()}", f"localhost:{free_port()}"]}
-    configs = [{"cluster": cluster, "task": {"type": "worker", "index": index}} for index in range(2)]
+    configs = [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}) for index in range(2)]
     interpreters = (INTERPRETER, [sys.executable])  # each with its own seed of hashes, as on two machines
     workers = [
-        started(folder, "worker", f"worker-{i}", config, interpreter)
+        started(folder, "worker", folder / f"worker-{i}.npz", {"TF_CONFIG": config}, interpreter)
         for i, (config, interpreter) in enumerate(zip(configs, interpreters, strict=True))
     ]
-    first, second = (finished(worker, folder / f"worker-{i}.npz") for i, worker in enumerate(workers))
+    for worker in workers:
+        finish(worker)
+    first, second = (changes(folder / f"worker-{i}.npz") for i in range(2))
     assert difference(alone, first) < TOLERANCE
     assert worst(alone, first) < 10 * TOLERANCE
     for name in first:  # otherwise the weights of the two processes would drift apart

@@ -23,6 +23,7 @@ import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
+PLAIN_GRAPHS = "MUST_TESTS_PLAIN_GRAPHS"  # environment variable: if it is set, TensorFlow does not optimise graphs
 LIBRARIES = (
     "tensorflow",
     "tf_keras",
@@ -80,6 +81,7 @@ def preload() -> None:
         for name in LIBRARIES:
             importlib.import_module(name)
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     gc.enable()
 
 
@@ -141,6 +143,8 @@ def report(child: Child, events: selectors.BaseSelector) -> None:
 
 def execute(arguments: list[str]) -> None:
     """Does what `python *arguments` does: -W, then -c, -m or a file."""
+    if PLAIN_GRAPHS in os.environ:
+        sys.modules["tensorflow"].config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     while arguments[0] == "-W":
         warnings.simplefilter(arguments[1])  # type: ignore[arg-type]
         arguments = arguments[2:]

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from must_tf.cli import export
 from must_tf.common.errors import UserError
 from must_tf.data import manifest
 from must_tf.serving import saved_model
@@ -18,27 +17,20 @@ from tfrecords_tools import teachers
 from tfrecords_tools.label.pipeline import labelled
 
 
-@pytest.fixture(scope="module")
-def exported(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Exports the tiny run."""
-    out = str(tmp_path_factory.mktemp("export") / "out")
-    export.main([f"--model_dir={tiny.run}", f"--out={out}"])
-    return out
-
-
-def test_the_same_bytes_as_the_run(exported: str, tiny: Tiny, tmp_path: Path) -> None:
+def test_the_same_bytes_as_the_run(tiny_export: str, tiny: Tiny, tmp_path: Path) -> None:
     """Nine scenes of three sizes: a full batch and a filled one."""
     pattern = write_set(tmp_path / "in", [[scene_record(index, ()) for index in range(9)]], ())
     (path,) = tf.io.gfile.glob(pattern)
     found = [
-        list(labelled(path, [teachers.describe(one, ALL).load()], lambda count: None)) for one in (tiny.run, exported)
+        list(labelled(path, [teachers.describe(one, ALL).load()], lambda count: None))
+        for one in (tiny.run, tiny_export)
     ]
     assert found[0] == found[1]
 
 
-def test_both_know_the_same_about_themselves(exported: str, tiny: Tiny) -> None:
+def test_both_know_the_same_about_themselves(tiny_export: str, tiny: Tiny) -> None:
     """Counted by hand in the records: five scenes, all labelled for depth."""
-    run, other = (teachers.describe(path, ("depth", "detection")).about for path in (tiny.run, exported))
+    run, other = (teachers.describe(path, ("depth", "detection")).about for path in (tiny.run, tiny_export))
     assert (run.id, run.classes) == (other.id, other.classes)
     assert run.facts | {"kind": ""} == other.facts | {"kind": ""}
     assert (run.facts["kind"], other.facts["kind"]) == ("run directory", "export")
@@ -52,18 +44,18 @@ def test_both_know_the_same_about_themselves(exported: str, tiny: Tiny) -> None:
 
 
 def test_records_that_are_gone_are_unknown_to_the_run_and_known_to_the_export(
-    exported: str, tiny: Tiny, tmp_path: Path
+    tiny_export: str, tiny: Tiny, tmp_path: Path
 ) -> None:
     run = shutil.copytree(tiny.run, tmp_path / "run")
     params = (run / "params.yaml").read_text().replace(tiny.records, str(tmp_path / "gone"))
     (run / "params.yaml").write_text(params)
     assert teachers.describe(str(run), ["depth"]).about.facts["trained_on"] == {}
-    assert teachers.describe(exported, ["depth"]).about.facts["trained_on"]["depth"]["images"] == 5
+    assert teachers.describe(tiny_export, ["depth"]).about.facts["trained_on"]["depth"]["images"] == 5
 
 
-def test_an_export_of_an_older_version(exported: str, tmp_path: Path) -> None:
+def test_an_export_of_an_older_version(tiny_export: str, tmp_path: Path) -> None:
     old = tmp_path / "old"
-    shutil.copytree(exported, old)
+    shutil.copytree(tiny_export, old)
     content = json.loads((old / saved_model.NAME).read_text())
     (old / saved_model.NAME).write_text(json.dumps({key: content[key] for key in ("teacher_id", "step", "input_size")}))
     with pytest.raises(UserError, match=r"lacks classes, tasks, trained_on.*Export the run again"):

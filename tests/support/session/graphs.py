@@ -1,0 +1,50 @@
+"""Saves the time that TensorFlow takes to prepare graphs, which most tests run only once or twice.
+
+Graphs are not optimised (by Grappler) in the processes of the tests. Tests that are about optimised graphs or about the
+last bits use the fixture `optimised_graphs`, or processes of their own, which optimise unless `PLAIN` is in their
+environment. Tests of what surrounds a training or a prediction may do without graphs, see `eagerly`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orbit
+import pytest
+import tensorflow as tf
+
+from tests.support.session.fork_server import PLAIN_GRAPHS
+
+PLAIN = {PLAIN_GRAPHS: "1"}  # environment of a process of `INTERPRETER` that leaves graphs as they are
+
+
+def optimise(on: bool) -> None:
+    """Sets whether this process optimises its graphs. Graphs that have run already stay as they are."""
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not on})
+
+
+@pytest.fixture
+def optimised_graphs() -> Iterator[None]:
+    """Graphs are optimised, as in the commands."""
+    optimise(True)
+    yield
+    optimise(False)
+
+
+@contextlib.contextmanager
+def eagerly() -> Iterator[None]:
+    """Runs the steps of trainings and evaluations operation by operation: quicker than tracing them for a few steps.
+
+    The operations are the same, in the same order, so only the last bits of the results may differ.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("StandardTrainerOptions", "StandardEvaluatorOptions"):
+            patch.setattr(orbit, name, functools.partial(_without_graphs, getattr(orbit, name)))
+        yield
+
+
+def _without_graphs(options: Callable[..., Any], **given: bool) -> Any:
+    return options(**(given | {"use_tf_function": False, "use_tf_while_loop": False}))
