@@ -163,7 +163,7 @@ def merge(serialized: bytes, labelled: Mapping[str, Labelled], specs: Mapping[st
     example = tf.train.Example.FromString(serialized)
     for task in labelled:
         # Remove every key of the task: otherwise an old confidence could remain beside a new map.
-        for key in (annotated_key(task), *_keys(specs[task].features, specs[task].Config)):
+        for key in (annotated_key(task), *_keys(specs[task].features, specs[task].Config)):  # type: ignore[arg-type]
             example.features.feature.pop(key, None)
     for key, feature in label_features(labelled, info_of(example), specs).items():
         example.features.feature[key].CopyFrom(feature)
