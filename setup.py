@@ -30,6 +30,7 @@ setup(
         "tensorflow-datasets>=4.9",
         "tensorboard>=2.20",
         "h5py>=3.10",
+        "pyarrow>=14",
         "scipy>=1.11",
         "numpy>=1.26",
         "opencv-python-headless>=4.12",

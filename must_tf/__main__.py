@@ -27,6 +27,7 @@ COMMANDS = {
     "check": ("", "check records"),
     "inspect": ("", "look at records"),
     "export-coco": ("", "write records as COCO files"),
+    "export-yolo": ("", "write records as a YOLO dataset"),
 }
 RECORDS = "tfrecords_tools.__main__:main"  # of the commands without an entry point of their own; it reads their name
 

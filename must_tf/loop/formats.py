@@ -14,7 +14,7 @@ from typer.models import OptionInfo
 
 from must_tf.common.errors import UserError, nearest
 from must_tf.data import manifest
-from tfrecords_tools.cli import convert, datasets
+from tfrecords_tools.cli import convert, datasets, drawn
 from tfrecords_tools.convert import run as runner
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class ConvertOption(NamedTuple):
 
 def formats() -> dict[str, Callable[..., Any]]:
     """Returns the commands below `must-records convert` by name."""
-    commands = [*convert.app.registered_commands, *datasets.app.registered_commands]
+    commands = [command for module in (convert, datasets, drawn) for command in module.app.registered_commands]
     callbacks = [(command.name, command.callback) for command in commands if command.callback]
     return dict(sorted((name or callback.__name__.replace("_", "-"), callback) for name, callback in callbacks))
 
@@ -141,7 +141,9 @@ def source(where: str, form: str, given: Options) -> Source:
         if known[key].parameter
     }
     with named(where):
-        return command.__wrapped__(**values)  # type: ignore[attr-defined]
+        made = command.__wrapped__(**values)  # type: ignore[attr-defined]
+        shared = {key: _as_list(value) if known[key].is_list else value for key, value in given.items()}
+        return convert.relabelled(made, shared)
 
 
 @contextlib.contextmanager

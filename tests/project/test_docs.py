@@ -161,7 +161,7 @@ def test_commands_take_the_flags_that_are_shown(page: Path) -> None:
             name, rest = (f"must-{word}", rest[len(word) :]) if f"must-{word}" in FLAGS else ("must-records", rest)
         shown = set(FLAG.findall(rest))
         if name == "must-records":
-            words = " ".join(itertools.takewhile(lambda word: word.isalnum() or word == "export-coco", rest.split()))
+            words = " ".join(itertools.takewhile(lambda word: re.fullmatch(r"\w[\w-]*", word), rest.split()))
             assert words in records, line
             assert shown <= records[words], line
         elif name in FLAGS:

@@ -8,19 +8,22 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from must_tf.common.errors import UserError
 from tfrecords_tools.cli.options import (
+    ClassesOf,
+    Drop,
     Exclude,
     Json,
     MaxDropRate,
     Name,
     Out,
     Part,
+    Rename,
     Root,
     Runner,
     RunnerOptions,
@@ -45,6 +48,9 @@ def _shared_options(
     part: Part = "",
     validation_share: ValidationShare = 0.1,
     exclude: Exclude = None,
+    classes_of: ClassesOf = "",
+    rename: Rename = None,
+    drop: Drop = None,
     json: Json = False,
     runner: Runner = "",
     runner_options: RunnerOptions = "",
@@ -240,6 +246,14 @@ def _pairs(option: str, words: Sequence[str], bare: bool = False) -> tuple[tuple
     return tuple(pairs)
 
 
+def relabelled(source: Source, values: Mapping[str, Any]) -> Source:
+    """Applies the shared options that change the classes."""
+    from tfrecords_tools.convert import relabelled as classes
+
+    given = (values.get(option) for option in ("rename", "drop"))
+    return classes.relabelled(source, values.get("classes_of") or "", *(option or () for option in given))
+
+
 def run(ctx: typer.Context, source: Source, name: str) -> None:
     """Converts the source under a name with the shared options of `ctx`, and ends the command."""
     from tfrecords_tools.cli import report
@@ -247,7 +261,7 @@ def run(ctx: typer.Context, source: Source, name: str) -> None:
     from tfrecords_tools.sources import named, selected
 
     values = ctx.params
-    given = named.named(source, name)
+    given = named.named(relabelled(source, values), name)
     source = selected.selected(given, values["part"], values["validation_share"], values["exclude"] or ())
     options = convert.Options(
         out=values["out"],

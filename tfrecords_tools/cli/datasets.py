@@ -98,7 +98,7 @@ def ade20k(
 
     Example: must-records convert ade20k --root ADEChallengeData2016 --split validation --out records/ade20k-val
     """
-    from tfrecords_tools.sources.ade20k import Ade20k
+    from tfrecords_tools.sources.published.ade20k import Ade20k
 
     return Ade20k(root, split)
 
@@ -159,7 +159,7 @@ def cifar100(
 
     Example: must-records convert cifar100 --root cifar-100-python --split test --out records/cifar100-test
     """
-    from tfrecords_tools.sources.cifar100 import Cifar100
+    from tfrecords_tools.sources.published.cifar100 import Cifar100
 
     return Cifar100(root, split)
 
@@ -184,7 +184,7 @@ def nyu(
 
     Example: must-records convert nyu --root nyu_depth_v2_labeled.mat --split test --out records/nyu-test
     """
-    from tfrecords_tools.sources.nyu import Nyu
+    from tfrecords_tools.sources.published.nyu import Nyu
 
     return Nyu(root, split, splits, classes)
 
@@ -205,3 +205,102 @@ def diode(
     from tfrecords_tools.sources.only import only
 
     return only(Diode(root), tasks)
+
+
+@app.command()
+@conversion
+def kitti(
+    images: Annotated[str, typer.Option(help="Folder of the raw data, or of the selected validation images.")],
+    depth: Annotated[str, typer.Option(help="Folder of the annotated depth of one split, or of the selected maps.")],
+) -> Source:
+    """KITTI: depth, known where the laser has measured.
+
+    Layout: DEPTH/2011_09_26_drive_0001_sync/proj_depth/groundtruth/image_02/0000000005.png and
+    IMAGES/2011_09_26/2011_09_26_drive_0001_sync/image_02/data/0000000005.png.
+
+    Example: must-records convert kitti --images raw --depth data_depth_annotated/val --out records/kitti-val
+    """
+    from tfrecords_tools.sources.published.kitti import Kitti
+
+    return Kitti(images, depth)
+
+
+@app.command()
+@conversion
+def hypersim(
+    root: Annotated[str, typer.Option(help="Folder of the scenes ai_001_001, ai_001_002, ...")],
+    tasks: Tasks = "",
+) -> Source:
+    """Hypersim: depth and surface normals of rendered rooms.
+
+    Layout: ROOT/ai_001_001/images/scene_cam_00_final_preview/frame.0000.tonemap.jpg and
+    scene_cam_00_geometry_hdf5/frame.0000.depth_meters.hdf5, frame.0000.normal_cam.hdf5.
+
+    Example: must-records convert hypersim --root hypersim --out records/hypersim
+    """
+    from tfrecords_tools.sources.only import only
+    from tfrecords_tools.sources.published.hypersim import Hypersim
+
+    return only(Hypersim(root), tasks)
+
+
+@app.command()
+@conversion
+def webdataset(
+    archives: Annotated[str, typer.Option(help="Tar archives, in quotes: 'DIR/train-*.tar'.")],
+    classes: Annotated[str, typer.Option(help="File with the class names; empty: their numbers are the names.")] = "",
+) -> Source:
+    """WebDataset: images in tar archives; classification if samples have a class.
+
+    Layout: 000000.jpg and 000000.cls (the number of its class) in uncompressed tar archives.
+
+    Example: must-records convert webdataset --archives 'cc12m/*.tar' --out records/cc12m
+    """
+    from tfrecords_tools.sources.published.webdataset import WebDataset
+
+    return WebDataset(archives, classes)
+
+
+@app.command()
+@conversion
+def hugging_face(
+    data: Annotated[
+        str, typer.Option(help="The .parquet or .arrow files of a split, in quotes: 'DIR/train-*.parquet'.")
+    ],
+    image: Annotated[str, typer.Option(help="The column with the images, if there are several.")] = "",
+    label: Annotated[str, typer.Option(help="The column with the class of the image, if there are several.")] = "",
+    objects: Annotated[str, typer.Option(help="The column with objects, if there are several.")] = "",
+    boxes: Annotated[
+        str, typer.Option(help="Numbers of a box: sizes, corners, relative-sizes or relative-corners.")
+    ] = "sizes",
+    tasks: Tasks = "",
+) -> Source:
+    """Datasets of Hugging Face on disk: classification and detection.
+
+    Layout: DIR/data/train-00000-of-00001.parquet, or DIR/train/data-00000-of-00001.arrow as save_to_disk writes it.
+
+    Example: must-records convert hugging-face --data 'cppe-5/data/train-*.parquet' --out records/cppe-5
+    """
+    from tfrecords_tools.sources.only import only
+    from tfrecords_tools.sources.published.hugging_face import HuggingFace
+
+    return only(HuggingFace(data, image, label, objects, boxes), tasks)
+
+
+@app.command()
+@conversion
+def taskonomy(
+    root: Root,
+    tasks: Tasks = "",
+) -> Source:
+    """Taskonomy, and datasets in Omnidata's layout: depth and surface normals.
+
+    Layout: ROOT/rgb/.../point_0_view_0_domain_rgb.png, depth_zbuffer/.../point_0_view_0_domain_depth_zbuffer.png,
+    normal/.../point_0_view_0_domain_normal.png; or ROOT/beechwood_rgb/rgb/..., as Taskonomy's archives have it.
+
+    Example: must-records convert taskonomy --root omnidata --out records/omnidata
+    """
+    from tfrecords_tools.sources.only import only
+    from tfrecords_tools.sources.published.taskonomy import Taskonomy
+
+    return only(Taskonomy(root), tasks)

@@ -16,13 +16,13 @@ import typer.core
 from must_tf.common import command_line, process_setup
 from must_tf.common.errors import UserError, exit_on_user_error
 from must_tf.common.upstream import hidden_modules
-from tfrecords_tools.cli import check, datasets, evaluate, export_coco, inspect, label, merge, stats
+from tfrecords_tools.cli import check, datasets, drawn, evaluate, export_coco, export_yolo, inspect, label, merge, stats
 from tfrecords_tools.cli import convert as cli_convert
 from tfrecords_tools.writing import worker_pool
 
 PROGRAM = "must-records"
 # Commands that do not run a network.
-RECORDS = ("convert", "merge", "inspect", "check", "stats", "export-coco")
+RECORDS = ("convert", "merge", "inspect", "check", "stats", "export-coco", "export-yolo")
 # Only networks and clusters need these, but TensorFlow and tf_keras import them: a quarter of their import time.
 UNUSED = ("googleapiclient", "h5py", "pandas", "scipy")
 
@@ -35,8 +35,9 @@ app = typer.Typer(
 convert = typer.Typer(no_args_is_help=True, help="Convert a dataset on disk into records.")
 convert.add_typer(cli_convert.app)
 convert.add_typer(datasets.app)
+convert.add_typer(drawn.app)
 app.add_typer(convert, name="convert")
-for _module in (merge, inspect, check, stats, export_coco, label, evaluate):
+for _module in (merge, inspect, check, stats, export_coco, export_yolo, label, evaluate):
     _module.register(app)
 
 
@@ -60,7 +61,7 @@ class _Command(typer.core.TyperCommand):
         return super().invoke(ctx)
 
 
-for _group in (app, cli_convert.app, datasets.app):
+for _group in (app, cli_convert.app, datasets.app, drawn.app):
     for _command in _group.registered_commands:
         _command.cls = _Command
 

@@ -43,6 +43,12 @@ Domain = Annotated[
         help="[TASK=]RECORDS with photos like those that a teacher was trained on; a run knows its own. Repeatable."
     ),
 ]
+ClassesOf = Annotated[
+    str,
+    typer.Option(help="Give the classes the order of these records', whose names they must have: 'DIR/*.tfrecord'."),
+]
+Rename = Annotated[list[str] | None, typer.Option(help="OLD=NEW: rename a class. May be repeated.")]
+Drop = Annotated[list[str] | None, typer.Option(help="Leave out the labels of this class. May be repeated.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout; everything else goes to stderr.")]
 Runner = Annotated[str, typer.Option(help="Run on Apache Beam: DirectRunner, FlinkRunner, SparkRunner, ...")]
 RunnerOptions = Annotated[

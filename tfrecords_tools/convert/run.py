@@ -19,7 +19,7 @@ from must_tf import tasks
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
 from must_tf.data import manifest, record
-from tfrecords_tools.convert import repeated
+from tfrecords_tools.convert import relabelled, repeated
 from tfrecords_tools.sources import Sample, Source, named, selected
 from tfrecords_tools.sources.only import TaskFilter
 from tfrecords_tools.sources.rgbd_maps import MapOptions
@@ -305,6 +305,6 @@ def outcome(maker: RecordMaker, written: manifest.Manifest, listing: Listing, se
 def _tasks_of(maker: RecordMaker) -> tuple[str, ...]:
     """Returns the tasks whose labels are converted; losses of other tasks do not count."""
     source = maker.source if isinstance(maker, Encoder) else None
-    while isinstance(source, selected.Selected | named.Named):
+    while isinstance(source, selected.Selected | named.Named | relabelled.Relabelled):
         source = source.source
     return source.tasks if isinstance(source, TaskFilter) else tuple(tasks.discover())

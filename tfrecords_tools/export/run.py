@@ -94,7 +94,7 @@ def export_records(
     Raises:
       UserError: the folder has other files, a record cannot be read, or two records have the same id.
     """
-    _check_free(out)
+    check_free(out)
     shards.claim(out, _fingerprint(records, options), command)
     summary = os.path.join(out, join.SUMMARY)
     if tf.io.gfile.exists(summary):
@@ -111,14 +111,14 @@ def export_records(
     return join.join(out, [job.path for job in jobs], classes, command)
 
 
-def _check_free(out: str) -> None:
+def check_free(out: str, command: str = "export-coco") -> None:
     """Raises UserError if the folder has other files, which could be mistaken for exported ones."""
     if not tf.io.gfile.exists(out):
         return
     if not tf.io.gfile.isdir(out):
         raise UserError(f"--out {out!r} is a file. Give a folder.")
     if tf.io.gfile.listdir(out) and not tf.io.gfile.exists(os.path.join(out, shards.FOLDER, "command.json")):
-        raise UserError(f"--out {out!r} contains files that export-coco did not write. Give a new or empty folder.")
+        raise UserError(f"--out {out!r} contains files that {command} did not write. Give a new or empty folder.")
 
 
 def _fingerprint(records: RecordSet, options: ExportOptions) -> str:
@@ -162,7 +162,7 @@ def _export(serialized: bytes, job: ExportJob, configs: Mapping[str, TaskConfig]
         "width": info.width,
         "origins": {task: task_labels.origin for task, task_labels in labelled.items()},
     }
-    line |= _classified(labelled, job.classes) | _objects(labelled, info, job.options.least_score, lost)
+    line |= _classified(labelled, job.classes) | objects_of(labelled, info, job.options.least_score, lost)
     if job.options.images:
         _write_image(example.features.feature["image/encoded"].bytes_list.value[0], job.out, line)
     written, segments = _maps(labelled, example, job.options.least_score, lost)
@@ -189,7 +189,7 @@ def _classified(labelled: Mapping[str, Labelled], classes: Mapping[str, Sequence
     }
 
 
-def _objects(labelled: Mapping[str, Labelled], info: ImageInfo, least_score: float, lost: Tally) -> JsonObject:
+def objects_of(labelled: Mapping[str, Labelled], info: ImageInfo, least_score: float, lost: Tally) -> JsonObject:
     """Returns the annotations: masks with their boxes, or only boxes if not all of them have masks."""
     boxes, masks = labelled.get("detection"), labelled.get("masks")
     more_boxes = boxes and masks and len(boxes.labels["boxes"]) > len(masks.labels["boxes"])
@@ -197,13 +197,13 @@ def _objects(labelled: Mapping[str, Labelled], info: ImageInfo, least_score: flo
     if objects is None:
         return {}
     labels = objects.labels
-    if is_pseudo(objects) and (unsure := _least_scores(labels) < least_score).any():
+    if is_pseudo(objects) and (unsure := least_scores(labels) < least_score).any():
         lost.add(formats.UNSURE, info.source_id, int(unsure.sum()))
         labels = check_truth.chosen(labels, ~unsure)
     return {"annotations": formats.annotations_of(labels, info, is_pseudo(objects))}
 
 
-def _least_scores(labels: Labels) -> np.ndarray:
+def least_scores(labels: Labels) -> np.ndarray:
     """Returns [N] scores of a teacher's objects: the lower one of box and mask, because both become real labels."""
     of_masks = np.where(has_mask(labels), labels.get("mask_scores", np.float32(1.0)), np.float32(1.0))
     return np.minimum(labels["scores"], of_masks)

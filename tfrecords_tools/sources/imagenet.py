@@ -2,6 +2,7 @@
 
     ROOT/n01440764/n01440764_10026.JPEG      one folder per synset (train, or val sorted into folders)
     ILSVRC2012_img_train.tar                 the same as published: a tar with one n01440764.tar per synset
+    ROOT/n01440764/images/n01440764_0.JPEG   Tiny ImageNet's train; its val/images needs --labels val_annotations.txt
     ROOT/ILSVRC2012_val_00000001.JPEG        no folders, or ILSVRC2012_img_val.tar: needs --labels
 
 `--labels` is a text file with one synset per line, in the order of the images' names, or with lines that begin with an
@@ -109,7 +110,8 @@ class Imagenet:
         return {by_base[base]: by_image[base] for base in present}
 
     def _folder_of(self, name: str) -> str:
-        synset = os.path.basename(os.path.dirname(name))
+        folders = os.path.dirname(name).split("/")
+        synset = next((folder for folder in reversed(folders) if SYNSET.fullmatch(folder)), folders[-1])
         if not SYNSET.fullmatch(synset):
             raise UserError(
                 f"{self.root}: {name} is not in a synset folder like n01440764/. Give --labels for images without "

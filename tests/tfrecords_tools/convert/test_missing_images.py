@@ -11,9 +11,9 @@ from tests.support.converting import Converted, converted, noise, save
 from tests.support.datasets.ade_and_cityscapes import STEM, ade, city, columns, instance_ids
 from tests.support.datasets.diode import WALL, plane, scan, unit
 from tests.support.datasets.rgbd_folder import rooms
-from tfrecords_tools.sources.ade20k import Ade20k
 from tfrecords_tools.sources.cityscapes import Cityscapes
 from tfrecords_tools.sources.diode import Diode
+from tfrecords_tools.sources.published.ade20k import Ade20k
 from tfrecords_tools.sources.rgbd import Rgbd
 
 GONE = "image: file is missing"

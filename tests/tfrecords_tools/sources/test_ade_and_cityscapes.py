@@ -12,9 +12,9 @@ from must_tf.common.errors import UserError
 from must_tf.tasks.masks.labels import paste
 from tests.support.converting import Converted, converted, must_records, noise, save
 from tests.support.datasets.ade_and_cityscapes import HEIGHT, STEM, TABLE, WIDTH, ade, city, columns, instance_ids
-from tfrecords_tools.sources.ade20k import Ade20k
 from tfrecords_tools.sources.cityscapes import Cityscapes
 from tfrecords_tools.sources.only import only
+from tfrecords_tools.sources.published.ade20k import Ade20k
 
 
 def test_ade20k_counts_from_one_and_ignores_other(tmp_path: Path) -> None:

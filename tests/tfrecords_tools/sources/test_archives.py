@@ -27,9 +27,9 @@ from tests.support.datasets.archives import (
     python2,
 )
 from tfrecords_tools.sources import archives
-from tfrecords_tools.sources.cifar100 import Cifar100
 from tfrecords_tools.sources.imagenet import Imagenet
 from tfrecords_tools.sources.images import UnlabelledImages
+from tfrecords_tools.sources.published.cifar100 import Cifar100
 
 
 def test_a_tar_is_read_without_unpacking(tmp_path: Path) -> None:

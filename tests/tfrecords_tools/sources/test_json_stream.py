@@ -66,8 +66,9 @@ def test_invalid_json_is_an_error(data: bytes, tmp_path: Path) -> None:
         read(tmp_path / "a.json", data)
 
 
-def test_a_value_other_than_an_object_has_no_parts(tmp_path: Path) -> None:
-    assert read(tmp_path / "a.json", b"[1, 2]") == {}
+def test_a_list_has_no_key_and_another_value_has_no_parts(tmp_path: Path) -> None:
+    assert read(tmp_path / "a.json", b"[1, 2]") == {"": [1, 2]}
+    assert read(tmp_path / "a.json", b'"images"') == {}
 
 
 def test_a_long_file_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

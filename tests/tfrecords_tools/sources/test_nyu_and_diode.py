@@ -14,7 +14,7 @@ from tests.support.datasets.diode import SCAN_HEIGHT, SCAN_WIDTH, SLOPE, WALL, p
 from tests.support.datasets.nyu import FRAMES, depths, labelled_mat, photos
 from tfrecords_tools.sources import diode
 from tfrecords_tools.sources.diode import Diode
-from tfrecords_tools.sources.nyu import Nyu
+from tfrecords_tools.sources.published.nyu import Nyu
 
 
 def test_nyu_frames_are_turned_the_right_way(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ class JsonPart(NamedTuple):
 
 
 def parts(path: str) -> Iterator[JsonPart]:
-    """Yields the content of the top-level object in the order of the file; nothing if it is not an object.
+    """Yields the content of the top-level object in the order of the file, or that of a list, whose key is "".
 
     Raises:
       ValueError: the file is not valid JSON.
@@ -39,6 +39,8 @@ def parts(path: str) -> Iterator[JsonPart]:
         reader = _Reader(file)
         if reader.peek() == "{":
             yield from _members(reader)
+        elif reader.peek() == "[":
+            yield from _list(reader, "")
         else:
             reader.value()
         if reader.peek():

@@ -1,0 +1,128 @@
+"""Records exported as a YOLO dataset, read by a few lines of NumPy, and converted back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from pycocotools import mask as mask_utils
+
+from must_tf.common.errors import UserError
+from must_tf.data import scenes
+from tests.support.converting import converted, files_in, must_records, read
+from tests.support.datasets.drawn import masks
+from tests.support.exporting import assert_same
+from tests.support.tiny import Tiny, scene_record, write_set
+from tfrecords_tools.export import outlines
+from tfrecords_tools.export.yolo import YoloOptions, box_values, export_yolo
+from tfrecords_tools.reading import recordset
+from tfrecords_tools.sources.drawn.yolo import Yolo
+
+
+def filled(polygon: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Returns bool [h, w]: the pixel centres inside of a polygon [N, 2], by the even-odd rule."""
+    y, x = np.mgrid[:height, :width] + 0.5
+    inside = np.zeros([height, width], bool)
+    for (x0, y0), (x1, y1) in zip(polygon, np.roll(polygon, -1, 0), strict=True):
+        if y0 != y1:
+            crosses = (y0 > y) != (y1 > y)
+            inside ^= crosses & (x < x0 + (y - y0) * (x1 - x0) / (y1 - y0))
+    return inside
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_outline_gives_its_mask_again(seed: int) -> None:
+    """Random masks have many parts, holes, and pixels that touch at a corner; two independent fillings agree."""
+    mask = np.random.default_rng(seed).random([9, 13]) < (0.3, 0.5, 0.7)[seed % 3]
+    polygon = np.array(outlines.outline(mask), np.float64)
+    np.testing.assert_array_equal(filled(polygon, 9, 13), mask)
+    encoded = mask_utils.frPyObjects([polygon.ravel().tolist()], 9, 13)
+    np.testing.assert_array_equal(mask_utils.decode(encoded)[..., 0], mask)
+
+
+def test_outlines_by_hand() -> None:
+    ring = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]])
+    part, hole = outlines.loops(ring)
+    assert set(part) == {(0, 0), (3, 0), (3, 3), (0, 3)} and set(hole) == {(1, 1), (2, 1), (2, 2), (1, 2)}
+    assert len(outlines.loops(np.eye(2))) == 2  # two pixels that touch at a corner
+    assert outlines.outline(np.zeros([3, 3])) == []
+    assert len(outlines.outline(np.ones([40, 50]))) == 4
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_box_has_the_digits_that_restore_it(seed: int) -> None:
+    low = np.random.default_rng(seed).random(2) * 0.5
+    box = np.array([*low, *(low + 0.1 + 0.3 * low)], np.float32)
+    x, y, width, height = map(float, box_values(box).split())
+    assert np.array_equal(np.array([y - height / 2, x - width / 2, y + height / 2, x + width / 2], np.float32), box)
+    assert box_values(np.array([0.25, 0, 0.75, 0.5], np.float32)) == "0.250000 0.500000 0.500000 0.500000"
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_records: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Exports generated scenes, which have all six tasks."""
+    out = tmp_path_factory.mktemp("yolo") / "out"
+    summary = export_yolo(
+        {"train": recordset.opened(f"{tiny_records.records}/*.tfrecord")}, str(out), YoloOptions(), 1, []
+    )
+    assert {reason.partition(":")[0] for reason in summary["lost"]} == {
+        "classification",
+        "depth",
+        "normals",
+        "segmentation",
+    }
+    return out
+
+
+def test_the_files_hold_the_objects(tiny_records: Tiny, exported: Path) -> None:
+    content = yaml.safe_load((exported / "data.yaml").read_text())
+    before = read(tiny_records.records, scenes.CLASSES)
+    assert (content["path"], content["train"]) == (".", "images/train")
+    assert list(content["names"].values()) == list(scenes.CLASSES["detection"])
+    for source_id, record in before.items():
+        assert (exported / f"images/train/{source_id}.png").read_bytes() == record.stored
+        rows = (exported / f"labels/train/{source_id}.txt").read_text().splitlines()
+        wanted = record.labels["masks"]
+        assert [int(row.split()[0]) + 1 for row in rows] == wanted["classes"].tolist()
+        height, width = record.image.shape[:2]
+        for row, mask in zip(rows, masks(record), strict=True):
+            polygon = np.array(row.split()[1:], np.float64).reshape(-1, 2) * [width, height]
+            np.testing.assert_array_equal(filled(polygon, height, width), mask)
+
+
+def test_converted_again_the_masks_are_the_same(tiny_records: Tiny, exported: Path, tmp_path: Path) -> None:
+    again = converted(Yolo(str(exported / "data.yaml"), corners="polygon"), tmp_path / "again")
+    before = read(tiny_records.records, scenes.CLASSES)
+    assert set(again.records) == set(before) and again.counts() == {} and again.notes() == {}
+    for source_id, record in again.records.items():
+        for mask, wanted in zip(masks(record), masks(before[source_id]), strict=True):
+            np.testing.assert_array_equal(mask, wanted)
+
+
+def test_boxes_come_back_to_the_last_bit_and_a_second_run_changes_nothing(
+    tiny_records: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = f"{tiny_records.records}/*.tfrecord"
+    command = ["export-yolo", "--records", records, "--val", records, "--boxes", "--out", f"{tmp_path}/out"]
+    assert must_records(command, monkeypatch) == 1  # the labels of other tasks are lost
+    first = files_in(tmp_path / "out")
+    assert must_records(command, monkeypatch) == 1
+    assert files_in(tmp_path / "out") == first
+    before = read(tiny_records.records, scenes.CLASSES)
+    for split in ("train", "val"):
+        again = converted(Yolo(f"{tmp_path}/out/data.yaml", split), tmp_path / split)
+        for source_id, record in again.records.items():
+            wanted = before[source_id].labels["detection"]
+            keys = ("boxes", "classes")
+            found = record.labels["detection"]
+            assert_same({key: found[key] for key in keys}, {key: wanted[key] for key in keys})
+
+
+def test_records_without_boxes_are_refused(tmp_path: Path) -> None:
+    write_set(tmp_path / "depth", [[scene_record(0, ("depth",))]], ("depth",))
+    with pytest.raises(UserError, match="has no boxes"):
+        export_yolo(
+            {"train": recordset.opened(f"{tmp_path}/depth/*.tfrecord")}, str(tmp_path / "o"), YoloOptions(), 1, []
+        )

@@ -1,0 +1,81 @@
+"""Promises that every format of annotation tools keeps: the same dataset is the same, for any number of workers."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from must_tf.loop import formats
+from tests.support.converting import Converted, converted, files_in
+from tests.support.datasets.drawn import masks, seen
+from tests.support.datasets.drawn_formats import BOX, FORMATS, NAMES
+from tests.support.session.forked_python import INTERPRETER
+from tests.support.tiny import ROOT
+from tfrecords_tools.sources import Source
+
+of_every_format = pytest.mark.parametrize("name", FORMATS)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Source]:
+    """The dataset in every format."""
+    return {name: make(tmp_path_factory.mktemp(name)) for name, make in FORMATS.items()}
+
+
+@pytest.fixture(scope="module")
+def results(sources: dict[str, Source], tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Converted]]:
+    """The folders and records of the sources, converted in this process."""
+    root = tmp_path_factory.mktemp("one")
+    return {name: (root / name, converted(source, root / name, shards=3)) for name, source in sources.items()}
+
+
+@of_every_format
+def test_the_objects_are_those_of_yolo(name: str, results: dict[str, tuple[Path, Converted]]) -> None:
+    result, yolo = results[name][1], results["yolo"][1]
+    assert seen(result) == seen(yolo) and len(result.records) == len(NAMES)
+    assert seen(result)["a"] == [("cat", list(BOX)), ("dog", [32, 16, 64, 48])]
+    assert result.counts() == {}
+    for key, record in result.records.items() if name != "open_images" else ():
+        for mask, wanted in zip(masks(record), masks(yolo.records[key]), strict=True):
+            np.testing.assert_array_equal(mask, wanted)
+
+
+# Converts all sources by two forked processes, beginning with a folder that a killed command left behind.
+FORKED = """
+import pickle, sys
+from tfrecords_tools.convert import run as convert
+for name, source in pickle.load(open(sys.argv[1], "rb")).items():
+    convert.convert(source, convert.Options(f"{sys.argv[2]}/{name}", shards=3, workers=2))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are only forked on Linux")
+def test_workers_and_a_kill_do_not_change_a_byte(
+    sources: dict[str, Source], results: dict[str, tuple[Path, Converted]], tmp_path: Path
+) -> None:
+    (tmp_path / "sources").write_bytes(pickle.dumps(sources))
+    for name, (folder, _) in results.items():
+        shutil.copytree(folder, tmp_path / "out" / name)
+        (tmp_path / "out" / name / "manifest.json").unlink()
+        for place in (0, 2):
+            (tmp_path / "out" / name / ".shards" / f"records-0000{place}-of-00003.tfrecord.json").unlink()
+    command = [*INTERPRETER, "-c", FORKED, f"{tmp_path}/sources", f"{tmp_path}/out"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name, (folder, _) in results.items():
+        assert files_in(tmp_path / "out" / name) == files_in(folder), name
+
+
+@of_every_format
+def test_a_plan_takes_the_options_of_the_format(name: str) -> None:
+    form = name.replace("_", "-")
+    required = {key: "x" for key, option in formats.options(form).items() if option.is_required}
+    given = required | {"tasks": "detection", "name": "mine", "rename": ["a=b"]}
+    assert required and formats.problems("plan", form, given) == []
+    assert formats.arguments(form, given)[0] == form

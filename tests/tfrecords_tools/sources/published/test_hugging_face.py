@@ -1,0 +1,132 @@
+"""Datasets of Hugging Face on disk, written with pyarrow as their library writes them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import ipc, parquet
+
+from must_tf.common.errors import UserError
+from tests.support.converting import converted, dump, must_records
+from tests.support.datasets.archives import encoded  # 30 x 20 pixels
+from tests.support.datasets.drawn import seen, written
+from tfrecords_tools.sources.published.hugging_face import HuggingFace
+
+NAMES = {"names": ["cat", "dog"], "_type": "ClassLabel"}
+IMAGE = {"_type": "Image"}
+BOX = {"feature": {"dtype": "float32", "_type": "Value"}, "length": 4, "_type": "Sequence"}
+OLD = {"feature": {"bbox": BOX, "category": NAMES}, "_type": "Sequence"}  # a dictionary of lists
+NEW = {"feature": {"bbox": BOX, "category": NAMES}, "_type": "List"}  # a list of dictionaries
+STRUCT = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+
+
+def image(seed: int, path: str | None = None) -> dict[str, Any]:
+    """An image as a cell."""
+    return {"bytes": encoded(seed), "path": path}
+
+
+def table(features: dict[str, Any], **columns: Any) -> pa.Table:
+    """A table with the features in its schema."""
+    arrays = {key: pa.array(value, STRUCT if features[key] == IMAGE else None) for key, value in columns.items()}
+    return pa.table(arrays).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def write(folder: Path, *tables: pa.Table) -> str:
+    """Writes parquet files; returns their pattern."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, each in enumerate(tables):
+        parquet.write_table(each, folder / f"train-{number:05}.parquet")
+    return f"{folder}/*.parquet"
+
+
+def classified(result: Any) -> dict[str, list[float] | None]:
+    """Returns {source_id: probabilities}."""
+    labels = {key: record.labels.get("classification") for key, record in result.records.items()}
+    return {key: None if each is None else each["probability"].tolist() for key, each in labels.items()}
+
+
+def test_a_class_label_is_classification(tmp_path: Path) -> None:
+    features = {"image": IMAGE, "label": NAMES, "caption": {"dtype": "string", "_type": "Value"}}
+    first = table(features, image=[image(0, "a/x.jpg"), image(1)], label=[1, 0], caption=["one", "two"])
+    second = table(
+        features, image=[image(2, "a/x.jpg"), {"bytes": None, "path": "gone.jpg"}], label=[-1, 0], caption=["", ""]
+    )
+    result = converted(HuggingFace(write(tmp_path / "set", first, second)), tmp_path / "out")
+    # The third image has the path of the first, and no label.
+    assert classified(result) == {"a/x": [0, 1], "train-00000-1": [1, 0], "train-00001-0": None}
+    assert result.records["a/x"].stored == encoded(0)
+    assert result.outcome.manifest.classes == {"classification": ["cat", "dog"]}
+    assert result.outcome.manifest.origins == {"classification": {"real:set": 2}}
+    assert result.counts() == {"image: not in the file": 1}
+    assert result.notes() == {"column: 'caption' not used": 1, "classification: no label for this image": 1}
+
+
+def test_a_saved_dataset_has_its_features_beside_it(tmp_path: Path) -> None:
+    features = {"image": IMAGE, "label": NAMES}
+    data = table(features, image=[image(0), image(1)], label=[1, 0]).replace_schema_metadata(None)
+    (tmp_path / "train").mkdir()
+    with ipc.new_stream(str(tmp_path / "train" / "data-00000-of-00001.arrow"), data.schema) as writer:
+        writer.write_table(data)
+    pattern = f"{tmp_path}/train/*.arrow"
+    with pytest.raises(UserError, match="has no features of Hugging Face's datasets"):
+        HuggingFace(pattern).find()
+    dump(tmp_path / "train" / "dataset_info.json", {"features": features})
+    result = converted(HuggingFace(pattern), tmp_path / "out")
+    assert list(classified(result).values()) == [[0, 1], [1, 0]]
+
+
+BOXES = {
+    "sizes": [6.0, 4.0, 15.0, 10.0],
+    "corners": [6.0, 4.0, 21.0, 14.0],
+    "relative-sizes": [0.2, 0.2, 0.5, 0.5],
+    "relative-corners": [0.2, 0.2, 0.7, 0.7],
+}
+
+
+@pytest.mark.parametrize("boxes", BOXES)
+@pytest.mark.parametrize("form", ["lists", "dictionaries"])
+def test_objects_are_detection(form: str, boxes: str, tmp_path: Path) -> None:
+    box = BOXES[boxes]
+    if form == "lists":
+        cells: Any = [{"bbox": [box, box, box], "category": [1, 0, -1]}, {"bbox": [], "category": []}]
+    else:
+        cells = [[{"bbox": box, "category": number} for number in (1, 0, 2)], []]
+    features = {"image": IMAGE, "objects": OLD if form == "lists" else NEW}
+    data = write(tmp_path / "set", table(features, image=[image(0), image(1)], objects=cells))
+    result = converted(HuggingFace(data, boxes=boxes), tmp_path / "out")
+    found = seen(result)
+    assert [name for name, _ in found["train-00000-0"]] == ["dog", "cat"] and found["train-00000-1"] == []
+    np.testing.assert_allclose([corners for _, corners in found["train-00000-0"]], [[6, 4, 21, 14]] * 2, atol=1e-3)
+    assert (result.counts(), result.notes()) == ({"object: it has no class": 1}, {})
+
+
+def test_mistakes(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not match any file"):
+        HuggingFace(f"{tmp_path}/*.parquet").find()
+    (tmp_path / "bad.parquet").write_bytes(b"no parquet")
+    with pytest.raises(UserError, match=r"bad.parquet cannot be read"):
+        HuggingFace(f"{tmp_path}/bad.parquet").find()
+    data = write(tmp_path / "a", table({"label": NAMES}, label=[1]))
+    with pytest.raises(UserError, match="has no column of images, but label"):
+        HuggingFace(data).find()
+    features = {"image": IMAGE, "coarse": NAMES, "fine": NAMES}
+    data = write(tmp_path / "b", table(features, image=[image(0)], coarse=[1], fine=[0]))
+    with pytest.raises(UserError, match="has the columns coarse, fine. Give --label COLUMN"):
+        HuggingFace(data).find()
+    with pytest.raises(UserError, match="--label 'fin' is not such a column .* Did you mean 'fine'"):
+        HuggingFace(data, label="fin").find()
+    with pytest.raises(UserError, match="--boxes 'sices' does not exist. Did you mean 'sizes'"):
+        HuggingFace(data, boxes="sices").find()
+    assert list(classified(converted(HuggingFace(data, label="fine"), tmp_path / "out")).values()) == [[1, 0]]
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write(tmp_path / "set", table({"image": IMAGE, "label": NAMES}, image=[image(0)], label=[1]))
+    assert must_records(["convert", "hugging-face", "--data", data, "--out", f"{tmp_path}/out"], monkeypatch) == 0
+    (record,) = written(tmp_path / "out").values()
+    assert record.origins == {"classification": "real:set"}

@@ -1,0 +1,237 @@
+"""CVAT's own XML, "CVAT for images 1.1": detection, masks from polygons, ellipses and masks, classification from tags.
+
+    annotations.xml            as CVAT exports it
+    images/x.jpg               the images, with the names that the XML gives them
+
+| element | object |
+|---|---|
+| box | box; if it is rotated, the upright box around it, which is noted |
+| polygon, ellipse, mask | mask, and the box around it |
+| shapes with the same label and group_id (not 0) | one object, unless they are boxes |
+| tag | the class of the image, if it has just one |
+| polyline, points, cuboid, skeleton | counted, not used |
+| attributes | counted, not used |
+
+Classes have the order of the labels in the XML. An image without shapes is labelled as having no objects.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+import numpy as np
+import tensorflow as tf
+
+from must_tf.common.errors import UserError
+from tfrecords_tools.sources import Sample, files
+from tfrecords_tools.sources.drawn import pictures, shapes
+from tfrecords_tools.sources.drawn.image_paths import ImagePaths
+from tfrecords_tools.sources.drawn.pictures import Picture
+from tfrecords_tools.writing import on_disk
+from tfrecords_tools.writing.counts import Account
+from tfrecords_tools.writing.items import Item, Listing
+
+UNUSED = ("polyline", "points", "cuboid", "skeleton")
+# Types of labels that are never objects here.
+OTHER_TYPES = ("tag", *UNUSED)
+
+
+class CvatLabel(NamedTuple):
+    """A label that the XML declares. `type` is empty or "any" if it may be drawn as any shape."""
+
+    name: str
+    type: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Cvat:
+    """`source_id` is the image's path below `images` without suffix.
+
+    Attributes:
+      images: folder of the images.
+      annotations: the XML file.
+      classes: file with the class names in order; empty for the labels of the XML.
+    """
+
+    images: str
+    annotations: str
+    classes: str = ""
+
+    def find(self) -> Listing:
+        """Lists the images of the XML that exist; missing ones are counted.
+
+        Raises:
+          UserError: the XML is not CVAT's, or none of its images exists.
+        """
+        files.require_file(self.annotations, "--annotations")
+        names, account, paths = pictures.given_names(self.classes), Account(), ImagePaths(self.images)
+        declared: list[CvatLabel] = []
+        found = on_disk.Items(self._pictures(paths, declared, account))
+        if not found:
+            missing = account.dropped.count("image")
+            if not missing:
+                raise UserError(f"--annotations {self.annotations} has no <image>. Give a 'CVAT for images 1.1' XML.")
+            remedy = f"Give --images the folder that has the images of {self.annotations}."
+            example = account.dropped.content["image: file is missing"]["examples"][:1]
+            files.require_some([], example * missing, self.images, remedy)
+        paths.note_others(account)
+        if not names:
+            names = _object_names(declared, (item.labels for item in found))
+        inputs = (self.annotations, self.classes) if self.classes else (self.annotations,)
+        return pictures.listing((item.labels for item in found), names, account, inputs)
+
+    def _pictures(self, paths: ImagePaths, declared: list[CvatLabel], account: Account) -> Iterator[Item]:
+        """Yields an item per image, and appends the labels, which the XML lists before them."""
+        taken = on_disk.NameSet()
+        for element in self._elements():
+            if element.tag == "track":
+                raise UserError(
+                    f"--annotations {self.annotations} is 'CVAT for video'. Export it as 'CVAT for images 1.1'."
+                )
+            if element.tag == "label":
+                declared.append(CvatLabel(_text(element, "name"), _text(element, "type")))
+                continue
+            written = element.get("name", "")
+            name = paths.find(written)
+            if name is None:
+                account.dropped.add("image: file is missing", written)
+            elif not taken.add(name):
+                account.dropped.add("image: twice in the XML, the first is used", written)
+            else:
+                yield Item("", (), self._picture(element, name, account))
+
+    def _elements(self) -> Iterator[ElementTree.Element]:
+        """Yields the labels, tracks and images of the XML, one at a time."""
+        depth: list[ElementTree.Element] = []
+        try:
+            with tf.io.gfile.GFile(self.annotations, "rb") as file:
+                for event, element in ElementTree.iterparse(file, ("start", "end")):
+                    if event == "start":
+                        depth.append(element)
+                        continue
+                    depth.pop()
+                    if element.tag in ("image", "track") or (element.tag == "label" and depth[-1].tag == "labels"):
+                        yield element
+                    if len(depth) == 1:
+                        depth[0].clear()  # keeps one image in memory
+        except ElementTree.ParseError as error:
+            raise UserError(f"--annotations {self.annotations} is not valid XML: {error}") from None
+
+    def _picture(self, image: ElementTree.Element, name: str, account: Account) -> Picture:
+        height, width = (int(float(image.get(side) or 0)) for side in ("height", "width"))
+        groups: dict[object, list[ElementTree.Element]] = {}
+        tags, place = [], f"{self.annotations}: image {image.get('name')}"
+        for number, shape in enumerate(image):
+            if shape.tag == "tag":
+                tags.append((shape.get("label") or "").strip())
+            elif shape.tag in UNUSED or shape.tag not in READERS:
+                account.notes.add(f"object: {shape.tag}, not used", place)
+            else:
+                groups.setdefault(_group(shape, number), []).append(shape)
+            if shape.find("attribute") is not None:
+                account.notes.add("object: attributes not used", f"{place}: {_attributes(shape)}")
+        if len(tags) > 1:
+            account.notes.add("classification: several tags, none is used", f"{place}: {', '.join(tags)}")
+        entries = []
+        for number, members in enumerate(groups.values()):
+            try:
+                entries.append(_object(members, (height, width), place, account) | {"id": number})
+            except (ValueError, TypeError, KeyError) as error:
+                account.dropped.add("object: shape cannot be read", f"{place}: {members[0].tag}: {error}")
+        frame = (height, width) if height and width else "stored"
+        label = tags[0] if len(tags) == 1 else ""
+        path = os.path.join(self.images, name)
+        return Picture(files.stem(name), path, frame, entries, label=label)  # type: ignore[arg-type]
+
+    def load(self, item: Item, account: Account) -> Sample:
+        """Reads the image, its objects and its class."""
+        return pictures.load(item, f"real:{_origin(self.annotations)}", account)
+
+
+def _origin(path: str) -> str:
+    """Names the dataset after the XML, or after its folder if that is all that differs."""
+    stem = files.stem(os.path.basename(path))
+    return files.dataset(os.path.dirname(path) or ".") if stem == "annotations" else stem
+
+
+def _object_names(declared: list[CvatLabel], found: Iterator[Picture]) -> tuple[str, ...]:
+    """Returns the declared labels that are drawn, or at least are not only tags, then those that are not declared."""
+    drawn: dict[str, None] = {}
+    tags: set[str] = set()
+    for picture in found:
+        drawn.update(dict.fromkeys(entry["category_id"] for entry in picture.objects or () if entry["category_id"]))
+        tags |= {picture.label} if picture.label else set()
+    listed = [label.name for label in declared if label.type not in OTHER_TYPES or label.name in drawn]
+    kept = dict.fromkeys(name for name in listed if name in drawn or name not in tags)
+    return tuple(kept | dict.fromkeys(sorted(drawn)))
+
+
+def _text(element: ElementTree.Element, tag: str) -> str:
+    return (element.findtext(tag) or "").strip()
+
+
+def _attributes(shape: ElementTree.Element) -> str:
+    return ", ".join(attribute.get("name", "?") for attribute in shape.findall("attribute"))
+
+
+def _group(shape: ElementTree.Element, number: int) -> object:
+    group = shape.get("group_id", "0")
+    return number if group == "0" or shape.tag == "box" else (shape.get("label"), group)
+
+
+def _object(
+    members: list[ElementTree.Element], size: tuple[int, int], place: str, account: Account
+) -> shapes.CocoEntry:
+    """Converts the shapes of one object. Raises ValueError or KeyError if they cannot be read."""
+    label = (members[0].get("label") or "").strip()
+    if members[0].tag == "box":
+        return _box(members[0], label, place, account)
+    if any(member.tag == "mask" for member in members):
+        whole = np.zeros(size, bool)
+        for member in members:
+            if member.tag != "mask":
+                raise ValueError("a group of masks and other shapes")
+            _paint(member, whole)
+        return shapes.bitmap(label, whole, 0, 0, size)
+    return shapes.polygon(label, *(READERS[member.tag](member) for member in members))
+
+
+def _box(shape: ElementTree.Element, label: str, place: str, account: Account) -> shapes.CocoEntry:
+    x0, y0, x1, y1 = (float(shape.attrib[key]) for key in ("xtl", "ytl", "xbr", "ybr"))
+    if not float(shape.get("rotation", 0)):
+        return {"category_id": label, "bbox": [x0, y0, x1 - x0, y1 - y0]}
+    account.notes.add("object: rotated box, the upright box around it is used", f"{place}: {shape.get('rotation')}")
+    centre = ((x0 + x1) / 2, (y0 + y1) / 2)
+    corners = shapes.turned(shapes.rectangle((x0, y0), (x1, y1)), centre, float(shape.attrib["rotation"]))
+    return {"category_id": label, "bbox": shapes.polygon(label, corners)["bbox"]}
+
+
+def _polygon(shape: ElementTree.Element) -> list[list[float]]:
+    points = [[float(value) for value in point.split(",")] for point in shape.attrib["points"].split(";")]
+    if len(points) < shapes.CORNERS:
+        raise ValueError("fewer than three corners")
+    return points
+
+
+def _ellipse(shape: ElementTree.Element) -> list[list[float]]:
+    x, y, rx, ry = (float(shape.attrib[key]) for key in ("cx", "cy", "rx", "ry"))
+    return shapes.round_ring((x, y), (rx, ry), float(shape.get("rotation", 0)))
+
+
+def _paint(shape: ElementTree.Element, whole: np.ndarray) -> None:
+    """Paints a mask: lengths of runs by rows inside of its box, zeros first."""
+    left, top, width, height = (int(shape.attrib[key]) for key in ("left", "top", "width", "height"))
+    runs = np.array([int(run) for run in shape.attrib["rle"].split(",")])
+    if runs.sum() != width * height or (runs < 0).any():
+        raise ValueError(f"runs of {runs.sum()} pixels for {width}x{height}")
+    if top < 0 or left < 0 or top + height > whole.shape[0] or left + width > whole.shape[1]:
+        raise ValueError(f"a mask of {width}x{height} at {left},{top} is not inside of the image")
+    values = (np.arange(len(runs)) % 2).astype(bool)
+    whole[top : top + height, left : left + width] |= values.repeat(runs).reshape(height, width)
+
+
+READERS = {"polygon": _polygon, "ellipse": _ellipse, "mask": lambda shape: [], "box": lambda shape: []}

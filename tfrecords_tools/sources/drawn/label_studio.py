@@ -1,0 +1,201 @@
+"""Label Studio's JSON export: detection, masks from polygons, ellipses and brushes, classification from choices.
+
+    project.json               Export -> JSON (not JSON-MIN)
+    images/x.jpg               the images; their names are searched in the URLs of the tasks
+
+| result | object |
+|---|---|
+| rectanglelabels | box; if it is turned, the upright box around it, which is noted |
+| polygonlabels, ellipselabels, brushlabels | mask, and the box around it |
+| choices | the class of the image, if it is just one |
+| anything else | counted, not used |
+
+Of several annotations of a task, the one marked as ground truth is used, else the first; the others and predictions
+are counted. A task without an annotation is unlabelled; an annotation without a result means that nothing is there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from must_tf.common.errors import UserError
+from tfrecords_tools.sources import Sample, files, pixels
+from tfrecords_tools.sources.coco import json_stream
+from tfrecords_tools.sources.drawn import brush, pictures, shapes
+from tfrecords_tools.sources.drawn.image_paths import ImagePaths
+from tfrecords_tools.sources.drawn.pictures import Picture
+from tfrecords_tools.writing import on_disk
+from tfrecords_tools.writing.counts import Account
+from tfrecords_tools.writing.items import Item, Listing
+
+LABELS = ("rectanglelabels", "polygonlabels", "ellipselabels", "brushlabels")
+CHOICES = "choices"
+
+Entry = dict[str, Any]
+
+
+class Results(NamedTuple):
+    """The usable results of one annotation."""
+
+    objects: list[shapes.CocoEntry]
+    choices: list[str]
+    size: tuple[int, int] | None  # height and width of the image, if a result tells them
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelStudio:
+    """`source_id` is the image's path below `images` without suffix.
+
+    Attributes:
+      images: folder of the images.
+      annotations: the JSON.
+      classes: file with the class names in order; empty for all that occur.
+    """
+
+    images: str
+    annotations: str
+    classes: str = ""
+
+    def find(self) -> Listing:
+        """Lists the images of the tasks that exist; missing ones are counted.
+
+        Raises:
+          UserError: the file is not such an export, or none of its images exists.
+        """
+        files.require_file(self.annotations, "--annotations")
+        names, account, paths = pictures.given_names(self.classes), Account(), ImagePaths(self.images)
+        found = on_disk.Items(self._pictures(paths, account))
+        if not found:
+            missing = account.dropped.content.get("image: file is missing", {"count": 0, "examples": []})
+            remedy = f"Give --images the folder that has the images of {self.annotations}."
+            files.require_some([], missing["examples"][:1] * missing["count"], self.images, remedy)
+        paths.note_others(account)
+        inputs = (self.annotations, self.classes) if self.classes else (self.annotations,)
+        return pictures.listing((item.labels for item in found), names, account, inputs)
+
+    def _pictures(self, paths: ImagePaths, account: Account) -> Iterator[Item]:
+        taken = on_disk.NameSet()
+        for task in self._tasks():
+            written = _image_of(task, self.annotations)
+            name = paths.find(written)
+            if name is None:
+                account.dropped.add("image: file is missing", written)
+            elif not taken.add(name):
+                account.dropped.add("image: in two tasks, the first is used", written)
+            else:
+                yield Item("", (), self._picture(task, name, account))
+
+    def _tasks(self) -> Iterator[Entry]:
+        count = 0
+        try:
+            for part in json_stream.parts(self.annotations):
+                if part.key or part.place is None:
+                    continue
+                if not isinstance(part.value, dict) or not isinstance(part.value.get("data"), dict):
+                    raise UserError(
+                        f"--annotations {self.annotations}: entry {part.place} is not a task with 'data'. Export the "
+                        "project of Label Studio as JSON, not as JSON-MIN."
+                    )
+                count += 1
+                yield part.value
+        except ValueError as error:
+            raise UserError(f"--annotations {self.annotations} is not valid JSON: {error}") from None
+        if not count:
+            raise UserError(f"--annotations {self.annotations} has no list of tasks. Give Label Studio's JSON export.")
+
+    def _picture(self, task: Entry, name: str, account: Account) -> Picture:
+        path, place = os.path.join(self.images, name), f"task {task.get('id', '?')}"
+        annotation = _annotation(task, place, account)
+        if annotation is None:
+            account.notes.add("detection: task without an annotation", place)
+            return Picture(files.stem(name), path, None, None)
+        found = _results(annotation, place, account)
+        if len(found.choices) > 1:
+            account.notes.add("classification: several choices, none is used", f"{place}: {', '.join(found.choices)}")
+        label = found.choices[0] if len(found.choices) == 1 else ""
+        # A task that was only classified was not looked at for objects.
+        objects = None if found.choices and not found.objects else found.objects
+        return Picture(files.stem(name), path, found.size or pixels.STORED, objects, label=label)
+
+    def load(self, item: Item, account: Account) -> Sample:
+        """Reads the image, its objects and its class."""
+        return pictures.load(item, f"real:{files.stem(os.path.basename(self.annotations))}", account)
+
+
+def _image_of(task: Entry, path: str) -> str:
+    """Returns the image's URL or path: the only value of the task's data that is one."""
+    texts = {key: value for key, value in task["data"].items() if isinstance(value, str)}
+    images = [value for value in texts.values() if files.is_image(value.split("?")[0]) or "?d=" in value]
+    named = texts.get("image", images[0] if len(images) == 1 else None)
+    if named is None:
+        raise UserError(
+            f"--annotations {path}: task {task.get('id', '?')} has {len(images)} images in its data "
+            f"({', '.join(task['data'])}), and none is called 'image'. Rename the key of the one to use."
+        )
+    return named
+
+
+def _annotation(task: Entry, place: str, account: Account) -> Entry | None:
+    """Returns the annotation to use; None if there is none."""
+    given = task.get("annotations", task.get("completions")) or []
+    whole = [each for each in given if isinstance(each, dict) and not each.get("was_cancelled")]
+    if task.get("predictions"):
+        account.notes.add("image: predictions not used", place)
+    if len(given) > len(whole):
+        account.notes.add("image: cancelled annotations not used", place)
+    truths = [each for each in whole if each.get("ground_truth")]
+    if len(whole) > 1 and len(truths) != 1:
+        account.notes.add("image: several annotations, the first is used", place)
+    return next(iter(truths or whole), None)
+
+
+def _results(annotation: Entry, place: str, account: Account) -> Results:
+    objects, choices, size = [], [], None
+    for number, result in enumerate(annotation.get("result") or ()):
+        kind, value = result.get("type"), result.get("value") or {}
+        where = f"{place}, result {number}"
+        if kind == CHOICES:
+            choices += [str(choice).strip() for choice in value.get(CHOICES, ())]
+            continue
+        if kind not in LABELS:
+            account.notes.add(f"object: {kind}, not used", where)
+            continue
+        try:
+            size = int(result["original_height"]), int(result["original_width"])
+            objects.append(_object(kind, result, size, where, account) | {"id": number})
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            account.dropped.add("object: result cannot be read", f"{where}: {type(error).__name__}: {error}")
+    return Results(objects, choices, size)
+
+
+def _object(kind: str, result: Entry, size: tuple[int, int], where: str, account: Account) -> shapes.CocoEntry:
+    """Converts a result. Raises ValueError, KeyError or TypeError if it cannot be read."""
+    value, names = result["value"], result["value"].get(kind) or [""]
+    if len(names) > 1:
+        raise ValueError(f"several classes: {', '.join(map(str, names))}")
+    if result.get("image_rotation"):
+        raise ValueError(f"the image was turned by {result['image_rotation']} degrees in the tool")
+    name, per_cent = str(names[0]).strip(), (size[1] / 100, size[0] / 100)
+    if kind == "brushlabels":
+        mask = brush.decoded(value["rle"], size)
+        return shapes.bitmap(name, mask, 0, 0, size)
+    if kind == "polygonlabels":
+        points = (np.array(value["points"], np.float64) * per_cent).tolist()
+        if len(points) < shapes.CORNERS:
+            raise ValueError("fewer than three corners")
+        return shapes.polygon(name, points)
+    x, y, turn = value["x"] * per_cent[0], value["y"] * per_cent[1], float(value.get("rotation") or 0)
+    if kind == "ellipselabels":
+        radii = (value["radiusX"] * per_cent[0], value["radiusY"] * per_cent[1])
+        return shapes.polygon(name, shapes.round_ring((x, y), radii, turn))
+    width, height = value["width"] * per_cent[0], value["height"] * per_cent[1]
+    if not turn:
+        return {"category_id": name, "bbox": [x, y, width, height]}
+    account.notes.add("object: turned box, the upright box around it is used", f"{where}: {turn:g} degrees")
+    corners = shapes.turned(shapes.rectangle((x, y), (x + width, y + height)), (x, y), turn)
+    return {"category_id": name, "bbox": shapes.polygon(name, corners)["bbox"]}

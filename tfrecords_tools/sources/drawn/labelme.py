@@ -1,0 +1,198 @@
+"""labelme: detection, and masks from polygons, circles and brush masks.
+
+    DIR/x.jpg, DIR/x.json      one JSON beside each image; or with `images` the folder of the images
+
+| shape | object |
+|---|---|
+| rectangle | box |
+| polygon, circle, mask | mask, and the box around it |
+| shapes with the same label and group id | one object |
+| point, line, linestrip, points | counted, not used |
+| anything with the label `__ignore__` | counted, not used |
+
+An image without a JSON is unlabelled; a JSON without shapes means that nothing is there.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import os
+import posixpath
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from must_tf.common.errors import UserError
+from tfrecords_tools.sources import Sample, files, pixels
+from tfrecords_tools.sources.drawn import pictures, shapes
+from tfrecords_tools.sources.drawn.image_paths import ImagePaths
+from tfrecords_tools.sources.drawn.pictures import Picture
+from tfrecords_tools.writing import on_disk
+from tfrecords_tools.writing.counts import Account, Dropped
+from tfrecords_tools.writing.items import Item, Listing
+
+IGNORED = "__ignore__"
+DRAWN = ("rectangle", "polygon", "circle", "mask")
+
+Shape = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelme:
+    """`source_id` is the image's path below `images` without suffix.
+
+    Attributes:
+      annotations: folder of JSON files, at any depth.
+      images: folder of the images; empty for the same folder.
+      classes: file with the class names in order; empty for all labels that occur.
+    """
+
+    annotations: str
+    images: str = ""
+    classes: str = ""
+
+    def find(self) -> Listing:
+        """Lists the images.
+
+        Raises:
+          UserError: there is no image, or no JSON of labelme.
+        """
+        files.require_folder(self.annotations, "--annotations")
+        names, account = pictures.given_names(self.classes), Account()
+        jsons = on_disk.NameSet(name for name in files.walk(self.annotations) if name.lower().endswith(".json"))
+        found = on_disk.Items(self._pictures(jsons, account))
+        if not any(item.labels.objects is not None for item in found):
+            raise UserError(
+                f"--annotations {self.annotations} has no JSON of labelme whose image is in "
+                f"{self.images or self.annotations}. A JSON has 'shapes' and 'imagePath'; give --images if the images "
+                "are elsewhere."
+            )
+        inputs = (self.classes,) if self.classes else ()
+        return pictures.listing((item.labels for item in found), names, account, inputs)
+
+    def _pictures(self, jsons: on_disk.NameSet, account: Account) -> Iterator[Item]:
+        folder = self.images or self.annotations
+        paths, taken = ImagePaths(folder, "--images" if self.images else "--annotations"), on_disk.NameSet()
+        for name in jsons:
+            path = os.path.join(self.annotations, name)
+            content = _content(path, account)
+            if content is None:
+                continue
+            image = _image_of(content, name, paths)
+            if image is None:
+                account.dropped.add("image: file is missing", f"{path}: {content.get('imagePath')!r}")
+            elif not taken.add(image):
+                account.dropped.add("image: annotated by two files, the first is used", f"{image}: {path}")
+            else:
+                drawn = _objects(content, f"{path}", account)
+                picture = Picture(files.stem(image), os.path.join(folder, image), _size(content), drawn)
+                yield Item(picture.source_id, (), picture)
+        for image in paths.others():
+            account.notes.add("detection: no file for this image", os.path.join(folder, image))
+            yield Item("", (), Picture(files.stem(image), os.path.join(folder, image), None, None))
+
+    def load(self, item: Item, account: Account) -> Sample:
+        """Reads the image and its objects."""
+        return pictures.load(item, f"real:{files.dataset(self.annotations)}", account)
+
+
+def _content(path: str, account: Account) -> dict[str, Any] | None:
+    """Reads a JSON; returns None if it is not labelme's."""
+    try:
+        content = json.loads(pixels.read_file(path).decode("utf-8-sig"))
+    except (ValueError, Dropped) as error:
+        account.dropped.add("detection: file cannot be read", f"{path}: {error}")
+        return None
+    if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
+        account.notes.add("file: a JSON of another tool, not used", path)
+        return None
+    content.pop("imageData", None)  # the image again, in base64
+    if any((content.get("flags") or {}).values()):
+        account.notes.add("image: flags not used", f"{path}: {sorted(k for k, on in content['flags'].items() if on)}")
+    return content
+
+
+def _image_of(content: dict[str, Any], name: str, paths: ImagePaths) -> str | None:
+    """Returns the image that a JSON is about: the one that it names, or the one of the same name."""
+    written = str(content.get("imagePath") or "")
+    beside = posixpath.join(posixpath.dirname(name), written.replace("\\", "/"))
+    suffix = os.path.splitext(written)[1]
+    tried = [beside, written, *(f"{files.stem(name)}{end}" for end in dict.fromkeys((suffix, *files.SUFFIXES)) if end)]
+    return next((found for found in map(paths.find, filter(None, tried)) if found), None)
+
+
+def _size(content: dict[str, Any]) -> pixels.LabelFrame:
+    height, width = content.get("imageHeight"), content.get("imageWidth")
+    return (height, width) if isinstance(height, int) and isinstance(width, int) and height and width else pixels.STORED
+
+
+def _objects(content: dict[str, Any], path: str, account: Account) -> list[shapes.CocoEntry]:
+    groups: dict[Any, list[Shape]] = {}
+    for place, shape in enumerate(content["shapes"]):
+        where = f"{path}, shape {place}"
+        if not isinstance(shape, dict):
+            account.dropped.add("object: shape is not an object of the JSON", where)
+            continue
+        if any((shape.get("flags") or {}).values()):
+            account.notes.add("object: flags not used", f"{where}: {shape['flags']}")
+        kind, label = shape.get("shape_type", "polygon"), str(shape.get("label", "")).strip()
+        if kind not in DRAWN or label == IGNORED:
+            what = f"{IGNORED} shape" if label == IGNORED else kind
+            account.notes.add(f"object: {what}, not used", where)
+            continue
+        group = shape.get("group_id")
+        key = (label, kind == "rectangle", group) if group is not None else place
+        groups.setdefault(key, []).append(shape | {"where": where, "label": label, "shape_type": kind})
+    entries = []
+    for number, members in enumerate(groups.values()):
+        try:
+            entries.append(_object(members, _size(content)) | {"id": number})
+        except (ValueError, TypeError, IndexError) as error:
+            account.dropped.add("object: shape cannot be read", f"{members[0]['where']}: {error}")
+    return entries
+
+
+def _object(members: list[Shape], size: pixels.LabelFrame) -> shapes.CocoEntry:
+    """Converts the shapes of one object. Raises ValueError if they have no area."""
+    label = members[0]["label"]
+    if members[0]["shape_type"] == "rectangle":
+        points = [point for member in members for point in member["points"]]
+        low, high = np.min(points, 0).tolist(), np.max(points, 0).tolist()
+        return shapes.box(label, low, high)
+    if any(member["shape_type"] == "mask" for member in members):
+        return _bitmap(members, size)
+    rings = [_ring(member) for member in members]
+    if not any(len(ring) >= shapes.CORNERS for ring in rings):
+        raise ValueError("fewer than three corners")
+    return shapes.polygon(label, *rings)
+
+
+def _ring(member: Shape) -> Sequence[Sequence[float]]:
+    points = member["points"]
+    if member["shape_type"] == "circle":  # the centre, and a point on the circle
+        (x, y), (on_x, on_y) = points
+        return shapes.round_ring((x, y), (float(np.hypot(on_x - x, on_y - y)),) * 2)
+    return [[float(x), float(y)] for x, y in points]
+
+
+def _bitmap(members: list[Shape], size: pixels.LabelFrame) -> shapes.CocoEntry:
+    """Unites brush masks. Each is a PNG in base64, whose first and last pixel are its two points."""
+    if not isinstance(size, tuple):
+        raise ValueError("a mask needs imageHeight and imageWidth")
+    whole = np.zeros(size, bool)
+    for member in members:
+        if member["shape_type"] != "mask":
+            raise ValueError("a group of brush masks and other shapes")
+        data = np.frombuffer(base64.b64decode(member["mask"]), np.uint8)
+        mask = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+        if mask is None:
+            raise ValueError("the mask is not an image")
+        left, top = (int(value) for value in member["points"][0])
+        if top < 0 or left < 0 or top + mask.shape[0] > size[0] or left + mask.shape[1] > size[1]:
+            raise ValueError(f"a mask of {mask.shape[1]}x{mask.shape[0]} at {left},{top} is not inside of the image")
+        whole[top : top + mask.shape[0], left : left + mask.shape[1]] |= mask > 0
+    return shapes.bitmap(members[0]["label"], whole, 0, 0, size)

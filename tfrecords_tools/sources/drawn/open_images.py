@@ -1,0 +1,234 @@
+"""Open Images V4 to V7: detection from its CSV files, and masks.
+
+    train/0001eeaf4aed83f9.jpg                      the images, at any depth; a part of them is enough
+    class-descriptions-boxable.csv                  LabelName, DisplayName: the classes, in the order of their ids
+    oidv6-train-annotations-bbox.csv                boxes
+    train-annotations-human-imagelabels.csv         image labels that people verified: 1 is there, 0 is not there
+    train-annotations-object-segmentation.csv       masks, whose PNGs are below a folder
+
+Not every class was looked for in every image. The annotated classes of an image are those with a box, and those that
+people verified as not there. A class that is there and has no box is not annotated. Images without any are unlabelled.
+Groups ("IsGroupOf") become crowds. A mask belongs to the box of its class that it overlaps most, or has its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from must_tf.common.errors import UserError
+from tfrecords_tools.sources import Sample, files
+from tfrecords_tools.sources.drawn import pictures
+from tfrecords_tools.sources.drawn.pictures import Picture
+from tfrecords_tools.writing import on_disk
+from tfrecords_tools.writing.counts import Account
+from tfrecords_tools.writing.items import Item, Listing
+
+ID, LABEL = "ImageID", "LabelName"
+SIDES = ("XMin", "YMin", "XMax", "YMax")
+BOXES, LABELS, MASKS = "boxes", "labels", "masks"
+NEEDED = {
+    BOXES: (ID, LABEL, *SIDES),
+    LABELS: (ID, LABEL, "Confidence"),
+    MASKS: ("MaskPath", ID, LABEL, *(f"Box{side}" for side in SIDES)),
+}
+SAME = 0.5  # smallest IoU of a mask's box and the box that it belongs to
+# Columns that are counted if they are 1, and what is done with the object.
+MARKS = {
+    "IsDepiction": "object: a depiction, used like others",
+    "IsInside": "object: seen from inside, used like others",
+}
+
+Row = dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenImages:
+    """`source_id` is the image's id.
+
+    Attributes:
+      images: folder of the images.
+      boxes: CSV of boxes.
+      classes: CSV of class descriptions.
+      image_labels: CSV of verified image labels, or empty.
+      masks: CSV of masks, or empty.
+      mask_images: folder of the masks' PNGs.
+    """
+
+    images: str
+    boxes: str
+    classes: str
+    image_labels: str = ""
+    masks: str = ""
+    mask_images: str = ""
+
+    def find(self) -> Listing:
+        """Lists the images of the folder.
+
+        Raises:
+          UserError: a CSV is not Open Images', or is about other images.
+        """
+        files.require_folder(self.images, "--images")
+        if bool(self.masks) != bool(self.mask_images):
+            raise UserError("--masks and --mask-images belong together: give the CSV and the folder of its PNGs.")
+        names, account, rows = _class_names(self.classes), Account(), Rows()
+        given = {BOXES: self.boxes, LABELS: self.image_labels, MASKS: self.masks}
+        for kind, path in given.items():
+            for row in _read(path, f"--{OPTIONS[kind]}", NEEDED[kind]) if path else ():
+                rows.add(row[ID], kind, row)
+        rows.finish()
+        present = on_disk.DiskTable(
+            (files.stem(os.path.basename(name)), name) for name in files.walk(self.images) if files.is_image(name)
+        )
+        if not any(rows.has(image) for image in present):
+            raise UserError(f"{self.images} has no image of --boxes {self.boxes}, such as {rows.first()}.jpg.")
+        self._note_missing(rows, present, account)
+        tables = Tables(rows, names, self._mask_files())
+        drawn = (self._picture(image, name, tables, account) for image, name in present.items())
+        inputs = tuple(path for path in (self.classes, *given.values()) if path)
+        return pictures.listing(drawn, tuple(names.values()), account, inputs)
+
+    def _note_missing(self, rows: Rows, present: on_disk.DiskTable, account: Account) -> None:
+        for image in rows.images():
+            if image not in present:
+                account.notes.add("image: in the CSV, but not in the folder", image)
+
+    def _mask_files(self) -> on_disk.DiskTable[str]:
+        if not self.masks:
+            return on_disk.DiskTable()
+        files.require_folder(self.mask_images, "--mask-images")
+        return on_disk.DiskTable((os.path.basename(name), name) for name in files.walk(self.mask_images))
+
+    def _picture(self, image: str, name: str, tables: Tables, account: Account) -> Picture:
+        (rows, names, pngs), entries = tables, []
+        for number, row in enumerate(rows.of(image, BOXES)):
+            entries.append(_entry(row, SIDES, names, account) | {"id": number})
+            for mark, reason in MARKS.items():
+                if row.get(mark) == "1":
+                    account.notes.add(reason, f"image {image}, box {number}")
+        seen = {entry["category_id"] for entry in entries}
+        for row in rows.of(image, MASKS):
+            if (png := pngs.get(os.path.basename(row["MaskPath"]))) is None:
+                account.dropped.add("masks: file is missing", row["MaskPath"])
+            else:
+                _attach(entries, row, os.path.join(self.mask_images, png), names, account)
+        for row in rows.of(image, LABELS):
+            if float(row["Confidence"] or 1) == 0 and row.get("Source", "") != "machine" and row[LABEL] in names:
+                seen.add(names[row[LABEL]])
+        path = os.path.join(self.images, name)
+        if not seen:
+            account.notes.add("detection: no class was looked for in this image", path)
+            return Picture(image, path, "stored", None)
+        return Picture(image, path, "stored", entries, relative=True, seen=sorted(seen))
+
+    def load(self, item: Item, account: Account) -> Sample:
+        """Reads the image, its boxes and masks."""
+        return pictures.load(item, "real:open-images", account)
+
+
+OPTIONS = {BOXES: "boxes", LABELS: "image-labels", MASKS: "masks"}
+
+
+class Rows:
+    """The rows of all CSV files by image, on disk."""
+
+    def __init__(self) -> None:
+        self._database = on_disk.database()
+        self._database.execute("CREATE TABLE rows (image TEXT, kind TEXT, row TEXT)")
+
+    def add(self, image: str, kind: str, row: Row) -> None:
+        """Adds a row."""
+        with on_disk.room():
+            self._database.execute("INSERT INTO rows VALUES (?, ?, ?)", (image, kind, json.dumps(row)))
+
+    def finish(self) -> None:
+        """Makes the rows searchable, once all are there."""
+        with on_disk.room():
+            self._database.execute("CREATE INDEX images ON rows (image, kind)")
+
+    def of(self, image: str, kind: str) -> list[Row]:
+        """Returns the rows of a kind in the order of the file."""
+        query = "SELECT row FROM rows WHERE image = ? AND kind = ? ORDER BY rowid"
+        return [json.loads(row) for (row,) in self._database.execute(query, (image, kind))]
+
+    def has(self, image: str) -> bool:
+        """Returns True if there is a row about the image."""
+        return self._database.execute("SELECT 1 FROM rows WHERE image = ?", (image,)).fetchone() is not None
+
+    def images(self) -> Iterator[str]:
+        """Yields the ids of all images, sorted."""
+        for (image,) in self._database.execute("SELECT DISTINCT image FROM rows ORDER BY image"):
+            yield image
+
+    def first(self) -> str:
+        """Returns the id of an image; empty if there is none."""
+        return next(self.images(), "")
+
+
+class Tables(NamedTuple):
+    """The content of all files: the rows, {label: class name}, and {name of a mask: path below its folder}."""
+
+    rows: Rows
+    names: dict[str, str]
+    pngs: on_disk.DiskTable[str]
+
+
+def _read(path: str, option: str, needed: tuple[str, ...]) -> Iterator[Row]:
+    """Yields the rows of a CSV with a header, with the needed columns and marks only."""
+    files.require_file(path, option)
+    with tf.io.gfile.GFile(path) as file:
+        reader = csv.DictReader(file)
+        reader.fieldnames = [name.lstrip("\ufeff") for name in reader.fieldnames or ()]
+        if missing := [column for column in needed if column not in reader.fieldnames]:
+            raise UserError(f"{option} {path} has no column {missing[0]!r}. Give the CSV of Open Images for it.")
+        kept = (*needed, "IsGroupOf", "Source", *MARKS)
+        for row in reader:
+            yield {key: row[key] for key in kept if row.get(key)}
+
+
+def _class_names(path: str) -> dict[str, str]:
+    """Returns {label: class name}; names that occur twice get their label."""
+    files.require_file(path, "--classes")
+    with tf.io.gfile.GFile(path) as file:
+        rows = [row for row in csv.reader(file) if len(row) > 1]
+    if rows and rows[0][0].lstrip("\ufeff") == LABEL:
+        rows = rows[1:]
+    if not rows or not all(label.lstrip("\ufeff").startswith("/") for label, *_ in rows):
+        raise UserError(f"--classes {path} has no lines like '/m/01g317,Person'. Give class-descriptions-boxable.csv.")
+    counts = Counter(name.strip() for _, name, *_ in rows)
+    pairs = ((label.lstrip("\ufeff"), name.strip()) for label, name, *_ in rows)
+    return {label: name if counts[name] == 1 else f"{name} {label}" for label, name in pairs}
+
+
+def _entry(row: Row, keys: tuple[str, ...], names: dict[str, str], account: Account) -> dict[str, Any]:
+    """Converts a box to an annotation; a class without a description keeps its label, and is dropped later."""
+    x0, y0, x1, y1 = (float(row[key]) for key in keys)
+    name = names.get(row[LABEL], row[LABEL])
+    return {"category_id": name, "bbox": [x0, y0, x1 - x0, y1 - y0], "iscrowd": int(row.get("IsGroupOf") == "1")}
+
+
+def _attach(entries: list[dict[str, Any]], row: Row, png: str, names: dict[str, str], account: Account) -> None:
+    """Gives a mask to the box of its class that it overlaps most, or appends an object of its own."""
+    own = _entry(row, tuple(f"Box{side}" for side in SIDES), names, account)
+    free = [entry for entry in entries if entry["category_id"] == own["category_id"] and "mask_png" not in entry]
+    best = max(free, key=lambda entry: _overlap(entry["bbox"], own["bbox"]), default=None)
+    if best is None or _overlap(best["bbox"], own["bbox"]) < SAME:
+        account.notes.add("object: mask without a box, its own is used", png)
+        entries.append(own | {"id": len(entries), "mask_png": png})
+    else:
+        best["mask_png"] = png
+
+
+def _overlap(first: list[float], second: list[float]) -> float:
+    """Returns the IoU of two boxes [x, y, width, height]."""
+    width = min(first[0] + first[2], second[0] + second[2]) - max(first[0], second[0])
+    height = min(first[1] + first[3], second[1] + second[3]) - max(first[1], second[1])
+    shared = max(width, 0.0) * max(height, 0.0)
+    return shared / max(first[2] * first[3] + second[2] * second[3] - shared, 1e-12)

@@ -1,0 +1,210 @@
+"""VIA (VGG Image Annotator 1 and 2): detection, and masks from polygons, circles and ellipses.
+
+    via_project.json           a saved project, or exported annotations (JSON or CSV)
+    images/x.jpg               the images, with the names that the file gives them
+
+| shape | object |
+|---|---|
+| rect | box |
+| polygon, circle, ellipse | mask, and the box around it |
+| point, polyline, line | counted, not used |
+
+The class is the value of a region attribute: of the only one that occurs, or of `attribute`. Other attributes are
+counted. An image without regions is labelled as having no objects.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import itertools
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from must_tf.common.errors import UserError, nearest
+from tfrecords_tools.sources import Sample, files, pixels
+from tfrecords_tools.sources.coco import json_stream
+from tfrecords_tools.sources.drawn import pictures, shapes
+from tfrecords_tools.sources.drawn.image_paths import ImagePaths
+from tfrecords_tools.sources.drawn.pictures import Picture
+from tfrecords_tools.writing import on_disk
+from tfrecords_tools.writing.counts import Account, Dropped
+from tfrecords_tools.writing.items import Item, Listing
+
+PROJECT = "_via_img_metadata"
+CSV_COLUMNS = ("filename", "region_shape_attributes", "region_attributes")
+UNUSED = ("point", "polyline", "line")
+
+Entry = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Via:
+    """`source_id` is the image's path below `images` without suffix.
+
+    Attributes:
+      images: folder of the images.
+      annotations: JSON or CSV file.
+      attribute: the region attribute that is the class; empty for the only one.
+      classes: file with the class names in order; empty for all that occur.
+    """
+
+    images: str
+    annotations: str
+    attribute: str = ""
+    classes: str = ""
+
+    def find(self) -> Listing:
+        """Lists the images of the file that exist; missing ones are counted.
+
+        Raises:
+          UserError: the file is not VIA's, its class attribute is not known, or none of its images exists.
+        """
+        files.require_file(self.annotations, "--annotations")
+        names, account, paths = pictures.given_names(self.classes), Account(), ImagePaths(self.images)
+        entries = on_disk.Items(Item("", (), entry) for entry in self._entries())
+        attribute = self._attribute(item.labels for item in entries)
+        found = on_disk.Items(self._pictures((item.labels for item in entries), attribute, paths, account))
+        if not found:
+            remedy = f"Give --images the folder that has the images of {self.annotations}."
+            files.require_some([], [str(item.labels["filename"]) for item in entries], self.images, remedy)
+        paths.note_others(account)
+        inputs = (self.annotations, self.classes) if self.classes else (self.annotations,)
+        return pictures.listing((item.labels for item in found), names, account, inputs)
+
+    def _entries(self) -> Iterator[Entry]:
+        """Yields the file's images: `filename` and a list `regions` of shape_attributes and region_attributes."""
+        is_csv, count = self.annotations.lower().endswith(".csv"), 0
+        for entry in _csv_entries(self.annotations) if is_csv else _json_entries(self.annotations):
+            count += 1
+            yield entry
+        if not count:
+            raise UserError(
+                f"--annotations {self.annotations} has no image. Give a project of VIA 2, or its annotations exported "
+                "as JSON or CSV."
+            )
+
+    def _attribute(self, entries: Iterator[Entry]) -> str:
+        used: Counter[str] = Counter()
+        for entry in entries:
+            for region in entry["regions"]:
+                used.update(key for key, value in region["region_attributes"].items() if value)
+        if self.attribute and self.attribute not in used:
+            raise UserError(
+                f"--attribute {self.attribute!r}: no region has it.{nearest(self.attribute, used)} They have: "
+                f"{', '.join(sorted(used)) or 'none'}."
+            )
+        if not self.attribute and len(used) != 1:
+            what = f"the attributes {', '.join(sorted(used))}" if used else "no attribute with a value"
+            remedy = "Give --attribute NAME, the one that is the class." if used else "Name their classes in VIA first."
+            raise UserError(f"--annotations {self.annotations}: the regions have {what}. {remedy}")
+        return self.attribute or next(iter(used))
+
+    def _pictures(
+        self, entries: Iterator[Entry], attribute: str, paths: ImagePaths, account: Account
+    ) -> Iterator[Item]:
+        taken = on_disk.NameSet()
+        for entry in entries:
+            name = paths.find(str(entry["filename"]))
+            if name is None:
+                account.dropped.add("image: file is missing", str(entry["filename"]))
+            elif not taken.add(name):
+                account.dropped.add("image: twice in the file, the first is used", str(entry["filename"]))
+            else:
+                if any((entry.get("file_attributes") or {}).values()):
+                    account.notes.add("image: file attributes not used", f"{name}: {entry['file_attributes']}")
+                objects = list(_objects(entry, attribute, account))
+                path = os.path.join(self.images, name)
+                yield Item("", (), Picture(files.stem(name), path, pixels.STORED, objects))
+
+    def load(self, item: Item, account: Account) -> Sample:
+        """Reads the image and its objects."""
+        return pictures.load(item, f"real:{files.stem(os.path.basename(self.annotations))}", account)
+
+
+def _json_entries(path: str) -> Iterator[Entry]:
+    try:
+        for part in json_stream.parts(path):
+            # A project has all images below one key; exported annotations have nothing else.
+            images = part.value.values() if part.key == PROJECT and isinstance(part.value, dict) else [part.value]
+            yield from (_regular(image) for image in images if isinstance(image, dict) and "filename" in image)
+    except ValueError as error:
+        raise UserError(f"--annotations {path} is not valid JSON: {error}") from None
+
+
+def _regular(image: Entry) -> Entry:
+    """Returns the image with a list of regions; VIA 1 has {"0": region, ...}."""
+    regions = image.get("regions") or []
+    listed = list(regions.values()) if isinstance(regions, dict) else list(regions)
+    return {**image, "regions": [_region(r.get("shape_attributes"), r.get("region_attributes")) for r in listed]}
+
+
+def _region(shape: Any, attributes: Any) -> Entry:
+    return {
+        "shape_attributes": shape if isinstance(shape, dict) else {},
+        "region_attributes": attributes if isinstance(attributes, dict) else {},
+    }
+
+
+def _csv_entries(path: str) -> Iterator[Entry]:
+    try:
+        rows = csv.DictReader(io.StringIO(pixels.read_file(path).decode("utf-8-sig")))
+        if missing := [column for column in CSV_COLUMNS if column not in (rows.fieldnames or ())]:
+            raise UserError(f"--annotations {path} has no column {missing[0]!r}. Export the annotations of VIA as CSV.")
+        for name, group in itertools.groupby(rows, lambda row: row["filename"]):
+            regions = [
+                _region(
+                    json.loads(row["region_shape_attributes"] or "{}"), json.loads(row["region_attributes"] or "{}")
+                )
+                for row in group
+            ]
+            yield {"filename": name, "regions": [region for region in regions if region["shape_attributes"]]}
+    except (ValueError, Dropped) as error:
+        raise UserError(f"--annotations {path} cannot be read: {error}") from None
+
+
+def _objects(entry: Entry, attribute: str, account: Account) -> Iterator[shapes.CocoEntry]:
+    for number, region in enumerate(entry["regions"]):
+        shape, place = region["shape_attributes"], f"{entry['filename']}, region {number}"
+        others = sorted(key for key, value in region["region_attributes"].items() if value and key != attribute)
+        if others:
+            account.notes.add("object: other attributes not used", f"{place}: {', '.join(others)}")
+        if shape.get("name") in UNUSED:
+            account.notes.add(f"object: {shape['name']}, not used", place)
+            continue
+        try:
+            yield _object(shape, _class_of(region["region_attributes"].get(attribute))) | {"id": number}
+        except (ValueError, TypeError, KeyError) as error:
+            account.dropped.add("object: shape cannot be read", f"{place}: {type(error).__name__}: {error}")
+
+
+def _class_of(value: Any) -> str:
+    """Returns the class: a text, or the only box that is ticked. Raises ValueError if there are several."""
+    if isinstance(value, dict):
+        ticked = [key for key, on in value.items() if on]
+        if len(ticked) > 1:
+            raise ValueError(f"several classes: {', '.join(ticked)}")
+        value = ticked[0] if ticked else ""
+    return str(value or "").strip()
+
+
+def _object(shape: Entry, name: str) -> shapes.CocoEntry:
+    kind = shape["name"]
+    if kind == "rect":
+        return {"category_id": name, "bbox": [float(shape[key]) for key in ("x", "y", "width", "height")]}
+    if kind in ("polygon", "polyshape"):
+        ring = [[float(x), float(y)] for x, y in zip(shape["all_points_x"], shape["all_points_y"], strict=True)]
+    elif kind in ("circle", "ellipse"):
+        radii = (float(shape["r"]),) * 2 if kind == "circle" else (float(shape["rx"]), float(shape["ry"]))
+        centre = (float(shape["cx"]), float(shape["cy"]))
+        ring = shapes.round_ring(centre, radii, math.degrees(float(shape.get("theta", 0))))
+    else:
+        raise ValueError(f"unknown shape {kind!r}")
+    if len(ring) < shapes.CORNERS:
+        raise ValueError("fewer than three corners")
+    return shapes.polygon(name, ring)

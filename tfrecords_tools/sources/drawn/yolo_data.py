@@ -1,0 +1,152 @@
+"""The data.yaml of a YOLO dataset: its classes, and the places of its images and labels."""
+
+from __future__ import annotations
+
+import collections
+import math
+import os
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+import yaml
+
+from must_tf.common.errors import UserError, nearest
+from tfrecords_tools.sources import files, pixels
+from tfrecords_tools.writing import on_disk
+from tfrecords_tools.writing.counts import Account
+
+SPLITS = ("train", "val", "test")
+IMAGES = re.compile(r"(?:^|(?<=/))images(?=/)(?!.*/images/)")  # the last folder of this name
+
+
+class YoloData(NamedTuple):
+    """The content of a data.yaml.
+
+    Attributes:
+      folder: of the dataset.
+      places: the folders and list files of the split.
+      names: {class number: name}.
+      keypoints: values per object that belong to keypoints.
+    """
+
+    folder: str
+    places: tuple[str, ...]
+    names: dict[int, str]
+    keypoints: int
+
+
+def read_data(path: str, split: str) -> YoloData:
+    """Reads a data.yaml.
+
+    Raises:
+      UserError: it is not one, or has no such split.
+    """
+    files.require_file(path, "--data")
+    try:
+        # The base loader keeps `no` and `01` as text: they are names here.
+        content = yaml.load(pixels.read_file(path).decode("utf-8-sig"), yaml.BaseLoader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"--data {path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict) or not {"names", *SPLITS} & content.keys():
+        raise UserError(f"--data {path} has no 'names' and no 'train'. Give the data.yaml of a YOLO dataset.")
+    given = {name: _places(content[name]) for name in content if name in SPLITS and _places(content[name])}
+    if split not in given:
+        has = ", ".join(given) or "none"
+        raise UserError(f"--split {split!r}: {path} does not name it.{nearest(split, given)} It has: {has}.")
+    folder = os.path.dirname(path) or "."
+    root = os.path.join(folder, str(content.get("path") or "").replace("\\", "/"))
+    places = tuple(_resolved(place, root, folder, f"--data {path}: {split}") for place in given[split])
+    return YoloData(root if tf.io.gfile.isdir(root) else folder, places, _names(content, path), _keypoints(content))
+
+
+def _places(value: Any) -> list[str]:
+    return [str(place).replace("\\", "/") for place in (value if isinstance(value, list) else [value]) if place]
+
+
+def _resolved(place: str, root: str, folder: str, where: str) -> str:
+    """Returns the path that exists; `../train/images` of some tools means `train/images`."""
+    inside = re.sub(r"^(\.\./)+", "", place)
+    tried = [os.path.join(base, name) for name in (place, inside) for base in (root, folder)]
+    for path in tried:
+        if tf.io.gfile.exists(path):
+            return os.path.normpath(path) if "://" not in path else path
+    shown = ", ".join(dict.fromkeys(tried))
+    raise UserError(f"{where}: {place!r} does not exist; tried {shown}. Correct 'path' or the split in the file.")
+
+
+def _names(content: dict[str, Any], path: str) -> dict[int, str]:
+    names = content.get("names")
+    pairs = names.items() if isinstance(names, dict) else enumerate(names) if isinstance(names, list) else ()
+    try:
+        by_number = {int(number): str(name).strip() for number, name in pairs}
+    except ValueError:
+        by_number = {}
+    if not by_number or any(isinstance(name, (list, dict)) for _, name in pairs):
+        raise UserError(f"--data {path}: 'names' must be a list of class names, or {{number: name}}.")
+    repeated = [name for name, count in collections.Counter(by_number.values()).items() if count > 1]
+    if repeated:
+        raise UserError(f"--data {path}: 'names' has {repeated[0]!r} more than once. Give different names.")
+    if str(content.get("nc", len(by_number))).strip() != str(len(by_number)):
+        raise UserError(
+            f"--data {path}: 'nc' is {content['nc']}, but 'names' has {len(by_number)} names. Correct the wrong one."
+        )
+    return dict(sorted(by_number.items()))
+
+
+def _keypoints(content: dict[str, Any]) -> int:
+    shape = content.get("kpt_shape")
+    return math.prod(int(side) for side in shape) if isinstance(shape, list) else 0
+
+
+def images_of(data: YoloData, account: Account) -> on_disk.Items:
+    """Lists the images of a split; missing ones of list files are counted as dropped. Empty if there is none."""
+    paths = on_disk.NameSet()
+    for place in data.places:
+        if tf.io.gfile.isdir(place):
+            for name in filter(files.is_image, files.walk(place)):
+                paths.add(os.path.join(place, name))
+            continue
+        for path in _listed(place, data.folder):
+            if tf.io.gfile.exists(path):
+                paths.add(path)
+            else:
+                account.dropped.add("image: file is missing", path)
+    if not paths:
+        return on_disk.Items()
+    base = data.places[0] if tf.io.gfile.isdir(data.places[0]) and len(data.places) == 1 else _shared_folder(paths)
+    return files.unlabelled(base, (path.removeprefix(f"{base.rstrip('/')}/") for path in paths), account)
+
+
+def label_path(image: str) -> str:
+    """Returns the path of an image's label file."""
+    return f"{files.stem(IMAGES.sub('labels', image, count=1))}.txt"
+
+
+def _listed(path: str, folder: str) -> Iterator[str]:
+    """Yields the images of a list file, relative to the dataset's folder or to the list's, whichever has the first."""
+    lines = [line.replace("\\", "/") for line in files.read_lines(path, "the list", keep_comments=True)]
+    bases = (folder, os.path.dirname(path), "")
+    base = next((base for base in bases if tf.io.gfile.exists(os.path.join(base, lines[0]))), folder)
+    yield from (os.path.normpath(os.path.join(base, line)) for line in lines)
+
+
+def _shared_folder(paths: on_disk.NameSet) -> str:
+    names = iter(paths)
+    shared = os.path.dirname(next(names))
+    for path in names:
+        while shared and not path.startswith(f"{shared.rstrip('/')}/"):
+            shared = os.path.dirname(shared)
+    return shared
+
+
+def count_strays(data: YoloData, expected: on_disk.NameSet, account: Account) -> None:
+    """Counts label files without an image in the folders of labels as dropped images."""
+    for place in data.places:
+        folder = IMAGES.sub("labels", f"{place.rstrip('/')}/", count=1)
+        if folder == f"{place.rstrip('/')}/" or not tf.io.gfile.isdir(folder):
+            continue
+        strays = (os.path.join(folder.rstrip("/"), name) for name in files.walk(folder))
+        missing = on_disk.NameSet(path for path in strays if path.endswith(".txt") and path not in expected)
+        files.count_missing((path for path in missing if os.path.basename(path) != "classes.txt"), account)
