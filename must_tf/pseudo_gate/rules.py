@@ -31,8 +31,10 @@ CLUELESS = 1.2  # mean probability of the most likely class, relative to a unifo
 # a weak teacher has no more than that, with ten or more it has.
 MANY_CLASSES = 10
 # A teacher's disagreement with itself, relative to that on photos of its own domain. The factor leaves room for harder
-# photos of the same domain. Below the slack, a share of the error of a random label, disagreement is of no matter.
-MOST_OUTSIDE, SLACK = 2.5, 0.05
+# photos of the same domain. Below the slack, a share of the error of a random label, disagreement is of no matter. On
+# street photos, the quickstart's teachers of rooms have 5.3 times as much in boxes and masks, 4.0 in segmentation and
+# 2.3 in normals, but only 1.6 in depth, which is smooth there.
+MOST_OUTSIDE, SLACK = 2.0, 0.02
 RIGHT_ANGLE = 90.0  # degrees, of a random direction
 VIEWS = ("mirrored", "zoomed")
 PER_IMAGE = ("objects", "masks")  # kinds of labels that are counted per object
