@@ -22,6 +22,7 @@ from must_tf.loop import command
 from must_tf.runs import restore
 from must_tf.tasks import discover
 from tests.support.looping import in_this_process
+from tests.support.session.graphs import eagerly
 from tests.support.tiny import CONFIG, ROOT
 
 IMAGES = {"classification": 6, "detection": 3, "geometry": 4}
@@ -61,7 +62,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     path.write_text(yaml.safe_dump(plan))
     with pytest.MonkeyPatch.context() as monkeypatch:
         commands = in_this_process(monkeypatch)
-        with contextlib.redirect_stdout(io.StringIO()) as text:
+        with contextlib.redirect_stdout(io.StringIO()) as text, eagerly():
             assert command.execute(command.RunFlags(str(path), str(folder / "out"), force=True)) == 0
     return Done(folder / "out", commands, text.getvalue())
 
