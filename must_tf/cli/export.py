@@ -11,19 +11,24 @@ import tensorflow as tf
 
 from must_tf.cli.flags import ExportFlags, parse_export
 from must_tf.common import files
-from must_tf.common.errors import UserError, exit_on_user_error
+from must_tf.common.errors import UserError, exit_on_user_error, nearest
 from must_tf.config import values as config_values
 from must_tf.model.student import enabled
 from must_tf.runs import fingerprint, restore, trained_on
-from must_tf.serving import saved_model
+from must_tf.runs.restore import Trained
+from must_tf.serving import checking, companions, layout, model_card, saved_model
+from must_tf.serving.layout import Destination
+from must_tf.serving.limits import Limits
+from must_tf.serving.saved_model import Settings
+from must_tf.tasks import discover
 
 
-def about(trained: restore.Trained, model_dir: str) -> dict[str, Any]:
+def about(trained: Trained, model_dir: str, settings: Settings = saved_model.DEFAULTS) -> dict[str, Any]:
     """Returns the content of must_tf.json: what a client or `must-records label` must know about the model.
 
     `teacher_id` identifies the model in the labels that it writes, `tasks` holds the settings of its heads,
-    `trained_on` counts the labels that it was trained on, and `licences` are those of the models that made the pseudo
-    labels among them.
+    `trained_on` counts the labels that it was trained on, `licences` are those of the models that made the pseudo
+    labels among them, and `serving` has the choices of the export.
     """
     configs = enabled(trained.config)
     return {
@@ -34,6 +39,12 @@ def about(trained: restore.Trained, model_dir: str) -> dict[str, Any]:
         "tasks": {name: config_values.plain(task.as_dict()) for name, task in configs.items()},
         "trained_on": trained_on.counted(trained.config),
         "licences": fingerprint.licences(model_dir),
+        "serving": {
+            "max_image_pixels": settings.limits.image,
+            "max_batch_pixels": settings.limits.batch,
+            "threshold": settings.threshold,
+            "masks": settings.masks,
+        },
     }
 
 
@@ -43,18 +54,90 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def run(flags: ExportFlags) -> None:
-    """Writes the SavedModel completely or not at all."""
-    if tf.io.gfile.exists(flags.out):
-        raise UserError(f"--out={flags.out} exists already. Choose another folder or remove it first.")
-    trained = restore.load(flags.model_dir)
-    server = saved_model.Server(trained.model, trained.config)
-    unfinished = flags.out.rstrip("/") + ".partial"
+    """Writes the export completely or not at all.
+
+    Raises:
+      UserError: a flag does not fit the model, the folder exists, or the export differs from evaluation.
+    """
+    settings = _settings(flags)
+    target = layout.destination(flags.out, flags.name, flags.layout)
+    trained = _selected(restore.load(flags.model_dir), flags)
+    unfinished = target.folder.rstrip("/") + ".partial"
     if tf.io.gfile.exists(unfinished):
         tf.io.gfile.rmtree(unfinished)
-    tf.saved_model.save(server, unfinished, signatures=server.signatures())
-    files.write_json(os.path.join(unfinished, saved_model.NAME), about(trained, flags.model_dir))
-    tf.io.gfile.rename(unfinished, flags.out)
-    print(f"exported step {trained.step} of {flags.model_dir} to {flags.out}: {', '.join(enabled(trained.config))}")
+    path = unfinished + target.path[len(target.folder) :]
+    outputs = _save(path, trained, settings)
+    name = target.name or os.path.basename(os.path.abspath(flags.out))
+    companions.write(path, name, companions.sample())
+    files.write_json(os.path.join(path, saved_model.NAME), about(trained, flags.model_dir, settings))
+    card = model_card.text(trained, flags.model_dir, outputs, settings)
+    files.write_whole(os.path.join(path, model_card.NAME), card.encode())
+    if flags.check:
+        try:
+            print(checking.run(path, trained, settings))
+        except UserError:
+            tf.io.gfile.rmtree(unfinished)
+            raise
+    _publish(unfinished, target, outputs)
+    print(f"exported step {trained.step} of {flags.model_dir} to {target.path}: {', '.join(enabled(trained.config))}")
+
+
+def _settings(flags: ExportFlags) -> Settings:
+    """Returns the export's settings.
+
+    Raises:
+      UserError: a number is out of range.
+    """
+    if not 0 <= flags.threshold <= 1:
+        raise UserError(f"--threshold={flags.threshold:g} must be from 0 to 1. It is the lowest score of objects.")
+    for flag in ("max_detections", "max_image_pixels", "max_batch_pixels"):
+        if getattr(flags, flag) < (flag != "max_detections"):
+            raise UserError(f"--{flag}={getattr(flags, flag)} is too small. Give a positive number.")
+    limits = Limits(flags.max_image_pixels, flags.max_batch_pixels)
+    return Settings(limits, flags.threshold, flags.masks)
+
+
+def _selected(trained: Trained, flags: ExportFlags) -> Trained:
+    """Returns the model with the chosen heads only, and the chosen number of objects.
+
+    Raises:
+      UserError: the model does not have a task.
+    """
+    configs = enabled(trained.config)
+    tasks = [task.strip() for task in flags.tasks.split(",") if task.strip()]
+    for task in tasks:
+        if task not in configs:
+            raise UserError(f"--tasks: {flags.model_dir} has no head for {task!r}.{nearest(task, configs)}")
+    wanted = {*tasks, *(need for task in tasks for need in discover()[task].needs)} if tasks else set(configs)
+    for name in configs.keys() - wanted:
+        configs[name].enabled = False
+    trained.model.heads = {name: head for name, head in trained.model.heads.items() if name in wanted}
+    if not flags.max_detections:
+        return trained
+    if "detection" not in wanted:
+        raise UserError(
+            "--max_detections: the export has no detection. Leave the flag out, or add the task to --tasks."
+        )
+    configs["detection"].max_detections = flags.max_detections
+    return trained._replace(id=restore.identity(flags.model_dir, trained.config))
+
+
+def _save(path: str, trained: Trained, settings: Settings) -> dict[str, tf.TensorSpec]:
+    """Writes the SavedModel. Returns the outputs of its signature for image files, with a batch axis."""
+    server = saved_model.Server(trained.model, trained.config, settings)
+    signatures = server.signatures()
+    tf.saved_model.save(server, path, signatures=signatures)
+    outputs = signatures["image_bytes"].structured_outputs
+    return {name: tf.TensorSpec([None, *value.shape[1:]], value.dtype) for name, value in outputs.items()}
+
+
+def _publish(unfinished: str, target: Destination, outputs: dict[str, tf.TensorSpec]) -> None:
+    """Gives the finished export its name, and writes Triton's settings before."""
+    if target.path != target.folder:
+        root = os.path.dirname(target.folder)
+        config = companions.triton_config(target.name, outputs)
+        files.write_whole(os.path.join(root, "config.pbtxt"), config.encode())
+    tf.io.gfile.rename(unfinished, target.folder)
 
 
 def cli(flags: ExportFlags) -> None:

@@ -1,4 +1,4 @@
-"""Flags of must-train, must-export and must-predict.
+"""Flags of must-train, must-export, must-predict and must serve.
 
 They are read before TensorFlow is imported, so that help and misspelt flags are answered at once.
 """
@@ -9,9 +9,12 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from must_tf.common.command_line import flag, parse
+from must_tf.common.command_line import argument, flag, parse
+from must_tf.serving.limits import MAX_BATCH_PIXELS, MAX_IMAGE_PIXELS
 
 Mode = Literal["train", "eval", "train_and_eval"]
+Layout = Literal["serving", "triton"]
+Masks = Literal["box", "full"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +36,21 @@ class TrainFlags:
 
 @dataclasses.dataclass(frozen=True)
 class ExportFlags:
-    """Exports a trained run for serving."""
+    """Exports a trained run for serving: a SavedModel, its model card, clients, and a warm-up request."""
 
     model_dir: Annotated[str, flag("--model_dir", "Run directory of a training.")]
-    out: Annotated[str, flag("--out", "New folder for the SavedModel; must not exist.")]
+    out: Annotated[str, flag("--out", "New folder for the SavedModel. With --name, the folder of all models.")]
+    name: Annotated[str, flag("--name", "Write <out>/<name>/<version>, the next free version, as servers expect.")] = ""
+    layout: Annotated[Layout, flag("--layout", "triton adds config.pbtxt and Triton's folder; needs --name.")] = (
+        "serving"
+    )
+    tasks: Annotated[str, flag("--tasks", "Only these, like depth,masks. Default: all of the model.")] = ""
+    masks: Annotated[Masks, flag("--masks", "box: a grid over each box. full: a PNG of the image's size.")] = "box"
+    threshold: Annotated[float, flag("--threshold", "Lowest score of objects.")] = 0.0
+    max_detections: Annotated[int, flag("--max_detections", "Objects per image. 0: as trained.")] = 0
+    max_image_pixels: Annotated[int, flag("--max_image_pixels", "Larger images are refused.")] = MAX_IMAGE_PIXELS
+    max_batch_pixels: Annotated[int, flag("--max_batch_pixels", "Largest batch, as padded.")] = MAX_BATCH_PIXELS
+    check: Annotated[bool, flag("--check", "Compare the export with evaluation on validation images.")] = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +67,24 @@ class PredictFlags:
     threshold: Annotated[float, flag("--threshold", "Lowest score of objects.")] = 0.5
     batch_size: Annotated[int, flag("--batch_size", "Photos in one forward pass.")] = 8
     tasks: Annotated[str, flag("--tasks", "Only these, like depth,masks. Default: all of the model.")] = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class ServeFlags:
+    """Serves exports over HTTP: TensorFlow Serving's REST protocol, KServe's protocol v2, and a page to try them.
+
+    Callers need a token if the environment variable MUST_SERVE_TOKEN is set. Limits on pixels are those of the export.
+    """
+
+    exports: Annotated[list[str], argument("EXPORT...", "Exports, or folders of exports by name.")]
+    port: Annotated[int, flag("--port", "0: any free port.")] = 8501
+    host: Annotated[str, flag("--host", "Address to listen at; 0.0.0.0 for all of the machine.")] = "127.0.0.1"
+    batch_size: Annotated[int, flag("--batch_size", "Photos in one call of the model.")] = 8
+    queue: Annotated[int, flag("--queue", "Photos that may wait; others get 503.")] = 64
+    connections: Annotated[int, flag("--connections", "Connections at the same time; others get 503.")] = 512
+    max_request_bytes: Annotated[int, flag("--max_request_bytes", "Larger requests get 413.")] = 32 << 20
+    max_request_seconds: Annotated[float, flag("--max_request_seconds", "Slower requests get 408 or 504.")] = 60.0
+    reload_seconds: Annotated[float, flag("--reload_seconds", "Time between looks for newer versions.")] = 5.0
 
 
 def parse_train(arguments: Sequence[str]) -> TrainFlags:
@@ -73,3 +105,8 @@ def parse_predict(arguments: Sequence[str]) -> PredictFlags:
     """Parses the flags of must-predict."""
     example = "--model runs/student --images photos --out predictions"
     return parse(PredictFlags, arguments, "must predict", example)
+
+
+def parse_serve(arguments: Sequence[str]) -> ServeFlags:
+    """Parses the flags of must serve."""
+    return parse(ServeFlags, arguments, "must serve", "exports/student --port 8501")

@@ -175,9 +175,9 @@ def tiny(tiny_records: Tiny) -> Tiny:
 
 @pytest.fixture(scope="session")
 def tiny_export(tiny: Tiny) -> str:
-    """The folder of the tiny run's SavedModel. It must not be changed."""
-    folder = Path(tiny.run).with_name("export")
-    with _locked(folder.with_suffix(".lock")):
-        if not folder.exists():
-            export.main([f"--model_dir={tiny.run}", f"--out={folder}"])
-    return str(folder)
+    """The folder of the tiny run's SavedModel, version 1 of the model "tiny". It must not be changed."""
+    out = Path(tiny.run).with_name("exports")
+    with _locked(out.with_suffix(".lock")):
+        if not (out / "tiny" / "1").exists():
+            export.main([f"--model_dir={tiny.run}", f"--out={out}", "--name=tiny"])
+    return str(out / "tiny" / "1")

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 import must_tf
-from must_tf.cli import export, train
+from must_tf.cli import train
 from must_tf.common.errors import UserError
 from must_tf.data import record
 from must_tf.evaluation import predictions
@@ -68,12 +68,11 @@ def test_predictions_are_those_that_evaluation_measures(
             assert_close(result[task], labels, f"{index} {task}")
 
 
-def test_an_export_predicts_the_same(tiny: Tiny, model: Model, tmp_path: Path) -> None:
+def test_an_export_predicts_the_same(tiny_export: str, model: Model) -> None:
     """Through `load`, and through the signature that clients call."""
-    export.main([f"--model_dir={tiny.run}", f"--out={tmp_path / 'export'}"])
-    exported = must_tf.load(tmp_path / "export")
+    exported = must_tf.load(tiny_export)
     assert (exported.id, exported.step, exported.classes) == (model.id, model.step, model.classes)
-    served = tf.saved_model.load(str(tmp_path / "export")).signatures["image_tensor"]
+    served = tf.saved_model.load(tiny_export).signatures["image_tensor"]
     for image in images()[:3]:
         mine, others = model.predict(image, threshold=0), exported.predict(image, threshold=0)
         for task in ALL:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from must_tf.data.input import Reader
 from must_tf.evaluation.predictions import Restorer
 from must_tf.model.student import enabled
 from must_tf.runs import restore
+from must_tf.serving import screening
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
 from tests.support.tiny import SIZES, Tiny
@@ -25,6 +27,7 @@ from tests.support.tiny import SIZES, Tiny
 # The shapes that the README documents. 6 detections, 4 rooms and 8 surfaces are the tiny run's.
 OUTPUTS = {
     "image/size": (2,),
+    "image/status": (),
     "classification/probability": (4,),
     "detection/boxes": (6, 4),
     "detection/classes": (6,),
@@ -36,6 +39,7 @@ OUTPUTS = {
     "normals/normals": ("h", "w", 3),
 }
 CALLS = ("image_bytes", "serving_default", "tf_example", "alone-0", "alone-1", "alone-2", "image_tensor", "tensor-one")
+BAD = {1: b"", 2: b"not an image", 3: b"\xff\xd8\xff\xe0 a JPEG in name only"}  # rows of the batch with bad images
 # Serves without this project: importing it fails. Saves the outputs of every call.
 SERVE = """
 import sys
@@ -61,6 +65,12 @@ for i, image in enumerate(images):
 square = tf.stack([tf.io.decode_png(images[0])] * 3)
 call("image_tensor", "image_tensor", square)
 call("tensor-one", "image_tensor", square[:1])
+bad = [images[0], *arrays["bad"], images[1][:3000], images[1]]
+call("bad", "image_bytes", tf.constant(bad))
+call("only-bad", "image_bytes", tf.constant(bad[1:3]))
+call("bad-records", "tf_example", tf.constant([b"no record", arrays["records"][0]]))
+call("empty", "image_bytes", tf.zeros([0], tf.string))
+call("empty-tensor", "image_tensor", tf.zeros([0, 32, 32, 3], tf.uint8))
 np.savez(out, **results)
 """
 
@@ -80,19 +90,20 @@ def encoded(serialized: bytes) -> bytes:
 
 @pytest.fixture(scope="module")
 def served(tiny: Tiny, tiny_export: str, tmp_path_factory: pytest.TempPathFactory) -> Served:
-    """Serves three images of three sizes by the tiny run's export in another process."""
+    """Serves three images of three sizes in another process."""
     folder = tmp_path_factory.mktemp("served")
     assert not list(Path(tiny_export).parent.glob("*.partial"))
     files = sorted(str(path) for path in Path(tiny.records).glob("*.tfrecord"))
     records = list(tf.data.TFRecordDataset(files).as_numpy_iterator())[: len(SIZES)]
     images = np.array([encoded(serialized) for serialized in records], object)
-    np.savez(folder / "given.npz", images=images, records=np.array(records, object))
+    bad = np.array(list(BAD.values()), object)
+    np.savez(folder / "given.npz", images=images, records=np.array(records, object), bad=bad)
     script = [sys.executable, "-I", "-c", SERVE, tiny_export, str(folder / "given.npz")]
     client = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
     done = subprocess.run([*script, str(folder / "out.npz")], capture_output=True, text=True, cwd=folder, env=client)
     assert done.returncode == 0, done.stderr
-    outputs: dict[str, dict[str, np.ndarray]] = {name: {} for name in CALLS}
-    with np.load(folder / "out.npz") as results:
+    outputs: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+    with np.load(folder / "out.npz", allow_pickle=True) as results:
         for key in results:
             call, _, name = key.partition(":")
             outputs[call][name] = results[key]
@@ -112,7 +123,8 @@ def without_padding(outputs: dict[str, np.ndarray], row: int) -> dict[str, np.nd
 
 def test_every_output_has_its_documented_shape(served: Served) -> None:
     """Masks are 28 x 28 probabilities over each box, so they do not depend on the image's size."""
-    for call, outputs in served.outputs.items():
+    for call in CALLS:
+        outputs = served.outputs[call]
         sizes = outputs["image/size"]
         largest: dict[str | int, int] = {"h": sizes[:, 0].max(), "w": sizes[:, 1].max()}
         assert set(outputs) - set(OUTPUTS) == {"masks/probability"}, call
@@ -147,7 +159,10 @@ def test_values_are_in_their_ranges(served: Served) -> None:
 def test_signatures_agree(served: Served, call: str) -> None:
     """The same images through other signatures."""
     for name, value in served.outputs["image_bytes"].items():
-        np.testing.assert_allclose(served.outputs[call][name], value, atol=1e-4, err_msg=name)
+        if name == "image/status":
+            assert value.tolist() == served.outputs[call][name].tolist() == [b"ok"] * len(SIZES)
+        else:
+            np.testing.assert_allclose(served.outputs[call][name], value, atol=1e-4, err_msg=name)
 
 
 def test_alone_as_in_a_mixed_batch(served: Served) -> None:
@@ -158,7 +173,44 @@ def test_alone_as_in_a_mixed_batch(served: Served) -> None:
     for outputs, row, of_mixed in pairs:
         expected = without_padding(mixed, of_mixed)
         for name, value in without_padding(outputs, row).items():
-            np.testing.assert_allclose(value, expected[name], atol=1e-3, err_msg=name)
+            if name != "image/status":
+                np.testing.assert_allclose(value, expected[name], atol=1e-3, err_msg=name)
+
+
+def test_a_bad_image_costs_its_own_row(served: Served) -> None:
+    """The first and the last image are as without the four between them, which have a reason and zeros."""
+    outputs, good = served.outputs["bad"], served.outputs["image_bytes"]
+    assert len(outputs["image/size"]) == len(BAD) + 3
+    rows = {0: 0, len(BAD) + 2: 1}  # row -> that of the batch of good images
+    for row, expected in rows.items():
+        for name, value in without_padding(outputs, row).items():
+            if name == "image/status":
+                assert value == b"ok"
+            else:
+                np.testing.assert_allclose(value, without_padding(good, expected)[name], atol=1e-3, err_msg=name)
+    for row in set(range(len(BAD) + 3)) - set(rows):
+        assert outputs["image/status"][row] == screening.UNREADABLE.encode()
+        assert not any(value[row].any() for name, value in outputs.items() if name != "image/status")
+    assert outputs["depth/metres"].shape[1:] == (128, 144)  # padded to the images that are served
+
+
+def test_a_bad_record_costs_its_own_row(served: Served) -> None:
+    assert served.outputs["bad-records"]["image/status"].tolist() == [screening.UNREADABLE.encode(), b"ok"]
+
+
+def test_a_batch_without_a_good_image(served: Served) -> None:
+    """Maps then have no pixels."""
+    outputs = served.outputs["only-bad"]
+    assert outputs["normals/normals"].shape == (2, 0, 0, 3)
+    assert outputs["detection/boxes"].shape == (2, 6, 4)
+
+
+@pytest.mark.parametrize("call", ["empty", "empty-tensor"])
+def test_a_batch_without_images_has_outputs_without_rows(served: Served, call: str) -> None:
+    outputs = served.outputs[call]
+    assert set(outputs) == set(served.outputs["image_bytes"])
+    assert {len(value) for value in outputs.values()} == {0}
+    assert outputs["detection/boxes"].shape == (0, 6, 4)
 
 
 def test_served_predictions_are_the_predictions_of_must_tf(served: Served, tiny: Tiny) -> None:

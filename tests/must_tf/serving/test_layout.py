@@ -1,0 +1,56 @@
+"""Folders and versions of exports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from must_tf.common.errors import UserError
+from must_tf.serving import layout
+
+
+def saved_model(folder: Path) -> Path:
+    """Makes a folder that looks like a SavedModel."""
+    folder.mkdir(parents=True)
+    (folder / "saved_model.pb").touch()
+    return folder
+
+
+def test_without_a_name_the_folder_is_the_export(tmp_path: Path) -> None:
+    out = str(tmp_path / "a")
+    assert layout.destination(out, "", "serving") == (out, "", 0, out)
+
+
+def test_the_next_free_version(tmp_path: Path) -> None:
+    """Compared as numbers, and beside folders with other names."""
+    out = str(tmp_path)
+    assert layout.destination(out, "m", "serving").path == f"{out}/m/1"
+    for name in ("2", "10", "9", "11.partial", "notes"):
+        (tmp_path / "m" / name).mkdir(parents=True)
+    assert layout.destination(out, "m", "serving").path == f"{out}/m/11"
+    assert layout.destination(out, "m", "triton")[:2] == (f"{out}/m/11/model.savedmodel", "m")
+
+
+@pytest.mark.parametrize("name", ["a/b", "a:b", "..", "", " ", "-a"])
+def test_names_that_addresses_cannot_hold(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="--name"):
+        layout.destination(str(tmp_path), name or "/", "serving")
+
+
+def test_an_export_without_versions_gets_none(tmp_path: Path) -> None:
+    saved_model(tmp_path / "m")
+    with pytest.raises(UserError, match="is an export without versions"):
+        layout.destination(str(tmp_path), "m", "serving")
+    with pytest.raises(UserError, match="exists already"):
+        layout.destination(str(tmp_path / "m"), "", "serving")
+    with pytest.raises(UserError, match="--layout=triton needs the model's name"):
+        layout.destination(str(tmp_path / "n"), "", "triton")
+
+
+def test_versions_of_both_layouts_in_order(tmp_path: Path) -> None:
+    old, new = saved_model(tmp_path / "m" / "9"), saved_model(tmp_path / "m" / "10" / "model.savedmodel")
+    (tmp_path / "m" / "11").mkdir()  # being copied
+    assert list(layout.versions(str(tmp_path / "m")).items()) == [(9, str(old)), (10, str(new))]
+    assert layout.versions(str(old)) == {1: str(old)}
+    assert layout.versions(str(tmp_path / "missing")) == {}
