@@ -7,6 +7,7 @@
 # make test-beam    the converter on Apache Beam, in an environment of its own
 # make docs         the documentation as a site in build/docs; fails on a broken link
 # make real DATA=…  the whole loop on small real photos
+# make bench-serve  images/s and latency of must serve beside a bare loop (EXPORT=exports/student)
 # make bench        time and memory compared with Model Garden, about an hour on two cores (DATA=… ROWS=input,memory ROUNDS=1)
 
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(shell command -v python$(v) >/dev/null 2>&1 && python$(v) -c '' >/dev/null 2>&1 && echo python$(v))) python3)
@@ -14,7 +15,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 CODE := must_tf tfrecords_tools experiments benchmarks tests setup.py train.py export.py
 
-.PHONY: quickstart transfers cross thresholds verdicts test test-beam docs real bench format clean
+.PHONY: quickstart transfers cross thresholds verdicts test test-beam docs real bench bench-serve format clean
 SEEDS ?= 1
 
 quickstart: $(READY)
@@ -40,6 +41,10 @@ verdicts: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA)) $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-serve: $(READY)
+	@test -n "$(EXPORT)" || { echo "error: no export given. Run make bench-serve EXPORT=folder; must export writes one." >&2; exit 2; }
+	$(BIN)/python -m benchmarks.serving $(EXPORT)
 
 # The types are checked beside the tests, and reported after them. A file's tests share one process and its fixtures.
 test: $(READY)

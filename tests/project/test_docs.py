@@ -16,7 +16,7 @@ from PIL import Image
 
 from experiments.readme_picture import CAPTION
 from must_tf.cli.doctor import DoctorFlags
-from must_tf.cli.flags import ExportFlags, PredictFlags, TrainFlags
+from must_tf.cli.flags import ExportFlags, PredictFlags, ServeFlags, TrainFlags
 from must_tf.config import values as config_values
 from must_tf.experiments import experiment_config
 from must_tf.loop.command import RunFlags
@@ -45,6 +45,7 @@ FLAGS = {
     "must-train": TrainFlags,
     "must-export": ExportFlags,
     "must-predict": PredictFlags,
+    "must-serve": ServeFlags,
     "must-run": RunFlags,
     "must-transfer": TransferFlags,
     "must-doctor": DoctorFlags,

@@ -171,9 +171,11 @@ DISTRIBUTIONS = {
 }
 
 
-# Extras: pip install must-tf[beam], must-tf[pretrained], must-tf[onnx]; and supervision, for predictions.
+# Extras: pip install must-tf[beam], must-tf[pretrained], must-tf[onnx], must-tf[serve]. supervision: for predictions.
+# grpc: a client in the exports needs it.
 SHOWS_LOGS = {"tensorboard"}  # shows what training writes; TensorFlow 2.21 no longer brings it
-OPTIONAL = {"apache_beam", "onnxruntime", "safetensors", "supervision"}
+SERVE = {"starlette", "uvicorn", "prometheus_client", "orjson"}
+OPTIONAL = {"apache_beam", "onnxruntime", "safetensors", "supervision", "grpc", *SERVE}
 
 
 def test_what_is_imported_is_what_is_required() -> None:

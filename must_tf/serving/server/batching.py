@@ -1,0 +1,109 @@
+"""Joins the photos of several requests into one call of the model.
+
+A photo waits only while the model is busy: a free model takes everything that waits, up to the batch size. Photos of
+all sizes share a batch. If one does not fit beside the others, it is predicted again by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from must_tf.serving import screening
+
+Row = dict[str, np.ndarray]  # one photo's outputs by name; maps have the photo's own size
+Predict = Callable[[Sequence[bytes]], list[Row]]
+LOG = logging.getLogger("must_tf.serve")
+
+
+class Busy(Exception):
+    """Too many photos are waiting."""
+
+
+class Sizes(NamedTuple):
+    """The largest number of photos in a call of the model, and of those that wait."""
+
+    batch: int = 8
+    queue: int = 64
+
+
+class _Waiting(NamedTuple):
+    photo: bytes
+    done: asyncio.Future[Row]
+
+
+class Batcher:
+    """The queue before one model. All methods belong to the thread of the event loop."""
+
+    def __init__(self, predict: Predict, sizes: Sizes, observe: Callable[[int], None] = lambda images: None):
+        """`predict` is called in a thread of its own, one call at a time; `observe` with each batch's size."""
+        self._predict, self._sizes, self._observe = predict, sizes, observe
+        self._waiting: deque[_Waiting] = deque()
+        self._thread = ThreadPoolExecutor(1, "model")
+        self._running: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """The number of photos that wait."""
+        return len(self._waiting)
+
+    async def rows(self, photos: Sequence[bytes]) -> list[Row]:
+        """Predicts photos. If the caller is cancelled, those that still wait are dropped.
+
+        Raises:
+          Busy: they do not fit into the queue.
+        """
+        if len(self._waiting) + len(photos) > self._sizes.queue:
+            raise Busy(f"{len(self._waiting)} photos are waiting, and at most {self._sizes.queue} may wait")
+        loop = asyncio.get_running_loop()
+        own = [_Waiting(photo, loop.create_future()) for photo in photos]
+        self._waiting.extend(own)
+        if self._running is None or self._running.done():
+            self._running = loop.create_task(self._run())
+        try:
+            return list(await asyncio.gather(*(waiting.done for waiting in own)))
+        finally:
+            for waiting in own:
+                waiting.done.cancel()
+
+    async def _run(self) -> None:
+        """Predicts until the queue is empty."""
+        while self._waiting:
+            batch: list[_Waiting] = []
+            while self._waiting and len(batch) < self._sizes.batch:
+                waiting = self._waiting.popleft()
+                if not waiting.done.done():
+                    batch.append(waiting)
+            if batch:
+                await self._answer(batch)
+
+    async def _answer(self, batch: list[_Waiting]) -> None:
+        loop = asyncio.get_running_loop()
+        self._observe(len(batch))
+        try:
+            rows = await loop.run_in_executor(self._thread, self._predict, [waiting.photo for waiting in batch])
+        except Exception as error:  # the model failed as a whole, for example out of memory: each request is told
+            LOG.exception("a batch of %d photos failed", len(batch))
+            for waiting in batch:
+                if not waiting.done.done():
+                    waiting.done.set_exception(RuntimeError(f"the model failed: {type(error).__name__}"))
+            return
+        crowded_out = [len(batch) > 1 and screening.is_crowded_out(row) for row in rows]
+        for waiting, row, again in zip(batch, rows, crowded_out, strict=True):
+            if not again and not waiting.done.done():
+                waiting.done.set_result(row)
+        for waiting, again in zip(batch, crowded_out, strict=True):
+            if again:
+                await self._answer([waiting])
+
+    async def close(self) -> None:
+        """Waits for the photos in the queue, then ends the thread."""
+        if self._running is not None:
+            await asyncio.gather(self._running, return_exceptions=True)
+        self._thread.shutdown(wait=False)

@@ -1,0 +1,129 @@
+"""Photos of several requests are joined, and everyone gets their own rows."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from must_tf.serving.server.batching import Batcher, Busy, Row, Sizes
+from tests.must_tf.serving.server.stub_server import crowded_out
+
+
+class Recorder:
+    """A model whose row is the photo's length. The first call waits until it is released."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[bytes]] = []
+        self.go_on = threading.Event()
+
+    def __call__(self, photos: Sequence[bytes]) -> list[Row]:
+        self.calls.append(list(photos))
+        assert self.go_on.wait(10)
+        return [one(photo) for photo in photos]
+
+
+def one(photo: bytes) -> Row:
+    """A photo's row."""
+    return {"length": np.array(len(photo)), "image/status": np.array(b"ok", object)}
+
+
+def lengths(rows: Sequence[Row]) -> list[int]:
+    """The lengths in rows."""
+    return [int(row["length"]) for row in rows]
+
+
+async def begun(model: Recorder, batcher: Batcher) -> asyncio.Task[list[Row]]:
+    """Starts a request that keeps the model busy."""
+    task = asyncio.create_task(batcher.rows([b"x"]))
+    while not model.calls:
+        await asyncio.sleep(0.001)
+    return task
+
+
+def test_what_waits_is_joined_up_to_the_batch_size() -> None:
+    """Five photos of three requests wait for a busy model that takes four."""
+
+    async def scenario() -> None:
+        model = Recorder()
+        batcher = Batcher(model, Sizes(4, 10))
+        first = await begun(model, batcher)
+        requests = [[b"a", b"bb"], [b"ccc"], [b"dddd", b"eeeee"]]
+        tasks = [asyncio.create_task(batcher.rows(photos)) for photos in requests]
+        await asyncio.sleep(0)
+        assert batcher.waiting == 5
+        model.go_on.set()
+        assert lengths(await first) == [1]
+        assert [lengths(await task) for task in tasks] == [[1, 2], [3], [4, 5]]
+        assert [len(call) for call in model.calls] == [1, 4, 1]
+        await batcher.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_full_queue_refuses() -> None:
+    async def scenario() -> None:
+        model = Recorder()
+        batcher = Batcher(model, Sizes(1, 2))
+        tasks = [await begun(model, batcher), asyncio.create_task(batcher.rows([b"a", b"b"]))]
+        await asyncio.sleep(0)
+        with pytest.raises(Busy, match="2 photos are waiting"):
+            await batcher.rows([b"c"])
+        model.go_on.set()
+        assert [len(rows) for rows in await asyncio.gather(*tasks)] == [1, 2]
+        await batcher.close()
+
+    asyncio.run(scenario())
+
+
+def test_photos_of_a_request_that_is_gone_are_not_predicted() -> None:
+    async def scenario() -> None:
+        model = Recorder()
+        batcher = Batcher(model, Sizes(4, 10))
+        first = await begun(model, batcher)
+        gone, stays = (asyncio.create_task(batcher.rows([photo])) for photo in (b"gone", b"stays"))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.sleep(0)
+        model.go_on.set()
+        assert lengths(await first + await stays) == [1, 5]
+        assert model.calls == [[b"x"], [b"stays"]]
+        await batcher.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_photo_that_does_not_fit_beside_others_is_predicted_by_itself() -> None:
+    """Only then is its answer its own."""
+    calls: list[list[bytes]] = []
+
+    def model(photos: Sequence[bytes]) -> list[Row]:
+        calls.append(list(photos))
+        return [crowded_out() if photo == b"large" and len(photos) > 1 else one(photo) for photo in photos]
+
+    async def scenario() -> None:
+        batcher = Batcher(model, Sizes(4, 10))
+        assert lengths(await batcher.rows([b"large", b"b"])) == [5, 1]
+        assert calls == [[b"large", b"b"], [b"large"]]
+        await batcher.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_failure_reaches_every_request_of_the_batch_and_no_other() -> None:
+    def model(photos: Sequence[bytes]) -> list[Row]:
+        if b"fatal" in photos:
+            raise MemoryError
+        return [one(photo) for photo in photos]
+
+    async def scenario() -> None:
+        batcher = Batcher(model, Sizes(4, 10))
+        with pytest.raises(RuntimeError, match="the model failed: MemoryError"):
+            await batcher.rows([b"fatal", b"b"])
+        assert lengths(await batcher.rows([b"ok"])) == [2]
+        await batcher.close()
+
+    asyncio.run(scenario())
