@@ -22,6 +22,7 @@ from must_tf.tasks.depth import Config, labels, metric, model, pseudo, view
 from must_tf.training import preflight
 from tests.support import tiny
 from tests.support.contract import ENLARGED, FITTED, SPECS, example, targets
+from tests.support.session.graphs import eagerly
 from tfrecords_tools.check import record_rules
 from tfrecords_tools.label.arguments import parse_request
 from tfrecords_tools.label.run import label_records
@@ -205,7 +206,8 @@ def test_a_share_is_below_one(share: float) -> None:
 
 def test_a_teacher_of_relative_depth_learns_is_measured_and_labels(mixed: str, tmp_path: Path) -> None:
     """Two steps on both kinds; its figures are of the metric images; what it labels is relative."""
-    train.main(_arguments(mixed, tmp_path, {"loss": "ssi"}, "train_and_eval"))
+    with eagerly():
+        train.main(_arguments(mixed, tmp_path, {"loss": "ssi"}, "train_and_eval"))
     figures = json.loads((tmp_path / "run" / "evaluation.json").read_text())["figures"]
     assert 0 <= figures["depth/delta1"] <= 1 and np.isfinite(figures["depth/abs_rel"])
     unlabelled = example(np.zeros([H, W, 3], np.uint8), {})

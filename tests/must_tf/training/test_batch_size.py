@@ -18,6 +18,7 @@ from must_tf.runs import restore
 from must_tf.training import batch_size, memory_estimate, preflight
 from must_tf.training.batch_size import Devices
 from must_tf.training.task import StudentTask
+from tests.support.session.graphs import eagerly
 from tests.support.tiny import Tiny, arguments, data
 
 # Half of 1,000 bytes: 100 whatever the batch, and 400 / 50 = 8 images.
@@ -75,9 +76,11 @@ def test_a_chosen_size_is_that_size(
 ) -> None:
     """A run with it is the run with the number, bit for bit. With other memory it goes on with the same number."""
     monkeypatch.setattr(devices, "free_memory", lambda: 10**12)
-    train.main(flags(tiny_records, tmp_path / "auto", 0))
+    with eagerly():
+        train.main(flags(tiny_records, tmp_path / "auto", 0))
     assert "task.train_data.global_batch_size: chose 4. A step needs at least" in capsys.readouterr().out  # of 5 images
-    train.main(flags(tiny_records, tmp_path / "given", 4))
+    with eagerly():
+        train.main(flags(tiny_records, tmp_path / "given", 4))
     for name in (folder := ("auto", "given")):
         config = restore.read_config(str(tmp_path / name))
         assert config.train_data.global_batch_size == 4
