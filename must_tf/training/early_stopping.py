@@ -26,16 +26,21 @@ def message(model_dir: str, task: StudentConfig, step: int) -> str:
     return f"stopped at step {step}: {waited} evaluations without a new best/overall {since} (task.patience)"
 
 
-def train_and_evaluate(runner: OrbitExperimentRunner, params: ExperimentConfig) -> None:
-    """Trains until the last step or the end of patience, with an evaluation at every multiple of the interval.
+def next_evaluation(step: int, interval: int, last: int) -> int:
+    """Returns the first step after this one that is evaluated: a multiple of the interval, or the last step.
 
     Model Garden's loop counts the interval from where it starts, so a resumed run would evaluate at other steps.
     """
+    return min((step // interval + 1) * interval, last)
+
+
+def train_and_evaluate(runner: OrbitExperimentRunner, params: ExperimentConfig) -> None:
+    """Trains until the last step or the end of patience, with an evaluation at every multiple of the interval."""
     controller, settings = runner.controller, params.trainer
     with runner.strategy.scope():
         step, reason = int(runner.trainer.global_step.numpy()), ""
         while step < settings.train_steps and not reason:
-            step = min((step // settings.validation_interval + 1) * settings.validation_interval, settings.train_steps)
+            step = next_evaluation(step, settings.validation_interval, settings.train_steps)
             controller.train(step, checkpoint_at_completion=False)
             controller.evaluate(settings.validation_steps)
             reason = message(runner.model_dir, params.task, step)

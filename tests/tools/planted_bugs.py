@@ -201,7 +201,7 @@ MUTANTS = (
     Mutant("random normalisation is frozen too", "must_tf/training/task.py", "for part in init_weights.trunk_parts(self.task_config.init_modules):", 'for part in ("backbone", "decoder"):', "must_tf/training/test_fine_tuning::not_change"),
     Mutant("repeated evaluations end patience", "must_tf/training/early_stopping.py", 'and since < evaluation["step"] <= step', 'and since < evaluation["step"]', "must_tf/training/test_early_stopping::counted"),
     Mutant("patience forgets that the run was extended", "must_tf/training/early_stopping.py", "max(_best_step(model_dir), fingerprint.extended_from(model_dir))", "_best_step(model_dir)", "must_tf/training/test_early_stopping::again"),
-    Mutant("a resumed run evaluates at other steps", "must_tf/training/early_stopping.py", "(step // settings.validation_interval + 1) * settings.validation_interval", "step + settings.validation_interval", "must_tf/training/test_early_stopping::ends"),
+    Mutant("a resumed run evaluates at other steps", "must_tf/training/early_stopping.py", "(step // interval + 1) * interval", "step + interval", "must_tf/training/test_early_stopping::resumed_run"),
     Mutant("the chosen batch is of one device", "must_tf/training/batch_size.py", "while 2 * rows * found.number <= limit", "while 2 * rows <= limit", "must_tf/training/test_batch_size::largest"),
     Mutant("a resumed run chooses its batch again", "must_tf/cli/train.py", "        batch_size.adopt(params, flags.model_dir)", "        pass", "must_tf/training/test_batch_size::chosen"),
     Mutant("loss weights are those of no batch", "must_tf/cli/train.py", "        preflight.weigh(params)", "        pass", "must_tf/training/test_batch_size::chosen"),
