@@ -54,7 +54,7 @@ def test_it_is_trained_and_evaluated(result: dict) -> None:
 
 def test_it_is_served(result: dict) -> None:
     """The SavedModel has its output under <task>/<name>."""
-    assert result["outputs"] == {"brightness/grey": [1, 1], "image/size": [1, 2]}
+    assert result["outputs"] == {"brightness/grey": [1, 1], "image/size": [1, 2], "image/status": [1]}
     assert -10 < result["served"] < 10
 
 

@@ -29,7 +29,7 @@ from tests.support.session.forked_python import INTERPRETER
 
 ROOT = Path(__file__).resolve().parents[3]
 ALLOWED = ROOT / "must_tf" / "common" / "upstream.py"
-NAMEDTUPLE = {"_replace", "_asdict", "_fields", "_make"}  # public in spite of their names
+NAMEDTUPLE = {"_replace", "_asdict", "_fields", "_field_defaults", "_make"}  # public in spite of their names
 DOCUMENTED = {"os._exit"}
 SIZES = step_sides.Sizes(model_id=10, side=128, batch=1, proposals=8, masks=4, classes=20)
 
@@ -246,7 +246,7 @@ def private(tree: ast.AST) -> Iterator[tuple[int, str]]:
 def inherited(node: ast.ClassDef) -> Iterator[tuple[int, str]]:
     """Private names of `self` and `cls` that the class does not define, so that a base class must."""
     parts = list(ast.walk(node))
-    own = {part.name for part in parts if isinstance(part, ast.FunctionDef | ast.ClassDef)}
+    own = {part.name for part in parts if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
     own |= {part.attr for part in parts if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store)}
     own |= {part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
     reads = [part for part in parts if isinstance(part, ast.Attribute) and is_private(part.attr)]

@@ -21,6 +21,7 @@ from must_tf.prediction.images import ImageError
 from must_tf.prediction.model import Model
 from must_tf.spec import Labels
 from tests.support.predicting import images
+from tests.support.session.graphs import eagerly
 from tests.support.tiny import ALL, Tiny, arguments, data
 
 
@@ -58,7 +59,8 @@ def test_predictions_are_those_that_evaluation_measures(
     monkeypatch.setattr(predictions.Restorer, "labels", caught)
     shutil.copytree(tiny.run, tmp_path / "run")
     override = data(f"{tiny.records}/*.tfrecord")
-    train.main(arguments(tiny.config, tmp_path / "run", "must_student", override, "eval"))
+    with eagerly():
+        train.main(arguments(tiny.config, tmp_path / "run", "must_student", override, "eval"))
     results = model.predict(list(images()), threshold=0)
     assert set(measured) == {f"scene-{index}" for index in range(5)}
     assert any(len(result.boxes) for result in results)  # otherwise there is nothing to compare

@@ -25,6 +25,7 @@ from must_tf.model import student
 from must_tf.runs import checkpoint_match, init_weights, restore
 from must_tf.serving import saved_model
 from must_tf.training import averages, preflight
+from tests.support.session.graphs import eagerly
 from tests.support.tiny import Tiny, arguments, data, trained
 from tests.support.weights import like, same, values
 
@@ -85,7 +86,8 @@ def test_the_averages_are_numpys(tiny: Tiny, run: Path) -> None:
 
 def test_averages_start_at_the_initial_weights(tiny: Tiny, tmp_path: Path) -> None:
     """After one step, 2/11 of them is left: min(0.99, (1 + 1) / (10 + 1)). Not of zeros, nor of random weights."""
-    train.main(flags(tiny, tmp_path / "run", "train", {"average_decay": 0.99}, steps=1))
+    with eagerly():
+        train.main(flags(tiny, tmp_path / "run", "train", {"average_decay": 0.99}, steps=1))
     initial, weights = saved(Path(tiny.run) / "ckpt-2", "model"), saved(tmp_path / "run" / "ckpt-1", "model")
     for name, found in saved(tmp_path / "run" / "ckpt-1", "average").items():
         expected = 2 / 11 * initial[name].astype(np.float64) + 9 / 11 * weights[name]
@@ -128,7 +130,8 @@ def test_training_is_the_same_without_averages(tiny: Tiny, run: Path, tmp_path: 
 def evaluated(tiny: Tiny, run: Path) -> dict[str, float]:
     """The metrics of --mode=eval, without the training's optimizer settings."""
     override = data(f"{tiny.records}/*.tfrecord")
-    train.main(arguments(tiny.config, run, "must_teacher_depth", override, "eval"))
+    with eagerly():
+        train.main(arguments(tiny.config, run, "must_teacher_depth", override, "eval"))
     figures: dict[str, float] = json.loads((run / run_files.EVALUATION).read_text())["figures"]
     return figures
 

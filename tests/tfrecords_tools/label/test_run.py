@@ -25,6 +25,7 @@ from must_tf.model.student import enabled
 from must_tf.runs import restore
 from must_tf.tasks import discover
 from tests.support.session.forked_python import INTERPRETER
+from tests.support.session.graphs import eagerly
 from tests.support.tiny import ALL, ROOT, Tiny, arguments, data, scene_record, write_set
 from tfrecords_tools import teachers
 from tfrecords_tools.label import results
@@ -154,7 +155,8 @@ def test_pseudo_labels_are_no_truth(
     """On the completed set, depth is measured on the two images with real labels, not on the teacher's."""
     run = str(shutil.copytree(tiny.run, tmp_path / "run"))
     override = data(str(labelled.out / "*.tfrecord"))
-    train.main(arguments(tiny.config, run, "must_student", override, "eval"))
+    with eagerly():
+        train.main(arguments(tiny.config, run, "must_student", override, "eval"))
     assert json.loads(Path(run, "evaluation.json").read_text())["labelled"]["depth"] == 2
     assert "2 labelled images, 3 with pseudo labels left out" in capsys.readouterr().out
 

@@ -62,10 +62,10 @@ def test_an_export_of_an_older_version(tiny_export: str, tmp_path: Path) -> None
         teachers.describe(str(old), ["depth"])
 
 
-def test_licences_of_a_students_teachers(exported: str, tmp_path: Path) -> None:
+def test_licences_of_a_students_teachers(tiny_export: str, tmp_path: Path) -> None:
     """They become the licence of what the student labels."""
-    assert teachers.describe(exported, ["depth"]).about.facts["licence"] == ""
-    licensed = shutil.copytree(exported, tmp_path / "licensed")
+    assert teachers.describe(tiny_export, ["depth"]).about.facts["licence"] == ""
+    licensed = shutil.copytree(tiny_export, tmp_path / "licensed")
     content = json.loads((licensed / saved_model.NAME).read_text())
     assert content["licences"] == []
     (licensed / saved_model.NAME).write_text(json.dumps(content | {"licences": ["A", "B"]}))

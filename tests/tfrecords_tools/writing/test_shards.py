@@ -188,10 +188,10 @@ def world(root: Path) -> None:
     dump(root / "other.json", {"images": [image], "annotations": [], "categories": thing})
     dump(root / "list.json", [1, 2])
     dump(root / "captions.json", {"images": [image], "annotations": []})
-    dump(root / "twice.json", {"images": [image], "annotations": [], "categories": thing * 2})
+    dump(root / "twice.json", {"images": [image], "annotations": [], "categories": [*thing, {"id": 1, "name": "b"}]})
     dump(root / "no_id.json", {"images": [{"file_name": "a.png"}], "annotations": [], "categories": thing})
     dump(root / "no_name.json", {"images": [image], "annotations": [], "categories": [{"id": 1}]})
-    dump(root / "mixed.json", {"images": [image], "annotations": [], "categories": [*thing, {"id": "2", "name": "b"}]})
+    dump(root / "mixed.json", {"images": [image], "annotations": [], "categories": [*thing, {"id": "b", "name": "b"}]})
     dump(root / "numbers.json", {"images": [image], "annotations": [1], "categories": thing})
     (root / "text.json").write_text("not JSON")
 
@@ -216,7 +216,7 @@ MISTAKES = {
     COCO + "twice.json": ("share an id or a name",),
     COCO + "no_id.json": ("images", "'id'"),
     COCO + "no_name.json": ("categories", "'name'"),
-    COCO + "mixed.json": ("categories", "strings"),
+    COCO + "mixed.json": ("categories", "all numbers or all text"),
     COCO + "numbers.json": ("annotations",),
     COCO + "other.json --panoptic {root}/nowhere": ("--panoptic", "is not a folder"),
     "scenes --domain wildd --count 1 --seed 0": ("--domain 'wildd'", "Did you mean 'wild'"),
