@@ -85,7 +85,8 @@ class Finder:
         written = normalised(name)
         if written in self:
             return FoundFile(written, AS_WRITTEN)
-        forms = list(dict.fromkeys((written, normalised(urllib.parse.unquote(name)), written.partition("?")[0])))
+        path = written.partition("?")[0]  # of a URL
+        forms = list(dict.fromkeys((written, *(urllib.parse.unquote(form) for form in (written, path)), path)))
         for form in forms:
             if form in self:
                 return FoundFile(form, SPELLING)
@@ -123,12 +124,13 @@ class Finder:
 
     def note_unused(self, account: Account) -> None:
         """Notes the image files that nothing named."""
-        unused = [*self._unused()]
+        unused = [*self.unused()]
         if unused:
             examples = unused[: Tally.EXAMPLES]
             account.notes.merge({UNNAMED: {"count": len(unused), Tally.KEY: examples}})
 
-    def _unused(self) -> Iterator[str]:
+    def unused(self) -> Iterator[str]:
+        """Yields the image files that nothing named."""
         for (path,) in self._database.execute("SELECT path FROM files WHERE NOT used ORDER BY path"):
             if files.is_image(path):
                 yield path

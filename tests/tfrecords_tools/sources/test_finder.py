@@ -23,6 +23,7 @@ NAMES = {
     "C:\\data\\b\\a.jpg": ("b/a.jpg", TAIL),
     "/data/local-files/?d=pics/c.jpg": ("b/c.JPG", TAIL),
     "http://host/b/a.jpg?size=9": ("b/a.jpg", TAIL),
+    "http://host/my%20photo%20%281%29.jpg?size=9": ("my photo (1).jpg", TAIL),
     "../../upload/1/c.jpg": ("b/c.JPG", TAIL),
     "f/x.png": None,  # two would do
     "d/x.png": ("d/x.png", AS_WRITTEN),

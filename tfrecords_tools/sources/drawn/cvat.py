@@ -29,7 +29,7 @@ import tensorflow as tf
 from must_tf.common.errors import UserError
 from tfrecords_tools.sources import Sample, files
 from tfrecords_tools.sources.drawn import pictures, shapes
-from tfrecords_tools.sources.drawn.image_paths import ImagePaths
+from tfrecords_tools.sources.drawn.image_paths import MISSING, ImagePaths
 from tfrecords_tools.sources.drawn.pictures import Picture
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
@@ -76,7 +76,7 @@ class Cvat:
             if not missing:
                 raise UserError(f"--annotations {self.annotations} has no <image>. Give a 'CVAT for images 1.1' XML.")
             remedy = f"Give --images the folder that has the images of {self.annotations}."
-            example = account.dropped.content["image: file is missing"]["examples"][:1]
+            example = account.dropped.content[MISSING]["examples"][:1]
             files.require_some([], example * missing, self.images, remedy)
         paths.note_others(account)
         if not names:
@@ -86,7 +86,6 @@ class Cvat:
 
     def _pictures(self, paths: ImagePaths, declared: list[CvatLabel], account: Account) -> Iterator[Item]:
         """Yields an item per image, and appends the labels, which the XML lists before them."""
-        taken = on_disk.NameSet()
         for element in self._elements():
             if element.tag == "track":
                 raise UserError(
@@ -96,12 +95,8 @@ class Cvat:
                 declared.append(CvatLabel(_text(element, "name"), _text(element, "type")))
                 continue
             written = element.get("name", "")
-            name = paths.find(written)
-            if name is None:
-                account.dropped.add("image: file is missing", written)
-            elif not taken.add(name):
-                account.dropped.add("image: twice in the XML, the first is used", written)
-            else:
+            name = paths.take(account, written, twice="image: twice in the XML, the first is used")
+            if name is not None:
                 yield Item("", (), self._picture(element, name, account))
 
     def _elements(self) -> Iterator[ElementTree.Element]:

@@ -27,7 +27,7 @@ from must_tf.common.errors import UserError
 from tfrecords_tools.sources import Sample, files, pixels
 from tfrecords_tools.sources.coco import json_stream
 from tfrecords_tools.sources.drawn import brush, pictures, shapes
-from tfrecords_tools.sources.drawn.image_paths import ImagePaths
+from tfrecords_tools.sources.drawn.image_paths import MISSING, ImagePaths
 from tfrecords_tools.sources.drawn.pictures import Picture
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
@@ -71,7 +71,7 @@ class LabelStudio:
         names, account, paths = pictures.given_names(self.classes), Account(), ImagePaths(self.images)
         found = on_disk.Items(self._pictures(paths, account))
         if not found:
-            missing = account.dropped.content.get("image: file is missing", {"count": 0, "examples": []})
+            missing = account.dropped.content.get(MISSING, {"count": 0, "examples": []})
             remedy = f"Give --images the folder that has the images of {self.annotations}."
             files.require_some([], missing["examples"][:1] * missing["count"], self.images, remedy)
         paths.note_others(account)
@@ -79,15 +79,10 @@ class LabelStudio:
         return pictures.listing((item.labels for item in found), names, account, inputs)
 
     def _pictures(self, paths: ImagePaths, account: Account) -> Iterator[Item]:
-        taken = on_disk.NameSet()
         for task in self._tasks():
             written = _image_of(task, self.annotations)
-            name = paths.find(written)
-            if name is None:
-                account.dropped.add("image: file is missing", written)
-            elif not taken.add(name):
-                account.dropped.add("image: in two tasks, the first is used", written)
-            else:
+            name = paths.take(account, written, twice="image: in two tasks, the first is used")
+            if name is not None:
                 yield Item("", (), self._picture(task, name, account))
 
     def _tasks(self) -> Iterator[Entry]:

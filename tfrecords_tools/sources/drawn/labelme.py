@@ -26,6 +26,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from must_tf.common import text_files
 from must_tf.common.errors import UserError
 from tfrecords_tools.sources import Sample, files, pixels
 from tfrecords_tools.sources.drawn import pictures, shapes
@@ -76,18 +77,15 @@ class Labelme:
 
     def _pictures(self, jsons: on_disk.NameSet, account: Account) -> Iterator[Item]:
         folder = self.images or self.annotations
-        paths, taken = ImagePaths(folder, "--images" if self.images else "--annotations"), on_disk.NameSet()
+        paths = ImagePaths(folder, "--images" if self.images else "--annotations")
         for name in jsons:
             path = os.path.join(self.annotations, name)
             content = _content(path, account)
             if content is None:
                 continue
-            image = _image_of(content, name, paths)
-            if image is None:
-                account.dropped.add("image: file is missing", f"{path}: {content.get('imagePath')!r}")
-            elif not taken.add(image):
-                account.dropped.add("image: annotated by two files, the first is used", f"{image}: {path}")
-            else:
+            twice, shown = "image: annotated by two files, the first is used", f"{path}: {content.get('imagePath')!r}"
+            image = paths.take(account, *_names(content, name), twice=twice, shown=shown)
+            if image is not None:
                 drawn = _objects(content, f"{path}", account)
                 picture = Picture(files.stem(image), os.path.join(folder, image), _size(content), drawn)
                 yield Item(picture.source_id, (), picture)
@@ -103,7 +101,7 @@ class Labelme:
 def _content(path: str, account: Account) -> dict[str, Any] | None:
     """Reads a JSON; returns None if it is not labelme's."""
     try:
-        content = json.loads(pixels.read_file(path).decode("utf-8-sig"))
+        content = json.loads(text_files.decode(pixels.read_file(path)).text)
     except (ValueError, Dropped) as error:
         account.dropped.add("detection: file cannot be read", f"{path}: {error}")
         return None
@@ -116,13 +114,11 @@ def _content(path: str, account: Account) -> dict[str, Any] | None:
     return content
 
 
-def _image_of(content: dict[str, Any], name: str, paths: ImagePaths) -> str | None:
-    """Returns the image that a JSON is about: the one that it names, or the one of the same name."""
+def _names(content: dict[str, Any], name: str) -> list[str]:
+    """Returns what the image of a JSON may be called: as the JSON says, or like the JSON itself."""
     written = str(content.get("imagePath") or "")
     beside = posixpath.join(posixpath.dirname(name), written.replace("\\", "/"))
-    suffix = os.path.splitext(written)[1]
-    tried = [beside, written, *(f"{files.stem(name)}{end}" for end in dict.fromkeys((suffix, *files.SUFFIXES)) if end)]
-    return next((found for found in map(paths.find, filter(None, tried)) if found), None)
+    return [beside, written, files.stem(name)] if written else [files.stem(name)]
 
 
 def _size(content: dict[str, Any]) -> pixels.LabelFrame:

@@ -108,14 +108,10 @@ class Via:
     def _pictures(
         self, entries: Iterator[Entry], attribute: str, paths: ImagePaths, account: Account
     ) -> Iterator[Item]:
-        taken = on_disk.NameSet()
         for entry in entries:
-            name = paths.find(str(entry["filename"]))
-            if name is None:
-                account.dropped.add("image: file is missing", str(entry["filename"]))
-            elif not taken.add(name):
-                account.dropped.add("image: twice in the file, the first is used", str(entry["filename"]))
-            else:
+            twice = "image: twice in the file, the first is used"
+            name = paths.take(account, str(entry["filename"]), twice=twice)
+            if name is not None:
                 if any((entry.get("file_attributes") or {}).values()):
                     account.notes.add("image: file attributes not used", f"{name}: {entry['file_attributes']}")
                 objects = list(_objects(entry, attribute, account))
@@ -153,7 +149,7 @@ def _region(shape: Any, attributes: Any) -> Entry:
 
 def _csv_entries(path: str) -> Iterator[Entry]:
     try:
-        rows = csv.DictReader(io.StringIO(pixels.read_file(path).decode("utf-8-sig")))
+        rows = csv.DictReader(io.StringIO(files.read_text(path, "--annotations")))
         if missing := [column for column in CSV_COLUMNS if column not in (rows.fieldnames or ())]:
             raise UserError(f"--annotations {path} has no column {missing[0]!r}. Export the annotations of VIA as CSV.")
         for name, group in itertools.groupby(rows, lambda row: row["filename"]):

@@ -29,6 +29,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from must_tf.common import text_files
 from must_tf.common.errors import UserError
 from tfrecords_tools.sources import Sample, files, pixels
 from tfrecords_tools.sources.drawn import pictures, shapes, yolo_data
@@ -188,9 +189,9 @@ def _text(path: str, account: Account) -> str | None:
     if not tf.io.gfile.exists(path):
         return None
     try:
-        return pixels.read_file(path).decode("utf-8-sig", "replace")
-    except Dropped as dropped:
-        account.dropped.add("detection: file cannot be read", dropped.example)
+        return text_files.decode(pixels.read_file(path)).text
+    except (ValueError, Dropped) as error:
+        account.dropped.add("detection: file cannot be read", f"{path}: {error}")
         return None
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 import yaml
 
 from must_tf.common.errors import UserError, nearest
-from tfrecords_tools.sources import files, pixels
+from tfrecords_tools.sources import files
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 
@@ -46,8 +46,8 @@ def read_data(path: str, split: str) -> YoloData:
     files.require_file(path, "--data")
     try:
         # The base loader keeps `no` and `01` as text: they are names here.
-        content = yaml.load(pixels.read_file(path).decode("utf-8-sig"), yaml.BaseLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.load(files.read_text(path, "--data"), yaml.BaseLoader)
+    except yaml.YAMLError as error:
         raise UserError(f"--data {path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict) or not {"names", *SPLITS} & content.keys():
         raise UserError(f"--data {path} has no 'names' and no 'train'. Give the data.yaml of a YOLO dataset.")

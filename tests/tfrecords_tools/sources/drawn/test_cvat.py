@@ -121,7 +121,7 @@ def test_missing_and_additional_images_are_counted(tmp_path: Path) -> None:
     photos(tmp_path / "images", "a.jpg", "z.jpg")
     result = converted(Cvat(f"{tmp_path}/images", xml(tmp_path / "set.xml", BOX, BOX)), tmp_path / "out")
     assert (result.counts(), result.outcome.image_drop_rate) == ({"image: file is missing": 1}, 0.5)
-    assert result.notes() == {"image: not in the annotations, left out": 1}
+    assert result.notes() == {"image: not named in the annotations, left out": 1}
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.datasets.drawn import photos
-from tfrecords_tools.sources.drawn.image_paths import ImagePaths
+from tfrecords_tools.sources.drawn.image_paths import MISSING, ImagePaths
+from tfrecords_tools.sources.finder import TAIL
 from tfrecords_tools.writing.counts import Account
 
 FOUND = {
@@ -26,12 +27,26 @@ FOUND = {
 @pytest.mark.parametrize("written", FOUND)
 def test_a_name_is_found_if_one_file_can_be_meant(written: str, tmp_path: Path) -> None:
     photos(tmp_path, "a.jpg", "deep/b.jpg", "train/c.jpg", "val/c.jpg")
-    assert ImagePaths(str(tmp_path)).find(written) == FOUND[written]
+    account = Account()
+    assert ImagePaths(str(tmp_path)).take(account, written, twice="twice") == FOUND[written]
+    assert (MISSING in account.dropped.content) == (FOUND[written] is None)
 
 
 def test_a_file_of_another_split_is_not_taken(tmp_path: Path) -> None:
     photos(tmp_path, "val/d.jpg")
     paths, account = ImagePaths(str(tmp_path)), Account()
-    assert paths.find("train/d.jpg") is None and paths.find("images/d.jpg") == "val/d.jpg"
+    assert paths.take(account, "train/d.jpg", twice="twice") is None
+    assert paths.take(account, "images/d.jpg", twice="twice") == "val/d.jpg"
+    account.notes.content.pop(TAIL)
     paths.note_others(account)
     assert account.notes.content == {}
+
+
+def test_an_image_is_taken_once(tmp_path: Path) -> None:
+    """Also by another of its names, and the first of several names counts that fits."""
+    photos(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    paths, account = ImagePaths(str(tmp_path)), Account()
+    assert paths.take(account, "gone.jpg", "a.jpg", "b.jpg", twice="twice") == "a.jpg"
+    assert paths.take(account, "./x/a.jpg", twice="twice", shown="task 7") is None
+    assert account.dropped.content == {"twice": {"count": 1, "examples": ["task 7"]}}
+    assert list(paths.others()) == ["b.jpg", "c.jpg"]

@@ -79,6 +79,7 @@ def bits(number: int, size: int) -> str:
 def brush(mask: np.ndarray) -> list[int]:
     """A mask in the brush's format, written run by run as its documentation has it: one run per pixel row of alpha."""
     values = np.repeat(mask.ravel()[:, None] * np.uint8(255), 4, 1).ravel()  # RGBA
+    values[:3] = 9  # a pixel with a colour that is not painted
     text = bits(len(values), 32) + bits(8 - 1, 5) + bits(3 - 1, 4) + bits(6 - 1, 4) + bits(9 - 1, 4) + bits(12 - 1, 4)
     at = 0
     while at < len(values):
@@ -180,7 +181,7 @@ def test_other_results_are_counted(name: str, tmp_path: Path) -> None:
 def test_missing_and_repeated_images_are_counted(tmp_path: Path) -> None:
     found = run(tmp_path, task(1, "a.jpg", [BOX]), task(2, "a.jpg", []), task(3, "z.jpg", []))
     assert found.counts() == {"image: in two tasks, the first is used": 1, "image: file is missing": 1}
-    assert found.notes() == {"image: not in the annotations, left out": 2}
+    assert found.notes() == {"image: not named in the annotations, left out": 2}
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_the_attribute_that_is_the_class_can_be_named(tmp_path: Path) -> None:
         {"a": [CAT]},
         {
             "object: other attributes not used": 1,
-            "image: not in the annotations, left out": 1,
+            "image: not named in the annotations, left out": 1,
         },
     )
     with pytest.raises(UserError, match="--attribute 'typ': no region has it. Did you mean 'type'"):

@@ -14,7 +14,7 @@ from tests.support.converting import Converted, converted, must_records, noise
 from tests.support.datasets.drawn import masks, origins, photos, rectangle, seen, write, written
 from tfrecords_tools.sources.drawn.yolo import Yolo
 
-YAML = "path: .\ntrain: images/train\nval: images/val\nnames: [cat, 'no', dog]\n"
+YAML = "path: .\ntrain: images/train\nval: images/val\nnames: [cat, no, dog]\n"
 CAT = "0 0.5 0.5 0.25 0.5\n"  # x 48..80, y 16..48
 DOG = "2 0.125 0.25 0.25 0.5\n"  # x 0..32, y 0..32
 CAT_BOX, DOG_BOX = ("cat", [48, 16, 80, 48]), ("dog", [0, 0, 32, 32])
