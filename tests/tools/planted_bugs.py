@@ -424,7 +424,7 @@ MUTANTS = (
     Mutant("serve: a body without a stated size has no limit", "must_tf/serving/server/reading.py", "if size > limits.bytes:", "if False:", "must_tf/serving/server/test_abuse::large"),
     Mutant("serve: the head of a request may take for ever", "must_tf/serving/server/http.py", "self.loop.call_later(HEAD_SECONDS, self._close_idle)", "self.loop.call_later(1e6, self._close_idle)", "must_tf/serving/server/test_abuse::head"),
     Mutant("serve: any token opens the door", "must_tf/serving/server/app.py", "if token and not hmac.compare_digest(", "if token and not given and not hmac.compare_digest(", "must_tf/serving/server/test_abuse::token"),
-    Mutant("serve: the older version drops what it has accepted", "must_tf/serving/server/batching.py", "await asyncio.gather(self._running, return_exceptions=True)", "self._running.cancel()", "must_tf/serving/server/test_models::finishes"),
+    Mutant("serve: the older version drops what it has accepted", "must_tf/serving/server/batching.py", "await asyncio.gather(self._running, return_exceptions=True)", "self._running.cancel()", "must_tf/serving/server/test_batching::closing"),
     Mutant("serve: padded maps begin at the wrong end", "must_tf/serving/server/encoding.py", "joined[place, : value.shape[0], : value.shape[1]] = value", "joined[place, largest[0] - value.shape[0] :, : value.shape[1]] = value", "must_tf/serving/server/test_tf_serving::rows"),
 )  # fmt: skip
 

@@ -79,6 +79,24 @@ def test_a_full_queue_refuses() -> None:
     asyncio.run(scenario())
 
 
+def test_closing_waits_for_all_photos_that_were_accepted() -> None:
+    """For those in the model, and for those that wait behind them."""
+
+    async def scenario() -> None:
+        model = Recorder()
+        batcher = Batcher(model, Sizes(1, 10))
+        tasks = [await begun(model, batcher), asyncio.create_task(batcher.rows([b"aa", b"bbb"]))]
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(batcher.close())
+        await asyncio.sleep(0)
+        assert not closing.done()
+        model.go_on.set()
+        assert [lengths(await asyncio.wait_for(task, 10)) for task in tasks] == [[1], [2, 3]]
+        await closing
+
+    asyncio.run(scenario())
+
+
 def test_photos_of_a_request_that_is_gone_are_not_predicted() -> None:
     async def scenario() -> None:
         model = Recorder()
