@@ -101,7 +101,7 @@ def tried(url: str, photo: Path, out: Path, name: str) -> list[str]:
             set_value(driver, f"layer-{layer}", 0)
         seen.append(f"different pictures of the layers: {len(sums)}")
         assert len(sums) == 4
-        ActionChains(driver).move_to_element(canvas).perform()
+        ActionChains(driver).move_to_element(canvas).click().perform()  # a touch screen has no pointer that hovers
         probe = driver.find_element("css selector", ".probe")
         seen.append(f"pointer: {probe.text}")
         assert " m" in probe.text and "°" in probe.text
