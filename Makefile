@@ -7,6 +7,7 @@
 # make test-beam    the converter on Apache Beam, in an environment of its own
 # make docs         the documentation as a site in build/docs; fails on a broken link
 # make real DATA=…  the whole loop on small real photos
+# make study DATA=…  students, teachers and their start on real photos, fine-tuned on other datasets; hours, resumes
 # make bench-serve  images/s and latency of must serve beside a bare loop (EXPORT=exports/student)
 # make bench        time and memory compared with Model Garden, about an hour on two cores (DATA=… ROWS=input,memory ROUNDS=1)
 
@@ -15,7 +16,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 CODE := must_tf tfrecords_tools experiments benchmarks tests setup.py train.py export.py
 
-.PHONY: quickstart transfers cross thresholds verdicts test test-beam docs real bench bench-serve format clean
+.PHONY: quickstart transfers cross thresholds verdicts test test-beam docs real study bench bench-serve format clean
 SEEDS ?= 1
 
 quickstart: $(READY)
@@ -35,6 +36,10 @@ thresholds: $(READY)
 real: $(READY)
 	@test -n "$(DATA)" || { echo "error: no photos given. Run make real DATA=folder; experiments/real.yaml describes the folder." >&2; exit 2; }
 	DATA=$(DATA) $(BIN)/must run experiments/real.yaml --force
+
+study: $(READY)
+	@test -n "$(DATA)" -a -n "$(MODELS)" || { echo "error: no photos given. Run make study DATA=folder MODELS=folder; experiments/study.yaml describes both." >&2; exit 2; }
+	DATA=$(DATA) MODELS=$(MODELS) $(BIN)/must run experiments/study.yaml --force
 
 verdicts: $(READY)
 	$(BIN)/python -m experiments.verdicts

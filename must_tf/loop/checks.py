@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from must_tf.common.errors import Mistakes, UserError
 from must_tf.common.text import listed
+from must_tf.loop import transfers
 from must_tf.loop.trainings import Trainings, groups
 from tfrecords_tools.evaluate.run import misfit
 from tfrecords_tools.teachers import describe
@@ -14,7 +15,7 @@ from tfrecords_tools.teachers import describe
 def check(trainings: Trainings) -> None:
     """Raises UserError with everything that does not fit."""
     path = trainings.plan.path
-    rules = (_without_labels, _unfit_models, _foreign_classes, _unfit_transfers)
+    rules = (_without_labels, _unfit_models, _foreign_classes, _unfit_students, _unfit_transfers)
     Mistakes(f"{path}: {problem}" for rule in rules for problem in rule(trainings)).raise_all()
 
 
@@ -69,9 +70,24 @@ def _foreign_classes(trainings: Trainings) -> Iterator[str]:
                 )
 
 
+def _unfit_students(trainings: Trainings) -> Iterator[str]:
+    """Yields problems of students to compare."""
+    for name, planned in trainings.plan.compare.items():
+        where = f"compare.{name}"
+        for folder in trainings.folders.train:
+            if planned.datasets and 0 < len({*folder.members} & {*planned.datasets}) < len(folder.members):
+                yield f"{where}.datasets: {listed(folder.members)} are merged, because their classes differ. Name all."
+        tasks, train = trainings.compared(name)
+        for task in planned.tasks:
+            if task not in trainings.tasks():
+                yield f"{where}: there are no {task} labels to learn. Leave this task out, or add a dataset."
+        if not tasks or not train:
+            yield f"{where}: there is nothing to learn without pseudo labels. Name a dataset with labels."
+
+
 def _unfit_transfers(trainings: Trainings) -> Iterator[str]:
     for name, planned in trainings.plan.transfer.items():
-        train, validation = trainings.transfer_folders(name)
+        train, validation = transfers.folders(trainings, name)
         if not validation:
             yield f"transfer.{name}: there is no validation data to compare on. Write for instance validation: 0.2"
         for kind, folders in (("", train), ("validation: ", validation)):

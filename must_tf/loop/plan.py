@@ -8,6 +8,7 @@
 | `teachers` | {task: {`model`: path} or run settings}; other tasks get a teacher if images lack their labels |
 | `start` | weights to start from: `random`, the name of published weights, a run, a checkpoint or a weight file |
 | `student` | run settings, and `hours`: the time that training may take |
+| `compare` | {name: other student}: trained as the student, but for the keys below |
 | `transfer` | {name: dataset with `task`, one or a list}: compare fine-tuning the start, the teachers and the student |
 | `export` | true: export the student at the end |
 | `settings` | config values for every run, or a YAML file of them |
@@ -22,8 +23,13 @@ A dataset has `format`, the options of `must-records convert FORMAT` with `_` fo
 Without `validation`, a tenth of a dataset with labels is set apart. A photo is set apart by its content, so it is on
 the same side in every dataset. `format: records` with `records: DIR` names a dataset that is converted already.
 
+A student to compare has run settings, `tasks` (it learns only these), `datasets` (it is trained only on these), and
+`labels: false`: without pseudo labels.
+
 Run settings are `steps`, `settings` (config values for this run) and, for a transfer, `seeds` and `rows`: which of
-start, teachers and student to fine-tune, by default all. Paths are relative to the current folder, as in every command.
+random weights (`random`), `start`, `teachers`, `student` and `compare` (all students to compare, or their names) to
+fine-tune, by default all but random weights.
+Paths are relative to the current folder, as in every command.
 `$NAME` in a text stands for an environment variable.
 """
 
@@ -38,17 +44,16 @@ from typing import Any, TypeVar
 
 from must_tf.common.errors import Mistakes, nearest
 from must_tf.config import values as config_values
-from must_tf.loop import formats
+from must_tf.loop import formats, variables
 from must_tf.runs import start
 from must_tf.tasks import discover
 
-KEYS = ("out", "title", "datasets", "teachers", "start", "student", "transfer", "export", "settings")
+KEYS = ("out", "title", "datasets", "teachers", "start", "student", "compare", "transfer", "export", "settings")
 DATASET_KEYS = ("format", "validation", "train")
 RUN_KEYS = ("steps", "settings")
-ROWS = ("start", "teachers", "student")  # the weights that a transfer begins with
+ROWS = ("random", "start", "teachers", "student", "compare")  # the weights that a transfer begins with
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # names are also folders
 KINDS = {str: "a text", bool: "true or false", int: "a whole number above 0", float: "a number above 0"}  # of a value
-VARIABLE = re.compile(r"\$(\w+)")
 VALIDATION_SHARE = 0.1
 
 T = TypeVar("T", bool, int, float, str)
@@ -93,14 +98,27 @@ class PlannedTeacher:
 
 
 @dataclasses.dataclass(frozen=True)
+class ComparedStudent:
+    """Another student. `tasks` and `datasets` empty: those of the student. `labels`: with those of the teachers."""
+
+    run: RunSettings
+    tasks: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    labels: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
 class PlannedTransfer:
-    """A dataset to fine-tune on, for each task apart, with the number of seeds and the initial weights, of `ROWS`."""
+    """A dataset to fine-tune on, for each task apart, with the number of seeds.
+
+    `rows` are the initial weights: of `ROWS`, and names of students to compare.
+    """
 
     dataset: PlannedDataset
     tasks: tuple[str, ...]
     run: RunSettings
     seeds: int = 1
-    rows: tuple[str, ...] = ROWS
+    rows: tuple[str, ...] = ROWS[1:]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +132,7 @@ class Plan:
     teachers: Mapping[str, PlannedTeacher] = dataclasses.field(default_factory=dict)
     start: str = "random"
     student: RunSettings = RunSettings()
+    compare: Mapping[str, ComparedStudent] = dataclasses.field(default_factory=dict)
     transfer: Mapping[str, PlannedTransfer] = dataclasses.field(default_factory=dict)
     export: bool = False
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -135,25 +154,9 @@ def read(path: str, out: str = "") -> Plan:
     """
     content = config_values.read_yaml(path)
     mistakes = Mistakes()
-    expanded = _expanded(content, path, mistakes)
+    expanded = variables.expanded(content, path, mistakes)
     mistakes.raise_all()
     return Reader(path, expanded).plan(out)
-
-
-def _expanded(value: Any, where: str, mistakes: Mistakes) -> Any:
-    """Returns nested values with environment variables in place of `$NAME`."""
-    if isinstance(value, dict):
-        return {key: _expanded(inner, f"{where}: {key}", mistakes) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_expanded(inner, where, mistakes) for inner in value]
-    if not isinstance(value, str):
-        return value
-    for name in VARIABLE.findall(value):
-        if name not in os.environ:
-            mistakes.problems.append(
-                f"{where}: the environment variable {name} is not set. Write {name}=... before the command."
-            )
-    return os.path.expandvars(value)
 
 
 class Reader:
@@ -179,7 +182,11 @@ class Reader:
             teachers={task: self._teacher(task, entry) for task, entry in self._named("teachers").items()},
             start=self._value(content, "start", start.RANDOM),
             student=self._run("student", self._group(content.get("student"), "student"), hours=True),
-            transfer={name: self._transfer(name, entry) for name, entry in self._named("transfer").items()},
+            compare={name: self._compared(name, entry, datasets) for name, entry in self._named("compare").items()},
+            transfer={
+                name: self._transfer(name, entry, self._group(content.get("compare"), "compare"))
+                for name, entry in self._named("transfer").items()
+            },
             export=self._value(content, "export", False),
             settings=self._settings(content.get("settings"), "settings"),
         )
@@ -297,21 +304,45 @@ class Reader:
             return None, 0.0
         return None, float(value) if given else -1.0
 
-    def _transfer(self, name: str, entry: Any) -> PlannedTransfer:
+    def _compared(self, name: str, entry: Any, datasets: Collection[str]) -> ComparedStudent:
+        where = f"compare.{name}"
+        group = self._group(entry, where)
+        tasks, chosen = self._list(group, "tasks", where), self._list(group, "datasets", where)
+        for task in tasks:
+            self._check_task(f"{where}.tasks", task)
+        for dataset in chosen:
+            if dataset not in datasets:
+                known = f"{nearest(dataset, datasets)} Known: {', '.join(datasets)}."
+                self._wrong(f"{where}.datasets: {dataset!r} is not a dataset of the plan.{known}")
+        if name in (*ROWS, "scratch") or name.startswith("teacher-"):
+            self._wrong(f"{where}: this name has a meaning of its own. Give another one.")
+        run = self._run(where, group, more=("tasks", "datasets", "labels"))
+        return ComparedStudent(run, tasks, chosen, self._value(group, "labels", True, f"{where}."))
+
+    def _list(self, group: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+        """Returns the value of a key that is a list of texts, or one text."""
+        value = group.get(key, [])
+        texts = value if isinstance(value, list) else [value]
+        if not all(isinstance(text, str) for text in texts):
+            self._wrong(f"{where}.{key} must be a list of names, not {value!r}.")
+            return ()
+        return tuple(texts)
+
+    def _transfer(self, name: str, entry: Any, compared: Collection[str]) -> PlannedTransfer:
         where = f"transfer.{name}"
         own = ("task", "seeds", "rows", *RUN_KEYS)
         group = self._group(entry, where)
-        tasks = group.get("task", [])
-        tasks = tasks if isinstance(tasks, list) else [tasks]
+        tasks = self._list(group, "task", where)
         if not tasks:
             self._wrong(f"{where}: 'task' is missing. Write for instance task: depth, or task: [depth, normals]")
-        for task in map(str, tasks):
+        for task in tasks:
             self._check_task(f"{where}.task", task)
         dataset = self._dataset(where, name, entry, own)
         run = self._run(where, {key: group[key] for key in RUN_KEYS if key in group})
         seeds = self._value(group, "seeds", 1, f"{where}.")
-        rows = group.get("rows", list(ROWS))
-        if not isinstance(rows, list) or not rows or any(row not in ROWS for row in rows):
-            self._wrong(f"{where}.rows must be a list of {', '.join(ROWS)}, not {rows!r}.")
-            rows = ROWS
-        return PlannedTransfer(dataset, tuple(map(str, tasks)), run, seeds, tuple(rows))
+        rows = self._list(group, "rows", where) or PlannedTransfer.rows
+        known = (*ROWS, *compared)
+        for row in rows:
+            if row not in known:
+                self._wrong(f"{where}.rows: no such row: {row}.{nearest(row, known)} Known: {', '.join(known)}.")
+        return PlannedTransfer(dataset, tasks, run, seeds, rows)

@@ -14,6 +14,7 @@ from must_tf.loop.steps import Step
 from must_tf.tasks import discover
 
 RECORDS = "records"  # the folder of the converted datasets
+JOINED = "+"  # between the names of datasets that are merged
 VALIDATION, MERGED_VALIDATION = "-val", "-val-merged"  # ends of the names of folders
 
 
@@ -29,6 +30,11 @@ class RecordFolder:
     def pattern(self) -> str:
         """Its record files."""
         return os.path.join(self.folder, "*.tfrecord")
+
+    @property
+    def members(self) -> list[str]:
+        """The datasets that it was merged from, or itself."""
+        return self.name.split(JOINED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +191,7 @@ def _merged(
 
     The classes of the folders `classes_of` come first, which are given for validation data.
     """
-    name = "+".join(one.name.removesuffix(VALIDATION) for one in members) + (MERGED_VALIDATION if classes_of else "")
+    name = JOINED.join(one.name.removesuffix(VALIDATION) for one in members) + (MERGED_VALIDATION if classes_of else "")
     out = plan.folder(RECORDS, name)
     given = [word for one in classes_of for word in ("--classes-of", one.pattern)]
     given += [word for one in members for word in ("--records", one.pattern)]

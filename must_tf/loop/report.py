@@ -15,7 +15,8 @@ import tensorflow as tf
 from must_tf.common import run_files, tables
 from must_tf.common.progress import clock
 from must_tf.data import record
-from must_tf.loop.trainings import EXPORT, LABELLED, STUDENT, TRANSFERS, Trainings
+from must_tf.loop.trainings import COMPARE, EXPORT, LABELLED, STUDENT, Trainings
+from must_tf.loop.transfers import TRANSFERS
 from must_tf.model.student import enabled
 from must_tf.runs import restore
 from must_tf.shared import html_report, picture_grid
@@ -28,7 +29,7 @@ SHOWN_RECORDS = 6  # labelled records to draw, of each dataset
 class TableRow(NamedTuple):
     """A task with its headline metric, by its teacher and by the student; None if it was not measured.
 
-    `reason` says why there is no metric of a teacher.
+    `reason` says why there is no metric of a teacher; `others` are the metrics of the students to compare.
     """
 
     task: str
@@ -36,13 +37,14 @@ class TableRow(NamedTuple):
     teacher: float | None
     student: float | None
     reason: str = ""
+    others: tuple[float | None, ...] = ()
 
     @property
-    def cells(self) -> tuple[str, str, float | str | None, float | None]:
+    def cells(self) -> tuple[str | float | None, ...]:
         """The row with the direction of the metric."""
         direction = "" if discover()[self.task].Metric.higher_is_better else " (lower is better)"
         teacher = self.reason or None if self.teacher is None else self.teacher
-        return self.task, self.metric + direction, teacher, self.student
+        return self.task, self.metric + direction, teacher, self.student, *self.others
 
     def gain(self) -> float | None:
         """Returns the student's gain over the teacher; None if one of them was not measured."""
@@ -65,7 +67,7 @@ def write(trainings: Trainings, seconds: Mapping[str, float], total: float) -> N
     """
     plan = trainings.plan
     table = rows(trainings)
-    print("\n" + tables.table(HEADERS, [tuple(map(_text, row.cells)) for row in table]))
+    print("\n" + tables.table((*HEADERS, *plan.compare), [tuple(map(_text, row.cells)) for row in table]))
     path = plan.folder(PAGE)
     html_report.write_report(path, _report(trainings, table, seconds))
     for line in _results(trainings):
@@ -83,6 +85,9 @@ def _text(value: str | float | None) -> str:
 def rows(trainings: Trainings) -> list[TableRow]:
     """Returns the table of the student beside its teachers."""
     student = _student(trainings).get("figures", {})
+    others = [
+        _evaluation(trainings.plan.folder(COMPARE, name, run_files.EVALUATION)) for name in trainings.plan.compare
+    ]
     teachers = {task: teacher for teacher in trainings.teachers() for task in teacher.tasks}
     table = []
     for task in trainings.tasks():
@@ -90,7 +95,8 @@ def rows(trainings: Trainings) -> list[TableRow]:
         key = f"{task}/{metric}"
         teacher = _evaluation(teachers[task].evaluation) if task in teachers else {}
         reason = teacher.get("reasons", {}).get(task, "no labels to validate on") if task in teachers else ""
-        table.append(TableRow(task, metric, teacher.get("figures", {}).get(key), student.get(key), reason))
+        compared = tuple(other.get("figures", {}).get(key) for other in others)
+        table.append(TableRow(task, metric, teacher.get("figures", {}).get(key), student.get(key), reason, compared))
     return table
 
 
@@ -127,7 +133,9 @@ def _report(trainings: Trainings, table: list[TableRow], seconds: Mapping[str, f
             f"{clock(sum(seconds.values()))} in total.",
         ],
         [
-            html_report.ReportTable("One student and its teachers", HEADERS, [_cells(row) for row in table]),
+            html_report.ReportTable(
+                "One student and its teachers", (*HEADERS, *plan.compare), [_cells(row) for row in table]
+            ),
             html_report.ReportTable(
                 "Time", ("step", "time"), [[name, clock(value)] for name, value in seconds.items()]
             ),
@@ -140,12 +148,13 @@ def _report(trainings: Trainings, table: list[TableRow], seconds: Mapping[str, f
 
 def _cells(row: TableRow) -> list[Any]:
     gain = row.gain()
-    task, metric, teacher, _ = row.cells
+    task, metric, teacher, _, *others = row.cells
     return [
         task,
         metric,
         html_report.ReportCell(teacher, gain is not None and gain <= 0),
         html_report.ReportCell(row.student, gain is not None and gain >= 0),
+        *others,
     ]
 
 

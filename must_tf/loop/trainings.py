@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from must_tf.common import run_files
 from must_tf.config import values as config_values
-from must_tf.loop import settings
+from must_tf.loop import settings, transfers
 from must_tf.loop.facts import missing
 from must_tf.loop.plan import Plan, RunSettings
 from must_tf.loop.records import Folders, RecordFolder
 from must_tf.loop.settings import Machine, RunFacts, combined
 from must_tf.loop.steps import Step, Values
-from must_tf.runs import start
 from must_tf.tasks import discover
 from tfrecords_tools.teachers import describe
 
-CONFIGS, STUDENT, EXPORT, TRANSFERS, PACE = "configs", "student", "export", "transfers", "pace"
+CONFIGS, STUDENT, EXPORT, PACE = "configs", "student", "export", "pace"
+COMPARE = "compare"  # folder of the other students
 PACE_STEPS = 3 * settings.LOOP  # steps to measure the time of one; the first loop warms up
 SHARE_OF_TIME = 0.9  # of the student's hours for its steps; the rest is for evaluations
 LABELLED = "-labelled"
@@ -78,16 +77,10 @@ class Trainings:
             *(self._teacher(teacher) for teacher in self.teachers() if teacher.is_run),
             *(step for step in labelled if step),
             *self._student(),
-            *self._transfers(),
+            *map(self._compared, self.plan.compare),
+            *transfers.steps(self),
             *([self._export()] if self.plan.export else []),
         ]
-
-    def transfer_folders(self, name: str) -> tuple[list[RecordFolder], list[RecordFolder]]:
-        """Returns the records of a transfer to train and to validate on."""
-        train, validation = (
-            [folder for folder in self.folders.transfer if folder.name == each] for each in (name, f"{name}-val")
-        )
-        return train, validation
 
     def tasks(self) -> tuple[str, ...]:
         """Returns the student's tasks: those with real labels, and those that a model of the plan labels."""
@@ -181,9 +174,7 @@ class Trainings:
         ]
 
     def _student(self) -> list[Step]:
-        tasks, train = self.tasks(), self._labelled()
-        facts = RunFacts("student", tasks, sum(folder.facts.images for folder in train))
-        run = self.plan.student
+        train, facts, run = self._labelled(), self._student_facts(), self.plan.student
         student = self._run(facts, STUDENT, "must_student", train, run)
         if not run.hours:
             return [student]
@@ -192,46 +183,35 @@ class Trainings:
         pace = dataclasses.replace(pace, name="measure the student's pace", words=words)
         return [pace, dataclasses.replace(student, needs=(*student.needs, pace.output))]
 
-    def _transfers(self) -> list[Step]:
-        """Returns the step that fine-tunes the start, the teachers and the student on each transfer's dataset."""
-        transfers = self.plan.transfer
-        if not transfers:
-            return []
-        table, out = self.plan.folder(CONFIGS, "transfers.yaml"), self.plan.folder(TRANSFERS)
-        columns: dict[str, dict[str, Any]] = {}
-        made: dict[str, Callable[[], Values]] = {table: lambda: {"columns": columns}}
-        for name, task in ((name, task) for name, one in transfers.items() for task in one.tasks):
-            column = name if len(transfers[name].tasks) == 1 else f"{name}-{task}"
-            columns[column] = {"task": task, "config_file": [f"transfer-{column}.yaml"]}
-            values = functools.partial(self._transfer, name, task)
-            made[self.plan.folder(CONFIGS, f"transfer-{column}.yaml")] = values
-        wanted = {kind for one in transfers.values() for kind in one.rows}
-        rows = [(teacher.name, teacher.path) for teacher in self.teachers() if teacher.is_run and "teachers" in wanted]
-        rows += [(STUDENT, self.plan.folder(STUDENT))] if STUDENT in wanted else []
-        first: list[str] = []
-        if "start" in wanted:
-            is_random = self.plan.start == start.RANDOM
-            first = ["--scratch"] if is_random else ["--checkpoint", f"start={self.plan.start}"]
-        given = [word for name, path in rows for word in ("--checkpoint", f"{name}={path}")]
-        seeds = str(max(one.seeds for one in transfers.values()))
-        words = ("transfer", "--table", table, *first, *given, "--seeds", seeds, "--out", out)
-        needs = (*(path for _, path in rows), *(folder.folder for folder in self.folders.transfer))
-        return [Step("transfers", words, out, made, needs)]
-
-    def _transfer(self, name: str, task: str) -> dict[str, Any]:
-        """Returns the config values of a transfer's column. The rows name the weights to start from."""
-        planned = self.plan.transfer[name]
-        train, validation = self.transfer_folders(name)
-        images = sum(folder.facts.labelled.get(task, 0) for folder in train)
-        values = self.values(RunFacts("transfer", (task,), images), train, validation, planned.run)
-        for key in ("init_checkpoint", "init_modules"):
-            values["task"].pop(key, None)
-        return values
-
     def _export(self) -> Step:
         out = self.plan.folder(EXPORT)
         words = ("export", f"--model_dir={self.plan.folder(STUDENT)}", f"--out={out}")
         return Step("export", words, out, needs=(self.plan.folder(STUDENT),))
+
+    def _student_facts(self) -> RunFacts:
+        return RunFacts("student", self.tasks(), sum(folder.facts.images for folder in self.folders.train))
+
+    def compared(self, name: str) -> tuple[tuple[str, ...], list[RecordFolder]]:
+        """Returns the tasks of another student, and the folders that it is trained on."""
+        compared = self.plan.compare[name]
+        folders = zip(self.folders.train, self._labelled() if compared.labels else self.folders.train, strict=True)
+        chosen = compared.datasets
+        train = [folder for source, folder in folders if not chosen or {*source.members} <= {*chosen}]
+        tasks = compared.tasks or self.tasks()
+        if not compared.labels:
+            tasks = tuple(task for task in tasks if any(folder.facts.labelled.get(task) for folder in train))
+            train = [folder for folder in train if any(map(folder.facts.labelled.get, tasks))]
+        return tasks, train
+
+    def _compared(self, name: str) -> Step:
+        """Returns the training of another student: as many steps as the student's, unless the plan says otherwise."""
+        tasks, train = self.compared(name)
+        run, own = self.plan.student, self.plan.compare[name].run
+        run = RunSettings(own.steps or run.steps, 0 if own.steps else run.hours, combined(run.settings, own.settings))
+        step = self._run(
+            self._student_facts()._replace(tasks=tasks), os.path.join(COMPARE, name), "must_student", train, run
+        )
+        return dataclasses.replace(step, name=f"student {name}")
 
     def _run(
         self, facts: RunFacts, name: str, experiment: str, train: Sequence[RecordFolder], own: RunSettings

@@ -14,7 +14,7 @@ import yaml
 from official.core.config_definitions import ExperimentConfig
 
 from must_tf.common import files, run_files, subprocesses
-from must_tf.common.errors import UserError
+from must_tf.common.errors import UserError, nearest
 from must_tf.common.text import listed
 from must_tf.config import values as config_values
 from must_tf.experiments import experiment_config
@@ -85,8 +85,11 @@ def grid(
     problems = []
     for column in columns:
         try:
+            _check_rows(column, rows)
             preflight.settle(_params(column, settings), "train_and_eval")  # the check of every run of this column
-            planned = [_cell(row, column, seed, settings) for seed in range(settings.seeds) for row in rows]
+            own = [row for row in rows if row.name in (column.rows or (row.name,))]
+            count = column.seeds or settings.seeds
+            planned = [_cell(row, column, seed, settings) for seed in range(count) for row in own]
             for cell in planned:
                 _check_same(cell)
             cells += planned
@@ -95,6 +98,15 @@ def grid(
     if problems:
         raise UserError("\n  ".join(problems))
     return cells
+
+
+def _check_rows(column: TransferColumn, rows: Sequence[TransferRow]) -> None:
+    known = [row.name for row in rows]
+    for name in column.rows:
+        if name not in known:
+            raise UserError(
+                f"rows: no such row: {name}.{nearest(name, known)} Rows of this command: {', '.join(known)}."
+            )
 
 
 def _params(column: TransferColumn, settings: TransferSettings) -> ExperimentConfig:

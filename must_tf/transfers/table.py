@@ -19,7 +19,7 @@ from must_tf.tasks import discover
 SCRATCH = "scratch"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # rows and columns are also folders
 DIGITS = 12  # of the SHA-256 that tells checkpoints apart
-COLUMN_KEYS = ("task", "config_file", "figure", "higher_is_better")
+COLUMN_KEYS = ("task", "config_file", "figure", "higher_is_better", "rows", "seeds")
 
 
 class TransferColumn(NamedTuple):
@@ -31,6 +31,8 @@ class TransferColumn(NamedTuple):
       config_file: YAML files of the runs, in the order in which they are applied.
       figure: the metric to show, as "<task>/<metric>" in evaluation.json.
       higher_is_better: the direction of that metric.
+      rows: the rows that are trained; empty: all.
+      seeds: runs per cell; 0: as many as the command says.
     """
 
     name: str
@@ -38,6 +40,8 @@ class TransferColumn(NamedTuple):
     config_file: tuple[str, ...]
     figure: str
     higher_is_better: bool
+    rows: tuple[str, ...] = ()
+    seeds: int = 0
 
 
 class TransferRow(NamedTuple):
@@ -78,9 +82,7 @@ def _column(name: str, entry: Any, path: str) -> TransferColumn:
     task = entry.get("task", "")
     if task not in discover():
         raise UserError(f"{where}.task={task!r} is not a task.{nearest(str(task), discover())}")
-    config_files = entry.get("config_file", [])
-    if not isinstance(config_files, list) or not all(isinstance(file, str) for file in config_files):
-        raise UserError(f"{where}.config_file must be a list of YAML files.")
+    config_files, own_rows = _texts(entry, "config_file", where, "YAML files"), _texts(entry, "rows", where, "rows")
     metric = discover()[task].Metric
     figure = entry.get("figure", metric.headline)
     better = entry.get("higher_is_better", metric.higher_is_better)
@@ -88,8 +90,18 @@ def _column(name: str, entry: Any, path: str) -> TransferColumn:
         raise UserError(f"{where}.figure must be the name of a metric, like {metric.headline!r}.")
     if not isinstance(better, bool):
         raise UserError(f"{where}.higher_is_better must be true or false.")
+    seeds = entry.get("seeds", 0)
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 0:
+        raise UserError(f"{where}.seeds must be a whole number.")
     paths = tuple(os.path.join(os.path.dirname(path), file) for file in config_files)
-    return TransferColumn(name, task, paths, f"{task}/{figure}", better)
+    return TransferColumn(name, task, paths, f"{task}/{figure}", better, tuple(own_rows), seeds)
+
+
+def _texts(entry: dict[str, Any], key: str, where: str, kind: str) -> list[str]:
+    value = entry.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise UserError(f"{where}.{key} must be a list of {kind}.")
+    return value
 
 
 def _check_keys(content: dict[str, Any], known: Collection[str], where: str) -> None:

@@ -89,13 +89,16 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     return [parameter.replace(annotation=hints[parameter.name]) for parameter in parameters]
 
 
+Match = Annotated[
+    str, typer.Option(help="Convert only photos whose name without suffix matches this pattern, like 'train_*'.")
+]
+
+
 @app.command()
 @conversion
 def rgbd(
     root: Root,
-    match: Annotated[
-        str, typer.Option(help="Convert only photos whose name without suffix matches this pattern, like 'train_*'.")
-    ] = "*",
+    match: Match = "*",
     depth_scale: Annotated[
         str, typer.Option(help="Metres per unit of depth, like 1/256; empty: 0.001, or 1 in files of floats.")
     ] = "",
@@ -147,6 +150,7 @@ def classes(
 @conversion
 def images(
     root: Annotated[str, typer.Option(help="Folder with images at any depth, or an uncompressed .tar of them.")],
+    match: Match = "*",
 ) -> Source:
     """Images without labels: all image files below --root.
 
@@ -156,7 +160,7 @@ def images(
     """
     from tfrecords_tools.sources.images import UnlabelledImages
 
-    return UnlabelledImages(root)
+    return UnlabelledImages(root, match)
 
 
 @app.command()

@@ -217,7 +217,8 @@ NAMES_IN_FINGERPRINT = {
     "UnlabelledImages(": "Images(",
     "TaskFilter(": "Only(",
     "ExportOptions(": "What(",
-    # Options that are newer than such a folder.
+    # Options that are newer than such a folder. The pattern of images comes last, that of rgbd before its options.
+    ", match='*')": ")",
     ", boxes=''": "",
     f", options={MapOptions()!r}": "",
 }

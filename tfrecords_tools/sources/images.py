@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import os
 
 from must_tf.common.errors import UserError
@@ -15,9 +16,15 @@ from tfrecords_tools.writing.items import FilePart, Item, Listing
 
 @dataclasses.dataclass(frozen=True)
 class UnlabelledImages:
-    """Images without labels; `source_id` is the path below `root`, or in the archive, without its suffix."""
+    """Images without labels; `source_id` is the path below `root`, or in the archive, without its suffix.
+
+    Attributes:
+      root: folder or archive.
+      match: a pattern of names without folder and suffix; other images are left out.
+    """
 
     root: str
+    match: str = "*"
 
     def find(self) -> Listing:
         """Lists all images, sorted by name.
@@ -30,7 +37,8 @@ class UnlabelledImages:
         for item, part in zip(files.unlabelled(self.root, parts, account), parts.values(), strict=True):
             items.append(item._replace(files=(self.root,), labels=part) if part else item)
         if not items:
-            raise UserError(f"no image below {self.root}. Supported suffixes: {', '.join(files.SUFFIXES)}.")
+            fitting = "" if self.match == "*" else f" whose name matches {self.match!r}"
+            raise UserError(f"no image{fitting} below {self.root}. Supported suffixes: {', '.join(files.SUFFIXES)}.")
         return Listing(items, {}, account=account)
 
     def _parts(self, account: Account) -> on_disk.DiskTable[FilePart | None]:
@@ -46,7 +54,7 @@ class UnlabelledImages:
     def _is_image(self, name: str, account: Account) -> bool:
         if not files.is_image(name):
             files.note_others([name], self.root, account)
-        return files.is_image(name)
+        return files.is_image(name) and fnmatch.fnmatchcase(files.stem(os.path.basename(name)), self.match)
 
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the image."""

@@ -90,8 +90,11 @@ MISTAKES = {
     "rows": (
         "export: true",
         "transfer: {x: {format: rgbd, root: r, task: depth, rows: [teacher]}}",
-        "must be a list of",
+        "transfer.x.rows: no such row: teacher. Did you mean 'teachers'?",
     ),
+    "a dataset to compare": ("export: true", "compare: {x: {datasets: [albun]}}", "Did you mean 'album'?"),
+    "a task to compare": ("export: true", "compare: {x: {tasks: [boxes]}}", "compare.x.tasks: 'boxes' is not a task."),
+    "a name to compare": ("export: true", "compare: {teacher-depth: {}}", "this name has a meaning of its own"),
     "no task": (
         "export: true",
         "transfer: {x: {format: rgbd, root: r}}",

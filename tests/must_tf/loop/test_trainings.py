@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -254,10 +255,13 @@ def test_transfers_start_from_every_teacher_and_the_student() -> None:
     rows = [f"{name}=o/{name}" for name in ("teacher-depth", "teacher-normals", "student")]
     given = [word for row in rows for word in ("--checkpoint", row)]
     assert list(step.words) == (
-        ["transfer", "--table", "o/configs/transfers.yaml", "--scratch", *given, "--seeds", "3", "--out", "o/transfers"]
+        ["transfer", "--table", "o/configs/transfers.yaml", "--scratch", *given, "--out", "o/transfers"]
     )
     table, column = (make() for make in step.files.values())
-    assert table == {"columns": {"other": {"task": "normals", "config_file": ["transfer-other.yaml"]}}}
+    rows = ["scratch", "teacher-depth", "teacher-normals", "student"]
+    assert table == {
+        "columns": {"other": {"task": "normals", "config_file": ["transfer-other.yaml"], "rows": rows, "seeds": 3}}
+    }
     assert column["trainer"]["train_steps"] == 40
     assert column["task"]["train_data"]["input_path"] == ["o/records/other/*.tfrecord"]
     assert column["task"]["validation_data"]["input_path"] == ["o/records/other-val/*.tfrecord"]
@@ -278,14 +282,84 @@ def test_a_transfer_to_several_tasks_converts_once_and_has_a_column_for_each() -
     checks.check(whole)
     (step,) = (step for step in whole.steps() if step.name == "transfers")
     table, depth, normals = (make() for make in step.files.values())
-    assert table["columns"] == {
-        "other-depth": {"task": "depth", "config_file": ["transfer-other-depth.yaml"]},
-        "other-normals": {"task": "normals", "config_file": ["transfer-other-normals.yaml"]},
+    assert {name: (column["task"], column["config_file"]) for name, column in table["columns"].items()} == {
+        "other-depth": ("depth", ["transfer-other-depth.yaml"]),
+        "other-normals": ("normals", ["transfer-other-normals.yaml"]),
     }
     heads = [[task for task, head in one["task"]["tasks"].items() if head["enabled"]] for one in (depth, normals)]
     assert heads == [["depth"], ["normals"]]
     # 30 epochs of 180 images in batches of 8; a quarter of the images has no normals.
     assert [one["trainer"]["train_steps"] for one in (depth, normals)] == [680, 500]
+
+
+def test_every_transfer_has_its_own_rows() -> None:
+    transfer = {
+        "one": {**ROOMS, "task": "depth", "rows": ["random", "start", "student", "depth-only"], "seeds": 3},
+        "two": {**ROOMS, "task": "normals", "rows": ["teachers"]},
+    }
+    compare = {"depth-only": {"tasks": ["depth"]}, "not-named": {"labels": False}}
+    plan = plan_of({"rooms": ROOMS, "album": ALBUM}, transfer=transfer, compare=compare, start="runs/other")
+    facts = {"rooms": ROOMS_FACTS, "album": ALBUM_FACTS, "one": ROOMS_FACTS, "two": ROOMS_FACTS}
+    (step,) = (step for step in trainings(plan, facts).steps() if step.name == "transfers")
+    assert [word for word in step.words if "=" in word or word == "--scratch"] == [
+        "--scratch",
+        "start=runs/other",
+        "teacher-depth=o/teacher-depth",
+        "teacher-normals=o/teacher-normals",
+        "student=o/student",
+        "depth-only=o/compare/depth-only",
+    ]
+    columns = next(iter(step.files.values()))()["columns"]
+    assert columns["one"]["rows"] == ["scratch", "start", "student", "depth-only"] and columns["one"]["seeds"] == 3
+    assert columns["two"]["rows"] == ["teacher-depth", "teacher-normals"] and columns["two"]["seeds"] == 1
+    assert {"o/student", "o/compare/depth-only", "o/teacher-depth"} <= {*step.needs}
+    transfer["two"]["rows"] = ["compare"]
+    plan = plan_of({"rooms": ROOMS, "album": ALBUM}, transfer=transfer, compare=compare, start="runs/other")
+    (step,) = (step for step in trainings(plan, facts).steps() if step.name == "transfers")
+    assert next(iter(step.files.values()))()["columns"]["two"]["rows"] == list(compare)
+
+
+def test_students_to_compare_differ_only_in_what_the_plan_says(home: tuple[plan_lib.Plan, dict[str, Facts]]) -> None:
+    compare = {
+        "real": {"labels": False},
+        "boxes": {"tasks": ["detection", "masks"]},
+        "indoors": {"datasets": ["rooms"], "steps": 100, "settings": {"task": {"input_size": 128}}},
+    }
+    plan = plan_of({"street": COCO, "rooms": ROOMS, "album": ALBUM}, compare=compare, student={"settings": {"a": 1}})
+    steps = trainings(plan, home[1]).steps()
+    assert names(steps)[-4:] == ["student", "student real", "student boxes", "student indoors"]
+    student, real, boxes, indoors = (next(iter(step.files.values()))() for step in steps[-4:])
+    assert [step.output for step in steps[-3:]] == [f"o/compare/{name}" for name in compare]
+
+    def inputs(values: Mapping[str, Any]) -> list[str]:
+        return [path.split("/")[2] for path in values["task"]["train_data"]["input_path"]]
+
+    def heads(values: Mapping[str, Any]) -> set[str]:
+        return {task for task, head in values["task"]["tasks"].items() if head["enabled"]}
+
+    assert inputs(student) == inputs(boxes) == ["street-labelled", "rooms-labelled", "album-labelled"]
+    assert inputs(real) == ["street", "rooms"]  # the album has no labels
+    assert inputs(indoors) == ["rooms-labelled"]
+    assert heads(student) == heads(real) == heads(indoors) == {"detection", "masks", "depth", "normals"}
+    assert heads(boxes) == {"detection", "masks"}
+    counts = [values["trainer"]["train_steps"] for values in (student, real, boxes, indoors)]
+    assert counts[0] == counts[1] == counts[2] != counts[3] == 100
+    assert indoors["a"] == 1 and indoors["task"]["input_size"] == 128 != student["task"]["input_size"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ({"datasets": ["one"]}, "compare.x.datasets: one, two are merged, because their classes differ. Name all."),
+        ({"tasks": ["masks"]}, "compare.x: there are no masks labels to learn"),
+        ({"datasets": ["album"], "labels": False}, "compare.x: there is nothing to learn without pseudo labels"),
+    ],
+)
+def test_a_student_that_cannot_learn_is_refused_before_any_work(entry: dict[str, Any], problem: str) -> None:
+    plan = plan_of({"one": COCO, "two": COCO, "album": ALBUM}, compare={"x": entry})
+    boxes = STREET_FACTS._replace(labelled={"detection": 1000})
+    with pytest.raises(UserError, match=re.escape(problem)):
+        checks.check(trainings(plan, {"one": boxes, "two": PETS_FACTS, "album": ALBUM_FACTS}))
 
 
 def test_a_transfer_that_cannot_be_measured_is_refused_before_any_work() -> None:

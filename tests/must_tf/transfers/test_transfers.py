@@ -174,6 +174,16 @@ def test_seeds_give_mean_and_standard_deviation(place: Place, runs: Any, capfd: 
     assert [config["task"]["train_data"]["seed"] for config in written] == [1, 2, 3]
 
 
+def test_a_column_has_rows_and_seeds_of_its_own(place: Place, runs: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    place.columns({"rooms": {**COLUMNS["rooms"], "seeds": 2}, "angles": {**COLUMNS["angles"], "rows": ["start"]}})
+    process = runs({**ONE_SEED, "scratch/rooms/seed-2": 0.35, "start/rooms/seed-2": 0.6})
+    assert place.run() == 0
+    assert len(process.started) == 5  # two rows with two seeds, one with one
+    assert place.entry("scratch", "angles")["mean"] is None and not place.entry("scratch", "angles")["waiting"]
+    assert place.entry("start", "rooms")["mean"] == pytest.approx(0.55)
+    assert any(line.split()[-1:] == ["-"] for line in capfd.readouterr().out.splitlines() if line.startswith("scratch"))
+
+
 def test_a_failed_run_is_reported_and_only_it_is_repeated(
     place: Place, runs: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -256,6 +266,9 @@ def test_plan_runs_nothing_and_shows_what_is_left(place: Place, runs: Any, capfd
         ({"a": {"task": "depth", "confg_file": []}}, "Did you mean 'config_file'?"),
         ({"a": {"task": "depth", "config_file": "tiny.yaml"}}, "must be a list"),
         ({"a": {"task": "depth", "higher_is_better": "no"}}, "true or false"),
+        ({"a": {"task": "depth", "rows": "start"}}, "must be a list of rows"),
+        ({"a": {"task": "depth", "rows": ["strat"]}}, "Did you mean 'start'?"),
+        ({"a": {"task": "depth", "seeds": -1}}, "must be a whole number"),
         ({"a/b": {"task": "depth"}}, "also the name of a folder"),
         ({"a": {"task": "depth", "config_file": ["none.yaml"]}}, "none.yaml: no such file"),
     ],

@@ -56,6 +56,14 @@ def test_unlabelled_images_are_found_at_any_depth(tmp_path: Path) -> None:
     np.testing.assert_array_equal(result.records["one/a.png"].image, noise(HEIGHT, WIDTH, 1))
 
 
+def test_unlabelled_images_by_a_pattern_of_their_names(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", "a/cat_1.jpg", "b/cat_2.png", "b/dog_1.png")
+    result = converted(UnlabelledImages(str(tmp_path / "photos"), "cat_*"), tmp_path / "out")
+    assert set(result.records) == {"a/cat_1", "b/cat_2"}
+    with pytest.raises(UserError, match=r"no image whose name matches 'cow_\*' below"):
+        UnlabelledImages(str(tmp_path / "photos"), "cow_*").find()
+
+
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> Converted:
     """The training photos of the rooms."""
