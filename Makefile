@@ -20,10 +20,10 @@ CODE := must_tf tfrecords_tools experiments benchmarks tests setup.py train.py e
 SEEDS ?= 1
 
 quickstart: $(READY)
-	$(BIN)/must run experiments/quickstart.yaml --force
+	$(BIN)/must run experiments/quickstart.yaml --force --jobs 2
 
 transfers: $(READY)
-	test -e runs/quickstart/report.html || $(BIN)/must run experiments/quickstart.yaml --force
+	test -e runs/quickstart/report.html || $(BIN)/must run experiments/quickstart.yaml --force --jobs 2
 	$(BIN)/python -m must_tf.transfers --table experiments/transfers_scenes.yaml --scratch \
 	    --checkpoint student=runs/quickstart/student --seeds $(SEEDS) --out runs/quickstart/transfers
 

@@ -19,12 +19,16 @@ PARENT = "MUST_PARENT"  # environment variable of a subprocess: the id of the pr
 POLL_SECONDS = 0.5  # between two looks at the parent; a command needs longer than that to import TensorFlow
 
 
-def follow(command: Sequence[str], log: str) -> int:
-    """Runs a command until it ends.
+_running: set[subprocess.Popen[str]] = set()
+
+
+def follow(command: Sequence[str], log: str, name: str = "") -> int:
+    """Runs a command until it ends. Several threads may do so at the same time.
 
     Args:
       command: program and arguments. It imports the same must_tf as this process.
       log: path of the file for its stdout and stderr.
+      name: shown before its lines, if several commands run at the same time.
 
     Returns:
       Its exit code, or minus the number of the signal that killed it.
@@ -36,16 +40,25 @@ def follow(command: Sequence[str], log: str) -> int:
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment()
         ) as process,
     ):
+        _running.add(process)
         try:
             for line in process.stdout or ():
                 file.write(line)
                 file.flush()  # for `tail -f`
-                _show(line.rstrip())
+                _show(line.rstrip(), name)
         except (KeyboardInterrupt, SystemExit):  # this process was told to end
             process.terminate()
             process.wait()
             raise
+        finally:
+            _running.discard(process)
     return process.returncode
+
+
+def end_all() -> None:
+    """Ends all commands that `follow` runs, in whatever thread."""
+    for process in tuple(_running):
+        process.terminate()
 
 
 def environment() -> dict[str, str]:
@@ -73,10 +86,11 @@ def last_lines(log: str, count: int) -> list[str]:
         return [line.rstrip() for line in file if line.strip()][-count:]
 
 
-def _show(line: str) -> None:
+def _show(line: str, name: str) -> None:
     """Shows progress, which replaces its last line on a terminal, and results. The rest is only for the log."""
     progress = " · " in line
+    text = f"{name}: {line.lstrip()}" if name else line
     if progress and sys.stdout.isatty():
-        print(f"\r  {line[:110]:<110}", end="", flush=True)
+        print(f"\r  {text[:110]:<110}", end="", flush=True)
     elif progress or line.startswith(("evaluated ", "  ", "exported ", "error")) or " is finished: " in line:
-        print(f"\n  {line}" if sys.stdout.isatty() else f"  {line}", flush=True)
+        print(f"\n  {text}" if sys.stdout.isatty() else f"  {text}", flush=True)

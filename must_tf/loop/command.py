@@ -37,6 +37,7 @@ class RunFlags:
     until: Annotated[str, flag("--until", "Stop after this step.", "STEP")] = ""
     only: Annotated[str, flag("--only", "Run this step only.", "STEP")] = ""
     force: Annotated[bool, flag("--force", "Train on pseudo labels even if they are judged unfit.")] = False
+    jobs: Annotated[int, flag("--jobs", "Steps to run at once, where none needs another; each needs its memory.")] = 1
 
 
 def run() -> int:
@@ -78,6 +79,8 @@ def execute(flags: RunFlags) -> int:
     """
     if flags.only and flags.until:
         raise UserError("--only runs one step and --until all up to one. Give only one of them.")
+    if flags.jobs < 1:
+        raise UserError(f"--jobs {flags.jobs} must be at least 1.")
     started = time.monotonic()
     machine = _machine()
     with process_setup.importing():
@@ -90,7 +93,7 @@ def execute(flags: RunFlags) -> int:
     plan = plan_lib.read(flags.plan, flags.out)
     with formats.named(f"{plan.path}: start"):
         weights = start.settings(plan.start)
-    options = run_lib.RunOptions(flags.until, flags.only, flags.force)
+    options = run_lib.RunOptions(flags.until, flags.only, flags.force, flags.jobs)
     if flags.dry_run:
         from must_tf.loop import dry_run
 

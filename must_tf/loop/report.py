@@ -130,7 +130,7 @@ def _report(trainings: Trainings, table: list[TableRow], seconds: Mapping[str, f
         plan.title,
         [
             f"The student was evaluated on {images} validation images, each exactly once.",
-            f"{clock(sum(seconds.values()))} in total.",
+            f"Its steps took {clock(sum(seconds.values()))} together.",
         ],
         [
             html_report.ReportTable(

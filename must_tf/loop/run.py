@@ -27,6 +27,7 @@ class RunOptions(NamedTuple):
     until: str = ""
     only: str = ""
     force: bool = False
+    jobs: int = 1
 
 
 class Execution:
@@ -51,25 +52,35 @@ class Execution:
         expected = expect(self._plan, self._start, self._machine, self._options.force)
         _check_step(self._options, [step.name for step in expected.steps])
         _check_disk(self._plan, expected)
-        self._total = len(expected.steps)
-        for number, step in enumerate(self._following(expected), 1):
-            if self._options.only in ("", step.name):
-                self._runner.run(step, f"{number}/{self._total}")
-            else:
-                self._runner.skip(step)
-            if self._options.until == step.name:
-                raise Stopped(f"stopped after {step.name!r}, as --until says; without it the plan goes on from there")
+        number = 0
+        for group in self._groups(expected):
+            last = [place for place, step in enumerate(group) if step.name == self._options.until]
+            wanted = group[: last[0] + 1] if last else group
+            numbered = [(f"{place}/{self._total}", step) for place, step in enumerate(wanted, number + 1)]
+            self._execute(numbered)
+            if last:
+                raise Stopped(f"stopped after {self._options.until!r}, as --until says; without it the plan goes on")
+            number += len(group)
         return self._trainings
 
-    def _following(self, expected: Expected) -> Iterator[Step]:
-        """Yields the steps. Later ones depend on what the records contain, which earlier ones write."""
-        yield from expected.conversions
+    def _execute(self, steps: Sequence[tuple[str, Step]]) -> None:
+        only = self._options.only
+        for _, step in steps:
+            if only not in ("", step.name):
+                self._runner.skip(step)
+        wanted = [(place, step) for place, step in steps if only in ("", step.name)]
+        self._runner.run_all(wanted, self._options.jobs)
+
+    def _groups(self, expected: Expected) -> Iterator[list[Step]]:
+        """Yields the steps. Later groups depend on what the records contain, which earlier ones write."""
+        self._total = len(expected.steps)
+        yield expected.conversions
         merging, folders = records.merges(self._plan, _measured(expected.folders))
-        yield from merging
+        yield merging
         self._trainings = Trainings(self._plan, _measured(folders), self._start, self._machine, self._options.force)
         following = self._trainings.steps()
         self._total = len(expected.conversions) + len(merging) + len(following)
-        yield from following
+        yield following
 
 
 class Stopped(Exception):

@@ -14,8 +14,10 @@ import os
 import shlex
 import shutil
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import yaml
@@ -69,6 +71,7 @@ class StepRunner:
         self._done = _read_done(os.path.join(out, DONE))
         self._hashes: dict[str, str] = {}  # output -> hash of the step that writes it
         self._started = time.monotonic()
+        self._writing = threading.Lock()
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -79,8 +82,43 @@ class StepRunner:
         """Passes over a step: those that follow take its output as it is."""
         self._hashes[step.output] = self._done.get(step.name, {}).get("hash", "")
 
-    def run(self, step: Step, place: str) -> None:
-        """Executes a step unless it is done. `place` is shown before its name, like "3/9".
+    def run_all(self, steps: Sequence[tuple[str, Step]], jobs: int) -> None:
+        """Executes steps as `run` does, in their order, or up to `jobs` at once where none needs another's output.
+
+        Args:
+          steps: (place, step) of each.
+          jobs: the number of steps at once. If one fails, the others are ended: the same command goes on with them.
+
+        Raises:
+          UserError: one of them failed.
+        """
+        if jobs == 1:
+            for place, step in steps:
+                self.run(step, place)
+            return
+        waiting, running = list(steps), dict[Future[None], tuple[str, Step]]()
+        with ThreadPoolExecutor(jobs) as pool:
+            try:
+                while waiting or running:
+                    unfinished = {step.output for _, step in (*waiting, *running.values())}
+                    ready = [entry for entry in waiting if not unfinished & {*entry[1].needs}]
+                    for place, step in ready[: jobs - len(running)]:
+                        waiting.remove((place, step))
+                        running[pool.submit(self.run, step, place, step.name)] = place, step
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        del running[future]
+                        future.result()
+            except BaseException:
+                subprocesses.end_all()
+                raise
+
+    def run(self, step: Step, place: str, name: str = "") -> None:
+        """Executes a step unless it is done.
+
+        Args:
+          step: the step.
+          place: shown before its name, like "3/9".
+          name: shown before its progress.
 
         Raises:
           UserError: it failed.
@@ -97,9 +135,10 @@ class StepRunner:
         if os.path.exists(os.path.join(step.output, saved_model.NAME)):
             shutil.rmtree(step.output)  # an export of this plan: of what has changed since, or of a run that was killed
         started = time.monotonic()
-        self._call(step)
-        self._done[step.name] = {"hash": digest, "seconds": round(time.monotonic() - started, 1)}
-        files.write_json(os.path.join(self._out, DONE), self._done)
+        self._call(step, name)
+        with self._writing:
+            self._done[step.name] = {"hash": digest, "seconds": round(time.monotonic() - started, 1)}
+            files.write_json(os.path.join(self._out, DONE), self._done)
 
     def _hash(self, step: Step, contents: Mapping[str, str]) -> str:
         """Returns a hash of everything that the step's result depends on."""
@@ -107,11 +146,11 @@ class StepRunner:
         text = repr((step.words, sorted(contents.items()), step.state(), inputs))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _call(self, step: Step) -> None:
+    def _call(self, step: Step, name: str) -> None:
         """Runs the command. Its whole output goes to a log, its progress to the terminal."""
         print(f"  {step.text}", flush=True)
         log = os.path.join(self._out, LOGS, f"{step.name.replace(' ', '-')}.log")
-        code = subprocesses.follow([sys.executable, "-m", "must_tf", *step.words], log)
+        code = subprocesses.follow([sys.executable, "-m", "must_tf", *step.words], log, name)
         if code == INTERRUPTED or code == -2:
             raise KeyboardInterrupt
         if code:

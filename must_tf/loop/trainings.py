@@ -211,7 +211,8 @@ class Trainings:
         step = self._run(
             self._student_facts()._replace(tasks=tasks), os.path.join(COMPARE, name), "must_student", train, run
         )
-        return dataclasses.replace(step, name=f"student {name}")
+        needs = (*step.needs, *([self.plan.folder(PACE)] if run.hours else []))
+        return dataclasses.replace(step, name=f"student {name}", needs=needs)
 
     def _run(
         self, facts: RunFacts, name: str, experiment: str, train: Sequence[RecordFolder], own: RunSettings
@@ -231,6 +232,8 @@ class Trainings:
             return self.values(facts, train, validation, own)
 
         needs = tuple(folder.folder for folder in (*train, *validation))
+        if facts.kind == "student":  # `_of_teachers` reads their evaluations
+            needs += tuple(teacher.path if teacher.is_run else teacher.evaluation for teacher in self.teachers())
         return Step(name, words, self.plan.folder(name), {config: values}, needs)
 
     def values(

@@ -20,16 +20,16 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Makes `must run` call its steps in this process. Returns the list of their words, which grows with each call."""
     called: list[list[str]] = []
 
-    def follow(words: Sequence[str], log: str) -> int:
+    def follow(words: Sequence[str], log: str, name: str = "") -> int:
         assert list(words[:3]) == [sys.executable, "-m", "must_tf"]
-        name, *rest = words[3:]
-        called.append([name, *rest])
+        command, *rest = words[3:]
+        called.append([command, *rest])
         Path(log).parent.mkdir(parents=True, exist_ok=True)
         Path(log).write_text("the log\n")
-        if name in COMMANDS:
-            return exit_on_user_error(lambda: COMMANDS[name](rest))
+        if command in COMMANDS:
+            return exit_on_user_error(lambda: COMMANDS[command](rest))
         with pytest.MonkeyPatch.context() as patch:
-            return must_records([name, *rest], patch)
+            return must_records([command, *rest], patch)
 
     monkeypatch.setattr(steps.subprocesses, "follow", follow)
     return called

@@ -101,7 +101,9 @@ def given(values: Sequence[str], dataset: RecordSet) -> list[Description]:
 
 
 def _size(dataset: RecordSet, check: SelfCheck) -> int:
-    return min(check.sample, max(rules.FEWEST_IMAGES, dataset.manifest.records // PART))
+    wanted = max(rules.FEWEST_IMAGES, dataset.manifest.records // PART)
+    wanted += -wanted % teachers.BATCH_SIZE  # a batch of another size would be traced again, for longer than it takes
+    return min(check.sample, wanted)
 
 
 def _measured(teacher: Teacher, photos: Sequence[bytes], where: str) -> agreement.Found:

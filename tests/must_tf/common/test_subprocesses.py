@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,3 +28,14 @@ def test_a_child_leaves_its_whole_output_in_the_log_and_shows_the_rest(
 def test_a_killed_child_gives_its_signal(tmp_path: Path) -> None:
     script = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     assert subprocesses.follow([sys.executable, "-c", script], str(tmp_path / "log")) == -signal.SIGKILL
+
+
+def test_commands_of_other_threads_can_be_ended(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(60)"]
+    with ThreadPoolExecutor(1) as pool:
+        code = pool.submit(subprocesses.follow, command, str(log), "step")
+        while not (log.exists() and log.read_text()):
+            time.sleep(0.01)
+        subprocesses.end_all()
+        assert code.result() == -signal.SIGTERM

@@ -64,7 +64,7 @@ def played(monkeypatch: pytest.MonkeyPatch, ends: list[int]) -> list[str]:
     """
     called: list[str] = []
 
-    def follow(words: Sequence[str], log: str) -> int:
+    def follow(words: Sequence[str], log: str, name: str = "") -> int:
         called.append(words[3])
         Path(log).parent.mkdir(parents=True, exist_ok=True)
         Path(log).write_text("the last words of a step")
@@ -119,7 +119,7 @@ def test_one_step_only(tmp_path: Path, here: list[list[str]]) -> None:
 
 
 def test_unfit_labels_stop_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def follow(words: Sequence[str], log: str) -> int:
+    def follow(words: Sequence[str], log: str, name: str = "") -> int:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
         Path(log).write_text("unfit, because ...")
         return 1 if words[3] == "label" else 0
@@ -195,7 +195,7 @@ def test_two_runs_of_one_folder_exclude_each_other(tmp_path: Path, monkeypatch: 
     path, started = plan_file(tmp_path), []
     refusals: list[str] = []
 
-    def follow(words: Sequence[str], log: str) -> int:
+    def follow(words: Sequence[str], log: str, name: str = "") -> int:
         started.append(words[3])
         if len(started) == 1:
             with pytest.raises(UserError) as error:
@@ -215,7 +215,7 @@ def test_an_export_is_made_again_and_a_folder_of_others_is_left_alone(
 ) -> None:
     """An export that a killed run left behind must not stop the same command."""
 
-    def follow(words: Sequence[str], log: str) -> int:
+    def follow(words: Sequence[str], log: str, name: str = "") -> int:
         out = [word.rpartition("=")[2] for word in words if word.startswith(("--model_dir=", "--out="))] or [words[-1]]
         os.makedirs(out[-1], exist_ok=words[3] != "export")
         return 0

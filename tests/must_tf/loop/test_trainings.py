@@ -293,7 +293,7 @@ def test_a_transfer_to_several_tasks_converts_once_and_has_a_column_for_each() -
 
 
 def test_every_transfer_has_its_own_rows() -> None:
-    transfer = {
+    transfer: dict[str, dict[str, Any]] = {
         "one": {**ROOMS, "task": "depth", "rows": ["random", "start", "student", "depth-only"], "seeds": 3},
         "two": {**ROOMS, "task": "normals", "rows": ["teachers"]},
     }
