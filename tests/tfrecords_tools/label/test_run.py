@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,16 +16,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf.cli import train
+from must_tf.common import run_files
 from must_tf.common.errors import UserError
 from must_tf.data import input as input_lib
 from must_tf.data import manifest, record
-from must_tf.model.student import enabled
+from must_tf.evaluation.evaluator import Evaluator
+from must_tf.model.student import StudentConfig, enabled
 from must_tf.runs import restore
 from must_tf.tasks import discover
 from tests.support.session.forked_python import INTERPRETER
-from tests.support.session.graphs import eagerly
-from tests.support.tiny import ALL, ROOT, Tiny, arguments, data, scene_record, write_set
+from tests.support.tiny import ALL, ROOT, Tiny, scene_record, write_set
 from tfrecords_tools import teachers
 from tfrecords_tools.label import results
 from tfrecords_tools.label.arguments import LabelRequest, parse_request
@@ -65,13 +64,14 @@ job.labelled = until_killed
 
 
 class LabelledSet(NamedTuple):
-    """The records before and after, and the origin of the new labels."""
+    """The records before and after, the origin of the new labels, and the times of the files that a killed run left."""
 
     source: str
     out: Path
     teacher: str
     before: list[bytes]
     after: list[bytes]
+    left: dict[str, int]
 
 
 def serialized(pattern: str) -> list[bytes]:
@@ -79,10 +79,10 @@ def serialized(pattern: str) -> list[bytes]:
     return list(tf.data.TFRecordDataset(sorted(tf.io.gfile.glob(pattern))).as_numpy_iterator())
 
 
-def timeless(written: manifest.Manifest) -> manifest.Manifest:
-    """Returns the manifest without times, which differ from run to run."""
+def comparable(written: manifest.Manifest) -> manifest.Manifest:
+    """Returns the manifest without times and commands, which differ from run to run."""
     teachers = {key: {**entry, "time": ""} for key, entry in written.teachers.items()}
-    return dataclasses.replace(written, teachers=teachers)
+    return dataclasses.replace(written, command=[], teachers=teachers)
 
 
 def all_tasks(records: str, run: str) -> LabelRequest:
@@ -90,29 +90,29 @@ def all_tasks(records: str, run: str) -> LabelRequest:
     return parse_request(records, [f"{task}={run}" for task in ALL])
 
 
-def run_script(
-    script: str, *arguments: str, interpreter: Sequence[str] = INTERPRETER
-) -> subprocess.CompletedProcess[str]:
+def run_script(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs a Python script in a process of its own."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run([*interpreter, "-c", script, *arguments], capture_output=True, text=True, env=environment)
+    return subprocess.run([*INTERPRETER, "-c", script, *arguments], capture_output=True, text=True, env=environment)
 
 
 @pytest.fixture(scope="module")
 def labelled(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> LabelledSet:
-    """A set with missing labels, completed by a teacher."""
+    """A set with missing labels, completed by a teacher: by a run that is killed within the last file, and another."""
     folder = tmp_path_factory.mktemp("label")
     files, index = [], 0
     for file in REAL_TASKS:
         files.append([scene_record(index + i, tasks) for i, tasks in enumerate(file)])
         index += len(file)
     source = write_set(folder / "in", files)
-    done = run_script(LABEL, source, tiny.run, str(folder / "out"))
+    out = folder / "out"
+    done = run_script(KILLED, source, tiny.run, str(out))
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    left = {path.name: path.stat().st_mtime_ns for path in out.iterdir() if path.suffix != "" and path.is_file()}
+    done = run_script(LABEL, source, tiny.run, str(out))
     assert done.returncode == 0, done.stderr
-    teacher = f"pseudo:{restore.load(tiny.run).id}"
-    return LabelledSet(
-        source, folder / "out", teacher, serialized(source), serialized(str(folder / "out" / "*.tfrecord"))
-    )
+    teacher = f"pseudo:{restore.identity(tiny.run, restore.read_config(tiny.run))}"
+    return LabelledSet(source, out, teacher, serialized(source), serialized(str(out / "*.tfrecord")), left)
 
 
 def test_missing_labels_are_added_with_their_origin(labelled: LabelledSet) -> None:
@@ -149,15 +149,17 @@ def test_the_manifest_counts_what_was_written(labelled: LabelledSet, tiny: Tiny)
     assert "1 left without labels, because its detection labels come from another source" in line
 
 
-def test_pseudo_labels_are_no_truth(
-    labelled: LabelledSet, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_pseudo_labels_are_no_truth(labelled: LabelledSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On the completed set, depth is measured on the two images with real labels, not on the teacher's."""
-    run = str(shutil.copytree(tiny.run, tmp_path / "run"))
-    override = data(str(labelled.out / "*.tfrecord"))
-    with eagerly():
-        train.main(arguments(tiny.config, run, "must_student", override, "eval"))
-    assert json.loads(Path(run, "evaluation.json").read_text())["labelled"]["depth"] == 2
+    config = StudentConfig(input_size=128, pictures=0)
+    config.validation_data.override({"input_path": str(labelled.out / "*.tfrecord"), "global_batch_size": 1})
+    config.tasks.depth.enabled = True
+    evaluator, reader = Evaluator(config, 5), input_lib.Reader({}, {}, config.input_size)
+    for batch in input_lib.evaluation(reader, config.validation_data, 5, None):
+        predictions = {"depth": {"metres": tf.ones([1, 32, 32])}}
+        evaluator.add({"index": batch["index"], "image_info": batch["image_info"], "predictions": predictions})
+    evaluator.finish(str(tmp_path), 1)
+    assert json.loads((tmp_path / run_files.EVALUATION).read_text())["labelled"]["depth"] == 2
     assert "2 labelled images, 3 with pseudo labels left out" in capsys.readouterr().out
 
 
@@ -167,7 +169,7 @@ def test_written_labels_are_the_teachers_predictions(labelled: LabelledSet, tiny
     one = labelled.after[2]
     image = record.decode_image(tf.train.Example.FromString(one).features.feature["image/encoded"].bytes_list.value[0])
     expected = teachers.label(teacher, [image], ["x"])[0]
-    labels = record.read_labels(one, discover(), enabled(restore.load(tiny.run).config))
+    labels = record.read_labels(one, discover(), enabled(restore.read_config(tiny.run)))
     assert set(labels) == set(ALL)
     np.testing.assert_allclose(labels["depth"].labels["metres"], expected["depth"]["metres"], atol=5.1e-4)
     np.testing.assert_array_equal(labels["segmentation"].labels["classes"], expected["segmentation"]["classes"])
@@ -178,28 +180,23 @@ def test_written_labels_are_the_teachers_predictions(labelled: LabelledSet, tiny
         np.testing.assert_array_equal(crop, other)
 
 
-def test_killed_and_started_again_gives_the_same_bytes(labelled: LabelledSet, tiny: Tiny, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on(labelled: LabelledSet) -> None:
     """SIGKILL within the last file: the finished files are not made again, the unfinished one is."""
-    out = tmp_path / "out"
-    done = run_script(KILLED, labelled.source, tiny.run, str(out))
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    *names, last = sorted(path.name for path in out.iterdir() if path.suffix != "" and path.is_file())
+    *names, last = sorted(labelled.left)
     assert names == ["records-00000-of-00003.tfrecord", "records-00001-of-00003.tfrecord"]
     assert last.startswith("records-00002-of-00003.tfrecord.") and last.endswith(".partial")
-    finished = (out / names[0]).stat().st_mtime_ns
-    done = run_script(
-        LABEL, labelled.source, tiny.run, str(out), interpreter=[sys.executable]
-    )  # another seed of hashes
-    assert done.returncode == 0, done.stderr
-    assert (out / names[0]).stat().st_mtime_ns == finished
-    for path in labelled.out.glob("*.tfrecord"):
-        assert (out / path.name).read_bytes() == path.read_bytes(), path.name
-    assert timeless(manifest.read(str(out))) == timeless(manifest.read(str(labelled.out)))
-    assert not list(out.glob("*.partial"))
+    for name in names:
+        assert (labelled.out / name).stat().st_mtime_ns == labelled.left[name]
+    assert not list(labelled.out.glob("*.partial"))
 
 
-def test_two_processes_write_the_same_bytes(labelled: LabelledSet, tiny: Tiny, tmp_path: Path) -> None:
-    """Run by the command. Stdout has only JSON; one worker shows what it restored, the main process builds no model."""
+def test_two_processes_write_the_bytes_of_a_run_that_was_killed(
+    labelled: LabelledSet, tiny: Tiny, tmp_path: Path
+) -> None:
+    """Run by the command, whose seed of hashes is another one.
+
+    Stdout has only JSON; one worker shows what it restored, the main process builds no model.
+    """
     out, given = tmp_path / "out", sum((["--teacher", f"{task}={tiny.run}"] for task in ALL), [])
     command = [sys.executable, "-m", "tfrecords_tools", "label", "--records", labelled.source, *given, "--json"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -210,6 +207,7 @@ def test_two_processes_write_the_same_bytes(labelled: LabelledSet, tiny: Tiny, t
     assert done.stderr.count("restored from") == 1
     for path in labelled.out.glob("*.tfrecord"):
         assert (out / path.name).read_bytes() == path.read_bytes(), path.name
+    assert comparable(manifest.read(str(out))) == comparable(manifest.read(str(labelled.out)))
     entries = manifest.read(str(out)).teachers
     (entry,) = entries.values()
     assert (list(entries), entry["kind"], entry["step"], entry["tasks"]) == (
