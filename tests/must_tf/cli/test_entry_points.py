@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -149,37 +150,53 @@ print(os.environ.get("{SWITCH}", "not set"))
     assert (told.returncode, told.stdout.strip()) == (0, "not set"), told.stderr
 
 
-def test_what_is_imported_is_left_alone_by_the_garbage_collector() -> None:
-    """It ignores a cycle that an import made, and finds one that is made afterwards."""
-
-    class Node:
-        """One end of a cycle of itself."""
-
-        def __init__(self) -> None:
-            self.me = self
-
-    with process_setup.importing():
-        assert not gc.isenabled()
-        Node()
+# Makes two objects that only a collection of garbage finds: while something is imported, and afterwards.
+CYCLES = """
+import gc
+from must_tf.common import process_setup
+class Node:
+    def __init__(self):
+        self.me = self
+def alive():
+    return sum(isinstance(item, Node) for item in gc.get_objects())
+with process_setup.importing():
+    assert not gc.isenabled()
     Node()
-    assert gc.isenabled()
-    gc.collect()
-    assert sum(isinstance(item, Node) for item in gc.get_objects()) == 0
+Node()
+assert gc.isenabled()
+gc.collect()
+assert alive() == 0
+gc.unfreeze()
+assert alive() == 1
+"""
+
+
+def test_what_is_imported_is_left_alone_by_the_garbage_collector() -> None:
+    """It ignores a cycle that an import made, and finds one that is made afterwards. In a small process: this one has
+    millions of objects."""
+    done = subprocess.run([sys.executable, "-c", CYCLES], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def thawed() -> Iterator[None]:
+    """No object is frozen. They are again afterwards, because searching all modules takes long."""
     gc.unfreeze()
-    assert sum(isinstance(item, Node) for item in gc.get_objects()) == 1
-    gc.collect()
+    yield
+    gc.freeze()
 
 
 def test_the_garbage_collector_works_again_where_an_import_fails() -> None:
     with pytest.raises(ModuleNotFoundError), process_setup.importing():
         import_module("must_tf.no_such_module")
     assert gc.isenabled()
-    gc.unfreeze()
 
 
-def test_commands_on_records_import_no_network(tmp_path: Path) -> None:
-    """Modules that only networks need would double the import time. They can be imported later, also by a task of
-    another distribution."""
+def test_commands_on_records_import_no_network_and_one_keras(tmp_path: Path) -> None:
+    """Modules that only networks need would double the import time, and Keras 3 beside tf_keras takes a second of it.
+
+    They can be imported later, also by a task of another distribution.
+    """
     task = tmp_path / "must_tf" / "tasks" / "other"
     task.mkdir(parents=True)
     (task / "__init__.py").write_text("""
@@ -199,7 +216,8 @@ for name in ("check", "convert", "export", "inspect", "merge", "reading", "sourc
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
 from tfrecords_tools.sources import images, mg, rgbd
-heavy = {"official.vision", "official.core", "matplotlib.pyplot", "tensorflow_datasets", *cli.UNUSED} & set(sys.modules)
+heavy = {"official.vision", "official.core", "keras", "matplotlib.pyplot", "tensorflow_datasets", *cli.UNUSED}
+heavy &= set(sys.modules)
 assert heavy == {"h5py"}, heavy
 import scipy.ndimage
 from must_tf.model import student
@@ -210,8 +228,8 @@ from must_tf.model import student
     assert "nowhere" in told.stderr  # the command ran
 
 
+@pytest.mark.usefixtures("thawed")
 def test_workers_freeze_what_is_there_and_leave_what_a_command_froze_frozen() -> None:
-    gc.unfreeze()
     with worker_pool._frozen():
         assert gc.get_freeze_count()
     assert not gc.get_freeze_count()
@@ -219,4 +237,3 @@ def test_workers_freeze_what_is_there_and_leave_what_a_command_froze_frozen() ->
     with worker_pool._frozen():
         pass
     assert gc.get_freeze_count()
-    gc.unfreeze()

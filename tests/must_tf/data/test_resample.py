@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -59,10 +56,3 @@ def test_nearest_is_numpys_indexing_from_either_side(rows: list[int]) -> None:
     columns = [69, 3, 3, 0]
     found = resample.nearest(tf.constant(IMAGE), tf.constant(rows), tf.constant(columns))
     np.testing.assert_array_equal(found, IMAGE[np.ix_(rows, columns)])
-
-
-def test_a_command_imports_one_keras() -> None:
-    """Keras 3 beside tf_keras takes a second of every start."""
-    code = "from must_tf.common import process_setup; process_setup.prepare(); "
-    code += "import tfrecords_tools.cli.main, tensorflow, sys; sys.exit('keras' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)

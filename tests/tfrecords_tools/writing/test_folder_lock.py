@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,17 +14,18 @@ import tensorflow as tf
 
 from must_tf.common import files
 from must_tf.common.errors import UserError
+from tests.support.session.forked_python import INTERPRETER
 from tests.support.tiny import ROOT
 from tfrecords_tools.convert import run as convert
 from tfrecords_tools.sources.scenes import Scenes
 from tfrecords_tools.writing import folder_lock
 
-# One process holds the folder until its input ends.
+# One process holds the folder until it is killed.
 HOLDER = """
-import sys
+import os, sys
 from tfrecords_tools.writing import folder_lock
 with folder_lock.held(sys.argv[1]):
-    print("held", flush=True)
+    print(os.getpid(), flush=True)
     sys.stdin.read()
 """
 
@@ -33,13 +34,14 @@ def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
     """The error names the process that holds the folder; once that is killed, the folder is free."""
     out = tmp_path / "out"
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(out)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [*INTERPRETER, "-c", HOLDER, str(out)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
-    assert holder.stdout and holder.stdin and holder.stdout.readline() == b"held\n"
-    with pytest.raises(UserError, match=f"written by process {holder.pid} on {socket.gethostname()}"):
+    assert holder.stdout and holder.stdin
+    process = int(holder.stdout.readline())
+    with pytest.raises(UserError, match=f"written by process {process} on {socket.gethostname()}"):
         convert.convert(Scenes("wild", 1, 1, 48), convert.Options(str(out)))
     assert [path.name for path in out.iterdir()] == [folder_lock.NAME]
-    holder.kill()
+    os.kill(process, signal.SIGKILL)
     holder.wait()
     holder.stdin.close()
     holder.stdout.close()
