@@ -13,6 +13,7 @@ from experiments.readme_picture import BAND, GAP, SIDE, TASKS, TILE
 from must_tf.common.errors import UserError
 from must_tf.data import scenes
 from must_tf.shared import picture_grid
+from tests.support.session.graphs import eager_functions
 from tests.support.tiny import Tiny
 
 
@@ -36,7 +37,8 @@ def test_labels_are_called_labels() -> None:
 def test_a_run_is_drawn_by_its_predictions(tiny: Tiny) -> None:
     """All six tasks, at the run's step, without objects below the least score."""
     scene = scenes.render("wild", 2, 31, (96, 96))
-    every, none = (readme_picture.from_run(scene, tiny.run, score) for score in (0.0, 1.1))
+    with eager_functions():
+        every, none = (readme_picture.from_run(scene, tiny.run, score) for score in (0.0, 1.1))
     assert set(every.labels) == set(TASKS)
     assert "step 2" in every.caption
     assert len(every.labels["masks"]["crops"]) == len(every.labels["detection"]["boxes"]) > 0

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.looping import call
 from tests.support.predicting import images
-from tests.support.session.forked_python import INTERPRETER
+from tests.support.session.graphs import eager_functions, eagerly
 from tests.support.tiny import ROOT, Tiny, image_bytes
 
 NOTEBOOKS = sorted((ROOT / "docs").glob("*.ipynb"))
@@ -33,9 +32,8 @@ def shell(command: str, values: dict[str, Any]) -> int:
     filled = re.sub(r"\{(\w+)\}", lambda match: str(values[match[1]]), command)
     program, *arguments = shlex.split(filled)
     assert program == "must"
-    # From the source tree, which need not be installed.
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run([*INTERPRETER, "-m", "must_tf", *arguments], env=environment).returncode
+    with eagerly(), eager_functions():
+        return call(arguments)
 
 
 def executed(path: Path, settings: dict[str, Any]) -> dict[str, Any]:

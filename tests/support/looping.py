@@ -16,20 +16,25 @@ from tests.support.converting import must_records
 COMMANDS = {"train": train.main, "export": export.main}
 
 
+def call(words: Sequence[str]) -> int:
+    """Runs `must WORDS` in this process; returns its exit code."""
+    name, *rest = words
+    if name in COMMANDS:
+        return exit_on_user_error(lambda: COMMANDS[name](rest))
+    with pytest.MonkeyPatch.context() as patch:
+        return must_records([name, *rest], patch)
+
+
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Makes `must run` call its steps in this process. Returns the list of their words, which grows with each call."""
     called: list[list[str]] = []
 
     def follow(words: Sequence[str], log: str, name: str = "") -> int:
         assert list(words[:3]) == [sys.executable, "-m", "must_tf"]
-        command, *rest = words[3:]
-        called.append([command, *rest])
+        called.append(list(words[3:]))
         Path(log).parent.mkdir(parents=True, exist_ok=True)
         Path(log).write_text("the log\n")
-        if command in COMMANDS:
-            return exit_on_user_error(lambda: COMMANDS[command](rest))
-        with pytest.MonkeyPatch.context() as patch:
-            return must_records([command, *rest], patch)
+        return call(words[3:])
 
     monkeypatch.setattr(steps.subprocesses, "follow", follow)
     return called

@@ -25,6 +25,7 @@ from must_tf.prediction import model as models
 from must_tf.prediction.images import Listing
 from tests.support.converting import files_in
 from tests.support.predicting import images
+from tests.support.session.graphs import eager_functions
 from tests.support.tiny import Tiny, image_bytes
 
 NAMES = ("a/1.png", "a/1.bmp", "b.png", "c.png")
@@ -43,6 +44,7 @@ def loaded(path: str, tasks: Sequence[str] = ()) -> models.Model:
 def loaded_once() -> Iterator[None]:
     """The command loads a model that an earlier test has loaded from there."""
     with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(models, "_network", functools.cache(models._network))  # also for other tasks of it
         monkeypatch.setattr(models, "load", loaded)
         yield
 
@@ -193,7 +195,8 @@ def test_new_photos_are_added_and_unreadable_ones_are_named(
 
 
 def test_some_tasks_only(tiny: Tiny, photos: Path, tmp_path: Path) -> None:
-    assert predict.main(flags(tiny, photos / "b.png", tmp_path / "out", "--tasks=depth, normals")) == 0
+    with eager_functions():
+        assert predict.main(flags(tiny, photos / "b.png", tmp_path / "out", "--tasks=depth, normals")) == 0
     assert set(files_in(tmp_path / "out")) == {
         "maps/b.depth.png",
         "maps/b.normals.png",

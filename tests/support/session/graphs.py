@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ import orbit
 import pytest
 import tensorflow as tf
 
+from must_tf.evaluation.predictions import Restorer
 from tests.support.session.fork_server import PLAIN_GRAPHS
 
 PLAIN = {PLAIN_GRAPHS: "1"}  # environment of a process of `INTERPRETER` that leaves graphs as they are
@@ -44,6 +46,28 @@ def eagerly() -> Iterator[None]:
         for name in ("StandardTrainerOptions", "StandardEvaluatorOptions"):
             patch.setattr(orbit, name, functools.partial(_without_graphs, getattr(orbit, name)))
         yield
+
+
+@contextlib.contextmanager
+def eager_functions() -> Iterator[None]:
+    """Runs every `tf.function` operation by operation: quicker than tracing a network for a single batch.
+
+    Not those of tf.data, as TensorFlow would say each time.
+    """
+    restored = Restorer.restored
+
+    def of_tensors(self: Restorer, predictions: Any, image_info: Any) -> Any:
+        """A `tf.function` makes tensors of the arrays that it is given; what replaces it here does not."""
+        return restored(self, tf.nest.map_structure(tf.constant, predictions), image_info)
+
+    tf.config.run_functions_eagerly(True)
+    try:
+        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+            patch.setattr(Restorer, "restored", of_tensors)
+            warnings.filterwarnings("ignore", ".*does not apply to tf.data functions")
+            yield
+    finally:
+        tf.config.run_functions_eagerly(False)
 
 
 def _without_graphs(options: Callable[..., Any], **given: bool) -> Any:
