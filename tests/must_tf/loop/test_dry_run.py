@@ -20,6 +20,12 @@ RATE = 8.0  # images per second of every training
 STEPS = ("convert", "teacher", "label", "student")
 
 
+@pytest.fixture(autouse=True)
+def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rendering scenes takes most of these tests' time."""
+    monkeypatch.setattr(facts, "SAMPLED", 2)
+
+
 @pytest.fixture(name="plan")
 def plan_fixture(tmp_path: Path) -> str:
     """A plan of 400 generated scenes with labels and 100 without."""

@@ -102,6 +102,12 @@ def test_a_list_of_modules(tiny: Tiny) -> None:
     assert same(values(model.heads["normals"]), fresh_head)
 
 
+@pytest.fixture(scope="module")
+def depth_student(tiny: Tiny) -> student.Student:
+    """An untrained student for depth."""
+    return like(tiny.run, ("depth",))
+
+
 @pytest.mark.parametrize(
     ("modules", "expected"),
     [
@@ -111,10 +117,10 @@ def test_a_list_of_modules(tiny: Tiny) -> None:
         (["normals"], "names normals, which is not enabled in this run"),
     ],
 )
-def test_an_unknown_module(modules: str | list[str], expected: str, tiny: Tiny) -> None:
+def test_an_unknown_module(modules: str | list[str], expected: str, tiny: Tiny, depth_student: student.Student) -> None:
     """Neither a part nor a task, or a task without a head in the model."""
     with pytest.raises(UserError, match=expected):
-        init_weights.load(like(tiny.run, ("depth",)), tiny.run, modules)
+        init_weights.load(depth_student, tiny.run, modules)
 
 
 def test_a_head_that_the_checkpoint_lacks(tiny_records: Tiny, tmp_path: Path) -> None:
