@@ -137,6 +137,7 @@ def ordered_records(paths: Sequence[str], buffer: int, seed: int, first: int = 0
     """
     names = tf.constant(list(paths))
 
+    @tf.autograph.experimental.do_not_convert
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         order = tf.random.experimental.stateless_shuffle(tf.range(len(paths)), seed=[seed, number])
         records = tf.data.Dataset.from_tensor_slices(tf.gather(names, order)).interleave(

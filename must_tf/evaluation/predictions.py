@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -21,7 +22,7 @@ class Restorer:
         """`size` is the side of the network's input in pixels."""
         self._configs = configs
 
-        @tf.function(reduce_retracing=True)
+        @functools.partial(tf.function, autograph=False, reduce_retracing=True)  # converting takes seconds
         def restore(predictions: dict[str, Tensors], image_info: tf.Tensor) -> dict[str, Tensors]:
             frame = Frame(image_info[:2], image_info[2:], size)
             return {name: specs[name].restore(predictions[name], frame) for name in predictions}
