@@ -131,11 +131,12 @@ def test_a_scenes_labels_are_right_for_draw_and_metric(task: str) -> None:
     assert metric.result()[spec.Metric.headline] == pytest.approx(best, abs=1e-4)
 
 
-def _element(task: str, serialized: bytes, config: Any = None) -> dict[str, tf.Tensor]:
+def _targets(task: str, records: list[bytes], config: Any = None) -> list[dict[str, tf.Tensor]]:
+    """The task's targets of each record, by the reader inside of tf.data."""
     reader = Reader(SPECS, {task: config or golden(task).CONFIG}, SIZE)
-    records = tf.data.Dataset.from_tensors(serialized)
-    dataset = records.map(lambda s: reader.element(s, tf.constant(0), lambda size: geometry.fit(size, SIZE)))
-    return next(iter(dataset.batch(1)))["targets"][task]
+    dataset = tf.data.Dataset.from_tensor_slices(records)
+    dataset = dataset.map(lambda s: reader.element(s, tf.constant(0), lambda size: geometry.fit(size, SIZE)))
+    return [element["targets"][task] for element in dataset]
 
 
 @pytest.mark.parametrize("task", SPECS)
@@ -144,9 +145,8 @@ def test_absent_is_not_empty(task: str) -> None:
     own = golden(task)
     absent = serialise(np.zeros([H, W, 3], np.uint8), {})
     assert record.read_labels(absent, SPECS, {task: own.CONFIG}) == {}
-    empty = _element(task, _record(task, own.empty(H, W), (H, W)))
-    unseen = _element(task, absent)
-    assert float(empty["weight"][0]) == 1.0 and float(unseen["weight"][0]) == 0.0
+    empty, unseen = _targets(task, [_record(task, own.empty(H, W), (H, W)), absent])
+    assert float(empty["weight"]) == 1.0 and float(unseen["weight"]) == 0.0
     assert {k: (v.shape, v.dtype) for k, v in empty.items()} == {k: (v.shape, v.dtype) for k, v in unseen.items()}
 
 
@@ -155,10 +155,10 @@ def test_pseudo_labels_weigh_pseudo_weight(task: str) -> None:
     own = golden(task)
     config = own.CONFIG.replace(pseudo_weight=0.25)
     labels = own.example(H, W)
-    for origin, weight in (("pseudo:abc", 0.25), ("real:coco", 1.0)):
-        element = _element(task, _record(task, labels, (H, W), origin), config)
-        assert float(element["weight"][0]) == weight
-        assert bool(element["pseudo"][0]) == (origin == "pseudo:abc")
+    records = [_record(task, labels, (H, W), origin) for origin in ("pseudo:abc", "real:coco")]
+    pseudo, real = _targets(task, records, config)
+    assert (float(pseudo["weight"]), bool(pseudo["pseudo"])) == (0.25, True)
+    assert (float(real["weight"]), bool(real["pseudo"])) == (1.0, False)
 
 
 @pytest.mark.parametrize("task", [name for name, spec in SPECS.items() if spec.needs])

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.session.forked_python import INTERPRETER
+from tests.support.session.graphs import PLAIN
 from tests.support.tiny import ROOT, Tiny
 
 
@@ -22,7 +23,7 @@ def result(tiny_records: Tiny, tmp_path_factory: pytest.TempPathFactory) -> dict
     task = folder / "must_tf" / "tasks" / "brightness"
     task.mkdir(parents=True)
     shutil.copy(Path(__file__).parent / "brightness.py", task / "__init__.py")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)])}
+    environment = os.environ | PLAIN | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)])}
     done = subprocess.run(
         [*INTERPRETER, "-m", "tests.support.use_brightness", str(folder / "work"), tiny_records.config],
         cwd=folder,

@@ -19,6 +19,7 @@ from must_tf.config import values as config_values
 from must_tf.experiments import experiment_config
 from must_tf.training import preflight
 from must_tf.training import task as task_lib
+from tests.support.session import graphs
 
 IMAGES = 4
 LEARNING_RATE = 1.0
@@ -56,6 +57,7 @@ def main() -> None:
     """Writes the changes of all variables."""
     kind, out, records, path = sys.argv[1:]
     if kind == "worker":
+        graphs.optimise(False)
         save(out, step(tf.distribute.MultiWorkerMirroredStrategy(), records, path))
         return
     tf.config.run_functions_eagerly(True)  # three replicas in graphs take a minute to trace; the workers have graphs

@@ -1,8 +1,11 @@
 """Runs the main function of train.py in a process that a test can kill."""
 
+import os
 import sys
 
 from must_tf.cli.train import main
+from tests.support.session import fork_server, graphs
 
 if __name__ == "__main__":
+    graphs.optimise(fork_server.PLAIN_GRAPHS not in os.environ)
     main(sys.argv[1:])

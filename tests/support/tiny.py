@@ -21,6 +21,7 @@ from must_tf.data import manifest, record, scenes
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
 from tests.support.session.forked_python import INTERPRETER
+from tests.support.session.graphs import PLAIN
 from tfrecords_tools.writing import shards
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,11 +124,11 @@ def data(records: str) -> dict[str, Any]:
 
 
 def command(flags: Sequence[str], interpreter: Sequence[str] = INTERPRETER) -> dict[str, Any]:
-    """Returns the command that runs train.py with these flags in its own process.
+    """Returns the command that runs train.py with these flags in its own process, without optimising graphs.
 
     The last bits depend on a process's number of threads, which an earlier test may have set in this process.
     """
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = os.environ | PLAIN | {"PYTHONPATH": os.pathsep.join(sys.path)}
     return {"args": [*interpreter, "-m", "tests.support.run_train", *flags], "env": environment}
 
 

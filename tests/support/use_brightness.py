@@ -23,6 +23,7 @@ from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
 from must_tf.training import preflight
 from tests.support import tiny
+from tests.support.session.graphs import eagerly
 from tfrecords_tools.cli import main as records_cli
 
 EXPERIMENT = "must_teacher_brightness"
@@ -91,7 +92,8 @@ def trained(folder: str, config: str) -> dict[str, Any]:
     run, fields = f"{folder}/run", {"scale": 0.5, "loss_weight": 3.0}
     override = tiny.data(records)
     override["task"]["tasks"] = {"brightness": fields}
-    train.main(tiny.arguments(config, run, EXPERIMENT, override, "train_and_eval"))
+    with eagerly():
+        train.main(tiny.arguments(config, run, EXPERIMENT, override, "train_and_eval"))
     export.main([f"--model_dir={run}", f"--out={folder}/export"])
     result = must_tf.load(run).predict(scenes.render("wild", 5, 0).image)
     predict.main([f"--model={folder}/export", f"--images={photo(folder)}", f"--out={folder}/predicted"])

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 import yaml
 
+from must_tf.cli import train
 from must_tf.common import upstream
 from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
@@ -18,7 +19,8 @@ from must_tf.model import freezing
 from must_tf.training import memory_estimate, preflight
 from must_tf.training.task import StudentTask
 from tests.support.mistakes import merged
-from tests.support.tiny import CONFIG, Tiny, arguments, data, trained
+from tests.support.session.graphs import eagerly
+from tests.support.tiny import CONFIG, Tiny, arguments, data
 
 HEADS = ("depth", "normals")
 
@@ -131,7 +133,8 @@ def test_a_run(tiny_records: Tiny, tmp_path: Path) -> None:
         {"task": {"freeze": ["backbone"]}, "trainer": {"checkpoint_interval": 1, "max_to_keep": 3}},
     )
     run = tmp_path / "run"
-    trained(arguments(tiny_records.config, run, "must_teacher_depth", override, "train"))
+    with eagerly():
+        train.main(arguments(tiny_records.config, run, "must_teacher_depth", override, "train"))
     first, last = (weights(run / f"ckpt-{step}") for step in (1, 2))
     assert first.keys() == last.keys()
     assert {module_of(name) for name in changed(first, last)} == {"", "decoder", "depth"}

@@ -66,9 +66,8 @@ def made(labels: list[dict[str, np.ndarray]], config: Any, origin: str = "pseudo
     """A batch of targets, by the reader, as training sees them."""
     reader = Reader(SPECS, {"detection": config}, SIZE)
     records = [example(np.zeros([H, W, 3], np.uint8), {"detection": record.Labelled(one, origin)}) for one in labels]
-    dataset = tf.data.Dataset.from_tensor_slices(records)
-    dataset = dataset.map(lambda s: reader.element(s, tf.constant(0), lambda size: geometry.fit(size, SIZE)))
-    return next(iter(dataset.batch(len(labels))))["targets"]["detection"]
+    elements = [reader.element(one, tf.constant(0), lambda size: geometry.fit(size, SIZE)) for one in records]
+    return tf.nest.map_structure(lambda *each: tf.stack(each), *elements)["targets"]["detection"]
 
 
 def terms_of(raw: dict[str, Any], known: dict[str, tf.Tensor], config: Any) -> dict[str, float]:

@@ -31,11 +31,11 @@ def _labelled(task: str, annotated: tuple[int, ...] | None) -> bytes:
     return example(np.zeros([H, W, 3], np.uint8), {task: record.Labelled(labels, "real:some", annotated)})
 
 
-def _mask(task: str, serialized: bytes) -> list[bool]:
+def _masks(task: str, serialized: list[bytes]) -> list[list[bool]]:
     reader = Reader(SPECS, {task: golden(task).CONFIG}, SIZE)
-    records = tf.data.Dataset.from_tensors(serialized)
+    records = tf.data.Dataset.from_tensor_slices(serialized)
     dataset = records.map(lambda s: reader.element(s, tf.constant(0), lambda size: geometry.fit(size, SIZE)))
-    return next(iter(dataset))["targets"][task]["annotated"].numpy().tolist()
+    return [element["targets"][task]["annotated"].numpy().tolist() for element in dataset]
 
 
 @pytest.mark.parametrize("task", CLASSED)
@@ -49,8 +49,8 @@ def test_what_was_looked_for_travels_from_the_writer_to_the_loss(task: str) -> N
     read = record.read_labels(some, SPECS, {task: golden(task).CONFIG})[task]
     assert read.annotated == (1, 3)
     assert record.read_labels(everything, SPECS, {task: golden(task).CONFIG})[task].annotated is None
-    assert _mask(task, some) == [number in (1, 3) for number in range(count + 1)]
-    assert _mask(task, everything) == [True] * (count + 1)
+    by_id = [number in (1, 3) for number in range(count + 1)]
+    assert _masks(task, [some, everything]) == [by_id, [True] * (count + 1)]
 
 
 def test_newer_labels_do_not_inherit_what_older_ones_looked_for() -> None:

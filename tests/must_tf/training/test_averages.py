@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ from must_tf.model import student
 from must_tf.runs import checkpoint_match, init_weights, restore
 from must_tf.serving import saved_model
 from must_tf.training import averages, preflight
+from tests.support.session.forked_python import INTERPRETER
 from tests.support.session.graphs import eagerly
 from tests.support.tiny import Tiny, arguments, data, trained
 from tests.support.weights import like, same, values
@@ -271,7 +273,10 @@ for average, variable, old in zip(other.variables, model.variables, before):
 
 def test_every_replica_has_the_averages() -> None:
     """Weights are the same everywhere. The averaged statistics are those of all replicas."""
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", REPLICAS], capture_output=True, text=True)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [*INTERPRETER, "-W", "ignore", "-c", REPLICAS], env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-2000:]
 
 

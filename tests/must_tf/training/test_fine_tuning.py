@@ -83,7 +83,7 @@ def stepped(task: StudentTask) -> tuple[Any, dict[str, np.ndarray]]:
     before = {name: [variable.numpy() for variable in module.variables] for name, module in modules.items()}
     batch = next(iter(task.build_inputs(task.task_config.train_data)))
     optimizer = tf_keras.optimizers.legacy.SGD(0.1)
-    tf.function(lambda batch: task.train_step(batch, model, optimizer), autograph=False)(batch)
+    task.train_step(batch, model, optimizer)
     return model, {
         f"{name} {place} {re.sub('_[0-9]+', '', variable.name)}": variable.numpy() - before[name][place]
         for name, module in modules.items()

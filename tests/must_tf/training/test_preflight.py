@@ -134,10 +134,15 @@ def test_two_sets_that_name_classes_differently(tiny_records: Tiny, tmp_path: Pa
         settled(tiny_records, {"task": {"train_data": {"input_path": sorted(sets, reverse=True)}}})
 
 
+@pytest.fixture(scope="module")
+def source(tiny: Tiny) -> student.Student:
+    """The tiny run's model."""
+    return restore.load(tiny.run).model
+
+
 @pytest.mark.parametrize("modules", ["trunk", "all"])
-def test_transfer_restores_the_trunk_bit_exactly(tiny: Tiny, modules: str) -> None:
+def test_transfer_restores_the_trunk_bit_exactly(tiny: Tiny, source: student.Student, modules: str) -> None:
     """With "all", heads that both models have are restored too. Other heads keep their random weights."""
-    source = restore.load(tiny.run).model
     model = like(tiny.run, ("depth",))
     head = values(model.heads["depth"])
     assert not same(values(model.trunk), values(source.trunk))

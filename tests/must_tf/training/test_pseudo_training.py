@@ -24,6 +24,7 @@ from must_tf.training import loss_weights, preflight
 from must_tf.training import task as task_lib
 from tests.support.contract import SPECS, golden, seen
 from tests.support.loss_cases import CASES, Case
+from tests.support.session.graphs import eagerly
 from tests.support.tiny import Tiny, arguments, data, scene_record, write_set
 
 TEACHER = "pseudo:0123456789ab"
@@ -143,7 +144,8 @@ def test_a_run_logs_each_kind_of_labels(tiny_records: Tiny, half_real: str, tmp_
     override["task"]["train_data"]["global_batch_size"] = 1
     override["task"]["tasks"] = {"classification": {"pseudo_weight": 0.5, "pseudo_ramp_steps": 4}}
     override["trainer"] = {"train_steps": 8, "checkpoint_interval": 8}
-    train.main(arguments(tiny_records.config, tmp_path, "must_teacher_classification", override, "train"))
+    with eagerly():
+        train.main(arguments(tiny_records.config, tmp_path, "must_teacher_classification", override, "train"))
     kinds: Counter[str] = Counter()
     for line in map(json.loads, Path(tmp_path, run_files.METRICS).read_text().splitlines()):
         terms = {name.rpartition("/")[2]: value for name, value in line.items() if name.startswith("classification/")}

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 from official.modeling import optimization
 
 from must_tf.cli import train
@@ -25,7 +26,7 @@ from must_tf.data import record
 from must_tf.shared import html_report
 from must_tf.training import trainer as trainer_lib
 from must_tf.training.gradients import clipped
-from tests.support.session.forked_python import INTERPRETER
+from tests.support.session.graphs import eagerly
 from tests.support.tiny import Tiny, arguments, command, data, trained
 
 
@@ -50,10 +51,13 @@ def killed_after_first_checkpoint(flags: list[str], run: Path) -> None:
 
 
 def test_killed_and_resumed_is_bit_for_bit_the_run_that_was_not(tiny: Tiny, tmp_path: Path) -> None:
-    """All six heads, with momenta and moving statistics. `tiny` was not interrupted, and had another seed of hashes."""
-    flags = arguments(tiny.config, tmp_path, "must_student", data(f"{tiny.records}/*.tfrecord"), "train_and_eval")
+    """All six heads, with momenta and moving statistics. `tiny` was not interrupted, and was evaluated in the end.
+
+    The killed process had another seed of hashes.
+    """
+    flags = arguments(tiny.config, tmp_path, "must_student", data(f"{tiny.records}/*.tfrecord"), "train")
     killed_after_first_checkpoint(flags, tmp_path)
-    trained(flags, [sys.executable])
+    trained(flags)
     expected, found = weights(Path(tiny.run, "ckpt-2")), weights(tmp_path / "ckpt-2")
     assert expected.keys() == found.keys() and len(expected) > 400
     for name, value in expected.items():
@@ -162,13 +166,19 @@ def test_adamw_clips_the_sum_over_the_replicas() -> None:
     assert gradients[1] is None
 
 
+@pytest.fixture
+def float32_again() -> Iterator[None]:
+    """Restores the precision, which is global in the process."""
+    yield
+    tf_keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.mark.usefixtures("float32_again")
 def test_mixed_bfloat16_trains_all_heads(tiny: Tiny, tmp_path: Path) -> None:
     """Weights stay float32. The first loss is that of float32, up to bfloat16's 8 bits."""
     override = data(f"{tiny.records}/*.tfrecord") | {"runtime": {"mixed_precision_dtype": "bfloat16"}}
-    command = arguments(tiny.config, tmp_path, "must_student", override, "train")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    # In another process, because the policy is global.
-    subprocess.run([*INTERPRETER, "-m", "tests.support.run_train", *command], env=environment, check=True)
+    with eagerly():
+        train.main(arguments(tiny.config, tmp_path, "must_student", override, "train"))
     first, expected = (
         json.loads((Path(run) / run_files.METRICS).read_text().splitlines()[0]) for run in (tmp_path, tiny.run)
     )

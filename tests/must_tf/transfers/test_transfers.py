@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from must_tf.common import subprocesses
 from must_tf.common.errors import UserError
 from must_tf.transfers import command
 from tests.support import tiny as tiny_lib
+from tests.support.session.forked_python import INTERPRETER
+from tests.support.session.graphs import PLAIN
 from tests.support.tiny import Tiny  # noqa: F401
 
 COLUMNS = {
@@ -110,6 +113,19 @@ ONE_SEED = {
 }
 
 
+def in_quick_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs the cells in forked processes, which are not children of this one, without optimising graphs."""
+    follow = subprocesses.follow
+
+    def quickly(words: Sequence[str], log: str) -> int:
+        assert words[0] == sys.executable
+        return follow([*INTERPRETER, *words[1:]], log)
+
+    path = os.pathsep.join(sys.path)
+    monkeypatch.setattr(subprocesses, "environment", lambda: os.environ | PLAIN | {"PYTHONPATH": path})
+    monkeypatch.setattr(subprocesses, "follow", quickly)
+
+
 def test_a_checkpoint_and_scratch_are_trained_and_compared(
     tmp_path: Path,
     tiny: Tiny,
@@ -119,6 +135,7 @@ def test_a_checkpoint_and_scratch_are_trained_and_compared(
     place = Place(tmp_path, tiny, {"rooms": COLUMNS["rooms"]})
     place.override["trainer"] = {"train_steps": 1, "validation_interval": 1, "checkpoint_interval": 1}
     rows = (f"--checkpoint=student={tiny.run}", "--scratch")
+    in_quick_processes(monkeypatch)
     assert place.run(rows=rows) == 0
     starts = {}
     for row in ("student", "scratch"):
