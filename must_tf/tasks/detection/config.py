@@ -22,7 +22,8 @@ class Config(TaskConfig):
     max_objects: largest number of objects per image in training, highest scores first.
     max_detections: largest number of predicted objects per image.
     nms: how overlapping proposals and predictions are removed, in training, evaluation, labelling and export: "batched"
-      on CPU and GPU; "v1" or "v2", Model Garden's padded versions, on TPU and under XLA. All give the same proposals.
+      on CPU and GPU; "v1" or "v2", Model Garden's padded versions, on TPU and under XLA; "portable", for one image at
+      a time, in TFLite and ONNX files, which choose it by themselves. All give the same proposals.
     score_threshold: pseudo-labelled boxes below it are not objects in training (0.5 in the paper).
     class_thresholds: thresholds of single classes, like "cup=0.4".
     ignore_threshold: pseudo-labelled boxes between it and their threshold are ignore regions; below it they are
@@ -42,7 +43,7 @@ class Config(TaskConfig):
     sampled_rois: int = small(at_least(512, 1), 64)
     max_objects: int = small(at_least(100, 1), 50)
     max_detections: int = small(at_least(100, 1), 50)
-    nms: str = not_compiled(choice("batched", "v1", "v2"), "batched")
+    nms: str = not_compiled(choice("batched", "v1", "v2", "portable"), "batched")
     score_threshold: float = threshold(between(0.5, 0, 1))
     class_thresholds: tuple[str, ...] = threshold(named_between(0, 1))
     ignore_threshold: float = between(0.1, 0, 1)

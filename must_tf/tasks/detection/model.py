@@ -15,12 +15,14 @@ from must_tf.data.geometry import Frame, restore_boxes
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Pyramid, TaskConfig, Tensors
 from must_tf.tasks.detection import anchors, proposals, sampling
 from must_tf.tasks.detection.config import Config
+from must_tf.tasks.detection.portable import Search, detections
 
 # The box head's targets are scaled by these, as in Fast R-CNN's code and Model Garden's.
 REGRESSION_WEIGHTS = [10.0, 10.0, 5.0, 5.0]
 ROI_FOREGROUND = 0.25  # share of the sampled proposals, https://arxiv.org/abs/1504.08083
 # Predictions with lower scores are dropped before NMS, and never written to records (see pseudo.py).
 FLOOR = 0.05
+NMS_IOU = 0.5  # the default of Model Garden's generators
 
 
 def norm_settings(settings: HeadSettings) -> dict[str, Any]:
@@ -89,10 +91,12 @@ class MaskRCNNHead(tf_keras.layers.Layer):
             "rpn_deltas": anchors.flatten(deltas, 4),
             "anchors": anchors.flat_boxes(boxes),
         }
+        sizes = [boxes[level].shape.num_elements() // 4 for level in sorted(boxes, key=int)]
+        limits = proposals.limits(self._proposals.get_config(), training)
         if self._config.nms == "batched":
-            sizes = [boxes[level].shape.num_elements() // 4 for level in sorted(boxes, key=int)]
-            limits = proposals.limits(self._proposals.get_config(), training)
             rois = proposals.batched(raw, sizes, given.image_shape, limits)
+        elif self._config.nms == "portable":
+            rois = proposals.portable(raw, sizes, given.image_shape, limits, given.image_size)
         else:
             tiles = tiled(boxes, tf.shape(pyramid.c5)[0])
             rois, _ = self._proposals(deltas, scores, tiles, given.image_shape, training)
@@ -161,8 +165,10 @@ def decode(raw: Tensors, given: Given, config: Config) -> Tensors:
 
     settings = {
         "pre_nms_score_threshold": FLOOR,
+        "nms_iou_threshold": NMS_IOU,
         "max_num_detections": config.max_detections,
         "nms_version": config.nms,
+        "apply_nms": config.nms != "portable",
     }
     if config.design == "retinanet":
         generator = detection_generator.MultilevelDetectionGenerator(**settings)
@@ -170,6 +176,9 @@ def decode(raw: Tensors, given: Given, config: Config) -> Tensors:
     else:
         generator = detection_generator.DetectionGenerator(**settings)
         found = generator(raw["box_deltas"], raw["class_logits"], raw["rois"], given.image_shape, REGRESSION_WEIGHTS)
+    if config.nms == "portable":
+        search = Search(config.max_detections, NMS_IOU, FLOOR, given.image_size)
+        found = detections(found["decoded_boxes"], found["decoded_box_scores"], search)
     return {
         "boxes": found["detection_boxes"],
         "classes": tf.cast(found["detection_classes"], tf.int32),

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.spec import Tensors
+from must_tf.tasks.detection.portable import Search
 
 UNCHOSEN = -1.0  # below all scores and votes
 
@@ -49,30 +50,66 @@ def batched(raw: Tensors, sizes: Sequence[int], image_shape: tf.Tensor, limits: 
     Returns:
       boxes [B, R, 4] in pixels, best first, padded with zeros. R depends on sizes and limits only.
     """
-    from official.vision.ops import box_ops
-
-    places, levels = _candidates(raw["rpn_scores"][..., 0], sizes, limits.candidates)  # [B, C]
-    boxes = box_ops.clip_boxes(box_ops.decode_boxes(raw["rpn_deltas"], raw["anchors"]), image_shape[:, None])
-    boxes = tf.gather(boxes, places, batch_dims=1)  # [B, C, 4]
-    # Empty boxes at the origin are padding, and NaN is no box. Levels are the op's classes: they do not meet.
-    real = tf.reduce_max(boxes, axis=-1, keepdims=True) > 0.0  # [B, C, 1]
-    own = levels[..., None] == tf.range(len(sizes))  # [B, C, L]
-    # Candidates vote with their rank in the image, because the op leaves the order of equal scores open.
-    rank = tf.range(places.shape[1], 0, -1, dtype=tf.float32)[:, None]  # [C, 1]
+    places = _candidates(raw, sizes, image_shape, limits)
+    # Levels are the op's classes: they do not meet.
+    own = places.levels[..., None] == tf.range(len(sizes))  # [B, C, L]
+    real = places.is_real[..., None]
     found = tf.image.combined_non_max_suppression(
-        boxes[:, :, None],
-        tf.where(own & real, rank, UNCHOSEN),
+        places.boxes[:, :, None],
+        tf.where(own & real, places.votes[:, None], UNCHOSEN),
         max_output_size_per_class=limits.proposals,
-        max_total_size=min(limits.proposals, sum(min(size, limits.proposals) for size in sizes)),
-        # The op suppresses above its threshold, Model Garden's search from its threshold on.
-        iou_threshold=float(np.nextafter(np.float32(limits.overlap), np.float32(0.0))),
+        max_total_size=_most(sizes, limits),
+        iou_threshold=_above(limits),
         score_threshold=0.0,
         clip_boxes=False,
     )
     return found.nmsed_boxes
 
 
-def _candidates(logits: tf.Tensor, sizes: Sequence[int], most: int) -> tuple[tf.Tensor, tf.Tensor]:
+def portable(raw: Tensors, sizes: Sequence[int], image_shape: tf.Tensor, limits: Limits, side: int) -> tf.Tensor:
+    """Returns what `batched` does for a batch of one image, by operations that TFLite and ONNX have.
+
+    The arguments are those of `batched`; `side` is that of the network's input in pixels.
+    """
+    places = _candidates(raw, sizes, image_shape, limits)
+    boxes = places.boxes[0]
+    scores = tf.where(places.is_real[0], places.votes, UNCHOSEN)
+    search = Search(_most(sizes, limits), _above(limits), 0.0, side)
+    found = search.run(boxes, scores, places.levels[0])
+    return (tf.gather(boxes, found.places) * tf.cast(found.is_found, tf.float32)[:, None])[None]
+
+
+def _most(sizes: Sequence[int], limits: Limits) -> int:
+    """Returns the number of rows of the result."""
+    return min(limits.proposals, sum(min(size, limits.proposals) for size in sizes))
+
+
+def _above(limits: Limits) -> float:
+    """Returns the ops' threshold: they suppress above it, Model Garden's search from its threshold on."""
+    return float(np.nextafter(np.float32(limits.overlap), np.float32(0.0)))
+
+
+class _Candidates(NamedTuple):
+    """The anchors that take part, best first."""
+
+    boxes: tf.Tensor  # [B, C, 4] pixels
+    is_real: tf.Tensor  # [B, C] bool; false: an empty box at the origin, which is padding, or NaN
+    levels: tf.Tensor  # [B, C] int32, from 0
+    votes: tf.Tensor  # [C] their rank in the image, because the ops leave the order of equal scores open
+
+
+def _candidates(raw: Tensors, sizes: Sequence[int], image_shape: tf.Tensor, limits: Limits) -> _Candidates:
+    """Returns the candidates of all levels; the arguments are those of `batched`."""
+    from official.vision.ops import box_ops
+
+    places, levels = _best(raw["rpn_scores"][..., 0], sizes, limits.candidates)  # [B, C]
+    boxes = box_ops.clip_boxes(box_ops.decode_boxes(raw["rpn_deltas"], raw["anchors"]), image_shape[:, None])
+    boxes = tf.gather(boxes, places, batch_dims=1)  # [B, C, 4]
+    votes = tf.range(places.shape[1], 0, -1, dtype=tf.float32)
+    return _Candidates(boxes, tf.reduce_max(boxes, axis=-1) > 0.0, levels, votes)
+
+
+def _best(logits: tf.Tensor, sizes: Sequence[int], most: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the places [B, C] of the `most` best anchors of each level among all A, best first, and their levels.
 
     Of equal scores the one of the lower level comes first, and on the same level the first.

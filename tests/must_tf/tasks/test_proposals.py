@@ -104,13 +104,16 @@ def test_scores_that_are_all_equal() -> None:
 
 
 def search(boxes: list[list[float]], scores: list[float], sizes: list[int], limits: Limits) -> list[list[float]]:
-    """Proposals of one image of 100 x 100 pixels whose anchors are the RPN's boxes."""
+    """Proposals of one image of 100 x 100 pixels whose anchors are the RPN's boxes. Both searches find the same."""
     raw: Tensors = {
         "rpn_scores": tf.constant(scores)[None, :, None],
         "rpn_deltas": tf.zeros([1, len(boxes), 4]),
         "anchors": tf.constant(boxes),
     }
-    return proposals.batched(raw, sizes, tf.constant([[100.0, 100.0]]), limits)[0].numpy().tolist()
+    whole = tf.constant([[100.0, 100.0]])
+    found = proposals.batched(raw, sizes, whole, limits)[0].numpy().tolist()
+    assert proposals.portable(raw, sizes, whole, limits, 100)[0].numpy().tolist() == found
+    return found
 
 
 LEFT, TOUCHING, RIGHT = [0.0, 0.0, 20.0, 20.0], [0.0, 0.0, 20.0, 10.0], [0.0, 50.0, 20.0, 80.0]
