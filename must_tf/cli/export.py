@@ -17,6 +17,7 @@ from must_tf.model.student import enabled
 from must_tf.runs import fingerprint, restore, trained_on
 from must_tf.runs.restore import Trained
 from must_tf.serving import checking, companions, layout, model_card, saved_model
+from must_tf.serving.formats import write as write_formats
 from must_tf.serving.layout import Destination
 from must_tf.serving.limits import Limits
 from must_tf.serving.saved_model import Settings
@@ -60,6 +61,7 @@ def run(flags: ExportFlags) -> None:
       UserError: a flag does not fit the model, the folder exists, or the export differs from evaluation.
     """
     settings = _settings(flags)
+    formats = write_formats.parse(flags.formats, flags.calibration)
     target = layout.destination(flags.out, flags.name, flags.layout)
     trained = _selected(restore.load(flags.model_dir), flags)
     unfinished = target.folder.rstrip("/") + ".partial"
@@ -71,13 +73,15 @@ def run(flags: ExportFlags) -> None:
     companions.write(path, name, companions.sample())
     files.write_json(os.path.join(path, saved_model.NAME), about(trained, flags.model_dir, settings))
     card = model_card.text(trained, flags.model_dir, outputs, settings)
-    files.write_whole(os.path.join(path, model_card.NAME), card.encode())
-    if flags.check:
-        try:
+    try:
+        if flags.check:
             print(checking.run(path, trained, settings))
-        except UserError:
-            tf.io.gfile.rmtree(unfinished)
-            raise
+        if formats:
+            card += "\n" + "\n".join(write_formats.write(path, trained, formats, flags.calibration)) + "\n"
+    except UserError:
+        tf.io.gfile.rmtree(unfinished)
+        raise
+    files.write_whole(os.path.join(path, model_card.NAME), card.encode())
     _publish(unfinished, target, outputs)
     print(f"exported step {trained.step} of {flags.model_dir} to {target.path}: {', '.join(enabled(trained.config))}")
 

@@ -50,6 +50,10 @@ class ExportFlags:
     max_detections: Annotated[int, flag("--max_detections", "Objects per image. 0: as trained.")] = 0
     max_image_pixels: Annotated[int, flag("--max_image_pixels", "Larger images are refused.")] = MAX_IMAGE_PIXELS
     max_batch_pixels: Annotated[int, flag("--max_batch_pixels", "Largest batch, as padded.")] = MAX_BATCH_PIXELS
+    formats: Annotated[
+        str, flag("--formats", "Also TFLite and ONNX files: tflite,onnx, or some of TFLite's precisions.")
+    ] = ""
+    calibration: Annotated[str, flag("--calibration", "Records for int8 and the comparison. Default: validation.")] = ""
     check: Annotated[bool, flag("--check", "Compare the export with evaluation on validation images.")] = False
 
 

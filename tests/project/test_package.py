@@ -175,7 +175,7 @@ DISTRIBUTIONS = {
 # grpc: a client in the exports needs it.
 SHOWS_LOGS = {"tensorboard"}  # shows what training writes; TensorFlow 2.21 no longer brings it
 SERVE = {"starlette", "uvicorn", "prometheus_client", "orjson"}
-OPTIONAL = {"apache_beam", "onnxruntime", "safetensors", "supervision", "grpc", *SERVE}
+OPTIONAL = {"apache_beam", "onnxruntime", "tf2onnx", "safetensors", "supervision", "grpc", *SERVE}
 
 
 def test_what_is_imported_is_what_is_required() -> None:
