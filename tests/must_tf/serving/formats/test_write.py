@@ -132,7 +132,8 @@ def test_a_format_is_a_group_or_a_precision() -> None:
         write.parse("", "records/*.tfrecord")
 
 
-def test_int8_needs_photos(tmp_path: Path) -> None:
+def test_int8_needs_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photos, "GENERATED", 1)
     gone = str(tmp_path / "*.tfrecord")
     with pytest.raises(UserError, match="int8 needs photos.*Give --calibration"):
         photos.collect("", gone, True)
