@@ -105,6 +105,20 @@ def problems_of_any(labels: Labels, info: ImageInfo, config: Any) -> Iterator[tu
             yield "NaN or infinite values", key
 
 
+def nothing_stored(
+    features: Mapping[str, tf.train.Feature], info: ImageInfo, config: Any
+) -> Iterator[tuple[str, str, str]]:
+    """Yields nothing; the default."""
+    del features, info, config
+    yield from ()
+
+
+def missing(features: Mapping[str, tf.train.Feature], key: str) -> Iterator[tuple[str, str, str]]:
+    """Yields the problem that a labelled image has no file under this key."""
+    if key not in features or not features[key].bytes_list.value or not features[key].bytes_list.value[0]:
+        yield "label cannot be read", key, "missing"
+
+
 def problems_of_maps(labels: Labels, info: ImageInfo, config: Any) -> Iterator[tuple[str, str]]:
     """Yields problems of labels that consist of maps: another size than the image's, NaN and infinity."""
     del config
@@ -157,6 +171,8 @@ class Summary:
       agreement: how far two labels of an image agree. None: the F1 score of objects at IoU 0.5, or else the headline of
         the task's Metric.
       pngs: labels -> {name: uint8 or uint16 map [h, w] or [h, w, 3]}, which `must predict` writes as PNG files.
+      stored: (record's features, ImageInfo, config) -> (problem, key, value): what keeps the label from being read or
+        trained on, found without decoding anything. The keys have the types that the task parses.
     """
 
     kind: str = "map"
@@ -174,3 +190,4 @@ class Summary:
     arrays: Mapping[str, Callable[[Labels, ImageInfo, Any], Any]] = dataclasses.field(default_factory=dict)
     agreement: Agreement | None = None
     pngs: Callable[[Labels], Mapping[str, np.ndarray]] = lambda labels: {}
+    stored: Callable[[Mapping[str, tf.train.Feature], ImageInfo, Any], Iterator[tuple[str, str, str]]] = nothing_stored

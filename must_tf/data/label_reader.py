@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf.data import record
+from must_tf.data import opening, record
 from must_tf.data.record import Labelled
 from must_tf.spec import TaskSpec
 
@@ -31,11 +31,15 @@ class LabelReader:
           serialized: the record.
           example: the same record, parsed.
           origin: read only labels whose origin starts with this.
+
+        Raises:
+          BadRecord: see `opening.require`.
         """
         origins = record.origins_of(example)
         names = tuple(name for name in self._configs if name in origins and origins[name].startswith(origin))
         if not names:
             return {}
+        opening.require(example, self._specs, {name: self._configs[name] for name in names})
         info = record.info_of(example)
         tensors = self._graph(names)(tf.constant(serialized), tf.constant([info.height, info.width]))
         return record.to_labelled(example, tensors)

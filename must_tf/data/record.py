@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -28,6 +29,9 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
+from must_tf.data import opening
+from must_tf.data.opening import info_of as info_of
+from must_tf.data.opening import origins_of as origins_of
 from must_tf.spec import ImageInfo, Labels, TaskSpec
 
 # The PNG filter that TensorFlow decodes fastest: each row is stored as its difference from the row above. Compared with
@@ -160,7 +164,7 @@ def encode(
 
 def merge(serialized: bytes, labelled: Mapping[str, Labelled], specs: Mapping[str, TaskSpec]) -> bytes:
     """Returns the record with these labels. They replace older labels of the same tasks; everything else stays."""
-    example = tf.train.Example.FromString(serialized)
+    example = opening.parsed(serialized)
     for task in labelled:
         # Remove every key of the task: otherwise an old confidence could remain beside a new map.
         for key in (annotated_key(task), *_keys(specs[task].features, specs[task].Config)):  # type: ignore[arg-type]
@@ -185,34 +189,17 @@ def image_format(image: bytes) -> str:
     raise UserError("An image is neither JPEG nor PNG, and records hold no other format. Convert the image first.")
 
 
-def info_of(example: tf.train.Example) -> ImageInfo:
-    """Returns the image's id and size as stated in the record."""
-    feature = example.features.feature
-    return ImageInfo(
-        feature["image/source_id"].bytes_list.value[0].decode(),
-        feature["image/height"].int64_list.value[0],
-        feature["image/width"].int64_list.value[0],
-    )
-
-
 def content_of(example: tf.train.Example) -> str:
     """Returns the SHA-256 of the image's encoded bytes as hex digits: the same for a photo in every dataset and format.
 
     Raises:
-      IndexError: the record has no image.
+      BadRecord: the record has no image, or the stored digits are not a SHA-256.
     """
-    feature = example.features.feature
-    stored = feature["image/key/sha256"].bytes_list.value if "image/key/sha256" in feature else ()
-    return stored[0].decode() if stored else hashlib.sha256(feature["image/encoded"].bytes_list.value[0]).hexdigest()
-
-
-def origins_of(example: tf.train.Example) -> dict[str, str]:
-    """Returns {task: origin} of the tasks that this image is labelled for."""
-    origins = {}
-    for key, feature in example.features.feature.items():
-        if key.startswith("image/") and key.endswith("/origin") and feature.bytes_list.value:
-            origins[key.split("/")[1]] = feature.bytes_list.value[0].decode()
-    return origins
+    key = "image/key/sha256"
+    stored = opening.text(example.features.feature, key)
+    if stored and not re.fullmatch("[0-9a-f]{64}", stored):
+        raise opening.BadRecord(opening.Fault("not a SHA-256", key, repr(stored[:70])))
+    return stored or hashlib.sha256(opening.image_of(example)).hexdigest()
 
 
 def parse(serialized: tf.Tensor, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]) -> dict[str, tf.Tensor]:
@@ -260,17 +247,44 @@ def decode_map(encoded: tf.Tensor, size: tf.Tensor, channels: int, dtype: tf.DTy
 
     Args:
       encoded: PNG bytes; empty if the record has no such map.
-      size: [2] int32 height and width of the map that is returned for empty bytes.
+      size: [2] int32 height and width of the image. A map of another size fails before it is decoded.
       channels: 1 or 3.
       dtype: tf.uint8 or tf.uint16.
       fill: the value of every pixel if `encoded` is empty.
     """
+
+    def decoded() -> tf.Tensor:
+        found = png_sizes(encoded)[0]
+        same = required(encoded, tf.reduce_all(found == size), "map and image differ in size", found, size)
+        return tf.io.decode_png(same, channels=channels, dtype=dtype)
+
     values = tf.cond(
         tf.equal(tf.strings.length(encoded), 0),
         lambda: tf.fill(tf.concat([size, [channels]], 0), tf.cast(fill, dtype)),
-        lambda: tf.io.decode_png(encoded, channels=channels, dtype=dtype),
+        decoded,
     )
     return tf.ensure_shape(values, [None, None, channels])
+
+
+def required(values: tf.Tensor, condition: tf.Tensor, message: str, *shown: tf.Tensor) -> tf.Tensor:
+    """Returns the values unchanged, after asserting a condition. Costs a microsecond: tf.debugging has a branch."""
+    checked = tf.raw_ops.Assert(condition=condition, data=[tf.constant(message), *shown], summarize=6)
+    with tf.control_dependencies([checked] if checked is not None else []):
+        return tf.identity(values)
+
+
+def bounded(encoded: tf.Tensor) -> tf.Tensor:
+    """Returns an encoded image unchanged, after asserting that its header promises at most `opening.MAX_PIXELS`."""
+    jpeg = tf.equal(tf.strings.substr(encoded, 0, 3), opening.JPEG)
+    size = tf.cond(jpeg, lambda: tf.io.extract_jpeg_shape(encoded)[:2], lambda: png_sizes(encoded)[0])
+    pixels = tf.reduce_prod(tf.cast(size, tf.int64))
+    return required(encoded, pixels <= opening.MAX_PIXELS, "image is too large", size)
+
+
+def png_sizes(files: tf.Tensor) -> tf.Tensor:
+    """Returns height and width, int32 [N, 2], of PNG files from their headers. Fails if one is too short."""
+    width_height = tf.io.decode_raw(tf.strings.substr(files, opening.PNG_SIZE, 8), tf.int32, little_endian=False)
+    return tf.reverse(tf.reshape(width_height, [-1, 2]), [1])
 
 
 def checked_ids(ids: tf.Tensor, known: tf.Tensor, count: int, source: str) -> tf.Tensor:
@@ -287,10 +301,11 @@ def checked_ids(ids: tf.Tensor, known: tf.Tensor, count: int, source: str) -> tf
     if not count:
         return ids
     # Computed in the ids' own type: for a map of bytes this is four times as fast as in int32.
-    highest = tf.cast(tf.reduce_max(tf.where(known, ids, tf.zeros([], ids.dtype))), tf.int32)
-    in_range = tf.debugging.assert_less(highest, count, f"{source}: class ids must be below {count}")
-    with tf.control_dependencies([in_range] if in_range is not None else []):
-        return tf.identity(ids)
+    highest = tf.reduce_max(tf.where(known, ids, tf.zeros([], ids.dtype)))
+    in_range = tf.cast(highest, tf.int64) < count
+    if ids.dtype.min < 0:
+        in_range &= tf.reduce_min(tf.where(known, ids, tf.zeros([], ids.dtype))) >= 0
+    return required(ids, in_range, f"{source}: class ids must be below {count}", highest)
 
 
 def label_tensors(
@@ -330,8 +345,9 @@ def read_labels(serialized: bytes, specs: Mapping[str, TaskSpec], configs: Mappi
 
     Tasks that the image is unlabelled for are left out. To read many records, use `label_reader`: it is faster.
     """
-    example = tf.train.Example.FromString(serialized)
+    example = opening.parsed(serialized)
     present = {name: configs[name] for name in origins_of(example) if name in configs}
+    opening.require(example, specs, present)
     info = info_of(example)
     size = tf.constant([info.height, info.width])
     return to_labelled(example, label_tensors(tf.constant(serialized), size, specs, present))

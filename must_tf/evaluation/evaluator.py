@@ -20,7 +20,7 @@ from must_tf.common.finite import NonFinitePredictions, check_labels
 from must_tf.common.progress import Progress
 from must_tf.common.text import listed
 from must_tf.data import input as input_lib
-from must_tf.data import label_reader, record
+from must_tf.data import label_reader, opening, record
 from must_tf.evaluation.predictions import Arrays, Restorer
 from must_tf.model.student import StudentConfig, enabled
 from must_tf.shared import picture_grid
@@ -108,7 +108,7 @@ class Evaluator:
 
     def _measure(self, index: int, image_info: np.ndarray, predictions: dict[str, Arrays]) -> None:
         serialized = self._record(index)
-        example = tf.train.Example.FromString(serialized)
+        example = opening.parsed(serialized)
         info = record.info_of(example)
         labelled = self._reader.read(serialized, example)
         self._non_finite.add(predictions, info.source_id)

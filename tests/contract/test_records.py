@@ -182,8 +182,8 @@ def test_an_id_beyond_the_classes_ends_the_read(task: str) -> None:
     """Model Garden trains such ids as background or with a loss of 0."""
     serialized = _record(task, golden(task).example(H, W), (H, W))
     few = {task: golden(task).CONFIG.replace(classes=("one",))}
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        record.read_labels(serialized, SPECS, few)
+    with pytest.raises(tf.errors.InvalidArgumentError):  # as in the input pipeline
+        record.label_tensors(tf.constant(serialized), tf.constant([H, W]), SPECS, few)
 
 
 CLASSED = [name for name, spec in SPECS.items() if spec.class_ids]

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
-from must_tf.data import record
+from must_tf.data import opening, record
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, TaskSpec
 from must_tf.tasks.masks import labels as masks
@@ -22,32 +22,24 @@ Fault = tuple[str, str]  # problem, where in the record
 
 def of_image(example: tf.train.Example, info: ImageInfo) -> Iterator[Fault]:
     """Checks the image's own keys: it can be decoded and matches what the record says about it."""
-    feature = example.features.feature
-    encoded = feature["image/encoded"].bytes_list.value
-    if not encoded:
-        yield "no image", ""
-        return
+    feature, faults = example.features.feature, list(opening.of_image(example))
     if not info.source_id:
         yield "no source_id", ""
+    if faults:
+        yield faults[0].what, faults[0].place
+        return
+    encoded = opening.image_of(example)
     try:
-        stated, actual = _text(feature, "image/format"), record.image_format(encoded[0])
-        shape = record.decode_image(tf.constant(encoded[0])).shape
+        stated, actual = opening.text(feature, "image/format"), record.image_format(encoded)
+        record.decode_image(tf.constant(encoded))
     except (UserError, tf.errors.InvalidArgumentError) as error:
         yield "image cannot be decoded", str(getattr(error, "message", error)).splitlines()[0][:120]
         return
-    if tuple(shape[:2]) != (info.height, info.width):
-        yield "stated size is not the image's", f"{info.width}x{info.height}, decoded {shape[1]}x{shape[0]}"
     if stated and {"jpg": "jpeg"}.get(stated, stated) != actual:
         yield "image/format is not the image's", f"{stated}, is {actual}"
-    sha256 = _text(feature, "image/key/sha256")
-    if sha256 and sha256 != hashlib.sha256(encoded[0]).hexdigest():
+    sha256 = opening.text(feature, "image/key/sha256")
+    if sha256 and sha256 != hashlib.sha256(encoded).hexdigest():
         yield "image changed since it was written", "image/key/sha256 differs"
-
-
-def _text(feature: Any, key: str) -> str:
-    # `in` first: looking up a missing key would create it.
-    values = feature[key].bytes_list.value if key in feature else ()
-    return values[0].decode() if values else ""
 
 
 def of_origins(example: tf.train.Example, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]) -> Iterator[Fault]:
@@ -71,6 +63,18 @@ def read(
     serialized: bytes, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]
 ) -> tuple[dict[str, Labelled], list[Fault]]:
     """Returns the labels that can be read, and a fault for each of the others."""
+    example = opening.parsed(serialized)
+    if any(opening.of_image(example)):  # a fault of the image, which `of_image` reports
+        return {}, []
+    found = [*opening.of_tasks(example, specs, configs)]
+    faults = [(fault.what, fault.place) for fault in found]
+    labelled, more = _decoded(serialized, specs, opening.readable(found, configs, specs))
+    return labelled, faults + more
+
+
+def _decoded(
+    serialized: bytes, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]
+) -> tuple[dict[str, Labelled], list[Fault]]:
     try:
         return record.read_labels(serialized, specs, configs), []
     except Exception:  # read task by task to find which one fails

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from must_tf import tasks
-from must_tf.data import contents, record
+from must_tf.data import contents, opening, record
 from must_tf.label_content import PIXELS, ImageInfo
 from tfrecords_tools.check import dataset_rules, record_rules, usability
 from tfrecords_tools.check.dataset_rules import CheckedShard
@@ -96,10 +95,11 @@ def _check_record(
     checked, truth = into
     name = f"{checked.file} record {number}"
     try:
-        example = tf.train.Example.FromString(serialized)
+        example = opening.parsed(serialized)
         info = record.info_of(example)
-    except Exception as error:  # protobuf errors, missing keys, invalid UTF-8
-        checked.findings.add("record cannot be parsed", f"{name}: {type(error).__name__}: {error}")
+        record.origins_of(example)
+    except opening.BadRecord as error:
+        checked.findings.add(error.fault.what, f"{name}: {error.fault.place}")
         return hashed(f"\0{name}")  # equals no other id
     name = f"{name} ({info.source_id!r})"
     specs = tasks.discover()
@@ -122,7 +122,7 @@ def _check_record(
 def _content(serialized: bytes, default: int) -> int:
     """Returns `contents.short` of the record's image; `default` if there is none, which is a finding already."""
     try:
-        return contents.short(record.content_of(tf.train.Example.FromString(serialized)))
+        return contents.short(record.content_of(opening.parsed(serialized)))
     except Exception:  # protobuf errors, missing keys, invalid digits
         return default
 
@@ -146,7 +146,7 @@ def _explain(path: str, configs: Mapping[str, Any], checked: CheckedShard) -> No
     explained = set()
     for number, serialized in _readable(path, CheckedShard(checked.file)):  # damage has been reported already
         try:
-            info = record.info_of(tf.train.Example.FromString(serialized))
+            info = record.info_of(opening.parsed(serialized))
             labelled, _ = record_rules.read(serialized, tasks.discover(), configs)
         except Exception:  # reported already
             continue

@@ -30,6 +30,7 @@ def evaluate(
         list[str] | None, typer.Option(help="YAML file of a training, for settings of metrics. May be repeated.")
     ] = None,
     json: options.Json = False,
+    skip_bad: options.SkipBad = 0,
 ) -> None:
     """Measure teachers on images with real labels, by the metrics of a student.
 
@@ -41,8 +42,9 @@ def evaluate(
     from tfrecords_tools import teachers
     from tfrecords_tools.evaluate import run
     from tfrecords_tools.label import arguments
-    from tfrecords_tools.reading import recordset
+    from tfrecords_tools.reading import bad_records, recordset
 
+    bad_records.allow(skip_bad)
     mistakes = Mistakes()
     descriptions = []
     for path, tasks in arguments.parse_teachers(teacher, mistakes).items():

@@ -24,6 +24,7 @@ def export_coco(
     ] = 0.5,
     as_json: options.Json = False,
     workers: options.Workers = 0,
+    skip_bad: options.SkipBad = 0,
 ) -> None:
     """Export records as COCO JSON (boxes, masks), panoptic, depth and normals PNGs, and a list of image classes.
 
@@ -35,8 +36,9 @@ def export_coco(
     """
     from tfrecords_tools.export import formats, join
     from tfrecords_tools.export.run import ExportOptions, export_records
-    from tfrecords_tools.reading import recordset
+    from tfrecords_tools.reading import bad_records, recordset
 
+    bad_records.allow(skip_bad)
     command = ["must-records", "export-coco", "--records", records]
     if images:
         command += ["--images"]

@@ -25,6 +25,7 @@ def export_yolo(
     ] = 0.5,
     as_json: options.Json = False,
     workers: options.Workers = 0,
+    skip_bad: options.SkipBad = 0,
 ) -> None:
     """Export the boxes and masks of records as a YOLO dataset: data.yaml, images/ and labels/.
 
@@ -36,9 +37,10 @@ def export_yolo(
     from must_tf.common.errors import UserError
     from tfrecords_tools.export import formats, join
     from tfrecords_tools.export import yolo as export
-    from tfrecords_tools.reading import recordset
+    from tfrecords_tools.reading import bad_records, recordset
     from tfrecords_tools.sources.drawn.yolo_data import SPLITS
 
+    bad_records.allow(skip_bad)
     if split not in SPLITS or (val and split == "val"):
         raise UserError(f"--split {split!r} must be one of {', '.join(SPLITS)}, and not val together with --val.")
     sets = {split: recordset.opened(records)} | ({"val": recordset.opened(val, "--val")} if val else {})

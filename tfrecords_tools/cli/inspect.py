@@ -23,6 +23,7 @@ def inspect(
     ] = "even",
     as_json: options.Json = False,
     workers: options.Workers = 0,
+    skip_bad: options.SkipBad = 0,
 ) -> None:
     """Print what a dataset of records holds; with --page also write a page of pictures to filter and sort.
 
@@ -31,8 +32,9 @@ def inspect(
     Example: must-records inspect --records 'records/coco/*.tfrecord' --page coco.html
     """
     from tfrecords_tools.inspect import contact_sheet, counts, pick
-    from tfrecords_tools.reading import recordset, summary_tables
+    from tfrecords_tools.reading import bad_records, recordset, summary_tables
 
+    bad_records.allow(skip_bad)
     pick.check(choice)
     dataset = recordset.opened(records)
     if page:

@@ -50,6 +50,7 @@ def label(
     json: options.Json = False,
     runner: Runner = "",
     runner_options: options.RunnerOptions = "",
+    skip_bad: options.SkipBad = 0,
 ) -> None:
     """Let teachers add the labels that images lack. Real labels are never replaced.
 
@@ -61,7 +62,9 @@ def label(
     """
     from tfrecords_tools.label import arguments, parallelism, self_check
     from tfrecords_tools.label.run import label_records
+    from tfrecords_tools.reading import bad_records
 
+    bad_records.allow(skip_bad)
     started = time.monotonic()
     part = parallelism.parse_part(shard)
     spread = parallelism.Parallelism(workers, part, runner, tuple(runner_options.split()))

@@ -33,6 +33,7 @@ def merge(
     shards: options.Shards = 0,
     workers: options.Workers = 0,
     json: options.Json = False,
+    skip_bad: options.SkipBad = 0,
 ) -> None:
     """Merge record sets: labels of the same image, by content, are combined; classes are united by name.
 
@@ -43,7 +44,9 @@ def merge(
     from tfrecords_tools.convert import run as convert
     from tfrecords_tools.merge import classes
     from tfrecords_tools.merge.run import merged_sets
+    from tfrecords_tools.reading import bad_records
 
+    bad_records.allow(skip_bad)
     source = merged_sets(records, same or [], classes_of or [])
     mapping = classes.mapping([each.classes for each in source.inputs], source.united)
     directories = [each.directory for each in source.inputs]

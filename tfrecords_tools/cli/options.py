@@ -54,6 +54,10 @@ Runner = Annotated[str, typer.Option(help="Run on Apache Beam: DirectRunner, Fli
 RunnerOptions = Annotated[
     str, typer.Option(help="The Beam runner's own options, in quotes: '--project=... --region=...'.")
 ]
+SkipBad = Annotated[
+    int,
+    typer.Option(help="Leave out up to this many records that cannot be read, and list them; 0: stop at the first."),
+]
 # Parameters that do not change a byte of the records.
 NO_EFFECT = ("workers", "json", "runner", "runner_options", "shard", "force", "sample", "domain")
 

@@ -45,6 +45,7 @@ def stats(
     ] = False,
     as_json: options.Json = False,
     workers: options.Workers = 0,
+    skip_bad: options.SkipBad = 0,
 ) -> None:
     """Judge whether pseudo labels are good enough to train on: statistics, suggested thresholds and a verdict.
 
@@ -55,8 +56,10 @@ def stats(
     Example: must-records stats --records 'records/labelled/*.tfrecord' --against detection='records/coco/*.tfrecord'
     """
     from tfrecords_tools.label import self_check
+    from tfrecords_tools.reading import bad_records
     from tfrecords_tools.stats import run, tables
 
+    bad_records.allow(skip_bad)
     comparison = run.comparison(against or (), truth, precision)
     request = run.request(records, set_ or (), comparison, workers)
     check = self_check.checked(sample, domain or [])

@@ -15,12 +15,12 @@ import tensorflow as tf
 
 from must_tf.common.progress import Progress
 from must_tf.common.text import listed
-from must_tf.data import label_reader, record
+from must_tf.data import label_reader, opening, record
 from must_tf.experiments import experiment_config
-from must_tf.spec import TaskConfig, judged
+from must_tf.spec import ImageInfo, TaskConfig, judged
 from must_tf.tasks import discover
 from tfrecords_tools import teachers
-from tfrecords_tools.reading import recordset
+from tfrecords_tools.reading import bad_records, recordset
 from tfrecords_tools.reading.recordset import RecordSet
 from tfrecords_tools.teachers import About, Description
 
@@ -131,11 +131,8 @@ def _measure(
     metrics = {task: discover()[task].Metric(config) for task, config in configs.items()}
     unanswered: collections.Counter[str] = collections.Counter()
     for batch in _labelled(datasets, configs, progress):
-        examples = [example for example, _ in batch]
-        images = [record.decode_image(one.features.feature["image/encoded"].bytes_list.value[0]) for one in examples]
-        infos = [record.info_of(example) for example in examples]
-        predicted = teachers.label(teacher, images, [info.source_id for info in infos])
-        for (_, truth), labels, info in zip(batch, predicted, infos, strict=True):
+        images, ids = [image for image, _, _ in batch], [info.source_id for _, _, info in batch]
+        for (_, truth, info), labels in zip(batch, teachers.label(teacher, images, ids), strict=True):
             for task, known in truth.items():
                 if task in labels:
                     metrics[task].add(known.labels, judged(discover()[task], labels[task], known.annotated), info)
@@ -152,19 +149,32 @@ def _measure(
     result.unanswered |= unanswered
 
 
+def _read(
+    serialized: bytes, reader: label_reader.LabelReader
+) -> tuple[tf.Tensor, dict[str, record.Labelled], ImageInfo]:
+    example = opening.parsed(serialized)
+    opening.require(example, {}, {})
+    truth = reader.read(serialized, example, REAL)
+    image = record.decode_image(opening.image_of(example)) if truth else tf.zeros([])
+    return image, truth, record.info_of(example)
+
+
 def _labelled(
     datasets: Sequence[RecordSet], configs: Mapping[str, TaskConfig], progress: Progress
-) -> Iterator[list[tuple[tf.train.Example, dict[str, record.Labelled]]]]:
+) -> Iterator[list[tuple[tf.Tensor, dict[str, record.Labelled], ImageInfo]]]:
     """Yields batches of images with real labels of these tasks, and the labels."""
     reader = label_reader.shared(discover(), configs)
 
-    def each() -> Iterator[tuple[tf.train.Example, dict[str, record.Labelled]]]:
+    def each() -> Iterator[tuple[tf.Tensor, dict[str, record.Labelled], ImageInfo]]:
         for path in itertools.chain.from_iterable(one.paths for one in datasets):
-            for _, serialized in recordset.whole(path):
-                example = tf.train.Example.FromString(serialized)
+            for number, serialized in recordset.whole(path):
                 progress.advance()
-                if truth := reader.read(serialized, example, REAL):
-                    yield example, truth
+                found = None
+                with bad_records.reading(path, number):
+                    found = _read(serialized, reader)
+                if found is not None and found[1]:
+                    yield found
+        bad_records.settle_own()
 
     images = each()
     while batch := list(itertools.islice(images, teachers.BATCH_SIZE)):

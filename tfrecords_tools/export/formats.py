@@ -5,8 +5,10 @@ Reading these files back gives the labels of the record, except for what is coun
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -19,6 +21,8 @@ from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.writing.counts import Tally
 
 JsonObject = dict[str, Any]
+SAFE = " ()+,-.=@[]_~"  # kept in file names, like letters and digits; all other characters become %xx
+LONGEST = 200  # characters of a file name without its suffix; systems allow 255
 DIGITS = range(2, 12)  # decimals of boxes that are tried; COCO's own boxes have two
 FARTHEST = 65535  # millimetres in 16 bits
 # The reasons in `lost` are keys of export.json.
@@ -31,6 +35,20 @@ DOUBTS = (
     "segmentation: confidence of each pixel, of a segment the mean is written",
     "classification: probabilities of all classes but the most likely",
 )
+
+
+def file_name(text: str) -> str:
+    """Returns a name for a file or folder: special characters are quoted, and a long text is cut and marked.
+
+    No text leads out of a folder, or gives an empty name. The mark, eight digits of the SHA-256, keeps texts apart.
+    """
+    name = quote(text, safe=SAFE)
+    if not name.strip("."):
+        return name.replace(".", "%2E") or "%"
+    if len(name) <= LONGEST:
+        return name
+    mark = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{name[: LONGEST - 9].rstrip('%')}~{mark}"
 
 
 def annotations_of(objects: Labels, info: ImageInfo, pseudo: bool) -> list[JsonObject]:

@@ -28,7 +28,6 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
-from urllib.parse import quote
 
 import numpy as np
 import tensorflow as tf
@@ -36,7 +35,7 @@ import tensorflow as tf
 from must_tf import tasks
 from must_tf.common import files
 from must_tf.common.errors import UserError
-from must_tf.data import record
+from must_tf.data import opening, record
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels, TaskConfig
 from must_tf.tasks.masks.labels import has_mask
@@ -45,13 +44,12 @@ from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.convert import run as convert
 from tfrecords_tools.export import formats, join
 from tfrecords_tools.export.formats import JsonObject
-from tfrecords_tools.reading import check_truth, recordset
+from tfrecords_tools.reading import bad_records, check_truth, recordset
 from tfrecords_tools.reading.recordset import RecordSet
 from tfrecords_tools.writing import shards
 from tfrecords_tools.writing.counts import Tally
 
 SUFFIX = {"jpeg": ".jpg", "png": ".png"}
-SAFE = " ()+,-.=@[]_~"  # kept in file names, like letters and digits; all other characters become %xx
 EXPORTED = ("classification", "detection", "masks", "segmentation", "depth", "normals")
 
 
@@ -106,7 +104,7 @@ def export_records(
     counts = {shard["file"]: shard["records"] for shard in records.manifest.shards}
     images_left = sum(counts.get(os.path.basename(job.path), 0) for job in left)
     for name in classes.get("classification", ()) if options.images else ():  # also for classes without images
-        tf.io.gfile.makedirs(os.path.join(out, "classes", quote(name, safe=SAFE)))
+        tf.io.gfile.makedirs(os.path.join(out, "classes", formats.file_name(name)))
     recordset.over_shards(export_shard, left, "export", images_left, processes)
     return join.join(out, [job.path for job in jobs], classes, command)
 
@@ -133,14 +131,8 @@ def export_shard(job: ExportJob, tick: Callable[[], None]) -> None:
     """Exports one shard; runs in a worker. Its part is written last, and as a whole."""
     configs, lost, lines = recordset.configs_of(job.classes), Tally(), []
     for number, serialized in recordset.whole(job.path):
-        place = f"{os.path.basename(job.path)} record {number}"
-        try:
+        with bad_records.reading(job.path, number):
             lines.append(_export(serialized, job, configs, lost))
-        except (tf.errors.OpError, ValueError, IndexError) as error:
-            message = str(error).splitlines()[0][:160]
-            raise UserError(
-                f"{place} cannot be read ({message}). Run must-records check to find all damaged records."
-            ) from None
         tick()
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in [{"lost": lost.content}, *lines])
     files.write_whole(join.part_of(job.out, job.path), text.encode())
@@ -148,7 +140,7 @@ def export_shard(job: ExportJob, tick: Callable[[], None]) -> None:
 
 def _export(serialized: bytes, job: ExportJob, configs: Mapping[str, TaskConfig], lost: Tally) -> JsonObject:
     """Writes the files of one record and returns its line of the part."""
-    example = tf.train.Example.FromString(serialized)
+    example = opening.parsed(serialized)
     info, name = record.info_of(example), name_of(example)
     specs = tasks.discover()
     labelled = record.read_labels(serialized, specs, configs)
@@ -164,7 +156,7 @@ def _export(serialized: bytes, job: ExportJob, configs: Mapping[str, TaskConfig]
     }
     line |= _classified(labelled, job.classes) | objects_of(labelled, info, job.options.least_score, lost)
     if job.options.images:
-        _write_image(example.features.feature["image/encoded"].bytes_list.value[0], job.out, line)
+        _write_image(opening.image_of(example), job.out, line)
     written, segments = _maps(labelled, example, job.options.least_score, lost)
     for folder, content in written.items():
         files.write_whole(os.path.join(job.out, folder, f"{os.path.splitext(name)[0]}.png"), content)
@@ -242,15 +234,14 @@ def name_of(example: tf.train.Example) -> str:
     """
     feature = example.features.feature
     source_id = record.info_of(example).source_id
-    original = feature["image/filename"].bytes_list.value if "image/filename" in feature else ()
-    stem = os.path.splitext(original[0].decode())[0] if original else ""
+    stem = os.path.splitext(opening.text(feature, "image/filename"))[0]
     same = stem == source_id or (stem.isdecimal() and source_id.isdecimal() and int(stem) == int(source_id))
-    suffix = SUFFIX[record.image_format(feature["image/encoded"].bytes_list.value[0])]
-    return quote(stem if same else source_id, safe=SAFE) + suffix
+    suffix = SUFFIX[record.image_format(opening.image_of(example))]
+    return formats.file_name(stem if same else source_id) + suffix
 
 
 def in_class_folder(source_id: str, name: str, label: str) -> str:
     """Returns <class>/<name>. An id of this form keeps its own name."""
     folder, _, rest = source_id.partition("/")
-    own = quote(rest, safe=SAFE) + os.path.splitext(name)[1] if folder == label and rest else name
-    return os.path.join(quote(label, safe=SAFE), own)
+    own = formats.file_name(rest) + os.path.splitext(name)[1] if folder == label and rest else name
+    return os.path.join(formats.file_name(label), own)

@@ -28,12 +28,12 @@ import yaml
 from must_tf import tasks
 from must_tf.common import files
 from must_tf.common.errors import UserError
-from must_tf.data import record
+from must_tf.data import opening, record
 from must_tf.spec import ImageInfo, Labels, TaskConfig
 from must_tf.tasks.masks.labels import has_mask, paste
 from tfrecords_tools.export import formats, join, outlines, run
 from tfrecords_tools.export.formats import JsonObject
-from tfrecords_tools.reading import check_truth, recordset
+from tfrecords_tools.reading import bad_records, check_truth, recordset
 from tfrecords_tools.reading.recordset import RecordSet
 from tfrecords_tools.writing import shards
 from tfrecords_tools.writing.counts import Tally
@@ -137,20 +137,15 @@ def export_shard(job: YoloJob, tick: Callable[[], None]) -> None:
     """Exports one shard; runs in a worker. Its part is written last."""
     configs, lost, names = recordset.configs_of(job.classes), Tally(), []
     for number, serialized in recordset.whole(job.path):
-        try:
+        with bad_records.reading(job.path, number):
             names += _export(serialized, job, configs, lost)
-        except (tf.errors.OpError, ValueError, IndexError) as error:
-            raise UserError(
-                f"{os.path.basename(job.path)} record {number} cannot be read ({str(error).splitlines()[0][:160]}). "
-                "Run must-records check to find all damaged records."
-            ) from None
         tick()
     files.write_whole(job.part, json.dumps({"lost": lost.content, "names": names}).encode())
 
 
 def _export(serialized: bytes, job: YoloJob, configs: Mapping[str, TaskConfig], lost: Tally) -> list[str]:
     """Writes the files of one record and returns its name in a list; empty if it is left out."""
-    example = tf.train.Example.FromString(serialized)
+    example = opening.parsed(serialized)
     info, name = record.info_of(example), run.name_of(example)
     labelled = record.read_labels(serialized, tasks.discover(), configs)
     for task in sorted(set(record.origins_of(example)) - {"detection", "masks"}):
@@ -169,7 +164,7 @@ def _export(serialized: bytes, job: YoloJob, configs: Mapping[str, TaskConfig], 
     text = "".join(f"{line}\n" for line in lines(labels, info, lost))
     folder = os.path.join(job.out, "labels", job.split)
     files.write_whole(os.path.join(folder, f"{os.path.splitext(name)[0]}.txt"), text.encode())
-    image = example.features.feature["image/encoded"].bytes_list.value[0]
+    image = opening.image_of(example)
     files.write_whole(os.path.join(job.out, "images", job.split, name), image)
     return [name]
 

@@ -14,10 +14,10 @@ from must_tf import tasks
 from must_tf.common import files
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
-from must_tf.data import record
+from must_tf.data import opening, record
 from must_tf.shared import picture_grid
 from tfrecords_tools.inspect import contact_page, pick
-from tfrecords_tools.reading import label_summary, recordset, summary_tables
+from tfrecords_tools.reading import bad_records, label_summary, recordset, summary_tables
 from tfrecords_tools.reading.recordset import RecordSet
 
 SIDE = 288  # pixels of a thumbnail's longer side: class names can still be read
@@ -111,22 +111,20 @@ def _cards(dataset: RecordSet, places: Sequence[RecordPlace]) -> list[ImageCard]
         wanted = {number for file, number in places if file == name}
         for number, serialized in recordset.whole(path) if wanted else ():
             if number in wanted:
-                cards[name, number] = card(serialized, configs, f"{name} record {number}")
+                with bad_records.reading(path, number):
+                    cards[name, number] = card(serialized, configs, f"{name} record {number}")
                 progress.advance()
             if number >= max(wanted):
                 break
     progress.close()
-    return [cards[place] for place in places]
+    return [cards[place] for place in places if place in cards]
 
 
 def card(serialized: bytes, configs: Mapping[str, Any], place: str) -> ImageCard:
     """Draws one image with all its labels. `place` says where its record is."""
-    example = tf.train.Example.FromString(serialized)
-    info = record.info_of(example)
-    try:
-        image = record.decode_image(example.features.feature["image/encoded"].bytes_list.value[0]).numpy()
-    except tf.errors.InvalidArgumentError:
-        raise UserError(f"{place}: the image cannot be decoded. must-records check lists all problems.") from None
+    example = opening.parsed(serialized)
+    opening.require(example, {}, {})
+    info, image = record.info_of(example), record.decode_image(opening.image_of(example)).numpy()
     photo = picture_grid.enlarge(image, SIDE)
     about: dict[str, Any] = {"id": info.source_id, "place": place, "size": f"{info.width} x {info.height}", "tasks": {}}
     pictures = {"photo": _jpeg(photo)}

@@ -10,13 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from must_tf import tasks
-from must_tf.common.errors import UserError
-from must_tf.data import record
+from must_tf.data import opening, record
 from must_tf.spec import EMPTY, LABELLED, LOW, state
-from tfrecords_tools.reading import depth_range, label_summary, recordset
+from tfrecords_tools.reading import bad_records, depth_range, label_summary, recordset
 from tfrecords_tools.reading.depth_range import DepthRange
 from tfrecords_tools.reading.recordset import RecordSet
 
@@ -113,23 +111,19 @@ def count_shard(job: CountJob, tick: Callable[[], None]) -> DatasetCounts:
     """
     counted, configs = DatasetCounts(), recordset.configs_of(job.classes)
     for number, serialized in recordset.whole(job.path):
-        try:
+        with bad_records.reading(job.path, number):
             _count(serialized, configs, counted)
-        except Exception as error:  # protobuf, TensorFlow and NumPy each raise their own
-            raise UserError(
-                f"{job.path} record {number} cannot be read ({type(error).__name__}). must-records check lists all "
-                "problems of the dataset."
-            ) from None
         tick()
     counted.shards[os.path.basename(job.path)] = counted.records
     return counted
 
 
 def _count(serialized: bytes, configs: Mapping[str, Any], counted: DatasetCounts) -> None:
-    info = record.info_of(tf.train.Example.FromString(serialized))
+    info = record.info_of(opening.parsed(serialized))
+    labelled = record.read_labels(serialized, tasks.discover(), configs)
     counted.records += 1
     counted.sizes[info.height, info.width] += 1
-    for task, (labels, origin, _) in record.read_labels(serialized, tasks.discover(), configs).items():
+    for task, (labels, origin, _) in labelled.items():
         spec, config = tasks.discover()[task], configs[task]
         label = label_summary.of(spec, labels, info, config)
         of_task = counted.tasks.setdefault(task, TaskCount())

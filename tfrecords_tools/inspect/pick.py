@@ -12,12 +12,10 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-import tensorflow as tf
-
 from must_tf.common.errors import UserError, nearest
-from must_tf.data import label_reader, record
+from must_tf.data import label_reader, opening, record
 from must_tf.tasks import discover
-from tfrecords_tools.reading import label_summary, recordset
+from tfrecords_tools.reading import bad_records, label_summary, recordset
 from tfrecords_tools.reading.recordset import RecordSet
 
 EVEN, LEAST, MOST = "even", "least-confident", "most-confident"
@@ -68,7 +66,9 @@ def pick_of_shard(job: PickJob, tick: Callable[[], None]) -> list[RankedImage]:
 
     def ranked() -> Iterable[RankedImage]:
         for number, serialized in recordset.whole(job.path):
-            confidences = _confidences(reader, job.configs, serialized)
+            confidences: list[float] = []
+            with bad_records.reading(job.path, number):
+                confidences = _confidences(reader, job.configs, serialized)
             if confidences:
                 rank = min(confidences) if job.pick == LEAST else -max(confidences)
                 yield rank, os.path.basename(job.path), number
@@ -79,7 +79,7 @@ def pick_of_shard(job: PickJob, tick: Callable[[], None]) -> list[RankedImage]:
 
 def _confidences(reader: label_reader.LabelReader, configs: Mapping[str, Any], serialized: bytes) -> list[float]:
     """Returns the confidences of the image's pseudo labels, of those that have one."""
-    example = tf.train.Example.FromString(serialized)
+    example = opening.parsed(serialized)
     info = record.info_of(example)
     confidences = [
         label_summary.of(discover()[task], labelled.labels, info, configs[task]).confidence

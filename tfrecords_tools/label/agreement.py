@@ -21,7 +21,8 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from must_tf.data import geometry, record
+from must_tf.common.errors import UserError
+from must_tf.data import framing, geometry, opening, record
 from must_tf.data import input as input_lib
 from must_tf.evaluation import batch_picture
 from must_tf.label_content import OBJECTS
@@ -80,10 +81,12 @@ def sample(dataset: RecordSet, count: int, origin: str = "") -> list[bytes]:
 def _of_shard(path: str, step: int, most: int, origin: str) -> list[bytes]:
     records = record.without_autotune(tf.data.TFRecordDataset(path).shard(step, 0)).as_numpy_iterator()
     wanted: list[bytes] = []
+    if framing.whole_records(path) is not None:
+        raise UserError(f"{path} is truncated or damaged: a record is longer than the file. Convert it again.")
     for serialized in records:
         if len(wanted) == most:
             break
-        if not origin or origin in record.origins_of(tf.train.Example.FromString(serialized)).values():
+        if not origin or origin in record.origins_of(opening.parsed(serialized)).values():
             wanted.append(serialized)
     return wanted
 
@@ -156,8 +159,9 @@ class _Labeller:
 
     def _fitted(self, serialized: bytes) -> np.ndarray:
         """Returns the photo uint8 [h, w, 3] with its longer side at the teacher's input size."""
-        example = tf.train.Example.FromString(serialized)
-        image = record.decode_image(example.features.feature["image/encoded"].bytes_list.value[0])
+        example = opening.parsed(serialized)
+        opening.require(example, {}, {})
+        image = record.decode_image(opening.image_of(example))
         warp = geometry.fit(tf.shape(image)[:2], self._side)
         height, width = warp.scaled.numpy().tolist()
         return geometry.warp_image(image, warp).numpy()[:height, :width]

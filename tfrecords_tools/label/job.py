@@ -16,6 +16,7 @@ from must_tf.data import record
 from must_tf.tasks import discover
 from tfrecords_tools.label import parallelism
 from tfrecords_tools.label.pipeline import LabelledRecord, labelled
+from tfrecords_tools.reading import bad_records
 from tfrecords_tools.teachers import Description, Teacher
 from tfrecords_tools.teachers.saved_model import root_cause
 from tfrecords_tools.writing import shards
@@ -36,6 +37,7 @@ class LabelJob(NamedTuple):
       path: the shard that is written.
       teachers: that label.
       replace: tasks for which labels of other teachers are replaced.
+      skip_bad: how many bad records are left out before the job fails.
     """
 
     source: str
@@ -43,6 +45,7 @@ class LabelJob(NamedTuple):
     path: str
     teachers: tuple[Description, ...]
     replace: frozenset[str] = frozenset()
+    skip_bad: int = 0
 
 
 def write_shard(job: LabelJob, tick: Callable[[int], None]) -> shards.ShardInfo:
@@ -52,6 +55,7 @@ def write_shard(job: LabelJob, tick: Callable[[int], None]) -> shards.ShardInfo:
       UserError: a teacher or a record cannot be used, or the shard has changed since its manifest was written.
     """
     account = Account()
+    bad_records.allow(job.skip_bad)
     parallelism.settle()
     try:
         records = labelled(job.source, loaded(job.teachers), tick, job.replace)
@@ -78,6 +82,7 @@ def loaded(descriptions: Sequence[Description]) -> list[Teacher]:
 def _unchanged(records: Iterable[LabelledRecord], job: LabelJob) -> Iterator[LabelledRecord]:
     """Yields the records, then checks the file they came from. A shard does not appear before its last record."""
     yield from records
+    bad_records.settle_own()
     if shards.digest(job.source)[1] != job.sha256:
         raise UserError(
             f"{job.source} has changed since its manifest.json was written. Write these records again, and label "

@@ -20,10 +20,11 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
-from must_tf.data import record
+from must_tf.data import framing, opening, record
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks import discover
 from tfrecords_tools.label import parallelism
+from tfrecords_tools.reading import bad_records, recordset
 from tfrecords_tools.teachers import BATCH_SIZE, Predictions, Teacher, stacked
 from tfrecords_tools.teachers.frames import InputFrame, View, view
 
@@ -80,9 +81,9 @@ def labelled(
         ThreadPoolExecutor(threads, "finish") as finish,
     ):
         try:
-            waiting: deque[list[Future[LabelledRecord]]] = deque()
+            waiting: deque[list[Future[LabelledRecord | None]]] = deque()
             for batch in _batches(path):
-                ready = [prepare.submit(_prepared, serialized, context) for serialized in batch]
+                ready = [prepare.submit(_prepared, number, serialized, context) for number, serialized in batch]
                 predictions = forward.submit(_forward, ready, context)
                 rows = range(len(ready))
                 waiting.append([finish.submit(_finished, row, predictions, ready, context) for row in rows])
@@ -95,29 +96,40 @@ def labelled(
                 pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _results(batch: Sequence[Future[LabelledRecord]], tick: Callable[[int], None]) -> Iterator[LabelledRecord]:
+def _results(batch: Sequence[Future[LabelledRecord | None]], tick: Callable[[int], None]) -> Iterator[LabelledRecord]:
     for future in batch:
-        yield future.result()
+        if (labelled_record := future.result()) is not None:
+            yield labelled_record
     tick(len(batch))
 
 
-def _batches(path: str) -> Iterator[list[bytes]]:
+def _batches(path: str) -> Iterator[list[tuple[int, bytes]]]:
+    if framing.whole_records(path) is not None:
+        raise UserError(f"{path} is truncated or damaged: a record is longer than the file. Convert it again.")
     try:
-        batches = record.without_autotune(tf.data.TFRecordDataset(path).batch(BATCH_SIZE).prefetch(1))
-        for batch in batches.as_numpy_iterator():
-            yield list(batch)
+        records = tf.data.TFRecordDataset(path).batch(BATCH_SIZE).prefetch(1)
+        for place, batch in enumerate(record.without_autotune(records).as_numpy_iterator()):
+            yield list(enumerate(batch, place * BATCH_SIZE))
     except tf.errors.DataLossError as error:
         raise UserError(f"{path} is truncated or damaged ({error.message}). Convert it again.") from error
 
 
-def _prepared(serialized: bytes, context: _Context) -> _Prepared:
-    example = tf.train.Example.FromString(serialized)
+def _prepared(number: int, serialized: bytes, context: _Context) -> _Prepared | None:
+    """Returns None for a bad record that `bad_records` leaves out."""
+    with bad_records.reading(context.path, number):
+        return _prepare(serialized, context)
+    return None
+
+
+def _prepare(serialized: bytes, context: _Context) -> _Prepared:
+    example = opening.parsed(serialized)
+    opening.require(example, discover(), recordset.configs_of({}))
     before = record.origins_of(example)
     origins = {task: origin for task, origin in before.items() if not _is_replaced(task, origin, context.replace)}
     wanted = tuple(_is_wanted(origins, teacher) for teacher in context.teachers)
     frames = {teacher.frame for teacher, is_wanted in zip(context.teachers, wanted, strict=True) if is_wanted}
     with tf.device("CPU:0"):  # an accelerator is left to the networks
-        image = _image(example, context.path) if frames else None
+        image = record.decode_image(opening.image_of(example)) if frames else None
         views = {frame: view(image, frame) for frame in frames}
     return _Prepared(serialized, record.info_of(example), before, origins, wanted, views)
 
@@ -142,27 +154,17 @@ def _is_free(task: str, origins: dict[str, str]) -> bool:
     return task not in origins and not any(task in spec.needs for other, spec in discover().items() if other in origins)
 
 
-def _image(example: tf.train.Example, path: str) -> tf.Tensor:
-    info = record.info_of(example)
-    try:
-        return record.decode_image(example.features.feature["image/encoded"].bytes_list.value[0])
-    except (tf.errors.InvalidArgumentError, IndexError) as error:
-        raise UserError(
-            f"{path}: the image of record {info.source_id!r} cannot be decoded. Convert it again."
-        ) from error
-
-
-def _forward(ready: Sequence[Future[_Prepared]], context: _Context) -> list[dict[int, Predictions]]:
+def _forward(ready: Sequence[Future[_Prepared | None]], context: _Context) -> list[dict[int, Predictions]]:
     """Returns {row of the batch: predictions} for each teacher, of the rows to which it may add labels."""
     batch = [future.result() for future in ready]
     return [_forward_one(teacher, number, batch) for number, teacher in enumerate(context.teachers)]
 
 
-def _forward_one(teacher: Teacher, number: int, batch: Sequence[_Prepared]) -> dict[int, Predictions]:
-    rows = [row for row, prepared in enumerate(batch) if prepared.wanted[number]]
-    if not rows:
+def _forward_one(teacher: Teacher, number: int, batch: Sequence[_Prepared | None]) -> dict[int, Predictions]:
+    wanted = {row: one for row, one in enumerate(batch) if one is not None and one.wanted[number]}
+    if not wanted:
         return {}
-    views = [batch[row].views[teacher.frame] for row in rows]
+    rows, views = list(wanted), [one.views[teacher.frame] for one in wanted.values()]
     pixels, infos = zip(*views, strict=True)
     predictions = teacher.forward(stacked(pixels), stacked(infos))
     return {row: tf.nest.map_structure(lambda x, place=place: x[place], predictions) for place, row in enumerate(rows)}
@@ -171,10 +173,12 @@ def _forward_one(teacher: Teacher, number: int, batch: Sequence[_Prepared]) -> d
 def _finished(
     row: int,
     predictions: Future[list[dict[int, Predictions]]],
-    ready: Sequence[Future[_Prepared]],
+    ready: Sequence[Future[_Prepared | None]],
     context: _Context,
-) -> LabelledRecord:
+) -> LabelledRecord | None:
     by_teacher, prepared = predictions.result(), ready[row].result()
+    if prepared is None:
+        return None
     with tf.device("CPU:0"):
         labels = [
             teacher.labels(rows[row], prepared.views[teacher.frame].info, prepared.info.source_id)

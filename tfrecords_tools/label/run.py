@@ -35,6 +35,7 @@ from tfrecords_tools.label import results
 from tfrecords_tools.label.arguments import LabelRequest
 from tfrecords_tools.label.job import LabelJob, write_shard
 from tfrecords_tools.label.parallelism import Parallelism, environments
+from tfrecords_tools.reading import bad_records
 from tfrecords_tools.writing import beam, disk_space, shards, worker_pool
 
 # The manifest's entry for facts that a teacher does not know.
@@ -128,7 +129,9 @@ def _jobs(
     for path in files:
         name = os.path.basename(path)
         sha256 = listed[name]["sha256"]
-        job = LabelJob(path, sha256, os.path.join(out, name), tuple(request.teachers), request.replace)
+        job = LabelJob(
+            path, sha256, os.path.join(out, name), tuple(request.teachers), request.replace, bad_records.allowed()
+        )
         jobs.append((job, listed[name]["records"]))
     return jobs
 

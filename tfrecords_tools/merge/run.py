@@ -31,13 +31,13 @@ import tensorflow as tf
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
 from must_tf.common.text import listed
-from must_tf.data import manifest, record
+from must_tf.data import manifest, opening, record
 from must_tf.pseudo_gate import verdict
 from must_tf.spec import Features
 from must_tf.tasks import discover
 from tfrecords_tools.merge import images
 from tfrecords_tools.merge.classes import UnitedClasses, parse_same, unite
-from tfrecords_tools.reading import located, recordset, thresholds
+from tfrecords_tools.reading import bad_records, located, recordset, thresholds
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item, Listing
@@ -81,8 +81,9 @@ class MergedSets:
         with on_disk.room():
             for number, merge_input in enumerate(self.inputs):
                 for path in merge_input.files:
-                    index.add(number, path, _scan(path, progress))
+                    index.add(number, path, _scan(path, merge_input.classes, progress))
             progress.close()
+            bad_records.settle_own()
             items = on_disk.Items(_items(index, account))
         if not items:
             raise UserError(f"nothing to merge: no records in {', '.join(each.directory for each in self.inputs)}.")
@@ -99,10 +100,10 @@ class MergedSets:
     def record(self, item: Item, account: Account) -> bytes:
         """Returns the record of one image with the labels of all its records."""
         locations: list[RecordLocation] = item.labels
-        examples = [tf.train.Example.FromString(located.read(each.path, each.offset)) for each in locations]
-        all_features = [example.features.feature for example in examples]
+        all_features = [opening.parsed(located.read(each.path, each.offset)).features.feature for each in locations]
         for location, features in zip(locations, all_features, strict=True):
-            self._recode(features, location.input)
+            with bad_records.reading(location.path, f"at byte {location.offset}", needed=True):
+                self._recode(features, location.input)
         merged = {key: value for key, value in all_features[0].items() if not _is_a_label(key)}
         merged["image/source_id"] = record.bytes_feature([item.source_id.encode()])
         for family in families():
@@ -194,9 +195,9 @@ def _refuse_unfit(directory: str, source: manifest.Manifest) -> None:
         )
 
 
-def _scan(path: str, progress: Progress) -> Iterator[tuple[str, str, int]]:
+def _scan(path: str, classes: Mapping[str, Sequence[str]], progress: Progress) -> Iterator[tuple[str, str, int]]:
     """Yields the id, the SHA-256 of the image's file and the offset of each record."""
-    for found in located.located(path):
+    for found in located.located(path, recordset.configs_of(classes)):
         yield found.source_id, found.sha256, found.offset
         progress.advance()
 

@@ -9,10 +9,9 @@ import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from must_tf import tasks
-from must_tf.data import record
+from must_tf.data import opening, record
 from must_tf.data.manifest import Manifest
 from must_tf.spec import Labels
 from must_tf.tasks.depth import summary as depth_summary
@@ -70,7 +69,7 @@ def sampled(directory: str, written: Manifest) -> dict[str, float] | None:
     config = spec.Config(enabled=True)
     for path in paths[:: max(1, len(paths) // SAMPLED)]:
         for _, serialized in itertools.islice(recordset.numbered(path), max(1, SAMPLED // len(paths))):
-            if TASK in record.origins_of(tf.train.Example.FromString(serialized)):
+            if TASK in record.origins_of(opening.parsed(serialized)):
                 total.add(record.read_labels(serialized, {TASK: spec}, {TASK: config})[TASK].labels)
     return total.summary()
 

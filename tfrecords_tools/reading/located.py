@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import array
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from google.protobuf.message import DecodeError
 
+from must_tf import tasks
 from must_tf.common import upstream
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
-from must_tf.data import contents, record
+from must_tf.data import contents, framing, opening, record
+from tfrecords_tools.reading import bad_records
 from tfrecords_tools.reading.recordset import RecordSet
 
 OPEN_FILES = 64  # kept open by each process
@@ -31,23 +32,32 @@ class LocatedRecord(NamedTuple):
     sha256: str
 
 
-def located(path: str) -> Iterator[LocatedRecord]:
-    """Yields all records of a file.
+def located(path: str, configs: Mapping[str, Any] | None = None) -> Iterator[LocatedRecord]:
+    """Yields all records of a file, except for bad ones that `bad_records` leaves out.
+
+    Args:
+      path: of the file.
+      configs: the tasks whose labels are checked too; None checks only the id and the image.
 
     Raises:
-      UserError: the file is damaged, or a record has no image.
+      UserError: the file is damaged, or a record is bad.
     """
-    reader, offset = upstream.random_record_reader(path), 0
-    size = tf.io.gfile.stat(path).length
+    reader, offset, number, size = upstream.random_record_reader(path), 0, 0, tf.io.gfile.stat(path).length
+    whole_ones = framing.whole_records(path)
     while offset < size:
         try:
+            if number == whole_ones:
+                raise UserError(f"{path} is truncated or damaged at byte {offset}. Convert it again.")
             serialized, following = reader.read(offset)
-            example = tf.train.Example.FromString(serialized)
-            found = LocatedRecord(offset, record.info_of(example).source_id, record.content_of(example))
-        except (tf.errors.OpError, IndexError, ValueError, DecodeError) as error:
+        except (tf.errors.OpError, IndexError) as error:
             raise UserError(f"{path} is truncated or damaged at byte {offset} ({error}). Convert it again.") from error
-        yield found
-        offset = following
+        with bad_records.reading(path, number):
+            example = opening.parsed(serialized)
+            found = LocatedRecord(offset, record.info_of(example).source_id, record.content_of(example))
+            if configs is not None:
+                opening.require(example, tasks.discover(), configs)
+            yield found
+        offset, number = following, number + 1
 
 
 def read(path: str, offset: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,9 +12,10 @@ import tensorflow as tf
 from must_tf import tasks
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
+from must_tf.data import framing, manifest, record
 from must_tf.data import input as input_lib
-from must_tf.data import manifest, record
 from must_tf.pseudo_gate import verdict
+from tfrecords_tools.reading import bad_records
 from tfrecords_tools.writing import worker_pool
 
 
@@ -84,6 +86,14 @@ def numbered(path: str) -> Iterator[tuple[int, bytes]]:
     Raises:
       Damaged: the file ends in the middle of a record, or a checksum is wrong.
     """
+    whole_ones = framing.whole_records(path)
+    if whole_ones is not None:  # reading the next one would end the process
+        yield from itertools.islice(_sound(path), whole_ones)
+        raise Damaged(path, whole_ones, "it is longer than the rest of the file")
+    yield from _sound(path)
+
+
+def _sound(path: str) -> Iterator[tuple[int, bytes]]:
     number = 0
     try:
         for serialized in record.without_autotune(tf.data.TFRecordDataset(path)).as_numpy_iterator():
@@ -128,6 +138,7 @@ def over_shards(
         raise UserError("--workers must not be negative. 0 chooses the number of processes.")
     progress = Progress(records, activity)
     count = min(processes or worker_pool.default_count(records), len(jobs))
-    results = worker_pool.run(function, jobs, count, progress)
+    outcomes = worker_pool.run(bad_records.Counted(function, bad_records.allowed()), jobs, count, progress)
     progress.close()
-    return results
+    bad_records.settle([place for _, places in outcomes for place in places])
+    return [result for result, _ in outcomes]

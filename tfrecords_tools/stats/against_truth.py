@@ -18,20 +18,19 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from pycocotools import mask as mask_utils
 
 from must_tf import tasks
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
-from must_tf.data import label_reader, record
+from must_tf.data import label_reader, opening, record
 from must_tf.data.record import Labelled
 from must_tf.label_content import IMAGES, OBJECTS, PIXELS, LabelContent, where
 from must_tf.shared.coco_eval import corners
 from must_tf.spec import ImageInfo, Labels, TaskSpec, judged
 from must_tf.tasks import discover
 from must_tf.tasks.masks.labels import has_mask, paste
-from tfrecords_tools.reading import check_truth, located, recordset
+from tfrecords_tools.reading import bad_records, check_truth, located, recordset
 from tfrecords_tools.reading.recordset import RecordSet
 from tfrecords_tools.stats import sums
 from tfrecords_tools.stats.sums import BINS, PSEUDO, REAL
@@ -82,7 +81,7 @@ class GroundTruth:
         if place is None:
             return None
         serialized = located.read(*place)
-        example = tf.train.Example.FromString(serialized)
+        example = opening.parsed(serialized)
         return TruthOfImage(record.info_of(example), self._reader.read(serialized, example, REAL), same is not None)
 
 
@@ -241,10 +240,12 @@ def measure(dataset: RecordSet, truth: GroundTruth, configs: Mapping[str, Any]) 
 
     reader, progress = label_reader.shared(discover(), configs), Progress(dataset.records, "measure")
     for path in dataset.paths:
-        for _, serialized in recordset.whole(path):
-            _measure(serialized, truth, reader, judge_of)
+        for number, serialized in recordset.whole(path):
+            with bad_records.reading(path, number):
+                _measure(serialized, truth, reader, judge_of)
             progress.advance()
     progress.close()
+    bad_records.settle_own()
     if judges and not any(judge.images for judge in judges.values()):
         raise UserError(
             f"--truth: {truth.dataset.directory} has no real labels for any image of {dataset.directory}: none has the "
@@ -256,7 +257,7 @@ def measure(dataset: RecordSet, truth: GroundTruth, configs: Mapping[str, Any]) 
 def _measure(
     serialized: bytes, truth: GroundTruth, reader: label_reader.LabelReader, judge_of: Callable[[str, str], Judge]
 ) -> None:
-    example = tf.train.Example.FromString(serialized)
+    example = opening.parsed(serialized)
     info = record.info_of(example)
     pseudo = reader.read(serialized, example, PSEUDO)
     real = truth.labels(info.source_id, record.content_of(example)) if pseudo else None

@@ -8,15 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
-from must_tf.common.errors import UserError
 from must_tf.common.finite import is_finite
-from must_tf.data import label_reader, record
+from must_tf.data import label_reader, opening, record
 from must_tf.label_content import IMAGES, OBJECTS, PIXELS, ImageInfo, LabelContent, Labels
 from must_tf.spec import TaskSpec
 from must_tf.tasks import discover
-from tfrecords_tools.reading import recordset
+from tfrecords_tools.reading import bad_records, recordset
 from tfrecords_tools.reading.recordset import RecordSet
 from tfrecords_tools.stats import sameness
 
@@ -179,19 +177,14 @@ def sum_shards(job: SumJob, tick: Callable[[], None]) -> SumsByOrigin:
     reader = label_reader.shared(discover(), job.configs)
     for path in job.paths:
         for number, serialized in recordset.whole(path):
-            try:
+            with bad_records.reading(path, number):
                 _add_record(serialized, reader, job, total)
-            except Exception as error:  # protobuf, TensorFlow and NumPy each raise their own
-                raise UserError(
-                    f"{path} record {number} cannot be read ({type(error).__name__}). must-records check lists all "
-                    "problems of the dataset."
-                ) from None
             tick()
     return total
 
 
 def _add_record(serialized: bytes, reader: label_reader.LabelReader, job: SumJob, total: SumsByOrigin) -> None:
-    example = tf.train.Example.FromString(serialized)
+    example = opening.parsed(serialized)
     for task, (labels, origin, annotated) in reader.read(serialized, example, job.origin).items():
         if job.origin == REAL and annotated is not None:  # some classes were not annotated: counts would be too low
             continue

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from must_tf.data import contents, record
+from must_tf.common.errors import UserError
+from must_tf.data import contents, opening, record
 from must_tf.spec import TaskSpec
 from must_tf.tasks import discover
 
@@ -38,7 +39,10 @@ class Counts:
 
     def _add_labels(self, task: str, spec: TaskSpec, example: tf.train.Example) -> None:
         if spec.class_ids:
-            by_class = spec.class_ids.count(example.features.feature)
+            try:
+                by_class = spec.class_ids.count(example.features.feature)
+            except opening.BadRecord as error:
+                raise UserError(f"record {record.info_of(example).source_id!r} cannot be read: {error}.") from None
             self.objects[task].update({str(class_id): number for class_id, number in by_class.items()})
         if limit := spec.summary.limit(example):
             self.limits[task][limit] += 1

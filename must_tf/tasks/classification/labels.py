@@ -43,8 +43,11 @@ def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
     label = record.checked_ids(parsed[LABEL], parsed[LABEL] >= 0, count, "classification")
     hard = tf.one_hot(label, count)
     soft = tf.cast(tf.io.decode_raw(parsed[PROBABILITY], tf.float16), tf.float32)
+    total = tf.reduce_sum(soft)  # NaN is not in the range
+    valid = tf.equal(tf.size(soft), 0) | ((total > 0) & (total < float("inf")) & (tf.reduce_min(soft) >= 0))
+    soft = record.required(soft, valid, "classification: probabilities are not 0..1 with sum 1", total)
     is_soft = tf.strings.length(parsed[PROBABILITY]) > 0
-    probability = tf.cond(is_soft, lambda: soft / tf.reduce_sum(soft), lambda: hard)
+    probability = tf.cond(is_soft, lambda: soft / total, lambda: hard)
     return {"probability": tf.ensure_shape(probability, [count])}
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
+import tensorflow as tf
 
 from must_tf.label_content import IMAGES, Agreement, ImageInfo, LabelContent, Labels, Summary
 from must_tf.shared.drawing import name_or_number
 from must_tf.tasks.classification.config import Config
+from must_tf.tasks.classification.labels import LABEL, PROBABILITY
 
 TOLERANCE = 1e-3  # of the sum of probabilities, which are stored in 16 bits
 TIED = "images with a tie for the most likely class"
@@ -52,7 +54,29 @@ def total_variation(labels: Labels, other: Labels, config: Config) -> float:
     return float(np.abs(difference).sum() / 2)
 
 
+def stored(features: Mapping[str, tf.train.Feature], info: ImageInfo, config: Config) -> Iterator[tuple[str, str, str]]:
+    """Yields an id out of range, and probabilities of another number or without a meaning."""
+    del info
+    what, count = "label cannot be read", len(config.classes)
+    ids = features[LABEL].int64_list.value if LABEL in features else ()
+    soft = features[PROBABILITY].bytes_list.value if PROBABILITY in features else ()
+    soft = soft if soft and soft[0] else ()
+    if not ids and not soft:
+        yield what, LABEL, "missing"
+    for one in ids:
+        if not 0 <= one < (count or 2**31):
+            yield what, LABEL, f"{one}, class ids must be below {count}"
+    for distribution in soft:
+        if len(distribution) != 2 * count:
+            yield what, PROBABILITY, f"{len(distribution)} bytes for {count} classes"
+            continue
+        values = np.frombuffer(distribution, "<f2").astype(np.float32)
+        if not (np.isfinite(values).all() and (values >= 0).all() and values.sum() > 0):
+            yield "probabilities are not 0..1 with sum 1", PROBABILITY, f"sum {values.sum()}"
+
+
 SUMMARY = Summary(
+    stored=stored,
     kind="images",
     content=content,
     problems=problems,

@@ -49,10 +49,12 @@ def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
 
 
 def _stored(parsed: Tensors, size: tf.Tensor) -> tf.Tensor:
-    """Returns the map as stored, uint16 [h, w], after checking the kind."""
+    """Returns the map as stored, uint16 [h, w], after checking kind and scale."""
     known = tf.reduce_any(parsed[KIND] == tf.constant([METRIC, RELATIVE]))
-    with tf.control_dependencies([tf.debugging.Assert(known, ["depth: a kind that is not known", parsed[KIND]])]):
-        return record.decode_map(parsed[DEPTH], size, 1, tf.uint16, 0)[..., 0]
+    known &= (parsed[SCALE] > 0) & (parsed[SCALE] < float("inf"))
+    message = "depth: a kind that is not known, or a scale that is not positive"
+    encoded = record.required(parsed[DEPTH], known, message, parsed[KIND], parsed[SCALE])
+    return record.decode_map(encoded, size, 1, tf.uint16, 0)[..., 0]
 
 
 def _in_units(stored: tf.Tensor, parsed: Tensors) -> Tensors:

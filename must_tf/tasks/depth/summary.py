@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from must_tf.label_content import PIXELS, Agreement, ImageInfo, LabelContent, Labels, Summary, problems_of_maps
+from must_tf.label_content import PIXELS, Agreement, ImageInfo, LabelContent, Labels, Summary, missing, problems_of_maps
 from must_tf.tasks.depth import labels as depth_labels
 from must_tf.tasks.depth import model
 from must_tf.tasks.depth.config import Config
@@ -133,7 +134,21 @@ def pngs(labels: Labels) -> dict[str, np.ndarray]:
     return {"depth": np.where(millimetres > LARGEST, 0, millimetres).astype(np.uint16)}
 
 
+def stored(features: Mapping[str, tf.train.Feature], info: ImageInfo, config: Config) -> Iterator[tuple[str, str, str]]:
+    """Yields a missing map, and a scale or kind that says nothing."""
+    del info, config
+    yield from missing(features, depth_labels.DEPTH)
+    for scale in features[depth_labels.SCALE].float_list.value if depth_labels.SCALE in features else ():
+        if not 0 < scale < float("inf"):
+            yield "label cannot be read", depth_labels.SCALE, f"{scale}, must be a positive number"
+    kinds = features[depth_labels.KIND].bytes_list.value if depth_labels.KIND in features else ()
+    for kind in kinds:
+        if kind not in (depth_labels.METRIC.encode(), depth_labels.RELATIVE.encode()):
+            yield "label cannot be read", depth_labels.KIND, f"a kind that is not known, {kind[:20]!r}"
+
+
 SUMMARY = Summary(
+    stored=stored,
     kind="depth",
     content=content,
     problems=problems,

@@ -32,6 +32,8 @@ LABEL = "image/object/class/label"
 AREA = "image/object/area"
 CROWD = "image/object/is_crowd"
 SCORE = "image/object/score"
+TOLERANCE = 1e-3  # of the image, by which boxes of other tools may stick out
+MOST_CLASSES = 2**31 - 1  # the targets are int32
 # Smaller parts of objects that a crop leaves over are dropped. Mask R-CNN's smallest proposal has the same size.
 SMALLEST_SIDE = 1.0  # pixels of the network input
 
@@ -53,17 +55,25 @@ def features(config: TaskConfig) -> dict[str, Any]:
 
 
 def read(parsed: Tensors, size: tf.Tensor, config: TaskConfig) -> Tensors:
-    """Returns N objects: boxes [N, 4], classes [N], scores [N], is_crowd [N], area [N]."""
-    classes = tf.cast(tf.sparse.to_dense(parsed[LABEL]), tf.int32)
+    """Returns N objects: boxes [N, 4], classes [N], scores [N], is_crowd [N], area [N]; asserts that they are valid."""
+    ids = tf.sparse.to_dense(parsed[LABEL])
     boxes = tf.stack([tf.sparse.to_dense(parsed[corner_key(corner)]) for corner in CORNERS], axis=-1)
     count = tf.shape(boxes)[0]
+    # NaN is not inside either. The ids are compared before they are cast: 2^32 + 1 would become 1.
+    inside = tf.reduce_all((boxes >= -TOLERANCE) & (boxes <= 1 + TOLERANCE))
+    last = len(config.classes) or MOST_CLASSES
+    known = tf.reduce_all((ids >= 1) & (ids <= last)) & tf.equal(tf.size(ids), count)
+    boxes = record.required(boxes, inside & known, "detection: a box outside of the image, or an unknown class id", ids)
+    classes = tf.cast(ids, tf.int32)
+    scores = or_default(parsed[SCORE], tf.ones([count]))
     pixels = tf.cast(tf.reduce_prod(size), tf.float32)
     box_area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) * pixels
     return {
         "boxes": boxes,
-        # Ids start at 1, so the last id is the number of classes.
-        "classes": record.checked_ids(classes, classes > 0, len(config.classes) + 1, "detection"),
-        "scores": or_default(parsed[SCORE], tf.ones([count])),
+        "classes": classes,
+        "scores": record.required(
+            scores, tf.reduce_all((scores >= 0) & (scores <= 1)), "detection: score is not in 0..1"
+        ),
         "is_crowd": or_default(parsed[CROWD], tf.zeros([count], tf.int64)) > 0,
         "area": or_default(parsed[AREA], box_area),
     }
@@ -72,6 +82,8 @@ def read(parsed: Tensors, size: tf.Tensor, config: TaskConfig) -> Tensors:
 def or_default(values: tf.SparseTensor, default: tf.Tensor) -> tf.Tensor:
     """Returns the record's values, or the default: other tools may not write scores, areas and crowd flags."""
     dense = tf.sparse.to_dense(values)
+    fits = tf.equal(tf.size(dense), 0) | tf.equal(tf.size(dense), tf.size(default))
+    dense = record.required(dense, fits, "objects: a list has neither no value nor one per object")
     return tf.cond(tf.equal(tf.size(dense), tf.size(default)), lambda: dense, lambda: default)
 
 

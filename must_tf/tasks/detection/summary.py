@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from must_tf.label_content import OBJECTS, ImageInfo, LabelContent, Labels, Summary
 from must_tf.shared.drawing import name_or_number
 from must_tf.spec import TaskConfig
+from must_tf.tasks.detection import labels as stored_labels
 from must_tf.tasks.detection import rules
 from must_tf.tasks.detection.model import FLOOR
 
@@ -99,7 +101,56 @@ ARRAYS: dict[str, Callable[[Labels, ImageInfo, Any], Any]] = {
     "classes": places,
     "names": names,
 }
+
+
+def stored(
+    features: Mapping[str, tf.train.Feature], info: ImageInfo, config: TaskConfig
+) -> Iterator[tuple[str, str, str]]:
+    """Yields lists of different lengths, and the first value out of range of each list."""
+    del info
+    keys = stored_labels
+    corners = [keys.corner_key(corner) for corner in keys.CORNERS]
+    ids = features[keys.LABEL].int64_list.value if keys.LABEL in features else ()
+    for key in corners:
+        if (length := len(numbers(features, key))) != len(ids):
+            yield "label cannot be read", key, f"{length} values for {len(ids)} class ids"
+            return
+    for key in (keys.AREA, keys.SCORE):
+        yield from of_length(len(numbers(features, key)), len(ids), key)
+    yield from of_length(
+        len(features[keys.CROWD].int64_list.value) if keys.CROWD in features else 0, len(ids), keys.CROWD
+    )
+    for key in corners:
+        low, high = -keys.TOLERANCE, 1 + keys.TOLERANCE
+        yield from out_of_range(numbers(features, key), low, high, key, "box is not inside the image")
+    yield from out_of_range(numbers(features, keys.SCORE), 0, 1, keys.SCORE, "score is not in 0..1")
+    yield from out_of_range(numbers(features, keys.AREA), -np.inf, np.inf, keys.AREA, "area is negative or NaN")
+    for place, one in enumerate(ids):
+        if one < rules.FIRST_ID:
+            yield "class id below 1, 0 is the background", keys.LABEL, f"object {place}: {one}"
+        elif one > (len(config.classes) or keys.MOST_CLASSES):
+            yield "label cannot be read", keys.LABEL, f"{one}, class ids must be below {len(config.classes) + 1}"
+
+
+def numbers(features: Mapping[str, tf.train.Feature], key: str) -> np.ndarray:
+    """Returns a key's numbers, float64 [N]; none if it is missing."""
+    return np.array(features[key].float_list.value if key in features else (), np.float64)
+
+
+def of_length(length: int, count: int, key: str) -> Iterator[tuple[str, str, str]]:
+    """Yields the problem that an optional list has neither no value nor one per object."""
+    if length not in (0, count):
+        yield "label cannot be read", key, f"{length} values for {count} objects"
+
+
+def out_of_range(values: np.ndarray, low: float, high: float, key: str, what: str) -> Iterator[tuple[str, str, str]]:
+    """Yields the first value [N] that is NaN, infinite, or out of range."""
+    for place in np.flatnonzero(~((values >= low) & (values <= high) & np.isfinite(values)))[:1]:
+        yield what, key, f"object {place}: {values[place]:.6g}"
+
+
 SUMMARY = Summary(
+    stored=stored,
     kind="objects",
     content=content,
     problems=problems,

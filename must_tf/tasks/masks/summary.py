@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
+from must_tf.data import opening
 from must_tf.data.geometry import crop_window
 from must_tf.label_content import ImageInfo, LabelContent, Labels, Summary
+from must_tf.tasks.detection import labels as box_labels
 from must_tf.tasks.detection import rules
 from must_tf.tasks.detection import summary as objects
 from must_tf.tasks.detection.model import FLOOR
@@ -70,7 +73,35 @@ def unscored(labels: Labels) -> dict[str, np.ndarray]:
     return objects.unscored(labels) | {EMPTY_MASK: empty & mask_labels.has_mask(labels)}
 
 
+def stored(features: Mapping[str, tf.train.Feature], info: ImageInfo, config: Config) -> Iterator[tuple[str, str, str]]:
+    """Yields detection's faults, and masks whose number, scores or sizes do not fit the boxes."""
+    faults = list(objects.stored(features, info, config))
+    if faults:
+        yield from faults
+        return
+    crops = features[mask_labels.CROP].bytes_list.value if mask_labels.CROP in features else ()
+    corners = [objects.numbers(features, box_labels.corner_key(corner)) for corner in box_labels.CORNERS]
+    boxes, scores = np.stack(corners, -1), objects.numbers(features, mask_labels.MASK_SCORE)
+    yield from objects.of_length(len(crops), len(boxes), mask_labels.CROP)
+    yield from objects.of_length(len(scores), len(boxes), mask_labels.MASK_SCORE)
+    known = np.where(scores == mask_labels.NO_MASK, 1.0, scores)
+    yield from objects.out_of_range(known, 0, 1, mask_labels.MASK_SCORE, "score is not in 0..1")
+    for place, (crop, box) in enumerate(zip(crops, boxes, strict=False)):
+        yield from _of_crop(crop, box, info, place)
+
+
+def _of_crop(crop: bytes, box: np.ndarray, info: ImageInfo, place: int) -> Iterator[tuple[str, str, str]]:
+    top, left, bottom, right = crop_window(box, info.height, info.width)
+    size = opening.png_size(crop)
+    if size is None or not opening.is_whole_png(crop):
+        yield "label cannot be read", mask_labels.CROP, f"object {place}: not a whole PNG"
+    elif size != (bottom - top, right - left):
+        sizes = f"{size[1]}x{size[0]} for {right - left}x{bottom - top}"
+        yield "mask and box differ in size", mask_labels.CROP, f"object {place}: {sizes}"
+
+
 SUMMARY = Summary(
+    stored=stored,
     kind="masks",
     content=content,
     problems=problems,

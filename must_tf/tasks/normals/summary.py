@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from must_tf.label_content import PIXELS, ImageInfo, LabelContent, Labels, Summary, problems_of_maps
+from must_tf.label_content import PIXELS, ImageInfo, LabelContent, Labels, Summary, missing, problems_of_maps
 from must_tf.tasks.normals.config import Config
-from must_tf.tasks.normals.labels import colours
+from must_tf.tasks.normals.labels import NORMALS, colours
 
 TOLERANCE = 1e-3  # of a vector's length
 SAME_DIRECTION = 0.999  # length of the mean unit vector; vectors within about 2.6 degrees of each other
@@ -57,6 +57,7 @@ def right(metrics: Mapping[str, float]) -> float | None:
 
 
 SUMMARY = Summary(
+    stored=lambda features, info, config: missing(features, NORMALS),
     kind="normals",
     content=content,
     problems=problems,

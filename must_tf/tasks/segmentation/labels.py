@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
-from must_tf.data import geometry, record
+from must_tf.data import geometry, opening, record
 from must_tf.data.geometry import Warp
 from must_tf.shared import thresholds
 from must_tf.spec import Features, ImageInfo, Labels, TaskConfig, Tensors
@@ -99,7 +99,10 @@ def recode(features: Features, ids: Mapping[int, int], classes: int) -> None:
 
 def _decoded(features: Features) -> np.ndarray:
     png = np.frombuffer(features[CLASSES].bytes_list.value[0], np.uint8)
-    return np.asarray(cv2.imdecode(png, cv2.IMREAD_UNCHANGED))
+    decoded = cv2.imdecode(png, cv2.IMREAD_GRAYSCALE)
+    if decoded is None:
+        raise opening.BadRecord(opening.Fault("segmentation: label cannot be read", CLASSES, "not a whole PNG"))
+    return np.asarray(decoded)
 
 
 def believed(labels: Mapping[str, Any], config: Config) -> Any:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from must_tf.label_content import PIXELS, ImageInfo, LabelContent, Labels, Summary, problems_of_maps
+from must_tf.label_content import PIXELS, ImageInfo, LabelContent, Labels, Summary, missing, problems_of_maps
 from must_tf.tasks.segmentation.config import Config
-from must_tf.tasks.segmentation.labels import IGNORE
+from must_tf.tasks.segmentation.labels import CLASSES, IGNORE
 
 
 def content(labels: Labels, info: ImageInfo, config: Config) -> LabelContent:
@@ -16,6 +16,7 @@ def content(labels: Labels, info: ImageInfo, config: Config) -> LabelContent:
 
 
 SUMMARY = Summary(
+    stored=lambda features, info, config: missing(features, CLASSES),
     kind="pixels",
     content=content,
     problems=problems_of_maps,

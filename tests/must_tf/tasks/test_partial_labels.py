@@ -13,6 +13,7 @@ from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
 from must_tf.data import geometry, label_reader, manifest, record
 from must_tf.data.input import Reader
+from must_tf.data.opening import BadRecord
 from must_tf.evaluation.evaluator import Evaluator
 from must_tf.experiments import experiment_config
 from must_tf.model.student import StudentConfig
@@ -115,10 +116,10 @@ def test_nothing_looked_for_is_no_label_and_no_empty_list() -> None:
 
 @pytest.mark.parametrize("task", CLASSED)
 def test_an_id_that_does_not_exist_ends_the_read(task: str) -> None:
-    with pytest.raises(tf.errors.InvalidArgumentError, match="annotated"):
+    with pytest.raises(BadRecord, match="annotated"):
         record.read_labels(_labelled(task, (1, 99)), SPECS, {task: golden(task).CONFIG})
     reader, serialized = label_reader.shared(discover(), {task: golden(task).CONFIG}), _labelled(task, (1, 99))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="annotated"):
+    with pytest.raises(BadRecord, match="annotated"):
         reader.read(serialized, tf.train.Example.FromString(serialized))
 
 

@@ -247,7 +247,7 @@ def test_a_failure_in_a_thread_ends_the_shard_with_its_message(shard: str, step:
 def test_a_damaged_image_and_a_truncated_file(tmp_path: Path) -> None:
     example = tf.train.Example.FromString(records(1)[0][0])
     example.features.feature["image/encoded"].bytes_list.value[0] = b"\x89PNG\r\n\x1a\nno more"
-    with pytest.raises(UserError, match="'photo-0' cannot be decoded"):
+    with pytest.raises(UserError, match="record 0 cannot be read: image/encoded: image cannot be decoded"):
         run(write_set(tmp_path / "one", [[example.SerializeToString()]], ()), ByHand())
     pattern = write_set(tmp_path / "two", [records(20)[0]], ())
     path = Path(tf.io.gfile.glob(pattern)[0])
