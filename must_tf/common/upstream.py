@@ -146,7 +146,9 @@ def quiet_controller() -> None:
 
 
 def parse_yaml(text: str) -> Any:
-    """Parses YAML as Model Garden does: 1e-3 is a number, where PyYAML itself reads a text.
+    """Parses YAML with Model Garden's numbers: 1e-3 is a number, where PyYAML itself reads a text.
+
+    Tags that build Python objects are refused, except for the tuples in files that Model Garden wrote.
 
     Raises:
       yaml.YAMLError: the text is not YAML.
@@ -154,7 +156,11 @@ def parse_yaml(text: str) -> Any:
     import yaml
     from official.modeling.hyperparams import params_dict
 
-    return yaml.load(text, Loader=params_dict._LOADER)
+    class Loader(yaml.SafeLoader):
+        yaml_implicit_resolvers = params_dict._LOADER.yaml_implicit_resolvers
+
+    Loader.add_constructor("tag:yaml.org,2002:python/tuple", Loader.construct_yaml_seq)
+    return yaml.load(text, Loader=Loader)
 
 
 def accumulate_matches(evaluation: Any, matches: Sequence[Any]) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from typing import Any
 from official.modeling import hyperparams
 
 from must_tf.common.errors import nearest
-from must_tf.config.fields import UPSTREAM_CHOICES, UPSTREAM_RANGES, Range
+from must_tf.config.fields import MODELS, UPSTREAM_CHOICES, UPSTREAM_RANGES, Range
 
+MOST_SHOWN = 200  # characters of a value in a message
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
 
 
@@ -36,15 +37,20 @@ def _sift(params: Any, values: dict[str, Any], prefix: str, root: Any) -> tuple[
     for key, value in values.items():
         place = f"{prefix}{key}"
         if key not in _keys(params):
-            wrong.append(f"{place}: no such key.{_elsewhere(str(key), params, root)}")
+            wrong.append(f"{place[:MOST_SHOWN]}: no such key.{_elsewhere(str(key), params, root)}")
         elif isinstance(group := _current(params, key), hyperparams.Config) and isinstance(value, dict):
             good[key], inner = _sift(group, value, f"{place}.", root)
             wrong += inner
         elif problem := _problem(params, key, value):
-            wrong.append(f"{place}={value!r}{problem}")
+            wrong.append(f"{place}={_shown(value)}{problem}")
         else:
             good[key] = value
     return good, wrong
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def _current(params: hyperparams.Config, key: str) -> Any:
@@ -93,9 +99,10 @@ def _problem(params: hyperparams.Config, key: str, value: Any) -> str:
     if isinstance(params, hyperparams.OneOfConfig) and key == "type" and value is not None:
         known = [name for name in _keys(params) if name != "type"]
         return "" if value in known else f" does not exist.{nearest(str(value), known)} Known: {', '.join(known)}."
-    choices = _rule(params, key, "choices", UPSTREAM_CHOICES)
+    choices = MODELS.get(type(params).__name__) if key == "model_id" else None
+    choices = choices or _rule(params, key, "choices", UPSTREAM_CHOICES)
     if choices and value is not None and value not in choices:
-        return f" is not a choice.{nearest(str(value), choices)} Known: {', '.join(choices)}."
+        return f" is not a choice.{nearest(str(value), map(str, choices))} Known: {', '.join(map(str, choices))}."
     allowed: Range | None = _rule(params, key, "range", UPSTREAM_RANGES)
     entries = value if isinstance(value, list | tuple) else [value]
     numbers = [entry for entry in entries if isinstance(entry, int | float)]

@@ -15,11 +15,12 @@ from official.core import config_definitions, exp_factory
 from official.modeling.hyperparams import params_dict
 
 from must_tf.common import upstream
-from must_tf.common.errors import Mistakes, nearest
+from must_tf.common.errors import Mistakes, UserError, nearest
 from must_tf.config import values
 from must_tf.experiments import registry_imports  # noqa: F401  # registers the experiments
 
 PREFIX = "must_"
+LONGEST_PATH = 4096
 
 
 def experiments() -> list[str]:
@@ -64,6 +65,8 @@ def read(
 def _parse(override: str) -> dict[str, Any]:
     with contextlib.suppress(ValueError):  # it is YAML or a file then, as in Model Garden
         override = params_dict.nested_csv_str_to_json_str(override)
-    if tf.io.gfile.exists(override):
+    if "\0" in override:
+        raise UserError("--params_override has a zero byte. Write key=value pairs or a YAML mapping.")
+    if len(override) < LONGEST_PATH and tf.io.gfile.exists(override):
         return values.read_yaml(override)
     return values.parse_yaml(override, "--params_override")

@@ -58,7 +58,7 @@ class StudentConfig(config_definitions.TaskConfig):
 
     model: TrunkConfig = dataclasses.field(default_factory=TrunkConfig)
     tasks: Tasks = dataclasses.field(default_factory=Tasks)
-    input_size: int = at_least(640, 1)
+    input_size: int = between(640, 1, 16384)
     balance: str = choice("fixed", "paper", "learned")
     l2_weight_decay: float = at_least(1e-4, 0)
     train_data: input_lib.Data = dataclasses.field(default_factory=lambda: input_lib.Data(is_training=True))

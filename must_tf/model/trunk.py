@@ -14,7 +14,7 @@ from official.vision.configs import decoders as decoder_configs
 from official.vision.modeling import backbones, decoders
 from official.vision.modeling.layers import nn_layers
 
-from must_tf.config.fields import above, at_least, choice
+from must_tf.config.fields import above, between, choice
 from must_tf.spec import HeadSettings, Pyramid
 
 # ImageNet's channel means and standard deviations, as in Model Garden, in units of 0..255.
@@ -58,8 +58,8 @@ class TrunkConfig(hyperparams.Config):
     decoder: decoder_configs.Decoder = dataclasses.field(
         default_factory=lambda: decoder_configs.Decoder(type="fpn", fpn=decoder_configs.FPN())
     )
-    min_level: int = at_least(3, 2)
-    max_level: int = at_least(7, 3)
+    min_level: int = between(3, 2, 10)
+    max_level: int = between(7, 3, 10)
     norm_activation: common.NormActivation = dataclasses.field(
         default_factory=lambda: common.NormActivation(use_sync_bn=True, norm_momentum=0.997, norm_epsilon=1e-4)
     )

@@ -25,8 +25,8 @@ class Config(TaskConfig):
     alignment, crop, min_metres, max_metres: protocol of the metric, see `metric.py`; 0 metres: no bound.
     """
 
-    filters: int = small(at_least(256, 1), 64)
-    stride: int = small(at_least(1, 1), 4)
+    filters: int = small(between(256, 1, 8192), 64)
+    stride: int = small(between(1, 1, 64), 4)
     loss: str = choice("silog", "l1", "berhu", "ssi")
     variance_focus: float = between(0.5, 0, 1)
     gradient_weight: float = at_least(0.5, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.config.fields import above, at_least, between, choice, named_between, not_compiled, small, threshold
+from must_tf.config.fields import above, between, choice, named_between, not_compiled, small, threshold
 from must_tf.spec import TaskConfig
 
 
@@ -34,17 +34,17 @@ class Config(TaskConfig):
     """
 
     design: str = choice("maskrcnn", "retinanet")
-    filters: int = small(at_least(256, 1), 64)
-    fc: int = small(at_least(1024, 1), 256)
+    filters: int = small(between(256, 1, 8192), 64)
+    fc: int = small(between(1024, 1, 65536), 256)
     anchor_size: float = above(4.0, 0)
-    anchor_scales: int = at_least(1, 1)
+    anchor_scales: int = between(1, 1, 16)
     aspect_ratios: tuple[float, ...] = above((0.5, 1.0, 2.0), 0)
-    proposals: int = small(at_least(1000, 1), 200)
-    sampled_rois: int = small(at_least(512, 1), 64)
-    max_objects: int = small(at_least(100, 1), 50)
-    max_detections: int = small(at_least(100, 1), 50)
+    proposals: int = small(between(1000, 1, 100_000), 200)
+    sampled_rois: int = small(between(512, 1, 100_000), 64)
+    max_objects: int = small(between(100, 1, 100_000), 50)
+    max_detections: int = small(between(100, 1, 100_000), 50)
     nms: str = not_compiled(choice("batched", "v1", "v2", "portable"), "batched")
     score_threshold: float = threshold(between(0.5, 0, 1))
     class_thresholds: tuple[str, ...] = threshold(named_between(0, 1))
     ignore_threshold: float = between(0.1, 0, 1)
-    max_ignored: int = at_least(100, 1)
+    max_ignored: int = between(100, 1, 100_000)

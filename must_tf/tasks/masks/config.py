@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.config.fields import at_least, between, named_between, small, threshold
+from must_tf.config.fields import between, named_between, small, threshold
 from must_tf.spec import TaskConfig
 
 
@@ -21,10 +21,10 @@ class Config(TaskConfig):
       all masks.
     """
 
-    filters: int = small(at_least(256, 1), 64)
-    sampled_rois: int = small(at_least(128, 1), 16)
-    target_side: int = small(at_least(112, 1), 56)
-    max_objects: int = small(at_least(100, 1), 50)
+    filters: int = small(between(256, 1, 8192), 64)
+    sampled_rois: int = small(between(128, 1, 100_000), 16)
+    target_side: int = small(between(112, 1, 1024), 56)
+    max_objects: int = small(between(100, 1, 100_000), 50)
     score_threshold: float = threshold(between(0.5, 0, 1))
     class_thresholds: tuple[str, ...] = threshold(named_between(0, 1))
     mask_score_threshold: float = threshold(between(0.5, 0, 1))

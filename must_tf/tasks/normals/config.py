@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.config.fields import at_least, below, choice, small
+from must_tf.config.fields import below, between, choice, small
 from must_tf.spec import TaskConfig
 
 
@@ -17,7 +17,7 @@ class Config(TaskConfig):
     ignore_hardest: share of pseudo-labelled pixels per image that are left out, those with the largest loss.
     """
 
-    filters: int = small(at_least(256, 1), 64)
-    stride: int = small(at_least(1, 1), 4)
+    filters: int = small(between(256, 1, 8192), 64)
+    stride: int = small(between(1, 1, 64), 4)
     loss: str = choice("cosine", "l1")
     ignore_hardest: float = below(0.0, 0, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.config.fields import at_least, below, between, choice, measuring, named_between, small, threshold
+from must_tf.config.fields import below, between, choice, measuring, named_between, small, threshold
 from must_tf.spec import TaskConfig
 
 
@@ -20,8 +20,8 @@ class Config(TaskConfig):
     unmeasured: names of classes that are trained but not measured, like ADE20K's "other".
     """
 
-    filters: int = small(at_least(256, 1), 64)
-    stride: int = small(at_least(1, 1), 4)
+    filters: int = small(between(256, 1, 8192), 64)
+    stride: int = small(between(1, 1, 64), 4)
     confidence_threshold: float = threshold(between(0.5, 0, 1))
     class_thresholds: tuple[str, ...] = threshold(named_between(0, 1))
     weighting: str = choice("equal", "confidence")

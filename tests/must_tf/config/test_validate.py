@@ -64,6 +64,11 @@ OUT_OF_RANGE = {
     f"{RATE}cosine.alpha": -0.5,
     f"{RATE}stepwise.values": [0.1, -0.1],
     "runtime.num_gpus": -1,
+    # Networks of no machine.
+    "task.model.max_level": 10**12,
+    "task.model.backbone.resnet.depth_multiplier": 1e9,
+    "task.tasks.depth.filters": 10**9,
+    f"{DETECTION}proposals": 10**10,
 }
 
 
@@ -105,6 +110,8 @@ NEAREST = {
     ("trainer.learning_rate.type", "cosine"): "'trainer.optimizer_config.learning_rate'",
     (f"{DETECTION}design", "retinnet"): "'retinanet'",
     ("runtime.distribution_strategy", "mirored"): "'mirrored'",
+    ("task.model.norm_activation.activation", "rellu"): "'relu'",
+    ("task.model.backbone.resnet.model_id", 51): "'50'",
     (f"{RATE}type", "cosin"): "'cosine'",
 }
 
@@ -145,6 +152,34 @@ def test_ranges_in_words() -> None:
 def test_the_experiments_keep_to_their_own_rules(name: str) -> None:
     """No default is refused."""
     assert not validate.problems_of(experiment_config.load(name))
+
+
+# 10^6 values in 200 bytes.
+ALIAS_BOMB = "a: &a [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcde", "bcdef", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("task: !!python/name:os.system", "not valid YAML"),
+        ("[" * 5000, "nested too deeply"),
+        (ALIAS_BOMB, "more than 100,000 values"),
+        ("a: &a [*a]", "more than 100,000 values"),
+        (f"a: '{'x' * 2_000_000}'", "longer than"),
+        ("a\0b: 1", "zero byte"),
+    ],
+    ids=["an object", "deep", "an alias bomb", "itself", "long", "zero"],
+)  # fmt: skip
+def test_yaml_that_is_an_attack_is_one_short_line(text: str, words: str) -> None:
+    with pytest.raises(UserError, match=words) as raised:
+        experiment_config.load("must_student", (), text)
+    assert len(str(raised.value)) < 1000 and "\n" not in str(raised.value)
+
+
+def test_a_value_is_cut_in_a_message() -> None:
+    assert len(wrong("task.balance", "x" * 10**6)[0]) < 1000
 
 
 def test_mistakes_are_gathered() -> None:
