@@ -1,4 +1,4 @@
-"""Runs one train step of a student with six heads on one global batch, by one replica, two, or two processes.
+"""Runs one train step of a student with three heads on one global batch, by one replica, two, or two processes.
 
     python -m tests.support.replicas here|worker OUT RECORDS CONFIG
 
@@ -15,13 +15,16 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
+from must_tf.common import upstream
 from must_tf.config import values as config_values
 from must_tf.experiments import experiment_config
+from must_tf.tasks import discover
 from must_tf.training import preflight
 from must_tf.training import task as task_lib
 from tests.support.session import graphs
 
 IMAGES = 4
+HEADS = ("classification", "segmentation", "depth")  # tests/contract/test_replicas.py has the losses of all tasks
 LEARNING_RATE = 1.0
 
 
@@ -32,13 +35,15 @@ def step(strategy: tf.distribute.Strategy, records: str, path: str) -> dict[str,
     # Synchronised: otherwise each replica would normalise by its own images.
     norm = {"norm_activation": {"use_sync_bn": True}}
     data = {"input_path": records, "global_batch_size": IMAGES}
-    config_values.apply(params, {"task": {"model": norm, "train_data": data}}, "test")
+    heads = {name: {"enabled": name in HEADS} for name in discover()}
+    config_values.apply(params, {"task": {"model": norm, "train_data": data, "tasks": heads}}, "test")
     preflight.settle(params, "train")
     tf_keras.utils.set_random_seed(1)
     with strategy.scope():
         task = task_lib.StudentTask(params.task)
         model = task.build_model()
         optimizer = tf_keras.optimizers.legacy.SGD(LEARNING_RATE)
+        upstream.create_slots(optimizer, model.trainable_variables)  # the first step would trace twice to create them
     batches = strategy.distribute_datasets_from_function(
         lambda context: task.build_inputs(params.task.train_data, context)
     )
