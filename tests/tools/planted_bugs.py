@@ -99,7 +99,7 @@ MUTANTS = (
     Mutant("the padding bleeds into restored maps", "must_tf/serving/formats/postprocess.py", "last = int(np.ceil(scaled / stride - EDGE)) - 1", "last = values.shape[axis] - 1", "must_tf/serving/formats/test_postprocess::restored"),
     Mutant("fitted photos are padded with black", "must_tf/serving/formats/postprocess.py", "OUTSIDE, np.uint8)", "0, np.uint8)", "must_tf/serving/formats/test_postprocess::fitted"),
     Mutant("objects are found again with any class", "must_tf/serving/formats/differences.py", "overlap *= expected", "_ = expected", "must_tf/serving/formats/test_differences::found_again"),
-    Mutant("boxes of int8 are in 8 bits", "must_tf/serving/formats/tflite.py", "if _kind(model, operator) in LAYERS or TRUNK in name:", "if name:", "must_tf/serving/formats/test_write::int8_has"),
+    Mutant("boxes of int8 are in 8 bits", "must_tf/serving/formats/tflite.py", "if _kind(model, operator) in LAYERS or TRUNK in name:", "if name:", "must_tf/serving/formats/test_network::int8_has"),
     Mutant("the setting of NMS does not reach the proposals", f"{TASKS}detection/model.py", 'if self._config.nms == "batched":', "if True:", "must_tf/tasks/test_proposals::setting"),
     Mutant("XLA is asked to compile what it cannot", "must_tf/training/preflight.py", 'refused = field.metadata.get("not_compiled", ())', "refused = ()", "must_tf/training/test_preflight::compile"),
     Mutant("small doubtful objects are background", f"{TASKS}detection/ignored.py", "(overlap >= low) | claimed |", "(overlap >= low) |", "must_tf/tasks/test_ignored::rule"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +15,9 @@ from must_tf.data import geometry, record
 from must_tf.data import input as input_lib
 from must_tf.data.input import Reader
 from must_tf.evaluation.evaluator import Evaluator
-from must_tf.model.student import StudentConfig, enabled
+from must_tf.model.student import StudentConfig
 from must_tf.runs.restore import Trained
-from must_tf.serving import exported, saved_model, screening
+from must_tf.serving import saved_model, screening
 from must_tf.serving.formats import photos as photo_lib
 from must_tf.serving.formats import postprocess
 from must_tf.serving.formats.differences import Differences
@@ -26,7 +26,6 @@ from must_tf.serving.formats.photos import Photo, Photos
 
 MEGABYTE = 1e6
 METRIC_IMAGES = 500  # of the validation set; both models are measured on the same ones
-Forward = Callable[[np.ndarray, np.ndarray], Mapping[str, Arrays]]  # {task: {name: [1, ...]}}
 
 
 class Row(NamedTuple):
@@ -37,14 +36,19 @@ class Row(NamedTuple):
     differences: dict[str, float]
 
 
-def rows(path: str, runners: Mapping[str, Runner], given: Photos, side: int) -> dict[str, Row]:
+def network(model: Any) -> Runner:
+    """Returns the network of a loaded SavedModel."""
+
+    def run(image: np.ndarray, image_shape: np.ndarray) -> Arrays:
+        outputs = model.signatures[saved_model.FITTED](image=tf.constant(image), image_shape=tf.constant(image_shape))
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    return run
+
+
+def rows(path: str, model: Any, runners: Mapping[str, Runner], given: Photos, side: int) -> dict[str, Row]:
     """Returns the row of the SavedModel at `path`, named "SavedModel", and of each file beside it."""
-    model = tf.saved_model.load(path)
-    fitted, whole = model.signatures[saved_model.FITTED], model.signatures["image_bytes"]
-
-    def network(image: np.ndarray, image_shape: np.ndarray) -> Arrays:
-        return dict(fitted(image=tf.constant(image), image_shape=tf.constant(image_shape)))
-
+    whole = model.signatures["image_bytes"]
     inputs: list[Photo] = []
     differences = {name: Differences() for name in runners}
     for file in given.files[: photo_lib.COMPARED]:
@@ -56,7 +60,7 @@ def rows(path: str, runners: Mapping[str, Runner], given: Photos, side: int) -> 
         for name, run in runners.items():
             differences[name].add(postprocess.restore(run(image, shape), original, side), served)
     found = {}
-    for name, run in {"SavedModel": network, **runners}.items():
+    for name, run in {"SavedModel": network(model), **runners}.items():
         compared = differences[name].result() if name in differences else {}
         found[name] = Row(_bytes(path, name) / MEGABYTE, _milliseconds(run, inputs), compared)
     return found
@@ -80,39 +84,30 @@ def _bytes(path: str, name: str) -> int:
     return sum(int(tf.io.gfile.stat(one).length) for one in [os.path.join(path, "saved_model.pb"), *variables])
 
 
-def metrics(path: str, run: Runner, trained: Trained) -> dict[str, Any]:
-    """Measures a file and the SavedModel at `path` on the same validation images, by the project's metrics.
+def metrics(model: Any, run: Runner, trained: Trained) -> dict[str, Any]:
+    """Measures a file and the loaded SavedModel on the same validation images, by the project's metrics.
 
     Returns:
       {"images": their number, "SavedModel": {"task/metric": value}, "file": the same}; empty without records.
     """
-    config = trained.config
-    paths = [one for glob in input_lib.patterns(config.validation_data.input_path) for one in tf.io.gfile.glob(glob)]
+    globs = input_lib.patterns(trained.config.validation_data.input_path)
+    paths = {path for glob in globs for path in tf.io.gfile.glob(glob)}
     if not paths:
         return {}
-    serialized = list(tf.data.TFRecordDataset(sorted(set(paths))).take(METRIC_IMAGES).as_numpy_iterator())
-    forward = exported.network(path)
-
-    def whole(image: np.ndarray, image_shape: np.ndarray) -> Mapping[str, Arrays]:
-        predictions = forward(tf.constant(image), tf.constant(image_shape))
-        return {task: {key: value.numpy() for key, value in predictions[task].items()} for task in enabled(config)}
-
-    def file(image: np.ndarray, image_shape: np.ndarray) -> Mapping[str, Arrays]:
-        return by_task(run(image, image_shape), config)
-
+    serialized = list(tf.data.TFRecordDataset(sorted(paths)).take(METRIC_IMAGES).as_numpy_iterator())
     figures = {}
-    for name, one in (("SavedModel", whole), ("file", file)):
+    for name, one in (("SavedModel", network(model)), ("file", run)):
         print(f"metrics of the {name}", flush=True)
-        figures[name] = _evaluated(one, config, serialized, trained.step)
+        figures[name] = _evaluated(one, trained.config, serialized, trained.step)
     return {"images": len(serialized), **figures} if any(figures.values()) else {}
 
 
-def _evaluated(forward: Forward, config: StudentConfig, serialized: list[bytes], step: int) -> dict[str, float]:
+def _evaluated(run: Runner, config: StudentConfig, serialized: list[bytes], step: int) -> dict[str, float]:
     reader, evaluator = Reader({}, {}, config.input_size), Evaluator(config, len(serialized))
     for index, one in enumerate(serialized):
         image = record.decode_image(tf.io.parse_single_example(one, record.IMAGE_FEATURES)["image/encoded"])
         view = reader.view(image, geometry.fit(tf.shape(image)[:2], config.input_size), tf.constant(index, tf.int64))
         row = {key: value.numpy()[None] for key, value in view.items()}
-        predictions = forward(row["image"], row["image_shape"])
-        evaluator.add({"index": row["index"], "image_info": row["image_info"], "predictions": dict(predictions)})
+        predictions = by_task(run(row["image"], row["image_shape"]), config)
+        evaluator.add({"index": row["index"], "image_info": row["image_info"], "predictions": predictions})
     return evaluator.finish("", step)

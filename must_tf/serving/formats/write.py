@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
+import tensorflow as tf
+
 from must_tf.common import files
 from must_tf.common.errors import UserError, nearest
 from must_tf.data.input import CORES
@@ -69,8 +71,9 @@ def write(path: str, trained: Trained, names: list[str], calibration: str) -> li
     }
     source = inspect.getsource(postprocess)
     files.write_whole(os.path.join(path, "postprocess.py"), source.encode())
-    rows = measured.rows(path, runners, given, config.input_size)
-    metrics = measured.metrics(path, runners[int8], trained) if int8 in runners else {}
+    model = tf.saved_model.load(path)
+    rows = measured.rows(path, model, runners, given, config.input_size)
+    metrics = measured.metrics(model, runners[int8], trained) if int8 in runners else {}
     compared = report.Compared(rows, min(len(given.files), photos.COMPARED), given.source, CORES, metrics)
     files.write_json(os.path.join(path, NAME), report.content(compared, whole))
     print(report.table(compared), flush=True)
