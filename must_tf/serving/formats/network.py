@@ -51,9 +51,8 @@ def frozen(trained: Trained) -> Network:
     names = sorted(traced.structured_outputs)  # tf.nest's order
     used = {spec.name: spec for spec, place in zip(specs.values(), constant.inputs, strict=True) if place.consumers()}
 
-    whole = tf.fill([1, 2], float(side))
-
     def one(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        whole = tf.fill([1, 2], float(side))  # made here: a function's own tensors are constants, others are inputs
         return dict(zip(names, constant(image, whole), strict=True))
 
     def two(image: tf.Tensor, image_shape: tf.Tensor) -> dict[str, tf.Tensor]:
