@@ -1,5 +1,6 @@
 """Runs the main function of train.py in a process that a test can kill."""
 
+import contextlib
 import os
 import sys
 
@@ -8,4 +9,5 @@ from tests.support.session import fork_server, graphs
 
 if __name__ == "__main__":
     graphs.optimise(fork_server.PLAIN_GRAPHS not in os.environ)
-    main(sys.argv[1:])
+    with graphs.eagerly() if graphs.EAGER in os.environ else contextlib.nullcontext():
+        main(sys.argv[1:])

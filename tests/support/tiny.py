@@ -21,7 +21,7 @@ from must_tf.data import manifest, record, scenes
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
 from tests.support.session.forked_python import INTERPRETER
-from tests.support.session.graphs import PLAIN
+from tests.support.session.graphs import EAGER, PLAIN
 from tfrecords_tools.writing import shards
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,18 +123,19 @@ def data(records: str) -> dict[str, Any]:
     return {"task": {name: {"input_path": records} for name in ("train_data", "validation_data")}}
 
 
-def command(flags: Sequence[str], interpreter: Sequence[str] = INTERPRETER) -> dict[str, Any]:
+def command(flags: Sequence[str], interpreter: Sequence[str] = INTERPRETER, eager: bool = False) -> dict[str, Any]:
     """Returns the command that runs train.py with these flags in its own process, without optimising graphs.
 
-    The last bits depend on a process's number of threads, which an earlier test may have set in this process.
+    The last bits depend on a process's number of threads, which an earlier test may have set in this process. `eager`
+    is for a test of a few steps, see `eagerly`.
     """
-    environment = os.environ | PLAIN | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = os.environ | PLAIN | {"PYTHONPATH": os.pathsep.join(sys.path)} | ({EAGER: "1"} if eager else {})
     return {"args": [*interpreter, "-m", "tests.support.run_train", *flags], "env": environment}
 
 
-def trained(flags: Sequence[str], interpreter: Sequence[str] = INTERPRETER) -> None:
+def trained(flags: Sequence[str], eager: bool = False) -> None:
     """Runs `command` and fails if it fails."""
-    done = subprocess.run(**command(flags, interpreter), capture_output=True, text=True)
+    done = subprocess.run(**command(flags, eager=eager), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

@@ -8,14 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
-import tf_keras
 from official.modeling import optimization
 
 from must_tf.cli import train
@@ -26,7 +24,6 @@ from must_tf.data import record
 from must_tf.shared import html_report
 from must_tf.training import trainer as trainer_lib
 from must_tf.training.gradients import clipped
-from tests.support.session.graphs import eagerly
 from tests.support.tiny import Tiny, arguments, command, data, trained
 
 
@@ -41,7 +38,7 @@ def weights(checkpoint: Path) -> dict[str, np.ndarray]:
 
 def killed_after_first_checkpoint(flags: list[str], run: Path) -> None:
     """Runs a training and kills it between its first and its last checkpoint."""
-    process = subprocess.Popen(**command(flags, [sys.executable]))
+    process = subprocess.Popen(**command(flags, [sys.executable], eager=True))
     while not (run / "checkpoint").exists():
         assert process.poll() is None, "the run ended before it was killed"
         time.sleep(0.005)
@@ -50,15 +47,31 @@ def killed_after_first_checkpoint(flags: list[str], run: Path) -> None:
     assert not list(run.glob("ckpt-2.*")), "the run was killed too late"
 
 
-def test_killed_and_resumed_is_bit_for_bit_the_run_that_was_not(tiny: Tiny, tmp_path: Path) -> None:
-    """All six heads, with momenta and moving statistics. `tiny` was not interrupted, and was evaluated in the end.
+def mixed_flags(tiny: Tiny, run: Path) -> list[str]:
+    """A training of all six heads in mixed precision."""
+    override = data(f"{tiny.records}/*.tfrecord") | {"runtime": {"mixed_precision_dtype": "bfloat16"}}
+    return arguments(tiny.config, run, "must_student", override, "train")
+
+
+@pytest.fixture(scope="module")
+def mixed(tiny_records: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That run, which nothing interrupted."""
+    run = tmp_path_factory.mktemp("mixed") / "run"
+    trained(mixed_flags(tiny_records, run), eager=True)
+    return run
+
+
+def test_killed_and_resumed_is_bit_for_bit_the_run_that_was_not(
+    tiny_records: Tiny, mixed: Path, tmp_path: Path
+) -> None:
+    """All six heads, with momenta and moving statistics. test_averages.py has the same for a graph and fewer heads.
 
     The killed process had another seed of hashes.
     """
-    flags = arguments(tiny.config, tmp_path, "must_student", data(f"{tiny.records}/*.tfrecord"), "train")
+    flags = mixed_flags(tiny_records, tmp_path)
     killed_after_first_checkpoint(flags, tmp_path)
-    trained(flags)
-    expected, found = weights(Path(tiny.run, "ckpt-2")), weights(tmp_path / "ckpt-2")
+    trained(flags, eager=True)
+    expected, found = weights(mixed / "ckpt-2"), weights(tmp_path / "ckpt-2")
     assert expected.keys() == found.keys() and len(expected) > 400
     for name, value in expected.items():
         assert value.tobytes() == found[name].tobytes(), name
@@ -166,26 +179,13 @@ def test_adamw_clips_the_sum_over_the_replicas() -> None:
     assert gradients[1] is None
 
 
-@pytest.fixture
-def float32_again() -> Iterator[None]:
-    """Restores the precision, which is global in the process."""
-    yield
-    tf_keras.mixed_precision.set_global_policy("float32")
-
-
-@pytest.mark.usefixtures("float32_again")
-def test_mixed_bfloat16_trains_all_heads(tiny: Tiny, tmp_path: Path) -> None:
+def test_mixed_bfloat16_trains_all_heads(tiny: Tiny, mixed: Path) -> None:
     """Weights stay float32. The first loss is that of float32, up to bfloat16's 8 bits."""
-    override = data(f"{tiny.records}/*.tfrecord") | {"runtime": {"mixed_precision_dtype": "bfloat16"}}
-    with eagerly():
-        train.main(arguments(tiny.config, tmp_path, "must_student", override, "train"))
     first, expected = (
-        json.loads((Path(run) / run_files.METRICS).read_text().splitlines()[0]) for run in (tmp_path, tiny.run)
+        json.loads((Path(run) / run_files.METRICS).read_text().splitlines()[0]) for run in (mixed, tiny.run)
     )
     assert first["training_loss"] != expected["training_loss"]
     assert first["training_loss"] == pytest.approx(expected["training_loss"], rel=0.03)
     assert all(math.isfinite(value) for value in first.values())
-    floats = [
-        value for value in weights(tmp_path / "ckpt-2").values() if value.dtype.kind == "f" or value.dtype == object
-    ]
+    floats = [value for value in weights(mixed / "ckpt-2").values() if value.dtype.kind == "f" or value.dtype == object]
     assert len(floats) > 400 and all(value.dtype == np.float32 for value in floats)

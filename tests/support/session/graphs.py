@@ -21,6 +21,7 @@ from must_tf.evaluation.predictions import Restorer
 from tests.support.session.fork_server import PLAIN_GRAPHS
 
 PLAIN = {PLAIN_GRAPHS: "1"}  # environment of a process of `INTERPRETER` that leaves graphs as they are
+EAGER = "MUST_TESTS_EAGER"  # environment variable: if it is set, `tests/support/run_train.py` trains under `eagerly`
 
 
 def optimise(on: bool) -> None:
