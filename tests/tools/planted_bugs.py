@@ -221,7 +221,7 @@ MUTANTS = (
     Mutant("the chosen batch is of one device", "must_tf/training/batch_size.py", "while 2 * rows * found.number <= limit", "while 2 * rows <= limit", "must_tf/training/test_batch_size::largest"),
     Mutant("a resumed run chooses its batch again", "must_tf/cli/train.py", "        batch_size.adopt(params, flags.model_dir)", "        pass", "must_tf/training/test_batch_size::chosen"),
     Mutant("loss weights are those of no batch", "must_tf/cli/train.py", "        preflight.weigh(params)", "        pass", "must_tf/training/test_batch_size::chosen"),
-    Mutant("the first weights are drawn anew each time", "must_tf/cli/train.py", "tf_keras.utils.set_random_seed(params.task.train_data.seed)", "tf_keras.utils.set_random_seed(None)", "must_tf/training/test_trainer::killed"),
+    Mutant("the first weights are drawn anew each time", "must_tf/cli/train.py", "tf_keras.utils.set_random_seed(params.task.train_data.seed)", "tf_keras.utils.set_random_seed(os.getpid())", "must_tf/training/test_trainer::killed"),
     Mutant("samples depend on the time", f"{TASKS}detection/sampling.py", 'stateless_uniform([count], seed, minval=None, maxval=None, dtype=tf.int32, alg="philox")', "uniform([count], maxval=LOW_BITS, dtype=tf.int32)", "must_tf/tasks/test_sampling::function"),
     Mutant("samples depend on the compiler", f"{TASKS}detection/sampling.py", "tf.cast(bits & LOW_BITS, tf.float32) * 2.0**-23", 'tf.random.stateless_uniform([count], seed, alg="philox")', "must_tf/tasks/test_sampling::compiled"),
     Mutant("streams repeat each other", f"{TASKS}detection/sampling.py", "[stream * STREAM_STRIDE, 0]", "[STREAM_STRIDE, 0]", "must_tf/tasks/test_sampling::streams"),
