@@ -37,11 +37,13 @@ class Execution:
         self._plan, self._start, self._machine, self._options = plan, start, machine, options
         self._runner = StepRunner(plan.out)
         self._total = 0
+        self._begun: list[str] = []  # names of the steps, those that were passed over too
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Returns {step: seconds} of the steps that are done."""
-        return self._runner.seconds
+        """Returns {step: seconds} of the plan's steps that are done, in their order."""
+        seconds = self._runner.seconds  # those of an earlier plan for this folder too
+        return {name: seconds[name] for name in self._begun if name in seconds}
 
     def run(self) -> Trainings:
         """Executes all steps. Returns the trainings, for the report.
@@ -57,6 +59,7 @@ class Execution:
             last = [place for place, step in enumerate(group) if step.name == self._options.until]
             wanted = group[: last[0] + 1] if last else group
             numbered = [(f"{place}/{self._total}", step) for place, step in enumerate(wanted, number + 1)]
+            self._begun += [step.name for step in wanted]
             self._execute(numbered)
             if last:
                 raise Stopped(f"stopped after {self._options.until!r}, as --until says; without it the plan goes on")

@@ -25,10 +25,13 @@ import yaml
 from must_tf.common import files, subprocesses
 from must_tf.common.errors import INTERRUPTED, UserError
 from must_tf.common.progress import clock
+from must_tf.data import manifest
+from must_tf.pseudo_gate import verdict
 from must_tf.serving import saved_model
 
 DONE, LOGS = "steps.json", "logs"
 TAIL = 20  # lines of a failed step's log that are shown
+PAUSE_SECONDS = 1.0  # between two attempts to end the steps that run
 REFUSED = 1  # exit code of a step that finished, but whose result should not be used
 
 Values = Mapping[str, Any]
@@ -72,6 +75,7 @@ class StepRunner:
         self._hashes: dict[str, str] = {}  # output -> hash of the step that writes it
         self._started = time.monotonic()
         self._writing = threading.Lock()
+        self._is_ending = threading.Event()  # a step failed: no other begins
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -109,7 +113,11 @@ class StepRunner:
                         del running[future]
                         future.result()
             except BaseException:
-                subprocesses.end_all()
+                self._is_ending.set()
+                left = {*running}
+                while left:
+                    subprocesses.end_all()  # once more if a step was about to begin
+                    left = wait(left, timeout=PAUSE_SECONDS).not_done
                 raise
 
     def run(self, step: Step, place: str, name: str = "") -> None:
@@ -134,25 +142,36 @@ class StepRunner:
             files.write_whole(path, content.encode())
         if os.path.exists(os.path.join(step.output, saved_model.NAME)):
             shutil.rmtree(step.output)  # an export of this plan: of what has changed since, or of a run that was killed
+        if before:
+            self._remember(step, {})  # the command may be killed when it has changed some of its output
         started = time.monotonic()
         self._call(step, name)
+        self._remember(step, {"hash": digest, "seconds": round(time.monotonic() - started, 1)})
+
+    def _remember(self, step: Step, entry: Mapping[str, Any]) -> None:
+        """Notes that a step is done; without an entry, that it is not."""
         with self._writing:
-            self._done[step.name] = {"hash": digest, "seconds": round(time.monotonic() - started, 1)}
+            others = {name: one for name, one in self._done.items() if name != step.name}
+            self._done = others | ({step.name: dict(entry)} if entry else {})
             files.write_json(os.path.join(self._out, DONE), self._done)
 
     def _hash(self, step: Step, contents: Mapping[str, str]) -> str:
         """Returns a hash of everything that the step's result depends on."""
-        inputs = [self._hashes.get(folder, "") for folder in step.needs]
+        inputs = [self._hashes[path] if path in self._hashes else _foreign_state(path) for path in step.needs]
         text = repr((step.words, sorted(contents.items()), step.state(), inputs))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _call(self, step: Step, name: str) -> None:
         """Runs the command. Its whole output goes to a log, its progress to the terminal."""
+        if self._is_ending.is_set():
+            raise UserError(f"step {step.name!r} was not begun, because another one failed.")
         print(f"  {step.text}", flush=True)
         log = os.path.join(self._out, LOGS, f"{step.name.replace(' ', '-')}.log")
         code = subprocesses.follow([sys.executable, "-m", "must_tf", *step.words], log, name)
         if code == INTERRUPTED or code == -2:
             raise KeyboardInterrupt
+        if code and self._is_ending.is_set():
+            raise UserError(f"step {step.name!r} was ended, because another one failed.")
         if code:
             print("\n".join(subprocesses.last_lines(log, TAIL)), file=sys.stderr)
             raise UserError(f"step {step.name!r} {_ending(code, step)} Its whole output is in {log}.")
@@ -164,6 +183,12 @@ def _read_done(path: str) -> dict[str, dict[str, Any]]:
             return json.load(file)
     except (FileNotFoundError, ValueError):
         return {}
+
+
+def _foreign_state(path: str) -> str:
+    """Returns a text that changes with records that are not the loop's own; "" if there are none."""
+    is_there = os.path.exists(manifest.path_in(path))
+    return verdict.shards_fingerprint(manifest.read(path)) if is_there else ""
 
 
 def _ending(code: int, step: Step) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from must_tf.common.errors import UserError
+from must_tf.data import manifest
+from must_tf.data.manifest import Manifest
 from must_tf.loop import steps
 from must_tf.loop.steps import Step, StepRunner
 
@@ -72,3 +74,60 @@ def test_a_step_that_fails_ends_the_others(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(UserError, match="step 'fails' failed with exit code 2"):
         runner.run_all(plan, 2)
     assert told.is_set() and runner.seconds == {}
+
+
+def test_a_step_that_is_not_begun_when_another_fails_is_never_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or `must run` would wait for a training of hours before it reports the failure."""
+    looks, told = threading.Event(), threading.Event()
+    begun: list[str] = []
+
+    def play(name: str) -> int:
+        begun.append(name)
+        return 2 if looks.wait(SECONDS) else 0
+
+    def state() -> str:
+        looks.set()
+        assert told.wait(SECONDS)
+        return ""
+
+    played(monkeypatch, play)
+    monkeypatch.setattr(steps.subprocesses, "end_all", told.set)
+    fails = Step("fails", ("fails", str(tmp_path / "a")), str(tmp_path / "a"))
+    late = Step("late", ("late", str(tmp_path / "b")), str(tmp_path / "b"), state=state)
+    with pytest.raises(UserError, match="step 'fails' failed with exit code 2"):
+        StepRunner(str(tmp_path)).run_all([("1/2", fails), ("2/2", late)], 2)
+    assert begun == ["fails"]
+
+
+def test_a_step_that_was_killed_is_not_done_even_if_the_plan_is_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its output may be half that of the plan in between."""
+    codes = [0, -9, 0]
+    played(monkeypatch, lambda name: codes.pop(0))
+    first, second = (Step("x", ("x", option, str(tmp_path / "x")), str(tmp_path / "x")) for option in ("a", "b"))
+    StepRunner(str(tmp_path)).run(first, "1/1", "x")
+    with pytest.raises(UserError, match="killed by signal 9"):
+        StepRunner(str(tmp_path)).run(second, "1/1", "x")
+    StepRunner(str(tmp_path)).run(first, "1/1", "x")
+    assert codes == []
+
+
+def test_other_records_in_a_folder_that_is_not_the_loops_own_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of `format: records`, which no step writes."""
+    called: list[str] = []
+
+    def play(name: str) -> int:
+        called.append(name)
+        return 0
+
+    played(monkeypatch, play)
+    given, out = str(tmp_path / "given"), str(tmp_path / "run")
+    for content, calls in (("a", 1), ("a", 1), ("b", 2)):
+        manifest.write(given, Manifest([], {}, 1, {}, {}, {}, [{"sha256": content}]))
+        StepRunner(str(tmp_path)).run(Step("train", ("train", out), out, needs=(given,)), "1/1", "train")
+        assert len(called) == calls
