@@ -16,6 +16,7 @@ Every step is one command of this project, which is printed and can be repeated 
 starts commands: it trains and converts nothing itself.
 
     plan       the plan file, checked
+    plan_rules rules about its names and settings
     formats    how a dataset of a plan becomes arguments of a conversion
     facts      what is in a dataset, before or after its conversion
     settings   training settings that fit the data

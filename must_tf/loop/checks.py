@@ -79,7 +79,7 @@ def _unfit_students(trainings: Trainings) -> Iterator[str]:
                 yield f"{where}.datasets: {listed(folder.members)} are merged, because their classes differ. Name all."
         tasks, train = trainings.compared(name)
         for task in planned.tasks:
-            if task not in trainings.tasks():
+            if task not in trainings.tasks() or task not in tasks:
                 yield f"{where}: there are no {task} labels to learn. Leave this task out, or add a dataset."
         if not tasks or not train:
             yield f"{where}: there is nothing to learn without pseudo labels. Name a dataset with labels."

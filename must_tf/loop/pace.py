@@ -22,7 +22,7 @@ import yaml
 from must_tf.common import devices, run_files, subprocesses
 from must_tf.loop import facts as facts_lib
 from must_tf.loop import formats, records
-from must_tf.loop.plan import PlannedDataset
+from must_tf.loop.plan import Plan, PlannedDataset
 from must_tf.loop.records import RecordFolder
 from must_tf.loop.run import Expected
 from must_tf.loop.settings import combined
@@ -53,21 +53,31 @@ class Cost(NamedTuple):
 def costs(expected: Expected) -> dict[str, Cost]:
     """Returns {step: its cost}. Says what it is measuring, because that takes minutes."""
     measured = {step.name: _conversion(expected, step) for step in expected.conversions}
+    planned = planned_minutes(expected.trainings.plan)
     rates: dict[str, float] = {}  # images per second of a training
     with tempfile.TemporaryDirectory() as here:
         trainings = [step for step in _on_samples(expected, here).steps() if step.words[0] == "train"]
         for number, step in enumerate(trainings, 1):
             print(f"measuring {step.name} ({number} of {len(trainings)}) ...", flush=True)
-            rates[step.name], memory, images = _measure(step, here)
+            rates[step.name], memory, images = _measure(step)
             if rates[step.name]:
                 evaluated = EVALUATIONS * FORWARD * sum(one.facts.images for one in expected.folders.validation)
-                measured[step.name] = Cost((images + evaluated) / rates[step.name] / 60, None, memory)
+                minutes = planned.get(step.name, (images + evaluated) / rates[step.name] / 60)
+                measured[step.name] = Cost(minutes, None, memory)
     sizes = {folder.name: folder.facts for folder in expected.trainings.folders.train}
     for step in expected.later:
         if step.words[0] == "label":
             facts = sizes[step.name.removeprefix("label ")]
             measured[step.name] = _labels(step, facts.images, rates)
     return measured
+
+
+def planned_minutes(plan: Plan) -> dict[str, float]:
+    """Returns {step: minutes} of the trainings that the plan's `hours` limit."""
+    if not plan.student.hours:
+        return {}
+    names = ["student", *(f"student {name}" for name, one in plan.compare.items() if not one.run.steps)]
+    return dict.fromkeys(names, plan.student.hours * 60)
 
 
 def _conversion(expected: Expected, step: Step) -> Cost:
@@ -114,7 +124,7 @@ def _on_samples(expected: Expected, here: str) -> Trainings:
     return dataclasses.replace(expected.trainings, plan=moved, folders=folders, labels=False)
 
 
-def _measure(step: Step, here: str) -> tuple[float, float, float]:
+def _measure(step: Step) -> tuple[float, float, float]:
     """Runs a training for a few steps. Returns its images per second, its memory in GB, and its number of images.
 
     The rate is 0 if it failed, which its own messages explain.
@@ -126,7 +136,7 @@ def _measure(step: Step, here: str) -> tuple[float, float, float]:
     with open(path, "w") as file:
         yaml.safe_dump(combined(values, SHORT), file)
     memory = _call(["--mode=train" if word.startswith("--mode=") else word for word in step.words])
-    metrics = os.path.join(here, os.path.basename(step.output), run_files.METRICS)
+    metrics = os.path.join(step.output, run_files.METRICS)
     if not os.path.exists(metrics):
         return 0.0, memory, images
     with open(metrics) as file:

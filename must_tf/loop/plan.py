@@ -21,7 +21,8 @@ A dataset has `format`, the options of `must-records convert FORMAT` with `_` fo
 | `train` | false: only its validation data is used |
 
 Without `validation`, a tenth of a dataset with labels is set apart. A photo is set apart by its content, so it is on
-the same side in every dataset. `format: records` with `records: DIR` names a dataset that is converted already.
+the same side in every dataset. `format: records` with `records: DIR` names a dataset that is converted already; it is
+not divided.
 
 A student to compare has run settings, `tasks` (it learns only these), `datasets` (it is trained only on these), and
 `labels: false`: without pseudo labels.
@@ -44,7 +45,7 @@ from typing import Any, TypeVar
 
 from must_tf.common.errors import Mistakes, nearest
 from must_tf.config import values as config_values
-from must_tf.loop import formats, variables
+from must_tf.loop import formats, plan_rules, variables
 from must_tf.runs import start
 from must_tf.tasks import discover
 
@@ -190,9 +191,8 @@ class Reader:
             export=self._value(content, "export", False),
             settings=self._settings(content.get("settings"), "settings"),
         )
-        for name in plan.transfer:
-            if name in datasets:
-                self._wrong(f"transfer.{name}: there is a dataset of this name too. Give it another name.")
+        for problem in plan_rules.name_problems(datasets, plan.transfer):
+            self._wrong(problem)
         if "://" in plan.out:
             self._wrong(f"out: {plan.out} must be a local folder, or a mounted one.")
         self._mistakes.raise_all()
@@ -239,11 +239,8 @@ class Reader:
         return value if fits else default
 
     def _settings(self, value: Any, where: str) -> Mapping[str, Any]:
-        if isinstance(value, str):
-            with self._mistakes.collected():
-                return config_values.read_yaml(value)
-            return {}
-        return self._group(value, where)
+        given = value if isinstance(value, str) else self._group(value, where)
+        return plan_rules.settings(given, f"{self._path}: {where}", self._mistakes)
 
     def _run(
         self, where: str, entry: Mapping[str, Any], more: Collection[str] = (), hours: bool = False
@@ -280,14 +277,19 @@ class Reader:
         for problem in formats.problems(where, form, own):
             self._wrong(problem)
         validation, share = self._validation(where, group.get("validation", VALIDATION_SHARE), "validation" in group)
-        if validation is not None and form in formats.formats():
-            for problem in formats.problems(f"{where}.validation", form, {**own, **validation}):
+        if validation is not None and form in (*formats.formats(), formats.RECORDS):
+            whole = validation if form == formats.RECORDS else {**own, **validation}
+            for problem in formats.problems(f"{where}.validation", form, whole):
                 self._wrong(problem)
-        if form == formats.RECORDS and "validation" in group and not isinstance(group["validation"], dict):
+        if form == formats.RECORDS and validation is None:
+            if share > 0:
+                self._wrong(f"{where}: records are not divided. Write validation: {{records: DIR}}, or false.")
             share = 0.0
         is_trained_on = self._value(group, "train", True, f"{where}.")
         if not is_trained_on and validation is None:
             self._wrong(f"{where}: train: false leaves only its validation data; say which: validation: {{...}}.")
+        if is_trained_on and validation == {}:
+            self._wrong(f"{where}: validation: {{}} leaves no photo to train on. Change an option, or give a share.")
         return PlannedDataset(name, str(form), own, validation, share, is_trained_on)
 
     def _validation(self, where: str, value: Any, given: bool) -> tuple[Mapping[str, Any] | None, float]:

@@ -10,12 +10,12 @@ from typing import Any
 from must_tf.loop import formats
 from must_tf.loop.facts import Facts
 from must_tf.loop.plan import VALIDATION_SHARE, Plan, PlannedDataset
+from must_tf.loop.plan_rules import MERGED_VALIDATION, VALIDATION
 from must_tf.loop.steps import Step
 from must_tf.tasks import discover
 
 RECORDS = "records"  # the folder of the converted datasets
 JOINED = "+"  # between the names of datasets that are merged
-VALIDATION, MERGED_VALIDATION = "-val", "-val-merged"  # ends of the names of folders
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +191,10 @@ def _merged(
 
     The classes of the folders `classes_of` come first, which are given for validation data.
     """
-    name = JOINED.join(one.name.removesuffix(VALIDATION) for one in members) + (MERGED_VALIDATION if classes_of else "")
+    if classes_of:  # they are validation data
+        name = JOINED.join(one.name.removesuffix(VALIDATION) for one in members) + MERGED_VALIDATION
+    else:
+        name = JOINED.join(one.name for one in members)
     out = plan.folder(RECORDS, name)
     given = [word for one in classes_of for word in ("--classes-of", one.pattern)]
     given += [word for one in members for word in ("--records", one.pattern)]

@@ -15,7 +15,8 @@ import tensorflow as tf
 from must_tf.common import run_files, tables
 from must_tf.common.progress import clock
 from must_tf.data import record
-from must_tf.loop.trainings import COMPARE, EXPORT, LABELLED, STUDENT, Trainings
+from must_tf.loop.plan_rules import LABELLED
+from must_tf.loop.trainings import COMPARE, EXPORT, STUDENT, Trainings
 from must_tf.loop.transfers import TRANSFERS
 from must_tf.model.student import enabled
 from must_tf.runs import restore

@@ -13,6 +13,7 @@ from must_tf.config import values as config_values
 from must_tf.loop import settings, transfers
 from must_tf.loop.facts import missing
 from must_tf.loop.plan import Plan, RunSettings
+from must_tf.loop.plan_rules import LABELLED
 from must_tf.loop.records import Folders, RecordFolder
 from must_tf.loop.settings import Machine, RunFacts, combined
 from must_tf.loop.steps import Step, Values
@@ -23,7 +24,6 @@ CONFIGS, STUDENT, EXPORT, PACE = "configs", "student", "export", "pace"
 COMPARE = "compare"  # folder of the other students
 PACE_STEPS = 3 * settings.LOOP  # steps to measure the time of one; the first loop warms up
 SHARE_OF_TIME = 0.9  # of the student's hours for its steps; the rest is for evaluations
-LABELLED = "-labelled"
 
 
 @dataclasses.dataclass(frozen=True)

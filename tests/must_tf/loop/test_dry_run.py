@@ -13,6 +13,7 @@ import yaml
 from must_tf.common.errors import UserError
 from must_tf.data import manifest
 from must_tf.loop import command, facts, pace, run, steps
+from must_tf.loop import plan as plan_lib
 from must_tf.loop.plan import PlannedDataset
 from tests.support import tiny
 
@@ -38,6 +39,7 @@ def plan_fixture(tmp_path: Path) -> str:
         },
         "teachers": {"classification": {"steps": 60}},
         "student": {"steps": 120},
+        "compare": {"longer": {"steps": 240}},
         "settings": {"task": tiny.CONFIG["task"]},
     }
     path = tmp_path / "plan.yaml"
@@ -66,14 +68,23 @@ def test_costs_follow_from_the_measured_rate(
     monkeypatch.setattr(steps.subprocesses, "follow", lambda *_: pytest.fail("a step was run"))
     assert command.execute(command.RunFlags(plan, dry_run=True)) == 0
     assert not (tmp_path / "out").exists()
-    assert [values["trainer"]["train_steps"] for values in trained] == [12, 12]
+    assert [values["trainer"]["train_steps"] for values in trained] == [12, 12, 12]
     table = capsys.readouterr().out.rpartition("GB of memory")[2]
     costs = {" ".join(line.split()[:-3]): line.split()[-3:] for line in table.splitlines() if line.startswith(STEPS)}
     # 60 steps of 2 images, and 4 evaluations of 100 images at a third of the cost.
     assert costs["teacher-classification"] == [f"{(120 + 400 / 3) / RATE / 60:.2f}", "-", "1.50"]
     assert costs["student"] == [f"{(240 + 400 / 3) / RATE / 60:.2f}", "-", "1.50"]
+    assert costs["student longer"] == [f"{(480 + 400 / 3) / RATE / 60:.2f}", "-", "1.50"]
     assert costs["label wild"] == [f"{100 / 3 / RATE / 60:.2f}", "-", "-"]
     assert costs["convert kinds"][1] != "-"
+
+
+def test_a_training_of_hours_takes_hours() -> None:
+    """As the other students do, unless they have steps of their own."""
+    datasets = {"kinds": {"format": "classes", "root": "kinds"}}
+    more = {"student": {"hours": 2}, "compare": {"alike": {}, "short": {"steps": 20}}}
+    plan = plan_lib.Reader("plan.yaml", {"out": "o", "datasets": datasets, **more}).plan()
+    assert pace.planned_minutes(plan) == {"student": 120, "student alike": 120}
 
 
 def test_a_sample_has_the_labels_of_its_dataset(tmp_path: Path) -> None:

@@ -37,11 +37,12 @@ def test_a_plan_is_read(tmp_path: Path) -> None:
     plan = read(tmp_path, GOOD)
     assert (plan.out, plan.title, plan.start, plan.export) == ("runs/home", "plan", "random", True)
     assert list(plan.datasets) == ["street", "rooms", "album", "old"]
-    street, rooms, album, _ = plan.datasets.values()
+    street, rooms, album, old = plan.datasets.values()
     assert street.options == {"images": "street/images", "annotations": "street/instances.json"}
     assert (street.share, street.validation) == (-1.0, None)  # a share, if it has labels
     assert (rooms.share, rooms.validation) == (0.0, {"root": "rooms-val"})
     assert album.form == "images" and album.is_trained_on
+    assert (old.share, old.validation) == (0.0, None)  # records are not divided
     assert plan.teachers["classification"] == PlannedTeacher(model="mobilenet.yaml")
     assert plan.teachers["depth"].run == RunSettings(500, 0.0, {"task": {"tasks": {"depth": {"loss": "berhu"}}}})
     assert plan.student == RunSettings(0, 2.0)
@@ -105,6 +106,21 @@ MISTAKES = {
         "transfer: {x: {format: rgbd, root: r, task: [depth, normal]}}",
         "transfer.x.task: 'normal' is not a task. Did you mean 'normals'?",
     ),
+    "a config value": ("loss: berhu", "los: berhu", "task.tasks.depth.los: no such key. Did you mean 'loss'?"),
+    "a type": ("student: {hours: 2}", "settings: {task: {input_size: big}}", "settings: task.input_size='big'"),
+    "a share of records": (
+        "records: records/old",
+        "records: r, validation: 0.2",
+        "datasets.old: records are not divided.",
+    ),
+    "records to validate on": (
+        "records: records/old",
+        "records: r, validation: {record: s}",
+        "datasets.old.validation: records has no option 'record'. Did you mean 'records'?",
+    ),
+    "validation on itself": ("{root: rooms-val}", "{}", "datasets.rooms: validation: {} leaves no photo to train on."),
+    "a folder of two": ("  album:", "  street-val:", "datasets.street-val: this is the folder of a part of 'street'."),
+    "labels in the folder of a dataset": ("  album:", "  rooms-labelled:", "a part of 'rooms'. Give it another name."),
     "nothing to validate on": ("root: album", "root: album, train: false", "say which: validation: {...}"),
 }
 

@@ -16,7 +16,9 @@ import pytest
 import yaml
 
 from must_tf.common.errors import UserError
-from must_tf.loop import command, steps
+from must_tf.loop import command, run, steps
+from must_tf.loop import plan as plan_lib
+from must_tf.loop.settings import Machine
 from tests.support import tiny
 from tests.support.looping import in_this_process
 
@@ -108,6 +110,18 @@ def test_what_was_deleted_or_follows_from_a_change_is_made_again(
     Path(path).write_text(yaml.safe_dump(content))
     command.execute(RUN(path, until="student"))
     assert called == ["convert", "train", "label", "train"]
+
+
+def test_times_are_those_of_the_steps_of_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not of those that an earlier plan for the folder had."""
+    path = plan_file(tmp_path)
+    played(monkeypatch, [])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "steps.json").write_text('{"student older": {"hash": "", "seconds": 9}}')
+    execution = run.Execution(plan_lib.read(path), {}, Machine(), run.RunOptions(until="convert kinds"))
+    with pytest.raises(run.Stopped):
+        execution.run()
+    assert list(execution.seconds) == ["convert wild-val", "convert kinds"]
 
 
 def test_one_step_only(tmp_path: Path, here: list[list[str]]) -> None:

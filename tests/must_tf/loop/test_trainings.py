@@ -233,6 +233,13 @@ def test_validation_data_of_one_of_them_gets_their_classes() -> None:
     ]
 
 
+def test_a_merged_dataset_has_the_names_of_the_plan() -> None:
+    """Whatever they end with: `compare` finds its datasets by them."""
+    plan = plan_of({"street-val": COCO, "pets": COCO})
+    _, folders = records.conversions(plan, {"street-val": STREET_FACTS, "pets": PETS_FACTS})
+    assert records.merges(plan, folders)[1].train[0].members == ["street-val", "pets"]
+
+
 def test_datasets_with_the_same_classes_are_not() -> None:
     plan = plan_of({"street": COCO, "more": COCO})
     _, folders = records.conversions(plan, {"street": STREET_FACTS, "more": STREET_FACTS})
@@ -325,7 +332,11 @@ def test_students_to_compare_differ_only_in_what_the_plan_says(home: tuple[plan_
         "boxes": {"tasks": ["detection", "masks"]},
         "indoors": {"datasets": ["rooms"], "steps": 100, "settings": {"task": {"input_size": 128}}},
     }
-    plan = plan_of({"street": COCO, "rooms": ROOMS, "album": ALBUM}, compare=compare, student={"settings": {"a": 1}})
+    plan = plan_of(
+        {"street": COCO, "rooms": ROOMS, "album": ALBUM},
+        compare=compare,
+        student={"settings": {"trainer": {"max_to_keep": 3}}},
+    )
     steps = trainings(plan, home[1]).steps()
     assert names(steps)[-4:] == ["student", "student real", "student boxes", "student indoors"]
     student, real, boxes, indoors = (next(iter(step.files.values()))() for step in steps[-4:])
@@ -344,7 +355,9 @@ def test_students_to_compare_differ_only_in_what_the_plan_says(home: tuple[plan_
     assert heads(boxes) == {"detection", "masks"}
     counts = [values["trainer"]["train_steps"] for values in (student, real, boxes, indoors)]
     assert counts[0] == counts[1] == counts[2] != counts[3] == 100
-    assert indoors["a"] == 1 and indoors["task"]["input_size"] == 128 != student["task"]["input_size"]
+    assert (
+        indoors["trainer"]["max_to_keep"] == 3 and indoors["task"]["input_size"] == 128 != student["task"]["input_size"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -352,11 +365,13 @@ def test_students_to_compare_differ_only_in_what_the_plan_says(home: tuple[plan_
     [
         ({"datasets": ["one"]}, "compare.x.datasets: one, two are merged, because their classes differ. Name all."),
         ({"tasks": ["masks"]}, "compare.x: there are no masks labels to learn"),
+        ({"tasks": ["detection", "depth"], "labels": False}, "compare.x: there are no depth labels to learn"),
         ({"datasets": ["album"], "labels": False}, "compare.x: there is nothing to learn without pseudo labels"),
     ],
 )
 def test_a_student_that_cannot_learn_is_refused_before_any_work(entry: dict[str, Any], problem: str) -> None:
-    plan = plan_of({"one": COCO, "two": COCO, "album": ALBUM}, compare={"x": entry})
+    model = {"depth": {"model": "m.yaml"}}
+    plan = plan_of({"one": COCO, "two": COCO, "album": ALBUM}, compare={"x": entry}, teachers=model)
     boxes = STREET_FACTS._replace(labelled={"detection": 1000})
     with pytest.raises(UserError, match=re.escape(problem)):
         checks.check(trainings(plan, {"one": boxes, "two": PETS_FACTS, "album": ALBUM_FACTS}))
