@@ -32,7 +32,7 @@ def run(flags: PredictFlags) -> int:
       UserError: something is wrong that the user can fix. Finished photos are kept.
     """
     models.check_arguments(flags.threshold, flags.batch_size)
-    listing = image_lib.find(flags.images)
+    listing = image_lib.find(flags.images).outside(flags.out)  # an earlier call may have written pictures there
     photos = dict(zip(listing.paths(), photo_names(listing), strict=True))
     tasks = [task.strip() for task in flags.tasks.split(",") if task.strip()]
     model = models.load(flags.model, tasks)

@@ -38,6 +38,19 @@ class Listing(NamedTuple):
         """Returns the paths of the photos."""
         return [os.path.join(self.root, name) for name in self.names]
 
+    def outside(self, folder: str) -> Listing:
+        """Returns the photos that are not in `folder`, in which pictures are written.
+
+        Raises:
+          UserError: all of them are.
+        """
+        written = os.path.join(os.path.abspath(folder), "")
+        places = zip(self.names, self.paths(), strict=True)
+        names = [name for name, path in places if not os.path.abspath(path).startswith(written)]
+        if not names:
+            raise UserError(f"all images are in {folder}, where the predictions are written. Give another --out.")
+        return self._replace(names=names)
+
 
 def read(image: Given, place: int = 0) -> Photo:
     """Decodes an image as `must-records convert` and training would. EXIF orientation is applied.

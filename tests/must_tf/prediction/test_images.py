@@ -40,6 +40,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+def test_pictures_of_an_earlier_call_are_not_photos(folder: Path, tmp_path: Path) -> None:
+    """A folder of predictions may lie among the photos."""
+    for place in ("a.png", "b/a.png", "out/pictures/a.jpg", "out-of-town.png"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).touch()
+    found = images.find(str(tmp_path))
+    assert found.outside(str(tmp_path / "out")).names == ["a.png", "b/a.png", "out-of-town.png"]
+    with pytest.raises(UserError, match="all images are in .*Give another --out"):
+        found.outside(str(tmp_path))
+
+
 def test_a_file_is_what_training_would_see(folder: Path, tmp_path: Path) -> None:
     """Bit by bit the pixels that the input pipeline decodes from the record of `must-records convert images`."""
     records = converted(UnlabelledImages(str(folder)), tmp_path / "records").records
