@@ -26,6 +26,10 @@ class Busy(Exception):
     """Too many photos are waiting."""
 
 
+class TooMany(Exception):
+    """A request has more photos than may wait at any time."""
+
+
 class Sizes(NamedTuple):
     """The largest number of photos in a call of the model, and of those that wait."""
 
@@ -58,7 +62,10 @@ class Batcher:
 
         Raises:
           Busy: they do not fit into the queue.
+          TooMany: they would not even fit into an empty one.
         """
+        if len(photos) > self._sizes.queue:
+            raise TooMany(f"the request has {len(photos)} images, and at most {self._sizes.queue} may be sent at once")
         if len(self._waiting) + len(photos) > self._sizes.queue:
             raise Busy(f"{len(self._waiting)} photos are waiting, and at most {self._sizes.queue} may wait")
         loop = asyncio.get_running_loop()
@@ -71,17 +78,13 @@ class Batcher:
         finally:
             for waiting in own:
                 waiting.done.cancel()
+            self._waiting = deque(waiting for waiting in self._waiting if not waiting.done.done())
 
     async def _run(self) -> None:
         """Predicts until the queue is empty."""
         while self._waiting:
-            batch: list[_Waiting] = []
-            while self._waiting and len(batch) < self._sizes.batch:
-                waiting = self._waiting.popleft()
-                if not waiting.done.done():
-                    batch.append(waiting)
-            if batch:
-                await self._answer(batch)
+            size = min(len(self._waiting), self._sizes.batch)
+            await self._answer([self._waiting.popleft() for _ in range(size)])
 
     async def _answer(self, batch: list[_Waiting]) -> None:
         loop = asyncio.get_running_loop()
@@ -103,7 +106,10 @@ class Batcher:
                 await self._answer([waiting])
 
     async def close(self) -> None:
-        """Waits for the photos in the queue, then ends the thread."""
+        """Waits for the photos in the queue.
+
+        A request that chose this model before it was replaced may still come, and is answered. The thread ends when
+        nothing refers to it any more.
+        """
         if self._running is not None:
             await asyncio.gather(self._running, return_exceptions=True)
-        self._thread.shutdown(wait=False)

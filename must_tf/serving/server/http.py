@@ -1,4 +1,4 @@
-"""Connections. Those that do not send the head of a request in time are closed, or they would add up."""
+"""Connections. Those that do not send the head of a request, or do not read the answer, are closed: they add up."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 10.0  # to send the first line and the headers of a request
+READ_SECONDS = 30.0  # without a byte read of an answer; a slow client may take longer for all of it
 
 
 class Connection(H11Protocol):
-    """Uvicorn's HTTP/1.1, with a limit on the time that the head of a request takes."""
+    """Uvicorn's HTTP/1.1, with limits on the time that a client takes."""
 
     _head_timer: asyncio.TimerHandle | None = None
+    _read_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Begins to wait for the first request."""
@@ -29,9 +31,37 @@ class Connection(H11Protocol):
             self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forgets the timer."""
+        """Forgets the timers."""
         self._stop_timer()
+        self._stop_read_timer()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Begins to watch whether the client reads: it is behind."""
+        super().pause_writing()
+        self._stop_read_timer()
+        self._watch(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Stops watching."""
+        self._stop_read_timer()
+        super().resume_writing()
+
+    def _watch(self, unread: int) -> None:
+        self._read_timer = self.loop.call_later(READ_SECONDS, self._look, unread)
+
+    def _look(self, before: int) -> None:
+        """Closes the connection if none of `before` bytes was read since the last look."""
+        unread = self.transport.get_write_buffer_size()
+        if unread < before:
+            self._watch(unread)
+        else:
+            self.transport.abort()
+
+    def _stop_read_timer(self) -> None:
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
 
     def _wait_for_head(self) -> None:
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self._close_idle)

@@ -136,12 +136,12 @@ class Model:
 
     async def refresh(self) -> bool:
         """Loads a newer version if there is one, and lets the older one finish. Returns True if it did."""
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._loader, layout.versions, self._root)
+        found = await self._found()
         newest = max(found, default=0)
         if newest <= self.current.number:
             return False
         try:
+            loop = asyncio.get_running_loop()
             loaded = await loop.run_in_executor(self._loader, self._loaded, newest, found[newest])
         except Exception as error:  # version 1 goes on; a half-copied folder may be whole at the next look
             if newest != self._failed:
@@ -152,6 +152,15 @@ class Model:
         LOG.warning("%s: version %d replaces version %d", self.name, newest, before.number)
         await before.batcher.close()
         return True
+
+    async def _found(self) -> dict[int, str]:
+        """Returns the versions in the model's folder; none if it cannot be read, which the next look may."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._loader, layout.versions, self._root)
+        except Exception as error:
+            LOG.error("%s: %s cannot be read, version %d stays: %s", self.name, self._root, self.current.number, error)
+            return {}
 
     def _names(self, newest: int) -> tuple[str, int, int]:
         return self.name, newest, self.current.number

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from must_tf.serving import screening
-from must_tf.serving.server.batching import Busy, Row
+from must_tf.serving.server.batching import Busy, Row, TooMany
 from must_tf.serving.server.metrics import Metrics
 from must_tf.serving.server.models import Model, Version
 from must_tf.serving.server.reading import Refused, RequestLimits
@@ -51,13 +51,15 @@ class Service:
         """Predicts photos.
 
         Raises:
-          Refused: the model does not exist, is busy, takes too long or fails.
+          Refused: the model does not exist, is busy, takes too long or fails, or there are too many photos.
         """
         current = self.version(name, version)
         try:
             rows = await asyncio.wait_for(current.batcher.rows(photos), self.limits.seconds)
         except Busy as error:
             raise Refused(503, f"{error}. Try again later", {"Retry-After": "1"}) from None
+        except TooMany as error:
+            raise Refused(413, str(error)) from None
         except asyncio.TimeoutError:
             raise Refused(504, f"there was no prediction within {self.limits.seconds:g} s") from None
         except RuntimeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import http.client
@@ -13,6 +14,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import uvicorn
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.server import ServerState
 
 from must_tf.serving.server import http as connections
 from must_tf.serving.server.batching import Row, Sizes
@@ -71,6 +75,46 @@ def test_a_large_body(server: Running, chunked: bool) -> None:
             connection.endheaders()
         response = connection.getresponse()
         assert response.status == 413 and "10000" in json.loads(response.read())["error"]
+
+
+def test_more_photos_than_ever_wait(server: Running) -> None:
+    """Another try would not help, and is not suggested."""
+    body = json.dumps({"instances": json.loads(GOOD)["instances"] * 9}).encode()
+    answer = server.ask(PREDICT, body)
+    assert answer[0] == 413 and "retry-after" not in answer[1]
+    assert reason(answer) == "the request has 9 images, and at most 8 may be sent at once"
+
+
+class UnreadTransport(asyncio.Transport):
+    """Has bytes to send, of which a client reads as many at each look as it is given."""
+
+    def __init__(self, reads: Sequence[int]):
+        super().__init__()
+        self.unread, self.reads, self.ended = 10, list(reads), asyncio.Event()
+
+    def get_write_buffer_size(self) -> int:
+        self.unread -= self.reads.pop(0)
+        return self.unread
+
+    def abort(self) -> None:
+        self.ended.set()
+
+
+@pytest.mark.parametrize("reads", [[0, 0], [0, 3, 5, 0]])
+def test_an_answer_that_is_not_read(monkeypatch: pytest.MonkeyPatch, reads: list[int]) -> None:
+    """The connection is closed at the first look at which nothing was read since the last one."""
+    monkeypatch.setattr(connections, "READ_SECONDS", 0.001)
+
+    async def scenario() -> None:
+        transport = UnreadTransport(reads)
+        config = uvicorn.Config(lambda: None, lifespan="off", log_config=None)
+        connection = connections.Connection(config, ServerState(), {})
+        connection.transport, connection.flow = transport, FlowControl(transport)
+        connection.pause_writing()
+        await asyncio.wait_for(transport.ended.wait(), 10)
+        assert transport.reads == []
+
+    asyncio.run(scenario())
 
 
 def test_a_body_that_does_not_arrive(server: Running) -> None:

@@ -97,6 +97,38 @@ def test_closing_waits_for_all_photos_that_were_accepted() -> None:
     asyncio.run(scenario())
 
 
+def test_a_request_that_comes_while_its_model_is_replaced_is_answered() -> None:
+    """It chose the model just before."""
+
+    async def scenario() -> None:
+        batcher = Batcher(lambda photos: [one(photo) for photo in photos], Sizes(1, 10))
+        assert lengths(await batcher.rows([b"a"])) == [1]
+        await batcher.close()
+        assert lengths(await batcher.rows([b"bb"])) == [2]
+
+    asyncio.run(scenario())
+
+
+def test_photos_of_a_request_that_is_gone_leave_their_place_to_others() -> None:
+    async def scenario() -> None:
+        model = Recorder()
+        batcher = Batcher(model, Sizes(1, 2))
+        first = await begun(model, batcher)
+        gone = asyncio.create_task(batcher.rows([b"a", b"b"]))
+        await asyncio.sleep(0)
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        stays = asyncio.create_task(batcher.rows([b"cc", b"ddd"]))
+        await asyncio.sleep(0)
+        assert batcher.waiting == 2
+        model.go_on.set()
+        assert lengths(await first + await stays) == [1, 2, 3]
+        await batcher.close()
+
+    asyncio.run(scenario())
+
+
 def test_photos_of_a_request_that_is_gone_are_not_predicted() -> None:
     async def scenario() -> None:
         model = Recorder()

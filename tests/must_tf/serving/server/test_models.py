@@ -105,6 +105,27 @@ def test_a_version_that_cannot_be_loaded_changes_nothing(
     assert sum("version 3 cannot be loaded, version 2 stays" in record.getMessage() for record in caplog.records) == 1
 
 
+def test_a_folder_that_cannot_be_read_for_a_moment_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later versions are found when it can be read again."""
+    export(tmp_path / "1")
+    loads(monkeypatch)
+
+    def unreadable(root: str) -> dict[int, str]:
+        raise OSError(root)
+
+    async def scenario() -> None:
+        served = model(tmp_path)
+        export(tmp_path / "2")
+        with monkeypatch.context() as patch:
+            patch.setattr(models.layout, "versions", unreadable)
+            assert not await served.refresh()
+        assert await served.refresh() and served.current.number == 2
+
+    asyncio.run(scenario())
+
+
 def test_models_by_name(tmp_path: Path) -> None:
     """An export, a folder of versions, and a folder of both kinds."""
     one, two = export(tmp_path / "all" / "one"), export(tmp_path / "all" / "two" / "1").parent
