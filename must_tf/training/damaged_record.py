@@ -9,7 +9,8 @@ import tensorflow as tf
 from must_tf.data import framing, opening, record
 from must_tf.spec import TaskConfig, TaskSpec
 
-UNREADABLE = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, opening.BadRecord)
+# TensorFlow quotes a record that is none in its message, which is then not UTF-8.
+UNREADABLE = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, opening.BadRecord, UnicodeDecodeError)
 
 
 def find(paths: Sequence[str], specs: Mapping[str, TaskSpec], configs: Mapping[str, TaskConfig]) -> str:

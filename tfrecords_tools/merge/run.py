@@ -252,7 +252,7 @@ def _chosen(
 ) -> Mapping[str, tf.train.Feature]:
     """Returns the keys of one family's labels, from the record whose labels are used."""
     origin = record.origin_key(family[0])
-    labelled = [features for features in all_features if origin in features]
+    labelled = [features for features in all_features if origin in features and features[origin].bytes_list.value]
     if not labelled:
         return {}
     ranked = sorted(labelled, key=lambda features: not _is_real(features[origin]))  # stable: the first set's come first
@@ -270,7 +270,7 @@ def _count(family: tuple[str, ...], taken: Features, other: Features, source_id:
     """Notes the labels of `other`, which are not in the merged record."""
     for task in family:
         key = record.origin_key(task)
-        if key not in other:
+        if key not in other or not other[key].bytes_list.value:
             continue
         example = f"{source_id}: {_origin(taken, key)}, not {_origin(other, key)}"
         if key not in taken:
@@ -282,7 +282,7 @@ def _count(family: tuple[str, ...], taken: Features, other: Features, source_id:
 
 
 def _origin(features: Features, key: str) -> str:
-    return features[key].bytes_list.value[0].decode() if key in features else "none"
+    return features[key].bytes_list.value[0].decode() if key in features and features[key].bytes_list.value else "none"
 
 
 def merged_sets(patterns: Sequence[str], same: Sequence[str], classes_of: Sequence[str] = ()) -> MergedSets:
