@@ -102,6 +102,34 @@ def decode(data: bytes) -> Decoded:
         return Decoded(data[mark:].decode(UTF8, FALLBACK), WINDOWS)
 
 
+def is_guessed(chunks: Iterable[bytes]) -> bool:
+    """Returns True if a text file, given in parts, has no byte order mark and is not UTF-8: `decode` has to guess."""
+    strict: codecs.IncrementalDecoder | None = None
+    try:
+        for chunk in chunks:
+            if strict is None and encoding_of(chunk) != (UTF8, 0):
+                return False
+            strict = strict or codecs.getincrementaldecoder(UTF8)()
+            strict.decode(chunk)
+        if strict:
+            strict.decode(b"", True)
+    except UnicodeDecodeError:
+        return True
+    except ValueError:  # it is not a text
+        return False
+    return False
+
+
+def is_guessed_xml(data: bytes) -> bool:
+    """Returns True if an XML file is not in the encoding that it declares, or else in UTF-8, and `xml` has to guess."""
+    declared = DECLARED.match(data)
+    if declared:
+        with contextlib.suppress(LookupError, UnicodeError):
+            data.decode(declared[1].decode())
+            return False
+    return is_guessed([data])
+
+
 def lines(text: str) -> list[str]:
     """Returns the lines without white space and invisible marks at their ends, and without empty lines."""
     stripped = (line.strip().strip(INVISIBLE).strip() for line in ENDS.split(text))

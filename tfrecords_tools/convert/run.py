@@ -20,7 +20,7 @@ from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
 from must_tf.data import manifest, record
 from tfrecords_tools.convert import relabelled, repeated
-from tfrecords_tools.sources import Sample, Source, named, selected
+from tfrecords_tools.sources import Sample, Source, files, named, selected
 from tfrecords_tools.sources.only import TaskFilter
 from tfrecords_tools.sources.rgbd_maps import MapOptions
 from tfrecords_tools.writing import beam, disk_space, on_disk, shards, worker_pool
@@ -83,8 +83,11 @@ class Encoder(NamedTuple):
     source: Source
 
     def find(self) -> Listing:
-        """Lists the dataset's items."""
-        return self.source.find()
+        """Lists the dataset's items, and notes text files whose encoding had to be guessed."""
+        listing = self.source.find()
+        for path in listing.inputs:
+            files.note_encoding(path, listing.account)
+        return listing
 
     def size(self, listing: Listing) -> float:
         """Estimates the bytes of the images."""

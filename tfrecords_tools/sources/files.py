@@ -20,6 +20,8 @@ from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item
 
 CHUNK = 1 << 20  # bytes per read
+TEXTS = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml", ".pbtxt", ".names")
+GUESSED = "file: not UTF-8 and of no declared encoding, read as Windows-1252"
 SPLITS = ("train", "training", "val", "valid", "validation", "test", "images")
 
 
@@ -56,6 +58,15 @@ def read_text(path: str, option: str) -> str:
         return texts.decode(data).text
     except ValueError as error:
         raise UserError(f"{option} {path} cannot be read: {error}. Give a text file.") from None
+
+
+def note_encoding(path: str, account: Account) -> None:
+    """Notes a text file, by its ending, whose encoding has to be guessed. A wrong guess shows in the class names."""
+    if not path.lower().endswith(TEXTS) or not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
+        return
+    with tf.io.gfile.GFile(path, "rb") as file:
+        if texts.is_guessed(iter(lambda: file.read(CHUNK), b"")):
+            account.notes.add(GUESSED, path)
 
 
 def read_lines(path: str, option: str, keep_comments: bool = False) -> list[str]:
@@ -149,6 +160,21 @@ def folders(path: str) -> list[str]:
     return sorted(name for name in names if not name.startswith(".") and tf.io.gfile.isdir(os.path.join(path, name)))
 
 
+def images_below(path: str, account: Account, others: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yields the image files below a folder, relative to it, and notes the other files.
+
+    Args:
+      path: the folder.
+      account: for the notes.
+      others: endings of files that are known and not noted.
+    """
+    for name in walk(path):
+        if is_image(name):
+            yield name
+        elif not name.lower().endswith(others):
+            note_others([name], path, account)
+
+
 def images_in(path: str) -> list[str]:
     """Returns the sorted names of the image files directly in a folder."""
     return sorted(name for name in tf.io.gfile.listdir(path) if is_image(name))
@@ -170,13 +196,18 @@ def unlabelled(root: str, names: Iterable[str], account: Account) -> on_disk.Ite
     """Makes items whose ids are the names without suffix. If `a.jpg` and `a.png` exist, the second keeps it."""
     items, taken = on_disk.Items(), on_disk.NameSet()
     for name in names:
-        source_id = stem(name)
-        if not taken.add(source_id):
-            source_id = name
-            taken.add(name)
-            account.notes.add("image: name taken, id keeps the suffix", os.path.join(root, name))
-        items.append(Item(source_id, (os.path.join(root, name),)))
+        path = os.path.join(root, name)
+        items.append(Item(unique_id(stem(name), path, taken, account), (path,)))
     return items
+
+
+def unique_id(source_id: str, path: str, taken: on_disk.NameSet, account: Account) -> str:
+    """Returns the id of the image in `path`, with the suffix of its file if `taken` has the id, and adds it there."""
+    if not taken.add(source_id):
+        source_id += os.path.splitext(path)[1]
+        taken.add(source_id)
+        account.notes.add("image: name taken, id keeps the suffix", path)
+    return source_id
 
 
 def dataset(path: str) -> str:

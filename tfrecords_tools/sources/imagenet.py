@@ -55,7 +55,7 @@ class Imagenet:
           UserError: there is no image, or the labels belong to other images.
         """
         account = Account()
-        members = list(self._members())
+        members = list(self._members(account))
         if not members:
             raise UserError(f"no image in {self.root}. It should contain synset folders (n01440764/) or images.")
         labels = self._synsets([name for name, _, _ in members], account)
@@ -71,11 +71,11 @@ class Imagenet:
         inputs = tuple(path for path in (self.labels, self.classes) if path)
         return Listing(items, {"classification": names}, inputs, account, len(items) + account.dropped.count("image"))
 
-    def _members(self) -> Iterator[tuple[str, str, FilePart | None]]:
+    def _members(self, account: Account) -> Iterator[tuple[str, str, FilePart | None]]:
         """Yields the name below the root, the file, and the part of the file of each image, sorted by name."""
         if not archives.is_tar(self.root):
             files.require_folder(self.root, "--root")
-            for name in sorted(filter(files.is_image, files.walk(self.root))):
+            for name in sorted(files.images_below(self.root, account)):
                 yield name, os.path.join(self.root, name), None
             return
         files.require_file(self.root, "--root")

@@ -201,10 +201,13 @@ def _parse(path: str | None, account: Account) -> VocAnnotation | None:
     if path is None:
         return None
     try:
-        root = texts.xml(pixels.read_file(path))
+        data = pixels.read_file(path)
+        root = texts.xml(data)
     except (ValueError, Dropped) as error:
         account.dropped.add("detection: file cannot be read", f"{path}: {error}")
         return None
+    if not data.isascii() and texts.is_guessed_xml(data):
+        account.notes.add(files.GUESSED, path)
     if root.tag != "annotation":
         account.dropped.add("detection: XML of another format", f"{path}: <{root.tag}> instead of <annotation>")
         return None

@@ -33,6 +33,19 @@ def test_what_is_not_utf8_is_windows() -> None:
     assert texts.decode("œuf".encode() + b" \x9cuf \x81") == ("œuf œuf \x81", texts.WINDOWS)
 
 
+def test_a_guess_is_known_as_one() -> None:
+    for name, data in FILES.items():
+        assert not texts.is_guessed([data[:4], data[4:]]), name
+    assert not texts.is_guessed(bytes([one]) for one in "naïve œuf".encode())
+    assert texts.is_guessed([b"caf", "é".encode()[:1]])  # cut off within a letter
+    assert texts.is_guessed(["naïve".encode("cp1252")])
+    assert not texts.is_guessed([b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0"]) and not texts.is_guessed([])
+    declared = '<?xml version="1.0" encoding="{}"?><a>é</a>'
+    assert not texts.is_guessed_xml(declared.format("latin-1").encode("latin-1"))
+    assert texts.is_guessed_xml(declared.format("utf-8").encode("latin-1"))
+    assert texts.is_guessed_xml("<a>é</a>".encode("latin-1")) and not texts.is_guessed_xml("<a>é</a>".encode())
+
+
 def test_what_is_not_text_is_an_error() -> None:
     with pytest.raises(ValueError, match="not a text file"):
         texts.decode(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0")

@@ -78,7 +78,7 @@ def _resolved(place: str, root: str, folder: str, where: str) -> str:
 
 def _names(content: dict[str, Any], path: str) -> dict[int, str]:
     names = content.get("names")
-    pairs = names.items() if isinstance(names, dict) else enumerate(names) if isinstance(names, list) else ()
+    pairs = list(names.items() if isinstance(names, dict) else enumerate(names) if isinstance(names, list) else ())
     try:
         by_number = {int(number): str(name).strip() for number, name in pairs}
     except ValueError:
@@ -105,7 +105,7 @@ def images_of(data: YoloData, account: Account) -> on_disk.Items:
     paths = on_disk.NameSet()
     for place in data.places:
         if tf.io.gfile.isdir(place):
-            for name in filter(files.is_image, files.walk(place)):
+            for name in files.images_below(place, account, (".txt",)):  # labels may be beside the images
                 paths.add(os.path.join(place, name))
             continue
         for path in _listed(place, data.folder):

@@ -54,7 +54,7 @@ class Kitti:
         files.require_folder(self.depth, "--depth")
         present, account, items = on_disk.NameSet(files.walk(self.images)), Account(), on_disk.Items()
         names, first = 0, ""
-        for name in on_disk.NameSet(filter(files.is_image, files.walk(self.depth))):
+        for name in on_disk.NameSet(files.images_below(self.depth, account)):
             frame = _frame(name)
             if frame is None:
                 account.notes.add("file: not a depth map by its name, not used", os.path.join(self.depth, name))

@@ -163,6 +163,7 @@ MISTAKES: dict[str, tuple[str, dict[str, str | None], str]] = {
     "corners instead of sizes": (YAML, {"a": CORNERS}, "2 of 2 boxes reach over their image's border"),
     "no label file": (YAML, {"a": None}, "none of the 1 images of train has a label file, like "),
     "no names": ("train: images/train\n", {"a": CAT}, "'names' must be a list of class names"),
+    "names in tables": (YAML.replace("cat, no, dog", "0: cat, 1: dog"), {"a": CAT}, "must be a list of class names"),
     "a name twice": (YAML.replace("dog", "cat"), {"a": CAT}, "'names' has 'cat' more than once"),
     "another number of names": (f"{YAML}nc: 4\n", {"a": CAT}, "'nc' is 4, but 'names' has 3 names"),
     "no split": (YAML.replace("train:", "trian:"), {"a": CAT}, "--split 'train': "),

@@ -19,6 +19,7 @@ def test_training_and_validation_have_the_same_ids(tmp_path: Path) -> None:
     train = converted(Imagenet(f"{root}/train"), tmp_path / "train")
     assert train.outcome.manifest.classes == {"classification": list(SYNSETS)}
     assert train.records[f"{SYNSETS[1]}/images/{SYNSETS[1]}_0"].labels["classification"]["probability"].argmax() == 1
+    assert train.notes()["image: files with the ending .txt are not read"] == 3
     save(root / "val/images/val_0.JPEG", noise(64, 64))
     save(root / "val/images/val_1.JPEG", noise(64, 64, 1))
     labels = write(
