@@ -111,7 +111,7 @@ def via(
 @conversion
 def label_studio(
     images: Images,
-    annotations: Annotated[str, typer.Option(help="The project's export as JSON (not JSON-MIN).")],
+    annotations: Annotated[str, typer.Option(help="The project's export as JSON or JSON-MIN.")],
     classes: Classes = "",
     tasks: Tasks = "",
 ) -> Source:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-CHANNELS = 4
+CHANNELS, BYTE = 4, 8
 COUNT_BITS, WIDTH_BITS, SIZE_BITS, SIZES = 32, 5, 4, 4
 OPAQUE = 0  # alpha above it is painted
 
@@ -35,6 +35,8 @@ def decoded(rle: Sequence[int], size: tuple[int, int]) -> np.ndarray:
     if count != size[0] * size[1] * CHANNELS:
         raise ValueError(f"{count} values for {size[1]}x{size[0]} pixels")
     width = stream.number(WIDTH_BITS) + 1
+    if width > BYTE:
+        raise ValueError(f"values of {width} bits")
     sizes = [stream.number(SIZE_BITS) + 1 for _ in range(SIZES)]
     values, at = np.zeros(count, np.uint8), 0
     while at < count:

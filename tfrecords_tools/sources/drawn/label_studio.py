@@ -1,23 +1,26 @@
 """Label Studio's JSON export: detection, masks from polygons, ellipses and brushes, classification from choices.
 
-    project.json               Export -> JSON (not JSON-MIN)
+    project.json               Export -> JSON or JSON-MIN
     images/x.jpg               the images; their names are searched in the URLs of the tasks
 
 | result | object |
 |---|---|
 | rectanglelabels | box; if it is turned, the upright box around it, which is noted |
 | polygonlabels, ellipselabels, brushlabels | mask, and the box around it |
-| choices | the class of the image, if it is just one |
+| labels, with a rectangle, polygon, ellipse or brush of the same id | the same |
+| choices | the class of the image, if it is just one; those of a region are counted |
 | anything else | counted, not used |
 
 Of several annotations of a task, the one marked as ground truth is used, else the first; the others and predictions
-are counted. A task without an annotation is unlabelled; an annotation without a result means that nothing is there.
+are counted. A task without an annotation is unlabelled; an annotation without a result means that nothing is there. One
+with results, but without an object that can be used, says nothing about objects.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -26,22 +29,29 @@ import numpy as np
 from must_tf.common.errors import UserError
 from tfrecords_tools.sources import Sample, files, pixels
 from tfrecords_tools.sources.coco import json_stream
-from tfrecords_tools.sources.drawn import brush, pictures, shapes
+from tfrecords_tools.sources.drawn import brush, label_studio_min, pictures, shapes
 from tfrecords_tools.sources.drawn.image_paths import MISSING, ImagePaths
 from tfrecords_tools.sources.drawn.pictures import Picture
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item, Listing
 
-LABELS = ("rectanglelabels", "polygonlabels", "ellipselabels", "brushlabels")
+# Results with a class, and the key of their value that tells the shape of one of the general kind.
+SHAPES = {"rle": "brushlabels", "points": "polygonlabels", "radiusX": "ellipselabels", "height": "rectanglelabels"}
+GENERAL = "labels"
+LABELS = (*SHAPES.values(), GENERAL)
 CHOICES = "choices"
+# How the tool renames files that are uploaded, and how it names files of a local storage.
+UPLOADED = re.compile(r"(/data/upload/(?:.*/)?)[0-9a-f]{8}-([^/]+)$")
+LOCAL = "?d="
 
 Entry = dict[str, Any]
 
 
 class Results(NamedTuple):
-    """The usable results of one annotation."""
+    """The usable results of one annotation. `are_none`: it has no result, usable or not."""
 
+    are_none: bool
     objects: list[shapes.CocoEntry]
     choices: list[str]
     size: tuple[int, int] | None  # height and width of the image, if a result tells them
@@ -81,7 +91,7 @@ class LabelStudio:
     def _pictures(self, paths: ImagePaths, account: Account) -> Iterator[Item]:
         for task in self._tasks():
             written = _image_of(task, self.annotations)
-            name = paths.take(account, written, twice="image: in two tasks, the first is used")
+            name = paths.take(account, *_names(written), twice="image: in two tasks, the first is used")
             if name is not None:
                 yield Item("", (), self._picture(task, name, account))
 
@@ -91,13 +101,16 @@ class LabelStudio:
             for part in json_stream.parts(self.annotations):
                 if part.key or part.place is None:
                     continue
-                if not isinstance(part.value, dict) or not isinstance(part.value.get("data"), dict):
+                task = part.value if isinstance(part.value, dict) else {}
+                if not isinstance(task.get("data"), dict):
+                    task = label_studio_min.task_of(task, (*LABELS, CHOICES))
+                if not task:
                     raise UserError(
                         f"--annotations {self.annotations}: entry {part.place} is not a task with 'data'. Export the "
-                        "project of Label Studio as JSON, not as JSON-MIN."
+                        "project of Label Studio as JSON."
                     )
                 count += 1
-                yield part.value
+                yield task
         except ValueError as error:
             raise UserError(f"--annotations {self.annotations} is not valid JSON: {error}") from None
         if not count:
@@ -113,8 +126,8 @@ class LabelStudio:
         if len(found.choices) > 1:
             account.notes.add("classification: several choices, none is used", f"{place}: {', '.join(found.choices)}")
         label = found.choices[0] if len(found.choices) == 1 else ""
-        # A task that was only classified was not looked at for objects.
-        objects = None if found.choices and not found.objects else found.objects
+        # A task that was only classified, or in which other things were drawn, was not looked at for objects.
+        objects = found.objects if found.objects or found.are_none else None
         return Picture(files.stem(name), path, found.size or pixels.STORED, objects, label=label)
 
     def load(self, item: Item, account: Account) -> Sample:
@@ -125,7 +138,7 @@ class LabelStudio:
 def _image_of(task: Entry, path: str) -> str:
     """Returns the image's URL or path: the only value of the task's data that is one."""
     texts = {key: value for key, value in task["data"].items() if isinstance(value, str)}
-    images = [value for value in texts.values() if files.is_image(value.split("?")[0]) or "?d=" in value]
+    images = [value for value in texts.values() if files.is_image(value.split("?")[0]) or LOCAL in value]
     named = texts.get("image", images[0] if len(images) == 1 else None)
     if named is None:
         raise UserError(
@@ -133,6 +146,12 @@ def _image_of(task: Entry, path: str) -> str:
             f"({', '.join(task['data'])}), and none is called 'image'. Rename the key of the one to use."
         )
     return named
+
+
+def _names(written: str) -> list[str]:
+    """Returns what the file of an image may be called: as the task says, and without what the tool adds to its name."""
+    name = written.partition(LOCAL)[2] if LOCAL in written else UPLOADED.sub(r"\1\2", written)
+    return list(dict.fromkeys((written, name)))
 
 
 def _annotation(task: Entry, place: str, account: Account) -> Entry | None:
@@ -151,11 +170,15 @@ def _annotation(task: Entry, place: str, account: Account) -> Entry | None:
 
 def _results(annotation: Entry, place: str, account: Account) -> Results:
     objects, choices, size = [], [], None
-    for number, result in enumerate(annotation.get("result") or ()):
-        kind, value = result.get("type"), result.get("value") or {}
-        where = f"{place}, result {number}"
-        if kind == CHOICES:
-            choices += [str(choice).strip() for choice in value.get(CHOICES, ())]
+    results = [one if isinstance(one, dict) else {} for one in annotation.get("result") or ()]
+    general = {result.get("id") for result in results if result.get("type") == GENERAL}
+    for number, result in enumerate(results):
+        kind, where = result.get("type"), f"{place}, result {number}"
+        value = result["value"] if isinstance(result.get("value"), dict) else {}
+        if f"{kind}{GENERAL}" in LABELS and result.get("id") in general:
+            continue  # its class and its shape are in the result of the general kind
+        if kind == CHOICES and not value.keys() - {CHOICES}:
+            choices += [str(choice).strip() for choice in value.get(CHOICES) or ()]
             continue
         if kind not in LABELS:
             account.notes.add(f"object: {kind}, not used", where)
@@ -163,9 +186,9 @@ def _results(annotation: Entry, place: str, account: Account) -> Results:
         try:
             size = int(result["original_height"]), int(result["original_width"])
             objects.append(_object(kind, result, size, where, account) | {"id": number})
-        except (ValueError, TypeError, KeyError, IndexError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
             account.dropped.add("object: result cannot be read", f"{where}: {type(error).__name__}: {error}")
-    return Results(objects, choices, size)
+    return Results(not results, objects, choices, size)
 
 
 def _object(kind: str, result: Entry, size: tuple[int, int], where: str, account: Account) -> shapes.CocoEntry:
@@ -176,6 +199,8 @@ def _object(kind: str, result: Entry, size: tuple[int, int], where: str, account
     if result.get("image_rotation"):
         raise ValueError(f"the image was turned by {result['image_rotation']} degrees in the tool")
     name, per_cent = str(names[0]).strip(), (size[1] / 100, size[0] / 100)
+    if kind == GENERAL:
+        kind = next((shape for key, shape in SHAPES.items() if key in value), "")
     if kind == "brushlabels":
         mask = brush.decoded(value["rle"], size)
         return shapes.bitmap(name, mask, 0, 0, size)
@@ -184,6 +209,8 @@ def _object(kind: str, result: Entry, size: tuple[int, int], where: str, account
         if len(points) < shapes.CORNERS:
             raise ValueError("fewer than three corners")
         return shapes.polygon(name, points)
+    if not kind:
+        raise ValueError(f"a shape of {', '.join(value)}")
     x, y, turn = value["x"] * per_cent[0], value["y"] * per_cent[1], float(value.get("rotation") or 0)
     if kind == "ellipselabels":
         radii = (value["radiusX"] * per_cent[0], value["radiusY"] * per_cent[1])

@@ -126,6 +126,54 @@ def test_a_choice_is_the_class_of_the_image(tmp_path: Path) -> None:
     assert found.notes() == {"classification: several choices, none is used": 1}
 
 
+def test_choices_of_a_region_are_not_the_class_of_the_image(tmp_path: Path) -> None:
+    of_region = {**BOX, "id": "r", "type": "choices", "value": BOX["value"] | {"choices": ["occluded"]}}
+    del of_region["value"]["rectanglelabels"]
+    found = run(tmp_path, task(1, "a.jpg", [BOX | {"id": "r"}, of_region]), task(2, "b.jpg", []), task(3, "c.jpg", []))
+    assert (set(found.records["a"].labels), found.notes()) == ({"detection"}, {"object: choices, not used": 1})
+
+
+def general(one: Result) -> list[Result]:
+    """The same object as <Rectangle> or <Polygon> and <Labels> write it: its shape twice, its class once."""
+    name = one["value"][one["type"]]
+    plain = {key: part for key, part in one["value"].items() if key != one["type"]}
+    shape = one | {"id": str(one["value"]), "type": one["type"].removesuffix("labels"), "value": plain}
+    return [shape, shape | {"type": "labels", "value": plain | {"labels": name}}]
+
+
+def test_the_general_labels_give_the_same(tmp_path: Path) -> None:
+    found = run(tmp_path, task(1, "a.jpg", general(BOX) + general(SQUARE)), task(2, "b.jpg", []), task(3, "c.jpg", []))
+    assert seen(found) == {"a": [CAT, ("dog", [32, 16, 64, 48])], "b": [], "c": []}
+    assert (found.counts(), found.notes()) == ({}, {"object: no mask, box only": 1})
+
+
+def test_an_annotation_of_other_things_only_does_not_say_that_nothing_is_there(tmp_path: Path) -> None:
+    unreadable = BOX | {"original_width": None}
+    found = run(tmp_path, task(1, "a.jpg", [BOX]), task(2, "b.jpg", [KEYPOINT]), task(3, "c.jpg", [unreadable]))
+    assert seen(found) == {"a": [CAT]} and set(found.records) == {"a", "b", "c"}
+
+
+def flat(number: int, image: str, *results: Result) -> dict[str, Any]:
+    """The task as JSON-MIN has it."""
+    sizes = {"original_width": 128, "original_height": 64}
+    regions = [one["value"] | sizes for one in results]
+    return {"id": number, "image": image, "annotation_id": 5, "annotator": 1, "lead_time": 2.5, "shapes": regions}
+
+
+def test_json_min_gives_the_same(tmp_path: Path) -> None:
+    last = flat(3, "/data/upload/1/0a1b2c3d-c.jpg") | {"weather": {"choices": ["sunny"]}, "comment": "dark"}
+    found = run(tmp_path, flat(1, "a.jpg", BOX, SQUARE), flat(2, "b.jpg"), last)
+    assert seen(found) == {"a": [CAT, ("dog", [32, 16, 64, 48])], "b": []}
+    assert masks(found.records["a"])[1].sum() == 32 * 32
+    assert found.outcome.manifest.classes["classification"] == ["sunny"]
+    assert found.counts() == {}
+    assert found.notes() == {
+        "object: 'comment' of JSON-MIN, not used": 1,
+        "object: no mask, box only": 1,
+        "image: found by the last parts of its path": 1,
+    }
+
+
 def test_of_several_annotations_one_is_used(tmp_path: Path) -> None:
     truth = task(1, "a.jpg", [SQUARE], [BOX])
     truth["annotations"][1]["ground_truth"] = True
@@ -147,6 +195,8 @@ URLS = {
     "https://host/bucket/a%20b.jpg?token=1": "a b.jpg",
     "s3://bucket/deep/a.jpg": "deep/a.jpg",
     "a%20b.jpg": "a%20b.jpg",
+    "/data/upload/1/1a2b3c4d-a.jpg": "a.jpg",
+    "/data/local-files/?d=a.jpg": "a.jpg",
 }
 
 
@@ -168,6 +218,12 @@ OTHERS: dict[str, tuple[Result, dict[str, int], dict[str, int]]] = {
     "turned image": ({**BOX, "image_rotation": 90}, {"object: result cannot be read": 1}, {}),
     "cut off brush": (result("brushlabels", "dog", rle=[0, 0, 128, 0, 9]), {"object: result cannot be read": 1}, {}),
     "other brush": (result("brushlabels", "dog", rle=[0] * 9), {"object: result cannot be read": 1}, {}),
+    "no bytes": (result("brushlabels", "dog", rle=[300, -1]), {"object: result cannot be read": 1}, {}),
+    "wide brush": (
+        result("brushlabels", "dog", rle=[0, 0, 128, 0, 0xF8, *[0xFF] * 9]),
+        {"object: result cannot be read": 1},
+        {},
+    ),
 }
 
 
