@@ -109,15 +109,17 @@ class Cvat:
                         depth.append(element)
                         continue
                     depth.pop()
-                    if element.tag in ("image", "track") or (element.tag == "label" and depth[-1].tag == "labels"):
+                    if element.tag in ("image", "track") or (
+                        element.tag == "label" and depth and depth[-1].tag == "labels"
+                    ):
                         yield element
                     if len(depth) == 1:
                         depth[0].clear()  # keeps one image in memory
-        except ElementTree.ParseError as error:
+        except (ElementTree.ParseError, ValueError, LookupError) as error:  # the latter two: unknown encodings
             raise UserError(f"--annotations {self.annotations} is not valid XML: {error}") from None
 
     def _picture(self, image: ElementTree.Element, name: str, account: Account) -> Picture:
-        height, width = (int(float(image.get(side) or 0)) for side in ("height", "width"))
+        height, width = (_side(image, side) for side in ("height", "width"))
         groups: dict[object, list[ElementTree.Element]] = {}
         tags, place = [], f"{self.annotations}: image {image.get('name')}"
         for number, shape in enumerate(image):
@@ -129,6 +131,8 @@ class Cvat:
                 groups.setdefault(_group(shape, number), []).append(shape)
             if shape.find("attribute") is not None:
                 account.notes.add("object: attributes not used", f"{place}: {_attributes(shape)}")
+            if shape.get("occluded", "0") != "0":
+                account.notes.add("object: occluded, used like others", place)
         if len(tags) > 1:
             account.notes.add("classification: several tags, none is used", f"{place}: {', '.join(tags)}")
         entries = []
@@ -167,6 +171,14 @@ def _object_names(declared: list[CvatLabel], found: Iterator[Picture]) -> tuple[
 
 def _text(element: ElementTree.Element, tag: str) -> str:
     return (element.findtext(tag) or "").strip()
+
+
+def _side(image: ElementTree.Element, name: str) -> int:
+    """Returns the height or the width of an image; 0 if the XML does not tell it."""
+    try:
+        return int(float(image.get(name) or 0))
+    except (ValueError, OverflowError):
+        return 0
 
 
 def _attributes(shape: ElementTree.Element) -> str:

@@ -10,6 +10,7 @@ from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 
 MISSING = "image: file is missing"
+ANNOTATIONS = (".json", ".xml", ".csv", ".txt")  # endings of files that may describe images
 
 
 class ImagePaths:
@@ -18,7 +19,15 @@ class ImagePaths:
     def __init__(self, folder: str, option: str = "--images"):
         """Lists the folder. Raises UserError if it is not one."""
         files.require_folder(folder, option)
-        self._finder, self._taken = Finder(filter(files.is_image, files.walk(folder)), folder), on_disk.NameSet()
+        self._folder, self._others = folder, on_disk.NameSet()
+        self._finder, self._taken = Finder(self._images(), folder), on_disk.NameSet()
+
+    def _images(self) -> Iterator[str]:
+        for name in files.walk(self._folder):
+            if files.is_image(name):
+                yield name
+            elif not name.lower().endswith(ANNOTATIONS):
+                self._others.add(name)
 
     def take(self, account: Account, *names: str, twice: str, shown: str = "") -> str | None:
         """Returns the path, below the folder, of the image that an annotation is about.
@@ -44,8 +53,9 @@ class ImagePaths:
         return found.path
 
     def note_others(self, account: Account) -> None:
-        """Notes the images that no annotation was about."""
+        """Notes the images that no annotation was about, and the files that are neither images nor annotations."""
         self._finder.note_unused(account)
+        files.note_others(self._others, self._folder, account)
 
     def others(self) -> Iterator[str]:
         """Yields the paths of the images that no annotation was about."""

@@ -38,6 +38,8 @@ from tfrecords_tools.writing.items import Item, Listing
 
 IGNORED = "__ignore__"
 DRAWN = ("rectangle", "polygon", "circle", "mask")
+# Keys of a shape that are used, or noted in words of their own. Other tools that write this format have more.
+KEYS = ("label", "points", "group_id", "shape_type", "flags", "mask", "line_color", "fill_color")
 
 Shape = dict[str, Any]
 
@@ -101,13 +103,16 @@ class Labelme:
 def _content(path: str, account: Account) -> dict[str, Any] | None:
     """Reads a JSON; returns None if it is not labelme's."""
     try:
-        content = json.loads(text_files.decode(pixels.read_file(path)).text)
+        decoded = text_files.decode(pixels.read_file(path))
+        content = json.loads(decoded.text)
     except (ValueError, Dropped) as error:
         account.dropped.add("detection: file cannot be read", f"{path}: {error}")
         return None
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         account.notes.add("file: a JSON of another tool, not used", path)
         return None
+    if decoded.encoding == text_files.WINDOWS:
+        account.notes.add(files.GUESSED, path)
     content.pop("imageData", None)  # the image again, in base64
     if any((content.get("flags") or {}).values()):
         account.notes.add("image: flags not used", f"{path}: {sorted(k for k, on in content['flags'].items() if on)}")
@@ -135,7 +140,9 @@ def _objects(content: dict[str, Any], path: str, account: Account) -> list[shape
             continue
         if any((shape.get("flags") or {}).values()):
             account.notes.add("object: flags not used", f"{where}: {shape['flags']}")
-        kind, label = shape.get("shape_type", "polygon"), str(shape.get("label", "")).strip()
+        for key in sorted(key for key, value in shape.items() if value and key not in KEYS):
+            account.notes.add(f"object: {key} is set and not used", f"{where}: {str(shape[key])[:40]}")
+        kind, label = shape.get("shape_type", "polygon"), str(shape.get("label") or "").strip()
         if kind not in DRAWN or label == IGNORED:
             what = f"{IGNORED} shape" if label == IGNORED else kind
             account.notes.add(f"object: {what}, not used", where)

@@ -13,15 +13,13 @@ Groups ("IsGroupOf") become crowds. A mask belongs to the box of its class that 
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
-
-import tensorflow as tf
 
 from must_tf.common.errors import UserError
 from tfrecords_tools.sources import Sample, files
@@ -32,6 +30,7 @@ from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item, Listing
 
 ID, LABEL = "ImageID", "LabelName"
+TEXTS = (ID, LABEL, "MaskPath")  # needed columns that are not numbers
 SIDES = ("XMin", "YMin", "XMax", "YMax")
 BOXES, LABELS, MASKS = "boxes", "labels", "masks"
 NEEDED = {
@@ -44,6 +43,8 @@ SAME = 0.5  # smallest IoU of a mask's box and the box that it belongs to
 MARKS = {
     "IsDepiction": "object: a depiction, used like others",
     "IsInside": "object: seen from inside, used like others",
+    "IsOccluded": "object: occluded, used like others",
+    "IsTruncated": "object: truncated, used like others",
 }
 
 Row = dict[str, str]
@@ -81,12 +82,10 @@ class OpenImages:
         names, account, rows = _class_names(self.classes), Account(), Rows()
         given = {BOXES: self.boxes, LABELS: self.image_labels, MASKS: self.masks}
         for kind, path in given.items():
-            for row in _read(path, f"--{OPTIONS[kind]}", NEEDED[kind]) if path else ():
+            for row in _read(path, f"--{OPTIONS[kind]}", NEEDED[kind], account) if path else ():
                 rows.add(row[ID], kind, row)
         rows.finish()
-        present = on_disk.DiskTable(
-            (files.stem(os.path.basename(name)), name) for name in files.walk(self.images) if files.is_image(name)
-        )
+        present = on_disk.DiskTable(self._present(account))
         if not any(rows.has(image) for image in present):
             raise UserError(f"{self.images} has no image of --boxes {self.boxes}, such as {rows.first()}.jpg.")
         self._note_missing(rows, present, account)
@@ -94,6 +93,16 @@ class OpenImages:
         drawn = (self._picture(image, name, tables, account) for image, name in present.items())
         inputs = tuple(path for path in (self.classes, *given.values()) if path)
         return pictures.listing(drawn, tuple(names.values()), account, inputs)
+
+    def _present(self, account: Account) -> Iterator[tuple[str, str]]:
+        """Yields the id of each image and its path below the folder. Of several files, the first by name counts."""
+        taken = on_disk.NameSet()
+        for name in on_disk.NameSet(filter(files.is_image, files.walk(self.images))):
+            image = files.stem(os.path.basename(name))
+            if taken.add(image):
+                yield image, name
+            else:
+                account.notes.add("image: another file has the same id, left out", os.path.join(self.images, name))
 
     def _note_missing(self, rows: Rows, present: on_disk.DiskTable, account: Account) -> None:
         for image in rows.images():
@@ -109,7 +118,7 @@ class OpenImages:
     def _picture(self, image: str, name: str, tables: Tables, account: Account) -> Picture:
         (rows, names, pngs), entries = tables, []
         for number, row in enumerate(rows.of(image, BOXES)):
-            entries.append(_entry(row, SIDES, names, account) | {"id": number})
+            entries.append(_entry(row, SIDES, names) | {"id": number})
             for mark, reason in MARKS.items():
                 if row.get(mark) == "1":
                     account.notes.add(reason, f"image {image}, box {number}")
@@ -120,7 +129,7 @@ class OpenImages:
             else:
                 _attach(entries, row, os.path.join(self.mask_images, png), names, account)
         for row in rows.of(image, LABELS):
-            if float(row["Confidence"] or 1) == 0 and row.get("Source", "") != "machine" and row[LABEL] in names:
+            if float(row["Confidence"]) == 0 and row.get("Source", "") != "machine" and row[LABEL] in names:
                 seen.add(names[row[LABEL]])
         path = os.path.join(self.images, name)
         if not seen:
@@ -180,34 +189,40 @@ class Tables(NamedTuple):
     pngs: on_disk.DiskTable[str]
 
 
-def _read(path: str, option: str, needed: tuple[str, ...]) -> Iterator[Row]:
-    """Yields the rows of a CSV with a header, with the needed columns and marks only."""
-    files.require_file(path, option)
-    with tf.io.gfile.GFile(path) as file:
-        reader = csv.DictReader(file)
-        reader.fieldnames = [name.lstrip("\ufeff") for name in reader.fieldnames or ()]
-        if missing := [column for column in needed if column not in reader.fieldnames]:
-            raise UserError(f"{option} {path} has no column {missing[0]!r}. Give the CSV of Open Images for it.")
-        kept = (*needed, "IsGroupOf", "Source", *MARKS)
-        for row in reader:
-            yield {key: row[key] for key in kept if row.get(key)}
+def _read(path: str, option: str, needed: tuple[str, ...], account: Account) -> Iterator[Row]:
+    """Yields the rows of a CSV with a header, with the needed columns and marks only. Damaged ones are counted."""
+    rows = files.read_rows(path, option)
+    header = next(rows, [])
+    if missing := [column for column in needed if column not in header]:
+        raise UserError(f"{option} {path} has no column {missing[0]!r}. Give the CSV of Open Images for it.")
+    kept = {*needed, "IsGroupOf", "Source", *MARKS}
+    for number, cells in enumerate(rows, 2):
+        row = {key: cell for key, cell in zip(header, cells, strict=False) if key in kept and cell}
+        if all(key in row and (key in TEXTS or _is_number(row[key])) for key in needed):
+            yield row
+        else:
+            account.dropped.add("object: line cannot be read", f"{path}, line {number}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _class_names(path: str) -> dict[str, str]:
     """Returns {label: class name}; names that occur twice get their label."""
-    files.require_file(path, "--classes")
-    with tf.io.gfile.GFile(path) as file:
-        rows = [row for row in csv.reader(file) if len(row) > 1]
-    if rows and rows[0][0].lstrip("\ufeff") == LABEL:
+    rows = [row for row in files.read_rows(path, "--classes") if len(row) > 1]
+    if rows and rows[0][0] == LABEL:
         rows = rows[1:]
-    if not rows or not all(label.lstrip("\ufeff").startswith("/") for label, *_ in rows):
+    if not rows or not all(label.startswith("/") for label, *_ in rows):
         raise UserError(f"--classes {path} has no lines like '/m/01g317,Person'. Give class-descriptions-boxable.csv.")
-    counts = Counter(name.strip() for _, name, *_ in rows)
-    pairs = ((label.lstrip("\ufeff"), name.strip()) for label, name, *_ in rows)
-    return {label: name if counts[name] == 1 else f"{name} {label}" for label, name in pairs}
+    counts = Counter(name for _, name, *_ in rows)
+    return {label: name if counts[name] == 1 else f"{name} {label}" for label, name, *_ in rows}
 
 
-def _entry(row: Row, keys: tuple[str, ...], names: dict[str, str], account: Account) -> dict[str, Any]:
+def _entry(row: Row, keys: tuple[str, ...], names: dict[str, str]) -> dict[str, Any]:
     """Converts a box to an annotation; a class without a description keeps its label, and is dropped later."""
     x0, y0, x1, y1 = (float(row[key]) for key in keys)
     name = names.get(row[LABEL], row[LABEL])
@@ -216,7 +231,7 @@ def _entry(row: Row, keys: tuple[str, ...], names: dict[str, str], account: Acco
 
 def _attach(entries: list[dict[str, Any]], row: Row, png: str, names: dict[str, str], account: Account) -> None:
     """Gives a mask to the box of its class that it overlaps most, or appends an object of its own."""
-    own = _entry(row, tuple(f"Box{side}" for side in SIDES), names, account)
+    own = _entry(row, tuple(f"Box{side}" for side in SIDES), names)
     free = [entry for entry in entries if entry["category_id"] == own["category_id"] and "mask_png" not in entry]
     best = max(free, key=lambda entry: _overlap(entry["bbox"], own["bbox"]), default=None)
     if best is None or _overlap(best["bbox"], own["bbox"]) < SAME:

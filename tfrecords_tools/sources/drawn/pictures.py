@@ -89,13 +89,15 @@ def listing(
       UserError: no picture has labels, or no object has one of the classes.
     """
     first, found, labels, masked, looked = on_disk.Items(), set[str](), set[str](), False, False
+    taken = on_disk.NameSet()
     for picture in pictures:
         found.update(entry["category_id"] for entry in picture.objects or () if entry["category_id"])
         masked |= any(map(_has_mask, picture.objects or ()))
         looked |= picture.objects is not None
         labels |= {picture.label} if picture.label else set()
         pngs = [entry["mask_png"] for entry in picture.objects or () if "mask_png" in entry]
-        first.append(Item(picture.source_id, (picture.path, *pngs), picture))
+        source_id = files.unique_id(picture.source_id, picture.path, taken, account)
+        first.append(Item(source_id, (picture.path, *pngs), picture))
     if names and found and not found & set(names):
         raise UserError(
             f"--classes has none of the {len(found)} classes that occur, such as {min(found)!r}."
@@ -125,7 +127,9 @@ def _with_ids(item: Item, classes: Classes, masked: bool, account: Account) -> I
     seen = None if picture.seen is None else tuple(sorted(every_id[name] for name in set(picture.seen) & set(every_id)))
     label = (classes.labels.index(picture.label), len(classes.labels)) if picture.label else None
     text = None if picture.objects is None else json.dumps(kept)
-    return item._replace(labels=Drawn(picture.frame, text, ids, picture.relative, masked, seen, label))
+    # Without positions, EXIF turns the image, as it does for photos without labels.
+    frame = picture.frame if kept or picture.frame != pixels.STORED else None
+    return item._replace(labels=Drawn(frame, text, ids, picture.relative, masked, seen, label))
 
 
 def load(item: Item, origin: str, account: Account) -> Sample:

@@ -33,7 +33,7 @@ from tfrecords_tools.sources.drawn import pictures, shapes
 from tfrecords_tools.sources.drawn.image_paths import ImagePaths
 from tfrecords_tools.sources.drawn.pictures import Picture
 from tfrecords_tools.writing import on_disk
-from tfrecords_tools.writing.counts import Account, Dropped
+from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item, Listing
 
 PROJECT = "_via_img_metadata"
@@ -136,7 +136,9 @@ def _json_entries(path: str) -> Iterator[Entry]:
 def _regular(image: Entry) -> Entry:
     """Returns the image with a list of regions; VIA 1 has {"0": region, ...}."""
     regions = image.get("regions") or []
-    listed = list(regions.values()) if isinstance(regions, dict) else list(regions)
+    listed = list(regions.values()) if isinstance(regions, dict) else regions
+    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+        raise ValueError(f"the regions of {image['filename']!r} are not a list of regions")
     return {**image, "regions": [_region(r.get("shape_attributes"), r.get("region_attributes")) for r in listed]}
 
 
@@ -160,8 +162,10 @@ def _csv_entries(path: str) -> Iterator[Entry]:
                 for row in group
             ]
             yield {"filename": name, "regions": [region for region in regions if region["shape_attributes"]]}
-    except (ValueError, Dropped) as error:
-        raise UserError(f"--annotations {path} cannot be read: {error}") from None
+    except (ValueError, csv.Error) as error:
+        raise UserError(
+            f"--annotations {path} cannot be read: {error}. Export the annotations of VIA again, as JSON."
+        ) from None
 
 
 def _objects(entry: Entry, attribute: str, account: Account) -> Iterator[shapes.CocoEntry]:

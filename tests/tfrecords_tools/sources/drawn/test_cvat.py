@@ -93,6 +93,10 @@ NOTES = {
         '<box label="cat" xtl="1" ytl="1" xbr="9" ybr="9"><attribute name="parked">true</attribute></box>',
         {"object: attributes not used": 1},
     ),
+    "occluded": (
+        '<box label="cat" xtl="1" ytl="1" xbr="9" ybr="9" occluded="1"/>',
+        {"object: occluded, used like others": 1},
+    ),
     "two tags": ('<tag label="sunny"/><tag label="rainy"/>', {"classification: several tags, none is used": 1}),
 }
 DROPS = {
@@ -130,6 +134,9 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         "<annotations><track id='0' label='cat'></track></annotations>": "is 'CVAT for video'",
         "<annotation><folder>VOC</folder></annotation>": "has no <image>",
         "<annotations>": "is not valid XML",
+        "<?xml version='1.0' encoding='x-unknown'?><annotations/>": "is not valid XML",
+        "<label><name>cat</name></label>": "has no <image>",
+        "<annotations><image name='a.jpg' width='wide' height='inf'/></annotations>": "none of the 1 annotated images",
         "<annotations><image name='a.jpg' width='1' height='1'/></annotations>": "none of the 1 annotated images",
     }
     for text, message in mistakes.items():

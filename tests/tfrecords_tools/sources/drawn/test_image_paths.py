@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.datasets.drawn import photos
+from tests.support.datasets.drawn import photos, write
 from tfrecords_tools.sources.drawn.image_paths import MISSING, ImagePaths
 from tfrecords_tools.sources.finder import TAIL
 from tfrecords_tools.writing.counts import Account
@@ -40,6 +40,16 @@ def test_a_file_of_another_split_is_not_taken(tmp_path: Path) -> None:
     account.notes.content.pop(TAIL)
     paths.note_others(account)
     assert account.notes.content == {}
+
+
+def test_files_that_are_neither_images_nor_annotations_are_noted(tmp_path: Path) -> None:
+    photos(tmp_path, "a.jpg")
+    for name in ("set.json", "b.mp4", ".c.mp4"):
+        write(tmp_path / name, "x")
+    paths, account = ImagePaths(str(tmp_path)), Account()
+    assert paths.take(account, "a.jpg", twice="twice") == "a.jpg"
+    paths.note_others(account)
+    assert list(account.notes.content) == ["image: files with the ending .mp4 are not read"]
 
 
 def test_an_image_is_taken_once(tmp_path: Path) -> None:

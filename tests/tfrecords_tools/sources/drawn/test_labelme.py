@@ -96,6 +96,7 @@ KINDS: dict[str, tuple[Shape, str, str]] = {
     "to be ignored": (SQUARE | {"label": "__ignore__"}, NOTED, "object: __ignore__ shape, not used"),
     "two corners": (SQUARE | {"points": [[1, 1], [9, 9]]}, DROPPED, "object: shape cannot be read"),
     "no label": (SQUARE | {"label": ""}, DROPPED, "object: it has no class"),
+    "an empty label": (SQUARE | {"label": None}, DROPPED, "object: it has no class"),
     "a bad mask": (SQUARE | {"shape_type": "mask", "mask": "aGk="}, DROPPED, "object: shape cannot be read"),
     "outside": (BOX | {"points": [[200, 10], [300, 30]]}, DROPPED, "object: box is outside of the image"),
 }
@@ -113,8 +114,13 @@ def test_a_shape_that_is_not_an_object_is_counted_once_per_kind(name: str, tmp_p
 
 
 def test_flags_are_counted(tmp_path: Path) -> None:
-    result = run(tmp_path, BOX | {"flags": {"truncated": True}}, flags={"blurred": True, "dark": False})
-    assert result.notes() == {"object: flags not used": 1, "image: flags not used": 1}
+    marked = BOX | {"flags": {"truncated": True}, "difficult": True, "score": None}  # the latter by another tool
+    result = run(tmp_path, marked, flags={"blurred": True, "dark": False})
+    assert result.notes() == {
+        "object: flags not used": 1,
+        "image: flags not used": 1,
+        "object: difficult is set and not used": 1,
+    }
 
 
 @pytest.mark.parametrize(

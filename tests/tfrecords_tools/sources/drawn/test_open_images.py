@@ -15,6 +15,7 @@ from must_tf.data import record
 from tests.support.converting import Converted, converted, must_records, save
 from tests.support.datasets.drawn import masks, photos, seen, write, written
 from tfrecords_tools.sources.drawn.open_images import OpenImages
+from tfrecords_tools.sources.files import GUESSED
 
 CLASSES = "/m/01,Cat\n/m/02,Dog\n/m/03,Tree\n/m/04,Dog\n"  # two classes have the same name
 BOXES = """ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside
@@ -73,6 +74,7 @@ def test_classes_with_a_box_or_verified_as_absent_were_looked_for(tmp_path: Path
             "detection: no class was looked for in this image": 2,
             "image: in the CSV, but not in the folder": 1,
             "object: a depiction, used like others": 1,
+            "object: occluded, used like others": 1,
         },
     )
 
@@ -92,6 +94,18 @@ def test_masks_of_another_size_belong_to_the_box_that_they_overlap(tmp_path: Pat
     assert result.counts() == {"masks: file is missing": 1}
     assert result.notes()["object: mask without a box, its own is used"] == 1
     assert "masks" not in result.records["b"].labels
+
+
+def test_lines_that_were_cut_off_and_files_of_one_id_are_counted(tmp_path: Path) -> None:
+    """A download that ended early, and names in another encoding."""
+    given = source(tmp_path, boxes=f"{BOXES}c,xclick,/m/01,1,0.3", image_labels=f"{LABELS}e,verification,/m/02,\n")
+    photos(tmp_path / "train", "deep/a.jpg")
+    write(Path(given.classes), CLASSES.replace("Tree", "Bäume"), "cp1252")
+    result = converted(given, tmp_path / "out")
+    assert result.outcome.manifest.classes["detection"][2] == "Bäume"
+    assert set(seen(result)) == {"a", "b", "c"} and result.counts() == {"object: line cannot be read": 2}
+    assert result.notes()["image: another file has the same id, left out"] == 1
+    assert result.notes()[GUESSED] == 1
 
 
 MISTAKES: dict[str, tuple[dict[str, str], str]] = {

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from must_tf.common.errors import UserError
-from tests.support.converting import Converted, converted, dump, must_records
+from tests.support.converting import Converted, converted, dump, must_records, noise
 from tests.support.datasets.drawn import masks, photos, rectangle, seen, write, written
+from tests.support.image_files import file
 from tfrecords_tools.sources.drawn.via import Via
 
 Region = dict[str, Any]
@@ -135,6 +136,24 @@ def test_other_regions_are_counted(name: str, tmp_path: Path) -> None:
     assert (seen(result)["a"], result.counts(), result.notes()) == ([CAT], dropped, notes)
 
 
+def test_two_files_of_one_name_have_two_ids(tmp_path: Path) -> None:
+    photos(tmp_path / "images", "a.jpg", "a.png")
+    content = {name: {"filename": name, "regions": [region(RECT)]} for name in ("a.jpg", "a.png")}
+    result = converted(Via(f"{tmp_path}/images", dump(tmp_path / "set.json", content)), tmp_path / "out")
+    assert seen(result) == {"a": [CAT], "a.png": [CAT]}
+    assert result.notes() == {"image: name taken, id keeps the suffix": 1}
+
+
+def test_exif_turns_a_photo_in_which_nothing_has_a_place(tmp_path: Path) -> None:
+    """VIA does not store the size of an image, so objects are on the stored pixels."""
+    (tmp_path / "images").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "images" / name).write_bytes(file(noise(64, 128, 0), "JPEG", 6))
+    path = dump(tmp_path / "set.json", metadata([region(RECT)], []))
+    result = converted(Via(f"{tmp_path}/images", path), tmp_path / "out")
+    assert [result.records[key].image.shape[:2] for key in ("a", "b")] == [(64, 128), (128, 64)]
+
+
 def test_file_attributes_and_missing_images_are_counted(tmp_path: Path) -> None:
     content = metadata([region(RECT)], [], [])
     content["a.jpg123"]["file_attributes"] = {"caption": "a cat", "url": ""}
@@ -152,6 +171,8 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         "a.json": ('{"images": [], "annotations": []}', "has no image"),
         "b.json": ("{", "is not valid JSON"),
         "c.csv": ("name,x\na,1\n", "has no column 'filename'"),
+        "e.csv": (f"filename,region_shape_attributes,region_attributes\na,{'1' * 140_000},{{}}\n", "field larger"),
+        "f.json": ('{"a": {"filename": "a.jpg", "regions": ["x"]}}', "are not a list of regions"),
         "d.json": (json.dumps(metadata([region(RECT)])), "none of the 1 annotated images (such as a.jpg)"),
     }
     for name, (text, message) in mistakes.items():
