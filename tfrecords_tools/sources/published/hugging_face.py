@@ -8,7 +8,7 @@
 |---|---|
 | of images, with bytes in the file | the image |
 | of one class | classification |
-| `objects` with `bbox` [x, y, width, height] in pixels and a list of classes | detection |
+| `objects` with `bbox` [x, y, width, height] in pixels and a list of classes | detection; `iscrowd` and `area`, too |
 
 `boxes` says how the numbers of `bbox` are meant: sizes (x, y, width, height), corners (x0, y0, x1, y1), and `relative-`
 before either for shares of the image's sides. Columns are found by their types; `image`, `label` and `objects` choose
@@ -39,6 +39,7 @@ from tfrecords_tools.writing.items import Item, Listing
 
 BOXES = ("sizes", "corners", "relative-sizes", "relative-corners")
 ROWS = 64  # rows in memory
+BOX, AREA, CROWDS = "bbox", "area", ("iscrowd", "is_crowd")  # keys of objects
 CLASS_KEYS = ("category", "categories", "category_id", "label", "labels", "class", "classes")
 
 Features = dict[str, Any]
@@ -99,10 +100,7 @@ class HuggingFace:
         if not paths:
             raise UserError(f"--data {self.data!r} does not match any file. Give a pattern in quotes: 'DIR/*.parquet'.")
         account, items, taken = Account(), on_disk.Items(), on_disk.NameSet()
-        features = _features(paths[0])
-        columns = self._columns(features, paths[0])
-        for name in features.keys() - {columns.image, columns.label, columns.objects}:
-            account.notes.add(f"column: {name!r} not used", paths[0])
+        columns = self._columns(_features(paths[0]), paths[0], account)
         for path in paths:
             for number, row in enumerate(_rows(path, columns)):
                 place = f"{path}, row {number}"
@@ -125,18 +123,20 @@ class HuggingFace:
             classes["detection"] = columns.object_names
         return Listing(items, classes, (), account, len(items) + account.dropped.count("image"), tuple(classes))
 
-    def _columns(self, features: Features, path: str) -> Columns:
+    def _columns(self, features: Features, path: str, account: Account) -> Columns:
+        """Returns the columns to read, and notes the others."""
         images = [key for key, value in features.items() if _type(value) == "Image"]
         labels = [key for key, value in features.items() if _type(value) == "ClassLabel"]
-        boxed = [
-            key for key, value in features.items() if isinstance(_inside(value), dict) and "bbox" in _inside(value)
-        ]
+        boxed = [key for key, value in features.items() if isinstance(_inside(value), dict) and BOX in _inside(value)]
         image = _chosen("--image", self.image, images, path)
         if not image:
             raise UserError(f"--data {path} has no column of images, but {', '.join(features)}. Give --image COLUMN.")
         label = _chosen("--label", self.label, labels, path)
         found = _chosen("--objects", self.objects, boxed, path)
         category, names = _category(_inside(features[found]), path) if found else ("", ())
+        inside = _inside(features[found]).keys() - {"id", BOX, category, *CROWDS, AREA} if found else set()
+        for name in sorted({*features.keys() - {image, label, found}, *(f"{found}.{key}" for key in inside)}):
+            account.notes.add(f"column: {name!r} not used", path)
         return Columns(image, label, found, category, tuple(features[label]["names"]) if label else (), names)
 
     def _row(self, row: Mapping[str, Any], columns: Columns, place: str, account: Account) -> Row:
@@ -148,27 +148,34 @@ class HuggingFace:
             account.notes.add("classification: no label for this image", place)
         entries = None
         if columns.objects and row[columns.objects] is not None:
-            entries = tuple(self._entries(row[columns.objects], columns, place, account))
+            listed = _listed(row[columns.objects], (BOX, columns.category))
+            if listed is None:
+                account.dropped.add("detection: boxes and classes are not lists of the same length", place)
+            else:
+                entries = tuple(self._entries(listed, columns, place, account))
         name = os.path.basename(image.get("path") or "")
         relative = self.boxes.startswith("relative")
         return Row(image["bytes"], name, (int(label), len(names)) if known else None, entries, relative)
 
-    def _entries(self, found: Any, columns: Columns, place: str, account: Account) -> Iterator[dict[str, Any]]:
-        """Yields annotations; `found` is a dictionary of lists, or a list of dictionaries."""
-        listed = (
-            found
-            if isinstance(found, list)
-            else [dict(zip(found, one, strict=True)) for one in zip(*found.values(), strict=True)]
-        )
+    def _entries(
+        self, listed: list[dict[str, Any]], columns: Columns, place: str, account: Account
+    ) -> Iterator[dict[str, Any]]:
+        """Yields annotations."""
         for number, one in enumerate(listed):
-            category = one[columns.category]
+            category, box = one[columns.category], one[BOX]
             if category is None or not 0 <= category < len(columns.object_names):
                 account.dropped.add(pictures.NO_CLASS, f"{place}, object {number}")
                 continue
-            box = [float(value) for value in one["bbox"]]
+            if box is None or len(box) != 4 or None in box:
+                account.dropped.add("object: box is not four numbers", f"{place}, object {number}: {box}")
+                continue
+            box = [float(value) for value in box]
             if self.boxes.endswith("corners"):
                 box = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
-            yield {"id": number, "category_id": category, "bbox": box}
+            crowd = int(any(one.get(key) for key in CROWDS))
+            # An area of relative boxes may be a share of the image.
+            area = {} if self.boxes.startswith("relative") else {AREA: one.get(AREA)}
+            yield {"id": number, "category_id": category, "bbox": box, "iscrowd": crowd, **area}
 
     def load(self, item: Item, account: Account) -> Sample:
         """Decodes the image and makes its labels."""
@@ -199,6 +206,16 @@ def _inside(feature: Any) -> Any:
     if isinstance(feature, list) and len(feature) == 1:
         return feature[0]
     return feature["feature"] if _type(feature) in ("Sequence", "List", "LargeList") else feature
+
+
+def _listed(found: Any, needed: Sequence[str]) -> list[dict[str, Any]] | None:
+    """Returns the objects of a list of dictionaries or a dictionary of lists; None if their lists do not fit."""
+    if isinstance(found, list):
+        return [one for one in found if one]
+    lists = {key: values for key, values in found.items() if isinstance(values, list)}
+    if any(key not in lists for key in needed) or len({len(values) for values in lists.values()}) > 1:
+        return None
+    return [dict(zip(lists, one, strict=True)) for one in zip(*lists.values(), strict=True)]
 
 
 def _category(inside: Features, path: str) -> tuple[str, tuple[str, ...]]:
@@ -263,6 +280,10 @@ def _rows(path: str, columns: Columns) -> Iterator[dict[str, Any]]:
     from pyarrow import ipc, parquet
 
     needed = [column for column in (columns.image, columns.label, columns.objects) if column]
+    if missing := [column for column in needed if column not in _schema(path).names]:
+        raise UserError(
+            f"--data {path} has no column {missing[0]!r}, unlike the first file. Give files of one dataset."
+        )
     try:
         with _opened(path) as file:
             if path.endswith(".parquet"):

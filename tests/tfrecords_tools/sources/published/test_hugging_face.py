@@ -105,6 +105,33 @@ def test_objects_are_detection(form: str, boxes: str, tmp_path: Path) -> None:
     assert (result.counts(), result.notes()) == ({"object: it has no class": 1}, {})
 
 
+def test_crowds_and_areas_are_used_and_other_keys_counted(tmp_path: Path) -> None:
+    box = BOXES["sizes"]
+    cell = {"bbox": [box, box], "category": [1, 0], "iscrowd": [True, False], "area": [70.0, None], "depth": [1, 2]}
+    number = {"dtype": "int64", "_type": "Value"}
+    inside: dict[str, Any] = {"bbox": BOX, "category": NAMES, "iscrowd": number, "area": number, "depth": number}
+    features = {"image": IMAGE, "objects": {"feature": inside, "_type": "Sequence"}}
+    data = write(tmp_path / "set", table(features, image=[image(0)], objects=[cell]))
+    result = converted(HuggingFace(data), tmp_path / "out")
+    (record,) = result.records.values()
+    assert record.labels["detection"]["is_crowd"].tolist() == [True, False]
+    assert record.labels["detection"]["area"].tolist() == [70, 150]
+    assert (result.counts(), result.notes()) == ({}, {"column: 'objects.depth' not used": 1})
+
+
+def test_objects_that_do_not_fit_together_are_counted(tmp_path: Path) -> None:
+    box = BOXES["sizes"]
+    cells = [{"bbox": [box, None], "category": [1, 1]}, {"bbox": [box], "category": [1, 0]}]
+    features = {"image": IMAGE, "objects": OLD}
+    data = write(tmp_path / "set", table(features, image=[image(0), image(1)], objects=cells))
+    result = converted(HuggingFace(data), tmp_path / "out")
+    assert {key: len(objects) for key, objects in seen(result).items()} == {"train-00000-0": 1}
+    assert result.counts() == {
+        "object: box is not four numbers": 1,
+        "detection: boxes and classes are not lists of the same length": 1,
+    }
+
+
 def test_mistakes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not match any file"):
         HuggingFace(f"{tmp_path}/*.parquet").find()
@@ -114,6 +141,9 @@ def test_mistakes(tmp_path: Path) -> None:
     data = write(tmp_path / "a", table({"label": NAMES}, label=[1]))
     with pytest.raises(UserError, match="has no column of images, but label"):
         HuggingFace(data).find()
+    first, second = (table({key: IMAGE}, **{key: [image(0)]}) for key in ("image", "photo"))
+    with pytest.raises(UserError, match=r"train-00001.parquet has no column 'image', unlike the first file"):
+        HuggingFace(write(tmp_path / "c", first, second)).find()
     features = {"image": IMAGE, "coarse": NAMES, "fine": NAMES}
     data = write(tmp_path / "b", table(features, image=[image(0)], coarse=[1], fine=[0]))
     with pytest.raises(UserError, match="has the columns coarse, fine. Give --label COLUMN"):
