@@ -144,7 +144,7 @@ def _export(serialized: bytes, job: ExportJob, configs: Mapping[str, TaskConfig]
     info, name = record.info_of(example), name_of(example)
     specs = tasks.discover()
     labelled = record.read_labels(serialized, specs, configs)
-    for task in set(record.origins_of(example)) - set(EXPORTED):
+    for task in sorted(set(record.origins_of(example)) - set(EXPORTED)):
         lost.add(f"{task}: no format of other tools is known", name)
     formats.count_lost(labelled, job.classes, lost, name)
     line: JsonObject = {

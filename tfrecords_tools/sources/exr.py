@@ -70,6 +70,8 @@ def _header(data: bytes) -> Header:
         name, at = _text(data, at)
         _, at = _text(data, at)  # its type
         (size,) = struct.unpack_from("<i", data, at)
+        if size < 0:
+            raise ValueError(f"an EXR file with {size} bytes of {name!r}")
         attributes[name], at = data[at + 4 : at + 4 + size], at + 4 + size
     compression = attributes["compression"][0]
     if compression not in LINES:

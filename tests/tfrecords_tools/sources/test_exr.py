@@ -98,6 +98,7 @@ def test_channels_are_chosen_by_name() -> None:
         (written({"Z": RAMP}, version=2 | 0x200), "tiles or several parts"),
         (written({"A": RAMP, "S": RAMP}), "channels A, S, none of which is depth"),
         (written({"Z": RAMP})[:-99], "not a readable EXR file"),
+        (exr.MAGIC + struct.pack("<I", 2) + b"a\0b\0" + struct.pack("<i", -8), "-8 bytes of 'a'"),
         (exr.MAGIC + bytes(100), "not a readable EXR file"),
         (b"", "not a readable EXR file"),
     ],

@@ -58,7 +58,7 @@ class Hypersim:
             count += 1
             stem = f"{match['scene']}{match['camera']}_geometry_hdf5/{match['frame']}"
             kinds = tuple(task for task, end in KINDS.items() if f"{stem}.{end}" in present)
-            for task in KINDS.keys() - set(kinds):
+            for task in sorted(KINDS.keys() - set(kinds)):
                 account.notes.add(f"{task}: no file for this image", os.path.join(self.root, name))
             scene = match["scene"].removesuffix("images/").strip("/") or os.path.basename(os.path.abspath(self.root))
             paths = [os.path.join(self.root, f"{stem}.{KINDS[task]}") for task in kinds]
