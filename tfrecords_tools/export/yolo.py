@@ -2,13 +2,14 @@
 
     DIR/data.yaml                    the classes, and the folders of the splits
     DIR/images/<split>/<name>        the images that are labelled for detection
-    DIR/labels/<split>/<name>.txt    class and polygon of each object with a mask, class and box of each other one
+    DIR/labels/<split>/<name>.txt    class and polygon of each object, or class and box if one of them has no mask
     DIR/export.json                  a summary, written last
 
 `convert yolo --data DIR/data.yaml` reads it back: boxes to the last bit, masks to the last pixel. A mask is one
 polygon: bridges without area join its parts and holes. Its box is the one around it, as readers of the format take it.
-Not in the format, and counted in the summary: crowds, scores, labels of other tasks, and images that are not labelled
-for detection.
+Not in the format, and counted in the summary: crowds, scores, labels of other tasks, images that are not labelled for
+detection, and masks beside an object without one. Trainers take all lines of a file for polygons if one of them is one,
+even lines of four numbers, so a file has lines of one kind.
 
 A shard is finished when its part in DIR/.shards exists; the same command skips it when it runs again.
 """
@@ -42,6 +43,7 @@ COMMAND = "export-yolo"
 DIGITS = range(6, 12)  # decimals that are tried; tools write six
 POINT_DIGITS = 8  # of polygons: a thousandth of a pixel of the largest images
 CROWD = "object: a crowd, which the format cannot say; left out"
+MIXED = "object: mask left out, because another object of the image has none and a file has one kind of lines"
 APART = "object: box differs by a pixel or more from that of its mask, which readers take"
 UNLABELLED = "image: not labelled for detection, left out"
 OTHER = "the format has no such labels"
@@ -171,19 +173,23 @@ def _export(serialized: bytes, job: YoloJob, configs: Mapping[str, TaskConfig], 
 
 def lines(labels: Labels, info: ImageInfo, lost: Tally) -> list[str]:
     """Returns a line per object: class (from 0) and polygon, or class and box; crowds are counted in `lost`."""
-    known = has_mask(labels) if "crops" in labels else np.zeros(len(labels["boxes"]), bool)
+    kept = ~labels["is_crowd"]
+    known = kept & (has_mask(labels) if "crops" in labels else False)
+    with_masks = bool(known.any()) and bool(known[kept].all())
+    if known.any() and not with_masks:
+        lost.add(MIXED, info.source_id, int(known.sum()))
     written = []
     for place, box in enumerate(labels["boxes"]):
-        if labels["is_crowd"][place]:
+        if not kept[place]:
             lost.add(CROWD, info.source_id)
             continue
-        if known[place]:
+        if with_masks:
             corners = _corners(labels, place, info)
             size = np.array([info.height, info.width] * 2)
             around = [*np.min(corners, 0)[::-1], *np.max(corners, 0)[::-1]]
             if np.abs(np.array(around) - box * size).max() >= 1:
                 lost.add(APART, info.source_id)
-        values = polygon_values(corners, info) if known[place] else box_values(box)
+        values = polygon_values(corners, info) if with_masks else box_values(box)
         written.append(f"{int(labels['classes'][place]) - 1} {values}")
     return written
 

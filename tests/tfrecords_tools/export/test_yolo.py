@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,14 +12,17 @@ from pycocotools import mask as mask_utils
 
 from must_tf.common.errors import UserError
 from must_tf.data import scenes
+from must_tf.spec import ImageInfo
+from must_tf.tasks.masks.labels import NO_MASK
 from tests.support.converting import converted, files_in, must_records, read
 from tests.support.datasets.drawn import masks
 from tests.support.exporting import assert_same
 from tests.support.tiny import Tiny, scene_record, write_set
 from tfrecords_tools.export import outlines
-from tfrecords_tools.export.yolo import YoloOptions, box_values, export_yolo
+from tfrecords_tools.export.yolo import MIXED, YoloOptions, box_values, export_yolo, lines
 from tfrecords_tools.reading import recordset
 from tfrecords_tools.sources.drawn.yolo import Yolo
+from tfrecords_tools.writing.counts import Tally
 
 
 def filled(polygon: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -118,6 +122,23 @@ def test_boxes_come_back_to_the_last_bit_and_a_second_run_changes_nothing(
             keys = ("boxes", "classes")
             found = record.labels["detection"]
             assert_same({key: found[key] for key in keys}, {key: wanted[key] for key in keys})
+
+
+def test_a_file_has_lines_of_one_kind() -> None:
+    """Trainers would take the four numbers of a box beside a polygon for two corners of a polygon."""
+    full, none = np.ones([4, 4], np.uint8), np.zeros([4, 4], np.uint8)
+    labels: dict[str, Any] = {
+        "boxes": np.array([[0, 0, 0.5, 0.5], [0.25, 0.25, 0.75, 0.75]], np.float32),
+        "classes": np.array([1, 2]),
+        "is_crowd": np.zeros([2], bool),
+        "crops": [full, none],
+        "mask_scores": np.array([1, NO_MASK], np.float32),
+    }
+    lost = Tally()
+    assert [len(line.split()) for line in lines(labels, ImageInfo("a", 8, 8), lost)] == [5, 5]
+    assert {reason: entry["count"] for reason, entry in lost.content.items()} == {MIXED: 1}
+    labels["is_crowd"][1] = True  # it is left out anyway
+    assert lines(labels, ImageInfo("a", 8, 8), Tally()) == ["0 0 0 0.5 0 0.5 0.5 0 0.5"]
 
 
 def test_records_without_boxes_are_refused(tmp_path: Path) -> None:
