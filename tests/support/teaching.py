@@ -94,13 +94,26 @@ class OnnxValue(NamedTuple):
     shape: Sequence[int]
 
 
-def write_onnx(path: Path, nodes: Sequence[OnnxNode], inputs: Sequence[OnnxValue], outputs: Sequence[OnnxValue]) -> str:
-    """Writes an ONNX file for operator set 11 and returns its path.
+def write_onnx(
+    path: Path,
+    nodes: Sequence[OnnxNode],
+    inputs: Sequence[OnnxValue],
+    outputs: Sequence[OnnxValue],
+    weight: tuple[str, float] | None = None,
+) -> str:
+    """Writes an ONNX file for operator set 11 and returns its path. The name and value of `weight` are a constant that
+    is stored in a file beside it.
 
     It is written byte by byte, because the package that writes such files is large and used for nothing else. The
     format is that of onnx.proto: protocol buffers, https://protobuf.dev/programming-guides/encoding.
     """
     graph = b"".join(_bytes(1, _node(node)) for node in nodes) + _bytes(2, b"graph")
+    if weight:
+        beside = path.with_name(f"{path.name}.data")
+        beside.write_bytes(np.float32(weight[1]).tobytes())
+        location = _bytes(13, _bytes(1, b"location") + _bytes(2, beside.name.encode()))
+        tensor = _int(1, 1) + _int(2, 1) + _bytes(8, weight[0].encode()) + location + _int(14, 1)
+        graph += _bytes(5, tensor)
     graph += b"".join(_bytes(11, _value(value)) for value in inputs)
     graph += b"".join(_bytes(12, _value(value)) for value in outputs)
     path.write_bytes(_int(1, 7) + _bytes(7, graph) + _bytes(8, _bytes(1, b"") + _int(2, 11)))

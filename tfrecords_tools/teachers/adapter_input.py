@@ -118,6 +118,8 @@ def _frame(
             f"{path}: input.size={list(size)}, but in layout {section.layout} the signature takes {list(fixed)}. "
             "Correct input.size or input.layout."
         )
+    if section.crop > 1:
+        mistakes.problems.append(f"{path}: input.crop={section.crop:g} is a share of the shorter side: at most 1.")
     if section.resize == "centre" and size[0] != size[1]:
         mistakes.problems.append(f"{path}: input.resize=centre needs a square input, but its size is {list(size)}.")
     red, green, blue = (_listed(section.padding) * 3)[:3]

@@ -42,12 +42,18 @@ def _session(model: str) -> Any:
     # One thread, so that sums do not depend on the number of cores.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = ERRORS_ONLY
-    with tf.io.gfile.GFile(model, "rb") as file:
-        content = file.read()
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        # By its path if it has one: PyTorch writes the weights into a file beside the model.
+        return onnxruntime.InferenceSession(
+            _content(model) if "://" in model else model, options, providers=["CPUExecutionProvider"]
+        )
     except Exception as error:  # onnxruntime's own classes have no common base
         raise UserError(f"{model}: the ONNX file cannot be loaded ({_line(error)}). Export the model again.") from None
+
+
+def _content(model: str) -> bytes:
+    with tf.io.gfile.GFile(model, "rb") as file:
+        return file.read()
 
 
 def _line(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from tfrecords_tools.teachers.names import ClassNames
 from tfrecords_tools.teachers.outputs import Output
 
 Shape = tuple[int, ...]  # -1: any
+WEIGHTS = re.compile(r"[._]data\w*")  # ending of a file of weights beside an ONNX file
 ANY_RANK: Shape = ()  # of images: the model does not tell the rank of its input
 
 
@@ -91,7 +93,7 @@ class Recipe(NamedTuple):
 def teacher_id(model: str, meaning: object) -> str:
     """Returns 12 hex digits over the graph, the weights, and `meaning`: how they are used. Paths play no part."""
     result = hashlib.sha256(id_text(meaning).encode())
-    for relative_path in _files(model) if tf.io.gfile.isdir(model) else [""]:
+    for relative_path in _files(model) if tf.io.gfile.isdir(model) else ["", *_weights(model)]:
         result.update(relative_path.encode())
         with tf.io.gfile.GFile(model + relative_path, "rb") as file:
             while chunk := file.read(1 << 20):
@@ -107,6 +109,13 @@ def _files(folder: str) -> list[str]:
         for name in names
         if name == "saved_model.pb" or os.path.basename(parent) in ("variables", "assets")
     )
+
+
+def _weights(model: str) -> list[str]:
+    """Returns the files of weights beside an ONNX file, as the rest of their path: `.data` of x.onnx.data."""
+    folder, name = os.path.split(model)
+    rests = (other.removeprefix(name) for other in tf.io.gfile.listdir(folder or ".") if other.startswith(name))
+    return sorted(rest for rest in rests if WEIGHTS.fullmatch(rest))
 
 
 def id_text(value: Any) -> str:

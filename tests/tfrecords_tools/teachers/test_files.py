@@ -134,6 +134,20 @@ def test_a_file_that_is_damaged_or_cannot_be_run(tmp_path: Path, monkeypatch: py
         described(tmp_path, ["depth"], content | {"model": "model.onnx"})
 
 
+def test_weights_beside_an_onnx_file_are_read_and_part_of_the_id(tmp_path: Path) -> None:
+    """PyTorch writes them there."""
+    content = {"model": "model.onnx", "outputs": {"depth": {"means": "metres"}}}
+    content["input"] = {"layout": "NCHW", "range": [0, 0]}  # every pixel is 0
+    nodes = [OnnxNode("ReduceMean", ["image"], "mean", {"axes": [1]}), OnnxNode("Add", ["mean", "w"], "n")]
+    value, ids = OnnxValue("image", FLOAT, [0, 3, HEIGHT, WIDTH]), set()
+    for metres in (2.0, 3.0):
+        write_onnx(tmp_path / "model.onnx", nodes, [value], [value._replace(name="n", shape=[0, 1, HEIGHT, WIDTH])],
+                   ("w", metres))  # fmt: skip
+        ids.add(teachers.describe(write_adapter(tmp_path / "a.yaml", content), ["depth"]).about.id)
+        np.testing.assert_allclose(label(described(tmp_path, ["depth"], content), COLOURS)["depth"]["metres"], metres)
+    assert len(ids) == 2
+
+
 def test_the_id_is_of_the_files_bytes(tmp_path: Path) -> None:
     identity(tmp_path)
     content = {"model": "model.onnx", "input": {"layout": "NCHW"}, "outputs": {"normals": {"layout": "NCHW"}}}

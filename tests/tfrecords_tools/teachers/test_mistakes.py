@@ -72,6 +72,7 @@ def test_the_good_file_is_good(folder: Path) -> None:
         ("input/size_name", "size", ("input.size_name='size': the signature has no such input",)),
         ("input/padding", [1, 2], ("input.padding must be a list of 1 or 3 numbers",)),
         ("input/padding", 300, ("input.padding=300", "at most 255")),
+        ("input/crop", 1.143, ("input.crop=1.143 is a share of the shorter side: at most 1",)),
         ("input/resize", "centre", ("input.resize=centre needs a square input, but its size is [32, 48]",)),
         ("model", "modle", ("model='modle': there is no SavedModel, .tflite or .onnx file",)),
         ("model", "$MODLES/model", ("$MODLES/model", "The environment variable in it is not set")),
