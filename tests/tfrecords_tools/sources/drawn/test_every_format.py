@@ -1,4 +1,7 @@
-"""Promises that every format of annotation tools keeps: the same dataset is the same, for any number of workers."""
+"""Promises that every format keeps: the same dataset is the same, for any number of workers.
+
+The formats of annotation tools all have the same dataset. The other published layouts are converted by workers only.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import pytest
 
 from must_tf.loop import formats
 from tests.support.converting import Converted, converted, files_in
+from tests.support.datasets import published_formats
 from tests.support.datasets.drawn import masks, seen
 from tests.support.datasets.drawn_formats import BOX, FORMATS, NAMES
 from tests.support.session.forked_python import INTERPRETER
@@ -59,8 +63,16 @@ for name, source in pickle.load(open(sys.argv[1], "rb")).items():
 def test_workers_and_a_kill_do_not_change_a_byte(
     sources: dict[str, Source], results: dict[str, tuple[Path, Converted]], tmp_path: Path
 ) -> None:
-    (tmp_path / "sources").write_bytes(pickle.dumps(sources))
-    for name, (folder, _) in results.items():
+    others = {name: make(tmp_path / name) for name, make in published_formats.FORMATS.items()}
+    done_alone = results | {
+        name: (tmp_path / "one" / name, converted(source, tmp_path / "one" / name, shards=3))
+        for name, source in others.items()
+    }
+    for name in others:
+        outcome = done_alone[name][1].outcome
+        assert (outcome.manifest.records, outcome.manifest.dropped) == (published_formats.COUNT, {}), name
+    (tmp_path / "sources").write_bytes(pickle.dumps(sources | others))
+    for name, (folder, _) in done_alone.items():
         shutil.copytree(folder, tmp_path / "out" / name)
         (tmp_path / "out" / name / "manifest.json").unlink()
         for place in (0, 2):
@@ -68,7 +80,7 @@ def test_workers_and_a_kill_do_not_change_a_byte(
     command = [*INTERPRETER, "-c", FORKED, f"{tmp_path}/sources", f"{tmp_path}/out"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for name, (folder, _) in results.items():
+    for name, (folder, _) in done_alone.items():
         assert files_in(tmp_path / "out" / name) == files_in(folder), name
 
 
