@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +83,20 @@ CASES = {
 }
 
 
+@pytest.fixture(scope="module")
+def batch(tiny_records: Tiny) -> Any:
+    """Two images with labels; what is frozen does not matter."""
+    params = settings(tiny_records, [])
+    preflight.settle(params, "train")
+    return next(iter(StudentTask(params.task).build_inputs(params.task.train_data)))
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_one_step(case: str, tiny_records: Tiny) -> None:
+def test_one_step(case: str, tiny_records: Tiny, batch: Any) -> None:
     """Every trained module changes, also its statistics; no variable of a frozen one does, in a real step."""
     frozen = freezing.expanded(CASES[case])
     params = settings(tiny_records, CASES[case])
-    task, model, optimizer, batch = first_step(params)
+    task, model, optimizer = built(params)
     modules = {"backbone": model.trunk.backbone, "decoder": model.trunk.decoder} | dict(model.heads)
     before = {name: [v.numpy() for v in module.variables] for name, module in modules.items()}
     task.train_step(batch, model, optimizer)
@@ -101,23 +110,22 @@ def test_one_step(case: str, tiny_records: Tiny) -> None:
         assert not any(v.name.split(":")[0] in slot for v in modules[name].variables for slot in slots)
 
 
-def first_step(params: Any) -> tuple[StudentTask, Any, Any, Any]:
-    """Returns all that a step needs: the task, the model, its optimizer and a batch."""
+def built(params: Any) -> tuple[StudentTask, Any, Any]:
+    """Returns the task, its model and the optimizer."""
     preflight.settle(params, "train")
     task = StudentTask(params.task)
-    model = task.build_model()
-    optimizer = task.create_optimizer(params.trainer.optimizer_config)
-    batch = next(iter(task.build_inputs(params.task.train_data)))
-    return task, model, optimizer, batch
+    return task, task.build_model(), task.create_optimizer(params.trainer.optimizer_config)
 
 
-def test_the_backward_pass_ends_at_a_frozen_trunk(tiny_records: Tiny) -> None:
+def test_the_backward_pass_ends_at_a_frozen_trunk(
+    tiny_records: Tiny, batch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It keeps the activations of the heads only. A frozen backbone spares most of the memory."""
     kept = {}
+    spec = tf.nest.map_structure(tf.TensorSpec.from_tensor, batch)
     for case, freeze in {"": [], **CASES}.items():
-        params = settings(tiny_records, freeze)
-        task, model, optimizer, batch = first_step(params)
-        spec = tf.nest.map_structure(tf.TensorSpec.from_tensor, batch)
+        task, model, optimizer = built(settings(tiny_records, freeze))
+        monkeypatch.setattr(task, "build_model", functools.partial(next, iter([model])))  # not built once more
         (memory,) = memory_estimate.estimates(task, optimizer, spec, [2])
         kept[case] = memory.activations
         assert memory.gradients == sum(int(np.prod(v.shape)) * 4 for v in model.trainable_variables)
@@ -150,10 +158,10 @@ def weights(prefix: Path) -> dict[str, np.ndarray]:
     return {name: reader.get_tensor(name) for name in names}
 
 
-def test_the_loss_of_a_frozen_head_is_logged(tiny_records: Tiny) -> None:
+def test_the_loss_of_a_frozen_head_is_logged(tiny_records: Tiny, batch: Any) -> None:
     """Whether others change what it predicts is worth knowing."""
     params = settings(tiny_records, ["trunk", "depth"])
-    task, model, _, batch = first_step(params)
+    task, model, _ = built(params)
     outputs = model(batch, training=True)
     task.build_losses(batch, outputs, model.losses)
     assert {"depth/silog", "weight/depth"} <= outputs["logged"].keys()

@@ -43,8 +43,8 @@ def test_the_largest_that_fits(found: Devices, fixed: int, image: int, most: int
     assert batch_size.fitting(found, fixed, image, most) == rows
 
 
-def params_of(tiny: Tiny, **override: Any) -> Any:
-    params = experiment_config.load("must_teacher_detection", [tiny.config])
+def params_of(tiny: Tiny, experiment: str = "must_teacher_detection", **override: Any) -> Any:
+    params = experiment_config.load(experiment, [tiny.config])
     config_values.apply(params, data(f"{tiny.records}/*.tfrecord"), "test")
     config_values.apply(params, override, "test")
     return params
@@ -52,7 +52,7 @@ def params_of(tiny: Tiny, **override: Any) -> Any:
 
 def test_memory_is_linear_in_the_images(tiny_records: Tiny) -> None:
     """The estimates for one and two images give the one for five, also for a head of two stages."""
-    params = params_of(tiny_records)
+    params = params_of(tiny_records, task={"model": {"max_level": 4}})  # fewer levels are traced sooner
     preflight.settle(params, "train")
     task = StudentTask(params.task)
     optimizer = task.create_optimizer(params.trainer.optimizer_config)
@@ -96,11 +96,13 @@ def test_a_chosen_size_is_that_size(
 
 
 def test_too_little_memory_is_said(
-    tiny_records: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny_records: Tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One image is tried all the same."""
     monkeypatch.setattr(devices, "free_memory", lambda: 10**6)
-    train.main([*flags(tiny_records, tmp_path / "run", 0), "--dry_run"])
+    params = params_of(tiny_records, "must_teacher_classification")
+    batch_size.choose(params, preflight.settle(params, "train"))
+    assert params.task.train_data.global_batch_size == 1
     said = capsys.readouterr().out
     assert "chose 1." in said and "MORE than it should: lower task.input_size" in said
 
