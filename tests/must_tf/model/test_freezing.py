@@ -130,7 +130,8 @@ def test_the_backward_pass_ends_at_a_frozen_trunk(
         kept[case] = memory.activations
         assert memory.gradients == sum(int(np.prod(v.shape)) * 4 for v in model.trainable_variables)
     assert kept["backbone"] < 0.5 * kept[""]
-    assert kept["trunk"] < kept["backbone and a head"] < kept["backbone"]
+    assert kept["trunk"] < 0.95 * kept["backbone and a head"]  # 0.88; without the end at the FPN it is 0.9999
+    assert kept["backbone and a head"] < kept["backbone"]
     assert kept["decoder"] > 0.8 * kept[""]  # the way to the backbone leads through it
 
 
