@@ -41,6 +41,9 @@ def _unfit_models(trainings: Trainings) -> Iterator[str]:
     for group in groups(trainings.tasks()):
         if len({trainings.model(task) for task in group} - {""}) > 1:
             yield f"teachers: {' and '.join(group)} need one model, because they share their objects."
+        own = trainings.own_settings(group)
+        if any(run != own[0] for run in own):
+            yield f"teachers: {' and '.join(group)} are trained together. Give settings for one of them only."
     for teacher in trainings.teachers():
         if teacher.is_run:
             continue

@@ -138,7 +138,7 @@ class Trainings:
         """Returns the training of a teacher on the records that have its labels."""
         train = [folder for folder in self.folders.train if any(map(folder.facts.labelled.get, teacher.tasks))]
         images = sum(max(folder.facts.labelled.get(task, 0) for task in teacher.tasks) for folder in train)
-        own = [self.plan.teachers[task].run for task in teacher.tasks if task in self.plan.teachers]
+        own = self.own_settings(teacher.tasks)
         return self._run(
             RunFacts("teacher", teacher.tasks, images),
             teacher.name,
@@ -146,6 +146,11 @@ class Trainings:
             train,
             own[-1] if own else RunSettings(),
         )
+
+    def own_settings(self, tasks: Sequence[str]) -> list[RunSettings]:
+        """Returns the settings that the plan gives for the teacher of these tasks, below one or several of them."""
+        planned = [self.plan.teachers[task].run for task in tasks if task in self.plan.teachers]
+        return [run for run in planned if run != RunSettings()]
 
     def _label(self, folder: RecordFolder) -> Step | None:
         """Returns the step that adds the labels that this folder lacks; None if it has all."""

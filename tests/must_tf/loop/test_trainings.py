@@ -98,6 +98,23 @@ def test_every_task_that_images_lack_has_a_teacher(home: tuple[plan_lib.Plan, di
     assert [task for task, is_on in heads.items() if is_on] == ["detection", "masks"]
 
 
+def test_tasks_with_one_teacher_have_one_group_of_settings(home: tuple[plan_lib.Plan, dict[str, Facts]]) -> None:
+    """It may stand below any of them; others than that would have no effect."""
+    plan, facts = home
+    for order, empty in (("detection", "masks"), ("masks", "detection")):
+        own = {order: plan_lib.PlannedTeacher(run=plan_lib.RunSettings(40)), empty: plan_lib.PlannedTeacher()}
+        whole = trainings(dataclasses.replace(plan, teachers=own), facts)
+        (values,) = (make() for step in whole.steps() if step.name == "teacher-masks" for make in step.files.values())
+        assert values["trainer"]["train_steps"] == 40
+        checks.check(whole)
+    own = {
+        task: plan_lib.PlannedTeacher(run=plan_lib.RunSettings(steps))
+        for steps, task in ((40, "detection"), (60, "masks"))
+    }
+    with pytest.raises(UserError, match="teachers: detection and masks are trained together. Give settings for one of"):
+        checks.check(trainings(dataclasses.replace(plan, teachers=own), facts))
+
+
 def test_teachers_add_only_the_labels_that_a_dataset_lacks(home: tuple[plan_lib.Plan, dict[str, Facts]]) -> None:
     steps = {step.name: step for step in trainings(*home).steps()}
     depth, normals = ("--teacher", "depth=o/teacher-depth"), ("--teacher", "normals=o/teacher-normals")
