@@ -268,7 +268,9 @@ CASES: dict[str, Case] = {
     "names with a mark": Case(r"\ufeffraccoon", odd.class_names(odd.BOM + b"raccoon\r\nfox\r\n"), f"2 images; {TWO}"),
     "names in UTF-16": Case("refused", odd.class_names("raccoon\r\nfox\r\n".encode("utf-16")), f"2 images; {TWO}"),
     "names in Windows' encoding": Case(
-        "refused", odd.class_names("caf\xe9\nfox\n".encode("cp1252")), f"2 images; {TWO}"
+        "refused",
+        odd.class_names("caf\xe9\nfox\n".encode("cp1252")),
+        f"2 images; {TWO}; note 1 file: not UTF-8 and of no declared encoding, read as Windows-1252",
     ),
     "synsets with a mark": Case(
         "refused", odd.synsets("a.txt", odd.BOM + b"n01443537\r\nn01629819\r\n"), "2 images; class 0; class 1"
