@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 
 from must_tf.common import (
+    devices,
     startup_times,  # noqa: F401  # starts its clock
     subprocesses,
 )
@@ -34,8 +35,13 @@ def prepare() -> None:
 
 
 def quiet() -> None:
-    """Silences the dozens of harmless lines that TensorFlow's C++ side logs at its start. Errors are still shown."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    """Silences the dozens of harmless lines that TensorFlow's C++ side logs at its start.
+
+    On a GPU, errors are still shown. Without one they say that there is none, and which kernels oneDNN lacks. What
+    really goes wrong is also raised as an exception.
+    """
+    gpus = devices.visible_count(os.environ, devices.driver_gpus())
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if gpus else "3")
 
 
 @contextlib.contextmanager

@@ -176,3 +176,29 @@ def accumulate_matches(evaluation: Any, matches: Sequence[Any]) -> dict[str, Any
     evaluation.evalImgs = list(matches)
     evaluation.accumulate()
     return evaluation.eval
+
+
+def with_constant_weights(function: Any) -> Any:
+    """Returns a concrete function whose variables are constants, as converters to other formats need it.
+
+    TensorFlow's own converters and tf2onnx use this function, which has no public name.
+    """
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    return convert_variables_to_constants_v2(function)
+
+
+def calibrated(converter: Any) -> bytes:
+    """Returns the TFLite model of a `tf.lite.TFLiteConverter` with the ranges of its tensors, not yet quantised.
+
+    The public switches quantise a whole network, and choose what stays in float by the type of an operation only.
+    """
+    converter._experimental_calibrate_only = True
+    return bytes(converter.convert())
+
+
+def quantised(calibrated_model: bytes) -> bytes:
+    """Quantises the tensors of a TFLite model that have a range. The other half of `calibrated`."""
+    from tensorflow.lite.python import convert
+
+    return bytes(convert.mlir_quantize(calibrated_model))

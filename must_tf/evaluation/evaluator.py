@@ -110,7 +110,10 @@ class Evaluator:
         serialized = self._record(index)
         example = opening.parsed(serialized)
         info = record.info_of(example)
-        labelled = self._reader.read(serialized, example)
+        try:
+            labelled = self._reader.read(serialized, example)
+        except opening.BadRecord as error:
+            raise UserError(f"record {index}, image {info.source_id!r}: {error}") from None
         self._non_finite.add(predictions, info.source_id)
         kept = self._restorer.labels(predictions, image_info, info.source_id)
         for name, label in labelled.items():

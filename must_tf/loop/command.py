@@ -97,7 +97,9 @@ def execute(flags: RunFlags) -> int:
     if flags.dry_run:
         from must_tf.loop import dry_run
 
-        dry_run.show(run_lib.expect(plan, weights, machine, flags.force))
+        expected = run_lib.expect(plan, weights, machine, flags.force)
+        run_lib.check_step(options, [step.name for step in expected.steps])
+        dry_run.show(expected)
         return 0
     with folder_lock.held(plan.out):
         execution = run_lib.Execution(plan, weights, machine, options)

@@ -52,7 +52,7 @@ class Execution:
           UserError: a step failed, or the plan does not fit its data.
         """
         expected = expect(self._plan, self._start, self._machine, self._options.force)
-        _check_step(self._options, [step.name for step in expected.steps])
+        check_step(self._options, [step.name for step in expected.steps])
         _check_disk(self._plan, expected)
         number = 0
         for group in self._groups(expected):
@@ -148,7 +148,8 @@ def _measured(folders: Folders) -> Folders:
     return Folders(*(tuple(map(measured, group)) for group in (folders.train, folders.validation, folders.transfer)))
 
 
-def _check_step(options: RunOptions, names: Sequence[str]) -> None:
+def check_step(options: RunOptions, names: Sequence[str]) -> None:
+    """Raises UserError if the options name a step that the plan does not have."""
     for flag, name in (("--until", options.until), ("--only", options.only)):
         if name and name not in names:
             raise UserError(f"{flag} {name!r} is not a step.{nearest(name, names)} Steps: {', '.join(names)}.")

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from must_tf.common import upstream
 from must_tf.model.student import StudentConfig, enabled
 from must_tf.runs.restore import Trained
 from must_tf.tasks import discover
@@ -47,7 +47,7 @@ def frozen(trained: Trained) -> Network:
 
     with _portable(trained.config):
         traced = tf.function(predict, autograph=False).get_concrete_function(*specs.values())
-    constant = convert_variables_to_constants_v2(traced)
+    constant = upstream.with_constant_weights(traced)
     names = sorted(traced.structured_outputs)  # tf.nest's order
     used = {spec.name: spec for spec, place in zip(specs.values(), constant.inputs, strict=True) if place.consumers()}
 

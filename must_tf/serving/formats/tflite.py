@@ -18,9 +18,9 @@ import flatbuffers
 import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from tensorflow.lite.python import convert as lite_convert
 from tensorflow.lite.python import schema_py_generated as schema
 
+from must_tf.common import upstream
 from must_tf.data.input import CORES
 from must_tf.serving.formats.network import IMAGE, SHAPE, Arrays, Network, Runner
 from must_tf.serving.formats.photos import Photo
@@ -68,9 +68,7 @@ def convert(folder: str, precision: str, names: Iterable[str], photos: Iterable[
         if precision != "int8":
             return bytes(converter.convert())
         converter.representative_dataset = lambda: _inputs(names, photos)
-        # Both are TensorFlow's own: its public switches choose operations by type, for the whole network.
-        converter._experimental_calibrate_only = True
-        return bytes(lite_convert.mlir_quantize(layers_only(converter.convert())))
+        return upstream.quantised(layers_only(upstream.calibrated(converter)))
 
 
 def _inputs(names: Iterable[str], photos: Iterable[Photo]) -> Iterator[Arrays]:

@@ -43,7 +43,7 @@ class Config(TaskConfig):
     sampled_rois: int = small(between(512, 1, 100_000), 64)
     max_objects: int = small(between(100, 1, 100_000), 50)
     max_detections: int = small(between(100, 1, 100_000), 50)
-    nms: str = not_compiled(choice("batched", "v1", "v2", "portable"), "batched")
+    nms: str = not_compiled(choice("batched", "portable", "v1", "v2"), "batched")
     score_threshold: float = threshold(between(0.5, 0, 1))
     class_thresholds: tuple[str, ...] = threshold(named_between(0, 1))
     ignore_threshold: float = between(0.1, 0, 1)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from must_tf.common import process_setup
+from must_tf.common import devices, process_setup
 from tests.support.session.forked_python import INTERPRETER
 from tfrecords_tools.writing import worker_pool
 
@@ -105,10 +105,13 @@ assert before == after, (before, after)
 
 
 def test_a_command_silences_tensorflows_notes_unless_its_user_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Errors are shown, the notes are not."""
-    monkeypatch.delenv(LOGS, raising=False)
-    process_setup.prepare()
-    assert os.environ[LOGS] == "2"
+    """Errors are shown where there is a GPU. Without one, they say only that."""
+    for gpus, level in ((1, "2"), (0, "3")):
+        monkeypatch.setattr(devices, "driver_gpus", lambda gpus=gpus: gpus)
+        monkeypatch.delenv(LOGS, raising=False)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        process_setup.prepare()
+        assert os.environ[LOGS] == level
     monkeypatch.setenv(LOGS, "0")
     process_setup.prepare()
     assert os.environ[LOGS] == "0"
@@ -153,7 +156,7 @@ print(os.environ.get("{SWITCH}", "not set"))
 # Makes two objects that only a collection of garbage finds: while something is imported, and afterwards.
 CYCLES = """
 import gc
-from must_tf.common import process_setup
+from must_tf.common import devices, process_setup
 class Node:
     def __init__(self):
         self.me = self
@@ -206,7 +209,7 @@ TASK = dataclasses.replace(depth.TASK, name="other")
 """)
     script = """
 import importlib, pkgutil, sys
-from must_tf.common import process_setup
+from must_tf.common import devices, process_setup
 process_setup.prepare()
 from tfrecords_tools.cli import main as cli
 sys.argv = ["must-records", "inspect", "--records", "nowhere/*"]

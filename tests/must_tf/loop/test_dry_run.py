@@ -66,6 +66,8 @@ def test_costs_follow_from_the_measured_rate(
 
     monkeypatch.setattr(pace, "_call", call)
     monkeypatch.setattr(steps.subprocesses, "follow", lambda *_: pytest.fail("a step was run"))
+    with pytest.raises(UserError, match="--until 'studnet' is not a step. Did you mean 'student'"):
+        command.execute(command.RunFlags(plan, dry_run=True, until="studnet"))
     assert command.execute(command.RunFlags(plan, dry_run=True)) == 0
     assert not (tmp_path / "out").exists()
     assert [values["trainer"]["train_steps"] for values in trained] == [12, 12, 12]
