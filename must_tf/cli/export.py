@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from must_tf.cli.flags import ExportFlags, parse_export
-from must_tf.common import files
+from must_tf.common import files, folder_lock
 from must_tf.common.errors import UserError, exit_on_user_error, nearest
 from must_tf.config import values as config_values
 from must_tf.model.student import enabled
@@ -64,6 +64,14 @@ def run(flags: ExportFlags) -> None:
     formats = write_formats.parse(flags.formats, flags.calibration)
     target = layout.destination(flags.out, flags.name, flags.layout)
     trained = _selected(restore.load(flags.model_dir), flags)
+    with folder_lock.held_beside(target.folder):
+        if tf.io.gfile.exists(target.folder):
+            raise UserError(f"{target.folder} was written by another process. Run the command again.")
+        _export(trained, flags, (settings, target, formats))
+
+
+def _export(trained: Trained, flags: ExportFlags, how: tuple[Settings, Destination, Any]) -> None:
+    settings, target, formats = how
     unfinished = target.folder.rstrip("/") + ".partial"
     if tf.io.gfile.exists(unfinished):
         tf.io.gfile.rmtree(unfinished)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import tensorflow as tf
 
 from must_tf.cli.flags import PredictFlags, parse_predict
+from must_tf.common import folder_lock
 from must_tf.common.errors import exit_on_user_error
 from must_tf.common.progress import Progress
 from must_tf.prediction import images as image_lib
 from must_tf.prediction import model as models
-from must_tf.prediction.folder import COCO, LINES, MAPS, PICTURES, SETTINGS, Folder, photo_names
+from must_tf.prediction.folder import COCO, LINES, MAPS, PICTURES, SETTINGS, Folder, PhotoName, photo_names
 from must_tf.prediction.images import ImageError
 
 SHOWN = 20  # unreadable photos that are named; predict.json has all
@@ -36,7 +37,12 @@ def run(flags: PredictFlags) -> int:
     photos = dict(zip(listing.paths(), photo_names(listing), strict=True))
     tasks = [task.strip() for task in flags.tasks.split(",") if task.strip()]
     model = models.load(flags.model, tasks)
-    folder = Folder(flags.out, model, flags.threshold)
+    with folder_lock.held(flags.out):
+        return _into(Folder(flags.out, model, flags.threshold), flags, photos)
+
+
+def _into(folder: Folder, flags: PredictFlags, photos: Mapping[str, PhotoName]) -> int:
+    model = folder.model
     left = {path: photo for path, photo in photos.items() if photo.name not in folder.done}
     batches = _batches(list(photos), left, flags.batch_size)
     print(f"{model.path}, step {model.step}: {', '.join(model.tasks)}", flush=True)

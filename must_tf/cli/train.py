@@ -7,7 +7,7 @@ import dataclasses
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 import tf_keras
@@ -20,7 +20,7 @@ from official.modeling import performance
 
 from must_tf.cli import dry_run
 from must_tf.cli.flags import TrainFlags, parse_train
-from must_tf.common import process_setup, startup_times, upstream
+from must_tf.common import cluster, folder_lock, process_setup, startup_times, upstream
 from must_tf.common.errors import Mistakes, UserError, exit_on_user_error
 from must_tf.data import input as input_lib
 from must_tf.experiments import experiment_config
@@ -65,9 +65,26 @@ def run(flags: TrainFlags) -> None:
         # The run was stopped between its last step and the end of its evaluation.
         flags = dataclasses.replace(flags, mode="eval")
     startup_times.ended("checks")
-    runner = _start(params, flags, images, prefix, extended=done if stopped else -1)
-    startup_times.ended("building")
-    _run(runner, params, flags.mode, keep_best)
+    with _own(flags, prefix):
+        runner = _start(params, flags, images, prefix, extended=done if stopped else -1)
+        startup_times.ended("building")
+        _run(runner, params, flags.mode, keep_best)
+
+
+@contextlib.contextmanager
+def _own(flags: TrainFlags, prefix: str) -> Iterator[None]:
+    """Locks the run directory, if this process is the one of a training that writes to it.
+
+    Raises:
+      UserError: another process trains in it, or has done so since the checks.
+    """
+    if "train" not in flags.mode or not cluster.is_first():
+        yield
+        return
+    with folder_lock.held(flags.model_dir, option="--model_dir"):
+        if not flags.overwrite and checkpoints.newest(flags.model_dir) != prefix:
+            raise UserError(f"{flags.model_dir} was trained on by another process. Run the command again.")
+        yield
 
 
 def _stopped(params: ExperimentConfig, flags: TrainFlags, done: int) -> str:

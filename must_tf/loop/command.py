@@ -84,11 +84,11 @@ def execute(flags: RunFlags) -> int:
     started = time.monotonic()
     machine = _machine()
     with process_setup.importing():
+        from must_tf.common import folder_lock
         from must_tf.loop import formats, report
         from must_tf.loop import plan as plan_lib
         from must_tf.loop import run as run_lib
         from must_tf.runs import start
-        from tfrecords_tools.writing import folder_lock
 
     plan = plan_lib.read(flags.plan, flags.out)
     with formats.named(f"{plan.path}: start"):

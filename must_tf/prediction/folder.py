@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import cv2
 import tensorflow as tf
 
-from must_tf.common import files
+from must_tf.common import files, folder_lock
 from must_tf.common.errors import UserError
 from must_tf.prediction import coco
 from must_tf.prediction.images import Listing
@@ -68,10 +68,18 @@ class Folder:
         self._claim()
         self.done = self._finished()
 
+    @property
+    def model(self) -> Model:
+        """The model whose predictions it holds."""
+        return self._model
+
+    def _files(self) -> list[str]:
+        return [name for name in tf.io.gfile.listdir(self.path) if not folder_lock.is_part_of_lock(name)]
+
     def _claim(self) -> None:
         before = _json_of(self._of(SETTINGS))
         if before is None:
-            if tf.io.gfile.exists(self.path) and (not tf.io.gfile.isdir(self.path) or tf.io.gfile.listdir(self.path)):
+            if tf.io.gfile.exists(self.path) and (not tf.io.gfile.isdir(self.path) or self._files()):
                 raise UserError(f"--out={self.path} has files of another origin. Give a new or empty folder.")
             try:
                 files.write_json(self._of(SETTINGS), self._settings)

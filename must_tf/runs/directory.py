@@ -24,8 +24,9 @@ import tensorflow as tf
 from official.core.config_definitions import ExperimentConfig, TrainerConfig
 from official.modeling import optimization
 
-from must_tf.common import files, run_files
+from must_tf.common import files, folder_lock, run_files
 from must_tf.common.errors import UserError
+from must_tf.common.text import listed
 from must_tf.config import fields, validate
 from must_tf.config import values as config_values
 from must_tf.data import manifest
@@ -69,6 +70,9 @@ INSIDE = (
     run_files.FAILED_RECORDS,
     run_files.FAILED_REPORT,
 )
+
+# What people and batch systems put into a run directory.
+BESIDE = (".*", "*.log", "*.txt", "*.out", "*.err", "*.md", "*.yaml", "*.yml", "*.sh", "*.partial")
 
 Flat = dict[str, Any]  # a config as {"task.input_size": 640, ...}
 
@@ -119,6 +123,10 @@ def admit(directory: str, params: ExperimentConfig, extend: bool) -> str:
     if tf.io.gfile.exists(os.path.join(directory, manifest.NAME)):
         raise UserError(f"{directory} is a folder of records: it has a {manifest.NAME}. Give another --model_dir.")
     if not checkpoints.listed(directory):  # nothing was trained yet
+        if not is_run(directory) and (other := _foreign(directory)):
+            raise UserError(
+                f"{directory} is not a run directory: it has {listed(other)}. Give a new or empty --model_dir."
+            )
         return ""
     if not is_run(directory):
         raise UserError(
@@ -177,11 +185,23 @@ def check_evaluation(directory: str, params: ExperimentConfig) -> None:
 
 def check_overwrite(directory: str) -> None:
     """Raises UserError if the directory is not empty and not a run directory."""
-    if tf.io.gfile.exists(directory) and tf.io.gfile.listdir(directory) and not is_run(directory):
+    if not is_run(directory) and _files(directory):
         raise UserError(
             f"--overwrite: {directory} is not a run directory (it has no {run_files.PARAMS}), so nothing was deleted. "
             "Give another --model_dir, or empty it yourself."
         )
+
+
+def _files(directory: str) -> list[str]:
+    """Returns the names in a folder, without lock files; none if it does not exist."""
+    names = tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
+    return [name.rstrip("/") for name in names if not folder_lock.is_part_of_lock(name)]
+
+
+def _foreign(directory: str) -> list[str]:
+    """Returns the files that neither a run writes nor people put beside one, like logs."""
+    known = (*FILES, *FOLDERS, *INSIDE, *BESIDE)
+    return sorted(name for name in _files(directory) if not any(fnmatch.fnmatch(name, one) for one in known))
 
 
 def delete(directory: str) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import tensorflow as tf
 
-from must_tf.common import command_line, tables
+from must_tf.common import command_line, folder_lock, tables
 from must_tf.common.command_line import flag
 from must_tf.common.errors import UserError, exit_on_user_error
 from must_tf.common.progress import clock
@@ -71,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(results.text(results.collect(planned, {})))
         return 0
     try:
-        failures = _run(planned, left, flags.out)
+        with folder_lock.held(flags.out):
+            failures = _run(planned, left, flags.out)
     except KeyboardInterrupt:
         print("\nstopped; run the same command again to continue", file=sys.stderr)
         return STOPPED

@@ -33,7 +33,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf import tasks
-from must_tf.common import files
+from must_tf.common import files, folder_lock
 from must_tf.common.errors import UserError
 from must_tf.data import opening, record
 from must_tf.data.record import Labelled
@@ -93,7 +93,13 @@ def export_records(
       UserError: the folder has other files, a record cannot be read, or two records have the same id.
     """
     check_free(out)
-    shards.claim(out, _fingerprint(records, options), command)
+    with shards.claimed(out, _fingerprint(records, options), command):
+        return _export_all(records, out, options, processes, command)
+
+
+def _export_all(
+    records: RecordSet, out: str, options: ExportOptions, processes: int, command: Sequence[str]
+) -> JsonObject:
     summary = os.path.join(out, join.SUMMARY)
     if tf.io.gfile.exists(summary):
         with tf.io.gfile.GFile(summary) as file:
@@ -115,7 +121,8 @@ def check_free(out: str, command: str = "export-coco") -> None:
         return
     if not tf.io.gfile.isdir(out):
         raise UserError(f"--out {out!r} is a file. Give a folder.")
-    if tf.io.gfile.listdir(out) and not tf.io.gfile.exists(os.path.join(out, shards.FOLDER, "command.json")):
+    others = [name for name in tf.io.gfile.listdir(out) if not folder_lock.is_part_of_lock(name)]
+    if others and not tf.io.gfile.exists(os.path.join(out, shards.FOLDER, "command.json")):
         raise UserError(f"--out {out!r} contains files that {command} did not write. Give a new or empty folder.")
 
 

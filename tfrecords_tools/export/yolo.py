@@ -93,7 +93,17 @@ def export_yolo(
     """
     names = _names(sets)
     run.check_free(out, COMMAND)
-    shards.claim(out, _fingerprint(sets, options), command)
+    with shards.claimed(out, _fingerprint(sets, options), command):
+        return _export_all(sets, out, names, (options, processes, command))
+
+
+def _export_all(
+    sets: Mapping[str, RecordSet],
+    out: str,
+    names: Sequence[str],
+    how: tuple[YoloOptions, int, Sequence[str]],
+) -> JsonObject:
+    options, processes, command = how
     summary = os.path.join(out, join.SUMMARY)
     if tf.io.gfile.exists(summary):
         with tf.io.gfile.GFile(summary) as file:

@@ -23,12 +23,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf.common import files
+from must_tf.common import files, folder_lock
 from must_tf.common.errors import UserError
 from must_tf.data import contents, manifest, record
 from must_tf.spec import first_id
 from must_tf.tasks import discover
-from tfrecords_tools.writing import folder_lock
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.shard_counts import Counts, in_order
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ import pytest
 import yaml
 
 from must_tf.cli import train
+from must_tf.cli.flags import TrainFlags
+from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
 from must_tf.data import record, scenes
 from must_tf.spec import ImageInfo
@@ -225,3 +228,18 @@ def test_a_misspelled_flag_or_mode(flag: str, right: str, capsys: pytest.Capture
     assert stopped.value.code == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert flag.split("=")[0] in last and right in last
+
+
+def test_a_run_directory_has_one_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second is refused, and so is one whose checks are older than the last checkpoint. Workers share the lock."""
+    flags = TrainFlags("must_student", str(tmp_path / "run"), "train")
+    with train._own(flags, ""):
+        with pytest.raises(UserError, match=f"written by process {os.getpid()} .*another --model_dir"):
+            train._own(flags, "").__enter__()
+        second = {"cluster": {"worker": ["a", "b"]}, "task": {"index": 1, "type": "worker"}}
+        monkeypatch.setenv("TF_CONFIG", json.dumps(second))
+        with train._own(flags, ""):
+            pass
+    monkeypatch.delenv("TF_CONFIG")
+    with pytest.raises(UserError, match="trained on by another process"):
+        train._own(flags, f"{tmp_path}/run/ckpt-1").__enter__()

@@ -224,6 +224,22 @@ def test_a_folder_that_is_not_a_run_directory_is_never_deleted(folder: Path) -> 
     directory.check_overwrite(str(folder / "empty"))
 
 
+def test_a_folder_with_other_files_does_not_become_a_run_directory(folder: Path, tmp_path: Path) -> None:
+    """Logs may lie there, and what a start that was killed has left behind."""
+    other, params = tmp_path / "other", settled_by(folder)
+    for name in (".lock", "train", "slurm-1.out", "notes.md"):
+        (other / name).mkdir(parents=True)
+    assert directory.admit(str(other), params, extend=False) == ""
+    (other / "saved_model.pb").touch()
+    with pytest.raises(UserError, match=r"other is not a run directory: it has saved_model\.pb"):
+        directory.admit(str(other), params, extend=False)
+
+
+def settled_by(folder: Path) -> Any:
+    """The config that a run was started with."""
+    return directory.started_with(str(folder))
+
+
 def test_the_learning_rate_of_workers_is_that_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """With TF_CONFIG, it is computed without starting TensorFlow's runtime."""
     settings = experiment_config.load("must_student").trainer.optimizer_config

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf.common import devices
+from must_tf.common import devices, folder_lock
 from must_tf.common.errors import UserError
 from must_tf.data import manifest
 from tests.support import formula_teacher, teaching
@@ -22,7 +22,7 @@ from tests.support.tiny import ROOT, write_set
 from tfrecords_tools.label import parallelism
 from tfrecords_tools.label.parallelism import JobPart, Parallelism
 from tfrecords_tools.label.run import LabelResult, label_records
-from tfrecords_tools.writing import folder_lock, shards, worker_pool
+from tfrecords_tools.writing import shards, worker_pool
 
 NAMES = shards.names(3)
 SIMULTANEOUS_BATCHES = 8

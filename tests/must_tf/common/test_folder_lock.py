@@ -12,22 +12,43 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from must_tf.common import files
+from must_tf.common import files, folder_lock
 from must_tf.common.errors import UserError
 from tests.support.session.forked_python import INTERPRETER
 from tests.support.tiny import ROOT
 from tfrecords_tools.convert import run as convert
 from tfrecords_tools.sources.scenes import Scenes
-from tfrecords_tools.writing import folder_lock
 
 # One process holds the folder until it is killed.
 HOLDER = """
 import os, sys
-from tfrecords_tools.writing import folder_lock
+from must_tf.common import folder_lock
 with folder_lock.held(sys.argv[1]):
     print(os.getpid(), flush=True)
     sys.stdin.read()
 """
+
+
+def test_a_folder_that_stays_empty_is_removed_with_its_lock(tmp_path: Path) -> None:
+    """A command that fails leaves nothing."""
+    out = tmp_path / "a" / "b"
+    with folder_lock.held(str(out)):
+        assert out.is_dir()
+    assert not (tmp_path / "a").exists()
+    with folder_lock.held(str(out)):
+        (out / "kept").touch()
+    assert (out / "kept").exists()
+
+
+def test_a_folder_that_appears_as_a_whole_is_locked_beside_it(tmp_path: Path) -> None:
+    """What a killed command left there is removed with the lock."""
+    out = tmp_path / "out"
+    (tmp_path / "out.lock").mkdir()
+    with folder_lock.held_beside(f"{out}/"):
+        assert not out.exists()
+        with pytest.raises(UserError, match="written by process"):
+            folder_lock.held_beside(str(out)).__enter__()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:

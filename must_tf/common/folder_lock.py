@@ -34,23 +34,67 @@ RETRIES, PAUSE_SECONDS = 5, 0.1  # for a shared lock: on release, a holder brief
 
 
 @contextlib.contextmanager
-def held(directory: str, part: str = "") -> Iterator[None]:
-    """Creates the folder and locks it for this process.
+def held(directory: str, part: str = "", option: str = "--out") -> Iterator[None]:
+    """Creates the folder and locks it for this process. A folder that is still empty at the end is removed again.
 
     Args:
       directory: the folder.
       part: like "2-of-8", to lock only this part while other processes lock others; empty for the whole folder.
+      option: that named the folder, for messages.
 
     Raises:
       UserError: another command has locked it, or it is not writable.
     """
-    with contextlib.ExitStack() as stack:
-        try:
-            tf.io.gfile.makedirs(directory)
-            _acquire(stack, os.path.join(directory, NAME), part)
-        except (tf.errors.OpError, OSError) as error:
-            raise UserError(f"cannot write to {directory} ({error}). Give another --out.") from None
-        yield
+    missing = _missing(directory)
+    try:
+        with contextlib.ExitStack() as stack:
+            try:
+                tf.io.gfile.makedirs(directory)
+                _acquire(stack, os.path.join(directory, NAME), part)
+            except (tf.errors.OpError, OSError) as error:
+                raise UserError(f"cannot write to {directory} ({error}). Give another {option}.") from None
+            except Busy as busy:
+                raise UserError(str(busy).replace("--out", option)) from None
+            yield
+    finally:
+        for folder in missing:
+            with contextlib.suppress(OSError):  # it is not empty
+                os.rmdir(folder)
+
+
+@contextlib.contextmanager
+def held_beside(directory: str, option: str = "--out") -> Iterator[None]:
+    """Locks a folder that must appear as a whole: by a folder beside it, which is removed again.
+
+    Raises:
+      UserError: as `held`.
+    """
+    beside = directory.rstrip("/") + NAME
+    try:
+        with held(beside, option=option):
+            yield
+    finally:
+        with contextlib.suppress(OSError):  # another command holds it, or it is remote
+            os.rmdir(beside)  # also if a killed command had made it
+
+
+def is_part_of_lock(name: str) -> bool:
+    """Returns True for the names of lock files."""
+    return name == TURN or name.startswith(NAME)
+
+
+def _missing(directory: str) -> list[str]:
+    """Returns the folder and its parents that do not exist, the innermost first; none for remote storage."""
+    found = []
+    path = os.path.abspath(directory)
+    while "://" not in directory and not os.path.exists(path):
+        found.append(path)
+        path = os.path.dirname(path)
+    return found
+
+
+class Busy(UserError):
+    """Another process holds the lock."""
 
 
 def _acquire(stack: contextlib.ExitStack, path: str, part: str) -> None:
@@ -197,13 +241,13 @@ def _is_stale(owner: str) -> bool:
     return False
 
 
-def _busy(path: str, owner: str) -> UserError:
+def _busy(path: str, owner: str) -> Busy:
     content = _content(owner)
     writer = (
         f"process {content['pid']} on {content['host']}" if {"host", "pid"} <= content.keys() else "another process"
     )
     since = f" since {content['since']}" if "since" in content else ""
-    return UserError(
+    return Busy(
         f"{os.path.dirname(path)} is being written by {writer}{since}. Wait for it or give another --out; "
         f"if you are sure that it has ended, remove {path}."
     )
