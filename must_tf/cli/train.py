@@ -21,7 +21,7 @@ from official.modeling import performance
 from must_tf.cli import dry_run
 from must_tf.cli.flags import TrainFlags, parse_train
 from must_tf.common import cluster, folder_lock, process_setup, startup_times, upstream
-from must_tf.common.errors import Mistakes, UserError, exit_on_user_error
+from must_tf.common.errors import Mistakes, Terminated, UserError, exit_on_user_error
 from must_tf.data import input as input_lib
 from must_tf.experiments import experiment_config
 from must_tf.model.student import enabled
@@ -185,6 +185,10 @@ def _run(runner: OrbitExperimentRunner, params: ExperimentConfig, mode: str, kee
             early_stopping.train_and_evaluate(runner, params)
         else:
             runner.run()
+    except Terminated:
+        if "train" in mode:
+            _save_last(runner)  # a machine that is taken away says so some seconds before
+        raise
     except damaged_record.UNREADABLE as error:
         if NOT_FINITE in str(error):
             if not runner.strategy.extended.should_checkpoint:
@@ -197,6 +201,14 @@ def _run(runner: OrbitExperimentRunner, params: ExperimentConfig, mode: str, kee
         if damage:
             raise UserError(damage) from error
         raise
+
+
+def _save_last(runner: OrbitExperimentRunner) -> None:
+    """Saves the step that was reached. Of several processes none does: saving needs all of them at the same step."""
+    step = int(runner.trainer.global_step.numpy())
+    if step and "TF_CONFIG" not in os.environ:
+        runner.controller.save_checkpoint()
+        print(f"saved step {step}", flush=True)
 
 
 def _runner(

@@ -5,11 +5,24 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NoReturn
+
+from must_tf.common import disk
 
 INTERRUPTED = 130  # 128 and the number of SIGINT
+TERMINATED = 143  # 128 and the number of SIGTERM
+
+
+class Terminated(SystemExit):
+    """The process was told to end by SIGTERM. Like Ctrl-C, it passes through what is running, which cleans up."""
+
+    def __init__(self) -> None:
+        super().__init__(TERMINATED)
 
 
 class UserError(Exception):
@@ -73,17 +86,43 @@ def clear_line() -> str:
 def exit_on_user_error(main: Callable[[], int | None]) -> int:
     """Runs `main` and returns the exit code.
 
-    A UserError is printed to stderr without a traceback, and the exit code is 2. Any other exception is printed with
-    its traceback. Its exit code is 2 as well, because Python's usual 1 means "finished, but ..." for these commands.
-    Ctrl-C ends with a word and the exit code that shells use for it.
+    A UserError is printed to stderr without a traceback, and the exit code is 2; so is what a disk refuses. Any other
+    exception is printed with its traceback. Its exit code is 2 as well, because Python's usual 1 means "finished, but
+    ..." for these commands. Ctrl-C and SIGTERM end with a word and the exit codes that shells use for them.
     """
     try:
-        return main() or 0
+        with _terminable():
+            return main() or 0
     except UserError as error:
         print(f"{clear_line()}error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print(f"{clear_line()}interrupted", file=sys.stderr)
         return INTERRUPTED
-    except Exception:
-        traceback.print_exc()
+    except Terminated:
+        print(f"{clear_line()}terminated", file=sys.stderr)
+        return TERMINATED
+    except Exception as error:
+        if message := disk.refusal(error):
+            print(f"{clear_line()}error: {message}", file=sys.stderr)
+        else:
+            traceback.print_exc()
     return 2
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Turns SIGTERM into `Terminated`, in the main thread of a process that does not handle it already."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(number: int, frame: Any) -> NoReturn:
+    del number, frame
+    raise Terminated

@@ -30,7 +30,10 @@ def require(expected: float, out: str) -> None:
     """
     if "://" in out:
         return
-    free = shutil.disk_usage(_existing(out)).free
+    folder = _existing(out)
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{out}: {folder} is read-only, or belongs to another user. Give another --out.")
+    free = shutil.disk_usage(folder).free
     if expected > free:
         raise UserError(
             f"{out}: the images need about {expected / GIB:.1f} GiB, but only {free / GIB:.1f} GiB are free on that "

@@ -187,6 +187,7 @@ def _start(counter: Any, stop: Any, places: Any) -> None:
         os.environ.update(environment)
         sys.stdout = open(os.devnull, "w") if number else sys.stderr  # noqa: SIM115  # until the process ends
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked process has the parent's handler
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 

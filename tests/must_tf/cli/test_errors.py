@@ -7,13 +7,14 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import yaml
 
 from must_tf.cli import train
 from must_tf.cli.flags import TrainFlags
-from must_tf.common.errors import UserError
+from must_tf.common.errors import Terminated, UserError
 from must_tf.config import values as config_values
 from must_tf.data import record, scenes
 from must_tf.spec import ImageInfo
@@ -243,3 +244,20 @@ def test_a_run_directory_has_one_training(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.delenv("TF_CONFIG")
     with pytest.raises(UserError, match="trained on by another process"):
         train._own(flags, f"{tmp_path}/run/ckpt-1").__enter__()
+
+
+def test_a_training_saves_its_step_when_it_is_terminated(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not before its first step, and not beside other processes, which would have to save as well."""
+    runner = mock.MagicMock()
+    runner.run.side_effect = Terminated
+    saved = []
+    for step, environment in ((7, ""), (0, ""), (9, "{}")):
+        runner.trainer.global_step.numpy.return_value = step
+        if environment:
+            monkeypatch.setenv("TF_CONFIG", environment)
+        with pytest.raises(SystemExit, match="143"):
+            train._run(runner, mock.MagicMock(), "train", keep_best=False)
+        saved.append(runner.controller.save_checkpoint.call_count)
+    assert saved == [1, 1, 1] and capsys.readouterr().out == "saved step 7\n"

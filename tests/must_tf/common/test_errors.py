@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+
 import pytest
+import tensorflow as tf
 
 from must_tf.common.errors import UserError, exit_on_user_error
 
@@ -14,10 +19,48 @@ def raising(error: BaseException) -> int:
 
 @pytest.mark.parametrize(
     "error,code,text",
-    [(UserError("no such key."), 2, "error: no such key.\n"), (KeyboardInterrupt(), 130, "interrupted\n")],
+    [
+        (UserError("no such key."), 2, "error: no such key.\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (OSError(30, "Read-only file system", "/a/b"), 2, "error: /a/b: read-only file system. Give another folder"),
+        (
+            tf.errors.ResourceExhaustedError(None, None, "{{function_node /a:b}} /x/y; No space left on device [Op:S]"),
+            2,
+            "error: /x/y: no space left",
+        ),
+        (tf.errors.PermissionDeniedError(None, None, "/x/y; Permission denied"), 2, "error: /x/y: permission denied."),
+    ],
 )
 def test_a_command_ends_with_a_line_and_its_code(
     error: BaseException, code: int, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert exit_on_user_error(lambda: raising(error)) == code
-    assert capsys.readouterr().err == text
+    printed = capsys.readouterr().err
+    assert printed.startswith(text)
+    assert len(printed.splitlines()) == 1
+
+
+def test_other_errors_have_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_on_user_error(lambda: raising(RuntimeError("No space left on device, says a program"))) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_sigterm_ends_a_command_with_a_line_and_cleans_up(capsys: pytest.CaptureFixture[str]) -> None:
+    """As by a batch system. The handler before is restored."""
+    cleaned = []
+
+    def work() -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        finally:
+            cleaned.append(True)
+        return 0
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        assert exit_on_user_error(work) == 143
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert cleaned and capsys.readouterr().err == "terminated\n"

@@ -1,0 +1,65 @@
+"""Recognises what a disk refuses: full, read-only, without permission. Such errors are the user's to mend."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+
+SPACE = "Free some space, and run the same command again."
+ACCESS = "Give another folder, or change its permissions."
+AGAIN = "Check the disk, and run the same command again."
+# Errors of the system: the words for them in TensorFlow's and SQLite's messages, and the remedy.
+REFUSALS = {
+    errno.ENOSPC: (("No space left on device", "disk is full"), SPACE),
+    errno.EDQUOT: (("Disk quota exceeded",), SPACE),
+    errno.EROFS: (("Read-only file system", "readonly database"), ACCESS),
+    errno.EACCES: (("Permission denied",), ACCESS),
+    errno.EPERM: (("Operation not permitted",), ACCESS),
+    errno.EIO: (("Input/output error", "disk I/O error"), AGAIN),
+    errno.ESTALE: (("Stale file handle",), AGAIN),
+}
+MIB = 1 << 20
+
+
+def refusal(error: BaseException | None) -> str:
+    """Returns a message if a disk caused the error; otherwise ""."""
+    while error is not None:
+        number = error.errno if isinstance(error, OSError) else None
+        text = str(getattr(error, "message", "") or error)
+        for code, (words, remedy) in REFUSALS.items():
+            if number == code or (number is None and any(word in text for word in words) and _is_of_a_file(error)):
+                return _message(code, remedy, _path(error, text))
+        error = error.__cause__
+    return ""
+
+
+def _is_of_a_file(error: BaseException) -> bool:
+    return type(error).__module__.startswith(("tensorflow", "sqlite3"))
+
+
+def _path(error: BaseException, text: str) -> str:
+    """Returns the path of an error. TensorFlow's messages begin with it: "/a/b; No space left on device"."""
+    if isinstance(error, OSError):
+        return "" if error.filename is None else os.fsdecode(error.filename)
+    before = text.split("; ")[0].strip()
+    if before.startswith("/") or "://" in before:
+        return before
+    within = re.search(
+        r"(?:/|\w+://)\S*(?=; )", text
+    )  # "{{function_node Save}} /a/b; No space left on device [Op:Save]"
+    return within[0] if within else ""
+
+
+def _message(code: int, remedy: str, path: str) -> str:
+    where = f"{path}: " if path else ""
+    free = _free(path) if remedy == SPACE else ""
+    return f"{where}{os.strerror(code).lower()}{free}. {remedy}"
+
+
+def _free(path: str) -> str:
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        return ""
+    return f" ({shutil.disk_usage(folder).free / MIB:.0f} MB free)"
