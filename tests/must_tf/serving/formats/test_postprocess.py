@@ -19,7 +19,8 @@ from must_tf.serving.formats import postprocess
 from must_tf.tasks import discover
 
 SIDE = 64
-SIZES = [(90, 140), (48, 31), (64, 64), (3, 200)]  # wide and shrunk, tall and grown, as is, and one row
+# Wide and shrunk to whole cells of maps, tall and grown, as is, and one row.
+SIZES = [(90, 144), (48, 31), (64, 64), (3, 200)]
 
 
 @pytest.mark.parametrize("size", SIZES)
