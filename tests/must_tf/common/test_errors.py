@@ -51,6 +51,7 @@ def test_sigterm_ends_a_command_with_a_line_and_cleans_up(capsys: pytest.Capture
 
     def work() -> int:
         try:
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL  # or the tests would end here
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(10)
         finally:
