@@ -46,9 +46,8 @@ def _path(error: BaseException, text: str) -> str:
     before = text.split("; ")[0].strip()
     if before.startswith("/") or "://" in before:
         return before
-    within = re.search(
-        r"(?:/|\w+://)\S*(?=; )", text
-    )  # "{{function_node Save}} /a/b; No space left on device [Op:Save]"
+    # As in "{{function_node Save}} /a/b; No space left on device [Op:Save]".
+    within = re.search(r"(?:/|\w+://)\S*(?=; )", text)
     return within[0] if within else ""
 
 

@@ -212,9 +212,8 @@ def _removing(path: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if (
-            _content(_read(path)).get("token") == TOKEN
-        ):  # otherwise a user removed it, and another command may have its own
+        # Otherwise a user removed it, and another command may have its own.
+        if _content(_read(path)).get("token") == TOKEN:
             tf.io.gfile.remove(path)
 
 

@@ -5,20 +5,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
 
 from must_tf.common import command_line, process_setup
 from must_tf.common.command_line import flag
-from must_tf.common.errors import UserError, clear_line, exit_on_user_error
+from must_tf.common.errors import UserError, exit_on_user_error
 
 if TYPE_CHECKING:
     from must_tf.loop.settings import Machine
-
-
-TERMINATED = 143  # 128 and the number of SIGTERM
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +40,7 @@ def run() -> int:
     """Runs the command `must run`; returns its exit code."""
     process_setup.prepare()
     flags = command_line.parse(RunFlags, sys.argv[1:], "must run", "plan.yaml")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # ends the running step too
-    try:
-        return exit_on_user_error(lambda: execute(flags))
-    except SystemExit:
-        print(f"{clear_line()}terminated", file=sys.stderr)
-        raise
+    return exit_on_user_error(lambda: execute(flags))
 
 
 def _machine() -> Machine:

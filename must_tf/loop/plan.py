@@ -30,8 +30,8 @@ A student to compare has run settings, `tasks` (it learns only these), `datasets
 Run settings are `steps`, `settings` (config values for this run) and, for a transfer, `seeds` and `rows`: which of
 random weights (`random`), `start`, `teachers`, `student` and `compare` (all students to compare, or their names) to
 fine-tune, by default all but random weights.
-Paths are relative to the current folder, as in every command.
-`$NAME` in a text stands for an environment variable.
+
+Paths are relative to the current folder, as in every command. `$NAME` in a text stands for an environment variable.
 """
 
 from __future__ import annotations

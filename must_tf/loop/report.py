@@ -131,7 +131,7 @@ def _report(trainings: Trainings, table: list[TableRow], seconds: Mapping[str, f
         plan.title,
         [
             f"The student was evaluated on {images} validation images, each exactly once.",
-            f"Its steps took {clock(sum(seconds.values()))} together.",
+            f"The steps of this plan took {clock(sum(seconds.values()))} in all; with --jobs, some of them at once.",
         ],
         [
             html_report.ReportTable(
