@@ -9,7 +9,9 @@ import pytest
 from must_tf.common import process_setup
 from tests.support.session import fork_server, forked_python
 
-os.environ.setdefault(process_setup.KERNELS, "1")  # so that tests and the commands that they start compute the same
+# What commands set for themselves, so that tests and the commands that they start import and compute the same.
+for name in (process_setup.KERAS, process_setup.KERNELS):
+    os.environ.setdefault(name, "1")
 
 # Beside the first one, which trains the student that other files share, stands one that does not wait for it.
 LONGEST = (

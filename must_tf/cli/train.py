@@ -45,6 +45,7 @@ def run(flags: TrainFlags) -> None:
       UserError: something is wrong that the user can fix. Most of it is found before any work is done.
     """
     startup_times.begin()
+    upstream.cache_config_types()
     upstream.disable_memory_optimizer()
     params, mistakes = experiment_config.read(flags.experiment, flags.config_file, flags.params_override)
     images, keep_best = _settle(params, flags, mistakes), flags.mode == "train_and_eval"

@@ -13,6 +13,7 @@ from must_tf.common import (
     subprocesses,
 )
 
+KERAS = "TF_USE_LEGACY_KERAS"  # "1": only Keras 2, which is tf_keras
 KERNELS = "TF_ENABLE_ONEDNN_OPTS"  # "1": oneDNN's kernels on every processor
 
 
@@ -29,8 +30,8 @@ def prepare() -> None:
     same bit for bit from run to run.
     """
     subprocesses.end_with_parent()
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    os.environ.setdefault(KERNELS, "1")
+    for name in (KERAS, KERNELS):
+        os.environ.setdefault(name, "1")
     quiet()
 
 

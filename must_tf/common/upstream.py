@@ -8,6 +8,7 @@ imported inside the functions, because some are called before TensorFlow is impo
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -45,6 +46,18 @@ def registered_experiments() -> list[str]:
     from official.core import exp_factory
 
     return list(exp_factory._REGISTERED_CONFIGS)
+
+
+def cache_config_types() -> None:
+    """Lets each class of Model Garden's Config look up the types of its fields once.
+
+    It looks them up for every value that is set, from annotations that are text: most of the time that a config takes.
+    """
+    from official.modeling import hyperparams
+
+    types_of = hyperparams.Config._get_annotations.__func__
+    if not hasattr(types_of, "cache_info"):
+        hyperparams.Config._get_annotations = classmethod(functools.cache(types_of))
 
 
 def disable_memory_optimizer() -> None:

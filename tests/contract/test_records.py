@@ -77,6 +77,7 @@ def _by_graphs(records: list[bytes]) -> list[dict[str, record.Labelled]]:
     return [reader.read(one, tf.train.Example.FromString(one)) for one in records]
 
 
+@pytest.mark.usefixtures("optimised_graphs")  # which divide by constants in their own way
 def test_graphs_read_of_all_tasks_those_that_a_record_has() -> None:
     """The same bits as if each task were read alone."""
     labels = {task: golden(task).example(H, W) for task in SPECS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 
 import numpy as np
@@ -12,6 +13,7 @@ from experiments import readme_picture
 from experiments.readme_picture import BAND, GAP, SIDE, TASKS, TILE
 from must_tf.common.errors import UserError
 from must_tf.data import scenes
+from must_tf.runs import restore
 from must_tf.shared import picture_grid
 from tests.support.session.graphs import eager_functions
 from tests.support.tiny import Tiny
@@ -34,9 +36,10 @@ def test_labels_are_called_labels() -> None:
     assert drawn.caption.startswith("Labels")
 
 
-def test_a_run_is_drawn_by_its_predictions(tiny: Tiny) -> None:
+def test_a_run_is_drawn_by_its_predictions(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     """All six tasks, at the run's step, without objects below the least score."""
     scene = scenes.render("wild", 2, 31, (96, 96))
+    monkeypatch.setattr(restore, "load", functools.cache(restore.load))
     with eager_functions():
         every, none = (readme_picture.from_run(scene, tiny.run, score) for score in (0.0, 1.1))
     assert set(every.labels) == set(TASKS)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -57,6 +57,7 @@ class _Context(NamedTuple):
     path: str
     teachers: Sequence[Teacher]
     replace: Collection[str]
+    configs: dict[str, Any]  # {task: its config}; costs milliseconds to make
 
 
 def labelled(
@@ -73,7 +74,7 @@ def labelled(
     Raises:
       UserError: a record cannot be read, or a prediction is NaN or infinite.
     """
-    context = _Context(path, teachers, replace)
+    context = _Context(path, teachers, replace, recordset.configs_of({}))
     threads, passes = max(2, parallelism.own_cores()), parallelism.passes()
     with (
         ThreadPoolExecutor(threads, "prepare") as prepare,
@@ -123,7 +124,7 @@ def _prepared(number: int, serialized: bytes, context: _Context) -> _Prepared | 
 
 def _prepare(serialized: bytes, context: _Context) -> _Prepared:
     example = opening.parsed(serialized)
-    opening.require(example, discover(), recordset.configs_of({}))
+    opening.require(example, discover(), context.configs)
     before = record.origins_of(example)
     origins = {task: origin for task, origin in before.items() if not _is_replaced(task, origin, context.replace)}
     wanted = tuple(_is_wanted(origins, teacher) for teacher in context.teachers)

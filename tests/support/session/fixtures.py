@@ -2,6 +2,7 @@
 
 import gc
 
+from must_tf.common import upstream
 from tests.support.datasets.coco_dataset import dataset as dataset
 from tests.support.merging import patterns as patterns
 from tests.support.mistakes import world as world
@@ -13,8 +14,9 @@ from tests.support.tiny import tiny_records as tiny_records
 
 
 def pytest_configure() -> None:
-    """Leaves graphs as they are traced."""
+    """Leaves graphs as they are traced, and looks up the types of configs once."""
     graphs.optimise(False)
+    upstream.cache_config_types()
 
 
 def pytest_collection_finish() -> None:

@@ -23,6 +23,7 @@ from tests.support.teaching import red_slope, unlabelled
 from tests.support.tiny import write_set
 from tfrecords_tools.label import parallelism, pipeline
 from tfrecords_tools.label.pipeline import AHEAD, labelled
+from tfrecords_tools.reading import recordset
 from tfrecords_tools.teachers import BATCH_SIZE, About, Predictions, frames
 from tfrecords_tools.teachers.frames import InputFrame, View
 from tfrecords_tools.teachers.trained import TrainedTeacher
@@ -121,6 +122,14 @@ def test_an_image_is_decoded_once_and_fitted_once_for_each_frame(shard: str, mon
     run(shard, ByHand("depth", 16), ByHand("normals", 16), ByHand("normals", 24))
     assert len(decoded) == 20
     assert sorted(frame.height for frame in fitted) == [16] * 20 + [24] * 20
+
+
+def test_no_config_is_made_for_a_record(shard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of all tasks take more time than a small network."""
+    made, configs_of = list[int](), recordset.configs_of
+    monkeypatch.setattr(recordset, "configs_of", lambda classes: made.append(1) or configs_of(classes))
+    run(shard, ByHand())
+    assert len(made) == 1
 
 
 def test_a_teacher_does_not_look_at_what_is_labelled_already(tmp_path: Path) -> None:
