@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
+from concurrent import futures
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,17 +37,31 @@ def played(monkeypatch: pytest.MonkeyPatch, play: Callable[[str], int]) -> None:
 
 def test_steps_run_at_once_but_after_what_each_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     meeting = threading.Barrier(2)  # the first two steps get here only together
+    are_submitted = threading.Event()  # no step ends before all that may begin were submitted
     ended: list[str] = []
 
     def play(name: str) -> int:
         if name in ("teacher-a", "teacher-b"):
             meeting.wait(SECONDS)
-        if name == "label":
-            assert {"teacher-a", "teacher-b"} <= {*ended}
+        assert are_submitted.wait(SECONDS)
         ended.append(name)
         return 0
 
+    class Pool(ThreadPoolExecutor):
+        """Checks what has ended when a step is submitted."""
+
+        def submit(self, function: Any, step: Step, *rest: Any) -> Any:  # type: ignore[override]
+            """Submits a step."""
+            assert {os.path.basename(need) for need in step.needs} <= {*ended}
+            return super().submit(function, step, *rest)
+
+    def wait(*given: Any, **options: Any) -> Any:
+        are_submitted.set()
+        return futures.wait(*given, **options)
+
     played(monkeypatch, play)
+    monkeypatch.setattr(steps, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(steps, "wait", wait)
     out = {name: str(tmp_path / name) for name in ("teacher-a", "teacher-b", "label", "student")}
     needs = {"label": ("teacher-a", "teacher-b"), "student": ("label",)}
     plan = [
