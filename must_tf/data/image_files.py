@@ -112,6 +112,24 @@ def upright(data: bytes, size: LabelFrame, name: str) -> Pixels:
         raise Unreadable("image: cannot be decoded", f"{name}: {ADDRESS.sub('', str(error))}") from None
 
 
+class Frames(NamedTuple):
+    """The sizes of a file, height and width, before and after EXIF turns it, and if it does."""
+
+    stored: tuple[int, int]
+    shown: tuple[int, int]
+    is_turned: bool
+
+
+def frames(data: bytes) -> Frames:
+    """Returns the sizes of an image file; those of a file that cannot be read are 0, and `upright` says why."""
+    try:
+        with _opened(data) as image:
+            orientation, stored = _orientation(data, image), (image.height, image.width)
+    except Exception:  # Pillow can raise anything for a damaged file
+        return Frames((0, 0), (0, 0), False)
+    return Frames(stored, stored[::-1] if orientation > 4 else stored, orientation != UPRIGHT)
+
+
 def decoded(data: bytes, name: str) -> np.ndarray:
     """Returns the pixels of an image file as a network sees them, uint8 [h, w, 3]: those that its record would hold.
 

@@ -16,6 +16,8 @@ from must_tf.data import image_files
 # The path of a file, its bytes, uint8 pixels [h, w], [h, w, 3] RGB or [h, w, 4] RGBA, or a Pillow image.
 Given: TypeAlias = "str | os.PathLike[str] | bytes | np.ndarray | Image.Image"
 
+XMP = {"xmp", "XML:com.adobe.xmp"}  # keys of Pillow
+
 
 class ImageError(UserError):
     """One image cannot be read, or its prediction is not a number. Other images are not affected."""
@@ -104,6 +106,10 @@ def _rgb(image: Any) -> np.ndarray:
     if not isinstance(image, Image.Image):
         kinds = "a path, the bytes of a file, a uint8 array or a Pillow image"
         raise TypeError(f"an image must be {kinds}, not {type(image).__name__}")
+    if XMP & image.info.keys():  # Pillow turns an image by its XMP, too; files are turned by EXIF only
+        image = image.copy()
+        for key in XMP:
+            image.info.pop(key, None)
     return np.asarray(image_files.plain(ImageOps.exif_transpose(image)).convert("RGB"))
 
 

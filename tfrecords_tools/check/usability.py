@@ -90,7 +90,7 @@ def of_image(labelled: Mapping[str, Labelled], info: ImageInfo) -> Iterator[tupl
     if "normals" in real and np.shape(real["normals"]["normals"]) == (info.height, info.width, 3):
         unit_rays = surface.rays(info.height, info.width, surface.usual(info.height, info.width))
         away = surface.share_away(np.asarray(real["normals"]["normals"]), unit_rays)
-        if away > rgbd_maps.AWAY:
+        if away > surface.AWAY:
             yield "normals: most face away from the camera", f"{away:.0%}"
     if "depth" in real:
         metres = np.asarray(real["depth"]["metres"])

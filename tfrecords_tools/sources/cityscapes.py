@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +26,9 @@ from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.sources import Sample, files, maps, objects, pixels
+from tfrecords_tools.sources.leftovers import FolderFiles
 from tfrecords_tools.sources.objects import ObjectLabel
+from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
 
@@ -71,6 +75,7 @@ CLASSES = {
 }
 IMAGES, IMAGE_END = "leftImg8bit", "_leftImg8bit.png"
 ANNOTATIONS, ENDS = "gtFine", {"ids": "_gtFine_labelIds.png", "instances": "_gtFine_instanceIds.png"}
+LABEL_FILE = re.compile(r"_gt(Fine|Coarse)_\w+\.\w+$")  # of which there are kinds that are not read
 TRAIN_IDS, TRAIN_IDS_END = "train ids", "_gtFine_labelTrainIds.png"  # read if there are no label ids
 WITHHELD = "test"
 
@@ -89,23 +94,26 @@ class Cityscapes:
           UserError: a folder is missing, or no image has annotations.
         """
         files.require_folder(self.root, "--root")
-        images, annotations = self._folder(IMAGES), ""
+        photos, label_files = FolderFiles(self._folder(IMAGES)), FolderFiles("", ())
         if self.split != WITHHELD:
-            annotations = self._folder(ANNOTATIONS)
-        label_files = set(files.walk(annotations)) if annotations else set()
-        names = sorted(name for name in files.walk(images) if files.is_image(name) and name.endswith(IMAGE_END))
-        account = Account()
-        items = [self._item(name, images, annotations, label_files, account) for name in names]
+            label_files = FolderFiles(self._folder(ANNOTATIONS))
+        account, items = Account(), on_disk.Items()
+        for name in photos:
+            if files.is_image(name) and name.endswith(IMAGE_END):
+                photos.use(name)
+                items.append(self._item(name, photos, label_files, account))
         if not items:
-            raise UserError(f"no image *{IMAGE_END} below {images}. It should contain one folder per city.")
-        if annotations and not any(item.labels for item in items):
-            files.require_some([], names, annotations, f"Unpack gtFine_trainvaltest.zip in {self.root}.")
-        ends = (*ENDS.values(), TRAIN_IDS_END)
-        annotated = {name.removesuffix(end) + IMAGE_END for end in ends for name in label_files if name.endswith(end)}
-        missing_names = sorted(name for name in annotated - set(names) if not files.is_hidden(name))
-        missing = files.count_missing((os.path.join(images, name) for name in missing_names), account)
+            raise UserError(f"no image *{IMAGE_END} below {photos.folder}. It should contain one folder per city.")
+        if label_files.folder and not any(item.labels for item in items):
+            remedy = f"Unpack gtFine_trainvaltest.zip in {self.root}."
+            files.require_some([], [next(iter(photos))] * len(items), label_files.folder, remedy)
+        label_files.use_paths(path for item in items for path in item.files[1:])
+        missing = files.count_missing(_missing(photos, label_files), account)
+        photos.note_unused(account)
+        label_files.note_unused(account, _kind_of)
         # The labels of test exist, but are withheld, so its tasks are named as well.
-        return Listing(items, CLASSES if annotations else {}, (), account, len(names) + missing, tuple(CLASSES))
+        classes = CLASSES if label_files.folder else {}
+        return Listing(items, classes, (), account, len(items) + missing, tuple(CLASSES))
 
     def _folder(self, kind: str) -> str:
         path = os.path.join(self.root, kind)
@@ -117,8 +125,8 @@ class Cityscapes:
             )
         return os.path.join(path, self.split)
 
-    def _item(self, name: str, images: str, annotations: str, label_files: set[str], account: Account) -> Item:
-        stem, path = name.removesuffix(IMAGE_END), os.path.join(images, name)
+    def _item(self, name: str, photos: FolderFiles, label_files: FolderFiles, account: Account) -> Item:
+        stem, path = name.removesuffix(IMAGE_END), photos.path(name)
         kinds = tuple(kind for kind, end in ENDS.items() if stem + end in label_files)
         if len(kinds) < len(ENDS):
             reason = "labels of test are withheld" if self.split == WITHHELD else "a label file is missing"
@@ -126,7 +134,7 @@ class Cityscapes:
         ends = [ENDS[kind] for kind in kinds]
         if "ids" not in kinds and stem + TRAIN_IDS_END in label_files:
             kinds, ends = (*kinds, TRAIN_IDS), [*ends, TRAIN_IDS_END]
-        return Item(os.path.basename(stem), (path, *(os.path.join(annotations, stem + end) for end in ends)), kinds)
+        return Item(os.path.basename(stem), (path, *(label_files.path(stem + end) for end in ends)), kinds)
 
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the image, its segmentation map and its objects."""
@@ -143,11 +151,28 @@ class Cityscapes:
                 labels_by_task |= _things(ids, png)
             else:
                 labels_by_task |= _segmentation(ids, png, LABEL_IDS if kind == "ids" else OWN_TRAIN_IDS)
-        stored = pixels.upright(pixels.read_file(path), size, path)
+        stored = pixels.upright(pixels.read_file(path), size, path, account)
         info = ImageInfo(item.source_id, stored.height, stored.width)
         origin = f"real:{files.dataset(self.root)}"
         labelled = {task: Labelled(labels, origin) for task, labels in labels_by_task.items()}
         return Sample(stored.encoded, info, labelled, os.path.basename(path))
+
+
+def _missing(photos: FolderFiles, label_files: FolderFiles) -> Iterator[str]:
+    """Yields the paths of missing images that have labels, which are counted so and not once more."""
+    seen = on_disk.NameSet()
+    for name in label_files:
+        for end in (*ENDS.values(), TRAIN_IDS_END):
+            image = name.removesuffix(end) + IMAGE_END
+            if name.endswith(end) and image not in photos:
+                label_files.use(name)
+                if seen.add(image):
+                    yield photos.path(image)
+
+
+def _kind_of(name: str) -> str:
+    match = LABEL_FILE.search(name)
+    return f"file: {match[0]}, not used" if match else files.kind_of(name, "segmentation")
 
 
 def _segmentation(ids: np.ndarray, path: str, table: dict[int, int]) -> dict[str, Labels]:

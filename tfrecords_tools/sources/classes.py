@@ -66,10 +66,9 @@ class ClassFolders:
 
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the image and its one-hot label."""
-        del account
         number, count = item.labels
         probability = np.zeros([count], np.float32)
         probability[number] = 1.0
         origin = f"real:{files.dataset(self.root)}"
         labelled = {"classification": Labelled({"probability": probability}, origin)}
-        return images.plain(item)._replace(labelled=labelled)
+        return images.plain(item, account)._replace(labelled=labelled)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -25,15 +26,17 @@ from must_tf.common.errors import UserError
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels
 from tfrecords_tools.sources import Sample, files, pixels, surface
+from tfrecords_tools.sources.leftovers import FolderFiles
+from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
 
+IMAGE = ".png"
 ENDS = {"depth": "_depth.npy", "mask": "_depth_mask.npy", "normal": "_normal.npy"}
 TASKS = {"depth": "depth", "mask": "depth", "normal": "normals"}
 # fx, fy, cx, cy in pixels of the 1024 x 768 image. Source: intrinsics.txt of the devkit.
 INTRINSICS, WIDTH, HEIGHT = (886.81, 927.06, 512.0, 384.0), 1024, 768
 AXES = np.array([1.0, -1.0, -1.0], np.float32)
-APART = 45.0  # degrees; wrong axes differ by 90 or 180, noise by less
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,30 +52,32 @@ class Diode:
           UserError: there is no such image.
         """
         files.require_folder(self.root, "--root")
-        present = set(files.walk(self.root))
-        account, items = Account(), []
-        names = sorted(name for name in present if files.is_image(name) and name.endswith(".png"))
-        for name in names:
-            stem, path = name.removesuffix(".png"), os.path.join(self.root, name)
+        present, account, items, tasks = FolderFiles(self.root), Account(), on_disk.Items(), set[str]()
+        count, first = 0, ""
+        for name in present:
+            if not name.endswith(IMAGE):
+                continue
+            count, first = count + 1, first or name
+            stem, path = name.removesuffix(IMAGE), present.path(name)
             kinds = tuple(kind for kind, end in ENDS.items() if stem + end in present)
-            for task in sorted({"depth", "normals"} - {TASKS[kind] for kind in kinds if kind != "mask"}):
+            has = {TASKS[kind] for kind in kinds if kind != "mask"}
+            present.use(name, *(stem + ENDS[kind] for kind in kinds))
+            for task in sorted({"depth", "normals"} - has):
                 account.notes.add(f"{task}: no file for this image", path)
             if kinds:
-                labels = [os.path.join(self.root, stem + ENDS[kind]) for kind in kinds]
+                labels = [present.path(stem + ENDS[kind]) for kind in kinds]
                 items.append(Item(os.path.basename(stem), (path, *labels), kinds))
+                tasks |= has
             else:
                 account.dropped.add("image: no annotation", path)
-        if not names:
+        if not count:
             raise UserError(f"no .png below {self.root}. Give --root the folder train or val.")
-        files.require_some(items, names, self.root, f"Each x.png needs files like x{ENDS['depth']} beside it.")
-        missing = files.count_missing(self._missing(present), account)
-        tasks = tuple(sorted({TASKS[kind] for item in items for kind in item.labels if kind != "mask"}))
-        return Listing(items, {}, (), account, len(names) + missing, tasks)
-
-    def _missing(self, present: set[str]) -> list[str]:
-        """Returns the paths of missing images that have arrays."""
-        annotated = {name.removesuffix(end) + ".png" for end in ENDS.values() for name in present if name.endswith(end)}
-        return [os.path.join(self.root, name) for name in sorted(annotated - present) if not files.is_hidden(name)]
+        files.require_some(
+            items, [first] * count, self.root, f"Each x.png needs files like x{ENDS['depth']} beside it."
+        )
+        missing = files.count_missing(_missing(present), account)
+        present.note_unused(account)
+        return Listing(items, {}, (), account, count + missing, tuple(sorted(tasks)))
 
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the image, its depth and its normals."""
@@ -83,15 +88,27 @@ class Diode:
             except Dropped as dropped:
                 account.dropped.add(dropped.reason, dropped.example)
         size = next((array.shape[:2] for array in arrays.values()), None)
-        stored = pixels.upright(pixels.read_file(path), size, path)
+        stored = pixels.upright(pixels.read_file(path), size, path, account)
         info = ImageInfo(item.source_id, stored.height, stored.width)
         sizes = {array.shape[:2] for array in arrays.values()}
         if sizes - {(info.height, info.width)}:
             raise Dropped("image: size differs from its labels'", f"{path}: {sorted(sizes)}")
         labels_by_task = _labels(arrays)
-        _check_axes(labels_by_task, path, account)
+        surface.note_contradictions(labels_by_task, camera(info.height, info.width), path, account)
         labelled = {task: Labelled(labels, "real:diode") for task, labels in labels_by_task.items()}
         return Sample(stored.encoded, info, labelled, os.path.basename(path))
+
+
+def _missing(present: FolderFiles) -> Iterator[str]:
+    """Yields the paths of missing images that have arrays, which are counted so and not once more."""
+    seen = on_disk.NameSet()
+    for name in present:
+        for end in ENDS.values():
+            image = name.removesuffix(end) + IMAGE
+            if name.endswith(end) and image not in present:
+                present.use(name)
+                if seen.add(image):
+                    yield present.path(image)
 
 
 def _array(path: str, kind: str) -> np.ndarray:
@@ -128,26 +145,17 @@ def ours(normals: np.ndarray) -> np.ndarray:
     return np.where(away, -vectors, vectors).astype(np.float32)
 
 
+def camera(height: int, width: int) -> surface.Intrinsics:
+    """Returns the devkit's camera for images of another size."""
+    (fx, fy, cx, cy), across, down = INTRINSICS, width / WIDTH, height / HEIGHT
+    return surface.Intrinsics(fx * across, fy * down, cx * across, cy * down)
+
+
 def rays(height: int, width: int) -> np.ndarray:
     """Returns the points [h, w, 3] that the pixel centres see at a depth of one metre."""
-    fx, fy, cx, cy = INTRINSICS
-    rows, columns = np.mgrid[:height, :width] + 0.5
-    x = (columns * WIDTH / width - cx) / fx
-    y = (rows * HEIGHT / height - cy) / fy
-    return np.stack([x, y, np.ones_like(x)], -1).astype(np.float32)
+    return surface.rays(height, width, camera(height, width))
 
 
 def normals_of(metres: np.ndarray) -> np.ndarray:
     """Returns normals [h / 4, w / 4, 3] of the surface through every fourth point; 0 at edges and unknown depth."""
     return surface.normals_of(metres, rays(*metres.shape))
-
-
-def _check_axes(labels: dict[str, Labels], path: str, account: Account) -> None:
-    """Notes normals that contradict the depth."""
-    if len(labels) < 2:
-        return
-    metres = labels["depth"]["metres"]
-    median = surface.degrees_apart(labels["normals"]["normals"], metres, rays(*metres.shape))
-    if median is not None and median > APART:
-        reason = f"normals: more than {APART:.0f} degrees from those of the depth; are the axes as described?"
-        account.notes.add(reason, f"{path}: median {median:.0f}")

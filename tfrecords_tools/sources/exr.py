@@ -18,6 +18,7 @@ MAGIC = b"\x76\x2f\x31\x01"
 ONLY_LINES = 0x04FF  # the version, and long names; other bits are tiles, deep data and several parts
 TYPES: dict[int, np.dtype] = {0: np.dtype("<u4"), 1: np.dtype("<f2"), 2: np.dtype("<f4")}
 NONE, RLE, ZIPS, ZIP = range(4)
+REFUSED = {4: "PIZ", 5: "PXR24", 6: "B44", 7: "B44A", 8: "DWAA", 9: "DWAB"}
 LINES = {NONE: 1, RLE: 1, ZIPS: 1, ZIP: 16}  # per chunk
 DEPTHS = ("Z", "V", "DEPTH", "Y")  # last parts of channel names, the best first
 TRIPLES = (("R", "G", "B"), ("X", "Y", "Z"))
@@ -75,7 +76,8 @@ def _header(data: bytes) -> Header:
         attributes[name], at = data[at + 4 : at + 4 + size], at + 4 + size
     compression = attributes["compression"][0]
     if compression not in LINES:
-        raise ValueError(f"an EXR file of compression {compression}; save it as ZIP")
+        name = REFUSED.get(compression, f"number {compression}")
+        raise ValueError(f"an EXR file of compression {name}, which is not read; save it as ZIP")
     x0, y0, x1, y1 = struct.unpack("<4i", attributes["dataWindow"])
     return Header(_channels(attributes["channels"]), compression, (x0, y0, x1, y1), at + 1)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import tensorflow as tf
 
@@ -22,6 +23,8 @@ from tfrecords_tools.writing.items import Item
 CHUNK = 1 << 20  # bytes per read
 TEXTS = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml", ".pbtxt", ".names")
 GUESSED = "file: not UTF-8 and of no declared encoding, read as Windows-1252"
+UNNAMED = "image: not named in the annotations, left out"
+ENDING = re.compile(r"\.(?=.*[a-z])[a-z0-9_]{1,12}")  # others are parts of names
 SPLITS = ("train", "training", "val", "valid", "validation", "test", "images")
 
 
@@ -60,13 +63,18 @@ def read_text(path: str, option: str) -> str:
         raise UserError(f"{option} {path} cannot be read: {error}. Give a text file.") from None
 
 
+def chunks(path: str) -> Iterator[bytes]:
+    """Yields the content of a file in parts."""
+    with tf.io.gfile.GFile(path, "rb") as file:
+        yield from iter(lambda: file.read(CHUNK), b"")
+
+
 def note_encoding(path: str, account: Account) -> None:
     """Notes a text file, by its ending, whose encoding has to be guessed. A wrong guess shows in the class names."""
     if not path.lower().endswith(TEXTS) or not tf.io.gfile.exists(path) or tf.io.gfile.isdir(path):
         return
-    with tf.io.gfile.GFile(path, "rb") as file:
-        if texts.is_guessed(iter(lambda: file.read(CHUNK), b"")):
-            account.notes.add(GUESSED, path)
+    if texts.is_guessed(chunks(path)):
+        account.notes.add(GUESSED, path)
 
 
 def read_lines(path: str, option: str, keep_comments: bool = False) -> list[str]:
@@ -94,8 +102,7 @@ def read_rows(path: str, option: str) -> Iterator[list[str]]:
     """
     require_file(path, option)
     try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            yield from texts.rows(iter(lambda: file.read(CHUNK), b""))
+        yield from texts.rows(chunks(path))
     except (ValueError, csv.Error) as error:
         raise UserError(f"{option} {path} cannot be read: {error}. Give a CSV file.") from None
 
@@ -146,12 +153,32 @@ def count_missing(paths: Iterable[str], account: Account) -> int:
     return count
 
 
+def kind_of(name: str, task: str = "image") -> str:
+    """Returns the kind of a file that nothing uses: an image, or a file of an ending that is not read."""
+    if is_image(name):
+        return UNNAMED
+    ending = os.path.splitext(name)[1].lower()
+    return f"{task}: files with the ending {ending if ENDING.fullmatch(ending) else '(none)'} are not read"
+
+
+def note_unused(names: Iterable[str], folder: str, account: Account, kind: Callable[[str], str] = kind_of) -> None:
+    """Notes files that nothing uses, once per kind.
+
+    Args:
+      names: of the files, relative to the folder; hidden ones are not noted.
+      folder: where they are.
+      account: for the notes.
+      kind: returns the reason to note for a name.
+    """
+    for name in names:
+        if not is_hidden(name):
+            account.notes.add(kind(name), os.path.join(folder, name))
+
+
 def note_others(names: Iterable[str], folder: str, account: Account, task: str = "image") -> None:
-    """Notes files that are not read because of their endings, once per ending."""
-    for name in sorted(names):
-        if not is_hidden(name) and not tf.io.gfile.isdir(os.path.join(folder, name)):
-            ending = os.path.splitext(name)[1].lower() or "(none)"
-            account.notes.add(f"{task}: files with the ending {ending} are not read", os.path.join(folder, name))
+    """Notes the files among these entries of a folder, none of which is read."""
+    visible = (name for name in sorted(names) if not tf.io.gfile.isdir(os.path.join(folder, name)))
+    note_unused(visible, folder, account, lambda name: kind_of(name, task))
 
 
 def folders(path: str) -> list[str]:
@@ -172,7 +199,7 @@ def images_below(path: str, account: Account, others: tuple[str, ...] = ()) -> I
         if is_image(name):
             yield name
         elif not name.lower().endswith(others):
-            note_others([name], path, account)
+            note_unused([name], path, account)
 
 
 def images_in(path: str) -> list[str]:

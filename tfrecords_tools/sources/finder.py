@@ -17,13 +17,12 @@ from typing import NamedTuple
 
 from tfrecords_tools.sources import files
 from tfrecords_tools.writing import on_disk
-from tfrecords_tools.writing.counts import Account, Tally
+from tfrecords_tools.writing.counts import Account
 
 AS_WRITTEN = ""
 SPELLING = "image: found by another spelling of its name"
 TAIL = "image: found by the last parts of its path"
 ENDING = "image: found with another ending"
-UNNAMED = "image: not named in the annotations, left out"
 COMPARED = 5000  # names that a message compares with a missing one
 SCHEMA = "CREATE TABLE files (path TEXT PRIMARY KEY, base TEXT, stem TEXT, used INTEGER) WITHOUT ROWID"
 INDICES = ("CREATE INDEX bases ON files (base)", "CREATE INDEX stems ON files (stem)")
@@ -122,18 +121,20 @@ class Finder:
         close = difflib.get_close_matches(posixpath.basename(normalised(name)), by_base, n=1, cutoff=0.0)
         return f" The nearest name there is {by_base[close[0]]!r}." if close else ""
 
+    def use_paths(self, paths: Iterable[str]) -> None:
+        """Marks files as used that are given by their paths. Those of other folders are ignored."""
+        with on_disk.room():
+            rows = ((os.path.relpath(path, self._root or "."),) for path in paths)
+            self._database.executemany("UPDATE files SET used = 1 WHERE path = ?", rows)
+
     def note_unused(self, account: Account) -> None:
-        """Notes the image files that nothing named."""
-        unused = [*self.unused()]
-        if unused:
-            examples = unused[: Tally.EXAMPLES]
-            account.notes.merge({UNNAMED: {"count": len(unused), Tally.KEY: examples}})
+        """Notes the files that nothing named, once per kind."""
+        files.note_unused(self.unused(), self._root, account)
 
     def unused(self) -> Iterator[str]:
-        """Yields the image files that nothing named."""
+        """Yields the files that nothing named, sorted."""
         for (path,) in self._database.execute("SELECT path FROM files WHERE NOT used ORDER BY path"):
-            if files.is_image(path):
-                yield path
+            yield path
 
 
 def spelled(name: str) -> str:

@@ -19,13 +19,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
 from must_tf.common.errors import UserError
 from must_tf.data.record import Labelled
 from tfrecords_tools.sources import Sample, archives, files, finder, images
+from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import FilePart, Item, Listing
 
@@ -55,31 +56,35 @@ class Imagenet:
           UserError: there is no image, or the labels belong to other images.
         """
         account = Account()
-        members = list(self._members(account))
+        members = on_disk.DiskTable(self._members(account))
         if not members:
             raise UserError(f"no image in {self.root}. It should contain synset folders (n01440764/) or images.")
-        labels = self._synsets([name for name, _, _ in members], account)
+        labels = self._synsets(members, account)
         names = self._classes(set(labels.values()))
-        ids = {name: number for number, name in enumerate(names)}
-        items = []
-        for name, path, part in members:
+        ids, items, taken = {name: number for number, name in enumerate(names)}, on_disk.Items(), on_disk.NameSet()
+        for name, (path, part) in members.items():
             stem = files.stem(name)
             if stem in labels:
-                items.append(Item(stem, (path,), (part, ids[labels[stem]], len(names))))
+                source_id = files.unique_id(stem, name, taken, account)
+                items.append(Item(source_id, (path,), (part, ids[labels[stem]], len(names))))
             else:
                 account.dropped.add("image: no label", os.path.join(path, name) if part else path)
         inputs = tuple(path for path in (self.labels, self.classes) if path)
         return Listing(items, {"classification": names}, inputs, account, len(items) + account.dropped.count("image"))
 
-    def _members(self, account: Account) -> Iterator[tuple[str, str, FilePart | None]]:
-        """Yields the name below the root, the file, and the part of the file of each image, sorted by name."""
+    def _members(self, account: Account) -> Iterator[tuple[str, tuple[str, FilePart | None]]]:
+        """Yields the name below the root of each image, its file, and its part of the file; notes other files."""
         if not archives.is_tar(self.root):
             files.require_folder(self.root, "--root")
-            for name in sorted(files.images_below(self.root, account)):
-                yield name, os.path.join(self.root, name), None
+            for name in files.images_below(self.root, account):
+                yield name, (os.path.join(self.root, name), None)
             return
         files.require_file(self.root, "--root")
-        yield from sorted((part.name, self.root, part) for part in self._parts())
+        for part in self._parts():
+            if files.is_image(part.name):
+                yield part.name, (self.root, part)
+            else:
+                files.note_unused([part.name], self.root, account)
 
     def _parts(self) -> Iterator[FilePart]:
         for part in archives.members(self.root):
@@ -87,13 +92,13 @@ class Imagenet:
                 synset = files.stem(part.name)
                 for inner in archives.members(self.root, part.offset, part.size):
                     yield inner._replace(name=f"{synset}/{inner.name}")
-            elif files.is_image(part.name):
+            else:
                 yield part
 
-    def _synsets(self, names: list[str], account: Account) -> Mapping[str, str]:
+    def _synsets(self, names: Collection[str], account: Account) -> Mapping[str, str]:
         """Returns {path without suffix: synset}."""
         if not self.labels:
-            return {files.stem(name): self._folder_of(name) for name in names}
+            return on_disk.DiskTable((files.stem(name), self._folder_of(name)) for name in names)
         lines = files.read_lines(self.labels, "--labels")
         first_words = [re.split(r"[\s,]+", line)[0] for line in lines]
         if all(SYNSET.fullmatch(word) for word in first_words):
@@ -102,10 +107,10 @@ class Imagenet:
         by_image = {files.stem(os.path.basename(finder.normalised(name))): synset for name, synset in pairs}
         if not by_image:
             raise UserError(f"--labels {self.labels}: no line has a synset like n01440764, or a name and a synset.")
-        by_base = {files.stem(os.path.basename(name)): files.stem(name) for name in names}
-        present = sorted(by_image.keys() & by_base.keys())
+        by_base = on_disk.DiskTable((files.stem(os.path.basename(name)), files.stem(name)) for name in names)
+        present = sorted(base for base in by_image if base in by_base)
         files.require_some(present, sorted(by_image), self.root, f"Give the --labels of these images: {self.labels}.")
-        for missing in sorted(by_image.keys() - by_base.keys()):
+        for missing in sorted(base for base in by_image if base not in by_base):
             account.dropped.add("image: file is missing", missing)
         return {by_base[base]: by_image[base] for base in present}
 
@@ -119,7 +124,7 @@ class Imagenet:
             )
         return synset
 
-    def _by_order(self, names: list[str], synsets: list[str]) -> dict[str, str]:
+    def _by_order(self, names: Collection[str], synsets: list[str]) -> dict[str, str]:
         if len(synsets) != len(names):
             raise UserError(
                 f"--labels {self.labels} has {len(synsets)} lines, but {self.root} has {len(names)} images. Give one "
@@ -139,9 +144,8 @@ class Imagenet:
 
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the image and its one-hot label."""
-        del account
         part, number, count = item.labels
         probability = np.zeros([count], np.float32)
         probability[number] = 1.0
         labelled = {"classification": Labelled({"probability": probability}, "real:imagenet")}
-        return images.plain(item, part)._replace(labelled=labelled)
+        return images.plain(item, account, part)._replace(labelled=labelled)

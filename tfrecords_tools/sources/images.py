@@ -53,20 +53,19 @@ class UnlabelledImages:
 
     def _is_image(self, name: str, account: Account) -> bool:
         if not files.is_image(name):
-            files.note_others([name], self.root, account)
+            files.note_unused([name], self.root, account)
         return files.is_image(name) and fnmatch.fnmatchcase(files.stem(os.path.basename(name)), self.match)
 
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the image."""
-        del account
-        return plain(item, item.labels)
+        return plain(item, account, item.labels)
 
 
-def plain(item: Item, part: FilePart | None = None) -> Sample:
+def plain(item: Item, account: Account, part: FilePart | None = None) -> Sample:
     """Reads an image without labels from a file or a part of it, and applies its EXIF orientation."""
     (path,) = item.files
     name = os.path.join(path, part.name) if part else path
     data = archives.read_part(path, part) if part else pixels.read_file(path)
-    stored = pixels.upright(data, None, name)
+    stored = pixels.upright(data, pixels.SHOWN, name, account)
     info = ImageInfo(item.source_id, stored.height, stored.width)
     return Sample(stored.encoded, info, {}, os.path.basename(name))

@@ -176,7 +176,7 @@ class Mg:
         features, name = _features(item.files[0], part), f"{item.files[0]}, record {part.name}"
         # Model Garden decodes without EXIF.
         frame: pixels.LabelFrame = pixels.STORED if set(tasks) - {"classification"} else None
-        stored = pixels.upright(_bytes(features, IMAGE) or b"", frame, name)
+        stored = pixels.upright(_bytes(features, IMAGE) or b"", frame, name, account)
         source_id = (_bytes(features, SOURCE_ID) or b"").decode(errors="replace") or item.source_id
         info = ImageInfo(source_id, stored.height, stored.width)
         labelled: dict[str, Labels] = {}

@@ -1,12 +1,52 @@
-"""Image files for records, see `must_tf.data.image_files`. Files that cannot be used are counted as dropped."""
+"""Image files for records, see `must_tf.data.image_files`. Files that cannot be used are counted as dropped.
+
+Labels with positions belong to the pixels as stored, or as EXIF turns them. If the annotations tell the size of the
+image, it decides. Otherwise the format does:
+
+| format | pixels | why |
+|---|---|---|
+| YOLO | as shown | OpenCV, which its training reads with, turns them |
+| Open Images | as stored | its boxes have to be turned with the image, says its page about rotation |
+| TensorFlow Datasets, Model Garden | as stored | TensorFlow does not turn them |
+| VIA, CVAT | as shown | browsers turn images since 2020; CVAT turns them too |
+| Hugging Face | as shown | `datasets` turns them since 2024 |
+| COCO, VOC, labelme | as stored | files without a size are old, and their tools did not turn images |
+
+The last three lines are in doubt (`Unsized`). If the labels reach beyond one of the frames, the other one is right.
+"""
 
 from __future__ import annotations
+
+import re
+from typing import NamedTuple
 
 from must_tf.data import image_files
 from must_tf.data.image_files import STORED as STORED
 from must_tf.data.image_files import LabelFrame as LabelFrame
 from must_tf.data.image_files import Pixels as Pixels
-from tfrecords_tools.writing.counts import Dropped
+from tfrecords_tools.writing.counts import Account, Dropped
+
+SHOWN = None  # the frame of labels on pixels that EXIF has turned
+BEYOND = 1.0  # pixels that labels may reach beyond their image
+PROVEN = "image: turned by EXIF, and its labels fit only the pixels as {}"
+DOUBT = "image: turned by EXIF, and nothing says for which pixels its labels are: taken for those as {}"
+XMP = re.compile(rb"tiff:Orientation(?:\s*=\s*[\"']|>)\s*[2-8]")
+XMP_ONLY = "image: turned by XMP only, which is not read, left as stored; save it again to turn it"
+
+
+class Unsized(NamedTuple):
+    """The frame of labels with positions whose annotations do not tell the size of the image.
+
+    Attributes:
+      usual: `STORED` or `SHOWN`, the frame that is usual in the format.
+      reach: the farthest position down and right in pixels; 0 if it is not known.
+    """
+
+    usual: LabelFrame
+    reach: tuple[float, float] = (0.0, 0.0)
+
+
+Frame = LabelFrame | Unsized
 
 
 def read_file(path: str) -> bytes:
@@ -21,13 +61,39 @@ def read_file(path: str) -> bytes:
         raise Dropped(error.reason, error.example) from None
 
 
-def upright(data: bytes, size: LabelFrame, name: str) -> Pixels:
-    """Returns the image as a record stores it. The arguments are those of `image_files.upright`.
+def upright(data: bytes, frame: Frame, name: str, account: Account) -> Pixels:
+    """Returns the image as a record stores it.
+
+    Args:
+      data: the bytes of the file, whatever its suffix.
+      frame: of the labels: their height and width, or what is known instead; see `image_files.upright`.
+      name: the file's name for messages.
+      account: notes where it is in doubt how the image is turned.
 
     Raises:
       Dropped: the file is not an image, is damaged, or has another size.
     """
+    if isinstance(frame, Unsized):
+        frame = _decided(data, frame, name, account)
+    if XMP.search(data) and not image_files.frames(data).is_turned:
+        account.notes.add(XMP_ONLY, name)
     try:
-        return image_files.upright(data, size, name)
+        return image_files.upright(data, frame, name)
     except image_files.Unreadable as error:
         raise Dropped(error.reason, error.example) from None
+
+
+def _decided(data: bytes, frame: Unsized, name: str, account: Account) -> LabelFrame:
+    """Returns the frame that the labels fit, or the usual one."""
+    frames = image_files.frames(data)
+    if not frames.is_turned:
+        return SHOWN
+    fits = {STORED: _fits(frame.reach, frames.stored), SHOWN: _fits(frame.reach, frames.shown)}
+    chosen = frame.usual if fits[STORED] == fits[SHOWN] else STORED if fits[STORED] else SHOWN
+    reason = DOUBT if fits[STORED] == fits[SHOWN] else PROVEN
+    account.notes.add(reason.format("stored" if chosen == STORED else "shown"), name)
+    return chosen
+
+
+def _fits(reach: tuple[float, float], size: tuple[int, int]) -> bool:
+    return all(place <= side + BEYOND for place, side in zip(reach, size, strict=True))

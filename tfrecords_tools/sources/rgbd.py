@@ -67,6 +67,7 @@ class Rgbd:
             for folder in self._label_folders(names, account)
         }
         photo_names = self._photos()
+        self._note_others(account)
         photos = files.unlabelled(self._path(PHOTOS), photo_names, account)
         origins = corrected.table(self._path(corrected.FILE))
         clock = {folder: Clock(by_stem, self.options.match_time) for folder, by_stem in labels.items()}
@@ -135,6 +136,16 @@ class Rgbd:
             )
         return matched
 
+    def _note_others(self, account: Account) -> None:
+        """Notes files and folders of the root that are not read, and files beside the photos."""
+        photos = self._path(PHOTOS)
+        files.note_others({name for name in tf.io.gfile.listdir(photos) if not files.is_image(name)}, photos, account)
+        known = (NAMES, corrected.FILE)
+        files.note_others(set(tf.io.gfile.listdir(self.root)) - {*known}, self.root, account, "file")
+        for name in files.folders(self.root):
+            if name not in (PHOTOS, *FOLDERS):
+                account.notes.add(f"folder: none of {PHOTOS}, {', '.join(FOLDERS)}, not read", self._path(name))
+
     def _path(self, name: str) -> str:
         return os.path.join(self.root, name)
 
@@ -181,7 +192,7 @@ class Rgbd:
             except Dropped as dropped:
                 account.dropped.add(dropped.reason, dropped.example)
         size = next((label_map.shape[:2] for label_map in label_maps.values()), None)
-        stored = pixels.upright(pixels.read_file(photo), size, photo)
+        stored = pixels.upright(pixels.read_file(photo), size, photo, account)
         info = ImageInfo(item.source_id, stored.height, stored.width)
         labels: dict[str, Labels] = {}
         for kind, label_map in label_maps.items():

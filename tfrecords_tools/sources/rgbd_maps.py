@@ -35,8 +35,6 @@ AXES = re.compile(r"([+-]?)([xyz])")
 UNKNOWN_LENGTH = 0.5  # of a normal
 HIGHEST = 65535
 MANY = 0.005  # share of pixels with the highest value that is not by chance
-AWAY = 0.5  # share of the normals
-APART, APART_UNCALIBRATED = 45.0, 60.0  # degrees; wrong axes differ by 90 or 180, noise by less
 NEAREST, FARTHEST = 0.05, 300.0  # metres; the median of a photo's depth is between
 NO_UNIT = "depth: 8 bits have no agreed unit"
 
@@ -201,19 +199,9 @@ def check_surfaces(labels: dict[str, Labels], options: MapOptions, path: str, ac
     """Notes normals that face away from the camera, or contradict the depth."""
     if "normals" not in labels:
         return
-    vectors = labels["normals"]["normals"]
-    height, width = vectors.shape[:2]
-    unit_rays = surface.rays(height, width, options.camera(height, width))
-    away = surface.share_away(vectors, unit_rays)
-    if away > AWAY:
-        account.notes.add("normals: most face away from the camera; see --normals-axes", f"{path}: {away:.0%}")
-    if "depth" not in labels:
-        return
-    apart = surface.degrees_apart(vectors, labels["depth"]["metres"], unit_rays)
-    limit = APART if options.focal else APART_UNCALIBRATED
-    if apart is not None and apart > limit:
-        reason = f"normals: more than {limit:.0f} degrees from those of the depth; are the axes as described?"
-        account.notes.add(reason, f"{path}: median {apart:.0f}")
+    height, width = labels["normals"]["normals"].shape[:2]
+    camera = options.camera(height, width) if options.focal else None
+    surface.note_contradictions(labels, camera, path, account)
 
 
 def require_unit(paths: Sequence[str], options: MapOptions) -> None:
@@ -237,7 +225,7 @@ def require_facing(paths: Sequence[str], options: MapOptions) -> None:
             vectors = normals(maps.read_map(path, "normals"), options, path)["normals"]
             height, width = vectors.shape[:2]
             shares.append(surface.share_away(vectors, surface.rays(height, width, options.camera(height, width))))
-    if shares and sorted(shares)[len(shares) // 2] > AWAY:
+    if shares and sorted(shares)[len(shares) // 2] > surface.AWAY:
         other = OPENGL if options.normals_axes == OURS else OURS
         raise UserError(
             f"the normals face away from the camera on {max(shares):.0%} of the pixels, so their axes are not x right, "

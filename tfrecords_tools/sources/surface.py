@@ -6,10 +6,16 @@ opposite directions.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
+from must_tf.spec import Labels
+from tfrecords_tools.writing.counts import Account
+
+AWAY = 0.5  # share of the normals
+APART, APART_UNCALIBRATED = 45.0, 60.0  # degrees; wrong axes differ by 90 or 180, noise by less
 EDGE = 0.05  # relative step in depth at the edge of a surface
 STEP = 4  # pixels between the points that span a surface; adjacent pixels differ by the sensor's noise
 
@@ -64,3 +70,29 @@ def share_away(normals: np.ndarray, unit_rays: np.ndarray) -> float:
     known = np.abs(normals).sum(-1) > 0
     away = (normals * unit_rays).sum(-1) > 0
     return float(away[known].mean()) if known.any() else 0.0
+
+
+def note_contradictions(labels: Mapping[str, Labels], camera: Intrinsics | None, path: str, account: Account) -> None:
+    """Notes normals that face away from the camera, or contradict the depth. All sources with normals call it.
+
+    Args:
+      labels: {task: labels} of one image; other tasks than depth and normals are ignored.
+      camera: None if it is not known. A usual one is assumed then, and more may differ.
+      path: of the image.
+      account: for the notes.
+    """
+    if "normals" not in labels:
+        return
+    vectors = labels["normals"]["normals"]
+    height, width = vectors.shape[:2]
+    unit_rays = rays(height, width, camera or usual(height, width))
+    away = share_away(vectors, unit_rays)
+    if away > AWAY:
+        account.notes.add("normals: most face away from the camera; are the axes as described?", f"{path}: {away:.0%}")
+    if "depth" not in labels:
+        return
+    apart = degrees_apart(vectors, labels["depth"]["metres"], unit_rays)
+    limit = APART if camera else APART_UNCALIBRATED
+    if apart is not None and apart > limit:
+        reason = f"normals: more than {limit:.0f} degrees from those of the depth; are the axes as described?"
+        account.notes.add(reason, f"{path}: median {apart:.0f}")

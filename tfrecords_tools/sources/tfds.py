@@ -27,7 +27,7 @@ from must_tf.common.errors import UserError, nearest
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools.sources import Sample, archives, files, maps, objects, pixels
+from tfrecords_tools.sources import Sample, archives, files, maps, objects, pixels, surface
 from tfrecords_tools.sources.objects import ObjectLabel, ObjectNotes
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
@@ -123,7 +123,7 @@ class Tfds:
         example = _decoded(self.name, self.data_dir, features[IMAGE], archives.read_part(path, part))
         # TFDS decodes without EXIF.
         frame: pixels.LabelFrame = pixels.STORED if set(features) - {IMAGE, "classification"} else None
-        stored = pixels.upright(_at(example, features[IMAGE]), frame, name)
+        stored = pixels.upright(_at(example, features[IMAGE]), frame, name, account)
         info, labelled = ImageInfo(item.source_id, stored.height, stored.width), {}
         for task in (task for task in TASKS if task in features):
             value = _at(example, features[task])
@@ -134,6 +134,7 @@ class Tfds:
                 continue
             if labels is not None:
                 labelled[task] = Labelled(labels, f"real:tfds-{self.name.replace('/', '-')}")
+        surface.note_contradictions({task: one.labels for task, one in labelled.items()}, None, name, account)
         return Sample(stored.encoded, info, labelled)
 
     def _read(self, task: str, value: Any, count: int, info: ImageInfo, notes: ObjectNotes) -> Labels | None:

@@ -17,6 +17,7 @@ Difficult objects become crowds: like COCO's crowds, they are ignored by the met
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -91,6 +92,8 @@ class Voc:
         remedy = f"{found.list_path} lists other images. Give the --root that has both."
         files.require_some(items, found.names, found.photos.folder, remedy)
         inputs = tuple(path for path in (found.list_path, self.classes) if path)
+        used = itertools.chain(inputs, [os.path.join(self.root, voc_classes.LABEL_MAP)], *(one.files for one in items))
+        voc_files.note_others(found, used, account)
         classes = self._classes(own.names, found)
         return Listing(items, classes, inputs, account, len(found.names), tuple(classes))
 
@@ -122,7 +125,7 @@ class Voc:
         names = own.names or self._names()
         paths = dict(zip(kinds, item.files[1:], strict=True))
         annotation, ids = _parse(paths.get("xml"), account), _ids(paths, own.colours, account)
-        stored = pixels.upright(pixels.read_file(path), _frame(annotation, ids), path)
+        stored = pixels.upright(pixels.read_file(path), _frame(annotation, ids), path, account)
         info = ImageInfo(item.source_id, stored.height, stored.width)
         for kind in list(ids):
             _require_size(ids, kind, info, paths[kind], account)
@@ -178,13 +181,19 @@ def _objects(
     return both if has_masks else {"detection": both["detection"]}
 
 
-def _frame(annotation: VocAnnotation | None, ids: dict[str, np.ndarray]) -> pixels.LabelFrame:
+def _frame(annotation: VocAnnotation | None, ids: dict[str, np.ndarray]) -> pixels.Frame:
     """Returns the frame that the labels are in; None if no label has a position in the image."""
     if annotation and annotation.size:
         return annotation.size
     for label_map in ids.values():
         return label_map.shape[0], label_map.shape[1]
-    return pixels.STORED if annotation and annotation.elements else None
+    if not (annotation and annotation.elements):
+        return pixels.SHOWN
+    down, right = (
+        max((_number(one.findtext(f"bndbox/{corner}")) or 0.0 for one in annotation.elements), default=0.0)
+        for corner in ("ymax", "xmax")
+    )
+    return pixels.Unsized(pixels.STORED, (down, right))
 
 
 def _require_size(ids: dict[str, np.ndarray], kind: str, info: ImageInfo, path: str, account: Account) -> None:

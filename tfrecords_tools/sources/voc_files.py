@@ -12,12 +12,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
 
+from must_tf.common import text_files as texts
 from must_tf.common.errors import UserError, nearest
 from tfrecords_tools.sources import files, finder
+from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 
 PHOTOS = ("JPEGImages", "JPEGImage", "images", "Images", "imgs", "img")
@@ -26,6 +28,7 @@ FOLDERS = {
     "class": ("SegmentationClass",),
     "object": ("SegmentationObject",),
 }
+TASKS = {"image": "image", "xml": "detection", "class": "segmentation", "object": "masks"}
 SETS, DEFAULT = "ImageSets", "train"
 FLAG = re.compile(r"^(.*\S)\s+(-?[01])$")
 
@@ -86,6 +89,37 @@ def find(root: str, split: str, image_set: str, account: Account) -> VocFiles:
         raise UserError(f"{root} has no folder {SETS!r}, so --split {split} cannot be found. Leave --split out.")
     account.notes.add(f"image: no {SETS}, so all images are converted", root)
     return VocFiles(photos, labels, sorted(photos.names))
+
+
+def note_others(found: VocFiles, used: Iterable[str], account: Account) -> None:
+    """Notes the files that belong to no image of any list, once per kind; those of other splits are not meant.
+
+    Args:
+      found: the split.
+      used: paths of the files that are read.
+      account: for the notes.
+    """
+    folder, named = os.path.dirname(found.list_path), set(found.names)
+    for name in tf.io.gfile.listdir(folder) if found.list_path else ():
+        path = os.path.join(folder, name)
+        if name.endswith(".txt") and path != found.list_path:
+            lines = texts.lines(files.read_text(path, "the list"))
+            named.update(_resolved(lines, found.photos, Account()))
+    read = on_disk.NameSet(used)
+    for kind, stems in (("image", found.photos), *found.labels.items()):
+        present = sorted(tf.io.gfile.listdir(stems.folder)) if tf.io.gfile.isdir(stems.folder) else []
+        if kind == "xml" and stems.folder == found.photos.folder:
+            continue
+        left = [name for name in present if os.path.join(stems.folder, name) not in read]
+        beside = {name for name in left if not _is_label(name)}
+        files.note_others(beside, stems.folder, account, TASKS[kind])
+        own = (name for name in left if name not in beside and files.stem(name) not in named)
+        for name in own:
+            account.notes.add(f"{TASKS[kind]}: file of no listed image, not used", os.path.join(stems.folder, name))
+
+
+def _is_label(name: str) -> bool:
+    return files.is_image(name) or name.lower().endswith(".xml")
 
 
 def _stems(folder: str, only_images: bool) -> Stems:

@@ -83,6 +83,14 @@ def turned() -> Image.Image:
     return image
 
 
+def turned_by_xmp() -> Image.Image:
+    """A Pillow image of a file whose XMP has an orientation that its EXIF lacks. Files are not turned by it."""
+    image = Image.fromarray(PHOTO)
+    image.info["xmp"] = b'<rdf:Description tiff:Orientation="6"/>'
+    assert image.getexif()[ORIENTATION] == 6
+    return image
+
+
 @pytest.mark.parametrize(
     ("image", "expected"),
     [
@@ -92,8 +100,9 @@ def turned() -> Image.Image:
         (ALPHA, np.rint(PHOTO * 0.2 + 255 * 0.8)),
         (Image.fromarray(PHOTO), PHOTO),
         (turned(), np.rot90(PHOTO, -1)),
+        (turned_by_xmp(), PHOTO),
     ],
-    ids=["rgb", "grey", "one channel", "rgba", "pillow", "pillow turned"],
+    ids=["rgb", "grey", "one channel", "rgba", "pillow", "pillow turned", "turned by XMP"],
 )
 def test_arrays_and_pillow_images(image: Any, expected: np.ndarray) -> None:
     photo = images.read(image, 3)

@@ -1,4 +1,4 @@
-"""Labels of unknown size belong to the pixels as stored: EXIF turns neither the image nor its labels."""
+"""Labels of unknown size belong to the pixels as stored or as EXIF turns them: as the format, or their reach, tells."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ from PIL import Image
 from tests.support.converting import Converted, converted, dump
 from tests.support.datasets.mg_records import boxes, names, record
 from tests.support.image_files import JPEG_LEVELS, ORIENTATION, PHOTO, file, pillow
+from tfrecords_tools.sources import Source, pixels
 from tfrecords_tools.sources.coco.coco import Coco
+from tfrecords_tools.sources.drawn.open_images import OpenImages
+from tfrecords_tools.sources.drawn.via import Via
+from tfrecords_tools.sources.images import UnlabelledImages
 from tfrecords_tools.sources.mg import Mg
 from tfrecords_tools.sources.tfds import Tfds
 from tfrecords_tools.sources.voc import Voc
+from tfrecords_tools.writing.counts import Account
 
 HEIGHT, WIDTH = PHOTO.shape[:2]
 BOX = (0.25, 0.5, 0.75, 1.0)  # y0, x0, y1, x1: it lies elsewhere in an image that is turned
@@ -146,3 +151,80 @@ def test_coco_without_a_size(tmp_path: Path) -> None:
     result = converted(Coco(str(tmp_path / "images"), path), tmp_path / "out")
     assert is_stored(result, data)
     np.testing.assert_allclose(result.records["1"].labels["detection"]["boxes"], [BOX], atol=1e-6)
+
+
+STORED, SHOWN = (HEIGHT, WIDTH), (WIDTH, HEIGHT)  # 40 x 64, and turned by a quarter
+REACHES: dict[str, tuple[pixels.Unsized, int, tuple[int, int], str]] = {
+    "usually stored": (pixels.Unsized(pixels.STORED, (30, 30)), 6, STORED, pixels.DOUBT.format("stored")),
+    "usually shown": (pixels.Unsized(pixels.SHOWN, (30, 30)), 6, SHOWN, pixels.DOUBT.format("shown")),
+    "fits only what is shown": (pixels.Unsized(pixels.STORED, (60, 30)), 6, SHOWN, pixels.PROVEN.format("shown")),
+    "fits only what is stored": (pixels.Unsized(pixels.SHOWN, (30, 60)), 6, STORED, pixels.PROVEN.format("stored")),
+    "fits neither": (pixels.Unsized(pixels.STORED, (99, 99)), 6, STORED, pixels.DOUBT.format("stored")),
+    "a pixel beyond": (pixels.Unsized(pixels.SHOWN, (WIDTH + 1, HEIGHT + 1)), 6, SHOWN, pixels.PROVEN.format("shown")),
+    "half a turn": (pixels.Unsized(pixels.SHOWN, (30, 60)), 3, STORED, pixels.DOUBT.format("shown")),
+    "not turned": (pixels.Unsized(pixels.SHOWN, (30, 60)), 1, STORED, ""),
+}
+
+
+@pytest.mark.parametrize("name", REACHES)
+def test_labels_without_a_size_are_where_they_fit(name: str) -> None:
+    frame, orientation, size, note = REACHES[name]
+    account = Account()
+    found = pixels.upright(file(PHOTO, "JPEG", orientation), frame, "a.jpg", account)
+    assert ((found.height, found.width), [*account.notes.content]) == (size, [note] if note else [])
+    is_turned = "shown" in note
+    decoded = np.asarray(Image.open(io.BytesIO(found.encoded)).convert("RGB")).astype(int)
+    quarter = {6: -1, 3: 2, 1: 0}[orientation]
+    wanted = np.rot90(pillow(file(PHOTO, "JPEG")), quarter if is_turned else 0)
+    np.testing.assert_allclose(decoded, wanted, atol=JPEG_LEVELS)
+
+
+def test_one_format_may_mean_other_pixels_than_another(tmp_path: Path) -> None:
+    """A box of 20 x 10 at the corner of a photo that EXIF turns: fits both frames."""
+    (tmp_path / "img").mkdir()
+    (tmp_path / "img/a.jpg").write_bytes(file(PHOTO, "JPEG", 6))
+    rect = {"name": "rect", "x": 0, "y": 0, "width": 20, "height": 10}
+    regions = [{"shape_attributes": rect, "region_attributes": {"kind": "cat"}}]
+    via = Via(f"{tmp_path}/img", dump(tmp_path / "via.json", {"a": {"filename": "a.jpg", "regions": regions}}))
+    coco = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 20, 10], "area": 200, "iscrowd": 0}],
+    }
+    kinds: dict[str, tuple[Source, tuple[int, int], dict[str, int]]] = {
+        "via": (via, SHOWN, {pixels.DOUBT.format("shown"): 1}),
+        "coco": (
+            Coco(f"{tmp_path}/img", dump(tmp_path / "coco.json", coco)),
+            STORED,
+            {pixels.DOUBT.format("stored"): 1},
+        ),
+        "open images": (_open_images(tmp_path), STORED, {}),
+    }
+    for name, (source, (height, width), notes) in kinds.items():
+        result = converted(source, tmp_path / "out" / name)
+        (image_record,) = result.records.values()
+        assert image_record.image.shape[:2] == (height, width), name
+        box = [[0, 0, 10 / height, 20 / width]]
+        np.testing.assert_allclose(image_record.labels["detection"]["boxes"], box, atol=1e-6, err_msg=name)
+        assert {reason: count for reason, count in result.notes().items() if "EXIF" in reason} == notes, name
+
+
+def _open_images(folder: Path) -> OpenImages:
+    """The same box as shares of the stored pixels."""
+    (folder / "classes.csv").write_text("/m/1,cat\n")
+    header = "ImageID,LabelName,XMin,XMax,YMin,YMax\n"
+    (folder / "boxes.csv").write_text(f"{header}a,/m/1,0,{20 / WIDTH},0,{10 / HEIGHT}\n")
+    return OpenImages(f"{folder}/img", f"{folder}/boxes.csv", f"{folder}/classes.csv")
+
+
+@pytest.mark.parametrize("value", ['="6"', ">6</tiff:Orientation", "='8'"])
+def test_what_only_xmp_turns_is_left_and_noted(value: str, tmp_path: Path) -> None:
+    """No decoder of the records or of an exported model reads XMP."""
+    data = file(PHOTO, "JPEG")
+    packet = b"http://ns.adobe.com/xap/1.0/\0" + f"<rdf:Description tiff:Orientation{value}>".encode()
+    (tmp_path / "a.jpg").write_bytes(data[:2] + b"\xff\xe1" + (len(packet) + 2).to_bytes(2, "big") + packet + data[2:])
+    (tmp_path / "b.jpg").write_bytes(file(PHOTO, "JPEG", 6))
+    result = converted(UnlabelledImages(str(tmp_path)), tmp_path / "out")
+    assert [result.records[key].image.shape[:2] for key in "ab"] == [STORED, SHOWN]
+    np.testing.assert_array_equal(result.records["a"].image, pillow(data))
+    assert result.outcome.manifest.notes[pixels.XMP_ONLY] == {"count": 1, "examples": [f"{tmp_path}/a.jpg"]}

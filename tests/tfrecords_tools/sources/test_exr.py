@@ -94,7 +94,9 @@ def test_channels_are_chosen_by_name() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (written({"Z": RAMP}, compression=4), "compression 4; save it as ZIP"),
+        (written({"Z": RAMP}, compression=4), "compression PIZ, which is not read; save it as ZIP"),
+        (written({"Z": RAMP}, compression=9), "compression DWAB, which is not read; save it as ZIP"),
+        (written({"Z": RAMP}, compression=77), "compression number 77, which is not read; save it as ZIP"),
         (written({"Z": RAMP}, version=2 | 0x200), "tiles or several parts"),
         (written({"A": RAMP, "S": RAMP}), "channels A, S, none of which is depth"),
         (written({"Z": RAMP})[:-99], "not a readable EXR file"),

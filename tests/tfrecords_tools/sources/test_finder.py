@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from tfrecords_tools.sources import finder
+from tfrecords_tools.sources import files
 from tfrecords_tools.sources.finder import AS_WRITTEN, ENDING, SPELLING, TAIL, Finder
 from tfrecords_tools.writing.counts import Account
 
@@ -64,6 +64,7 @@ def test_how_a_file_was_found_is_noted_and_what_is_left() -> None:
     found.note_unused(account)
     assert {reason: entry["count"] for reason, entry in account.notes.content.items()} == {
         SPELLING: 1,
-        finder.UNNAMED: len(PATHS) - 3,  # without the text
+        files.UNNAMED: len(PATHS) - 3,  # without the text
+        "image: files with the ending .txt are not read": 1,
     }
     assert found.nearest("my photo.jpg") == " The nearest name there is 'my photo (1).jpg'."

@@ -79,3 +79,12 @@ def test_a_long_file_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.Monke
     assert [next(parts).value for _ in range(3)] == [[], {"id": 1}, {"id": 2}]
     with pytest.raises(ValueError, match="at character 11023"):
         list(parts)
+
+
+@pytest.mark.parametrize("chunk", [1, 64])
+def test_members_of_a_chosen_object_come_alone(chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_stream, "CHUNK", chunk)
+    path = tmp_path / "a.json"
+    path.write_text('{"a": {"x": 1}, "b": {"x": [1, {}], "y": {"z": 2}}, "c": {}, "d": 3}')
+    found = [(part.key, part.place, part.value) for part in json_stream.parts(str(path), ("b", "c", "d"))]
+    assert found == [("a", None, {"x": 1}), ("b", 0, [1, {}]), ("b", 1, {"z": 2}), ("d", None, 3)]

@@ -25,7 +25,7 @@ from must_tf.common.errors import UserError
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.masks.labels import write_full
-from tfrecords_tools.sources import Sample, files, maps, objects, pixels
+from tfrecords_tools.sources import Sample, files, leftovers, maps, objects, pixels
 from tfrecords_tools.sources.coco import (
     coco_boxes,
     coco_images,
@@ -36,12 +36,14 @@ from tfrecords_tools.sources.coco import (
     corrected,
 )
 from tfrecords_tools.sources.finder import Finder
+from tfrecords_tools.sources.leftovers import FolderFiles
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
 
 # Key of an image entry from export-coco: the record's own id, if it is not an integer like COCO's ids.
 SOURCE_ID = "must_source_id"
+NO_IMAGE = "segmentation: map of no image here, not used"
 # Keys of LVIS' image entries: categories that were looked for and are absent; and those of which some may be missing.
 NEGATIVE, NOT_EXHAUSTIVE = "neg_category_ids", "not_exhaustive_category_ids"
 
@@ -99,10 +101,22 @@ class Coco:
             lambda image: present.noted(account, *coco_json.names_of(image)),
         )
         listing = self.listing(index, present, account)
+        present.use_paths(leftovers.paths_of(listing))
         present.note_unused(account)
+        self._note_maps(listing)
         return listing
 
-    def listing(self, index: coco_index.CocoIndex, present: Finder | on_disk.NameSet, account: Account) -> Listing:
+    def _note_maps(self, listing: Listing) -> None:
+        """Notes the files of the folder of panoptic or stuff maps that belong to no image."""
+        folder = self.panoptic or self.stuff
+        if folder and tf.io.gfile.isdir(folder) and not leftovers.is_below(folder, self.images):
+            maps_there = FolderFiles(folder)
+            maps_there.use_paths(leftovers.paths_of(listing))
+            maps_there.note_unused(
+                listing.account, lambda name: NO_IMAGE if files.is_image(name) else files.kind_of(name, "segmentation")
+            )
+
+    def listing(self, index: coco_index.CocoIndex, present: Finder | FolderFiles, account: Account) -> Listing:
         """Like `find`, given the content of the JSON and the names of the files below `images`."""
         categories = coco_json.without_roots(index.categories, index.used_categories(), account)
         ids, names = coco_json.classes(categories, 1, self.annotations)
@@ -131,7 +145,7 @@ class Coco:
             inputs.append(surfaces.path)
         return Listing(items, classes, tuple(inputs), account, index.count, tuple(classes))
 
-    def _refuse(self, index: coco_index.CocoIndex, present: Finder | on_disk.NameSet, account: Account) -> None:
+    def _refuse(self, index: coco_index.CocoIndex, present: Finder | FolderFiles, account: Account) -> None:
         """Raises UserError, because no image can be converted."""
         if coco_images.AMBIGUOUS in account.dropped.content:
             example = account.dropped.content[coco_images.AMBIGUOUS]["examples"][0]
@@ -150,8 +164,8 @@ class Coco:
         if isinstance(labels, FederatedAnnotations):
             labels, annotated = labels
         annotations = json.loads(labels.annotations)
-        default_frame: pixels.LabelFrame = pixels.STORED if annotations or labels.surface else None
-        stored = pixels.upright(pixels.read_file(path), labels.size or default_frame, path)
+        frame: pixels.Frame = labels.size or _frame(annotations, labels.surface is not None)
+        stored = pixels.upright(pixels.read_file(path), frame, path, account)
         info = ImageInfo(item.source_id, stored.height, stored.width)
         masks = coco_objects.labels_of(annotations, labels.ids, info, account)
         origin = f"real:{files.stem(os.path.basename(self.annotations))}"
@@ -169,6 +183,13 @@ class Coco:
         if self.full_masks and "masks" in labelled:
             extra = write_full(masks, info)
         return Sample(stored.encoded, info, labelled, os.path.basename(path), extra)
+
+
+def _frame(annotations: list[coco_json.CocoEntry], has_map: bool) -> pixels.Frame:
+    """Returns the frame of labels whose image entry has no size."""
+    if annotations:
+        return pixels.Unsized(pixels.STORED, coco_boxes.reach_of(annotations))
+    return pixels.STORED if has_map else pixels.SHOWN
 
 
 def _labelled(

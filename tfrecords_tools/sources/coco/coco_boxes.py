@@ -69,6 +69,16 @@ def marked(annotations: str, form: str) -> str:
     return json.dumps([annotation | {KEY: form} for annotation in json.loads(annotations)])
 
 
+def reach_of(annotations: Iterable[CocoEntry]) -> tuple[float, float]:
+    """Returns how far the boxes of an image reach down and right in pixels; 0 if they are in another form."""
+    found = [
+        (box[1] + box[3], box[0] + box[2])
+        for annotation in annotations
+        if KEY not in annotation and (box := _numbers(annotation.get("bbox")))
+    ]
+    return max((down for down, _ in found), default=0.0), max((right for _, right in found), default=0.0)
+
+
 def _numbers(bbox: Any) -> list[float] | None:
     try:
         numbers = [float(value) for value in bbox]

@@ -18,7 +18,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from must_tf.common import text_files as texts
 from must_tf.common.errors import UserError
+from tfrecords_tools.sources import files
 from tfrecords_tools.writing import on_disk
 
 KEY = "must_origins"
@@ -58,13 +60,12 @@ def table(path: str) -> Mapping[str, dict[str, str]]:
 
 
 def _lines(path: str) -> Iterator[tuple[str, dict[str, str]]]:
-    with tf.io.gfile.GFile(path) as file:
-        for number, line in enumerate(file, 1):
-            try:
-                content = json.loads(line)
-                yield content["name"], origins_of({KEY: content["origins"]}, {})
-            except (ValueError, KeyError, TypeError):
-                raise UserError(
-                    f"{path} line {number} was not written by export-coco. Export again, or remove the file to convert "
-                    "the labels without their teacher's id."
-                ) from None
+    for number, line in enumerate(texts.streamed_lines(files.chunks(path)), 1):
+        try:
+            content = json.loads(line)
+            yield content["name"], origins_of({KEY: content["origins"]}, {})
+        except (ValueError, KeyError, TypeError):
+            raise UserError(
+                f"{path} line {number} was not written by export-coco. Export again, or remove the file to convert "
+                "the labels without their teacher's id."
+            ) from None

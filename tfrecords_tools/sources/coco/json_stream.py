@@ -1,11 +1,11 @@
-"""Reads the lists of a JSON object entry by entry, with only one entry in memory."""
+"""Reads the lists of a JSON object entry by entry, and chosen objects too, with only one entry in memory."""
 
 from __future__ import annotations
 
 import codecs
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -21,7 +21,7 @@ SPACE = re.compile(r"[ \t\n\r]*")
 
 
 class JsonPart(NamedTuple):
-    """An entry of a list, or a value if `place` is None. The start of a list is the value `[]`."""
+    """An entry of a list or a chosen object, or a value if `place` is None. The start of a list is the value `[]`."""
 
     key: str
     place: int | None
@@ -29,8 +29,12 @@ class JsonPart(NamedTuple):
     text: str
 
 
-def parts(path: str) -> Iterator[JsonPart]:
+def parts(path: str, objects: Collection[str] = ()) -> Iterator[JsonPart]:
     """Yields the content of the top-level object in the order of the file, or that of a list, whose key is "".
+
+    Args:
+      path: the file.
+      objects: keys of the top-level object whose values are objects of which each member is yielded alone.
 
     Raises:
       ValueError: the file is not valid JSON.
@@ -38,7 +42,7 @@ def parts(path: str) -> Iterator[JsonPart]:
     with tf.io.gfile.GFile(path, "rb") as file:
         reader = _Reader(file)
         if reader.peek() == "{":
-            yield from _members(reader)
+            yield from _members(reader, objects)
         elif reader.peek() == "[":
             yield from _list(reader, "")
         else:
@@ -47,8 +51,8 @@ def parts(path: str) -> Iterator[JsonPart]:
             raise reader.error("there is more text after the end")
 
 
-def _members(reader: _Reader) -> Iterator[JsonPart]:
-    """Yields the members from the opening to the closing brace."""
+def _keys(reader: _Reader) -> Iterator[str]:
+    """Yields the keys of an object. The caller reads the value of a key before it asks for the next one."""
     reader.take("{")
     if reader.peek() == "}":
         reader.take("}")
@@ -59,11 +63,19 @@ def _members(reader: _Reader) -> Iterator[JsonPart]:
             raise reader.error("expected a name in quotes")
         key = reader.value()[0]
         reader.take(":")
+        yield key
+        end = reader.take(",}")
+
+
+def _members(reader: _Reader, objects: Collection[str]) -> Iterator[JsonPart]:
+    """Yields the members from the opening to the closing brace."""
+    for key in _keys(reader):
         if reader.peek() == "[":
             yield from _list(reader, key)
+        elif key in objects and reader.peek() == "{":
+            yield from (JsonPart(key, place, *reader.value()) for place, _ in enumerate(_keys(reader)))
         else:
             yield JsonPart(key, None, *reader.value())
-        end = reader.take(",}")
 
 
 def _list(reader: _Reader, key: str) -> Iterator[JsonPart]:

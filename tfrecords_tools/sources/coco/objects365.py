@@ -14,7 +14,7 @@ import os
 from tfrecords_tools.sources import Sample, files
 from tfrecords_tools.sources.coco import coco_index, coco_json
 from tfrecords_tools.sources.coco.coco import Coco
-from tfrecords_tools.writing import on_disk
+from tfrecords_tools.sources.leftovers import FolderFiles
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item, Listing
 
@@ -38,12 +38,14 @@ class Objects365:
           UserError: no image exists, or the JSON is invalid.
         """
         files.require_folder(self.images, "--images")
-        present, account = on_disk.NameSet(files.walk(self.images)), Account()
+        present, account = FolderFiles(self.images), Account()
         index = coco_index.CocoIndex(
             self.annotations, "--annotations", account, lambda image: _path_of(coco_json.file_of(image), present)
         )
         _make_distinct(index.categories)
         listing = self._coco().listing(index, present, account)
+        present.use_paths(listing.inputs)
+        present.note_unused(account)
         return dataclasses.replace(listing, classes={"detection": listing.classes["detection"]})
 
     def _coco(self) -> Coco:
@@ -55,10 +57,12 @@ class Objects365:
         return sample._replace(labelled={"detection": sample.labelled["detection"]})
 
 
-def _path_of(name: str, present: on_disk.NameSet) -> str:
-    """Returns the path of a file below the images' folder; `name` itself if it does not exist."""
+def _path_of(name: str, present: FolderFiles) -> str:
+    """Returns the path of a file below the images' folder, which is then used; `name` itself if it does not exist."""
     candidates = (name, os.path.join(*name.split("/")[-2:]), os.path.basename(name))
-    return next((path for path in candidates if path in present), name)
+    found = next((path for path in candidates if path in present), name)
+    present.use(found)
+    return found
 
 
 def _make_distinct(categories: list[coco_json.CocoEntry]) -> None:

@@ -24,10 +24,10 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
-import tensorflow as tf
 
 from must_tf.common.errors import UserError
-from tfrecords_tools.sources import Sample, files
+from must_tf.common.xml_stream import XmlFile
+from tfrecords_tools.sources import Sample, files, pixels
 from tfrecords_tools.sources.drawn import pictures, shapes
 from tfrecords_tools.sources.drawn.image_paths import MISSING, ImagePaths
 from tfrecords_tools.sources.drawn.pictures import Picture
@@ -78,15 +78,15 @@ class Cvat:
             remedy = f"Give --images the folder that has the images of {self.annotations}."
             example = account.dropped.content[MISSING]["examples"][:1]
             files.require_some([], example * missing, self.images, remedy)
-        paths.note_others(account)
         if not names:
             names = _object_names(declared, (item.labels for item in found))
         inputs = (self.annotations, self.classes) if self.classes else (self.annotations,)
+        paths.note_others(account, inputs)
         return pictures.listing((item.labels for item in found), names, account, inputs)
 
     def _pictures(self, paths: ImagePaths, declared: list[CvatLabel], account: Account) -> Iterator[Item]:
         """Yields an item per image, and appends the labels, which the XML lists before them."""
-        for element in self._elements():
+        for element in self._elements(account):
             if element.tag == "track":
                 raise UserError(
                     f"--annotations {self.annotations} is 'CVAT for video'. Export it as 'CVAT for images 1.1'."
@@ -99,24 +99,24 @@ class Cvat:
             if name is not None:
                 yield Item("", (), self._picture(element, name, account))
 
-    def _elements(self) -> Iterator[ElementTree.Element]:
+    def _elements(self, account: Account) -> Iterator[ElementTree.Element]:
         """Yields the labels, tracks and images of the XML, one at a time."""
         depth: list[ElementTree.Element] = []
         try:
-            with tf.io.gfile.GFile(self.annotations, "rb") as file:
-                for event, element in ElementTree.iterparse(file, ("start", "end")):
-                    if event == "start":
-                        depth.append(element)
-                        continue
-                    depth.pop()
-                    if element.tag in ("image", "track") or (
-                        element.tag == "label" and depth and depth[-1].tag == "labels"
-                    ):
-                        yield element
-                    if len(depth) == 1:
-                        depth[0].clear()  # keeps one image in memory
-        except (ElementTree.ParseError, ValueError, LookupError) as error:  # the latter two: unknown encodings
+            xml = XmlFile(lambda: files.chunks(self.annotations))
+        except ValueError as error:
             raise UserError(f"--annotations {self.annotations} is not valid XML: {error}") from None
+        if xml.is_guessed:
+            account.notes.add(files.GUESSED, self.annotations)
+        for event, element in xml.events():
+            if event == "start":
+                depth.append(element)
+                continue
+            depth.pop()
+            if element.tag in ("image", "track") or (element.tag == "label" and depth and depth[-1].tag == "labels"):
+                yield element
+            if len(depth) == 1:
+                depth[0].clear()  # keeps one image in memory
 
     def _picture(self, image: ElementTree.Element, name: str, account: Account) -> Picture:
         height, width = (_side(image, side) for side in ("height", "width"))
@@ -141,10 +141,10 @@ class Cvat:
                 entries.append(_object(members, (height, width), place, account) | {"id": number})
             except (ValueError, TypeError, KeyError) as error:
                 account.dropped.add("object: shape cannot be read", f"{place}: {members[0].tag}: {error}")
-        frame = (height, width) if height and width else "stored"
+        frame = (height, width) if height and width else pixels.Unsized(pixels.SHOWN)
         label = tags[0] if len(tags) == 1 else ""
         path = os.path.join(self.images, name)
-        return Picture(files.stem(name), path, frame, entries, label=label)  # type: ignore[arg-type]
+        return Picture(files.stem(name), path, frame, entries, label=label)
 
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the image, its objects and its class."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tfrecords_tools.sources import files
 from tfrecords_tools.sources.finder import Finder
@@ -10,7 +10,6 @@ from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 
 MISSING = "image: file is missing"
-ANNOTATIONS = (".json", ".xml", ".csv", ".txt")  # endings of files that may describe images
 
 
 class ImagePaths:
@@ -19,15 +18,8 @@ class ImagePaths:
     def __init__(self, folder: str, option: str = "--images"):
         """Lists the folder. Raises UserError if it is not one."""
         files.require_folder(folder, option)
-        self._folder, self._others = folder, on_disk.NameSet()
-        self._finder, self._taken = Finder(self._images(), folder), on_disk.NameSet()
-
-    def _images(self) -> Iterator[str]:
-        for name in files.walk(self._folder):
-            if files.is_image(name):
-                yield name
-            elif not name.lower().endswith(ANNOTATIONS):
-                self._others.add(name)
+        self._folder = folder
+        self._finder, self._taken = Finder(files.walk(folder), folder), on_disk.NameSet()
 
     def take(self, account: Account, *names: str, twice: str, shown: str = "") -> str | None:
         """Returns the path, below the folder, of the image that an annotation is about.
@@ -42,7 +34,7 @@ class ImagePaths:
           None if there is no such image, or if it was taken before.
         """
         found, shown = self._finder.find(*names), shown or names[0]
-        if found is None:
+        if found is None or not files.is_image(found.path):
             account.dropped.add(MISSING, shown)
             return None
         if not self._taken.add(found.path):
@@ -52,11 +44,18 @@ class ImagePaths:
             account.notes.add(found.how, f"{shown} is {found.path}")
         return found.path
 
-    def note_others(self, account: Account) -> None:
-        """Notes the images that no annotation was about, and the files that are neither images nor annotations."""
-        self._finder.note_unused(account)
-        files.note_others(self._others, self._folder, account)
+    def note_others(self, account: Account, annotations: Iterable[str], with_images: bool = True) -> None:
+        """Notes the files that nothing was about, once per kind.
+
+        Args:
+          account: for the notes.
+          annotations: paths of files that were read, which may be in the same folder.
+          with_images: False if the images that no annotation was about are used anyway.
+        """
+        self._finder.use_paths(annotations)
+        left = (name for name in self._finder.unused() if with_images or not files.is_image(name))
+        files.note_unused(left, self._folder, account)
 
     def others(self) -> Iterator[str]:
         """Yields the paths of the images that no annotation was about."""
-        return self._finder.unused()
+        return filter(files.is_image, self._finder.unused())

@@ -84,8 +84,8 @@ class LabelStudio:
             missing = account.dropped.content.get(MISSING, {"count": 0, "examples": []})
             remedy = f"Give --images the folder that has the images of {self.annotations}."
             files.require_some([], missing["examples"][:1] * missing["count"], self.images, remedy)
-        paths.note_others(account)
         inputs = (self.annotations, self.classes) if self.classes else (self.annotations,)
+        paths.note_others(account, inputs)
         return pictures.listing((item.labels for item in found), names, account, inputs)
 
     def _pictures(self, paths: ImagePaths, account: Account) -> Iterator[Item]:
@@ -128,7 +128,7 @@ class LabelStudio:
         label = found.choices[0] if len(found.choices) == 1 else ""
         # A task that was only classified, or in which other things were drawn, was not looked at for objects.
         objects = found.objects if found.objects or found.are_none else None
-        return Picture(files.stem(name), path, found.size or pixels.STORED, objects, label=label)
+        return Picture(files.stem(name), path, found.size or pixels.Unsized(pixels.SHOWN), objects, label=label)
 
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the image, its objects and its class."""

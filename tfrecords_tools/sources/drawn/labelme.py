@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import itertools
 import json
 import os
 import posixpath
@@ -32,10 +33,12 @@ from tfrecords_tools.sources import Sample, files, pixels
 from tfrecords_tools.sources.drawn import pictures, shapes
 from tfrecords_tools.sources.drawn.image_paths import ImagePaths
 from tfrecords_tools.sources.drawn.pictures import Picture
+from tfrecords_tools.sources.leftovers import FolderFiles
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
 
+UNSIZED = pixels.Unsized(pixels.STORED)
 IGNORED = "__ignore__"
 DRAWN = ("rectangle", "polygon", "circle", "mask")
 # Keys of a shape that are used, or noted in words of their own. Other tools that write this format have more.
@@ -66,22 +69,25 @@ class Labelme:
         """
         files.require_folder(self.annotations, "--annotations")
         names, account = pictures.given_names(self.classes), Account()
-        jsons = on_disk.NameSet(name for name in files.walk(self.annotations) if name.lower().endswith(".json"))
-        found = on_disk.Items(self._pictures(jsons, account))
+        listed = FolderFiles(self.annotations)
+        found = on_disk.Items(self._pictures(listed, account))
         if not any(item.labels.objects is not None for item in found):
             raise UserError(
                 f"--annotations {self.annotations} has no JSON of labelme whose image is in "
                 f"{self.images or self.annotations}. A JSON has 'shapes' and 'imagePath'; give --images if the images "
                 "are elsewhere."
             )
+        if self.images:
+            listed.note_unused_outside(self.images, account)
         inputs = (self.classes,) if self.classes else ()
         return pictures.listing((item.labels for item in found), names, account, inputs)
 
-    def _pictures(self, jsons: on_disk.NameSet, account: Account) -> Iterator[Item]:
+    def _pictures(self, listed: FolderFiles, account: Account) -> Iterator[Item]:
         folder = self.images or self.annotations
         paths = ImagePaths(folder, "--images" if self.images else "--annotations")
-        for name in jsons:
-            path = os.path.join(self.annotations, name)
+        for name in filter(_is_json, listed):
+            listed.use(name)
+            path = listed.path(name)
             content = _content(path, account)
             if content is None:
                 continue
@@ -94,10 +100,16 @@ class Labelme:
         for image in paths.others():
             account.notes.add("detection: no file for this image", os.path.join(folder, image))
             yield Item("", (), Picture(files.stem(image), os.path.join(folder, image), None, None))
+        used = map(listed.path, filter(_is_json, listed))
+        paths.note_others(account, itertools.chain(used, filter(None, [self.classes])), with_images=False)
 
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the image and its objects."""
         return pictures.load(item, f"real:{files.dataset(self.annotations)}", account)
+
+
+def _is_json(name: str) -> bool:
+    return name.lower().endswith(".json")
 
 
 def _content(path: str, account: Account) -> dict[str, Any] | None:
@@ -126,9 +138,9 @@ def _names(content: dict[str, Any], name: str) -> list[str]:
     return [beside, written, files.stem(name)] if written else [files.stem(name)]
 
 
-def _size(content: dict[str, Any]) -> pixels.LabelFrame:
+def _size(content: dict[str, Any]) -> pixels.Frame:
     height, width = content.get("imageHeight"), content.get("imageWidth")
-    return (height, width) if isinstance(height, int) and isinstance(width, int) and height and width else pixels.STORED
+    return (height, width) if isinstance(height, int) and isinstance(width, int) and height and width else UNSIZED
 
 
 def _objects(content: dict[str, Any], path: str, account: Account) -> list[shapes.CocoEntry]:
@@ -159,7 +171,7 @@ def _objects(content: dict[str, Any], path: str, account: Account) -> list[shape
     return entries
 
 
-def _object(members: list[Shape], size: pixels.LabelFrame) -> shapes.CocoEntry:
+def _object(members: list[Shape], size: pixels.Frame) -> shapes.CocoEntry:
     """Converts the shapes of one object. Raises ValueError if they have no area."""
     label = members[0]["label"]
     if members[0]["shape_type"] == "rectangle":
@@ -182,9 +194,9 @@ def _ring(member: Shape) -> Sequence[Sequence[float]]:
     return [[float(x), float(y)] for x, y in points]
 
 
-def _bitmap(members: list[Shape], size: pixels.LabelFrame) -> shapes.CocoEntry:
+def _bitmap(members: list[Shape], size: pixels.Frame) -> shapes.CocoEntry:
     """Unites brush masks. Each is a PNG in base64, whose first and last pixel are its two points."""
-    if not isinstance(size, tuple):
+    if not isinstance(size, tuple) or isinstance(size, pixels.Unsized):
         raise ValueError("a mask needs imageHeight and imageWidth")
     whole = np.zeros(size, bool)
     for member in members:

@@ -22,9 +22,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from must_tf.common.errors import UserError
-from tfrecords_tools.sources import Sample, files
+from tfrecords_tools.sources import Sample, files, pixels
 from tfrecords_tools.sources.drawn import pictures
 from tfrecords_tools.sources.drawn.pictures import Picture
+from tfrecords_tools.sources.leftovers import FolderFiles, is_below
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item, Listing
@@ -46,6 +47,8 @@ MARKS = {
     "IsOccluded": "object: occluded, used like others",
     "IsTruncated": "object: truncated, used like others",
 }
+
+ALWAYS = ("Confidence",)  # 1 for every box
 
 Row = dict[str, str]
 
@@ -85,19 +88,28 @@ class OpenImages:
             for row in _read(path, f"--{OPTIONS[kind]}", NEEDED[kind], account) if path else ():
                 rows.add(row[ID], kind, row)
         rows.finish()
-        present = on_disk.DiskTable(self._present(account))
+        folder = FolderFiles(self.images)
+        present = on_disk.DiskTable(self._present(folder, account))
         if not any(rows.has(image) for image in present):
             raise UserError(f"{self.images} has no image of --boxes {self.boxes}, such as {rows.first()}.jpg.")
         self._note_missing(rows, present, account)
-        tables = Tables(rows, names, self._mask_files())
-        drawn = (self._picture(image, name, tables, account) for image, name in present.items())
         inputs = tuple(path for path in (self.classes, *given.values()) if path)
-        return pictures.listing(drawn, tuple(names.values()), account, inputs)
+        folder.use_paths(inputs)
+        tables = Tables(rows, names, *self._mask_files(folder))
+        folder.note_unused(account)
+        drawn = (self._picture(image, name, tables, account) for image, name in present.items())
+        listing = pictures.listing(drawn, tuple(names.values()), account, inputs)
+        if tables.masks:
+            tables.masks.note_unused(account, _kind_of_mask)
+        return listing
 
-    def _present(self, account: Account) -> Iterator[tuple[str, str]]:
+    def _present(self, folder: FolderFiles, account: Account) -> Iterator[tuple[str, str]]:
         """Yields the id of each image and its path below the folder. Of several files, the first by name counts."""
         taken = on_disk.NameSet()
-        for name in on_disk.NameSet(filter(files.is_image, files.walk(self.images))):
+        for name in filter(files.is_image, folder):
+            if self.mask_images and is_below(folder.path(name), self.mask_images):
+                continue
+            folder.use(name)
             image = files.stem(os.path.basename(name))
             if taken.add(image):
                 yield image, name
@@ -109,14 +121,17 @@ class OpenImages:
             if image not in present:
                 account.notes.add("image: in the CSV, but not in the folder", image)
 
-    def _mask_files(self) -> on_disk.DiskTable[str]:
+    def _mask_files(self, images: FolderFiles) -> tuple[on_disk.DiskTable[str], FolderFiles | None]:
+        """Returns {name: path below the folder} of the masks, and their folder, whose files are not images."""
         if not self.masks:
-            return on_disk.DiskTable()
+            return on_disk.DiskTable(), None
         files.require_folder(self.mask_images, "--mask-images")
-        return on_disk.DiskTable((os.path.basename(name), name) for name in files.walk(self.mask_images))
+        listed = FolderFiles(self.mask_images)
+        images.use_paths(map(listed.path, listed))
+        return on_disk.DiskTable((os.path.basename(name), name) for name in listed), listed
 
     def _picture(self, image: str, name: str, tables: Tables, account: Account) -> Picture:
-        (rows, names, pngs), entries = tables, []
+        (rows, names, pngs, mask_files), entries = tables, []
         for number, row in enumerate(rows.of(image, BOXES)):
             entries.append(_entry(row, SIDES, names) | {"id": number})
             for mark, reason in MARKS.items():
@@ -124,18 +139,19 @@ class OpenImages:
                     account.notes.add(reason, f"image {image}, box {number}")
         seen = {entry["category_id"] for entry in entries}
         for row in rows.of(image, MASKS):
-            if (png := pngs.get(os.path.basename(row["MaskPath"]))) is None:
+            if mask_files is None or (png := pngs.get(os.path.basename(row["MaskPath"]))) is None:
                 account.dropped.add("masks: file is missing", row["MaskPath"])
             else:
-                _attach(entries, row, os.path.join(self.mask_images, png), names, account)
+                mask_files.use(png)
+                _attach(entries, row, mask_files.path(png), names, account)
         for row in rows.of(image, LABELS):
             if float(row["Confidence"]) == 0 and row.get("Source", "") != "machine" and row[LABEL] in names:
                 seen.add(names[row[LABEL]])
         path = os.path.join(self.images, name)
         if not seen:
             account.notes.add("detection: no class was looked for in this image", path)
-            return Picture(image, path, "stored", None)
-        return Picture(image, path, "stored", entries, relative=True, seen=sorted(seen))
+            return Picture(image, path, pixels.STORED, None)
+        return Picture(image, path, pixels.STORED, entries, relative=True, seen=sorted(seen))
 
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the image, its boxes and masks."""
@@ -182,11 +198,23 @@ class Rows:
 
 
 class Tables(NamedTuple):
-    """The content of all files: the rows, {label: class name}, and {name of a mask: path below its folder}."""
+    """The content of all files.
+
+    Attributes:
+      rows: of the CSV files.
+      names: {label: class name}.
+      pngs: {name of a mask: path below the folder of masks}.
+      masks: the folder of masks, if there is one.
+    """
 
     rows: Rows
     names: dict[str, str]
     pngs: on_disk.DiskTable[str]
+    masks: FolderFiles | None
+
+
+def _kind_of_mask(name: str) -> str:
+    return "masks: file that no line about these images names" if files.is_image(name) else files.kind_of(name, "masks")
 
 
 def _read(path: str, option: str, needed: tuple[str, ...], account: Account) -> Iterator[Row]:
@@ -196,6 +224,8 @@ def _read(path: str, option: str, needed: tuple[str, ...], account: Account) -> 
     if missing := [column for column in needed if column not in header]:
         raise UserError(f"{option} {path} has no column {missing[0]!r}. Give the CSV of Open Images for it.")
     kept = {*needed, "IsGroupOf", "Source", *MARKS}
+    if others := [column for column in header if column and column not in (*kept, *ALWAYS)]:
+        account.notes.add("file: columns not used", f"{path}: {', '.join(others)}", len(others))
     for number, cells in enumerate(rows, 2):
         row = {key: cell for key, cell in zip(header, cells, strict=False) if key in kept and cell}
         if all(key in row and (key in TEXTS or _is_number(row[key])) for key in needed):

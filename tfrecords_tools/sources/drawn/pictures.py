@@ -33,7 +33,7 @@ class Picture(NamedTuple):
     Attributes:
       source_id: the record's id.
       path: the image file.
-      frame: the frame of the coordinates, see `image_files`.
+      frame: the frame of the coordinates, see `pixels`.
       objects: COCO annotations whose category is the class's name; None if the image is unlabelled for objects. An
         annotation may have `mask_png` instead of a segmentation: the file of its mask, of any size.
       relative: True if coordinates are shares of the image's sides instead of pixels.
@@ -43,7 +43,7 @@ class Picture(NamedTuple):
 
     source_id: str
     path: str
-    frame: pixels.LabelFrame
+    frame: pixels.Frame
     objects: Sequence[CocoEntry] | None
     relative: bool = False
     seen: Sequence[str] | None = None
@@ -53,7 +53,7 @@ class Picture(NamedTuple):
 class Drawn(NamedTuple):
     """The labels of an item: a picture's, with class ids."""
 
-    frame: pixels.LabelFrame
+    frame: pixels.Frame
     objects: str | None  # a JSON list
     ids: dict[Any, int]  # class name -> id, of the names that occur
     relative: bool
@@ -127,16 +127,32 @@ def _with_ids(item: Item, classes: Classes, masked: bool, account: Account) -> I
     seen = None if picture.seen is None else tuple(sorted(every_id[name] for name in set(picture.seen) & set(every_id)))
     label = (classes.labels.index(picture.label), len(classes.labels)) if picture.label else None
     text = None if picture.objects is None else json.dumps(kept)
-    # Without positions, EXIF turns the image, as it does for photos without labels.
-    frame = picture.frame if kept or picture.frame != pixels.STORED else None
-    return item._replace(labels=Drawn(frame, text, ids, picture.relative, masked, seen, label))
+    return item._replace(labels=Drawn(_frame(picture, kept), text, ids, picture.relative, masked, seen, label))
+
+
+def _frame(picture: Picture, kept: Sequence[CocoEntry]) -> pixels.Frame:
+    """Returns the frame of an image's objects. Without any, EXIF turns it, as it does a photo without labels."""
+    frame = picture.frame
+    if isinstance(frame, tuple) and not isinstance(frame, pixels.Unsized):
+        return frame
+    if not kept:
+        return pixels.SHOWN
+    if isinstance(frame, pixels.Unsized) and not picture.relative:
+        return frame._replace(reach=reach_of(kept))
+    return frame
+
+
+def reach_of(entries: Iterable[CocoEntry]) -> tuple[float, float]:
+    """Returns how far boxes [x, y, width, height] reach down and right."""
+    corners = [(y + height, x + width) for x, y, width, height in (entry["bbox"] for entry in entries)]
+    return max((down for down, _ in corners), default=0.0), max((right for _, right in corners), default=0.0)
 
 
 def load(item: Item, origin: str, account: Account) -> Sample:
     """Reads the image of an item and makes its labels."""
     drawn: Drawn = item.labels
     path = item.files[0]
-    stored = pixels.upright(pixels.read_file(path), drawn.frame, path)
+    stored = pixels.upright(pixels.read_file(path), drawn.frame, path, account)
     info = ImageInfo(item.source_id, stored.height, stored.width)
     labelled = {}
     # An image of which no class was looked for is unlabelled.

@@ -15,9 +15,7 @@ counted. An image without regions is labelled as having no objects.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import itertools
 import json
 import math
@@ -73,8 +71,8 @@ class Via:
         if not found:
             remedy = f"Give --images the folder that has the images of {self.annotations}."
             files.require_some([], [str(item.labels["filename"]) for item in entries], self.images, remedy)
-        paths.note_others(account)
         inputs = (self.annotations, self.classes) if self.classes else (self.annotations,)
+        paths.note_others(account, inputs)
         return pictures.listing((item.labels for item in found), names, account, inputs)
 
     def _entries(self) -> Iterator[Entry]:
@@ -116,7 +114,7 @@ class Via:
                     account.notes.add("image: file attributes not used", f"{name}: {entry['file_attributes']}")
                 objects = list(_objects(entry, attribute, account))
                 path = os.path.join(self.images, name)
-                yield Item("", (), Picture(files.stem(name), path, pixels.STORED, objects))
+                yield Item("", (), Picture(files.stem(name), path, pixels.Unsized(pixels.SHOWN), objects))
 
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the image and its objects."""
@@ -125,10 +123,10 @@ class Via:
 
 def _json_entries(path: str) -> Iterator[Entry]:
     try:
-        for part in json_stream.parts(path):
-            # A project has all images below one key; exported annotations have nothing else.
-            images = part.value.values() if part.key == PROJECT and isinstance(part.value, dict) else [part.value]
-            yield from (_regular(image) for image in images if isinstance(image, dict) and "filename" in image)
+        # A project has all images below one key; exported annotations have nothing else.
+        for part in json_stream.parts(path, (PROJECT,)):
+            if isinstance(part.value, dict) and "filename" in part.value:
+                yield _regular(part.value)
     except ValueError as error:
         raise UserError(f"--annotations {path} is not valid JSON: {error}") from None
 
@@ -151,9 +149,11 @@ def _region(shape: Any, attributes: Any) -> Entry:
 
 def _csv_entries(path: str) -> Iterator[Entry]:
     try:
-        rows = csv.DictReader(io.StringIO(files.read_text(path, "--annotations")))
-        if missing := [column for column in CSV_COLUMNS if column not in (rows.fieldnames or ())]:
+        cells = files.read_rows(path, "--annotations")
+        header = next(cells, [])
+        if missing := [column for column in CSV_COLUMNS if column not in header]:
             raise UserError(f"--annotations {path} has no column {missing[0]!r}. Export the annotations of VIA as CSV.")
+        rows = (dict(itertools.zip_longest(header, row, fillvalue="")) for row in cells)
         for name, group in itertools.groupby(rows, lambda row: row["filename"]):
             regions = [
                 _region(
@@ -162,7 +162,7 @@ def _csv_entries(path: str) -> Iterator[Entry]:
                 for row in group
             ]
             yield {"filename": name, "regions": [region for region in regions if region["shape_attributes"]]}
-    except (ValueError, csv.Error) as error:
+    except ValueError as error:
         raise UserError(
             f"--annotations {path} cannot be read: {error}. Export the annotations of VIA again, as JSON."
         ) from None

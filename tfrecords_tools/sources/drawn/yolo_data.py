@@ -14,6 +14,7 @@ import yaml
 
 from must_tf.common.errors import UserError, nearest
 from tfrecords_tools.sources import files
+from tfrecords_tools.sources.leftovers import FolderFiles
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 
@@ -142,11 +143,13 @@ def _shared_folder(paths: on_disk.NameSet) -> str:
 
 
 def count_strays(data: YoloData, expected: on_disk.NameSet, account: Account) -> None:
-    """Counts label files without an image in the folders of labels as dropped images."""
+    """Counts label files without an image in the folders of labels as dropped images, and notes other files."""
     for place in data.places:
         folder = IMAGES.sub("labels", f"{place.rstrip('/')}/", count=1)
         if folder == f"{place.rstrip('/')}/" or not tf.io.gfile.isdir(folder):
             continue
-        strays = (os.path.join(folder.rstrip("/"), name) for name in files.walk(folder))
-        missing = on_disk.NameSet(path for path in strays if path.endswith(".txt") and path not in expected)
+        listed = FolderFiles(folder.rstrip("/"))
+        missing = (path for path in map(listed.path, listed) if path.endswith(".txt") and path not in expected)
         files.count_missing((path for path in missing if os.path.basename(path) != "classes.txt"), account)
+        others = (name for name in listed if not name.endswith(".txt"))
+        files.note_unused(others, listed.folder, account, lambda name: files.kind_of(name, "detection"))

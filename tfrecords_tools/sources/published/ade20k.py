@@ -10,17 +10,26 @@ Names keep their synonyms ("building, edifice").
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
+
+import tensorflow as tf
 
 from must_tf.common.errors import UserError, nearest
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.sources import Sample, files, maps, pixels
+from tfrecords_tools.sources.leftovers import FolderFiles
+from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
 
 NAMES = "objectInfo150.txt"
+
+
+def _is_direct_image(name: str) -> bool:
+    return files.is_image(name) and "/" not in name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,20 +50,31 @@ class Ade20k:
         for folder in (images, annotations):
             self._require(folder)
         account, names = Account(), self._names()
-        map_names = {files.stem(name): name for name in files.images_in(annotations)}
-        items, image_names = [], files.images_in(images)
-        for item in files.unlabelled(images, image_names, account):
+        photos, maps_there, items = FolderFiles(images), FolderFiles(annotations), on_disk.Items()
+        map_names = on_disk.DiskTable((files.stem(name), name) for name in maps_there if _is_direct_image(name))
+        for item in files.unlabelled(images, filter(_is_direct_image, photos), account):
+            photos.use_paths(item.files)
             if item.source_id in map_names:
-                path = os.path.join(annotations, map_names[item.source_id])
+                path = maps_there.path(map_names[item.source_id])
                 items.append(item._replace(files=(*item.files, path), labels=len(names)))
             else:
                 account.dropped.add("image: no annotation", item.files[0])
-        missing_stems = sorted(map_names.keys() - {files.stem(name) for name in image_names})
-        missing = files.count_missing((os.path.join(images, f"{stem}.jpg") for stem in missing_stems), account)
+        stems = on_disk.NameSet(map(files.stem, filter(_is_direct_image, photos)))
+        missing_stems = (stem for stem in map_names if stem not in stems)
+        files.count_missing((photos.path(f"{stem}.jpg") for stem in missing_stems), account)
         remedy = f"Files in {annotations} must have the same names as those in {images}."
-        files.require_some(items, sorted(map_names), images, remedy)
+        files.require_some(items, [*itertools.islice(map_names, 1)] * len(map_names), images, remedy)
+        maps_there.use(*map_names.values())
+        self._note_others(photos, maps_there, account)
         inputs = (os.path.join(self.root, NAMES),)
-        return Listing(items, {"segmentation": names}, inputs, account, len(image_names) + missing)
+        count = len(items) + account.dropped.count("image")
+        return Listing(items, {"segmentation": names}, inputs, account, count)
+
+    def _note_others(self, photos: FolderFiles, maps_there: FolderFiles, account: Account) -> None:
+        """Notes files that are not read: of the split's folders, and beside the folders."""
+        photos.note_unused(account)
+        maps_there.note_unused(account, lambda name: files.kind_of(name, "segmentation"))
+        files.note_others(set(tf.io.gfile.listdir(self.root)) - {NAMES}, self.root, account, "file")
 
     def _require(self, folder: str) -> None:
         parent = os.path.dirname(folder)
@@ -93,6 +113,6 @@ class Ade20k:
             class_ids = {0: IGNORE} | {number: number - 1 for number in range(1, item.labels + 1)}
             labels = maps.segmentation(maps.classes_of(ids, class_ids, png))
             labelled["segmentation"] = Labelled(labels, f"real:{files.dataset(self.root)}")
-        stored = pixels.upright(pixels.read_file(path), size, path)
+        stored = pixels.upright(pixels.read_file(path), size, path, account)
         info = ImageInfo(item.source_id, stored.height, stored.width)
         return Sample(stored.encoded, info, labelled, os.path.basename(path))

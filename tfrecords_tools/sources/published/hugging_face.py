@@ -180,7 +180,11 @@ class HuggingFace:
     def load(self, item: Item, account: Account) -> Sample:
         """Decodes the image and makes its labels."""
         row: Row = item.labels
-        stored = pixels.upright(row.image, pixels.STORED if row.entries else None, f"{item.files[0]}: {item.source_id}")
+        frame: pixels.Frame = pixels.SHOWN
+        if row.entries:
+            reach = (0.0, 0.0) if row.relative else pictures.reach_of(row.entries)
+            frame = pixels.Unsized(pixels.SHOWN, reach)
+        stored = pixels.upright(row.image, frame, f"{item.files[0]}: {item.source_id}", account)
         info, labelled = ImageInfo(item.source_id, stored.height, stored.width), {}
         origin = f"real:{files.dataset(os.path.dirname(item.files[0]) or '.')}"
         if row.label:
@@ -250,8 +254,7 @@ def _features(path: str) -> Features:
         if stored:
             return json.loads(stored)["info"]["features"]
         if tf.io.gfile.exists(beside):
-            with tf.io.gfile.GFile(beside) as file:
-                return json.loads(file.read())["features"]
+            return json.loads(files.read_text(beside, "the features"))["features"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"--data {path}: its features cannot be read ({error}).") from None
     raise UserError(

@@ -24,12 +24,14 @@ import numpy as np
 from must_tf.common.errors import UserError
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels
-from tfrecords_tools.sources import Sample, files, maps, pixels
+from tfrecords_tools.sources import Sample, files, maps, pixels, surface
+from tfrecords_tools.sources.leftovers import FolderFiles
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
 
 PREVIEW = re.compile(r"^(?P<scene>.*?)(?P<camera>scene_cam_\d\d)_final_preview/(?P<frame>frame\.\d+)\.tonemap\.jpg$")
+FRAME_FILE = re.compile(r"frame\.\d+\.(\w+\.\w+)$")
 KINDS = {"depth": "depth_meters.hdf5", "normals": "normal_cam.hdf5"}
 KEY = "dataset"  # of the HDF5 files
 FOCAL, WIDTH = 886.81, 1024  # pixels
@@ -50,14 +52,16 @@ class Hypersim:
           UserError: there is no such image.
         """
         files.require_folder(self.root, "--root")
-        present, account, items, count = on_disk.NameSet(files.walk(self.root)), Account(), on_disk.Items(), 0
+        present, account, items, count = FolderFiles(self.root), Account(), on_disk.Items(), 0
         for name in present:
             match = PREVIEW.match(name)
             if match is None:
                 continue
             count += 1
+            present.use(name)
             stem = f"{match['scene']}{match['camera']}_geometry_hdf5/{match['frame']}"
             kinds = tuple(task for task, end in KINDS.items() if f"{stem}.{end}" in present)
+            present.use(*(f"{stem}.{KINDS[task]}" for task in kinds))
             for task in sorted(KINDS.keys() - set(kinds)):
                 account.notes.add(f"{task}: no file for this image", os.path.join(self.root, name))
             scene = match["scene"].removesuffix("images/").strip("/") or os.path.basename(os.path.abspath(self.root))
@@ -72,12 +76,13 @@ class Hypersim:
                 f"--root {self.root} has no image with depth or normals, like ai_001_001/images/"
                 "scene_cam_00_final_preview/frame.0000.tonemap.jpg and scene_cam_00_geometry_hdf5/ beside it."
             )
+        present.note_unused(account, _kind_of)
         return Listing(items, {}, (), account, count)
 
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the image, its depth and its normals."""
         path, *others = item.files
-        stored = pixels.upright(pixels.read_file(path), None, path)
+        stored = pixels.upright(pixels.read_file(path), None, path, account)
         info, labelled = ImageInfo(item.source_id, stored.height, stored.width), {}
         for task, other in zip(item.labels, others, strict=True):
             try:
@@ -87,7 +92,15 @@ class Hypersim:
                 labelled[task] = Labelled(labels, "real:hypersim")
             except Dropped as dropped:
                 account.dropped.add(dropped.reason, dropped.example)
+        found = {task: one.labels for task, one in labelled.items()}
+        surface.note_contradictions(found, camera(info.height, info.width), path, account)
         return Sample(stored.encoded, info, labelled, os.path.basename(path))
+
+
+def _kind_of(name: str) -> str:
+    """Returns the kind of a file that is not read: frames have many, of which the last two parts tell the content."""
+    match = FRAME_FILE.search(name)
+    return f"file: frames' {match[1]}, not used" if match else files.kind_of(name)
 
 
 def _array(path: str, task: str) -> np.ndarray:
@@ -101,11 +114,15 @@ def _array(path: str, task: str) -> np.ndarray:
     return array
 
 
+def camera(height: int, width: int) -> surface.Intrinsics:
+    """Returns the dataset's camera for images of another size."""
+    focal = FOCAL * width / WIDTH
+    return surface.Intrinsics(focal, focal, width / 2, height / 2)
+
+
 def rays(height: int, width: int) -> np.ndarray:
     """Returns the points [h, w, 3] that the pixel centres see at a depth of one metre."""
-    focal = FOCAL * width / WIDTH
-    y, x = np.mgrid[:height, :width] + 0.5
-    return np.stack([(x - width / 2) / focal, (y - height / 2) / focal, np.ones_like(x)], -1).astype(np.float32)
+    return surface.rays(height, width, camera(height, width))
 
 
 def depth(distance: np.ndarray) -> np.ndarray:

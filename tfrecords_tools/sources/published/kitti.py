@@ -20,6 +20,7 @@ from must_tf.common.errors import UserError
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo
 from tfrecords_tools.sources import Sample, files, maps, pixels
+from tfrecords_tools.sources.leftovers import FolderFiles
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
@@ -52,32 +53,36 @@ class Kitti:
         """
         files.require_folder(self.images, "--images")
         files.require_folder(self.depth, "--depth")
-        present, account, items = on_disk.NameSet(files.walk(self.images)), Account(), on_disk.Items()
-        names, first = 0, ""
-        for name in on_disk.NameSet(files.images_below(self.depth, account)):
+        present, account, items = FolderFiles(self.images), Account(), on_disk.Items()
+        maps_there, names, first = FolderFiles(self.depth), 0, ""
+        for name in filter(files.is_image, maps_there):
             frame = _frame(name)
             if frame is None:
-                account.notes.add("file: not a depth map by its name, not used", os.path.join(self.depth, name))
                 continue
+            maps_there.use(name)
             names, first = names + 1, first or name
             source_id, candidates = frame
             image = next((path for path in candidates if path in present), None)
             if image is None:
                 account.dropped.add("image: file is missing", f"{candidates[0]} for {name}")
             else:
-                items.append(Item(source_id, (os.path.join(self.images, image), os.path.join(self.depth, name))))
+                items.append(Item(source_id, (present.path(image), maps_there.path(name))))
         if not names:
             raise UserError(
                 f"--depth {self.depth} has no depth map like DRIVE_sync/proj_depth/groundtruth/image_02/0000000005.png."
             )
         files.require_some(items, [first] * names, self.images, "Give --images the folder of the raw data.")
+        for folder in (present, maps_there):
+            folder.use_paths(path for item in items for path in item.files)
+        present.note_unused_outside(self.depth, account)
+        maps_there.note_unused(account, _kind_of)
         return Listing(items, {}, (), account, names, ("depth",))
 
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the image and its depth."""
         path, depth = item.files
         labelled = {}
-        stored = pixels.upright(pixels.read_file(path), None, path)
+        stored = pixels.upright(pixels.read_file(path), None, path, account)
         info = ImageInfo(item.source_id, stored.height, stored.width)
         try:
             units = maps.read_map(depth, "depth")
@@ -88,6 +93,10 @@ class Kitti:
         except Dropped as dropped:
             account.dropped.add(dropped.reason, dropped.example)
         return Sample(stored.encoded, info, labelled, os.path.basename(path))
+
+
+def _kind_of(name: str) -> str:
+    return "file: not a depth map by its name, not used" if files.is_image(name) else files.kind_of(name)
 
 
 def _frame(name: str) -> tuple[str, list[str]] | None:

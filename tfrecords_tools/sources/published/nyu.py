@@ -30,6 +30,8 @@ from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.sources import Sample, files, maps
+from tfrecords_tools.sources.leftovers import FolderFiles
+from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
 
@@ -72,12 +74,17 @@ class Nyu:
             guess = nearest(self.split, files.folders(self.root))
             raise UserError(f"--split {self.split!r} is not a folder in {self.root}.{guess}")
         folder = os.path.join(self.root, self.split)
-        names = sorted(name for name in files.walk(folder) if name.endswith(".h5") and not files.is_hidden(name))
-        if not names:
+        listed, account, items = FolderFiles(folder), Account(), on_disk.Items()
+        for name in listed:
+            if name.endswith(".h5"):
+                listed.use(name)
+                items.append(Item(files.stem(name), (listed.path(name),)))
+        if not items:
             raise UserError(
                 f"no .h5 file below {folder}. For the labelled frames, give --root nyu_depth_v2_labeled.mat."
             )
-        return Listing([Item(files.stem(name), (os.path.join(folder, name),)) for name in names], {})
+        listed.note_unused(account)
+        return Listing(items, {}, account=account)
 
     def _find_labelled(self) -> Listing:
         files.require_file(self.root, "--root")

@@ -18,14 +18,14 @@ import dataclasses
 import os
 import posixpath
 import re
-from collections.abc import Iterator
 
 import numpy as np
 
 from must_tf.common.errors import UserError
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo
-from tfrecords_tools.sources import Sample, files, maps, pixels
+from tfrecords_tools.sources import Sample, files, maps, pixels, surface
+from tfrecords_tools.sources.leftovers import FolderFiles
 from tfrecords_tools.sources.published.hypersim import SHORTEST
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
@@ -51,8 +51,8 @@ class Taskonomy:
           UserError: there is no such photo.
         """
         files.require_folder(self.root, "--root")
-        account, items = Account(), on_disk.Items()
-        tables = self._tables(account)
+        account, items, present = Account(), on_disk.Items(), FolderFiles(self.root)
+        tables = _tables(present)
         for view, name in tables[PHOTO].items():
             kinds = tuple(task for task, domain in DOMAINS.items() if view in tables[domain])
             path = os.path.join(self.root, name)
@@ -67,6 +67,7 @@ class Taskonomy:
             for view, name in tables[domain].items():
                 if view not in tables[PHOTO] and (task == "depth" or view not in tables[DOMAINS["depth"]]):
                     account.dropped.add("image: file is missing", f"{view} for {name}")
+        present.note_unused(account, _kind_of)
         if not items:
             raise UserError(
                 f"--root {self.root} has no photo with depth or normals, like rgb/point_0_view_0_domain_rgb.png and "
@@ -74,26 +75,10 @@ class Taskonomy:
             )
         return Listing(items, {}, (), account, len(items) + account.dropped.count("image"))
 
-    def _tables(self, account: Account) -> dict[str, on_disk.DiskTable[str]]:
-        """Returns {domain: {view: name below the root}}, and counts the files of other domains."""
-        tables = {}
-        for domain in (PHOTO, *DOMAINS.values()):
-            tables[domain] = on_disk.DiskTable((view, name) for name, (view, own) in self._views() if own == domain)
-        for name, (_, domain) in self._views():
-            if domain not in tables:
-                account.notes.add(f"file: domain {domain}, not used", os.path.join(self.root, name))
-        return tables
-
-    def _views(self) -> Iterator[tuple[str, tuple[str, str]]]:
-        """Yields the name, the view and the domain of each file."""
-        for name in files.walk(self.root):
-            if view := view_of(name):
-                yield name, view
-
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the photo, its depth and its normals."""
         path, *others = item.files
-        stored = pixels.upright(pixels.read_file(path), None, path)
+        stored = pixels.upright(pixels.read_file(path), None, path, account)
         info, labelled = ImageInfo(item.source_id, stored.height, stored.width), {}
         for task, other in zip(item.labels, others, strict=True):
             try:
@@ -103,7 +88,28 @@ class Taskonomy:
                 labelled[task] = Labelled({key: made}, f"real:{files.dataset(self.root)}")
             except Dropped as dropped:
                 account.dropped.add(dropped.reason, dropped.example)
+        found = {task: one.labels for task, one in labelled.items()}
+        surface.note_contradictions(found, None, path, account)
         return Sample(stored.encoded, info, labelled, os.path.basename(path))
+
+
+def _tables(present: FolderFiles) -> dict[str, on_disk.DiskTable[str]]:
+    """Returns {domain: {view: name below the root}} of the domains that are read, whose files are then used."""
+    tables = {}
+    for domain in (PHOTO, *DOMAINS.values()):
+        views = ((name, view) for name in present if (view := view_of(name)))
+        tables[domain] = on_disk.DiskTable((view, name) for name, (view, own) in views if own == domain)
+        for name in tables[domain].values():
+            present.use(name)
+    return tables
+
+
+def _kind_of(name: str) -> str:
+    view = view_of(name)
+    if view is None:
+        return files.kind_of(name)
+    known = view[1] in (PHOTO, *DOMAINS.values())
+    return "file: another one has this view and domain, not used" if known else f"file: domain {view[1]}, not used"
 
 
 def view_of(name: str) -> tuple[str, str] | None:

@@ -78,9 +78,8 @@ class WebDataset:
 
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the image and its one-hot label."""
-        del account
         part, number, count = item.labels
-        sample = images.plain(item, part)
+        sample = images.plain(item, account, part)
         if number is None:
             return sample
         probability = np.zeros([count], np.float32)

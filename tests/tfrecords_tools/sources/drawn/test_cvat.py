@@ -11,6 +11,7 @@ import pytest
 from must_tf.common.errors import UserError
 from tests.support.converting import Converted, converted, must_records
 from tests.support.datasets.drawn import masks, origins, photos, rectangle, seen, write, written
+from tfrecords_tools.sources import files
 from tfrecords_tools.sources.drawn.cvat import Cvat
 
 BOX = '<box label="cat" occluded="0" xtl="48.0" ytl="16.0" xbr="80.0" ybr="48.0" z_order="0"></box>'
@@ -128,13 +129,25 @@ def test_missing_and_additional_images_are_counted(tmp_path: Path) -> None:
     assert result.notes() == {"image: not named in the annotations, left out": 1}
 
 
+@pytest.mark.parametrize(("encoding", "is_guessed"), [("utf-8-sig", False), ("utf-16", False), ("cp1252", True)])
+def test_text_is_read_in_any_encoding(encoding: str, is_guessed: bool, tmp_path: Path) -> None:
+    photos(tmp_path / "images", "tom & jerry.jpg")
+    content = f"""<?xml version="1.0" encoding="{encoding.removesuffix("-sig")}"?>
+        <annotations><image name="tom & jerry.jpg" width="128" height="64">{BOX.replace("cat", "thé")}</image>
+        </annotations>""".replace("cp1252", "utf-8")
+    path = write(tmp_path / "set.xml", content, encoding)
+    result = converted(Cvat(f"{tmp_path}/images", path), tmp_path / "out")
+    assert (seen(result), result.counts()) == ({"tom & jerry": [("thé", CAT[1])]}, {})
+    assert result.notes() == ({files.GUESSED: 1} if is_guessed else {})
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
     photos(tmp_path / "images", "x.jpg")
     mistakes = {
         "<annotations><track id='0' label='cat'></track></annotations>": "is 'CVAT for video'",
         "<annotation><folder>VOC</folder></annotation>": "has no <image>",
         "<annotations>": "is not valid XML",
-        "<?xml version='1.0' encoding='x-unknown'?><annotations/>": "is not valid XML",
+        "<?xml version='1.0' encoding='x-unknown'?><annotations/>": "has no <image>",
         "<label><name>cat</name></label>": "has no <image>",
         "<annotations><image name='a.jpg' width='wide' height='inf'/></annotations>": "none of the 1 annotated images",
         "<annotations><image name='a.jpg' width='1' height='1'/></annotations>": "none of the 1 annotated images",

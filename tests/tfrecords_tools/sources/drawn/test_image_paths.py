@@ -38,18 +38,21 @@ def test_a_file_of_another_split_is_not_taken(tmp_path: Path) -> None:
     assert paths.take(account, "train/d.jpg", twice="twice") is None
     assert paths.take(account, "images/d.jpg", twice="twice") == "val/d.jpg"
     account.notes.content.pop(TAIL)
-    paths.note_others(account)
+    paths.note_others(account, ())
     assert account.notes.content == {}
 
 
-def test_files_that_are_neither_images_nor_annotations_are_noted(tmp_path: Path) -> None:
+def test_files_that_are_neither_images_nor_the_annotations_are_noted(tmp_path: Path) -> None:
     photos(tmp_path, "a.jpg")
-    for name in ("set.json", "b.mp4", ".c.mp4"):
+    for name in ("set.json", "b.mp4", ".c.mp4", "another.json"):
         write(tmp_path / name, "x")
     paths, account = ImagePaths(str(tmp_path)), Account()
     assert paths.take(account, "a.jpg", twice="twice") == "a.jpg"
-    paths.note_others(account)
-    assert list(account.notes.content) == ["image: files with the ending .mp4 are not read"]
+    paths.note_others(account, [f"{tmp_path}/set.json", "/elsewhere/another.json"])
+    assert {reason: entry["examples"] for reason, entry in account.notes.content.items()} == {
+        "image: files with the ending .json are not read": [f"{tmp_path}/another.json"],
+        "image: files with the ending .mp4 are not read": [f"{tmp_path}/b.mp4"],
+    }
 
 
 def test_an_image_is_taken_once(tmp_path: Path) -> None:

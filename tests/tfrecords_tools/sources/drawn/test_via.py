@@ -16,6 +16,7 @@ from must_tf.common.errors import UserError
 from tests.support.converting import Converted, converted, dump, must_records, noise
 from tests.support.datasets.drawn import masks, photos, rectangle, seen, write, written
 from tests.support.image_files import file
+from tfrecords_tools.sources import pixels
 from tfrecords_tools.sources.drawn.via import Via
 
 Region = dict[str, Any]
@@ -145,13 +146,14 @@ def test_two_files_of_one_name_have_two_ids(tmp_path: Path) -> None:
 
 
 def test_exif_turns_a_photo_in_which_nothing_has_a_place(tmp_path: Path) -> None:
-    """VIA does not store the size of an image, so objects are on the stored pixels."""
+    """VIA does not store the size of an image, and this object fits only the stored pixels."""
     (tmp_path / "images").mkdir()
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / "images" / name).write_bytes(file(noise(64, 128, 0), "JPEG", 6))
     path = dump(tmp_path / "set.json", metadata([region(RECT)], []))
     result = converted(Via(f"{tmp_path}/images", path), tmp_path / "out")
     assert [result.records[key].image.shape[:2] for key in ("a", "b")] == [(64, 128), (128, 64)]
+    assert result.notes() == {pixels.PROVEN.format("stored"): 1}
 
 
 def test_file_attributes_and_missing_images_are_counted(tmp_path: Path) -> None:

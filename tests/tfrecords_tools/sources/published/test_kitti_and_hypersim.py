@@ -90,7 +90,7 @@ def hypersim(root: Path, wall: np.ndarray | None = None) -> Path:
         with h5py.File(folder / f"frame.0007.{name}.hdf5", "w") as file:
             file["dataset"] = array.astype(np.float16 if name == "normal_cam" else np.float32)
     metres[2, 3] = 0
-    np.save(root / "metres.npy", metres)
+    np.save(root.parent / "metres.npy", metres)
     return root
 
 
@@ -98,7 +98,7 @@ def test_hypersims_distances_become_depth_and_normals_face_the_camera(tmp_path: 
     root = hypersim(tmp_path / "scenes")
     result = converted(Hypersim(str(root)), tmp_path / "out")
     labels = result.records["ai_001_001/scene_cam_00/frame.0007"].labels
-    assert np.abs(labels["depth"]["metres"] - np.load(root / "metres.npy")).max() <= 0.0005 + 1e-4
+    assert np.abs(labels["depth"]["metres"] - np.load(root.parent / "metres.npy")).max() <= 0.0005 + 1e-4
     normals = labels["normals"]["normals"]
     wall, floor = np.zeros([18, WIDTH, 3]), np.zeros([6, WIDTH, 3])
     wall[..., 2] = -1  # z is forward
@@ -109,6 +109,16 @@ def test_hypersims_distances_become_depth_and_normals_face_the_camera(tmp_path: 
     # A scene's own folder as the root gives the same ids.
     inner = converted(Hypersim(f"{root}/ai_001_001"), tmp_path / "inner")
     assert list(inner.records) == ["ai_001_001/scene_cam_00/frame.0007"]
+
+
+def test_normals_that_contradict_the_depth_are_noted(tmp_path: Path) -> None:
+    """With y and z exchanged, the wall would be a floor: it still faces the camera, 90 degrees from its depth."""
+    root = hypersim(tmp_path / "scenes")
+    path = root / "ai_001_001/images/scene_cam_00_geometry_hdf5/frame.0007.normal_cam.hdf5"
+    with h5py.File(path, "r+") as file:
+        file["dataset"][...] = file["dataset"][()][..., [0, 2, 1]]
+    apart = "normals: more than 45 degrees from those of the depth; are the axes as described?"
+    assert converted(Hypersim(str(root)), tmp_path / "out").notes() == {apart: 1}
 
 
 def test_hypersim_without_one_of_the_files(tmp_path: Path) -> None:

@@ -52,6 +52,14 @@ def test_depth_and_normals_are_ours(layout: str, tmp_path: Path) -> None:
     assert (result.counts(), result.notes()) == ({}, {})
 
 
+def test_normals_that_contradict_the_depth_are_noted(tmp_path: Path) -> None:
+    """A wall whose normals are those of a floor. The camera is not known, so more may differ than elsewhere."""
+    root = dataset(tmp_path / "set")
+    save(place(root, "omnidata", "normal"), np.full([HEIGHT, WIDTH, 3], [128, 0, 128], np.uint8))
+    apart = "normals: more than 60 degrees from those of the depth; are the axes as described?"
+    assert converted(Taskonomy(str(root)), tmp_path / "out").notes() == {apart: 1}
+
+
 def test_other_axes_other_domains_and_missing_files_are_counted(tmp_path: Path) -> None:
     root = dataset(tmp_path / "set")
     save(place(root, "omnidata", "normal"), np.full([HEIGHT, WIDTH, 3], [128, 128, 0], np.uint8))

@@ -1,0 +1,1 @@
+"""Rate and memory of the sources of `must convert`."""
