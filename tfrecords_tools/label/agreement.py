@@ -12,7 +12,6 @@ the headline of the task's metric.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -48,13 +47,13 @@ Found = dict[str, dict[str, Any]]  # {task: {"figure", "higher_is_better", "imag
 
 
 class _View(NamedTuple):
-    flip: bool
-    zoom: float
+    flip: bool | tf.Tensor
+    zoom: float | tf.Tensor
 
     def warp(self, original: tf.Tensor, side: int) -> geometry.Warp:
         """Returns the warp of a photo whose longer side is `side`; an enlarged photo is cut around its centre."""
         scaled = geometry.fitted_size(original, side, self.zoom)
-        return geometry.Warp(original, tf.constant(self.flip), scaled, (scaled - original) // 2, side)
+        return geometry.Warp(original, self.flip, scaled, (scaled - original) // 2, side)
 
 
 VIEWS = dict(zip(rules.VIEWS, (_View(True, 1.0), _View(False, ZOOM)), strict=True))
@@ -140,14 +139,14 @@ class _Labeller:
         specs = {task: discover()[task] for task in configs}
         reader = input_lib.Reader(specs, configs, self._side)
 
-        def element(serialized: tf.Tensor, view: _View) -> dict[str, Any]:
+        @tf.function(
+            input_signature=[tf.TensorSpec([], kind) for kind in (tf.string, tf.bool, tf.float32)], autograph=False
+        )
+        def element(serialized: tf.Tensor, flip: tf.Tensor, zoom: tf.Tensor) -> dict[str, Any]:
+            view = _View(flip, zoom)
             return reader.element(serialized, tf.constant(0), lambda original: view.warp(original, self._side))
 
-        spec = tf.TensorSpec([], tf.string)
-        self._elements = {
-            name: tf.function(functools.partial(element, view=view), input_signature=[spec], autograph=False)
-            for name, view in VIEWS.items()
-        }
+        self._element = element  # one graph for all views, as tracing takes longer than a few photos
 
     def pairs(self, photos: Sequence[bytes]) -> list[tuple[str, GridRow, dict[str, Labels]]]:
         """Returns the view, the row with its photo and expected labels, and the teacher's labels of that photo."""
@@ -179,7 +178,7 @@ class _Labeller:
         png = cv2.imencode(".png", base[..., ::-1], record.MAP_PNG)[1].tobytes()
         labelled = {task: record.Labelled(values, ORIGIN) for task, values in labels.items()}
         serialized = record.encode(png, ImageInfo("photo", *base.shape[:2]), labelled, discover())
-        element = self._elements[view](tf.constant(serialized))
+        element = self._element(tf.constant(serialized), *map(tf.constant, VIEWS[view]))
         return batch_picture.row_of(element, self._configs)
 
 
