@@ -158,24 +158,6 @@ def quiet_controller() -> None:
     orbit.controller._log = logging.debug
 
 
-def parse_yaml(text: str) -> Any:
-    """Parses YAML with Model Garden's numbers: 1e-3 is a number, where PyYAML itself reads a text.
-
-    Tags that build Python objects are refused, except for the tuples in files that Model Garden wrote.
-
-    Raises:
-      yaml.YAMLError: the text is not YAML.
-    """
-    import yaml
-    from official.modeling.hyperparams import params_dict
-
-    class Loader(yaml.SafeLoader):
-        yaml_implicit_resolvers = params_dict._LOADER.yaml_implicit_resolvers
-
-    Loader.add_constructor("tag:yaml.org,2002:python/tuple", Loader.construct_yaml_seq)
-    return yaml.load(text, Loader=Loader)
-
-
 def accumulate_matches(evaluation: Any, matches: Sequence[Any]) -> dict[str, Any]:
     """Ranks matched objects by pycocotools' `COCOeval.accumulate` and returns its `eval` arrays.
 

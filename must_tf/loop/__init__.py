@@ -15,15 +15,21 @@ fine-tunes it elsewhere, exports it, and writes a page. `plan.py` documents all 
 Every step is one command of this project, which is printed and can be repeated by hand. This room only plans and
 starts commands: it trains and converts nothing itself.
 
-    plan       the plan file, checked
-    plan_rules rules about its names and settings
-    formats    how a dataset of a plan becomes arguments of a conversion
-    facts      what is in a dataset, before or after its conversion
-    settings   training settings that fit the data
-    records    the commands that turn the datasets into records
-    checks     do the datasets, teachers and transfers fit each other?
-    trainings  the commands after those: teachers, labels, student, transfers, export
-    steps      a step, its execution, and what is done already
-    run        executes the steps of a plan
-    report     the table and the page
+    plan           what a plan can say
+    plan_file      reads its file and collects the mistakes
+    plan_rules     rules about its names and settings
+    formats        how a dataset of a plan becomes arguments of a conversion
+    facts          what is in a dataset, before or after its conversion
+    settings       training settings that fit the data
+    records        the commands that turn the datasets into records
+    shared_photos  validation photos in training data
+    disk           the bytes that the steps write
+    checks         do the datasets, teachers and transfers fit each other?
+    trainings      the commands after those: teachers, labels, student, transfers, export
+    steps          a step, its execution, and what is done already
+    run            executes the steps of a plan
+    dry_run        prints the steps with their costs
+    pace           measures the steps on a few images
+    costs          what the steps cost, estimated from that
+    report         the table and the page
 """

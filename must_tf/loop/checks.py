@@ -13,9 +13,14 @@ from tfrecords_tools.teachers import describe
 
 
 def check(trainings: Trainings) -> None:
-    """Raises UserError with everything that does not fit."""
+    """Raises UserError with everything that does not fit.
+
+    If parts of the plan are missing because of other mistakes, only the rules that do not depend on them are checked.
+    """
     path = trainings.plan.path
-    rules = (_without_labels, _unfit_models, _foreign_classes, _unfit_students, _unfit_transfers)
+    rules = [_unfit_models, _unfit_transfers]
+    if trainings.plan.is_whole:
+        rules += [_without_labels, _foreign_classes, _unfit_students]
     Mistakes(f"{path}: {problem}" for rule in rules for problem in rule(trainings)).raise_all()
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from must_tf.common import command_line, process_setup
 from must_tf.common.command_line import flag
-from must_tf.common.errors import UserError, exit_on_user_error
+from must_tf.common.errors import Mistakes, UserError, exit_on_user_error
+from must_tf.loop import plan_file
 
 if TYPE_CHECKING:
     from must_tf.loop.settings import Machine
@@ -73,27 +74,27 @@ def execute(flags: RunFlags) -> int:
     if flags.jobs < 1:
         raise UserError(f"--jobs {flags.jobs} must be at least 1.")
     started = time.monotonic()
+    plan, mistakes = plan_file.parse(flags.plan, flags.out)
+    are_told = _tell(mistakes)
     machine = _machine()
     with process_setup.importing():
         from must_tf.common import folder_lock
-        from must_tf.loop import formats, report
-        from must_tf.loop import plan as plan_lib
+        from must_tf.loop import report
         from must_tf.loop import run as run_lib
-        from must_tf.runs import start
 
-    plan = plan_lib.read(flags.plan, flags.out)
-    with formats.named(f"{plan.path}: start"):
-        weights = start.settings(plan.start)
+    expected = run_lib.expect(plan, machine, flags.force, Mistakes())
+    if are_told:
+        print("No other mistakes were found.", file=sys.stderr)
+        return 2
     options = run_lib.RunOptions(flags.until, flags.only, flags.force, flags.jobs)
     if flags.dry_run:
         from must_tf.loop import dry_run
 
-        expected = run_lib.expect(plan, weights, machine, flags.force)
         run_lib.check_step(options, [step.name for step in expected.steps])
         dry_run.show(expected)
         return 0
     with folder_lock.held(plan.out):
-        execution = run_lib.Execution(plan, weights, machine, options)
+        execution = run_lib.Execution(expected, options)
         try:
             trainings = execution.run()
         except run_lib.Stopped as stopped:
@@ -102,3 +103,13 @@ def execute(flags: RunFlags) -> int:
         if not flags.only:
             report.write(trainings, execution.seconds, time.monotonic() - started)
     return 0
+
+
+def _tell(mistakes: Mistakes) -> bool:
+    """Prints the mistakes that were found so far, if any: looking for others takes TensorFlow, and thus a while."""
+    try:
+        mistakes.raise_all()
+    except UserError as error:
+        print(f"error: {error}\nLooking for other mistakes ...", file=sys.stderr, flush=True)
+        return True
+    return False

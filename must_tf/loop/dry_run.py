@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from must_tf.common import tables
-from must_tf.loop import pace
+from must_tf.loop import costs, pace, shared_photos
 from must_tf.loop.run import Expected
+
+TOTAL = "in all"  # the last line of the table
 
 
 def show(expected: Expected) -> None:
     """Prints the datasets, the steps with their commands, and a table of what they cost."""
-    for line in _datasets(expected):
+    for line in (*_datasets(expected), *shared_photos.warnings(expected.folders)):
         print(line)
     for number, step in enumerate(expected.steps, 1):
         print(f"\n[{number}/{len(expected.steps)}] {step.name}\n  {step.text}")
     print()
-    measured = pace.costs(expected)
-    rows = [(step.name, *(_number(value) for value in measured.get(step.name, pace.Cost()))) for step in expected.steps]
-    known = [cost.minutes for cost in measured.values() if cost.minutes is not None]
+    found = costs.costs(expected, pace.measure(expected))
+    rows = {**found, TOTAL: costs.total(list(found.values()))}
+    note = "estimated from a few images of each dataset. Memory is that of one step; with --jobs, several add up."
+    if missing := [name for name, cost in found.items() if cost.minutes is None]:
+        note += f" - could not be measured, and is not in the total: {', '.join(missing)}."
     print()
     print(
         tables.table(
             ("step", "minutes", "GB on disk", "GB of memory"),
-            rows,
-            note=f"measured on a few images; - is not measured. {sum(known):.0f} minutes in all, the rest apart.",
+            [(name, *map(_number, cost)) for name, cost in rows.items()],
+            note=note,
         )
     )
     print("dry run: nothing was written to the plan's folder")

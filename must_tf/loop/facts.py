@@ -9,7 +9,8 @@ import glob
 import os
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+import types
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -17,6 +18,7 @@ import tensorflow as tf
 from must_tf.data import manifest, record
 from must_tf.loop import formats
 from must_tf.loop.plan import PlannedDataset
+from must_tf.tasks import discover
 from tfrecords_tools.convert import run as convert
 from tfrecords_tools.writing import shards
 from tfrecords_tools.writing.counts import Account, Dropped
@@ -35,6 +37,7 @@ class Facts(NamedTuple):
       side: median of the longer side of the images, pixels.
       bytes: of one record; 0 if unknown.
       seconds: of the conversion of one image, in one process; 0 if unknown.
+      labels: {task: bytes of one image's real labels}.
     """
 
     images: int
@@ -43,6 +46,7 @@ class Facts(NamedTuple):
     side: int
     bytes: float = 0.0
     seconds: float = 0.0
+    labels: Mapping[str, float] = types.MappingProxyType({})
 
 
 def of_source(dataset: PlannedDataset, where: str) -> Facts:
@@ -65,18 +69,26 @@ def of_source(dataset: PlannedDataset, where: str) -> Facts:
         labelled={task: max(1, round(share[task] * count)) for task in tasks},
         classes={task: tuple(names) for task, names in listing.classes.items()},
         side=_side(examples),
-        bytes=sum(example.ByteSize() for example in examples) / max(1, len(examples)),
+        bytes=_mean([example.ByteSize() for example in examples]),
+        labels=_label_bytes(examples),
         seconds=seconds / max(1, len(examples)),
     )
 
 
-def write_sample(dataset: PlannedDataset, folder: str) -> None:
-    """Writes a few records of a dataset, with a manifest, as a conversion of these images would."""
+def write_sample(dataset: PlannedDataset, folder: str) -> float:
+    """Writes a few records of a dataset, with a manifest, as a conversion of these images would.
+
+    Returns:
+      The seconds to write one.
+    """
     listing, examples, _ = _sample(dataset.name, dataset)
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, shards.names(1)[0])
+    started = time.monotonic()
     info = shards.write_shard(path, [example.SerializeToString(deterministic=True) for example in examples])
+    seconds = (time.monotonic() - started) / max(1, len(examples))
     manifest.write(folder, shards.combined_manifest([info], listing.classes, ["sample"]))
+    return seconds
 
 
 def _sample(where: str, dataset: PlannedDataset) -> tuple[Listing, list[tf.train.Example], float]:
@@ -92,6 +104,22 @@ def _sample(where: str, dataset: PlannedDataset) -> tuple[Listing, list[tf.train
         except Dropped:
             continue
     return listing, examples, time.monotonic() - started
+
+
+def _mean(values: Sequence[int]) -> float:
+    return sum(values) / max(1, len(values))
+
+
+def _label_bytes(examples: Sequence[tf.train.Example]) -> dict[str, float]:
+    """Returns {task: mean bytes of the labels of an image that has any}."""
+    sizes: dict[str, list[int]] = {}
+    for example in examples:
+        features = example.features.feature
+        for task in record.origins_of(example):
+            spec = discover()[task]
+            keys = [key for key in spec.features(spec.Config()) if key in features]
+            sizes.setdefault(task, []).append(sum(features[key].ByteSize() for key in keys))
+    return {task: _mean(found) for task, found in sizes.items()}
 
 
 def _side(examples: list[tf.train.Example]) -> int:
@@ -111,11 +139,14 @@ def of_records(folder: str) -> Facts:
         task: sum(count for origin, count in origins.items() if not record.is_pseudo(origin))
         for task, origins in described.origins.items()
     }
+    examples = list(_first(folder))
     return Facts(
         images=described.records,
         labelled={task: count for task, count in real.items() if count},
         classes={task: tuple(names) for task, names in described.classes.items()},
-        side=_side(list(_first(folder))),
+        side=_side(examples),
+        bytes=_mean([example.ByteSize() for example in examples]),
+        labels=_label_bytes(examples),
     )
 
 

@@ -1,4 +1,7 @@
-"""The datasets of a plan: their keys are the options of `must-records convert`."""
+"""The datasets of a plan: their keys are the options of `must-records convert`.
+
+A plan file is checked before TensorFlow is imported, so what needs it is imported in the functions.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,7 @@ import typer
 from typer.models import OptionInfo
 
 from must_tf.common.errors import UserError, nearest
-from must_tf.data import manifest
 from tfrecords_tools.cli import convert, datasets, drawn
-from tfrecords_tools.convert import run as runner
 
 if TYPE_CHECKING:
     from tfrecords_tools.sources import Source
@@ -161,6 +162,8 @@ def _as_list(value: Any) -> list[Any]:
 
 def folder_of(records: str) -> str:
     """Returns the folder of a dataset that is converted already. Raises UserError if it has no manifest."""
+    from must_tf.data import manifest
+
     folder = records if os.path.isdir(records) else os.path.dirname(records)
     manifest.read(folder)
     return folder
@@ -170,6 +173,8 @@ def state(where: str, form: str, given: Options) -> str:
     """Returns a hash of the dataset's files by name, size and time. Raises UserError if there are none."""
     if form == RECORDS:
         return ""
+    from tfrecords_tools.convert import run as runner
+
     with named(where):
         encoder = runner.Encoder(source(where, form, given))
         return runner.fingerprint(encoder, encoder.find(), 1)

@@ -1,37 +1,38 @@
-"""Measures what the steps of a plan will cost, on a few images of every dataset, in a temporary folder.
+"""Measures the commands of a plan on a few images of every dataset, in a temporary folder.
 
-Conversions are timed on these images, in one process. Every training runs for a few steps; the rate of the last ones
-and the memory of its process are those of the real run. Labels and evaluations are estimated from trainings: the
-forward pass of a network takes about a third of a training step.
+Every training runs for a few steps. The rate of the last ones and the memory of its process are those of the real run.
+Models that exist are measured on the samples, the student is exported, and one command without a network shows what
+starting any of them takes.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import glob
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import psutil
 import yaml
 
-from must_tf.common import devices, run_files, subprocesses
+from must_tf.common import run_files, subprocesses
+from must_tf.loop import disk, formats, records
 from must_tf.loop import facts as facts_lib
-from must_tf.loop import formats, records
 from must_tf.loop.plan import Plan, PlannedDataset
-from must_tf.loop.records import RecordFolder
+from must_tf.loop.records import Folders, RecordFolder
 from must_tf.loop.run import Expected
 from must_tf.loop.settings import combined
 from must_tf.loop.steps import Step
 from must_tf.loop.trainings import Trainings
 
 LOOP, LOOPS = 4, 3  # steps of a measured training; the last loop counts
-FORWARD = 1 / 3  # of the time of a training step
-EVALUATIONS = 4  # of a run
+FORWARD = 1 / 3  # of a training step: the forward pass; also of the time to start
 SHORT = {
     "trainer": {
         "train_steps": LOOP * LOOPS,
@@ -42,65 +43,90 @@ SHORT = {
 }
 
 
-class Cost(NamedTuple):
-    """Minutes of a step, the gigabytes that it writes, and its memory in GB; None if it is not known."""
+class Pace(NamedTuple):
+    """A measured training, or a model that was measured as if it were one.
 
-    minutes: float | None = None
-    disk: float | None = None
-    memory: float | None = None
+    Attributes:
+      rate: images per second, forward and backward.
+      start: seconds before that.
+      memory: GB.
+      checkpoint: bytes of a checkpoint; 0 for a model that exists.
+    """
+
+    rate: float
+    start: float
+    memory: float
+    checkpoint: float = 0.0
+
+    def minutes(self, images: float) -> float:
+        """Returns the time to train on a number of images."""
+        return (self.start + images / self.rate) / 60
 
 
-def costs(expected: Expected) -> dict[str, Cost]:
-    """Returns {step: its cost}. Says what it is measuring, because that takes minutes."""
-    measured = {step.name: _conversion(expected, step) for step in expected.conversions}
-    planned = planned_minutes(expected.trainings.plan)
-    rates: dict[str, float] = {}  # images per second of a training
+class Call(NamedTuple):
+    """A command that was run: its seconds, its largest memory in GB, and the bytes that it wrote."""
+
+    seconds: float
+    memory: float
+    written: float = 0.0
+
+
+class Measured(NamedTuple):
+    """The measurements.
+
+    Attributes:
+      paces: of trainings and of models that exist, by the name of the teacher or the student's step.
+      command: one that runs no network.
+      writing: seconds to write a record.
+      export: of the student, if it was measured.
+    """
+
+    paces: Mapping[str, Pace]
+    command: Call
+    writing: float
+    export: Call | None = None
+
+
+def measure(expected: Expected) -> Measured:
+    """Measures the steps of a plan. Prints which, because that takes minutes. Failures explain themselves."""
     with tempfile.TemporaryDirectory() as here:
-        trainings = [step for step in _on_samples(expected, here).steps() if step.words[0] == "train"]
-        for number, step in enumerate(trainings, 1):
-            print(f"measuring {step.name} ({number} of {len(trainings)}) ...", flush=True)
-            rates[step.name], memory, images = _measure(step)
-            if rates[step.name]:
-                evaluated = EVALUATIONS * FORWARD * sum(one.facts.images for one in expected.folders.validation)
-                minutes = planned.get(step.name, (images + evaluated) / rates[step.name] / 60)
-                measured[step.name] = Cost(minutes, None, memory)
-    sizes = {folder.name: folder.facts for folder in expected.trainings.folders.train}
-    for step in expected.later:
-        if step.words[0] == "label":
-            facts = sizes[step.name.removeprefix("label ")]
-            measured[step.name] = _labels(step, facts.images, rates)
-    return measured
+        samples, writing = _on_samples(expected, here)
+        (folder, *_) = samples.folders.train
+        print("measuring a command ...", flush=True)
+        command = _call(("check", "--records", folder.pattern))
+        steps = [step for step in samples.steps() if step.words[0] == "train"]
+        paces = {step.name: _training(step) for step in _announced(steps)}
+        existing = {teacher.name for teacher in expected.trainings.teachers() if not teacher.is_run}
+        if existing:
+            paces |= _models(dataclasses.replace(samples, plan=_planned(expected, here, models=True)), command)
+        known = {name: pace for name, pace in paces.items() if pace}
+        export = [step for step in samples.steps() if step.words[0] == "export" and "student" in known]
+        calls = [_call(step.words, step.output) for step in _announced(export)]
+        return Measured(known, command, writing, next(iter(calls), None))
 
 
-def planned_minutes(plan: Plan) -> dict[str, float]:
-    """Returns {step: minutes} of the trainings that the plan's `hours` limit."""
-    if not plan.student.hours:
-        return {}
-    names = ["student", *(f"student {name}" for name, one in plan.compare.items() if not one.run.steps)]
-    return dict.fromkeys(names, plan.student.hours * 60)
+def _announced(steps: Sequence[Step]) -> Iterator[Step]:
+    for number, step in enumerate(steps, 1):
+        print(f"measuring {step.name} ({number} of {len(steps)}) ...", flush=True)
+        yield step
 
 
-def _conversion(expected: Expected, step: Step) -> Cost:
-    name = os.path.basename(step.output)
-    facts = expected.facts.get(name) or expected.facts[name.removesuffix("-val")]
-    folders = expected.folders
-    (kept,) = {one.facts.images for one in (*folders.train, *folders.validation, *folders.transfer) if one.name == name}
-    return Cost(step.images * facts.seconds / devices.cores() / 60, kept * facts.bytes / 1e9)
+def _planned(expected: Expected, here: str, models: bool = False) -> Plan:
+    """Returns the plan to measure in the folder `here`, with or without the models that exist."""
+    plan = disk.without_hours(expected.trainings).plan
+    teachers = {task: teacher for task, teacher in plan.teachers.items() if models or not teacher.model}
+    return dataclasses.replace(plan, out=here, teachers=teachers, transfer={})
 
 
-def _labels(step: Step, images: int, rates: Mapping[str, float]) -> Cost:
-    """Returns the cost of labelling, if all its teachers are trained here."""
-    paths = {
-        word.partition("=")[2] for flag, word in zip(step.words, step.words[1:], strict=False) if flag == "--teacher"
-    }
-    known = [rates.get(os.path.basename(path), 0.0) for path in paths]
-    return Cost(sum(images * FORWARD / rate for rate in known) / 60) if all(known) else Cost()
+def _on_samples(expected: Expected, here: str) -> tuple[Trainings, float]:
+    """Writes samples of all datasets to the folder `here`.
 
-
-def _on_samples(expected: Expected, here: str) -> Trainings:
-    """Returns the trainings of the plan on samples of its datasets, which it writes to the folder `here`."""
+    Returns:
+      The trainings of the plan on them, and the seconds to write a record.
+    """
     plan = expected.trainings.plan
     planned = {**plan.datasets, **{name: one.dataset for name, one in plan.transfer.items()}}
+    seconds = [0.0]
 
     def sampled(folder: RecordFolder) -> RecordFolder:
         """Writes a sample of a folder that is not converted yet."""
@@ -110,44 +136,65 @@ def _on_samples(expected: Expected, here: str) -> Trainings:
         validation = dataset.validation if folder.name.endswith("-val") else None
         path = os.path.join(here, records.RECORDS, folder.name)
         options = {**dataset.options, **(validation or {})}
-        facts_lib.write_sample(PlannedDataset(folder.name, dataset.form, options), path)
+        seconds.append(facts_lib.write_sample(PlannedDataset(folder.name, dataset.form, options), path))
         return dataclasses.replace(folder, folder=path)
 
-    groups = (expected.folders.train, expected.folders.validation, expected.folders.transfer)
-    folders = records.Folders(*(tuple(map(sampled, group)) for group in groups))
-    trained = {task: teacher for task, teacher in plan.teachers.items() if not teacher.model}
-    moved = dataclasses.replace(plan, out=here, teachers=trained, transfer={}, export=False)
-    moved = dataclasses.replace(moved, student=dataclasses.replace(plan.student, hours=0.0))
+    groups = (expected.folders.train, expected.folders.validation)
+    folders = Folders(*(tuple(map(sampled, group)) for group in groups))
+    moved = _planned(expected, here)
     merging, folders = records.merges(moved, folders)
     for step in merging:
         _call(step.words)
-    return dataclasses.replace(expected.trainings, plan=moved, folders=folders, labels=False)
+    return dataclasses.replace(expected.trainings, plan=moved, folders=folders, labels=False), max(seconds)
 
 
-def _measure(step: Step) -> tuple[float, float, float]:
-    """Runs a training for a few steps. Returns its images per second, its memory in GB, and its number of images.
-
-    The rate is 0 if it failed, which its own messages explain.
-    """
-    (path, make), *_ = step.files.items()
-    values = make()
-    images = values["trainer"]["train_steps"] * values["task"]["train_data"]["global_batch_size"]
+def _training(step: Step) -> Pace | None:
+    """Runs a training for a few steps; None if it failed."""
+    ((path, make),) = step.files.items()
+    values = combined(make(), SHORT)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w") as file:
-        yaml.safe_dump(combined(values, SHORT), file)
-    memory = _call(["--mode=train" if word.startswith("--mode=") else word for word in step.words])
+        yaml.safe_dump(values, file)
+    call = _call(["--mode=train" if word.startswith("--mode=") else word for word in step.words])
     metrics = os.path.join(step.output, run_files.METRICS)
     if not os.path.exists(metrics):
-        return 0.0, memory, images
+        return None
     with open(metrics) as file:
-        return json.loads(list(file)[-1])["images_per_second"], memory, images
+        rate = json.loads(list(file)[-1])["images_per_second"]
+    seen = LOOP * LOOPS * values["task"]["train_data"]["global_batch_size"]
+    checkpoints = sum(map(os.path.getsize, glob.glob(os.path.join(glob.escape(step.output), "ckpt-*"))))
+    return Pace(rate, max(call.seconds - seen / rate, 0.0), call.memory, checkpoints)
 
 
-def _call(words: Iterable[str]) -> float:
-    """Runs a command of `must` and returns the largest memory of its process, in GB. Shows its output if it fails."""
-    with tempfile.TemporaryFile("w+") as output:
+def _models(samples: Trainings, command: Call) -> dict[str, Pace | None]:
+    """Measures the models that exist on the samples of the validation data, as if they were trained."""
+    found: dict[str, Pace | None] = {}
+    for step in _announced([step for step in samples.steps() if step.words[0] == "evaluate"]):
+        for path, make in step.files.items():
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w") as file:
+                yaml.safe_dump(dict(make()), file)
+        call = _call(step.words)
+        images = sum(
+            min(one.facts.images, facts_lib.SAMPLED) for one in samples.folders.validation if one.folder in step.needs
+        )
+        if os.path.exists(step.output):
+            rate = FORWARD * images / max(call.seconds - command.seconds, 1e-3)
+            found[step.name.removeprefix("evaluate ")] = Pace(rate, 0.0, call.memory)
+    return found
+
+
+def _call(words: Iterable[str], output: str = "") -> Call:
+    """Runs a command of `must`. Shows what it printed if it fails.
+
+    Args:
+      words: after `must`.
+      output: the folder that it writes, to measure its size.
+    """
+    started = time.monotonic()
+    with tempfile.TemporaryFile("w+") as printed:
         command = [sys.executable, "-m", "must_tf", *words]
-        process = psutil.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=subprocesses.environment())
+        process = psutil.Popen(command, stdout=printed, stderr=subprocess.STDOUT, env=subprocesses.environment())
         most = 0.0
         while process.poll() is None:
             try:
@@ -158,6 +205,7 @@ def _call(words: Iterable[str]) -> float:
             except psutil.Error:
                 break
         if process.wait():
-            output.seek(0)
-            print(output.read(), file=sys.stderr)
-    return most
+            printed.seek(0)
+            print(printed.read(), file=sys.stderr)
+    written = sum(os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(output) for name in names)
+    return Call(time.monotonic() - started, most, written)

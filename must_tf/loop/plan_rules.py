@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from must_tf.common.errors import Mistakes
-from must_tf.config import values as config_values
-from must_tf.experiments import experiment_config
+
+if TYPE_CHECKING:
+    from must_tf.loop.plan import Plan
 
 # Ends of the folders that a dataset's name stands for.
 VALIDATION, MERGED_VALIDATION, LABELLED = "-val", "-val-merged", "-labelled"
@@ -25,17 +26,26 @@ def name_problems(datasets: Collection[str], transfers: Collection[str]) -> Iter
                     yield f"{key}.{name}: this is the folder of a part of {base!r}. Give it another name."
 
 
-def settings(given: str | Mapping[str, Any], where: str, mistakes: Mistakes) -> Mapping[str, Any]:
-    """Returns config values, and collects those that no run accepts.
+def check_settings(plan: Plan, mistakes: Mistakes) -> None:
+    """Collects the config values of a plan that no run accepts. Imports TensorFlow."""
+    from must_tf.config import values as config_values
+    from must_tf.experiments import experiment_config
 
-    Args:
-      given: the values, or the path of a YAML file of them.
-      where: names them in messages.
-      mistakes: get all problems.
-    """
-    values: Mapping[str, Any] = {}
-    with mistakes.collected():
-        values = config_values.read_yaml(given) if isinstance(given, str) else given
-        place = f"{where}: {given}" if isinstance(given, str) else where
-        config_values.apply(experiment_config.load("must_student"), dict(values), place)
-    return values
+    for where, values in _settings(plan):
+        place = ": ".join((plan.path, where, *filter(None, [plan.settings_files.get(where)])))
+        if values:
+            with mistakes.collected():
+                config_values.apply(experiment_config.load("must_student"), dict(values), place)
+
+
+def _settings(plan: Plan) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yields the settings of a plan with their keys."""
+    yield "settings", plan.settings
+    yield "student.settings", plan.student.settings
+    yield "teachers.all.settings", plan.every_teacher.settings
+    for task, teacher in plan.teachers.items():
+        yield f"teachers.{task}.settings", teacher.run.settings
+    for name, student in plan.compare.items():
+        yield f"compare.{name}.settings", student.run.settings
+    for name, transfer in plan.transfer.items():
+        yield f"transfer.{name}.settings", transfer.run.settings

@@ -206,6 +206,9 @@ def _merged(
         labelled={task: sum(one.facts.labelled.get(task, 0) for one in members) for task in tasks},
         classes=_united([one.facts.classes for one in (*classes_of, *members)]),
         side=max(members, key=lambda one: one.facts.images).facts.side,
+        bytes=sum(one.facts.images * one.facts.bytes for one in members)
+        / max(1, sum(one.facts.images for one in members)),
+        labels={task: size for one in members for task, size in one.facts.labels.items()},
     )
     return RecordFolder(name, out, facts)
 

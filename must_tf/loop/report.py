@@ -15,6 +15,7 @@ import tensorflow as tf
 from must_tf.common import run_files, tables
 from must_tf.common.progress import clock
 from must_tf.data import record
+from must_tf.loop import shared_photos
 from must_tf.loop.plan_rules import LABELLED
 from must_tf.loop.trainings import COMPARE, EXPORT, STUDENT, Trainings
 from must_tf.loop.transfers import TRANSFERS
@@ -132,6 +133,7 @@ def _report(trainings: Trainings, table: list[TableRow], seconds: Mapping[str, f
         [
             f"The student was evaluated on {images} validation images, each exactly once.",
             f"The steps of this plan took {clock(sum(seconds.values()))} in all; with --jobs, some of them at once.",
+            *shared_photos.warnings(trainings.folders),
         ],
         [
             html_report.ReportTable(

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from must_tf.common.errors import Mistakes, UserError, nearest
 from must_tf.data import manifest
-from must_tf.loop import checks, records
+from must_tf.loop import checks, disk, formats, plan_rules, records, shared_photos, variables
 from must_tf.loop import facts as facts_lib
 from must_tf.loop.facts import Facts
 from must_tf.loop.plan import Plan, PlannedDataset
+from must_tf.loop.plan_rules import VALIDATION
 from must_tf.loop.records import Folders, RecordFolder
 from must_tf.loop.settings import Machine
 from must_tf.loop.steps import Step, StepRunner
 from must_tf.loop.trainings import Trainings
+from must_tf.runs import start as start_lib
 
 
 class RunOptions(NamedTuple):
@@ -33,10 +33,12 @@ class RunOptions(NamedTuple):
 class Execution:
     """A plan in progress."""
 
-    def __init__(self, plan: Plan, start: Mapping[str, Any], machine: Machine, options: RunOptions):
-        self._plan, self._start, self._machine, self._options = plan, start, machine, options
-        self._runner = StepRunner(plan.out)
+    def __init__(self, expected: Expected, options: RunOptions):
+        self._expected, self._options = expected, options
+        self._plan = expected.trainings.plan
+        self._runner = StepRunner(self._plan.out)
         self._total = 0
+        self._warned: list[str] = []
         self._begun: list[str] = []  # names of the steps, those that were passed over too
 
     @property
@@ -49,11 +51,12 @@ class Execution:
         """Executes all steps. Returns the trainings, for the report.
 
         Raises:
-          UserError: a step failed, or the plan does not fit its data.
+          UserError: a step failed.
         """
-        expected = expect(self._plan, self._start, self._machine, self._options.force)
+        expected = self._expected
         check_step(self._options, [step.name for step in expected.steps])
-        _check_disk(self._plan, expected)
+        disk.check(expected.trainings, expected.records, expected.folders)
+        self._warn(expected.folders)
         number = 0
         for group in self._groups(expected):
             last = [place for place, step in enumerate(group) if step.name == self._options.until]
@@ -65,6 +68,13 @@ class Execution:
                 raise Stopped(f"stopped after {self._options.until!r}, as --until says; without it the plan goes on")
             number += len(group)
         return self._trainings
+
+    def _warn(self, folders: Folders) -> None:
+        """Prints new warnings about validation photos that are trained on."""
+        new = [line for line in shared_photos.warnings(folders) if line not in self._warned]
+        self._warned += new
+        for line in new:
+            print(line, flush=True)
 
     def _execute(self, steps: Sequence[tuple[str, Step]]) -> None:
         only = self._options.only
@@ -78,9 +88,10 @@ class Execution:
         """Yields the steps. Later groups depend on what the records contain, which earlier ones write."""
         self._total = len(expected.steps)
         yield expected.conversions
+        self._warn(expected.folders)
         merging, folders = records.merges(self._plan, _measured(expected.folders))
         yield merging
-        self._trainings = Trainings(self._plan, _measured(folders), self._start, self._machine, self._options.force)
+        self._trainings = dataclasses.replace(expected.trainings, folders=_measured(folders))
         following = self._trainings.steps()
         self._total = len(expected.conversions) + len(merging) + len(following)
         yield following
@@ -101,29 +112,46 @@ class Expected:
     trainings: Trainings
 
     @property
+    def records(self) -> list[Step]:
+        """The steps that write records: conversions and merges."""
+        return [*self.conversions, *(step for step in self.later if step.words[0] == "merge")]
+
+    @property
     def steps(self) -> list[Step]:
         """All steps in order."""
         return [*self.conversions, *self.later]
 
 
-def expect(plan: Plan, start: Mapping[str, Any], machine: Machine, force: bool) -> Expected:
+def expect(plan: Plan, machine: Machine, force: bool, mistakes: Mistakes) -> Expected:
     """Looks into the datasets and returns the steps.
 
+    Args:
+      plan: the plan; parts with mistakes may be missing.
+      machine: the devices.
+      force: whether labels that the gate refuses are trained on.
+      mistakes: get what is wrong with config values, weights to start from, datasets, and how they fit each other.
+
     Raises:
-      UserError: everything that is wrong with the datasets, and a plan from which nothing can be learned.
+      UserError: all of these mistakes.
     """
-    facts = _facts(plan)
-    conversions, folders = records.conversions(plan, facts)
-    merging, merged = records.merges(plan, folders)
-    trainings = Trainings(plan, merged, start, machine, force)
-    checks.check(trainings)
+    plan_rules.check_settings(plan, mistakes)
+    start: Mapping[str, Any] = {}
+    with mistakes.collected(), formats.named(f"{plan.path}: start"):
+        start = {} if variables.unset(plan.start) else start_lib.settings(plan.start)
+    facts = _facts(plan, mistakes)
+    known = _with_facts(plan, facts)
+    conversions, folders = records.conversions(known, facts)
+    merging, merged = records.merges(known, folders)
+    trainings = Trainings(known, merged, start, machine, force)
+    with mistakes.collected():
+        checks.check(trainings)
+    mistakes.raise_all()
     return Expected(conversions, folders, [*merging, *trainings.steps()], facts, trainings)
 
 
-def _facts(plan: Plan) -> dict[str, Facts]:
-    """Returns the facts of every dataset, and of validation data that is not a share of it. Collects all mistakes."""
+def _facts(plan: Plan, mistakes: Mistakes) -> dict[str, Facts]:
+    """Returns the facts of every dataset, and of validation data that is not a share of it. Collects the mistakes."""
     facts: dict[str, Facts] = {}
-    mistakes = Mistakes()
     transfers = [("transfer", one.dataset) for one in plan.transfer.values()]
     for group, dataset in [*(("datasets", one) for one in plan.datasets.values()), *transfers]:
         where = f"{plan.path}: {group}.{dataset.name}"
@@ -131,11 +159,23 @@ def _facts(plan: Plan) -> dict[str, Facts]:
             facts[dataset.name] = facts_lib.of_source(dataset, where)
         if dataset.validation is not None:
             options = {**dataset.options, **dataset.validation}
-            own = PlannedDataset(f"{dataset.name}-val", dataset.form, options)
+            own = PlannedDataset(f"{dataset.name}{VALIDATION}", dataset.form, options)
             with mistakes.collected():
                 facts[own.name] = facts_lib.of_source(own, f"{where}.validation")
-    mistakes.raise_all()
     return facts
+
+
+def _with_facts(plan: Plan, facts: Mapping[str, Facts]) -> Plan:
+    """Returns the plan without the datasets that cannot be read."""
+
+    def is_known(dataset: PlannedDataset) -> bool:
+        names = [dataset.name, *([] if dataset.validation is None else [f"{dataset.name}{VALIDATION}"])]
+        return {*names} <= facts.keys()
+
+    datasets = {name: one for name, one in plan.datasets.items() if is_known(one)}
+    transfer = {name: one for name, one in plan.transfer.items() if is_known(one.dataset)}
+    is_whole = plan.is_whole and (len(datasets), len(transfer)) == (len(plan.datasets), len(plan.transfer))
+    return dataclasses.replace(plan, datasets=datasets, transfer=transfer, is_whole=is_whole)
 
 
 def _measured(folders: Folders) -> Folders:
@@ -153,20 +193,3 @@ def check_step(options: RunOptions, names: Sequence[str]) -> None:
     for flag, name in (("--until", options.until), ("--only", options.only)):
         if name and name not in names:
             raise UserError(f"{flag} {name!r} is not a step.{nearest(name, names)} Steps: {', '.join(names)}.")
-
-
-def _check_disk(plan: Plan, expected: Expected) -> None:
-    """Raises UserError if the records of a plan do not fit on the disk of its folder."""
-    folders = {one.name: one for group in (expected.folders.train, expected.folders.validation) for one in group}
-    needed = 0.0
-    for name, folder in folders.items():
-        facts = expected.facts.get(name) or expected.facts[name.removesuffix("-val")]
-        copies = 2 if folder in expected.folders.train else 1  # labelled records are copies
-        needed += copies * folder.facts.images * facts.bytes
-    there = next(parent for parent in [Path(plan.out), *Path(plan.out).absolute().parents] if parent.exists())
-    free = shutil.disk_usage(there).free
-    if needed > free:
-        raise UserError(
-            f"{plan.path}: the records need about {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free at "
-            f"{plan.out}. Give --out on a larger disk."
-        )

@@ -10,7 +10,13 @@
 | optimizer | AdamW, weight decay 1e-4, linear warm-up over a twentieth of the steps, cosine decay to 0 |
 | learning rate | 1e-3 * sqrt(batch size / 16) |
 | zoom | 0.8 to 1.25 below 192 pixels, where small objects vanish; else 0.5 to 2 |
-| evaluation | after each quarter of the steps, on the whole validation data |
+| evaluation | after each quarter of the steps, but not more often than every 100, on the whole validation data |
+
+Not set, because nothing measured here says when they help: early stopping, averaged weights, a slower or frozen
+backbone, frozen batch normalisation. `settings` turns them on:
+
+    task: {patience: 3, backbone_learning_rate: 0.1, freeze_batch_norm: true, freeze: [backbone]}
+    trainer: {optimizer_config: {ema: {average_decay: 0.99}}}
 
 A square root instead of a line, because Adam's step does not grow with the gradient; see Granziol et al.,
 https://arxiv.org/abs/2006.09092.
@@ -34,6 +40,7 @@ STEPS_ON_CPU = {"teacher": 1_500, "student": 3_000, "transfer": 1_000}  # at mos
 STEPS_ON_GPU = {"teacher": 20_000, "student": 90_000, "transfer": 10_000}
 LOOP = 20  # steps between two lines of the log; step counts are multiples of it
 RATE, RATE_BATCH = 1e-3, 16  # learning rate at this batch size
+BETWEEN = 100  # least steps between two evaluations, which would take longer than the training between them
 COARSE = 192  # pixels; below, objects are not made smaller by zoom
 
 
@@ -110,7 +117,7 @@ def network(images: int, start: Mapping[str, Any], machine: Machine) -> dict[str
 
 def schedule(count: int, batch: int) -> dict[str, Any]:
     """Returns config values of a run of `count` steps."""
-    quarter = max(count // (4 * LOOP), 1) * LOOP
+    quarter = max(count // (4 * LOOP) * LOOP, BETWEEN)
     return {
         "trainer": {
             "train_steps": count,

@@ -1,8 +1,9 @@
 """A step, one command of `must`, and its execution: only if it is not done yet.
 
-`steps.json` remembers every finished step with a hash of its command, its settings and its input. A step whose hash is
-the same is passed over. If it changed, the command runs again, and decides itself whether it goes on or refuses the
-folder.
+`steps.json` remembers every step that was begun: what it was made from, and once it is finished a hash of its command,
+its settings and its input. A step whose hash is the same is passed over. If its input has other content now, its output
+is removed and made again. If its command or settings changed, the command runs again, and decides itself whether it
+goes on or refuses the folder.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from must_tf.common.errors import INTERRUPTED, UserError
 from must_tf.common.progress import clock
 from must_tf.data import manifest
 from must_tf.pseudo_gate import verdict
+from must_tf.runs import checkpoints, directory, init_weights
 from must_tf.serving import saved_model
 
 DONE, LOGS = "steps.json", "logs"
@@ -80,7 +82,7 @@ class StepRunner:
     @property
     def seconds(self) -> dict[str, float]:
         """Returns {step: seconds} of the steps that are done."""
-        return {name: entry["seconds"] for name, entry in self._done.items()}
+        return {name: entry["seconds"] for name, entry in self._done.items() if "seconds" in entry}
 
     def skip(self, step: Step) -> None:
         """Passes over a step: those that follow take its output as it is."""
@@ -132,33 +134,37 @@ class StepRunner:
           UserError: it failed.
         """
         contents = {path: yaml.safe_dump(make(), sort_keys=False) for path, make in step.files.items()}
-        digest = self._hashes[step.output] = self._hash(step, contents)
+        state = step.state()
+        digest = self._hashes[step.output] = self._hash(step, contents, state)
         print(f"\n[{place}] {step.name}  (at {clock(time.monotonic() - self._started)})", flush=True)
         before = self._done.get(step.name)
-        if before and before["hash"] == digest and os.path.exists(step.output):
+        if before and before.get("hash") == digest and os.path.exists(step.output):
             print("  done already", flush=True)
             return
+        made_from = _made_from(step, state)
+        if before and before.get("from", made_from) != made_from:
+            print("  made again, because what it is made from has changed", flush=True)
+            _remove(step.output)
         for path, content in contents.items():
             files.write_whole(path, content.encode())
         if os.path.exists(os.path.join(step.output, saved_model.NAME)):
             shutil.rmtree(step.output)  # an export of this plan: of what has changed since, or of a run that was killed
-        if before:
-            self._remember(step, {})  # the command may be killed when it has changed some of its output
+        self._remember(step, {"from": made_from})  # and not its hash: the command may be killed
         started = time.monotonic()
         self._call(step, name)
-        self._remember(step, {"hash": digest, "seconds": round(time.monotonic() - started, 1)})
+        seconds = round(time.monotonic() - started, 1)
+        self._remember(step, {"hash": digest, "seconds": seconds, "from": made_from})
 
     def _remember(self, step: Step, entry: Mapping[str, Any]) -> None:
-        """Notes that a step is done; without an entry, that it is not."""
+        """Notes what is known of a step."""
         with self._writing:
-            others = {name: one for name, one in self._done.items() if name != step.name}
-            self._done = others | ({step.name: dict(entry)} if entry else {})
+            self._done = {**self._done, step.name: dict(entry)}
             files.write_json(os.path.join(self._out, DONE), self._done)
 
-    def _hash(self, step: Step, contents: Mapping[str, str]) -> str:
+    def _hash(self, step: Step, contents: Mapping[str, str], state: str) -> str:
         """Returns a hash of everything that the step's result depends on."""
         inputs = [self._hashes[path] if path in self._hashes else _foreign_state(path) for path in step.needs]
-        text = repr((step.words, sorted(contents.items()), step.state(), inputs))
+        text = repr((step.words, sorted(contents.items()), state, inputs))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _call(self, step: Step, name: str) -> None:
@@ -189,6 +195,29 @@ def _foreign_state(path: str) -> str:
     """Returns a text that changes with records that are not the loop's own; "" if there are none."""
     is_there = os.path.exists(manifest.path_in(path))
     return verdict.shards_fingerprint(manifest.read(path)) if is_there else ""
+
+
+def _made_from(step: Step, state: str) -> str:
+    """Returns a hash of the content of everything that a step reads, wherever it is."""
+    text = repr((state, [_content(path) for path in step.needs]))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _content(path: str) -> str:
+    """Returns a hash of the content of records or of a run's weights; "" for anything else."""
+    if os.path.isdir(path) and checkpoints.newest(path):
+        return init_weights.digest(path)
+    return _foreign_state(path)
+
+
+def _remove(output: str) -> None:
+    """Removes what a step has made: of a run only its own files, because people keep notes beside them."""
+    if directory.is_run(output):
+        directory.delete(output)
+    elif os.path.isdir(output):
+        shutil.rmtree(output)
+    elif os.path.exists(output):
+        os.remove(output)
 
 
 def _ending(code: int, step: Step) -> str:

@@ -17,11 +17,13 @@ from must_tf.loop.plan_rules import LABELLED
 from must_tf.loop.records import Folders, RecordFolder
 from must_tf.loop.settings import Machine, RunFacts, combined
 from must_tf.loop.steps import Step, Values
+from must_tf.runs import init_weights
 from must_tf.tasks import discover
 from tfrecords_tools.teachers import describe
 
 CONFIGS, STUDENT, EXPORT, PACE = "configs", "student", "export", "pace"
 COMPARE = "compare"  # folder of the other students
+PACE_STEP = "measure the student's pace"
 PACE_STEPS = 3 * settings.LOOP  # steps to measure the time of one; the first loop warms up
 SHARE_OF_TIME = 0.9  # of the student's hours for its steps; the rest is for evaluations
 
@@ -144,7 +146,7 @@ class Trainings:
             teacher.name,
             f"must_teacher_{teacher.tasks[-1]}",
             train,
-            own[-1] if own else RunSettings(),
+            own[-1] if own else self.plan.every_teacher,
         )
 
     def own_settings(self, tasks: Sequence[str]) -> list[RunSettings]:
@@ -185,7 +187,7 @@ class Trainings:
             return [student]
         pace = self._run(facts, PACE, "must_student", train, dataclasses.replace(run, hours=0.0, steps=PACE_STEPS))
         words = tuple("--mode=train" if word.startswith("--mode=") else word for word in pace.words)
-        pace = dataclasses.replace(pace, name="measure the student's pace", words=words)
+        pace = dataclasses.replace(pace, name=PACE_STEP, words=words)
         return [pace, dataclasses.replace(student, needs=(*student.needs, pace.output))]
 
     def _export(self) -> Step:
@@ -239,7 +241,11 @@ class Trainings:
         needs = tuple(folder.folder for folder in (*train, *validation))
         if facts.kind == "student":  # `_of_teachers` reads their evaluations
             needs += tuple(teacher.path if teacher.is_run else teacher.evaluation for teacher in self.teachers())
-        return Step(name, words, self.plan.folder(name), {config: values}, needs)
+        return Step(name, words, self.plan.folder(name), {config: values}, needs, state=self.start_state)
+
+    def start_state(self) -> str:
+        """Returns a text that changes with the weights to start from."""
+        return init_weights.digest(self.start.get("task", {}).get("init_checkpoint", ""))
 
     def values(
         self, facts: RunFacts, train: Sequence[RecordFolder], validation: Sequence[RecordFolder], own: RunSettings

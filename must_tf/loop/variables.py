@@ -25,3 +25,10 @@ def expanded(value: Any, where: str, mistakes: Mistakes) -> Any:
                 f"{where}: the environment variable {name} is not set. Write {name}=... before the command."
             )
     return os.path.expandvars(value)
+
+
+def unset(value: Any) -> bool:
+    """Returns whether some text in nested values names a variable that is not set."""
+    if isinstance(value, (dict, list)):
+        return any(map(unset, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str) and any(name not in os.environ for name in VARIABLE.findall(value))

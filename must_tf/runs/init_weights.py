@@ -14,6 +14,7 @@ A part is loaded completely or not at all. If the other run averaged its weights
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
@@ -35,6 +36,7 @@ PARTS: dict[str, tuple[Path, ...]] = {
 }
 # What TensorFlow raises if a checkpoint lacks a variable, has another shape, or is truncated.
 UNFIT = (AssertionError, ValueError, IndexError, tf.errors.OpError)
+DIGITS = 12  # of the SHA-256 that tells checkpoints apart
 REASON_SHOWN = 200  # characters; TensorFlow's messages may list every variable
 
 
@@ -60,6 +62,24 @@ def checkpoint_path(path: str) -> str:
             f"no checkpoint in {path!r}.{hint} Give a run directory that has one, or a prefix like ckpt-100."
         )
     return prefix
+
+
+def digest(path: str) -> str:
+    """Returns a hash of the weights that `load` would read; "" for an empty path.
+
+    A checkpoint's index has a checksum of every variable, so reading it is enough.
+
+    Raises:
+      UserError: there is no checkpoint.
+    """
+    if not path:
+        return ""
+    if weights.is_known(path):
+        content = weights.packaged() if path in weights.NAMES else path
+    else:
+        content = f"{checkpoint_path(path)}.index"
+    with tf.io.gfile.GFile(content, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()[:DIGITS]
 
 
 def named(modules: str | Sequence[str]) -> list[str]:

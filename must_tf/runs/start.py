@@ -12,10 +12,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from must_tf.runs import init_weights, trunk_settings
-from must_tf.runs.checkpoint_match import CheckpointGraph
-from must_tf.runs.pretrained import weights
-
 RANDOM = "random"
 
 
@@ -29,6 +25,11 @@ def settings(start: str) -> dict[str, Any]:
     """
     if start == RANDOM:
         return {"task": {"init_checkpoint": ""}}
+    # Here, because a plan file is checked before TensorFlow is imported.
+    from must_tf.runs import init_weights, trunk_settings
+    from must_tf.runs.checkpoint_match import CheckpointGraph
+    from must_tf.runs.pretrained import weights
+
     if weights.is_known(start):
         model, modules = weights.read(start).model, "backbone"
     else:

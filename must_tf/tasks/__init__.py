@@ -10,18 +10,24 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
+from typing import TYPE_CHECKING
 
-from must_tf.spec import TaskSpec
+if TYPE_CHECKING:
+    from must_tf.spec import TaskSpec
 
 # Other distributions may bring tasks too, in a folder must_tf/tasks/<task> of their own.
 __path__ = pkgutil.extend_path(__path__, __name__)
 
 
+def names() -> list[str]:
+    """Returns the names of all tasks in alphabetical order. Imports none of them, nor TensorFlow."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
+
+
 @functools.cache
 def discover() -> dict[str, TaskSpec]:
     """All tasks by name, those that others need first."""
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
-    found = {name: importlib.import_module(f"{__name__}.{name}").TASK for name in names}
+    found = {name: importlib.import_module(f"{__name__}.{name}").TASK for name in names()}
     for name, task in found.items():
         if task.name != name:
             raise ImportError(f"must_tf/tasks/{name}: its TASK is named {task.name!r}; give it the folder's name.")

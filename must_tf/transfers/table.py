@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
-
-import tensorflow as tf
 
 from must_tf.common.errors import UserError, nearest
 from must_tf.config import values as config_values
@@ -18,7 +15,6 @@ from must_tf.tasks import discover
 
 SCRATCH = "scratch"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # rows and columns are also folders
-DIGITS = 12  # of the SHA-256 that tells checkpoints apart
 COLUMN_KEYS = ("task", "config_file", "figure", "higher_is_better", "rows", "seeds")
 
 
@@ -130,16 +126,7 @@ def rows(checkpoints: Sequence[str], scratch: bool) -> list[TransferRow]:
         if name in (SCRATCH, *(row.name for row in parsed)):
             raise UserError(f"--checkpoint={text}: there are two rows {name!r}. Give each its own name.")
         prefix = path if weights.is_known(path) else init_weights.checkpoint_path(path)
-        parsed.append(TransferRow(name, prefix, _digest(prefix)))
+        parsed.append(TransferRow(name, prefix, init_weights.digest(prefix)))
     if not parsed:
         raise UserError("nothing to compare. Give --checkpoint NAME=RUN_DIRECTORY, --scratch, or both.")
     return parsed
-
-
-def _digest(prefix: str) -> str:
-    """Returns a hash of the weights. A checkpoint's index has a checksum of every variable, so reading it is enough."""
-    index = f"{prefix}.index"
-    if weights.is_known(prefix):
-        index = weights.packaged() if prefix in weights.NAMES else prefix
-    with tf.io.gfile.GFile(index, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()[:DIGITS]

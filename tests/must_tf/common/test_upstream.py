@@ -219,11 +219,6 @@ def test_the_controller_prints_nothing(capsys: pytest.CaptureFixture[str], monke
     assert any("training until step 2" in message for message in logged)
 
 
-def test_yaml_knows_numbers_with_an_exponent() -> None:
-    """PyYAML's own rule wants a point in them."""
-    assert upstream.parse_yaml("a: 1e-3\nb: 2") == {"a": 0.001, "b": 2}
-
-
 def test_matches_are_ranked_as_pycocotools_ranks_its_own() -> None:
     """Two objects, one found surely, one wrong box between: precision 1 up to recall 0.5."""
     evaluation = COCOeval(iouType="bbox")

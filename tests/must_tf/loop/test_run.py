@@ -15,9 +15,9 @@ import psutil
 import pytest
 import yaml
 
-from must_tf.common.errors import UserError
+from must_tf.common.errors import Mistakes, UserError
 from must_tf.loop import command, run, steps
-from must_tf.loop import plan as plan_lib
+from must_tf.loop import plan_file as plan_file_lib
 from must_tf.loop.settings import Machine
 from tests.support import tiny
 from tests.support.looping import in_this_process
@@ -118,7 +118,8 @@ def test_times_are_those_of_the_steps_of_the_plan(tmp_path: Path, monkeypatch: p
     played(monkeypatch, [])
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "steps.json").write_text('{"student older": {"hash": "", "seconds": 9}}')
-    execution = run.Execution(plan_lib.read(path), {}, Machine(), run.RunOptions(until="convert kinds"))
+    expected = run.expect(plan_file_lib.read(path), Machine(), False, Mistakes())
+    execution = run.Execution(expected, run.RunOptions(until="convert kinds"))
     with pytest.raises(run.Stopped):
         execution.run()
     assert list(execution.seconds) == ["convert wild-val", "convert kinds"]

@@ -45,6 +45,12 @@ def test_steps_are_thirty_epochs_within_bounds() -> None:
     assert settings.steps(teacher._replace(images=10**6), 16, GPU) == 20_000
 
 
+@pytest.mark.parametrize(("steps", "between"), [(60, 60), (300, 100), (1000, 240)])
+def test_evaluations_are_a_quarter_of_the_steps_apart_but_not_closer_than_100(steps: int, between: int) -> None:
+    trainer = settings.schedule(steps, 16)["trainer"]
+    assert trainer["validation_interval"] == trainer["checkpoint_interval"] == between
+
+
 def test_the_learning_rate_grows_with_the_root_of_the_batch() -> None:
     assert settings.learning_rate(16) == 1e-3
     assert settings.learning_rate(64) == 2e-3

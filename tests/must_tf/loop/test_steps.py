@@ -149,3 +149,26 @@ def test_other_records_in_a_folder_that_is_not_the_loops_own_are_noticed(
         manifest.write(given, Manifest([], {}, 1, {}, {}, {}, [{"sha256": content}]))
         StepRunner(str(tmp_path)).run(Step("train", ("train", out), out, needs=(given,)), "1/1", "train")
         assert len(called) == calls
+
+
+def test_what_was_made_from_other_input_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by a step that was killed. Other settings are left to the command, which may be able to go on."""
+    codes = [0, 0, -9, 0]
+    played(monkeypatch, lambda name: codes.pop(0))
+    given, out = str(tmp_path / "given"), tmp_path / "run"
+
+    def run(content: str, option: str = "") -> bool:
+        """Runs a step that reads these records. Returns whether what it made before is still there."""
+        manifest.write(given, Manifest([], {}, 1, {}, {}, {}, [{"sha256": content}]))
+        StepRunner(str(tmp_path)).run(Step("x", ("x", option, str(out)), str(out), needs=(given,)), "1/1", "x")
+        is_there = (out / "made before").exists()
+        (out / "made before").touch()
+        return is_there
+
+    assert not run("a")
+    assert run("a", "--other")
+    with pytest.raises(UserError, match="killed by signal 9"):
+        run("b")
+    (out / "made before").touch()
+    assert not run("c")
+    assert codes == []

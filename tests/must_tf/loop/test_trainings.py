@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from must_tf.common.errors import UserError
-from must_tf.loop import checks, records, report
+from must_tf.common.errors import Mistakes, UserError
+from must_tf.loop import checks, plan_file, records, report
 from must_tf.loop import plan as plan_lib
 from must_tf.loop import trainings as trainings_lib
 from must_tf.loop.facts import Facts
@@ -34,7 +34,7 @@ PETS_FACTS = Facts(500, {"detection": 500}, {"detection": ("dog", "cat")}, 640)
 
 def plan_of(datasets: Mapping[str, Any], **more: Any) -> plan_lib.Plan:
     """Returns a plan in folder `o`."""
-    return plan_lib.Reader("plan.yaml", {"out": "o", "datasets": datasets, **more}).plan()
+    return plan_file.Reader("plan.yaml", {"out": "o", "datasets": datasets, **more}, Mistakes()).plan()
 
 
 def names(steps: Sequence[Step]) -> list[str]:
@@ -425,3 +425,32 @@ def test_hours_become_steps(tmp_path: Path) -> None:
     (values,) = (make() for make in student.files.values())
     assert values["trainer"]["train_steps"] == 32_400  # 0.9 * 7,200 s * 50 / 10
     assert values["trainer"]["optimizer_config"]["learning_rate"]["cosine"]["decay_steps"] == 32_400
+
+
+def test_other_weights_to_start_from_are_noticed(tmp_path: Path) -> None:
+    """By their content, which a checkpoint's index sums up."""
+    other = {**ROOMS, "task": "depth", "steps": 40}
+    plan = plan_of({"rooms": ROOMS, "album": ALBUM}, transfer={"other": other})
+    facts = {"rooms": ROOMS_FACTS, "album": ALBUM_FACTS, "other": ROOMS_FACTS}
+    start = {"task": {"init_checkpoint": str(tmp_path / "ckpt-1")}}
+    whole = dataclasses.replace(trainings(plan, facts), start=start)
+
+    def states(content: str) -> dict[str, str]:
+        (tmp_path / "ckpt-1.index").write_text(content)
+        return {step.name: step.state() for step in whole.steps() if step.words[0] in ("train", "transfer")}
+
+    before, now, again = states("a"), states("b"), states("a")
+    assert {*before} == {"teacher-depth", "teacher-normals", "student", "transfers"}
+    assert all(before[name] != now[name] for name in before)
+    assert again == before
+
+
+def test_settings_of_all_teachers_are_those_of_teachers_without_their_own() -> None:
+    teachers = {"all": {"steps": 40}, "depth": {"steps": 60}}
+    plan = plan_of({"rooms": ROOMS, "album": ALBUM}, teachers=teachers)
+    steps = {step.name: step for step in trainings(plan, {"rooms": ROOMS_FACTS, "album": ALBUM_FACTS}).steps()}
+    counts = {}
+    for name in ("teacher-depth", "teacher-normals", "student"):
+        (make,) = steps[name].files.values()
+        counts[name] = make()["trainer"]["train_steps"]
+    assert counts == {"teacher-depth": 60, "teacher-normals": 40, "student": 3000}  # 30 epochs, but at most 3,000

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from must_tf.common.errors import UserError
-from must_tf.loop import plan as plan_lib
-from must_tf.loop.plan import PlannedTeacher, RunSettings
+from must_tf.loop import plan_file
+from must_tf.loop.plan import Plan, PlannedTeacher, RunSettings
 from tests.support.tiny import ROOT
 
 GOOD = """
@@ -26,11 +26,11 @@ export: true
 """
 
 
-def read(tmp_path: Path, text: str) -> plan_lib.Plan:
+def read(tmp_path: Path, text: str) -> Plan:
     """Reads a plan from its text."""
     path = tmp_path / "plan.yaml"
     path.write_text(text)
-    return plan_lib.read(str(path))
+    return plan_file.read(str(path))
 
 
 def test_a_plan_is_read(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_plan_is_read(tmp_path: Path) -> None:
 def test_the_experiments_are_plans(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("DATA", "photos")
-    plan = plan_lib.read(f"experiments/{name}.yaml")
+    plan = plan_file.read(f"experiments/{name}.yaml")
     assert plan.out == f"runs/{name}"
     assert len(plan.datasets) >= 3
 
@@ -92,6 +92,11 @@ MISTAKES = {
         "export: true",
         "transfer: {x: {format: rgbd, root: r, task: depth, rows: [teacher]}}",
         "transfer.x.rows: no such row: teacher. Did you mean 'teachers'?",
+    ),
+    "steps of all teachers": (
+        "  depth: {steps",
+        "  all: {stesp",
+        "teachers.all: no such key: stesp. Did you mean 'steps'?",
     ),
     "a dataset to compare": ("export: true", "compare: {x: {datasets: [albun]}}", "Did you mean 'album'?"),
     "a task to compare": ("export: true", "compare: {x: {tasks: [boxes]}}", "compare.x.tasks: 'boxes' is not a task."),

@@ -1,0 +1,46 @@
+"""YAML means the same as to Model Garden, which reads the same files."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from official.modeling.hyperparams import params_dict
+
+from must_tf.common.errors import UserError
+from must_tf.config import yaml_files
+
+NUMBERS = (
+    "1e-3",
+    "1E5",
+    "-2e+4",
+    "1.5",
+    "1.0e-3",
+    "3",
+    "1_000",
+    "1e",
+    "e3",
+    "1.2.3",
+    "0x1f",
+    ".inf",
+    "12:30",
+    "~",
+    "yes",
+)
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+def test_numbers_are_those_of_model_garden(text: str) -> None:
+    theirs = yaml.load(f"a: {text}", Loader=params_dict._LOADER)
+    assert repr(yaml_files.parse_yaml(f"a: {text}", "x")) == repr(theirs)
+
+
+@pytest.mark.parametrize(("text", "number"), [("1.5e3", 1500.0), (".5e1", 5.0), ("1.e-2", 0.01)])
+def test_an_exponent_needs_no_sign(text: str, number: float) -> None:
+    """As in YAML 1.2. Model Garden reads a text."""
+    assert yaml_files.parse_yaml(f"a: {text}", "x") == {"a": number}
+
+
+def test_a_tuple_is_a_list_and_no_other_object_is_built() -> None:
+    assert yaml_files.parse_yaml("a: !!python/tuple [1, 2]", "x") == {"a": [1, 2]}
+    with pytest.raises(UserError, match="not valid YAML"):
+        yaml_files.parse_yaml("a: !!python/object/apply:os.getcwd []", "x")
