@@ -148,7 +148,7 @@ def _publish(unfinished: str, target: Destination, outputs: dict[str, tf.TensorS
     if target.path != target.folder:
         root = os.path.dirname(target.folder)
         config = companions.triton_config(target.name, outputs)
-        files.write_whole(os.path.join(root, "config.pbtxt"), config.encode())
+        files.write_whole(os.path.join(root, layout.CONFIG), config.encode())
     tf.io.gfile.rename(unfinished, target.folder)
 
 

@@ -12,17 +12,11 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from must_tf.common import disk
+from must_tf.common import disk, interrupts
+from must_tf.common.interrupts import TERMINATED as TERMINATED
+from must_tf.common.interrupts import Terminated as Terminated
 
 INTERRUPTED = 130  # 128 and the number of SIGINT
-TERMINATED = 143  # 128 and the number of SIGTERM
-
-
-class Terminated(SystemExit):
-    """The process was told to end by SIGTERM. Like Ctrl-C, it passes through what is running, which cleans up."""
-
-    def __init__(self) -> None:
-        super().__init__(TERMINATED)
 
 
 class UserError(Exception):
@@ -91,7 +85,7 @@ def exit_on_user_error(main: Callable[[], int | None]) -> int:
     ..." for these commands. Ctrl-C and SIGTERM end with a word and the exit codes that shells use for them.
     """
     try:
-        with _terminable():
+        with _terminable(), interrupts.sent_again():
             return main() or 0
     except UserError as error:
         print(f"{clear_line()}error: {error}", file=sys.stderr)

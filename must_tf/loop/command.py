@@ -78,11 +78,14 @@ def execute(flags: RunFlags) -> int:
     are_told = _tell(mistakes)
     machine = _machine()
     with process_setup.importing():
-        from must_tf.common import folder_lock
-        from must_tf.loop import report
+        from must_tf.common import folder_lock, own_folder
+        from must_tf.loop import report, steps
         from must_tf.loop import run as run_lib
 
-    expected = run_lib.expect(plan, machine, flags.force, Mistakes())
+    others = Mistakes()
+    with others.collected():
+        own_folder.require(plan.out, (steps.DONE,), known=("*.yaml", "*.yml"))
+    expected = run_lib.expect(plan, machine, flags.force, others)
     if are_told:
         print("No other mistakes were found.", file=sys.stderr)
         return 2
@@ -94,6 +97,7 @@ def execute(flags: RunFlags) -> int:
         dry_run.show(expected)
         return 0
     with folder_lock.held(plan.out):
+        steps.claim(plan.out)
         execution = run_lib.Execution(expected, options)
         try:
             trainings = execution.run()

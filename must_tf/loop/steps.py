@@ -183,6 +183,13 @@ class StepRunner:
             raise UserError(f"step {step.name!r} {_ending(code, step)} Its whole output is in {log}.")
 
 
+def claim(out: str) -> None:
+    """Marks the folder as one of `must run`, by an empty list of the steps that are done."""
+    path = os.path.join(out, DONE)
+    if not os.path.exists(path):
+        files.write_json(path, {})
+
+
 def _read_done(path: str) -> dict[str, dict[str, Any]]:
     try:
         with open(path) as file:

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import cv2
 import tensorflow as tf
 
-from must_tf.common import files, folder_lock
+from must_tf.common import files, own_folder
 from must_tf.common.errors import UserError
 from must_tf.prediction import coco
 from must_tf.prediction.images import Listing
@@ -73,14 +73,10 @@ class Folder:
         """The model whose predictions it holds."""
         return self._model
 
-    def _files(self) -> list[str]:
-        return [name for name in tf.io.gfile.listdir(self.path) if not folder_lock.is_part_of_lock(name)]
-
     def _claim(self) -> None:
         before = _json_of(self._of(SETTINGS))
         if before is None:
-            if tf.io.gfile.exists(self.path) and (not tf.io.gfile.isdir(self.path) or self._files()):
-                raise UserError(f"--out={self.path} has files of another origin. Give a new or empty folder.")
+            own_folder.require(self.path, (SETTINGS,))
             try:
                 files.write_json(self._of(SETTINGS), self._settings)
             except tf.errors.OpError as error:

@@ -24,7 +24,7 @@ import tensorflow as tf
 from official.core.config_definitions import ExperimentConfig, TrainerConfig
 from official.modeling import optimization
 
-from must_tf.common import files, folder_lock, run_files
+from must_tf.common import files, folder_lock, own_folder, run_files
 from must_tf.common.errors import UserError
 from must_tf.common.text import listed
 from must_tf.config import fields, validate
@@ -51,7 +51,7 @@ VALUE_SHOWN = 100  # characters of a value in a message
 FILES = (
     run_files.CHECKPOINT,
     run_files.HIDDEN_CHECKPOINT,
-    "ckpt-*",
+    "ckpt-[0-9]*",
     run_files.EVALUATION,
     run_files.EVALUATIONS,
     run_files.AGREEMENT,
@@ -71,8 +71,8 @@ INSIDE = (
     run_files.FAILED_REPORT,
 )
 
-# What people and batch systems put into a run directory.
-BESIDE = (".*", "*.log", "*.txt", "*.out", "*.err", "*.md", "*.yaml", "*.yml", "*.sh", "*.partial")
+# What people put into a run directory, beside what `own_folder` knows.
+BESIDE = ("*.txt", "*.md", "*.yaml", "*.yml", "*.sh", "*.partial")
 
 Flat = dict[str, Any]  # a config as {"task.input_size": 640, ...}
 
@@ -200,8 +200,7 @@ def _files(directory: str) -> list[str]:
 
 def _foreign(directory: str) -> list[str]:
     """Returns the files that neither a run writes nor people put beside one, like logs."""
-    known = (*FILES, *FOLDERS, *INSIDE, *BESIDE)
-    return sorted(name for name in _files(directory) if not any(fnmatch.fnmatch(name, one) for one in known))
+    return own_folder.foreign(directory, (*FILES, *FOLDERS, *INSIDE, *BESIDE))
 
 
 def delete(directory: str) -> None:

@@ -13,11 +13,13 @@ from typing import Literal, NamedTuple
 
 import tensorflow as tf
 
+from must_tf.common import own_folder
 from must_tf.common.errors import UserError
 
 Layout = Literal["serving", "triton"]
 SAVED_MODEL = "saved_model.pb"
 TRITON = "model.savedmodel"
+CONFIG = "config.pbtxt"  # of Triton, beside the versions
 NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -47,6 +49,7 @@ def destination(out: str, name: str, layout: Layout) -> Destination:
     root = os.path.join(out, name)
     if tf.io.gfile.exists(os.path.join(root, SAVED_MODEL)):
         raise UserError(f"{root} is an export without versions. Choose another --name or --out.")
+    own_folder.require(root, (), known=("[0-9]*", CONFIG, "*.partial"))
     version = max(_numbers(root), default=0) + 1
     folder = os.path.join(root, str(version))
     return Destination(os.path.join(folder, TRITON) if layout == "triton" else folder, name, version, folder)

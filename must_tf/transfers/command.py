@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import shlex
 import sys
 import time
@@ -12,7 +13,7 @@ from typing import Annotated
 
 import tensorflow as tf
 
-from must_tf.common import command_line, folder_lock, tables
+from must_tf.common import command_line, files, folder_lock, own_folder, tables
 from must_tf.common.command_line import flag
 from must_tf.common.errors import UserError, exit_on_user_error
 from must_tf.common.progress import clock
@@ -21,6 +22,7 @@ from must_tf.transfers import table as table_file
 from must_tf.transfers.cells import TransferCell
 
 FAILED, STOPPED = 1, 130  # exit codes
+MARK = ".must-transfer.json"  # written before the first run: the folder is this command's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         with folder_lock.held(flags.out):
+            files.write_json(os.path.join(flags.out, MARK), {"table": flags.table})
             failures = _run(planned, left, flags.out)
     except KeyboardInterrupt:
         print("\nstopped; run the same command again to continue", file=sys.stderr)
@@ -88,6 +91,7 @@ def _planned(flags: TransferFlags) -> list[TransferCell]:
         raise UserError(f"--seeds={flags.seeds} must be at least 1.")
     if "://" in flags.out:  # logs are written line by line
         raise UserError(f"--out={flags.out} must be a local folder, or a mounted one.")
+    own_folder.require(flags.out, (MARK, results.TABLE))
     rows = table_file.rows(flags.checkpoint, flags.scratch)
     columns = table_file.columns(flags.table, flags.column)
     settings = cells.TransferSettings(flags.config_file, flags.params_override, flags.out, flags.seeds)

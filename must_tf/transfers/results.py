@@ -23,6 +23,7 @@ from must_tf.shared import html_report
 from must_tf.transfers.cells import TransferCell
 from must_tf.transfers.table import TransferColumn, TransferRow
 
+TABLE = "table.json"
 PANELS = 3  # charts side by side
 PANEL_WIDTH, TITLE_HEIGHT, BAR_HEIGHT = 4.2, 1.4, 0.4  # inches
 ONE_SEED = "one seed each: a difference may be chance, --seeds 3 shows how much of it"
@@ -174,7 +175,7 @@ def _remarks(table: TransferTable) -> list[str]:
 
 def write(table: TransferTable, out: str) -> None:
     """Writes table.json, table.png and report.html to the folder `out`."""
-    files.write_json(os.path.join(out, "table.json"), as_json(table))
+    files.write_json(os.path.join(out, TABLE), as_json(table))
     chart = draw(table)
     files.write_whole(os.path.join(out, "table.png"), chart)
     html_report.write_report(os.path.join(out, "report.html"), _report(table, chart))

@@ -47,6 +47,10 @@ class Mutant(NamedTuple):
 TASKS = "must_tf/tasks/"
 GEOMETRY = "must_tf/data/geometry.py"
 MUTANTS = (
+    Mutant("Ctrl-C in a fork's hook is lost", "tfrecords_tools/writing/worker_pool.py", "with interrupts.postponed():", "with contextlib.nullcontext():", "must_tf/common/test_interrupts::workers"),
+    Mutant("a lost Ctrl-C does not come again", "must_tf/common/interrupts.py", "        timer.start()", "        pass", "must_tf/common/test_interrupts::again"),
+    Mutant("signals to other threads are not postponed", "must_tf/common/interrupts.py", "number: signal.signal(number, note) for", "number: signal.getsignal(number) for", "must_tf/common/test_interrupts::thread"),
+    Mutant("a folder is foreign if another process begins meanwhile", "must_tf/common/own_folder.py", "    others = foreign(directory, known)  # before the marks: another process of this command may begin meanwhile\n    if others and not any(tf.io.gfile.exists(os.path.join(directory, mark)) for mark in marks):", "    is_mine = any(tf.io.gfile.exists(os.path.join(directory, mark)) for mark in marks)\n    others = foreign(directory, known)\n    if others and not is_mine:", "must_tf/common/test_own_folder::meanwhile"),
     Mutant("mirrored normals keep their x", f"{TASKS}normals/labels.py", "[-1.0, 1.0, 1.0]", "[1.0, 1.0, 1.0]", "contract/test_stored_targets::mirrored"),
     Mutant("flip is not applied to maps", GEOMETRY, "tf.where(warp.flip, warp.original[1] - 1 - columns, columns)", "columns", "contract/test_targets::mirrored and segm"),
     Mutant("mirrored maps are off by one", GEOMETRY, "warp.original[1] - 1 - columns", "warp.original[1] - columns", "contract/test_targets::mirrored and segm"),

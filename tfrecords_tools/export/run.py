@@ -33,8 +33,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf import tasks
-from must_tf.common import files, folder_lock
-from must_tf.common.errors import UserError
+from must_tf.common import files
 from must_tf.data import opening, record
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels, TaskConfig
@@ -92,7 +91,6 @@ def export_records(
     Raises:
       UserError: the folder has other files, a record cannot be read, or two records have the same id.
     """
-    check_free(out)
     with shards.claimed(out, _fingerprint(records, options), command):
         return _export_all(records, out, options, processes, command)
 
@@ -113,17 +111,6 @@ def _export_all(
         tf.io.gfile.makedirs(os.path.join(out, "classes", formats.file_name(name)))
     recordset.over_shards(export_shard, left, "export", images_left, processes)
     return join.join(out, [job.path for job in jobs], classes, command)
-
-
-def check_free(out: str, command: str = "export-coco") -> None:
-    """Raises UserError if the folder has other files, which could be mistaken for exported ones."""
-    if not tf.io.gfile.exists(out):
-        return
-    if not tf.io.gfile.isdir(out):
-        raise UserError(f"--out {out!r} is a file. Give a folder.")
-    others = [name for name in tf.io.gfile.listdir(out) if not folder_lock.is_part_of_lock(name)]
-    if others and not tf.io.gfile.exists(os.path.join(out, shards.FOLDER, "command.json")):
-        raise UserError(f"--out {out!r} contains files that {command} did not write. Give a new or empty folder.")
 
 
 def _fingerprint(records: RecordSet, options: ExportOptions) -> str:

@@ -92,7 +92,6 @@ def export_yolo(
       UserError: the classes differ, the folder has other files, or a record cannot be read.
     """
     names = _names(sets)
-    run.check_free(out, COMMAND)
     with shards.claimed(out, _fingerprint(sets, options), command):
         return _export_all(sets, out, names, (options, processes, command))
 

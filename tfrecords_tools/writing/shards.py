@@ -23,7 +23,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf.common import files, folder_lock
+from must_tf.common import files, folder_lock, own_folder
 from must_tf.common.errors import UserError
 from must_tf.data import contents, manifest, record
 from must_tf.spec import first_id
@@ -32,6 +32,7 @@ from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.shard_counts import Counts, in_order
 
 FOLDER = contents.FOLDER
+COMMAND = "command.json"  # in FOLDER
 IMAGES_PER_SHARD = 256  # about 40 MB of photos; a kill loses at most this much work per process
 READ_BYTES = 1 << 20
 
@@ -71,7 +72,7 @@ def claim(directory: str, fingerprint: str, command: Sequence[str], details: Map
       details: more values that `owner` returns when the command resumes.
 
     Raises:
-      UserError: the folder holds shards of another command, or of the same command with other inputs.
+      UserError: the folder holds shards of another command, of the same command with other inputs, or other files.
     """
     if is_claimed(directory, fingerprint):
         return
@@ -97,8 +98,7 @@ def is_claimed(directory: str, fingerprint: str) -> bool:
                 f"Give another --out, or remove {directory} first. Its command was:\n  {' '.join(other['command'])}"
             )
         return True
-    if files.matching(directory, "*.tfrecord*"):
-        raise UserError(f"{directory} holds records that must-records did not write. Give another --out.")
+    own_folder.require(directory, (os.path.join(FOLDER, COMMAND),))
     return False
 
 
@@ -109,7 +109,7 @@ def owner(directory: str) -> dict[str, Any]:
 
 
 def _command_path(directory: str) -> str:
-    return os.path.join(directory, FOLDER, "command.json")
+    return os.path.join(directory, FOLDER, COMMAND)
 
 
 @contextlib.contextmanager

@@ -10,14 +10,13 @@ import multiprocessing
 import multiprocessing.connection
 import multiprocessing.context
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple
 
-from must_tf.common import devices, upstream
+from must_tf.common import devices, interrupts, upstream
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
 
@@ -152,7 +151,8 @@ def _results(pool: concurrent.futures.Executor, job: WorkFunction, tasks: Iterab
     shown, numbered = 0, enumerate(tasks)
     while True:
         for number, task in itertools.islice(numbered, watch.max_tasks - len(waiting)):
-            waiting[pool.submit(_call, job, task)] = number
+            with interrupts.postponed():  # it may start a process
+                waiting[pool.submit(_call, job, task)] = number
         if not waiting:
             return [results[number] for number in sorted(results)]
         done, _ = concurrent.futures.wait(waiting, POLL_SECONDS, concurrent.futures.FIRST_COMPLETED)
@@ -186,8 +186,7 @@ def _start(counter: Any, stop: Any, places: Any) -> None:
     if environment:
         os.environ.update(environment)
         sys.stdout = open(os.devnull, "w") if number else sys.stderr  # noqa: SIM115  # until the process ends
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked process has the parent's handler
+    interrupts.admit()
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 

@@ -12,7 +12,8 @@ import pytest
 from tests.support import tiny
 from tests.tools import mutants
 
-EACH = 23  # mutants for each of nine commands
+EACH = 17  # mutants for each of twelve commands
+LEAST = {"convert mg": 1, "serve": 1}  # these do not read all keys
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,6 @@ def sources() -> list[bytes]:
 @pytest.mark.parametrize("command", mutants.COMMANDS)
 def test_no_mutant_ends_a_command_in_a_traceback(command: str, sources: list[bytes], tmp_path: Path) -> None:
     first = list(mutants.COMMANDS).index(command) * EACH
-    found = mutants.outcomes(mutants.batch(tmp_path, range(first, first + EACH), sources), [command])
-    bad = sum(number for (_, _, word), number in found.items() if word != "read")
-    assert EACH // 3 < bad <= EACH  # the rest is harmless, like the flag of a crowd
+    found = mutants.outcomes(mutants.batch(tmp_path, range(first, first + EACH), sources), command)
+    bad = sum(number for (_, word), number in found.items() if word != "read")
+    assert LEAST.get(command, EACH // 3) < bad <= EACH  # the rest is harmless, like the flag of a crowd

@@ -1,0 +1,90 @@
+"""Signals that arrive while Python ignores exceptions are not lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from must_tf.common import interrupts
+from tests.support.session.forked_python import INTERPRETER
+from tests.support.tiny import ROOT
+
+# Ctrl-C comes to parent and children while the first worker is forked: Python ignores exceptions of such hooks.
+POOL = """
+import os, signal, sys
+from must_tf.common.errors import exit_on_user_error
+from must_tf.common.progress import Progress
+from tfrecords_tools.writing import worker_pool
+
+def interrupt():
+    signal.raise_signal(getattr(signal, sys.argv[1]))
+
+def job(task, tick):
+    return task
+
+os.register_at_fork(after_in_parent=interrupt)
+if sys.argv[1] == "SIGINT":  # a terminal sends it to all of them
+    os.register_at_fork(after_in_child=interrupt)
+sys.exit(exit_on_user_error(lambda: worker_pool.run(job, range(9), 2, Progress(9, "work")) and 0))
+"""
+_armed: list[int] = []
+
+
+def _fire() -> None:
+    while _armed:
+        signal.raise_signal(_armed.pop())
+
+
+os.register_at_fork(after_in_parent=_fire)
+
+
+def _fork() -> None:
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize(("name", "code", "word"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")])
+def test_a_signal_while_workers_are_forked_ends_the_command(name: str, code: int, word: str) -> None:
+    ended = subprocess.run([*INTERPRETER, "-c", POOL, name], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert (ended.returncode, ended.stderr) == (code, f"{word}\n")
+
+
+def test_a_postponed_signal_comes_when_the_block_ends() -> None:
+    _armed.append(signal.SIGINT)
+    reached = False
+    with pytest.raises(KeyboardInterrupt), interrupts.postponed():
+        _fork()
+        reached = True
+    assert reached and not _armed
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_a_signal_to_another_thread_is_postponed_too() -> None:
+    """Blocking signals in the main thread alone hands them to any other thread, and Python's handler runs at once."""
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait)
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt), interrupts.postponed():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+            reached = True
+    finally:
+        end.set()
+        thread.join()
+    assert reached
+
+
+def test_a_signal_whose_exception_was_ignored_comes_again() -> None:
+    _armed.append(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), interrupts.sent_again():
+        _fork()
+        assert not _armed  # the first one was lost here
+        time.sleep(20)
