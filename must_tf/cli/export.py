@@ -12,6 +12,7 @@ import tensorflow as tf
 from must_tf.cli.flags import ExportFlags, parse_export
 from must_tf.common import files, folder_lock
 from must_tf.common.errors import UserError, exit_on_user_error, nearest
+from must_tf.common.text import shown
 from must_tf.config import values as config_values
 from must_tf.model.student import enabled
 from must_tf.runs import fingerprint, restore, trained_on
@@ -89,7 +90,7 @@ def _export(trained: Trained, flags: ExportFlags, how: tuple[Settings, Destinati
     except UserError:
         tf.io.gfile.rmtree(unfinished)
         raise
-    files.write_whole(os.path.join(path, model_card.NAME), card.encode())
+    files.write_whole(os.path.join(path, model_card.NAME), shown(card).encode())
     _publish(unfinished, target, outputs)
     print(f"exported step {trained.step} of {flags.model_dir} to {target.path}: {', '.join(enabled(trained.config))}")
 

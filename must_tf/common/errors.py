@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from must_tf.common import disk, interrupts
 from must_tf.common.interrupts import TERMINATED as TERMINATED
 from must_tf.common.interrupts import Terminated as Terminated
+from must_tf.common.text import shown_output
 
 INTERRUPTED = 130  # 128 and the number of SIGINT
 
@@ -84,6 +85,11 @@ def exit_on_user_error(main: Callable[[], int | None]) -> int:
     exception is printed with its traceback. Its exit code is 2 as well, because Python's usual 1 means "finished, but
     ..." for these commands. Ctrl-C and SIGTERM end with a word and the exit codes that shells use for them.
     """
+    with shown_output():
+        return _ended(main)
+
+
+def _ended(main: Callable[[], int | None]) -> int:
     try:
         with _terminable(), interrupts.sent_again():
             return main() or 0

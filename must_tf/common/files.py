@@ -6,14 +6,31 @@ import glob
 import json
 import os
 import secrets
+import stat
 from typing import Any
 
 import tensorflow as tf
+
+from must_tf.common.errors import UserError
 
 
 def partial(path: str) -> str:
     """Returns a temporary name beside `path` that no other writer uses, on this machine or another."""
     return f"{path}.{secrets.token_hex(4)}.partial"
+
+
+def is_endless(path: str) -> bool:
+    """Returns True for a local pipe, socket or device. Reading from it may wait for ever, or find no end."""
+    if "://" in path or not os.path.exists(path):
+        return False
+    mode = os.stat(path).st_mode
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def require_an_end(path: str) -> None:
+    """Raises UserError for a pipe, socket or device."""
+    if is_endless(path):
+        raise UserError(f"{path} is a pipe, a socket or a device. Give a regular file, or remove it.")
 
 
 def write_whole(path: str, content: bytes) -> None:

@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM always end a command, also if Python ignores the exceptions that they raise.
 
 Python calls hooks at a fork, finalisers and callbacks of weak references from places that cannot fail: an exception in
-them is printed and forgotten, and the command would go on as if nobody had pressed Ctrl-C.
+them is printed and forgotten, and the command would go on as if it had never come.
 """
 
 from __future__ import annotations

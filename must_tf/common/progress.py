@@ -6,6 +6,8 @@ import os
 import sys
 import time
 
+from must_tf.common.text import shown, unfiltered
+
 BAR_WIDTH = 24  # letters
 TERMINAL_SECONDS, LOG_SECONDS = 0.2, 10.0  # between two updates
 
@@ -58,9 +60,9 @@ class Progress:
         unfinished = rate and self._done < self._total
         remaining = f"{clock((self._total - self._done) / rate)} left" if unfinished else clock(passed)
         parts = [f"{self._done}/{self._total} {self._unit}", f"{rate:.1f} {self._unit}/s", remaining, note]
-        text = " · ".join(part for part in parts if part)
+        text = shown(" · ".join(part for part in parts if part))
         line = self._bar(text) if self._terminal else f"{self._verb} {text}"
-        print(line, end=end, file=sys.stderr, flush=True)
+        print(line, end=end, file=unfiltered(sys.stderr), flush=True)
 
     def _bar(self, text: str) -> str:
         """Returns a line that replaces the terminal's current one, cut to its width."""

@@ -25,6 +25,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from must_tf.common.text import shown
+
 INDENT = 2  # of everything below a title
 GAP = 2  # spaces between two columns
 UNLIMITED = 10**6  # columns of text: the reader's terminal or log wraps lines, the table never does
@@ -45,7 +47,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str =
       title: a line above the table, which is then indented.
       note: text below the table, indented like it; lines are kept as they are.
     """
-    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    cells = [["" if cell is None else shown(str(cell)) for cell in row] for row in rows]
     body = _drawn(columns, cells) if cells else []
     below = [*body, *note.splitlines()]
     margin = " " * INDENT if title else ""

@@ -27,6 +27,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from must_tf.common import files
 from must_tf.data import decoding, jpeg, record
 
 JPEG_FORMATS = ("JPEG", "MPO")  # as Pillow calls them; an MPO's first picture is a JPEG
@@ -76,6 +77,8 @@ def read_file(path: str) -> bytes:
     Raises:
       Unreadable: the file is missing or cannot be read.
     """
+    if files.is_endless(path):
+        raise Unreadable("image: a pipe, a socket or a device", path)
     try:
         with tf.io.gfile.GFile(path, "rb") as file:
             return file.read()

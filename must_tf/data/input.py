@@ -22,6 +22,7 @@ from official.modeling import hyperparams
 
 from must_tf.common import devices
 from must_tf.common.errors import UserError
+from must_tf.common.files import require_an_end
 from must_tf.config.fields import at_least
 from must_tf.data import geometry, record
 from must_tf.spec import TaskSpec, Tensors
@@ -77,6 +78,8 @@ def files(input_path: str | Sequence[str], where: str) -> list[str]:
             raise UserError(f"{where}: {pattern!r} is a folder. Name its files: '{pattern.rstrip('/')}/*.tfrecord'.")
         if not matched:
             raise UserError(f"{where}: no file matches {pattern!r}. Check the path, and put it in quotes.")
+        for path in matched:
+            require_an_end(path)
         paths += matched
     return sorted(set(paths))
 

@@ -49,7 +49,8 @@ def destination(out: str, name: str, layout: Layout) -> Destination:
     root = os.path.join(out, name)
     if tf.io.gfile.exists(os.path.join(root, SAVED_MODEL)):
         raise UserError(f"{root} is an export without versions. Choose another --name or --out.")
-    own_folder.require(root, (), known=("[0-9]*", CONFIG, "*.partial"))
+    if not _numbers(root):
+        own_folder.require(root, (), known=(CONFIG, "*.partial"))
     version = max(_numbers(root), default=0) + 1
     folder = os.path.join(root, str(version))
     return Destination(os.path.join(folder, TRITON) if layout == "triton" else folder, name, version, folder)

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 
 from must_tf.common import files, run_files
 from must_tf.common.errors import UserError
+from must_tf.common.text import shown
 from must_tf.shared import picture_grid
 
 Series = tuple[list[int], list[float]]  # steps, values
@@ -112,8 +113,13 @@ def template(package: str, name: str) -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     return environment.get_template(name)
+
+
+def _shown(value: Any) -> Any:
+    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _table(table: ReportTable) -> dict[str, Any]:
@@ -165,7 +171,7 @@ def _draw_lines(figure: Figure, curve: Curve) -> None:
     for index, (label, steps, values) in enumerate(curve.lines):
         marker = "o" if len(steps) < 30 else ""  # a line of one value would be invisible
         colour = LINES[index % len(LINES)]
-        axes.plot(steps, values, color=colour, label=label, marker=marker, markersize=4)
+        axes.plot(steps, values, color=colour, label=shown(label), marker=marker, markersize=4)
     axes.set_xlabel("step")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.2, color=INK)

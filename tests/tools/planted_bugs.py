@@ -47,6 +47,12 @@ class Mutant(NamedTuple):
 TASKS = "must_tf/tasks/"
 GEOMETRY = "must_tf/data/geometry.py"
 MUTANTS = (
+    Mutant("a photo may be a pipe", "tfrecords_tools/convert/run.py", "    if not stat.S_ISREG(status.st_mode):", "    if False:", "tfrecords_tools/sources/test_pipes::photo"),
+    Mutant("an archive may be a pipe", "tfrecords_tools/sources/archives.py", "    require_an_end(path)\n    return", "    return", "tfrecords_tools/sources/test_pipes::webdataset"),
+    Mutant("names are printed as they are", "must_tf/common/text.py", "        if OBEYED.search(text) is None:", "        if True:", "must_tf/common/test_text::command"),
+    Mutant("a page shows names as they are", "must_tf/shared/html_report.py", "        finalize=_shown,\n", "", "must_tf/common/test_text::pages"),
+    Mutant("an annotation that is there twice is two objects", "tfrecords_tools/sources/coco/coco_objects.py", "            if content in seen:", "            if False:", "tfrecords_tools/sources/test_coco_entries::one_outcome"),
+    Mutant("a name may look like a cut one", "tfrecords_tools/export/formats.py", " and not MARKED.search(name):", ":", "tfrecords_tools/export/test_run::apart"),
     Mutant("Ctrl-C in a fork's hook is lost", "tfrecords_tools/writing/worker_pool.py", "with interrupts.postponed():", "with contextlib.nullcontext():", "must_tf/common/test_interrupts::workers"),
     Mutant("a lost Ctrl-C does not come again", "must_tf/common/interrupts.py", "        timer.start()", "        pass", "must_tf/common/test_interrupts::again"),
     Mutant("signals to other threads are not postponed", "must_tf/common/interrupts.py", "number: signal.signal(number, note) for", "number: signal.getsignal(number) for", "must_tf/common/test_interrupts::thread"),

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import math
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -17,6 +18,7 @@ import tensorflow as tf
 
 from must_tf import tasks
 from must_tf.common.errors import UserError
+from must_tf.common.files import require_an_end
 from must_tf.common.progress import Progress
 from must_tf.data import manifest, record
 from tfrecords_tools.convert import relabelled, repeated
@@ -250,10 +252,16 @@ def fingerprint(maker: RecordMaker, listing: Listing, count: int) -> str:
 
 
 def _state(path: str) -> tuple[int, int]:
-    """Returns size and modification time of a local file. Remote files are skipped: a million requests take hours."""
+    """Returns size and modification time of a local file. Remote files are skipped: a million requests take hours.
+
+    Raises:
+      UserError: it is a pipe, a socket or a device.
+    """
     if "://" in path or not os.path.exists(path):
         return -1, -1
     status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        require_an_end(path)
     return status.st_size, status.st_mtime_ns
 
 

@@ -6,6 +6,7 @@ Reading these files back gives the labels of the record, except for what is coun
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -22,6 +23,7 @@ from tfrecords_tools.writing.counts import Tally
 
 JsonObject = dict[str, Any]
 SAFE = " ()+,-.=@[]_~"  # kept in file names, like letters and digits; all other characters become %xx
+MARKED = re.compile("~[0-9a-f]{8}$")  # a cut name, or one that looks like it
 LONGEST = 200  # characters of a file name without its suffix; systems allow 255
 DIGITS = range(2, 12)  # decimals of boxes that are tried; COCO's own boxes have two
 FARTHEST = 65535  # millimetres in 16 bits
@@ -45,7 +47,7 @@ def file_name(text: str) -> str:
     name = quote(text, safe=SAFE)
     if not name.strip("."):
         return name.replace(".", "%2E") or "%"
-    if len(name) <= LONGEST:
+    if len(name) <= LONGEST and not MARKED.search(name):
         return name
     mark = hashlib.sha256(text.encode()).hexdigest()[:8]
     return f"{name[: LONGEST - 9].rstrip('%')}~{mark}"

@@ -41,7 +41,7 @@ def join(
     counts["panoptic.json"] = _panoptic(out, parts, image_ids, classes)
     counts["classification.csv"] = _classification(out, parts)
     if counts["panoptic.json"]:
-        files.write_whole(os.path.join(out, "classes.txt"), "".join(f"{n}\n" for n in classes["segmentation"]).encode())
+        files.write_whole(os.path.join(out, "classes.txt"), _lines_of(classes["segmentation"]).encode())
     _maps(out, parts)
     lost = Tally()
     for part in parts:
@@ -58,6 +58,11 @@ def join(
     return summary
 
 
+def _lines_of(names: Sequence[str]) -> str:
+    """Returns the names, one per line."""
+    return "".join(f"{' '.join(name.splitlines())}\n" for name in names)
+
+
 class _ImageIds:
     """COCO's image ids: the source ids if all are whole numbers, else the numbers of the records from 1 on.
 
@@ -69,12 +74,21 @@ class _ImageIds:
         self.own, self.records = True, 0
         ids: set[str] = set()
         names: set[str] = set()
+        places: dict[str, str] = {}
         for line in _lines(parts):
             source_id = line["source_id"]
             if source_id in ids or line["file_name"] in names:
                 raise UserError(
                     f"Two records have the id {source_id!r}. Find them with must-records check. No record was changed."
                 )
+            in_folder = line.get("class_file")
+            if in_folder in places:
+                raise UserError(
+                    f"The images {places[in_folder]!r} and {source_id!r} would both be classes/{in_folder}. Export "
+                    "without --images, or give one of them another id. No record was changed."
+                )
+            if in_folder:
+                places[in_folder] = source_id
             ids.add(source_id)
             names.add(line["file_name"])
             self.own &= source_id.isdecimal() and str(int(source_id)) == source_id and len(source_id) < 16

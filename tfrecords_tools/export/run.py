@@ -135,9 +135,8 @@ def export_shard(job: ExportJob, tick: Callable[[], None]) -> None:
 def _export(serialized: bytes, job: ExportJob, configs: Mapping[str, TaskConfig], lost: Tally) -> JsonObject:
     """Writes the files of one record and returns its line of the part."""
     example = opening.parsed(serialized)
+    labelled = record.read_labels(serialized, tasks.discover(), configs)  # first: it checks the record
     info, name = record.info_of(example), name_of(example)
-    specs = tasks.discover()
-    labelled = record.read_labels(serialized, specs, configs)
     for task in sorted(set(record.origins_of(example)) - set(EXPORTED)):
         lost.add(f"{task}: no format of other tools is known", name)
     formats.count_lost(labelled, job.classes, lost, name)
@@ -160,8 +159,8 @@ def _export(serialized: bytes, job: ExportJob, configs: Mapping[str, TaskConfig]
 def _write_image(image: bytes, out: str, line: JsonObject) -> None:
     files.write_whole(os.path.join(out, "rgb", line["file_name"]), image)
     if "class" in line:
-        path = in_class_folder(line["source_id"], line["file_name"], line["class"])
-        files.write_whole(os.path.join(out, "classes", path), image)
+        line["class_file"] = in_class_folder(line["source_id"], line["file_name"], line["class"])
+        files.write_whole(os.path.join(out, "classes", line["class_file"]), image)
 
 
 def _classified(labelled: Mapping[str, Labelled], classes: Mapping[str, Sequence[str]]) -> JsonObject:

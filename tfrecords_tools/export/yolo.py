@@ -157,8 +157,8 @@ def export_shard(job: YoloJob, tick: Callable[[], None]) -> None:
 def _export(serialized: bytes, job: YoloJob, configs: Mapping[str, TaskConfig], lost: Tally) -> list[str]:
     """Writes the files of one record and returns its name in a list; empty if it is left out."""
     example = opening.parsed(serialized)
+    labelled = record.read_labels(serialized, tasks.discover(), configs)  # first: it checks the record
     info, name = record.info_of(example), run.name_of(example)
-    labelled = record.read_labels(serialized, tasks.discover(), configs)
     for task in sorted(set(record.origins_of(example)) - {"detection", "masks"}):
         lost.add(f"{task}: {OTHER}", name)
     boxes, masks = labelled.get("detection"), labelled.get("masks")

@@ -10,6 +10,7 @@ import base64
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from must_tf.common.text import shown
 from must_tf.shared import html_report
 from tfrecords_tools.reading.summary_tables import SummaryTable
 
@@ -28,9 +29,18 @@ def render(page: ContactPage) -> str:
     """Returns the page as HTML. All text is escaped."""
     return html_report.template("tfrecords_tools.inspect", "contact_page.html").render(
         page=page,
-        about=[about for about, _ in page.cards],
+        about=[_shown(about) for about, _ in page.cards],
         cards=[{"about": about, "pictures": _pictures(about, pictures)} for about, pictures in page.cards],
     )
+
+
+def _shown(value: Any) -> Any:
+    """Returns facts with all texts as the page shows them, so that the filters find them."""
+    if isinstance(value, dict):
+        return {_shown(key): _shown(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(inner) for inner in value]
+    return shown(value) if isinstance(value, str) else value
 
 
 def _pictures(about: dict[str, Any], pictures: dict[str, bytes]) -> list[dict[str, str]]:

@@ -13,6 +13,7 @@ from typing import IO, Any
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
+from must_tf.common.files import require_an_end
 from tfrecords_tools.writing.counts import Dropped
 from tfrecords_tools.writing.items import FilePart
 
@@ -122,4 +123,5 @@ def read_part(path: str, part: FilePart) -> bytes:
 
 def _opened(path: str) -> Any:
     """Opens a local file with Python: TensorFlow's reader fills its whole buffer again after every seek."""
+    require_an_end(path)
     return tf.io.gfile.GFile(path, "rb") if "://" in path else open(path, "rb")

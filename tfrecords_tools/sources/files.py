@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from must_tf.common import text_files as texts
 from must_tf.common.errors import UserError, nearest
+from must_tf.common.files import require_an_end
 from must_tf.data.image_files import SUFFIXES as SUFFIXES
 from must_tf.data.image_files import is_hidden as is_hidden
 from must_tf.data.image_files import is_image as is_image
@@ -41,6 +42,7 @@ def require_file(path: str, option: str) -> None:
     """Raises UserError with the most similar file name unless `path` is a file."""
     if tf.io.gfile.isdir(path):
         raise UserError(f"{option} {path!r} is a folder. Name a file in it.")
+    require_an_end(path)
     if tf.io.gfile.exists(path):
         return
     parent, name = os.path.split(path)
@@ -64,7 +66,8 @@ def read_text(path: str, option: str) -> str:
 
 
 def chunks(path: str) -> Iterator[bytes]:
-    """Yields the content of a file in parts."""
+    """Yields the content of a file in parts. Raises UserError for a pipe, a socket or a device."""
+    require_an_end(path)
     with tf.io.gfile.GFile(path, "rb") as file:
         yield from iter(lambda: file.read(CHUNK), b"")
 

@@ -17,7 +17,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from must_tf.common.errors import UserError
-from must_tf.data import record, scenes
+from must_tf.data import manifest, record, scenes
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
 from tests.support.converting import Record, converted, files_in, must_records, noise, read
@@ -245,3 +245,56 @@ def test_a_folder_with_other_files_is_refused(tiny_records: Tiny, tmp_path: Path
     export(one_set(tmp_path / "in", {}), tmp_path / "other")
     with pytest.raises(UserError, match="another command"):
         export(records, tmp_path / "other")
+
+
+HOSTILE = (
+    "..",
+    ".",
+    "",
+    "a/b",
+    "../../out",
+    "/etc",
+    "x" * 5000,
+    "x" * 4999 + "y",
+    "a\x00b",
+    "con\x1b[31m",
+    "\u202eb",
+    "%",
+)
+
+
+def test_a_file_name_leads_nowhere_and_stays_apart_from_others() -> None:
+    names = [formats.file_name(text) for text in HOSTILE]
+    names += [formats.file_name(name) for name in names]  # a text that looks like another one's name
+    assert len({name.lower() for name in names}) == 2 * len(HOSTILE)
+    assert all(name.strip(".") and "/" not in name and name.isascii() and len(name) <= 210 for name in names)
+
+
+def test_hostile_class_names_stay_in_their_folder(tmp_path: Path) -> None:
+    names = [name for name in HOSTILE if name]
+    labelled = record.Labelled({"probability": np.eye(len(names), dtype=np.float32)[0]}, "real:x")
+    records = one_set(tmp_path / "in", {"classification": labelled})
+    written = manifest.read(str(tmp_path / "in"))
+    written.classes["classification"] = names
+    manifest.write(str(tmp_path / "in"), written)
+    export(records, tmp_path / "out" / "deep", images=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["deep"]
+    folders = [path.name for path in (tmp_path / "out" / "deep" / "classes").iterdir()]
+    assert sorted(folders) == sorted(map(formats.file_name, names))
+    assert (tmp_path / "out" / "deep" / "classes" / "%2E%2E" / "a.png").exists()
+
+
+def test_two_images_of_one_place_in_a_class_folder_are_refused(tmp_path: Path) -> None:
+    """The id cat/a keeps its name in the folder of its class, where the id a has the same one."""
+    labelled = {"classification": record.Labelled({"probability": np.array([1.0, 0.0], np.float32)}, "real:x")}
+    both = [
+        record.encode(image_bytes(noise(4, 4, n)), ImageInfo(name, 4, 4), labelled, discover())
+        for n, name in enumerate(("a", "cat/a"))
+    ]
+    records = write_set(tmp_path / "in", [both], ("classification",))
+    written = manifest.read(str(tmp_path / "in"))
+    written.classes["classification"] = ["cat", "dog"]
+    manifest.write(str(tmp_path / "in"), written)
+    with pytest.raises(UserError, match=r"'a' and 'cat/a' would both be classes/cat/a\.png"):
+        export(records, tmp_path / "out", images=True)

@@ -13,12 +13,15 @@
 | a polygon as pairs, as objects with x and y, or as text | the mask |
 | boxes and polygons in 0..1, or boxes as corners (see `coco_boxes`) | converted to pixels |
 | a rotated box | dropped |
+| the same annotation twice, with the same id | one object |
 | keys and attributes that are not used here | noted, if they are set |
 """
 
 from __future__ import annotations
 
+import collections
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import cv2
@@ -36,6 +39,7 @@ POLYGON = 6  # coordinates of a triangle; pycocotools would take four for a box
 USED = {"id", "image_id", "category_id", "bbox", "area", "segmentation", "iscrowd", coco_boxes.KEY}
 OURS = {"score", "mask_score"}  # of export-coco: a corrected label is certain
 ATTRIBUTES = "attributes"  # a table of further keys, as CVAT writes it
+TWICE = "object: its annotation is there twice, one is used"
 ANGLES = ("rotation", "angle", "theta")  # keys of rotated boxes
 
 CocoEntry = dict[str, Any]
@@ -58,7 +62,7 @@ def labels_of(annotations: list[CocoEntry], ids: dict[int, int], info: ImageInfo
       account: counts dropped objects.
     """
     object_labels = []
-    for annotation in annotations:
+    for annotation in _once(annotations, ObjectNotes(account, f"image {info.source_id}")):
         name = f"image {info.source_id}, annotation {annotation.get('id', '?')}"
         try:
             object_labels.append(_object(annotation, ids, info, ObjectNotes(account, name)))
@@ -66,6 +70,21 @@ def labels_of(annotations: list[CocoEntry], ids: dict[int, int], info: ImageInfo
             account.dropped.add(dropped.reason, f"{name}: {dropped.example}")
     objects.note_repeated(object_labels, ObjectNotes(account, f"image {info.source_id}"))
     return objects.labels_of(object_labels)
+
+
+def _once(annotations: list[CocoEntry], notes: ObjectNotes) -> Iterator[CocoEntry]:
+    """Yields the annotations; one that is in the file several times, with the same id, once."""
+    ids = collections.Counter(repr(annotation.get("id")) for annotation in annotations)
+    seen: set[str] = set()
+    for annotation in annotations:
+        number = annotation.get("id")
+        if number is not None and ids[repr(number)] > 1:
+            content = repr(sorted(annotation.items()))
+            if content in seen:
+                notes.add(TWICE, f"annotation {number}")
+                continue
+            seen.add(content)
+        yield annotation
 
 
 def _object(annotation: CocoEntry, ids: dict[int, int], info: ImageInfo, notes: ObjectNotes) -> ObjectLabel:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from must_tf.common import text_files as texts
+from must_tf.common.files import require_an_end
 
 MARK = 4  # bytes of the longest byte order mark
 CHUNK = 1 << 20  # bytes per read; an annotation has about a thousand
@@ -39,6 +40,7 @@ def parts(path: str, objects: Collection[str] = ()) -> Iterator[JsonPart]:
     Raises:
       ValueError: the file is not valid JSON.
     """
+    require_an_end(path)
     with tf.io.gfile.GFile(path, "rb") as file:
         reader = _Reader(file)
         if reader.peek() == "{":

@@ -28,6 +28,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.common.errors import UserError, nearest
+from must_tf.common.files import require_an_end
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo
 from tfrecords_tools.sources import Sample, files, objects, pixels
@@ -263,6 +264,7 @@ def _features(path: str) -> Features:
 
 
 def _opened(path: str) -> Any:
+    require_an_end(path)
     return tf.io.gfile.GFile(path, "rb") if "://" in path else open(path, "rb")
 
 

@@ -26,6 +26,7 @@ import numpy as np
 from scipy import io as matlab
 
 from must_tf.common.errors import UserError, nearest
+from must_tf.common.files import require_an_end
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo
 from must_tf.tasks.segmentation.labels import IGNORE
@@ -122,6 +123,7 @@ class Nyu:
         if self.split not in SPLITS:
             raise UserError(f"--split {self.split!r} must be {', '.join(SPLITS)} or all.{nearest(self.split, SPLITS)}")
         try:
+            require_an_end(path)
             numbers = matlab.loadmat(path)[SPLITS[self.split]]
         except (KeyError, ValueError, NotImplementedError, matlab.matlab.MatReadError) as error:
             raise UserError(f"--splits {path} has no {SPLITS[self.split]}: {error}.") from None
@@ -194,6 +196,7 @@ def _labelled(path: str, row: int, table: dict[int, int] | None) -> NyuArrays:
 @functools.lru_cache(maxsize=1)
 def _opened(path: str) -> h5py.File:
     """Opens a file once per process; frames are read one at a time."""
+    require_an_end(path)
     try:
         return h5py.File(path, "r")
     except OSError as error:
