@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
 import shutil
+from collections.abc import Iterator
 
 SPACE = "Free some space, and run the same command again."
 ACCESS = "Give another folder, or change its permissions."
@@ -13,6 +15,7 @@ AGAIN = "Check the disk, and run the same command again."
 # Errors of the system: the words for them in TensorFlow's and SQLite's messages, and the remedy.
 REFUSALS = {
     errno.ENOSPC: (("No space left on device", "disk is full"), SPACE),
+    errno.EFBIG: (("File too large",), SPACE),  # a limit of the user's, or of the file system's
     errno.EDQUOT: (("Disk quota exceeded",), SPACE),
     errno.EROFS: (("Read-only file system", "readonly database"), ACCESS),
     errno.EACCES: (("Permission denied",), ACCESS),
@@ -33,6 +36,16 @@ def refusal(error: BaseException | None) -> str:
                 return _message(code, remedy, _path(error, text))
         error = error.__cause__
     return ""
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Adds the path to an error of writing a file: Python's has none if the file was open already."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or path
+        raise
 
 
 def _is_of_a_file(error: BaseException) -> bool:

@@ -43,7 +43,7 @@ def held(directory: str, part: str = "", option: str = "--out") -> Iterator[None
       option: that named the folder, for messages.
 
     Raises:
-      UserError: another command has locked it, or it is not writable.
+      UserError: another command has locked it, it is not writable, or it vanished meanwhile.
     """
     missing = _missing(directory)
     try:
@@ -55,7 +55,8 @@ def held(directory: str, part: str = "", option: str = "--out") -> Iterator[None
                 raise UserError(f"cannot write to {directory} ({error}). Give another {option}.") from None
             except Busy as busy:
                 raise UserError(str(busy).replace("--out", option)) from None
-            yield
+            with _staying(directory, part):
+                yield
     finally:
         for folder in missing:
             with contextlib.suppress(OSError):  # it is not empty
@@ -76,6 +77,20 @@ def held_beside(directory: str, option: str = "--out") -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):  # another command holds it, or it is remote
             os.rmdir(beside)  # also if a killed command had made it
+
+
+@contextlib.contextmanager
+def _staying(directory: str, part: str) -> Iterator[None]:
+    """Explains an error that comes from the folder's disappearance."""
+    path = _path(os.path.join(directory, NAME), part)
+    try:
+        yield
+    except Exception as error:
+        if tf.io.gfile.exists(path):
+            raise
+        raise UserError(
+            f"{directory} was removed while it was being written, or its disk is gone. Run the same command again."
+        ) from error
 
 
 def is_part_of_lock(name: str) -> bool:
@@ -109,15 +124,29 @@ def _take_local(path: str, part: str) -> Iterator[contextlib.AbstractContextMana
     """Yields the folder's lock, shared if there are parts, and then the part's lock."""
     yield _local(path, fcntl.LOCK_SH if part else fcntl.LOCK_EX)
     if part:
-        yield _local(f"{path}-{part}", fcntl.LOCK_EX)
+        yield _local(_path(path, part), fcntl.LOCK_EX)
 
 
 def _take_remote(path: str, part: str) -> Iterator[contextlib.AbstractContextManager[None]]:
-    """Yields the lock of this process, unless a conflicting one exists."""
+    """Yields the lock of this process, unless a conflicting one exists.
+
+    Looks again once its own file has settled: a command for the folder and one for a part may begin at the same time.
+    Then both give up.
+    """
+    _refuse_conflicting(path, part)
+    yield _remote(_path(path, part))
+    _refuse_conflicting(path, part)
+
+
+def _path(path: str, part: str) -> str:
+    return f"{path}-{part}" if part else path
+
+
+def _refuse_conflicting(path: str, part: str) -> None:
+    """Raises Busy if a part is locked and this process wants the whole folder, or the other way round."""
     for other in [path] if part else files.matching(os.path.dirname(path), f"{os.path.basename(path)}-*"):
         if tf.io.gfile.exists(other) and not _is_stale(owner := _read(other)):
             raise _busy(other, owner)
-    yield _remote(f"{path}-{part}" if part else path)
 
 
 @contextlib.contextmanager
@@ -139,7 +168,7 @@ def _local(path: str, kind: int, waits: bool = False) -> contextlib.AbstractCont
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         if not (waits or _locked(descriptor, kind)):
-            owner = os.pread(descriptor, 1000, 0).decode()
+            owner = os.pread(descriptor, 1000, 0).decode(errors="replace")
             os.close(descriptor)
             raise _busy(path, owner)
         if waits:
@@ -225,7 +254,7 @@ def _me() -> str:
 def _is_stale(owner: str) -> bool:
     """Returns True if the process that wrote the lock file has certainly ended."""
     content = _content(owner)
-    if not {"host", "pid"} <= content.keys():
+    if not {"host", "pid"} <= content.keys() or not _is_pid(content["pid"]):
         return True
     if content["host"] != socket.gethostname():
         return False
@@ -238,6 +267,11 @@ def _is_stale(owner: str) -> bool:
     except PermissionError:  # it is running, as another user
         return False
     return False
+
+
+def _is_pid(number: Any) -> bool:
+    """Returns False for what no process can have written. 0 would stand for this process and its group."""
+    return type(number) is int and 0 < number < 1 << 31
 
 
 def _busy(path: str, owner: str) -> Busy:

@@ -13,6 +13,8 @@ import threading
 import time
 from collections.abc import Sequence
 
+from must_tf.common import disk
+
 # The folder from which must_tf is imported.
 PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PARENT = "MUST_PARENT"  # environment variable of a subprocess: the id of the process that it ends with
@@ -35,6 +37,7 @@ def follow(command: Sequence[str], log: str, name: str = "") -> int:
     """
     os.makedirs(os.path.dirname(log) or ".", exist_ok=True)
     with (
+        disk.naming(log),
         open(log, "w") as file,
         subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment()

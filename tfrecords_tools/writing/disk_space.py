@@ -15,7 +15,7 @@ SAMPLE = 500  # images whose sizes are read
 # Files far larger than their records: uncompressed pixels, or arrays that are not converted. Other files are stored
 # unchanged (.jpg, .png) or at about the same size (.h5, .webp).
 LARGER = (".bmp", ".tif", ".tiff", ".ppm", ".mat")
-GIB = 1 << 30
+GIB, MIB = 1 << 30, 1 << 20
 
 
 def require(expected: float, out: str) -> None:
@@ -36,9 +36,13 @@ def require(expected: float, out: str) -> None:
     free = shutil.disk_usage(folder).free
     if expected > free:
         raise UserError(
-            f"{out}: the images need about {expected / GIB:.1f} GiB, but only {free / GIB:.1f} GiB are free on that "
-            "disk. Give an --out on a larger one."
+            f"{out}: the images need about {_shown(expected)}, but only {_shown(free)} are free on that disk. Give an "
+            "--out on a larger one."
         )
+
+
+def _shown(size: float) -> str:
+    return f"{size / GIB:.1f} GiB" if size >= GIB / 10 else f"{size / MIB:.1f} MiB"
 
 
 def estimate(items: Sequence[Item]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -80,6 +81,9 @@ def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
         ({"host": socket.gethostname(), "pid": 2**22 + 1}, True),  # beyond Linux' largest
         ({"host": "elsewhere", "pid": 2**22 + 1}, False),
         ({}, True),
+        ({"host": socket.gethostname(), "pid": "7"}, True),
+        ({"host": socket.gethostname(), "pid": 0}, True),
+        ({"host": socket.gethostname(), "pid": 2**70}, True),
     ],
 )
 def test_remote_storage_is_locked_by_a_file(owner: dict, stale: bool) -> None:
@@ -111,3 +115,37 @@ def test_one_of_two_commands_that_start_together_gives_up(monkeypatch: pytest.Mo
     with pytest.raises(UserError, match="written by process 7 on elsewhere since 2031-05-06"), folder_lock.held(out):
         pass
     assert json.loads(tf.io.gfile.GFile(f"{out}/{folder_lock.NAME}").read()) == other
+
+
+@pytest.mark.parametrize(("mine", "others"), [("", "-1-of-2"), ("1-of-2", "")])
+def test_a_whole_folder_and_a_part_that_start_together_exclude_each_other(
+    mine: str, others: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other command has seen no lock either. Its file appears while this command's settles."""
+    out = f"ram://lock-both{mine}"
+    other = {"host": "elsewhere", "pid": 7, "token": "other"}
+    monkeypatch.setattr(
+        folder_lock.time, "sleep", lambda seconds: files.write_json(f"{out}/{folder_lock.NAME}{others}", other)
+    )
+    with pytest.raises(UserError, match="written by process 7 on elsewhere"), folder_lock.held(out, mine):
+        pass
+    assert [name for name in tf.io.gfile.listdir(out) if name.startswith(folder_lock.NAME)] == [
+        f"{folder_lock.NAME}{others}"
+    ]
+
+
+def test_two_parts_of_remote_storage_are_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_lock, "SETTLE_SECONDS", 0)
+    out = "ram://lock-parts"
+    with folder_lock.held(out, "1-of-2"), folder_lock.held(out, "2-of-2"), pytest.raises(UserError, match="by process"):
+        folder_lock.held(out).__enter__()
+
+
+def test_a_folder_that_vanishes_is_named(tmp_path: Path) -> None:
+    """Whatever error comes of it. Other errors stay as they are."""
+    out = tmp_path / "out"
+    with pytest.raises(UserError, match=r"out was removed while it was"), folder_lock.held(str(out)):
+        shutil.rmtree(out)
+        raise KeyError("records-00000-of-00001.tfrecord")
+    with pytest.raises(KeyError, match="key"), folder_lock.held(str(out)):
+        raise KeyError("key")
