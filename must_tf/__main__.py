@@ -44,6 +44,14 @@ Options of a command: must COMMAND --help"""
 
 def main(arguments: Sequence[str] | None = None) -> int | None:
     """Runs the command that the first argument names; returns its exit code."""
+    try:
+        return _command(arguments)
+    except KeyboardInterrupt:  # before the command has begun
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _command(arguments: Sequence[str] | None) -> int | None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
         print(HELP.format(commands="\n".join(f"  {name:<13}{text}" for name, (_, text) in COMMANDS.items())))

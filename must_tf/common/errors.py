@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import io
 import os
+import select
 import signal
 import sys
 import threading
@@ -13,11 +15,28 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from must_tf.common import disk, interrupts
+from must_tf.common.interrupts import INTERRUPTED as INTERRUPTED
 from must_tf.common.interrupts import TERMINATED as TERMINATED
+from must_tf.common.interrupts import Interrupted as Interrupted
 from must_tf.common.interrupts import Terminated as Terminated
 from must_tf.common.text import shown_output
 
-INTERRUPTED = 130  # 128 and the number of SIGINT
+PIPE_CLOSED = 141  # 128 and the number of SIGPIPE: the program that reads the output, like `head`, has ended
+
+
+class OutputClosed(Exception):
+    """The program that reads the output has ended: `BrokenPipeError` in a form that command line libraries let pass."""
+
+
+@contextlib.contextmanager
+def kept_from_click() -> Iterator[None]:
+    """Changes exceptions that click would turn into an exit code of its own."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted from None
+    except BrokenPipeError as error:
+        raise OutputClosed from error
 
 
 class UserError(Exception):
@@ -91,22 +110,53 @@ def exit_on_user_error(main: Callable[[], int | None]) -> int:
 
 def _ended(main: Callable[[], int | None]) -> int:
     try:
-        with _terminable(), interrupts.sent_again():
+        with _terminable(), interrupts.sent_again(), _written():
             return main() or 0
     except UserError as error:
         print(f"{clear_line()}error: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         print(f"{clear_line()}interrupted", file=sys.stderr)
         return INTERRUPTED
     except Terminated:
         print(f"{clear_line()}terminated", file=sys.stderr)
         return TERMINATED
     except Exception as error:
+        if _is_output_lost() and isinstance(error, BrokenPipeError | OutputClosed):
+            return PIPE_CLOSED
         if message := disk.refusal(error):
             print(f"{clear_line()}error: {message}", file=sys.stderr)
         else:
             traceback.print_exc()
     return 2
+
+
+@contextlib.contextmanager
+def _written() -> Iterator[None]:
+    """Writes all output before the command ends: an error of a full disk or a closed pipe is the command's."""
+    try:
+        yield
+    except SystemExit:
+        with disk.naming("the output"):
+            sys.stdout.flush()
+        raise
+    with disk.naming("the output"):
+        sys.stdout.flush()
+
+
+def _is_output_lost() -> bool:
+    """Returns True if the output cannot be written, and drops what is left of it: Python would try again at its end."""
+    try:
+        sys.stdout.flush()
+        events = select.poll()
+        events.register(sys.stdout.fileno(), 0)
+        is_lost = any(event & select.POLLERR for _, event in events.poll(0))
+    except io.UnsupportedOperation:  # it is no file
+        return False
+    except OSError:
+        is_lost = True
+    if is_lost:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return is_lost
 
 
 @contextlib.contextmanager

@@ -15,8 +15,10 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+INTERRUPTED = 130  # 128 and the number of SIGINT
 TERMINATED = 143  # 128 and the number of SIGTERM
 BOTH = (signal.SIGINT, signal.SIGTERM)
+WORDS = {signal.SIGINT: b"interrupted\n", signal.SIGTERM: b"terminated\n"}
 AGAIN_SECONDS = 0.05  # until a signal that was lost is sent again: its hook or finaliser has ended by then
 
 
@@ -25,6 +27,13 @@ class Terminated(SystemExit):
 
     def __init__(self) -> None:
         super().__init__(TERMINATED)
+
+
+class Interrupted(SystemExit):
+    """Ctrl-C, in a form that libraries for command lines let pass."""
+
+    def __init__(self) -> None:
+        super().__init__(INTERRUPTED)
 
 
 @contextlib.contextmanager
@@ -64,6 +73,29 @@ def admit() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, BOTH)
+
+
+@contextlib.contextmanager
+def at_once() -> Iterator[None]:
+    """Ends the process at once if one of the signals comes, with its word and exit code.
+
+    For imports: nothing is written yet, and modules turn exceptions while they are imported into errors of their own.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del frame
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, WORDS[signal.Signals(number)])
+        os._exit(128 + number)
+
+    handlers = {number: signal.signal(number, end) for number in BOTH if signal.getsignal(number) is not None}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from must_tf.common import (
     devices,
+    interrupts,
     startup_times,  # noqa: F401  # starts its clock
     subprocesses,
 )
@@ -50,11 +51,12 @@ def importing() -> Iterator[None]:
     """Disables the garbage collector during imports and freezes the imported objects afterwards.
 
     TensorFlow's modules are 350 thousand objects that live as long as the process. Searching them for garbage takes a
-    sixth of their import time, and as much again when the process ends.
+    sixth of their import time, and as much again when the process ends. Ctrl-C and SIGTERM end the process at once.
     """
     gc.disable()
     try:
-        yield
+        with interrupts.at_once():
+            yield
     finally:
         gc.freeze()
         gc.enable()

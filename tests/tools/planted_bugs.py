@@ -48,7 +48,7 @@ TASKS = "must_tf/tasks/"
 GEOMETRY = "must_tf/data/geometry.py"
 MUTANTS = (
     Mutant("a photo may be a pipe", "tfrecords_tools/convert/run.py", "    if not stat.S_ISREG(status.st_mode):", "    if False:", "tfrecords_tools/sources/test_pipes::photo"),
-    Mutant("an archive may be a pipe", "tfrecords_tools/sources/archives.py", "    require_an_end(path)\n    return", "    return", "tfrecords_tools/sources/test_pipes::webdataset"),
+    Mutant("an archive may be a pipe", "tfrecords_tools/sources/archives.py", "    require_an_end(path)\n    return", "    return", "tfrecords_tools/sources/test_pipes::wait"),
     Mutant("names are printed as they are", "must_tf/common/text.py", "        if OBEYED.search(text) is None:", "        if True:", "must_tf/common/test_text::command"),
     Mutant("a page shows names as they are", "must_tf/shared/html_report.py", "        finalize=_shown,\n", "", "must_tf/common/test_text::pages"),
     Mutant("an annotation that is there twice is two objects", "tfrecords_tools/sources/coco/coco_objects.py", "            if content in seen:", "            if False:", "tfrecords_tools/sources/test_coco_entries::one_outcome"),
@@ -56,6 +56,9 @@ MUTANTS = (
     Mutant("a log on a full disk is not named", "must_tf/common/subprocesses.py", "        disk.naming(log),\n", "", "must_tf/common/test_full_disk::way"),
     Mutant("a vanished folder is not named", "must_tf/common/folder_lock.py", "        if tf.io.gfile.exists(path):\n            raise", "        if True:\n            raise", "must_tf/common/test_folder_lock::vanishes"),
     Mutant("a remote lock is looked for once", "must_tf/common/folder_lock.py", "    yield _remote(_path(path, part))\n    _refuse_conflicting(path, part)", "    yield _remote(_path(path, part))", "must_tf/common/test_folder_lock::together"),
+    Mutant("Ctrl-C during imports is an error of theirs", "must_tf/common/process_setup.py", "with interrupts.at_once():", "if True:", "must_tf/common/test_interrupts::imported"),
+    Mutant("output is lost without an error", "must_tf/common/errors.py", "interrupts.sent_again(), _written():", "interrupts.sent_again():", "must_tf/common/test_errors::nobody"),
+    Mutant("click answers Ctrl-C", "tfrecords_tools/cli/main.py", "with kept_from_click():", "if True:", "tfrecords_tools/cli/test_signals::word"),
     Mutant("Ctrl-C in a fork's hook is lost", "tfrecords_tools/writing/worker_pool.py", "with interrupts.postponed():", "with contextlib.nullcontext():", "must_tf/common/test_interrupts::workers"),
     Mutant("a lost Ctrl-C does not come again", "must_tf/common/interrupts.py", "        timer.start()", "        pass", "must_tf/common/test_interrupts::again"),
     Mutant("signals to other threads are not postponed", "must_tf/common/interrupts.py", "number: signal.signal(number, note) for", "number: signal.getsignal(number) for", "must_tf/common/test_interrupts::thread"),
@@ -279,7 +282,7 @@ MUTANTS = (
     Mutant("records are read with Model Garden's networks", f"{TASKS}detection/loss.py", "import tf_keras\n", "import tf_keras\nimport official.vision\n", "must_tf/cli/test_entry_points::no_network"),
     Mutant("labelling: real labels are replaced", "tfrecords_tools/label/pipeline.py", " and record.is_pseudo(origin)", "", "tfrecords_tools/label/test_results::replaced"),
     Mutant("labelling: a job does the others' part", "tfrecords_tools/label/parallelism.py", "shards[self.number - 1 :: self.jobs]", "shards", "tfrecords_tools/label/test_parallelism::two_jobs"),
-    Mutant("labelling: two jobs do the same part", "must_tf/common/folder_lock.py", "_local(f\"{path}-{part}\", fcntl.LOCK_EX)", "_local(f\"{path}-{part}\", fcntl.LOCK_SH)", "tfrecords_tools/label/test_parallelism::same_part"),
+    Mutant("labelling: two jobs do the same part", "must_tf/common/folder_lock.py", "_local(_path(path, part), fcntl.LOCK_EX)", "_local(_path(path, part), fcntl.LOCK_SH)", "tfrecords_tools/label/test_parallelism::same_part"),
     Mutant("labelling: a command that does all does not see the jobs", "must_tf/common/folder_lock.py", "fcntl.LOCK_SH if part else fcntl.LOCK_EX", "fcntl.LOCK_SH", "tfrecords_tools/label/test_parallelism::same_part"),
     Mutant("labelling: files of jobs elsewhere are not seen", "must_tf/common/folder_lock.py", "files.matching(os.path.dirname(path), f\"{os.path.basename(path)}-*\"):\n        if", "[]:\n        if", "tfrecords_tools/label/test_parallelism::without_locks"),
     Mutant("an empty folder is left by a command that failed", "must_tf/common/folder_lock.py", "                os.rmdir(folder)", "                pass", "must_tf/common/test_folder_lock::stays_empty"),

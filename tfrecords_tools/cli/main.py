@@ -14,7 +14,7 @@ import typer
 import typer.core
 
 from must_tf.common import command_line, process_setup
-from must_tf.common.errors import UserError, exit_on_user_error
+from must_tf.common.errors import UserError, exit_on_user_error, kept_from_click
 from must_tf.common.upstream import hidden_modules
 from tfrecords_tools.cli import check, datasets, drawn, evaluate, export_coco, export_yolo, inspect, label, merge, stats
 from tfrecords_tools.cli import convert as cli_convert
@@ -58,7 +58,8 @@ class _Command(typer.core.TyperCommand):
             from must_tf import tasks
 
             tasks.discover()
-        return super().invoke(ctx)
+        with kept_from_click():
+            return super().invoke(ctx)
 
 
 for _group in (app, cli_convert.app, datasets.app, drawn.app):

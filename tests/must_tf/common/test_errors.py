@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 
 import pytest
 import tensorflow as tf
 
 from must_tf.common.errors import UserError, exit_on_user_error
+from tests.support.session.forked_python import INTERPRETER
+from tests.support.tiny import ROOT
 
 
 def raising(error: BaseException) -> int:
@@ -43,6 +46,27 @@ def test_a_command_ends_with_a_line_and_its_code(
 def test_other_errors_have_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_on_user_error(lambda: raising(RuntimeError("No space left on device, says a program"))) == 2
     assert "Traceback" in capsys.readouterr().err
+
+
+OUTPUT = """
+import sys
+from must_tf.common.errors import exit_on_user_error
+sys.exit(exit_on_user_error(lambda: print("x" * int(sys.argv[1]))))
+"""
+
+
+@pytest.mark.parametrize("size", [10, 1 << 20])
+@pytest.mark.parametrize(("target", "code", "text"), [("pipe", 141, ""), ("/dev/full", 2, "no space left on device")])
+def test_output_that_nobody_takes(size: int, target: str, code: int, text: str) -> None:
+    """As of `must inspect | head`, and of a log on a full disk. Python would try again at its end, and complain."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") if target == "pipe" else open(target, "w") as output:
+        command = [*INTERPRETER, "-c", OUTPUT, str(size)]
+        ended = subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.PIPE, text=True, timeout=100)
+    assert ended.returncode == code and text in ended.stderr and len(ended.stderr.splitlines()) == bool(text)
+    if target != "pipe":
+        os.close(writing)
 
 
 def test_sigterm_ends_a_command_with_a_line_and_cleans_up(capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,6 +32,18 @@ if sys.argv[1] == "SIGINT":  # a terminal sends it to all of them
     os.register_at_fork(after_in_child=interrupt)
 sys.exit(exit_on_user_error(lambda: worker_pool.run(job, range(9), 2, Progress(9, "work")) and 0))
 """
+# A module that turns exceptions into its own, or goes on without what it could not import.
+IMPORT = """
+import signal, sys, time
+from must_tf.common import process_setup
+with process_setup.importing():
+    try:
+        signal.raise_signal(getattr(signal, sys.argv[1]))
+        time.sleep(1)
+    except BaseException:
+        pass
+print("went on")
+"""
 _armed: list[int] = []
 
 
@@ -54,6 +66,12 @@ def _fork() -> None:
 def test_a_signal_while_workers_are_forked_ends_the_command(name: str, code: int, word: str) -> None:
     ended = subprocess.run([*INTERPRETER, "-c", POOL, name], cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert (ended.returncode, ended.stderr) == (code, f"{word}\n")
+
+
+@pytest.mark.parametrize(("name", "code", "word"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")])
+def test_a_signal_while_modules_are_imported_ends_the_command(name: str, code: int, word: str) -> None:
+    ended = subprocess.run([*INTERPRETER, "-c", IMPORT, name], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert (ended.returncode, ended.stderr, ended.stdout) == (code, f"{word}\n", "")
 
 
 def test_a_postponed_signal_comes_when_the_block_ends() -> None:
