@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,17 @@ import tf_keras
 from official.modeling import optimization
 
 from must_tf.cli import export, train
-from must_tf.common import run_files, upstream
-from must_tf.common.errors import UserError
+from must_tf.common import run_files
+from must_tf.common.errors import TERMINATED, UserError
 from must_tf.config import values as config_values
 from must_tf.experiments import experiment_config
 from must_tf.model import student
-from must_tf.runs import checkpoint_match, init_weights, restore
+from must_tf.runs import checkpoint_match, checkpoints, init_weights, restore
 from must_tf.serving import saved_model
 from must_tf.training import averages, preflight
 from tests.support.session.forked_python import INTERPRETER
 from tests.support.session.graphs import eagerly
-from tests.support.tiny import Tiny, arguments, data, trained
+from tests.support.tiny import Tiny, arguments, command, data, trained
 from tests.support.weights import like, same, values
 
 STEPS, DECAY, START = 5, 0.6, 2
@@ -103,13 +104,22 @@ def without_times(path: Path) -> list[dict[str, Any]]:
 
 
 def test_an_interrupted_run_ends_with_the_same_bits(tiny: Tiny, run: Path, tmp_path: Path) -> None:
-    """As after a kill between steps 3 and 4, in another process. Evaluation in between changed nothing."""
-    folder = Path(shutil.copytree(run, tmp_path / "run"))
-    for step in (4, 5):
-        for path in folder.glob(f"ckpt-{step}.*"):
-            path.unlink()
-    upstream.write_checkpoint_state(str(folder), [f"{folder}/ckpt-3"])
-    trained(flags(tiny, folder))
+    """SIGTERM saves the step that was reached, and the same command goes on. Evaluation in between changed nothing."""
+    folder = tmp_path / "run"
+    given = [flag.replace("checkpoint_interval: 1,", f"checkpoint_interval: {STEPS},") for flag in flags(tiny, folder)]
+    assert given != flags(tiny, folder)
+    words = command(given, [sys.executable])
+    process = subprocess.Popen(**words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while not (folder / run_files.METRICS).exists():
+        assert process.poll() is None, "the run ended before it was told to"
+        time.sleep(0.01)
+    assert not checkpoints.newest(str(folder))
+    process.terminate()
+    told, _ = process.communicate()
+    assert process.returncode == TERMINATED, told
+    (step,) = re.findall(r"^saved step (\d)$", told, re.MULTILINE)
+    assert checkpoints.newest(str(folder)) == str(folder / f"ckpt-{step}") and int(step) < STEPS
+    trained(given)
     expected, found = (tf.train.load_checkpoint(str(path / "ckpt-5")) for path in (run, folder))
     names = [name for name in expected.get_variable_to_shape_map() if not name.startswith(("save_counter", "_CHECK"))]
     assert sum(name.startswith("average/") for name in names) > 60
