@@ -27,6 +27,8 @@ def stacked(rows: Sequence[Row], outputs: Mapping[str, Output]) -> dict[str, np.
 def _stack(values: Sequence[np.ndarray], output: Output) -> np.ndarray:
     if not values:
         return np.zeros([0, *(size or 0 for size in output.shape)], output.dtype)
+    if len(values) == 1:
+        return values[0][None]
     if not output.is_map:
         return np.stack(values)
     largest = np.max([value.shape[:2] for value in values], axis=0)

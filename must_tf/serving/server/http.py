@@ -9,6 +9,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 10.0  # to send the first line and the headers of a request
 READ_SECONDS = 30.0  # without a byte read of an answer; a slow client may take longer for all of it
+REASON = b'{"error":"the server has too many connections. Try again later"}'
+FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(REASON), REASON)
+)
 
 
 class Connection(H11Protocol):
@@ -18,9 +23,15 @@ class Connection(H11Protocol):
     _read_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """Begins to wait for the first request."""
+        """Begins to wait for the first request, or refuses the connection if there are too many."""
         super().connection_made(transport)
-        self._wait_for_head()
+        # Uvicorn would refuse the requests of all connections while there are too many, also of those that came first.
+        limit, self.limit_concurrency = self.limit_concurrency, None
+        if limit is not None and len(self.connections) > limit:
+            transport.write(FULL)
+            transport.close()
+        else:
+            self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
         """Stops the timer if a request has begun."""

@@ -171,7 +171,7 @@ def _response(name: str, asked: Answer, predicted: Predicted) -> Response:
         entry: Answer = {"name": output, "shape": list(value.shape), "datatype": TYPES[value.dtype.name]}
         if parameters.get("binary_data", all_binary):
             binary.append(_binary(value))
-            entry["parameters"] = {"binary_data_size": len(binary[-1])}
+            entry["parameters"] = {"binary_data_size": binary[-1].nbytes}
         else:
             flat = encoding.plain(output, value.ravel())
             entry["data"] = [text["b64"] if isinstance(text, dict) else text for text in flat]
@@ -207,8 +207,8 @@ def _parameters(entry: Any) -> Answer:
     return parameters if isinstance(parameters, dict) else {}
 
 
-def _binary(value: np.ndarray) -> bytes:
-    """Encodes a tensor as in a binary tensor of the protocol."""
+def _binary(value: np.ndarray) -> memoryview:
+    """Encodes a tensor as in a binary tensor of the protocol. Numbers are only copied if they must be."""
     if value.dtype != object:
-        return value.astype(value.dtype.newbyteorder("<"), copy=False).tobytes()
-    return b"".join(struct.pack("<I", len(text)) + text for text in value.ravel())
+        return np.ascontiguousarray(value, value.dtype.newbyteorder("<")).data
+    return memoryview(b"".join(struct.pack("<I", len(text)) + text for text in value.ravel()))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from must_tf.serving.server import batching
 from must_tf.serving.server.batching import Batcher, Busy, Row, Sizes
 from tests.must_tf.serving.server.stub_server import crowded_out
 
@@ -59,6 +60,63 @@ def test_what_waits_is_joined_up_to_the_batch_size() -> None:
         assert lengths(await first) == [1]
         assert [lengths(await task) for task in tasks] == [[1, 2], [3], [4, 5]]
         assert [len(call) for call in model.calls] == [1, 4, 1]
+        await batcher.close()
+
+    asyncio.run(scenario())
+
+
+async def answered_four_while_one_waits(model: Recorder, batcher: Batcher) -> list[asyncio.Task[list[Row]]]:
+    """Returns the requests for four photos that are answered together, and for one that came meanwhile."""
+    tasks = [asyncio.create_task(batcher.rows([b"four"] * 4))]
+    while not model.calls:
+        await asyncio.sleep(0.001)
+    tasks.append(asyncio.create_task(batcher.rows([b"x"])))
+    await asyncio.sleep(0)
+    model.go_on.set()
+    assert lengths(await tasks[0]) == [4] * 4
+    return tasks
+
+
+def test_clients_that_ask_again_are_served_in_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One photo waits when four are answered: the model begins when a second is there, whatever its patience."""
+    monkeypatch.setattr(batching, "PATIENCE", 1e6)
+
+    async def scenario() -> None:
+        model = Recorder()
+        batcher = Batcher(model, Sizes(4, 10))
+        tasks = await answered_four_while_one_waits(model, batcher)
+        await asyncio.sleep(0.01)
+        assert len(model.calls) == 1
+        assert lengths(await asyncio.wait_for(batcher.rows([b"yy"]), 10) + await tasks[1]) == [2, 1]
+        assert model.calls[1:] == [[b"x", b"yy"]]
+        await batcher.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_photo_that_stays_alone_is_served() -> None:
+    """When the patience is over."""
+
+    async def scenario() -> None:
+        model = Recorder()
+        batcher = Batcher(model, Sizes(4, 10))
+        tasks = await answered_four_while_one_waits(model, batcher)
+        assert lengths(await asyncio.wait_for(tasks[1], 10)) == [1]
+        await batcher.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_model_that_has_answered_one_photo_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "PATIENCE", 1e6)
+
+    async def scenario() -> None:
+        model = Recorder()
+        batcher = Batcher(model, Sizes(4, 10))
+        tasks = [await begun(model, batcher), asyncio.create_task(batcher.rows([b"bb"]))]
+        await asyncio.sleep(0)
+        model.go_on.set()
+        assert [lengths(await asyncio.wait_for(task, 10)) for task in tasks] == [[1], [2]]
         await batcher.close()
 
     asyncio.run(scenario())
