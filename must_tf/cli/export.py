@@ -17,7 +17,7 @@ from must_tf.config import values as config_values
 from must_tf.model.student import enabled
 from must_tf.runs import fingerprint, restore, trained_on
 from must_tf.runs.restore import Trained
-from must_tf.serving import checking, companions, layout, model_card, saved_model
+from must_tf.serving import checking, companions, layout, memory, model_card, saved_model
 from must_tf.serving.formats import write as write_formats
 from must_tf.serving.layout import Destination
 from must_tf.serving.limits import Limits
@@ -62,7 +62,7 @@ def run(flags: ExportFlags) -> None:
       UserError: a flag does not fit the model, the folder exists, or the export differs from evaluation.
     """
     settings = _settings(flags)
-    formats = write_formats.parse(flags.formats, flags.calibration)
+    formats = write_formats.parse(flags.formats, flags.calibration, flags.masks)
     target = layout.destination(flags.out, flags.name, flags.layout)
     trained = _selected(restore.load(flags.model_dir), flags)
     with folder_lock.held_beside(target.folder):
@@ -81,12 +81,14 @@ def _export(trained: Trained, flags: ExportFlags, how: tuple[Settings, Destinati
     name = target.name or os.path.basename(os.path.abspath(flags.out))
     companions.write(path, name, companions.sample())
     files.write_json(os.path.join(path, saved_model.NAME), about(trained, flags.model_dir, settings))
-    card = model_card.text(trained, flags.model_dir, outputs, settings)
     try:
         if flags.check:
             print(checking.run(path, trained, settings))
+        peaks = memory.measure(path, settings.limits) if flags.measure_memory else None
+        card = model_card.text(trained, flags.model_dir, outputs, settings, peaks)
         if formats:
-            card += "\n" + "\n".join(write_formats.write(path, trained, formats, flags.calibration)) + "\n"
+            lines = write_formats.write(path, trained, formats, flags.calibration, settings.threshold)
+            card += "\n" + "\n".join(lines) + "\n"
     except UserError:
         tf.io.gfile.rmtree(unfinished)
         raise

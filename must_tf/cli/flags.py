@@ -55,6 +55,9 @@ class ExportFlags:
     ] = ""
     calibration: Annotated[str, flag("--calibration", "Records for int8 and the comparison. Default: validation.")] = ""
     check: Annotated[bool, flag("--check", "Compare the export with evaluation on validation images.")] = False
+    measure_memory: Annotated[
+        bool, flag("--measure_memory", "Predict the largest batch; its memory is in the card.")
+    ] = False
 
 
 @dataclasses.dataclass(frozen=True)

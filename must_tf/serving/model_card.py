@@ -15,7 +15,8 @@ from must_tf.evaluation import evaluator
 from must_tf.evaluation.evaluator import Evaluation
 from must_tf.model.student import StudentConfig, enabled
 from must_tf.runs.restore import Trained
-from must_tf.serving import saved_model
+from must_tf.serving import memory, saved_model
+from must_tf.serving.limits import Limits
 from must_tf.serving.saved_model import Settings
 
 NAME = "MODEL_CARD.md"
@@ -41,7 +42,9 @@ MEANING = {
 Outputs = Mapping[str, tf.TensorSpec]
 
 
-def text(trained: Trained, model_dir: str, outputs: Outputs, settings: Settings) -> str:
+def text(
+    trained: Trained, model_dir: str, outputs: Outputs, settings: Settings, peaks: memory.Peaks | None = None
+) -> str:
     """Returns the card in Markdown.
 
     Args:
@@ -49,6 +52,7 @@ def text(trained: Trained, model_dir: str, outputs: Outputs, settings: Settings)
       model_dir: its run directory.
       outputs: the signature's outputs by name, with a batch axis.
       settings: of the export.
+      peaks: memory of the largest batch, if it was measured.
     """
     config = trained.config
     parts = [
@@ -58,7 +62,7 @@ def text(trained: Trained, model_dir: str, outputs: Outputs, settings: Settings)
         _metrics(evaluator.last(model_dir), trained, list(enabled(config))),
         _classes(config),
         _outputs(outputs),
-        _limits(outputs, settings),
+        _limits(outputs, settings, peaks),
     ]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
@@ -149,15 +153,27 @@ def bytes_per_pixel(outputs: Outputs) -> int:
     return sum(spec.dtype.size * int(tf.TensorShape(spec.shape[3:]).num_elements() or 1) for spec in maps)
 
 
-def _limits(outputs: Outputs, settings: Settings) -> list[str]:
+def _memory(each: int, limits: Limits, peaks: memory.Peaks | None) -> str:
+    """Returns the memory of the largest batch, whose outputs have `each` bytes per pixel."""
+    maps = f"The maps of the largest batch take {each} bytes per pixel, {each * limits.batch / 1e9:.2f} GB in all."
+    if peaks is None:
+        return f"{maps} The memory while they are computed was not measured; `must export --measure_memory` does."
+    height, width = peaks.size
+    return (
+        f"{maps} Measured on the exporting machine: a process that serves the model takes {peaks.small / 1e9:.2f} GB, "
+        f"and at most {peaks.largest / 1e9:.2f} GB while it predicts the largest batch, {peaks.photos} photos of "
+        f"{height} x {width} pixels."
+    )
+
+
+def _limits(outputs: Outputs, settings: Settings, peaks: memory.Peaks | None) -> list[str]:
     limits, each = settings.limits, bytes_per_pixel(outputs)
     return [
         "## Limits",
         "",
         f"- An image may have {limits.image:,} pixels, by its header. Others are not decoded.",
         f"- A batch may have {limits.batch:,} pixels: rows x the largest height x the largest width.",
-        f"- The maps of the largest batch take {each} bytes per pixel, {each * limits.batch / 1e9:.2f} GB in all. "
-        "Expect three times as much while they are computed.",
+        f"- {_memory(each, limits, peaks)}",
         f"- Objects with a score below {settings.threshold:g} are left out.",
         "- Predictions are for photos that look like the training data. Nothing else was measured.",
     ]

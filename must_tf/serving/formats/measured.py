@@ -21,7 +21,7 @@ from must_tf.serving import saved_model, screening
 from must_tf.serving.formats import photos as photo_lib
 from must_tf.serving.formats import postprocess
 from must_tf.serving.formats.differences import Differences
-from must_tf.serving.formats.network import Arrays, Runner, by_task
+from must_tf.serving.formats.network import Arrays, Runner, above, by_task
 from must_tf.serving.formats.photos import Photo, Photos
 
 MEGABYTE = 1e6
@@ -36,12 +36,12 @@ class Row(NamedTuple):
     differences: dict[str, float]
 
 
-def network(model: Any) -> Runner:
-    """Returns the network of a loaded SavedModel."""
+def network(model: Any, threshold: float = 0.0) -> Runner:
+    """Returns the network of a loaded SavedModel, without the objects below a score."""
 
     def run(image: np.ndarray, image_shape: np.ndarray) -> Arrays:
         outputs = model.signatures[saved_model.FITTED](image=tf.constant(image), image_shape=tf.constant(image_shape))
-        return {name: value.numpy() for name, value in outputs.items()}
+        return {name: value.numpy() for name, value in above(outputs, threshold).items()}
 
     return run
 
@@ -84,8 +84,8 @@ def _bytes(path: str, name: str) -> int:
     return sum(int(tf.io.gfile.stat(one).length) for one in [os.path.join(path, "saved_model.pb"), *variables])
 
 
-def metrics(model: Any, run: Runner, trained: Trained) -> dict[str, Any]:
-    """Measures a file and the loaded SavedModel on the same validation images, by the project's metrics.
+def metrics(whole: Runner, run: Runner, trained: Trained) -> dict[str, Any]:
+    """Measures a file and the SavedModel's network on the same validation images, by the project's metrics.
 
     Returns:
       {"images": their number, "SavedModel": {"task/metric": value}, "file": the same}; empty without records.
@@ -96,7 +96,7 @@ def metrics(model: Any, run: Runner, trained: Trained) -> dict[str, Any]:
         return {}
     serialized = list(tf.data.TFRecordDataset(sorted(paths)).take(METRIC_IMAGES).as_numpy_iterator())
     figures = {}
-    for name, one in (("SavedModel", network(model)), ("file", run)):
+    for name, one in (("SavedModel", whole), ("file", run)):
         print(f"metrics of the {name}", flush=True)
         figures[name] = _evaluated(one, trained.config, serialized, trained.step)
     return {"images": len(serialized), **figures} if any(figures.values()) else {}

@@ -16,6 +16,7 @@ import tensorflow as tf
 from must_tf.common import upstream
 from must_tf.model.student import StudentConfig, enabled
 from must_tf.runs.restore import Trained
+from must_tf.serving import objects
 from must_tf.tasks import discover
 
 Arrays = dict[str, np.ndarray]
@@ -36,14 +37,14 @@ class Network(NamedTuple):
     outputs: dict[str, tf.TensorSpec]
 
 
-def frozen(trained: Trained) -> Network:
-    """Returns the network of a model."""
+def frozen(trained: Trained, threshold: float = 0.0) -> Network:
+    """Returns the network of a model, without the objects below a score."""
     side = trained.config.input_size
     specs = {IMAGE: tf.TensorSpec([1, side, side, 3], tf.uint8, IMAGE), SHAPE: tf.TensorSpec([1, 2], tf.float32, SHAPE)}
 
     def predict(image: tf.Tensor, image_shape: tf.Tensor) -> dict[str, tf.Tensor]:
         predictions = trained.model({IMAGE: image, SHAPE: image_shape}, training=False)["predictions"]
-        return own(predictions)
+        return above(own(predictions), threshold)
 
     with _portable(trained.config):
         traced = tf.function(predict, autograph=False).get_concrete_function(*specs.values())
@@ -62,6 +63,14 @@ def frozen(trained: Trained) -> Network:
     found = traced.structured_outputs
     outputs = {name: tf.TensorSpec(found[name].shape, found[name].dtype) for name in names}
     return Network(function, used, outputs)
+
+
+def above(outputs: dict[str, tf.Tensor], threshold: float) -> dict[str, tf.Tensor]:
+    """Clears the objects below a score, in a batch of one."""
+    if threshold <= 0:
+        return outputs
+    kept = objects.above({name: value[0] for name, value in outputs.items()}, threshold)
+    return {name: value[None] for name, value in kept.items()}
 
 
 def own(predictions: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def card(compared: Compared, network: Network) -> list[str]:
         *shown,
         "",
         "They take one image that is already fitted to the network, and their outputs stay in its frame, with a batch "
-        "axis of 1. `postprocess.py` fits photos and restores outputs. `--threshold` and `--masks` do not apply.",
+        "axis of 1. `postprocess.py` fits photos and restores outputs.",
         "",
         *markdown(("input", "type", "shape", "meaning"), _tensors(network.signature, INPUTS)),
         "",

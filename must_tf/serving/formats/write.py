@@ -20,6 +20,7 @@ from must_tf.common import files
 from must_tf.common.errors import UserError, nearest
 from must_tf.data.input import CORES
 from must_tf.runs.restore import Trained
+from must_tf.serving import objects
 from must_tf.serving.formats import measured, network, onnx_file, photos, postprocess, report, tflite
 from must_tf.serving.formats.network import Network, Runner
 from must_tf.serving.formats.photos import Photos
@@ -30,11 +31,11 @@ TFLITE = {precision: f"model_{precision}.tflite" for precision in tflite.PRECISI
 FORMATS = {"tflite": tuple(TFLITE.values()), "onnx": (ONNX,)} | {word: (name,) for word, name in TFLITE.items()}
 
 
-def parse(formats: str, calibration: str) -> list[str]:
+def parse(formats: str, calibration: str, masks: objects.MaskFormat = "box") -> list[str]:
     """Returns the names of the files that --formats asks for.
 
     Raises:
-      UserError: a format is unknown or lacks its packages, or there is nothing to calibrate.
+      UserError: a format is unknown or lacks its packages, cannot have the masks, or there is nothing to calibrate.
     """
     words = [word.strip() for word in formats.split(",") if word.strip()]
     for word in words:
@@ -43,12 +44,17 @@ def parse(formats: str, calibration: str) -> list[str]:
     names = list(dict.fromkeys(name for word in words for name in FORMATS[word]))
     if calibration and not names:
         raise UserError("--calibration is for TFLite and ONNX files. Give --formats, or leave it out.")
+    if names and masks != "box":
+        raise UserError(
+            f"--masks={masks} cannot be combined with --formats: TFLite and ONNX do not write PNG files. Leave out "
+            "--masks; `paste` of postprocess.py makes masks of the photo's size."
+        )
     if ONNX in names:
         onnx_file.check()
     return names
 
 
-def write(path: str, trained: Trained, names: list[str], calibration: str) -> list[str]:
+def write(path: str, trained: Trained, names: list[str], calibration: str, threshold: float = 0.0) -> list[str]:
     """Writes the files beside the SavedModel at `path`, runs them, and prints a table.
 
     Args:
@@ -56,6 +62,7 @@ def write(path: str, trained: Trained, names: list[str], calibration: str) -> li
       trained: the exported model.
       names: of `parse`.
       calibration: globs of record files; "": the run's validation records.
+      threshold: lowest score of objects.
 
     Returns:
       The lines that the model card gets.
@@ -65,7 +72,7 @@ def write(path: str, trained: Trained, names: list[str], calibration: str) -> li
     """
     config, int8 = trained.config, TFLITE["int8"]
     given = photos.collect(calibration, config.validation_data.input_path, int8 in names)
-    whole = network.frozen(trained)
+    whole = network.frozen(trained, threshold)
     runners = {
         name: _guarded(name, run) for name, run in _convert(path, whole, names, given, config.input_size).items()
     }
@@ -73,7 +80,7 @@ def write(path: str, trained: Trained, names: list[str], calibration: str) -> li
     files.write_whole(os.path.join(path, "postprocess.py"), source.encode())
     model = tf.saved_model.load(path)
     rows = measured.rows(path, model, runners, given, config.input_size)
-    metrics = measured.metrics(model, runners[int8], trained) if int8 in runners else {}
+    metrics = measured.metrics(measured.network(model, threshold), runners[int8], trained) if int8 in runners else {}
     compared = report.Compared(rows, min(len(given.files), photos.COMPARED), given.source, CORES, metrics)
     files.write_json(os.path.join(path, NAME), report.content(compared, whole))
     print(report.table(compared), flush=True)

@@ -122,6 +122,29 @@ def test_a_gather_with_an_axis_from_the_end() -> None:
     assert found.tolist() == [[[3.0, 7.0, 11.0], [13.0, 17.0, 21.0]]]
 
 
+def test_objects_below_the_threshold_are_left_out(tmp_path: Path) -> None:
+    """By operations that TFLite and ONNX have. The scores are pixels of the image."""
+
+    @tf.function(autograph=False)
+    def found(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        scores = tf.cast(image[:, 0, :, 0], tf.float32) / 100.0  # [1, 4]
+        boxes = tf.tile(scores[..., None], [1, 1, 4])
+        outputs = {"boxes": boxes, "scores": scores, "classes": tf.ones([1, 4], tf.int32), "count": tf.constant([4])}
+        return network.above({f"detection/{name}": value for name, value in outputs.items()}, 0.5)
+
+    image = np.zeros([1, 4, 4, 3], np.uint8)
+    image[0, 0, :, 0] = [90, 60, 30, 10]
+    one = network.Network(found, {network.IMAGE: tf.TensorSpec([1, 4, 4, 3], tf.uint8, network.IMAGE)}, {})
+    tflite.save(one, str(tmp_path))
+    light = tflite.runner(tflite.convert(str(tmp_path), "float32", [network.IMAGE], []))
+    for run in (light, onnx_file.runner(onnx_file.convert(one))):
+        outputs = run(image, np.zeros([1, 2], np.float32))
+        assert outputs["detection/count"].tolist() == [2]
+        assert outputs["detection/classes"].tolist() == [[1, 1, 0, 0]]
+        np.testing.assert_allclose(outputs["detection/scores"], [[0.9, 0.6, 0, 0]], rtol=1e-6)
+        assert outputs["detection/boxes"][0, :, 3].tolist() == outputs["detection/scores"][0].tolist()
+
+
 def test_what_a_task_passes_on_is_saved_once() -> None:
     """masks has detection's outputs, too."""
     config = StudentConfig()

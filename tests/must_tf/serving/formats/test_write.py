@@ -82,6 +82,9 @@ def test_a_format_is_a_group_or_a_precision() -> None:
         write.parse("tflte", "")
     with pytest.raises(UserError, match="--calibration is for TFLite and ONNX"):
         write.parse("", "records/*.tfrecord")
+    with pytest.raises(UserError, match="--masks=full cannot be combined with --formats.*paste"):
+        write.parse("float32", "", "full")
+    assert write.parse("", "", "full") == []
 
 
 def test_int8_needs_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
