@@ -59,6 +59,7 @@ MUTANTS = (
     Mutant("Ctrl-C during imports is an error of theirs", "must_tf/common/process_setup.py", "with interrupts.at_once():", "if True:", "must_tf/common/test_interrupts::imported"),
     Mutant("output is lost without an error", "must_tf/common/errors.py", "interrupts.sent_again(), _written():", "interrupts.sent_again():", "must_tf/common/test_errors::nobody"),
     Mutant("click answers Ctrl-C", "tfrecords_tools/cli/main.py", "with kept_from_click():", "if True:", "tfrecords_tools/cli/test_signals::word"),
+    Mutant("the last band of a map is not measured", "tfrecords_tools/reading/check_truth.py", "range(0, info.height, rows)", "range(0, info.height - rows + 1, rows)", "tfrecords_tools/reading/test_check_truth::bands"),
     Mutant("Ctrl-C in a fork's hook is lost", "tfrecords_tools/writing/worker_pool.py", "with interrupts.postponed():", "with contextlib.nullcontext():", "must_tf/common/test_interrupts::workers"),
     Mutant("a lost Ctrl-C does not come again", "must_tf/common/interrupts.py", "        timer.start()", "        pass", "must_tf/common/test_interrupts::again"),
     Mutant("signals to other threads are not postponed", "must_tf/common/interrupts.py", "number: signal.signal(number, note) for", "number: signal.getsignal(number) for", "must_tf/common/test_interrupts::thread"),

@@ -15,6 +15,7 @@ import numpy as np
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels, TaskSpec
 
+BAND = 4_000_000  # pixels of maps that are measured at once: metrics take some 100 bytes for each
 EXACT = 1e-9  # COCOeval adds 2e-16 to a denominator
 
 
@@ -42,6 +43,19 @@ def is_perfect(value: float | None, spec: TaskSpec) -> bool:
     return value is None or abs(value - perfect(spec)) <= EXACT
 
 
+def bands(labels: Labels, info: ImageInfo) -> Iterator[tuple[Labels, ImageInfo]]:
+    """Yields the labels of an image, in bands of rows if they are large maps: a perfect prediction stays perfect."""
+    rows = max(1, BAND // info.width)
+    are_maps = all(np.shape(value)[:2] == (info.height, info.width) for value in labels.values())
+    is_relative = bool(np.any(labels.get("inverse_depth", False)))  # its metric counts labels and measures none
+    if info.height <= rows or not are_maps or is_relative:
+        yield labels, info
+        return
+    for top in range(0, info.height, rows):
+        part = {key: value[top : top + rows] for key, value in labels.items()}
+        yield part, info._replace(height=min(rows, info.height - top))
+
+
 class TruthAsPrediction:
     """Measures labels as predictions, with the metrics of their tasks."""
 
@@ -55,7 +69,8 @@ class TruthAsPrediction:
         for task, (labels, _, _) in labelled.items():
             metric = self._metrics.setdefault(task, self._specs[task].Metric(self._configs[task]))
             try:
-                metric.add(labels, as_prediction(labels), info)
+                for part, size in bands(labels, info):
+                    metric.add(part, as_prediction(part), size)
             except Exception as error:  # broken labels make metrics raise all kinds of errors
                 yield task, f"{type(error).__name__}: {error}"
                 continue

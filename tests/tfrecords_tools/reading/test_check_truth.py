@@ -21,6 +21,7 @@ from tests.support.checking import checked
 from tests.support.converting import noise
 from tests.support.tiny import Tiny, image_bytes, write_set
 from tfrecords_tools.check import dataset_rules
+from tfrecords_tools.reading import check_truth
 
 
 def objects(boxes: int, empty: int = 0, crowd: bool = False) -> dict[str, Any]:
@@ -156,3 +157,20 @@ def test_a_figure_that_is_no_number_is_a_finding_and_still_json(tmp_path: Path) 
     assert "depth: ground truth as prediction does not score perfectly" in result["findings"]
     assert json.loads(json.dumps(result, allow_nan=False))["truth_as_prediction"]["depth"]["is_perfect"] is False
     assert any("NaN or infinite" in line for line in dataset_rules.lines(result))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "heights"), [(9, 4, [3, 3, 3]), (7, 4, [3, 3, 1]), (3, 4, [3]), (2, 50, [1, 1])]
+)
+def test_large_maps_are_measured_in_bands(
+    height: int, width: int, heights: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Metrics take many times the memory of a map. Together the bands are the map; objects are never divided."""
+    monkeypatch.setattr(check_truth, "BAND", 12)
+    maps = {"classes": noise(height, width)[..., 0], "confidence": noise(height, width)}
+    parts = [*check_truth.bands(maps, ImageInfo("a", height, width))]
+    assert [info for _, info in parts] == [ImageInfo("a", each, width) for each in heights]
+    for key, value in maps.items():
+        np.testing.assert_array_equal(np.concatenate([part[key] for part, _ in parts]), value)
+    boxes = {"boxes": np.zeros([height, 4]), "crops": [np.zeros([1, 1])] * height}
+    assert [*check_truth.bands(boxes, ImageInfo("a", height, width))] == [(boxes, ImageInfo("a", height, width))]
