@@ -11,6 +11,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from must_tf.common.errors import UserError, nearest
+from must_tf.common.walking import walk
 from must_tf.data import image_files
 
 # The path of a file, its bytes, uint8 pixels [h, w], [h, w, 3] RGB or [h, w, 4] RGBA, or a Pillow image.
@@ -120,10 +121,7 @@ def find(pattern: str) -> Listing:
       UserError: there is no image.
     """
     if tf.io.gfile.isdir(pattern):
-        found = [os.path.join(folder, name) for folder, _, names in tf.io.gfile.walk(pattern) for name in names]
-        listing = Listing(
-            pattern, sorted(os.path.relpath(path, pattern) for path in filter(image_files.is_image, found))
-        )
+        listing = Listing(pattern, sorted(filter(image_files.is_image, walk(pattern))))
     elif tf.io.gfile.exists(pattern):
         return Listing(os.path.dirname(pattern), [os.path.basename(pattern)])
     else:

@@ -463,6 +463,7 @@ MUTANTS = (
     Mutant("left-over files: every number is an ending", "tfrecords_tools/sources/files.py", r"\.(?=.*[a-z])[a-z0-9_]{1,12}", r"\..*", "tfrecords_tools/sources/test_leftovers::folders_of_files"),
     Mutant("left-over files: a folder whose name begins the same is inside", "tfrecords_tools/sources/leftovers.py", 'os.path.relpath(path, folder).split("/")[0] != ".."', "path.startswith(folder)", "tfrecords_tools/sources/test_leftovers::folders_of_files"),
     Mutant("left-over files: the annotations in the images' folder are one", "tfrecords_tools/sources/coco/coco.py", "present.use_paths(leftovers.paths_of(listing))", "pass", "tfrecords_tools/sources/test_leftovers::annotations_in"),
+    Mutant("a link to a folder above is followed for ever", "must_tf/common/walking.py", "if real in above:", "if len(above) > 4:", "must_tf/common/test_walking::links"),
     Mutant("XML: an ampersand at the end of a part is bare", "must_tf/common/xml_stream.py", "end = tail.start() if tail else len(rest)", "end = len(rest)", "must_tf/common/test_xml_stream::names_are_the_same"),
     Mutant("XML: the declared encoding of a file with bare ampersands is ignored", "must_tf/common/xml_stream.py", "            lambda: _cleaned(_declared(read())),\n", "", "must_tf/common/test_xml_stream::names_are_the_same"),
     Mutant("hypersim: normals are not compared with the depth", "tfrecords_tools/sources/published/hypersim.py", "surface.note_contradictions(", "(lambda *given: None)(", "tfrecords_tools/sources/published/test_kitti_and_hypersim::contradict"),

@@ -12,6 +12,7 @@ import tensorflow as tf
 from must_tf.common import text_files as texts
 from must_tf.common.errors import UserError, nearest
 from must_tf.common.files import require_an_end
+from must_tf.common.walking import walk as walk
 from must_tf.data.image_files import SUFFIXES as SUFFIXES
 from must_tf.data.image_files import is_hidden as is_hidden
 from must_tf.data.image_files import is_image as is_image
@@ -208,13 +209,6 @@ def images_below(path: str, account: Account, others: tuple[str, ...] = ()) -> I
 def images_in(path: str) -> list[str]:
     """Returns the sorted names of the image files directly in a folder."""
     return sorted(name for name in tf.io.gfile.listdir(path) if is_image(name))
-
-
-def walk(path: str) -> Iterator[str]:
-    """Yields the paths of all files below a folder, relative to it."""
-    for folder, _, names in tf.io.gfile.walk(path):
-        for name in names:
-            yield os.path.relpath(os.path.join(folder, name), path)
 
 
 def stem(name: str) -> str:

@@ -108,7 +108,11 @@ class Imagenet:
         if not by_image:
             raise UserError(f"--labels {self.labels}: no line has a synset like n01440764, or a name and a synset.")
         by_base = on_disk.DiskTable((files.stem(os.path.basename(name)), files.stem(name)) for name in names)
-        present = sorted(base for base in by_image if base in by_base)
+        seen, repeated = on_disk.NameSet(), on_disk.NameSet()
+        for base in (files.stem(os.path.basename(name)) for name in names):
+            if not seen.add(base) and base in by_image and repeated.add(base):
+                account.notes.add("classification: a name in the list fits several images, used for none", base)
+        present = sorted(base for base in by_image if base in by_base and base not in repeated)
         files.require_some(present, sorted(by_image), self.root, f"Give the --labels of these images: {self.labels}.")
         for missing in sorted(base for base in by_image if base not in by_base):
             account.dropped.add("image: file is missing", missing)

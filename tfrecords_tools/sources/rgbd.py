@@ -35,6 +35,7 @@ from tfrecords_tools.writing.items import Item, Listing
 PHOTOS = "rgb"
 FOLDERS = {"depth": "depth", "normal": "normals", "label": "segmentation"}  # folder -> task
 NAMES = "classes.txt"
+SHOWN = 5  # folders in a message
 PROBED = 5  # photos whose label files are read before the conversion
 
 
@@ -88,7 +89,9 @@ class Rgbd:
     def _example(self, labels: Mapping[str, Mapping[str, str]]) -> str:
         stems = [stem for by_stem in labels.values() for stem in itertools.islice(by_stem, 1)]
         if not stems:
-            return " For images without labels use `must-records convert images`."
+            others = [name for name in files.folders(self.root) if name not in (PHOTOS, *FOLDERS)]
+            there = f" There are {', '.join(others[:SHOWN])}: rename them." if others else ""
+            return f"{there} For images without labels use `must-records convert images`."
         hint = (
             " They are times: if the photos' are, too, give --match-time 0.02." if rgbd_maps.is_time(stems[0]) else ""
         )

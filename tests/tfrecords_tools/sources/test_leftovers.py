@@ -25,6 +25,7 @@ from tfrecords_tools.sources.cityscapes import Cityscapes
 from tfrecords_tools.sources.classes import ClassFolders
 from tfrecords_tools.sources.coco.objects365 import Objects365
 from tfrecords_tools.sources.diode import Diode
+from tfrecords_tools.sources.drawn.yolo import Yolo
 from tfrecords_tools.sources.imagenet import Imagenet
 from tfrecords_tools.sources.images import UnlabelledImages
 from tfrecords_tools.sources.leftovers import FolderFiles, is_below
@@ -166,12 +167,34 @@ def test_members_of_an_archive_are_counted_too(tmp_path: Path) -> None:
     }
 
 
+def test_label_files_of_no_image_are_counted_beside_the_images_too(tmp_path: Path) -> None:
+    save(tmp_path / "set/a.jpg", noise(4, 4))
+    for name in ("a.txt", "b.txt", "classes.txt"):
+        (tmp_path / "set" / name).write_text("0 .5 .5 .2 .2\n")
+    (tmp_path / "data.yaml").write_text("train: set\nnames: [cat]\n")
+    notes = Yolo(f"{tmp_path}/data.yaml").find().account.notes.content
+    assert {reason: entry["examples"] for reason, entry in notes.items()} == {
+        "detection: text file of no image, not used": [f"{tmp_path}/set/b.txt"]
+    }
+
+
 def test_a_folder_of_another_name_is_counted(tmp_path: Path) -> None:
     """Misspelled labels must not vanish."""
     source = rgbd(tmp_path)
     save(tmp_path / "normals/000.png", noise(4, 4))
     notes = source.find().account.notes.content
     assert notes["folder: none of rgb, depth, normal, label, not read"]["examples"] == [f"{tmp_path}/normals"]
+
+
+def test_a_name_in_imagenets_list_that_fits_several_images_labels_none(tmp_path: Path) -> None:
+    for name in ("x/a.JPEG", "y/a.JPEG", "y/b.JPEG"):
+        save(tmp_path / "set" / name, noise(4, 4))
+    (tmp_path / "list.csv").write_text("ImageId,PredictionString\na,n01440764 1 2 3 4\nb,n01440765 1 2 3 4\n")
+    listing = Imagenet(f"{tmp_path}/set", f"{tmp_path}/list.csv").find()
+    assert [item.source_id for item in listing.items] == ["y/b"]
+    assert listing.account.dropped.content["image: no label"]["count"] == 2
+    reason = "classification: a name in the list fits several images, used for none"
+    assert listing.account.notes.content == {reason: {"count": 1, "examples": ["a"]}}
 
 
 def test_folders_of_files() -> None:

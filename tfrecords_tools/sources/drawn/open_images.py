@@ -39,6 +39,7 @@ NEEDED = {
     LABELS: (ID, LABEL, "Confidence"),
     MASKS: ("MaskPath", ID, LABEL, *(f"Box{side}" for side in SIDES)),
 }
+ROUNDING = 0.01  # of coordinates a little above 1
 SAME = 0.5  # smallest IoU of a mask's box and the box that it belongs to
 # Columns that are counted if they are 1, and what is done with the object.
 MARKS = {
@@ -87,6 +88,7 @@ class OpenImages:
         for kind, path in given.items():
             for row in _read(path, f"--{OPTIONS[kind]}", NEEDED[kind], account) if path else ():
                 rows.add(row[ID], kind, row)
+        self._require_shares(rows)
         rows.finish()
         folder = FolderFiles(self.images)
         present = on_disk.DiskTable(self._present(folder, account))
@@ -120,6 +122,19 @@ class OpenImages:
         for image in rows.images():
             if image not in present:
                 account.notes.add("image: in the CSV, but not in the folder", image)
+
+    def _require_shares(self, rows: Rows) -> None:
+        """Raises UserError if most boxes are in pixels."""
+        count, beyond, example = 0, 0, ""
+        for row in rows.all_of(BOXES):
+            count += 1
+            if max(float(row[side]) for side in SIDES) > 1 + ROUNDING:
+                beyond, example = beyond + 1, example or f"{row[ID]}: {[row[side] for side in SIDES]}"
+        if beyond * 2 > count:
+            raise UserError(
+                f"--boxes {self.boxes}: {beyond} of {count} boxes reach beyond 1 ({example}). Open Images has shares "
+                "of the image's sides, from 0 to 1: divide pixels by the width and the height."
+            )
 
     def _mask_files(self, images: FolderFiles) -> tuple[on_disk.DiskTable[str], FolderFiles | None]:
         """Returns {name: path below the folder} of the masks, and their folder, whose files are not images."""
@@ -182,6 +197,11 @@ class Rows:
         """Returns the rows of a kind in the order of the file."""
         query = "SELECT row FROM rows WHERE image = ? AND kind = ? ORDER BY rowid"
         return [json.loads(row) for (row,) in self._database.execute(query, (image, kind))]
+
+    def all_of(self, kind: str) -> Iterator[Row]:
+        """Yields all rows of a kind."""
+        for (row,) in self._database.execute("SELECT row FROM rows WHERE kind = ?", (kind,)):
+            yield json.loads(row)
 
     def has(self, image: str) -> bool:
         """Returns True if there is a row about the image."""

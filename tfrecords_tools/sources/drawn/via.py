@@ -36,6 +36,7 @@ from tfrecords_tools.writing.items import Item, Listing
 
 PROJECT = "_via_img_metadata"
 CSV_COLUMNS = ("filename", "region_shape_attributes", "region_attributes")
+KEYS = ("name", "x", "y", "width", "height", "all_points_x", "all_points_y", "cx", "cy", "r", "rx", "ry", "theta")
 UNUSED = ("point", "polyline", "line")
 
 Entry = Mapping[str, Any]
@@ -177,6 +178,8 @@ def _objects(entry: Entry, attribute: str, account: Account) -> Iterator[shapes.
         if shape.get("name") in UNUSED:
             account.notes.add(f"object: {shape['name']}, not used", place)
             continue
+        for key in sorted(key for key, value in shape.items() if value and key not in KEYS):
+            account.notes.add(f"object: {key} is set and not used", f"{place}: {str(shape[key])[:40]}")
         try:
             yield _object(shape, _class_of(region["region_attributes"].get(attribute))) | {"id": number}
         except (ValueError, TypeError, KeyError) as error:

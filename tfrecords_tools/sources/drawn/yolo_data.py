@@ -146,10 +146,21 @@ def count_strays(data: YoloData, expected: on_disk.NameSet, account: Account) ->
     """Counts label files without an image in the folders of labels as dropped images, and notes other files."""
     for place in data.places:
         folder = IMAGES.sub("labels", f"{place.rstrip('/')}/", count=1)
-        if folder == f"{place.rstrip('/')}/" or not tf.io.gfile.isdir(folder):
+        if not tf.io.gfile.isdir(folder):
+            continue
+        if folder == f"{place.rstrip('/')}/":
+            _note_texts(place.rstrip("/"), expected, account)
             continue
         listed = FolderFiles(folder.rstrip("/"))
         missing = (path for path in map(listed.path, listed) if path.endswith(".txt") and path not in expected)
         files.count_missing((path for path in missing if os.path.basename(path) != "classes.txt"), account)
         others = (name for name in listed if not name.endswith(".txt"))
         files.note_unused(others, listed.folder, account, lambda name: files.kind_of(name, "detection"))
+
+
+def _note_texts(folder: str, expected: on_disk.NameSet, account: Account) -> None:
+    """Notes text files that lie among the images and are no image's labels."""
+    listed = FolderFiles(folder)
+    for path in map(listed.path, listed):
+        if path.endswith(".txt") and path not in expected and os.path.basename(path) != "classes.txt":
+            account.notes.add("detection: text file of no image, not used", path)

@@ -112,6 +112,10 @@ MISTAKES: dict[str, tuple[dict[str, str], str]] = {
     "boxes": ({"boxes": "a,b\n1,2\n"}, "--boxes "),
     "labels": ({"image_labels": BOXES.replace("Confidence", "Sure")}, "has no column 'Confidence'"),
     "classes": ({"classes": "Cat\nDog\n"}, "has no lines like '/m/01g317,Person'"),
+    "pixels": (
+        {"boxes": BOXES.replace("0.375,0.625,0.25,0.75", "48,80,16,48")},
+        "3 of 4 boxes reach beyond 1 (a: ['48', '16', '80', '48'])",
+    ),
     "other images": ({"boxes": BOXES.replace("\na,", "\nx,").replace("\nb,", "\ny,")}, "has no image of --boxes"),
 }
 

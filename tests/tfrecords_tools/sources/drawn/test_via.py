@@ -130,6 +130,12 @@ OTHERS: dict[str, tuple[Region, dict[str, int], dict[str, int]]] = {
 }
 
 
+def test_keys_of_a_shape_that_are_not_used_are_counted(tmp_path: Path) -> None:
+    """VIA has no such key, but a file that has one means another place."""
+    result = run(tmp_path, [region(RECT | {"rotation": 30})], [])
+    assert (seen(result)["a"], result.notes()) == ([CAT], {"object: rotation is set and not used": 1})
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_regions_are_counted(name: str, tmp_path: Path) -> None:
     other, dropped, notes = OTHERS[name]
