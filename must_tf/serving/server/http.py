@@ -9,6 +9,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 10.0  # to send the first line and the headers of a request
 READ_SECONDS = 30.0  # without a byte read of an answer; a slow client may take longer for all of it
+UNREAD = 1 << 30  # bytes of answers that wait to be read, over all connections
 REASON = b'{"error":"the server has too many connections. Try again later"}'
 FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
@@ -21,6 +22,7 @@ class Connection(H11Protocol):
 
     _head_timer: asyncio.TimerHandle | None = None
     _read_timer: asyncio.TimerHandle | None = None
+    _behind_since = 0.0  # when the client began not to read; 0 if it reads
 
     def connection_made(self, transport: Any) -> None:
         """Begins to wait for the first request, or refuses the connection if there are too many."""
@@ -51,12 +53,24 @@ class Connection(H11Protocol):
         """Begins to watch whether the client reads: it is behind."""
         super().pause_writing()
         self._stop_read_timer()
+        self._behind_since = self.loop.time()
+        self._make_room()
         self._watch(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         """Stops watching."""
+        self._behind_since = 0.0
         self._stop_read_timer()
         super().resume_writing()
+
+    def _make_room(self) -> None:
+        """Closes the connections that are behind for longest, if unread answers take too much memory."""
+        behind = [one for one in self.connections if isinstance(one, Connection) and one._behind_since]
+        unread = sum(one.transport.get_write_buffer_size() for one in behind)
+        for one in sorted(behind, key=lambda one: one._behind_since):
+            if unread > UNREAD and one is not self:
+                unread -= one.transport.get_write_buffer_size()
+                one.transport.abort()
 
     def _watch(self, unread: int) -> None:
         self._read_timer = self.loop.call_later(READ_SECONDS, self._look, unread)

@@ -16,6 +16,7 @@ from tensorflow.core.example import example_pb2
 
 PHOTO_TYPES = ("image/jpeg", "image/png", "application/octet-stream")
 ENCODED = ("", "serving_default", "image_bytes")
+BARE = "A photo as the whole body needs the header Content-Type: image/jpeg or image/png"
 JPEG_OR_PNG = "base64 of a JPEG or PNG file"
 
 
@@ -70,7 +71,7 @@ def parsed(content: bytes) -> dict[str, Any]:
     try:
         values = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise Refused(400, f"the body is not valid JSON: {error}") from None
+        raise Refused(400, f"the body is not valid JSON: {error}. {BARE}") from None
     if not isinstance(values, dict):
         raise Refused(400, "the body must be a JSON object")
     return values

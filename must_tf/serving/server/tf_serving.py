@@ -30,9 +30,12 @@ class TFServing:
 
     async def status(self, request: Request) -> Response:
         """Answers GET /v1/models/<name>: the version that is served."""
-        version = self._service.version(request.path_params["name"], request.path_params.get("version", ""))
+        name, version = request.path_params["name"], request.path_params.get("version", "")
+        if f"{name}{version}".endswith(":predict"):
+            raise Refused(405, "predictions are asked for by POST", {"Allow": "POST"})
+        served = self._service.version(name, version)
         state = {"error_code": "OK", "error_message": ""}
-        entry = {"version": str(version.number), "state": "AVAILABLE", "status": state}
+        entry = {"version": str(served.number), "state": "AVAILABLE", "status": state}
         return Response(encoding.to_json({"model_version_status": [entry]}), media_type=JSON)
 
     async def metadata(self, request: Request) -> Response:

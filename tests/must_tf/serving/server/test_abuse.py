@@ -117,6 +117,27 @@ def test_an_answer_that_is_not_read(monkeypatch: pytest.MonkeyPatch, reads: list
     asyncio.run(scenario())
 
 
+def test_answers_that_nobody_reads_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three clients are behind by 10 bytes each, and 25 may wait: the one that is behind for longest is cut off."""
+    monkeypatch.setattr(connections, "UNREAD", 25)
+
+    async def scenario() -> None:
+        state = ServerState()
+        config = uvicorn.Config(lambda: None, lifespan="off", log_config=None)
+        transports = [UnreadTransport([0] * 9) for _ in range(3)]
+        for transport in transports:
+            connection = connections.Connection(config, state, {})
+            connection.transport, connection.flow = transport, FlowControl(transport)
+            state.connections.add(connection)
+            connection.pause_writing()
+            await asyncio.sleep(0.001)
+        assert [transport.ended.is_set() for transport in transports] == [True, False, False]
+        for one in state.connections:
+            one.resume_writing()  # stops its timer
+
+    asyncio.run(scenario())
+
+
 def test_a_body_that_does_not_arrive(server: Running) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
         raw.sendall(f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc".encode())

@@ -99,7 +99,7 @@ def test_wrong_requests_get_a_reason(server: Running, content: Any, reason: str)
 
 @pytest.mark.parametrize(
     ("path", "code"),
-    [("/v1/models/other", 404), ("/v1/models/stub/versions/2", 404), ("/v1/models/other:predict", 404), ("/x", 404)],
+    [("/v1/models/other", 404), ("/v1/models/stub/versions/2", 404), ("/v1/models/other:predict", 405), ("/x", 404)],
 )
 def test_unknown_addresses(server: Running, path: str, code: int) -> None:
     status, headers, body = server.ask(path)
@@ -150,3 +150,12 @@ def test_the_client(server: Running) -> None:
     shown = client_rest.lines({"image/status": "ok", "detection/scores": np.array([0.9, 0.1]), "detection/classes":
         np.array([1, 1]), "detection/boxes": np.zeros([2, 4])}, ["ball"])  # fmt: skip
     assert shown[-1].startswith("ball 0.90") and sum("ball" in line for line in shown) == 1
+
+
+def test_mistakes_with_curl_are_explained(server: Running) -> None:
+    """A photo without its type, and GET for a prediction."""
+    status, _, body = server.ask(PREDICT, photo(1, 1), {"Content-Type": "application/x-www-form-urlencoded"})
+    assert status == 400 and b"needs the header Content-Type: image/jpeg" in body
+    for address in (PREDICT, PREDICT.replace(":", "/versions/1:")):
+        status, headers, body = server.ask(address)
+        assert status == 405 and headers["allow"] == "POST" and b"by POST" in body
