@@ -55,9 +55,10 @@ def cache_config_types() -> None:
     """
     from official.modeling import hyperparams
 
-    types_of = hyperparams.Config._get_annotations.__func__
+    types_of: Any = hyperparams.Config._get_annotations.__func__
     if not hasattr(types_of, "cache_info"):
-        hyperparams.Config._get_annotations = classmethod(functools.cache(types_of))
+        cached: Any = functools.cache(types_of)
+        hyperparams.Config._get_annotations = classmethod(cached)
 
 
 def disable_memory_optimizer() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import orbit
@@ -102,18 +103,17 @@ def test_a_config_looks_up_its_types_once(monkeypatch: pytest.MonkeyPatch) -> No
     """For itself, not for the classes made from it; values become what their types say as ever."""
     plain = inspect.unwrap(hyperparams.Config._get_annotations.__func__)  # the session has cached it
     monkeypatch.setattr(hyperparams.Config, "_get_annotations", classmethod(plain))
-    asked: list[type] = []
-    types_of = typing.get_type_hints
-    monkeypatch.setattr(typing, "get_type_hints", lambda cls: asked.append(cls) or types_of(cls))
+    types_of = mock.Mock(side_effect=typing.get_type_hints)
+    monkeypatch.setattr(typing, "get_type_hints", types_of)
     for _ in range(2):
         upstream.cache_config_types()
     part = dataclasses.make_dataclass("Part", [("size", int, 1)], bases=(hyperparams.Config,))
     fields = [("part", part, dataclasses.field(default_factory=part))]
-    whole = dataclasses.make_dataclass("Whole", fields, bases=(part,))
+    whole: Any = dataclasses.make_dataclass("Whole", fields, bases=(part,))
     for size in (2, 3):
         config = whole({"part": {"size": size}})
         assert isinstance(config.part, part) and config.part.size == size
-    assert Counter(asked) == {part: 1, whole: 1}
+    assert Counter(call.args[0] for call in types_of.call_args_list) == {part: 1, whole: 1}
 
 
 @pytest.mark.parametrize("kind", ["SGD", "Adam"])
