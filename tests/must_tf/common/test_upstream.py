@@ -107,9 +107,9 @@ def test_a_config_looks_up_its_types_once(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(typing, "get_type_hints", types_of)
     for _ in range(2):
         upstream.cache_config_types()
-    part = dataclasses.make_dataclass("Part", [("size", int, 1)], bases=(hyperparams.Config,))
+    part: Any = dataclasses.make_dataclass("Part", [("size", int, 1)], bases=(hyperparams.Config,))
     fields = [("part", part, dataclasses.field(default_factory=part))]
-    whole: Any = dataclasses.make_dataclass("Whole", fields, bases=(part,))
+    whole = dataclasses.make_dataclass("Whole", fields, bases=(part,))
     for size in (2, 3):
         config = whole({"part": {"size": size}})
         assert isinstance(config.part, part) and config.part.size == size
