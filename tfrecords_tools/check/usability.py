@@ -8,6 +8,7 @@ that are there more than once, single maps that are mostly ignored.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from tfrecords_tools.reading.recordset import RecordSet
 from tfrecords_tools.sources import rgbd_maps, surface
 from tfrecords_tools.writing.counts import Findings
 
+SAMPLED = 4_000_000  # pixels of a map at most, on a grid, whose direction is compared with the camera's
 TINY = 2.0  # pixels of the shorter side; a box below it covers no pixel of its own at the network's input
 SPARSE = 0.1  # known share of a map; depth is often sparse and does not count
 SHOWN = 8  # names of classes
@@ -88,8 +90,10 @@ def of_image(labelled: Mapping[str, Labelled], info: ImageInfo) -> Iterator[tupl
     """Yields (problem, where) of real labels that cannot be true."""
     real = {task: labels for task, (labels, origin, _) in labelled.items() if not record.is_pseudo(origin)}
     if "normals" in real and np.shape(real["normals"]["normals"]) == (info.height, info.width, 3):
-        unit_rays = surface.rays(info.height, info.width, surface.usual(info.height, info.width))
-        away = surface.share_away(np.asarray(real["normals"]["normals"]), unit_rays)
+        step = math.ceil(math.sqrt(info.height * info.width / SAMPLED))
+        normals = np.asarray(real["normals"]["normals"])[::step, ::step]
+        unit_rays = surface.rays(*normals.shape[:2], surface.usual(*normals.shape[:2]))
+        away = surface.share_away(normals, unit_rays)
         if away > surface.AWAY:
             yield "normals: most face away from the camera", f"{away:.0%}"
     if "depth" in real:

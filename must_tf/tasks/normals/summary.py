@@ -11,6 +11,7 @@ from must_tf.label_content import PIXELS, ImageInfo, LabelContent, Labels, Summa
 from must_tf.tasks.normals.config import Config
 from must_tf.tasks.normals.labels import NORMALS, colours
 
+ROWS = 512  # that are measured at once: in float64, a large map would take gigabytes
 TOLERANCE = 1e-3  # of a vector's length
 SAME_DIRECTION = 0.999  # length of the mean unit vector; vectors within about 2.6 degrees of each other
 
@@ -30,9 +31,15 @@ def problems(labels: Labels, info: ImageInfo, config: Config) -> Iterator[tuple[
     """Yields problems of the map, and vectors that are not unit vectors."""
     yield from problems_of_maps(labels, info, config)
     normals = labels["normals"]
+    off = max(_farthest_length(normals[top : top + ROWS]) for top in range(0, max(len(normals), 1), ROWS))
+    if off > TOLERANCE:
+        yield "vectors that are not of unit length", f"{off:.4f} off"
+
+
+def _farthest_length(normals: np.ndarray) -> float:
+    """Returns the largest difference of a known vector's length from 1; 0 if there is none. NaN is another problem."""
     lengths = np.linalg.norm(normals[_known(normals)].astype(np.float64), axis=-1)
-    if (np.abs(lengths - 1) > TOLERANCE).any():
-        yield "vectors that are not of unit length", f"{np.abs(lengths - 1).max():.4f} off"
+    return float(np.fmax.reduce(np.abs(lengths - 1), initial=0.0))
 
 
 def add(labels: Labels, config: Config) -> dict[str, Any]:
