@@ -219,8 +219,8 @@ def crop_window(box: np.ndarray, height: int, width: int) -> tuple[int, int, int
 def _touched(boxes: tf.Tensor, original: tf.Tensor) -> tf.Tensor:
     """Returns `crop_window` of normalised boxes [N, 4], computed in the graph and normalised again: [N, 4]."""
     size = tf.tile(tf.cast(original, tf.float32), [2])
-    low = tf.floor(boxes[:, :2] * size[:2] + 1e-3)
-    high = tf.maximum(tf.math.ceil(boxes[:, 2:] * size[2:] - 1e-3), low + 1.0)
+    low = tf.minimum(tf.maximum(tf.floor(boxes[:, :2] * size[:2] + 1e-3), 0.0), size[:2] - 1.0)
+    high = tf.minimum(tf.maximum(tf.math.ceil(boxes[:, 2:] * size[2:] - 1e-3), low + 1.0), size[2:])
     return tf.concat([low, high], 1) / size
 
 

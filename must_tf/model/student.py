@@ -86,7 +86,8 @@ class Student(tf_keras.Model):
     """
 
     def __init__(self, config: StudentConfig):
-        super().__init__(name="student")
+        # Keras would cast the batch to the compute type, and bfloat16 resolves only every second pixel beyond 256.
+        super().__init__(name="student", autocast=False)
         decay = config.l2_weight_decay
         # Half, as in Model Garden: the gradient of decay / 2 * w^2 is decay * w.
         regularizer = tf_keras.regularizers.l2(decay / 2.0) if decay else None

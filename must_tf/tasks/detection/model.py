@@ -142,11 +142,12 @@ class RetinaNetHead(tf_keras.layers.Layer):
     def call(self, pyramid: Pyramid, given: Given, training: bool) -> Tensors:
         """Returns class_logits [B, A, C + 1], box_deltas [B, A, 4], anchors [A, 4], and these per level to decode."""
         del training
-        scores, deltas, _ = self._dense(pyramid.levels)
+        # float32 as in the other design. A sigmoid in bfloat16 is 1 for all logits above 6.2.
+        scores, deltas = tf.nest.map_structure(lambda x: tf.cast(x, tf.float32), self._dense(pyramid.levels)[:2])
         boxes = anchors.multilevel(self._config, self._settings, given.image_size)
         return {
-            "class_logits": tf.cast(anchors.flatten(scores, len(self._config.classes) + 1), tf.float32),
-            "box_deltas": tf.cast(anchors.flatten(deltas, 4), tf.float32),
+            "class_logits": anchors.flatten(scores, len(self._config.classes) + 1),
+            "box_deltas": anchors.flatten(deltas, 4),
             "anchors": anchors.flat_boxes(boxes),
             "level_scores": scores,
             "level_deltas": deltas,
@@ -169,6 +170,7 @@ def decode(raw: Tensors, given: Given, config: Config) -> Tensors:
         "max_num_detections": config.max_detections,
         "nms_version": config.nms,
         "apply_nms": config.nms != "portable",
+        "dtype": tf.float32,
     }
     if config.design == "retinanet":
         generator = detection_generator.MultilevelDetectionGenerator(**settings)

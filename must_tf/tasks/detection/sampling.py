@@ -80,8 +80,8 @@ def proposals(
     """
     from official.vision.modeling.layers import roi_sampler
 
-    # Model Garden's layer, used for its matching only.
-    match = roi_sampler.ROISampler(foreground_iou_threshold=ROI_HIGH, skip_subsampling=True)
+    # Model Garden's layer, used for its matching only. In mixed precision it would cast the boxes.
+    match = roi_sampler.ROISampler(foreground_iou_threshold=ROI_HIGH, skip_subsampling=True, dtype=tf.float32)
     boxes, matched_boxes, classes, objects = match(rois, targets["boxes"], targets["classes"])
     real = tf.reduce_max(boxes, axis=-1) > 0.0  # padding is neither object nor background
     background = real & (classes <= 0)

@@ -22,7 +22,7 @@ class MaskHead(tf_keras.layers.Layer):
 
     def __init__(self, config: Config, settings: HeadSettings):
         from official.vision.modeling.heads import instance_heads
-        from official.vision.modeling.layers import mask_sampler, roi_aligner
+        from official.vision.modeling.layers import roi_aligner
 
         super().__init__(name="masks")
         self._head = instance_heads.MaskHead(
@@ -32,7 +32,6 @@ class MaskHead(tf_keras.layers.Layer):
             **detection.norm_settings(settings),
         )
         self._samples = config.sampled_rois
-        self._targets = mask_sampler.MaskSampler(mask_target_size=SIDE, num_sampled_masks=config.sampled_rois)
         self._align = roi_aligner.MultilevelROIAligner(crop_size=CROP)
 
     def create_variables(self, pyramid: Pyramid) -> None:
@@ -47,15 +46,21 @@ class MaskHead(tf_keras.layers.Layer):
         return {"logits": self._logits(pyramid, found["boxes"], found["classes"])}
 
     def _train(self, pyramid: Pyramid, given: Given) -> Tensors:
+        from official.vision.modeling.layers import mask_sampler
+
         targets = given.targets or {}
         # RetinaNet has no proposals; masks are then trained on the true boxes only.
         proposals = given.raw["detection"].get("rois", targets["boxes"])
-        noise = sampling.uniform(given.seeds, sampling.MASKS, proposals.shape[1] + targets["boxes"].shape[1])
+        candidates = proposals.shape[1] + targets["boxes"].shape[1]
+        samples = min(self._samples, candidates)
+        noise = sampling.uniform(given.seeds, sampling.MASKS, candidates)
         # Foreground only: a proposal without an object has no mask.
-        found = sampling.proposals(proposals, targets, noise, self._samples, 1.0)
+        found = sampling.proposals(proposals, targets, noise, samples, 1.0)
         boxes = _by_centres(found["boxes"], targets["masks"].shape[-1])
         matched = (found["rois"], boxes, found["classes"], found["objects"])
-        rois, classes, masks = self._targets(*matched, tf.cast(targets["masks"], tf.float32) / 255.0)
+        # In mixed precision the layer would cast the proposals.
+        cut = mask_sampler.MaskSampler(mask_target_size=SIDE, num_sampled_masks=samples, dtype=tf.float32)
+        rois, classes, masks = cut(*matched, tf.cast(targets["masks"], tf.float32) / 255.0)
         rois, classes, masks = (tf.stop_gradient(x) for x in (rois, classes, masks))
         return {"logits": self._logits(pyramid, rois, classes), "classes": classes, "mask_targets": masks}
 
