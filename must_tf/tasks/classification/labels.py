@@ -1,6 +1,6 @@
 """Record format of image classes.
 
-`image/class/label`        int64, the hard label
+`image/class/label`        int64, the hard label: the likeliest class, of several the first
 `image/class/probability`  the distribution, float16 little-endian (1,000 classes: 2 KB); only if it is not one-hot
 
 Relative precision of a probability: 2^-11 from float16, and as much again from normalising the sum to 1 on reading.
@@ -64,10 +64,11 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
             f"image {info.source_id!r}: every class of the classification label has probability 0. Leave the label "
             "out, so that the image counts as unlabelled."
         )
-    written = {LABEL: record.int_feature([probability.argmax()])}
-    if probability.max() < 1.0:
-        written[PROBABILITY] = record.bytes_feature([probability.astype("<f2").tobytes()])
-    return written
+    if probability.max() >= 1.0:
+        return {LABEL: record.int_feature([probability.argmax()])}
+    # In 16 bits, a class may be as likely as one that was less likely before.
+    stored = probability.astype("<f2")
+    return {LABEL: record.int_feature([stored.argmax()]), PROBABILITY: record.bytes_feature([stored.tobytes()])}
 
 
 def count(features: Features) -> Counter[int]:
@@ -76,15 +77,20 @@ def count(features: Features) -> Counter[int]:
 
 
 def recode(features: Features, ids: Mapping[int, int], classes: int) -> None:
-    """Rewrites the hard label's id and reorders the probabilities. New classes get probability 0."""
+    """Rewrites the hard label's id and reorders the probabilities. New classes get probability 0.
+
+    Two classes that become one add up their probabilities, which may make them the likeliest class.
+    """
     if features[LABEL].int64_list.value:
         features[LABEL].int64_list.value[:] = [ids[features[LABEL].int64_list.value[0]]]
-    if PROBABILITY not in features or not features[PROBABILITY].bytes_list.value:
+    soft = features[PROBABILITY].bytes_list.value if PROBABILITY in features else ()
+    if not soft or not soft[0]:
         return
-    old = np.frombuffer(features[PROBABILITY].bytes_list.value[0], "<f2")
+    old = np.frombuffer(soft[0], "<f2")
     new = np.zeros([classes], "<f2")
     np.add.at(new, [ids[class_id] for class_id in range(len(old))], old)  # two classes may have become one
     features[PROBABILITY].bytes_list.value[:] = [new.tobytes()]
+    features[LABEL].int64_list.value[:] = [int(new.argmax())]
 
 
 def believed(labels: Mapping[str, Any], config: Config) -> Any:

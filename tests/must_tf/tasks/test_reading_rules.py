@@ -281,3 +281,23 @@ def test_unknown_normals_are_zero_without_a_sign() -> None:
     np.testing.assert_allclose(found[0, 1], vector / np.linalg.norm(vector), rtol=1e-5)
     unknown = found[[0, 1, 1], [0, 0, 1]]
     assert not unknown.any() and not np.signbit(unknown).any()
+
+
+@pytest.mark.parametrize(
+    ("probability", "ids", "expected"),
+    [
+        ([0.09999, 0.45, 0.45001], {0: 0, 1: 1, 2: 2}, [1, 1]),  # in 16 bits, the last two are equal
+        ([0.4, 0.35, 0.25], {0: 1, 1: 0, 2: 0}, [0, 0]),  # two become one, with 0.6
+    ],
+)
+def test_the_hard_label_is_the_likeliest_class(
+    probability: list[float], ids: dict[int, int], expected: list[int]
+) -> None:
+    """Of the probabilities as they are read: what a manifest counts is what must-records check finds."""
+    spec = SPECS["classification"]
+    written = spec.write({"probability": np.array(probability, np.float32)}, ImageInfo("a", H, W))
+    features = tf.train.Features(feature=written).feature
+    assert spec.class_ids is not None and spec.class_ids.recode is not None
+    spec.class_ids.recode(features, ids, len(set(ids.values())))
+    soft = np.frombuffer(features["image/class/probability"].bytes_list.value[0], "<f2")
+    assert [*features["image/class/label"].int64_list.value, soft.argmax()] == expected
