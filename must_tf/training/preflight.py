@@ -69,6 +69,7 @@ def settle(params: ExperimentConfig, mode: str, mistakes: Mistakes | None = None
     _check_compiled(params.runtime, configs, mode, mistakes)
     if "train" in mode:
         _check_fine_tuning(task, mistakes)
+        _check_strides(task, configs, mistakes)
     manifests: dict[str, Manifests] = {}
     for key, data in sets(task, mode).items():
         with mistakes.collected():
@@ -163,6 +164,17 @@ def _check_fine_tuning(task: StudentConfig, mistakes: Mistakes) -> None:
             f"task.freeze_batch_norm keeps batch normalisation as it was loaded, but {reason}. Give trained weights, "
             "or set task.freeze_batch_norm=false."
         )
+
+
+def _check_strides(task: StudentConfig, configs: Configs, mistakes: Mistakes) -> None:
+    """Refuses maps of targets whose cells would not fill the input: they would lie beside those of the output."""
+    for name, config in configs.items():
+        stride = getattr(config, "stride", 1)
+        if task.input_size % stride:
+            divisors = [number for number in range(1, stride) if task.input_size % number == 0]
+            mistakes.problems.append(
+                f"task.tasks.{name}.stride={stride} must divide task.input_size={task.input_size}, like {divisors[-1]}."
+            )
 
 
 def _check_loop(params: ExperimentConfig, mode: str, mistakes: Mistakes) -> None:

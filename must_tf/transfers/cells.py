@@ -20,7 +20,7 @@ from must_tf.config import values as config_values
 from must_tf.experiments import experiment_config
 from must_tf.runs import directory as run_directory
 from must_tf.runs.pretrained import weights
-from must_tf.training import preflight
+from must_tf.training import batch_size, preflight
 from must_tf.transfers.table import TransferColumn, TransferRow
 
 SHOWN = 5  # settings in the message about a run that was started with other ones
@@ -86,7 +86,9 @@ def grid(
     for column in columns:
         try:
             _check_rows(column, rows)
-            preflight.settle(_params(column, settings), "train_and_eval")  # the check of every run of this column
+            params = _params(column, settings)
+            _check_equal(column, params)
+            preflight.settle(params, "train_and_eval")  # the check of every run of this column
             own = [row for row in rows if row.name in (column.rows or (row.name,))]
             count = column.seeds or settings.seeds
             planned = [_cell(row, column, seed, settings) for seed in range(count) for row in own]
@@ -109,6 +111,27 @@ def _check_rows(column: TransferColumn, rows: Sequence[TransferRow]) -> None:
             )
 
 
+def _check_equal(column: TransferColumn, params: ExperimentConfig) -> None:
+    """Looks for settings that would let the runs of a column differ in more than their initial weights.
+
+    Early stopping is not used, and a note says so: a plan may have it for its other trainings.
+
+    Raises:
+      UserError: the batch size is to be chosen.
+    """
+    if params.task.patience:
+        print(
+            f"{column.name}: task.patience={params.task.patience} is not used, because all runs of a column are "
+            "equally long",
+            flush=True,
+        )
+    if batch_size.is_auto(params):
+        raise UserError(
+            f"{batch_size.KEY}={batch_size.AUTO} would choose a batch size for each run, by the memory that is free "
+            "then. Give a number."
+        )
+
+
 def _params(column: TransferColumn, settings: TransferSettings) -> ExperimentConfig:
     config_files = [*column.config_file, *settings.config_file]
     return experiment_config.load(f"must_transfer_{column.task}", config_files, settings.override)
@@ -119,6 +142,7 @@ def _cell(row: TransferRow, column: TransferColumn, number: int, settings: Trans
     seed = params.task.train_data.seed + number
     params.task.train_data.seed = seed
     params.task.init_checkpoint = row.checkpoint
+    params.task.patience = 0  # see `_check_equal`
     if weights.is_known(row.checkpoint):
         params.task.init_modules = "backbone"  # they have nothing else
     path = os.path.join(settings.out, row.name, column.name, f"seed-{seed}")

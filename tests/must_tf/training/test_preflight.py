@@ -98,6 +98,14 @@ def test_what_xla_cannot_compile_is_refused(tiny_records: Tiny, runtime: dict[st
     settled(tiny_records, override, "must_teacher_detection")
 
 
+def test_targets_must_fill_the_input(tiny_records: Tiny) -> None:
+    """42 cells of 3 pixels are 126 of 128; drawing them, and comparing them with the output, would go wrong."""
+    override = data(f"{tiny_records.records}/*.tfrecord")
+    override["task"]["tasks"] = {"depth": {"stride": 3}}
+    with pytest.raises(UserError, match=re.escape("depth.stride=3 must divide task.input_size=128, like 2.")):
+        settled(tiny_records, override, "must_teacher_depth")
+
+
 def test_class_names_come_from_the_records(tiny_records: Tiny) -> None:
     """The config does not name any."""
     task = settled(tiny_records, data(f"{tiny_records.records}/*.tfrecord"))

@@ -325,3 +325,20 @@ def test_all_columns_without_records_are_named_at_once(place: Place, runs: Any) 
     place.override["task"]["train_data"]["input_path"] = "nowhere/*.tfrecord"
     with pytest.raises(UserError, match=r"(?s)rooms: .*nowhere.*angles: .*nowhere"):
         place.run()
+
+
+def test_the_runs_of_a_column_are_equally_long(place: Place, runs: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    """A run that stopped early would never count as finished."""
+    runs(ONE_SEED)
+    place.override["task"]["patience"] = 2
+    assert place.run("--column=rooms") == 0
+    assert yaml.safe_load((place.out / "start" / "rooms" / "seed-1.yaml").read_text())["task"]["patience"] == 0
+    assert "rooms: task.patience=2 is not used" in capfd.readouterr().out
+
+
+def test_the_runs_of_a_column_have_one_batch_size(place: Place, runs: Any) -> None:
+    process = runs({})
+    place.override["task"]["train_data"]["global_batch_size"] = 0
+    with pytest.raises(UserError, match="would choose a batch size for each run"):
+        place.run()
+    assert process.started == []
