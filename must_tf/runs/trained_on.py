@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TypedDict
 
+import tensorflow as tf
+
 from must_tf.common.errors import UserError
 from must_tf.data import input as input_lib
 from must_tf.data import manifest, record
@@ -33,10 +35,11 @@ def counted(config: StudentConfig) -> dict[str, TaskCounts]:
     sets without real labels are skipped.
     """
     patterns = input_lib.patterns(config.train_data.input_path)
-    folders = dict.fromkeys(os.path.dirname(pattern) for pattern in patterns)
     try:
-        manifests = [manifest.read(folder) for folder in folders]
-    except UserError:
+        # A pattern may match files in several folders. If the records are gone, their manifest may still be there.
+        paths = [path for pattern in patterns for path in tf.io.gfile.glob(pattern) or [pattern]]
+        manifests = [manifest.read(folder) for folder in dict.fromkeys(map(os.path.dirname, paths))]
+    except (UserError, tf.errors.OpError):
         return {}
     return {task: _summed(manifests, task) for task in enabled(config)} if manifests else {}
 

@@ -105,12 +105,18 @@ def unique_ids(dataset: RecordSet, checked: Sequence[CheckedShard], findings: Fi
     """Finds ids that several records share: evaluation, merging and export cannot tell those records apart."""
     ids = np.concatenate([shard.ids for shard in checked])
     _, first, counts = np.unique(ids, return_index=True, return_counts=True)
-    for place in np.sort(first[counts > 1]):
-        same = np.flatnonzero(ids == ids[place])
-        shown = [_located(checked, int(other)) for other in same[:PLACES_SHOWN]]
-        name = _id_of(dataset, checked, int(place))
-        where = ", ".join(f"{file} record {number}" for file, number in shown)
-        findings.add("records share an id", f"{name!r}: {where}")
+    repeated = np.sort(first[counts > 1])
+    if len(repeated):  # naming one reads a file, so the others are only counted
+        shown = [_sharing(dataset, checked, ids, int(place)) for place in repeated[: findings.EXAMPLES]]
+        findings.merge({"records share an id": {"count": len(repeated), findings.KEY: shown}})
+
+
+def _sharing(dataset: RecordSet, checked: Sequence[CheckedShard], ids: np.ndarray, place: int) -> str:
+    """Returns an id, and the records that share it."""
+    same = np.flatnonzero(ids == ids[place])
+    shown = [_located(checked, int(other)) for other in same[:PLACES_SHOWN]]
+    where = ", ".join(f"{file} record {number}" for file, number in shown)
+    return f"{_id_of(dataset, checked, place)!r}: {where}"
 
 
 def shared_photos(dataset: RecordSet, checked: Sequence[CheckedShard], other: RecordSet, findings: Findings) -> None:

@@ -37,8 +37,7 @@ class LabelUse:
     Attributes:
       images: labelled images.
       things: objects, known pixels or labelled images.
-      trainable: those that are neither crowds nor tiny.
-      crowds, tiny: objects.
+      crowds, tiny: objects of these kinds; the others are trained on.
       sparse: maps of which less than `SPARSE` is known.
       classes: places in the class names that occur.
     """

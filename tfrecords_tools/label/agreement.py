@@ -60,7 +60,7 @@ VIEWS = dict(zip(rules.VIEWS, (_View(True, 1.0), _View(False, ZOOM)), strict=Tru
 
 
 def sample(dataset: RecordSet, count: int, origin: str = "") -> list[bytes]:
-    """Returns records that are spread over the shards.
+    """Returns records that are spread over the shards. Others make up for shards that have too few.
 
     Args:
       dataset: the records.
@@ -71,9 +71,14 @@ def sample(dataset: RecordSet, count: int, origin: str = "") -> list[bytes]:
     each = -(-count // len(shards))
     sizes = {one["file"]: one["records"] for one in dataset.manifest.shards}
     found: list[bytes] = []
-    for path in shards:
-        step = max(1, min(SPREAD, sizes.get(path.rpartition("/")[2], each) // each))
-        found += _of_shard(path, step, min(each, count - len(found)), origin)
+    for place, path in enumerate(shards):
+        share = max(each, -(-(count - len(found)) // (len(shards) - place)))
+        step = max(1, min(SPREAD, sizes.get(path.rpartition("/")[2], share) // share))
+        most = min(share, count - len(found))
+        of_shard = _of_shard(path, step, most, origin)
+        if step > 1 and 0 < len(of_shard) < most:  # records of the origin are rare in this shard
+            of_shard = _of_shard(path, 1, most, origin)
+        found += of_shard
     return found
 
 

@@ -253,6 +253,9 @@ def _chosen(
     """Returns the keys of one family's labels, from the record whose labels are used."""
     origin = record.origin_key(family[0])
     labelled = [features for features in all_features if origin in features and features[origin].bytes_list.value]
+    for features in all_features:
+        if origin not in features:
+            _count_lost(family, features, source_id, account)
     if not labelled:
         return {}
     ranked = sorted(labelled, key=lambda features: not _is_real(features[origin]))  # stable: the first set's come first
@@ -264,6 +267,13 @@ def _chosen(
 
 def _is_real(origin: tf.train.Feature) -> bool:
     return origin.bytes_list.value[0].startswith(b"real:")
+
+
+def _count_lost(family: tuple[str, ...], features: Features, source_id: str, account: Account) -> None:
+    """Notes labels that need those of the family's first task, of a record that has none of these."""
+    for task in family[1:]:
+        if record.origin_key(task) in features:
+            account.notes.add(f"{task}: left out, because their {family[0]} labels have no origin", source_id)
 
 
 def _count(family: tuple[str, ...], taken: Features, other: Features, source_id: str, account: Account) -> None:

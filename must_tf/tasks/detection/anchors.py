@@ -56,8 +56,9 @@ def flat_boxes(levels: dict[str, tf.Tensor]) -> tf.Tensor:
 def match(anchors: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor, low: float, high: float) -> Match:
     """Matches anchors to objects by Faster R-CNN's rule, https://arxiv.org/abs/1506.01497.
 
-    Positive are anchors with IoU >= high, and the best anchors of each object, so that every object has one. Negative
-    are anchors below `low`.
+    Positive are anchors with IoU >= high, and the best anchors of each object. Each is matched to the object that it
+    overlaps most, so only an object whose best anchors all overlap others more has none. Negative are anchors below
+    `low`.
 
     Args:
       anchors: [A, 4] pixels.

@@ -50,6 +50,14 @@ def test_objects_that_no_manifest_counts_are_unknown(tmp_path: Path, sets: list[
     assert "per_image" not in figures.of_training(counts, Sums(unit="objects"))
 
 
+def test_a_pattern_may_match_several_folders(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        records(tmp_path / name, REAL)
+    params = experiment_config.load("must_teacher_detection", [write_config(tmp_path / "tiny.yaml")])
+    params.task.train_data.input_path = f"{tmp_path}/*/*.tfrecord"
+    assert trained_on.counted(params.task)["detection"]["objects"] == 4
+
+
 def test_licences_of_the_models_that_labelled(tmp_path: Path) -> None:
     """They go from the records' manifests into the run, each once; a teacher of this project has none."""
     licences = {"one": ["B", ""], "two": ["A", "B"]}

@@ -8,7 +8,7 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -22,10 +22,11 @@ from must_tf.tasks.masks.labels import write_full
 from tests.support.checking import checked
 from tests.support.converting import must_records, noise
 from tests.support.tiny import ALL, Tiny, image_bytes, scene_record, write_set
-from tfrecords_tools.check import record_rules
+from tfrecords_tools.check import dataset_rules, record_rules
 from tfrecords_tools.check import run as check
 from tfrecords_tools.inspect import counts
 from tfrecords_tools.reading import recordset
+from tfrecords_tools.writing.counts import Findings
 
 OBJECTS = 9  # a scene of 128 x 128 pixels with two objects
 FIRST = "records-00000-of-00001.tfrecord"
@@ -220,6 +221,23 @@ def test_ids_are_unique_over_all_shards(tmp_path: Path) -> None:
     assert places == [
         "'scene-1': records-00000-of-00002.tfrecord record 1, records-00001-of-00002.tfrecord record 0",
     ]  # fmt: skip
+
+
+def test_only_some_of_many_repeated_ids_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Naming one reads a file. All of them count."""
+    shards = [dataset_rules.CheckedShard(file, ids=np.arange(150, dtype=np.uint64)) for file in "ab"]
+    named: list[int] = []
+
+    def id_of(dataset: object, checked: object, place: int) -> str:
+        named.append(place)
+        return str(place)
+
+    monkeypatch.setattr(dataset_rules, "_id_of", id_of)
+    findings = Findings()
+    dataset_rules.unique_ids(cast(Any, None), shards, findings)
+    (entry,) = findings.content.values()
+    assert (entry["count"], len(entry["places"]), named) == (150, 100, list(range(100)))
+    assert entry["places"][7] == "'7': a record 7, b record 7"
 
 
 def _changed(content: dict[str, Any]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from must_tf.common.errors import UserError
 from must_tf.data import record
 from must_tf.spec import Labels
 from must_tf.tasks import discover
+from tests.support.contract import example
 from tests.support.labelling import boxes, by, judged, pixels, records
 from tests.support.teaching import unlabelled
 from tests.support.tiny import write_set
@@ -158,6 +159,26 @@ def test_a_sample_is_spread_over_the_shards(tmp_path: Path) -> None:
     assert ids == ["photo-0", "photo-5", "photo-10", "photo-15", "photo-20", "photo-25"]
     assert len(agreement.sample(dataset, 100)) == 40
     assert agreement.sample(dataset, 6, "pseudo:abc") == []
+
+
+@pytest.mark.parametrize(
+    ("shards", "expected"),
+    [
+        ([[place % 8 == 0 or place % 2 == 1 for place in range(40)]], 10),  # of every fourth, only five have labels
+        ([[False] * 10, [True] * 10], 10),  # the second makes up for the first
+    ],
+)
+def test_a_sample_finds_labels_that_are_rare(shards: list[list[bool]], expected: int, tmp_path: Path) -> None:
+    depth = {"depth": record.Labelled({"metres": np.ones([8, 8], np.float32)}, "pseudo:abc")}
+    records = [
+        [
+            example(np.zeros([8, 8, 3], np.uint8), depth if has else {}, f"{number}-{place}")
+            for place, has in enumerate(one)
+        ]
+        for number, one in enumerate(shards)
+    ]
+    dataset = recordset.opened(write_set(tmp_path / "set", records, ()))
+    assert len(set(agreement.sample(dataset, 10, "pseudo:abc"))) == expected
 
 
 def of(error: float) -> agreement.Found:

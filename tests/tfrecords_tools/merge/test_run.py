@@ -136,6 +136,18 @@ def test_masks_stay_with_their_boxes(tmp_path: Path) -> None:
     assert taken.labels["masks"]["mask_scores"].tolist() == [0.25]
 
 
+def test_masks_whose_boxes_have_no_origin_are_noted(tmp_path: Path) -> None:
+    """Nothing says whose boxes they are, so they are left out."""
+    names = {"masks": ["cat"]}
+    given = [
+        make(tmp_path / str(n), [image_record(str(n), {"masks": (masks([1]), "real:a")}, image=n)], names)
+        for n in range(2)
+    ]
+    written = merged(tmp_path / "out", given)
+    assert written.origins == {}
+    assert notes(written) == {"masks: left out, because their detection labels have no origin": 2}
+
+
 def test_replaced_labels_leave_no_keys(tmp_path: Path) -> None:
     """Real boxes without masks replace a teacher's boxes and masks."""
     pseudo = {"detection": (masks([1, 1]), "pseudo:a"), "masks": (masks([1, 1]), "pseudo:a")}
