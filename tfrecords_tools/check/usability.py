@@ -91,7 +91,8 @@ def of_image(labelled: Mapping[str, Labelled], info: ImageInfo) -> Iterator[tupl
     if "normals" in real and np.shape(real["normals"]["normals"]) == (info.height, info.width, 3):
         step = math.ceil(math.sqrt(info.height * info.width / SAMPLED))
         normals = np.asarray(real["normals"]["normals"])[::step, ::step]
-        unit_rays = surface.rays(*normals.shape[:2], surface.usual(*normals.shape[:2]))
+        height, width = normals.shape[:2]
+        unit_rays = surface.rays(height, width, surface.usual(height, width))
         away = surface.share_away(normals, unit_rays)
         if away > surface.AWAY:
             yield "normals: most face away from the camera", f"{away:.0%}"

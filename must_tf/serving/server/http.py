@@ -22,7 +22,7 @@ class Connection(H11Protocol):
 
     _head_timer: asyncio.TimerHandle | None = None
     _read_timer: asyncio.TimerHandle | None = None
-    _behind_since = 0.0  # when the client began not to read; 0 if it reads
+    behind_since = 0.0  # when the client began not to read; 0 if it reads
 
     def connection_made(self, transport: Any) -> None:
         """Begins to wait for the first request, or refuses the connection if there are too many."""
@@ -53,21 +53,21 @@ class Connection(H11Protocol):
         """Begins to watch whether the client reads: it is behind."""
         super().pause_writing()
         self._stop_read_timer()
-        self._behind_since = self.loop.time()
+        self.behind_since = self.loop.time()
         self._make_room()
         self._watch(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         """Stops watching."""
-        self._behind_since = 0.0
+        self.behind_since = 0.0
         self._stop_read_timer()
         super().resume_writing()
 
     def _make_room(self) -> None:
         """Closes the connections that are behind for longest, if unread answers take too much memory."""
-        behind = [one for one in self.connections if isinstance(one, Connection) and one._behind_since]
+        behind = [one for one in self.connections if isinstance(one, Connection) and one.behind_since]
         unread = sum(one.transport.get_write_buffer_size() for one in behind)
-        for one in sorted(behind, key=lambda one: one._behind_since):
+        for one in sorted(behind, key=lambda one: one.behind_since):
             if unread > UNREAD and one is not self:
                 unread -= one.transport.get_write_buffer_size()
                 one.transport.abort()

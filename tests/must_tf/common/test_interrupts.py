@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.support.tiny import ROOT
 # Ctrl-C comes to parent and children while the first worker is forked: Python ignores exceptions of such hooks.
 POOL = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from must_tf.common.errors import exit_on_user_error
 from must_tf.common.progress import Progress
 from tfrecords_tools.writing import worker_pool
@@ -45,6 +47,14 @@ with process_setup.importing():
 print("went on")
 """
 _armed: list[int] = []
+
+
+@pytest.fixture(autouse=True)
+def handled() -> Iterator[None]:
+    """Ctrl-C is handled as in a terminal. A shell's background commands, and so these tests, may ignore it."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
 
 
 def _fire() -> None:

@@ -300,13 +300,13 @@ def patches(tree: ast.AST) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
             root = ast.unparse(node).split(".")[0]
-            if root in imported and ast.unparse(node) not in STREAMS:
+            if root in imported and ast.unparse(node) not in REPLACEABLE:
                 yield node.lineno, ast.unparse(node)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).startswith("sys.modules."):
             yield node.lineno, ast.unparse(node.func)
 
 
-STREAMS = {"sys.stdout", "sys.stderr"}  # documented as replaceable
+REPLACEABLE = {"sys.stdout", "sys.stderr", "sys.unraisablehook"}  # documented so
 FILES = sorted(path for package in ("must_tf", "tfrecords_tools") for path in (ROOT / package).rglob("*.py"))
 
 

@@ -239,10 +239,11 @@ def test_an_export_is_made_again_and_a_folder_of_others_is_left_alone(
     path, export = plan_file(tmp_path, export=True), tmp_path / "out" / "export"
     export.mkdir(parents=True)
     (export / "must_tf.json").touch()
+    (tmp_path / "out" / "steps.json").write_text("{}")
     command.execute(RUN(path, until="export"))
     assert list(export.iterdir()) == []
     (export / "mine").touch()
-    (tmp_path / "out" / "steps.json").unlink()
+    (tmp_path / "out" / "steps.json").write_text("{}")
     with pytest.raises(FileExistsError):
         command.execute(RUN(path, until="export"))
     assert (export / "mine").exists()

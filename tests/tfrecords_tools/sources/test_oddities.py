@@ -181,9 +181,14 @@ CASES: dict[str, Case] = {
         f"1 images; {ONE} masks [{MASK_AREA}]",
     ),
     "no polygon": Case("no mask", odd.boxed(BOX, segmentation=[[]]), f"1 images; {ONE}; {NO_MASK}"),
-    "an object twice": Case(
+    "an annotation twice": Case(
         "silent",
         odd.boxed(BOX, BOX),
+        f"1 images; {ONE}; note 1 object: no mask, box only; note 1 object: its annotation is there twice, one is used",
+    ),
+    "an object twice": Case(
+        "silent",
+        lambda folder: odd.coco(folder, odd.images(1), [odd.ann(1, list(BOX), id=number) for number in (1, 2)]),
         f"1 images; {ONE} {ONE}; {NO_MASKS}; note 1 object: the same class and box as another one",
     ),
     # Categories
