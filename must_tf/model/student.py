@@ -172,6 +172,7 @@ class Student(tf_keras.Model):
         return tf.stack([tf.fill(tf.shape(index), seed), tf.cast(index, tf.int64)], axis=-1)
 
 
+@tf.autograph.experimental.do_not_convert  # Model Garden's blocks have no branch that depends on a tensor either
 def build(config: StudentConfig) -> Student:
     """Builds a student with all its variables, those of `freeze` frozen."""
     model = Student(config)

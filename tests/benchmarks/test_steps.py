@@ -29,6 +29,7 @@ from must_tf.tasks.detection import metric as detection
 from must_tf.tasks.masks import metric as masks
 from tests.support.tiny import image_bytes, write_set
 
+build = tf.autograph.experimental.do_not_convert(step_sides.build)  # AutoGraph takes longer than all else
 TINY = Sizes(model_id=10, side=128, batch=1, proposals=32, masks=8)
 NAMES = ("cat", "dog", "cup")
 SIZES = ((96, 128), (120, 90), (100, 100))
@@ -106,7 +107,7 @@ def test_both_commands_ask_for_the_same_sizes(tmp_path: Path) -> None:
 
 def test_mask_rcnn_is_the_students_network() -> None:
     """Both are built with the same proposals, samples, pyramid, anchors and NMS."""
-    mine, theirs = step_sides.build(STUDENT, TINY), step_sides.build("maskrcnn", TINY)
+    mine, theirs = build(STUDENT, TINY), build("maskrcnn", TINY)
     params, config = mine.task.task_config, theirs.task.task_config
     detection, model = params.tasks.detection, config.model
     proposals = mine.model.heads["detection"]._proposals.get_config()
@@ -124,14 +125,14 @@ def test_mask_rcnn_is_the_students_network() -> None:
 
 def test_depth_and_normals_have_three_channels_on_the_other_side() -> None:
     """Its step runs on labels of its classes."""
-    built = step_sides.build("pixels", TINY)
+    built = build("pixels", TINY)
     assert built.model.output_shape["logits"][-1] == 3
     assert np.isfinite(float(built.train()))
 
 
 def test_model_gardens_own_segmentation_has_its_own_head() -> None:
     """As in its experiment, on level 3 of the pyramid. Its step runs."""
-    own, ours = (step_sides.build(f"segmentation{suffix}", TINY) for suffix in (step_sides.OWN, ""))
+    own, ours = (build(f"segmentation{suffix}", TINY) for suffix in (step_sides.OWN, ""))
     heads = [each.task.task_config.model.head for each in (own, ours)]
     assert [(head.level, head.feature_fusion) for head in heads] == [(3, None), (2, "pyramid_fusion")]
     assert [each.model.output_shape["logits"][1] for each in (own, ours)] == [128 // 8, 128 // 4]
