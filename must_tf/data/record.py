@@ -39,6 +39,8 @@ from must_tf.spec import ImageInfo, Labels, TaskSpec
 # predicted normals the same; depth from a Kinect, which has holes, takes 1/3 more, and its normals 1/7 more.
 MAP_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
 
+UNKNOWN = 255  # in maps of bytes
+
 IMAGE_FEATURES = {
     "image/encoded": tf.io.FixedLenFeature([], tf.string, ""),
     "image/source_id": tf.io.FixedLenFeature([], tf.string, ""),
@@ -293,19 +295,28 @@ def checked_ids(ids: tf.Tensor, known: tf.Tensor, count: int, source: str) -> tf
     Model Garden would silently train ids that are out of range as background, or with a loss of 0.
 
     Args:
-      ids: integers of any shape.
+      ids: signed integers of any shape.
       known: bool, the same shape; ids that are not known may have any value.
       count: ids must be below it. 0 means that the task has no class names: nothing is checked.
       source: the origin of the ids, for the error message.
     """
     if not count:
         return ids
-    # Computed in the ids' own type: for a map of bytes this is four times as fast as in int32.
-    highest = tf.reduce_max(tf.where(known, ids, tf.zeros([], ids.dtype)))
-    in_range = tf.cast(highest, tf.int64) < count
-    if ids.dtype.min < 0:
-        in_range &= tf.reduce_min(tf.where(known, ids, tf.zeros([], ids.dtype))) >= 0
+    counted = tf.where(known, ids, tf.zeros([], ids.dtype))
+    highest = tf.reduce_max(counted)
+    in_range = (highest < count) & (tf.reduce_min(counted) >= 0)
     return required(ids, in_range, f"{source}: class ids must be below {count}", highest)
+
+
+def checked_map(ids: tf.Tensor, count: int, source: str) -> tf.Tensor:
+    """Returns a map of class ids, uint8 [h, w], unchanged, after asserting that they are below `count`, or `UNKNOWN`.
+
+    The same as `checked_ids` at a third of the time: `UNKNOWN + 1` is 0, and rows are reduced faster than all at once.
+    """
+    if not 0 < count < UNKNOWN:
+        return ids
+    above = tf.cast(tf.reduce_max(tf.reduce_max(ids + 1, axis=1)), tf.int32)
+    return required(ids, above <= count, f"{source}: class ids must be below {count}", above - 1)
 
 
 def label_tensors(

@@ -56,6 +56,8 @@ def test_an_id_that_is_no_class_is_found_among_bytes() -> None:
     labels = own.example(16, 16)
     config: TaskConfig = own.CONFIG
     targets("segmentation", labels, WINDOWS["fitted"].warp()._replace(original=tf.constant([16, 16])), config)
+    labels["classes"][2, 2] = 255
+    targets("segmentation", labels, WINDOWS["fitted"].warp()._replace(original=tf.constant([16, 16])), config)
     labels["classes"][3, 3] = len(config.classes)
     with pytest.raises(tf.errors.InvalidArgumentError, match="class ids must be below"):
         targets("segmentation", labels, WINDOWS["fitted"].warp()._replace(original=tf.constant([16, 16])), config)

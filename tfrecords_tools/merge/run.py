@@ -114,7 +114,7 @@ class MergedSets:
         """Replaces the ids of set `number` by the merged ones and stores which of them were annotated."""
         for task, all_ids in self.united.ids[number].items():
             ids = meaningful_ids(task, all_ids, self.united.names[task])
-            if record.origin_key(task) not in features:
+            if not _is_labelled(features, task):
                 continue
             class_ids, key = discover()[task].class_ids, record.annotated_key(task)
             count = len(self.united.names[task])
@@ -252,9 +252,9 @@ def _chosen(
 ) -> Mapping[str, tf.train.Feature]:
     """Returns the keys of one family's labels, from the record whose labels are used."""
     origin = record.origin_key(family[0])
-    labelled = [features for features in all_features if origin in features and features[origin].bytes_list.value]
+    labelled = [features for features in all_features if _is_labelled(features, family[0])]
     for features in all_features:
-        if origin not in features:
+        if not _is_labelled(features, family[0]):
             _count_lost(family, features, source_id, account)
     if not labelled:
         return {}
@@ -265,6 +265,12 @@ def _chosen(
     return {key: value for key, value in ranked[0].items() if key.startswith(prefixes)}
 
 
+def _is_labelled(features: Features, task: str) -> bool:
+    """Tests whether a record has an origin of a task. Other tools may write an empty list, which is none."""
+    key = record.origin_key(task)
+    return key in features and len(features[key].bytes_list.value) > 0
+
+
 def _is_real(origin: tf.train.Feature) -> bool:
     return origin.bytes_list.value[0].startswith(b"real:")
 
@@ -272,7 +278,7 @@ def _is_real(origin: tf.train.Feature) -> bool:
 def _count_lost(family: tuple[str, ...], features: Features, source_id: str, account: Account) -> None:
     """Notes labels that need those of the family's first task, of a record that has none of these."""
     for task in family[1:]:
-        if record.origin_key(task) in features:
+        if _is_labelled(features, task):
             account.notes.add(f"{task}: left out, because their {family[0]} labels have no origin", source_id)
 
 
@@ -280,10 +286,10 @@ def _count(family: tuple[str, ...], taken: Features, other: Features, source_id:
     """Notes the labels of `other`, which are not in the merged record."""
     for task in family:
         key = record.origin_key(task)
-        if key not in other or not other[key].bytes_list.value:
+        if not _is_labelled(other, task):
             continue
         example = f"{source_id}: {_origin(taken, key)}, not {_origin(other, key)}"
-        if key not in taken:
+        if not _is_labelled(taken, task):
             account.notes.add(f"{task}: belong to labels that were not taken", example)
         elif _is_real(taken[key]) and not _is_real(other[key]):
             account.notes.add(f"{task}: real label instead of pseudo", example)
@@ -292,7 +298,7 @@ def _count(family: tuple[str, ...], taken: Features, other: Features, source_id:
 
 
 def _origin(features: Features, key: str) -> str:
-    return features[key].bytes_list.value[0].decode() if key in features and features[key].bytes_list.value else "none"
+    return opening.text(features, key) or "none"
 
 
 def merged_sets(patterns: Sequence[str], same: Sequence[str], classes_of: Sequence[str] = ()) -> MergedSets:

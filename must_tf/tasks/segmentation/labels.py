@@ -25,7 +25,7 @@ from must_tf.tasks.segmentation.config import Config
 
 CLASSES = "image/segmentation/class/encoded"
 CONFIDENCE = "image/segmentation/confidence/encoded"
-IGNORE = 255
+IGNORE = record.UNKNOWN
 
 
 def features(config: Config) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
 def _stored(parsed: Tensors, size: tf.Tensor, config: Config) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns both maps as stored, uint8 [h, w], after checking the ids."""
     classes = record.decode_map(parsed[CLASSES], size, 1, tf.uint8, IGNORE)[..., 0]
-    classes = record.checked_ids(classes, classes != IGNORE, len(config.classes), "segmentation")
+    classes = record.checked_map(classes, len(config.classes), "segmentation")
     return classes, record.decode_map(parsed[CONFIDENCE], size, 1, tf.uint8, 255)[..., 0]
 
 

@@ -148,6 +148,16 @@ def test_masks_whose_boxes_have_no_origin_are_noted(tmp_path: Path) -> None:
     assert notes(written) == {"masks: left out, because their detection labels have no origin": 2}
 
 
+def test_an_empty_origin_is_none(tmp_path: Path) -> None:
+    """Such a list came with a damaged record, and merging it with the whole one ended in an IndexError."""
+    names = {"detection": ["cat"], "masks": ["cat"]}
+    whole = image_record("1", {"detection": (masks([1]), "real:a"), "masks": (masks([1]), "real:a")})
+    emptied = tf.train.Example.FromString(whole)
+    emptied.features.feature["image/masks/origin"].bytes_list.Clear()
+    given = [make(tmp_path / "a", [emptied.SerializeToString()], names), make(tmp_path / "b", [whole], names)]
+    assert notes(merged(tmp_path / "out", given))["masks: belong to labels that were not taken"] == 1
+
+
 def test_replaced_labels_leave_no_keys(tmp_path: Path) -> None:
     """Real boxes without masks replace a teacher's boxes and masks."""
     pseudo = {"detection": (masks([1, 1]), "pseudo:a"), "masks": (masks([1, 1]), "pseudo:a")}

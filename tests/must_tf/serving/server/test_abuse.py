@@ -18,6 +18,7 @@ import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.server import ServerState
 
+from must_tf.common import text
 from must_tf.serving.server import http as connections
 from must_tf.serving.server.batching import Row, Sizes
 from must_tf.serving.server.reading import RequestLimits
@@ -254,10 +255,14 @@ def test_the_counters() -> None:
 
 
 def test_the_page_loads_nothing_from_elsewhere(server: Running) -> None:
-    """It has no address but those of the server, and its policy forbids others."""
+    """It has no address but those of the server, and its policy forbids others. Names in it are text."""
     status, headers, body = server.ask("/")
     page = body.decode()
     assert status == 200 and "<!doctype html>" in page
     assert "http://" not in page and "https://" not in page and "src=" not in page.replace("img, src", "")
+    written = ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "DOMParser")
+    assert not [way for way in written if way in page]  # names with markup would be obeyed
+    assert f"/{text.OBEYED.pattern.encode('unicode_escape').decode()}/g" in page
+    assert "names.map(legible)" in page and "textContent = legible(message)" in page
     assert "default-src 'none'" in headers["content-security-policy"]
     assert server.ask("/samples/0")[2] == b"sample" and server.ask("/samples/7")[0] == 404
