@@ -60,17 +60,22 @@ def reasons(evidence: Evidence) -> list[str]:
             f"{labels['not_finite']} of {labels['images']} images have NaN or infinity. Find out why the teacher's "
             "output diverges, and label again."
         )
-    if labels["images"] < FEWEST_IMAGES:
+    if not is_judged(labels):
         return sentences
     for rule in (_density, _empty, _one_class, _unknown, _flat, _same, _scale, _away, _hollow, _clueless, _outside):
         sentences += rule(evidence)
     return sentences + list(_wrong(evidence))
 
 
+def is_judged(labels: Mapping[str, Any]) -> bool:
+    """Returns False if there are too few images for all rules but that of values that are not finite."""
+    return bool(labels["images"] >= FEWEST_IMAGES)
+
+
 def not_judged(evidence: Evidence) -> list[str]:
     """Returns what the rules could not judge, and which option would provide it."""
     labels, training = evidence.labels, evidence.training
-    if labels["images"] < FEWEST_IMAGES:
+    if not is_judged(labels):
         return [f"{labels['images']} images are too few to judge; at least {FEWEST_IMAGES} are needed"]
     phrases = []
     if labels["kind"] in PER_IMAGE and not _density_of(training):

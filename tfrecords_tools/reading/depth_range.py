@@ -56,7 +56,8 @@ class DepthRange:
         """Returns the least, median (to 2.3 %) and largest metres, and the images; None without any."""
         if not self.images:
             return None
-        median = depth_summary.percentiles(self.bins)["p50"]
+        middle = depth_summary.percentiles(self.bins)["p50"]  # of a bin, which the metres may not fill
+        median = min(max(middle, self.least), self.largest)
         return {"least": self.least, "median": median, "largest": self.largest, "images": self.images}
 
 

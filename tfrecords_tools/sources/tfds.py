@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import os
 from typing import Any
 
@@ -29,6 +30,7 @@ from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.sources import Sample, archives, files, maps, objects, pixels, surface
 from tfrecords_tools.sources.objects import ObjectLabel, ObjectNotes
+from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
 
@@ -86,7 +88,7 @@ class Tfds:
         if not set(dict(self.features)) - {IMAGE}:
             raise UserError("--map names no label. Say which feature holds which label, like classification=label.")
 
-    def _items(self, builder: Any, counts: dict[str, int]) -> list[Item]:
+    def _items(self, builder: Any, counts: dict[str, int]) -> on_disk.Items:
         try:
             instructions = builder.info.splits[self.split].file_instructions
         except (KeyError, ValueError) as error:
@@ -96,11 +98,11 @@ class Tfds:
             ) from None
         if "TFRECORD" not in str(builder.info.file_format):
             raise UserError(f"{self.name} is stored as {builder.info.file_format} files. Prepare it as tfrecord.")
-        items = []
+        items = on_disk.Items()
         for instruction in instructions:
             path, skip, take = instruction.filename, instruction.skip, instruction.take
-            parts = list(archives.records(path))[skip : None if take in (None, -1) else skip + take]
-            items += [Item(f"{os.path.basename(path)}__{part.name}", (path,), (part, counts)) for part in parts]
+            for part in itertools.islice(archives.records(path), skip, None if take in (None, -1) else skip + take):
+                items.append(Item(f"{os.path.basename(path)}__{part.name}", (path,), (part, counts)))
         if not items:
             raise UserError(f"--split {self.split!r} of {self.name} has no examples.")
         return items

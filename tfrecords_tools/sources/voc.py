@@ -33,6 +33,7 @@ from tfrecords_tools.sources import Sample, files, maps, objects, pixels, voc_cl
 from tfrecords_tools.sources.objects import ObjectLabel, ObjectNotes
 from tfrecords_tools.sources.voc_classes import VocClasses
 from tfrecords_tools.sources.voc_files import VocFiles
+from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
 
@@ -86,7 +87,7 @@ class Voc:
         xml_paths = (path for name in present if (path := found.labels["xml"].find(name)))
         own = voc_classes.find(self.root, self.classes, xml_paths, account)
         packed = None if own in (voc_classes.PUBLISHED, VocClasses(self._names())) else own
-        items = [self._item(name, found, packed, account) for name in present]
+        items = on_disk.Items(self._item(name, found, packed, account) for name in present)
         missing = [name for name in found.names if not found.photos.find(name)]
         files.count_missing((os.path.join(found.photos.folder, f"{name}.jpg") for name in missing), account)
         remedy = f"{found.list_path} lists other images. Give the --root that has both."

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from must_tf.common.tables import table
+from must_tf.common.text import listed
 from must_tf.pseudo_gate import rules, verdict
 from tfrecords_tools.reading import summary_tables
 from tfrecords_tools.stats.suggest import Suggestion
@@ -40,12 +41,30 @@ def verdict_lines(content: Mapping[str, Any]) -> Iterator[str]:
         at = verdict.in_one_line(failure.settings)
         yield f"{failure.task} failed earlier, at {at}: training refuses it at these thresholds"
     if not judged["failed"]:
-        suffix = " at these thresholds" if content.get("before") else ""
-        yield f"passed: these pseudo labels are fit to train on{suffix} ({path})"
+        yield _accepted(content, path)
     elif judged["overruled"]:
         yield f"overruled: training accepts these pseudo labels anyway ({path})"
     else:
         yield f"failed: training refuses these pseudo labels ({path}). --force overrides."
+
+
+def _accepted(content: Mapping[str, Any], path: str) -> str:
+    """Returns the verdict on labels against which nothing was found. Too few labels to judge are not called fit."""
+    unjudged = [
+        task
+        for task, of_task in content["tasks"].items()
+        if not all(rules.is_judged(of_teacher["found"]) for of_teacher in of_task["teachers"].values())
+    ]
+    if len(unjudged) == len(content["tasks"]):
+        return f"not judged: training accepts these pseudo labels, but nobody knows if they are fit ({path})"
+    suffix = " at these thresholds" if content.get("before") else ""
+    fit = "these pseudo labels" if not unjudged else f"the pseudo labels of {listed(_others(content, unjudged))}"
+    rest = f". Those of {listed(unjudged)} were not judged; training accepts them, too" if unjudged else ""
+    return f"passed: {fit} are fit to train on{suffix} ({path}){rest}"
+
+
+def _others(content: Mapping[str, Any], unjudged: Sequence[str]) -> list[str]:
+    return [task for task in content["tasks"] if task not in unjudged]
 
 
 def _not_judged(content: Mapping[str, Any]) -> dict[str, list[str]]:

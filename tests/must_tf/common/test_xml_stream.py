@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from must_tf.common.xml_stream import XmlFile
+from must_tf.common.xml_stream import HEAD, XmlFile
 
-XML = '<set><image name="a & b.jpg"/><image name="café"><box/></image></set>'
+XML = f"<set>{' ' * HEAD}" + '<image name="a & b.jpg"/><image name="café"><box/></image></set>'
 NAMES = ["a & b.jpg", "café"]
 HEADS = {
     "nothing declared": ("", "utf-8", False),

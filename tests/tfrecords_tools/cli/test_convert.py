@@ -167,5 +167,5 @@ def test_notes_and_metres_are_printed_and_in_the_json_and_the_manifest(
     lines = [line for line in errors.splitlines() if line.startswith("note: ")]
     assert [line.partition(" x ")[2].partition(", first")[0] for line in lines] == sorted(result["notes"])
     assert len(lines) == 2 and result["notes"] == written["notes"]
-    assert result["metres"] == pytest.approx({"least": 0.001, "median": 0.001, "largest": 0.001, "images": 1}, rel=0.03)
+    assert result["metres"] == pytest.approx({"least": 0.001, "median": 0.001, "largest": 0.001, "images": 1})
     assert "depth: 1 real:rooms, 0.001 m to 0.001 m, median 0.001" in errors

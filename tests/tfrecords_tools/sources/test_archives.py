@@ -175,6 +175,22 @@ def test_a_pickle_that_calls_a_function_is_refused(tmp_path: Path, capsys: pytes
         Cifar100(str(folder)).find()
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"fine_labels": [0, 1, 1.5]}, "a label is not one of the 3 classes"),
+        ({"fine_labels": ["0", "1", "2"]}, "a label is not one of the 3 classes"),
+        ({"filenames": ["a.png"]}, "3 labels, 1 filenames"),
+        ({"data": PIXELS / np.float32(255)}, "data of float32, not uint8"),
+    ],
+)
+def test_a_pickle_that_contradicts_itself_is_refused(changed: dict[str, Any], message: str, tmp_path: Path) -> None:
+    folder = Path(cifar(tmp_path))
+    (folder / "test").write_bytes(pickle.dumps({"data": PIXELS, "fine_labels": [0, 1, 2]} | changed))
+    with pytest.raises(UserError, match=message):
+        Cifar100(str(folder), "test").find()
+
+
 def test_a_pickle_of_a_recent_numpy_is_read(tmp_path: Path) -> None:
     folder = Path(cifar(tmp_path))
     (folder / "test").write_bytes(pickle.dumps({"data": PIXELS, "fine_labels": [0, 1, 2]}, protocol=2))

@@ -223,8 +223,10 @@ def test_what_only_xmp_turns_is_left_and_noted(value: str, tmp_path: Path) -> No
     data = file(PHOTO, "JPEG")
     packet = b"http://ns.adobe.com/xap/1.0/\0" + f"<rdf:Description tiff:Orientation{value}>".encode()
     (tmp_path / "a.jpg").write_bytes(data[:2] + b"\xff\xe1" + (len(packet) + 2).to_bytes(2, "big") + packet + data[2:])
-    (tmp_path / "b.jpg").write_bytes(file(PHOTO, "JPEG", 6))
+    turned, head = file(PHOTO, "JPEG", 6), b"\xff\xe1" + (len(packet) + 2).to_bytes(2, "big") + packet
+    (tmp_path / "b.jpg").write_bytes(turned)
+    (tmp_path / "c.jpg").write_bytes(turned[:2] + head + turned[2:])  # cameras write both
     result = converted(UnlabelledImages(str(tmp_path)), tmp_path / "out")
-    assert [result.records[key].image.shape[:2] for key in "ab"] == [STORED, SHOWN]
+    assert [result.records[key].image.shape[:2] for key in "abc"] == [STORED, SHOWN, SHOWN]
     np.testing.assert_array_equal(result.records["a"].image, pillow(data))
     assert result.outcome.manifest.notes[pixels.XMP_ONLY] == {"count": 1, "examples": [f"{tmp_path}/a.jpg"]}

@@ -21,7 +21,7 @@ from tests.support.labelling import SIZE, boxes, by, found_in, judged, pixels, r
 from tests.support.tiny import ALL, image_bytes, scene_record, write_set
 from tfrecords_tools.reading import recordset, thresholds
 from tfrecords_tools.stats import run as stats
-from tfrecords_tools.stats import suggest
+from tfrecords_tools.stats import suggest, tables
 
 FIRST, SECOND = scenes.OBJECTS[:2]
 HERE, THERE = [0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]
@@ -252,6 +252,16 @@ def test_labelling_again_keeps_the_verdict_that_stands(tmp_path: Path, capsys: p
     path.write_text(json.dumps(json.loads(stands) | {"shards": "others"}))
     assert stats.after_labelling(str(folder), force=False) == 0
     assert verdict.of_folder(str(folder)).state == "passed"
+
+
+def test_labels_that_were_not_judged_are_not_called_fit(tmp_path: Path) -> None:
+    few = by(TEACHER, "detection", [boxes([(1, 0.9, HERE), (2, 0.9, THERE)])] * 3)
+    said = [*tables.verdict_lines(judged(records(tmp_path / "few", few)))][-1]
+    assert said.startswith("not judged: training accepts these pseudo labels, but nobody knows")
+    enough = by("pseudo:b", "segmentation", [pixels(np.arange(2400).reshape(SIZE) % 2)] * rules.FEWEST_IMAGES)
+    said = [*tables.verdict_lines(judged(records(tmp_path / "both", few + enough)))][-1]
+    assert said.startswith("passed: the pseudo labels of segmentation are fit")
+    assert "Those of detection were not judged" in said
 
 
 def test_figures_of_other_shards_are_stale(tmp_path: Path) -> None:

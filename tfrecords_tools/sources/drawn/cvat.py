@@ -79,7 +79,7 @@ class Cvat:
             example = account.dropped.content[MISSING]["examples"][:1]
             files.require_some([], example * missing, self.images, remedy)
         if not names:
-            names = _object_names(declared, (item.labels for item in found))
+            names = _object_names(declared, (item.labels for item in found), account)
         inputs = (self.annotations, self.classes) if self.classes else (self.annotations,)
         paths.note_others(account, inputs)
         return pictures.listing((item.labels for item in found), names, account, inputs)
@@ -157,7 +157,7 @@ def _origin(path: str) -> str:
     return files.dataset(os.path.dirname(path) or ".") if stem == "annotations" else stem
 
 
-def _object_names(declared: list[CvatLabel], found: Iterator[Picture]) -> tuple[str, ...]:
+def _object_names(declared: list[CvatLabel], found: Iterator[Picture], account: Account) -> tuple[str, ...]:
     """Returns the declared labels that are drawn, or at least are not only tags, then those that are not declared."""
     drawn: dict[str, None] = {}
     tags: set[str] = set()
@@ -166,6 +166,8 @@ def _object_names(declared: list[CvatLabel], found: Iterator[Picture]) -> tuple[
         tags |= {picture.label} if picture.label else set()
     listed = [label.name for label in declared if label.type not in OTHER_TYPES or label.name in drawn]
     kept = dict.fromkeys(name for name in listed if name in drawn or name not in tags)
+    for name in sorted(drawn.keys() - set(listed)) if declared else ():
+        account.notes.add("detection: the XML does not declare this class, it is added", name)
     return tuple(kept | dict.fromkeys(sorted(drawn)))
 
 

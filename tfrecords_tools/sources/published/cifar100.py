@@ -24,6 +24,7 @@ from must_tf.common.errors import UserError
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo
 from tfrecords_tools.sources import Sample, files
+from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item, Listing
 
@@ -54,15 +55,20 @@ class Cifar100:
             raise UserError(
                 f"{path} and {meta} are not files of CIFAR-100: data, fine_labels or fine_label_names is missing."
             )
-        if not all(0 <= label < len(names) for label in labels):
+        if not all(isinstance(label, int | np.integer) and 0 <= label < len(names) for label in labels):
             raise UserError(
                 f"{path}: a label is not one of the {len(names)} classes in {meta}. Download both files again."
             )
         filenames = content.get("filenames") or [""] * len(labels)
-        items = [
+        if data.dtype != np.uint8 or len(filenames) != len(labels):
+            raise UserError(
+                f"{path}: {len(labels)} labels, {len(filenames)} filenames and data of {data.dtype}, not uint8. "
+                "Download it again."
+            )
+        items = on_disk.Items(
             Item(f"{self.split}/{row:05}", (path,), (row, int(label), len(names), str(name)))
-            for row, (label, name) in enumerate(zip(labels, filenames, strict=False))
-        ]
+            for row, (label, name) in enumerate(zip(labels, filenames, strict=True))
+        )
         return Listing(items, {"classification": names}, (meta, path))
 
     def load(self, item: Item, account: Account) -> Sample:

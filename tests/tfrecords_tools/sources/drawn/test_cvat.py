@@ -98,6 +98,10 @@ NOTES = {
         '<box label="cat" xtl="1" ytl="1" xbr="9" ybr="9" occluded="1"/>',
         {"object: occluded, used like others": 1},
     ),
+    "an undeclared class": (
+        '<box label="fox" xtl="1" ytl="1" xbr="9" ybr="9"/>',
+        {"detection: the XML does not declare this class, it is added": 1},
+    ),
     "two tags": ('<tag label="sunny"/><tag label="rainy"/>', {"classification: several tags, none is used": 1}),
 }
 DROPS = {
