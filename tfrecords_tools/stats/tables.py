@@ -56,7 +56,7 @@ def _accepted(content: Mapping[str, Any], path: str) -> str:
         if not all(rules.is_judged(of_teacher["found"]) for of_teacher in of_task["teachers"].values())
     ]
     if len(unjudged) == len(content["tasks"]):
-        return f"not judged: training accepts these pseudo labels, but nobody knows if they are fit ({path})"
+        return f"not judged: training accepts these pseudo labels, but it is not known if they are fit ({path})"
     suffix = " at these thresholds" if content.get("before") else ""
     fit = "these pseudo labels" if not unjudged else f"the pseudo labels of {listed(_others(content, unjudged))}"
     rest = f". Those of {listed(unjudged)} were not judged; training accepts them, too" if unjudged else ""

@@ -257,7 +257,7 @@ def test_labelling_again_keeps_the_verdict_that_stands(tmp_path: Path, capsys: p
 def test_labels_that_were_not_judged_are_not_called_fit(tmp_path: Path) -> None:
     few = by(TEACHER, "detection", [boxes([(1, 0.9, HERE), (2, 0.9, THERE)])] * 3)
     said = [*tables.verdict_lines(judged(records(tmp_path / "few", few)))][-1]
-    assert said.startswith("not judged: training accepts these pseudo labels, but nobody knows")
+    assert said.startswith("not judged: training accepts these pseudo labels, but it is not known if")
     enough = by("pseudo:b", "segmentation", [pixels(np.arange(2400).reshape(SIZE) % 2)] * rules.FEWEST_IMAGES)
     said = [*tables.verdict_lines(judged(records(tmp_path / "both", few + enough)))][-1]
     assert said.startswith("passed: the pseudo labels of segmentation are fit")

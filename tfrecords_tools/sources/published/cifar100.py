@@ -51,7 +51,12 @@ class Cifar100:
         path, meta = os.path.join(self.root, self.split), os.path.join(self.root, "meta")
         content, names = _unpickled(path), tuple(_unpickled(meta).get("fine_label_names", ()))
         data, labels = content.get("data"), content.get("fine_labels")
-        if not names or labels is None or getattr(data, "shape", None) != (len(labels), 3 * SIDE * SIDE):
+        if (
+            not names
+            or labels is None
+            or data is None
+            or getattr(data, "shape", None) != (len(labels), 3 * SIDE * SIDE)
+        ):
             raise UserError(
                 f"{path} and {meta} are not files of CIFAR-100: data, fine_labels or fine_label_names is missing."
             )
