@@ -311,7 +311,7 @@ def checked_ids(ids: tf.Tensor, known: tf.Tensor, count: int, source: str) -> tf
 def checked_map(ids: tf.Tensor, count: int, source: str) -> tf.Tensor:
     """Returns a map of class ids, uint8 [h, w], unchanged, after asserting that they are below `count`, or `UNKNOWN`.
 
-    The same as `checked_ids` at a third of the time: `UNKNOWN + 1` is 0, and rows are reduced faster than all at once.
+    As `checked_ids`, in 0.4 of its time: `UNKNOWN + 1` is 0, and rows are reduced faster than all pixels at once.
     """
     if not 0 < count < UNKNOWN:
         return ids

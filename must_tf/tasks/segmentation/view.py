@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from must_tf.shared import drawing
+from must_tf.tasks.segmentation.labels import IGNORE
 
-IGNORE = 255
 FILL = 0.6  # of a pixel that is certain
 NAMED_SHARE = 0.004  # smaller regions are smaller than their name
 
