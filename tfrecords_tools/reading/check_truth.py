@@ -14,6 +14,7 @@ import numpy as np
 
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels, TaskSpec
+from tfrecords_tools.writing.reasons import reason_of
 
 BAND = 4_000_000  # pixels of maps that are measured at once: metrics take some 100 bytes for each
 EXACT = 1e-9  # COCOeval adds 2e-16 to a denominator
@@ -72,7 +73,7 @@ class TruthAsPrediction:
                 for part, size in bands(labels, info):
                     metric.add(part, as_prediction(part), size)
             except Exception as error:  # broken labels make metrics raise all kinds of errors
-                yield task, f"{type(error).__name__}: {error}"
+                yield task, reason_of(error)
                 continue
             self._images[task] += 1
 

@@ -30,6 +30,7 @@ from tfrecords_tools.sources.leftovers import FolderFiles
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
+from tfrecords_tools.writing.reasons import reason_of
 
 IMAGE = ".png"
 ENDS = {"depth": "_depth.npy", "mask": "_depth_mask.npy", "normal": "_normal.npy"}
@@ -117,7 +118,7 @@ def _array(path: str, kind: str) -> np.ndarray:
     try:
         array = np.load(io.BytesIO(pixels.read_file(path)), allow_pickle=False)
     except (Dropped, ValueError, EOFError, OSError) as error:
-        raise Dropped(f"{task}: file cannot be read", f"{path}: {error}") from None
+        raise Dropped(f"{task}: file cannot be read", f"{path}: {reason_of(error)}") from None
     last = 3 if kind == "normal" else 1
     array = array[..., None] if array.ndim == 2 and last == 1 else array
     if array.ndim != 3 or array.shape[-1] != last:

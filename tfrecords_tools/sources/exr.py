@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfrecords_tools.writing.reasons import reason_of
+
 MAGIC = b"\x76\x2f\x31\x01"
 ONLY_LINES = 0x04FF  # the version, and long names; other bits are tiles, deep data and several parts
 TYPES: dict[int, np.dtype] = {0: np.dtype("<u4"), 1: np.dtype("<f2"), 2: np.dtype("<f4")}
@@ -50,7 +52,7 @@ def read(data: bytes) -> np.ndarray:
         header = _header(data)
         planes = _planes(data, header)
     except (struct.error, KeyError, IndexError, zlib.error, UnicodeDecodeError) as error:
-        raise ValueError(f"not a readable EXR file: {type(error).__name__}: {error}") from None
+        raise ValueError(f"not a readable EXR file: {reason_of(error)}") from None
     by_last = {name.rpartition(".")[2].upper(): name for name in planes}
     for triple in TRIPLES:
         if all(name in by_last for name in triple):

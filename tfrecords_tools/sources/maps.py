@@ -14,6 +14,7 @@ from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.sources import exr, pixels
 from tfrecords_tools.writing.counts import Account, Dropped
+from tfrecords_tools.writing.reasons import reason_of
 
 # Endings of depth and normals besides those of images.
 ARRAYS = (".npy", ".exr", ".pfm")
@@ -35,7 +36,7 @@ def read_map(path: str, task: str) -> np.ndarray:
             return exr.read(data)
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     except (ValueError, cv2.error) as error:
-        raise Dropped(f"{task}: file cannot be decoded", f"{path}: {' '.join(str(error).split())[:120]}") from None
+        raise Dropped(f"{task}: file cannot be decoded", f"{path}: {reason_of(error)}") from None
     if image is None:
         raise Dropped(f"{task}: file cannot be decoded", path)
     return image if image.ndim == 2 else np.ascontiguousarray(image[..., 2::-1])
@@ -46,7 +47,7 @@ def _array(data: bytes, path: str, task: str) -> np.ndarray:
     try:
         array = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise Dropped(f"{task}: file cannot be decoded", f"{path}: {error}") from None
+        raise Dropped(f"{task}: file cannot be decoded", f"{path}: {reason_of(error)}") from None
     array = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array
     if array.ndim not in (2, 3) or array.dtype.kind not in "uif":
         raise Dropped(f"{task}: array of another shape", f"{path}: {array.dtype} {array.shape}")
@@ -83,7 +84,7 @@ def decode_ids(data: bytes, name: str, task: str) -> np.ndarray:
         with Image.open(io.BytesIO(data)) as image:
             mode, ids = image.mode, np.asarray(image)
     except Exception as error:  # Pillow can raise anything for a damaged file
-        raise Dropped(f"{task}: file cannot be decoded", f"{name}: {error}") from None
+        raise Dropped(f"{task}: file cannot be decoded", f"{name}: {reason_of(error)}") from None
     if mode not in ("1", "L", "P", "I") and not mode.startswith("I;16"):
         raise Dropped(f"{task}: pixels of another format", f"{name}: {mode} instead of one id per pixel")
     return ids.astype(np.int32)

@@ -34,6 +34,7 @@ from tfrecords_tools.sources import objects
 from tfrecords_tools.sources.coco import coco_boxes, coco_json, rle
 from tfrecords_tools.sources.objects import ObjectLabel, ObjectNotes
 from tfrecords_tools.writing.counts import Account, Dropped
+from tfrecords_tools.writing.reasons import reason_of
 
 POLYGON = 6  # coordinates of a triangle; pycocotools would take four for a box
 USED = {"id", "image_id", "category_id", "bbox", "area", "segmentation", "iscrowd", coco_boxes.KEY}
@@ -175,7 +176,7 @@ def _mask(segmentation: Any, info: ImageInfo, notes: ObjectNotes) -> RunLengthMa
             notes.add("object: mask of another size, box only", f"height, width {size}")
             return None
     except Exception as error:  # pycocotools checks little and can raise anything
-        notes.add("object: mask cannot be read, box only", f"{type(error).__name__}: {error}")
+        notes.add("object: mask cannot be read, box only", reason_of(error))
         return None
     area = int(runs[1::2].sum())
     if not area:

@@ -24,6 +24,7 @@ from tfrecords_tools.sources import files, maps
 from tfrecords_tools.sources.coco import coco_index, coco_json, coco_objects, corrected, rle
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
+from tfrecords_tools.writing.reasons import reason_of
 
 PANOPTIC, IDS, MASKS = "panoptic", "ids", "masks"
 
@@ -201,5 +202,5 @@ def _painted(regions: Iterable[tuple[Any, int]], info: ImageInfo) -> np.ndarray:
                 raise ValueError(f"height, width {size}")
             classes[rle.crop(runs, info.height, (0, 0, info.height, info.width)) > 0] = class_id
         except Exception as error:  # pycocotools checks little and can raise anything
-            raise Dropped("segmentation: mask cannot be read", f"image {info.source_id}: {error}") from None
+            raise Dropped("segmentation: mask cannot be read", f"image {info.source_id}: {reason_of(error)}") from None
     return classes

@@ -27,6 +27,7 @@ from tfrecords_tools.sources import Sample, files
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item, Listing
+from tfrecords_tools.writing.reasons import reason_of
 
 SIDE = 32
 ALLOWED = {  # the names in a pickled array, from Python 2's NumPy and from today's
@@ -103,7 +104,7 @@ def _unpickled(path: str) -> dict[str, Any]:
         try:
             content = _ArrayUnpickler(io.BytesIO(file.read()), encoding="latin1").load()
         except Exception as error:  # a damaged pickle can raise anything
-            raise UserError(f"{path} is not a pickle of CIFAR-100: {error}.") from None
+            raise UserError(f"{path} is not a pickle of CIFAR-100: {reason_of(error)}.") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a pickle of CIFAR-100: it does not hold a dict.")
     return content

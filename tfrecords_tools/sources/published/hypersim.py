@@ -29,6 +29,7 @@ from tfrecords_tools.sources.leftovers import FolderFiles
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
+from tfrecords_tools.writing.reasons import reason_of
 
 PREVIEW = re.compile(r"^(?P<scene>.*?)(?P<camera>scene_cam_\d\d)_final_preview/(?P<frame>frame\.\d+)\.tonemap\.jpg$")
 FRAME_FILE = re.compile(r"frame\.\d+\.(\w+\.\w+)$")
@@ -108,7 +109,7 @@ def _array(path: str, task: str) -> np.ndarray:
         with h5py.File(io.BytesIO(pixels.read_file(path)), "r") as file:
             array = np.asarray(file[KEY], np.float32)
     except (Dropped, OSError, KeyError, ValueError) as error:
-        raise Dropped(f"{task}: file cannot be read", f"{path}: {error}") from None
+        raise Dropped(f"{task}: file cannot be read", f"{path}: {reason_of(error)}") from None
     if array.ndim != (2 if task == "depth" else 3):
         raise Dropped(f"{task}: array of another shape", f"{path}: {array.shape}")
     return array

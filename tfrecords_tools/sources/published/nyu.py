@@ -35,6 +35,7 @@ from tfrecords_tools.sources.leftovers import FolderFiles
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
+from tfrecords_tools.writing.reasons import reason_of
 
 SPLITS = {"train": "trainNdxs", "test": "testNdxs"}
 EVERYTHING = "all"
@@ -126,7 +127,7 @@ class Nyu:
             require_an_end(path)
             numbers = matlab.loadmat(path)[SPLITS[self.split]]
         except (KeyError, ValueError, NotImplementedError, matlab.matlab.MatReadError) as error:
-            raise UserError(f"--splits {path} has no {SPLITS[self.split]}: {error}.") from None
+            raise UserError(f"--splits {path} has no {SPLITS[self.split]}: {reason_of(error)}.") from None
         return sorted({int(number) for number in numbers.ravel()})
 
     def _names(self, content: Any) -> tuple[tuple[str, ...], dict[int, int] | None]:
@@ -177,7 +178,7 @@ def _frame(path: str) -> NyuArrays:
         with h5py.File(path, "r") as content:
             arrays = {key: content[key][()] for key in FRAME}
     except (OSError, KeyError) as error:
-        raise Dropped("image: cannot be decoded", f"{path}: {error}") from None
+        raise Dropped("image: cannot be decoded", f"{path}: {reason_of(error)}") from None
     image, metres = arrays["rgb"], arrays["depth"].astype(np.float32)
     if image.ndim != FRAME["rgb"] or image.shape != (3, *metres.shape) or image.dtype != np.uint8:
         raise Dropped("image: size differs from its labels'", f"{path}: rgb {image.shape}, depth {metres.shape}")
@@ -201,7 +202,8 @@ def _opened(path: str) -> h5py.File:
         return h5py.File(path, "r")
     except OSError as error:
         raise UserError(
-            f"{path} is not a local HDF5 file ({error}). Copy it to this machine; MATLAB files need version 7.3."
+            f"{path} is not a local HDF5 file ({reason_of(error)}). Copy it to this machine; MATLAB files "
+            "need version 7.3."
         ) from None
 
 
