@@ -34,9 +34,19 @@ JPEG_FORMATS = ("JPEG", "MPO")  # as Pillow calls them; an MPO's first picture i
 # HEIC needs an extension of Pillow; without it, the files are counted as dropped.
 SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".apng", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp",
-    ".avif", ".heic", ".heif", ".jp2", ".j2k", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ras", ".sgi",
-    ".pcx",
+    ".avif", ".avifs", ".heic", ".heif", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm",
+    ".pam", ".tga", ".ras", ".sgi", ".pcx", ".qoi", ".xpm",
 )  # fmt: skip
+SIZES, DRAWING, RANGE, RAW = "pictures of several sizes", "a drawing", "floats without an agreed range", "a raw photo"
+# Files that are not one picture of 8 bits, though Pillow or OpenCV may read them.
+NOT_ONE_PICTURE = {
+    ".ico": SIZES, ".cur": SIZES, ".icns": SIZES, ".dcx": "several pages", ".psd": "layers",
+    ".dds": "a texture, whose alpha and layers may mean anything",
+    ".xbm": "bits that Pillow shows as white and X11 as black",
+    ".svg": DRAWING, ".eps": DRAWING, ".wmf": DRAWING, ".emf": DRAWING,
+    ".hdr": RANGE, ".exr": RANGE, ".pfm": RANGE, ".fits": RANGE,
+    ".dng": RAW, ".cr2": RAW, ".cr3": RAW, ".nef": RAW, ".arw": RAW,
+}  # fmt: skip
 ADDRESS = re.compile(" at 0x[0-9a-f]+")
 FLOATS = "floating-point pixels have no agreed range; convert it to 8 bit"
 UPRIGHT = decoding.UPRIGHT

@@ -13,6 +13,7 @@ from must_tf.common import text_files as texts
 from must_tf.common.errors import UserError, nearest
 from must_tf.common.files import require_an_end
 from must_tf.common.walking import walk as walk
+from must_tf.data.image_files import NOT_ONE_PICTURE
 from must_tf.data.image_files import SUFFIXES as SUFFIXES
 from must_tf.data.image_files import is_hidden as is_hidden
 from must_tf.data.image_files import is_image as is_image
@@ -162,7 +163,8 @@ def kind_of(name: str, task: str = "image") -> str:
     if is_image(name):
         return UNNAMED
     ending = os.path.splitext(name)[1].lower()
-    return f"{task}: files with the ending {ending if ENDING.fullmatch(ending) else '(none)'} are not read"
+    why = f": {NOT_ONE_PICTURE[ending]}; save it as PNG" if ending in NOT_ONE_PICTURE else ""
+    return f"{task}: files with the ending {ending if ENDING.fullmatch(ending) else '(none)'} are not read{why}"
 
 
 def note_unused(names: Iterable[str], folder: str, account: Account, kind: Callable[[str], str] = kind_of) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from must_tf.data import image_files
 from tests.support.converting import must_records, noise, save
 from tests.support.datasets import (
     ade_and_cityscapes,
@@ -169,8 +170,8 @@ def test_members_of_an_archive_are_counted_too(tmp_path: Path) -> None:
 
 def test_label_files_of_no_image_are_counted_beside_the_images_too(tmp_path: Path) -> None:
     save(tmp_path / "set/a.jpg", noise(4, 4))
-    for name in ("a.txt", "b.txt", "classes.txt"):
-        (tmp_path / "set" / name).write_text("0 .5 .5 .2 .2\n")
+    for name, text in {"a.txt": "0 .5 .5 .2 .2\n", "b.txt": "0 .5 .5 .2 .2\n", "classes.txt": "cat\n"}.items():
+        (tmp_path / "set" / name).write_text(text)
     (tmp_path / "data.yaml").write_text("train: set\nnames: [cat]\n")
     notes = Yolo(f"{tmp_path}/data.yaml").find().account.notes.content
     assert {reason: entry["examples"] for reason, entry in notes.items()} == {
@@ -195,6 +196,15 @@ def test_a_name_in_imagenets_list_that_fits_several_images_labels_none(tmp_path:
     assert listing.account.dropped.content["image: no label"]["count"] == 2
     reason = "classification: a name in the list fits several images, used for none"
     assert listing.account.notes.content == {reason: {"count": 1, "examples": ["a"]}}
+
+
+def test_a_file_that_is_not_one_picture_says_why() -> None:
+    """Pillow reads most of them: the largest of an icon's pictures, a texture's first layer."""
+    kinds = {name: files.kind_of(f"a{name}") for name in (".ico", ".DDS", ".hdr", ".xbm", ".nef", ".qoi", ".mp4")}
+    assert kinds[".ico"] == "image: files with the ending .ico are not read: pictures of several sizes; save it as PNG"
+    assert all("save it as PNG" in kinds[name] for name in (".DDS", ".hdr", ".xbm", ".nef"))
+    assert kinds[".qoi"] == files.UNNAMED and kinds[".mp4"] == "image: files with the ending .mp4 are not read"
+    assert not any(map(files.is_image, map("a{}".format, image_files.NOT_ONE_PICTURE)))
 
 
 def test_folders_of_files() -> None:
