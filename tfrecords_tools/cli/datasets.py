@@ -271,8 +271,8 @@ def hugging_face(
     label: Annotated[str, typer.Option(help="The column with the class of the image, if there are several.")] = "",
     objects: Annotated[str, typer.Option(help="The column with objects, if there are several.")] = "",
     boxes: Annotated[
-        str, typer.Option(help="Numbers of a box: sizes, corners, relative-sizes or relative-corners.")
-    ] = "sizes",
+        str, typer.Option(help="Numbers of a box: sizes, corners, relative-sizes or relative-corners; empty: find out.")
+    ] = "",
     tasks: Tasks = "",
 ) -> Source:
     """Datasets of Hugging Face on disk: classification and detection.

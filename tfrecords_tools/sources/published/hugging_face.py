@@ -11,14 +11,15 @@
 | `objects` with `bbox` [x, y, width, height] in pixels and a list of classes | detection; `iscrowd` and `area`, too |
 
 `boxes` says how the numbers of `bbox` are meant: sizes (x, y, width, height), corners (x0, y0, x1, y1), and `relative-`
-before either for shares of the image's sides. Columns are found by their types; `image`, `label` and `objects` choose
-one of several. Class names are those of the features; other columns are counted. Images are copied to an index in
-$TMPDIR first, because files of this kind cannot be read from the middle.
+before either for shares of the image's sides. Without it, `hugging_face_boxes` finds out. Columns are found by their
+types; `image`, `label` and `objects` choose one of several. Class names are those of the features; other columns are
+counted. Images are copied to an index in $TMPDIR first, because files of this kind cannot be read from the middle.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,12 +35,15 @@ from must_tf.spec import ImageInfo
 from tfrecords_tools.sources import Sample, files, objects, pixels
 from tfrecords_tools.sources.coco import coco_objects
 from tfrecords_tools.sources.drawn import pictures
+from tfrecords_tools.sources.published import hugging_face_boxes
+from tfrecords_tools.sources.published.hugging_face_boxes import FORMS
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item, Listing
+from tfrecords_tools.writing.reasons import reason_of
 
-BOXES = ("sizes", "corners", "relative-sizes", "relative-corners")
 ROWS = 64  # rows in memory
+WRITE = "Write it with `to_parquet` or `save_to_disk`."
 BOX, AREA, CROWDS = "bbox", "area", ("iscrowd", "is_crowd")  # keys of objects
 CLASS_KEYS = ("category", "categories", "category_id", "label", "labels", "class", "classes")
 
@@ -80,14 +84,14 @@ class HuggingFace:
     Attributes:
       data: pattern of .parquet or .arrow files.
       image, label, objects: columns; empty: found by their types.
-      boxes: one of `BOXES`.
+      boxes: one of `hugging_face_boxes.FORMS`, or empty to find out.
     """
 
     data: str
     image: str = ""
     label: str = ""
     objects: str = ""
-    boxes: str = "sizes"
+    boxes: str = ""
 
     def find(self) -> Listing:
         """Lists the rows of all files and copies their images.
@@ -95,13 +99,15 @@ class HuggingFace:
         Raises:
           UserError: there is no file, no column of images, or a class without a name.
         """
-        if self.boxes not in BOXES:
-            raise UserError(f"--boxes {self.boxes!r} does not exist.{nearest(self.boxes, BOXES)} Choose {BOXES}.")
+        if self.boxes not in ("", *FORMS):
+            known = ", ".join(FORMS)
+            raise UserError(f"--boxes {self.boxes!r} does not exist.{nearest(self.boxes, FORMS)} Choose from {known}.")
         paths = sorted(tf.io.gfile.glob(self.data))
         if not paths:
             raise UserError(f"--data {self.data!r} does not match any file. Give a pattern in quotes: 'DIR/*.parquet'.")
         account, items, taken = Account(), on_disk.Items(), on_disk.NameSet()
         columns = self._columns(_features(paths[0]), paths[0], account)
+        decided = dataclasses.replace(self, boxes=self.boxes or self._form(paths, columns, account))
         for path in paths:
             for number, row in enumerate(_rows(path, columns)):
                 place = f"{path}, row {number}"
@@ -114,7 +120,7 @@ class HuggingFace:
                 if not taken.add(source_id):
                     source_id = f"{files.stem(os.path.basename(path))}-{number}"
                     taken.add(source_id)
-                items.append(Item(source_id, (path,), self._row(row, columns, place, account)))
+                items.append(Item(source_id, (path,), decided._row(row, columns, place, account)))
         if not items:
             raise UserError(f"--data {self.data!r}: no row has an image. Images must be stored in the files.")
         classes = {}
@@ -123,6 +129,21 @@ class HuggingFace:
         if columns.objects:
             classes["detection"] = columns.object_names
         return Listing(items, classes, (), account, len(items) + account.dropped.count("image"), tuple(classes))
+
+    def _form(self, paths: Sequence[str], columns: Columns, account: Account) -> str:
+        """Returns the form of the boxes of the first images; notes one that is not usual."""
+        sample: list[hugging_face_boxes.Sampled] = []
+        rows = (row for path in paths for row in _rows(path, columns)) if columns.objects else ()
+        for row in itertools.islice(rows, hugging_face_boxes.SAMPLE):
+            image = (row[columns.image] or {}).get("bytes")
+            if image and row[columns.objects] is not None:
+                sample += hugging_face_boxes.sampled(
+                    image, _listed(row[columns.objects], (BOX, columns.category)) or ()
+                )
+        form = hugging_face_boxes.form_of(sample, self.data)
+        if form != hugging_face_boxes.SIZES:
+            account.notes.add(f"object: boxes read as {form}", f"{self.data}: {sample[0][0][BOX]}")
+        return form
 
     def _columns(self, features: Features, path: str, account: Account) -> Columns:
         """Returns the columns to read, and notes the others."""
@@ -257,10 +278,8 @@ def _features(path: str) -> Features:
         if tf.io.gfile.exists(beside):
             return json.loads(files.read_text(beside, "the features"))["features"]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"--data {path}: its features cannot be read ({error}).") from None
-    raise UserError(
-        f"--data {path} has no features of Hugging Face's datasets. Write it with `to_parquet` or `save_to_disk`."
-    )
+        raise UserError(f"--data {path}: its features cannot be read ({reason_of(error)}). {WRITE}") from None
+    raise UserError(f"--data {path} has no features of Hugging Face's datasets. {WRITE}")
 
 
 def _opened(path: str) -> Any:
@@ -276,7 +295,7 @@ def _schema(path: str) -> Any:
         with _opened(path) as file:
             return parquet.read_schema(file) if path.endswith(".parquet") else ipc.open_stream(file).schema
     except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"--data {path} cannot be read: {error}") from None
+        raise UserError(f"--data {path} cannot be read: {reason_of(error)}. Download or write it again.") from None
 
 
 def _rows(path: str, columns: Columns) -> Iterator[dict[str, Any]]:
@@ -299,4 +318,4 @@ def _rows(path: str, columns: Columns) -> Iterator[dict[str, Any]]:
                 for start in range(0, batch.num_rows, ROWS):
                     yield from batch.select(needed).slice(start, ROWS).to_pylist()
     except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"--data {path} cannot be read: {error}") from None
+        raise UserError(f"--data {path} cannot be read: {reason_of(error)}. Download or write it again.") from None

@@ -32,7 +32,7 @@ from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
 
 NAME = re.compile(r"^(?P<view>.+)_domain_(?P<domain>[a-z0-9_]+)\.(?:png|jpg)$")
-PHOTO = "rgb"
+PHOTO, VALID = "rgb", "mask_valid"
 DOMAINS = {"depth": "depth_zbuffer", "normals": "normal"}
 UNITS, UNKNOWN = 512.0, 65535  # per metre
 AXES = np.array([1.0, 1.0, -1.0], np.float32)
@@ -121,8 +121,9 @@ def view_of(name: str) -> tuple[str, str] | None:
     match = NAME.match(base)
     if match is None:
         return None
-    domain = match["domain"]
-    kept = [part.removesuffix(f"_{domain}") for part in folder.split("/") if part != domain]
+    parts = folder.split("/")
+    domain = VALID if VALID in parts else match["domain"]  # its files are called like those of the depth
+    kept = [part.removesuffix(f"_{domain}") for part in parts if part != domain]
     return posixpath.join(*kept, match["view"]), domain
 
 

@@ -17,6 +17,7 @@ import posixpath
 import numpy as np
 import tensorflow as tf
 
+from must_tf.common import text_files
 from must_tf.common.errors import UserError
 from must_tf.data.record import Labelled
 from tfrecords_tools.sources import Sample, archives, files, images
@@ -116,7 +117,10 @@ def _item(name: str, path: str, parts: list[FilePart], account: Account) -> Item
 
 
 def _number(path: str, part: FilePart, place: str, account: Account) -> int | None:
-    text = archives.read_part(path, part).decode("ascii", "replace").strip()
+    try:
+        text = text_files.decode(archives.read_part(path, part)).text.strip()
+    except ValueError:
+        text = "not a text"
     if text.isdecimal() and int(text) < MOST:
         return int(text)
     account.dropped.add("classification: class is not a number", f"{place}: {text[:40]!r}")

@@ -105,6 +105,36 @@ def test_objects_are_detection(form: str, boxes: str, tmp_path: Path) -> None:
     assert (result.counts(), result.notes()) == ({"object: it has no class": 1}, {})
 
 
+FOUND: dict[str, tuple[list[float], dict[str, int]]] = {
+    "sizes": (BOXES["sizes"], {}),
+    "corners": (BOXES["corners"], {"object: boxes read as corners": 1}),  # of the area 15 * 10
+    "relative-sizes": ([0.2, 0.2, 0.5, 0.1], {"object: boxes read as relative-sizes": 1}),  # 0.1 is above 0.2
+    "relative-corners": ([0.4, 0.4, 0.7, 0.7], {"object: boxes read as relative-corners": 1}),  # 0.4 + 0.7 > 1
+}
+
+
+@pytest.mark.parametrize("form", FOUND)
+def test_the_form_of_boxes_is_found_where_only_one_fits(form: str, tmp_path: Path) -> None:
+    """Nothing in the files says it. Shares read as pixels would be boxes below a pixel."""
+    box, notes = FOUND[form]
+    inside = {"bbox": BOX, "category": NAMES, "area": {"dtype": "float32", "_type": "Value"}}
+    features = {"image": IMAGE, "objects": {"feature": inside, "_type": "Sequence"}}
+    cell = {"bbox": [box], "category": [0], "area": [150.0]}
+    data = write(tmp_path / "set", table(features, image=[image(0)], objects=[cell]))
+    result, given = (
+        converted(HuggingFace(data), tmp_path / "a"),
+        converted(HuggingFace(data, boxes=form), tmp_path / "b"),
+    )
+    assert seen(result) == seen(given) and result.notes() == notes
+
+
+def test_shares_that_may_be_either_are_refused(tmp_path: Path) -> None:
+    cells = [{"bbox": [BOXES["relative-sizes"]], "category": [0]}]
+    data = write(tmp_path / "set", table({"image": IMAGE, "objects": OLD}, image=[image(0)], objects=cells))
+    with pytest.raises(UserError, match=r"in 0..1, such as .* --boxes relative-sizes for .* --boxes relative-corners"):
+        HuggingFace(data).find()
+
+
 def test_crowds_and_areas_are_used_and_other_keys_counted(tmp_path: Path) -> None:
     box = BOXES["sizes"]
     cell = {"bbox": [box, box], "category": [1, 0], "iscrowd": [True, False], "area": [70.0, None], "depth": [1, 2]}

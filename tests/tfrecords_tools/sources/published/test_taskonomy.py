@@ -64,6 +64,8 @@ def test_other_axes_other_domains_and_missing_files_are_counted(tmp_path: Path) 
     root = dataset(tmp_path / "set")
     save(place(root, "omnidata", "normal"), np.full([HEIGHT, WIDTH, 3], [128, 128, 0], np.uint8))
     save(place(root, "omnidata", "edge_texture"), noise(HEIGHT, WIDTH))
+    valid = place(root, "omnidata", "depth_zbuffer").relative_to(root / "depth_zbuffer")
+    save(root / "mask_valid" / valid, np.full([HEIGHT, WIDTH], 255, np.uint8))  # Omnidata's, called like the depth
     save(place(root, "omnidata", "rgb", "point_1_view_0"), noise(HEIGHT, WIDTH))
     save(place(root, "omnidata", "normal", "point_2_view_0"), noise(HEIGHT, WIDTH))
     result = converted(Taskonomy(str(root)), tmp_path / "out")
@@ -75,6 +77,7 @@ def test_other_axes_other_domains_and_missing_files_are_counted(tmp_path: Path) 
     }
     assert result.notes() == {
         "file: domain edge_texture, not used": 1,
+        "file: domain mask_valid, not used": 1,
         "depth: no file for this image": 1,
         "normals: no file for this image": 1,
     }
