@@ -254,8 +254,8 @@ def relabelled(source: Source, values: Mapping[str, Any]) -> Source:
     """Applies the shared options that change the classes."""
     from tfrecords_tools.convert import relabelled as classes
 
-    given = (values.get(option) for option in ("rename", "drop"))
-    return classes.relabelled(source, values.get("classes_of") or "", *(option or () for option in given))
+    rename, drop = (values.get(option) or () for option in ("rename", "drop"))
+    return classes.relabelled(source, values.get("classes_of") or "", rename, drop, has_tasks="tasks" in values)
 
 
 def run(ctx: typer.Context, source: Source, name: str) -> None:

@@ -38,7 +38,9 @@ class ClassTable(NamedTuple):
     places: tuple[int, ...]
 
 
-def relabelled(source: Source, classes_of: str, rename: Sequence[str], drop: Sequence[str]) -> Source:
+def relabelled(
+    source: Source, classes_of: str, rename: Sequence[str], drop: Sequence[str], has_tasks: bool = False
+) -> Source:
     """Gives the source's classes other names, and the order of the classes of other records.
 
     Args:
@@ -46,6 +48,7 @@ def relabelled(source: Source, classes_of: str, rename: Sequence[str], drop: Seq
       classes_of: pattern of record files, or empty.
       rename: ["old=new", ...].
       drop: names after renaming.
+      has_tasks: the command of the source has the option --tasks.
 
     Raises:
       UserError: a value has another form, or the records cannot be opened.
@@ -60,7 +63,8 @@ def relabelled(source: Source, classes_of: str, rename: Sequence[str], drop: Seq
         raise UserError(f"--rename gives a class two new names: {' '.join(rename)}. Give each once.")
     records = recordset.opened(classes_of, "--classes-of") if classes_of else None
     wanted = {task: tuple(names) for task, names in records.manifest.classes.items()} if records else {}
-    return Relabelled(source, tuple((old, new) for old, new in pairs), tuple(drop), tuple(sorted(wanted.items())))
+    renamed = tuple((old, new) for old, new in pairs)
+    return Relabelled(source, renamed, tuple(drop), tuple(sorted(wanted.items())), has_tasks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +76,7 @@ class Relabelled:
       rename: (old name, new name) of classes.
       drop: names after renaming.
       wanted: (task, class names in order) of other records.
+      has_tasks: the command of the source has the option --tasks, for a message.
       tables: {task: its new classes}; filled by `find`, because only then the old classes are known.
     """
 
@@ -79,6 +84,7 @@ class Relabelled:
     rename: tuple[tuple[str, str], ...]
     drop: tuple[str, ...]
     wanted: tuple[tuple[str, tuple[str, ...]], ...]
+    has_tasks: bool = dataclasses.field(default=False, repr=False, compare=False)
     tables: dict[str, ClassTable] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def find(self) -> Listing:
@@ -107,7 +113,9 @@ class Relabelled:
     def _table(self, task: str, renamed: Sequence[str], wanted: Sequence[str] | None) -> ClassTable:
         kept = tuple(dict.fromkeys(name for name in renamed if name not in self.drop))
         if not kept:
-            raise UserError(f"--drop leaves {task} without a class. Use --tasks to leave the whole task out.")
+            others = "Keep one, or use `must-records convert images` for photos without labels."
+            remedy = "Use --tasks to leave the whole task out." if self.has_tasks else others
+            raise UserError(f"--drop leaves {task} without a class. {remedy}")
         if wanted is not None and (unknown := [name for name in kept if name not in wanted]):
             shown = ", ".join(unknown[:SHOWN]) + (", ..." if len(unknown) > SHOWN else "")
             raise UserError(

@@ -13,7 +13,7 @@ from must_tf.common.errors import UserError
 from must_tf.data import manifest, record
 from must_tf.loop import formats
 from must_tf.spec import ImageInfo
-from tests.support.converting import Converted, converted, must_records, read
+from tests.support.converting import Converted, converted, must_records, read, save
 from tests.support.tiny import image_bytes
 from tfrecords_tools.convert.relabelled import relabelled
 from tfrecords_tools.sources import Sample, Source
@@ -131,12 +131,28 @@ def test_annotated_classes_are_renumbered(tmp_path: Path) -> None:
         ({"rename": ["dog"]}, "--rename 'dog' must be OLD=NEW"),
         ({"rename": ["dog=a", "dog=b"]}, "--rename gives a class two new names"),
         ({"drop": ["dgo"]}, "--drop: no class is called 'dgo'. Did you mean 'dog'"),
-        ({"drop": ["cat", "dog", "horse"]}, "--drop leaves classification without a class"),
+        (
+            {"drop": ["cat", "dog", "horse"]},
+            "--drop leaves classification without a class. Keep one, or use `must-records convert images`",
+        ),
     ],
 )
 def test_names_that_do_not_exist_are_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         run(tmp_path, **options)
+
+
+def test_the_way_out_of_dropping_all_classes_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only some commands have --tasks."""
+    save(tmp_path / "set/cat/a.png", np.zeros([4, 4, 3], np.uint8))
+    scene = ["scenes", "--domain", "wild", "--count", "1", "--seed", "1", "--size", "32", "--tasks", "segmentation"]
+    names = Scenes("wild", 1, 1, 32, "segmentation").find().classes["segmentation"]
+    for words, dropped, has in ((["classes", "--root", f"{tmp_path}/set"], ["cat"], False), (scene, names, True)):
+        drops = [word for name in dropped for word in ("--drop", name)]
+        assert must_records(["convert", *words, *drops, "--out", f"{tmp_path}/out"], monkeypatch) == 2
+        assert ("Use --tasks to leave the whole task out" in capsys.readouterr().err) == has
 
 
 def test_a_class_that_the_other_records_lack_is_refused_with_the_way_out(tmp_path: Path) -> None:
