@@ -29,7 +29,7 @@ from must_tf.common.errors import UserError, nearest
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools.sources import Sample, files, maps, objects, pixels, voc_classes, voc_files
+from tfrecords_tools.sources import Sample, files, finder, maps, objects, pixels, voc_classes, voc_files
 from tfrecords_tools.sources.objects import ObjectLabel, ObjectNotes
 from tfrecords_tools.sources.voc_classes import VocClasses
 from tfrecords_tools.sources.voc_files import VocFiles
@@ -39,8 +39,10 @@ from tfrecords_tools.writing.items import Item, Listing
 
 CORNERS = ("ymin", "xmin", "ymax", "xmax")
 SAME = 0.5  # smallest IoU of an object's box and the box of its mask; rounding and void pixels cost far less
-# Elements of an object that are used, or that say nothing about its place.
-USED = ("name", "bndbox", "difficult", "pose", "part", "actions", "point", "id")
+# Elements of an object, and of an image, that are used or say nothing about it. The others are counted.
+USED = ("name", "bndbox", "difficult", "id")
+USED_OF_IMAGE = ("folder", "filename", "path", "source", "owner", "size", "segmented", "object")
+SAYS_NOTHING = (*objects.NOT_SET, "unspecified")
 ROTATED = ("robndbox", "bndbox/angle", "angle")
 
 
@@ -224,6 +226,7 @@ def _parse(path: str | None, account: Account) -> VocAnnotation | None:
     sides = [_number(root.findtext(f"size/{side}")) for side in ("height", "width")]
     known = all(side is not None and side >= 1 for side in sides)  # some tools write 0
     size = (int(sides[0] or 0), int(sides[1] or 0)) if known else None
+    _note_unused_of_image(root, path, account)
     return VocAnnotation(size, root.findall("object"))
 
 
@@ -273,10 +276,27 @@ def _note_unused(element: ElementTree.Element, notes: ObjectNotes) -> None:
         angle = element.find(tag)
         if angle is not None and (len(angle) or _number(angle.text)):
             raise Dropped("object: its box is rotated", f"<{tag}>")
-    for child in element:
+    for key, value in element.attrib.items():
+        notes.add(f"object: {key} is set and not used", value)
+    inside = [child for child in element.iterfind("bndbox/*") if child.tag not in CORNERS]
+    for child in (*element, *inside):
         text = (child.text or "").strip()
-        if child.tag not in USED and (len(child) or text and text.lower() not in objects.NOT_SET):
+        if child.tag not in USED and (len(child) or text and text.lower() not in SAYS_NOTHING):
             notes.add(f"object: <{child.tag}> is set and not used", text or child.tag)
+
+
+def _note_unused_of_image(root: ElementTree.Element, path: str, account: Account) -> None:
+    """Notes elements and attributes of an XML file that are not used, and a name of another image."""
+    for child in root:
+        text = (child.text or "").strip()
+        if child.tag not in USED_OF_IMAGE and (len(child) or text and text.lower() not in SAYS_NOTHING):
+            account.notes.add(f"image: <{child.tag}> is set and not used", f"{path}: {text or child.tag}")
+    for key, value in root.attrib.items():
+        account.notes.add(f"image: {key} is set and not used", f"{path}: {value}")
+    named = os.path.basename((root.findtext("filename") or "").strip().replace("\\", "/"))
+    own = finder.spelled(files.stem(os.path.basename(path)))
+    if named and own not in map(finder.spelled, (named, files.stem(named))):
+        account.notes.add("image: its XML names another file", f"{path}: {named}")
 
 
 def _belongs(mask: np.ndarray, box: np.ndarray) -> bool:

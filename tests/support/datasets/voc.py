@@ -13,7 +13,7 @@ def thing(name: str, box: tuple[object, ...], more: str = "<difficult>0</difficu
     """Makes an object element; the box is xmin, ymin, xmax, ymax as in VOC."""
     sides = zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
     inner = "".join(f"<{side}>{value}</{side}>" for side, value in sides)
-    return f"<object><name>{name}</name><pose>Left</pose>{more}<bndbox>{inner}</bndbox></object>"
+    return f"<object><name>{name}</name><pose>Unspecified</pose>{more}<bndbox>{inner}</bndbox></object>"
 
 
 def annotation(*things: str, size: tuple[int, int] = (HEIGHT, WIDTH)) -> str:

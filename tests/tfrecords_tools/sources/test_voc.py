@@ -174,6 +174,22 @@ def test_an_unknown_value_is_an_error(tmp_path: Path) -> None:
         converted(Voc(root), tmp_path / "out")
 
 
+def test_what_an_xml_says_and_is_not_used_is_counted_by_its_name(tmp_path: Path) -> None:
+    inside = "<pose>Left</pose><actions><jumping>1</jumping></actions><truncated>0</truncated>" + PART
+    xml = annotation(
+        thing("dog", (11, 6, 30, 15), inside).replace("<bndbox><xmin>11", "<bndbox><zmin>3</zmin><xmin>11")
+    )
+    more = '<annotation verified="yes"><filename>C:\\b.jpg</filename><weather>rain</weather><night>0</night>'
+    result = converted(Voc(write(tmp_path, {"a": xml.replace("<annotation>", more)})), tmp_path / "out")
+    np.testing.assert_allclose(result.records["a"].labels["detection"]["boxes"][0] * HEIGHT, [5, 20 / 3, 15, 20], 1e-5)
+    assert result.notes() == {
+        **{f"object: <{tag}> is set and not used": 1 for tag in ("actions", "part", "pose", "zmin")},
+        "image: <weather> is set and not used": 1,
+        "image: its XML names another file": 1,
+        "image: verified is set and not used": 1,
+    }
+
+
 def test_other_names_may_be_given(tmp_path: Path) -> None:
     root = write(tmp_path, {"a": annotation(thing("bolt", (11, 6, 30, 15)))})
     (tmp_path / "names.txt").write_text("nut\nbolt\n")

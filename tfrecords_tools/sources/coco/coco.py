@@ -46,6 +46,11 @@ SOURCE_ID = "must_source_id"
 NO_IMAGE = "segmentation: map of no image here, not used"
 # Keys of LVIS' image entries: categories that were looked for and are absent; and those of which some may be missing.
 NEGATIVE, NOT_EXHAUSTIVE = "neg_category_ids", "not_exhaustive_category_ids"
+# Keys of image entries that are used, or say where a photo comes from. Others are counted if they are set.
+IMAGE_KEYS = {
+    "id", "file_name", "height", "width", "license", "coco_url", "flickr_url", "url", "date_captured", SOURCE_ID,
+    corrected.KEY, NEGATIVE, NOT_EXHAUSTIVE,
+}  # fmt: skip
 
 
 class CocoAnnotations(NamedTuple):
@@ -129,6 +134,7 @@ class Coco:
             if name not in present:
                 account.dropped.add("image: file is missing", path)
                 continue
+            _note_unused(image, path, account)
             surface = surfaces.of(source_id, image) if surfaces else None
             packed = index.packed(source_id)
             used_ids = coco_json.used_ids(packed.categories, by_key)
@@ -183,6 +189,12 @@ class Coco:
         if self.full_masks and "masks" in labelled:
             extra = write_full(masks, info)
         return Sample(stored.encoded, info, labelled, os.path.basename(path), extra)
+
+
+def _note_unused(image: coco_json.CocoEntry, path: str, account: Account) -> None:
+    for key in sorted(image.keys() - IMAGE_KEYS):
+        if image[key] and str(image[key]).lower() not in objects.NOT_SET:
+            account.notes.add(f"image: {key} is set and not used", f"{path}: {str(image[key])[:40]}")
 
 
 def _frame(annotations: list[coco_json.CocoEntry], has_map: bool) -> pixels.Frame:

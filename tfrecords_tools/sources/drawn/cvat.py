@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from xml.etree import ElementTree
 
@@ -34,8 +34,16 @@ from tfrecords_tools.sources.drawn.pictures import Picture
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item, Listing
+from tfrecords_tools.writing.reasons import reason_of
 
 UNUSED = ("polyline", "points", "cuboid", "skeleton")
+# Attributes that are used, or noted in words of their own. Others, and layers, are counted if they are set.
+IMAGE_KEYS = ("id", "name", "width", "height", "subset", "task_id")
+SHAPE_KEYS = (
+    "label", "source", "occluded", "points", "xtl", "ytl", "xbr", "ybr", "rotation", "group_id", "cx", "cy", "rx", "ry",
+    "rle", "left", "top", "width", "height",
+)  # fmt: skip
+BY_HAND = ("manual", "file", "")  # sources of shapes that people drew
 # Types of labels that are never objects here.
 OTHER_TYPES = ("tag", *UNUSED)
 
@@ -122,6 +130,7 @@ class Cvat:
         height, width = (_side(image, side) for side in ("height", "width"))
         groups: dict[object, list[ElementTree.Element]] = {}
         tags, place = [], f"{self.annotations}: image {image.get('name')}"
+        _note_unused(image, IMAGE_KEYS, "image", place, account)
         for number, shape in enumerate(image):
             if shape.tag == "tag":
                 tags.append((shape.get("label") or "").strip())
@@ -129,10 +138,9 @@ class Cvat:
                 account.notes.add(f"object: {shape.tag}, not used", place)
             else:
                 groups.setdefault(_group(shape, number), []).append(shape)
+                _note_unused(shape, SHAPE_KEYS, "object", place, account)
             if shape.find("attribute") is not None:
                 account.notes.add("object: attributes not used", f"{place}: {_attributes(shape)}")
-            if shape.get("occluded", "0") != "0":
-                account.notes.add("object: occluded, used like others", place)
         if len(tags) > 1:
             account.notes.add("classification: several tags, none is used", f"{place}: {', '.join(tags)}")
         entries = []
@@ -140,7 +148,7 @@ class Cvat:
             try:
                 entries.append(_object(members, (height, width), place, account) | {"id": number})
             except (ValueError, TypeError, KeyError) as error:
-                account.dropped.add("object: shape cannot be read", f"{place}: {members[0].tag}: {error}")
+                account.dropped.add("object: shape cannot be read", f"{place}: {members[0].tag}: {reason_of(error)}")
         frame = (height, width) if height and width else pixels.Unsized(pixels.SHOWN)
         label = tags[0] if len(tags) == 1 else ""
         path = os.path.join(self.images, name)
@@ -169,6 +177,20 @@ def _object_names(declared: list[CvatLabel], found: Iterator[Picture], account: 
     for name in sorted(drawn.keys() - set(listed)) if declared else ():
         account.notes.add("detection: the XML does not declare this class, it is added", name)
     return tuple(kept | dict.fromkeys(sorted(drawn)))
+
+
+def _note_unused(element: ElementTree.Element, known: Sequence[str], kind: str, place: str, account: Account) -> None:
+    """Notes what an image or a shape says besides the attributes in `known`."""
+    for key, value in element.attrib.items():
+        if key not in known and value not in ("", "0"):
+            account.notes.add(f"{kind}: {key} is set and not used", f"{place}: {value}")
+    for child in element if kind == "object" else ():
+        if child.tag != "attribute":
+            account.notes.add(f"object: <{child.tag}> is set and not used", f"{place}: {child.text}")
+    if element.get("occluded", "0") != "0":
+        account.notes.add("object: occluded, used like others", place)
+    if kind == "object" and element.get("source", "") not in BY_HAND:
+        account.notes.add("object: not drawn by hand, used like others", f"{place}: {element.get('source')}")
 
 
 def _text(element: ElementTree.Element, tag: str) -> str:

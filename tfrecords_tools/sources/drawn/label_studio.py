@@ -21,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +35,7 @@ from tfrecords_tools.sources.drawn.pictures import Picture
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item, Listing
+from tfrecords_tools.writing.reasons import reason_of
 
 # Results with a class, and the key of their value that tells the shape of one of the general kind.
 SHAPES = {"rle": "brushlabels", "points": "polygonlabels", "radiusX": "ellipselabels", "height": "rectanglelabels"}
@@ -46,6 +47,29 @@ UPLOADED = re.compile(r"(/data/upload/(?:.*/)?)[0-9a-f]{8}-([^/]+)$")
 LOCAL = "?d="
 
 Entry = dict[str, Any]
+
+
+# Keys of a task, an annotation, a result and its value that are used, noted in words of their own, or say who worked on
+# it and when. Others are counted if they are set.
+TASK_KEYS = {
+    "id", "data", "annotations", "completions", "predictions", "drafts", "inner_id", "project", "file_upload",
+    "created_at", "updated_at", "updated_by", "total_annotations", "cancelled_annotations", "total_predictions",
+    "comment_count", "unresolved_comment_count", "last_comment_updated_at", "comment_authors", "overlap", "is_labeled",
+    "agreement", "annotators", "allow_skip", "precomputed_agreement", "storage_filename", "annotations_ids",
+    "predictions_model_versions", "completed_at", "avg_lead_time", "annotations_results",
+}  # fmt: skip
+ANNOTATION_KEYS = {
+    "id", "result", "was_cancelled", "ground_truth", "completed_by", "created_at", "updated_at", "updated_by",
+    "draft_created_at", "lead_time", "prediction", "result_count", "unique_id", "import_id", "last_action", "task",
+    "project", "parent_prediction", "parent_annotation", "last_created_by", "bulk_created", "created_username",
+    "created_ago",
+}  # fmt: skip
+RESULT_KEYS = {
+    "id", "type", "value", "original_width", "original_height", "image_rotation", "from_name", "to_name", "origin",
+    "readonly", "hidden", "locked", "item_index",
+}  # fmt: skip
+VALUE_KEYS = {"x", "y", "width", "height", "rotation", "points", "closed", "radiusX", "radiusY", "rle", "format"}
+BY_HAND = ("manual", "", None)  # origins of results that people drew
 
 
 class Results(NamedTuple):
@@ -118,6 +142,11 @@ class LabelStudio:
 
     def _picture(self, task: Entry, name: str, account: Account) -> Picture:
         path, place = os.path.join(self.images, name), f"task {task.get('id', '?')}"
+        _note_unused(task, TASK_KEYS, "image", place, account)
+        others = {key: value for key, value in task["data"].items() if value != _image_of(task, self.annotations)}
+        _note_unused(others, (), "image", place, account)
+        if task.get("drafts"):
+            account.notes.add("image: drafts not used", place)
         annotation = _annotation(task, place, account)
         if annotation is None:
             account.notes.add("detection: task without an annotation", place)
@@ -170,6 +199,7 @@ def _annotation(task: Entry, place: str, account: Account) -> Entry | None:
 
 def _results(annotation: Entry, place: str, account: Account) -> Results:
     objects, choices, size = [], [], None
+    _note_unused(annotation, ANNOTATION_KEYS, "image", place, account)
     results = [one if isinstance(one, dict) else {} for one in annotation.get("result") or ()]
     general = {result.get("id") for result in results if result.get("type") == GENERAL}
     for number, result in enumerate(results):
@@ -183,12 +213,22 @@ def _results(annotation: Entry, place: str, account: Account) -> Results:
         if kind not in LABELS:
             account.notes.add(f"object: {kind}, not used", where)
             continue
+        _note_unused(result, RESULT_KEYS, "object", where, account)
+        _note_unused(value, {*VALUE_KEYS, *LABELS}, "object", where, account)
+        if result.get("origin") not in BY_HAND:
+            account.notes.add("object: not drawn by hand, used like others", f"{where}: {result['origin']}")
         try:
             size = int(result["original_height"]), int(result["original_width"])
             objects.append(_object(kind, result, size, where, account) | {"id": number})
         except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
-            account.dropped.add("object: result cannot be read", f"{where}: {type(error).__name__}: {error}")
+            account.dropped.add("object: result cannot be read", f"{where}: {reason_of(error)}")
     return Results(not results, objects, choices, size)
+
+
+def _note_unused(entry: Entry, known: Collection[str], kind: str, place: str, account: Account) -> None:
+    """Notes the keys that are set and not in `known`."""
+    for key in sorted(key for key, value in entry.items() if value and key not in known):
+        account.notes.add(f"{kind}: {key} is set and not used", f"{place}: {str(entry[key])[:40]}")
 
 
 def _object(kind: str, result: Entry, size: tuple[int, int], where: str, account: Account) -> shapes.CocoEntry:

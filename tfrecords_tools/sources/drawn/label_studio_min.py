@@ -42,6 +42,7 @@ def task_of(entry: Entry, kinds: Sequence[str]) -> Entry:
                 data[key] = one
     images = [key for key, text in data.items() if key == "image" or files.is_image(text.split("?")[0])]
     results += [{"type": f"{key!r} of JSON-MIN"} for key in data if key not in images]
+    data = {key: data[key] for key in images} or data
     return {"id": entry.get("id"), "data": data, "annotations": [{"result": results}]}
 
 

@@ -37,11 +37,13 @@ from tfrecords_tools.sources.leftovers import FolderFiles
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
+from tfrecords_tools.writing.reasons import reason_of
 
 UNSIZED = pixels.Unsized(pixels.STORED)
 IGNORED = "__ignore__"
 DRAWN = ("rectangle", "polygon", "circle", "mask")
 # Keys of a shape that are used, or noted in words of their own. Other tools that write this format have more.
+FILE_KEYS = ("version", "flags", "shapes", "imagePath", "imageHeight", "imageWidth", "lineColor", "fillColor")
 KEYS = ("label", "points", "group_id", "shape_type", "flags", "mask", "line_color", "fill_color")
 
 Shape = dict[str, Any]
@@ -126,6 +128,8 @@ def _content(path: str, account: Account) -> dict[str, Any] | None:
     if decoded.encoding == text_files.WINDOWS:
         account.notes.add(files.GUESSED, path)
     content.pop("imageData", None)  # the image again, in base64
+    for key in sorted(key for key, value in content.items() if value and key not in FILE_KEYS):
+        account.notes.add(f"image: {key} is set and not used", f"{path}: {str(content[key])[:40]}")
     if any((content.get("flags") or {}).values()):
         account.notes.add("image: flags not used", f"{path}: {sorted(k for k, on in content['flags'].items() if on)}")
     return content
@@ -167,7 +171,7 @@ def _objects(content: dict[str, Any], path: str, account: Account) -> list[shape
         try:
             entries.append(_object(members, _size(content)) | {"id": number})
         except (ValueError, TypeError, IndexError) as error:
-            account.dropped.add("object: shape cannot be read", f"{members[0]['where']}: {error}")
+            account.dropped.add("object: shape cannot be read", f"{members[0]['where']}: {reason_of(error)}")
     return entries
 
 

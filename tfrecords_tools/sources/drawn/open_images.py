@@ -8,7 +8,9 @@
 
 Not every class was looked for in every image. The annotated classes of an image are those with a box, and those that
 people verified as not there. A class that is there and has no box is not annotated. Images without any are unlabelled.
-Groups ("IsGroupOf") become crowds. A mask belongs to the box of its class that it overlaps most, or has its own.
+Image labels that were not verified (of the source "machine", or with a confidence between 0 and 1) are counted. The
+confidence of a box is always 1; a box with 0 is dropped. Groups ("IsGroupOf") become crowds. A mask belongs to the box
+of its class that it overlaps most, or has its own.
 """
 
 from __future__ import annotations
@@ -30,13 +32,13 @@ from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item, Listing
 
-ID, LABEL = "ImageID", "LabelName"
+ID, LABEL, SOURCE, CONFIDENCE, GROUP = "ImageID", "LabelName", "Source", "Confidence", "IsGroupOf"
 TEXTS = (ID, LABEL, "MaskPath")  # needed columns that are not numbers
 SIDES = ("XMin", "YMin", "XMax", "YMax")
 BOXES, LABELS, MASKS = "boxes", "labels", "masks"
 NEEDED = {
     BOXES: (ID, LABEL, *SIDES),
-    LABELS: (ID, LABEL, "Confidence"),
+    LABELS: (ID, LABEL, CONFIDENCE),
     MASKS: ("MaskPath", ID, LABEL, *(f"Box{side}" for side in SIDES)),
 }
 ROUNDING = 0.01  # of coordinates a little above 1
@@ -48,8 +50,8 @@ MARKS = {
     "IsOccluded": "object: occluded, used like others",
     "IsTruncated": "object: truncated, used like others",
 }
-
-ALWAYS = ("Confidence",)  # 1 for every box
+MACHINE = "machine"  # the source of image labels that were not verified
+DRAWN = ("xclick", "activemil", "")  # sources of boxes: drawn, or verified by people
 
 Row = dict[str, str]
 
@@ -148,10 +150,12 @@ class OpenImages:
     def _picture(self, image: str, name: str, tables: Tables, account: Account) -> Picture:
         (rows, names, pngs, mask_files), entries = tables, []
         for number, row in enumerate(rows.of(image, BOXES)):
+            place = f"image {image}, box {number}"
+            if _confidence(row) == 0:
+                account.dropped.add("object: its confidence is 0, so it is not there", place)
+                continue
             entries.append(_entry(row, SIDES, names) | {"id": number})
-            for mark, reason in MARKS.items():
-                if row.get(mark) == "1":
-                    account.notes.add(reason, f"image {image}, box {number}")
+            _note_unused(row, place, account)
         seen = {entry["category_id"] for entry in entries}
         for row in rows.of(image, MASKS):
             if mask_files is None or (png := pngs.get(os.path.basename(row["MaskPath"]))) is None:
@@ -160,7 +164,11 @@ class OpenImages:
                 mask_files.use(png)
                 _attach(entries, row, mask_files.path(png), names, account)
         for row in rows.of(image, LABELS):
-            if float(row["Confidence"]) == 0 and row.get("Source", "") != "machine" and row[LABEL] in names:
+            if row.get(SOURCE) == MACHINE or _confidence(row) not in (0, 1):
+                account.notes.add("detection: image label that was not verified, not used", f"{image}: {row[LABEL]}")
+            elif row[LABEL] not in names:
+                account.notes.add("detection: image label of a class without a name, not used", row[LABEL])
+            elif _confidence(row) == 0:
                 seen.add(names[row[LABEL]])
         path = os.path.join(self.images, name)
         if not seen:
@@ -243,8 +251,8 @@ def _read(path: str, option: str, needed: tuple[str, ...], account: Account) -> 
     header = next(rows, [])
     if missing := [column for column in needed if column not in header]:
         raise UserError(f"{option} {path} has no column {missing[0]!r}. Give the CSV of Open Images for it.")
-    kept = {*needed, "IsGroupOf", "Source", *MARKS}
-    if others := [column for column in header if column and column not in (*kept, *ALWAYS)]:
+    kept = {*needed, GROUP, SOURCE, CONFIDENCE, *MARKS}
+    if others := [column for column in header if column and column not in kept]:
         account.notes.add("file: columns not used", f"{path}: {', '.join(others)}", len(others))
     for number, cells in enumerate(rows, 2):
         row = {key: cell for key, cell in zip(header, cells, strict=False) if key in kept and cell}
@@ -276,7 +284,26 @@ def _entry(row: Row, keys: tuple[str, ...], names: dict[str, str]) -> dict[str, 
     """Converts a box to an annotation; a class without a description keeps its label, and is dropped later."""
     x0, y0, x1, y1 = (float(row[key]) for key in keys)
     name = names.get(row[LABEL], row[LABEL])
-    return {"category_id": name, "bbox": [x0, y0, x1 - x0, y1 - y0], "iscrowd": int(row.get("IsGroupOf") == "1")}
+    return {"category_id": name, "bbox": [x0, y0, x1 - x0, y1 - y0], "iscrowd": int(row.get(GROUP) == "1")}
+
+
+def _confidence(row: Row) -> float:
+    """Returns the confidence of a box or an image label: 1 without one, NaN if it is not a number."""
+    text = row.get(CONFIDENCE, "1")
+    return float(text) if _is_number(text) else math.nan
+
+
+def _note_unused(row: Row, place: str, account: Account) -> None:
+    """Notes the marks of a box that do not go into the record."""
+    for mark, reason in MARKS.items():
+        if row.get(mark) == "1":
+            account.notes.add(reason, place)
+    if row.get(GROUP, "0") not in ("0", "1"):
+        account.notes.add(f"object: {GROUP} is unknown, taken as 0", f"{place}: {row[GROUP]}")
+    if _confidence(row) != 1:
+        account.notes.add("object: its confidence is not 1, used like others", f"{place}: {row[CONFIDENCE]}")
+    if row.get(SOURCE, "") not in DRAWN:
+        account.notes.add("object: neither drawn nor verified by people, used like others", f"{place}: {row[SOURCE]}")
 
 
 def _attach(entries: list[dict[str, Any]], row: Row, png: str, names: dict[str, str], account: Account) -> None:

@@ -10,7 +10,7 @@
 | point, polyline, line | counted, not used |
 
 The class is the value of a region attribute: of the only one that occurs, or of `attribute`. Other attributes are
-counted. An image without regions is labelled as having no objects.
+counted, and classes that a project does not declare. An image without regions is labelled as having no objects.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from must_tf.common.errors import UserError, nearest
 from tfrecords_tools.sources import Sample, files, pixels
@@ -33,13 +33,25 @@ from tfrecords_tools.sources.drawn.pictures import Picture
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item, Listing
+from tfrecords_tools.writing.reasons import reason_of
 
-PROJECT = "_via_img_metadata"
+PROJECT, DECLARED = "_via_img_metadata", "_via_attributes"
 CSV_COLUMNS = ("filename", "region_shape_attributes", "region_attributes")
+CSV_VALUES = (*CSV_COLUMNS[1:], "file_attributes")
+CSV_KNOWN = (*CSV_COLUMNS, "file_attributes", "file_size", "region_count", "region_id")
 KEYS = ("name", "x", "y", "width", "height", "all_points_x", "all_points_y", "cx", "cy", "r", "rx", "ry", "theta")
+IMAGE_KEYS = ("filename", "size", "regions", "file_attributes", "fileref", "base64_img_data")
+REGION_KEYS = ("shape_attributes", "region_attributes")
 UNUSED = ("point", "polyline", "line")
 
 Entry = Mapping[str, Any]
+
+
+class ClassAttribute(NamedTuple):
+    """The region attribute that is the class, and the options that the project declares for it; empty if none."""
+
+    name: str
+    options: frozenset[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +78,10 @@ class Via:
         """
         files.require_file(self.annotations, "--annotations")
         names, account, paths = pictures.given_names(self.classes), Account(), ImagePaths(self.images)
-        entries = on_disk.Items(Item("", (), entry) for entry in self._entries())
-        attribute = self._attribute(item.labels for item in entries)
+        declared: dict[str, Any] = {}
+        entries = on_disk.Items(Item("", (), entry) for entry in self._entries(declared))
+        name = self._attribute(item.labels for item in entries)
+        attribute = ClassAttribute(name, _options(declared, name))
         found = on_disk.Items(self._pictures((item.labels for item in entries), attribute, paths, account))
         if not found:
             remedy = f"Give --images the folder that has the images of {self.annotations}."
@@ -76,10 +90,13 @@ class Via:
         paths.note_others(account, inputs)
         return pictures.listing((item.labels for item in found), names, account, inputs)
 
-    def _entries(self) -> Iterator[Entry]:
-        """Yields the file's images: `filename` and a list `regions` of shape_attributes and region_attributes."""
+    def _entries(self, declared: dict[str, Any]) -> Iterator[Entry]:
+        """Yields the file's images: `filename` and a list `regions` of shape_attributes and region_attributes.
+
+        The region attributes that a project declares are added to `declared`.
+        """
         is_csv, count = self.annotations.lower().endswith(".csv"), 0
-        for entry in _csv_entries(self.annotations) if is_csv else _json_entries(self.annotations):
+        for entry in _csv_entries(self.annotations) if is_csv else _json_entries(self.annotations, declared):
             count += 1
             yield entry
         if not count:
@@ -105,12 +122,14 @@ class Via:
         return self.attribute or next(iter(used))
 
     def _pictures(
-        self, entries: Iterator[Entry], attribute: str, paths: ImagePaths, account: Account
+        self, entries: Iterator[Entry], attribute: ClassAttribute, paths: ImagePaths, account: Account
     ) -> Iterator[Item]:
         for entry in entries:
             twice = "image: twice in the file, the first is used"
             name = paths.take(account, str(entry["filename"]), twice=twice)
             if name is not None:
+                for key in sorted(key for key, value in entry.items() if value and key not in IMAGE_KEYS):
+                    account.notes.add(f"image: {key} is set and not used", f"{name}: {str(entry[key])[:40]}")
                 if any((entry.get("file_attributes") or {}).values()):
                     account.notes.add("image: file attributes not used", f"{name}: {entry['file_attributes']}")
                 objects = list(_objects(entry, attribute, account))
@@ -122,11 +141,13 @@ class Via:
         return pictures.load(item, f"real:{files.stem(os.path.basename(self.annotations))}", account)
 
 
-def _json_entries(path: str) -> Iterator[Entry]:
+def _json_entries(path: str, declared: dict[str, Any]) -> Iterator[Entry]:
     try:
         # A project has all images below one key; exported annotations have nothing else.
         for part in json_stream.parts(path, (PROJECT,)):
-            if isinstance(part.value, dict) and "filename" in part.value:
+            if part.key == DECLARED and isinstance(part.value, dict) and isinstance(part.value.get("region"), dict):
+                declared.update(part.value["region"])
+            elif isinstance(part.value, dict) and "filename" in part.value:
                 yield _regular(part.value)
     except ValueError as error:
         raise UserError(f"--annotations {path} is not valid JSON: {error}") from None
@@ -138,10 +159,22 @@ def _regular(image: Entry) -> Entry:
     listed = list(regions.values()) if isinstance(regions, dict) else regions
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
         raise ValueError(f"the regions of {image['filename']!r} are not a list of regions")
-    return {**image, "regions": [_region(r.get("shape_attributes"), r.get("region_attributes")) for r in listed]}
+    regular = [_more(one) | _region(one.get("shape_attributes"), one.get("region_attributes")) for one in listed]
+    return {**image, "regions": regular}
 
 
-def _region(shape: Any, attributes: Any) -> Entry:
+def _more(region: Entry) -> dict[str, Any]:
+    """Returns the keys of a region that VIA does not write."""
+    return {key: value for key, value in region.items() if value and key not in REGION_KEYS}
+
+
+def _options(declared: Entry, name: str) -> frozenset[str]:
+    """Returns the options of an attribute; empty if any text is allowed."""
+    options = declared[name].get("options") if isinstance(declared.get(name), dict) else None
+    return frozenset(str(option).strip() for option in options) if isinstance(options, dict) else frozenset()
+
+
+def _region(shape: Any, attributes: Any) -> dict[str, Any]:
     return {
         "shape_attributes": shape if isinstance(shape, dict) else {},
         "region_attributes": attributes if isinstance(attributes, dict) else {},
@@ -156,23 +189,24 @@ def _csv_entries(path: str) -> Iterator[Entry]:
             raise UserError(f"--annotations {path} has no column {missing[0]!r}. Export the annotations of VIA as CSV.")
         rows = (dict(itertools.zip_longest(header, row, fillvalue="")) for row in cells)
         for name, group in itertools.groupby(rows, lambda row: row["filename"]):
-            regions = [
-                _region(
-                    json.loads(row["region_shape_attributes"] or "{}"), json.loads(row["region_attributes"] or "{}")
-                )
-                for row in group
-            ]
-            yield {"filename": name, "regions": [region for region in regions if region["shape_attributes"]]}
+            entry: dict[str, Any] = {"filename": name, "regions": []}
+            for row in group:
+                shape, attributes, of_file = (json.loads(row.get(column) or "{}") for column in CSV_VALUES)
+                region = _region(shape, attributes)
+                entry["regions"] += [region] if region["shape_attributes"] else []
+                entry["file_attributes"] = of_file if isinstance(of_file, dict) else {}
+                entry |= {key: value for key, value in row.items() if key not in CSV_KNOWN}
+            yield entry
     except ValueError as error:
         raise UserError(
             f"--annotations {path} cannot be read: {error}. Export the annotations of VIA again, as JSON."
         ) from None
 
 
-def _objects(entry: Entry, attribute: str, account: Account) -> Iterator[shapes.CocoEntry]:
+def _objects(entry: Entry, attribute: ClassAttribute, account: Account) -> Iterator[shapes.CocoEntry]:
     for number, region in enumerate(entry["regions"]):
-        shape, place = region["shape_attributes"], f"{entry['filename']}, region {number}"
-        others = sorted(key for key, value in region["region_attributes"].items() if value and key != attribute)
+        shape, place = _more(region) | region["shape_attributes"], f"{entry['filename']}, region {number}"
+        others = sorted(key for key, value in region["region_attributes"].items() if value and key != attribute.name)
         if others:
             account.notes.add("object: other attributes not used", f"{place}: {', '.join(others)}")
         if shape.get("name") in UNUSED:
@@ -181,9 +215,12 @@ def _objects(entry: Entry, attribute: str, account: Account) -> Iterator[shapes.
         for key in sorted(key for key, value in shape.items() if value and key not in KEYS):
             account.notes.add(f"object: {key} is set and not used", f"{place}: {str(shape[key])[:40]}")
         try:
-            yield _object(shape, _class_of(region["region_attributes"].get(attribute))) | {"id": number}
+            name = _class_of(region["region_attributes"].get(attribute.name))
+            if name and attribute.options and name not in attribute.options:
+                account.notes.add("object: its class is not an option of the project, used like others", repr(name))
+            yield _object(shape, name) | {"id": number}
         except (ValueError, TypeError, KeyError) as error:
-            account.dropped.add("object: shape cannot be read", f"{place}: {type(error).__name__}: {error}")
+            account.dropped.add("object: shape cannot be read", f"{place}: {reason_of(error)}")
 
 
 def _class_of(value: Any) -> str:

@@ -4,6 +4,7 @@
                                        train, val, test: a folder of images, a list file (.txt) of them, or several
     images/train/x.jpg                 labels are found by replacing the last folder `images` of the path by `labels`;
     labels/train/x.txt                 without such a folder they are beside the image
+    classes.txt                        of labelling tools, here or beside the labels: must agree with data.yaml
 
 A line of a label file is one object. All numbers but the class are shares of the image's sides, from 0 to 1:
 
@@ -70,6 +71,9 @@ class Yolo:
         if self.corners not in ("", *CORNERS):
             raise UserError(f"--corners {self.corners!r} does not exist. Choose {' or '.join(CORNERS)}.")
         data, account = yolo_data.read_data(self.data, self.split), Account()
+        lists = yolo_data.check_class_lists(data, account)
+        for key in sorted(data.others):
+            account.notes.add(f"file: {key} in data.yaml is not used", self.data)
         images, rows = yolo_data.images_of(data, account), YoloRows(data.keypoints)
         if not images:
             raise UserError(f"--data {self.data}: {self.split} has no image in {', '.join(data.places)}.")
@@ -86,7 +90,7 @@ class Yolo:
         yolo_data.count_strays(data, expected, account)
         as_polygons = self.corners == "polygon" or (not self.corners and bool(rows.counts[POLYGON]))
         drawn = (self._picture(item, data, as_polygons, account) for item in texts)
-        return pictures.listing(drawn, tuple(data.names.values()), account, (self.data,))
+        return pictures.listing(drawn, tuple(data.names.values()), account, (self.data, *lists))
 
     def _require(self, rows: YoloRows, texts: on_disk.Items, account: Account) -> None:
         """Raises UserError if the label files cannot be what they should be."""

@@ -12,13 +12,16 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import yaml
 
+from must_tf.common import text_files
 from must_tf.common.errors import UserError, nearest
-from tfrecords_tools.sources import files
+from tfrecords_tools.sources import files, finder
 from tfrecords_tools.sources.leftovers import FolderFiles
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 
 SPLITS = ("train", "val", "test")
+KEYS = (*SPLITS, "path", "names", "nc", "kpt_shape", "kpt_names", "flip_idx", "download")  # others are counted
+CLASS_LIST = "classes.txt"  # of labelling tools, beside the label files or beside data.yaml
 IMAGES = re.compile(r"(?:^|(?<=/))images(?=/)(?!.*/images/)")  # the last folder of this name
 
 
@@ -30,12 +33,16 @@ class YoloData(NamedTuple):
       places: the folders and list files of the split.
       names: {class number: name}.
       keypoints: values per object that belong to keypoints.
+      path: of the data.yaml.
+      others: keys that are not used.
     """
 
     folder: str
     places: tuple[str, ...]
     names: dict[int, str]
     keypoints: int
+    path: str
+    others: tuple[str, ...]
 
 
 def read_data(path: str, split: str) -> YoloData:
@@ -59,7 +66,8 @@ def read_data(path: str, split: str) -> YoloData:
     folder = os.path.dirname(path) or "."
     root = os.path.join(folder, str(content.get("path") or "").replace("\\", "/"))
     places = tuple(_resolved(place, root, folder, f"--data {path}: {split}") for place in given[split])
-    return YoloData(root if tf.io.gfile.isdir(root) else folder, places, _names(content, path), _keypoints(content))
+    root = root if tf.io.gfile.isdir(root) else folder
+    return YoloData(root, places, _names(content, path), _keypoints(content), path, tuple(content.keys() - KEYS))
 
 
 def _places(value: Any) -> list[str]:
@@ -72,9 +80,13 @@ def _resolved(place: str, root: str, folder: str, where: str) -> str:
     tried = [os.path.join(base, name) for name in (place, inside) for base in (root, folder)]
     for path in tried:
         if tf.io.gfile.exists(path):
-            return os.path.normpath(path) if "://" not in path else path
+            return _plain(path)
     shown = ", ".join(dict.fromkeys(tried))
     raise UserError(f"{where}: {place!r} does not exist; tried {shown}. Correct 'path' or the split in the file.")
+
+
+def _plain(path: str) -> str:
+    return os.path.normpath(path) if "://" not in path else path
 
 
 def _names(content: dict[str, Any], path: str) -> dict[int, str]:
@@ -125,6 +137,31 @@ def label_path(image: str) -> str:
     return f"{files.stem(IMAGES.sub('labels', image, count=1))}.txt"
 
 
+def check_class_lists(data: YoloData, account: Account) -> tuple[str, ...]:
+    """Compares the `classes.txt` that labelling tools write with the names of data.yaml. Returns their paths.
+
+    Raises:
+      UserError: one calls a class differently, so nothing tells what the numbers in the label files mean.
+    """
+    labels = [IMAGES.sub("labels", f"{place.rstrip('/')}/", count=1).rstrip("/") for place in data.places]
+    folders = (data.folder, os.path.dirname(data.path), *labels, *map(os.path.dirname, labels), *data.places)
+    paths = dict.fromkeys(_plain(os.path.join(folder, CLASS_LIST)) for folder in folders)
+    found = tuple(path for path in paths if tf.io.gfile.exists(path))
+    for path in found:
+        names = text_files.lines(files.read_text(path, "the class names"))
+        for number, name in enumerate(names):
+            known = data.names.get(number, name)
+            if finder.spelled(name) != finder.spelled(known):
+                raise UserError(
+                    f"{path} calls class {number} {name!r}, but {data.path} calls it {known!r}. Correct the wrong one, "
+                    f"or remove {CLASS_LIST}."
+                )
+        if len(names) != len(data.names):
+            example = f"{path}: {len(names)} names, {data.path}: {len(data.names)}"
+            account.notes.add(f"file: {CLASS_LIST} has another number of names than data.yaml, not used", example)
+    return found
+
+
 def _listed(path: str, folder: str) -> Iterator[str]:
     """Yields the images of a list file, relative to the dataset's folder or to the list's, whichever has the first."""
     lines = [line.replace("\\", "/") for line in files.read_lines(path, "the list", keep_comments=True)]
@@ -153,7 +190,7 @@ def count_strays(data: YoloData, expected: on_disk.NameSet, account: Account) ->
             continue
         listed = FolderFiles(folder.rstrip("/"))
         missing = (path for path in map(listed.path, listed) if path.endswith(".txt") and path not in expected)
-        files.count_missing((path for path in missing if os.path.basename(path) != "classes.txt"), account)
+        files.count_missing((path for path in missing if os.path.basename(path) != CLASS_LIST), account)
         others = (name for name in listed if not name.endswith(".txt"))
         files.note_unused(others, listed.folder, account, lambda name: files.kind_of(name, "detection"))
 
@@ -162,5 +199,5 @@ def _note_texts(folder: str, expected: on_disk.NameSet, account: Account) -> Non
     """Notes text files that lie among the images and are no image's labels."""
     listed = FolderFiles(folder)
     for path in map(listed.path, listed):
-        if path.endswith(".txt") and path not in expected and os.path.basename(path) != "classes.txt":
+        if path.endswith(".txt") and path not in expected and os.path.basename(path) != CLASS_LIST:
             account.notes.add("detection: text file of no image, not used", path)

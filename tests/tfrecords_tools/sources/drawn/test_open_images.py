@@ -71,12 +71,33 @@ def test_classes_with_a_box_or_verified_as_absent_were_looked_for(tmp_path: Path
     assert (result.counts(), result.notes()) == (
         {},
         {
+            "detection: image label that was not verified, not used": 1,
             "detection: no class was looked for in this image": 2,
             "image: in the CSV, but not in the folder": 1,
             "object: a depiction, used like others": 1,
             "object: occluded, used like others": 1,
         },
     )
+
+
+def test_a_box_that_is_not_there_is_no_object(tmp_path: Path) -> None:
+    """The published boxes all have the confidence 1; of image labels, 0 means that people did not see it."""
+    rows = BOXES.splitlines()
+    rows[1] = rows[1].replace("xclick,/m/01,1", "xclick,/m/01,0")
+    rows[2] = rows[2].replace("xclick,/m/02,1", "machine,/m/02,0.7").replace("1,0,1,1,0", "0,0,-1,0,0")
+    given = source(tmp_path, boxes="\n".join(rows), image_labels=f"{LABELS}a,verification,/m/99,0\n")
+    result = converted(given, tmp_path / "out")
+    assert seen(result)["a"] == [("Dog /m/02", [32, 16, 64, 48])] and annotated(result)["a"] == ("Dog /m/02", "Tree")
+    assert result.counts() == {"object: its confidence is 0, so it is not there": 1}
+    notes = result.notes()
+    assert {reason: count for reason, count in notes.items() if "image:" not in reason} == {
+        "detection: image label of a class without a name, not used": 1,
+        "detection: image label that was not verified, not used": 1,
+        "detection: no class was looked for in this image": 2,
+        "object: IsGroupOf is unknown, taken as 0": 1,
+        "object: its confidence is not 1, used like others": 1,
+        "object: neither drawn nor verified by people, used like others": 1,
+    }
 
 
 def test_masks_of_another_size_belong_to_the_box_that_they_overlap(tmp_path: Path) -> None:

@@ -162,6 +162,24 @@ def test_exif_turns_a_photo_in_which_nothing_has_a_place(tmp_path: Path) -> None
     assert result.notes() == {pixels.PROVEN.format("stored"): 1}
 
 
+def test_a_class_that_the_project_does_not_declare_is_counted(tmp_path: Path) -> None:
+    photos(tmp_path / "images", "a.jpg")
+    declared = {"region": {"type": {"type": "dropdown", "options": {"cat": "", "dog": ""}}}}
+    content = {"_via_img_metadata": metadata([region(RECT), region(RECT, "bird")]), "_via_attributes": declared}
+    result = converted(Via(f"{tmp_path}/images", dump(tmp_path / "set.json", content)), tmp_path / "out")
+    assert [name for name, _ in seen(result)["a"]] == ["cat", "bird"]
+    assert result.notes() == {"object: its class is not an option of the project, used like others": 1}
+
+
+def test_what_a_table_says_about_files_is_counted(tmp_path: Path) -> None:
+    photos(tmp_path / "images", "a.jpg", "b.jpg")
+    path = Path(table(tmp_path / "set.csv", [region(RECT)], []))
+    lines = path.read_text().replace("123,{},1", '123,"{""caption"": ""x""}",1').splitlines()
+    path.write_text("\n".join([f"{lines[0]},reviewer", *(f"{line},Eve" for line in lines[1:])]))
+    result = converted(Via(f"{tmp_path}/images", str(path)), tmp_path / "out")
+    assert result.notes() == {"image: file attributes not used": 1, "image: reviewer is set and not used": 2}
+
+
 def test_file_attributes_and_missing_images_are_counted(tmp_path: Path) -> None:
     content = metadata([region(RECT)], [], [])
     content["a.jpg123"]["file_attributes"] = {"caption": "a cat", "url": ""}

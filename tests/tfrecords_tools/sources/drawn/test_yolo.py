@@ -149,12 +149,30 @@ def test_four_corners_alone_may_be_oriented_boxes(tmp_path: Path) -> None:
 def test_files_that_are_missing_are_counted(tmp_path: Path) -> None:
     dataset(tmp_path / "set", {"a": CAT})
     write(tmp_path / "set" / "labels" / "train" / "gone.txt", DOG)
-    write(tmp_path / "set" / "labels" / "train" / "classes.txt", "cat")
+    write(tmp_path / "set" / "labels" / "train" / "classes.txt", "cat\nno\ndog\n")
     assert converted(Yolo(f"{tmp_path}/set/data.yaml"), tmp_path / "a").counts() == {"image: file is missing": 1}
     write(tmp_path / "set" / "list.txt", "images/train/a.jpg\nimages/train/no.jpg\n")
     write(tmp_path / "set" / "data.yaml", YAML.replace("images/train", "list.txt"))
     result = converted(Yolo(f"{tmp_path}/set/data.yaml"), tmp_path / "b")
     assert (result.counts(), result.outcome.image_drop_rate) == ({"image: file is missing": 1}, 0.5)
+
+
+OTHER_COUNT = "file: classes.txt has another number of names than data.yaml, not used"
+
+
+@pytest.mark.parametrize("place", ["", "labels", "labels/train", "images/train"])
+def test_a_list_of_classes_beside_data_yaml_must_agree_with_it(place: str, tmp_path: Path) -> None:
+    """Labelling tools write it, with the meaning that the numbers had in them."""
+    data = Yolo(dataset(tmp_path, {"a": CAT}))
+    names = tmp_path / place / "classes.txt"
+    write(names, "\ufeffCat\r\nno\r\ndog\r\n")  # the same names
+    listing = data.find()
+    assert OTHER_COUNT not in listing.account.notes.content and str(names) in listing.inputs
+    write(names, "cat\nno\ndog\nbird\n")
+    assert data.find().account.notes.content[OTHER_COUNT]["count"] == 1
+    write(names, "cat\ndog\nno\n")
+    with pytest.raises(UserError, match=r"classes.txt calls class 1 'dog', but .*data.yaml calls it 'no'. Correct"):
+        data.find()
 
 
 PIXELS, CORNERS = "0 64 32 32 32\n", "0 0.4 0.4 0.9 0.9\n0 0.3 0.2 0.8 0.9\n"
