@@ -24,7 +24,7 @@ from must_tf.common import devices
 from must_tf.common.errors import UserError
 from must_tf.common.files import require_an_end
 from must_tf.config.fields import at_least
-from must_tf.data import geometry, record
+from must_tf.data import assertions, geometry, record
 from must_tf.spec import TaskSpec, Tensors
 
 READ_AT_ONCE = 16  # interleaved files: enough to mix, few enough to keep open
@@ -104,7 +104,7 @@ class Reader:
     ) -> dict[str, Any]:
         """Returns one record's element, with targets. `warp_of` returns the warp of an original size [2] int32."""
         parsed = record.parse(serialized, self.specs, self.configs)
-        image = record.decode_image(record.bounded(parsed["image/encoded"]))
+        image = record.decode_image(assertions.bounded(parsed["image/encoded"]))
         original = tf.shape(image)[:2]
         warp = warp_of(original)
         targets = {name: self._targets(name, parsed, original, warp) for name in self.configs}
@@ -212,7 +212,7 @@ def evaluation(reader: Reader, data: Data, count: int, context: tf.distribute.In
     @tf.autograph.experimental.do_not_convert
     def element(index: tf.Tensor, serialized: tf.Tensor) -> dict[str, Any]:
         parsed = tf.io.parse_single_example(serialized, record.IMAGE_FEATURES)
-        image = record.decode_image(record.bounded(parsed["image/encoded"]))
+        image = record.decode_image(assertions.bounded(parsed["image/encoded"]))
         return reader.view(image, geometry.fit(tf.shape(image)[:2], reader.size), index)
 
     return _batches(dataset, element, batch_size)

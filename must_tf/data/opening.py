@@ -10,8 +10,8 @@ Every reader of records comes through here, so that each gets labels, or one `Fa
 | label maps | PNG of the image's size, by the header |
 | ids, boxes, scores, masks | `Summary.stored` of the task |
 
-The input pipeline asserts the same inside of its graph (`record.py` and the tasks' `labels.py`). There, an error names
-no key; `must_tf/training/damaged_record.py` finds it with this module.
+The input pipeline asserts the same inside of its graph (`assertions.py` and the tasks' `labels.py`). There, an error
+names no key; `must_tf/training/damaged_record.py` finds it with this module.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from must_tf.label_content import ImageInfo
 # Bounds the memory for any record: a small file may hold a huge image. Decoded pixels of this many take 0.3 GB.
 MAX_PIXELS = 100_000_000
 MAX_TEXT = 4096  # bytes of an id or an origin
+UNKNOWN = 255  # in maps of bytes
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 PNG_SIZE = 16  # position of width and height in a PNG file, 4 bytes each
 LISTS = {tf.string: "bytes_list", tf.int64: "int64_list", tf.float32: "float_list"}

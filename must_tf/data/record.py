@@ -29,7 +29,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
-from must_tf.data import opening
+from must_tf.data import assertions, opening
 from must_tf.data.opening import info_of as info_of
 from must_tf.data.opening import origins_of as origins_of
 from must_tf.spec import ImageInfo, Labels, TaskSpec
@@ -38,8 +38,6 @@ from must_tf.spec import ImageInfo, Labels, TaskSpec
 # OpenCV's default, decoding takes 1/6 to 3/4 less time. Predicted classes, confidence and depth take 1/3 less space,
 # predicted normals the same; depth from a Kinect, which has holes, takes 1/3 more, and its normals 1/7 more.
 MAP_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
-
-UNKNOWN = 255  # in maps of bytes
 
 IMAGE_FEATURES = {
     "image/encoded": tf.io.FixedLenFeature([], tf.string, ""),
@@ -110,7 +108,7 @@ def annotated_mask(ids: tf.SparseTensor, classes: int, task: str) -> tf.Tensor:
       task: the task's name, for the error message if an id is out of range.
     """
     dense = tf.sparse.to_dense(ids)
-    dense = checked_ids(dense, tf.ones_like(dense, tf.bool), classes and classes + 1, f"{task} annotated")
+    dense = assertions.checked_ids(dense, tf.ones_like(dense, tf.bool), classes and classes + 1, f"{task} annotated")
     mask = tf.reduce_any(dense[:, None] == tf.range(classes + 1, dtype=tf.int64), axis=0)
     return tf.ensure_shape(mask | tf.equal(tf.size(dense), 0), [classes + 1])
 
@@ -256,8 +254,8 @@ def decode_map(encoded: tf.Tensor, size: tf.Tensor, channels: int, dtype: tf.DTy
     """
 
     def decoded() -> tf.Tensor:
-        found = png_sizes(encoded)[0]
-        same = required(encoded, tf.reduce_all(found == size), "map and image differ in size", found, size)
+        found = assertions.png_sizes(encoded)[0]
+        same = assertions.required(encoded, tf.reduce_all(found == size), "map and image differ in size", found, size)
         return tf.io.decode_png(same, channels=channels, dtype=dtype)
 
     values = tf.cond(
@@ -266,57 +264,6 @@ def decode_map(encoded: tf.Tensor, size: tf.Tensor, channels: int, dtype: tf.DTy
         decoded,
     )
     return tf.ensure_shape(values, [None, None, channels])
-
-
-def required(values: tf.Tensor, condition: tf.Tensor, message: str, *shown: tf.Tensor) -> tf.Tensor:
-    """Returns the values unchanged, after asserting a condition. Costs a microsecond: tf.debugging has a branch."""
-    checked = tf.raw_ops.Assert(condition=condition, data=[tf.constant(message), *shown], summarize=6)
-    with tf.control_dependencies([checked] if checked is not None else []):
-        return tf.identity(values)
-
-
-def bounded(encoded: tf.Tensor) -> tf.Tensor:
-    """Returns an encoded image unchanged, after asserting that its header promises at most `opening.MAX_PIXELS`."""
-    jpeg = tf.equal(tf.strings.substr(encoded, 0, 3), opening.JPEG)
-    size = tf.cond(jpeg, lambda: tf.io.extract_jpeg_shape(encoded)[:2], lambda: png_sizes(encoded)[0])
-    pixels = tf.reduce_prod(tf.cast(size, tf.int64))
-    return required(encoded, pixels <= opening.MAX_PIXELS, "image is too large", size)
-
-
-def png_sizes(files: tf.Tensor) -> tf.Tensor:
-    """Returns height and width, int32 [N, 2], of PNG files from their headers. Fails if one is too short."""
-    width_height = tf.io.decode_raw(tf.strings.substr(files, opening.PNG_SIZE, 8), tf.int32, little_endian=False)
-    return tf.reverse(tf.reshape(width_height, [-1, 2]), [1])
-
-
-def checked_ids(ids: tf.Tensor, known: tf.Tensor, count: int, source: str) -> tf.Tensor:
-    """Returns the class ids unchanged, after asserting that they are in range.
-
-    Model Garden would silently train ids that are out of range as background, or with a loss of 0.
-
-    Args:
-      ids: signed integers of any shape.
-      known: bool, the same shape; ids that are not known may have any value.
-      count: ids must be below it. 0 means that the task has no class names: nothing is checked.
-      source: the origin of the ids, for the error message.
-    """
-    if not count:
-        return ids
-    counted = tf.where(known, ids, tf.zeros([], ids.dtype))
-    highest = tf.reduce_max(counted)
-    in_range = (highest < count) & (tf.reduce_min(counted) >= 0)
-    return required(ids, in_range, f"{source}: class ids must be below {count}", highest)
-
-
-def checked_map(ids: tf.Tensor, count: int, source: str) -> tf.Tensor:
-    """Returns a map of class ids, uint8 [h, w], unchanged, after asserting that they are below `count`, or `UNKNOWN`.
-
-    As `checked_ids`, in 0.4 of its time: `UNKNOWN + 1` is 0, and rows are reduced faster than all pixels at once.
-    """
-    if not 0 < count < UNKNOWN:
-        return ids
-    above = tf.cast(tf.reduce_max(tf.reduce_max(ids + 1, axis=1)), tf.int32)
-    return required(ids, above <= count, f"{source}: class ids must be below {count}", above - 1)
 
 
 def label_tensors(

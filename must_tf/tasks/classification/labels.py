@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from must_tf.common import finite
 from must_tf.common.errors import UserError
-from must_tf.data import record
+from must_tf.data import assertions, record
 from must_tf.data.geometry import Warp
 from must_tf.shared import thresholds
 from must_tf.spec import Features, ImageInfo, Labels, TaskConfig, Tensors
@@ -40,12 +40,12 @@ def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
     """Returns `probability` float32 [C]."""
     del size
     count = len(config.classes)
-    label = record.checked_ids(parsed[LABEL], parsed[LABEL] >= 0, count, "classification")
+    label = assertions.checked_ids(parsed[LABEL], parsed[LABEL] >= 0, count, "classification")
     hard = tf.one_hot(label, count)
     soft = tf.cast(tf.io.decode_raw(parsed[PROBABILITY], tf.float16), tf.float32)
     total = tf.reduce_sum(soft)  # NaN is not in the range
     valid = tf.equal(tf.size(soft), 0) | ((total > 0) & (total < float("inf")) & (tf.reduce_min(soft) >= 0))
-    soft = record.required(soft, valid, "classification: probabilities are not 0..1 with sum 1", total)
+    soft = assertions.required(soft, valid, "classification: probabilities are not 0..1 with sum 1", total)
     is_soft = tf.strings.length(parsed[PROBABILITY]) > 0
     probability = tf.cond(is_soft, lambda: soft / total, lambda: hard)
     return {"probability": tf.ensure_shape(probability, [count])}

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from must_tf.data import geometry, manifest, record
+from must_tf.data import assertions, geometry, manifest, record
 from must_tf.data.geometry import Warp
 from must_tf.data.manifest import Manifest
 from must_tf.spec import ImageInfo, Labels, Tensors
@@ -53,7 +53,7 @@ def _stored(parsed: Tensors, size: tf.Tensor) -> tf.Tensor:
     known = tf.reduce_any(parsed[KIND] == tf.constant([METRIC, RELATIVE]))
     known &= (parsed[SCALE] > 0) & (parsed[SCALE] < float("inf"))
     message = "depth: a kind that is not known, or a scale that is not positive"
-    encoded = record.required(parsed[DEPTH], known, message, parsed[KIND], parsed[SCALE])
+    encoded = assertions.required(parsed[DEPTH], known, message, parsed[KIND], parsed[SCALE])
     return record.decode_map(encoded, size, 1, tf.uint16, 0)[..., 0]
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from must_tf.data import geometry, manifest, record
+from must_tf.data import assertions, geometry, manifest, record
 from must_tf.data.geometry import Warp
 from must_tf.data.manifest import Manifest
 from must_tf.spec import Features, ImageInfo, Labels, TaskConfig, Tensors
@@ -63,7 +63,9 @@ def read(parsed: Tensors, size: tf.Tensor, config: TaskConfig) -> Tensors:
     inside = tf.reduce_all((boxes >= -TOLERANCE) & (boxes <= 1 + TOLERANCE))
     last = len(config.classes) or MOST_CLASSES
     known = tf.reduce_all((ids >= 1) & (ids <= last)) & tf.equal(tf.size(ids), count)
-    boxes = record.required(boxes, inside & known, "detection: a box outside of the image, or an unknown class id", ids)
+    boxes = assertions.required(
+        boxes, inside & known, "detection: a box outside of the image, or an unknown class id", ids
+    )
     classes = tf.cast(ids, tf.int32)
     scores = or_default(parsed[SCORE], tf.ones([count]))
     pixels = tf.cast(tf.reduce_prod(size), tf.float32)
@@ -71,7 +73,7 @@ def read(parsed: Tensors, size: tf.Tensor, config: TaskConfig) -> Tensors:
     return {
         "boxes": boxes,
         "classes": classes,
-        "scores": record.required(
+        "scores": assertions.required(
             scores, tf.reduce_all((scores >= 0) & (scores <= 1)), "detection: score is not in 0..1"
         ),
         "is_crowd": or_default(parsed[CROWD], tf.zeros([count], tf.int64)) > 0,
@@ -83,7 +85,7 @@ def or_default(values: tf.SparseTensor, default: tf.Tensor) -> tf.Tensor:
     """Returns the record's values, or the default: other tools may not write scores, areas and crowd flags."""
     dense = tf.sparse.to_dense(values)
     fits = tf.equal(tf.size(dense), 0) | tf.equal(tf.size(dense), tf.size(default))
-    dense = record.required(dense, fits, "objects: a list has neither no value nor one per object")
+    dense = assertions.required(dense, fits, "objects: a list has neither no value nor one per object")
     return tf.cond(tf.equal(tf.size(dense), tf.size(default)), lambda: dense, lambda: default)
 
 

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from must_tf.data import geometry, record
+from must_tf.data import assertions, geometry, record
 from must_tf.data.geometry import Warp
 from must_tf.shared import thresholds
 from must_tf.spec import Features, ImageInfo, Labels, TaskConfig, Tensors
@@ -53,7 +53,7 @@ def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
     labels["mask_scores"] = objects.or_default(parsed[MASK_SCORE], tf.ones_like(labels["scores"]))
     crops = tf.size(labels["crops"])
     fits = tf.equal(crops, 0) | tf.equal(crops, tf.shape(labels["boxes"])[0])
-    labels["crops"] = record.required(labels["crops"], fits, "masks: neither no mask nor one per object", crops)
+    labels["crops"] = assertions.required(labels["crops"], fits, "masks: neither no mask nor one per object", crops)
     # Objects without masks are labels of detection only.
     count = tf.where(tf.equal(tf.size(labels["crops"]), tf.shape(labels["boxes"])[0]), tf.size(labels["crops"]), 0)
     return {key: value[:count] for key, value in labels.items()}
@@ -151,8 +151,8 @@ def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Ten
 
     views = geometry.crop_view(tf.gather(labels["boxes"], indices), warp)
     pngs = tf.gather(labels["crops"], indices)
-    fit = tf.reduce_all(record.png_sizes(pngs) <= size)
-    pngs = record.required(pngs, fit, "masks: a mask is larger than the image")
+    fit = tf.reduce_all(assertions.png_sizes(pngs) <= size)
+    pngs = assertions.required(pngs, fit, "masks: a mask is larger than the image")
     masks = tf.map_fn(warped_mask, (pngs, views), fn_output_signature=tf.TensorSpec([side, side], tf.uint8))
     return {
         "boxes": objects.pad(boxes, config.max_objects, -1.0),

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
-from must_tf.data import geometry, opening, record
+from must_tf.data import assertions, geometry, opening, record
 from must_tf.data.geometry import Warp
 from must_tf.shared import thresholds
 from must_tf.spec import Features, ImageInfo, Labels, TaskConfig, Tensors
@@ -25,7 +25,7 @@ from must_tf.tasks.segmentation.config import Config
 
 CLASSES = "image/segmentation/class/encoded"
 CONFIDENCE = "image/segmentation/confidence/encoded"
-IGNORE = record.UNKNOWN
+IGNORE = opening.UNKNOWN
 
 
 def features(config: Config) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
 def _stored(parsed: Tensors, size: tf.Tensor, config: Config) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns both maps as stored, uint8 [h, w], after checking the ids."""
     classes = record.decode_map(parsed[CLASSES], size, 1, tf.uint8, IGNORE)[..., 0]
-    classes = record.checked_map(classes, len(config.classes), "segmentation")
+    classes = assertions.checked_map(classes, len(config.classes), "segmentation")
     return classes, record.decode_map(parsed[CONFIDENCE], size, 1, tf.uint8, 255)[..., 0]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf.data import framing, opening, record, scenes
+from must_tf.data import assertions, framing, opening, record, scenes
 from must_tf.data.opening import BadRecord
 from must_tf.tasks import discover
 from must_tf.training import damaged_record
@@ -125,7 +125,7 @@ def test_a_huge_image_is_refused_by_its_header() -> None:
     with pytest.raises(BadRecord, match="image is too large"):
         opening.require(example, SPECS, {})
     with pytest.raises(tf.errors.InvalidArgumentError, match="image is too large"):
-        record.bounded(tf.constant(example.features.feature["image/encoded"].bytes_list.value[0]))
+        assertions.bounded(tf.constant(example.features.feature["image/encoded"].bytes_list.value[0]))
 
 
 def test_a_length_beyond_the_file_is_found_before_tensorflow_allocates_it(tmp_path: Path) -> None:
