@@ -181,6 +181,7 @@ MUTANTS = (
     Mutant("hard labels stay soft", f"{TASKS}classification/loss.py", "probability = tf.one_hot(tf.argmax(probability, axis=-1), classes)", "pass", "contract/test_losses::classification"),
     Mutant("what was looked for is lost in the targets", "must_tf/data/record.py", "tf.ensure_shape(mask | tf.equal(tf.size(dense), 0)", "tf.ensure_shape(mask | True", "must_tf/tasks/test_partial_labels::travels"),
     Mutant("newer labels inherit what older ones looked for", "must_tf/data/record.py", "for key in (annotated_key(task), *_keys(specs[task].features, specs[task].Config)):", "for key in _keys(specs[task].features, specs[task].Config):", "must_tf/tasks/test_partial_labels::inherit"),
+    Mutant("objects beyond the limit are background", f"{TASKS}detection/labels.py", "rules.ignored(labels, config) | beyond", "rules.ignored(labels, config)", "must_tf/tasks/test_ignored::beyond"),
     Mutant("class 0 is trained on", f"{TASKS}detection/labels.py", "(ids >= 1) & (ids <= last)", "(ids >= 0) & (ids <= last)", "must_tf/data/test_opening::fault"),
     Mutant("class ids are cut to 32 bits", f"{TASKS}detection/labels.py", "ids = tf.sparse.to_dense(parsed[LABEL])", "ids = tf.cast(tf.cast(tf.sparse.to_dense(parsed[LABEL]), tf.int32), tf.int64)", "must_tf/data/test_opening::fault"),
     Mutant("boxes that are NaN are trained on", f"{TASKS}detection/labels.py", "inside & known,", "known,", "must_tf/data/test_opening::fault"),

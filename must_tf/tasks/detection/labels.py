@@ -163,8 +163,10 @@ def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Ten
     ignore regions. All are padded with -1.
     """
     labels = read(parsed, size, config)
-    indices, boxes = select(labels, warp, rules.believed(labels, config), config.max_objects)
-    _, regions = select(labels, warp, rules.ignored(labels, config), config.max_ignored)
+    believed = rules.believed(labels, config)
+    indices, boxes = select(labels, warp, believed, config.max_objects)
+    beyond = tf.tensor_scatter_nd_update(believed, indices[:, None], tf.zeros_like(indices, tf.bool))
+    _, regions = select(labels, warp, rules.ignored(labels, config) | beyond, config.max_ignored)
     return {
         "boxes": pad(boxes, config.max_objects, -1.0),
         "classes": pad(tf.gather(labels["classes"], indices), config.max_objects, -1),

@@ -1,7 +1,7 @@
 """The meaning of a box in training: object, ignore region, or background.
 
     crowd (COCO's, and VOC's difficult objects)       ignore region
-    score >= the threshold of its class               object
+    score >= the threshold of its class               object; ignore region beyond `max_objects` in one image
     score in [ignore_threshold, that threshold)       ignore region
     score below both                                  background
 

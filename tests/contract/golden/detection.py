@@ -147,7 +147,7 @@ def empty(height: int, width: int) -> Labels:
 
 def chosen(labels: Labels, window: Any, config: Any, ignored: bool = False) -> list[tuple[int, list[float]]]:
     """Yields index and box in the input of every object to train on, or ignore region, highest scores first."""
-    found = []
+    found, objects = [], 0
     own = dict(entry.split("=") for entry in config.class_thresholds)
     limits = [float(own.get(name, config.score_threshold)) for name in config.classes]
     for index in np.argsort(-labels["scores"], kind="stable"):
@@ -162,7 +162,9 @@ def chosen(labels: Labels, window: Any, config: Any, ignored: bool = False) -> l
         doubtful = (
             ignored and config.ignore_threshold < config.score_threshold and config.ignore_threshold <= score < limit
         )
-        if large and (is_object if not ignored else crowd or doubtful):
+        objects += large and is_object
+        beyond = is_object and objects > config.max_objects
+        if large and (is_object if not ignored else crowd or doubtful or beyond):
             found.append((int(index), box))
     return found[: config.max_ignored if ignored else config.max_objects]
 

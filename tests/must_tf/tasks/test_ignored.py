@@ -192,6 +192,23 @@ def test_the_surest_regions_stay() -> None:
     np.testing.assert_allclose(got[:, 1], left[[5, 1, 4, 6, 3]] * FITTED.scaled[1], rtol=1e-5)
 
 
+def test_objects_beyond_the_limit_are_regions() -> None:
+    """Five objects for two places, a crowd, and a sliver: what has no place is not background."""
+    left = np.arange(7, dtype=np.float32) / 8
+    width = np.array([0.1] * 6 + [0.001], np.float32)
+    labels = {
+        "boxes": np.stack([left * 0, left, left * 0 + 0.5, left + width], -1),
+        "classes": np.ones(7, np.int32),
+        "scores": np.array([0.6, 0.9, 0.7, 0.8, 0.65, 1.0, 0.95], np.float32),
+        "is_crowd": np.arange(7) == 5,
+        "area": np.ones(7, np.float32),
+    }
+    got = targets("detection", labels, FITTED.warp(), dataclasses.replace(OWN.CONFIG, max_objects=2))
+    for key, expected in (("boxes", left[[1, 3]]), ("ignored", left[[5, 2, 4, 0]])):
+        known = got[key][got[key][:, 0] >= 0]
+        np.testing.assert_allclose(known[:, 1], expected * FITTED.scaled[1], rtol=1e-5)
+
+
 def test_a_picture_of_a_batch_shows_them() -> None:
     """At their edge the photo's black is no longer black; inside of the hatch it is, and where nothing is ignored."""
     config = OWN.CONFIG
