@@ -108,8 +108,11 @@ def annotated_mask(ids: tf.SparseTensor, classes: int, task: str) -> tf.Tensor:
       task: the task's name, for the error message if an id is out of range.
     """
     dense = tf.sparse.to_dense(ids)
-    dense = assertions.checked_ids(dense, tf.ones_like(dense, tf.bool), classes and classes + 1, f"{task} annotated")
-    mask = tf.reduce_any(dense[:, None] == tf.range(classes + 1, dtype=tf.int64), axis=0)
+    same = dense[:, None] == tf.range(classes + 1, dtype=tf.int64)  # [N, C + 1]
+    if classes:
+        known = tf.reduce_all(tf.reduce_any(same, axis=1))
+        same = assertions.required(same, known, f"{task} annotated: class ids must be below {classes + 1}", dense)
+    mask = tf.reduce_any(same, axis=0)
     return tf.ensure_shape(mask | tf.equal(tf.size(dense), 0), [classes + 1])
 
 

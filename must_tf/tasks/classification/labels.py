@@ -40,7 +40,9 @@ def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
     """Returns `probability` float32 [C]."""
     del size
     count = len(config.classes)
-    label = assertions.checked_ids(parsed[LABEL], parsed[LABEL] >= 0, count, "classification")
+    label = parsed[LABEL]
+    if count:
+        label = assertions.required(label, label < count, f"classification: class ids must be below {count}", label)
     hard = tf.one_hot(label, count)
     soft = tf.cast(tf.io.decode_raw(parsed[PROBABILITY], tf.float16), tf.float32)
     total = tf.reduce_sum(soft)  # NaN is not in the range

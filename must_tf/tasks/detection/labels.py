@@ -33,6 +33,7 @@ AREA = "image/object/area"
 CROWD = "image/object/is_crowd"
 SCORE = "image/object/score"
 TOLERANCE = 1e-3  # of the image, by which boxes of other tools may stick out
+WRONG = "detection: a box outside of the image, an unknown class id or score, or a list not as long as the others"
 MOST_CLASSES = 2**31 - 1  # the targets are int32
 # Smaller parts of objects that a crop leaves over are dropped. Mask R-CNN's smallest proposal has the same size.
 SMALLEST_SIDE = 1.0  # pixels of the network input
@@ -56,37 +57,35 @@ def features(config: TaskConfig) -> dict[str, Any]:
 
 def read(parsed: Tensors, size: tf.Tensor, config: TaskConfig) -> Tensors:
     """Returns N objects: boxes [N, 4], classes [N], scores [N], is_crowd [N], area [N]; asserts that they are valid."""
-    ids = tf.sparse.to_dense(parsed[LABEL])
     boxes = tf.stack([tf.sparse.to_dense(parsed[corner_key(corner)]) for corner in CORNERS], axis=-1)
+    ids, scores, crowd, area = (tf.sparse.to_dense(parsed[key]) for key in (LABEL, SCORE, CROWD, AREA))
     count = tf.shape(boxes)[0]
     # NaN is not inside either. The ids are compared before they are cast: 2^32 + 1 would become 1.
     inside = tf.reduce_all((boxes >= -TOLERANCE) & (boxes <= 1 + TOLERANCE))
     last = len(config.classes) or MOST_CLASSES
     known = tf.reduce_all((ids >= 1) & (ids <= last)) & tf.equal(tf.size(ids), count)
-    boxes = assertions.required(
-        boxes, inside & known, "detection: a box outside of the image, or an unknown class id", ids
-    )
-    classes = tf.cast(ids, tf.int32)
-    scores = or_default(parsed[SCORE], tf.ones([count]))
+    valid = inside & known & tf.reduce_all((scores >= 0) & (scores <= 1)) & complete(count, scores, crowd, area)
+    boxes = assertions.required(boxes, valid, WRONG, ids)
     pixels = tf.cast(tf.reduce_prod(size), tf.float32)
     box_area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) * pixels
     return {
         "boxes": boxes,
-        "classes": classes,
-        "scores": assertions.required(
-            scores, tf.reduce_all((scores >= 0) & (scores <= 1)), "detection: score is not in 0..1"
-        ),
-        "is_crowd": or_default(parsed[CROWD], tf.zeros([count], tf.int64)) > 0,
-        "area": or_default(parsed[AREA], box_area),
+        "classes": tf.cast(ids, tf.int32),
+        "scores": or_default(scores, tf.ones([count])),
+        "is_crowd": or_default(crowd, tf.zeros([count], tf.int64)) > 0,
+        "area": or_default(area, box_area),
     }
 
 
-def or_default(values: tf.SparseTensor, default: tf.Tensor) -> tf.Tensor:
+def complete(count: tf.Tensor, *lists: tf.Tensor) -> tf.Tensor:
+    """Tests if each list has one value per object, or none: bool []."""
+    lengths = tf.stack([tf.size(one) for one in lists])
+    return tf.reduce_all(tf.equal(lengths, 0) | tf.equal(lengths, count))
+
+
+def or_default(values: tf.Tensor, default: tf.Tensor) -> tf.Tensor:
     """Returns the record's values, or the default: other tools may not write scores, areas and crowd flags."""
-    dense = tf.sparse.to_dense(values)
-    fits = tf.equal(tf.size(dense), 0) | tf.equal(tf.size(dense), tf.size(default))
-    dense = assertions.required(dense, fits, "objects: a list has neither no value nor one per object")
-    return tf.cond(tf.equal(tf.size(dense), tf.size(default)), lambda: dense, lambda: default)
+    return tf.cond(tf.equal(tf.size(values), tf.size(default)), lambda: values, lambda: default)
 
 
 def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:

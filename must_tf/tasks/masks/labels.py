@@ -49,13 +49,13 @@ def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
 
     Crops are PNG strings in the graph, and uint8 arrays [ch, cw] in {0, 1} as NumPy.
     """
-    labels = objects.read(parsed, size, config) | {"crops": tf.sparse.to_dense(parsed[CROP])}
-    labels["mask_scores"] = objects.or_default(parsed[MASK_SCORE], tf.ones_like(labels["scores"]))
-    crops = tf.size(labels["crops"])
-    fits = tf.equal(crops, 0) | tf.equal(crops, tf.shape(labels["boxes"])[0])
-    labels["crops"] = assertions.required(labels["crops"], fits, "masks: neither no mask nor one per object", crops)
+    labels = objects.read(parsed, size, config)
+    crops, scores = (tf.sparse.to_dense(parsed[key]) for key in (CROP, MASK_SCORE))
+    complete = objects.complete(tf.shape(labels["boxes"])[0], crops, scores)
+    count = tf.size(crops)
+    labels["crops"] = assertions.required(crops, complete, "masks: neither no mask nor one per object", count)
+    labels["mask_scores"] = objects.or_default(scores, tf.ones_like(labels["scores"]))
     # Objects without masks are labels of detection only.
-    count = tf.where(tf.equal(tf.size(labels["crops"]), tf.shape(labels["boxes"])[0]), tf.size(labels["crops"]), 0)
     return {key: value[:count] for key, value in labels.items()}
 
 

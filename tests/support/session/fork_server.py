@@ -73,8 +73,8 @@ def running(address: str) -> Iterator[None]:
 
 
 def preload() -> None:
-    """Imports the libraries like the project's commands, with Keras 2 only and without TensorFlow's notes."""
-    os.environ |= {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    """Imports the libraries like the project's commands, with Keras 2 only and without TensorFlow's log."""
+    os.environ |= {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     gc.disable()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
