@@ -203,7 +203,8 @@ def test_objects_beyond_the_limit_are_regions() -> None:
         "is_crowd": np.arange(7) == 5,
         "area": np.ones(7, np.float32),
     }
-    got = targets("detection", labels, FITTED.warp(), dataclasses.replace(OWN.CONFIG, max_objects=2))
+    config: Any = OWN.CONFIG
+    got = targets("detection", labels, FITTED.warp(), dataclasses.replace(config, max_objects=2))
     for key, expected in (("boxes", left[[1, 3]]), ("ignored", left[[5, 2, 4, 0]])):
         known = got[key][got[key][:, 0] >= 0]
         np.testing.assert_allclose(known[:, 1], expected * FITTED.scaled[1], rtol=1e-5)
