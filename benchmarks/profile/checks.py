@@ -6,12 +6,12 @@ A check is all that `assertions.required` asks with one message.
 from __future__ import annotations
 
 import contextlib
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import tensorflow as tf
 
 from benchmarks.harness import apart
@@ -19,39 +19,37 @@ from benchmarks.harness.table import BenchmarkSettings
 from benchmarks.rows import inputs
 from must_tf.data import assertions, geometry, record
 
-IMAGES, ROUNDS = 32, 40
-INPUT, CHECKED, UNCHECKED = "input", "labels", "labels without checks"  # the other passes have one check each
+IMAGES, ROUNDS = 32, 25
+INPUT, CHECKED, UNCHECKED = "input", "labels", "labels without checks"  # the other readers have one check each
 
 required = assertions.required
 
 
 def share(glob: str, tasks: Sequence[str], classes: Mapping[str, Sequence[str]], size: int) -> dict[str, Any]:
-    """Returns "share" of the input, and "checks", "input" and "each" check in processor milliseconds per image.
+    """Returns "checks", "input" and "each" check in processor milliseconds per image. Called in its own process.
 
-    All passes are made in turn, many times. The checks are the difference between reading the labels of the same images
-    with and without them, divided by the whole input of the same round: what else the machine does slows down both.
-    Images are not decoded for that difference, because their noise is larger than the checks. Called in its own
-    process.
+    The checks are the difference between reading the labels of an image with and without them, one after the other and
+    many times: what else the machine does slows down both. Files are not decoded for that difference, because their
+    noise is larger than the checks.
     """
-    serialized = list(tf.data.TFRecordDataset(sorted(tf.io.gfile.glob(glob))).take(IMAGES).as_numpy_iterator())
+    serialized = list(tf.data.TFRecordDataset(sorted(tf.io.gfile.glob(glob))).take(IMAGES))
     element = _element(tasks, classes, size)
-    passes = {INPUT: _pass(element, serialized)}
-    with _without_image(size):
+    readers = {INPUT: _traced(element, serialized)}
+    with _without_decoding(size):
         messages: set[str] = set()
         with _only(None, messages):
-            passes[CHECKED] = _pass(element, serialized)
+            readers[CHECKED] = _traced(element, serialized)
         for what in (UNCHECKED, *sorted(messages)):
             with _only({what}):
-                passes[what] = _pass(element, serialized)
-    rounds = [_round(passes, turn) for turn in range(ROUNDS)]
-    checks = [one[CHECKED] - one[UNCHECKED] for one in rounds]
-    each = {what: statistics.median(one[what] - one[UNCHECKED] for one in rounds) for what in messages}
-    return {
-        "share": statistics.median(taken / one[INPUT] for taken, one in zip(checks, rounds, strict=True)),
-        "checks": statistics.median(checks),
-        "input": statistics.median(one[INPUT] for one in rounds),
-        "each": each,
-    }
+                readers[what] = _traced(element, serialized)
+    taken = _taken(readers, serialized)
+
+    def cost(what: str, without: str = "") -> float:
+        more = taken[what] - (taken[without] if without else 0.0)
+        return float(np.median(more, axis=0).mean())  # [rounds, images] -> [images] -> []
+
+    each = {what: cost(what, UNCHECKED) for what in messages}
+    return {"checks": cost(CHECKED, UNCHECKED), "input": cost(INPUT), "each": each}
 
 
 def of(arguments: Mapping[str, Any], settings: BenchmarkSettings) -> dict[str, Any]:
@@ -87,22 +85,29 @@ def _only(wanted: set[str] | None, seen: set[str] | None = None) -> Iterator[Non
 
 
 @contextlib.contextmanager
-def _without_image(size: int) -> Iterator[None]:
-    """Makes images black: the photo's size comes from its header."""
+def _without_decoding(size: int) -> Iterator[None]:
+    """Makes images and maps black. Their sizes come from the headers."""
 
     def black(encoded: tf.Tensor) -> tf.Tensor:
         return tf.zeros(tf.concat([tf.io.extract_jpeg_shape(encoded)[:2], [3]], 0), tf.uint8)
+
+    def empty(encoded: tf.Tensor, channels: int, dtype: tf.DType = tf.uint8) -> tf.Tensor:
+        return tf.zeros(tf.concat([assertions.png_sizes(encoded)[0], [channels]], 0), dtype)
 
     def warped(image: tf.Tensor, warp: geometry.Warp) -> tf.Tensor:
         del image, warp
         return tf.zeros([size, size, 3], tf.uint8)
 
-    with mock.patch.object(record, "decode_image", black), mock.patch.object(geometry, "warp_image", warped):
+    with (
+        mock.patch.object(record, "decode_image", black),
+        mock.patch.object(geometry, "warp_image", warped),
+        mock.patch.object(tf.io, "decode_png", empty),
+    ):
         yield
 
 
-def _pass(element: Callable[[tf.Tensor], Any], serialized: Sequence[bytes]) -> Callable[[], Any]:
-    """Returns a call that reads all records, in one thread. Only a number leaves each: copying would cost as much.
+def _traced(element: Callable[[tf.Tensor], Any], serialized: Sequence[tf.Tensor]) -> Callable[[tf.Tensor], Any]:
+    """Returns the function that reads a record, warm. Only a number leaves each: handing tensors over costs as much.
 
     The number needs a value of each tensor: sizes are known without computing anything.
     """
@@ -111,20 +116,19 @@ def _pass(element: Callable[[tf.Tensor], Any], serialized: Sequence[bytes]) -> C
         firsts = [tf.reshape(each, [-1])[:1] for each in tf.nest.flatten(element(one))]
         return tf.add_n([tf.reduce_sum(tf.cast(first, tf.float32)) for first in firsts])
 
-    records = tf.data.Dataset.from_tensor_slices(serialized).repeat()
-    read = records.map(tf.autograph.experimental.do_not_convert(values)).batch(len(serialized))
-    options = tf.data.Options()
-    options.threading.private_threadpool_size = 1
-    passes = iter(record.without_autotune(read.with_options(options)))  # nothing is read ahead
-    next(passes)
-    return lambda: next(passes)
+    traced = tf.function(values, autograph=False, input_signature=[tf.TensorSpec([], tf.string)])
+    for each in serialized:
+        traced(each)
+    return traced
 
 
-def _round(passes: Mapping[str, Callable[[], Any]], turn: int) -> dict[str, float]:
-    """Returns the processor milliseconds per image of each pass, made in one order and the other in turn."""
-    taken = {}
-    for what in sorted(passes, reverse=bool(turn % 2)):
-        start = time.process_time()
-        passes[what]()
-        taken[what] = 1000 * (time.process_time() - start) / IMAGES
+def _taken(readers: Mapping[str, Callable[[tf.Tensor], Any]], serialized: Sequence[tf.Tensor]) -> dict[str, np.ndarray]:
+    """Returns the processor milliseconds [rounds, images] of each reader, called in one order and the other in turn."""
+    taken = {what: np.zeros([ROUNDS, len(serialized)]) for what in readers}
+    for turn in range(ROUNDS):
+        for image, each in enumerate(serialized):
+            for what in sorted(readers, reverse=bool(turn % 2)):
+                start = time.process_time()
+                readers[what](each)
+                taken[what][turn, image] = 1000 * (time.process_time() - start)
     return taken
