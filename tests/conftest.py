@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(running.close)
     if config.getoption("dist", "no") == "no":  # the fixtures import TensorFlow
         config.pluginmanager.import_plugin("tests.support.session.fixtures")
+    else:
+        forked = f"popen//python={shlex.join(forked_python.INTERPRETER)}"
+        config.option.tx = [forked if worker == "popen" else worker for worker in config.option.tx]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

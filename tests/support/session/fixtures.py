@@ -14,8 +14,9 @@ from tests.support.tiny import tiny_records as tiny_records
 
 
 def pytest_configure() -> None:
-    """Leaves graphs as they are traced, and looks up the types of configs once."""
+    """Leaves graphs as they are traced, without origins, and looks up the types of configs once."""
     graphs.optimise(False)
+    graphs.forget_origins()
     upstream.cache_config_types()
 
 

@@ -31,6 +31,7 @@ LIBRARIES = (
     "scipy.ndimage",
     "PIL.Image",
     "pycocotools.cocoeval",
+    "sklearn.metrics",
     "official.core.train_lib",
     "official.vision.registry_imports",
 )
@@ -142,9 +143,12 @@ def report(child: Child, events: selectors.BaseSelector) -> None:
 
 
 def execute(arguments: list[str]) -> None:
-    """Does what `python *arguments` does: -W, then -c, -m or a file."""
+    """Does what `python *arguments` does: -u, -W, then -c, -m or a file."""
     if PLAIN_GRAPHS in os.environ:
         sys.modules["tensorflow"].config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    if arguments[0] == "-u":
+        sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]
+        del arguments[0]
     while arguments[0] == "-W":
         warnings.simplefilter(arguments[1])  # type: ignore[arg-type]
         arguments = arguments[2:]

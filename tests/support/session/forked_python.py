@@ -1,7 +1,8 @@
 """A Python interpreter for tests that has imported TensorFlow already: `[*INTERPRETER, "-c", code]` and the like.
 
 Importing TensorFlow and Model Garden takes many seconds of processor time, and dozens of tests need a process of their
-own. `fork_server.py` imports them once per test session, and forks a child for each process.
+own. `fork_server.py` imports them once per test session, and forks a child for each process. The workers of
+pytest-xdist are such children, too.
 
 `INTERPRETER` runs this file in a bare interpreter that starts in milliseconds. It hands its arguments, environment,
 folder, stdin, stdout and stderr to the server, and ends as the child ends. If it is killed, the server kills the child

@@ -16,6 +16,7 @@ from typing import Any
 import orbit
 import pytest
 import tensorflow as tf
+from tensorflow.python.util import tf_stack
 
 from must_tf.evaluation.predictions import Restorer
 from tests.support.session.fork_server import PLAIN_GRAPHS
@@ -27,6 +28,16 @@ EAGER = "MUST_TESTS_EAGER"  # environment variable: if it is set, `tests/support
 def optimise(on: bool) -> None:
     """Sets whether this process optimises its graphs. Graphs that have run already stay as they are."""
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not on})
+
+
+def forget_origins() -> None:
+    """Makes all operations that are created from now on remember the same stack.
+
+    TensorFlow reads the stack for each operation of a graph, to show it in errors. Pytest's is deep, so that this is
+    a twentieth of the processor time of all tests.
+    """
+    stack = tf_stack.extract_stack()
+    tf_stack.extract_stack = lambda stacklevel=1: stack
 
 
 @pytest.fixture
