@@ -28,6 +28,7 @@ from benchmarks.rows import (
     growth,
     host_memory,
     input_rows,
+    labelling_host,
     labelling_row,
     steps,
 )
@@ -44,6 +45,7 @@ MODULES: tuple[Any, ...] = (
     steps,
     first_step,
     labelling_row,
+    labelling_host,
     coco_evaluation,
 )
 

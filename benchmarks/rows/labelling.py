@@ -118,19 +118,32 @@ def bare(teachers: Sequence[Teacher], images: Sequence[bytes], at_a_time: int = 
 
 def label(teachers: Sequence[Teacher], source: Path, out: Path) -> Callable[[], None]:
     """Prepares labelling and judging of one shard, as the command does it."""
-    out.mkdir(exist_ok=True)
+    steps = label_and_judge(teachers, source, out)
+
+    def run() -> None:
+        for step in steps:
+            step()
+
+    return run
+
+
+def label_and_judge(teachers: Sequence[Teacher], source: Path, out: Path) -> tuple[Callable[[], None], ...]:
+    """Prepares the two steps of the command."""
+    out.mkdir(parents=True, exist_ok=True)
     shards.claim(str(out), "benchmark", ["benchmark"])
     ready = tuple(_Ready(one) for one in teachers)
     job = LabelJob(str(source), shards.digest(str(source))[1], str(out / shards.names(1)[0]), ready)
     classes = {task: names for one in teachers for task, names in one.about.classes.items()}
 
-    def run() -> None:
+    def write() -> None:
         info = write_shard(job, lambda count: None)
         manifest.write(str(out), shards.combined_manifest([info], classes, ["benchmark"]))
         (out / verdict.NAME).unlink(missing_ok=True)  # a verdict of the last round would be reused
+
+    def judge() -> None:
         stats.after_labelling(str(out), force=True)
 
-    return run
+    return write, judge
 
 
 class _Ready(NamedTuple):

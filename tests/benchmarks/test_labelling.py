@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.data import coco_data
-from benchmarks.rows import labelling, labelling_row
+from benchmarks.rows import labelling, labelling_host, labelling_row
 from must_tf.data import manifest, record
 from must_tf.pseudo_gate import verdict
 from must_tf.tasks import discover
@@ -74,3 +74,22 @@ def test_rows_are_medians_and_ratios_of_pairs() -> None:
     assert clock.rounds == pytest.approx((0.5, 0.8, 1.0)) and clock.value == pytest.approx(0.8)
     assert processor.value == pytest.approx(0.8)
     assert labelling.table([label]) == ["label  4.000  images/s"]
+
+
+def test_the_host_side_has_no_network(tmp_path: Path) -> None:
+    """Two photos in a process of this test: every task is labelled, and both steps take time."""
+    (tmp_path / "images").mkdir()
+    for number, size in enumerate(((30, 50), (60, 40))):
+        (tmp_path / "images" / f"{number}.png").write_bytes(image_bytes(red_slope(*size)))
+    found = labelling_host.one_round(str(tmp_path / "images"), str(tmp_path / "work"), 64, 3)
+    assert set(found) == {"label", "judge"} and min(found.values()) > 0
+    labelled = manifest.read(str(tmp_path / "work" / "timed" / "out"))
+    assert {task: sum(counts.values()) for task, counts in labelled.origins.items()} == dict.fromkeys(discover(), 3)
+
+
+def test_cores_follow_from_the_processor_time() -> None:
+    """Medians of the sums: 20 + 5 ms; 400 images/s then take ten cores."""
+    rounds = [{"label": 20.0, "judge": 5.0}, {"label": 18.0, "judge": 4.0}, {"label": 50.0, "judge": 9.0}]
+    cost, few, many = labelling_host.rows(640, rounds)
+    assert cost.ratio == 25.0 and cost.reached
+    assert (few.ours.value, many.ours.value) == (2.5, 10.0)  # type: ignore[union-attr]
