@@ -236,18 +236,16 @@ def visible_cells(frame: Frame, stride: int) -> tf.Tensor:
     return tf.cast(tf.math.ceil(tf.cast(frame.scaled, tf.float32) / float(stride) - 1e-3), tf.int32)
 
 
-def restore_map(values: tf.Tensor, frame: Frame) -> tf.Tensor:
-    """Maps predictions per cell [S / stride, S / stride, C] back to the original, float32 [h, w, C], bilinear."""
+def restore_planes(values: tf.Tensor, frame: Frame) -> tf.Tensor:
+    """Maps predictions per cell [S / stride, S / stride, C] back to the original, bilinear.
+
+    Returns:
+      float32 [C, w, h], one transposed plane per channel: the caller can compute with whole planes before it transposes
+      them back.
+    """
     stride = frame.size // values.shape[0]
     # Predictions outside of the image are arbitrary, and must not bleed into its last rows and columns.
     height, width = tf.unstack(visible_cells(frame, stride))
     values = values[:height, :width]
     scale = tf.cast(frame.original, tf.float32) / tf.cast(frame.scaled, tf.float32) * float(stride)
-    return tf.raw_ops.ScaleAndTranslate(
-        images=tf.cast(values, tf.float32)[None],
-        size=frame.original,
-        scale=scale,
-        translation=tf.zeros([2]),
-        kernel_type="triangle",
-        antialias=False,
-    )[0]
+    return resample.planes_of_scaled(tf.cast(values, tf.float32), frame.original, scale)

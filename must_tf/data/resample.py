@@ -22,6 +22,33 @@ def _rows(values: tf.Tensor, count: tf.Tensor, scale: tf.Tensor, offset: tf.Tens
     )[0, :, 0, :]
 
 
+def planes_of_scaled(values: tf.Tensor, size: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """Scales a map float32 [h, w, C] to [C, W, H], one transposed plane per channel, bilinear without averaging.
+
+    Args:
+      values: the map.
+      size: [2] int32 height H and width W.
+      scale: [2] float32 output pixels per cell.
+    """
+    height, width = tf.unstack(tf.shape(values)[:2])
+    channels = values.shape[2]
+    rows = _bilinear(tf.reshape(tf.transpose(values, [0, 2, 1]), [1, height, channels * width]), size[0], scale[0])
+    columns = tf.reshape(tf.transpose(rows[0]), [channels, width, size[0]])
+    return _bilinear(columns, size[1], scale[1])
+
+
+def _bilinear(values: tf.Tensor, count: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """Resamples rows, float32 [B, h, K] -> [B, count, K]."""
+    return tf.raw_ops.ScaleAndTranslate(
+        images=values[:, :, None, :],
+        size=[count, 1],
+        scale=tf.stack([scale, 1.0]),
+        translation=tf.zeros([2]),
+        kernel_type="triangle",
+        antialias=False,
+    )[:, :, 0, :]
+
+
 def pixels_needed(end: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     """Returns how many pixels of a row are enough to compute the first `end` output pixels.
 

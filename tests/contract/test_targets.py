@@ -122,7 +122,7 @@ def test_what_the_network_says_outside_of_the_image_stays_outside() -> None:
     frame = geometry.Frame(tf.constant((96, 160)), tf.constant((76, 128)), SIZE)
     values = np.full([SIZE // 4, SIZE // 4, 1], 1000.0, np.float32)
     values[: 76 // 4] = 1.0
-    np.testing.assert_allclose(geometry.restore_map(tf.constant(values), frame), np.ones([96, 160, 1]), rtol=1e-5)
+    np.testing.assert_allclose(geometry.restore_planes(tf.constant(values), frame), np.ones([1, 160, 96]), rtol=1e-5)
 
 
 def test_zoom_is_drawn_from_its_range() -> None:

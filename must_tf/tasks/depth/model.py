@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from must_tf.data.geometry import Frame, restore_map
+from must_tf.data.geometry import Frame, restore_planes
 from must_tf.shared.pixel_head import PixelHead
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Tensors
 from must_tf.tasks.depth.config import Config
@@ -42,4 +42,4 @@ def ideal(targets: Arrays, config: Config) -> Ideal:
 
 def restore(predictions: Tensors, frame: Frame) -> Tensors:
     """Returns the same maps, float32 [h, w]."""
-    return {key: restore_map(values[..., None], frame)[..., 0] for key, values in predictions.items()}
+    return {key: tf.transpose(restore_planes(values[..., None], frame)[0]) for key, values in predictions.items()}

@@ -17,6 +17,7 @@ from must_tf.spec import ImageInfo, Labels, Tensors
 from must_tf.tasks.normals.config import Config
 
 NORMALS = "image/normals/encoded"
+ROWS_AT_ONCE = 32  # so that what is computed from them stays in the processor's cache
 
 
 def features(config: Config) -> dict[str, Any]:
@@ -51,8 +52,16 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
 
 def colours(normals: np.ndarray) -> np.ndarray:
     """Converts unit vectors [h, w, 3] to uint8 RGB; unknown is 0,0,0."""
-    known = np.abs(normals).sum(-1, keepdims=True) > 0
-    return np.where(known, np.rint((normals + 1.0) * 127.5), 0).astype(np.uint8)
+    colours = np.empty(normals.shape, np.uint8)
+    for top in range(0, len(normals), ROWS_AT_ONCE):
+        part, into = normals[top : top + ROWS_AT_ONCE], colours[top : top + ROWS_AT_ONCE]
+        x, y, z = np.moveaxis(np.abs(part), -1, 0)
+        known = x + y + z > 0  # a reduction over an innermost axis of length 3 is slow
+        with np.errstate(invalid="ignore"):  # NaN is unknown
+            into[...] = np.rint((part + 1.0) * 127.5)
+        if not known.all():
+            into[~known] = 0
+    return colours
 
 
 def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Tensors:

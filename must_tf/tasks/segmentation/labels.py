@@ -76,8 +76,9 @@ def _feature(values: np.ndarray) -> tf.train.Feature:
 
 def count(features: Features) -> dict[int, int]:
     """Returns 1 for each class in the image, so that the sum over records is a number of images."""
-    seen = np.unique(_decoded(features))
-    return {int(class_id): 1 for class_id in seen if class_id != IGNORE}
+    ids = _decoded(features)
+    pixels = cv2.calcHist([ids], [0], None, [IGNORE + 1], [0, IGNORE + 1])  # np.unique takes three times as long
+    return {class_id: 1 for class_id in np.flatnonzero(pixels).tolist() if class_id != IGNORE}
 
 
 def recode(features: Features, ids: Mapping[int, int], classes: int) -> None:

@@ -47,3 +47,9 @@ def test_a_class_that_is_best_in_no_cell_may_be_best_between_them() -> None:
     found = restored(probability, (96, 96), (96, 96))
     assert set(found["classes"][:, 47]) == {2} and set(found["classes"][:, 48]) == {2}
     assert set(found["classes"][:, :45].ravel()) == {0} and set(found["classes"][:, 52:].ravel()) == {1}
+
+
+def test_nan_stays() -> None:
+    """A diverged network predicts NaN everywhere; evaluation counts it as wrong, and labelling refuses it."""
+    found = restored(np.full([CELLS, CELLS, 3], np.nan, np.float32), (96, 96), (96, 96))
+    assert np.isnan(found["confidence"]).all() and (found["classes"] >= 0).all() and (found["classes"] < 3).all()
