@@ -144,8 +144,9 @@ def _on_domain(teacher: Teacher, dataset: RecordSet, check: SelfCheck) -> agreem
 def _validation(patterns: Sequence[str]) -> RecordSet | None:
     """Returns the first of a run's validation datasets that is still there."""
     for pattern in patterns:
-        with contextlib.suppress(UserError):
-            return recordset.opened(pattern)
+        for folder in dict.fromkeys(map(os.path.dirname, tf.io.gfile.glob(pattern))):  # a pattern may match several
+            with contextlib.suppress(UserError):
+                return recordset.opened(os.path.join(folder, os.path.basename(pattern)))
     return None
 
 

@@ -191,7 +191,9 @@ def test_the_gate_stops_a_teacher_outside_of_its_domain(tmp_path: Path, monkeypa
     random = np.random.default_rng(0)
     maps = [{"metres": random.uniform(1, 5, [40, 60]).astype(np.float32)} for _ in range(20)]
     glob = records(tmp_path / "set", by("pseudo:abc", "depth", maps))
-    own = records(tmp_path / "own", by("real:own", "depth", maps))
+    records(tmp_path / "own" / "first", by("real:own", "depth", maps))
+    records(tmp_path / "own" / "second", by("real:own", "depth", maps))
+    own = str(tmp_path / "own" / "*" / "*.tfrecord")
     run = tmp_path / "run"
     run.mkdir()
     teacher = ByFormula(by_content, str(run), ("nowhere/*", own), ["depth"])
