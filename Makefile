@@ -5,6 +5,7 @@
 # make verdicts     the verdicts on a good teacher, an untrained one, and one that learned shifted boxes
 # make test         format, lint, types and all tests
 # make test-beam    the converter on Apache Beam, in an environment of its own
+# make release-check  builds the wheel and tries it in clean environments of each Python (PYTHONS="python3.11 ...")
 # make docs         the documentation as a site in build/docs; fails on a broken link
 # make real DATA=…  the whole loop on small real photos
 # make study DATA=…  students, teachers and their start on real photos, fine-tuned on other datasets; hours, resumes
@@ -16,7 +17,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 CODE := must_tf tfrecords_tools experiments benchmarks tests setup.py train.py export.py
 
-.PHONY: quickstart transfers cross thresholds verdicts test test-beam docs real study bench bench-serve format clean
+.PHONY: quickstart transfers cross thresholds verdicts test test-beam release-check docs real study bench bench-serve format clean
 SEEDS ?= 1
 
 quickstart: $(READY)
@@ -68,6 +69,9 @@ test-beam: .venv-beam/.ready
 	.venv-beam/bin/python -m pip install --quiet --upgrade pip
 	.venv-beam/bin/python -m pip install --quiet -c constraints-beam.txt -e '.[dev,beam]'
 	touch $@
+
+release-check:
+	$(PYTHON) tests/tools/release_check.py $(PYTHONS)
 
 # The site is built from the Markdown pages only. Its environment has MkDocs and none of the project's packages.
 docs: .venv-docs/.ready

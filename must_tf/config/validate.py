@@ -9,16 +9,15 @@ import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from official.modeling import hyperparams
-
 from must_tf.common.errors import nearest
+from must_tf.config.base import Config, OneOfConfig
 from must_tf.config.fields import MODELS, UPSTREAM_CHOICES, UPSTREAM_RANGES, Range
 
 MOST_SHOWN = 200  # characters of a value in a message
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
 
 
-def sift(params: hyperparams.Config, values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def sift(params: Config, values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Separates the valid values from the others.
 
     Args:
@@ -38,7 +37,7 @@ def _sift(params: Any, values: dict[str, Any], prefix: str, root: Any) -> tuple[
         place = f"{prefix}{key}"
         if key not in _keys(params):
             wrong.append(f"{place[:MOST_SHOWN]}: no such key.{_elsewhere(str(key), params, root)}")
-        elif isinstance(group := _current(params, key), hyperparams.Config) and isinstance(value, dict):
+        elif isinstance(group := _current(params, key), Config) and isinstance(value, dict):
             good[key], inner = _sift(group, value, f"{place}.", root)
             wrong += inner
         elif problem := _problem(params, key, value):
@@ -53,22 +52,22 @@ def _shown(value: Any) -> str:
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
-def _current(params: hyperparams.Config, key: str) -> Any:
+def _current(params: Config, key: str) -> Any:
     """Returns a field's value; for a group of keys that is None, such as `ema`, a new group with its defaults.
 
     Model Garden makes the group when it is first set, and then accepts any key and value in it.
     """
     value = params.__dict__[key]
     parts = typing.get_args(_annotation(params, key)) if value is None else ()
-    groups = [part for part in parts if isinstance(part, type) and issubclass(part, hyperparams.Config)]
+    groups = [part for part in parts if isinstance(part, type) and issubclass(part, Config)]
     return groups[0]() if groups else value
 
 
-def _keys(params: hyperparams.Config) -> list[str]:
+def _keys(params: Config) -> list[str]:
     return [key for key in params.__dict__ if key not in params.RESERVED_ATTR]
 
 
-def _elsewhere(key: str, params: hyperparams.Config, root: hyperparams.Config) -> str:
+def _elsewhere(key: str, params: Config, root: Config) -> str:
     """Returns a hint: the nearest key of `params`, the place of the same key elsewhere in `root`, or all known keys."""
     known = _keys(params)
     same = [place for place in _places(root, "") if place.split(".")[-1] == key]
@@ -79,24 +78,24 @@ def _elsewhere(key: str, params: hyperparams.Config, root: hyperparams.Config) -
     return f" Known: {', '.join(known)}."
 
 
-def problems_of(params: hyperparams.Config) -> list[str]:
+def problems_of(params: Config) -> list[str]:
     """Returns a sentence for each wrong value in a config."""
     return sift(params, params.as_dict())[1]
 
 
-def _places(params: hyperparams.Config, prefix: str) -> Iterator[str]:
+def _places(params: Config, prefix: str) -> Iterator[str]:
     for key in _keys(params):
         yield f"{prefix}{key}"
-        if isinstance(params.__dict__[key], hyperparams.Config):
+        if isinstance(params.__dict__[key], Config):
             yield from _places(params.__dict__[key], f"{prefix}{key}.")
 
 
-def _problem(params: hyperparams.Config, key: str, value: Any) -> str:
+def _problem(params: Config, key: str, value: Any) -> str:
     """Returns the problem with one value as the end of a sentence; empty if it is valid."""
     current = _current(params, key)
     if not _type_fits(params, key, value):
         return f": must be {_kind(current, _annotation(params, key))}, for example {_example(current)!r}."
-    if isinstance(params, hyperparams.OneOfConfig) and key == "type" and value is not None:
+    if isinstance(params, OneOfConfig) and key == "type" and value is not None:
         known = [name for name in _keys(params) if name != "type"]
         return "" if value in known else f" does not exist.{nearest(str(value), known)} Known: {', '.join(known)}."
     choices = MODELS.get(type(params).__name__) if key == "model_id" else None
@@ -134,7 +133,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _rule(params: hyperparams.Config, key: str, name: str, upstream: dict[str, Any]) -> Any:
+def _rule(params: Config, key: str, name: str, upstream: dict[str, Any]) -> Any:
     """Returns a field's rule from its metadata, or from the table if it is Model Garden's; None if it has none."""
     field = next((field for field in dataclasses.fields(params) if field.name == key), None)
     if field and name in field.metadata:
@@ -142,13 +141,13 @@ def _rule(params: hyperparams.Config, key: str, name: str, upstream: dict[str, A
     return upstream.get(key) if _owner(params, key).startswith("official.") else None
 
 
-def _owner(params: hyperparams.Config, key: str) -> str:
+def _owner(params: Config, key: str) -> str:
     """Returns the module of the class that declares a field; this project's classes extend Model Garden's."""
     owners = [cls for cls in type(params).__mro__ if key in cls.__dict__.get("__annotations__", {})]
     return owners[0].__module__ if owners else ""
 
 
-def _annotation(params: hyperparams.Config, key: str) -> Any:
+def _annotation(params: Config, key: str) -> Any:
     kind: Any = type(params)
     return _annotations(kind).get(key, Any)
 
@@ -158,7 +157,7 @@ def _annotations(cls: Any) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
-def _type_fits(params: hyperparams.Config, key: str, value: Any) -> bool:
+def _type_fits(params: Config, key: str, value: Any) -> bool:
     current, annotation = params.__dict__[key], _annotation(params, key)
     if value is None:
         return current is None or _is_type(None, annotation)
@@ -180,8 +179,8 @@ def _is_type(value: Any, annotation: Any) -> bool:
     cls = origin or annotation
     if not isinstance(cls, type):
         return True
-    if issubclass(cls, hyperparams.Config):
-        return isinstance(value, dict | hyperparams.Config)
+    if issubclass(cls, Config):
+        return isinstance(value, dict | Config)
     if issubclass(cls, Sequence):
         return isinstance(value, list | tuple) and all(_is_type(entry, inner[0]) for entry in value if inner)
     return isinstance(value, cls)
@@ -189,7 +188,7 @@ def _is_type(value: Any, annotation: Any) -> bool:
 
 def _kind(current: Any, annotation: Any) -> str:
     """Describes the type that a value must have."""
-    if isinstance(current, hyperparams.Config):
+    if isinstance(current, Config):
         return "a group of keys"
     if current is None:
         known = [part for part in typing.get_args(annotation) if part in KINDS]
@@ -201,6 +200,6 @@ def _kind(current: Any, annotation: Any) -> str:
 
 
 def _example(current: Any) -> Any:
-    if isinstance(current, hyperparams.Config):
+    if isinstance(current, Config):
         return next(iter(current.as_dict()), "")
     return list(current) if isinstance(current, tuple) else current

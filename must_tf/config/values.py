@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from official.core import config_definitions
-from official.modeling import hyperparams
 
 from must_tf.common import files
 from must_tf.common.errors import Mistakes
 from must_tf.config import validate
+from must_tf.config.base import Config
 from must_tf.config.yaml_files import parse_yaml as parse_yaml  # read values and apply them go together
 from must_tf.config.yaml_files import read_yaml as read_yaml
 
+if TYPE_CHECKING:
+    from official.core import config_definitions
 
-def apply(params: hyperparams.Config, values: dict[str, Any], where: str) -> None:
+
+def apply(params: Config, values: dict[str, Any], where: str) -> None:
     """Overrides `params` with the valid ones of the nested `values`. Raises UserError about all the others.
 
     `where` names the source of the values in messages.

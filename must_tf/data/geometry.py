@@ -22,8 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from official.modeling import hyperparams
 
+from must_tf.config.base import Config
 from must_tf.config.fields import above
 from must_tf.data import resample
 
@@ -32,7 +32,7 @@ OUTSIDE = (124, 116, 104)
 
 
 @dataclasses.dataclass
-class Augmentation(hyperparams.Config):
+class Augmentation(Config):
     """Data augmentation, drawn for each training image.
 
     Attributes:

@@ -18,11 +18,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
-from official.modeling import hyperparams
 
 from must_tf.common import devices
 from must_tf.common.errors import UserError
 from must_tf.common.files import require_an_end
+from must_tf.config.base import Config
 from must_tf.config.fields import at_least
 from must_tf.data import assertions, geometry, record
 from must_tf.spec import TaskSpec, Tensors
@@ -33,7 +33,7 @@ CORES = devices.cores()  # that this process may use: a batch system may assign 
 
 
 @dataclasses.dataclass
-class Data(hyperparams.Config):
+class Data(Config):
     """The records to train or evaluate on. If there are several datasets, every image is equally likely.
 
     Attributes:

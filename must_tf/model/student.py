@@ -4,43 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tensorflow as tf
 import tf_keras
 from official.core import config_definitions
-from official.modeling import hyperparams
 
 from must_tf.config.fields import at_least, between, choice
 from must_tf.data import input as input_lib
 from must_tf.model import freezing
+from must_tf.model.head_configs import HeadsConfig
+from must_tf.model.head_configs import enabled as enabled
 from must_tf.model.trunk import Trunk, TrunkConfig, head_settings
-from must_tf.spec import Given, Pyramid, TaskConfig, Tensors
+from must_tf.spec import Given, Pyramid, Tensors
 from must_tf.tasks import discover
 
 
-def _tasks_config() -> type[hyperparams.Config]:
-    """Returns a config class with one field per discovered task."""
-    fields = [(name, spec.Config, dataclasses.field(default_factory=spec.Config)) for name, spec in discover().items()]
-    cls = dataclasses.make_dataclass("Tasks", fields, bases=(hyperparams.Config,))
-    cls.__module__ = __name__
-    return cls
-
-
-if TYPE_CHECKING:
-    Tasks = Any  # the fields are known at run time only
-else:
-    Tasks = _tasks_config()
-
-
 @dataclasses.dataclass
-class StudentConfig(config_definitions.TaskConfig):
+class StudentConfig(HeadsConfig, config_definitions.TaskConfig):
     """`task` of every experiment.
 
     Attributes:
       model: the trunk.
-      tasks: one config per task; the enabled ones have a head.
-      input_size: S, side of the square input in pixels; a multiple of 2^max_level.
+      tasks, input_size: see `HeadsConfig`.
       balance: the rule that weights the tasks' losses, see `training/loss_weights.py`.
       l2_weight_decay: of all kernels.
       train_data, validation_data: the record sets.
@@ -57,8 +43,6 @@ class StudentConfig(config_definitions.TaskConfig):
     """
 
     model: TrunkConfig = dataclasses.field(default_factory=TrunkConfig)
-    tasks: Tasks = dataclasses.field(default_factory=Tasks)
-    input_size: int = between(640, 1, 16384)
     balance: str = choice("fixed", "paper", "learned")
     l2_weight_decay: float = at_least(1e-4, 0)
     train_data: input_lib.Data = dataclasses.field(default_factory=lambda: input_lib.Data(is_training=True))
@@ -70,12 +54,6 @@ class StudentConfig(config_definitions.TaskConfig):
     freeze_batch_norm: bool = False
     patience: int = at_least(0, 0)
     pictures: int = at_least(8, 0)
-
-
-def enabled(config: StudentConfig) -> dict[str, TaskConfig]:
-    """Returns the configs of the enabled tasks. A task comes after those in its `needs`."""
-    configs = {name: getattr(config.tasks, name) for name in discover()}
-    return {name: task for name, task in configs.items() if task.enabled}
 
 
 class Student(tf_keras.Model):

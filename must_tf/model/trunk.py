@@ -7,13 +7,13 @@ from typing import Any
 
 import tensorflow as tf
 import tf_keras
-from official.modeling import hyperparams
 from official.vision.configs import backbones as backbone_configs
 from official.vision.configs import common
 from official.vision.configs import decoders as decoder_configs
 from official.vision.modeling import backbones, decoders
 from official.vision.modeling.layers import nn_layers
 
+from must_tf.config.base import Config
 from must_tf.config.fields import above, between, choice
 from must_tf.spec import HeadSettings, Pyramid
 
@@ -26,7 +26,7 @@ CHANNELS = 3
 
 
 @dataclasses.dataclass
-class Normalisation(hyperparams.Config):
+class Normalisation(Config):
     """Normalisation of the pixels for the backbone: (value - mean) / deviation, for red, green and blue.
 
     Trained weights fit the normalisation that they were trained with, and no other.
@@ -41,7 +41,7 @@ class Normalisation(hyperparams.Config):
 
 
 @dataclasses.dataclass
-class TrunkConfig(hyperparams.Config):
+class TrunkConfig(Config):
     """Backbone and FPN. Fields are named as in Model Garden's model configs, whose factories read them.
 
     Two of them are this project's:

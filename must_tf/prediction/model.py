@@ -15,15 +15,16 @@ import tensorflow as tf
 from must_tf.common import run_files
 from must_tf.common.errors import UserError, nearest
 from must_tf.common.finite import is_finite
+from must_tf.common.missing import TRAINING
+from must_tf.config.base import HAS_MODEL_GARDEN
 from must_tf.data import geometry
 from must_tf.data.input import CORES, Reader
 from must_tf.evaluation.predictions import Restorer, kept
 from must_tf.label_content import with_score
-from must_tf.model.student import StudentConfig, enabled
+from must_tf.model.head_configs import HeadsConfig, enabled
 from must_tf.prediction import images as image_lib
 from must_tf.prediction.images import Given, ImageError, Photo
 from must_tf.prediction.result import Result
-from must_tf.runs import restore
 from must_tf.serving import exported, saved_model
 from must_tf.spec import ImageInfo, Tensors
 from must_tf.tasks import discover
@@ -39,7 +40,7 @@ class Network(NamedTuple):
 
     path: str
     forward: exported.Forward
-    config: StudentConfig
+    config: HeadsConfig
     id: str
     step: int
 
@@ -67,6 +68,13 @@ def _network(path: str) -> Network:
             f"{path}: there is no model. Looked for {run_files.PARAMS} (a run, or one of its best checkpoints) and "
             f"{saved_model.NAME} (an export).{_models_in(path)}"
         )
+    if not HAS_MODEL_GARDEN:
+        raise UserError(
+            f"{path} is a run, and loading one needs the packages for training. Install them with: {TRAINING}. Or give "
+            "an export of the run (must export), which needs nothing more."
+        )
+    from must_tf.runs import restore
+
     trained = restore.load(path, show=False)
 
     def forward(image: tf.Tensor, image_shape: tf.Tensor) -> dict[str, Tensors]:

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
-from must_tf.model.student import StudentConfig
+from must_tf.model.head_configs import HeadsConfig
 from must_tf.serving import saved_model
 from must_tf.spec import Tensors
 
@@ -44,9 +44,9 @@ def description(path: str) -> dict[str, Any]:
     return dict(content)
 
 
-def settings(path: str, content: dict[str, Any]) -> StudentConfig:
+def settings(path: str, content: dict[str, Any]) -> HeadsConfig:
     """Returns the input size and the settings of the heads, from the `description` of the export at `path`."""
-    config = StudentConfig()
+    config = HeadsConfig()
     values = {"input_size": content["input_size"], "tasks": content["tasks"]}
     config_values.apply(config, values, os.path.join(path, saved_model.NAME))
     return config

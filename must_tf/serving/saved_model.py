@@ -18,20 +18,22 @@ such a row are zero. A batch without images has outputs without rows.
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import tensorflow as tf
-import tf_keras
 
 from must_tf.data import geometry
 from must_tf.data.geometry import Frame
 from must_tf.data.input import Reader
-from must_tf.model.student import StudentConfig, enabled
+from must_tf.model.head_configs import HeadsConfig, enabled
 from must_tf.serving import objects, screening
 from must_tf.serving.limits import Limits
 from must_tf.serving.screening import Source
 from must_tf.spec import Tensors
 from must_tf.tasks import discover
+
+if TYPE_CHECKING:
+    import tf_keras
 
 Outputs = dict[str, tf.Tensor]
 ConcreteFunction: TypeAlias = tf.types.experimental.ConcreteFunction
@@ -60,7 +62,7 @@ DEFAULTS = Settings()
 class Server(tf.Module):
     """A student with the path from any image to its network's frame and back."""
 
-    def __init__(self, model: tf_keras.Model, config: StudentConfig, settings: Settings = DEFAULTS):
+    def __init__(self, model: tf_keras.Model, config: HeadsConfig, settings: Settings = DEFAULTS):
         super().__init__(name="server")
         # Only the variables are saved: for a Keras model, Keras would trace every layer again, in training mode too.
         self._variables = model.variables

@@ -173,15 +173,14 @@ DISTRIBUTIONS = {
 
 # Extras: pip install must-tf[beam], must-tf[pretrained], must-tf[onnx], must-tf[serve]. supervision: for predictions.
 # grpc: a client in the exports needs it.
-SHOWS_LOGS = {"tensorboard"}  # shows what training writes; TensorFlow 2.21 no longer brings it
+SHOWS_LOGS = {"tensorboard"}  # no module of it is imported
 SERVE = {"starlette", "uvicorn", "prometheus_client", "orjson"}
 OPTIONAL = {"apache_beam", "onnxruntime", "tf2onnx", "safetensors", "supervision", "grpc", *SERVE}
 
 
 def test_what_is_imported_is_what_is_required() -> None:
     """setup.py requires exactly the distributions that the packages import, and constraints.txt pins them all."""
-    text = (ROOT / "setup.py").read_text()
-    required = {re.split("[=<>]", line)[0] for line in _requirements(text)}
+    required = requirements("BASE") | requirements("TRAIN")
     roots = {name.split(".")[0] for path in python_files(*PACKAGES) for name in imports(path) if name != "tf.keras"}
     foreign = roots - set(sys.stdlib_module_names) - {*PACKAGES, "None"}
     assert {DISTRIBUTIONS.get(name, name) for name in foreign - OPTIONAL} | SHOWS_LOGS == required
@@ -191,9 +190,11 @@ def test_what_is_imported_is_what_is_required() -> None:
     assert required < pinned
 
 
-def _requirements(text: str) -> list[str]:
-    keywords = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.keyword)]
-    return next(ast.literal_eval(keyword.value) for keyword in keywords if keyword.arg == "install_requires")
+def requirements(name: str) -> set[str]:
+    """Returns the distributions in one of the lists at the top of setup.py."""
+    tree = ast.parse((ROOT / "setup.py").read_text())
+    lists = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
+    return {re.split("[=<>]", line)[0] for line in ast.literal_eval(lists[name])}
 
 
 def undocumented(node: ast.AST, prefix: str = "") -> Iterator[str]:

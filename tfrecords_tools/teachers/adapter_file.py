@@ -26,14 +26,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from official.modeling import hyperparams
-
+from must_tf.config.base import Config
 from must_tf.config.fields import above, at_least, between, choice
 from must_tf.data import geometry
 
 
 @dataclasses.dataclass
-class InputSection(hyperparams.Config):
+class InputSection(Config):
     """The input of the model.
 
     Attributes:
@@ -72,7 +71,7 @@ class InputSection(hyperparams.Config):
 
 
 @dataclasses.dataclass
-class ClassificationSection(hyperparams.Config):
+class ClassificationSection(Config):
     """[B, C]; or, if it means classes, ids [B] or [B, 1], which have no confidence and count as certain."""
 
     output: str = ""
@@ -80,7 +79,7 @@ class ClassificationSection(hyperparams.Config):
 
 
 @dataclasses.dataclass
-class SegmentationSection(hyperparams.Config):
+class SegmentationSection(Config):
     """[B, h, w, C], or NCHW; or, if it means classes, ids [B, h, w], which have no confidence and count as certain."""
 
     output: str = ""
@@ -89,7 +88,7 @@ class SegmentationSection(hyperparams.Config):
 
 
 @dataclasses.dataclass
-class DepthSection(hyperparams.Config):
+class DepthSection(Config):
     """[B, h, w], optionally with a channel. Inverse depth is relative: larger is nearer, scale and shift unknown."""
 
     output: str = ""
@@ -97,7 +96,7 @@ class DepthSection(hyperparams.Config):
 
 
 @dataclasses.dataclass
-class NormalsSection(hyperparams.Config):
+class NormalsSection(Config):
     """[B, h, w, 3], or NCHW. `axes`: 1 or -1 for each component, so that x points right, y down, z forward.
 
     Normals point towards the camera.
@@ -109,7 +108,7 @@ class NormalsSection(hyperparams.Config):
 
 
 @dataclasses.dataclass
-class DetectionSection(hyperparams.Config):
+class DetectionSection(Config):
     """Boxes, scores and classes: in three outputs, packed in one, or as a YOLO predicts them.
 
     Attributes:
@@ -156,7 +155,7 @@ class DetectionSection(hyperparams.Config):
 
 
 @dataclasses.dataclass
-class OutputsSection(hyperparams.Config):
+class OutputsSection(Config):
     """One section per task. Masks belong to detection."""
 
     classification: ClassificationSection = dataclasses.field(default_factory=ClassificationSection)
@@ -167,7 +166,7 @@ class OutputsSection(hyperparams.Config):
 
 
 @dataclasses.dataclass
-class ClassesSection(hyperparams.Config):
+class ClassesSection(Config):
     """A list of names in id order for each task, or a file: one name per line, or a label map (.pbtxt).
 
     "" and an empty line are not classes, nor are ids that the label map leaves out.
@@ -183,7 +182,7 @@ class ClassesSection(hyperparams.Config):
 
 
 @dataclasses.dataclass
-class AdapterFile(hyperparams.Config):
+class AdapterFile(Config):
     """The whole file. Paths are relative to it. `licence` is the model's, in words."""
 
     model: str = ""

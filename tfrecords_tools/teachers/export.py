@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from must_tf.model.student import enabled
+from must_tf.model.head_configs import enabled
 from must_tf.serving import exported
 from must_tf.serving.exported import is_here as is_here
 from tfrecords_tools.teachers import About, check_tasks

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
 from must_tf.data.geometry import Frame, restore_planes
-from must_tf.shared.pixel_head import PixelHead
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Tensors
 from must_tf.tasks.depth.config import Config
+
+if TYPE_CHECKING:
+    import tf_keras
 
 # Range of the raw output, 5 cm to 400 m. Prevents overflow if the head diverges.
 LOG_METRES = (-3.0, 6.0)
@@ -17,6 +20,8 @@ LOG_METRES = (-3.0, 6.0)
 
 def head(config: Config, settings: HeadSettings) -> tf_keras.layers.Layer:
     """Returns the head; its raw output is `map` [B, S/4, S/4, 1], log metres or inverse depth up to scale and shift."""
+    from must_tf.shared.pixel_head import PixelHead
+
     return PixelHead(1, config.filters, settings, "depth")
 
 

@@ -31,7 +31,6 @@ unlabelled images.
 from __future__ import annotations
 
 import tensorflow as tf
-import tf_keras
 
 from must_tf.shared.masked_losses import per_image, visible
 from must_tf.spec import Tensors, Term
@@ -63,6 +62,8 @@ def loss(raw: Tensors, targets: Tensors, config: Config) -> dict[str, Term]:
 
 def huber(values: tf.Tensor, expected: tf.Tensor, delta: float) -> tf.Tensor:
     """Huber loss per coordinate: d^2 / 2 within delta, linear beyond."""
+    import tf_keras
+
     per_value = tf_keras.losses.Huber(delta=delta, reduction=tf_keras.losses.Reduction.NONE)
     return per_value(expected[..., None], values[..., None])
 
@@ -129,6 +130,7 @@ def _box_head(raw: Tensors, targets: Tensors) -> dict[str, Term]:
 
 
 def _retinanet(raw: Tensors, targets: Tensors) -> dict[str, Term]:
+    import tf_keras
     from official.vision.losses.focal_loss import FocalLoss
 
     match = anchors.match(raw["anchors"], targets["boxes"], targets["classes"], RETINA_LOW, RETINA_HIGH)

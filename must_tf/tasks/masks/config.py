@@ -7,6 +7,8 @@ import dataclasses
 from must_tf.config.fields import between, named_between, small, threshold
 from must_tf.spec import TaskConfig
 
+SIDE = 28  # of the head's maps, in cells
+
 
 @dataclasses.dataclass
 class Config(TaskConfig):

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
 from must_tf.data.geometry import Frame, restore_planes
-from must_tf.shared.pixel_head import PixelHead
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Tensors
 from must_tf.tasks.normals import labels
 from must_tf.tasks.normals.config import Config
 
+if TYPE_CHECKING:
+    import tf_keras
+
 
 def head(config: Config, settings: HeadSettings) -> tf_keras.layers.Layer:
     """Returns the head; its raw output is `map` [B, S/4, S/4, 3], not normalised."""
+    from must_tf.shared.pixel_head import PixelHead
+
     return PixelHead(3, config.filters, settings, "normals")
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
 from must_tf.data import resample
 from must_tf.data.geometry import Frame, restore_planes, visible_cells
-from must_tf.shared.pixel_head import PixelHead
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Tensors
 from must_tf.tasks.segmentation.config import Config
 from must_tf.tasks.segmentation.labels import IGNORE
+
+if TYPE_CHECKING:
+    import tf_keras
 
 AT_ONCE = 8192  # pixels whose probabilities of all classes are held at a time
 CERTAIN = 1.001  # mixtures are rounded
@@ -24,6 +25,8 @@ Best = tuple[tf.Tensor, tf.Tensor]  # the best classes of pixels, int32 [P], and
 
 def head(config: Config, settings: HeadSettings) -> tf_keras.layers.Layer:
     """Returns the head; its raw output is `map`, logits [B, S/4, S/4, C]."""
+    from must_tf.shared.pixel_head import PixelHead
+
     return PixelHead(len(config.classes), config.filters, settings, "segmentation", tells_apart=True)
 
 

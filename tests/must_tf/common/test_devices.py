@@ -149,6 +149,15 @@ def test_packages_against_their_pins() -> None:
     assert "'tf-keras==2.20.*'" in remedies(found)["tf-keras"]
 
 
+def test_packages_for_training_are_checked_if_there_are_any() -> None:
+    """A light installation lacks nothing. A full one with an old package does."""
+    required = ["numpy>=1.26", 'tf-models-official==2.20.*; extra == "train"', 'scipy>=1.11; extra == "train"']
+    assert not remedies(doctor.training(required, {"numpy": "2.0.0"}))
+    found = doctor.training(required, {"tf-models-official": "2.20.0", "scipy": "1.10"})
+    assert [finding.subject for finding in found] == ["tf-models-official", "scipy"]
+    assert remedies(found).keys() == {"scipy"}
+
+
 def test_keras_that_does_not_fit() -> None:
     """tf_keras of another TensorFlow, and TensorFlow installed twice."""
     good = {"tensorflow": "2.20.0", "tf-keras": "2.20.1", "keras": "3.15.1"}
