@@ -16,7 +16,7 @@ HAS_MODEL_GARDEN = importlib.util.find_spec("official") is not None
 
 @dataclasses.dataclass
 class PlainConfig:
-    """What the checks and an export need of Model Garden's `Config`, with the same results."""
+    """The part of Model Garden's `Config` that the checks and an export need, with the same results."""
 
     RESERVED_ATTR = ()  # names in `__dict__` that are not fields
 

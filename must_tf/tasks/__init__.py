@@ -1,7 +1,7 @@
 """One folder per task. The folders are discovered, not listed: a task that is copied in here is trained, evaluated,
 exported, drawn and tested with no edit elsewhere.
 
-Commands that only read and write records import them too, and so does whoever predicts with an export, perhaps without
+Commands that only read and write records import them too, and so do predictions with an export, perhaps without
 Model Garden. So the functions that build and train a network import what they need of Model Garden's vision package and
 of tf_keras.
 """

@@ -93,11 +93,10 @@ def reached(entries: Iterable[str]) -> tuple[set[str], set[str]]:
         if module in seen:
             continue
         seen.add(module)
-        for name in imported_at_the_top(known[module]):
-            while name and name not in known:
-                name = name.rpartition(".")[0] if name.split(".")[0] in PACKAGES else foreign.add(name.split(".")[0])
-            left += [name] if name else []
-        left += [module.rpartition(".")[0]] if "." in module else []
+        names = [module.rpartition(".")[0], *imported_at_the_top(known[module])]
+        foreign |= {name.split(".")[0] for name in names if name.split(".")[0] not in ("", *PACKAGES)}
+        for name in names:  # the module itself, or what it contains
+            left += [found for found in (name, name.rpartition(".")[0]) if found in known]
     return seen, foreign - set(sys.stdlib_module_names)
 
 
@@ -110,7 +109,7 @@ def test_predicting_and_serving_import_only_what_the_light_installation_has() ->
 
 @pytest.fixture(scope="module")
 def light(tiny: Tiny, tiny_export: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What `LIGHT` printed."""
+    """The answer that `LIGHT` printed."""
     folder = tmp_path_factory.mktemp("light")
     (folder / "photo.png").write_bytes(image_bytes(np.full([40, 50, 3], 90, np.uint8)))
     (folder / "plan.yaml").write_text("{out: run, datasets: {a: {format: scenes, domain: wild, count: 8, seed: 1}}}")
