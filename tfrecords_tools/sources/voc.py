@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import os
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -232,9 +233,10 @@ def _parse(path: str | None, account: Account) -> VocAnnotation | None:
 
 def _number(text: str | None) -> float | None:
     try:
-        return float(text or "")
+        value = float(text or "")
     except ValueError:
         return None
+    return value if math.isfinite(value) else None
 
 
 def _object(

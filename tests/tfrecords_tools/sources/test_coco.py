@@ -133,6 +133,10 @@ LOOSE = {
     "category a list": Loose({"category_id": [1]}, box=None, reason="object: category is not in the JSON"),
     "image unknown": Loose({"image_id": 4}, box=None, reason="object: its image is not in the JSON"),
     "image id as text": Loose({"image_id": "7"}, reason=BOXED),
+    "an area of no image": Loose({"area": 1e300}, reason=BOXED),
+    # pycocotools would walk there pixel by pixel, until the memory ends.
+    "a corner far away": Loose({"segmentation": [[10, 20, 1e9, 20, 40, 35]]}, reason=BROKEN),
+    "a corner that is no number": Loose({"segmentation": [[10, None, 40, 20, 40, 35]]}, reason=BROKEN),
     "two corners": Loose({"segmentation": [[1, 2, 3, 4]]}, reason=BROKEN),
     "mask of another size": Loose(
         {"segmentation": {"size": [4, 4], "counts": [8, 8]}}, reason="object: mask of another size, box only"

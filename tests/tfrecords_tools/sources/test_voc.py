@@ -174,6 +174,12 @@ def test_an_unknown_value_is_an_error(tmp_path: Path) -> None:
         converted(Voc(root), tmp_path / "out")
 
 
+def test_an_image_of_no_size_is_that_of_its_file(tmp_path: Path) -> None:
+    xml = annotation(thing("dog", (11, 6, 30, 15))).replace(f"<width>{WIDTH}<", "<width>1e400<")
+    result = converted(Voc(write(tmp_path, {"a": xml})), tmp_path / "out")
+    assert len(result.records["a"].labels["detection"]["boxes"]) == 1 and result.counts() == {}
+
+
 def test_what_an_xml_says_and_is_not_used_is_counted_by_its_name(tmp_path: Path) -> None:
     inside = "<pose>Left</pose><actions><jumping>1</jumping></actions><truncated>0</truncated>" + PART
     xml = annotation(

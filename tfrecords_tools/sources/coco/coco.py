@@ -17,7 +17,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -224,12 +224,9 @@ def _federated(
     """Adds the classes that were looked for, if the entry says which: present + negative - not exhaustive."""
     if not isinstance(image.get(NEGATIVE), list):
         return labels
+    given: list[Any] = [image.get(key) for key in (NEGATIVE, NOT_EXHAUSTIVE)]
     negative, partial = (
-        {
-            by_key[coco_json.id_key(category)]
-            for category in image.get(key) or ()
-            if coco_json.id_key(category) in by_key
-        }
-        for key in (NEGATIVE, NOT_EXHAUSTIVE)
+        {by_key[coco_json.id_key(category)] for category in listed if coco_json.id_key(category) in by_key}
+        for listed in (one if isinstance(one, list) else [] for one in given)
     )
     return FederatedAnnotations(labels, tuple(sorted((set(labels.ids.values()) | negative) - partial)))

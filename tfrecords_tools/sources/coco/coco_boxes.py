@@ -124,10 +124,7 @@ def _verdict(box: list[float], annotation: CocoEntry) -> str:
 def _lower_corner(segmentation: Any) -> tuple[float | None, float | None]:
     """Returns the largest x and y of polygons; None of anything else."""
     try:
-        polygons = coco_json.polygons_of(segmentation)
+        points = [value for polygon in coco_json.polygons_of(segmentation) for value in polygon]
+        return (max(points[0::2]), max(points[1::2])) if len(points) >= 6 else (None, None)
     except (TypeError, ValueError, KeyError, IndexError):
         return None, None
-    points = [value for polygon in polygons for value in polygon]
-    if len(points) < 6:
-        return None, None
-    return max(points[0::2]), max(points[1::2])

@@ -29,6 +29,7 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from must_tf.data import geometry
+from must_tf.data.opening import MAX_PIXELS
 from must_tf.spec import ImageInfo, Labels
 from tfrecords_tools.sources import objects
 from tfrecords_tools.sources.coco import coco_boxes, coco_json, rle
@@ -36,6 +37,7 @@ from tfrecords_tools.sources.objects import ObjectLabel, ObjectNotes
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.reasons import reason_of
 
+FAR = 100_000.0  # pixels; pycocotools walks along every line, and takes 150 bytes of memory a pixel
 POLYGON = 6  # coordinates of a triangle; pycocotools would take four for a box
 USED = {"id", "image_id", "category_id", "bbox", "area", "segmentation", "iscrowd", coco_boxes.KEY}
 OURS = {"score", "mask_score"}  # of export-coco: a corrected label is certain
@@ -97,7 +99,7 @@ def _object(annotation: CocoEntry, ids: dict[int, int], info: ImageInfo, notes: 
     box = objects.normalised(objects.checked(_box(annotation, mask, info, notes), info, notes), info)
     crop = _crop(mask, box, info, notes)
     area: Any = annotation.get("area")
-    is_valid = isinstance(area, (int, float)) and math.isfinite(area) and area > 0
+    is_valid = isinstance(area, (int, float)) and 0 < area <= MAX_PIXELS
     if annotation.get(coco_boxes.KEY) == coco_boxes.NORMALISED:
         is_valid = False  # it may be a share
     is_crowd = objects.is_set(annotation.get("iscrowd"), "iscrowd", notes)
@@ -200,6 +202,8 @@ def runs_of(segmentation: Any, height: int, width: int) -> tuple[np.ndarray, lis
     ]
     if not polygons:
         raise ValueError("no polygon has three corners")
+    if max(map(max, polygons)) > FAR or min(map(min, polygons)) < -FAR:
+        raise ValueError("a corner is far outside of the image")
     merged = mask_utils.merge(mask_utils.frPyObjects(polygons, height, width))
     return rle.decompress(merged["counts"]), merged["size"]
 

@@ -222,7 +222,7 @@ def _object(
     if members[0].tag == "box":
         return _box(members[0], label, place, account)
     if any(member.tag == "mask" for member in members):
-        whole = np.zeros(size, bool)
+        whole = shapes.canvas(size)
         for member in members:
             if member.tag != "mask":
                 raise ValueError("a group of masks and other shapes")

@@ -185,7 +185,8 @@ def _names(written: str) -> list[str]:
 
 def _annotation(task: Entry, place: str, account: Account) -> Entry | None:
     """Returns the annotation to use; None if there is none."""
-    given = task.get("annotations", task.get("completions")) or []
+    given = task.get("annotations", task.get("completions"))
+    given = given if isinstance(given, list) else []
     whole = [each for each in given if isinstance(each, dict) and not each.get("was_cancelled")]
     if task.get("predictions"):
         account.notes.add("image: predictions not used", place)
@@ -220,7 +221,7 @@ def _results(annotation: Entry, place: str, account: Account) -> Results:
         try:
             size = int(result["original_height"]), int(result["original_width"])
             objects.append(_object(kind, result, size, where, account) | {"id": number})
-        except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
             account.dropped.add("object: result cannot be read", f"{where}: {reason_of(error)}")
     return Results(not results, objects, choices, size)
 

@@ -170,7 +170,7 @@ def _objects(content: dict[str, Any], path: str, account: Account) -> list[shape
     for number, members in enumerate(groups.values()):
         try:
             entries.append(_object(members, _size(content)) | {"id": number})
-        except (ValueError, TypeError, IndexError) as error:
+        except (ValueError, TypeError, IndexError, KeyError) as error:
             account.dropped.add("object: shape cannot be read", f"{members[0]['where']}: {reason_of(error)}")
     return entries
 
@@ -202,7 +202,7 @@ def _bitmap(members: list[Shape], size: pixels.Frame) -> shapes.CocoEntry:
     """Unites brush masks. Each is a PNG in base64, whose first and last pixel are its two points."""
     if not isinstance(size, tuple) or isinstance(size, pixels.Unsized):
         raise ValueError("a mask needs imageHeight and imageWidth")
-    whole = np.zeros(size, bool)
+    whole = shapes.canvas(size)
     for member in members:
         if member["shape_type"] != "mask":
             raise ValueError("a group of brush masks and other shapes")

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from must_tf.data.opening import MAX_PIXELS
+
 CocoEntry = dict[str, Any]
 Points = Sequence[Sequence[float]]  # [x, y] of each corner
 CORNERS = 3  # fewest corners of a polygon
@@ -67,7 +69,7 @@ def bitmap(name: str, mask: np.ndarray, top: int, left: int, size: tuple[int, in
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         raise ValueError("the mask has no pixel")
-    whole = np.zeros(size, bool)
+    whole = canvas(size)
     whole[top : top + height, left : left + width] = mask
     flat = whole.T.ravel()
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
@@ -75,6 +77,17 @@ def bitmap(name: str, mask: np.ndarray, top: int, left: int, size: tuple[int, in
     first = [left + float(columns[0]), top + float(rows[0])]
     last = [left + float(columns[-1]) + 1, top + float(rows[-1]) + 1]
     return box(name, first, last) | {"segmentation": {"counts": counts, "size": list(size)}}
+
+
+def canvas(size: tuple[int, int]) -> np.ndarray:
+    """Returns a mask bool [h, w] without a pixel.
+
+    Raises:
+      ValueError: no image can have this size.
+    """
+    if not 0 < size[0] * size[1] <= MAX_PIXELS:
+        raise ValueError(f"an image of {size[1]}x{size[0]}")
+    return np.zeros(size, bool)
 
 
 def rectangle(first: Sequence[float], second: Sequence[float]) -> list[list[float]]:

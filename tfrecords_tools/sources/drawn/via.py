@@ -158,7 +158,9 @@ def _regular(image: Entry) -> Entry:
     regions = image.get("regions") or []
     listed = list(regions.values()) if isinstance(regions, dict) else regions
     if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
-        raise ValueError(f"the regions of {image['filename']!r} are not a list of regions")
+        raise UserError(
+            f"--annotations: the regions of {image['filename']!r} are not a list of regions. Save the project again."
+        )
     regular = [_more(one) | _region(one.get("shape_attributes"), one.get("region_attributes")) for one in listed]
     return {**image, "regions": regular}
 

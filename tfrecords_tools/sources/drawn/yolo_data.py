@@ -67,7 +67,7 @@ def read_data(path: str, split: str) -> YoloData:
     root = os.path.join(folder, str(content.get("path") or "").replace("\\", "/"))
     places = tuple(_resolved(place, root, folder, f"--data {path}: {split}") for place in given[split])
     root = root if tf.io.gfile.isdir(root) else folder
-    return YoloData(root, places, _names(content, path), _keypoints(content), path, tuple(content.keys() - KEYS))
+    return YoloData(root, places, _names(content, path), _keypoints(content, path), path, tuple(content.keys() - KEYS))
 
 
 def _places(value: Any) -> list[str]:
@@ -108,9 +108,13 @@ def _names(content: dict[str, Any], path: str) -> dict[int, str]:
     return dict(sorted(by_number.items()))
 
 
-def _keypoints(content: dict[str, Any]) -> int:
-    shape = content.get("kpt_shape")
-    return math.prod(int(side) for side in shape) if isinstance(shape, list) else 0
+def _keypoints(content: dict[str, Any], path: str) -> int:
+    shape = content.get("kpt_shape", [])
+    if not isinstance(shape, list) or not all(isinstance(side, str) and side.isdecimal() for side in shape):
+        raise UserError(
+            f"--data {path}: 'kpt_shape' is {shape}, not [number of keypoints, values of each]. Correct it."
+        )
+    return math.prod(map(int, shape)) if shape else 0
 
 
 def images_of(data: YoloData, account: Account) -> on_disk.Items:

@@ -5,6 +5,7 @@ The formats of annotation tools all have the same dataset. The other published l
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from must_tf.loop import formats
-from tests.support.converting import Converted, converted, files_in
+from tests.support.converting import Converted, converted, dump, files_in
 from tests.support.datasets import published_formats
 from tests.support.datasets.drawn import masks, seen
 from tests.support.datasets.drawn_formats import BOX, FORMATS, NAMES
@@ -82,6 +83,30 @@ def test_workers_and_a_kill_do_not_change_a_byte(
     assert done.returncode == 0, done.stderr
     for name, (folder, _) in done_alone.items():
         assert files_in(tmp_path / "out" / name) == files_in(folder), name
+
+
+NOT_AN_OBJECT: dict[str, tuple[str, tuple[str | int, ...], object]] = {
+    "labelme": ("a.json", ("shapes", 0), {}),
+    "label_studio": ("a.json", (0, "annotations", 0, "result", 0, "value"), None),
+    "via": ("a.json", ("a.jpg", "regions", 0, "shape_attributes"), {"name": "rect", "x": "left"}),
+}
+
+
+@pytest.mark.parametrize("name", NOT_AN_OBJECT)
+def test_a_value_of_another_type_costs_its_object_only(name: str, tmp_path: Path) -> None:
+    """And its reason is a sentence."""
+    file, place, value = NOT_AN_OBJECT[name]
+    source, path = FORMATS[name](tmp_path / "set"), tmp_path / "set" / file
+    content = json.loads(path.read_text())
+    inner = content
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    dump(path, content)
+    result = converted(source, tmp_path / "out")
+    assert [class_name for class_name, _ in seen(result)["a"]] == ["dog"] and len(result.records) == len(NAMES)
+    (lost,) = result.outcome.manifest.dropped.values()
+    assert lost["count"] == 1 and "Error" not in lost["examples"][0]
 
 
 @of_every_format

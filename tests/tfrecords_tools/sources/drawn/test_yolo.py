@@ -184,6 +184,7 @@ MISTAKES: dict[str, tuple[str, dict[str, str | None], str]] = {
     "names in tables": (YAML.replace("cat, no, dog", "0: cat, 1: dog"), {"a": CAT}, "must be a list of class names"),
     "a name twice": (YAML.replace("dog", "cat"), {"a": CAT}, "'names' has 'cat' more than once"),
     "another number of names": (f"{YAML}nc: 4\n", {"a": CAT}, "'nc' is 4, but 'names' has 3 names"),
+    "keypoints": (f"{YAML}kpt_shape: [a, 3]\n", {"a": CAT}, "'kpt_shape' is ['a', '3'], not [number of keypoints"),
     "no split": (YAML.replace("train:", "trian:"), {"a": CAT}, "--split 'train': "),
     "no folder": (YAML.replace("images/train", "img/train"), {"a": CAT}, "'img/train' does not exist; tried "),
     "no data.yaml": ("- a\n- b\n", {"a": CAT}, "Give the data.yaml of a YOLO dataset"),
