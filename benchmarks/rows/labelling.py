@@ -35,7 +35,7 @@ from benchmarks.harness import apart, processes
 from must_tf.common import tables
 from must_tf.common.errors import exit_on_user_error
 from must_tf.data import manifest, record
-from must_tf.model import student
+from must_tf.model import forward, student
 from must_tf.pseudo_gate import verdict
 from must_tf.spec import ImageInfo
 from tfrecords_tools.label import parallelism
@@ -71,12 +71,10 @@ def teacher(tasks: Sequence[str], size: int, backbone: int) -> Teacher:
         head = getattr(config.tasks, task)
         head.enabled, head.classes = True, tuple(f"class-{number}" for number in range(CLASSES.get(task, 0)))
     model = student.build(config)
-
-    def forward(image: tf.Tensor, image_shape: tf.Tensor) -> Any:
-        return model({"image": image, "image_shape": image_shape}, training=False)["predictions"]
-
     classes = {task: list(getattr(config.tasks, task).classes) for task in tasks if task in CLASSES}
-    return TrainedTeacher(About("random", tuple(tasks), "0" * 12, classes), forward, student.enabled(config), size)
+    return TrainedTeacher(
+        About("random", tuple(tasks), "0" * 12, classes), forward.of(model), student.enabled(config), size
+    )
 
 
 def shard(source: coco_data.Set, count: int, path: Path) -> list[bytes]:

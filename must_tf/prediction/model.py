@@ -21,6 +21,8 @@ from must_tf.data import geometry
 from must_tf.data.input import CORES, Reader
 from must_tf.evaluation.predictions import Restorer, kept
 from must_tf.label_content import with_score
+from must_tf.model import forward
+from must_tf.model.forward import Forward
 from must_tf.model.head_configs import HeadsConfig, enabled
 from must_tf.prediction import images as image_lib
 from must_tf.prediction.images import Given, ImageError, Photo
@@ -39,7 +41,7 @@ class Network(NamedTuple):
     """The network of a run or an export. `id` is the same for a run and its export."""
 
     path: str
-    forward: exported.Forward
+    forward: Forward
     config: HeadsConfig
     id: str
     step: int
@@ -76,11 +78,7 @@ def _network(path: str) -> Network:
     from must_tf.runs import restore
 
     trained = restore.load(path, show=False)
-
-    def forward(image: tf.Tensor, image_shape: tf.Tensor) -> dict[str, Tensors]:
-        return trained.model({"image": image, "image_shape": image_shape}, training=False)["predictions"]
-
-    return Network(path, forward, trained.config, trained.id, trained.step)
+    return Network(path, forward.of(trained.model), trained.config, trained.id, trained.step)
 
 
 def _models_in(path: str) -> str:
@@ -238,7 +236,7 @@ def _viewer(size: int) -> Callable[[tf.Tensor], Tensors]:
     return tf.function(view, input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)], autograph=False)
 
 
-def _runner(forward: exported.Forward, tasks: Sequence[str], size: int) -> exported.Forward:
+def _runner(forward: Forward, tasks: Sequence[str], size: int) -> Forward:
     """Returns the compiled network for batches of any size; heads that are not needed are pruned from the graph."""
 
     def run(image: tf.Tensor, image_shape: tf.Tensor) -> dict[str, Tensors]:

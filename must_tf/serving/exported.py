@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
+from must_tf.model.forward import Forward
 from must_tf.model.head_configs import HeadsConfig
 from must_tf.serving import saved_model
 from must_tf.spec import Tensors
 
 KEYS = ("teacher_id", "step", "input_size", "classes", "tasks", "trained_on")
-# image uint8 [B, S, S, 3], image_shape float32 [B, 2] -> {task: {name: [B, ...]}} in the network's frame
-Forward = Callable[[tf.Tensor, tf.Tensor], dict[str, Tensors]]
 
 
 def is_here(path: str) -> bool:

@@ -17,7 +17,6 @@ such a row are zero. A batch without images has outputs without rows.
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import tensorflow as tf
@@ -25,6 +24,7 @@ import tensorflow as tf
 from must_tf.data import geometry
 from must_tf.data.geometry import Frame
 from must_tf.data.input import Reader
+from must_tf.model import forward
 from must_tf.model.head_configs import HeadsConfig, enabled
 from must_tf.serving import objects, screening
 from must_tf.serving.limits import Limits
@@ -66,7 +66,6 @@ class Server(tf.Module):
         super().__init__(name="server")
         # Only the variables are saved: for a Keras model, Keras would trace every layer again, in training mode too.
         self._variables = model.variables
-        self._model = functools.partial(model, training=False)
         self._size = config.input_size
         self._settings = settings
         self._specs = {name: discover()[name] for name in enabled(config)}
@@ -74,7 +73,7 @@ class Server(tf.Module):
         # All signatures call the same two functions: the network and its way back are traced, saved and loaded once.
         image = tf.TensorSpec([None, self._size, self._size, 3], tf.uint8, name="image")
         shape = tf.TensorSpec([None, 2], tf.float32, name="image_shape")
-        self._network = tf.function(self._predict, input_signature=[image, shape], autograph=False)
+        self._network = tf.function(forward.of(model), input_signature=[image, shape], autograph=False)
         self._restore = tf.function(self._restored, autograph=False, reduce_retracing=True)
 
     def signatures(self) -> dict[str, ConcreteFunction]:
@@ -84,10 +83,6 @@ class Server(tf.Module):
         signatures["image_tensor"] = self._signature(screening.pixels())
         signatures["tf_example"] = self._signature(screening.records())
         return signatures | {FITTED: self._fitted()}
-
-    def _predict(self, image: tf.Tensor, image_shape: tf.Tensor) -> dict[str, Tensors]:
-        predictions: dict[str, Tensors] = self._model({"image": image, "image_shape": image_shape})["predictions"]
-        return predictions
 
     def _fitted(self) -> ConcreteFunction:
         """Returns the network only, for labelling, which fits images and restores predictions itself."""

@@ -11,9 +11,10 @@ import tensorflow as tf
 from must_tf.common import run_files
 from must_tf.common.errors import UserError
 from must_tf.data import input as input_lib
+from must_tf.model import forward
 from must_tf.model.student import enabled
 from must_tf.runs import checkpoints, fingerprint, init_weights, restore, trained_on
-from tfrecords_tools.teachers import About, Predictions, check_tasks
+from tfrecords_tools.teachers import About, check_tasks
 from tfrecords_tools.teachers.trained import TrainedTeacher, class_names, facts
 
 LOOKED_FOR = f"{{path}}/{run_files.PARAMS} (a run, the --model_dir of train.py)"
@@ -36,11 +37,7 @@ class RunDirectory(NamedTuple):
                 f"{self.about.path}: the run has trained on since labelling began. "
                 "Wait until it has ended, and label into another --out."
             )
-
-        def forward(image: tf.Tensor, image_shape: tf.Tensor) -> Predictions:
-            return trained.model({"image": image, "image_shape": image_shape}, training=False)["predictions"]
-
-        return TrainedTeacher(self.about, forward, enabled(trained.config), trained.config.input_size)
+        return TrainedTeacher(self.about, forward.of(trained.model), enabled(trained.config), trained.config.input_size)
 
 
 def is_here(path: str) -> bool:

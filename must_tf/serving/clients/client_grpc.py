@@ -163,7 +163,8 @@ def main() -> int:
         try:
             outputs = predict(flags.address, flags.model, [Path(photo).read_bytes()])
         except Exception as error:  # grpc.RpcError has no useful common base
-            print(f"error: {photo}: {error}", file=sys.stderr)
+            reason = error.details() if hasattr(error, "details") else error
+            print(f"error: {photo}: {reason}", file=sys.stderr)
             return 1
         print(f"{photo}: {outputs['image/status'][0].decode()}")
         for name, values in sorted(outputs.items()):

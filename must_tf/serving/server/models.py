@@ -6,7 +6,6 @@ Requests that the older version has accepted are still answered by it.
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import logging
 import os
@@ -17,17 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 from google.protobuf import json_format
-from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
 from must_tf.common.errors import UserError
 from must_tf.serving import companions, layout, saved_model, screening
-from must_tf.serving.limits import MAX_BATCH_PIXELS
 from must_tf.serving.server.batching import Batcher, Row, Sizes
 
 SIGNATURE = "image_bytes"
-FILLER = b""  # not a photo: its row is refused, after the network has run on it
-FILLED = 4_000_000  # pixels: the maps of larger photos would take too much memory twice
 LOG = logging.getLogger("must_tf.serve")
 
 
@@ -75,28 +70,14 @@ def load(path: str) -> Network:
         for name, spec in signature.structured_outputs.items()
     }
 
-    filled = min(FILLED, about.get("serving", {}).get("max_batch_pixels", MAX_BATCH_PIXELS) // 2)
-
     def predict(photos: Sequence[bytes]) -> list[Row]:
-        # oneDNN's convolutions with a fused normalisation take four times as long for one image as for two.
-        needs_filler = len(photos) == 1 and 0 < pixels(photos[0]) <= filled
-        rows = [*photos, FILLER] if needs_filler else list(photos)
         # Called through `loaded`, because a signature alone does not keep its variables alive.
-        batch = loaded.signatures[SIGNATURE](image_bytes=tf.constant(rows, tf.string))
+        batch = loaded.signatures[SIGNATURE](image_bytes=tf.constant(list(photos), tf.string))
         arrays = {name: _array(value) for name, value in batch.items()}
         return [cut(arrays, outputs, row) for row in range(len(photos))]
 
     predict([companions.sample()])
     return Network(path, about, outputs, predict, described)
-
-
-def pixels(photo: bytes) -> int:
-    """Returns the number of pixels of a photo by its header; 0 if it cannot be read."""
-    try:
-        with Image.open(io.BytesIO(photo)) as image:
-            return image.width * image.height
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # of Pillow's readers
-        return 0
 
 
 def cut(arrays: Mapping[str, np.ndarray], outputs: Mapping[str, Output], row: int) -> Row:

@@ -168,21 +168,6 @@ def test_served_values_are_those_of_the_signature(tiny_export: str) -> None:
     assert metadata["image_bytes"]["inputs"]["image_bytes"]["dtype"] == "DT_STRING"
 
 
-def test_one_photo_is_predicted_as_it_is_beside_others(tiny_export: str) -> None:
-    """Alone, it gets a filler, whose row and size are not seen."""
-    photo = image_bytes(images()[0])
-    network = models.load(tiny_export)
-    beside = network.predict([photo, photo])[1]
-    assert models.pixels(photo) == np.prod(images()[0].shape[:2]) and models.pixels(b"\x89PNG") == 0
-    (alone,) = network.predict([photo])
-    assert alone["image/status"].item() == b"ok"
-    for name, value in beside.items():
-        if value.dtype != object:
-            np.testing.assert_allclose(alone[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
-    (bad,) = network.predict([b"no photo"])
-    assert bad["image/status"].item() != b"ok" and bad["depth/metres"].shape == (0, 0)
-
-
 def assert_equal(value: Any, wanted: np.ndarray, name: str) -> None:
     """Checks a value of JSON against the model's; maps are padded to the largest of the request."""
     if wanted.dtype == object:
