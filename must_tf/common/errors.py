@@ -110,24 +110,34 @@ def exit_on_user_error(main: Callable[[], int | None]) -> int:
 
 
 def _ended(main: Callable[[], int | None]) -> int:
+    signals: list[int] = []
     try:
-        with _terminable(), interrupts.sent_again(), _written():
+        with _handled(signals), interrupts.sent_again(), _written():
             return main() or 0
-    except UserError as error:
-        print(f"{clear_line()}error: {error}", file=sys.stderr)
     except (KeyboardInterrupt, Interrupted):
-        print(f"{clear_line()}interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return _stopped(signal.SIGINT)
     except Terminated:
-        print(f"{clear_line()}terminated", file=sys.stderr)
-        return TERMINATED
+        return _stopped(signal.SIGTERM)
     except Exception as error:
-        if _is_output_lost() and isinstance(error, BrokenPipeError | OutputClosed):
-            return PIPE_CLOSED
-        if message := disk.refusal(error) or missing.remedy(error):
-            print(f"{clear_line()}error: {message}", file=sys.stderr)
-        else:
-            traceback.print_exc()
+        if signals:  # a library turned the signal's exception into an error of its own
+            return _stopped(signals[0])
+        return _failed(error)
+
+
+def _stopped(number: int) -> int:
+    print(f"{clear_line()}{interrupts.WORDS[signal.Signals(number)].decode()}", end="", file=sys.stderr)
+    return 128 + number
+
+
+def _failed(error: Exception) -> int:
+    if isinstance(error, UserError):
+        print(f"{clear_line()}error: {error}", file=sys.stderr)
+    elif _is_output_lost() and isinstance(error, BrokenPipeError | OutputClosed):
+        return PIPE_CLOSED
+    elif message := disk.refusal(error) or missing.remedy(error):
+        print(f"{clear_line()}error: {message}", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
     return 2
 
 
@@ -161,19 +171,25 @@ def _is_output_lost() -> bool:
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Turns SIGTERM into `Terminated`, in the main thread of a process that does not handle it already."""
+def _handled(signals: list[int]) -> Iterator[None]:
+    """Turns both signals into exceptions, in the main thread of a process that does not handle them already.
+
+    Args:
+      signals: gets the numbers of those that came.
+    """
     is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, _terminate)
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: each for number, each in usual.items() if is_main and signal.getsignal(number) is each}
+
+    def handle(number: int, frame: Any) -> NoReturn:
+        del frame
+        signals.append(number)
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+    for number in before:
+        signal.signal(number, handle)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _terminate(number: int, frame: Any) -> NoReturn:
-    del number, frame
-    raise Terminated
+        for number, each in before.items():
+            signal.signal(number, each)

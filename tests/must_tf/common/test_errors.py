@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from typing import Any
 
 import pytest
 import tensorflow as tf
@@ -13,6 +14,8 @@ import tensorflow as tf
 from must_tf.common.errors import UserError, exit_on_user_error
 from tests.support.session.forked_python import INTERPRETER
 from tests.support.tiny import ROOT
+
+USUAL: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 
 def raising(error: BaseException) -> int:
@@ -89,3 +92,28 @@ def test_sigterm_ends_a_command_with_a_line_and_cleans_up(capsys: pytest.Capture
     finally:
         signal.signal(signal.SIGTERM, before)
     assert cleaned and capsys.readouterr().err == "terminated\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "ended"), [(signal.SIGINT, (130, "interrupted\n")), (signal.SIGTERM, (143, "terminated\n"))]
+)
+def test_a_signal_that_a_library_takes_for_an_error_ends_the_command(
+    number: signal.Signals, ended: tuple[int, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As TensorFlow does while it traces a function."""
+
+    def work() -> int:
+        try:
+            signal.raise_signal(number)
+        except BaseException:
+            raise RuntimeError("Stack trace: main") from None
+        return 0
+
+    before = [signal.signal(each, usual) for each, usual in USUAL.items()]
+    try:
+        assert exit_on_user_error(work) == ended[0]
+        assert [signal.getsignal(each) for each in USUAL] == list(USUAL.values())
+    finally:
+        for each, handler in zip(USUAL, before, strict=True):
+            signal.signal(each, handler)
+    assert capsys.readouterr().err == ended[1]
