@@ -1,0 +1,24 @@
+"""The comparison of compressors writes the maps that it claims to write."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from benchmarks.profile import map_codecs
+
+RNG = np.random.default_rng(0)
+MAPS = [
+    RNG.integers(0, 256, [7, 5], dtype=np.uint8),
+    RNG.integers(0, 256, [7, 5, 3], dtype=np.uint8),
+    RNG.integers(0, 65536, [7, 5], dtype=np.uint16),
+]
+
+
+@pytest.mark.parametrize("values", MAPS, ids=["bytes", "colours", "16 bits"])
+def test_every_file_is_read_as_its_map(values: np.ndarray) -> None:
+    channels = values.shape[2] if values.ndim == 3 else 1
+    for _, compress in map_codecs.compressors():
+        read = tf.io.decode_png(map_codecs.png(values, compress), channels=channels, dtype=values.dtype)
+        np.testing.assert_array_equal(read, values.reshape(*values.shape[:2], channels))
