@@ -7,6 +7,7 @@ them likely.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,19 +19,22 @@ SIZES, CORNERS, RELATIVE = "sizes", "corners", "relative-"
 FORMS = (SIZES, CORNERS, f"{RELATIVE}{SIZES}", f"{RELATIVE}{CORNERS}")
 SAMPLE = 200  # images
 TINY = 2  # pixels; boxes of such images may be below 1
-ABOVE_ONE = 1e-3  # by rounding
+ROUNDING = 1e-3  # of coordinates below 0 or above 1
 
 # An object and its image, as entries of a COCO JSON.
 Sampled = tuple[dict[str, Any], dict[str, Any]]
 
 
 def sampled(image: bytes, listed: Iterable[Mapping[str, Any]]) -> Iterator[Sampled]:
-    """Yields the objects of an image that have a box of four numbers."""
+    """Yields the objects of an image whose box can tell: none if the image is tiny or cannot be read."""
     height, width = image_files.frames(image).stored
-    for one in listed:
+    for one in listed if min(height, width) > TINY else ():
         box = one.get("bbox")
-        if box is not None and len(box) == 4 and None not in box:
-            yield {"bbox": [float(value) for value in box], "area": one.get("area")}, {"height": height, "width": width}
+        if box is None or len(box) != 4 or None in box:
+            continue
+        numbers = [float(value) for value in box]
+        if all(map(math.isfinite, numbers)) and min(numbers[2:]) > 0:
+            yield {"bbox": numbers, "area": one.get("area")}, {"height": height, "width": width}
 
 
 def form_of(sample: Sequence[Sampled], path: str) -> str:
@@ -44,10 +48,9 @@ def form_of(sample: Sequence[Sampled], path: str) -> str:
       UserError: they may have several forms.
     """
     boxes = [annotation["bbox"] for annotation, _ in sample]
-    large = all(min(image["height"], image["width"]) > TINY for _, image in sample)
-    if not boxes or not large or max(map(max, boxes)) > 1 + ABOVE_ONE or min(map(min, boxes)) < 0:
+    limit = 1 + ROUNDING
+    if not boxes or max(map(max, boxes)) > limit or min(map(min, boxes)) < -ROUNDING:
         return coco_boxes.form_of(sample, "", f"--data {path}")
-    limit = 1 + ABOVE_ONE
     fits = {
         SIZES: all(x + width <= limit and y + height <= limit for x, y, width, height in boxes),
         CORNERS: all(x1 > x0 and y1 > y0 for x0, y0, x1, y1 in boxes),

@@ -128,6 +128,15 @@ def test_the_form_of_boxes_is_found_where_only_one_fits(form: str, tmp_path: Pat
     assert seen(result) == seen(given) and result.notes() == notes
 
 
+def test_images_and_boxes_that_cannot_tell_do_not_change_the_form(tmp_path: Path) -> None:
+    """One of them is enough to make shares look like pixels."""
+    box = FOUND["relative-sizes"][0]
+    cells = [{"bbox": [box, [-1.0] * 4, [-1e-4, *box[1:]]], "category": [0, 0, 0]}] + [{"bbox": [box], "category": [0]}]
+    images = [image(0), {"bytes": b"damaged", "path": "b.jpg"}]
+    data = write(tmp_path / "set", table({"image": IMAGE, "objects": OLD}, image=images, objects=cells))
+    assert "object: boxes read as relative-sizes" in HuggingFace(data).find().account.notes.content
+
+
 def test_shares_that_may_be_either_are_refused(tmp_path: Path) -> None:
     cells = [{"bbox": [BOXES["relative-sizes"]], "category": [0]}]
     data = write(tmp_path / "set", table({"image": IMAGE, "objects": OLD}, image=[image(0)], objects=cells))
