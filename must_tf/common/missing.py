@@ -5,13 +5,20 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 TRAINING = "pip install 'must-tf[train]'"
 OWN = ("must_tf", "tfrecords_tools")
+MODEL_GARDEN = "official"  # of the packages for training, the one without which none of them is of use
 
 
 def remedy(error: BaseException) -> str:
-    """Returns a message about a package that could not be imported; "" if the error is about something else."""
+    """Returns a message about a package that could not be imported; "" if the error is about something else.
+
+    So it is if the packages for training are installed: then something else imports what is missing, a user's own task
+    for example, and only the traceback tells what.
+    """
     name = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-    if not name or name in OWN:
+    if not name or name in OWN or importlib.util.find_spec(MODEL_GARDEN) is not None:
         return ""
     return f"{name} is not installed. This command needs the packages for training. Install them with: {TRAINING}"
