@@ -101,9 +101,10 @@ def exit_on_user_error(main: Callable[[], int | None]) -> int:
     """Runs `main` and returns the exit code.
 
     A UserError is printed to stderr without a traceback, and the exit code is 2; so are what a disk refuses and a
-    package that is not installed. Any other
-    exception is printed with its traceback. Its exit code is 2 as well, because Python's usual 1 means "finished, but
-    ..." for these commands. Ctrl-C and SIGTERM end with a word and the exit codes that shells use for them.
+    package that is not installed. Any other exception is printed with its traceback. Its exit code is 2 as well,
+    because Python's usual 1 means "finished, but ..." for these commands. Ctrl-C and SIGTERM end with a word and the
+    exit codes that shells use for them. After one of them, only what a disk refuses is printed as well: a training may
+    have failed to save its last step.
     """
     with shown_output():
         return _ended(main)
@@ -119,7 +120,9 @@ def _ended(main: Callable[[], int | None]) -> int:
     except Terminated:
         return _stopped(signal.SIGTERM)
     except Exception as error:
-        if signals:  # a library turned the signal's exception into an error of its own
+        if signals:  # most likely, a library turned the signal's exception into an error of its own
+            if message := disk.refusal(error):
+                print(f"{clear_line()}error: {message}", file=sys.stderr)
             return _stopped(signals[0])
         return _failed(error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -21,6 +22,13 @@ USUAL: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, s
 def raising(error: BaseException) -> int:
     """Raises what it is given."""
     raise error
+
+
+def test_another_missing_package_is_not_one_for_training(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the packages for training installed, the advice to install them would hide who needs the other one."""
+    assert exit_on_user_error(lambda: raising(ModuleNotFoundError("No module named 'torch'", name="torch"))) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback") and "must-tf[train]" not in said
 
 
 @pytest.mark.parametrize(
@@ -94,19 +102,28 @@ def test_sigterm_ends_a_command_with_a_line_and_cleans_up(capsys: pytest.Capture
     assert cleaned and capsys.readouterr().err == "terminated\n"
 
 
+TRACED = RuntimeError("Stack trace: main")
+FULL = OSError(28, "No space left on device", "/a/b")
+
+
 @pytest.mark.parametrize(
-    ("number", "ended"), [(signal.SIGINT, (130, "interrupted\n")), (signal.SIGTERM, (143, "terminated\n"))]
+    ("number", "error", "ended"),
+    [
+        (signal.SIGINT, TRACED, (130, "interrupted\n")),
+        (signal.SIGTERM, TRACED, (143, "terminated\n")),
+        (signal.SIGTERM, FULL, (143, "error: /a/b: no space left on device. Free .*\nterminated\n")),
+    ],
 )
-def test_a_signal_that_a_library_takes_for_an_error_ends_the_command(
-    number: signal.Signals, ended: tuple[int, str], capsys: pytest.CaptureFixture[str]
+def test_a_signal_that_became_an_error_ends_the_command(
+    number: signal.Signals, error: Exception, ended: tuple[int, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As TensorFlow does while it traces a function."""
+    """As TensorFlow does while it traces a function. A last step that could not be saved is reported."""
 
     def work() -> int:
         try:
             signal.raise_signal(number)
         except BaseException:
-            raise RuntimeError("Stack trace: main") from None
+            raise error from None
         return 0
 
     before = [signal.signal(each, usual) for each, usual in USUAL.items()]
@@ -116,4 +133,4 @@ def test_a_signal_that_a_library_takes_for_an_error_ends_the_command(
     finally:
         for each, handler in zip(USUAL, before, strict=True):
             signal.signal(each, handler)
-    assert capsys.readouterr().err == ended[1]
+    assert re.fullmatch(ended[1], capsys.readouterr().err)
