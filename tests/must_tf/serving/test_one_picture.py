@@ -28,10 +28,8 @@ EVERY = {name: data for table in (KINDS, OTHERS) for name, (data, _, _) in table
 UNTOUCHED = geometry.Augmentation(flip=False, scale_min=1.0, scale_max=1.0)
 
 
-class Echo:
+class Echo(tf.Module):
     """A network whose probabilities are the pixels of its input."""
-
-    variables: tuple[tf.Variable, ...] = ()
 
     def __call__(self, inputs: Tensors, training: bool = False) -> dict[str, dict[str, Tensors]]:
         """Returns the input as the prediction of classification, which nothing restores."""
