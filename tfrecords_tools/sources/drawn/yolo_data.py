@@ -21,6 +21,7 @@ from tfrecords_tools.writing.counts import Account
 
 SPLITS = ("train", "val", "test")
 KEYS = (*SPLITS, "path", "names", "nc", "kpt_shape", "kpt_names", "flip_idx", "download")  # others are counted
+NULL = ("", "~", "null", "Null", "NULL")  # the base loader keeps them as text
 CLASS_LIST = "classes.txt"  # of labelling tools, beside the label files or beside data.yaml
 IMAGES = re.compile(r"(?:^|(?<=/))images(?=/)(?!.*/images/)")  # the last folder of this name
 
@@ -110,6 +111,7 @@ def _names(content: dict[str, Any], path: str) -> dict[int, str]:
 
 def _keypoints(content: dict[str, Any], path: str) -> int:
     shape = content.get("kpt_shape", [])
+    shape = [] if shape in NULL else shape
     if not isinstance(shape, list) or not all(isinstance(side, str) and side.isdecimal() for side in shape):
         raise UserError(
             f"--data {path}: 'kpt_shape' is {shape}, not [number of keypoints, values of each]. Correct it."

@@ -38,7 +38,7 @@ def run(root: Path, labels: dict[str, str | None], yaml: str = YAML, **options: 
 
 
 def test_boxes_are_centres_and_sizes_in_shares_of_the_image(tmp_path: Path) -> None:
-    result = run(tmp_path, {"a": CAT + DOG, "b": "", "c": None, "deep/d": DOG})
+    result = run(tmp_path, {"a": CAT + DOG, "b": "", "c": None, "deep/d": DOG}, f"{YAML}kpt_shape: null\n")
     # b was looked at and shows nothing; nobody looked at c.
     assert seen(result) == {"a": [CAT_BOX, DOG_BOX], "b": [], "deep/d": [DOG_BOX]}
     assert set(result.records) == {"a", "b", "c", "deep/d"}
