@@ -160,7 +160,7 @@ def _required() -> tuple[list[str], list[Finding]]:
     try:
         return metadata.requires("must-tf") or [], []
     except metadata.PackageNotFoundError:
-        remedy = "pip install -c constraints.txt -e ."
+        remedy = "pip install -c constraints.txt -e '.[train]'"
         return [], [Finding("must-tf", "not installed, so its requirements are unknown", remedy)]
 
 
