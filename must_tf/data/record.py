@@ -21,7 +21,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import cv2
@@ -280,10 +280,17 @@ def label_tensors(
       specs: {task: spec}.
       configs: {task: config} of the tasks to read.
     """
+    return dict(_tensors_in_turn(serialized, size, specs, configs))
+
+
+def _tensors_in_turn(
+    serialized: tf.Tensor, size: tf.Tensor, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[str, tf.Tensor]]]:
     parsed = parse(serialized, specs, configs)
     for name, config in configs.items():
         annotated_mask(parsed[annotated_key(name)], len(config.classes), name)  # raises if an id is out of range
-    return {name: specs[name].read(parsed, size, config) for name, config in configs.items()}
+    for name, config in configs.items():
+        yield name, specs[name].read(parsed, size, config)
 
 
 def to_labelled(example: tf.train.Example, tensors: Mapping[str, Mapping[str, tf.Tensor]]) -> dict[str, Labelled]:
@@ -306,12 +313,23 @@ def read_labels(serialized: bytes, specs: Mapping[str, TaskSpec], configs: Mappi
 
     Tasks that the image is unlabelled for are left out. To read many records, use `label_reader`: it is faster.
     """
+    return dict(labels_in_turn(serialized, specs, configs))
+
+
+def labels_in_turn(
+    serialized: bytes, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]
+) -> Iterator[tuple[str, Labelled]]:
+    """Yields each task and its labels. All maps of the largest image take 3 GB, one task's at most 1.2 GB."""
     example = opening.parsed(serialized)
     present = {name: configs[name] for name in origins_of(example) if name in configs}
     opening.require(example, specs, present)
     info = info_of(example)
     size = tf.constant([info.height, info.width])
-    return to_labelled(example, label_tensors(tf.constant(serialized), size, specs, present))
+    for name, tensors in _tensors_in_turn(tf.constant(serialized), size, specs, present):
+        labelled = to_labelled(example, {name: tensors})
+        del tensors  # the same maps once more
+        yield from labelled.items()
+        del labelled  # before the next task's are read
 
 
 def _to_numpy(value: tf.Tensor) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from must_tf.data import record
 from must_tf.shared import thresholds
 from must_tf.spec import TaskConfig
 from must_tf.tasks.normals import labels as normals
@@ -41,6 +42,24 @@ def test_in_a_mirrored_world_x_alone_is_negated() -> None:
     np.testing.assert_array_equal(mirrored, straight * [-1, 1, 1])
     np.testing.assert_array_equal(straight, normals.vectors(tf.constant(colours[0])).numpy())
     np.testing.assert_allclose(straight, golden_normals.vectors(colours[0]), atol=1e-6)
+
+
+@pytest.mark.parametrize("is_traced", [False, True])
+@pytest.mark.parametrize("size", [(11, 7), (3, 50)])  # 20 pixels are two rows, or less than one
+def test_large_maps_of_normals_are_read_in_bands(
+    size: tuple[int, int], is_traced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, [*size, 3]).astype(np.uint8)
+    colours[::2, 1] = 0  # unknown
+    config: Any = golden("normals").CONFIG
+    monkeypatch.setattr(normals, "BAND", 20)
+
+    def read(encoded: tf.Tensor) -> tf.Tensor:
+        return normals.read({normals.NORMALS: encoded}, tf.constant(size), config)["normals"]
+
+    found = (tf.function(read) if is_traced else read)(tf.constant(record.encode_map(colours)))
+    # The last pixels of a band do not fill a vector register, and are rounded differently.
+    np.testing.assert_allclose(found, normals.vectors(tf.constant(colours)), atol=2e-7)
 
 
 def test_a_threshold_in_bytes_lets_the_same_bytes_through() -> None:

@@ -18,6 +18,7 @@ from must_tf.tasks.masks import labels as masks
 from must_tf.tasks.masks.summary import of_crops
 
 Fault = tuple[str, str]  # problem, where in the record
+LARGE = 4_000_000  # pixels; the maps of one task take up to 12 bytes a pixel, those of all tasks 28
 
 
 def of_image(example: tf.train.Example, info: ImageInfo) -> Iterator[Fault]:
@@ -57,6 +58,19 @@ def of_origins(example: tf.train.Example, specs: Mapping[str, TaskSpec], configs
         )
         if own and task not in origins:
             yield f"{task}: labels without an origin are not seen by training", own[0]
+
+
+def groups(info: ImageInfo, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns the configs of the tasks that are checked together: all, but one by one for an image beyond `LARGE`.
+
+    Tasks that share objects stay together.
+    """
+    if info.height * info.width <= LARGE:
+        return [dict(configs)]
+    linked = {name for task in configs for name in (task, *specs[task].needs) if specs[task].needs}
+    alone = [{task: config} for task, config in configs.items() if task not in linked]
+    together = {task: config for task, config in configs.items() if task in linked}
+    return [*alone, together] if together else alone
 
 
 def read(

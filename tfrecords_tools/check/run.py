@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,20 +104,37 @@ def _check_record(
         return hashed(f"\0{name}")  # equals no other id
     name = f"{name} ({info.source_id!r})"
     specs = tasks.discover()
+    _add_faults(
+        name, [*record_rules.of_image(example, info), *record_rules.of_origins(example, specs, configs)], checked
+    )
+    for group in record_rules.groups(info, specs, configs):
+        _check_labels(serialized, name, group, into)
+    for task, origin in record.origins_of(example).items():
+        checked.origins.setdefault(task, collections.Counter())[origin] += 1
+    return hashed(info.source_id)
+
+
+def _check_labels(
+    serialized: bytes, name: str, configs: Mapping[str, Any], into: tuple[CheckedShard, TruthAsPrediction]
+) -> None:
+    """Adds the findings of some tasks' labels. These are freed when it returns."""
+    checked, truth = into
+    specs, example = tasks.discover(), opening.parsed(serialized)
+    info = record.info_of(example)
     labelled, faults = record_rules.read(serialized, specs, configs)
-    faults += [*record_rules.of_image(example, info), *record_rules.of_origins(example, specs, configs)]
     faults += record_rules.of_labels(labelled, info, specs, configs)
     faults += record_rules.of_full_masks(example, labelled, info)
     faults += usability.of_image(labelled, info)
-    for what, where in faults:
-        checked.findings.add(what, f"{name}: {where}" if where else name)
+    _add_faults(name, faults, checked)
     for task, why in truth.add(labelled, info):
         checked.findings.add(f"{task}: the metric does not accept the label", f"{name}: {why}")
-    for task, origin in record.origins_of(example).items():
-        checked.origins.setdefault(task, collections.Counter())[origin] += 1
     _count(labelled, info, configs, checked)
     usability.add(checked.use, labelled, info, configs)
-    return hashed(info.source_id)
+
+
+def _add_faults(name: str, faults: Iterable[record_rules.Fault], checked: CheckedShard) -> None:
+    for what, where in faults:
+        checked.findings.add(what, f"{name}: {where}" if where else name)
 
 
 def _content(serialized: bytes, default: int) -> int:
@@ -144,12 +162,7 @@ def _count(
 def _explain(path: str, configs: Mapping[str, Any], checked: CheckedShard) -> None:
     """Reads a shard whose scores are not perfect again, finds the images, and whether the protocol explains them."""
     explained = set()
-    for number, serialized in _readable(path, CheckedShard(checked.file)):  # damage has been reported already
-        try:
-            info = record.info_of(opening.parsed(serialized))
-            labelled, _ = record_rules.read(serialized, tasks.discover(), configs)
-        except Exception:  # reported already
-            continue
+    for number, info, labelled in _labels_of(path, configs):
         for task, value in _imperfect(labelled, info, configs).items():
             explained.add(task)
             rest = labelled[task]._replace(labels=scored(tasks.discover()[task], labelled[task].labels))
@@ -162,6 +175,15 @@ def _explain(path: str, configs: Mapping[str, Any], checked: CheckedShard) -> No
     for task in configs.keys() - explained:
         where = f"{checked.file}: {checked.truth_scores[task].value:.6f}, although each single image does"
         checked.findings.add(f"{task}: ground truth as prediction does not score perfectly", where)
+
+
+def _labels_of(path: str, configs: Mapping[str, Any]) -> Iterator[tuple[int, ImageInfo, dict[str, record.Labelled]]]:
+    """Yields number, image and labels of the records of a shard that can be read; the others have been reported."""
+    specs = tasks.discover()
+    for number, serialized in _readable(path, CheckedShard(path)):
+        with contextlib.suppress(Exception):  # protobuf errors, and all kinds of TensorFlow's
+            info = record.info_of(opening.parsed(serialized))
+            yield number, info, record_rules.read(serialized, specs, configs)[0]
 
 
 def _imperfect(

@@ -13,7 +13,7 @@ import numpy as np
 
 from must_tf import tasks
 from must_tf.data import opening, record
-from must_tf.spec import EMPTY, LABELLED, LOW, state
+from must_tf.spec import EMPTY, LABELLED, LOW, ImageInfo, state
 from tfrecords_tools.reading import bad_records, depth_range, label_summary, recordset
 from tfrecords_tools.reading.depth_range import DepthRange
 from tfrecords_tools.reading.recordset import RecordSet
@@ -119,17 +119,22 @@ def count_shard(job: CountJob, tick: Callable[[], None]) -> DatasetCounts:
 
 
 def _count(serialized: bytes, configs: Mapping[str, Any], counted: DatasetCounts) -> None:
+    """Counts one record; nothing of it if it cannot be read."""
     info = record.info_of(opening.parsed(serialized))
-    labelled = record.read_labels(serialized, tasks.discover(), configs)
-    counted.records += 1
-    counted.sizes[info.height, info.width] += 1
-    for task, (labels, origin, _) in labelled.items():
-        spec, config = tasks.discover()[task], configs[task]
-        label = label_summary.of(spec, labels, info, config)
-        of_task = counted.tasks.setdefault(task, TaskCount())
-        of_task.add(label, origin, state(spec, labels, info, config))
-        if task == depth_range.TASK:
-            of_task.metres.add(labels)
+    alone = DatasetCounts(records=1, sizes=collections.Counter([(info.height, info.width)]))
+    for task, labelled in record.labels_in_turn(serialized, tasks.discover(), configs):
+        alone.tasks[task] = _counted(task, labelled, info, configs[task])
+        del labelled  # before the next task's are read
+    counted.merge(alone)
+
+
+def _counted(task: str, labelled: record.Labelled, info: ImageInfo, config: Any) -> TaskCount:
+    spec, count = tasks.discover()[task], TaskCount()
+    label = label_summary.of(spec, labelled.labels, info, config)
+    count.add(label, labelled.origin, state(spec, labelled.labels, info, config))
+    if task == depth_range.TASK:
+        count.metres.add(labelled.labels)
+    return count
 
 
 def summary(dataset: RecordSet, counted: DatasetCounts) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +12,7 @@ from must_tf.label_content import OBJECTS, PIXELS, ImageInfo, Labels
 from must_tf.spec import TaskSpec
 
 BINS = 10  # of confidence, 0 to 1
+PART = 4_000_000  # values that are counted at once: in float64 and int64, those of a large map would take gigabytes
 
 
 class LabelSummary(NamedTuple):
@@ -54,11 +57,23 @@ def _chosen(values: np.ndarray, there: np.ndarray) -> np.ndarray:
 
 
 def _counted(ids: np.ndarray) -> dict[int, int]:
-    places, counts = np.unique(ids, return_counts=True)
-    return dict(zip(places.tolist(), counts.tolist(), strict=True))
+    total: collections.Counter[int] = collections.Counter()
+    for part in _parts(ids):
+        places, counts = np.unique(part, return_counts=True)
+        total.update(dict(zip(places.tolist(), counts.tolist(), strict=True)))
+    return dict(sorted(total.items()))
+
+
+def _parts(values: np.ndarray) -> Iterator[np.ndarray]:
+    flat = values.ravel()
+    for start in range(0, flat.size, PART):
+        yield flat[start : start + PART]
 
 
 def _binned(values: np.ndarray) -> np.ndarray:
     """Counts [BINS] of values in 0..1; 1.0 is in the last bin."""
-    places = np.clip((values.astype(np.float64) * BINS + 1e-6).astype(np.int64), 0, BINS - 1)
-    return np.bincount(places.ravel(), minlength=BINS)
+    counts = np.zeros(BINS, np.int64)
+    for part in _parts(values):
+        places = np.clip((part.astype(np.float64) * BINS + 1e-6).astype(np.int64), 0, BINS - 1)
+        counts += np.bincount(places, minlength=BINS)
+    return counts

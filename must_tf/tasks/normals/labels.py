@@ -18,6 +18,9 @@ from must_tf.tasks.normals.config import Config
 
 NORMALS = "image/normals/encoded"
 ROWS_AT_ONCE = 32  # so that what is computed from them stays in the processor's cache
+# Pixels that are converted at once: converting takes five times the memory of its result. The memory of smaller bands
+# would not go back to the system: glibc keeps blocks below 32 MB.
+BAND = 4_000_000
 
 
 def features(config: Config) -> dict[str, Any]:
@@ -29,7 +32,25 @@ def features(config: Config) -> dict[str, Any]:
 def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
     """Returns `normals` float32 [h, w, 3], unit vectors or 0,0,0."""
     del config
-    return {"normals": vectors(record.decode_map(parsed[NORMALS], size, 3, tf.uint8, 0))}
+    stored = record.decode_map(parsed[NORMALS], size, 3, tf.uint8, 0)
+    is_large = tf.reduce_prod(tf.shape(stored)[:2]) > BAND
+    normals = tf.cond(is_large, lambda: _vectors_in_bands(stored), lambda: vectors(stored))
+    return {"normals": tf.ensure_shape(normals, stored.shape)}
+
+
+def _vectors_in_bands(stored: tf.Tensor) -> tf.Tensor:
+    """Converts colours like `vectors`, one band of rows after the other."""
+    height, width = tf.unstack(tf.shape(stored)[:2])
+    rows = tf.maximum(1, BAND // width)
+    count = -(-height // rows)
+    shape = tf.TensorShape([None, None, 3])
+    bands = tf.TensorArray(tf.float32, count, infer_shape=False, element_shape=shape)
+
+    def converted(place: tf.Tensor, bands: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+        return place + 1, bands.write(place, vectors(stored[place * rows : (place + 1) * rows]))
+
+    _, bands = tf.while_loop(lambda place, _: place < count, converted, [0, bands], parallel_iterations=1)
+    return bands.concat()
 
 
 def vectors(stored: tf.Tensor) -> tf.Tensor:

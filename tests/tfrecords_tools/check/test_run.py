@@ -161,6 +161,23 @@ def test_what_is_planted_in_a_record_is_found_there(
     assert not any("record 1" in place for places in findings.values() for place in places)
 
 
+def test_of_a_large_image_one_task_is_checked_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All maps of the largest image together would take twice the memory. The findings do not depend on it."""
+    damaged = tf.train.Example.FromString(scene_record(OBJECTS, ALL))
+    for name in ("format", "origin", "score", "a mask less", "map's class"):
+        PLANTED[name][0](damaged.features.feature)
+    records = write_set(tmp_path / "set", [[damaged.SerializeToString(), scene_record(1, ALL)]])
+    together = checked(records)
+    monkeypatch.setattr(record_rules, "LARGE", 0)
+    apart = checked(records)
+    assert apart == together
+    assert len(apart["findings"]) >= 5
+    groups = record_rules.groups(ImageInfo("a", 1, 1), discover(), dict.fromkeys(ALL, None))
+    assert sorted(map(sorted, groups)) == [
+        ["classification"], ["depth"], ["detection", "masks"], ["normals"], ["segmentation"],
+    ]  # fmt: skip
+
+
 def test_a_task_that_needs_detection_need_not_have_boxes() -> None:
     """Depth, as a task whose head runs after detection's."""
     labels = scenes.render("wild", 5, OBJECTS, (128, 128)).labels

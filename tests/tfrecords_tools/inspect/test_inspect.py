@@ -20,6 +20,7 @@ from must_tf.data import record, scenes
 from must_tf.label_content import Summary
 from must_tf.spec import ImageInfo, TaskConfig
 from must_tf.tasks import discover
+from must_tf.tasks.depth import summary as depth_summary
 from tests.support.converting import must_records, noise
 from tests.support.tiny import ALL, SIZES, Tiny, image_bytes, scene_record, write_set
 from tfrecords_tools.inspect import contact_sheet, counts
@@ -33,6 +34,20 @@ def summary(records: str) -> dict[str, Any]:
     """Counts in this process."""
     dataset = recordset.opened(records)
     return counts.summary(dataset, counts.count(dataset, 1))
+
+
+def test_values_of_large_maps_are_counted_in_parts(tiny_records: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float64 and int64, the values of a large map would take gigabytes."""
+    records, confidence = f"{tiny_records.records}/*.tfrecord", np.repeat(np.arange(0.05, 1, 0.1), 100).reshape(20, 50)
+    labels = {"classes": np.arange(1000).reshape(20, 50) % 7, "confidence": confidence.astype(np.float32)}
+    whole = summary(records)
+    for module, size in ((label_summary, "PART"), (depth_summary, "AT_ONCE")):
+        monkeypatch.setattr(module, size, 999)
+    assert summary(records) == whole
+    segmentation = discover()["segmentation"]
+    found = label_summary.of(segmentation, labels, ImageInfo("a", 20, 50), segmentation.Config())
+    np.testing.assert_array_equal(found.bins, [100] * 10)
+    assert found.classes == {place: 143 - (place == 6) for place in range(7)}
 
 
 def rendered(count: int) -> list[Any]:
