@@ -42,6 +42,8 @@ def _vectors_in_bands(stored: tf.Tensor) -> tf.Tensor:
     """Converts colours like `vectors`, one band of rows after the other."""
     height, width = tf.unstack(tf.shape(stored)[:2])
     rows = tf.maximum(1, BAND // width)
+    if tf.executing_eagerly():  # a list is freed when this returns
+        return tf.concat([vectors(stored[top : top + rows]) for top in tf.range(0, height, rows)], 0)
     count = -(-height // rows)
     shape = tf.TensorShape([None, None, 3])
     bands = tf.TensorArray(tf.float32, count, infer_shape=False, element_shape=shape)
