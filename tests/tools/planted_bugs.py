@@ -48,6 +48,12 @@ TASKS = "must_tf/tasks/"
 GEOMETRY = "must_tf/data/geometry.py"
 MUTANTS = (
     Mutant("a number of YOLO may mean two classes", "tfrecords_tools/sources/drawn/yolo_data.py", "            if finder.spelled(name) != finder.spelled(known):", "            if False:", "tfrecords_tools/sources/drawn/test_yolo::beside_data_yaml"),
+    Mutant("keys of a COCO file are silent", "tfrecords_tools/sources/coco/coco_index.py", "            account.notes.add(f\"file: {key} is set and not used\", path)", "            pass", "tfrecords_tools/sources/test_coco_entries::beside_its_entries"),
+    Mutant("keys of COCO's categories are silent", "tfrecords_tools/sources/coco/coco.py", "        _note_unused_of_categories(categories, account)\n", "", "tfrecords_tools/sources/test_coco_entries::beside_its_entries"),
+    Mutant("subsets of CVAT become one", "tfrecords_tools/sources/drawn/cvat.py", "if len(subsets) > 1:", "if False:", "tfrecords_tools/sources/drawn/test_cvat::beside_its_images"),
+    Mutant("declared classes of no region are silent", "tfrecords_tools/sources/drawn/via.py", "                account.notes.add(UNDRAWN, option)", "                pass", "tfrecords_tools/sources/drawn/test_via::does_not_declare"),
+    Mutant("attributes of VOC's boxes are silent", "tfrecords_tools/sources/voc.py", "    for child in (*element.iterfind(\"bndbox\"), *corners):", "    for child in ():", "tfrecords_tools/sources/test_voc::counted_by_its_name"),
+    Mutant("export-yolo: a rectangle may be an oriented box", "tfrecords_tools/export/yolo.py", "if len(corners) == FOUR else corners", "if False else corners", "tfrecords_tools/export/test_yolo::without_an_option"),
     Mutant("a class that VIA does not declare is silent", "tfrecords_tools/sources/drawn/via.py", "if name and attribute.options and name not in attribute.options:", "if False:", "tfrecords_tools/sources/drawn/test_via::declare"),
     Mutant("a box that is not there is an object", "tfrecords_tools/sources/drawn/open_images.py", "            if _confidence(row) == 0:\n                account", "            if False:\n                account", "tfrecords_tools/sources/drawn/test_open_images::not_there"),
     Mutant("machines say what is not there", "tfrecords_tools/sources/drawn/open_images.py", "row.get(SOURCE) == MACHINE or _confidence(row) not in (0, 1)", "_confidence(row) not in (0, 1)", "tfrecords_tools/sources/drawn/test_open_images::looked_for"),

@@ -6,7 +6,8 @@
     DIR/export.json                  a summary, written last
 
 `convert yolo --data DIR/data.yaml` reads it back: boxes to the last bit, masks to the last pixel. A mask is one
-polygon: bridges without area join its parts and holes. Its box is the one around it, as readers of the format take it.
+polygon: bridges without area join its parts and holes, and four corners end where they begin, because four alone may be
+an oriented box. Its box is the one around it, as readers of the format take it.
 Not in the format, and counted in the summary: crowds, scores, labels of other tasks, images that are not labelled for
 detection, and masks beside an object without one. Trainers take all lines of a file for polygons if one of them is one,
 even lines of four numbers, so a file has lines of one kind.
@@ -42,6 +43,7 @@ from tfrecords_tools.writing.counts import Tally
 COMMAND = "export-yolo"
 DIGITS = range(6, 12)  # decimals that are tried; tools write six
 POINT_DIGITS = 8  # of polygons: a thousandth of a pixel of the largest images
+FOUR = 4  # corners that may be an oriented box
 CROWD = "object: a crowd, which the format cannot say; left out"
 MIXED = "object: mask left out, because another object of the image has none and a file has one kind of lines"
 APART = "object: box differs by a pixel or more from that of its mask, which readers take"
@@ -223,8 +225,9 @@ def _corners(labels: Labels, place: int, info: ImageInfo) -> list[outlines.Corne
 
 
 def polygon_values(corners: Sequence[outlines.Corner], info: ImageInfo) -> str:
-    """Returns x and y of each corner, in shares of the image's sides."""
-    shares = [share for x, y in corners for share in (x / info.width, y / info.height)]
+    """Returns x and y of each corner, in shares of the image's sides. Four corners are closed by the first one."""
+    closed = [*corners, corners[0]] if len(corners) == FOUR else corners
+    shares = [share for x, y in closed for share in (x / info.width, y / info.height)]
     return " ".join(f"{share:.{POINT_DIGITS}f}".rstrip("0").rstrip(".") for share in shares)
 
 

@@ -42,6 +42,7 @@ CORNERS = ("ymin", "xmin", "ymax", "xmax")
 SAME = 0.5  # smallest IoU of an object's box and the box of its mask; rounding and void pixels cost far less
 # Elements of an object, and of an image, that are used or say nothing about it. The others are counted.
 USED = ("name", "bndbox", "difficult", "id")
+USED_OF_SIZE = ("height", "width", "depth")
 USED_OF_IMAGE = ("folder", "filename", "path", "source", "owner", "size", "segmented", "object")
 SAYS_NOTHING = (*objects.NOT_SET, "unspecified")
 ROTATED = ("robndbox", "bndbox/angle", "angle")
@@ -280,7 +281,11 @@ def _note_unused(element: ElementTree.Element, notes: ObjectNotes) -> None:
             raise Dropped("object: its box is rotated", f"<{tag}>")
     for key, value in element.attrib.items():
         notes.add(f"object: {key} is set and not used", value)
-    inside = [child for child in element.iterfind("bndbox/*") if child.tag not in CORNERS]
+    corners = element.findall("bndbox/*")
+    for child in (*element.iterfind("bndbox"), *corners):
+        for key, value in child.attrib.items():
+            notes.add(f"object: {key} of <{child.tag}> is set and not used", value)
+    inside = [child for child in corners if child.tag not in CORNERS]
     for child in (*element, *inside):
         text = (child.text or "").strip()
         if child.tag not in USED and (len(child) or text and text.lower() not in SAYS_NOTHING):
@@ -289,12 +294,16 @@ def _note_unused(element: ElementTree.Element, notes: ObjectNotes) -> None:
 
 def _note_unused_of_image(root: ElementTree.Element, path: str, account: Account) -> None:
     """Notes elements and attributes of an XML file that are not used, and a name of another image."""
-    for child in root:
+    sizes = [child for child in root.iterfind("size/*") if child.tag not in USED_OF_SIZE]
+    for child in (*root, *sizes):
         text = (child.text or "").strip()
         if child.tag not in USED_OF_IMAGE and (len(child) or text and text.lower() not in SAYS_NOTHING):
             account.notes.add(f"image: <{child.tag}> is set and not used", f"{path}: {text or child.tag}")
     for key, value in root.attrib.items():
         account.notes.add(f"image: {key} is set and not used", f"{path}: {value}")
+    for child in (*root.iterfind("size"), *root.iterfind("size/*")):
+        for key, value in child.attrib.items():
+            account.notes.add(f"image: {key} of <{child.tag}> is set and not used", f"{path}: {value}")
     named = os.path.basename((root.findtext("filename") or "").strip().replace("\\", "/"))
     own = finder.spelled(files.stem(os.path.basename(path)))
     if named and own not in map(finder.spelled, (named, files.stem(named))):

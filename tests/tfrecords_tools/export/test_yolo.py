@@ -12,12 +12,14 @@ from pycocotools import mask as mask_utils
 
 from must_tf.common.errors import UserError
 from must_tf.data import scenes
+from must_tf.data.record import Labelled, encode
 from must_tf.spec import ImageInfo
+from must_tf.tasks import discover
 from must_tf.tasks.masks.labels import NO_MASK
-from tests.support.converting import converted, files_in, must_records, read
+from tests.support.converting import converted, files_in, must_records, noise, read
 from tests.support.datasets.drawn import masks
 from tests.support.exporting import assert_same
-from tests.support.tiny import Tiny, scene_record, write_set
+from tests.support.tiny import Tiny, image_bytes, scene_record, write_set
 from tfrecords_tools.export import outlines
 from tfrecords_tools.export.yolo import MIXED, YoloOptions, box_values, export_yolo, lines
 from tfrecords_tools.reading import recordset
@@ -98,7 +100,7 @@ def test_the_files_hold_the_objects(tiny_records: Tiny, exported: Path) -> None:
 
 
 def test_converted_again_the_masks_are_the_same(tiny_records: Tiny, exported: Path, tmp_path: Path) -> None:
-    again = converted(Yolo(str(exported / "data.yaml"), corners="polygon"), tmp_path / "again")
+    again = converted(Yolo(str(exported / "data.yaml")), tmp_path / "again")
     before = read(tiny_records.records, scenes.CLASSES)
     assert set(again.records) == set(before) and again.counts() == {} and again.notes() == {}
     for source_id, record in again.records.items():
@@ -139,7 +141,26 @@ def test_a_file_has_lines_of_one_kind() -> None:
     assert [len(line.split()) for line in lines(labels, ImageInfo("a", 8, 8), lost)] == [5, 5]
     assert {reason: entry["count"] for reason, entry in lost.content.items()} == {MIXED: 1}
     labels["is_crowd"][1] = True  # it is left out anyway
-    assert lines(labels, ImageInfo("a", 8, 8), Tally()) == ["0 0 0 0.5 0 0.5 0.5 0 0.5"]
+    assert lines(labels, ImageInfo("a", 8, 8), Tally()) == ["0 0 0 0.5 0 0.5 0.5 0 0.5 0 0"]
+
+
+def test_rectangular_masks_alone_come_back_without_an_option(tmp_path: Path) -> None:
+    """Four corners and nothing else would be refused, because they may be an oriented box."""
+    labels = {
+        "boxes": np.array([[0, 0, 0.5, 0.5]], np.float32),
+        "classes": np.array([1]),
+        "scores": np.ones(1, np.float32),
+        "is_crowd": np.zeros(1, bool),
+        "area": np.array([150.0], np.float32),
+        "crops": [np.ones([10, 15], np.uint8)],
+        "mask_scores": np.ones(1, np.float32),
+    }
+    labelled = {task: Labelled(labels, "real:x") for task in ("detection", "masks")}
+    serialized = encode(image_bytes(noise(20, 30)), ImageInfo("a", 20, 30), labelled, discover())
+    sets = {"train": recordset.opened(write_set(tmp_path / "in", [[serialized]], ("detection", "masks")))}
+    export_yolo(sets, f"{tmp_path}/out", YoloOptions(), 1, [])
+    (again,) = converted(Yolo(f"{tmp_path}/out/data.yaml"), tmp_path / "again").records.values()
+    np.testing.assert_array_equal(masks(again)[0], np.pad(np.ones([10, 15], bool), [(0, 10), (0, 15)]))
 
 
 def test_records_without_boxes_are_refused(tmp_path: Path) -> None:

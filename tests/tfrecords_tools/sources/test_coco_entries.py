@@ -102,6 +102,25 @@ def test_a_list_of_images_has_one_outcome(name: str, tmp_path: Path) -> None:
     assert result.outcome.image_drop_rate == pytest.approx(lost / len(images))
 
 
+def test_what_the_json_says_beside_its_entries_is_counted(tmp_path: Path) -> None:
+    """Once per kind. Where the file comes from, and how classes are grouped, drawn and described, is no label."""
+    save(tmp_path / "images" / "a.png", noise(HEIGHT, WIDTH))
+    silent = {"info": {"year": 2017}, "licenses": [{"id": 1}], "type": "instances", "tracks": []}
+    first = {"id": 1, "name": "cat", "supercategory": "animal", "color": [1, 2, 3], "keypoints": ["eye"], "hidden": 0}
+    content = {
+        "images": [{"id": 7, "file_name": "a.png", "height": HEIGHT, "width": WIDTH}],
+        "annotations": [boxed(7)],
+        "categories": [first, {"id": 2, "name": "dog", "ignore": 1}],
+        "videos": [{"id": 1}, {"id": 2}],
+    }
+    result = converted(Coco(f"{tmp_path}/images", dump(tmp_path / "a.json", silent | content)), tmp_path / "out")
+    assert result.notes() == {
+        "category: ignore is set and not used": 1,
+        "file: videos is set and not used": 1,
+        "object: no mask, box only": 1,
+    }
+
+
 def test_a_json_of_other_images_is_reported_before_the_first_image(tmp_path: Path) -> None:
     save(tmp_path / "images" / "a.png", noise(HEIGHT, WIDTH))
     images = [{"id": number, "file_name": f"{number}.png"} for number in range(128)]

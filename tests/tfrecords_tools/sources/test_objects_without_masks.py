@@ -13,7 +13,10 @@ from tests.support.checking import checked
 from tests.support.converting import Record, converted, dump, noise, read, save
 from tests.support.exporting import assert_same, export
 from tests.support.merging import merged
+from tfrecords_tools.export.yolo import MIXED, YoloOptions, export_yolo
+from tfrecords_tools.reading import recordset
 from tfrecords_tools.sources.coco.coco import Coco
+from tfrecords_tools.sources.drawn.yolo import Yolo
 from tfrecords_tools.sources.images import UnlabelledImages
 from tfrecords_tools.stats.against_truth import matched
 
@@ -56,9 +59,6 @@ def test_there_and_back(tmp_path: Path) -> None:
     report = checked(f"{tmp_path}/records/*.tfrecord")
     assert report["findings"] == {}
     assert report["truth_as_prediction"]["masks"]["is_perfect"]
-    converted(UnlabelledImages(str(tmp_path / "images")), tmp_path / "album")
-    merged(tmp_path / "both", [f"{tmp_path}/{name}/*.tfrecord" for name in ("album", "records")])
-    assert_partly_masked(read(tmp_path / "both", {"detection": ["cat"], "masks": ["cat"]})["a"])
     assert export(f"{tmp_path}/records/*.tfrecord", tmp_path / "export")["lost"] == {}
     written = json.loads((tmp_path / "export" / "instances.json").read_text())["annotations"]
     assert ["segmentation" in annotation for annotation in written] == [True, False, False, False, False]
@@ -67,6 +67,35 @@ def test_there_and_back(tmp_path: Path) -> None:
     )
     for task, labels in result.records["7"].labels.items():
         assert_same(again.records["7"].labels[task], labels)
+
+
+def test_merged_in_both_orders(tmp_path: Path) -> None:
+    """The image keeps the id of the set named first; its labels are the same, and come back from an export."""
+    wanted = converted(coco(tmp_path), tmp_path / "records").records["7"]
+    converted(UnlabelledImages(str(tmp_path / "images")), tmp_path / "album")
+    for source_id, order in {"a": ("album", "records"), "7": ("records", "album")}.items():
+        merged(tmp_path / source_id, [f"{tmp_path}/{name}/*.tfrecord" for name in order])
+        (found,) = read(tmp_path / source_id, {"detection": ["cat"], "masks": ["cat"]}).values()
+        out = tmp_path / f"export-{source_id}"
+        assert export(f"{tmp_path}/{source_id}/*.tfrecord", out)["lost"] == {}
+        (again,) = converted(Coco(f"{out}/rgb", f"{out}/instances.json"), out / "again").records.values()
+        for record in (found, again):
+            assert record.source_id == source_id
+            for task, labels in wanted.labels.items():
+                assert_same(record.labels[task], labels)
+
+
+def test_boxes_there_and_back_in_yolos_format(tmp_path: Path) -> None:
+    """A file of the format has lines of one kind, so the only mask is left out, and counted."""
+    wanted = converted(coco(tmp_path), tmp_path / "records").records["7"].labels["detection"]
+    sets = {"train": recordset.opened(f"{tmp_path}/records/*.tfrecord")}
+    summary = export_yolo(sets, str(tmp_path / "yolo"), YoloOptions(), 1, [])
+    assert {reason: entry["count"] for reason, entry in summary["lost"].items()} == {MIXED: 1}
+    again = converted(Yolo(f"{tmp_path}/yolo/data.yaml"), tmp_path / "again")
+    (record,) = again.records.values()
+    assert (set(record.labels), again.counts(), again.notes()) == ({"detection"}, {}, {})
+    for key in ("boxes", "classes", "is_crowd"):
+        np.testing.assert_array_equal(record.labels["detection"][key], wanted[key])
 
 
 def test_full_masks_fill_the_box(tmp_path: Path) -> None:

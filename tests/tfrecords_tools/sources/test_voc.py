@@ -183,14 +183,18 @@ def test_an_image_of_no_size_is_that_of_its_file(tmp_path: Path) -> None:
 def test_what_an_xml_says_and_is_not_used_is_counted_by_its_name(tmp_path: Path) -> None:
     inside = "<pose>Left</pose><actions><jumping>1</jumping></actions><truncated>0</truncated>" + PART
     xml = annotation(
-        thing("dog", (11, 6, 30, 15), inside).replace("<bndbox><xmin>11", "<bndbox><zmin>3</zmin><xmin>11")
+        thing("dog", (11, 6, 30, 15), inside).replace(
+            "<bndbox><xmin>", '<bndbox by="Eve"><zmin>3</zmin><xmin unit="px">'
+        )
     )
+    xml = xml.replace("<size>", '<size unit="px"><scale>2</scale>')
     more = '<annotation verified="yes"><filename>C:\\b.jpg</filename><weather>rain</weather><night>0</night>'
     result = converted(Voc(write(tmp_path, {"a": xml.replace("<annotation>", more)})), tmp_path / "out")
     np.testing.assert_allclose(result.records["a"].labels["detection"]["boxes"][0] * HEIGHT, [5, 20 / 3, 15, 20], 1e-5)
     assert result.notes() == {
         **{f"object: <{tag}> is set and not used": 1 for tag in ("actions", "part", "pose", "zmin")},
-        "image: <weather> is set and not used": 1,
+        **{f"object: {key} is set and not used": 1 for key in ("by of <bndbox>", "unit of <xmin>")},
+        **{f"image: {key} is set and not used": 1 for key in ("<weather>", "<scale>", "unit of <size>")},
         "image: its XML names another file": 1,
         "image: verified is set and not used": 1,
     }

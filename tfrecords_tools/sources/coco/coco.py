@@ -51,6 +51,11 @@ IMAGE_KEYS = {
     "id", "file_name", "height", "width", "license", "coco_url", "flickr_url", "url", "date_captured", SOURCE_ID,
     corrected.KEY, NEGATIVE, NOT_EXHAUSTIVE,
 }  # fmt: skip
+# Keys of categories that are used or describe a class, LVIS' included. Keypoints are counted with the objects.
+CATEGORY_KEYS = {
+    "id", "name", "supercategory", "color", "isthing", "keypoints", "skeleton", "synset", "synonyms", "def",
+    "frequency", "image_count", "instance_count",
+}  # fmt: skip
 
 
 class CocoAnnotations(NamedTuple):
@@ -125,6 +130,7 @@ class Coco:
         """Like `find`, given the content of the JSON and the names of the files below `images`."""
         categories = coco_json.without_roots(index.categories, index.used_categories(), account)
         ids, names = coco_json.classes(categories, 1, self.annotations)
+        _note_unused_of_categories(categories, account)
         by_key = {coco_json.id_key(category): class_id for category, class_id in ids.items()}
         form = coco_boxes.form_of(index.sample(), self.boxes, self.annotations)
         surfaces = coco_surface.find(self.panoptic, self.stuff, self.annotations, index)
@@ -134,7 +140,7 @@ class Coco:
             if name not in present:
                 account.dropped.add("image: file is missing", path)
                 continue
-            _note_unused(image, path, account)
+            _note_unused("image", image, IMAGE_KEYS, path, account)
             surface = surfaces.of(source_id, image) if surfaces else None
             packed = index.packed(source_id)
             used_ids = coco_json.used_ids(packed.categories, by_key)
@@ -191,10 +197,15 @@ class Coco:
         return Sample(stored.encoded, info, labelled, os.path.basename(path), extra)
 
 
-def _note_unused(image: coco_json.CocoEntry, path: str, account: Account) -> None:
-    for key in sorted(image.keys() - IMAGE_KEYS):
-        if image[key] and str(image[key]).lower() not in objects.NOT_SET:
-            account.notes.add(f"image: {key} is set and not used", f"{path}: {str(image[key])[:40]}")
+def _note_unused(kind: str, entry: coco_json.CocoEntry, known: set[str], place: str, account: Account) -> None:
+    for key in sorted(entry.keys() - known):
+        if entry[key] and str(entry[key]).lower() not in objects.NOT_SET:
+            account.notes.add(f"{kind}: {key} is set and not used", f"{place}: {str(entry[key])[:40]}")
+
+
+def _note_unused_of_categories(categories: list[coco_json.CocoEntry], account: Account) -> None:
+    for category in categories:
+        _note_unused("category", category, CATEGORY_KEYS, str(category["name"]), account)
 
 
 def _frame(annotations: list[coco_json.CocoEntry], has_map: bool) -> pixels.Frame:

@@ -25,21 +25,31 @@ INDICES = (
 )
 SAMPLE = 2000  # annotations that tell how a file writes its boxes
 INFO = "info"  # the only key besides the lists that is read
+# Keys that say nothing about labels: where a file comes from, and what its kind is. Others are counted if they are set.
+SILENT = {INFO, "licenses", "license", "type"}
 
 
-def entries(path: str, option: str, needed: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, CocoEntry, str]]:
+def entries(
+    path: str, option: str, needed: Mapping[str, Sequence[str]], account: Account | None = None
+) -> Iterator[tuple[str, CocoEntry, str]]:
     """Yields key, value and text of `info` and of each entry of the lists in `needed`, and checks the entries.
+
+    Args:
+      path, option: the file, and the option that named it.
+      needed: {list: keys that its entries must have}.
+      account: counts the other keys of the file, each once.
 
     Raises:
       UserError: the file is missing, is not JSON, or is not in COCO's format.
     """
     files.require_file(path, option)
-    lists = set()
+    lists, others = set(), dict[str, None]()
     try:
         for key, place, value, text in json_stream.parts(path):
             if key == INFO and isinstance(value, dict):
                 yield key, value, text
             if key not in needed:
+                others |= {key: None} if value else {}
                 continue
             if place is None:
                 lists |= {key} if isinstance(value, list) else set()
@@ -51,6 +61,9 @@ def entries(path: str, option: str, needed: Mapping[str, Sequence[str]]) -> Iter
     for key in needed:
         if key not in lists:
             raise UserError(f"{option} {path} has no list {key!r}. Give a file in COCO's format.")
+    if account:
+        for key in sorted(others.keys() - SILENT):
+            account.notes.add(f"file: {key} is set and not used", path)
 
 
 def categories(path: str, option: str) -> list[CocoEntry]:
@@ -98,7 +111,7 @@ class CocoIndex:
         self._database = on_disk.database()
         with on_disk.room():
             self._database.executescript(SCHEMA)
-            for key, entry, text in entries(path, option, coco_json.NEEDED):
+            for key, entry, text in entries(path, option, coco_json.NEEDED, account):
                 self._add(key, entry, text)
             for statement in INDICES:
                 self._database.execute(statement)

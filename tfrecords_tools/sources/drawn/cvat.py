@@ -44,6 +44,8 @@ SHAPE_KEYS = (
     "rle", "left", "top", "width", "height",
 )  # fmt: skip
 BY_HAND = ("manual", "file", "")  # sources of shapes that people drew
+# Elements of the file. <meta> has the labels; the rest of it says how the task was organised, and is not read.
+ELEMENTS = ("version", "meta", "image", "track")
 # Types of labels that are never objects here.
 OTHER_TYPES = ("tag", *UNUSED)
 
@@ -94,6 +96,7 @@ class Cvat:
 
     def _pictures(self, paths: ImagePaths, declared: list[CvatLabel], account: Account) -> Iterator[Item]:
         """Yields an item per image, and appends the labels, which the XML lists before them."""
+        subsets: set[str] = set()
         for element in self._elements(account):
             if element.tag == "track":
                 raise UserError(
@@ -102,10 +105,13 @@ class Cvat:
             if element.tag == "label":
                 declared.append(CvatLabel(_text(element, "name"), _text(element, "type")))
                 continue
+            subsets.add(element.get("subset", ""))
             written = element.get("name", "")
             name = paths.take(account, written, twice="image: twice in the XML, the first is used")
             if name is not None:
                 yield Item("", (), self._picture(element, name, account))
+        if len(subsets) > 1:
+            account.notes.add("file: images of several subsets are converted together", ", ".join(sorted(subsets)))
 
     def _elements(self, account: Account) -> Iterator[ElementTree.Element]:
         """Yields the labels, tracks and images of the XML, one at a time."""
@@ -118,6 +124,8 @@ class Cvat:
             account.notes.add(files.GUESSED, self.annotations)
         for event, element in xml.events():
             if event == "start":
+                if len(depth) == 1 and element.tag not in ELEMENTS:
+                    account.notes.add(f"file: <{element.tag}> is not used", self.annotations)
                 depth.append(element)
                 continue
             depth.pop()

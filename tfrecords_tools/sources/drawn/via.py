@@ -36,6 +36,8 @@ from tfrecords_tools.writing.items import Item, Listing
 from tfrecords_tools.writing.reasons import reason_of
 
 PROJECT, DECLARED = "_via_img_metadata", "_via_attributes"
+# Keys of a project that say nothing about labels: how VIA shows it, its version, the order of its images.
+SILENT = ("_via_settings", "_via_data_format_version", "_via_image_id_list")
 CSV_COLUMNS = ("filename", "region_shape_attributes", "region_attributes")
 CSV_VALUES = (*CSV_COLUMNS[1:], "file_attributes")
 CSV_KNOWN = (*CSV_COLUMNS, "file_attributes", "file_size", "region_count", "region_id")
@@ -43,6 +45,7 @@ KEYS = ("name", "x", "y", "width", "height", "all_points_x", "all_points_y", "cx
 IMAGE_KEYS = ("filename", "size", "regions", "file_attributes", "fileref", "base64_img_data")
 REGION_KEYS = ("shape_attributes", "region_attributes")
 UNUSED = ("point", "polyline", "line")
+UNDRAWN = "detection: an option of the project that no region has, so it is not a class"
 
 Entry = Mapping[str, Any]
 
@@ -79,7 +82,7 @@ class Via:
         files.require_file(self.annotations, "--annotations")
         names, account, paths = pictures.given_names(self.classes), Account(), ImagePaths(self.images)
         declared: dict[str, Any] = {}
-        entries = on_disk.Items(Item("", (), entry) for entry in self._entries(declared))
+        entries = on_disk.Items(Item("", (), entry) for entry in self._entries(declared, account))
         name = self._attribute(item.labels for item in entries)
         attribute = ClassAttribute(name, _options(declared, name))
         found = on_disk.Items(self._pictures((item.labels for item in entries), attribute, paths, account))
@@ -88,15 +91,19 @@ class Via:
             files.require_some([], [str(item.labels["filename"]) for item in entries], self.images, remedy)
         inputs = (self.annotations, self.classes) if self.classes else (self.annotations,)
         paths.note_others(account, inputs)
-        return pictures.listing((item.labels for item in found), names, account, inputs)
+        listing = pictures.listing((item.labels for item in found), names, account, inputs)
+        if not names:
+            for option in sorted(attribute.options - set(listing.classes.get("detection", ()))):
+                account.notes.add(UNDRAWN, option)
+        return listing
 
-    def _entries(self, declared: dict[str, Any]) -> Iterator[Entry]:
+    def _entries(self, declared: dict[str, Any], account: Account) -> Iterator[Entry]:
         """Yields the file's images: `filename` and a list `regions` of shape_attributes and region_attributes.
 
         The region attributes that a project declares are added to `declared`.
         """
-        is_csv, count = self.annotations.lower().endswith(".csv"), 0
-        for entry in _csv_entries(self.annotations) if is_csv else _json_entries(self.annotations, declared):
+        path, count = self.annotations, 0
+        for entry in _csv_entries(path) if path.lower().endswith(".csv") else _json_entries(path, declared, account):
             count += 1
             yield entry
         if not count:
@@ -141,7 +148,7 @@ class Via:
         return pictures.load(item, f"real:{files.stem(os.path.basename(self.annotations))}", account)
 
 
-def _json_entries(path: str, declared: dict[str, Any]) -> Iterator[Entry]:
+def _json_entries(path: str, declared: dict[str, Any], account: Account) -> Iterator[Entry]:
     try:
         # A project has all images below one key; exported annotations have nothing else.
         for part in json_stream.parts(path, (PROJECT,)):
@@ -149,6 +156,10 @@ def _json_entries(path: str, declared: dict[str, Any]) -> Iterator[Entry]:
                 declared.update(part.value["region"])
             elif isinstance(part.value, dict) and "filename" in part.value:
                 yield _regular(part.value)
+            elif part.key != DECLARED and part.value and part.key not in SILENT:
+                is_image = part.key == PROJECT or not part.key.startswith("_via")
+                reason = "image: its entry has no filename" if is_image else f"file: {part.key} is set and not used"
+                account.notes.add(reason, f"{path}: {part.text[:40]}")
     except ValueError as error:
         raise UserError(f"--annotations {path} is not valid JSON: {error}") from None
 

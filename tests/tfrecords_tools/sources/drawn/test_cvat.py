@@ -113,6 +113,20 @@ DROPS = {
 }
 
 
+def test_what_the_file_says_beside_its_images_is_counted(tmp_path: Path) -> None:
+    """Photos for training and validation must not become one dataset without a word."""
+    path = tmp_path / "set.xml"
+    photos(tmp_path / "images", "a.jpg", "b.jpg")
+    text = Path(xml(path, BOX, "")).read_text()
+    text = text.replace('id="0"', 'id="0" subset="Train"').replace('id="1"', 'id="1" subset="Validation"')
+    write(path, text.replace("</annotations>", "<reviews><review/></reviews></annotations>"))
+    result = converted(Cvat(f"{tmp_path}/images", str(path)), tmp_path / "out")
+    assert result.notes() == {
+        "file: <reviews> is not used": 1,
+        "file: images of several subsets are converted together": 1,
+    }
+
+
 @pytest.mark.parametrize("name", NOTES)
 def test_what_is_not_used_is_counted_once_per_kind(name: str, tmp_path: Path) -> None:
     shape, notes = NOTES[name]

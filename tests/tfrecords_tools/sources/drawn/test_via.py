@@ -165,10 +165,21 @@ def test_exif_turns_a_photo_in_which_nothing_has_a_place(tmp_path: Path) -> None
 def test_a_class_that_the_project_does_not_declare_is_counted(tmp_path: Path) -> None:
     photos(tmp_path / "images", "a.jpg")
     declared = {"region": {"type": {"type": "dropdown", "options": {"cat": "", "dog": ""}}}}
-    content = {"_via_img_metadata": metadata([region(RECT), region(RECT, "bird")]), "_via_attributes": declared}
+    images = metadata([region(RECT), region(RECT, "bird")]) | {"b": {"regions": [region(RECT)]}}
+    content = {
+        "_via_img_metadata": images,
+        "_via_attributes": declared,
+        "_via_tracks": {"x": 1},
+        "_via_settings": {"x": 1},
+    }
     result = converted(Via(f"{tmp_path}/images", dump(tmp_path / "set.json", content)), tmp_path / "out")
     assert [name for name, _ in seen(result)["a"]] == ["cat", "bird"]
-    assert result.notes() == {"object: its class is not an option of the project, used like others": 1}
+    assert result.notes() == {
+        "object: its class is not an option of the project, used like others": 1,
+        "detection: an option of the project that no region has, so it is not a class": 1,  # dog
+        "file: _via_tracks is set and not used": 1,
+        "image: its entry has no filename": 1,
+    }
 
 
 def test_what_a_table_says_about_files_is_counted(tmp_path: Path) -> None:
