@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.support.converting import CocoEntry, dump, noise, save
+from tests.support.converting import CocoEntry, converted, dump, noise, save
+from tests.support.datasets.exr_files import written
 from tests.support.datasets.mg_records import boxes, record
 from tests.support.datasets.voc import annotation, thing
+from tfrecords_tools.convert.relabelled import relabelled
 from tfrecords_tools.sources import Source
 from tfrecords_tools.sources.cityscapes import Cityscapes
 from tfrecords_tools.sources.classes import ClassFolders
@@ -84,6 +86,8 @@ def rgbd(folder: Path, kind: str, array: np.ndarray, ending: str = ".png", class
     path.parent.mkdir()
     if ending == ".npy":
         np.save(path, array)
+    elif ending == ".exr":
+        path.write_bytes(written({"Z": array}))
     else:
         save(path, array)
     if classes:
@@ -262,7 +266,7 @@ def train_ids(folder: Path) -> Source:
 
 def depth16(per_metre: int, **options: Any) -> Callable[[Path], Source]:
     """16-bit depth from 2 to 20 m, its first row unknown."""
-    values = np.rint(metres() * per_metre).astype(np.uint16)
+    values = np.rint(metres() * per_metre).clip(0, 65535).astype(np.uint16)
     if "depth_unknown" in options:
         values[:1] = 65535
     return lambda folder: rgbd(folder, "depth", values, **options)
@@ -291,7 +295,22 @@ def binary(bits: bool = False, **options: Any) -> Callable[[Path], Source]:
 
 
 def normals(*colour: int, **options: Any) -> Callable[[Path], Source]:
-    """Normals of one colour, with a frame of grey."""
+    """Normals of one colour, below 8 rows in its first grey value."""
     drawn = colours(*colour)
-    drawn[:8] = 128
+    drawn[:8] = colour[0]
     return lambda folder: rgbd(folder, "normal", drawn, **options)
+
+
+def wrong_size(folder: Path) -> Source:
+    """VOC's XML with another width than the photo's."""
+    source = voc(folder, names=("000",))
+    path = folder / "Annotations" / "000.xml"
+    path.write_text(path.read_text().replace(f"<width>{WIDTH}<", f"<width>{WIDTH + 2}<"))
+    return source
+
+
+def other_order(folder: Path) -> Source:
+    """A dataset whose first class is a dog, with the classes of records whose first one is a cat."""
+    converted(coco(folder / "train", images(1), [ann(1)]), folder / "records")
+    source = coco(folder / "val", images(1), [ann(1)], [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}])
+    return relabelled(source, f"{folder}/records/*.tfrecord", (), ())

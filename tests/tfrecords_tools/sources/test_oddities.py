@@ -242,7 +242,11 @@ CASES: dict[str, Case] = {
         lambda f: coco(f, [e | {"height": WIDTH, "width": HEIGHT} for e in images(1)], [ann(1)]),
         "0 images; dropped 1 image: width and height are swapped in its labels",
     ),
+    "classes in another order": Case("refused, no way on", odd.other_order, f"1 images; {TWO}; {NO_MASK}"),
     # VOC
+    "another size than the photo's": Case(
+        "dropped", odd.wrong_size, "0 images; dropped 1 image: size differs from its labels'"
+    ),
     "XML beside the photos": Case(
         "refused",
         lambda f: voc(f, flat=True),
@@ -311,12 +315,18 @@ CASES: dict[str, Case] = {
     "depth in millimetres": Case("right", odd.depth16(1000), "1 images; 2.0 to 20.0 m"),
     "depth of KITTI": Case("0.5 to 5.1 m", odd.depth16(256, depth_scale="1/256"), "1 images; 2.0 to 20.0 m"),
     "depth of Virtual KITTI": Case("0.2 to 2.0 m", odd.depth16(100, depth_scale="0.01"), "1 images; 2.0 to 20.0 m"),
+    "depth of TUM": Case(
+        "10.0 to 65.5 m", odd.depth16(5000, depth_scale="1/5000", depth_unknown="65535"), "1 images; 2.4 to 13.1 m"
+    ),
     "65535 means unknown": Case("65.5 m", odd.depth16(1000, depth_unknown="65535"), "1 images; 2.4 to 20.0 m"),
     "depth of NumPy": Case(
         "left out", lambda f: rgbd(f, "depth", metres().astype(np.float32), ".npy"), "1 images; 2.0 to 20.0 m"
     ),
     "depth as TIFF of floats": Case(
         "dropped", lambda f: rgbd(f, "depth", metres().astype(np.float32), ".tiff"), "1 images; 2.0 to 20.0 m"
+    ),
+    "depth as EXR": Case(
+        "refused", lambda f: rgbd(f, "depth", metres().astype(np.float32), ".exr"), "1 images; 2.0 to 20.0 m"
     ),
     "depth of 8 bits": Case(
         "dropped", lambda f: rgbd(f, "depth", (metres() * 10).astype(np.uint8)), "give --depth-scale METRES"
@@ -327,10 +337,11 @@ CASES: dict[str, Case] = {
         "1 images; 2.0 to 20.0 m",
     ),
     "two clocks": Case("0 of 1", odd.clocks, "give --match-time 0.02"),
-    "two odd.clocks, matched": Case(
-        "no such option", lambda f: odd.clocks(f, match_time=0.02), "1 images; 2.0 to 20.0 m"
-    ),
+    "two clocks, matched": Case("no such option", lambda f: odd.clocks(f, match_time=0.02), "1 images; 2.0 to 20.0 m"),
     "unknown normals in grey": Case("(0.58, 0.58, 0.58)", odd.normals(128, 128, 0), "1 images; 83% normals, z -1.0"),
+    "unknown normals in darker grey": Case(
+        "(0.58, 0.58, 0.58)", odd.normals(127, 127, 0), "1 images; 83% normals, z -1.0"
+    ),
     "normals toward the viewer": Case("z forward", odd.normals(128, 128, 255), "give --normals-axes x,-y,-z"),
     "the same, turned": Case(
         "no such option", odd.normals(128, 128, 255, normals_axes="x,-y,-z"), "1 images; 83% normals, z -1.0"
