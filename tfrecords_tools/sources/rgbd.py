@@ -92,9 +92,11 @@ class Rgbd:
             others = [name for name in files.folders(self.root) if name not in (PHOTOS, *FOLDERS)]
             there = f" There are {', '.join(others[:SHOWN])}: rename them." if others else ""
             return f"{there} For images without labels use `must-records convert images`."
-        hint = (
-            " They are times: if the photos' are, too, give --match-time 0.02." if rgbd_maps.is_time(stems[0]) else ""
-        )
+        hint, seconds = "", self.options.match_time
+        if rgbd_maps.is_time(stems[0]) and seconds:
+            hint = f" They are times, and no photo's name is a time within {seconds:g} seconds of one."
+        elif rgbd_maps.is_time(stems[0]):
+            hint = " They are times: if the photos' are, too, give --match-time 0.02."
         return f" They have names like {stems[0]!r}.{hint} For images without labels use `must-records convert images`."
 
     def _files_in(self, folder: str, account: Account) -> list[str]:

@@ -338,6 +338,9 @@ CASES: dict[str, Case] = {
     ),
     "two clocks": Case("0 of 1", odd.clocks, "give --match-time 0.02"),
     "two clocks, matched": Case("no such option", lambda f: odd.clocks(f, match_time=0.02), "1 images; 2.0 to 20.0 m"),
+    "two clocks, too far apart": Case(
+        "no such option", lambda f: odd.clocks(f, match_time=0.01), "no photo's name is a time within 0.01 seconds"
+    ),
     "unknown normals in grey": Case("(0.58, 0.58, 0.58)", odd.normals(128, 128, 0), "1 images; 83% normals, z -1.0"),
     "unknown normals in darker grey": Case(
         "(0.58, 0.58, 0.58)", odd.normals(127, 127, 0), "1 images; 83% normals, z -1.0"
