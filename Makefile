@@ -57,7 +57,7 @@ test: $(READY)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	log=$$(mktemp); $(BIN)/mypy > $$log 2>&1 & types=$$!; \
-	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder; tests=$$?; \
+	$(BIN)/pytest -q -n 3 --dist loadfile --no-loadscope-reorder; tests=$$?; \
 	wait $$types; types=$$?; cat $$log; rm $$log; exit $$((tests + types))
 
 # Beam needs older versions of other packages, such as protobuf, so it has its own environment.

@@ -120,7 +120,7 @@ class HuggingFace:
                 if not taken.add(source_id):
                     source_id = f"{files.stem(os.path.basename(path))}-{number}"
                     taken.add(source_id)
-                items.append(Item(source_id, (path,), decided._row(row, columns, place, account)))
+                items.append(Item(source_id, (path,), decided.row_of(row, columns, place, account)))
         if not items:
             raise UserError(f"--data {self.data!r}: no row has an image. Images must be stored in the files.")
         classes = {}
@@ -161,7 +161,8 @@ class HuggingFace:
             account.notes.add(f"column: {name!r} not used", path)
         return Columns(image, label, found, category, tuple(features[label]["names"]) if label else (), names)
 
-    def _row(self, row: Mapping[str, Any], columns: Columns, place: str, account: Account) -> Row:
+    def row_of(self, row: Mapping[str, Any], columns: Columns, place: str, account: Account) -> Row:
+        """Returns a row of a file as an item's labels, and adds what it lacks to `account`."""
         image: Any = row[columns.image]
         label: Any = row[columns.label] if columns.label else None
         names = columns.label_names
