@@ -7,13 +7,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.profile import map_codecs
-
-RNG = np.random.default_rng(0)
-MAPS = [
-    RNG.integers(0, 256, [7, 5], dtype=np.uint8),
-    RNG.integers(0, 256, [7, 5, 3], dtype=np.uint8),
-    RNG.integers(0, 65536, [7, 5], dtype=np.uint16),
-]
+from tests.support.image_files import MAPS
 
 
 @pytest.mark.parametrize("values", MAPS, ids=["bytes", "colours", "16 bits"])

@@ -1,4 +1,4 @@
-"""Image files of one photo, and the pixels that Pillow reads."""
+"""Image files of one photo and the pixels that Pillow reads; label maps of every kind."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ ORIENTATION = 0x0112  # the EXIF tag
 # JPEG at quality 95 turned, compressed again: blue differs by up to 8 levels; an unturned picture by over 100.
 JPEG_LEVELS = 10
 PHOTO = noise(HEIGHT, WIDTH)
+_RNG = np.random.default_rng(0)
+MAPS = (
+    _RNG.integers(0, 256, [7, 5], dtype=np.uint8),
+    _RNG.integers(0, 256, [7, 5, 3], dtype=np.uint8),
+    _RNG.integers(0, 65536, [7, 5], dtype=np.uint16),
+)
 
 
 def file(pixels: np.ndarray | Image.Image, kind: str, orientation: int = 1) -> bytes:

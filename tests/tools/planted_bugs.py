@@ -47,6 +47,7 @@ class Mutant(NamedTuple):
 TASKS = "must_tf/tasks/"
 GEOMETRY = "must_tf/data/geometry.py"
 MUTANTS = (
+    Mutant("the mask of a box that is not there is an object", "tfrecords_tools/sources/drawn/open_images.py", "        entries = [entry for entry in entries if entry not in absent]\n", "", "tfrecords_tools/sources/drawn/test_open_images::not_there"),
     Mutant("a number of YOLO may mean two classes", "tfrecords_tools/sources/drawn/yolo_data.py", "            if finder.spelled(name) != finder.spelled(known):", "            if False:", "tfrecords_tools/sources/drawn/test_yolo::beside_data_yaml"),
     Mutant("keys of a COCO file are silent", "tfrecords_tools/sources/coco/coco_index.py", "            account.notes.add(f\"file: {key} is set and not used\", path)", "            pass", "tfrecords_tools/sources/test_coco_entries::beside_its_entries"),
     Mutant("keys of COCO's categories are silent", "tfrecords_tools/sources/coco/coco.py", "        _note_unused_of_categories(categories, account)\n", "", "tfrecords_tools/sources/test_coco_entries::beside_its_entries"),

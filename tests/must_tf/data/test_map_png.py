@@ -9,14 +9,9 @@ import pytest
 import tensorflow as tf
 
 from must_tf.data import record
+from tests.support.image_files import MAPS
 
 UP = 2  # the PNG specification's number of this filter
-RNG = np.random.default_rng(0)
-MAPS = [
-    RNG.integers(0, 256, [7, 5], dtype=np.uint8),
-    RNG.integers(0, 256, [7, 5, 3], dtype=np.uint8),
-    RNG.integers(0, 65536, [7, 5], dtype=np.uint16),
-]
 
 
 @pytest.mark.parametrize("values", MAPS, ids=["bytes", "colours", "16 bits"])

@@ -148,21 +148,25 @@ class OpenImages:
         return on_disk.DiskTable((os.path.basename(name), name) for name in listed), listed
 
     def _picture(self, image: str, name: str, tables: Tables, account: Account) -> Picture:
-        (rows, names, pngs, mask_files), entries = tables, []
+        rows, names, pngs, mask_files = tables
+        entries: list[dict[str, Any]] = []
+        absent: list[dict[str, Any]] = []  # boxes that are not there still take their masks, and go with them
         for number, row in enumerate(rows.of(image, BOXES)):
             place = f"image {image}, box {number}"
+            entries.append(_entry(row, SIDES, names) | {"id": number})
             if _confidence(row) == 0:
                 account.dropped.add("object: its confidence is 0, so it is not there", place)
-                continue
-            entries.append(_entry(row, SIDES, names) | {"id": number})
-            _note_unused(row, place, account)
-        seen = {entry["category_id"] for entry in entries}
+                absent.append(entries[-1])
+            else:
+                _note_unused(row, place, account)
+        seen = {entry["category_id"] for entry in entries if entry not in absent}
         for row in rows.of(image, MASKS):
             if mask_files is None or (png := pngs.get(os.path.basename(row["MaskPath"]))) is None:
                 account.dropped.add("masks: file is missing", row["MaskPath"])
             else:
                 mask_files.use(png)
                 _attach(entries, row, mask_files.path(png), names, account)
+        entries = [entry for entry in entries if entry not in absent]
         for row in rows.of(image, LABELS):
             if row.get(SOURCE) == MACHINE or _confidence(row) not in (0, 1):
                 account.notes.add("detection: image label that was not verified, not used", f"{image}: {row[LABEL]}")

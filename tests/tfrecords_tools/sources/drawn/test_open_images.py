@@ -117,6 +117,15 @@ def test_masks_of_another_size_belong_to_the_box_that_they_overlap(tmp_path: Pat
     assert "masks" not in result.records["b"].labels
 
 
+def test_the_mask_of_a_box_that_is_not_there_is_no_object(tmp_path: Path) -> None:
+    """It neither becomes one of its own nor the mask of another box of its class."""
+    save(tmp_path / "pngs" / "a_m01_x.png", np.full([64, 128], 255, np.uint8))
+    boxes = BOXES.replace("a,xclick,/m/01,1", "a,xclick,/m/01,0") + "a,xclick,/m/01,1,0.35,0.6,0.25,0.75,0,0,0,0,0\n"
+    result = converted(source(tmp_path, boxes=boxes, masks=MASKS), tmp_path / "out")
+    assert [name for name, _ in seen(result)["a"]] == ["Dog /m/02", "Cat"]
+    assert "masks" not in result.records["a"].labels
+
+
 def test_lines_that_were_cut_off_and_files_of_one_id_are_counted(tmp_path: Path) -> None:
     """A download that ended early, and names in another encoding."""
     given = source(tmp_path, boxes=f"{BOXES}c,xclick,/m/01,1,0.3", image_labels=f"{LABELS}e,verification,/m/02,\n")
