@@ -19,7 +19,8 @@ class Config(TaskConfig):
     aspect_ratios: width / height of the anchors.
     proposals: number of proposals kept after the RPN's NMS.
     sampled_rois: number of proposals trained on, per image.
-    max_objects: largest number of objects per image in training, highest scores first; the rest are ignore regions, up to `max_ignored`.
+    max_objects: largest number of objects per image in training, highest scores first; the rest are ignore regions,
+      up to `max_ignored`.
     max_detections: largest number of predicted objects per image.
     nms: how overlapping proposals and predictions are removed, in training, evaluation, labelling and export: "batched"
       on CPU and GPU; "v1" or "v2", Model Garden's padded versions, on TPU and under XLA; "portable", for one image at
