@@ -197,6 +197,7 @@ MUTANTS = (
     Mutant("heads in half precision have losses in it", "must_tf/shared/masked_losses.py", "values = tf.cast(values, tf.float32)\n        rows", "rows", "must_tf/shared/test_masked_losses::bfloat16"),
     Mutant("confidence does not weigh", f"{TASKS}segmentation/loss.py", 'values *= targets["confidence"]', "pass", "contract/test_losses::segmentation"),
     Mutant("hard labels stay soft", f"{TASKS}classification/loss.py", "probability = tf.one_hot(tf.argmax(probability, axis=-1), classes)", "pass", "contract/test_losses::classification"),
+    Mutant("a killed command's unfinished sidecar stays", "tfrecords_tools/writing/shards.py", 'remove(os.path.join(directory, FOLDER), "*.partial")', "pass", "tfrecords_tools/writing/test_shards::look_like_a_pattern"),
     Mutant("what was looked for is lost in the targets", "must_tf/data/record.py", "tf.ensure_shape(mask | tf.equal(tf.size(dense), 0)", "tf.ensure_shape(mask | True", "must_tf/tasks/test_partial_labels::travels"),
     Mutant("newer labels inherit what older ones looked for", "must_tf/data/record.py", "for key in (annotated_key(task), *_keys(specs[task].features, specs[task].Config)):", "for key in _keys(specs[task].features, specs[task].Config):", "must_tf/tasks/test_partial_labels::inherit"),
     Mutant("objects beyond the limit are background", f"{TASKS}detection/labels.py", "rules.ignored(labels, config) | beyond", "rules.ignored(labels, config)", "must_tf/tasks/test_ignored::beyond"),

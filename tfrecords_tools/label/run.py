@@ -103,7 +103,7 @@ def label_records(
         if len(infos) == len(names):
             entries = _teachers(source, request, shards.owner(out)["time"])
             written = shards.combined_manifest(infos, classes, command, teachers=entries)
-            _finish(out, written, parallelism)
+            manifest.write(out, written)
         return LabelResult(source, written, len(infos), len(names), len(files))
 
 
@@ -152,13 +152,6 @@ def _spread(jobs: Sequence[tuple[LabelJob, int]], out: str, parallelism: Paralle
         for job in missing:
             write_shard(job, progress.advance)
     return progress.close()
-
-
-def _finish(out: str, written: manifest.Manifest, parallelism: Parallelism) -> None:
-    manifest.write(out, written)
-    if not parallelism.part.name:  # no other job is at work, so partial files are left over from killed ones
-        shards.remove(out, "*.partial")
-        shards.remove(os.path.join(out, shards.FOLDER), "*.partial")
 
 
 def _teachers(source: manifest.Manifest, request: LabelRequest, begun: str) -> dict[str, dict[str, Any]]:

@@ -120,7 +120,7 @@ def claimed(
     part: str = "",
     details: Mapping[str, Any] | None = None,
 ) -> Iterator[None]:
-    """Locks the folder and claims it as in `claim`.
+    """Locks the folder, claims it as in `claim`, and clears away at the end what killed processes left unfinished.
 
     Args:
       directory, fingerprint, command, details: as in `claim`.
@@ -135,6 +135,9 @@ def claimed(
                 claim(directory, fingerprint, command, details)
             is_claimed(directory, fingerprint)  # without locks two commands may have written; the later one owns it
         yield
+        if not part:  # no other process is at work: unfinished files are left over from killed ones
+            remove(directory, "*.partial")
+            remove(os.path.join(directory, FOLDER), "*.partial")
 
 
 def finished(directory: str) -> dict[str, ShardInfo]:
