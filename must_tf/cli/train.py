@@ -28,7 +28,15 @@ from must_tf.model.student import enabled
 from must_tf.runs import best, checkpoint_match, checkpoints, init_weights, restore
 from must_tf.runs import directory as run_directory
 from must_tf.tasks import discover
-from must_tf.training import batch_size, damaged_record, early_stopping, non_finite_step, preflight
+from must_tf.training import (
+    batch_size,
+    damaged_record,
+    early_stopping,
+    loss_scale,
+    non_finite_step,
+    preflight,
+    schedule,
+)
 from must_tf.training.task import NOT_FINITE, StudentTask
 from must_tf.training.trainer import Trainer, TrainingLog
 
@@ -135,6 +143,10 @@ def _settle(params: ExperimentConfig, flags: TrainFlags, mistakes: Mistakes) -> 
             preflight.adopt_classes(params.task, restore.read_config(flags.model_dir))
     with mistakes.collected():
         preflight.settle_devices(params.runtime)
+    with mistakes.collected():
+        loss_scale.check(params.runtime)
+    with mistakes.collected():
+        schedule.check(params.trainer.optimizer_config)
     if training and batch_size.is_auto(params) and not flags.overwrite:
         batch_size.adopt(params, flags.model_dir)
     automatic = training and batch_size.is_auto(params)
@@ -260,8 +272,9 @@ def _build(params: ExperimentConfig, flags: TrainFlags, images: preflight.Images
     if params.runtime.mixed_precision_dtype:
         performance.set_mixed_precision_policy(params.runtime.mixed_precision_dtype)
     strategy = _strategy(params, flags.tpu)
-    # Seeds Python and NumPy as well: Keras draws initial weights with Python's generator.
-    tf_keras.utils.set_random_seed(params.task.train_data.seed)
+    # Seeds Python and NumPy as well: Keras draws initial weights with Python's generator. While its own seed is 0,
+    # TensorFlow refuses seeds that are tensors, such as that of an epoch's order.
+    tf_keras.utils.set_random_seed(params.task.train_data.seed or input_lib.LARGEST_SEED + 1)
     training = "train" in flags.mode
     with strategy.scope():
         task = StudentTask(params.task, logging_dir=flags.model_dir, images=images, done=done)

@@ -184,6 +184,8 @@ MODELS: dict[str, tuple[Any, ...]] = {
     "RevNet": (38, 56, 104),
     "MobileDet": ("MobileDetCPU", "MobileDetDSP", "MobileDetEdgeTPU", "MobileDetGPU"),
 }
+# Optimizers that Model Garden's config names and its published code lacks.
+UNIMPLEMENTED = ("slide", "adafactor")
 UPSTREAM_CHOICES = {
     "activation": (
         "relu",
@@ -205,6 +207,6 @@ UPSTREAM_CHOICES = {
         "identity",
     ),
     "distribution_strategy": ("mirrored", "one_device", "multi_worker_mirrored", "tpu", "parameter_server", "off"),
-    "mixed_precision_dtype": ("float32", "bfloat16"),
+    "mixed_precision_dtype": ("float32", "bfloat16", "float16"),
     "best_checkpoint_metric_comp": ("higher", "lower"),
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 from must_tf.common.errors import nearest
 from must_tf.config.base import Config, OneOfConfig
-from must_tf.config.fields import MODELS, UPSTREAM_CHOICES, UPSTREAM_RANGES, Range
+from must_tf.config.fields import MODELS, UNIMPLEMENTED, UPSTREAM_CHOICES, UPSTREAM_RANGES, Range
 
 MOST_SHOWN = 200  # characters of a value in a message
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
@@ -96,7 +96,7 @@ def _problem(params: Config, key: str, value: Any) -> str:
     if not _type_fits(params, key, value):
         return f": must be {_kind(current, _annotation(params, key))}, for example {_example(current)!r}."
     if isinstance(params, OneOfConfig) and key == "type" and value is not None:
-        known = [name for name in _keys(params) if name != "type"]
+        known = [name for name in _keys(params) if name not in ("type", *UNIMPLEMENTED)]
         return "" if value in known else f" does not exist.{nearest(str(value), known)} Known: {', '.join(known)}."
     choices = MODELS.get(type(params).__name__) if key == "model_id" else None
     choices = choices or _rule(params, key, "choices", UPSTREAM_CHOICES)

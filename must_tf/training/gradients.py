@@ -5,6 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 import tf_keras
 
+from must_tf.training import loss_scale
+
 Gradients = list[tf.Tensor | None]  # in the order of the trainable variables; None if the loss does not depend on one
 
 
@@ -15,8 +17,8 @@ def summed(gradients: Gradients) -> Gradients:
     return [None if gradient is None else next(totals) for gradient in gradients]
 
 
-def norms(model: tf_keras.Model, gradients: Gradients) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
-    """Returns L2 norms for the log, each with a count of 1: of all gradients, and by module.
+def norms(model: tf_keras.Model, gradients: Gradients) -> dict[str, tf.Tensor]:
+    """Returns L2 norms, [] each: of all gradients, and by module.
 
     A head's norm depends on its own task only.
     """
@@ -31,8 +33,7 @@ def norms(model: tf_keras.Model, gradients: Gradients) -> dict[str, tuple[tf.Ten
     logged = {}
     for name, module in (modules | model.heads).items():
         own = [halves[v.ref()] for v in module.trainable_variables if v.ref() in halves]
-        norm = tf.sqrt(2.0 * tf.reduce_sum(tf.stack(own))) if own else tf.constant(0.0)
-        logged[f"gradient_norm/{name}"] = (norm, tf.constant(1.0))
+        logged[f"gradient_norm/{name}"] = tf.sqrt(2.0 * tf.reduce_sum(tf.stack(own))) if own else tf.constant(0.0)
     return logged
 
 
@@ -42,5 +43,5 @@ def clipped(optimizer: tf_keras.optimizers.Optimizer, gradients: Gradients) -> G
     AdamW clips only if it also sums the gradients over the replicas, and then clips each replica's own gradients. The
     other optimizers always clip by themselves.
     """
-    norm = getattr(optimizer, "gradient_clip_norm", 0.0)
+    norm = getattr(loss_scale.inner(optimizer), "gradient_clip_norm", 0.0)
     return tf.clip_by_global_norm(gradients, norm)[0] if norm > 0.0 else gradients

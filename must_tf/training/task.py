@@ -17,7 +17,7 @@ from must_tf.model.student import Student, StudentConfig, build, enabled
 from must_tf.runs import init_weights
 from must_tf.spec import Tensors, Term
 from must_tf.tasks import discover
-from must_tf.training import fine_tuning, gradients, loss_weights
+from must_tf.training import fine_tuning, gradients, loss_scale, loss_weights
 from must_tf.training.preflight import NO_IMAGES, Images
 
 PARTS = ("real", "pseudo")  # of a loss term, if a task has both kinds of labels
@@ -143,21 +143,24 @@ class StudentTask(base_task.Task):
     def train_step(
         self, inputs: Any, model: tf_keras.Model, optimizer: tf_keras.optimizers.Optimizer, metrics: Any = None
     ) -> dict[str, tf.Tensor]:
-        """Trains one step, with three differences from Model Garden's.
+        """Trains one step, with four differences from Model Garden's.
 
         - Gradients are summed over the replicas before they are measured and clipped.
         - The backbone may learn more slowly (`backbone_learning_rate`).
         - A step whose loss or gradient is not finite raises, and changes no weight. A compiled step
           (`runtime.enable_xla`, TPU) cannot raise; there the log stops the run after the loop of steps.
+        - With float16, an infinite gradient is expected now and then, see `loss_scale.py`.
         """
         with tf.GradientTape() as tape:
             outputs = model(inputs, training=True)
             loss = self.build_losses(labels=inputs, model_outputs=outputs, aux_losses=model.losses)
             # A share, because the gradients of the replicas are summed.
-            share = loss / tf.distribute.get_strategy().num_replicas_in_sync
+            share = loss_scale.multiplied(optimizer, loss / tf.distribute.get_strategy().num_replicas_in_sync)
         slopes = gradients.summed(tape.gradient(share, model.trainable_variables))
-        outputs["logged"] |= gradients.norms(model, slopes)
-        finite = tf.math.is_finite(loss) & tf.math.is_finite(outputs["logged"]["gradient_norm/all"][0])
+        slopes = loss_scale.divided(optimizer, slopes)
+        norms = gradients.norms(model, slopes)
+        outputs["logged"] |= loss_scale.logged(optimizer, norms)
+        finite = tf.math.is_finite(loss) & loss_scale.admits(optimizer, norms["gradient_norm/all"])
         with tf.control_dependencies([tf.debugging.Assert(finite, [NOT_FINITE])]):
             loss = tf.identity(loss)  # so that all that waits for the loss waits for the check
             slopes = [None if slope is None else tf.identity(slope) for slope in gradients.clipped(optimizer, slopes)]
@@ -181,9 +184,9 @@ class StudentTask(base_task.Task):
                     yield from (f"{name}/{term}_{part}" for part in PARTS)
 
     def _other_names(self) -> list[str]:
-        return [f"weight/{name}" for name in self.configs] + [
-            f"gradient_norm/{name}" for name in ("all", "backbone", "decoder", *self.configs)
-        ]
+        modules = ("all", "backbone", "decoder", *self.configs)
+        scale = [loss_scale.LOGGED] if loss_scale.is_used() else []
+        return [*(f"weight/{name}" for name in self.configs), *(f"gradient_norm/{name}" for name in modules), *scale]
 
     def process_metrics(self, metrics: list[Any], labels: Any, model_outputs: dict[str, Any], **kwargs: Any) -> None:
         """Averages each logged value over the steps in which it counted anything."""

@@ -6,6 +6,7 @@ metrics.jsonl has one JSON object per loop of steps:
     <task>/<term>           every loss term
     weight/<task>           the factor on the task's loss
     gradient_norm/<module>
+    loss_scale              only with float16
     learning_rate
     images_per_second
     input_wait              share of the time that steps waited for input
@@ -132,7 +133,8 @@ class Trainer(base_trainer.Trainer):
         """Returns the means over the loop, except for those that counted nothing, and the speed."""
         silent = [metric.name for metric in self.train_metrics if not float(metric.count.read_value())]
         logs = super().train_loop_end()
-        logs = {name: value for name, value in logs.items() if name not in silent}
+        # Of Keras' newer optimizers, the learning rate is a variable on every replica.
+        logs = {name: tf.convert_to_tensor(value) for name, value in logs.items() if name not in silent}
         seconds = max(time.monotonic() - self._began, 1e-9)
         images = (int(self.global_step.numpy()) - self._first) * self._batch_size
         return logs | {

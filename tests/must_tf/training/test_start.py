@@ -86,7 +86,7 @@ def test_gradient_norms_are_those_of_numpy() -> None:
     trunk = SimpleNamespace(backbone=part[0], decoder=part[1])
     heads = {"depth": part[2], "normals": part[3]}
     model: Any = SimpleNamespace(trainable_variables=variables, trunk=trunk, heads=heads)
-    norms = {name: float(value) for name, (value, _) in gradients.norms(model, slopes).items()}
+    norms = {name: float(value) for name, value in gradients.norms(model, slopes).items()}
     lengths = [float(np.linalg.norm(slope.numpy())) for slope in slopes[:3]]
     expected = dict(zip(("backbone", "decoder", "depth"), lengths, strict=True)) | {"normals": 0.0}
     expected["all"] = float(np.linalg.norm(lengths))
