@@ -43,12 +43,12 @@ def real(folder: Path) -> Set:
     raise UserError(f"--data {folder}: no annotations/instances_*.json with its images below this folder.")
 
 
-def generated(folder: Path) -> Set:
-    """Writes generated scenes as JPEGs, with their objects as polygons."""
+def generated(folder: Path, count: int | None = None) -> Set:
+    """Writes `count` or `SCENES` generated scenes as JPEGs, with their objects as polygons."""
     images, annotations = list[Entry](), list[Entry]()
     (folder / "images").mkdir(parents=True)
     noise = np.random.default_rng(0)
-    for index in range(SCENES):
+    for index in range(count or SCENES):
         scene = scenes.render("wild", 11, index, (HEIGHT, WIDTH))
         grainy = scene.image + noise.normal(0, NOISE, scene.image.shape)
         name = f"{index:012}.jpg"

@@ -39,9 +39,9 @@ class Sets(NamedTuple):
     classes: dict[str, tuple[str, ...]]
 
 
-def source(settings: BenchmarkSettings) -> Set:
-    """Returns the given photos, or generated scenes without any."""
-    return coco_data.real(settings.data) if settings.data else coco_data.generated(settings.work / "scenes")
+def source(settings: BenchmarkSettings, count: int | None = None) -> Set:
+    """Returns the given photos, or without any, `count` or the usual number of generated scenes."""
+    return coco_data.real(settings.data) if settings.data else coco_data.generated(settings.work / "scenes", count)
 
 
 def ours(source: Set, work: Path, images: int = IMAGES) -> Sets:

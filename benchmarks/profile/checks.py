@@ -19,37 +19,36 @@ from benchmarks.harness.table import BenchmarkSettings
 from benchmarks.rows import inputs
 from must_tf.data import assertions, geometry, record
 
-IMAGES, ROUNDS = 32, 25
-INPUT, CHECKED, UNCHECKED = "input", "labels", "labels without checks"  # the other readers have one check each
+IMAGES, ROUNDS = 16, 24
+SELDOM = 4  # rounds for the whole input and for single checks: only the sum of all checks needs more
+OF_IMAGE = "image is too large"  # the one check that is no task's
+ALL, NONE = "all", "none"
 
 required = assertions.required
+Read = Callable[[tf.Tensor], Any]
 
 
 def share(glob: str, tasks: Sequence[str], classes: Mapping[str, Sequence[str]], size: int) -> dict[str, Any]:
-    """Returns "checks", "input" and "each" check in processor milliseconds per image. Called in its own process.
+    """Returns "checks", "input" and "each" check in processor milliseconds per image, and "halves", the checks in the
+    first and in the second half of the rounds. Called in its own process.
 
-    The checks are the difference between reading the labels of an image with and without them, one after the other and
-    many times: what else the machine does slows down both. Files are not decoded for that difference, because their
-    noise is larger than the checks.
+    The checks are differences between reading a task's labels with and without them, one after the other and many
+    times: what else the machine does slows down both. What two tasks check of the same label counts for both. Files
+    are neither decoded nor resampled for the differences, because the noise of that is larger than the checks.
     """
     serialized = list(tf.data.TFRecordDataset(sorted(tf.io.gfile.glob(glob))).take(IMAGES))
-    element = _element(tasks, classes, size)
-    readers = {INPUT: _traced(element, serialized)}
+    whole = {ALL: _traced(_element(tasks, classes, size), serialized)}
+    taken, each = np.zeros([ROUNDS, len(serialized)]), dict[str, float]()
     with _without_decoding(size):
-        messages: set[str] = set()
-        with _only(None, messages):
-            readers[CHECKED] = _traced(element, serialized)
-        for what in (UNCHECKED, *sorted(messages)):
-            with _only({what}):
-                readers[what] = _traced(element, serialized)
-    taken = _taken(readers, serialized)
-
-    def cost(what: str, without: str = "") -> float:
-        more = taken[what] - (taken[without] if without else 0.0)
-        return float(np.median(more, axis=0).mean())  # [rounds, images] -> [images] -> []
-
-    each = {what: cost(what, UNCHECKED) for what in messages}
-    return {"checks": cost(CHECKED, UNCHECKED), "input": cost(INPUT), "each": each}
+        for part in ([], *([task] for task in tasks)):
+            readers = _readers(_element(part, classes, size), not part, serialized)
+            often = _taken({what: readers[what] for what in (ALL, NONE)}, serialized, ROUNDS)
+            taken += often[ALL] - often[NONE]
+            for message, cost in _single(readers, serialized).items():
+                each[message] = each.get(message, 0.0) + cost
+    halves = [_cost(half) for half in np.split(taken, 2)]
+    spent = _cost(_taken(whole, serialized, SELDOM)[ALL])
+    return {"checks": _cost(taken), "input": spent, "each": each, "halves": halves}
 
 
 def of(arguments: Mapping[str, Any], settings: BenchmarkSettings) -> dict[str, Any]:
@@ -71,14 +70,43 @@ def _element(
     return element
 
 
+def _readers(element: Callable[[tf.Tensor], Any], of_image: bool, serialized: Sequence[tf.Tensor]) -> dict[str, Read]:
+    """Returns functions that read a part of a record, by their checks: `ALL`, `NONE`, or the only one's message.
+
+    Args:
+      element: reads the part, and the image.
+      of_image: with the image's check; every part would have it.
+      serialized: the records.
+    """
+    messages: set[str] = set()
+    with _only(set(), messages):
+        readers = {NONE: _traced(element, serialized)}
+    messages -= set() if of_image else {OF_IMAGE}
+    for what, wanted in {ALL: messages, **{message: {message} for message in messages}}.items():
+        with _only(wanted):
+            readers[what] = _traced(element, serialized)
+    return readers
+
+
+def _single(readers: Mapping[str, Read], serialized: Sequence[tf.Tensor]) -> dict[str, float]:
+    """Returns the cost of each check by its message."""
+    taken = _taken({what: read for what, read in readers.items() if what != ALL}, serialized, SELDOM)
+    return {what: _cost(one - taken[NONE]) for what, one in taken.items() if what != NONE}
+
+
+def _cost(taken: np.ndarray) -> float:
+    """Returns the mean over images of the median over rounds: [rounds, images] -> [images] -> []."""
+    return float(np.median(taken, axis=0).mean())
+
+
 @contextlib.contextmanager
-def _only(wanted: set[str] | None, seen: set[str] | None = None) -> Iterator[None]:
-    """Leaves out all checks but those with the `wanted` messages, None: none; adds all messages to `seen`."""
+def _only(wanted: set[str], seen: set[str] | None = None) -> Iterator[None]:
+    """Leaves out all checks but those with the `wanted` messages; adds all messages to `seen`."""
 
     def some(values: tf.Tensor, condition: tf.Tensor, message: str, *shown: tf.Tensor) -> tf.Tensor:
         if seen is not None:
             seen.add(message)
-        return required(values, condition, message, *shown) if wanted is None or message in wanted else values
+        return required(values, condition, message, *shown) if message in wanted else values
 
     with mock.patch.object(assertions, "required", some):
         yield
@@ -86,7 +114,7 @@ def _only(wanted: set[str] | None, seen: set[str] | None = None) -> Iterator[Non
 
 @contextlib.contextmanager
 def _without_decoding(size: int) -> Iterator[None]:
-    """Makes images and maps black. Their sizes come from the headers."""
+    """Makes images, maps and masks black and resamples nothing. Sizes come from the headers."""
 
     def black(encoded: tf.Tensor) -> tf.Tensor:
         return tf.zeros(tf.concat([tf.io.extract_jpeg_shape(encoded)[:2], [3]], 0), tf.uint8)
@@ -98,15 +126,26 @@ def _without_decoding(size: int) -> Iterator[None]:
         del image, warp
         return tf.zeros([size, size, 3], tf.uint8)
 
+    def one_value(values: tf.Tensor, warp: geometry.Warp, fill: float, stride: int = 1) -> tf.Tensor:
+        del warp, fill
+        side = size // stride
+        return tf.fill([side, side, *values.shape[2:]], tf.reshape(values, [-1])[0])
+
+    def cut(crop: tf.Tensor, view: geometry.CropView, warp: geometry.Warp, side: int) -> tf.Tensor:
+        del crop, view, warp
+        return tf.zeros([side, side])
+
     with (
         mock.patch.object(record, "decode_image", black),
         mock.patch.object(geometry, "warp_image", warped),
+        mock.patch.object(geometry, "warp_nearest", one_value),
+        mock.patch.object(geometry, "warp_crop", cut),
         mock.patch.object(tf.io, "decode_png", empty),
     ):
         yield
 
 
-def _traced(element: Callable[[tf.Tensor], Any], serialized: Sequence[tf.Tensor]) -> Callable[[tf.Tensor], Any]:
+def _traced(element: Callable[[tf.Tensor], Any], serialized: Sequence[tf.Tensor]) -> Read:
     """Returns the function that reads a record, warm. Only a number leaves each: handing tensors over costs as much.
 
     The number needs a value of each tensor: sizes are known without computing anything.
@@ -122,12 +161,13 @@ def _traced(element: Callable[[tf.Tensor], Any], serialized: Sequence[tf.Tensor]
     return traced
 
 
-def _taken(readers: Mapping[str, Callable[[tf.Tensor], Any]], serialized: Sequence[tf.Tensor]) -> dict[str, np.ndarray]:
-    """Returns the processor milliseconds [rounds, images] of each reader, called in one order and the other in turn."""
-    taken = {what: np.zeros([ROUNDS, len(serialized)]) for what in readers}
-    for turn in range(ROUNDS):
+def _taken(readers: Mapping[str, Read], serialized: Sequence[tf.Tensor], rounds: int) -> dict[str, np.ndarray]:
+    """Returns the processor milliseconds [rounds, images] of each reader, called in an order that is drawn anew."""
+    taken = {what: np.zeros([rounds, len(serialized)]) for what in readers}
+    rng = np.random.default_rng(0)
+    for turn in range(rounds):
         for image, each in enumerate(serialized):
-            for what in sorted(readers, reverse=bool(turn % 2)):
+            for what in rng.permutation(sorted(readers)):
                 start = time.process_time()
                 readers[what](each)
                 taken[what][turn, image] = 1000 * (time.process_time() - start)
