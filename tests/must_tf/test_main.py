@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from must_tf import __main__ as must
 from must_tf import __version__
 from must_tf.cli import entry_points
+from must_tf.common import process_setup
 from tests.support.converting import must_records
 from tests.support.tiny import ROOT
 from tfrecords_tools.writing import worker_pool
@@ -60,6 +62,20 @@ def test_help_names_the_command_that_was_typed(
     assert ended.value.code in (0, None)
     assert shown.split()[: 2 + len(words)] == ["Usage:", "must", *words]
     assert not re.search(r"must-|\b(train|export)\.py|tfrecords_tools", shown)
+
+
+@pytest.mark.parametrize(("word", "value"), [("check", "0"), ("convert", "0"), ("train", "1"), ("label", "1")])
+def test_commands_without_networks_give_memory_back(
+    word: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """TensorFlow keeps the memory of large tensors if oneDNN is on; this is decided when TensorFlow is imported."""
+    for name in ("TF_USE_LEGACY_KERAS", *worker_pool.ENVIRONMENT):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.delenv(process_setup.KERNELS)
+    monkeypatch.setattr(sys, "argv", ["must"])
+    with pytest.raises(SystemExit):
+        sys.exit(must.main([word, "--help"]))
+    assert os.environ[process_setup.KERNELS] == value and capsys.readouterr().out
 
 
 def test_the_earlier_names_name_themselves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

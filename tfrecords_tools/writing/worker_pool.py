@@ -16,15 +16,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple
 
-from must_tf.common import devices, interrupts, upstream
+from must_tf.common import devices, interrupts, process_setup, upstream
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
 
 POLL_SECONDS = 0.2  # between two updates of the progress line
 QUEUED = 2  # tasks per worker: a running one and a waiting one
 # Converting needs no accelerator, and every process that sees one would take its memory. Errors arrive as Python
-# exceptions; TensorFlow's own log would only say that there is no GPU.
-ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+# exceptions; TensorFlow's own log would only say that there is no GPU. With oneDNN, TensorFlow keeps the memory of
+# tensors for later ones, which doubles what the largest maps take, and there is no network that it would speed up.
+ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", process_setup.KERNELS: "0"}
 
 IMAGES_PER_WORKER = 500  # starting a process without a fork takes as long as converting this many
 
