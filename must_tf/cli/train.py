@@ -20,7 +20,7 @@ from official.modeling import performance
 
 from must_tf.cli import dry_run
 from must_tf.cli.flags import TrainFlags, parse_train
-from must_tf.common import cluster, folder_lock, process_setup, startup_times, upstream
+from must_tf.common import cluster, disk, folder_lock, process_setup, startup_times, upstream
 from must_tf.common.errors import Mistakes, Terminated, UserError, exit_on_user_error
 from must_tf.data import input as input_lib
 from must_tf.experiments import experiment_config
@@ -219,9 +219,15 @@ def _run(runner: OrbitExperimentRunner, params: ExperimentConfig, mode: str, kee
 def _save_last(runner: OrbitExperimentRunner) -> None:
     """Saves the step that was reached. Of several processes none does: saving needs all of them at the same step."""
     step = int(runner.trainer.global_step.numpy())
-    if step and "TF_CONFIG" not in os.environ:
+    if not step or "TF_CONFIG" in os.environ:
+        return
+    try:
         runner.controller.save_checkpoint()
-        print(f"saved step {step}", flush=True)
+    except Exception as error:  # of any kind: the process is about to end, and without a line this would look saved
+        why = disk.refusal(error) or init_weights.reason(error)
+        print(f"error: step {step} could not be saved: {why}", file=sys.stderr, flush=True)
+        return
+    print(f"saved step {step}", flush=True)
 
 
 def _runner(

@@ -41,7 +41,7 @@ REASON_SHOWN = 200  # characters; TensorFlow's messages may list every variable
 
 
 def reason(error: BaseException) -> str:
-    """Returns why a checkpoint does not fit, in one line.
+    """Returns why a checkpoint does not fit or cannot be written, in one line.
 
     Also stops TensorFlow from listing every variable that was not read after the message.
     """

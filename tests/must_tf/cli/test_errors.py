@@ -261,3 +261,25 @@ def test_a_training_saves_its_step_when_it_is_terminated(
             train._run(runner, mock.MagicMock(), "train", keep_best=False)
         saved.append(runner.controller.save_checkpoint.call_count)
     assert saved == [1, 1, 1] and capsys.readouterr().out == "saved step 7\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (OSError(28, "No space left on device", "/a/ckpt-7"), "/a/ckpt-7: no space left on device. Free some space, "),
+        (RuntimeError("the bucket\nis gone"), "the bucket is gone\n"),
+    ],
+)
+def test_a_step_that_could_not_be_saved_is_reported(
+    error: Exception, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The signal still ends the training."""
+    runner = mock.MagicMock()
+    runner.run.side_effect = Terminated
+    runner.trainer.global_step.numpy.return_value = 7
+    runner.controller.save_checkpoint.side_effect = error
+    with pytest.raises(SystemExit, match="143"):
+        train._run(runner, mock.MagicMock(), "train", keep_best=False)
+    output = capsys.readouterr()
+    assert output.err.startswith(f"error: step 7 could not be saved: {why}") and output.err.count("\n") == 1
+    assert not output.out
