@@ -8,17 +8,27 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
+from unittest import mock
 
 import pytest
 import tensorflow as tf
 
+from must_tf.cli import export, predict, train
+from must_tf.cli.flags import ExportFlags, PredictFlags, TrainFlags
 from must_tf.common import files, folder_lock
 from must_tf.common.errors import UserError
+from must_tf.loop import command as loop
+from must_tf.loop import run as loop_run
+from must_tf.transfers import command as transfer
+from tests.must_tf.loop.test_run import plan_file
 from tests.support.session.forked_python import INTERPRETER
 from tests.support.tiny import ROOT
 from tfrecords_tools.convert import run as convert
 from tfrecords_tools.sources.scenes import Scenes
+from tfrecords_tools.writing import shards
 
 # One process holds the folder until it is killed.
 HOLDER = """
@@ -28,6 +38,82 @@ with folder_lock.held(sys.argv[1]):
     print(os.getpid(), flush=True)
     sys.stdin.read()
 """
+
+
+class Reached(Exception):
+    """A command has its folder and would begin to work."""
+
+
+def reach(*arguments: Any) -> NoReturn:
+    """Stands for the work of a command."""
+    raise Reached
+
+
+def _records(out: Path, patch: pytest.MonkeyPatch) -> None:
+    del patch
+    with shards.claimed(str(out), "a fingerprint", ["convert"]):
+        reach()
+
+
+def _train(out: Path, patch: pytest.MonkeyPatch) -> None:
+    del patch
+    with train._own(TrainFlags("must_student", str(out), "train"), ""):
+        reach()
+
+
+def _export(out: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(export, "restore", mock.MagicMock())
+    patch.setattr(export, "_selected", mock.MagicMock())
+    patch.setattr(export, "_export", reach)
+    export.run(ExportFlags("a run", str(out)))
+
+
+def _predict(out: Path, patch: pytest.MonkeyPatch) -> None:
+    for name in ("image_lib", "models", "photo_names", "Folder"):
+        patch.setattr(predict, name, mock.MagicMock())
+    patch.setattr(predict, "_into", reach)
+    predict.run(PredictFlags("a run", "photos", str(out)))
+
+
+def _run(out: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(loop_run.Execution, "run", reach)
+    loop.execute(loop.RunFlags(plan_file(out.parent), out=str(out)))
+
+
+def _transfer(out: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(transfer, "_planned", lambda flags: [])
+    patch.setattr(transfer, "_plan", lambda *planned: "")
+    patch.setattr(transfer, "_run", reach)
+    transfer.main(["--table=table.yaml", f"--out={out}"])
+
+
+# Up to where their work would begin. convert, merge, label and the exports of records share the first.
+COMMANDS: dict[str, Callable[[Path, pytest.MonkeyPatch], None]] = {
+    "records": _records,
+    "train": _train,
+    "export": _export,
+    "predict": _predict,
+    "run": _run,
+    "transfer": _transfer,
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_excludes_a_second_one_and_takes_over_from_a_killed_one(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed process leaves its lock's file, whose number may by now be another process's."""
+    out, at_once = tmp_path / "out", command == "export"
+    hold = folder_lock.held_beside if at_once else folder_lock.held
+    refused = f"is being written by process {os.getpid()} on {socket.gethostname()} since .* another --"
+    with hold(str(out)), pytest.raises(UserError, match=refused):
+        COMMANDS[command](out, monkeypatch)
+    left = (tmp_path / "out.lock" if at_once else out) / folder_lock.NAME
+    left.parent.mkdir()
+    left.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getppid(), "token": "a killed process's"}))
+    with pytest.raises(Reached):
+        COMMANDS[command](out, monkeypatch)
+    assert not left.exists()
 
 
 def test_a_folder_that_stays_empty_is_removed_with_its_lock(tmp_path: Path) -> None:

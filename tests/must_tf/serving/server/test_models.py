@@ -20,6 +20,7 @@ import pytest
 import tensorflow as tf
 
 from must_tf.cli import serve
+from must_tf.common import interrupts
 from must_tf.common.errors import UserError, exit_on_user_error
 from must_tf.serving import companions
 from must_tf.serving.clients import client_rest
@@ -185,10 +186,11 @@ def content(url: str) -> bytes:
         return bytes(response.read())
 
 
+@pytest.mark.parametrize("number", interrupts.BOTH)
 def test_the_command_serves_until_it_is_asked_to_stop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At a free port; a version that appears is served; SIGTERM ends it without an error."""
+    """At a free port; a version that appears is served; both signals end it with exit code 0 and without a word."""
     export(tmp_path / "m" / "1")
     loads(monkeypatch)
     monkeypatch.setattr(companions, "sample", lambda number: b"sample %d" % number)
@@ -205,13 +207,13 @@ def test_the_command_serves_until_it_is_asked_to_stop(
                 time.sleep(0.01)
             seen.append("reloaded")
         finally:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
 
     visitor = threading.Thread(target=visit)
     visitor.start()
-    serve.main([str(tmp_path / "m"), "--port=0", "--reload_seconds=0.02"])
+    code = exit_on_user_error(lambda: serve.main([str(tmp_path / "m"), "--port=0", "--reload_seconds=0.02"]))
     visitor.join()
-    assert seen == [b"sample 2", "reloaded"]
+    assert seen == [b"sample 2", "reloaded"] and code == 0 and not capsys.readouterr().err
 
 
 def test_a_port_that_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
