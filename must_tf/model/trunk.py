@@ -23,6 +23,7 @@ DEVIATION = (58.395, 57.12, 57.375)
 FUSED_LEVEL = 2  # the level of `Pyramid.fused`
 LAST_STAGE = "5"  # of the backbone
 CHANNELS = 3
+PYRAMIDS = ("fpn", "nasfpn")  # decoders that give the heads every level
 
 
 @dataclasses.dataclass
@@ -74,6 +75,11 @@ def problems(config: TrunkConfig) -> list[str]:
         for name, values in config.normalisation.as_dict().items()
         if len(values) != CHANNELS
     ]
+    if config.decoder.type not in PYRAMIDS:
+        wrong.append(
+            f"task.model.decoder.type={config.decoder.type} gives the heads no pyramid of features. Choose one of "
+            f"{', '.join(PYRAMIDS)}."
+        )
     if config.se_activation != "relu" and config.backbone.type != "efficientnet":
         wrong.append(
             f"task.model.se_activation={config.se_activation} needs task.model.backbone.type=efficientnet; a "

@@ -54,6 +54,7 @@ def test_the_levels_of_an_efficientnet() -> None:
     [
         ({"normalisation": {"mean": [127.0]}}, "task.model.normalisation.mean has 1 numbers. Give 3"),
         ({"se_activation": "swish"}, "task.model.se_activation=swish needs task.model.backbone.type=efficientnet"),
+        ({"decoder": {"type": "identity"}}, "task.model.decoder.type=identity gives the heads no pyramid of"),
     ],
 )
 def test_settings_that_do_not_fit(settings: dict[str, object], message: str) -> None:
