@@ -23,6 +23,7 @@ DEVIATION = (58.395, 57.12, 57.375)
 FUSED_LEVEL = 2  # the level of `Pyramid.fused`
 LAST_STAGE = "5"  # of the backbone
 CHANNELS = 3
+WITHOUT_STAGES = ("dilated_resnet", "vit")  # backbones without features of strides 4, 8, 16 and 32
 PYRAMIDS = ("fpn", "nasfpn")  # decoders that give the heads every level
 
 
@@ -75,6 +76,11 @@ def problems(config: TrunkConfig) -> list[str]:
         for name, values in config.normalisation.as_dict().items()
         if len(values) != CHANNELS
     ]
+    if config.backbone.type in WITHOUT_STAGES:
+        wrong.append(
+            f"task.model.backbone.type={config.backbone.type} has no features of strides 4, 8, 16 and 32. Choose "
+            "another one, for example resnet."
+        )
     if config.decoder.type not in PYRAMIDS:
         wrong.append(
             f"task.model.decoder.type={config.decoder.type} gives the heads no pyramid of features. Choose one of "
