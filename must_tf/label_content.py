@@ -170,6 +170,9 @@ class Summary:
         of the image. Tasks with the same objects may share names. May raise AttributeError for one config.
       agreement: how far two labels of an image agree. None: the F1 score of objects at IoU 0.5, or else the headline of
         the task's Metric.
+      confidence: (labels, labels of the mirrored photo, config) -> float32 [h, w] in 0..1, how far the two agree in
+        each pixel. `must label --confidence` adds it to the labels as "confidence". None: the labels have their own, or
+        none.
       pngs: labels -> {name: uint8 or uint16 map [h, w] or [h, w, 3]}, which `must predict` writes as PNG files.
       stored: (record's features, ImageInfo, config) -> (problem, key, value): what keeps the label from being read or
         trained on, found without decoding anything. The keys have the types that the task parses.
@@ -189,5 +192,6 @@ class Summary:
     floor: float = 0.0
     arrays: Mapping[str, Callable[[Labels, ImageInfo, Any], Any]] = dataclasses.field(default_factory=dict)
     agreement: Agreement | None = None
+    confidence: Callable[[Labels, Labels, Any], np.ndarray] | None = None
     pngs: Callable[[Labels], Mapping[str, np.ndarray]] = lambda labels: {}
     stored: Callable[[Mapping[str, tf.train.Feature], ImageInfo, Any], Iterator[tuple[str, str, str]]] = nothing_stored

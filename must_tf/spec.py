@@ -205,7 +205,8 @@ class TaskSpec(Generic[ConfigT]):
       Config: subclass of TaskConfig.
       features: config -> the tf.io parsing spec of the keys that `read` uses.
       read: (parsed features, size [2] int32, config) -> labels as tensors, for one image in tf.data. Must accept a
-        record without this task's keys; the result is not used then, but its shapes must be valid.
+        record without this task's keys; the result is not used then, but its shapes must be valid. An optional map that
+        a record does not have is [0, 0]; `record.to_labelled` leaves it out.
       write: (labels, ImageInfo) -> {key: tf.train.Feature}. `read(write(x)) == x` within the stated precision.
       targets: (parsed features, size, Warp, config) -> fixed-shape tensors in the network's frame. They may keep the
         record's own integers and leave the conversion to the loss. Two optional keys have a meaning: "believed" bool

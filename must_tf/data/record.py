@@ -304,8 +304,13 @@ def to_labelled(example: tf.train.Example, tensors: Mapping[str, Mapping[str, tf
     for name, origin in origins_of(example).items():
         if name in tensors:
             labels = {key: _to_numpy(value) for key, value in tensors[name].items()}
-            labelled[name] = Labelled(labels, origin, annotated_of(example, name))
+            labelled[name] = Labelled(_without_absent(labels), origin, annotated_of(example, name))
     return labelled
+
+
+def _without_absent(labels: Labels) -> Labels:
+    """Returns the labels without the optional maps that a record does not have: those of [0, 0] pixels."""
+    return {key: value for key, value in labels.items() if isinstance(value, list) or value.shape[:2] != (0, 0)}
 
 
 def read_labels(serialized: bytes, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]) -> dict[str, Labelled]:

@@ -8,7 +8,9 @@ from must_tf.common.errors import Mistakes, UserError
 from must_tf.common.text import listed
 from must_tf.loop import transfers
 from must_tf.loop.trainings import Trainings, groups
+from must_tf.tasks import discover
 from tfrecords_tools.evaluate.run import misfit
+from tfrecords_tools.label import confidence
 from tfrecords_tools.teachers import describe
 
 
@@ -20,7 +22,7 @@ def check(trainings: Trainings) -> None:
     path = trainings.plan.path
     rules = [_unfit_models, _unfit_transfers]
     if trainings.plan.is_whole:
-        rules += [_without_labels, _foreign_classes, _unfit_students]
+        rules += [_without_labels, _foreign_classes, _unfit_students, _unused_confidence]
     Mistakes(f"{path}: {problem}" for rule in rules for problem in rule(trainings)).raise_all()
 
 
@@ -39,6 +41,13 @@ def _without_labels(trainings: Trainings) -> Iterator[str]:
     for folder in trainings.folders.train:
         if not any(map(folder.facts.labelled.get, tasks)) and not trainings.teachers():
             yield f"datasets.{folder.name} teaches nothing: it has no labels."
+
+
+def _unused_confidence(trainings: Trainings) -> Iterator[str]:
+    labelled = [task for teacher in trainings.teachers() for task in teacher.tasks]
+    if trainings.plan.confidence and not confidence.compared(labelled):
+        known = ", ".join(confidence.compared(discover()))
+        yield f"confidence: it is for {known}, and no teacher of this plan labels these. Leave it out."
 
 
 def _unfit_models(trainings: Trainings) -> Iterator[str]:

@@ -4,7 +4,7 @@
 |---|---|
 | convert, merge | the conversion or the writing of a few images, and the start of a command |
 | train | the steps of a short training, and its evaluations |
-| label, evaluate | the forward pass of each teacher: a third of a training step |
+| label, evaluate | the forward pass of each teacher: a third of a training step; two for a confidence by comparison |
 | transfer | the training of the task's teacher, or else of the student, for each row and seed |
 | export | an export of the student |
 """
@@ -21,6 +21,7 @@ from must_tf.loop.plan import Plan
 from must_tf.loop.plan_rules import VALIDATION
 from must_tf.loop.run import Expected
 from must_tf.loop.steps import Step
+from tfrecords_tools.label import confidence
 from tfrecords_tools.writing import worker_pool
 
 EVALUATIONS = 4  # of a run
@@ -111,7 +112,9 @@ class Estimates:
         """Returns the cost of running teachers on images."""
         folders = (*self._trainings.folders.train, *self._trainings.folders.validation)
         images = sum(one.facts.images for one in folders if one.folder in step.needs)
-        used = [one.name for one in self._trainings.teachers() if _uses(step, one.path)]
+        used = [
+            one.name for one in self._trainings.teachers() if _uses(step, one.path) for _ in range(_passes(step, one))
+        ]
         paces = [self._measured.paces[name] for name in used if name in self._measured.paces]
         if len(paces) < len(used):
             return Cost()
@@ -158,6 +161,11 @@ def _trained(pace: Pace, values: Mapping[str, Any], validated: int) -> Cost:
     """Returns the cost of a training; an evaluated image costs a forward pass."""
     images = values["trainer"]["train_steps"] * values["task"]["train_data"]["global_batch_size"]
     return Cost(pace.minutes(images + EVALUATIONS * FORWARD * validated), 0.0, pace.memory)
+
+
+def _passes(step: Step, teacher: trainings.Teacher) -> int:
+    """Returns how often a step shows each image to this teacher."""
+    return 2 if "--confidence" in step.words and confidence.compared(teacher.tasks) else 1
 
 
 def _uses(step: Step, model: str) -> bool:

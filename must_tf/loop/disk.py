@@ -21,6 +21,7 @@ from must_tf.loop.records import Folders, RecordFolder
 from must_tf.loop.steps import Step
 from must_tf.loop.trainings import STUDENT, Trainings
 from must_tf.model import student
+from tfrecords_tools.label import confidence
 
 FLOAT = 4  # bytes
 SLOTS = 2  # values that AdamW keeps of each parameter
@@ -89,6 +90,8 @@ def _labelled(folder: RecordFolder, trainings: Trainings) -> float:
     labels = [one.facts for one in trainings.folders.train]
     lacking = missing(facts, trainings.tasks())
     added = [(facts.images - facts.labelled.get(task, 0)) * _label(task, labels, facts.side) for task in lacking]
+    compared = confidence.compared(lacking) if trainings.plan.confidence else []
+    added += [(facts.images - facts.labelled.get(task, 0)) * facts.side**2 for task in compared]  # a byte per pixel
     return facts.images * facts.bytes + sum(added)
 
 

@@ -7,6 +7,7 @@
 | `datasets` | {name: dataset} |
 | `teachers` | {task: {`model`: path} or run settings}; other tasks get a teacher if images lack their labels |
 | `teachers.all` | run settings of every teacher that has none of its own |
+| `confidence` | true: give labels of depth and normals a confidence, see `must-records label --confidence` |
 | `start` | weights to start from: `random`, the name of published weights, a run, a checkpoint or a weight file |
 | `student` | run settings, and `hours`: the time that training may take |
 | `compare` | {name: other student}: trained as the student, but for the keys below |
@@ -42,7 +43,19 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-KEYS = ("out", "title", "datasets", "teachers", "start", "student", "compare", "transfer", "export", "settings")
+KEYS = (
+    "out",
+    "title",
+    "datasets",
+    "teachers",
+    "confidence",
+    "start",
+    "student",
+    "compare",
+    "transfer",
+    "export",
+    "settings",
+)
 DATASET_KEYS = ("format", "validation", "train")
 RUN_KEYS = ("steps", "settings")
 ALL = "all"  # below `teachers`: every teacher
@@ -128,6 +141,7 @@ class Plan:
     datasets: Mapping[str, PlannedDataset]
     teachers: Mapping[str, PlannedTeacher] = dataclasses.field(default_factory=dict)
     every_teacher: RunSettings = RunSettings()
+    confidence: bool = False
     start: str = "random"
     student: RunSettings = RunSettings()
     compare: Mapping[str, ComparedStudent] = dataclasses.field(default_factory=dict)

@@ -20,6 +20,7 @@ from must_tf.model import freezing, trunk
 from must_tf.model.student import StudentConfig, enabled
 from must_tf.pseudo_gate import verdict
 from must_tf.runs import init_weights
+from must_tf.shared import pixel_confidence
 from must_tf.spec import TaskConfig
 from must_tf.tasks import discover
 from must_tf.training import loss_weights
@@ -304,10 +305,15 @@ def _real_images(described: manifest.Manifest, task: str) -> int:
 
 
 def _check_pseudo(configs: Configs, manifests: Manifests, mistakes: Mistakes) -> None:
-    """Refuses pseudo labels that failed `must-records stats`; prints which ones have not been judged."""
+    """Refuses pseudo labels that failed `must-records stats`; prints which ones have not been judged.
+
+    Settings for a confidence that no label has are noted, too.
+    """
     result = verdict.check(configs, manifests)
     mistakes.problems += result.problems
-    for note in result.notes:
+    compared = {name: config for name, config in configs.items() if discover()[name].summary.confidence}
+    unused = [pixel_confidence.unused(name, config, manifests) for name, config in compared.items()]
+    for note in (*result.notes, *filter(None, unused)):
         print(note, flush=True)
 
 

@@ -55,7 +55,9 @@ def test_large_maps_of_normals_are_read_in_bands(
     monkeypatch.setattr(normals, "BAND", 20)
 
     def read(encoded: tf.Tensor) -> tf.Tensor:
-        return normals.read({normals.NORMALS: encoded}, tf.constant(size), config)["normals"]
+        return normals.read({normals.NORMALS: encoded, normals.CONFIDENCE: tf.constant("")}, tf.constant(size), config)[
+            "normals"
+        ]
 
     found = (tf.function(read) if is_traced else read)(tf.constant(record.encode_map(colours)))
     # The last pixels of a band do not fill a vector register, and are rounded differently.

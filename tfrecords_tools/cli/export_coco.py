@@ -49,5 +49,5 @@ def export_coco(
         options.print_json(summary)
     else:
         typer.echo("\n".join(join.lines(summary, out)))
-    if set(summary["lost"]) - {*formats.DOUBTS, formats.UNSURE, formats.UNSURE_PIXELS}:
+    if set(summary["lost"]) - formats.ONLY_DOUBTS:
         raise typer.Exit(1)

@@ -25,6 +25,14 @@ Replace = Annotated[
     list[str] | None,
     typer.Option(help="TASK: replace its labels by other teachers. Real labels are never replaced. Repeatable."),
 ]
+Confidence = Annotated[
+    bool,
+    typer.Option(
+        "--confidence",
+        help="Give depth and normals a confidence: per pixel, their agreement with the labels of the mirrored photo. "
+        "Takes one more forward pass of their teachers.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Exit 0 and allow training even if the labels are judged unfit.")]
 Runner = Annotated[str, typer.Option(help="Label on Apache Beam: DirectRunner, FlinkRunner, ...")]
 
@@ -42,6 +50,7 @@ def label(
     ],
     out: options.Out,
     replace: Replace = None,
+    confidence: Confidence = False,
     workers: Workers = 0,
     shard: Shard = "",
     sample: options.Sample = 64,
@@ -68,7 +77,7 @@ def label(
     started = time.monotonic()
     part = parallelism.parse_part(shard)
     spread = parallelism.Parallelism(workers, part, runner, tuple(runner_options.split()))
-    request = arguments.parse_request(records, teacher, replace or [])
+    request = arguments.parse_request(records, teacher, replace or [], confidence)
     check = self_check.checked(sample, domain or [])
     with contextlib.redirect_stdout(sys.stderr) if json else contextlib.nullcontext():  # tables of restored weights
         result = label_records(request, out, options.command_line(ctx), spread)

@@ -168,7 +168,7 @@ def _relabel(labels: Labels, places: np.ndarray, first: int, count: int) -> Labe
         np.add.at(probability, places[places >= 0], labels["probability"][places >= 0])
         share = probability.sum()
         return {"probability": probability / share} if share > 0 else None
-    if "confidence" in labels:
+    if "classes" in labels:
         table = np.append(np.where(places >= 0, places, IGNORE), np.full(IGNORE + 1 - len(places), IGNORE))
         return labels | {"classes": table[labels["classes"]].astype(np.int32)}
     return labels

@@ -32,11 +32,16 @@ PARTIAL = "annotated for some classes only, which no format can say"
 RELATIVE = "depth: relative, the PNGs hold millimetres; left out"
 UNSURE = "object: a teacher's, below --least-score"
 UNSURE_PIXELS = "segmentation: pixels of a teacher's, below --least-score"
+UNSURE_MAPS = "depth, normals: pixels of a teacher's, below --least-score"
+DOUBTS_OF_MAPS = "depth, normals: confidence of each pixel"
 # These only lose how certain a teacher was, no label.
 DOUBTS = (
     "segmentation: confidence of each pixel, of a segment the mean is written",
     "classification: probabilities of all classes but the most likely",
 )
+
+
+ONLY_DOUBTS = {*DOUBTS, DOUBTS_OF_MAPS, UNSURE, UNSURE_PIXELS, UNSURE_MAPS}
 
 
 def file_name(text: str) -> str:
@@ -160,6 +165,14 @@ def depth(labels: Labels, lost: Tally, name: str) -> bytes:
     if too_far.any():
         lost.add("depth: farther than 65.535 m, now unknown", f"{name}: {int(too_far.sum())} pixels")
     return png(np.where(too_far, 0, millimetres).astype(np.uint16))
+
+
+def without(unsure: np.ndarray, normals: bytes) -> bytes:
+    """Returns the PNG of normals with some pixels [h, w] unknown; the others stay the same to the bit."""
+    colours = cv2.imdecode(np.frombuffer(normals, np.uint8), cv2.IMREAD_COLOR)
+    assert colours is not None  # it was read before
+    colours[unsure] = 0
+    return png(colours[..., ::-1])
 
 
 def png(values: np.ndarray) -> bytes:

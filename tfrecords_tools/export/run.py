@@ -36,6 +36,7 @@ from must_tf import tasks
 from must_tf.common import files
 from must_tf.data import opening, record
 from must_tf.data.record import Labelled
+from must_tf.shared.pixel_confidence import CONFIDENCE
 from must_tf.spec import ImageInfo, Labels, TaskConfig
 from must_tf.tasks.masks.labels import has_mask
 from must_tf.tasks.normals.labels import NORMALS
@@ -209,10 +210,25 @@ def _maps(
         written["panoptic"], line["segments_info"] = formats.panoptic(labels, is_pseudo(segmentation))
         written["label"] = formats.png(labels["classes"].astype("uint8"))
     if (depth := labelled.get("depth")) and not formats.is_relative(depth.labels):
-        written["depth"] = formats.depth(depth.labels, lost, stem)
-    if "normals" in labelled:
+        unsure = _unsure(depth, depth.labels["metres"] > 0, least_score, lost, stem)
+        written["depth"] = formats.depth({"metres": np.where(unsure, 0, depth.labels["metres"])}, lost, stem)
+    if normals := labelled.get("normals"):
         written["normal"] = example.features.feature[NORMALS].bytes_list.value[0]  # stored in the same format
+        unsure = _unsure(normals, normals.labels["normals"].any(-1), least_score, lost, stem)
+        if unsure.any():
+            written["normal"] = formats.without(unsure, written["normal"])
     return written, line
+
+
+def _unsure(labelled: Labelled, known: np.ndarray, least_score: float, lost: Tally, name: str) -> np.ndarray:
+    """Returns the known pixels of a teacher's map that are below the least score, bool [h, w]."""
+    if CONFIDENCE not in labelled.labels or not is_pseudo(labelled):
+        return np.zeros_like(known)
+    lost.add(formats.DOUBTS_OF_MAPS, name)
+    unsure = known & (labelled.labels[CONFIDENCE] < least_score)
+    if unsure.any():
+        lost.add(formats.UNSURE_MAPS, name)
+    return unsure
 
 
 def is_pseudo(labelled: Labelled) -> bool:

@@ -55,7 +55,8 @@ def by_confidence(dataset: RecordSet, pick: str, wanted: int, processes: int = 0
     if not best:
         raise UserError(
             f"--pick {pick}: no pseudo label in {dataset.directory} has a confidence, as detection, masks, "
-            f"segmentation and classification have. Use --pick {EVEN}."
+            "segmentation and classification have, and depth and normals by must label --confidence. Use --pick "
+            f"{EVEN}."
         )
     return [(name, number) for _, name, number in best]
 

@@ -12,6 +12,7 @@ from must_tf.common.errors import Mistakes, UserError, nearest
 from must_tf.data import manifest, record
 from must_tf.tasks import discover
 from tfrecords_tools import teachers
+from tfrecords_tools.label import confidence
 
 
 class LabelRequest(NamedTuple):
@@ -22,12 +23,14 @@ class LabelRequest(NamedTuple):
       files: input shards, sorted.
       directory: of the input shards.
       replace: tasks for which labels of other teachers are replaced.
+      with_confidence: see `pipeline.labelled`.
     """
 
     teachers: list[teachers.Description]
     files: list[str]
     directory: str
     replace: frozenset[str] = frozenset()
+    with_confidence: bool = False
 
     @property
     def origins(self) -> dict[str, str]:
@@ -54,13 +57,16 @@ def parse_teachers(values: Sequence[str], mistakes: Mistakes) -> dict[str, list[
     return parsed
 
 
-def parse_request(records: str, teacher_values: Sequence[str], replace: Sequence[str] = ()) -> LabelRequest:
+def parse_request(
+    records: str, teacher_values: Sequence[str], replace: Sequence[str] = (), with_confidence: bool = False
+) -> LabelRequest:
     """Checks the command line and describes the teachers, before any weights are loaded.
 
     Args:
       records: a glob.
       teacher_values: of --teacher.
       replace: of --replace.
+      with_confidence: --confidence is given.
 
     Raises:
       UserError: one line per mistake.
@@ -75,8 +81,11 @@ def parse_request(records: str, teacher_values: Sequence[str], replace: Sequence
             _check_whole(directory, files)
             _check_dependents(directory, replace)
     described = _described(parsed, mistakes)
+    if with_confidence:
+        with mistakes.collected():
+            confidence.require({task for tasks in parsed.values() for task in tasks})
     mistakes.raise_all()
-    return LabelRequest(described, files, directory or "", frozenset(replace))
+    return LabelRequest(described, files, directory or "", frozenset(replace), with_confidence)
 
 
 def _one_directory(records: str, files: Sequence[str], mistakes: Mistakes) -> str | None:

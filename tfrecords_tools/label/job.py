@@ -38,6 +38,7 @@ class LabelJob(NamedTuple):
       teachers: that label.
       replace: tasks for which labels of other teachers are replaced.
       skip_bad: how many bad records are left out before the job fails.
+      with_confidence: see `pipeline.labelled`.
     """
 
     source: str
@@ -46,6 +47,7 @@ class LabelJob(NamedTuple):
     teachers: tuple[Description, ...]
     replace: frozenset[str] = frozenset()
     skip_bad: int = 0
+    with_confidence: bool = False
 
 
 def write_shard(job: LabelJob, tick: Callable[[int], None]) -> shards.ShardInfo:
@@ -58,7 +60,7 @@ def write_shard(job: LabelJob, tick: Callable[[int], None]) -> shards.ShardInfo:
     bad_records.allow(job.skip_bad)
     parallelism.settle()
     try:
-        records = labelled(job.source, loaded(job.teachers), tick, job.replace)
+        records = labelled(job.source, loaded(job.teachers), tick, job.replace, job.with_confidence)
         return shards.write_shard(job.path, _counted(_unchanged(records, job), account), account)
     except tf.errors.NotFoundError as error:
         raise UserError(f"{job.source}: {error.message}. Finished shards are kept.") from error

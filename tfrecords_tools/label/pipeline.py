@@ -13,7 +13,7 @@ thread is raised when its record would have left.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from must_tf.common.errors import UserError
 from must_tf.data import framing, opening, record
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks import discover
-from tfrecords_tools.label import parallelism
+from tfrecords_tools.label import confidence, parallelism
 from tfrecords_tools.reading import bad_records, recordset
 from tfrecords_tools.teachers import BATCH_SIZE, Predictions, Teacher, stacked
 from tfrecords_tools.teachers.frames import InputFrame, View, view
@@ -48,7 +48,9 @@ class _Prepared(NamedTuple):
     before: dict[str, str]  # {task: origin}
     origins: dict[str, str]  # the same without labels that are to be replaced
     wanted: tuple[bool, ...]  # by teacher: whether it may add labels
+    doubted: tuple[bool, ...]  # by teacher: whether these get a confidence by comparison
     views: dict[InputFrame, View]
+    mirrored: dict[InputFrame, View]  # of the mirrored image, for the teachers that are `doubted`
 
 
 class _Context(NamedTuple):
@@ -57,11 +59,23 @@ class _Context(NamedTuple):
     path: str
     teachers: Sequence[Teacher]
     replace: Collection[str]
+    with_confidence: bool
     configs: dict[str, Any]  # {task: its config}; costs milliseconds to make
 
 
+class _Rows(NamedTuple):
+    """One teacher's predictions for a batch, {row of the batch: predictions}."""
+
+    straight: dict[int, Predictions]
+    mirrored: dict[int, Predictions]
+
+
 def labelled(
-    path: str, teachers: Sequence[Teacher], tick: Callable[[int], None], replace: Collection[str] = frozenset()
+    path: str,
+    teachers: Sequence[Teacher],
+    tick: Callable[[int], None],
+    replace: Collection[str] = frozenset(),
+    with_confidence: bool = False,
 ) -> Iterator[LabelledRecord]:
     """Yields the records, in order. Each image is read and decoded once for all teachers.
 
@@ -70,11 +84,12 @@ def labelled(
       teachers: at most one per task.
       tick: called with the number of images that were finished.
       replace: tasks for which labels of other teachers are replaced; real labels never are.
+      with_confidence: label mirrored images, too, and store the agreement where a task asks for it.
 
     Raises:
       UserError: a record cannot be read, or a prediction is NaN or infinite.
     """
-    context = _Context(path, teachers, replace, recordset.configs_of({}))
+    context = _Context(path, teachers, replace, with_confidence, recordset.configs_of({}))
     threads, passes = max(2, parallelism.own_cores()), parallelism.passes()
     with (
         ThreadPoolExecutor(threads, "prepare") as prepare,
@@ -128,11 +143,16 @@ def _prepare(serialized: bytes, context: _Context) -> _Prepared:
     before = record.origins_of(example)
     origins = {task: origin for task, origin in before.items() if not _is_replaced(task, origin, context.replace)}
     wanted = tuple(_is_wanted(origins, teacher) for teacher in context.teachers)
-    frames = {teacher.frame for teacher, is_wanted in zip(context.teachers, wanted, strict=True) if is_wanted}
+    doubted = tuple(context.with_confidence and _is_doubted(origins, teacher) for teacher in context.teachers)
+    frames, turned = (
+        {teacher.frame for teacher, is_asked in zip(context.teachers, asked, strict=True) if is_asked}
+        for asked in (wanted, doubted)
+    )
     with tf.device("CPU:0"):  # an accelerator is left to the networks
         image = record.decode_image(opening.image_of(example)) if frames else None
         views = {frame: view(image, frame) for frame in frames}
-    return _Prepared(serialized, record.info_of(example), before, origins, wanted, views)
+        mirrored = {frame: view(tf.reverse(image, [1]), frame) for frame in turned}
+    return _Prepared(serialized, record.info_of(example), before, origins, wanted, doubted, views, mirrored)
 
 
 def _is_replaced(task: str, origin: str, replace: Collection[str]) -> bool:
@@ -147,6 +167,11 @@ def _is_wanted(origins: dict[str, str], teacher: Teacher) -> bool:
     )
 
 
+def _is_doubted(origins: dict[str, str], teacher: Teacher) -> bool:
+    """Returns True if the teacher can add labels whose confidence comes from a comparison."""
+    return any(_is_free(task, origins) for task in confidence.compared(teacher.about.tasks))
+
+
 def _is_free(task: str, origins: dict[str, str]) -> bool:
     """Returns True if there are no labels of the task, nor of one that needs it.
 
@@ -155,25 +180,28 @@ def _is_free(task: str, origins: dict[str, str]) -> bool:
     return task not in origins and not any(task in spec.needs for other, spec in discover().items() if other in origins)
 
 
-def _forward(ready: Sequence[Future[_Prepared | None]], context: _Context) -> list[dict[int, Predictions]]:
-    """Returns {row of the batch: predictions} for each teacher, of the rows to which it may add labels."""
-    batch = [future.result() for future in ready]
-    return [_forward_one(teacher, number, batch) for number, teacher in enumerate(context.teachers)]
+def _forward(ready: Sequence[Future[_Prepared | None]], context: _Context) -> list[_Rows]:
+    """Returns the predictions of each teacher, of the rows to which it may add labels."""
+    batch = {row: one for row, future in enumerate(ready) if (one := future.result()) is not None}
+    found = []
+    for number, teacher in enumerate(context.teachers):
+        views = {row: one.views[teacher.frame] for row, one in batch.items() if one.wanted[number]}
+        mirrored = {row: one.mirrored[teacher.frame] for row, one in batch.items() if one.doubted[number]}
+        found.append(_Rows(_forward_one(teacher, views), _forward_one(teacher, mirrored)))
+    return found
 
 
-def _forward_one(teacher: Teacher, number: int, batch: Sequence[_Prepared | None]) -> dict[int, Predictions]:
-    wanted = {row: one for row, one in enumerate(batch) if one is not None and one.wanted[number]}
-    if not wanted:
+def _forward_one(teacher: Teacher, views: Mapping[int, View]) -> dict[int, Predictions]:
+    if not views:
         return {}
-    rows, views = list(wanted), [one.views[teacher.frame] for one in wanted.values()]
-    pixels, infos = zip(*views, strict=True)
+    pixels, infos = zip(*views.values(), strict=True)
     predictions = teacher.forward(stacked(pixels), stacked(infos))
-    return {row: tf.nest.map_structure(lambda x, place=place: x[place], predictions) for place, row in enumerate(rows)}
+    return {row: tf.nest.map_structure(lambda x, place=place: x[place], predictions) for place, row in enumerate(views)}
 
 
 def _finished(
     row: int,
-    predictions: Future[list[dict[int, Predictions]]],
+    predictions: Future[list[_Rows]],
     ready: Sequence[Future[_Prepared | None]],
     context: _Context,
 ) -> LabelledRecord | None:
@@ -182,19 +210,28 @@ def _finished(
         return None
     with tf.device("CPU:0"):
         labels = [
-            teacher.labels(rows[row], prepared.views[teacher.frame].info, prepared.info.source_id)
-            if row in rows
-            else {}
-            for teacher, rows in zip(context.teachers, by_teacher, strict=True)
+            _labels(teacher, rows, row, prepared) for teacher, rows in zip(context.teachers, by_teacher, strict=True)
         ]
     new = _missing(prepared.origins, labels, context.teachers)
     added = tuple(task for task, task_labels in new.items() if prepared.before.get(task) != task_labels.origin)
     notes = tuple(
         note
         for teacher, rows in zip(context.teachers, by_teacher, strict=True)
-        for note in (teacher.notes(rows[row]) if row in rows else ())
+        for note in (teacher.notes(rows.straight[row]) if row in rows.straight else ())
     )
     return LabelledRecord(record.merge(prepared.serialized, new, discover()), added, notes)
+
+
+def _labels(teacher: Teacher, rows: _Rows, row: int, prepared: _Prepared) -> dict[str, Labels]:
+    """Returns a teacher's labels of one image, with their confidence if it was asked for."""
+    if row not in rows.straight:
+        return {}
+    source_id, frame = prepared.info.source_id, teacher.frame
+    labels = teacher.labels(rows.straight[row], prepared.views[frame].info, source_id)
+    if row not in rows.mirrored:
+        return labels
+    mirrored = teacher.labels(rows.mirrored[row], prepared.mirrored[frame].info, source_id)
+    return confidence.added(labels, mirrored, teacher.configs)
 
 
 def _missing(

@@ -31,7 +31,7 @@ from must_tf.common.progress import Progress
 from must_tf.common.text import listed
 from must_tf.data import manifest
 from tfrecords_tools import teachers
-from tfrecords_tools.label import results
+from tfrecords_tools.label import confidence, results
 from tfrecords_tools.label.arguments import LabelRequest
 from tfrecords_tools.label.job import LabelJob, write_shard
 from tfrecords_tools.label.parallelism import Parallelism, environments
@@ -130,7 +130,13 @@ def _jobs(
         name = os.path.basename(path)
         sha256 = listed[name]["sha256"]
         job = LabelJob(
-            path, sha256, os.path.join(out, name), tuple(request.teachers), request.replace, bad_records.allowed()
+            path,
+            sha256,
+            os.path.join(out, name),
+            tuple(request.teachers),
+            request.replace,
+            bad_records.allowed(),
+            request.with_confidence,
         )
         jobs.append((job, listed[name]["records"]))
     return jobs
@@ -156,10 +162,12 @@ def _spread(jobs: Sequence[tuple[LabelJob, int]], out: str, parallelism: Paralle
 
 def _teachers(source: manifest.Manifest, request: LabelRequest, begun: str) -> dict[str, dict[str, Any]]:
     """Returns the manifest's entries of the teachers before and of these."""
-    entries = [
-        {about.id: {"path": about.path, "tasks": sorted(about.tasks), "time": begun} | UNKNOWN | about.facts}
-        for about in (teacher.about for teacher in request.teachers)
-    ]
+    entries = []
+    for about in (teacher.about for teacher in request.teachers):
+        entry = {"path": about.path, "tasks": sorted(about.tasks), "time": begun} | UNKNOWN | about.facts
+        if request.with_confidence and (compared := confidence.compared(sorted(about.tasks))):
+            entry["confidence"] = dict.fromkeys(compared, confidence.METHOD)
+        entries.append({about.id: entry})
     return manifest.united_teachers([source.teachers, *entries])
 
 
@@ -211,5 +219,6 @@ def _fingerprint(source: manifest.Manifest, request: LabelRequest) -> str:
     parts = [shard["sha256"] for shard in source.shards]
     parts += sorted(f"{each.about.origin}:{','.join(sorted(each.about.tasks))}" for each in request.teachers)
     parts += [f"replace:{task}" for task in sorted(request.replace)]
+    parts += ["confidence"] if request.with_confidence else []
     parts += [f"{name}:{version}" for name, version in shards.versions().items()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -15,6 +15,7 @@
 | `classes`, `classes_at_floor` | objects, masks, images, pixels | {class name: labels}, above and at the floor |
 | `scores` | objects, masks, images, pixels | number of labels by score, ten bins from 0 to 1 |
 | `confidence` | images | mean probability of the most likely class |
+| `scores`, `confidence` | depth, normals | pixels by confidence, and its mean, if they have one |
 | `valid` | pixels, depth, normals | share of pixels that are known and above |
 | `differing` | depth, normals | share in which the maps of different images differ, see `sameness` |
 | `flat` | depth, normals | share of images with the same value everywhere |
@@ -49,6 +50,8 @@ def of(sums: Sums, task: TaskSpec, names: Sequence[str]) -> dict[str, Any]:
         statistics |= _objects(sums)
     if sums.has_classes:
         statistics |= _classes(sums, names)
+    elif sums.scores.any():
+        statistics |= {"scores": _tenths(sums), "confidence": sums.sure / int(sums.scores.sum())}
     if sums.unit == PIXELS:
         statistics["valid"] = sums.valid / max(1, sums.pixels)
     differing = sameness.differing(sums.grids)
@@ -72,11 +75,15 @@ def _classes(sums: Sums, names: Sequence[str]) -> dict[str, Any]:
     statistics: dict[str, Any] = {
         "classes": dict(zip(names, sums.believed.tolist(), strict=True)),
         "classes_at_floor": dict(zip(names, sums.scores.sum(1).tolist(), strict=True)),
-        "scores": sums.scores.sum(0).reshape(label_summary.BINS, -1).sum(1).tolist(),
+        "scores": _tenths(sums),
     }
     if sums.unit == IMAGES and sums.scores.any():
         statistics["confidence"] = sums.sure / int(sums.scores.sum())
     return statistics
+
+
+def _tenths(sums: Sums) -> list[int]:
+    return [int(count) for count in sums.scores.sum(0).reshape(label_summary.BINS, -1).sum(1)]
 
 
 def of_training(trained_on: Mapping[str, Any], sums: Sums) -> dict[str, Any]:

@@ -45,7 +45,8 @@ def _grids(labels: Labels, content: LabelContent, info: ImageInfo) -> Iterator[t
         return
     known = content.present.astype(np.float32)
     weight = _reduced(known)[..., None]
-    for key, values in maps(labels, info).items():
+    of_things = {key: values for key, values in maps(labels, info).items() if values is not content.scores}
+    for key, values in of_things.items():
         planes = np.where(content.present[..., None], values.reshape(*values.shape[:2], -1), 0).astype(np.float32)
         means = _reduced(planes) / np.maximum(weight, 1e-6)
         grid = np.where(weight > 0, means, means[weight[..., 0] > 0].mean(axis=0))

@@ -40,8 +40,10 @@ class Sums:
       unsure: images with labels, but none above the thresholds.
       not_finite: images with NaN or infinity.
       pixels, valid: for maps, all pixels, and the known pixels above the thresholds.
-      sure: for labels of the whole image, the sum of the most likely classes' probabilities.
-      scores: [C, BINS] labels by class and score, without those that no threshold of their class would let through.
+      sure: for labels of the whole image, the sum of the most likely classes' probabilities; for labels without
+        classes, that of their scores.
+      scores: [C, BINS] labels by class and score, without those that no threshold of their class would let through; one
+        row if the labels have scores and no classes.
       believed: [C] labels above the thresholds.
       counts: objects per image, above the thresholds -> images.
       own: {name: sum} of what the task adds, see `Summary.add`.
@@ -111,8 +113,8 @@ def add(sums: Sums, task: TaskSpec, labels: Labels, info: ImageInfo, config: Any
         sums.valid += int(believed.sum())
     if content.unit == PIXELS and content.classes is None:
         _add_up(sums.grids, sameness.add(labels, content, info))
-    if content.unit == IMAGES and content.scores is not None:
-        sums.sure += float(content.scores[present].sum())
+    if content.scores is not None and (content.unit == IMAGES or content.classes is None):
+        sums.sure += float(content.scores[present].sum(dtype=np.float64))
     _add_classes(sums, content, (present, believed), len(config.classes))
     _add_up(sums.own, task.summary.add(labels, config))
 
@@ -120,7 +122,12 @@ def add(sums: Sums, task: TaskSpec, labels: Labels, info: ImageInfo, config: Any
 def _add_classes(
     sums: Sums, content: LabelContent, present_and_believed: tuple[np.ndarray, np.ndarray], count: int
 ) -> None:
-    if content.classes is None or content.scores is None:
+    if content.scores is None:
+        return
+    if content.classes is None:
+        scores = content.scores[present_and_believed[0]]
+        added = binned(np.zeros(scores.shape, np.int64), scores, 1)
+        sums.scores = sums.scores + added if sums.scores.size else added
         return
     if not sums.scores.size:
         sums.has_classes = True

@@ -3,6 +3,7 @@
 `metres`         float32 [h, w], metric depth along the camera's axis (z)
 `inverse_depth`  float32 [h, w], relative depth a / z + b with a > 0; a and b are unknown and differ between images.
                  Larger is nearer. MiDaS predicts it, and most stereo films and web images give no more.
+`confidence`     float32 [h, w] in 0..1, see `summary.py`; only some pseudo labels have it
 
 A label has one of the two kinds; the other map is all 0. The loss decides what the head predicts:
 
@@ -18,6 +19,7 @@ d / z. Predictions are made on fitted images and need no correction. For inverse
 
 from __future__ import annotations
 
+from must_tf.shared import pixel_confidence
 from must_tf.spec import TaskSpec
 from must_tf.tasks.depth import labels, loss, metric, model, pseudo, summary, view
 from must_tf.tasks.depth.config import Config
@@ -40,5 +42,6 @@ TASK = TaskSpec(
     Metric=metric.Metric,
     draw=view.draw,
     summary=summary.SUMMARY,
+    believed=pixel_confidence.believed,
     cannot_learn=labels.cannot_learn,
 )

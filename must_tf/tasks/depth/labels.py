@@ -1,8 +1,9 @@
 """Record format of depth.
 
-`image/depth/encoded`  16-bit PNG [h, w], 0 = unknown
-`image/depth/scale`    float32, the size of one unit
-`image/depth/kind`     text, see the table
+`image/depth/encoded`             16-bit PNG [h, w], 0 = unknown
+`image/depth/scale`               float32, the size of one unit
+`image/depth/kind`                text, see the table
+`image/depth/confidence/encoded`  see `shared/pixel_confidence.py`
 
 | kind | a unit is | precision |
 |---|---|---|
@@ -21,31 +22,35 @@ import tensorflow as tf
 from must_tf.data import assertions, geometry, manifest, record
 from must_tf.data.geometry import Warp
 from must_tf.data.manifest import Manifest
+from must_tf.shared import pixel_confidence
 from must_tf.spec import ImageInfo, Labels, Tensors
 from must_tf.tasks.depth.config import Config
 
 DEPTH = "image/depth/encoded"
 SCALE = "image/depth/scale"
 KIND = "image/depth/kind"
+CONFIDENCE = "image/depth/confidence/encoded"
 METRIC, RELATIVE = "metric", "relative"
 MILLIMETRE = 1e-3
 LARGEST = 65535  # of 16 bits
 
 
 def features(config: Config) -> dict[str, Any]:
-    """Returns the parsing spec of the PNG, its scale and its kind."""
+    """Returns the parsing spec of the PNG, its scale and its kind, and of the confidence."""
     del config
     return {
         DEPTH: tf.io.FixedLenFeature([], tf.string, ""),
         SCALE: tf.io.FixedLenFeature([], tf.float32, MILLIMETRE),
         KIND: tf.io.FixedLenFeature([], tf.string, METRIC),
+        CONFIDENCE: tf.io.FixedLenFeature([], tf.string, ""),
     }
 
 
 def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
-    """Returns `metres` and `inverse_depth` float32 [h, w], 0 = unknown; one of them is all 0."""
+    """Returns `metres` and `inverse_depth` float32 [h, w], 0 = unknown; one of them is all 0. And the `confidence`."""
     del config
-    return _in_units(_stored(parsed, size), parsed)
+    confidence = pixel_confidence.read(parsed[CONFIDENCE], size)
+    return _in_units(_stored(parsed, size), parsed) | {pixel_confidence.CONFIDENCE: confidence}
 
 
 def _stored(parsed: Tensors, size: tf.Tensor) -> tf.Tensor:
@@ -88,7 +93,7 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
         DEPTH: record.bytes_feature([record.encode_map(units.astype(np.uint16))]),
         SCALE: record.float_feature([scale]),
         KIND: record.bytes_feature([(RELATIVE if relative else METRIC).encode()]),
-    }
+    } | pixel_confidence.write(labels, CONFIDENCE)
 
 
 def _known(values: np.ndarray | None) -> np.ndarray:
@@ -101,12 +106,16 @@ def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Ten
     """Returns `metres`, or `inverse_depth` for the loss "ssi": float32 [S / stride, S / stride], 0 = unknown.
 
     In a view enlarged by z, metres are divided by z; inverse depth does not change (see the package's docstring).
+    If pixels are weighted by confidence, also returns `confidence` float32 of the same shape.
     """
+    sure, weights = pixel_confidence.targets(parsed[CONFIDENCE], size, warp, config)
     # Only the pixels that end up in the targets are converted.
-    labels = _in_units(geometry.warp_nearest(_stored(parsed, size), warp, 0, config.stride), parsed)
+    stored = geometry.warp_nearest(_stored(parsed, size), warp, 0, config.stride)
+    labels = _in_units(pixel_confidence.only(stored, sure), parsed)
     if config.loss == "ssi":
-        return {"inverse_depth": tf.math.divide_no_nan(1.0, labels["metres"]) + labels["inverse_depth"]}  # one is 0
-    return {"metres": labels["metres"] / geometry.enlargement(warp)}
+        inverse = tf.math.divide_no_nan(1.0, labels["metres"]) + labels["inverse_depth"]  # one is 0
+        return {"inverse_depth": inverse} | weights
+    return {"metres": labels["metres"] / geometry.enlargement(warp)} | weights
 
 
 def limit(example: tf.train.Example) -> str:

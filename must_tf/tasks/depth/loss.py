@@ -9,6 +9,9 @@
 
 Formulas and sources are in the docstring of each function. `ignore_hardest` leaves out the pseudo-labelled pixels with
 the largest error, per image; for `ssi` this is the trimmed loss of MiDaS, whose gradient term keeps all pixels.
+
+If `weighting` is "confidence", each pixel has a weight c, the label's confidence, which is 1 if the label is real. The
+sums are not divided by the sum of c, so an image with low confidence counts less.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from must_tf.shared.masked_losses import per_image, per_pixel, resize_to, visible, without_hardest
+from must_tf.shared.pixel_confidence import CONFIDENCE
 from must_tf.spec import Tensors, Term
 from must_tf.tasks.depth.config import Config
 from must_tf.tasks.depth.model import LOG_METRES
@@ -54,7 +58,7 @@ def _log(predicted: tf.Tensor, metres: tf.Tensor, targets: Tensors, config: Conf
     centre = config.variance_focus * _mean(difference, known)[:, None, None]
     known = without_hardest(tf.abs(difference - centre), known, targets["pseudo"], config.ignore_hardest)
     counted = tf.reduce_any(known, axis=[1, 2])
-    values = silog(difference, known, config.variance_focus)
+    values = silog(difference, known, config.variance_focus, _confidence(targets, config))
     return {"silog": per_image(values, tf.where(counted, targets["weight"], 0.0))}
 
 
@@ -63,6 +67,8 @@ def _metres(predicted: tf.Tensor, metres: tf.Tensor, targets: Tensors, config: C
     error = tf.where(known, tf.exp(tf.clip_by_value(predicted, *LOG_METRES)) - metres, 0.0)
     known = without_hardest(tf.abs(error), known, targets["pseudo"], config.ignore_hardest)
     values = tf.abs(error) if config.loss == "l1" else berhu(error, known)
+    if config.weighting == CONFIDENCE:
+        values *= targets[CONFIDENCE]
     return {config.loss: per_pixel(values, known, targets["weight"])}
 
 
@@ -73,16 +79,26 @@ def _relative(predicted: tf.Tensor, inverse: tf.Tensor, targets: Tensors, config
     weight = tf.where(spread > 0, targets["weight"], 0.0)  # a single value says nothing up to scale and shift
     residual = tf.where(known, aligned - true, 0.0)
     believed = without_hardest(tf.abs(residual), known, targets["pseudo"], config.ignore_hardest)
+    confidence = _confidence(targets, config)
+    variation = gradient_matching(residual, known, confidence)
     return {
-        "ssi": per_image(ssi(residual, believed), weight),
-        "gradient": per_image(config.gradient_weight * gradient_matching(residual, known), weight),
+        "ssi": per_image(ssi(residual, believed, confidence), weight),
+        "gradient": per_image(config.gradient_weight * variation, weight),
     }
 
 
-def silog(difference: tf.Tensor, known: tf.Tensor, variance_focus: float) -> tf.Tensor:
+def _confidence(targets: Tensors, config: Config) -> tf.Tensor | None:
+    """Returns the weights of the pixels [B, T, T]; None if all are 1."""
+    return targets[CONFIDENCE] if config.weighting == CONFIDENCE else None
+
+
+def silog(
+    difference: tf.Tensor, known: tf.Tensor, variance_focus: float, confidence: tf.Tensor | None = None
+) -> tf.Tensor:
     """Returns the scale-invariant logarithmic error.
 
-        L = mean(d^2) - lambda * mean(d)^2,  d = log p - log y
+        L = mean(d^2) - lambda * mean(d)^2,                d = log p - log y
+        L = mean(c d^2) - lambda * mean(c d)^2 / mean(c),  with weights c: mean(c) times the L of weighted means
 
     Source: Eigen et al., Depth Map Prediction from a Single Image, https://arxiv.org/abs/1406.2283, eq. 4 (lambda 0.5).
 
@@ -90,11 +106,15 @@ def silog(difference: tf.Tensor, known: tf.Tensor, variance_focus: float) -> tf.
       difference: [B, T, T] d.
       known: bool [B, T, T].
       variance_focus: lambda.
+      confidence: [B, T, T] c; None: all 1.
 
     Returns:
       [B]
     """
-    return _mean(difference**2, known) - variance_focus * _mean(difference, known) ** 2
+    if confidence is None:
+        return _mean(difference**2, known) - variance_focus * _mean(difference, known) ** 2
+    squared_mean = tf.math.divide_no_nan(_mean(confidence * difference, known) ** 2, _mean(confidence, known))
+    return _mean(confidence * difference**2, known) - variance_focus * squared_mean
 
 
 def berhu(error: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
@@ -141,21 +161,23 @@ def unit(values: tf.Tensor, known: tf.Tensor, smallest: float = 0.0) -> tuple[tf
     return centred / divisor[:, None, None], spread
 
 
-def ssi(residual: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
+def ssi(residual: tf.Tensor, known: tf.Tensor, confidence: tf.Tensor | None = None) -> tf.Tensor:
     """Returns the scale- and shift-invariant error.
 
-        L = 1 / 2n sum |R|,  R = unit(p) - unit(y)
+        L = 1 / 2n sum c |R|,  R = unit(p) - unit(y);  the weights c do not change the alignment
 
     Source: MiDaS, https://arxiv.org/abs/1907.01341, the absolute error of robustly aligned inverse depths.
 
     Args:
       residual: [B, T, T] R.
       known: bool [B, T, T], n pixels.
+      confidence: [B, T, T] c; None: all 1.
 
     Returns:
       [B]
     """
-    return 0.5 * _mean(tf.abs(residual), known)
+    size = tf.abs(residual)
+    return 0.5 * _mean(size if confidence is None else confidence * size, known)
 
 
 def median(values: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
@@ -173,17 +195,18 @@ def median(values: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
     return tf.where(count > 0, found, 0.0)
 
 
-def gradient_matching(residual: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
+def gradient_matching(residual: tf.Tensor, known: tf.Tensor, confidence: tf.Tensor | None = None) -> tf.Tensor:
     """Returns the variation of the residual from pixel to pixel, which is small if depth edges match the label.
 
         L = sum_{k=0..K-1} 1/n_k sum_i |dx R_i| + |dy R_i|,  R every 2^k-th pixel of the residual, n_k of them known
 
     Source: MiDaS, https://arxiv.org/abs/1907.01341, multi-scale gradient matching, K = 4. Here each scale is divided
-    by its own number of pixels.
+    by its own number of pixels. With weights, a difference has that of the less certain of its two pixels.
 
     Args:
       residual: [B, T, T] R.
       known: bool [B, T, T]; differences between two known pixels count.
+      confidence: [B, T, T] weights; None: all 1.
 
     Returns:
       [B]
@@ -193,17 +216,21 @@ def gradient_matching(residual: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
         step = 2**k
         values, here = residual[:, ::step, ::step], known[:, ::step, ::step]
         count = tf.reduce_sum(tf.cast(here, tf.float32), axis=[1, 2])
-        right = _steps(values[:, :, 1:] - values[:, :, :-1], here[:, :, 1:] & here[:, :, :-1])
-        down = _steps(values[:, 1:] - values[:, :-1], here[:, 1:] & here[:, :-1])
-        total += tf.math.divide_no_nan(right + down, count)
+        right = tf.abs(values[:, :, 1:] - values[:, :, :-1])
+        down = tf.abs(values[:, 1:] - values[:, :-1])
+        if confidence is not None:
+            certain = confidence[:, ::step, ::step]
+            right *= tf.minimum(certain[:, :, 1:], certain[:, :, :-1])
+            down *= tf.minimum(certain[:, 1:], certain[:, :-1])
+        steps = _sum(right, here[:, :, 1:] & here[:, :, :-1]) + _sum(down, here[:, 1:] & here[:, :-1])
+        total += tf.math.divide_no_nan(steps, count)
     return total
 
 
-def _steps(differences: tf.Tensor, both: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(tf.where(both, tf.abs(differences), 0.0), axis=[1, 2])
+def _sum(values: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.where(known, values, 0.0), axis=[1, 2])
 
 
 def _mean(values: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
     """Averages the known pixels of [B, T, T] -> [B]; 0 if none is known."""
-    total = tf.reduce_sum(tf.where(known, values, 0.0), axis=[1, 2])
-    return tf.math.divide_no_nan(total, tf.reduce_sum(tf.cast(known, tf.float32), axis=[1, 2]))
+    return tf.math.divide_no_nan(_sum(values, known), tf.reduce_sum(tf.cast(known, tf.float32), axis=[1, 2]))

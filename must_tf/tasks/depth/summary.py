@@ -1,4 +1,13 @@
-"""Depth as the record tools see it: the pixels whose depth is known, and a histogram of the metres."""
+"""Depth as the record tools see it: the pixels whose depth is known, and a histogram of the metres.
+
+The confidence of a pixel is 2 ** (-d / t) with t = 1/4, see `shared/pixel_confidence.py`. With p the depth of the pixel
+and q that of the same pixel in the mirrored photo
+
+    metric    d = max(p / q, q / p) - 1
+    relative  d = |s q + t - p| / mean |p - mean p|,  s >= 0 and t by least squares over the known pixels
+
+So metric depth that agrees within 25 %, the limit of delta1, has a confidence of at least 1/2.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.label_content import PIXELS, Agreement, ImageInfo, LabelContent, Labels, Summary, missing, problems_of_maps
+from must_tf.shared import pixel_confidence
 from must_tf.tasks.depth import labels as depth_labels
 from must_tf.tasks.depth import model
 from must_tf.tasks.depth.config import Config
@@ -20,14 +30,15 @@ NEAREST, DECADES, PER_DECADE = 1e-3, 8, 100  # metres
 EDGES = NEAREST * 10 ** (np.arange(DECADES * PER_DECADE + 1) / PER_DECADE)
 SAME_DEPTH = 0.01  # standard deviation over mean: a wall seen face to face varies by more across a photo
 PERCENTILES = (1, 50, 99)
+TOLERANCE = 0.25  # disagreement at which the confidence is 1/2
 AT_ONCE = 1_000_000  # pixels whose bins are found at once, in float64
 
 
 def content(labels: Labels, info: ImageInfo, config: Config) -> LabelContent:
-    """Pixels [h, w]."""
+    """Pixels [h, w], with their confidence if they have one."""
     del info, config
     values, _ = _values(labels)
-    return LabelContent(PIXELS, _known(values))
+    return LabelContent(PIXELS, _known(values), scores=labels.get(pixel_confidence.CONFIDENCE))
 
 
 def _values(labels: Labels) -> tuple[np.ndarray, bool]:
@@ -126,6 +137,34 @@ def relative_error(labels: Labels, other: Labels, config: Config) -> float | Non
     return float(np.mean(np.abs(scaled_and_shifted(values, truth) - truth))) / spread if spread else None
 
 
+def confidence(labels: Labels, mirrored: Labels, config: Config) -> np.ndarray:
+    """Returns the confidence float32 [h, w] by the labels of the mirrored photo, see the module's docstring."""
+    del config
+    (values, relative), (others, _) = _values(labels), _values(mirrored)
+    others = others[:, ::-1]
+    known = _known(values) & _known(others)
+    disagreement = np.full(values.shape, np.nan)
+    compare = _relative_disagreement if relative else _metric_disagreement
+    if known.any():
+        disagreement[known] = compare(values[known].astype(np.float64), others[known].astype(np.float64))
+    return pixel_confidence.of_disagreement(disagreement, TOLERANCE)
+
+
+def _metric_disagreement(metres: np.ndarray, others: np.ndarray) -> np.ndarray:
+    return np.maximum(metres / others, others / metres) - 1
+
+
+def _relative_disagreement(inverse: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Compares inverse depths [pixels]; NaN if all are the same, which says nothing up to scale and shift."""
+    centred, others = inverse - inverse.mean(), others - others.mean()
+    spread, variance = np.mean(np.abs(centred)), np.mean(others**2)
+    if not spread:
+        return np.full(inverse.shape, np.nan)
+    # A negative scale would swap near and far.
+    scale = max(float(np.mean(others * centred)), 0.0) / variance if variance else 0.0
+    return np.abs(scale * others - centred) / spread
+
+
 def pngs(labels: Labels) -> dict[str, np.ndarray]:
     """Returns uint16 [h, w]: `depth` in millimetres, 0 = unknown or beyond 65.535 m, or `inverse_depth`.
 
@@ -164,6 +203,7 @@ SUMMARY = Summary(
     limit=depth_labels.limit,
     unit=model.unit,
     agreement=Agreement("abs_rel", False, relative_error),
+    confidence=confidence,
     arrays={"depth": metres, "inverse_depth": inverse_depth},
     pngs=pngs,
 )

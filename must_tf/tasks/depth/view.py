@@ -7,7 +7,7 @@ import math
 import matplotlib
 import numpy as np
 
-from must_tf.shared import drawing
+from must_tf.shared import drawing, pixel_confidence
 from must_tf.tasks.depth.config import Config
 
 COLOURS = matplotlib.colormaps["viridis"]  # perceptually uniform, and ordered by brightness
@@ -17,7 +17,7 @@ def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: Config) -> np
     """Replaces the photo by its depth, in colours.
 
     The colours span the picture's own range, widened to round numbers, so that a label and a good
-    prediction share a scale; the key at the bottom left shows it.
+    prediction share a scale; the key at the bottom left shows it. The photo shows through where the label is uncertain.
 
     Args:
         image: uint8 [h, w, 3], of any size; the map is resized to it (nearest).
@@ -37,6 +37,7 @@ def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: Config) -> np
     nearness = np.clip((far - values[known]) / (far - near), 0, 1)
     picture[known] = COLOURS(nearness, bytes=True)[:, :3]
     words = ("near", "far") if relative else (f"{near:.3g} m", f"{far:.3g} m")
+    picture = pixel_confidence.shown(image, picture, labels, known)
     _write_key(picture, *words)
     return picture
 

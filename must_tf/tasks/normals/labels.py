@@ -2,6 +2,8 @@
 0,0,0.
 
 Precision: 1/255 per component before normalising, at most about 0.4 degrees.
+
+`image/normals/confidence/encoded`: see `shared/pixel_confidence.py`.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ import tensorflow as tf
 
 from must_tf.data import geometry, record
 from must_tf.data.geometry import Warp
+from must_tf.shared import pixel_confidence
 from must_tf.spec import ImageInfo, Labels, Tensors
 from must_tf.tasks.normals.config import Config
 
 NORMALS = "image/normals/encoded"
+CONFIDENCE = "image/normals/confidence/encoded"
 ROWS_AT_ONCE = 32  # so that what is computed from them stays in the processor's cache
 # Pixels that are converted at once: converting takes five times the memory of its result. The memory of smaller bands
 # would not go back to the system: glibc keeps blocks below 32 MB.
@@ -24,18 +28,19 @@ BAND = 4_000_000
 
 
 def features(config: Config) -> dict[str, Any]:
-    """Returns the parsing spec of the PNG."""
+    """Returns the parsing spec of both PNGs."""
     del config
-    return {NORMALS: tf.io.FixedLenFeature([], tf.string, "")}
+    return {key: tf.io.FixedLenFeature([], tf.string, "") for key in (NORMALS, CONFIDENCE)}
 
 
 def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
-    """Returns `normals` float32 [h, w, 3], unit vectors or 0,0,0."""
+    """Returns `normals` float32 [h, w, 3], unit vectors or 0,0,0, and the `confidence`."""
     del config
     stored = record.decode_map(parsed[NORMALS], size, 3, tf.uint8, 0)
     is_large = tf.reduce_prod(tf.shape(stored)[:2]) > BAND
     normals = tf.cond(is_large, lambda: _vectors_in_bands(stored), lambda: vectors(stored))
-    return {"normals": tf.ensure_shape(normals, stored.shape)}
+    confidence = pixel_confidence.read(parsed[CONFIDENCE], size)
+    return {"normals": tf.ensure_shape(normals, stored.shape), pixel_confidence.CONFIDENCE: confidence}
 
 
 def _vectors_in_bands(stored: tf.Tensor) -> tf.Tensor:
@@ -70,7 +75,8 @@ def vectors(stored: tf.Tensor) -> tf.Tensor:
 def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
     """Writes the rounded colours."""
     del info
-    return {NORMALS: record.bytes_feature([record.encode_map(colours(labels["normals"]))])}
+    written = {NORMALS: record.bytes_feature([record.encode_map(colours(labels["normals"]))])}
+    return written | pixel_confidence.write(labels, CONFIDENCE)
 
 
 def colours(normals: np.ndarray) -> np.ndarray:
@@ -91,10 +97,13 @@ def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Ten
     """Returns `normal_colours` uint8 [S / stride, S / stride, 3] as in the record, and `mirrored` bool [].
 
     In a mirrored view x has the other sign than its colour says. The loss computes the vectors (`seen`) on the device
-    of the network; in the input pipeline this took longer than the rest of the image.
+    of the network; in the input pipeline this took longer than the rest of the image. If pixels are weighted by
+    confidence, also returns `confidence` float32 [S / stride, S / stride].
     """
+    sure, weights = pixel_confidence.targets(parsed[CONFIDENCE], size, warp, config)
     stored = record.decode_map(parsed[NORMALS], size, 3, tf.uint8, 0)
-    return {"normal_colours": geometry.warp_nearest(stored, warp, 0, config.stride), "mirrored": warp.flip}
+    kept = pixel_confidence.only(geometry.warp_nearest(stored, warp, 0, config.stride), sure)
+    return {"normal_colours": kept, "mirrored": warp.flip} | weights
 
 
 def seen(targets: Tensors) -> tf.Tensor:

@@ -3,6 +3,9 @@
     cosine  1 - <n, m>, between 0 and 2
     l1      |n_x - m_x| + |n_y - m_y| + |n_z - m_z|, between 0 and 2 sqrt(3)
 
+If `weighting` is "confidence", a pixel's loss is multiplied by its confidence, which is 1 for real labels. The mean is
+not divided by the sum of the confidences, so an image with low confidence counts less.
+
 Sources: Bansal et al., Marr Revisited, https://arxiv.org/abs/1604.01347 (cosine loss for surface normals); Eftekhar et
 al., Omnidata, https://arxiv.org/abs/2110.04994 (their teachers of normals learn by L1 and cosine).
 """
@@ -12,6 +15,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from must_tf.shared.masked_losses import per_pixel, resize_to, visible, without_hardest
+from must_tf.shared.pixel_confidence import CONFIDENCE
 from must_tf.spec import Tensors, Term
 from must_tf.tasks.normals import labels
 from must_tf.tasks.normals.config import Config
@@ -30,6 +34,8 @@ def loss(raw: Tensors, targets: Tensors, config: Config) -> dict[str, Term]:
     predicted = tf.math.l2_normalize(resize_to(raw["map"], normals.shape[1]), axis=-1)
     values = {"cosine": cosine, "l1": l1}[config.loss](predicted, normals)
     known = without_hardest(values, known, targets["pseudo"], config.ignore_hardest)
+    if config.weighting == CONFIDENCE:
+        values *= targets[CONFIDENCE]
     return {config.loss: per_pixel(values, known, targets["weight"])}
 
 

@@ -40,12 +40,12 @@ class Metric:
         """Adds one image; both dicts hold "normals" [h, w, 3], 0,0,0 is unknown."""
         del image
         known = np.any(labels["normals"] != 0, axis=-1)  # [h, w]
-        angles = _angles(labels["normals"][known], predictions["normals"][known])
-        self._sum += float(angles.sum())
-        self._squares += float(np.sum(angles**2))
+        found = angles(labels["normals"][known], predictions["normals"][known])
+        self._sum += float(found.sum())
+        self._squares += float(np.sum(found**2))
         for name, threshold in _THRESHOLDS.items():
-            self._within[name] += int(np.count_nonzero(angles < threshold))
-        bins = np.rint(angles * _BINS_PER_DEGREE).astype(np.int64)
+            self._within[name] += int(np.count_nonzero(found < threshold))
+        bins = np.rint(found * _BINS_PER_DEGREE).astype(np.int64)
         self._histogram += np.bincount(bins, minlength=self._histogram.size)
 
     def result(self) -> dict[str, float]:
@@ -67,15 +67,15 @@ class Metric:
         return Details(PROTOCOL, reason=reason)
 
 
-def _angles(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
+def angles(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
     """Returns degrees [pixels] from two [pixels, 3]; 90 if the prediction has no direction."""
     directed = np.any(guess != 0, axis=-1) & np.isfinite(guess).all(axis=-1)
     truth = truth.astype(np.float64)
     guess = np.where(directed[:, None], guess, 0.0).astype(np.float64)
     # Precise near 0 and 180 degrees, where arccos is not, and needs no unit length.
     sine = np.linalg.norm(np.cross(truth, guess), axis=-1)
-    angles = np.degrees(np.arctan2(sine, np.sum(truth * guess, axis=-1)))
-    return np.where(directed, angles, 90.0)
+    found = np.degrees(np.arctan2(sine, np.sum(truth * guess, axis=-1)))
+    return np.where(directed, found, 90.0)
 
 
 def _median(histogram: np.ndarray) -> float:

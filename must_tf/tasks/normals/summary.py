@@ -1,4 +1,8 @@
-"""Normals as the record tools see them: the pixels whose direction is known, and where these look on average."""
+"""Normals as the record tools see them: the pixels whose direction is known, and where these look on average.
+
+The confidence of a pixel is 2 ** (-d / t), see `shared/pixel_confidence.py`: d is the angle between its normal and that
+of the same pixel in the mirrored photo, whose x is negated, and t = 11.25 degrees, the strictest limit of the metric.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,22 @@ from typing import Any
 import numpy as np
 
 from must_tf.label_content import PIXELS, ImageInfo, LabelContent, Labels, Summary, missing, problems_of_maps
+from must_tf.shared import pixel_confidence
 from must_tf.tasks.normals.config import Config
 from must_tf.tasks.normals.labels import NORMALS, colours
+from must_tf.tasks.normals.metric import angles
 
 ROWS = 512  # that are measured at once: in float64, a large map would take gigabytes
 TOLERANCE = 1e-3  # of a vector's length
+TOLERANCE = 11.25  # degrees, the disagreement at which the confidence is 1/2
+UNMIRRORED = np.array([-1, 1, 1], np.float32)
 SAME_DIRECTION = 0.999  # length of the mean unit vector; vectors within about 2.6 degrees of each other
 
 
 def content(labels: Labels, info: ImageInfo, config: Config) -> LabelContent:
-    """Pixels [h, w]."""
+    """Pixels [h, w], with their confidence if they have one."""
     del info, config
-    return LabelContent(PIXELS, _known(labels["normals"]))
+    return LabelContent(PIXELS, _known(labels["normals"]), scores=labels.get(pixel_confidence.CONFIDENCE))
 
 
 def _known(normals: np.ndarray) -> np.ndarray:
@@ -58,6 +66,18 @@ def figures(sums: Mapping[str, Any], images: int) -> dict[str, Any]:
     return {"flat": sums["flat"] / images} | direction
 
 
+def confidence(labels: Labels, mirrored: Labels, config: Config) -> np.ndarray:
+    """Returns the confidence float32 [h, w] by the labels of the mirrored photo, see the module's docstring."""
+    del config
+    normals, others = labels["normals"], mirrored["normals"][:, ::-1] * UNMIRRORED
+    known = _known(normals) & _known(others)
+    disagreement = np.full(known.shape, np.nan)
+    for top in range(0, len(known), ROWS):
+        part = slice(top, top + ROWS)
+        disagreement[part][known[part]] = angles(normals[part][known[part]], others[part][known[part]])
+    return pixel_confidence.of_disagreement(disagreement, TOLERANCE)
+
+
 def right(metrics: Mapping[str, float]) -> float | None:
     """Returns the share of pixels within 30 degrees."""
     return metrics["within_30"] / 100 if metrics else None
@@ -70,6 +90,7 @@ SUMMARY = Summary(
     problems=problems,
     add=add,
     figures=figures,
+    confidence=confidence,
     measure="within 30 degrees",
     right=right,
     unit=lambda config: "unit normals, x right, y down, z forward, towards the camera",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from must_tf.shared import drawing
+from must_tf.shared import drawing, pixel_confidence
 from must_tf.tasks.normals.config import Config
 from must_tf.tasks.normals.labels import colours
 
@@ -13,6 +13,7 @@ def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: Config) -> np
     """Replaces the photo by its normals, colour = (n + 1) * 127.5.
 
     Surfaces that face the camera (z = -1) are olive, without blue; facing right is redder, facing down is greener.
+    The photo shows through where the label is uncertain.
 
     Args:
         image: uint8 [h, w, 3], of any size; the map is resized to it (nearest).
@@ -26,4 +27,4 @@ def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: Config) -> np
     known = np.any(normals != 0, axis=-1)
     picture = colours(normals)
     picture[~known] = drawing.UNKNOWN
-    return picture
+    return pixel_confidence.shown(image, picture, labels, known)

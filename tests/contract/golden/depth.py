@@ -15,10 +15,20 @@ from must_tf.spec import Labels
 from must_tf.tasks.depth import Config
 
 CONFIG = Config(enabled=True, classes=CLASSES["depth"], filters=8)
-LOSSES = tuple(dataclasses.replace(CONFIG, stride=4, loss=name) for name in ("l1", "berhu", "ssi"))
-VARIANTS = (CONFIG, dataclasses.replace(CONFIG, stride=4), *LOSSES)
+BY_CONFIDENCE: dict[str, Any] = {"weighting": "confidence"}
+VARIANTS = (
+    CONFIG,
+    dataclasses.replace(CONFIG, stride=4, **BY_CONFIDENCE),
+    dataclasses.replace(CONFIG, stride=4, loss="l1", confidence_threshold=0.5),
+    dataclasses.replace(CONFIG, stride=4, loss="berhu"),
+    dataclasses.replace(CONFIG, stride=4, loss="ssi", confidence_threshold=0.25, **BY_CONFIDENCE),
+)
 UNBATCHED: tuple[str, ...] = ()
-TOLERANCE = {"metres": 100.0 / 65535 / 2 + 1e-5, "inverse_depth": 0.0}  # half a unit at the example's 100 m
+TOLERANCE = {
+    "metres": 100.0 / 65535 / 2 + 1e-5,  # half a unit at the example's 100 m
+    "inverse_depth": 0.0,
+    "confidence": 1 / 510 + 1e-6,
+}
 RESTORED = 0.99  # delta1; edges are lost where the network's resolution is below the image's
 
 E = float(np.e)
@@ -50,6 +60,36 @@ CASES: tuple[Any, ...] = (
     (PREDICTED, {"inverse_depth": [[[1.0, 0.0], [E, 0.0]]]}, {"loss": "ssi"}, {"ssi": 0.0, "gradient": 0.0}),
     # The same value everywhere says nothing about relative depth.
     (PREDICTED, {"inverse_depth": [[[3.0, 3.0], [3.0, 0.0]]]}, {"loss": "ssi"}, {"ssi": 0.0, "gradient": 0.0}),
+    # With weights 1 and 1/2: mean of c d^2 (0.16 + 0.02) / 2, mean of c d (0.4 + 0.1) / 2, mean of c 3/4.
+    (
+        PREDICTED,
+        TRUE | {"confidence": [[[1.0, 0.3], [0.5, 0.3]]]},
+        BY_CONFIDENCE,
+        {"silog": 0.09 - 0.5 * 0.0625 / 0.75},
+    ),
+    # Weights of 0 everywhere.
+    (PREDICTED, TRUE | {"confidence": [[[0.0, 0.3], [0.0, 0.3]]]}, BY_CONFIDENCE, {"silog": 0.0}),
+    # Errors of 1 and 5, the second with weight 1/2.
+    (
+        METRES,
+        {"metres": [[[1.0, 0.0], [1.0, 0.0]]], "confidence": [[[1.0, 0.3], [0.5, 0.3]]]},
+        {"loss": "l1", **BY_CONFIDENCE},
+        {"l1": (1.0 + 2.5) / 2},
+    ),
+    (
+        METRES,
+        {"metres": [[[1.0, 0.0], [1.0, 0.0]]], "confidence": [[[1.0, 0.3], [0.5, 0.3]]]},
+        {"loss": "berhu", **BY_CONFIDENCE},
+        {"berhu": (1.0 + 6.5) / 2},
+    ),
+    # The residuals of the first case of ssi, with weights: 7.5 + 1.25 + 0.625 + 12.5 ninths. A step has the smaller
+    # weight of its pixels: right 5 / 2 and 15 / 4, down 10 / 4 and 10 / 2 ninths.
+    (
+        {"map": [[[[1.0], [2.0]], [[3.0], [9.0]]]]},
+        {"inverse_depth": [[[1.0, 3.0], [5.0, 7.0]]], "confidence": [[[1.0, 0.5], [0.25, 1.0]]]},
+        {"loss": "ssi", **BY_CONFIDENCE},
+        {"ssi": 21.875 / 72, "gradient": 0.5 * 13.75 / 36},
+    ),
     # A teacher's label, half of it left out: the errors of 5 and of 3.
     (
         {"map": [[[[LN2], [LN6]], [[LN4], [0.0]]]]},
@@ -76,10 +116,11 @@ COUNTS: dict[int, int] = {}
 
 
 def example(height: int, width: int) -> Labels:
-    """Returns what no scene has: farther than millimetres reach in 16 bits, and holes."""
+    """Returns what no scene has: farther than millimetres reach in 16 bits, holes, and a confidence."""
     metres = np.linspace(0.0, 100.0, height * width, dtype=np.float32).reshape(height, width)
     metres[::3, ::2] = 0.0
-    return {"metres": metres, "inverse_depth": np.zeros_like(metres)}
+    confidence = np.linspace(1.0, 0.0, height * width, dtype=np.float32).reshape(height, width)
+    return {"metres": metres, "inverse_depth": np.zeros_like(metres), "confidence": confidence}
 
 
 def empty(height: int, width: int) -> Labels:
@@ -92,7 +133,20 @@ def by_hand(feature: Any) -> Labels:
     assert feature["image/depth/kind"].bytes_list.value == [b"metric"]
     units = np.array(Image.open(io.BytesIO(feature["image/depth/encoded"].bytes_list.value[0])))
     metres = units.astype(np.float32) * np.float32(feature["image/depth/scale"].float_list.value[0])
-    return {"metres": metres, "inverse_depth": np.zeros_like(metres)}
+    return {"metres": metres, "inverse_depth": np.zeros_like(metres)} | confidence_by_hand(feature, "depth")
+
+
+def confidence_by_hand(feature: Any, task: str) -> Labels:
+    """Decodes the confidence of a map if it is stored."""
+    stored = feature[f"image/{task}/confidence/encoded"].bytes_list.value
+    return {"confidence": np.array(Image.open(io.BytesIO(stored[0]))) / np.float32(255)} if stored else {}
+
+
+def weights(labels: Labels, window: Any, config: Any) -> tuple[np.ndarray, dict[str, Any]]:
+    """Returns which pixels of the original reach the threshold, and the targets that weight the loss, if it is."""
+    confidence = labels.get("confidence", np.ones(window.original, np.float32))
+    of_loss = {"confidence": window.pixels(confidence, 0.0, config.stride)} if config.weighting == "confidence" else {}
+    return confidence >= config.confidence_threshold, of_loss
 
 
 def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
@@ -102,22 +156,28 @@ def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
     the input. The fitted image, of focal length f * fitted / original, shows it as large at d * fitted / scaled.
     Inverse depth has no unit that could follow the zoom.
     """
-    metres = labels["metres"].astype(np.float64)
+    sure, of_loss = weights(labels, window, config)
+    metres = np.where(sure, labels["metres"], 0.0).astype(np.float64)
     if config.loss == "ssi":
         inverse = np.where(metres > 0, 1 / np.where(metres > 0, metres, 1.0), labels["inverse_depth"])
-        return {"inverse_depth": window.pixels(inverse, 0.0, config.stride)}
+        return {"inverse_depth": window.pixels(inverse, 0.0, config.stride)} | of_loss
     focal = 100.0  # cancels
     longer = max(window.original)
     pixels_per_metre = focal / np.where(metres > 0, metres, 1.0) * max(window.scaled) / longer
     looks = focal * window.size / longer / pixels_per_metre
-    return {"metres": window.pixels(np.where(metres > 0, looks, 0.0), 0.0, config.stride)}
+    return {"metres": window.pixels(np.where(metres > 0, looks, 0.0), 0.0, config.stride)} | of_loss
 
 
 def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
-    """Returns the share of pixels that are more than 2 % apart, or known only once."""
-    (first,), (second,) = got.values(), expected.values()
-    low, high = np.minimum(first, second), np.maximum(first, second)
-    return float(np.mean(high > 1.02 * low))
+    """Returns the share of pixels that are more than 2 % apart, or known only once, or differ in confidence."""
+    key = "metres" if "metres" in got else "inverse_depth"
+    low, high = np.minimum(got[key], expected[key]), np.maximum(got[key], expected[key])
+    return float(np.mean((high > 1.02 * low) | unlike(got, expected)))
+
+
+def unlike(got: dict[str, Any], expected: dict[str, Any]) -> Any:
+    """Returns the pixels whose confidence differs by more than its rounding."""
+    return "confidence" in got and np.abs(got["confidence"] - expected["confidence"]) > 1 / 500
 
 
 def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:

@@ -13,11 +13,13 @@ from PIL import Image
 from must_tf.data.scenes import CLASSES, Scene
 from must_tf.spec import Labels
 from must_tf.tasks.normals import Config
+from tests.contract.golden.depth import confidence_by_hand, unlike, weights
 
 CONFIG = Config(enabled=True, classes=CLASSES["normals"], filters=8)
-VARIANTS = (CONFIG, dataclasses.replace(CONFIG, stride=4, loss="l1"))
+BY_CONFIDENCE: dict[str, Any] = {"confidence_threshold": 0.5, "weighting": "confidence"}
+VARIANTS = (CONFIG, dataclasses.replace(CONFIG, stride=4, loss="l1", **BY_CONFIDENCE))
 UNBATCHED: tuple[str, ...] = ()
-TOLERANCE = {"normals": 3**0.5 / 255 + 1e-6}  # 1/255 in each of three components
+TOLERANCE = {"normals": 3**0.5 / 255 + 1e-6, "confidence": 1 / 510 + 1e-6}  # 1/255 in each of three components
 RESTORED = 1.8  # mean angle in degrees; edges are lost where the network's resolution is below the image's
 
 WALL, UNKNOWN = [128, 128, 0], [0, 0, 0]  # colours; a wall's vector is (1, 1, -255) / LENGTH
@@ -37,6 +39,13 @@ CASES: tuple[Any, ...] = (
         {"loss": "l1"},
         {"l1": ((RIGHT + 2 / LENGTH) + (0.6 + 255 / LENGTH - 0.8) + (OPPOSITE + 2 / LENGTH)) / 3},
     ),
+    # With weights 1, 1/2 and 1/4.
+    (
+        PREDICTED,
+        TRUE | {"confidence": [[[1.0, 0.5], [0.25, 0.3]]]},
+        BY_CONFIDENCE,
+        {"cosine": (RIGHT + OTHER / 2 + OPPOSITE / 4) / 3},
+    ),
     # The third of a teacher's three known pixels that is most off is left out.
     (PREDICTED, TRUE | {"pseudo": [True]}, {"ignore_hardest": 0.4}, {"cosine": (RIGHT + OTHER) / 2}),
 )
@@ -51,12 +60,12 @@ COUNTS: dict[int, int] = {}
 
 
 def example(height: int, width: int) -> Labels:
-    """Returns what no scene has: every direction of a half sphere, and holes."""
+    """Returns what no scene has: every direction of a half sphere, holes, and a confidence."""
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     vectors = np.stack([x, y, -np.ones_like(x)], axis=-1)
     vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
     vectors[::3, ::2] = 0.0
-    return {"normals": vectors.astype(np.float32)}
+    return {"normals": vectors.astype(np.float32), "confidence": np.float32(np.abs(x))}
 
 
 def empty(height: int, width: int) -> Labels:
@@ -67,7 +76,7 @@ def empty(height: int, width: int) -> Labels:
 def by_hand(feature: Any) -> Labels:
     """Decodes a record's features without the code under test: keys, types and codes as published."""
     colours = np.array(Image.open(io.BytesIO(feature["image/normals/encoded"].bytes_list.value[0])))
-    return {"normals": vectors(colours)}
+    return {"normals": vectors(colours)} | confidence_by_hand(feature, "normals")
 
 
 def vectors(colours: Any, mirrored: Any = False) -> np.ndarray:
@@ -80,14 +89,16 @@ def vectors(colours: Any, mirrored: Any = False) -> np.ndarray:
 
 def oracle(labels: Labels, window: Any, config: Any) -> dict[str, Any]:
     """Computes targets by hand: the vectors of the original pixels, for windows that do not mirror."""
-    colours = np.where(labels["normals"].any(-1, keepdims=True), np.rint((labels["normals"] + 1) * 127.5), 0)
-    return {"normal_colours": window.pixels(colours.astype(np.uint8), 0, config.stride), "mirrored": False}
+    sure, of_loss = weights(labels, window, config)
+    known = labels["normals"].any(-1) & sure
+    colours = np.where(known[..., None], np.rint((labels["normals"] + 1) * 127.5), 0).astype(np.uint8)
+    return {"normal_colours": window.pixels(colours, 0, config.stride), "mirrored": False} | of_loss
 
 
 def difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
-    """Returns the share of pixels that are more than 2 degrees apart, or known only once."""
+    """Returns the share of pixels that are more than 2 degrees apart, or known only once, or differ in confidence."""
     first, second = (vectors(each["normal_colours"], each["mirrored"]) for each in (got, expected))
-    return float(np.mean(np.linalg.norm(first - second, axis=-1) > np.radians(2.0)))
+    return float(np.mean((np.linalg.norm(first - second, axis=-1) > np.radians(2.0)) | unlike(got, expected)))
 
 
 def decoded(config: Any, size: int) -> dict[str, tuple[int, ...]]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from must_tf.common.errors import Mistakes, UserError
-from must_tf.loop import checks, plan_file, records, report
+from must_tf.loop import checks, costs, disk, plan_file, records, report
 from must_tf.loop import plan as plan_lib
 from must_tf.loop import trainings as trainings_lib
 from must_tf.loop.facts import Facts
@@ -127,6 +127,29 @@ def test_teachers_add_only_the_labels_that_a_dataset_lacks(home: tuple[plan_lib.
     assert values["task"]["train_data"]["input_path"] == [
         f"o/records/{name}-labelled/*.tfrecord" for name in ("street", "rooms", "album")
     ]
+
+
+def test_a_confidence_is_asked_for_where_labels_get_one(home: tuple[plan_lib.Plan, dict[str, Facts]]) -> None:
+    """Rooms that have all depth and normals get boxes and masks only. It costs another pass, and a byte per pixel."""
+    facts = {**home[1], "rooms": ROOMS_FACTS._replace(labelled={"depth": 200, "normals": 200})}
+    plain, with_it = (trainings(dataclasses.replace(home[0], confidence=value), facts) for value in (False, True))
+    before, after = ({step.name: step for step in each.steps()} for each in (plain, with_it))
+    assert {name for name, step in after.items() if "--confidence" in step.words} == {"label street", "label album"}
+    assert not any("--confidence" in step.words for step in before.values())
+    depth, masks = (next(one for one in with_it.teachers() if task in one.tasks) for task in ("depth", "masks"))
+    assert [costs._passes(after[f"label {name}"], depth) for name in ("album", "rooms")] == [2, 1]
+    assert costs._passes(after["label album"], masks) == 1
+    album, rooms = (next(one for one in with_it.folders.train if one.name == name) for name in ("album", "rooms"))
+    assert disk._labelled(album, with_it) - disk._labelled(album, plain) == 2 * 5000 * 320**2
+    assert disk._labelled(rooms, with_it) == disk._labelled(rooms, plain)
+    checks.check(with_it)
+
+
+def test_a_confidence_that_no_label_gets_is_a_mistake() -> None:
+    plan = plan_of({"street": COCO, "album": ALBUM}, confidence=True)
+    whole = trainings(plan, {"street": STREET_FACTS, "album": ALBUM_FACTS})
+    with pytest.raises(UserError, match="confidence: it is for depth, normals, and no teacher of this plan labels"):
+        checks.check(whole)
 
 
 def test_a_model_that_exists_is_not_trained() -> None:

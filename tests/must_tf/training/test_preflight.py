@@ -15,12 +15,14 @@ import tensorflow as tf
 from must_tf.cli import train
 from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
+from must_tf.data import record
 from must_tf.experiments import experiment_config
 from must_tf.model import student
 from must_tf.runs import checkpoints, init_weights, restore
 from must_tf.spec import TaskConfig
 from must_tf.tasks import discover
 from must_tf.training import loss_weights, preflight
+from tests.support.labelling import tell
 from tests.support.session.graphs import eagerly
 from tests.support.tiny import Tiny, arguments, data, scene_record, write_set
 from tests.support.weights import like, same, values
@@ -125,6 +127,28 @@ def test_heads_that_cannot_be_measured_are_named(
     config_values.apply(params, validation, "test")
     preflight.settle(params, "train_and_eval")
     assert f"{tmp_path}/boxes has no real labels for classification: no metrics for those." in capsys.readouterr().out
+
+
+def test_a_confidence_that_no_label_has_is_noted(
+    tiny_records: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of pseudo labels; settings for all runs of a plan also reach its teachers, which learn from real labels."""
+    labelled = record.read_labels(scene_record(0, ("depth",)), discover(), {"depth": discover()["depth"].Config()})
+    pseudo = record.merge(scene_record(0, ()), {"depth": labelled["depth"]._replace(origin="pseudo:abc")}, discover())
+    folder = tmp_path / "set"
+    mine, note = data(write_set(folder, [[pseudo]], ("depth",))), "task.tasks.depth: confidence_threshold and weighting"
+    real = data(f"{tiny_records.records}/*.tfrecord")
+    for settings, records, teacher, is_noted in (
+        ({"confidence_threshold": 0.5}, mine, {}, True),
+        ({"weighting": "confidence"}, mine, {}, True),
+        ({"weighting": "confidence"}, mine, {"confidence": {"depth": "how"}}, False),
+        ({}, mine, {}, False),
+        ({"confidence_threshold": 0.5}, real, {}, False),
+    ):
+        tell(folder, teachers={"abc": teacher})
+        override = records | {"task": records["task"] | {"tasks": {"depth": settings}}}
+        settled(tiny_records, override, "must_teacher_depth")
+        assert (note in capsys.readouterr().out) == is_noted
 
 
 def test_two_sets_that_name_classes_differently(tiny_records: Tiny, tmp_path: Path) -> None:
