@@ -16,18 +16,16 @@ counted, and classes that a project does not declare. An image without regions i
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from must_tf.common.errors import UserError, nearest
 from tfrecords_tools.sources import Sample, files, pixels
 from tfrecords_tools.sources.coco import json_stream
-from tfrecords_tools.sources.drawn import pictures, shapes
+from tfrecords_tools.sources.drawn import pictures, shapes, via_csv
 from tfrecords_tools.sources.drawn.image_paths import ImagePaths
 from tfrecords_tools.sources.drawn.pictures import Picture
 from tfrecords_tools.writing import on_disk
@@ -38,12 +36,10 @@ from tfrecords_tools.writing.reasons import reason_of
 PROJECT, DECLARED = "_via_img_metadata", "_via_attributes"
 # Keys of a project that say nothing about labels: how VIA shows it, its version, the order of its images.
 SILENT = ("_via_settings", "_via_data_format_version", "_via_image_id_list")
-CSV_COLUMNS = ("filename", "region_shape_attributes", "region_attributes")
-CSV_VALUES = (*CSV_COLUMNS[1:], "file_attributes")
-CSV_KNOWN = (*CSV_COLUMNS, "file_attributes", "file_size", "region_count", "region_id")
 KEYS = ("name", "x", "y", "width", "height", "all_points_x", "all_points_y", "cx", "cy", "r", "rx", "ry", "theta")
 IMAGE_KEYS = ("filename", "size", "regions", "file_attributes", "fileref", "base64_img_data")
-REGION_KEYS = ("shape_attributes", "region_attributes")
+REGION_KEYS = SHAPE, ATTRIBUTES = ("shape_attributes", "region_attributes")
+OTHERS = "others"  # of an image or a region: what VIA does not write; never mixed with what it does
 UNUSED = ("point", "polyline", "line")
 UNDRAWN = "detection: an option of the project that no region has, so it is not a class"
 
@@ -98,12 +94,13 @@ class Via:
         return listing
 
     def _entries(self, declared: dict[str, Any], account: Account) -> Iterator[Entry]:
-        """Yields the file's images: `filename` and a list `regions` of shape_attributes and region_attributes.
+        """Yields the file's images: `filename`, `regions`, `file_attributes` and `others`.
 
         The region attributes that a project declares are added to `declared`.
         """
         path, count = self.annotations, 0
-        for entry in _csv_entries(path) if path.lower().endswith(".csv") else _json_entries(path, declared, account):
+        is_csv = path.lower().endswith(".csv")
+        for entry in _csv_entries(path, account) if is_csv else _json_entries(path, declared, account):
             count += 1
             yield entry
         if not count:
@@ -116,7 +113,7 @@ class Via:
         used: Counter[str] = Counter()
         for entry in entries:
             for region in entry["regions"]:
-                used.update(key for key, value in region["region_attributes"].items() if value)
+                used.update(key for key, value in region[ATTRIBUTES].items() if value)
         if self.attribute and self.attribute not in used:
             raise UserError(
                 f"--attribute {self.attribute!r}: no region has it.{nearest(self.attribute, used)} They have: "
@@ -135,10 +132,10 @@ class Via:
             twice = "image: twice in the file, the first is used"
             name = paths.take(account, str(entry["filename"]), twice=twice)
             if name is not None:
-                for key in sorted(key for key, value in entry.items() if value and key not in IMAGE_KEYS):
-                    account.notes.add(f"image: {key} is set and not used", f"{name}: {str(entry[key])[:40]}")
-                if any((entry.get("file_attributes") or {}).values()):
-                    account.notes.add("image: file attributes not used", f"{name}: {entry['file_attributes']}")
+                _note(entry[OTHERS], "image", name, account)
+                of_file = entry["file_attributes"]
+                if any(of_file.values()) if isinstance(of_file, dict) else of_file:
+                    account.notes.add("image: file attributes not used", f"{name}: {str(of_file)[:200]}")
                 objects = list(_objects(entry, attribute, account))
                 path = os.path.join(self.images, name)
                 yield Item("", (), Picture(files.stem(name), path, pixels.Unsized(pixels.SHOWN), objects))
@@ -172,13 +169,40 @@ def _regular(image: Entry) -> Entry:
         raise UserError(
             f"--annotations: the regions of {image['filename']!r} are not a list of regions. Save the project again."
         )
-    regular = [_more(one) | _region(one.get("shape_attributes"), one.get("region_attributes")) for one in listed]
-    return {**image, "regions": regular}
+    return {
+        "filename": image["filename"],
+        "regions": [_region(one.get(SHAPE), one.get(ATTRIBUTES), _set(one, REGION_KEYS)) for one in listed],
+        "file_attributes": image.get("file_attributes"),
+        OTHERS: _set(image, IMAGE_KEYS),
+    }
 
 
-def _more(region: Entry) -> dict[str, Any]:
-    """Returns the keys of a region that VIA does not write."""
-    return {key: value for key, value in region.items() if value and key not in REGION_KEYS}
+def _csv_entries(path: str, account: Account) -> Iterator[Entry]:
+    for image in via_csv.images(path, account):
+        yield {
+            "filename": image.filename,
+            "regions": [_region(shape, attributes, {}) for shape, attributes in image.regions],
+            "file_attributes": image.file_attributes,
+            OTHERS: image.others,
+        }
+
+
+def _region(shape: Any, attributes: Any, others: Entry) -> dict[str, Any]:
+    return {
+        SHAPE: shape if isinstance(shape, dict) else {},
+        ATTRIBUTES: attributes if isinstance(attributes, dict) else {},
+        OTHERS: others,
+    }
+
+
+def _set(entry: Entry, known: Sequence[str]) -> dict[str, Any]:
+    """Returns the keys that VIA does not write and that have a value."""
+    return {key: entry[key] for key in sorted(entry.keys() - set(known)) if entry[key]}
+
+
+def _note(others: Entry, kind: str, place: str, account: Account) -> None:
+    for key, value in others.items():
+        account.notes.add(f"{kind}: {key} is set and not used", f"{place}: {str(value)[:40]}")
 
 
 def _options(declared: Entry, name: str) -> frozenset[str]:
@@ -187,48 +211,19 @@ def _options(declared: Entry, name: str) -> frozenset[str]:
     return frozenset(str(option).strip() for option in options) if isinstance(options, dict) else frozenset()
 
 
-def _region(shape: Any, attributes: Any) -> dict[str, Any]:
-    return {
-        "shape_attributes": shape if isinstance(shape, dict) else {},
-        "region_attributes": attributes if isinstance(attributes, dict) else {},
-    }
-
-
-def _csv_entries(path: str) -> Iterator[Entry]:
-    try:
-        cells = files.read_rows(path, "--annotations")
-        header = next(cells, [])
-        if missing := [column for column in CSV_COLUMNS if column not in header]:
-            raise UserError(f"--annotations {path} has no column {missing[0]!r}. Export the annotations of VIA as CSV.")
-        rows = (dict(itertools.zip_longest(header, row, fillvalue="")) for row in cells)
-        for name, group in itertools.groupby(rows, lambda row: row["filename"]):
-            entry: dict[str, Any] = {"filename": name, "regions": []}
-            for row in group:
-                shape, attributes, of_file = (json.loads(row.get(column) or "{}") for column in CSV_VALUES)
-                region = _region(shape, attributes)
-                entry["regions"] += [region] if region["shape_attributes"] else []
-                entry["file_attributes"] = of_file if isinstance(of_file, dict) else {}
-                entry |= {key: value for key, value in row.items() if key not in CSV_KNOWN}
-            yield entry
-    except ValueError as error:
-        raise UserError(
-            f"--annotations {path} cannot be read: {error}. Export the annotations of VIA again, as JSON."
-        ) from None
-
-
 def _objects(entry: Entry, attribute: ClassAttribute, account: Account) -> Iterator[shapes.CocoEntry]:
     for number, region in enumerate(entry["regions"]):
-        shape, place = _more(region) | region["shape_attributes"], f"{entry['filename']}, region {number}"
-        others = sorted(key for key, value in region["region_attributes"].items() if value and key != attribute.name)
+        shape, place = region[SHAPE], f"{entry['filename']}, region {number}"
+        _note(region[OTHERS], "object", place, account)
+        others = sorted(key for key, value in region[ATTRIBUTES].items() if value and key != attribute.name)
         if others:
             account.notes.add("object: other attributes not used", f"{place}: {', '.join(others)}")
         if shape.get("name") in UNUSED:
             account.notes.add(f"object: {shape['name']}, not used", place)
             continue
-        for key in sorted(key for key, value in shape.items() if value and key not in KEYS):
-            account.notes.add(f"object: {key} is set and not used", f"{place}: {str(shape[key])[:40]}")
+        _note(_set(shape, KEYS), "object", place, account)
         try:
-            name = _class_of(region["region_attributes"].get(attribute.name))
+            name = _class_of(region[ATTRIBUTES].get(attribute.name))
             if name and attribute.options and name not in attribute.options:
                 account.notes.add("object: its class is not an option of the project, used like others", repr(name))
             yield _object(shape, name) | {"id": number}
@@ -251,7 +246,10 @@ def _object(shape: Entry, name: str) -> shapes.CocoEntry:
     if kind == "rect":
         return {"category_id": name, "bbox": [float(shape[key]) for key in ("x", "y", "width", "height")]}
     if kind in ("polygon", "polyshape"):
-        ring = [[float(x), float(y)] for x, y in zip(shape["all_points_x"], shape["all_points_y"], strict=True)]
+        xs, ys = shape["all_points_x"], shape["all_points_y"]
+        if not (isinstance(xs, list) and isinstance(ys, list)):
+            raise ValueError("the corners are not lists")
+        ring = [[float(x), float(y)] for x, y in zip(xs, ys, strict=True)]
     elif kind in ("circle", "ellipse"):
         radii = (float(shape["r"]),) * 2 if kind == "circle" else (float(shape["rx"]), float(shape["ry"]))
         centre = (float(shape["cx"]), float(shape["cy"]))

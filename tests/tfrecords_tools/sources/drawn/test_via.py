@@ -18,6 +18,7 @@ from tests.support.datasets.drawn import masks, photos, rectangle, seen, write, 
 from tests.support.image_files import file
 from tfrecords_tools.sources import pixels
 from tfrecords_tools.sources.drawn.via import Via
+from tfrecords_tools.sources.drawn.via_csv import APART, NOT_READ
 
 Region = dict[str, Any]
 SQUARE = {"name": "polygon", "all_points_x": [32, 64, 64, 32], "all_points_y": [16, 16, 48, 48]}
@@ -191,14 +192,63 @@ def test_what_a_table_says_about_files_is_counted(tmp_path: Path) -> None:
     assert result.notes() == {"image: file attributes not used": 1, "image: reviewer is set and not used": 2}
 
 
+LINE = "a.jpg,123,{},1,0"
+
+
+def cells(shape: Any, attributes: Any, more: str = "") -> str:
+    """The last cells of a line of `table`."""
+    texts = (json.dumps(shape), json.dumps(attributes))
+    return ",".join('"' + text.replace('"', '""') + '"' for text in texts) + more
+
+
+def test_a_line_that_cannot_be_read_costs_only_itself(tmp_path: Path) -> None:
+    """Lines may be in any order. Cells that are not used may hold anything, and columns may have any name."""
+    photos(tmp_path / "images", "a.jpg", "b.jpg")
+    lines = [
+        "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes,regions,",
+        f"{LINE},{cells(RECT, {'type': 'cat'}, ',north,Eve')}",
+        f"b.jpg,5,{{caption,1,0,{cells(RECT, {'type': 'dog'}, ',,,over')}",
+        f'{LINE},{{"name": ,{{}},,',
+        f"{LINE},{'[' * 9999},{{}},,",
+        f"{LINE},{cells([1], {'type': 'cat'})}",
+        f"{LINE},{cells(SQUARE, {'type': 'dog'})}",
+        f"a.jpg,999,{{}},1,0,{cells(RECT, {'type': 'pig'})}",
+    ]
+    path = write(tmp_path / "set.csv", "\n".join(lines))
+    result = converted(Via(f"{tmp_path}/images", path), tmp_path / "out")
+    assert seen(result) == {"a": [CAT, ("dog", [32, 16, 64, 48])], "b": [("dog", CAT[1])]}
+    assert result.counts() == {
+        NOT_READ: 2,
+        "object: shape cannot be read": 1,
+        "image: twice in the file, the first is used": 1,  # another file of this name
+    }
+    assert result.notes() == {
+        APART: 1,
+        "image: file attributes not used": 1,
+        "image: regions is set and not used": 1,
+        "image: column 9 is set and not used": 1,
+        "image: column 10 is set and not used": 1,
+        "object: no mask, box only": 1,
+    }
+
+
+def test_what_a_region_says_beside_its_shape_is_no_part_of_the_shape(tmp_path: Path) -> None:
+    other = region({"name": "rect", "x": 48, "y": 16, "height": 32}) | {"width": 64}
+    letters = region({"name": "polygon", "all_points_x": "123", "all_points_y": "147"})
+    result = run(tmp_path, [region(RECT) | {"locked": 1, "x": 2}, other, letters], [])
+    assert (seen(result)["a"], result.counts()) == ([CAT], {"object: shape cannot be read": 2})
+    assert result.notes() == {f"object: {key} is set and not used": 1 for key in ("locked", "x", "width")}
+
+
 def test_file_attributes_and_missing_images_are_counted(tmp_path: Path) -> None:
     content = metadata([region(RECT)], [], [])
     content["a.jpg123"]["file_attributes"] = {"caption": "a cat", "url": ""}
+    content["b.jpg123"]["file_attributes"] = "a dog"
     photos(tmp_path / "images", "a.jpg", "b.jpg")
     result = converted(Via(f"{tmp_path}/images", dump(tmp_path / "set.json", content)), tmp_path / "out")
     assert (result.counts(), result.notes()) == (
         {"image: file is missing": 1},
-        {"image: file attributes not used": 1},
+        {"image: file attributes not used": 2},
     )
 
 
@@ -208,6 +258,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         "a.json": ('{"images": [], "annotations": []}', "has no image"),
         "b.json": ("{", "is not valid JSON"),
         "c.csv": ("name,x\na,1\n", "has no column 'filename'"),
+        "g.csv": ("filename,filename,region_shape_attributes,region_attributes\n", "'filename' more than once"),
         "e.csv": (f"filename,region_shape_attributes,region_attributes\na,{'1' * 140_000},{{}}\n", "field larger"),
         "f.json": ('{"a": {"filename": "a.jpg", "regions": ["x"]}}', "are not a list of regions"),
         "d.json": (json.dumps(metadata([region(RECT)])), "none of the 1 annotated images (such as a.jpg)"),
