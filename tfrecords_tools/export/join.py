@@ -15,7 +15,7 @@ from must_tf.common import files
 from must_tf.common.errors import UserError
 from tfrecords_tools.export.formats import JsonObject
 from tfrecords_tools.sources.coco import corrected
-from tfrecords_tools.sources.coco.coco import SOURCE_ID
+from tfrecords_tools.sources.coco.coco_keys import SOURCE_ID
 from tfrecords_tools.writing import shards
 from tfrecords_tools.writing.counts import Tally
 

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow as tf
 
 from must_tf.common.errors import UserError
+from must_tf.data import record
 from tests.support.converting import CocoEntry, converted, dump, noise, save
 from tests.support.datasets.coco_dataset import CATEGORIES, HEIGHT, IMAGES, WIDTH, panoptic
 from tfrecords_tools.sources.coco.coco import Coco
+from tfrecords_tools.sources.coco.coco_keys import NEGATIVE, NOT_EXHAUSTIVE
 from tfrecords_tools.sources.coco.coco_objects import TWICE
 
 
@@ -119,6 +122,37 @@ def test_what_the_json_says_beside_its_entries_is_counted(tmp_path: Path) -> Non
         "file: videos is set and not used": 1,
         "object: no mask, box only": 1,
     }
+
+
+# Keys of three images, each with a cat; dogs are class 2. -> The classes that were looked for in the first, and a note.
+LOOKED_FOR: dict[str, tuple[Any, tuple[int, ...] | None, str]] = {
+    "a list": ({}, (1, 2), ""),
+    "ids of another type": ({NEGATIVE: ["2", 2.0]}, (1, 2), ""),
+    "text": ({NEGATIVE: "2"}, (1,), "image: neg_category_ids is not a list, so only classes with objects count"),
+    "null": ({NEGATIVE: None}, (1,), "image: neg_category_ids is not a list, so only classes with objects count"),
+    "missing": ({NEGATIVE: ...}, (1,), "image: without neg_category_ids, unlike others"),
+    "no category": ({NEGATIVE: [2, 77]}, (1, 2), "image: an id in neg_category_ids is not a category"),
+    "there after all": ({NEGATIVE: [1, 2]}, (1, 2), "image: a class in neg_category_ids has objects"),
+    "all may be missing": ({NOT_EXHAUSTIVE: 1}, None, "image: not_exhaustive_category_ids is not a list, so no class"),
+}
+
+
+@pytest.mark.parametrize("name", LOOKED_FOR)
+def test_what_was_looked_for_is_never_invented(name: str, tmp_path: Path) -> None:
+    keys, annotated, note = LOOKED_FOR[name]
+    images = []
+    for number, more in enumerate(({NEGATIVE: [2]} | keys, {NEGATIVE: [2]}, {NEGATIVE: []})):
+        save(tmp_path / "images" / f"{number}.png", noise(HEIGHT, WIDTH, number))
+        kept = {key: value for key, value in more.items() if value is not ...}
+        images.append({"id": number, "file_name": f"{number}.png", NOT_EXHAUSTIVE: []} | kept)
+    categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    content = {"images": images, "annotations": [boxed(number) for number in range(3)], "categories": categories}
+    result = converted(Coco(f"{tmp_path}/images", dump(tmp_path / "a.json", content)), tmp_path / "out")
+    examples = [tf.train.Example.FromString(result.records[key].serialized) for key in "012"]
+    assert ("detection" in result.records["0"].labels) == (annotated is not None)
+    assert [record.annotated_of(example, "detection") for example in examples] == [annotated, (1, 2), (1,)]
+    notes = [reason for reason in result.notes() if reason.startswith("image: ")]
+    assert [reason.startswith(note) for reason in notes] == [True] * bool(note)
 
 
 def test_a_json_of_other_images_is_reported_before_the_first_image(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from PIL import Image
 
 from must_tf.common.errors import UserError
 from tests.support.converting import Converted, converted, dump, save
-from tests.support.datasets.coco_stuff import HEIGHT, PUBLISHED, STUFF, WIDTH, coco, ids, objects365, stuff_json
+from tests.support.datasets.coco_stuff import HEIGHT, IMAGES, PUBLISHED, STUFF, WIDTH, coco, ids, objects365, stuff_json
 from tfrecords_tools.sources.coco.coco import Coco
+from tfrecords_tools.sources.coco.coco_index import SEVERAL
 from tfrecords_tools.sources.coco.objects365 import Objects365
 
 CLASS_OF = {92: 0, 157: 1, 183: 2}  # in the order of the ids, without gaps
@@ -74,6 +76,95 @@ def test_a_stuff_mask_of_another_size_leaves_its_image_without_segmentation(tmp_
     result = converted(Coco(*given, stuff=path), tmp_path / "out")
     assert "segmentation" not in result.records["7"].labels
     assert result.counts() == {"segmentation: mask cannot be read": 1}
+
+
+def test_what_a_stuff_json_says_and_is_not_used_is_counted(tmp_path: Path) -> None:
+    """Ids may be of any type. Pixels in masks of two classes are neither's: here row 9, which is in sky, too."""
+    given, path = coco(tmp_path), stuff_json(tmp_path)
+    content = json.loads(Path(path).read_text())
+    counts = [9, 1] + [HEIGHT - 1, 1] * (WIDTH - 1) + [HEIGHT - 10]
+    for entry in content["annotations"]:
+        entry["category_id"] = str(entry["category_id"])
+    other = {"image_id": 7, "category_id": 92, "segmentation": {"size": [HEIGHT, WIDTH], "counts": counts}}
+    content["annotations"] += [other | {"confidence": 0.5, "area": 40}, other | {"image_id": 5}]
+    content["images"][0]["camera"] = "x"
+    content["categories"][0]["parent"] = "y"
+    result = converted(Coco(*given, stuff=dump(Path(path), content | {"splits": [1]})), tmp_path / "out")
+    expected = np.vectorize(lambda value: CLASS_OF.get(value, 255))(ids())
+    expected[9] = 255
+    np.testing.assert_array_equal(result.records["7"].labels["segmentation"]["classes"], expected)
+    assert result.counts() == {"segmentation: its image is not in the JSON": 1}
+    assert result.notes() == {
+        "segmentation: confidence is set and not used": 1,
+        "segmentation: pixels in masks of several classes, ignored": 1,
+        "image: camera is set and not used": 1,
+        "category: parent is set and not used": 1,
+        "file: splits is set and not used": 1,
+    }
+
+
+def test_a_stuff_json_with_an_id_for_two_files_labels_neither(tmp_path: Path) -> None:
+    given, path = coco(tmp_path), stuff_json(tmp_path)
+    content = json.loads(Path(path).read_text())
+    first = content["annotations"][0]
+    content["images"].append(content["images"][0] | {"file_name": "other.jpg"})
+    content["annotations"].append(first | {"image_id": 9})
+    result = converted(Coco(*given, stuff=dump(Path(path), content)), tmp_path / "out")
+    assert [key for key, record in result.records.items() if "segmentation" in record.labels] == ["9"]
+    assert result.counts() == {"segmentation: its id stands for several files": 2}
+
+
+def panoptic(root: Path, *entries: dict[str, Any], **more: Any) -> Coco:
+    """Two columns of pixels of the segments 1 and 2 in image 7, and these entries of the JSON."""
+    images, annotations = coco(root)
+    colours = np.zeros([HEIGHT, WIDTH, 3], np.uint8)
+    colours[:, :20, 0], colours[:, 20:, 0] = 1, 2
+    save(root / "annotations/panoptic_val2017/000000000007.png", colours)
+    content = {"images": IMAGES, "categories": STUFF, "annotations": entries}
+    dump(root / "annotations/panoptic_val2017.json", content | more)
+    return Coco(images, annotations, f"{root}/annotations/panoptic_val2017")
+
+
+ENTRY = {"image_id": 7, "file_name": "000000000007.png"}
+FIRST, SECOND = {"id": 1, "category_id": 92}, {"id": "2", "category_id": "157"}
+
+
+def test_what_a_panoptic_json_says_and_is_not_used_is_counted(tmp_path: Path) -> None:
+    segments = [FIRST | {"area": 9, "isthing": True, "occluded": 1}, SECOND | {"occluded": 0}]
+    image = IMAGES[0] | {"camera": "x"}
+    entry = ENTRY | {"segments_info": segments, "reviewed": True, "id": 1}
+    category = {"id": 1, "name": "person", "parent": "x"}
+    source = panoptic(tmp_path, entry, categories=[*STUFF, category], images=[image], videos=[1])
+    result = converted(source, tmp_path / "out")
+    classes = result.records["7"].labels["segmentation"]["classes"]
+    assert (classes[0, 0], classes[0, 20]) == (1, 2)  # person, banner, sky-other, other
+    assert result.notes() == {
+        "segmentation: reviewed is set and not used": 1,
+        "segment: occluded is set and not used": 1,
+        "image: camera is set and not used": 1,
+        "category: parent is set and not used": 1,
+        "file: videos is set and not used": 1,
+    }
+
+
+def test_a_panoptic_json_that_contradicts_itself_labels_nothing_there(tmp_path: Path) -> None:
+    """A segment of two classes is none's; of two entries of an image none is used, unless they are equal."""
+    both = ENTRY | {"segments_info": [FIRST, FIRST | {"category_id": 157}, SECOND, SECOND]}
+    result = converted(panoptic(tmp_path / "a", both, both), tmp_path / "a/out")
+    classes = result.records["7"].labels["segmentation"]["classes"]
+    assert (classes[0, 0], classes[0, 20], result.counts()) == (255, 1, {})
+    assert result.notes() == {
+        "segment: its id is there for several classes, its pixels are ignored": 1,
+        "segmentation: pixels of segments that the JSON does not list, ignored": 1,
+    }
+    entries = [ENTRY | {"segments_info": [one]} for one in (FIRST, SECOND, FIRST)]
+    with pytest.raises(UserError, match="have no image in common"):
+        panoptic(tmp_path / "b", *entries).find()
+    nine = {"image_id": 9, "file_name": "000000000009.png", "segments_info": [FIRST]}
+    listing = panoptic(tmp_path / "c", *entries, nine).find()
+    assert listing.account.dropped.content[SEVERAL]["count"] == 2
+    with pytest.raises(UserError, match=r"segments_info\[0\] has the id 'red'. Give its colour as a number"):
+        panoptic(tmp_path / "d", ENTRY | {"segments_info": [{"id": "red", "category_id": 92}]}).find()
 
 
 def test_stuff_mistakes_are_reported_before_the_first_image(tmp_path: Path) -> None:

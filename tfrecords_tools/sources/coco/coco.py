@@ -17,7 +17,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -31,9 +31,11 @@ from tfrecords_tools.sources.coco import (
     coco_images,
     coco_index,
     coco_json,
+    coco_keys,
     coco_objects,
     coco_surface,
     corrected,
+    federated,
 )
 from tfrecords_tools.sources.finder import Finder
 from tfrecords_tools.sources.leftovers import FolderFiles
@@ -41,21 +43,7 @@ from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
 
-# Key of an image entry from export-coco: the record's own id, if it is not an integer like COCO's ids.
-SOURCE_ID = "must_source_id"
 NO_IMAGE = "segmentation: map of no image here, not used"
-# Keys of LVIS' image entries: categories that were looked for and are absent; and those of which some may be missing.
-NEGATIVE, NOT_EXHAUSTIVE = "neg_category_ids", "not_exhaustive_category_ids"
-# Keys of image entries that are used, or say where a photo comes from. Others are counted if they are set.
-IMAGE_KEYS = {
-    "id", "file_name", "height", "width", "license", "coco_url", "flickr_url", "url", "date_captured", SOURCE_ID,
-    corrected.KEY, NEGATIVE, NOT_EXHAUSTIVE,
-}  # fmt: skip
-# Keys of categories that are used or describe a class, LVIS' included. Keypoints are counted with the objects.
-CATEGORY_KEYS = {
-    "id", "name", "supercategory", "color", "isthing", "keypoints", "skeleton", "synset", "synonyms", "def",
-    "frequency", "image_count", "instance_count",
-}  # fmt: skip
 
 
 class CocoAnnotations(NamedTuple):
@@ -130,17 +118,17 @@ class Coco:
         """Like `find`, given the content of the JSON and the names of the files below `images`."""
         categories = coco_json.without_roots(index.categories, index.used_categories(), account)
         ids, names = coco_json.classes(categories, 1, self.annotations)
-        _note_unused_of_categories(categories, account)
+        coco_keys.note_categories(categories, account)
         by_key = {coco_json.id_key(category): class_id for category, class_id in ids.items()}
         form = coco_boxes.form_of(index.sample(), self.boxes, self.annotations)
-        surfaces = coco_surface.find(self.panoptic, self.stuff, self.annotations, index)
+        surfaces = coco_surface.find(self.panoptic, self.stuff, self.annotations, index, account)
         items = on_disk.Items()
         for source_id, name, image in index.images():
             path = os.path.join(self.images, name)
             if name not in present:
                 account.dropped.add("image: file is missing", path)
                 continue
-            _note_unused("image", image, IMAGE_KEYS, path, account)
+            coco_keys.note(account, coco_keys.unused("image", image, coco_keys.IMAGE, path))
             surface = surfaces.of(source_id, image) if surfaces else None
             packed = index.packed(source_id)
             used_ids = coco_json.used_ids(packed.categories, by_key)
@@ -148,7 +136,8 @@ class Coco:
             text = coco_boxes.marked(packed.text, form)
             labels = CocoAnnotations(coco_json.size_of(image), text, used_ids, surface, origins, index.masked)
             paths = (path, surface.png) if surface and surface.png else (path,)
-            items.append(Item(str(image.get(SOURCE_ID, source_id)), paths, _federated(labels, image, by_key)))
+            item = Item(str(image.get(coco_keys.SOURCE_ID, source_id)), paths, labels)
+            items.append(_federated(item, image, by_key, account) if index.is_federated else item)
         if not items:
             self._refuse(index, present, account)
         classes, inputs = {"detection": names, "masks": names}, [self.annotations]
@@ -185,6 +174,7 @@ class Coco:
         if annotated == ():
             account.notes.add("detection: no class was looked for completely, image stays unlabelled", path)
         if labels.surface:
+            coco_keys.note(account, labels.surface.notes)
             try:
                 classes = coco_surface.classes_of(labels.surface, info, account)
             except Dropped as dropped:
@@ -195,17 +185,6 @@ class Coco:
         if self.full_masks and "masks" in labelled:
             extra = write_full(masks, info)
         return Sample(stored.encoded, info, labelled, os.path.basename(path), extra)
-
-
-def _note_unused(kind: str, entry: coco_json.CocoEntry, known: set[str], place: str, account: Account) -> None:
-    for key in sorted(entry.keys() - known):
-        if entry[key] and str(entry[key]).lower() not in objects.NOT_SET:
-            account.notes.add(f"{kind}: {key} is set and not used", f"{place}: {str(entry[key])[:40]}")
-
-
-def _note_unused_of_categories(categories: list[coco_json.CocoEntry], account: Account) -> None:
-    for category in categories:
-        _note_unused("category", category, CATEGORY_KEYS, str(category["name"]), account)
 
 
 def _frame(annotations: list[coco_json.CocoEntry], has_map: bool) -> pixels.Frame:
@@ -229,15 +208,8 @@ def _labelled(
     return {"detection": boxes, "masks": Labelled(masks, labels.origins.get("masks", origin), annotated)}
 
 
-def _federated(
-    labels: CocoAnnotations, image: coco_json.CocoEntry, by_key: Mapping[str, int]
-) -> CocoAnnotations | FederatedAnnotations:
-    """Adds the classes that were looked for, if the entry says which: present + negative - not exhaustive."""
-    if not isinstance(image.get(NEGATIVE), list):
-        return labels
-    given: list[Any] = [image.get(key) for key in (NEGATIVE, NOT_EXHAUSTIVE)]
-    negative, partial = (
-        {by_key[coco_json.id_key(category)] for category in listed if coco_json.id_key(category) in by_key}
-        for listed in (one if isinstance(one, list) else [] for one in given)
-    )
-    return FederatedAnnotations(labels, tuple(sorted((set(labels.ids.values()) | negative) - partial)))
+def _federated(item: Item, image: coco_json.CocoEntry, by_key: Mapping[str, int], account: Account) -> Item:
+    """Adds the classes that were looked for."""
+    present = frozenset(item.labels.ids.values())
+    annotated = federated.annotated(image, present, by_key, account, item.files[0])
+    return item._replace(labels=FederatedAnnotations(item.labels, annotated))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from must_tf.common.errors import UserError
 from tfrecords_tools.sources import files
-from tfrecords_tools.sources.coco import coco_images, coco_json, json_stream
+from tfrecords_tools.sources.coco import coco_images, coco_json, coco_keys, json_stream
 from tfrecords_tools.sources.coco.coco_json import CocoEntry
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
@@ -27,6 +27,7 @@ SAMPLE = 2000  # annotations that tell how a file writes its boxes
 INFO = "info"  # the only key besides the lists that is read
 # Keys that say nothing about labels: where a file comes from, and what its kind is. Others are counted if they are set.
 SILENT = {INFO, "licenses", "license", "type"}
+SEVERAL = "segmentation: several entries of one image in the JSON, none is used"
 
 
 def entries(
@@ -66,13 +67,13 @@ def entries(
             account.notes.add(f"file: {key} is set and not used", path)
 
 
-def categories(path: str, option: str) -> list[CocoEntry]:
-    """Reads only the categories.
+def categories(path: str, option: str, account: Account | None = None) -> list[CocoEntry]:
+    """Reads only the categories, and counts the other keys of the file in `account`.
 
     Raises:
       UserError: as in `entries`.
     """
-    return [entry for key, entry, _ in entries(path, option, coco_json.NEEDED) if key == "categories"]
+    return [entry for key, entry, _ in entries(path, option, coco_json.NEEDED, account) if key == "categories"]
 
 
 class PackedAnnotations(NamedTuple):
@@ -89,6 +90,7 @@ class CocoIndex:
       categories: as in the JSON.
       count: number of different images in the JSON.
       masked: True if any annotation has a mask.
+      is_federated: True if any image says which classes were looked for.
       info: as in the JSON; often empty.
     """
 
@@ -107,7 +109,7 @@ class CocoIndex:
         """
         self.categories: list[CocoEntry] = []
         self.info: CocoEntry = {}
-        self.count, self.masked, self._file_of = 0, False, file_of
+        self.count, self.masked, self.is_federated, self._file_of = 0, False, False, file_of
         self._database = on_disk.database()
         with on_disk.room():
             self._database.executescript(SCHEMA)
@@ -123,6 +125,7 @@ class CocoIndex:
             image = (self.count, coco_json.id_key(entry["id"]), self._file_of(entry), text)
             self._database.execute("INSERT INTO images VALUES (?, ?, ?, ?, 1)", image)
             self.count += 1
+            self.is_federated = self.is_federated or entry.get(coco_keys.NEGATIVE) is not None
         elif key == "annotations":
             self.masked = self.masked or coco_json.has_outline(entry.get("segmentation"))
             category = entry.get("category_id")
@@ -156,6 +159,11 @@ class CocoIndex:
         ):
             yield source_id, name, json.loads(text)
 
+    def is_one(self, image_id: str) -> bool:
+        """Returns True if the JSON has just one file with this id."""
+        query = "SELECT COUNT(DISTINCT file) FROM images WHERE id = ?"
+        return self._database.execute(query, (image_id,)).fetchone() == (1,)
+
     def annotations(self, image_id: str) -> list[CocoEntry]:
         """Returns the annotations of one image in the order of the JSON."""
         return json.loads(self.packed(image_id).text)
@@ -170,7 +178,14 @@ class CocoIndex:
 
 
 class PanopticIndex:
-    """An index of a panoptic JSON by image."""
+    """An index of a panoptic JSON by image.
+
+    Attributes:
+      path: the file.
+      categories: as in the JSON.
+      info: as in the JSON; often empty.
+      account: counts what is not used.
+    """
 
     def __init__(self, path: str):
         """Reads the JSON.
@@ -178,18 +193,28 @@ class PanopticIndex:
         Raises:
           UserError: as in `entries`.
         """
-        self.path, self.categories, self.info = path, list[CocoEntry](), CocoEntry()
+        self.path, self.categories, self.info, self.account = path, list[CocoEntry](), CocoEntry(), Account()
         self._database = on_disk.database()
         with on_disk.room():
             self._database.execute("CREATE TABLE pngs (image TEXT PRIMARY KEY, name TEXT, entry TEXT)")
-            for key, entry, text in entries(path, "panoptic annotations", coco_json.PANOPTIC):
-                if key == "annotations":
-                    row = (coco_json.id_key(entry["image_id"]), entry["file_name"], text)
-                    self._database.execute("INSERT OR REPLACE INTO pngs VALUES (?, ?, ?)", row)
-                elif key == "categories":
-                    self.categories.append(entry)
-                elif key == INFO:
-                    self.info = entry
+            for key, entry, text in entries(path, "panoptic annotations", coco_json.PANOPTIC, self.account):
+                self._add(key, entry, text)
+
+    def _add(self, key: str, entry: CocoEntry, text: str) -> None:
+        if key == "images":
+            coco_keys.note(self.account, coco_keys.unused("image", entry, coco_keys.IMAGE, self.path))
+        elif key == "categories":
+            self.categories.append(entry)
+        elif key == INFO:
+            self.info = entry
+        else:
+            image_id = coco_json.id_key(entry["image_id"])
+            before = self._database.execute("SELECT entry FROM pngs WHERE image = ?", (image_id,)).fetchone()
+            if before and before != (text,):
+                self.account.dropped.add(SEVERAL, f"{self.path}: image {image_id}")
+                self._database.execute("UPDATE pngs SET entry = '' WHERE image = ?", (image_id,))
+            elif not before:
+                self._database.execute("INSERT INTO pngs VALUES (?, ?, ?)", (image_id, str(entry["file_name"]), text))
 
     def names_one_of(self, pngs: on_disk.NameSet) -> bool:
         """Returns True if the JSON names at least one of these PNGs."""
@@ -198,4 +223,4 @@ class PanopticIndex:
     def of(self, image_id: str) -> CocoEntry | None:
         """Returns the entry of one image, or None."""
         row = self._database.execute("SELECT entry FROM pngs WHERE image = ?", (image_id,)).fetchone()
-        return json.loads(row[0]) if row else None
+        return json.loads(row[0]) if row and row[0] else None

@@ -147,14 +147,35 @@ def size_of(image: CocoEntry) -> tuple[int, int] | None:
         return None
 
 
-def segments_of(annotation: CocoEntry, ids: Mapping[int, int], path: str) -> dict[int, int]:
-    """Returns {segment id: class id} of one image without segments of unknown categories."""
+def segments_of(annotation: CocoEntry, ids: Mapping[str, int], path: str) -> tuple[dict[int, int], list[int]]:
+    """Converts the segments of one image.
+
+    Args:
+      annotation: of a panoptic JSON.
+      ids: {`id_key` of a category: class id}.
+      path: the JSON.
+
+    Returns:
+      {segment id: class id} without segments of unknown categories; and the ids that are there for several classes,
+      which are left out.
+
+    Raises:
+      UserError: a segment has no category, or its id is not a number.
+    """
     name, segments = f"{path}: image {annotation['image_id']}", annotation["segments_info"]
     if not isinstance(segments, list):
         raise UserError(f"{name} has no list 'segments_info'. Give a file in COCO's format.")
+    found, several = dict[int, int](), set[int]()
     for place, segment in enumerate(segments):
         check_entry("segments_info", place, segment, ("id", "category_id"), name)
-    return {s["id"]: ids[s["category_id"]] for s in segments if s["category_id"] in ids}
+        number, category = id_key(segment["id"]), id_key(segment["category_id"])
+        if not number.isdecimal():
+            raise UserError(
+                f"{name}: segments_info[{place}] has the id {segment['id']!r}. Give its colour as a number."
+            )
+        if category in ids and found.setdefault(int(number), ids[category]) != ids[category]:
+            several.add(int(number))
+    return {number: class_id for number, class_id in found.items() if number not in several}, sorted(several)
 
 
 def panoptic_candidates(folder: str, annotations: str) -> list[str]:

@@ -21,12 +21,15 @@ from must_tf.common.errors import UserError
 from must_tf.spec import ImageInfo
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.sources import files, maps
-from tfrecords_tools.sources.coco import coco_index, coco_json, coco_objects, corrected, rle
+from tfrecords_tools.sources.coco import coco_index, coco_json, coco_keys, coco_objects, corrected, rle
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.reasons import reason_of
 
 PANOPTIC, IDS, MASKS = "panoptic", "ids", "masks"
+CONTESTED = -1  # while masks are painted: a pixel in masks of several classes, which stays so
+OVERLAP = "segmentation: pixels in masks of several classes, ignored"
+SEVERAL = "segment: its id is there for several classes, its pixels are ignored"
 
 
 class Surface(NamedTuple):
@@ -36,6 +39,7 @@ class Surface(NamedTuple):
     png: str  # path of the PNG; empty for MASKS
     content: Any  # {segment id: class id}, {value: class id}, or [(mask, class id)]
     origin: str = ""  # if the labels came from a teacher; empty for the dataset's own
+    notes: tuple[tuple[str, str], ...] = ()  # reason and example of what the JSON says and is not used
 
 
 class Surfaces(NamedTuple):
@@ -46,13 +50,14 @@ class Surfaces(NamedTuple):
     of: Callable[[str, coco_json.CocoEntry], Surface | None]  # called with an image's id and its entry
 
 
-def find(panoptic: str, stuff: str, annotations: str, index: coco_index.CocoIndex) -> Surfaces | None:
+def find(panoptic: str, stuff: str, annotations: str, index: coco_index.CocoIndex, account: Account) -> Surfaces | None:
     """Finds the labels that the options name; returns None if both options are empty.
 
     Args:
       panoptic, stuff: values of the options.
       annotations: the instances JSON.
       index: the content of the instances JSON.
+      account: counts what cannot be used.
 
     Raises:
       UserError: both options are given, or the labels belong to other images.
@@ -62,9 +67,9 @@ def find(panoptic: str, stuff: str, annotations: str, index: coco_index.CocoInde
     if not (panoptic or stuff):
         return None
     if panoptic:
-        surfaces = _panoptic(panoptic, annotations)
+        surfaces = _panoptic(panoptic, annotations, account)
     else:
-        surfaces = _masks(stuff) if stuff.lower().endswith(".json") else _ids(stuff)
+        surfaces = (_masks if stuff.lower().endswith(".json") else _ids)(stuff, account)
     if len(surfaces.names) > IGNORE:
         count = len(surfaces.names)
         raise UserError(f"{surfaces.path} has {count} categories, but segmentation stores at most {IGNORE}.")
@@ -73,18 +78,26 @@ def find(panoptic: str, stuff: str, annotations: str, index: coco_index.CocoInde
     return surfaces
 
 
-def _panoptic(folder: str, annotations: str) -> Surfaces:
+def _panoptic(folder: str, annotations: str, account: Account) -> Surfaces:
     content = _panoptic_json(folder, annotations)
+    account.merge(content.account)
+    coco_keys.note_categories(content.categories, account)
     ids, names = coco_json.classes(content.categories, 0, content.path)
+    by_key = {coco_json.id_key(category): class_id for category, class_id in ids.items()}
 
     def of(image_id: str, image: coco_json.CocoEntry) -> Surface | None:
         del image
         entry = content.of(image_id)
         if entry is None:
             return None
-        segments = coco_json.segments_of(entry, ids, content.path)
+        segments, several = coco_json.segments_of(entry, by_key, content.path)
         origin = corrected.origins_of(entry, content.info).get("segmentation", "")
-        return Surface(PANOPTIC, os.path.join(folder, entry["file_name"]), segments, origin)
+        place = f"{content.path}: image {image_id}"
+        notes = coco_keys.unused("segmentation", entry, coco_keys.PANOPTIC, place)
+        for segment in entry["segments_info"]:
+            notes += coco_keys.unused("segment", segment, coco_keys.SEGMENT, place)
+        notes += [(SEVERAL, f"{place}: {number}") for number in several]
+        return Surface(PANOPTIC, os.path.join(folder, str(entry["file_name"])), segments, origin, tuple(notes))
 
     return Surfaces(content.path, names, of)
 
@@ -109,26 +122,46 @@ def _panoptic_json(folder: str, annotations: str) -> coco_index.PanopticIndex:
     )
 
 
-def _masks(path: str) -> Surfaces:
-    content = coco_index.CocoIndex(path, "--stuff", Account())
+def _masks(path: str, account: Account) -> Surfaces:
+    own = Account()
+    content = coco_index.CocoIndex(path, "--stuff", own)
+    account.merge(_of_surfaces(own, content.count > 0))
+    coco_keys.note_categories(content.categories, account)
+    for _, _, entry in content.images():
+        coco_keys.note(account, coco_keys.unused("image", entry, coco_keys.IMAGE, path))
     ids, names = coco_json.classes(content.categories, 0, path)
+    by_key = {coco_json.id_key(category): class_id for category, class_id in ids.items()}
 
     def of(image_id: str, image: coco_json.CocoEntry) -> Surface | None:
         del image
-        regions = []
+        if content.count and not content.is_one(image_id):
+            return None
+        regions, notes = [], list[tuple[str, str]]()
         for annotation in content.annotations(image_id):
             category = annotation.get("category_id")
-            if category not in ids:
+            if coco_json.id_key(category) not in by_key:
                 raise UserError(f"{path}: category_id {category!r} of image {image_id} is not in the categories.")
-            regions.append((annotation.get("segmentation"), ids[category]))
-        return Surface(MASKS, "", regions) if regions else None
+            regions.append((annotation.get("segmentation"), by_key[coco_json.id_key(category)]))
+            notes += coco_keys.unused("segmentation", annotation, coco_keys.STUFF, f"{path}: image {image_id}")
+        return Surface(MASKS, "", regions, notes=tuple(notes)) if regions else None
 
     return Surfaces(path, names, of)
 
 
-def _ids(folder: str) -> Surfaces:
+def _of_surfaces(own: Account, has_images: bool) -> Account:
+    """Returns the counts of a stuff JSON as counts of segmentation: its images are those of the instances JSON.
+
+    Without a list of images, its annotations are not strays.
+    """
+    counts = Account(notes=own.notes)
+    for reason, entry in own.dropped.content.items() if has_images else ():
+        counts.dropped.merge({f"segmentation: {reason.partition(': ')[2]}": entry})
+    return counts
+
+
+def _ids(folder: str, account: Account) -> Surfaces:
     files.require_folder(folder, "--stuff")
-    path, table, names = _vocabulary(folder)
+    path, table, names = _vocabulary(folder, account)
     pngs = on_disk.DiskTable((files.stem(name), name) for name in files.images_in(folder))
 
     def of(image_id: str, image: coco_json.CocoEntry) -> Surface | None:
@@ -139,7 +172,7 @@ def _ids(folder: str) -> Surfaces:
     return Surfaces(path, names, of)
 
 
-def _vocabulary(folder: str) -> tuple[str, dict[int, int], tuple[str, ...]]:
+def _vocabulary(folder: str, account: Account) -> tuple[str, dict[int, int], tuple[str, ...]]:
     """Returns the file with the names for the PNGs in `folder`, {value: class id}, and the names."""
     folder = folder.rstrip("/")
     parent = os.path.dirname(folder) or "."
@@ -151,7 +184,9 @@ def _vocabulary(folder: str) -> tuple[str, dict[int, int], tuple[str, ...]]:
     likely = [f"{folder}.json", f"{folder.removesuffix('_pixelmaps')}.json"]
     for path in [*likely, *sorted(tf.io.gfile.glob(f"{parent}/stuff*.json"))]:
         if tf.io.gfile.exists(path):
-            ids, names = coco_json.classes(coco_index.categories(path, "stuff annotations"), 0, path)
+            categories = coco_index.categories(path, "stuff annotations", account)
+            coco_keys.note_categories(categories, account)
+            ids, names = coco_json.classes(categories, 0, path)
             return path, {0: IGNORE, IGNORE: IGNORE} | ids, names
     raise UserError(
         f"--stuff {folder}: no file names the values in the PNGs. Put stuff_*.json beside it (values are category "
@@ -179,7 +214,7 @@ def classes_of(surface: Surface, info: ImageInfo, account: Account) -> np.ndarra
       UserError: a value does not belong to any class.
     """
     if surface.kind == MASKS:
-        return _painted(surface.content, info)
+        return _painted(surface.content, info, account)
     if surface.kind == IDS:
         ids = maps.read_ids(surface.png, "segmentation")
         maps.require_size(ids, info, "segmentation", surface.png)
@@ -193,14 +228,20 @@ def classes_of(surface: Surface, info: ImageInfo, account: Account) -> np.ndarra
     return classes
 
 
-def _painted(regions: Iterable[tuple[Any, int]], info: ImageInfo) -> np.ndarray:
+def _painted(regions: Iterable[tuple[Any, int]], info: ImageInfo, account: Account) -> np.ndarray:
     classes = np.full([info.height, info.width], IGNORE, np.int32)
     for segmentation, class_id in regions:
         try:
             runs, size = coco_objects.runs_of(segmentation, info.height, info.width)
             if list(size) != [info.height, info.width]:
                 raise ValueError(f"height, width {size}")
-            classes[rle.crop(runs, info.height, (0, 0, info.height, info.width)) > 0] = class_id
+            inside = rle.crop(runs, info.height, (0, 0, info.height, info.width)) > 0
         except Exception as error:  # pycocotools checks little and can raise anything
             raise Dropped("segmentation: mask cannot be read", f"image {info.source_id}: {reason_of(error)}") from None
-    return classes
+        others = inside & (classes != IGNORE) & (classes != class_id)
+        classes[inside] = class_id
+        classes[others] = CONTESTED
+    contested = np.count_nonzero(classes == CONTESTED)
+    if contested:
+        account.notes.add(OVERLAP, f"image {info.source_id}: {contested} pixels")
+    return np.where(classes == CONTESTED, IGNORE, classes).astype(np.int32)
