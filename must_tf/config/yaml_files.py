@@ -11,6 +11,7 @@ import yaml
 
 from must_tf.common import text_files as texts
 from must_tf.common.errors import UserError, nearest
+from must_tf.common.yaml_keys import SafeLoader
 
 LONGEST = 1 << 20  # bytes of YAML; a run's params.yaml has about 10,000
 # As in YAML 1.2 and in Model Garden, 1e-3 is a number. PyYAML wants a point and a sign: 1.0e-3.
@@ -18,7 +19,7 @@ EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 MOST_VALUES = 100_000  # with those behind aliases, which may be far more than the text is long
 
 
-class Loader(yaml.SafeLoader):
+class Loader(SafeLoader):
     """Reads plain values, and the tuples in files that Model Garden wrote. Builds no other Python objects."""
 
 

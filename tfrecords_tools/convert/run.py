@@ -89,6 +89,8 @@ class Encoder(NamedTuple):
         listing = self.source.find()
         for path in listing.inputs:
             files.note_encoding(path, listing.account)
+        for task, names in listing.classes.items():
+            _require_names(task, names)
         return listing
 
     def size(self, listing: Listing) -> float:
@@ -98,6 +100,16 @@ class Encoder(NamedTuple):
     def record(self, item: Item, account: Account) -> bytes:
         """Encodes the item's image and labels."""
         return _encode(self.source.load(item, account))
+
+
+def _require_names(task: str, names: Sequence[str]) -> None:
+    """Raises UserError unless each class has a name of its own."""
+    for number, name in enumerate(names):
+        if not isinstance(name, str) or not name.strip():
+            raise UserError(f"{task}: class {number} of the dataset has no name. Name it there.")
+    if len(set(names)) < len(names):
+        name = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"{task}: two classes of the dataset are called {name!r}. Give each a name of its own there.")
 
 
 class ConvertJob(NamedTuple):

@@ -20,6 +20,7 @@ import yaml
 
 from must_tf.common import text_files as texts
 from must_tf.common.errors import UserError
+from must_tf.common.yaml_keys import SafeLoader
 
 COMMENT = "#"
 ITEM = re.compile(r"^\s*item\s*\{", re.MULTILINE)
@@ -72,8 +73,12 @@ def parse(text: str, where: str) -> list[ClassEntry]:
     ids = [entry.id for entry in entries]
     if repeated := sorted({number for number in ids if ids.count(number) > 1}):
         raise UserError(f"{where} has the id {repeated[0]} more than once. Give each class its own.")
-    composed = [entry._replace(name=unicodedata.normalize("NFC", entry.name.strip())) for entry in entries]
-    return sorted(composed, key=lambda entry: entry.id)
+    return sorted((entry._replace(name=composed(entry.name)) for entry in entries), key=lambda entry: entry.id)
+
+
+def composed(name: str) -> str:
+    """Returns a class's name as all sources write it: in composed characters (NFC), without white space at its ends."""
+    return unicodedata.normalize("NFC", name.strip())
 
 
 def names_by_id(entries: Sequence[ClassEntry], first: int) -> tuple[str, ...]:
@@ -94,7 +99,7 @@ def is_list(text: str) -> bool:
 
 def _yaml(text: str, where: str) -> list[ClassEntry]:
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, SafeLoader)
     except yaml.YAMLError as error:
         raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from None
     names: Any = content.get(NAMES) if isinstance(content, dict) else None

@@ -11,10 +11,12 @@ import tensorflow as tf
 
 from must_tf.common.errors import UserError
 from must_tf.data.record import Labelled
-from tfrecords_tools.sources import Sample, files, images
+from tfrecords_tools.sources import Sample, class_files, files, images
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item, Listing
+
+SPELLINGS = "classification: several spellings of a class's name, used as one class"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,16 +33,21 @@ class ClassFolders:
           UserError: there is no image, or a class folder holds folders instead (ROOT is one level too high).
         """
         files.require_folder(self.root, "--root")
-        classes = tuple(files.folders(self.root))
-        account, items = Account(), on_disk.Items()
+        account, items, by_name = Account(), on_disk.Items(), dict[str, list[str]]()
+        for folder in files.folders(self.root):
+            by_name.setdefault(class_files.composed(folder), []).append(folder)
         beside = files.images_in(self.root)
         if beside:
             account.notes.add(
                 "image: beside the class folders, left out", os.path.join(self.root, beside[0]), len(beside)
             )
+        classes = tuple(sorted(by_name))
         for number, name in enumerate(classes):
-            for item in self._class_items(name, account):
-                items.append(item._replace(labels=(number, len(classes))))
+            if len(by_name[name]) > 1:
+                account.notes.add(SPELLINGS, os.path.join(self.root, name), len(by_name[name]) - 1)
+            for folder in by_name[name]:
+                for item in self._class_items(folder, account):
+                    items.append(item._replace(labels=(number, len(classes))))
         if not items:
             raise UserError(
                 f"no image in the folders of {self.root}. It should contain one folder of images per class."

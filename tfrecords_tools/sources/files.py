@@ -187,6 +187,12 @@ def note_others(names: Iterable[str], folder: str, account: Account, task: str =
     note_unused(visible, folder, account, lambda name: kind_of(name, task))
 
 
+def note_folders(path: str, account: Account, task: str = "image") -> None:
+    """Notes the folders in a folder whose own files are the only ones that are read."""
+    for name in folders(path) if tf.io.gfile.isdir(path) else ():
+        account.notes.add(f"{task}: a folder inside a folder of files, not read", os.path.join(path, name))
+
+
 def folders(path: str) -> list[str]:
     """Returns the sorted names of the visible folders in a folder."""
     names = (name.rstrip("/") for name in tf.io.gfile.listdir(path))

@@ -106,6 +106,7 @@ class Rgbd:
         readable = [name for name in names if files.is_image(name) or name.lower().endswith(endings)]
         task = FOLDERS[folder]
         files.note_others(set(names) - set(readable), self._path(folder), account, task)
+        files.note_folders(self._path(folder), account, task)
         repeated = len(readable) - len({files.stem(name) for name in readable})
         if repeated:
             account.notes.add(f"{task}: several files of one name, the last is used", self._path(folder), repeated)
@@ -145,6 +146,7 @@ class Rgbd:
         """Notes files and folders of the root that are not read, and files beside the photos."""
         photos = self._path(PHOTOS)
         files.note_others({name for name in tf.io.gfile.listdir(photos) if not files.is_image(name)}, photos, account)
+        files.note_folders(photos, account)
         known = (NAMES, corrected.FILE)
         files.note_others(set(tf.io.gfile.listdir(self.root)) - {*known}, self.root, account, "file")
         for name in files.folders(self.root):

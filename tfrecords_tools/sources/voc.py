@@ -100,7 +100,7 @@ class Voc:
         used = itertools.chain(inputs, [os.path.join(self.root, voc_classes.LABEL_MAP)], *(one.files for one in items))
         voc_files.note_others(found, used, account)
         classes = self._classes(own.names, found)
-        return Listing(items, classes, inputs, account, len(found.names), tuple(classes))
+        return Listing(items, classes, inputs, account, len(found.names) + found.others, tuple(classes))
 
     def _item(self, name: str, found: VocFiles, own: VocClasses | None, account: Account) -> Item:
         paths = {kind: path for kind, stems in found.labels.items() if (path := stems.find(name))}
@@ -273,7 +273,7 @@ def _note_unused(element: ElementTree.Element, notes: ObjectNotes) -> None:
     """Notes elements that say something and are not used.
 
     Raises:
-      Dropped: the box is rotated.
+      Dropped: the box is rotated, or an element that should be there once contradicts itself.
     """
     for tag in ROTATED:
         angle = element.find(tag)
@@ -282,6 +282,9 @@ def _note_unused(element: ElementTree.Element, notes: ObjectNotes) -> None:
     for key, value in element.attrib.items():
         notes.add(f"object: {key} is set and not used", value)
     corners = element.findall("bndbox/*")
+    tags = [child.tag for child in (*element, *corners)]
+    if repeated := [tag for tag in (*USED, *CORNERS) if tags.count(tag) > 1]:
+        raise Dropped("object: an element is there several times", f"<{repeated[0]}>")
     for child in (*element.iterfind("bndbox"), *corners):
         for key, value in child.attrib.items():
             notes.add(f"object: {key} of <{child.tag}> is set and not used", value)

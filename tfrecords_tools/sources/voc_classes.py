@@ -20,7 +20,7 @@ import tensorflow as tf
 from must_tf.common import text_files as texts
 from must_tf.common.errors import UserError
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools.sources import files, pixels
+from tfrecords_tools.sources import class_files, files, pixels
 from tfrecords_tools.writing.counts import Account, Dropped
 
 NAMES = (
@@ -100,7 +100,7 @@ def _names_in(xml_paths: Iterable[str]) -> dict[str, int]:
 
 def name_of(text: str | None) -> str:
     """Returns the name of an object's class."""
-    return " ".join((text or "").split())
+    return class_files.composed(" ".join((text or "").split()))
 
 
 def palette() -> np.ndarray:

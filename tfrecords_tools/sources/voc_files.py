@@ -18,9 +18,9 @@ import tensorflow as tf
 
 from must_tf.common import text_files as texts
 from must_tf.common.errors import UserError, nearest
-from tfrecords_tools.sources import files, finder
+from tfrecords_tools.sources import files, finder, pixels
 from tfrecords_tools.writing import on_disk
-from tfrecords_tools.writing.counts import Account
+from tfrecords_tools.writing.counts import Account, Dropped
 
 PHOTOS = ("JPEGImages", "JPEGImage", "images", "Images", "imgs", "img")
 FOLDERS = {
@@ -29,7 +29,7 @@ FOLDERS = {
     "object": ("SegmentationObject",),
 }
 TASKS = {"image": "image", "xml": "detection", "class": "segmentation", "object": "masks"}
-SETS, DEFAULT = "ImageSets", "train"
+SETS, DEFAULT, XML = "ImageSets", "train", ".xml"
 FLAG = re.compile(r"^(.*\S)\s+(-?[01])$")
 
 
@@ -39,6 +39,7 @@ class Stems:
 
     folder: str
     names: dict[str, str]  # stem -> file name
+    repeated: tuple[str, ...] = ()  # files of the same stem as another one, which is used
 
     def __post_init__(self) -> None:
         self._spelled = {finder.spelled(stem): stem for stem in self.names}
@@ -46,7 +47,11 @@ class Stems:
     def find(self, stem: str) -> str:
         """Returns the path of a file, or an empty string."""
         known = stem if stem in self.names else self._spelled.get(finder.spelled(stem), "")
-        return os.path.join(self.folder, self.names[known]) if known else ""
+        return self.path(self.names[known]) if known else ""
+
+    def path(self, name: str) -> str:
+        """Returns the path of a file of the folder."""
+        return os.path.join(self.folder, name)
 
 
 @dataclasses.dataclass
@@ -58,12 +63,14 @@ class VocFiles:
       labels: {kind: label files}.
       names: the listed images, by name without ending.
       list_path: the file that lists them; empty if there is none.
+      others: listed images that are left out, because another file has the same name.
     """
 
     photos: Stems
     labels: dict[str, Stems]
     names: list[str]
     list_path: str = ""
+    others: int = 0
 
 
 def find(root: str, split: str, image_set: str, account: Account) -> VocFiles:
@@ -73,12 +80,16 @@ def find(root: str, split: str, image_set: str, account: Account) -> VocFiles:
       UserError: there are no annotations, or the list is missing.
     """
     photo_folder = next((name for name in PHOTOS if tf.io.gfile.isdir(os.path.join(root, name))), "")
-    photos = _stems(os.path.join(root, photo_folder), only_images=not photo_folder)
+    photos = _stems(os.path.join(root, photo_folder))
     labels = {kind: _labels(root, names, photo_folder) for kind, names in FOLDERS.items()}
+    inside = {stems.folder.rstrip("/"): kind for kind, stems in (*labels.items(), ("image", photos))}
+    for folder in inside.keys() - {root.rstrip("/")}:
+        files.note_folders(folder, account, TASKS[inside[folder]])
     sets = os.path.join(root, SETS)
     if tf.io.gfile.isdir(sets):
         path, lines = _lines(sets, split, image_set)
-        return VocFiles(photos, labels, [*dict.fromkeys(_resolved(lines, photos, account))], path)
+        names = [*dict.fromkeys(_resolved(lines, photos, account))]
+        return VocFiles(photos, labels, names, path, _settle(photos, labels, names, account))
     if not any(stems.names for stems in labels.values()):
         inner = [name for name in files.folders(root) if name.startswith("VOC") or name in ("train", "valid", "test")]
         guess = f" Give --root {os.path.join(root, inner[0])}." if inner else ""
@@ -88,7 +99,35 @@ def find(root: str, split: str, image_set: str, account: Account) -> VocFiles:
     if split != DEFAULT:
         raise UserError(f"{root} has no folder {SETS!r}, so --split {split} cannot be found. Leave --split out.")
     account.notes.add(f"image: no {SETS}, so all images are converted", root)
-    return VocFiles(photos, labels, sorted(photos.names))
+    names = sorted(photos.names)
+    return VocFiles(photos, labels, names, "", _settle(photos, labels, names, account))
+
+
+def _settle(photos: Stems, labels: dict[str, Stems], names: Iterable[str], account: Account) -> int:
+    """Counts files of the same name but for their ending, of which one is used: of photos, the one that the XML names.
+
+    Returns:
+      The number of photos that are left out.
+    """
+    listed, others = on_disk.NameSet(names), 0
+    for kind, stems in (("image", photos), *labels.items()):
+        for other in stems.repeated:
+            stem = files.stem(other)
+            if stem not in listed:
+                continue
+            if kind == "image" and finder.spelled(_named_by(labels["xml"].find(stem))) == finder.spelled(other):
+                photos.names[stem], other = other, photos.names[stem]
+            account.dropped.add(f"{TASKS[kind]}: another file of this name has another ending", stems.path(other))
+            others += kind == "image"
+    return others
+
+
+def _named_by(path: str) -> str:
+    """Returns the name of the photo that an XML file names; empty if it cannot be read, which is reported later."""
+    try:
+        return finder.normalised(texts.xml(pixels.read_file(path)).findtext("filename") or "").rsplit("/", 1)[-1]
+    except (ValueError, Dropped):
+        return ""
 
 
 def note_others(found: VocFiles, used: Iterable[str], account: Account) -> None:
@@ -119,25 +158,30 @@ def note_others(found: VocFiles, used: Iterable[str], account: Account) -> None:
 
 
 def _is_label(name: str) -> bool:
-    return files.is_image(name) or name.lower().endswith(".xml")
+    return files.is_image(name) or name.lower().endswith(XML)
 
 
-def _stems(folder: str, only_images: bool) -> Stems:
-    names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
-    wanted = sorted(name for name in names if not name.startswith(".") and (files.is_image(name) or not only_images))
-    return Stems(folder, {files.stem(name): name for name in wanted})
+def _stems(folder: str, ending: str = "") -> Stems:
+    """Returns the files of a folder with this ending, by default the images. Of several of a stem, the first counts."""
+    names = sorted(tf.io.gfile.listdir(folder)) if tf.io.gfile.isdir(folder) else []
+    wanted, repeated = dict[str, str](), []
+    for name in names:
+        if name.startswith(".") or not (name.lower().endswith(ending) if ending else files.is_image(name)):
+            continue
+        if wanted.setdefault(files.stem(name), name) != name:
+            repeated.append(name)
+    return Stems(folder, wanted, tuple(repeated))
 
 
 def _labels(root: str, names: tuple[str, ...], photo_folder: str) -> Stems:
     """Returns the label files of one kind; XML files may lie beside the images."""
     folder = next((name for name in names if tf.io.gfile.isdir(os.path.join(root, name))), None)
     if folder is not None:
-        return _stems(os.path.join(root, folder), only_images=False)
+        return _stems(os.path.join(root, folder), XML if names == FOLDERS["xml"] else "")
     beside = os.path.join(root, photo_folder)
     if names != FOLDERS["xml"] or not tf.io.gfile.isdir(beside):
         return Stems(os.path.join(root, names[0]), {})
-    found = [name for name in tf.io.gfile.listdir(beside) if name.lower().endswith(".xml") and not name.startswith(".")]
-    return Stems(beside, {files.stem(name): name for name in found})
+    return _stems(beside, XML)
 
 
 def _lines(sets: str, split: str, image_set: str) -> tuple[str, list[str]]:

@@ -40,6 +40,14 @@ def test_an_exponent_needs_no_sign(text: str, number: float) -> None:
     assert yaml_files.parse_yaml(f"a: {text}", "x") == {"a": number}
 
 
+def test_a_key_stands_once() -> None:
+    """Except beside one that is merged, which it replaces."""
+    with pytest.raises(UserError, match="the key 'a' is there twice"):
+        yaml_files.parse_yaml("b: {a: 1, c: 2, a: 3}", "x")
+    merged = yaml_files.parse_yaml("d: &d {a: 1, c: 2}\nb: {<<: *d, a: 3}\ne: *d", "x")
+    assert merged == {"d": {"a": 1, "c": 2}, "b": {"a": 3, "c": 2}, "e": {"a": 1, "c": 2}}
+
+
 def test_a_tuple_is_a_list_and_no_other_object_is_built() -> None:
     assert yaml_files.parse_yaml("a: !!python/tuple [1, 2]", "x") == {"a": [1, 2]}
     with pytest.raises(UserError, match="not valid YAML"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 from must_tf.common.errors import UserError
 from tests.support.converting import Converted, converted, noise, save
 from tests.support.datasets.rgbd_folder import HEIGHT, WIDTH, class_map, colours, depth, normals, photos, rooms
-from tfrecords_tools.sources.classes import ClassFolders
+from tfrecords_tools.sources.classes import SPELLINGS, ClassFolders
 from tfrecords_tools.sources.images import UnlabelledImages
 from tfrecords_tools.sources.rgbd import Rgbd
 
@@ -38,6 +39,23 @@ def test_an_empty_class_keeps_its_id_and_is_noted(tmp_path: Path) -> None:
     assert result.notes() == {"classification: class without an image": 1}
     # "train" says little: the folder above names the data set.
     assert result.records["c/1"].origins["classification"] == f"real:{tmp_path.name}-train"
+
+
+def test_two_spellings_of_a_class_are_one(tmp_path: Path) -> None:
+    """File systems of some computers decompose accents, and names may end with a blank."""
+    composed = unicodedata.normalize("NFC", "café")
+    photos(tmp_path / "set", f"{composed}/a.png", f"{unicodedata.normalize('NFD', composed)}/b.png", "tea /c.png")
+    result = converted(ClassFolders(str(tmp_path / "set")), tmp_path / "out")
+    assert result.outcome.manifest.objects == {"classification": {composed: 2, "tea": 1}}
+    assert result.notes() == {SPELLINGS: 1}
+
+
+def test_folders_beside_maps_and_photos_are_noted(tmp_path: Path) -> None:
+    root = rooms(tmp_path / "rooms")
+    photos(root, "rgb/more/x.png", "depth/more/x.png")
+    notes = Rgbd(str(root)).find().account.notes.content
+    found = {reason: entry["count"] for reason, entry in notes.items() if "folder" in reason}
+    assert found == {f"{task}: a folder inside a folder of files, not read": 1 for task in ("image", "depth")}
 
 
 def test_a_root_one_level_too_high_is_refused(tmp_path: Path) -> None:

@@ -67,6 +67,25 @@ def test_boxes_are_pixels_counted_from_one_with_both_ends(result: Converted) -> 
     assert len(result.outcome.manifest.classes["detection"]) == 20
 
 
+def test_the_xml_tells_which_of_two_photos_of_a_name_is_meant(tmp_path: Path) -> None:
+    """The other one is left out and counted, and so are folders in the folders, and objects of two boxes."""
+    xml = annotation(thing("dog", (11, 6, 30, 15)), thing("cat", (1, 1, 9, 9), "<name>dog</name>"))
+    folder = Path(write(tmp_path, {"a": xml.replace("<size>", "<filename>a.PNG</filename><size>"), "b": annotation()}))
+    other = save(folder / "JPEGImages" / "a.png", noise(HEIGHT, WIDTH, 7))
+    save(folder / "JPEGImages" / "b.png", noise(HEIGHT, WIDTH, 8))
+    save(folder / "JPEGImages" / "more" / "c.png", noise(HEIGHT, WIDTH, 9))
+    result = converted(Voc(str(folder)), tmp_path / "out")
+    assert result.records["a"].stored == Path(other).read_bytes()
+    assert result.records["b"].stored == (folder / "JPEGImages" / "b.jpg").read_bytes()
+    assert result.records["a"].labels["detection"]["classes"].tolist() == [12]
+    assert result.outcome.image_drop_rate == 0.5
+    assert result.counts() == {
+        "image: another file of this name has another ending": 2,
+        "object: an element is there several times": 1,
+    }
+    assert result.notes()["image: a folder inside a folder of files, not read"] == 1
+
+
 def test_difficult_objects_are_crowds_and_truncated_ones_are_not(result: Converted) -> None:
     labels = result.records["2007_000027"].labels["detection"]
     assert labels["classes"].tolist() == [12, 15]  # parts are no objects

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
-from tfrecords_tools.sources import finder
+from tfrecords_tools.sources import class_files, finder
 from tfrecords_tools.writing.counts import Account
 
 CocoEntry = dict[str, Any]
@@ -48,7 +47,7 @@ def classes(categories: list[CocoEntry], first_id: int, path: str) -> tuple[dict
     if not numbers and not all(isinstance(category["id"], str) for category in kept):
         raise UserError(f"{path}: the ids in categories must be all numbers or all text. Correct the file.")
     ordered = sorted(kept, key=lambda category: float(category["id"]) if numbers else category["id"])
-    names = tuple(unicodedata.normalize("NFC", str(category["name"]).strip()) for category in ordered)
+    names = tuple(class_files.composed(str(category["name"])) for category in ordered)
     ids = {category["id"]: first_id + place for place, category in enumerate(ordered)}
     repeated = sorted({name for name in names if names.count(name) > 1})
     if len({id_key(key) for key in ids}) < len(ordered) or repeated:

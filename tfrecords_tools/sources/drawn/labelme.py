@@ -130,9 +130,24 @@ def _content(path: str, account: Account) -> dict[str, Any] | None:
     content.pop("imageData", None)  # the image again, in base64
     for key in sorted(key for key, value in content.items() if value and key not in FILE_KEYS):
         account.notes.add(f"image: {key} is set and not used", f"{path}: {str(content[key])[:40]}")
-    if any((content.get("flags") or {}).values()):
-        account.notes.add("image: flags not used", f"{path}: {sorted(k for k, on in content['flags'].items() if on)}")
+    if flags := _flags(content):
+        account.notes.add("image: flags not used", f"{path}: {flags}")
     return content
+
+
+def _flags(entry: dict[str, Any]) -> str:
+    """Returns the flags that are set, as text; empty if there is none."""
+    flags = entry.get("flags")
+    return ", ".join(sorted(key for key, on in flags.items() if on)) if isinstance(flags, dict) else str(flags or "")
+
+
+def _is_upright(points: Any) -> bool:
+    """Returns True for two opposite corners, or all four of an upright rectangle, as some tools write it."""
+    if not isinstance(points, list) or len(points) == 2:
+        return True  # anything else is reported when it is read
+    corners = {tuple(point) for point in points if isinstance(point, list) and len(point) == 2}
+    sides = [{point[axis] for point in corners} for axis in (0, 1)]
+    return len(points) == 4 and len(corners) == 4 and all(len(side) == 2 for side in sides)
 
 
 def _names(content: dict[str, Any], name: str) -> list[str]:
@@ -154,8 +169,8 @@ def _objects(content: dict[str, Any], path: str, account: Account) -> list[shape
         if not isinstance(shape, dict):
             account.dropped.add("object: shape is not an object of the JSON", where)
             continue
-        if any((shape.get("flags") or {}).values()):
-            account.notes.add("object: flags not used", f"{where}: {shape['flags']}")
+        if flags := _flags(shape):
+            account.notes.add("object: flags not used", f"{where}: {flags}")
         for key in sorted(key for key, value in shape.items() if value and key not in KEYS):
             account.notes.add(f"object: {key} is set and not used", f"{where}: {str(shape[key])[:40]}")
         kind, label = shape.get("shape_type", "polygon"), str(shape.get("label") or "").strip()
@@ -164,7 +179,9 @@ def _objects(content: dict[str, Any], path: str, account: Account) -> list[shape
             account.notes.add(f"object: {what}, not used", where)
             continue
         group = shape.get("group_id")
-        key = (label, kind == "rectangle", group) if group is not None else place
+        if kind == "rectangle" and not _is_upright(shape.get("points")):
+            account.notes.add("object: rectangle of other corners, the upright box around them is used", where)
+        key = (label, kind == "rectangle", str(group)) if group is not None else place
         groups.setdefault(key, []).append(shape | {"where": where, "label": label, "shape_type": kind})
     entries = []
     for number, members in enumerate(groups.values()):

@@ -13,7 +13,7 @@ import numpy as np
 from must_tf.common.errors import UserError, nearest
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels
-from tfrecords_tools.sources import Sample, files, maps, objects, pixels
+from tfrecords_tools.sources import Sample, class_files, files, maps, objects, pixels
 from tfrecords_tools.sources.coco import coco_objects
 from tfrecords_tools.sources.drawn import shapes
 from tfrecords_tools.writing import on_disk
@@ -88,9 +88,10 @@ def listing(
     Raises:
       UserError: no picture has labels, or no object has one of the classes.
     """
+    names = tuple(dict.fromkeys(map(class_files.composed, names)))
     first, found, labels, masked, looked = on_disk.Items(), set[str](), set[str](), False, False
     taken = on_disk.NameSet()
-    for picture in pictures:
+    for picture in map(_composed, pictures):
         found.update(entry["category_id"] for entry in picture.objects or () if entry["category_id"])
         masked |= any(map(_has_mask, picture.objects or ()))
         looked |= picture.objects is not None
@@ -103,13 +104,21 @@ def listing(
             f"--classes has none of the {len(found)} classes that occur, such as {min(found)!r}."
             f"{nearest(min(found), names)} Write the names as they are in the annotations."
         )
-    classes = Classes(tuple(names) or tuple(sorted(found)), tuple(sorted(labels)))
+    classes = Classes(names or tuple(sorted(found)), tuple(sorted(labels)))
     items = on_disk.Items(_with_ids(item, classes, masked, account) for item in first)
     by_task = {"detection": classes.objects, "masks": classes.objects, "classification": classes.labels}
     has = {"detection": looked, "masks": masked, "classification": bool(labels)}
     used = {task: task_names for task, task_names in by_task.items() if has[task]}
     count = len(items) + account.dropped.count("image")
     return Listing(items, used, inputs, account, count, tuple(used))
+
+
+def _composed(picture: Picture) -> Picture:
+    """Returns a picture whose class names are written like those of a list."""
+    for entry in picture.objects or ():
+        entry["category_id"] = class_files.composed(entry["category_id"])
+    seen = None if picture.seen is None else [class_files.composed(name) for name in picture.seen]
+    return picture._replace(seen=seen, label=class_files.composed(picture.label))
 
 
 def _with_ids(item: Item, classes: Classes, masked: bool, account: Account) -> Item:

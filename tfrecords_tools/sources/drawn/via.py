@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from must_tf.common.errors import UserError, nearest
-from tfrecords_tools.sources import Sample, files, pixels
+from tfrecords_tools.sources import Sample, class_files, files, pixels
 from tfrecords_tools.sources.coco import json_stream
 from tfrecords_tools.sources.drawn import pictures, shapes, via_csv
 from tfrecords_tools.sources.drawn.image_paths import ImagePaths
@@ -208,7 +208,9 @@ def _note(others: Entry, kind: str, place: str, account: Account) -> None:
 def _options(declared: Entry, name: str) -> frozenset[str]:
     """Returns the options of an attribute; empty if any text is allowed."""
     options = declared[name].get("options") if isinstance(declared.get(name), dict) else None
-    return frozenset(str(option).strip() for option in options) if isinstance(options, dict) else frozenset()
+    return (
+        frozenset(class_files.composed(str(option)) for option in options) if isinstance(options, dict) else frozenset()
+    )
 
 
 def _objects(entry: Entry, attribute: ClassAttribute, account: Account) -> Iterator[shapes.CocoEntry]:
@@ -238,7 +240,7 @@ def _class_of(value: Any) -> str:
         if len(ticked) > 1:
             raise ValueError(f"several classes: {', '.join(ticked)}")
         value = ticked[0] if ticked else ""
-    return str(value or "").strip()
+    return class_files.composed(str(value or ""))
 
 
 def _object(shape: Entry, name: str) -> shapes.CocoEntry:

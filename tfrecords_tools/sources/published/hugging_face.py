@@ -32,7 +32,7 @@ from must_tf.common.errors import UserError, nearest
 from must_tf.common.files import require_an_end
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo
-from tfrecords_tools.sources import Sample, files, objects, pixels
+from tfrecords_tools.sources import Sample, class_files, files, objects, pixels
 from tfrecords_tools.sources.coco import coco_objects
 from tfrecords_tools.sources.drawn import pictures
 from tfrecords_tools.sources.published import hugging_face_boxes
@@ -107,6 +107,8 @@ class HuggingFace:
             raise UserError(f"--data {self.data!r} does not match any file. Give a pattern in quotes: 'DIR/*.parquet'.")
         account, items, taken = Account(), on_disk.Items(), on_disk.NameSet()
         columns = self._columns(_features(paths[0]), paths[0], account)
+        for path in paths[1:]:
+            self._require_same_classes(columns, path)
         decided = dataclasses.replace(self, boxes=self.boxes or self._form(paths, columns, account))
         for path in paths:
             for number, row in enumerate(_rows(path, columns)):
@@ -159,15 +161,28 @@ class HuggingFace:
         inside = _inside(features[found]).keys() - {"id", BOX, category, *CROWDS, AREA} if found else set()
         for name in sorted({*features.keys() - {image, label, found}, *(f"{found}.{key}" for key in inside)}):
             account.notes.add(f"column: {name!r} not used", path)
-        return Columns(image, label, found, category, tuple(features[label]["names"]) if label else (), names)
+        return Columns(image, label, found, category, _class_names(features[label]) if label else (), names)
+
+    def _require_same_classes(self, columns: Columns, path: str) -> None:
+        """Raises UserError if another file numbers its classes in another way than the first, or has other columns."""
+        own = self._columns(_features(path), path, Account())
+        for mine, first in ((own.label_names, columns.label_names), (own.object_names, columns.object_names)):
+            if mine != first:
+                differing = next((a, b) for a, b in itertools.zip_longest(mine, first) if a != b)
+                raise UserError(
+                    f"--data {path}: class {differing[0]!r} where the first file has {differing[1]!r}. Convert them "
+                    "apart and merge the records."
+                )
 
     def row_of(self, row: Mapping[str, Any], columns: Columns, place: str, account: Account) -> Row:
         """Returns a row of a file as an item's labels, and adds what it lacks to `account`."""
         image: Any = row[columns.image]
         label: Any = row[columns.label] if columns.label else None
         names = columns.label_names
-        known = label is not None and 0 <= label < len(names)  # -1: a test set without labels
-        if columns.label and not known:
+        known = isinstance(label, int) and 0 <= label < len(names)  # -1: a test set without labels
+        if label is not None and not isinstance(label, int):
+            account.dropped.add("classification: label is not a number", f"{place}: {label!r}")
+        elif columns.label and not known:
             account.notes.add("classification: no label for this image", place)
         entries = None
         if columns.objects and row[columns.objects] is not None:
@@ -186,10 +201,10 @@ class HuggingFace:
         """Yields annotations."""
         for number, one in enumerate(listed):
             category, box = one[columns.category], one[BOX]
-            if category is None or not 0 <= category < len(columns.object_names):
+            if not isinstance(category, int) or not 0 <= category < len(columns.object_names):
                 account.dropped.add(pictures.NO_CLASS, f"{place}, object {number}")
                 continue
-            if box is None or len(box) != 4 or None in box:
+            if box is None or len(box) != 4 or not all(isinstance(value, int | float) for value in box):
                 account.dropped.add("object: box is not four numbers", f"{place}, object {number}: {box}")
                 continue
             box = [float(value) for value in box]
@@ -224,6 +239,13 @@ class HuggingFace:
         return Sample(stored.encoded, info, labelled, row.name)
 
 
+def _class_names(feature: Features) -> tuple[str, ...]:
+    """Returns the names of a ClassLabel; without names they are numbers, as in `datasets`."""
+    count = feature.get("num_classes")
+    names = feature.get("names") or map(str, range(count if isinstance(count, int) else 0))
+    return tuple(class_files.composed(name) if isinstance(name, str) else name for name in names)
+
+
 def _type(feature: Any) -> str:
     return feature.get("_type", "") if isinstance(feature, dict) else ""
 
@@ -250,7 +272,7 @@ def _category(inside: Features, path: str) -> tuple[str, tuple[str, ...]]:
     named = {key: _inside(value) for key, value in inside.items() if _type(_inside(value)) == "ClassLabel"}
     for key in (*CLASS_KEYS, *named):
         if key in named:
-            return key, tuple(named[key]["names"])
+            return key, _class_names(named[key])
     raise UserError(f"--data {path}: the objects have no classes with names, but {', '.join(inside)}.")
 
 

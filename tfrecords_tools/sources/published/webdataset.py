@@ -65,6 +65,9 @@ class WebDataset:
         if not found:
             raise UserError(f"--archives {self.pattern!r}: no archive has an image. Samples are files like 000000.jpg.")
         names = self._names(highest)
+        for item in found if names else ():
+            if item.labels[1] is None:
+                account.notes.add("classification: no class for this image", f"{item.files[0]}: {item.source_id}")
         count = len(found) + account.dropped.count("image")
         inputs = (self.classes,) if self.classes else ()
         items = on_disk.Items(item._replace(labels=(*item.labels, len(names))) for item in found)
@@ -98,13 +101,13 @@ def _split(name: str) -> tuple[str, str]:
 
 def _item(name: str, path: str, parts: list[FilePart], account: Account) -> Item | None:
     """Returns the item of a sample; its labels are the part of its image and the number of its class or None."""
-    place, image, number = f"{path}: {name}", None, None
+    place, image, numbers = f"{path}: {name}", None, set[int | None]()
     for part in parts:
         ending = _split(part.name)[1]
         if files.is_hidden(part.name):
             continue
         if ending == CLASS:
-            number = _number(path, part, place, account)
+            numbers.add(_number(path, part, place, account))
         elif files.is_image(f"x.{ending}") and "." not in ending and image is None:
             image = part
         else:
@@ -113,7 +116,9 @@ def _item(name: str, path: str, parts: list[FilePart], account: Account) -> Item
         if parts and not files.is_hidden(parts[0].name):
             account.dropped.add("image: sample without an image", place)
         return None
-    return Item(name, (path,), (image, number))
+    if len(numbers) > 1:
+        account.dropped.add("classification: several classes of one sample, none is used", f"{place}: {numbers}")
+    return Item(name, (path,), (image, numbers.pop() if len(numbers) == 1 else None))
 
 
 def _number(path: str, part: FilePart, place: str, account: Account) -> int | None:

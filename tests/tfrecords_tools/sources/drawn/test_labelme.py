@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tfrecords_tools.sources.drawn.labelme import Labelme
 
 Shape = dict[str, Any]
 BOX: Shape = {"label": "cat", "shape_type": "rectangle", "points": [[80, 48], [48, 16]], "group_id": None, "flags": {}}
+TURNED = "object: rectangle of other corners, the upright box around them is used"
 SQUARE: Shape = {"label": "dog", "shape_type": "polygon", "points": [[32, 16], [64, 16], [64, 48], [32, 48]]}
 
 
@@ -51,6 +53,28 @@ def test_boxes_polygons_and_images_without_labels(tmp_path: Path) -> None:
     assert origins(result) == {"detection": {"real:set": 3}, "masks": {"real:set": 2}}
     none, square = masks(result.records["a"])
     assert not none.any() and (square == rectangle(32, 16, 64, 48)).all()
+
+
+@pytest.mark.parametrize(
+    ("points", "notes"),
+    [
+        ([[48, 16], [80, 16], [80, 48], [48, 48]], {}),  # as some tools write a box
+        ([[64, 16], [80, 32], [64, 48], [48, 32]], {TURNED: 1}),
+        ([[48, 16], [80, 16], [80, 48]], {TURNED: 1}),
+    ],
+)
+def test_a_rectangle_of_other_corners_than_two_is_noted(
+    points: list[list[int]], notes: dict[str, int], tmp_path: Path
+) -> None:
+    result = run(tmp_path, BOX | {"points": points})
+    assert (seen(result), result.notes()) == ({"a": [("cat", [48, 16, 80, 48])]}, notes)
+
+
+def test_flags_and_groups_of_any_type_are_read(tmp_path: Path) -> None:
+    name = unicodedata.normalize("NFD", "café")
+    result = run(tmp_path, BOX | {"flags": ["hard"], "group_id": [1], "label": name}, flags="hard")
+    assert seen(result) == {"a": [(unicodedata.normalize("NFC", name), [48, 16, 80, 48])]}
+    assert result.notes() == {"image: flags not used": 1, "object: flags not used": 1}
 
 
 def test_a_circle_is_its_centre_and_a_point_on_it(tmp_path: Path) -> None:

@@ -47,6 +47,12 @@ def test_boxes_are_centres_and_sizes_in_shares_of_the_image(tmp_path: Path) -> N
     assert result.notes() == {"detection: no label file for this image": 1}
 
 
+@pytest.mark.parametrize("names", ["names: [cat]\nnames: [dog]", "names:\n  0: cat\n  1: dog\n  0: pig"])
+def test_a_name_that_is_given_twice_is_refused(names: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the key '(names|0)' is there twice"):
+        run(tmp_path, {"a": CAT}, f"train: images/train\n{names}\n")
+
+
 def test_background_makes_missing_label_files_empty(tmp_path: Path) -> None:
     assert seen(run(tmp_path, {"a": CAT, "c": None}, background=True)) == {"a": [CAT_BOX], "c": []}
 

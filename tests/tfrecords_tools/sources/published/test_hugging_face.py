@@ -66,6 +66,38 @@ def test_a_class_label_is_classification(tmp_path: Path) -> None:
     assert result.notes() == {"column: 'caption' not used": 1, "classification: no label for this image": 1}
 
 
+def test_files_that_number_their_classes_differently_are_refused(tmp_path: Path) -> None:
+    other = NAMES | {"names": ["dog", "cat"]}
+    tables = [
+        table({"image": IMAGE, "label": each}, image=[image(seed)], label=[0])
+        for seed, each in enumerate((NAMES, other))
+    ]
+    with pytest.raises(UserError, match=r"00001.parquet: class 'dog' where the first file has 'cat'"):
+        HuggingFace(write(tmp_path / "set", *tables)).find()
+
+
+def test_classes_without_names_are_numbers_and_labels_are_never_text(tmp_path: Path) -> None:
+    """As in `datasets`. A class that shares its name, or has none, is refused."""
+    for number, (feature, label) in enumerate(
+        [
+            ({"num_classes": 2, "_type": "ClassLabel"}, [1]),
+            (NAMES, ["cat"]),
+            (NAMES | {"names": ["cat", "cat"]}, [1]),
+            (NAMES | {"names": ["cat", None]}, [1]),
+        ]
+    ):
+        source = HuggingFace(
+            write(tmp_path / str(number), table({"image": IMAGE, "label": feature}, image=[image(0)], label=label))
+        )
+        if number > 1:
+            with pytest.raises(UserError, match="two classes of the dataset are called 'cat'|class 1 .* has no name"):
+                converted(source, tmp_path / f"{number}-out")
+            continue
+        result = converted(source, tmp_path / f"{number}-out")
+        assert result.outcome.manifest.classes["classification"] == ([*"01"] if number == 0 else ["cat", "dog"])
+        assert result.counts() == ({"classification: label is not a number": 1} if number else {})
+
+
 def test_a_saved_dataset_has_its_features_beside_it(tmp_path: Path) -> None:
     features = {"image": IMAGE, "label": NAMES}
     data = table(features, image=[image(0), image(1)], label=[1, 0]).replace_schema_metadata(None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -41,7 +43,8 @@ def test_a_sample_is_its_image_and_its_class(tmp_path: Path) -> None:
     assert result.records["001"].stored == encoded(1) and result.records["a-1/000"].stored == encoded(3)
     assert result.outcome.manifest.classes == {"classification": ["0", "1", "2"]}
     assert result.outcome.manifest.origins == {"classification": {"real:set": 2}}
-    assert (result.counts(), result.notes()) == ({}, {"file: .json in a sample, not used": 1})
+    assert result.counts() == {}
+    assert result.notes() == {"file: .json in a sample, not used": 1, "classification: no class for this image": 2}
 
 
 def test_names_of_classes_and_samples_without_an_image(tmp_path: Path) -> None:
@@ -58,9 +61,29 @@ def test_names_of_classes_and_samples_without_an_image(tmp_path: Path) -> None:
     result = converted(WebDataset(pattern, names), tmp_path / "out")
     assert result.outcome.manifest.objects == {"classification": {"cat": 1}}
     assert result.counts() == {"image: sample without an image": 1, "classification: class is not a number": 1}
-    assert result.notes() == {"file: .seg.png in a sample, not used": 1}
+    assert result.notes() == {"file: .seg.png in a sample, not used": 1, "classification: no class for this image": 1}
     with pytest.raises(UserError, match="has 1 names, but a sample has the class 1"):
         WebDataset(pattern, write(tmp_path / "names.txt", "dog")).find()
+
+
+def test_a_sample_of_two_classes_has_none(tmp_path: Path) -> None:
+    """An archive to which files were appended may have a name twice."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    with tarfile.open(folder / "a.tar", "w") as archive:
+        for name, data in (
+            ("0.jpg", encoded(0)),
+            ("0.cls", b"0"),
+            ("0.cls", b"1"),
+            ("1.jpg", encoded(1)),
+            ("1.cls", b"1"),
+        ):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    result = converted(WebDataset(f"{folder}/*.tar"), tmp_path / "out")
+    assert {key: set(record.labels) for key, record in result.records.items()} == {"0": set(), "1": {"classification"}}
+    assert result.counts() == {"classification: several classes of one sample, none is used": 1}
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
