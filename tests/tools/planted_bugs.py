@@ -47,6 +47,7 @@ class Mutant(NamedTuple):
 TASKS = "must_tf/tasks/"
 GEOMETRY = "must_tf/data/geometry.py"
 MUTANTS = (
+    Mutant("an export has no licences", "must_tf/cli/export.py", '"licences": fingerprint.licences(model_dir)', '"licences": list[str]()', "must_tf/cli/test_export::licences"),
     Mutant("keys of panoptic segments are silent", "tfrecords_tools/sources/coco/coco_surface.py", "            notes += coco_keys.unused(\"segment\", segment, coco_keys.SEGMENT, place)\n", "            pass\n", "tfrecords_tools/sources/test_coco_surfaces::panoptic_json_says"),
     Mutant("keys of stuff masks are silent", "tfrecords_tools/sources/coco/coco_surface.py", "            notes += coco_keys.unused(\"segmentation\", annotation, coco_keys.STUFF, f\"{path}: image {image_id}\")\n", "            pass\n", "tfrecords_tools/sources/test_coco_surfaces::stuff_json_says"),
     Mutant("the last of several panoptic entries is used", "tfrecords_tools/sources/coco/coco_index.py", "            if before and before != (text,):", "            if False:", "tfrecords_tools/sources/test_coco_surfaces::contradicts"),

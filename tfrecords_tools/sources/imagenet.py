@@ -104,9 +104,14 @@ class Imagenet:
         if all(SYNSET.fullmatch(word) for word in first_words):
             return self._by_order(names, first_words)
         pairs = [match.groups() for line in lines if (match := NAMED.match(line))]
-        by_image = {files.stem(os.path.basename(finder.normalised(name))): synset for name, synset in pairs}
-        if not by_image:
+        synsets = dict[str, set[str]]()
+        for name, synset in pairs:
+            synsets.setdefault(files.stem(os.path.basename(finder.normalised(name))), set()).add(synset)
+        if not synsets:
             raise UserError(f"--labels {self.labels}: no line has a synset like n01440764, or a name and a synset.")
+        for base in sorted(base for base, found in synsets.items() if len(found) > 1):
+            account.notes.add("classification: several synsets of an image in the list, none is used", base)
+        by_image = {base: found.pop() for base, found in synsets.items() if len(found) == 1}
         by_base = on_disk.DiskTable((files.stem(os.path.basename(name)), files.stem(name)) for name in names)
         seen, repeated = on_disk.NameSet(), on_disk.NameSet()
         for base in (files.stem(os.path.basename(name)) for name in names):

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from must_tf.cli import export
+from must_tf.common import run_files
 from must_tf.model.student import enabled
 from must_tf.serving import checking, exported
 from tests.support.mistakes import Sandbox, check, run_export
@@ -54,6 +55,16 @@ def test_the_number_of_objects_changes_the_id(chosen: Path, tiny_export: str) ->
     """Pseudo labels of the two differ, so their origin must."""
     ids = {json.loads(path.read_text())["teacher_id"] for path in (chosen.rglob("must_tf.json"))}
     assert ids != {json.loads(Path(tiny_export, "must_tf.json").read_text())["teacher_id"]}
+
+
+def test_the_licences_of_a_runs_labels_are_in_its_export(
+    tiny_export: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / run_files.CONTENT).write_text(json.dumps({"licences": ["A", "B"]}))
+    monkeypatch.setattr(export.trained_on, "counted", lambda config: {})
+    config = exported.settings(tiny_export, exported.description(tiny_export))
+    trained: Any = SimpleNamespace(id="x", step=1, config=config)
+    assert export.about(trained, str(tmp_path))["licences"] == ["A", "B"]
 
 
 def test_triton_finds_its_settings(chosen: Path) -> None:

@@ -190,12 +190,18 @@ def test_a_folder_of_another_name_is_counted(tmp_path: Path) -> None:
 def test_a_name_in_imagenets_list_that_fits_several_images_labels_none(tmp_path: Path) -> None:
     for name in ("x/a.JPEG", "y/a.JPEG", "y/b.JPEG"):
         save(tmp_path / "set" / name, noise(4, 4))
-    (tmp_path / "list.csv").write_text("ImageId,PredictionString\na,n01440764 1 2 3 4\nb,n01440765 1 2 3 4\n")
+    save(tmp_path / "set/y/c.JPEG", noise(4, 4))
+    lines = ("ImageId,PredictionString", "a,n01440764 1 2 3 4", "b,n01440765 1 2 3 4", "c,n01440765", "c,n01440764")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
     listing = Imagenet(f"{tmp_path}/set", f"{tmp_path}/list.csv").find()
     assert [item.source_id for item in listing.items] == ["y/b"]
-    assert listing.account.dropped.content["image: no label"]["count"] == 2
+    assert listing.account.dropped.content["image: no label"]["count"] == 3
     reason = "classification: a name in the list fits several images, used for none"
-    assert listing.account.notes.content == {reason: {"count": 1, "examples": ["a"]}}
+    several = "classification: several synsets of an image in the list, none is used"
+    assert listing.account.notes.content == {
+        reason: {"count": 1, "examples": ["a"]},
+        several: {"count": 1, "examples": ["c"]},
+    }
 
 
 def test_a_file_that_is_not_one_picture_says_why() -> None:

@@ -119,6 +119,12 @@ CASES: dict[str, Case] = {
     ),
     "iscrowd is 'false'": Case("crowds", odd.two(iscrowd="false"), f"2 images; {ONE}; {NO_MASKS}"),
     "iscrowd is 'True'": Case("crowds", odd.two(iscrowd="True"), f"2 images; 1*[5, 6, 25, 16]; {NO_MASKS}"),
+    "iscrowd is '0.0'": Case("crowds", odd.two(iscrowd="0.0"), f"2 images; {ONE}; {NO_MASKS}"),
+    "iscrowd is a list": Case(
+        "crowds",
+        odd.two(iscrowd=[]),
+        f"2 images; {ONE}; {NO_MASKS}; note 2 object: iscrowd is neither 0 nor 1, taken as 0",
+    ),
     "keys without a use": Case(
         "silent",
         odd.two(ignore=1, attributes={"occluded": True, "rotation": 0.0}, source="x"),
@@ -134,6 +140,11 @@ CASES: dict[str, Case] = {
     "difficult is 'Unspecified'": Case(
         "difficult",
         odd.difficult("Unspecified"),
+        "1 images; 8[5, 6, 25, 16]; note 1 object: difficult is neither 0 nor 1, taken as 0",
+    ),
+    "difficult is 'no'": Case(
+        "difficult",
+        odd.difficult("no"),
         "1 images; 8[5, 6, 25, 16]; note 1 object: difficult is neither 0 nor 1, taken as 0",
     ),
     "difficult is 'true'": Case(

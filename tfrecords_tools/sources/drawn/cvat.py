@@ -250,7 +250,10 @@ def _box(shape: ElementTree.Element, label: str, place: str, account: Account) -
 
 
 def _polygon(shape: ElementTree.Element) -> list[list[float]]:
-    points = [[float(value) for value in point.split(",")] for point in shape.attrib["points"].split(";")]
+    points = []
+    for point in shape.attrib["points"].split(";"):
+        x, y = point.split(",")
+        points.append([float(x), float(y)])
     if len(points) < shapes.CORNERS:
         raise ValueError("fewer than three corners")
     return points

@@ -199,7 +199,7 @@ def _annotation(task: Entry, place: str, account: Account) -> Entry | None:
 
 
 def _results(annotation: Entry, place: str, account: Account) -> Results:
-    objects, choices, size = [], [], None
+    objects, choices, size = list[shapes.CocoEntry](), list[str](), None
     _note_unused(annotation, ANNOTATION_KEYS, "image", place, account)
     results = [one if isinstance(one, dict) else {} for one in annotation.get("result") or ()]
     general = {result.get("id") for result in results if result.get("type") == GENERAL}
@@ -219,7 +219,10 @@ def _results(annotation: Entry, place: str, account: Account) -> Results:
         if result.get("origin") not in BY_HAND:
             account.notes.add("object: not drawn by hand, used like others", f"{where}: {result['origin']}")
         try:
-            size = int(result["original_height"]), int(result["original_width"])
+            own = int(result["original_height"]), int(result["original_width"])
+            size = size or own
+            if own != size:
+                raise ValueError(f"an image of {own[1]}x{own[0]}, which was {size[1]}x{size[0]} in the results before")
             objects.append(_object(kind, result, size, where, account) | {"id": number})
         except (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError) as error:
             account.dropped.add("object: result cannot be read", f"{where}: {reason_of(error)}")

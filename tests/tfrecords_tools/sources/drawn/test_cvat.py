@@ -106,6 +106,7 @@ NOTES = {
 }
 DROPS = {
     "two corners": '<polygon label="dog" points="1,2;3,4"/>',
+    "three numbers": '<polygon label="dog" points="1,2,3;40,5,6;7,30,9;1,2,3"/>',
     "words": '<box label="dog" xtl="a" ytl="1" xbr="2" ybr="2"/>',
     "no corner": '<box label="dog" xtl="1" ytl="1" xbr="2"/>',
     "runs of another size": '<mask label="dog" rle="1, 2" left="10" top="20" width="4" height="2"/>',

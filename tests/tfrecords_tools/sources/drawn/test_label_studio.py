@@ -215,6 +215,7 @@ OTHERS: dict[str, tuple[Result, dict[str, int], dict[str, int]]] = {
     "no class": (result("rectanglelabels", "", x=1, y=2, width=3, height=4), {"object: it has no class": 1}, {}),
     "no width": (result("rectanglelabels", "cat", x=1, y=2), {"object: result cannot be read": 1}, {}),
     "no size": ({**BOX, "original_width": None}, {"object: result cannot be read": 1}, {}),
+    "another size": ({**BOX, "original_width": 256}, {"object: result cannot be read": 1}, {}),
     "turned image": ({**BOX, "image_rotation": 90}, {"object: result cannot be read": 1}, {}),
     "cut off brush": (result("brushlabels", "dog", rle=[0, 0, 128, 0, 9]), {"object: result cannot be read": 1}, {}),
     "other brush": (result("brushlabels", "dog", rle=[0] * 9), {"object: result cannot be read": 1}, {}),
