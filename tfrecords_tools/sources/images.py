@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import os
+from collections.abc import Iterable, Iterator
 
 from must_tf.common.errors import UserError
 from must_tf.spec import ImageInfo
@@ -45,11 +46,19 @@ class UnlabelledImages:
         """Returns {name: its part of the archive, or None in a folder}."""
         if archives.is_tar(self.root):
             files.require_file(self.root, "--root")
-            members = archives.members(self.root)
-            return on_disk.DiskTable((part.name, part) for part in members if self._is_image(part.name, account))
+            members = (part for part in archives.members(self.root) if self._is_image(part.name, account))
+            return on_disk.DiskTable((part.name, part) for part in self._once(members, account))
         files.require_folder(self.root, "--root")
         names = files.walk(self.root)
         return on_disk.DiskTable((name, None) for name in names if self._is_image(name, account))
+
+    def _once(self, members: Iterable[FilePart], account: Account) -> Iterator[FilePart]:
+        """Yields the members, and notes those that replace an earlier one, as they do when the archive is unpacked."""
+        seen = on_disk.NameSet()
+        for part in members:
+            if not seen.add(part.name):
+                account.notes.add("image: twice in the archive, the last is used", f"{self.root}/{part.name}")
+            yield part
 
     def _is_image(self, name: str, account: Account) -> bool:
         if not files.is_image(name):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -153,6 +155,19 @@ def test_the_annotations_in_the_images_folder_are_not_left_over(tmp_path: Path) 
     (tmp_path / "a.json").rename(tmp_path / "img/a.json")
     moved = type(source)(f"{tmp_path}/img", f"{tmp_path}/img/a.json")  # type: ignore[call-arg]
     assert not any("json" in reason for reason in moved.find().account.notes.content)
+
+
+def test_a_member_that_replaces_an_earlier_one_is_counted(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "all.tar", "w") as archive:
+        for seed in (0, 1):
+            member = tarfile.TarInfo("a.jpg")
+            member.size = len(archives.encoded(seed))
+            archive.addfile(member, io.BytesIO(archives.encoded(seed)))
+    source = UnlabelledImages(f"{tmp_path}/all.tar")
+    listing = source.find()
+    assert list(listing.account.notes.content) == ["image: twice in the archive, the last is used"]
+    (item,) = listing.items
+    assert source.load(item, Account()).image == archives.encoded(1)
 
 
 def test_members_of_an_archive_are_counted_too(tmp_path: Path) -> None:

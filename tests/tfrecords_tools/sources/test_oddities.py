@@ -176,6 +176,17 @@ CASES: dict[str, Case] = {
         lambda f: coco(f, images(1), [ann(1, [20, 15, 40, 35])], boxes="corners"),
         f"1 images; 1[20, 15, 40, 35]; {NO_MASK}; note 1 object: box read as corners x0, y0, x1, y1",
     ),
+    "corners, as Detectron2 says": Case(
+        "cut to the image",
+        odd.boxed([5, 6, 25, 16], bbox_mode=0),
+        f"1 images; {ONE}; {NO_MASK}; note 1 object: box read as corners x0, y0, x1, y1",
+    ),
+    "sizes, as Detectron2 says": Case("silent", odd.boxed(BOX, bbox_mode=1), f"1 images; {ONE}; {NO_MASK}"),
+    "turned, as Detectron2 says": Case(
+        "silent",
+        odd.boxed(BOX, bbox_mode=[4]),
+        f"1 images; {ONE}; {NO_MASK}; note 1 object: bbox_mode is set and not used",
+    ),
     "polygon as pairs": Case(
         "no mask",
         odd.boxed(BOX, segmentation=[[5, 6], [25, 6], [25, 16], [5, 16]]),

@@ -17,6 +17,8 @@ from tfrecords_tools.sources.coco.coco_json import CocoEntry
 
 SIZES, CORNERS, NORMALISED = "sizes", "corners", "normalised"
 FORMS = (SIZES, CORNERS, NORMALISED)
+MODE = "bbox_mode"  # of Detectron2's dictionaries
+MODES = {0: CORNERS, 1: SIZES}
 KEY = "must_boxes"  # added to annotations whose boxes are not SIZES
 SAME = 2.0  # pixels between a box and its mask; both are rounded
 SAME_AREA = 0.01  # relative
@@ -62,6 +64,12 @@ def form_of(sample: Iterable[tuple[CocoEntry, CocoEntry]], wanted: str, path: st
     return SIZES
 
 
+def told_form(annotation: CocoEntry) -> str:
+    """Returns the form that an object itself states; an empty string if it states none that is read."""
+    mode = annotation.get(MODE)
+    return MODES.get(mode, "") if isinstance(mode, int) else ""
+
+
 def marked(annotations: str, form: str) -> str:
     """Adds the form to annotations, a JSON list, if it is not SIZES."""
     if form == SIZES:
@@ -104,7 +112,9 @@ def _reaches_beyond(box: list[float], image: CocoEntry) -> bool:
 
 
 def _verdict(box: list[float], annotation: CocoEntry) -> str:
-    """Returns SIZES or CORNERS if the object's mask or area fits only one of them, else an empty string."""
+    """Returns SIZES or CORNERS if the object says it, or its mask or area fits only one; else an empty string."""
+    if told := told_form(annotation):
+        return told
     x, y, width, height = box
     x1, y1 = _lower_corner(annotation.get("segmentation"))
     if x1 is not None and y1 is not None:

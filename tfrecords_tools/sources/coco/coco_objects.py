@@ -39,7 +39,7 @@ from tfrecords_tools.writing.reasons import reason_of
 
 FAR = 100_000.0  # pixels; pycocotools walks along every line, and takes 150 bytes of memory a pixel
 POLYGON = 6  # coordinates of a triangle; pycocotools would take four for a box
-USED = {"id", "image_id", "category_id", "bbox", "area", "segmentation", "iscrowd", coco_boxes.KEY}
+USED = {"id", "image_id", "category_id", "bbox", "area", "segmentation", "iscrowd", coco_boxes.KEY, coco_boxes.MODE}
 OURS = {"score", "mask_score"}  # of export-coco: a corrected label is certain
 ATTRIBUTES = "attributes"  # a table of further keys, as CVAT writes it
 TWICE = "object: its annotation is there twice, one is used"
@@ -113,9 +113,11 @@ def _note_unused(annotation: CocoEntry, notes: ObjectNotes) -> None:
       Dropped: the box is rotated.
     """
     unused = annotation.keys() - USED - OURS
-    if not unused:
+    if not unused and coco_boxes.MODE not in annotation:
         return
     values = {key: annotation[key] for key in sorted(unused - {ATTRIBUTES})}
+    if coco_boxes.MODE in annotation and not coco_boxes.told_form(annotation):
+        values[coco_boxes.MODE] = annotation[coco_boxes.MODE]
     attributes = annotation.get(ATTRIBUTES)
     if isinstance(attributes, dict):
         values |= {f"{ATTRIBUTES}.{key}": value for key, value in attributes.items()}
@@ -146,7 +148,8 @@ def _box(
     annotation: CocoEntry, mask: RunLengthMask | None, info: ImageInfo, notes: ObjectNotes
 ) -> tuple[float, float, float, float]:
     """Converts COCO's [x, y, width, height] to [y0, x0, y1, x1] in pixels; without a box, the mask's is used."""
-    bbox, form = annotation.get("bbox"), annotation.get(coco_boxes.KEY, coco_boxes.SIZES)
+    bbox = annotation.get("bbox")
+    form = coco_boxes.told_form(annotation) or annotation.get(coco_boxes.KEY, coco_boxes.SIZES)
     if bbox is None or (isinstance(bbox, list) and not bbox):
         if mask is None:
             raise Dropped("object: neither box nor mask", "")

@@ -209,7 +209,7 @@ def _results(annotation: Entry, place: str, account: Account) -> Results:
         if f"{kind}{GENERAL}" in LABELS and result.get("id") in general:
             continue  # its class and its shape are in the result of the general kind
         if kind == CHOICES and not value.keys() - {CHOICES}:
-            choices += [str(choice).strip() for choice in value.get(CHOICES) or ()]
+            choices += [str(choice).strip() for choice in _listed(value.get(CHOICES))]
             continue
         if kind not in LABELS:
             account.notes.add(f"object: {kind}, not used", where)
@@ -235,9 +235,14 @@ def _note_unused(entry: Entry, known: Collection[str], kind: str, place: str, ac
         account.notes.add(f"{kind}: {key} is set and not used", f"{place}: {str(entry[key])[:40]}")
 
 
+def _listed(value: Any) -> list[Any]:
+    """Returns a list of names; a name alone means a list of it."""
+    return [value] if isinstance(value, str) and value else list(value or ())
+
+
 def _object(kind: str, result: Entry, size: tuple[int, int], where: str, account: Account) -> shapes.CocoEntry:
     """Converts a result. Raises ValueError, KeyError or TypeError if it cannot be read."""
-    value, names = result["value"], result["value"].get(kind) or [""]
+    value, names = result["value"], _listed(result["value"].get(kind)) or [""]
     if len(names) > 1:
         raise ValueError(f"several classes: {', '.join(map(str, names))}")
     if result.get("image_rotation"):
@@ -249,12 +254,18 @@ def _object(kind: str, result: Entry, size: tuple[int, int], where: str, account
         mask = brush.decoded(value["rle"], size)
         return shapes.bitmap(name, mask, 0, 0, size)
     if kind == "polygonlabels":
-        points = (np.array(value["points"], np.float64) * per_cent).tolist()
+        shares = np.array(value["points"], np.float64)
+        if shares.size and shares.max() <= 1:
+            raise ValueError("corners in 0..1, not in per cent")
+        points = (shares * per_cent).tolist()
         if len(points) < shapes.CORNERS:
             raise ValueError("fewer than three corners")
         return shapes.polygon(name, points)
     if not kind:
         raise ValueError(f"a shape of {', '.join(value)}")
+    sides = [value[key] for key in ("x", "y", "width", "height", "radiusX", "radiusY") if key in value]
+    if max(sides) <= 1:
+        raise ValueError(f"numbers in 0..1, not in per cent: {sides}")
     x, y, turn = value["x"] * per_cent[0], value["y"] * per_cent[1], float(value.get("rotation") or 0)
     if kind == "ellipselabels":
         radii = (value["radiusX"] * per_cent[0], value["radiusY"] * per_cent[1])

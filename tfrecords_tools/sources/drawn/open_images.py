@@ -256,6 +256,8 @@ def _read(path: str, option: str, needed: tuple[str, ...], account: Account) -> 
     if missing := [column for column in needed if column not in header]:
         raise UserError(f"{option} {path} has no column {missing[0]!r}. Give the CSV of Open Images for it.")
     kept = {*needed, GROUP, SOURCE, CONFIDENCE, *MARKS}
+    if repeated := [column for column in sorted(kept) if header.count(column) > 1]:
+        raise UserError(f"{option} {path} has the column {repeated[0]!r} more than once. Rename the others.")
     if others := [column for column in header if column and column not in kept]:
         account.notes.add("file: columns not used", f"{path}: {', '.join(others)}", len(others))
     for number, cells in enumerate(rows, 2):
@@ -280,6 +282,13 @@ def _class_names(path: str) -> dict[str, str]:
         rows = rows[1:]
     if not rows or not all(label.startswith("/") for label, *_ in rows):
         raise UserError(f"--classes {path} has no lines like '/m/01g317,Person'. Give class-descriptions-boxable.csv.")
+    by_label = {label: name for label, name, *_ in rows}
+    if wrong := [row for row in rows if by_label[row[0]] != row[1]]:
+        label, name, *_ = wrong[0]
+        raise UserError(
+            f"--classes {path} calls {label} both {name!r} and {by_label[label]!r}. Correct the wrong line."
+        )
+    rows = [[label, name] for label, name in by_label.items()]
     counts = Counter(name for _, name, *_ in rows)
     return {label: name if counts[name] == 1 else f"{name} {label}" for label, name, *_ in rows}
 

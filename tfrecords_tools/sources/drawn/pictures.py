@@ -126,7 +126,9 @@ def _with_ids(item: Item, classes: Classes, masked: bool, account: Account) -> I
     every_id = {name: number for number, name in enumerate(classes.objects, 1)}
     kept = []
     for entry in picture.objects or ():
-        if entry["category_id"] in every_id:
+        if not picture.relative and _is_share(entry["bbox"]):
+            account.dropped.add("object: box in 0..1, not in pixels", f"{item.files[0]}: {entry['bbox']}")
+        elif entry["category_id"] in every_id:
             kept.append(entry)
         elif not entry["category_id"]:
             account.dropped.add(NO_CLASS, item.files[0])
@@ -137,6 +139,12 @@ def _with_ids(item: Item, classes: Classes, masked: bool, account: Account) -> I
     label = (classes.labels.index(picture.label), len(classes.labels)) if picture.label else None
     text = None if picture.objects is None else json.dumps(kept)
     return item._replace(labels=Drawn(_frame(picture, kept), text, ids, picture.relative, masked, seen, label))
+
+
+def _is_share(bbox: Sequence[float]) -> bool:
+    """Returns True if a box [x, y, width, height] is smaller than the first pixel, and lies in it."""
+    x, y, width, height = bbox
+    return min(bbox) >= 0 and x + width <= 1 and y + height <= 1 and 0 < width * height < 1
 
 
 def _frame(picture: Picture, kept: Sequence[CocoEntry]) -> pixels.Frame:

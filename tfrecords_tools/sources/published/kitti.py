@@ -54,7 +54,7 @@ class Kitti:
         files.require_folder(self.images, "--images")
         files.require_folder(self.depth, "--depth")
         present, account, items = FolderFiles(self.images), Account(), on_disk.Items()
-        maps_there, names, first = FolderFiles(self.depth), 0, ""
+        maps_there, names, first, taken = FolderFiles(self.depth), 0, "", on_disk.NameSet()
         for name in filter(files.is_image, maps_there):
             frame = _frame(name)
             if frame is None:
@@ -63,7 +63,9 @@ class Kitti:
             names, first = names + 1, first or name
             source_id, candidates = frame
             image = next((path for path in candidates if path in present), None)
-            if image is None:
+            if not taken.add(source_id):
+                account.dropped.add("image: several depth maps of this frame, the first is used", maps_there.path(name))
+            elif image is None:
                 account.dropped.add("image: file is missing", f"{candidates[0]} for {name}")
             else:
                 items.append(Item(source_id, (present.path(image), maps_there.path(name))))

@@ -104,6 +104,7 @@ NOTES = {
     ),
     "two tags": ('<tag label="sunny"/><tag label="rainy"/>', {"classification: several tags, none is used": 1}),
 }
+SHARES = '<box label="cat" xtl="0.1" ytl="0.1" xbr="0.6" ybr="0.9"/><box label="cat" xtl="0" ytl="0" xbr="1" ybr="1"/>'
 DROPS = {
     "two corners": '<polygon label="dog" points="1,2;3,4"/>',
     "three numbers": '<polygon label="dog" points="1,2,3;40,5,6;7,30,9;1,2,3"/>',
@@ -139,6 +140,13 @@ def test_what_is_not_used_is_counted_once_per_kind(name: str, tmp_path: Path) ->
 def test_a_shape_that_cannot_be_read_is_dropped(name: str, tmp_path: Path) -> None:
     result = run(tmp_path, BOX + DROPS[name], "")
     assert (result.counts(), seen(result)["a"]) == ({"object: shape cannot be read": 1}, [CAT])
+
+
+def test_a_box_in_shares_of_the_image_is_none_in_pixels(tmp_path: Path) -> None:
+    """The first pixel is one."""
+    result = run(tmp_path, SHARES)
+    assert seen(result) == {"a": [("cat", [0, 0, 1, 1])]}
+    assert result.counts() == {"object: box in 0..1, not in pixels": 1}
 
 
 def test_missing_and_additional_images_are_counted(tmp_path: Path) -> None:

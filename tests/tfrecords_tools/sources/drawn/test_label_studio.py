@@ -114,6 +114,7 @@ def test_an_ellipse_is_a_mask(tmp_path: Path) -> None:
 def test_a_choice_is_the_class_of_the_image(tmp_path: Path) -> None:
     choices = [result("choices", name) for name in ("sunny", "rainy")]
     both = {**choices[0], "value": {"choices": ["sunny", "rainy"]}}
+    choices[0]["value"] = {"choices": "sunny"}  # as some importers write it
     found = run(tmp_path, task(1, "a.jpg", [choices[0]]), task(2, "b.jpg", [choices[1], BOX]), task(3, "c.jpg", [both]))
     labels = {
         key: record.labels["classification"]["probability"].tolist()
@@ -216,6 +217,11 @@ OTHERS: dict[str, tuple[Result, dict[str, int], dict[str, int]]] = {
     "no width": (result("rectanglelabels", "cat", x=1, y=2), {"object: result cannot be read": 1}, {}),
     "no size": ({**BOX, "original_width": None}, {"object: result cannot be read": 1}, {}),
     "another size": ({**BOX, "original_width": 256}, {"object: result cannot be read": 1}, {}),
+    "shares": (
+        result("rectanglelabels", "cat", x=0.375, y=0.25, width=0.25, height=0.5),
+        {"object: result cannot be read": 1},
+        {},
+    ),
     "turned image": ({**BOX, "image_rotation": 90}, {"object: result cannot be read": 1}, {}),
     "cut off brush": (result("brushlabels", "dog", rle=[0, 0, 128, 0, 9]), {"object: result cannot be read": 1}, {}),
     "other brush": (result("brushlabels", "dog", rle=[0] * 9), {"object: result cannot be read": 1}, {}),

@@ -146,6 +146,8 @@ MISTAKES: dict[str, tuple[dict[str, str], str]] = {
         {"boxes": BOXES.replace("0.375,0.625,0.25,0.75", "48,80,16,48")},
         "3 of 4 boxes reach beyond 1 (a: ['48', '16', '80', '48'])",
     ),
+    "a column twice": ({"boxes": BOXES.replace("IsInside", "XMin")}, "has the column 'XMin' more than once"),
+    "two names": ({"classes": CLASSES.replace("/m/03", "/m/01")}, "calls /m/01 both 'Cat' and 'Tree'"),
     "other images": ({"boxes": BOXES.replace("\na,", "\nx,").replace("\nb,", "\ny,")}, "has no image of --boxes"),
 }
 

@@ -51,6 +51,16 @@ def test_kittis_depth_is_in_256ths_of_a_metre(layout: str, tmp_path: Path) -> No
     assert (result.counts(), result.outcome.image_drop_rate) == ({"image: file is missing": 1}, 0.5)
 
 
+def test_a_frame_with_two_depth_maps_is_one_image(tmp_path: Path) -> None:
+    """As if both splits were given: nothing else could tell them apart."""
+    save(tmp_path / f"images/{DRIVE}/image_02/data/0000000005.png", noise(HEIGHT, WIDTH))
+    for split in ("train", "val"):
+        depth_map(tmp_path / f"depth/{split}/{DRIVE}/proj_depth/groundtruth/image_02/0000000005.png")
+    result = converted(Kitti(f"{tmp_path}/images", f"{tmp_path}/depth"), tmp_path / "out")
+    assert result.counts() == {"image: several depth maps of this frame, the first is used": 1}
+    assert list(result.records) == [f"{DRIVE}/image_02/0000000005"]
+
+
 def test_kitti_mistakes(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     depth = tmp_path / "depth" / f"{DRIVE}_groundtruth_depth_0000000005_image_02.png"
