@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tf_keras
@@ -23,6 +24,8 @@ ID_DIGITS = 12  # hex digits of a SHA-256
 # Settings that earlier versions did not have, with their defaults. These do not count, so that an id stays the same.
 _DEFAULTS = config_values.plain(TrunkConfig().as_dict())
 LATER = {key: _DEFAULTS[key] for key in ("normalisation", "se_activation")}
+_BY_CONFIDENCE = {"confidence_threshold": 0.0, "weighting": "equal"}
+LATER_OF_HEADS = {"depth": _BY_CONFIDENCE, "normals": _BY_CONFIDENCE}
 
 
 class Trained(NamedTuple):
@@ -112,6 +115,11 @@ def read_config(model_dir: str) -> student.StudentConfig:
     return config
 
 
+def _without(values: dict[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings without those of later versions that have their defaults."""
+    return {key: value for key, value in values.items() if key not in later or config_values.plain(value) != later[key]}
+
+
 def _identity(checkpoint: str, config: student.StudentConfig) -> str:
     """Returns 12 hex digits of a hash over weights and config, equal if and only if the predictions are.
 
@@ -119,12 +127,12 @@ def _identity(checkpoint: str, config: student.StudentConfig) -> str:
     many were built before, so a teacher that is loaded second would otherwise get another hash.
     """
     values = config.as_dict()
-    model = {
-        key: value
-        for key, value in values["model"].items()
-        if key not in LATER or config_values.plain(value) != LATER[key]
-    }
-    heads = sorted((name, task) for name, task in values["tasks"].items() if task["enabled"])
+    model = _without(values["model"], LATER)
+    heads = sorted(
+        (name, _without(task, LATER_OF_HEADS.get(name, {})))
+        for name, task in values["tasks"].items()
+        if task["enabled"]
+    )
     digest = hashlib.sha256(repr((values["input_size"], model, heads)).encode())
     reader = tf.train.load_checkpoint(checkpoint)
     root = f"{checkpoint_match.CheckpointGraph(checkpoint).used}/"

@@ -435,6 +435,7 @@ MUTANTS = (
     Mutant("confidence: it hides maps that are all the same", "tfrecords_tools/stats/sameness.py", "if values is not content.scores", "if True", "tfrecords_tools/label/test_confidence::no_map"),
     Mutant("confidence: an export ignores it", "tfrecords_tools/export/run.py", "    unsure = known & (labelled.labels[CONFIDENCE] < least_score)\n", "    unsure = known & False\n", "tfrecords_tools/label/test_confidence::least_score"),
     Mutant("confidence: a plan's cost has one pass", "must_tf/loop/costs.py", 'return 2 if "--confidence"', 'return 1 if "--confidence"', "must_tf/loop/test_trainings::labels_get_one"),
+    Mutant("confidence: every teacher has another id than before", "must_tf/runs/restore.py", "_without(task, LATER_OF_HEADS.get(name, {}))", "task", "must_tf/model/test_trunk::earlier_versions"),
     Mutant("confidence: settings without effect are silent", "must_tf/shared/pixel_confidence.py", "    if has_one or not is_used", "    if True or not is_used", "must_tf/training/test_preflight::no_label_has"),
     Mutant("agreement: the zoomed photo is not enlarged", "tfrecords_tools/label/agreement.py", "_View(False, ZOOM)", "_View(False, 1.0)", "tfrecords_tools/label/test_agreement::zoomed"),
     Mutant("agreement: the mirrored photo is not mirrored", "tfrecords_tools/label/agreement.py", "_View(True, 1.0)", "_View(False, 1.0)", "tfrecords_tools/label/test_agreement::position"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import types
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -90,5 +93,12 @@ def test_the_id_of_a_run_is_that_of_earlier_versions(tiny: Tiny) -> None:
     assert restore.identity(tiny.run, config) == before
     without = config.as_dict()
     assert {"normalisation", "se_activation"} < set(without["model"])
+    for task in ("depth", "normals"):
+        for key in ("confidence_threshold", "weighting"):
+            del without["tasks"][task][key]
+    earlier: Any = types.SimpleNamespace(as_dict=lambda: without)
+    assert restore.identity(tiny.run, earlier) == before
+    config_values.apply(config, {"tasks": {"depth": {"weighting": "confidence"}}}, "test")
+    assert restore.identity(tiny.run, config) != before
     config_values.apply(config, {"model": OTHER}, "test")
     assert restore.identity(tiny.run, config) != before
