@@ -90,10 +90,17 @@ def last_lines(log: str, count: int) -> list[str]:
 
 
 def _show(line: str, name: str) -> None:
-    """Shows progress, which replaces its last line on a terminal, and results. The rest is only for the log."""
+    """Shows progress, which replaces its last line on a terminal, results, and what was dropped or changed.
+
+    The rest is only for the log.
+    """
     progress = " · " in line
     text = f"{name}: {line.lstrip()}" if name else line
     if progress and sys.stdout.isatty():
         print(f"\r  {text[:110]:<110}", end="", flush=True)
-    elif progress or line.startswith(("evaluated ", "  ", "exported ", "error")) or " is finished: " in line:
+    elif (
+        progress
+        or line.startswith(("evaluated ", "  ", "exported ", "dropped: ", "note: ", "error"))
+        or " is finished: " in line
+    ):
         print(f"\n  {text}" if sys.stdout.isatty() else f"  {text}", flush=True)

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from must_tf.common import tables
-from must_tf.loop import costs, pace, shared_photos
+from must_tf.common.errors import UserError
+from must_tf.loop import costs, disk, pace, shared_photos
 from must_tf.loop.run import Expected
 
 TOTAL = "in all"  # the last line of the table
 
 
 def show(expected: Expected) -> None:
-    """Prints the datasets, the steps with their commands, and a table of what they cost."""
+    """Prints the datasets, the steps with their commands, and a table of what they cost.
+
+    Raises:
+      UserError: a training failed when it was measured.
+    """
     for line in (*_datasets(expected), *shared_photos.warnings(expected.folders)):
         print(line)
+    sizes = _sizes(expected)
     for number, step in enumerate(expected.steps, 1):
-        print(f"\n[{number}/{len(expected.steps)}] {step.name}\n  {step.text}")
+        print(f"\n[{number}/{len(expected.steps)}] {step.name}{sizes.get(step.name, '')}\n  {step.text}")
     print()
-    found = costs.costs(expected, pace.measure(expected))
+    measured = pace.measure(expected)
+    found = costs.costs(expected, measured)
     rows = {**found, TOTAL: costs.total(list(found.values()))}
     note = "estimated from a few images of each dataset. Memory is that of one step; with --jobs, several add up."
     if missing := [name for name, cost in found.items() if cost.minutes is None]:
@@ -30,6 +37,24 @@ def show(expected: Expected) -> None:
         )
     )
     print("dry run: nothing was written to the plan's folder")
+    if measured.failed:
+        raise UserError(
+            f"when it was measured, {measured.failed[0]} ended with the error above, as it would in the plan."
+        )
+
+
+def _sizes(expected: Expected) -> dict[str, str]:
+    """Returns {step: number of steps, batch size and input size} of the trainings."""
+    trainings, hours, found = disk.without_hours(expected.trainings), costs.planned_minutes(expected.trainings.plan), {}
+    for step in trainings.steps():
+        if step.words[0] == "train":
+            values = disk.config_of(step)
+            task, count = values["task"], f"{values['trainer']['train_steps']:,} steps"
+            if step.name in hours:
+                count = f"{hours[step.name] / 60:g} hours"
+            batch = task["train_data"]["global_batch_size"]
+            found[step.name] = f" · {count} of {batch} images · {task['input_size']} pixels"
+    return found
 
 
 def _datasets(expected: Expected) -> list[str]:

@@ -9,7 +9,7 @@ import contextlib
 import inspect
 import os
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
@@ -86,15 +86,23 @@ def _option(parameter: inspect.Parameter, own: Mapping[str, Any]) -> ConvertOpti
     )
 
 
-def problems(where: str, form: Any, given: Options) -> list[str]:
-    """Returns everything that is wrong with a dataset's format and its keys; `where` names the dataset."""
+def problems(where: str, form: Any, given: Options, others: Sequence[str] = ()) -> list[str]:
+    """Returns everything that is wrong with a dataset's format and its keys.
+
+    Args:
+      where: names the dataset in the messages.
+      form: its format.
+      given: its options.
+      others: the keys of a dataset that are no options, for a message about a misspelt one.
+    """
     known = (*formats(), RECORDS)
     if form not in known:
         hint = nearest(str(form), known)
         return [f"{where}: format {form!r} is unknown.{hint} Known: {', '.join(known)}."]
     possible = options(form)
+    keys = [*others, *possible]
     wrong = [
-        f"{where}: {form} has no option {key!r}.{nearest(str(key), possible)} Known: {', '.join(possible)}."
+        f"{where}: {form} has no option {key!r}.{nearest(str(key), keys)} Known: {', '.join(keys)}."
         for key in given
         if key not in possible
     ]

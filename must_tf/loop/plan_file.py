@@ -192,7 +192,7 @@ class Reader:
         group = self._group(entry, where)
         form = group.get("format", "")
         own = {key: value for key, value in group.items() if key not in (*DATASET_KEYS, *more)}
-        for problem in formats.problems(where, form, own):
+        for problem in formats.problems(where, form, own, (*DATASET_KEYS, *more)):
             self._wrong(problem)
         validation, share = self._validation(where, group.get("validation", VALIDATION_SHARE), "validation" in group)
         if validation is not None and form in (*formats.formats(), formats.RECORDS):

@@ -30,12 +30,17 @@ def check_settings(plan: Plan, mistakes: Mistakes) -> None:
     """Collects the config values of a plan that no run accepts. Imports TensorFlow."""
     from must_tf.config import values as config_values
     from must_tf.experiments import experiment_config
+    from must_tf.model import trunk
 
     for where, values in _settings(plan):
         place = ": ".join((plan.path, where, *filter(None, [plan.settings_files.get(where)])))
         if values:
             with mistakes.collected():
-                config_values.apply(experiment_config.load("must_student"), dict(values), place)
+                params = experiment_config.load("must_student")
+                config_values.apply(params, dict(values), place)
+                mistakes.problems += [
+                    f"{place}: {problem}" for problem in trunk.size_problems(params.task.model, params.task.input_size)
+                ]
 
 
 def _settings(plan: Plan) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import cv2
@@ -17,9 +17,11 @@ from must_tf.common.progress import clock
 from must_tf.data import record
 from must_tf.loop import shared_photos
 from must_tf.loop.plan_rules import LABELLED
+from must_tf.loop.records import RecordFolder
 from must_tf.loop.trainings import COMPARE, EXPORT, STUDENT, Trainings
 from must_tf.loop.transfers import TRANSFERS
 from must_tf.model.student import enabled
+from must_tf.pseudo_gate import verdict
 from must_tf.runs import restore
 from must_tf.shared import html_report, picture_grid
 from must_tf.tasks import discover
@@ -134,6 +136,7 @@ def _report(trainings: Trainings, table: list[TableRow], seconds: Mapping[str, f
             f"The student was evaluated on {images} validation images, each exactly once.",
             f"The steps of this plan took {clock(sum(seconds.values()))} in all; with --jobs, some of them at once.",
             *shared_photos.warnings(trainings.folders),
+            *_unfit(trainings),
         ],
         [
             html_report.ReportTable(
@@ -147,6 +150,23 @@ def _report(trainings: Trainings, table: list[TableRow], seconds: Mapping[str, f
         pictures[1:],
         leading=pictures[:1],
     )
+
+
+def _unfit(trainings: Trainings) -> list[str]:
+    """Returns a sentence for each verdict that `--force` overruled."""
+    return [
+        f"The pseudo labels of {folder.name!r} were judged unfit to train on, and used all the same. {reasons}"
+        for folder, labelled in _completed(trainings)
+        for reasons in verdict.unfit(labelled)
+    ]
+
+
+def _completed(trainings: Trainings) -> Iterator[tuple[RecordFolder, str]]:
+    """Yields the datasets that teachers labelled, with the folder of the result."""
+    for folder in trainings.folders.train:
+        labelled = trainings.plan.folder("records", folder.name + LABELLED)
+        if os.path.isdir(labelled):
+            yield folder, labelled
 
 
 def _cells(row: TableRow) -> list[Any]:
@@ -170,11 +190,9 @@ def _curves(run: str) -> list[html_report.Curve]:
 def _pictures(trainings: Trainings) -> list[html_report.Picture]:
     plan = trainings.plan
     pictures = _evaluated(plan.folder(STUDENT), "The student on validation images: label and prediction")
-    for folder in trainings.folders.train:
-        labelled = plan.folder("records", folder.name + LABELLED)
-        if os.path.isdir(labelled):
-            caption = f"Completed records of {folder.name!r}: real labels as label, pseudo labels as prediction"
-            pictures.append(html_report.Picture(caption, _records(plan.folder(STUDENT), labelled)))
+    for folder, labelled in _completed(trainings):
+        caption = f"Completed records of {folder.name!r}: real labels as label, pseudo labels as prediction"
+        pictures.append(html_report.Picture(caption, _records(plan.folder(STUDENT), labelled)))
     for teacher in trainings.teachers():
         if teacher.is_run:
             pictures += _evaluated(teacher.path, f"{teacher.name}: label and prediction")

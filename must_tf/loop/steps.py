@@ -81,8 +81,8 @@ class StepRunner:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Returns {step: seconds} of the steps that are done."""
-        return {name: entry["seconds"] for name, entry in self._done.items() if "seconds" in entry}
+        """Returns {step: seconds} of the steps that are done, also those of attempts that were interrupted."""
+        return {name: entry["seconds"] for name, entry in self._done.items() if "hash" in entry}
 
     def skip(self, step: Step) -> None:
         """Passes over a step: those that follow take its output as it is."""
@@ -149,11 +149,20 @@ class StepRunner:
             files.write_whole(path, content.encode())
         if os.path.exists(os.path.join(step.output, saved_model.NAME)):
             shutil.rmtree(step.output)  # an export of this plan: of what has changed since, or of a run that was killed
-        self._remember(step, {"from": made_from})  # and not its hash: the command may be killed
+        seconds = self._seconds_before(step, made_from)
+        self._remember(step, {"from": made_from, "seconds": seconds})  # and not its hash: the command may be killed
         started = time.monotonic()
-        self._call(step, name)
-        seconds = round(time.monotonic() - started, 1)
-        self._remember(step, {"hash": digest, "seconds": seconds, "from": made_from})
+        try:
+            self._call(step, name)
+        finally:
+            seconds = round(seconds + time.monotonic() - started, 1)
+            self._remember(step, {"from": made_from, "seconds": seconds})
+        self._remember(step, {"hash": digest, "from": made_from, "seconds": seconds})
+
+    def _seconds_before(self, step: Step, made_from: str) -> float:
+        """Returns the time that the step has taken already, if it goes on with what it has made."""
+        before = self._done.get(step.name, {})
+        return before.get("seconds", 0.0) if before.get("from") == made_from and "hash" not in before else 0.0
 
     def _remember(self, step: Step, entry: Mapping[str, Any]) -> None:
         """Notes what is known of a step."""

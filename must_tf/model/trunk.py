@@ -94,6 +94,18 @@ def problems(config: TrunkConfig) -> list[str]:
     return wrong
 
 
+def size_problems(config: TrunkConfig, size: int) -> list[str]:
+    """Returns a sentence if an input of `size` pixels does not reach the last level without a remainder."""
+    multiple = 2**config.max_level
+    if size % multiple == 0:
+        return []
+    near = max(round(size / multiple), 1) * multiple
+    return [
+        f"task.input_size={size} must be a multiple of {multiple} (the stride of level {config.max_level}), "
+        f"for instance {near}."
+    ]
+
+
 class Trunk(tf_keras.layers.Layer):
     """Maps uint8 images [B, S, S, 3] to a Pyramid.
 

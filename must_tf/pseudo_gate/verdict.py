@@ -86,6 +86,15 @@ def of_folder(folder: str, described: Manifest | None = None) -> Verdict:
     return Verdict(state, judged["failed"], content["settings"], tuple(earlier_failures(content)))
 
 
+def unfit(folder: str, described: Manifest | None = None) -> list[str]:
+    """Returns "task: reasons" of the labels that were judged unfit to train on, also if `--force` overruled that.
+
+    Raises:
+      UserError: as in `of_folder`.
+    """
+    return [f"{task}: {' '.join(reasons)}" for task, reasons in of_folder(folder, described).failed.items()]
+
+
 def read(folder: str) -> dict[str, Any] | None:
     """Returns the content of a folder's `stats.json`, or None if there is no such file.
 

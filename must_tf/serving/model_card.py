@@ -14,6 +14,7 @@ from must_tf.data import manifest
 from must_tf.evaluation import evaluator
 from must_tf.evaluation.evaluator import Evaluation
 from must_tf.model.student import StudentConfig, enabled
+from must_tf.pseudo_gate import verdict
 from must_tf.runs.restore import Trained
 from must_tf.serving import memory, saved_model
 from must_tf.serving.limits import Limits
@@ -78,6 +79,7 @@ def _training_data(config: StudentConfig) -> list[str]:
     patterns = input_lib.patterns(config.train_data.input_path)
     rows: list[tuple[Any, ...]] = []
     teachers: dict[str, Mapping[str, Any]] = {}
+    unfit: list[str] = []
     for folder in dict.fromkeys(os.path.dirname(pattern) for pattern in patterns):
         try:
             described = manifest.read(folder)
@@ -85,6 +87,7 @@ def _training_data(config: StudentConfig) -> list[str]:
             rows.append((f"`{folder}`", UNKNOWN, "", ""))
             continue
         teachers |= described.teachers
+        unfit += [f"- `{folder}`, {reasons}" for reasons in verdict.unfit(folder, described)]
         for task in enabled(config):
             origins = described.origins.get(task, {})
             labels = ", ".join(f"{origin} ({count})" for origin, count in sorted(origins.items()))
@@ -93,6 +96,8 @@ def _training_data(config: StudentConfig) -> list[str]:
     lines += table(("records", "images", "task", "labels and images that have them"), rows) if rows else [UNKNOWN]
     if not teachers:
         return [*lines, "", "No pseudo labels were used, as far as the records say."]
+    if unfit:
+        lines += ["", "Pseudo labels that were judged unfit to train on, and used all the same:", "", *unfit]
     lines += ["", "Teachers, which made the labels that begin with `pseudo:`:", ""]
     return lines + table(
         ("teacher", "tasks", "model", "trained on", "licence"), map(_teacher, sorted(teachers.items()))

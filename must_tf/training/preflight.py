@@ -144,13 +144,7 @@ def _check_model(task: StudentConfig, configs: Configs, mistakes: Mistakes) -> N
         if missing:
             mistakes.problems.append(f"{name} needs {missing[0]}. Set task.tasks.{missing[0]}.enabled=true")
     mistakes.problems += [*trunk.problems(task.model), *freezing.problems(task.freeze, list(configs))]
-    multiple = 2**task.model.max_level
-    if task.input_size % multiple:
-        near = max(round(task.input_size / multiple), 1) * multiple
-        mistakes.problems.append(
-            f"task.input_size={task.input_size} must be a multiple of {multiple} (the stride of level "
-            f"{task.model.max_level}), for instance {near}."
-        )
+    mistakes.problems += trunk.size_problems(task.model, task.input_size)
 
 
 def _check_fine_tuning(task: StudentConfig, mistakes: Mistakes) -> None:

@@ -18,10 +18,11 @@ def test_a_child_leaves_its_whole_output_in_the_log_and_shows_the_rest(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     log = str(tmp_path / "logs" / "child.log")
-    script = "import must_tf, sys; print('noise'); print('evaluated 3 of 3'); print(must_tf.__file__); sys.exit(3)"
+    lines = "print('noise'); print('note: 2'); print('evaluated 3 of 3'); print(must_tf.__file__)"
+    script = f"import must_tf, sys; {lines}; sys.exit(3)"
     assert subprocesses.follow([sys.executable, "-c", script], log) == 3
-    assert capfd.readouterr().out.split() == ["evaluated", "3", "of", "3"]
-    assert subprocesses.last_lines(log, 3)[:2] == ["noise", "evaluated 3 of 3"]
+    assert capfd.readouterr().out.split() == ["note:", "2", "evaluated", "3", "of", "3"]
+    assert subprocesses.last_lines(log, 3)[:2] == ["note: 2", "evaluated 3 of 3"]
     assert subprocesses.last_lines(log, 1) == [os.path.join(subprocesses.PACKAGES, "must_tf", "__init__.py")]
 
 

@@ -92,7 +92,9 @@ def test_costs_follow_from_what_was_measured(
     assert command.execute(command.RunFlags(plan, dry_run=True)) == 0
     assert not (tmp_path / "out").exists()
     assert [values["trainer"]["train_steps"] for values in trained] == [12, 12, 12]
-    table = capsys.readouterr().out.rpartition("GB of memory")[2]
+    steps_shown, _, table = capsys.readouterr().out.rpartition("GB of memory")
+    assert "] teacher-classification · 60 steps of 2 images · 128 pixels\n" in steps_shown
+    assert "] student · 120 steps of 2 images · 128 pixels\n" in steps_shown
     shown = {" ".join(line.split()[:-3]): line.split()[-3:] for line in table.splitlines() if line.startswith(STEPS)}
     minutes = {name: cells[0] for name, cells in shown.items()}
 
@@ -113,6 +115,16 @@ def test_costs_follow_from_what_was_measured(
     assert all("-" not in cells for cells in shown.values())
     summed = sum(float(cells[0]) for name, cells in shown.items() if name != "in all")
     assert float(minutes["in all"]) == pytest.approx(summed, abs=0.6)
+
+
+def test_a_training_that_fails_when_it_is_measured_ends_the_dry_run(
+    plan: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After the table, in which its cost is missing: `must run` would fail there, too."""
+    monkeypatch.setattr(pace, "_call", lambda words, output="": pace.Call(COMMAND, MEMORY))
+    with pytest.raises(UserError, match="measured, teacher-classification ended with the error above"):
+        command.execute(command.RunFlags(plan, dry_run=True))
+    assert "could not be measured" in capsys.readouterr().out
 
 
 def test_a_training_of_hours_takes_hours() -> None:

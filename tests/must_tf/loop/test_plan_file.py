@@ -113,6 +113,8 @@ MISTAKES = {
     ),
     "a config value": ("loss: berhu", "los: berhu", "task.tasks.depth.los: no such key. Did you mean 'loss'?"),
     "a type": ("student: {hours: 2}", "settings: {task: {input_size: big}}", "settings: task.input_size='big'"),
+    "a size": ("student: {hours: 2}", "settings: {task: {input_size: 96}}", "input_size=96 must be a multiple of 128"),
+    "a key of datasets": ("validation: {root: rooms-val}", "validaton: 0.1", "Did you mean 'validation'?"),
     "a share of records": (
         "records: records/old",
         "records: r, validation: 0.2",

@@ -94,6 +94,29 @@ def test_a_step_that_fails_ends_the_others(tmp_path: Path, monkeypatch: pytest.M
     assert told.is_set() and runner.seconds == {}
 
 
+def test_the_time_of_interrupted_attempts_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of 5 seconds that fails, then one of 7 that ends; and none of it once the input has changed."""
+    now, codes = [0.0], iter([2, 0, 0])
+    monkeypatch.setattr(steps.time, "monotonic", lambda: now[0])
+
+    def play(name: str) -> int:
+        del name
+        code = next(codes)
+        now[0] += 5.0 if code else 7.0
+        return code
+
+    played(monkeypatch, play)
+    output = str(tmp_path / "label")
+    with pytest.raises(UserError):
+        StepRunner(str(tmp_path)).run(Step("label", ("label", output), output), "1/1", "label")
+    runner = StepRunner(str(tmp_path))
+    assert runner.seconds == {}
+    runner.run(Step("label", ("label", output), output), "1/1", "label")
+    assert runner.seconds == {"label": 12.0}
+    runner.run(Step("label", ("label", output), output, state=lambda: "other photos"), "1/1", "label")
+    assert runner.seconds == {"label": 7.0}
+
+
 def test_a_step_that_is_not_begun_when_another_fails_is_never_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -219,6 +219,19 @@ def test_the_table_shows_a_model_that_exists_or_why_not(tmp_path: Path) -> None:
     assert next(row for row in report.rows(whole)).cells[2:] == ("no labels to validate on", 0.75)
 
 
+def test_the_page_names_labels_that_were_used_although_they_are_unfit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = with_a_model(tmp_path)
+    name = whole.folders.train[0].name
+    monkeypatch.setattr(report.verdict, "unfit", lambda folder: [f"depth: flat in {Path(folder).name}."])
+    assert report._unfit(whole) == []  # nothing is labelled yet
+    (tmp_path / "records" / f"{name}-labelled").mkdir(parents=True)
+    (line,) = report._unfit(whole)
+    assert line.startswith(f"The pseudo labels of '{name}' were judged unfit")
+    assert line.endswith(f"depth: flat in {name}-labelled.")
+
+
 def test_a_model_that_does_not_fit_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="teachers.classification: .*m.yaml.*there is no teacher"):
         checks.check(with_a_model())

@@ -8,9 +8,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 import tensorflow as tf
 
+from must_tf.experiments import experiment_config
+from must_tf.pseudo_gate import verdict
 from must_tf.serving import companions, model_card
 from tests.must_tf.serving.clients.messages import messages
 from tests.support.tiny import ALL
@@ -82,3 +86,16 @@ def test_a_teacher_is_listed_with_its_licence() -> None:
     row = model_card._teacher(("0123", facts))
     assert row == ("0123", "depth", "run directory `runs/a`", "depth: 7 images", "not recorded")
     assert model_card._teacher(("0123", facts | {"licence": "CC BY 4.0"}))[-1] == "CC BY 4.0"
+
+
+def test_the_card_names_labels_that_were_used_although_they_are_unfit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who is given the export cannot know otherwise."""
+    described = SimpleNamespace(teachers={"0123": {"tasks": ["depth"]}}, records=3, origins={})
+    config = experiment_config.load("must_teacher_depth", override="task.train_data.input_path=labels/*.tfrecord").task
+    monkeypatch.setattr(model_card.manifest, "read", lambda folder: described)
+    for state in ("overruled", "passed"):
+        failed = {"depth": ["Its images are flat."]} if state == "overruled" else {}
+        monkeypatch.setattr(verdict, "of_folder", lambda *_, s=state, f=failed: verdict.Verdict(s, f))
+        lines = model_card._training_data(config)
+        assert ("- `labels`, depth: Its images are flat." in lines) == (state == "overruled")
+        assert any("judged unfit" in line for line in lines) == (state == "overruled")

@@ -14,6 +14,7 @@ from PIL import Image
 from must_tf.common.errors import UserError
 from tests.support.converting import Converted, converted, dump, save
 from tests.support.datasets.coco_stuff import HEIGHT, IMAGES, PUBLISHED, STUFF, WIDTH, coco, ids, objects365, stuff_json
+from tfrecords_tools.sources.coco import coco_surface
 from tfrecords_tools.sources.coco.coco import Coco
 from tfrecords_tools.sources.coco.coco_index import SEVERAL
 from tfrecords_tools.sources.coco.objects365 import Objects365
@@ -79,7 +80,7 @@ def test_a_stuff_mask_of_another_size_leaves_its_image_without_segmentation(tmp_
 
 
 def test_what_a_stuff_json_says_and_is_not_used_is_counted(tmp_path: Path) -> None:
-    """Ids may be of any type. Pixels in masks of two classes are neither's: here row 9, which is in sky, too."""
+    """Ids may be of any type. Row 9 is in sky, too, whose mask is larger."""
     given, path = coco(tmp_path), stuff_json(tmp_path)
     content = json.loads(Path(path).read_text())
     counts = [9, 1] + [HEIGHT - 1, 1] * (WIDTH - 1) + [HEIGHT - 10]
@@ -91,12 +92,12 @@ def test_what_a_stuff_json_says_and_is_not_used_is_counted(tmp_path: Path) -> No
     content["categories"][0]["parent"] = "y"
     result = converted(Coco(*given, stuff=dump(Path(path), content | {"splits": [1]})), tmp_path / "out")
     expected = np.vectorize(lambda value: CLASS_OF.get(value, 255))(ids())
-    expected[9] = 255
+    expected[9] = 0
     np.testing.assert_array_equal(result.records["7"].labels["segmentation"]["classes"], expected)
     assert result.counts() == {"segmentation: its image is not in the JSON": 1}
     assert result.notes() == {
         "segmentation: confidence is set and not used": 1,
-        "segmentation: pixels in masks of several classes, ignored": 1,
+        coco_surface.OVERLAP: 1,
         "image: camera is set and not used": 1,
         "category: parent is set and not used": 1,
         "file: splits is set and not used": 1,
@@ -165,6 +166,27 @@ def test_a_panoptic_json_that_contradicts_itself_labels_nothing_there(tmp_path: 
     assert listing.account.dropped.content[SEVERAL]["count"] == 2
     with pytest.raises(UserError, match=r"segments_info\[0\] has the id 'red'. Give its colour as a number"):
         panoptic(tmp_path / "d", ENTRY | {"segments_info": [{"id": "red", "category_id": 92}]}).find()
+
+
+def test_where_masks_overlap_the_smallest_is_on_top(tmp_path: Path) -> None:
+    """A window in front of a fence and both of a facade, in any order. Of two equal masks, neither is in front."""
+    window, facade = ([[4, 5, 10, 5, 10, 9, 4, 9]], 183), ([[0, 0, 30, 0, 30, 20, 0, 20]], 92)
+    fence, twin = ([[[8, 7, 20, 7, 20, 12, 8, 12]], category] for category in (183, 157))
+    expected = np.full([HEIGHT, WIDTH], 255)
+    expected[:20, :30], expected[7:12, 8:20] = 0, 255
+    expected[5:9, 4:10] = 2
+    for number, order in enumerate(([window, fence, facade, twin], [twin, facade, fence, window])):
+        root = tmp_path / str(number)
+        given, path = coco(root), stuff_json(root)
+        content = json.loads(Path(path).read_text())
+        content["annotations"] = [
+            {"id": place, "image_id": 7, "category_id": category, "segmentation": polygons}
+            for place, (polygons, category) in enumerate(order)
+        ]
+        dump(Path(path), content)
+        result = converted(Coco(*given, stuff=path), root / "out")
+        np.testing.assert_array_equal(result.records["7"].labels["segmentation"]["classes"], expected)
+        assert result.notes() == {coco_surface.OVERLAP: 1}
 
 
 def test_stuff_mistakes_are_reported_before_the_first_image(tmp_path: Path) -> None:

@@ -5,13 +5,15 @@
 | `--panoptic DIR` | PNGs whose colours are segment ids | from DIR.json or a panoptic*.json near it |
 | `--stuff DIR`, stuff*.json beside it | PNGs of ids (`stuff_*_pixelmaps`), 0 and 255 ignored | from that JSON |
 | `--stuff DIR`, labels.txt in or above it | PNGs of ids - 1 (`stuffthingmaps`), 255 ignored | its lines `id: name` |
-| `--stuff FILE.json` | masks (`stuff_train2017.json`), other pixels ignored | from that JSON |
+| `--stuff FILE.json` | masks (`stuff_train2017.json`, or any instances JSON), other pixels ignored | from that JSON |
+
+Where masks overlap, the smallest is on top: a window is in front of its facade, whatever the order in the file.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,8 +29,7 @@ from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.reasons import reason_of
 
 PANOPTIC, IDS, MASKS = "panoptic", "ids", "masks"
-CONTESTED = -1  # while masks are painted: a pixel in masks of several classes, which stays so
-OVERLAP = "segmentation: pixels in masks of several classes, ignored"
+OVERLAP = "segmentation: masks of several classes overlap, the smallest is on top"
 SEVERAL = "segment: its id is there for several classes, its pixels are ignored"
 
 
@@ -230,18 +231,32 @@ def classes_of(surface: Surface, info: ImageInfo, account: Account) -> np.ndarra
 
 def _painted(regions: Iterable[tuple[Any, int]], info: ImageInfo, account: Account) -> np.ndarray:
     classes = np.full([info.height, info.width], IGNORE, np.int32)
+    sizes = np.zeros([info.height, info.width], np.int64)  # of the mask that each pixel shows
+    overlap = 0
+    for runs, class_id in sorted(_runs(regions, info), key=lambda region: -region[0][1::2].sum()):
+        mask = rle.crop(runs, info.height, (0, 0, info.height, info.width)) > 0
+        size = runs[1::2].sum()
+        others = mask & (sizes > 0) & (classes != class_id)
+        overlap += np.count_nonzero(others)
+        classes[mask] = class_id
+        classes[others & (sizes == size)] = IGNORE  # of two masks of one size, neither is in front
+        sizes[mask] = size
+    if overlap:
+        account.notes.add(OVERLAP, f"image {info.source_id}: {overlap} pixels")
+    return classes
+
+
+def _runs(regions: Iterable[tuple[Any, int]], info: ImageInfo) -> Iterator[tuple[np.ndarray, int]]:
+    """Yields the run lengths of each mask and its class.
+
+    Raises:
+      Dropped: one cannot be read.
+    """
     for segmentation, class_id in regions:
         try:
             runs, size = coco_objects.runs_of(segmentation, info.height, info.width)
             if list(size) != [info.height, info.width]:
                 raise ValueError(f"height, width {size}")
-            inside = rle.crop(runs, info.height, (0, 0, info.height, info.width)) > 0
         except Exception as error:  # pycocotools checks little and can raise anything
             raise Dropped("segmentation: mask cannot be read", f"image {info.source_id}: {reason_of(error)}") from None
-        others = inside & (classes != IGNORE) & (classes != class_id)
-        classes[inside] = class_id
-        classes[others] = CONTESTED
-    contested = np.count_nonzero(classes == CONTESTED)
-    if contested:
-        account.notes.add(OVERLAP, f"image {info.source_id}: {contested} pixels")
-    return np.where(classes == CONTESTED, IGNORE, classes).astype(np.int32)
+        yield runs, class_id
