@@ -85,7 +85,7 @@ def not_judged(evidence: Evidence) -> list[str]:
     if labels.get("metres") and not training.get("metres") and not evidence.truth.get("images"):
         phrases.append("depth of the training records in metres: give --against RECORDS")
     if not evidence.agreement.get("here"):
-        phrases.append("how far the teacher agrees with itself: give --teacher TASK=PATH")
+        phrases.append("how far the teacher agrees with itself (if it finds anything): give --teacher TASK=PATH")
     elif not evidence.agreement.get("own"):
         phrases.append("whether the photos are like those of the teacher's training: give --domain RECORDS")
     if not evidence.truth.get("images"):
