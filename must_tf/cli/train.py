@@ -40,6 +40,8 @@ from must_tf.training import (
 from must_tf.training.task import NOT_FINITE, StudentTask
 from must_tf.training.trainer import Trainer, TrainingLog
 
+INSTEAD_OF_ZERO = 1_000_000_007  # a seed that nobody chooses
+
 
 def main(arguments: Sequence[str]) -> None:
     """Parses the flags and runs the experiment."""
@@ -278,9 +280,10 @@ def _build(params: ExperimentConfig, flags: TrainFlags, images: preflight.Images
     if params.runtime.mixed_precision_dtype:
         performance.set_mixed_precision_policy(params.runtime.mixed_precision_dtype)
     strategy = _strategy(params, flags.tpu)
-    # Seeds Python and NumPy as well: Keras draws initial weights with Python's generator. While its own seed is 0,
-    # TensorFlow refuses seeds that are tensors, such as that of an epoch's order.
-    tf_keras.utils.set_random_seed(params.task.train_data.seed or input_lib.LARGEST_SEED + 1)
+    # Seeds Python and NumPy as well: Keras draws initial weights with Python's generator. While its own seed is 0, also
+    # after it was reduced, TensorFlow refuses seeds that are tensors, such as that of an epoch's order.
+    seed = params.task.train_data.seed
+    tf_keras.utils.set_random_seed(seed if seed % tf.int32.max else INSTEAD_OF_ZERO)
     training = "train" in flags.mode
     with strategy.scope():
         task = StudentTask(params.task, logging_dir=flags.model_dir, images=images, done=done)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import yaml
 
 
 class DistinctKeys:
     """Makes a loader of PyYAML refuse repeated keys; stands before it among the bases."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Returns the content of a mapping.
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        """Reads a mapping, before mappings are merged into it (`<<`), whose keys may be there as well.
 
         Raises:
-          yaml.YAMLError: a key is repeated; a key of a merged mapping (`<<`) may be there as well.
+          yaml.YAMLError: a key is repeated.
         """
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)  # type: ignore[misc]  # of the loader
         seen = set[tuple[str, str]]()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
@@ -24,7 +23,7 @@ class DistinctKeys:
                         None, None, f"the key {key.value!r} is there twice", key.start_mark
                     )
                 seen.add((key.tag, key.value))
-        return super().construct_mapping(node, deep)  # type: ignore[misc]  # of the loader
+        return node
 
 
 class TextLoader(DistinctKeys, yaml.BaseLoader):

@@ -28,7 +28,7 @@ from must_tf.data import assertions, geometry, record
 from must_tf.spec import TaskSpec, Tensors
 
 READ_AT_ONCE = 16  # interleaved files: enough to mix, few enough to keep open
-LARGEST_SEED = 2**31 - 1
+LARGEST_SEED = 2**32 - 1  # that NumPy takes
 AHEAD = 2  # prefetched batches: one is consumed while the next is made
 CORES = devices.cores()  # that this process may use: a batch system may assign only some of the machine's cores
 

@@ -79,14 +79,12 @@ class Measured(NamedTuple):
       command: one that runs no network.
       writing: seconds to write a record.
       export: of the student, if it was measured.
-      failed: names of the trainings that ended with an error, which was shown.
     """
 
     paces: Mapping[str, Pace]
     command: Call
     writing: float
     export: Call | None = None
-    failed: tuple[str, ...] = ()
 
 
 def measure(expected: Expected) -> Measured:
@@ -104,8 +102,7 @@ def measure(expected: Expected) -> Measured:
         known = {name: pace for name, pace in paces.items() if pace}
         export = [step for step in samples.steps() if step.words[0] == "export" and "student" in known]
         calls = [_call(step.words, step.output) for step in _announced(export)]
-        failed = tuple(step.name for step in steps if step.name not in known)
-        return Measured(known, command, writing, next(iter(calls), None), failed)
+        return Measured(known, command, writing, next(iter(calls), None))
 
 
 def _announced(steps: Sequence[Step]) -> Iterator[Step]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from must_tf.common.errors import Mistakes
+from must_tf.common.errors import Mistakes, UserError
 
 if TYPE_CHECKING:
     from must_tf.loop.plan import Plan
@@ -30,17 +30,34 @@ def check_settings(plan: Plan, mistakes: Mistakes) -> None:
     """Collects the config values of a plan that no run accepts. Imports TensorFlow."""
     from must_tf.config import values as config_values
     from must_tf.experiments import experiment_config
-    from must_tf.model import trunk
 
     for where, values in _settings(plan):
         place = ": ".join((plan.path, where, *filter(None, [plan.settings_files.get(where)])))
         if values:
             with mistakes.collected():
-                params = experiment_config.load("must_student")
-                config_values.apply(params, dict(values), place)
-                mistakes.problems += [
-                    f"{place}: {problem}" for problem in trunk.size_problems(params.task.model, params.task.input_size)
-                ]
+                config_values.apply(experiment_config.load("must_student"), dict(values), place)
+                mistakes.problems += [f"{place}: {problem}" for problem in _size_problems(plan, where, values)]
+
+
+def _size_problems(plan: Plan, where: str, values: Mapping[str, Any]) -> list[str]:
+    """Returns what is wrong with the input size of a run with these settings; if none is set, a right one is chosen."""
+    from must_tf.config import values as config_values
+    from must_tf.experiments import experiment_config
+    from must_tf.loop.settings import combined
+    from must_tf.model import trunk
+
+    own = values.get("task", {})
+    whole = combined(plan.settings, plan.student.settings if where.startswith("compare.") else {}, values)
+    if "input_size" not in whole.get("task", {}) or (
+        "input_size" not in own and "max_level" not in own.get("model", {})
+    ):
+        return []  # a right size will be chosen, or the group that has it is checked
+    task = experiment_config.load("must_student").task
+    try:
+        config_values.apply(task, whole["task"], where)
+    except UserError:
+        return []  # reported for the group that has it
+    return trunk.size_problems(task.model, task.input_size)
 
 
 def _settings(plan: Plan) -> Iterator[tuple[str, Mapping[str, Any]]]:

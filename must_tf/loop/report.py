@@ -157,7 +157,7 @@ def _unfit(trainings: Trainings) -> list[str]:
     return [
         f"The pseudo labels of {folder.name!r} were judged unfit to train on, and used all the same. {reasons}"
         for folder, labelled in _completed(trainings)
-        for reasons in verdict.unfit(labelled)
+        for reasons in verdict.unfit(labelled, trainings.tasks())
     ]
 
 

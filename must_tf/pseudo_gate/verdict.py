@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -86,13 +86,16 @@ def of_folder(folder: str, described: Manifest | None = None) -> Verdict:
     return Verdict(state, judged["failed"], content["settings"], tuple(earlier_failures(content)))
 
 
-def unfit(folder: str, described: Manifest | None = None) -> list[str]:
+def unfit(folder: str, tasks: Container[str]) -> list[str]:
     """Returns "task: reasons" of the labels that were judged unfit to train on, also if `--force` overruled that.
 
-    Raises:
-      UserError: as in `of_folder`.
+    A verdict that cannot be read is such a sentence, too.
     """
-    return [f"{task}: {' '.join(reasons)}" for task, reasons in of_folder(folder, described).failed.items()]
+    try:
+        failed = of_folder(folder).failed
+    except UserError as error:
+        return [str(error)]
+    return [f"{task}: {' '.join(reasons)}" for task, reasons in failed.items() if task in tasks]
 
 
 def read(folder: str) -> dict[str, Any] | None:

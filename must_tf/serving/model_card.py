@@ -87,7 +87,7 @@ def _training_data(config: StudentConfig) -> list[str]:
             rows.append((f"`{folder}`", UNKNOWN, "", ""))
             continue
         teachers |= described.teachers
-        unfit += [f"- `{folder}`, {reasons}" for reasons in verdict.unfit(folder, described)]
+        unfit += [f"- `{folder}`, {reasons}" for reasons in verdict.unfit(folder, enabled(config))]
         for task in enabled(config):
             origins = described.origins.get(task, {})
             labels = ", ".join(f"{origin} ({count})" for origin, count in sorted(origins.items()))

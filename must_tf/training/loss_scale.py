@@ -9,6 +9,7 @@ Source: Micikevicius et al. 2018, "Mixed Precision Training", section 3.2. Other
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import tensorflow as tf
@@ -21,6 +22,9 @@ PRECISION = "float16"
 DYNAMIC = "dynamic"  # a scale that changes as above; a number stays
 SMALLEST = 1.0  # of a scale that changes
 LOGGED = "loss_scale"  # in metrics.jsonl
+REMEDY = (
+    "The last checkpoint is kept. Leave out runtime.loss_scale, so that the scale falls by itself, or use bfloat16."
+)
 
 
 def check(runtime: RuntimeConfig) -> None:
@@ -32,7 +36,7 @@ def check(runtime: RuntimeConfig) -> None:
         raise UserError(
             f"runtime.loss_scale={scale!r} needs runtime.mixed_precision_dtype=float16; other precisions need no scale."
         )
-    if scale not in (None, DYNAMIC) and not (isinstance(scale, (int, float)) and scale >= SMALLEST):
+    if scale not in (None, DYNAMIC) and not (isinstance(scale, (int, float)) and SMALLEST <= scale < math.inf):
         raise UserError(f"runtime.loss_scale={scale!r} must be {DYNAMIC!r} (the default) or a number of at least 1.")
 
 
@@ -70,10 +74,14 @@ def admits(optimizer: tf_keras.optimizers.Optimizer, norm: tf.Tensor) -> tf.Tens
 def logged(
     optimizer: tf_keras.optimizers.Optimizer, norms: Mapping[str, tf.Tensor]
 ) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
-    """Returns the norms for the log with how much each counts, and the scale. Infinite norms do not count."""
+    """Returns the norms for the log with how much each counts, and the scale.
+
+    Infinite norms count only if they should end the run: where steps are compiled, only the log can do that.
+    """
     if not _scales(optimizer):
         return {name: (norm, tf.constant(1.0)) for name, norm in norms.items()}
-    counts = {name: tf.cast(tf.math.is_finite(norm), tf.float32) for name, norm in norms.items()}
+    is_fatal = ~admits(optimizer, norms["gradient_norm/all"])
+    counts = {name: tf.cast(tf.math.is_finite(norm) | is_fatal, tf.float32) for name, norm in norms.items()}
     values = {name: (tf.math.multiply_no_nan(norm, counts[name]), counts[name]) for name, norm in norms.items()}
     return values | {LOGGED: (tf.identity(optimizer.loss_scale), tf.constant(1.0))}
 

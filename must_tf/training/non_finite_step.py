@@ -21,7 +21,7 @@ from must_tf.data import input as input_lib
 from must_tf.data import record
 from must_tf.spec import Tensors
 from must_tf.tasks import discover
-from must_tf.training import loss_weights
+from must_tf.training import loss_scale, loss_weights
 from must_tf.training.task import StudentTask
 from must_tf.training.trainer import REMEDY, Trainer
 
@@ -45,7 +45,9 @@ def explain(trainer: Trainer, model_dir: str) -> str:
     done = int(trainer.global_step.numpy())
     start = input_lib.Start(done * task.task_config.train_data.global_batch_size, task.start.images_per_epoch)
     directory = os.path.join(model_dir, run_files.FAILED, run_files.step_name(done + 1))
-    return f"{message(find(task, trainer.model, start, directory), done + 1, directory)} {REMEDY}"
+    failed = find(task, trainer.model, start, directory)
+    remedy = loss_scale.REMEDY if loss_scale.is_used() and not failed.tasks else REMEDY
+    return f"{message(failed, done + 1, directory)} {remedy}"
 
 
 def find(task: StudentTask, model: tf_keras.Model, start: input_lib.Start, directory: str) -> NonFiniteStep:

@@ -88,7 +88,7 @@ def test_the_table_has_medians_of_all_rounds_and_the_parts_of_a_command(
     monkeypatch.setattr(processes, "run", run)
     monkeypatch.setattr(converter_row, "SMALL", 4)
     monkeypatch.setattr(converter_row, "LARGE", 8)
-    monkeypatch.setattr(coco_data, "generated", lambda folder: source)
+    monkeypatch.setattr(coco_data, "generated", lambda folder, images: source)
     small, large, _ = converter_row.measure(BenchmarkSettings(tmp_path, rounds=3))
     assert small.ours and large.ours and small.model_garden
     assert (small.ours.value, small.ours.rounds, small.ours.cpu_ms) == (1.0, (2.0, 0.5, 1.0), 200.0)

@@ -136,7 +136,8 @@ def claimed(
             is_claimed(directory, fingerprint)  # without locks two commands may have written; the later one owns it
         yield
         if not part:  # no other process is at work: unfinished files are left over from killed ones
-            remove(directory, "*.partial")
+            remove(directory, "records-*.partial")
+            remove(directory, "manifest.json.*.partial")
             remove(os.path.join(directory, FOLDER), "*.partial")
 
 

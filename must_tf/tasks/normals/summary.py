@@ -18,7 +18,7 @@ from must_tf.tasks.normals.labels import NORMALS, colours
 from must_tf.tasks.normals.metric import angles
 
 ROWS = 512  # that are measured at once: in float64, a large map would take gigabytes
-TOLERANCE = 1e-3  # of a vector's length
+LENGTH_TOLERANCE = 1e-3
 TOLERANCE = 11.25  # degrees, the disagreement at which the confidence is 1/2
 UNMIRRORED = np.array([-1, 1, 1], np.float32)
 SAME_DIRECTION = 0.999  # length of the mean unit vector; vectors within about 2.6 degrees of each other
@@ -40,7 +40,7 @@ def problems(labels: Labels, info: ImageInfo, config: Config) -> Iterator[tuple[
     yield from problems_of_maps(labels, info, config)
     normals = labels["normals"]
     off = max(_farthest_length(normals[top : top + ROWS]) for top in range(0, max(len(normals), 1), ROWS))
-    if off > TOLERANCE:
+    if off > LENGTH_TOLERANCE:
         yield "vectors that are not of unit length", f"{off:.4f} off"
 
 

@@ -46,6 +46,8 @@ def test_a_key_stands_once() -> None:
         yaml_files.parse_yaml("b: {a: 1, c: 2, a: 3}", "x")
     merged = yaml_files.parse_yaml("d: &d {a: 1, c: 2}\nb: {<<: *d, a: 3}\ne: *d", "x")
     assert merged == {"d": {"a": 1, "c": 2}, "b": {"a": 3, "c": 2}, "e": {"a": 1, "c": 2}}
+    deeper = yaml_files.parse_yaml("d: {a: &a {x: 1}, b: &b {<<: *a, x: 3}}\nc: {<<: *b, z: 1}", "x")
+    assert deeper == {"d": {"a": {"x": 1}, "b": {"x": 3}}, "c": {"x": 3, "z": 1}}
 
 
 def test_a_tuple_is_a_list_and_no_other_object_is_built() -> None:

@@ -117,16 +117,6 @@ def test_costs_follow_from_what_was_measured(
     assert float(minutes["in all"]) == pytest.approx(summed, abs=0.6)
 
 
-def test_a_training_that_fails_when_it_is_measured_ends_the_dry_run(
-    plan: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """After the table, in which its cost is missing: `must run` would fail there, too."""
-    monkeypatch.setattr(pace, "_call", lambda words, output="": pace.Call(COMMAND, MEMORY))
-    with pytest.raises(UserError, match="measured, teacher-classification ended with the error above"):
-        command.execute(command.RunFlags(plan, dry_run=True))
-    assert "could not be measured" in capsys.readouterr().out
-
-
 def test_a_training_of_hours_takes_hours() -> None:
     """As the other students do, unless they have steps of their own."""
     datasets = {"kinds": {"format": "classes", "root": "kinds"}}

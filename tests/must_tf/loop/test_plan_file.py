@@ -142,6 +142,17 @@ def test_a_mistake_is_named_with_its_key(tmp_path: Path, change: tuple[str, str,
     assert "plan.yaml" in str(error.value)
 
 
+@pytest.mark.parametrize(("level", "size"), [(5, 96), (8, 512)])
+def test_a_size_is_judged_by_the_levels_of_its_run(level: int, size: int, tmp_path: Path) -> None:
+    """Which another group of settings may have. The size of a run that names none is chosen to fit."""
+    levels = f"settings: {{task: {{model: {{max_level: {level}}}}}}}"
+    plan = GOOD.replace("{hours: 2}", f"{{settings: {{task: {{input_size: {size}}}}}}}") + levels
+    assert read(tmp_path, plan).student.settings["task"]["input_size"] == size
+    with pytest.raises(UserError) as error:
+        read(tmp_path, plan.replace(str(size), str(size + 16)))
+    assert len(error.value.problems) == 1
+
+
 def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     text = GOOD.replace("coco", "cocco").replace("hours: 2", "huors: 2").replace("depth:", "dept:", 1)
     with pytest.raises(UserError) as error:

@@ -224,7 +224,7 @@ def test_the_page_names_labels_that_were_used_although_they_are_unfit(
 ) -> None:
     whole = with_a_model(tmp_path)
     name = whole.folders.train[0].name
-    monkeypatch.setattr(report.verdict, "unfit", lambda folder: [f"depth: flat in {Path(folder).name}."])
+    monkeypatch.setattr(report.verdict, "unfit", lambda folder, tasks: [f"depth: flat in {Path(folder).name}."])
     assert report._unfit(whole) == []  # nothing is labelled yet
     (tmp_path / "records" / f"{name}-labelled").mkdir(parents=True)
     (line,) = report._unfit(whole)

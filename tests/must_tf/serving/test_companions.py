@@ -94,8 +94,9 @@ def test_the_card_names_labels_that_were_used_although_they_are_unfit(monkeypatc
     config = experiment_config.load("must_teacher_depth", override="task.train_data.input_path=labels/*.tfrecord").task
     monkeypatch.setattr(model_card.manifest, "read", lambda folder: described)
     for state in ("overruled", "passed"):
-        failed = {"depth": ["Its images are flat."]} if state == "overruled" else {}
+        failed = {"depth": ["Its images are flat."], "normals": ["Not used."]} if state == "overruled" else {}
         monkeypatch.setattr(verdict, "of_folder", lambda *_, s=state, f=failed: verdict.Verdict(s, f))
         lines = model_card._training_data(config)
         assert ("- `labels`, depth: Its images are flat." in lines) == (state == "overruled")
+        assert not any("Not used" in line for line in lines)  # of a head that was not trained
         assert any("judged unfit" in line for line in lines) == (state == "overruled")

@@ -271,11 +271,20 @@ def test_export_coco_carries_both_scores(tmp_path: Path) -> None:
     assert (entry["score"], entry["mask_score"]) == (0.9, 0.25)
 
 
+@pytest.mark.parametrize(("length", "count"), [(1.0005, 0), (1.01, 1), (0.0, 0)])
+def test_vectors_that_are_not_of_unit_length_are_a_problem(length: float, count: int) -> None:
+    normals = np.zeros([4, 4, 3], np.float32)
+    normals[..., 2] = -1
+    normals[1, 1, 2] = -length
+    problems = SPECS["normals"].summary.problems({"normals": normals}, ImageInfo("a", 4, 4), golden("normals").CONFIG)
+    assert [what for what, _ in problems] == ["vectors that are not of unit length"] * count
+
+
 def test_unknown_normals_are_zero_without_a_sign() -> None:
     """In bytes, too: -0 equals 0, but files and caches of it differ. The vector is NumPy's."""
     pixels = np.zeros([2, 2, 3], np.uint8)
     pixels[0, 1] = 10, 200, 30
-    parsed = {"image/normals/encoded": tf.io.encode_png(pixels)}
+    parsed = {"image/normals/encoded": tf.io.encode_png(pixels), "image/normals/confidence/encoded": tf.constant("")}
     found = SPECS["normals"].read(parsed, tf.constant([2, 2]), golden("normals").CONFIG)["normals"].numpy()
     vector = pixels[0, 1] / 127.5 - 1.0
     np.testing.assert_allclose(found[0, 1], vector / np.linalg.norm(vector), rtol=1e-5)

@@ -92,6 +92,10 @@ def test_an_infinite_gradient_is_admitted_while_the_scale_can_be_halved(scale: A
     optimizer = tf_keras.mixed_precision.LossScaleOptimizer(tf_keras.optimizers.legacy.SGD(), **scale)
     assert bool(loss_scale.admits(optimizer, tf.constant(np.inf))) == admitted
     assert loss_scale.admits(optimizer, tf.constant(1.0))
+    norms = {"gradient_norm/all": tf.constant(np.inf), "gradient_norm/depth": tf.constant(2.0)}
+    logged = loss_scale.logged(optimizer, norms)
+    assert [float(value) for value in logged["gradient_norm/all"]] == ([0, 0] if admitted else [np.inf, 1])
+    assert [float(value) for value in logged["gradient_norm/depth"]] == [2, 1]
 
 
 @pytest.mark.parametrize(
@@ -101,6 +105,7 @@ def test_an_infinite_gradient_is_admitted_while_the_scale_can_be_halved(scale: A
         ({"mixed_precision_dtype": "bfloat16", "loss_scale": "dynamic"}, "needs runtime.mixed_precision_dtype=float16"),
         ({"mixed_precision_dtype": "float16", "loss_scale": "dynamc"}, "must be 'dynamic'"),
         ({"mixed_precision_dtype": "float16", "loss_scale": 0.5}, "at least 1"),
+        ({"mixed_precision_dtype": "float16", "loss_scale": float("inf")}, "at least 1"),
     ],
 )
 def test_mistakes(runtime: Any, message: str, tiny_records: Tiny) -> None:

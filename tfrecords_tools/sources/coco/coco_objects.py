@@ -149,7 +149,9 @@ def _box(
 ) -> tuple[float, float, float, float]:
     """Converts COCO's [x, y, width, height] to [y0, x0, y1, x1] in pixels; without a box, the mask's is used."""
     bbox = annotation.get("bbox")
-    form = coco_boxes.told_form(annotation) or annotation.get(coco_boxes.KEY, coco_boxes.SIZES)
+    form = annotation.get(coco_boxes.KEY, coco_boxes.SIZES)
+    if form != coco_boxes.NORMALISED:
+        form = coco_boxes.told_form(annotation) or form
     if bbox is None or (isinstance(bbox, list) and not bbox):
         if mask is None:
             raise Dropped("object: neither box nor mask", "")

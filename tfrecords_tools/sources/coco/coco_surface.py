@@ -237,7 +237,7 @@ def _painted(regions: Iterable[tuple[Any, int]], info: ImageInfo, account: Accou
         mask = rle.crop(runs, info.height, (0, 0, info.height, info.width)) > 0
         size = runs[1::2].sum()
         others = mask & (sizes > 0) & (classes != class_id)
-        overlap += np.count_nonzero(others)
+        overlap += int(np.count_nonzero(others))
         classes[mask] = class_id
         classes[others & (sizes == size)] = IGNORE  # of two masks of one size, neither is in front
         sizes[mask] = size

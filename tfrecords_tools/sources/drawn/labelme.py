@@ -145,6 +145,8 @@ def _is_upright(points: Any) -> bool:
     """Returns True for two opposite corners, or all four of an upright rectangle, as some tools write it."""
     if not isinstance(points, list) or len(points) == 2:
         return True  # anything else is reported when it is read
+    if not all(isinstance(value, int | float) for point in points if isinstance(point, list) for value in point):
+        return True
     corners = {tuple(point) for point in points if isinstance(point, list) and len(point) == 2}
     sides = [{point[axis] for point in corners} for axis in (0, 1)]
     return len(points) == 4 and len(corners) == 4 and all(len(side) == 2 for side in sides)

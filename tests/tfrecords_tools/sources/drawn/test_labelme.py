@@ -70,6 +70,11 @@ def test_a_rectangle_of_other_corners_than_two_is_noted(
     assert (seen(result), result.notes()) == ({"a": [("cat", [48, 16, 80, 48])]}, notes)
 
 
+def test_a_rectangle_without_numbers_is_dropped(tmp_path: Path) -> None:
+    result = run(tmp_path, BOX | {"points": [[[1], [2]], [3, 4], [5, 6]]}, BOX)
+    assert (len(seen(result)["a"]), result.counts()) == (1, {"object: shape cannot be read": 1})
+
+
 def test_flags_and_groups_of_any_type_are_read(tmp_path: Path) -> None:
     name = unicodedata.normalize("NFD", "café")
     result = run(tmp_path, BOX | {"flags": ["hard"], "group_id": [1], "label": name}, flags="hard")
