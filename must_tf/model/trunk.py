@@ -81,6 +81,8 @@ def problems(config: TrunkConfig) -> list[str]:
             f"task.model.backbone.type={config.backbone.type} has no features of strides 4, 8, 16 and 32. Choose "
             "another one, for example resnet."
         )
+    if config.min_level > config.max_level:
+        wrong.append(f"task.model.min_level={config.min_level} is above task.model.max_level={config.max_level}.")
     if config.decoder.type not in PYRAMIDS:
         wrong.append(
             f"task.model.decoder.type={config.decoder.type} gives the heads no pyramid of features. Choose one of "

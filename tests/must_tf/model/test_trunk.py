@@ -57,6 +57,7 @@ def test_the_levels_of_an_efficientnet() -> None:
     [
         ({"normalisation": {"mean": [127.0]}}, "task.model.normalisation.mean has 1 numbers. Give 3"),
         ({"se_activation": "swish"}, "task.model.se_activation=swish needs task.model.backbone.type=efficientnet"),
+        ({"min_level": 6, "max_level": 4}, "task.model.min_level=6 is above task.model.max_level=4."),
         ({"backbone": {"type": "vit"}}, "task.model.backbone.type=vit has no features of strides 4, 8, 16 and 32"),
         ({"decoder": {"type": "identity"}}, "task.model.decoder.type=identity gives the heads no pyramid of"),
     ],
