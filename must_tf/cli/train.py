@@ -40,7 +40,7 @@ from must_tf.training import (
 from must_tf.training.task import NOT_FINITE, StudentTask
 from must_tf.training.trainer import Trainer, TrainingLog
 
-INSTEAD_OF_ZERO = 1_000_000_007  # a seed that nobody chooses
+INSTEAD_OF_ZERO = 1_000_000_007  # any number that is not 0 after it was reduced
 
 
 def main(arguments: Sequence[str]) -> None:
