@@ -52,6 +52,7 @@ class Step:
       needs: outputs of earlier steps that it reads.
       images: number of images that it reads; of a training, of one epoch.
       state: returns a text that changes with the input that is not the loop's own.
+      takes_jobs: whether the command itself runs several things at once with --jobs, which changes no result.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Step:
     needs: tuple[str, ...] = ()
     images: int = 0
     state: Callable[[], str] = str
+    takes_jobs: bool = False
 
     @property
     def text(self) -> str:
@@ -73,6 +75,7 @@ class StepRunner:
 
     def __init__(self, out: str):
         self._out = out
+        self._jobs = 1
         self._done = _read_done(os.path.join(out, DONE))
         self._hashes: dict[str, str] = {}  # output -> hash of the step that writes it
         self._started = time.monotonic()
@@ -98,6 +101,7 @@ class StepRunner:
         Raises:
           UserError: one of them failed.
         """
+        self._jobs = jobs
         if jobs == 1:
             for place, step in steps:
                 self.run(step, place)
@@ -182,7 +186,8 @@ class StepRunner:
             raise UserError(f"step {step.name!r} was not begun, because another one failed.")
         print(f"  {step.text}", flush=True)
         log = os.path.join(self._out, LOGS, f"{step.name.replace(' ', '-')}.log")
-        code = subprocesses.follow([sys.executable, "-m", "must_tf", *step.words], log, name)
+        more = ("--jobs", str(self._jobs)) if step.takes_jobs and self._jobs > 1 else ()
+        code = subprocesses.follow([sys.executable, "-m", "must_tf", *step.words, *more], log, name)
         if code == INTERRUPTED or code == -2:
             raise KeyboardInterrupt
         if code and self._is_ending.is_set():

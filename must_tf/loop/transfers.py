@@ -41,7 +41,7 @@ def steps(trainings: Trainings) -> list[Step]:
     words += [word for name, path in given.items() for word in ("--checkpoint", f"{name}={path}")]
     runs = (path for name, path in given.items() if name not in weights["start"])
     needs = (*runs, *(folder.folder for folder in trainings.folders.transfer))
-    return [Step(TRANSFERS, (*words, "--out", out), out, made, needs, state=trainings.start_state)]
+    return [Step(TRANSFERS, (*words, "--out", out), out, made, needs, state=trainings.start_state, takes_jobs=True)]
 
 
 def _weights(trainings: Trainings) -> dict[str, dict[str, str]]:

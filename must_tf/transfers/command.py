@@ -7,13 +7,15 @@ import dataclasses
 import os
 import shlex
 import sys
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Annotated
 
 import tensorflow as tf
 
-from must_tf.common import command_line, files, folder_lock, own_folder, tables
+from must_tf.common import command_line, files, folder_lock, own_folder, subprocesses, tables
 from must_tf.common.command_line import flag
 from must_tf.common.errors import UserError, exit_on_user_error
 from must_tf.common.progress import clock
@@ -22,6 +24,7 @@ from must_tf.transfers import table as table_file
 from must_tf.transfers.cells import TransferCell
 
 FAILED, STOPPED = 1, 130  # exit codes
+PAUSE_SECONDS = 1.0  # between two attempts to end the runs
 MARK = ".must-transfer.json"  # written before the first run: the folder is this command's
 
 
@@ -42,6 +45,7 @@ class TransferFlags:
         dataclasses.field(default_factory=list)
     )
     seeds: Annotated[int, flag("--seeds", "Runs per cell, with consecutive task.train_data.seed.")] = 1
+    jobs: Annotated[int, flag("--jobs", "Runs at once; each needs its memory.")] = 1
     config_file: Annotated[list[str], flag("--config_file", "YAML file for every run; can be repeated.", "FILE")] = (
         dataclasses.field(default_factory=list)
     )
@@ -75,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with folder_lock.held(flags.out):
             files.write_json(os.path.join(flags.out, MARK), {"table": flags.table})
-            failures = _run(planned, left, flags.out)
+            failures = _Runs(planned, left, flags.out, flags.jobs).finish()
     except KeyboardInterrupt:
         print("\nstopped; run the same command again to continue", file=sys.stderr)
         return STOPPED
@@ -89,6 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _planned(flags: TransferFlags) -> list[TransferCell]:
     if flags.seeds < 1:
         raise UserError(f"--seeds={flags.seeds} must be at least 1.")
+    if flags.jobs < 1:
+        raise UserError(f"--jobs={flags.jobs} must be at least 1.")
     if "://" in flags.out:  # logs are written line by line
         raise UserError(f"--out={flags.out} must be a local folder, or a mounted one.")
     own_folder.require(flags.out, (MARK, results.TABLE))
@@ -114,21 +120,51 @@ def _state(cell: TransferCell, left: Sequence[TransferCell]) -> str:
     return "begun" if cell.is_begun else "to do"
 
 
-def _run(planned: Sequence[TransferCell], left: Sequence[TransferCell], out: str) -> dict[str, str]:
-    """Executes runs one after the other, the next one also after a failure. Returns {path: why it failed}."""
-    failures: dict[str, str] = {}
-    started = time.monotonic()
-    for number, cell in enumerate(left):
-        elapsed = time.monotonic() - started
-        remaining = f", about {clock(elapsed / number * (len(left) - number))} left" if number else ""
-        print(f"\n[{number + 1}/{len(left)}] {cell.name}  ({clock(elapsed)} elapsed{remaining})", flush=True)
+class _Runs:
+    """Executes runs, the next one also after a failure."""
+
+    def __init__(self, planned: Sequence[TransferCell], left: Sequence[TransferCell], out: str, jobs: int):
+        self._planned, self._left, self._out, self._jobs = planned, left, out, jobs
+        self._done = 0
+        self._started = time.monotonic()
+        self._is_ending = threading.Event()
+
+    def finish(self) -> dict[str, str]:
+        """Executes all runs that are left, some at once. Returns {path: why it failed}."""
+        failures: dict[str, str] = {}
+        with ThreadPoolExecutor(self._jobs) as pool:
+            running = {pool.submit(self._execute, number, cell) for number, cell in enumerate(self._left, 1)}
+            try:
+                while running:
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    for cell, problem in (future.result() for future in done):
+                        self._done += 1
+                        if problem:
+                            failures[cell.path] = problem
+                            print(f"  failed: {problem}\n  full output: {cell.log}", file=sys.stderr, flush=True)
+                    # After every run, so that it can be read meanwhile.
+                    results.write(results.collect(self._planned, failures), self._out)
+            except BaseException:
+                self._is_ending.set()
+                while running:
+                    subprocesses.end_all()  # once more if a run was about to begin
+                    running = wait(running, timeout=PAUSE_SECONDS).not_done
+                raise
+        return failures
+
+    def _execute(self, number: int, cell: TransferCell) -> tuple[TransferCell, str]:
+        if self._is_ending.is_set():
+            return cell, "not begun"
+        elapsed = time.monotonic() - self._started
+        seconds = elapsed / self._done * (len(self._left) - self._done) if self._done else 0.0
+        remaining = f", about {clock(seconds)} left" if self._done else ""
+        print(f"\n[{number}/{len(self._left)}] {cell.name}  ({clock(elapsed)} elapsed{remaining})", flush=True)
         print(f"  {shlex.join(cells.command(cell))}", flush=True)
-        problem = cells.execute(cell)
-        if problem:
-            failures[cell.path] = problem
-            print(f"  failed: {problem}\n  full output: {cell.log}", file=sys.stderr, flush=True)
-        results.write(results.collect(planned, failures), out)  # after every run, so that it can be read meanwhile
-    return failures
+        try:
+            return cell, cells.execute(cell, cell.name if self._jobs > 1 else "")
+        except BaseException:
+            self._is_ending.set()  # before this thread takes the next run
+            raise
 
 
 def cli() -> None:

@@ -75,6 +75,25 @@ def test_steps_run_at_once_but_after_what_each_needs(tmp_path: Path, monkeypatch
     assert len(ended) == 4
 
 
+def test_a_command_that_can_run_several_things_at_once_is_told_how_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is done then for any number."""
+    commands = []
+
+    def follow(words: Sequence[str], log: str, name: str = "") -> int:
+        commands.append([*words[3:]])
+        return 0
+
+    monkeypatch.setattr(steps.subprocesses, "follow", follow)
+    out = tmp_path / "x"
+    out.mkdir()
+    step = Step("x", ("x",), str(out), takes_jobs=True)
+    for jobs in (2, 1):
+        StepRunner(str(tmp_path)).run_all([("1/1", step)], jobs)
+    assert commands == [["x", "--jobs", "2"]]
+
+
 def test_a_step_that_fails_ends_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     running, told = threading.Event(), threading.Event()
 

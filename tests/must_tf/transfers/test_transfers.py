@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ COLUMNS = {
     "rooms": {"task": "classification", "config_file": ["tiny.yaml"]},
     "angles": {"task": "normals", "config_file": ["tiny.yaml"]},
 }
+SECONDS = 60  # until a test gives up on another thread
 FIGURES = {"rooms": "classification/top1", "angles": "normals/mean_angle"}
 
 
@@ -37,7 +39,7 @@ class Runs:
         self.figures, self.ends = figures, ends or {}
         self.started: list[str] = []
 
-    def __call__(self, words: Sequence[str], log: str) -> int:
+    def __call__(self, words: Sequence[str], log: str, name: str = "") -> int:
         flags = dict(word.split("=", 1) for word in words if word.startswith("--") and "=" in word)
         path = Path(flags["--model_dir"])
         name = "/".join(path.parts[-3:])
@@ -117,9 +119,9 @@ def in_quick_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs the cells in forked processes, which are not children of this one, without optimising graphs."""
     follow = subprocesses.follow
 
-    def quickly(words: Sequence[str], log: str) -> int:
+    def quickly(words: Sequence[str], log: str, name: str) -> int:
         assert words[0] == sys.executable
-        return follow([*INTERPRETER, *words[1:]], log)
+        return follow([*INTERPRETER, *words[1:]], log, name)
 
     path = os.pathsep.join(sys.path)
     monkeypatch.setattr(subprocesses, "environment", lambda: os.environ | PLAIN | {"PYTHONPATH": path})
@@ -233,6 +235,27 @@ def test_an_interrupted_command_resumes(place: Place, runs: Any, capfd: pytest.C
     assert sorted(process.started) == ["scratch/angles/seed-1", "start/angles/seed-1"]
 
 
+def test_runs_at_once_end_with_the_command(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Both of the first runs are begun before either ends; then the command is interrupted, and no other begins."""
+    both, told = threading.Barrier(2), threading.Event()
+    begun: list[str] = []
+
+    def follow(words: Sequence[str], log: str, name: str) -> int:
+        del words, log
+        begun.append(name)
+        if both.wait(SECONDS) == 0:
+            raise KeyboardInterrupt
+        return -signal.SIGTERM if told.wait(SECONDS) else 0
+
+    monkeypatch.setattr(subprocesses, "follow", follow)
+    monkeypatch.setattr(subprocesses, "end_all", told.set)
+    assert place.run("--jobs=2") == 130
+    assert sorted(begun) == ["scratch -> rooms, seed 1", "start -> rooms, seed 1"] and told.is_set()
+    assert "the same command again" in capfd.readouterr().err
+
+
 def test_a_metric_that_was_not_measured_fails_with_the_nearest(place: Place, runs: Any) -> None:
     place.columns({"rooms": {**COLUMNS["rooms"], "figure": "topp1"}})
     runs(ONE_SEED)
@@ -308,6 +331,7 @@ def test_a_wrong_table_ends_before_any_work(place: Place, runs: Any, columns: An
         (("--checkpoint=a={folder}",), (), "no checkpoint in"),
         (("--scratch",), ("--column=room",), "Did you mean 'rooms'?"),
         (("--scratch",), ("--seeds=0",), "--seeds=0 must be at least 1"),
+        (("--scratch",), ("--jobs=0",), "--jobs=0 must be at least 1"),
         (("--scratch",), ("--out=gs://bucket/out",), "must be a local folder"),
     ],
 )
