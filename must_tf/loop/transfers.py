@@ -39,6 +39,7 @@ def steps(trainings: Trainings) -> list[Step]:
     given = {row: path for group in weights.values() for row, path in group.items() if row in wanted}
     words = ["transfer", "--table", table, *(["--scratch"] if given.pop(SCRATCH, None) is not None else [])]
     words += [word for name, path in given.items() for word in ("--checkpoint", f"{name}={path}")]
+    words += ["--gains_of", "student"] if "student" in given else []
     runs = (path for name, path in given.items() if name not in weights["start"])
     needs = (*runs, *(folder.folder for folder in trainings.folders.transfer))
     return [Step(TRANSFERS, (*words, "--out", out), out, made, needs, state=trainings.start_state, takes_jobs=True)]

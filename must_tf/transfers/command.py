@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from must_tf.common import command_line, files, folder_lock, own_folder, subprocesses, tables
 from must_tf.common.command_line import flag
-from must_tf.common.errors import UserError, exit_on_user_error
+from must_tf.common.errors import UserError, exit_on_user_error, nearest
 from must_tf.common.progress import clock
 from must_tf.transfers import cells, results
 from must_tf.transfers import table as table_file
@@ -45,6 +45,7 @@ class TransferFlags:
         dataclasses.field(default_factory=list)
     )
     seeds: Annotated[int, flag("--seeds", "Runs per cell, with consecutive task.train_data.seed.")] = 1
+    gains_of: Annotated[str, flag("--gains_of", "Row whose gains over the others are shown, with intervals.")] = ""
     jobs: Annotated[int, flag("--jobs", "Runs at once; each needs its memory.")] = 1
     config_file: Annotated[list[str], flag("--config_file", "YAML file for every run; can be repeated.", "FILE")] = (
         dataclasses.field(default_factory=list)
@@ -74,16 +75,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     left = [cell for cell in planned if not cell.is_done]
     print(_plan(planned, left, flags.out), flush=True)
     if flags.plan:
-        print(results.text(results.collect(planned, {})))
+        print(results.text(results.collect(planned, {}, flags.gains_of)))
         return 0
     try:
         with folder_lock.held(flags.out):
             files.write_json(os.path.join(flags.out, MARK), {"table": flags.table})
-            failures = _Runs(planned, left, flags.out, flags.jobs).finish()
+            failures = _Runs(planned, left, flags).finish()
     except KeyboardInterrupt:
         print("\nstopped; run the same command again to continue", file=sys.stderr)
         return STOPPED
-    table = results.collect(planned, failures)
+    table = results.collect(planned, failures, flags.gains_of)
     results.write(table, flags.out)
     print(f"\n{results.text(table)}")
     print(f"\nTable, chart and report: {flags.out}/table.json, table.png, report.html", flush=True)
@@ -100,6 +101,10 @@ def _planned(flags: TransferFlags) -> list[TransferCell]:
     own_folder.require(flags.out, (MARK, results.TABLE))
     rows = table_file.rows(flags.checkpoint, flags.scratch)
     columns = table_file.columns(flags.table, flags.column)
+    if flags.gains_of and flags.gains_of not in (names := [row.name for row in rows]):
+        raise UserError(
+            f"--gains_of={flags.gains_of} is not a row.{nearest(flags.gains_of, names)} Rows: {', '.join(names)}."
+        )
     settings = cells.TransferSettings(flags.config_file, flags.params_override, flags.out, flags.seeds)
     return cells.grid(rows, columns, settings)
 
@@ -123,8 +128,8 @@ def _state(cell: TransferCell, left: Sequence[TransferCell]) -> str:
 class _Runs:
     """Executes runs, the next one also after a failure."""
 
-    def __init__(self, planned: Sequence[TransferCell], left: Sequence[TransferCell], out: str, jobs: int):
-        self._planned, self._left, self._out, self._jobs = planned, left, out, jobs
+    def __init__(self, planned: Sequence[TransferCell], left: Sequence[TransferCell], flags: TransferFlags):
+        self._planned, self._left, self._flags = planned, left, flags
         self._done = 0
         self._started = time.monotonic()
         self._is_ending = threading.Event()
@@ -132,7 +137,7 @@ class _Runs:
     def finish(self) -> dict[str, str]:
         """Executes all runs that are left, some at once. Returns {path: why it failed}."""
         failures: dict[str, str] = {}
-        with ThreadPoolExecutor(self._jobs) as pool:
+        with ThreadPoolExecutor(self._flags.jobs) as pool:
             running = {pool.submit(self._execute, number, cell) for number, cell in enumerate(self._left, 1)}
             try:
                 while running:
@@ -143,7 +148,7 @@ class _Runs:
                             failures[cell.path] = problem
                             print(f"  failed: {problem}\n  full output: {cell.log}", file=sys.stderr, flush=True)
                     # After every run, so that it can be read meanwhile.
-                    results.write(results.collect(self._planned, failures), self._out)
+                    results.write(results.collect(self._planned, failures, self._flags.gains_of), self._flags.out)
             except BaseException:
                 self._is_ending.set()
                 while running:
@@ -161,7 +166,7 @@ class _Runs:
         print(f"\n[{number}/{len(self._left)}] {cell.name}  ({clock(elapsed)} elapsed{remaining})", flush=True)
         print(f"  {shlex.join(cells.command(cell))}", flush=True)
         try:
-            return cell, cells.execute(cell, cell.name if self._jobs > 1 else "")
+            return cell, cells.execute(cell, cell.name if self._flags.jobs > 1 else "")
         except BaseException:
             self._is_ending.set()  # before this thread takes the next run
             raise

@@ -20,7 +20,9 @@ from must_tf.common.errors import nearest
 from must_tf.data import record
 from must_tf.evaluation import evaluator
 from must_tf.shared import html_report
+from must_tf.transfers import gains
 from must_tf.transfers.cells import TransferCell
+from must_tf.transfers.gains import Gain
 from must_tf.transfers.table import TransferColumn, TransferRow
 
 TABLE = "table.json"
@@ -62,11 +64,16 @@ class TransferEntry:
         return len(self.values) + len(self.problems) + len(self.waiting)
 
     @property
+    def decimals(self) -> int:
+        """The decimals to print: ratios have 3, degrees and percents 2."""
+        return 3 if abs(self.mean or 0.0) < 10 else 2
+
+    @property
     def text(self) -> str:
         """The entry as printed."""
         if self.mean is None:
             return "failed" if self.problems else "-"
-        decimals = 3 if abs(self.mean) < 10 else 2  # ratios have 3, degrees and percents 2
+        decimals = self.decimals
         spread = "" if self.spread is None else f" ± {self.spread:.{decimals}f}"
         missing = "" if len(self.values) == self.seeds else f" ({len(self.values)} of {self.seeds})"
         return f"{self.mean:.{decimals}f}{spread}{missing}"
@@ -74,11 +81,12 @@ class TransferEntry:
 
 @dataclasses.dataclass(frozen=True)
 class TransferTable:
-    """All entries, row by row."""
+    """All entries, row by row, and the row whose gains over the others are shown; "" for none."""
 
     rows: tuple[TransferRow, ...]
     columns: tuple[TransferColumn, ...]
     entries: tuple[tuple[TransferEntry, ...], ...]
+    gains_of: str = ""
 
     def __iter__(self) -> Iterator[TransferEntry]:
         return (entry for entries in self.entries for entry in entries)
@@ -97,18 +105,39 @@ class TransferTable:
         """The highest number of seeds of an entry."""
         return max(entry.seeds for entry in self)
 
+    @property
+    def gains(self) -> dict[tuple[str, str], Gain]:
+        """Returns {(other row, column): what the row `gains_of` gains over it}, where both have a seed in common."""
+        own = {entry.column: entry for entry in self if entry.row.name == self.gains_of}
+        pairs = [(own[entry.column], entry) for entry in self if own and entry.row.name != self.gains_of]
+        measured = {
+            (entry.row.name, entry.column.name): gains.gain(one.values, entry.values, entry.column.higher_is_better)
+            for one, entry in pairs
+        }
+        return {key: value for key, value in measured.items() if value is not None}
 
-def collect(cells: Sequence[TransferCell], failures: Mapping[str, str]) -> TransferTable:
+    def gain_rows(self) -> list[list[str]]:
+        """Returns the rows of the table of gains: the other row's name, and a text for each column."""
+        known, decimals = self.gains, {entry.column.name: entry.decimals for entry in self}
+        rows = dict.fromkeys(row for row, _ in known)
+        return [
+            [row, *(known[row, name].text(decimals[name]) if (row, name) in known else "-" for name in decimals)]
+            for row in rows
+        ]
+
+
+def collect(cells: Sequence[TransferCell], failures: Mapping[str, str], gains_of: str = "") -> TransferTable:
     """Reads the results of the runs that are finished.
 
     Args:
       cells: all runs of the table.
       failures: {path of a cell: why it failed}.
+      gains_of: the row whose gains over the others are shown.
     """
     rows = tuple(dict.fromkeys(cell.row for cell in cells))
     columns = tuple(dict.fromkeys(cell.column for cell in cells))
     entries = tuple(tuple(_entry(row, column, cells, failures) for column in columns) for row in rows)
-    return TransferTable(rows, columns, entries)
+    return TransferTable(rows, columns, entries, gains_of)
 
 
 def _entry(
@@ -154,7 +183,12 @@ def text(table: TransferTable) -> str:
         for row, entries in zip(table.rows, table.entries, strict=True)
     ]
     headers = ["", *(NOT_BEST + _header(column) for column in table.columns)]
-    return tables.table(headers, rows, note="\n".join(_remarks(table)))
+    whole = tables.table(headers, rows, note="\n".join(_remarks(table)))
+    if not table.gains:
+        return whole
+    names = ["", *(column.name for column in table.columns)]
+    title = gains.title(table.gains_of)
+    return f"{whole}\n\n{tables.table(names, table.gain_rows(), title=title, note=gains.NOTE)}"
 
 
 def _header(column: TransferColumn) -> str:
@@ -190,6 +224,7 @@ def _report(table: TransferTable, chart: bytes) -> html_report.Report:
     starts = [[row.name, row.checkpoint or "random weights"] for row in table.rows]
     report_tables = [
         html_report.ReportTable("Transfers", headers, rows),
+        *_gain_tables(table),
         html_report.ReportTable("Initial weights", ("row", "checkpoint"), starts),
     ]
     caption = "Every row fine-tuned on every task; whiskers are one standard deviation"
@@ -197,9 +232,17 @@ def _report(table: TransferTable, chart: bytes) -> html_report.Report:
     return html_report.Report("Transfers", _remarks(table), report_tables, (), [picture])
 
 
+def _gain_tables(table: TransferTable) -> list[html_report.ReportTable]:
+    if not table.gains:
+        return []
+    title = f"{gains.title(table.gains_of)} {gains.NOTE}"
+    return [html_report.ReportTable(title, ("", *(column.name for column in table.columns)), table.gain_rows())]
+
+
 def as_json(table: TransferTable) -> dict[str, Any]:
     """Returns the content of table.json."""
     return {
+        **({"gains": gains.as_json(table.gains_of, table.gains)} if table.gains else {}),
         "rows": [row._asdict() for row in table.rows],
         "columns": [column._asdict() for column in table.columns],
         "entries": [

@@ -193,6 +193,22 @@ def test_seeds_give_mean_and_standard_deviation(place: Place, runs: Any, capfd: 
     assert [config["task"]["train_data"]["seed"] for config in written] == [1, 2, 3]
 
 
+def test_gains_of_a_row_are_shown_where_both_have_run(
+    place: Place, runs: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In the second column less is better, and only one seed of each."""
+    place.columns({"rooms": {**COLUMNS["rooms"], "seeds": 2}, "angles": COLUMNS["angles"]})
+    runs({**ONE_SEED, "scratch/rooms/seed-2": 0.35, "start/rooms/seed-2": 0.61})
+    assert place.run("--gains_of=start") == 0
+    lines = [" ".join(line.split()) for line in capfd.readouterr().out.splitlines()]
+    after = lines[lines.index("Gains of start") :]
+    assert after[2] == "scratch +0.255 ± 0.064 * -10.00"
+    content = json.loads((place.out / "table.json").read_text())["gains"]
+    assert (content["row"], [entry["column"] for entry in content["entries"]]) == ("start", ["rooms", "angles"])
+    assert [entry["apart"] for entry in content["entries"]] == [True, False]
+    assert "+0.255 ± 0.064 *" in (place.out / "report.html").read_text()
+
+
 def test_a_column_has_rows_and_seeds_of_its_own(place: Place, runs: Any, capfd: pytest.CaptureFixture[str]) -> None:
     place.columns({"rooms": {**COLUMNS["rooms"], "seeds": 2}, "angles": {**COLUMNS["angles"], "rows": ["start"]}})
     process = runs({**ONE_SEED, "scratch/rooms/seed-2": 0.35, "start/rooms/seed-2": 0.6})
@@ -331,6 +347,7 @@ def test_a_wrong_table_ends_before_any_work(place: Place, runs: Any, columns: An
         (("--checkpoint=a={folder}",), (), "no checkpoint in"),
         (("--scratch",), ("--column=room",), "Did you mean 'rooms'?"),
         (("--scratch",), ("--seeds=0",), "--seeds=0 must be at least 1"),
+        (("--scratch",), ("--gains_of=scrach",), "Did you mean 'scratch'?"),
         (("--scratch",), ("--jobs=0",), "--jobs=0 must be at least 1"),
         (("--scratch",), ("--out=gs://bucket/out",), "must be a local folder"),
     ],
