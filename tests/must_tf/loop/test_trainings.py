@@ -314,9 +314,8 @@ def test_transfers_start_from_every_teacher_and_the_student() -> None:
     (step,) = (step for step in trainings(plan, facts).steps() if step.name == "transfers")
     rows = [f"{name}=o/{name}" for name in ("teacher-depth", "teacher-normals", "student")]
     given = [word for row in rows for word in ("--checkpoint", row)]
-    assert list(step.words) == (
-        ["transfer", "--table", "o/configs/transfers.yaml", "--scratch", *given, "--out", "o/transfers"]
-    )
+    shown = ["--gains_of", "student", "--out", "o/transfers"]
+    assert list(step.words) == ["transfer", "--table", "o/configs/transfers.yaml", "--scratch", *given, *shown]
     table, column = (make() for make in step.files.values())
     rows = ["scratch", "teacher-depth", "teacher-normals", "student"]
     assert table == {
