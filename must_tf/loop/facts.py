@@ -157,5 +157,10 @@ def _first(folder: str) -> Iterator[tf.train.Example]:
 
 
 def missing(facts: Facts, tasks: tuple[str, ...]) -> list[str]:
-    """Returns the tasks that some images have no real labels for."""
-    return [task for task in tasks if facts.labelled.get(task, 0) < facts.images]
+    """Returns the tasks that some images have no real labels for, and can get them.
+
+    Labels of a task that needs another one are added together with the other's or not at all: no teacher gives masks to
+    real boxes.
+    """
+    lacking = [task for task in tasks if facts.labelled.get(task, 0) < facts.images]
+    return [task for task in lacking if {*discover()[task].needs} <= {*lacking}]

@@ -377,6 +377,7 @@ MUTANTS = (
     Mutant("transfers of a plan run one by one", "must_tf/loop/steps.py", "if step.takes_jobs and self._jobs > 1", "if False", "must_tf/loop/test_steps::told_how_many"),
     Mutant("gains: seeds are not paired", "must_tf/transfers/gains.py", "own[seed] - other[seed]", "own[seed] - sum(other.values()) / len(other)", "must_tf/transfers/test_gains"),
     Mutant("gains: fewer degrees are a loss", "must_tf/transfers/gains.py", "1.0 if higher_is_better else -1.0", "1.0", "must_tf/transfers/test_gains"),
+    Mutant("a plan asks for masks of real boxes", "must_tf/loop/facts.py", "if {*discover()[task].needs} <= {*lacking}", "if True", "must_tf/loop/test_trainings::real_boxes"),
     Mutant("record commands keep the memory of large maps", "tfrecords_tools/writing/worker_pool.py", ", process_setup.KERNELS: \"0\"", "", "must_tf/test_main::memory_back"),
     Mutant("benchmark: a check is charged to another one", "benchmarks/profile/checks.py", "**{message: {message} for message in messages}", "**{message: messages - {message} for message in messages}", "benchmarks/test_checks"),
     Mutant("a signal that became an error is a failure", "must_tf/common/errors.py", "if signals:", "if signals and False:", "must_tf/common/test_errors::became_an_error"),

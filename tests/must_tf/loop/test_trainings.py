@@ -129,6 +129,23 @@ def test_teachers_add_only_the_labels_that_a_dataset_lacks(home: tuple[plan_lib.
     ]
 
 
+def test_real_boxes_without_masks_keep_their_boxes_and_get_no_masks(
+    home: tuple[plan_lib.Plan, dict[str, Facts]],
+) -> None:
+    """As in COCO files with some objects that only have a box. Boxes and masks come together, or not at all."""
+    plan, facts = home
+    partly = STREET_FACTS._replace(labelled={"detection": 1000, "masks": 900})
+    (step,) = (one for one in trainings(plan, {**facts, "street": partly}).steps() if one.name == "label street")
+    given = [word for word in step.words if "=" in word]
+    assert given == ["depth=o/teacher-depth", "normals=o/teacher-normals"]
+    both = STREET_FACTS._replace(labelled={"detection": 950, "masks": 900})
+    (step,) = (one for one in trainings(plan, {**facts, "street": both}).steps() if one.name == "label street")
+    assert [word for word in step.words if "teacher-masks" in word] == [
+        "detection=o/teacher-masks",
+        "masks=o/teacher-masks",
+    ]
+
+
 def test_a_confidence_is_asked_for_where_labels_get_one(home: tuple[plan_lib.Plan, dict[str, Facts]]) -> None:
     """Rooms that have all depth and normals get boxes and masks only. It costs another pass, and a byte per pixel."""
     facts = {**home[1], "rooms": ROOMS_FACTS._replace(labelled={"depth": 200, "normals": 200})}
