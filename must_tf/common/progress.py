@@ -22,6 +22,9 @@ def clock(seconds: float) -> str:
 class Progress:
     """Counts what is done and shows it with the rate and the time left.
 
+    Until the end, both are those since the first count: what comes before it, such as loading weights and building
+    graphs, comes only once, and would make the first times left many times too long.
+
     It starts no thread, because worker processes are forked meanwhile, and it does not touch the cursor's visibility,
     because a job that fails does not close it.
     """
@@ -38,11 +41,13 @@ class Progress:
         self._total, self._verb, self._unit = total, verb, unit
         self._start_count = self._done = done
         self._start = self._shown = time.monotonic()
+        self._first: tuple[float, int] | None = None  # when the first count came, and what was done then
         self._terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Counts `count` more and updates the display if the last update was long enough ago. `note` is shown last."""
         self._done += count
+        self._first = self._first or (time.monotonic(), self._done)
         if self._done >= self._total and not self._terminal:
             return  # `close` writes the last line
         pause = TERMINAL_SECONDS if self._terminal else LOG_SECONDS
@@ -55,8 +60,11 @@ class Progress:
 
     def _show(self, note: str, end: str) -> None:
         self._shown = time.monotonic()
-        passed = max(self._shown - self._start, 1e-6)
-        rate = (self._done - self._start_count) / passed
+        since, count = self._start, self._start_count
+        if self._first and self._first[1] < self._done < self._total:
+            since, count = self._first
+        passed = max(self._shown - since, 1e-6)
+        rate = (self._done - count) / passed
         unfinished = rate and self._done < self._total
         remaining = f"{clock((self._total - self._done) / rate)} left" if unfinished else clock(passed)
         parts = [f"{self._done}/{self._total} {self._unit}", f"{rate:.1f} {self._unit}/s", remaining, note]

@@ -27,6 +27,25 @@ def test_rate_and_time_left_are_of_what_was_done_since_the_start(
     assert capsys.readouterr().err == "label 60/100 images · 2.0 images/s · 0:20 left\n"
 
 
+def test_what_comes_before_the_first_count_does_not_come_again(
+    now: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A minute to load weights, 8 images, then 4 images a second. The last line has the time of it all."""
+    line = progress.Progress(128, "label")
+    now[0] = 60.0
+    line.advance(8)
+    now[0] = 80.0
+    line.advance(80)
+    now[0] = 90.0
+    line.advance(40)
+    line.close()
+    assert [each.split(" · ", 1)[1] for each in capsys.readouterr().err.splitlines()] == [
+        "0.1 images/s · 15:00 left",
+        "4.0 images/s · 0:10 left",
+        "1.4 images/s · 1:30",
+    ]
+
+
 def test_a_log_has_a_line_every_ten_seconds_and_the_last_one_once(
     now: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
