@@ -69,10 +69,9 @@ def config_of(step: Step) -> dict[str, Any]:
 
 
 def columns(step: Step) -> Mapping[str, Mapping[str, Any]]:
-    """Returns the columns of the transfers' table."""
+    """Returns the columns of the transfers' table that have runs of their own."""
     table = next(iter(step.files.values()))()["columns"]
-    assert isinstance(table, dict)
-    return table
+    return {name: column for name, column in table.items() if "runs_of" not in column}
 
 
 def _checkpoints(values: Mapping[str, Any]) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from must_tf.loop.records import RecordFolder
 from must_tf.loop.settings import RunFacts
 from must_tf.loop.steps import Step, Values
 from must_tf.runs import start
+from must_tf.tasks import discover
 from must_tf.transfers.table import SCRATCH
 
 if TYPE_CHECKING:
@@ -29,13 +30,17 @@ def steps(trainings: Trainings) -> list[Step]:
     made: dict[str, Callable[[], Values]] = {table: lambda: {"columns": columns}}
     for name, task in ((name, task) for name, one in plan.transfer.items() for task in one.tasks):
         planned = plan.transfer[name]
-        column = name if len(planned.tasks) == 1 else f"{name}-{task}"
+        column = _column(name, task, planned.tasks)
+        whole = [other for other in planned.tasks if task in discover()[other].needs]
+        if whole:  # its runs learn this task too
+            columns[column] = {"task": task, "runs_of": _column(name, whole[0], planned.tasks)}
+            continue
         rows = [row for kind in weights for row in weights[kind] if {kind, row} & {*planned.rows}]
         config = f"transfer-{column}.yaml"
         rows = list(dict.fromkeys(rows))
         columns[column] = {"task": task, "config_file": [config], "rows": rows, "seeds": planned.seeds}
         made[plan.folder("configs", config)] = functools.partial(_values, trainings, name, task)
-    wanted = {row for column in columns.values() for row in column["rows"]}
+    wanted = {row for column in columns.values() for row in column.get("rows", ())}
     given = {row: path for group in weights.values() for row, path in group.items() if row in wanted}
     words = ["transfer", "--table", table, *(["--scratch"] if given.pop(SCRATCH, None) is not None else [])]
     words += [word for name, path in given.items() for word in ("--checkpoint", f"{name}={path}")]
@@ -43,6 +48,10 @@ def steps(trainings: Trainings) -> list[Step]:
     runs = (path for name, path in given.items() if name not in weights["start"])
     needs = (*runs, *(folder.folder for folder in trainings.folders.transfer))
     return [Step(TRANSFERS, (*words, "--out", out), out, made, needs, state=trainings.start_state, takes_jobs=True)]
+
+
+def _column(name: str, task: str, tasks: Sequence[str]) -> str:
+    return name if len(tasks) == 1 else f"{name}-{task}"
 
 
 def _weights(trainings: Trainings) -> dict[str, dict[str, str]]:

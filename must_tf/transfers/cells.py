@@ -145,7 +145,7 @@ def _cell(row: TransferRow, column: TransferColumn, number: int, settings: Trans
     params.task.patience = 0  # see `_check_equal`
     if weights.is_known(row.checkpoint):
         params.task.init_modules = "backbone"  # they have nothing else
-    path = os.path.join(settings.out, row.name, column.name, f"seed-{seed}")
+    path = os.path.join(settings.out, row.name, column.folder, f"seed-{seed}")
     return TransferCell(row, column, seed, params.trainer.train_steps, config_values.plain(params.as_dict()), path)
 
 

@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(RuntimeError):  # leaves the memory of all GPUs to the runs
         tf.config.set_visible_devices([], "GPU")
     planned = _planned(flags)
-    left = [cell for cell in planned if not cell.is_done]
+    left = [cell for cell in planned if not cell.is_done and not cell.column.runs_of]
     print(_plan(planned, left, flags.out), flush=True)
     if flags.plan:
         print(results.text(results.collect(planned, {}, flags.gains_of)))
@@ -110,6 +110,7 @@ def _planned(flags: TransferFlags) -> list[TransferCell]:
 
 
 def _plan(planned: Sequence[TransferCell], left: Sequence[TransferCell], out: str) -> str:
+    planned = [cell for cell in planned if not cell.column.runs_of]
     rows, columns, seeds = (len({getattr(cell, key) for cell in planned}) for key in ("row", "column", "seed"))
     begun = sum(cell.is_begun for cell in left)
     total = (

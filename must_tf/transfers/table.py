@@ -15,7 +15,8 @@ from must_tf.tasks import discover
 
 SCRATCH = "scratch"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # rows and columns are also folders
-COLUMN_KEYS = ("task", "config_file", "figure", "higher_is_better", "rows", "seeds")
+COLUMN_KEYS = ("task", "config_file", "figure", "higher_is_better", "rows", "seeds", "runs_of")
+OWN_KEYS = ("config_file", "rows", "seeds")  # of a column with runs of its own
 
 
 class TransferColumn(NamedTuple):
@@ -23,12 +24,13 @@ class TransferColumn(NamedTuple):
 
     Attributes:
       name: of the column and its folders.
-      task: whose head is trained.
+      task: whose head is trained, with those that it needs.
       config_file: YAML files of the runs, in the order in which they are applied.
       figure: the metric to show, as "<task>/<metric>" in evaluation.json.
       higher_is_better: the direction of that metric.
       rows: the rows that are trained; empty: all.
       seeds: runs per cell; 0: as many as the command says.
+      runs_of: the column whose runs this one shows another metric of; "" for its own.
     """
 
     name: str
@@ -38,6 +40,12 @@ class TransferColumn(NamedTuple):
     higher_is_better: bool
     rows: tuple[str, ...] = ()
     seeds: int = 0
+    runs_of: str = ""
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder of its runs, below each row's."""
+        return self.runs_of or self.name
 
 
 class TransferRow(NamedTuple):
@@ -66,11 +74,47 @@ def columns(path: str, only: Sequence[str] = ()) -> list[TransferColumn]:
     for name in only:
         if name not in entries:
             raise UserError(f"--column={name} is not in {path}.{nearest(name, entries)} Known: {', '.join(entries)}.")
-    return [_column(str(name), entry, path) for name, entry in entries.items() if name in only or not only]
+    own = {str(name): _column(str(name), entry, path) for name, entry in entries.items() if not _runs_of(entry)}
+    every = [own.get(str(name)) or _shared(str(name), entry, own, path) for name, entry in entries.items()]
+    chosen = [column for column in every if column.name in only or not only]
+    for column in chosen:
+        if only and column.folder not in only:
+            raise UserError(f"--column={column.name} shows the runs of {column.runs_of}. Add --column={column.runs_of}")
+    return chosen
+
+
+def _runs_of(entry: Any) -> str:
+    return str(entry.get("runs_of", "")) if isinstance(entry, dict) else ""
 
 
 def _column(name: str, entry: Any, path: str) -> TransferColumn:
     where = f"{path}: columns.{name}"
+    task, figure, better = _metric(name, entry, where)
+    config_files, own_rows = _texts(entry, "config_file", where, "YAML files"), _texts(entry, "rows", where, "rows")
+    seeds = entry.get("seeds", 0)
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 0:
+        raise UserError(f"{where}.seeds must be a whole number.")
+    paths = tuple(os.path.join(os.path.dirname(path), file) for file in config_files)
+    return TransferColumn(name, task, paths, figure, better, tuple(own_rows), seeds)
+
+
+def _shared(name: str, entry: dict[str, Any], own: dict[str, TransferColumn], path: str) -> TransferColumn:
+    """Returns a column that shows another metric of the runs of one in `own`."""
+    where, runs_of = f"{path}: columns.{name}", _runs_of(entry)
+    task, figure, better = _metric(name, entry, where)
+    for key in OWN_KEYS:
+        if key in entry:
+            raise UserError(f"{where}.{key}: the runs are those of {runs_of}. Leave it out.")
+    if runs_of not in own:
+        raise UserError(f"{where}.runs_of: {runs_of!r} has no runs.{nearest(runs_of, own)} Known: {', '.join(own)}.")
+    trained = own[runs_of].task
+    if task not in (trained, *discover()[trained].needs):
+        raise UserError(f"{where}.task={task!r} is not learnt by the runs of {runs_of}, which train {trained}.")
+    return own[runs_of]._replace(name=name, figure=figure, higher_is_better=better, runs_of=runs_of)
+
+
+def _metric(name: str, entry: Any, where: str) -> tuple[str, str, bool]:
+    """Returns a column's task, the metric to show as "<task>/<metric>", and whether more of it is better."""
     _check_name(name, where)
     if not isinstance(entry, dict):
         raise UserError(f"{where} must be a group of keys: {', '.join(COLUMN_KEYS)}.")
@@ -78,7 +122,6 @@ def _column(name: str, entry: Any, path: str) -> TransferColumn:
     task = entry.get("task", "")
     if task not in discover():
         raise UserError(f"{where}.task={task!r} is not a task.{nearest(str(task), discover())}")
-    config_files, own_rows = _texts(entry, "config_file", where, "YAML files"), _texts(entry, "rows", where, "rows")
     metric = discover()[task].Metric
     figure = entry.get("figure", metric.headline)
     better = entry.get("higher_is_better", metric.higher_is_better)
@@ -86,11 +129,7 @@ def _column(name: str, entry: Any, path: str) -> TransferColumn:
         raise UserError(f"{where}.figure must be the name of a metric, like {metric.headline!r}.")
     if not isinstance(better, bool):
         raise UserError(f"{where}.higher_is_better must be true or false.")
-    seeds = entry.get("seeds", 0)
-    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 0:
-        raise UserError(f"{where}.seeds must be a whole number.")
-    paths = tuple(os.path.join(os.path.dirname(path), file) for file in config_files)
-    return TransferColumn(name, task, paths, f"{task}/{figure}", better, tuple(own_rows), seeds)
+    return task, f"{task}/{figure}", better
 
 
 def _texts(entry: dict[str, Any], key: str, where: str, kind: str) -> list[str]:

@@ -379,6 +379,8 @@ MUTANTS = (
     Mutant("gains: fewer degrees are a loss", "must_tf/transfers/gains.py", "1.0 if higher_is_better else -1.0", "1.0", "must_tf/transfers/test_gains"),
     Mutant("a plan asks for masks of real boxes", "must_tf/loop/facts.py", "if {*discover()[task].needs} <= {*lacking}", "if True", "must_tf/loop/test_trainings::real_boxes"),
     Mutant("loading weights counts as labelling", "must_tf/common/progress.py", "since, count = self._first", "pass", "must_tf/common/test_progress::first_count"),
+    Mutant("a column that shares runs trains its own", "must_tf/transfers/cells.py", "column.folder", "column.name", "must_tf/transfers/test_transfers::same_runs"),
+    Mutant("boxes and masks of a transfer are trained twice", "must_tf/loop/transfers.py", "if whole:", "if not whole and whole:", "must_tf/loop/test_trainings::same_runs"),
     Mutant("record commands keep the memory of large maps", "tfrecords_tools/writing/worker_pool.py", ", process_setup.KERNELS: \"0\"", "", "must_tf/test_main::memory_back"),
     Mutant("benchmark: a check is charged to another one", "benchmarks/profile/checks.py", "**{message: {message} for message in messages}", "**{message: messages - {message} for message in messages}", "benchmarks/test_checks"),
     Mutant("a signal that became an error is a failure", "must_tf/common/errors.py", "if signals:", "if signals and False:", "must_tf/common/test_errors::became_an_error"),

@@ -368,6 +368,19 @@ def test_a_transfer_to_several_tasks_converts_once_and_has_a_column_for_each() -
     assert [one["trainer"]["train_steps"] for one in (depth, normals)] == [680, 500]
 
 
+def test_boxes_and_masks_of_a_transfer_are_two_columns_of_the_same_runs() -> None:
+    transfer = {"city": {**COCO, "task": ["detection", "masks"]}}
+    plan = plan_of({"street": COCO, "album": ALBUM}, transfer=transfer)
+    facts = {"street": STREET_FACTS, "album": ALBUM_FACTS, "city": STREET_FACTS}
+    whole = trainings(plan, facts)
+    (step,) = (step for step in whole.steps() if step.name == "transfers")
+    table, masks = (make() for make in step.files.values())
+    assert table["columns"]["city-detection"] == {"task": "detection", "runs_of": "city-masks"}
+    assert table["columns"]["city-masks"]["config_file"] == ["transfer-city-masks.yaml"]
+    assert {task for task, head in masks["task"]["tasks"].items() if head["enabled"]} == {"detection", "masks"}
+    assert list(disk.columns(step)) == ["city-masks"]
+
+
 def test_every_transfer_has_its_own_rows() -> None:
     transfer: dict[str, dict[str, Any]] = {
         "one": {**ROOMS, "task": "depth", "rows": ["random", "start", "student", "depth-only"], "seeds": 3},

@@ -219,6 +219,29 @@ def test_a_column_has_rows_and_seeds_of_its_own(place: Place, runs: Any, capfd: 
     assert any(line.split()[-1:] == ["-"] for line in capfd.readouterr().out.splitlines() if line.startswith("scratch"))
 
 
+def test_a_column_can_show_another_metric_of_the_same_runs(
+    place: Place, runs: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """They are trained once, listed once, and fail in both columns."""
+    shared = {"task": "normals", "runs_of": "angles", "figure": "median_angle"}
+    place.columns({"medians": shared, "angles": COLUMNS["angles"]})
+    process = runs(ONE_SEED, {"scratch/angles/seed-1": 2})
+    assert place.run("--plan") == 0
+    assert "2 runs (rows 2, columns 1, seeds 1)" in capfd.readouterr().out
+    place.run()
+    assert process.started == ["scratch/angles/seed-1", "start/angles/seed-1"]
+    assert place.entry("start", "angles")["mean"] == 30.0
+    assert "has no normals/median_angle" in place.entry("start", "medians")["problems"]["1"]
+    assert place.entry("scratch", "medians")["problems"] == {"1": "error: the head is lost."}
+    evaluation = place.out / "start" / "angles" / "seed-1" / "evaluation.json"
+    content = json.loads(evaluation.read_text())
+    evaluation.write_text(json.dumps({**content, "figures": {**content["figures"], "normals/median_angle": 25.0}}))
+    assert place.run("--plan") == 0
+    assert "30.00" in (shown := capfd.readouterr().out) and "25.00" in shown
+    with pytest.raises(UserError, match="shows the runs of angles. Add --column=angles"):
+        place.run("--column=medians")
+
+
 def test_a_failed_run_is_reported_and_only_it_is_repeated(
     place: Place, runs: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -326,6 +349,9 @@ def test_plan_runs_nothing_and_shows_what_is_left(place: Place, runs: Any, capfd
         ({"a": {"task": "depth", "rows": ["strat"]}}, "Did you mean 'start'?"),
         ({"a": {"task": "depth", "seeds": -1}}, "must be a whole number"),
         ({"a/b": {"task": "depth"}}, "also the name of a folder"),
+        ({"a": {"task": "depth", "runs_of": "c"}, "b": {"task": "depth"}}, "'c' has no runs. Known: b."),
+        ({"a": {"task": "depth", "runs_of": "b"}, "b": {"task": "normals"}}, "is not learnt by the runs of b"),
+        ({"a": {"task": "depth", "runs_of": "b", "seeds": 2}, "b": {"task": "depth"}}, "a.seeds: the runs are those"),
         ({"a": {"task": "depth", "config_file": ["none.yaml"]}}, "none.yaml: no such file"),
     ],
 )
