@@ -13,7 +13,14 @@ import tensorflow as tf
 from must_tf.data import record
 
 Feature = Any  # the map of a record's features
-MAPS = ("image/depth/encoded", "image/normals/encoded", "image/segmentation/class/encoded")
+PNGS = (
+    "image/depth/encoded",
+    "image/normals/encoded",
+    "image/segmentation/class/encoded",
+    "image/depth/confidence/encoded",
+    "image/normals/confidence/encoded",
+    "image/segmentation/confidence/encoded",
+)
 TEXTS = ("image/source_id", "image/filename", "image/format", "image/key/sha256", "image/depth/origin")
 NUMBERS = (
     "image/object/bbox/ymin",
@@ -30,9 +37,14 @@ def _list(feature: Feature, key: str) -> Any:
     return getattr(feature[key], feature[key].WhichOneof("kind") or "bytes_list").value
 
 
+def _file(feature: Feature, rng: random.Random, *more: str) -> str:
+    """Returns the key of a file that the record has: the photo, one of the maps, or one of `more`."""
+    return rng.choice([key for key in ("image/encoded", *more, *PNGS) if key in feature])
+
+
 def _flip(feature: Feature, rng: random.Random) -> None:
     """Flips some bits of a file in the record; the record's checksum is right."""
-    key = rng.choice(("image/encoded", *MAPS))
+    key = _file(feature, rng)
     data = bytearray(feature[key].bytes_list.value[0])
     for _ in range(rng.randint(1, 8)):
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
@@ -41,7 +53,7 @@ def _flip(feature: Feature, rng: random.Random) -> None:
 
 def _cut(feature: Feature, rng: random.Random) -> None:
     """Cuts a file in the record."""
-    key = rng.choice(("image/encoded", "image/object/mask_crop", *MAPS))
+    key = _file(feature, rng, "image/object/mask_crop")
     values = feature[key].bytes_list.value
     if values:
         values[0] = values[0][: rng.randrange(len(values[0]))]
@@ -72,7 +84,7 @@ def _bomb(feature: Feature, rng: random.Random) -> None:
     side = rng.choice((2_000, 20_000, 2**31 - 1))
     png = bytearray(cv2.imencode(".png", np.zeros([2000, 2000], np.uint8))[1].tobytes())
     png[16:24] = side.to_bytes(4, "big") * 2
-    key = rng.choice(("image/encoded", "image/object/mask_crop", *MAPS))
+    key = _file(feature, rng, "image/object/mask_crop")
     feature[key].bytes_list.value[:] = [bytes(png)] * max(1, len(feature[key].bytes_list.value))
     if rng.random() < 0.5:
         feature["image/height"].int64_list.value[:] = feature["image/width"].int64_list.value[:] = [side]

@@ -9,22 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import tiny
-from tests.tools import mutants
+from tests.tools import damage, mutated
 
-EACH = 17  # mutants for each of twelve commands
-LEAST = {"convert mg": 1, "serve": 1}  # these do not read all keys
-
-
-@pytest.fixture(scope="module")
-def sources() -> list[bytes]:
-    """The records that are damaged."""
-    return [tiny.scene_record(index, tiny.ALL) for index in mutants.SOURCES]
+EACH = 15  # mutants for each of fourteen commands
+FEWEST = {"evaluate": 2, "convert mg": 0, "convert images": 0, "predict": 0, "serve": 0}  # these do not read all keys
 
 
-@pytest.mark.parametrize("command", mutants.COMMANDS)
-def test_no_mutant_ends_a_command_in_a_traceback(command: str, sources: list[bytes], tmp_path: Path) -> None:
-    first = list(mutants.COMMANDS).index(command) * EACH
-    found = mutants.outcomes(mutants.batch(tmp_path, range(first, first + EACH), sources), command)
+@pytest.mark.parametrize("command", mutated.COMMANDS)
+def test_no_mutant_ends_a_command_in_a_traceback(command: str, tmp_path: Path) -> None:
+    # Each kind of damage in labels of a teacher, which is the last source, and some in real ones.
+    first = (len(mutated.sources()) * (1 + list(mutated.COMMANDS).index(command)) - 1) * len(damage.DAMAGE)
+    found = mutated.outcomes(mutated.batch(tmp_path, range(first, first + EACH)), command)
     bad = sum(number for (_, word), number in found.items() if word != "read")
-    assert LEAST.get(command, EACH // 3) < bad <= EACH  # the rest is harmless, like the flag of a crowd
+    assert FEWEST.get(command, EACH // 3) < bad <= EACH  # the rest is harmless, like the flag of a crowd
