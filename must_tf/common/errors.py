@@ -23,6 +23,8 @@ from must_tf.common.text import shown_output
 
 PIPE_CLOSED = 141  # 128 and the number of SIGPIPE: the program that reads the output, like `head`, has ended
 
+REASON_SHOWN = 200  # characters of an error without words of its own
+
 
 class OutputClosed(Exception):
     """The program that reads the output has ended: `BrokenPipeError` in a form that command line libraries let pass."""
@@ -103,8 +105,8 @@ def exit_on_user_error(main: Callable[[], int | None]) -> int:
     A UserError is printed to stderr without a traceback, and the exit code is 2; so are what a disk refuses and a
     package that is not installed. Any other exception is printed with its traceback. Its exit code is 2 as well,
     because Python's usual 1 means "finished, but ..." for these commands. Ctrl-C and SIGTERM end with a word and the
-    exit codes that shells use for them. After one of them, only what a disk refuses is printed as well: a training may
-    have failed to save its last step.
+    exit codes that shells use for them. What a disk refused just before is printed as well, and so are files that could
+    not be written or removed afterwards.
     """
     with shown_output():
         return _ended(main)
@@ -115,21 +117,36 @@ def _ended(main: Callable[[], int | None]) -> int:
     try:
         with _handled(signals), interrupts.sent_again(), _written():
             return main() or 0
-    except (KeyboardInterrupt, Interrupted):
-        return _stopped(signal.SIGINT)
-    except Terminated:
-        return _stopped(signal.SIGTERM)
+    except (KeyboardInterrupt, Interrupted) as error:
+        return _stopped(signal.SIGINT, error)
+    except Terminated as error:
+        return _stopped(signal.SIGTERM, error)
     except Exception as error:
-        if signals:  # most likely, a library turned the signal's exception into an error of its own
-            if message := disk.refusal(error):
-                print(f"{clear_line()}error: {message}", file=sys.stderr)
-            return _stopped(signals[0])
-        return _failed(error)
+        return _stopped(signals[0], error) if signals else _failed(error)
 
 
-def _stopped(number: int) -> int:
+def _stopped(number: int, error: BaseException) -> int:
+    if message := _beside_a_signal(error):
+        print(f"{clear_line()}error: {message}", file=sys.stderr)
     print(f"{clear_line()}{interrupts.WORDS[signal.Signals(number)].decode()}", end="", file=sys.stderr)
     return 128 + number
+
+
+def _beside_a_signal(error: BaseException) -> str:
+    """Returns what went wrong beside a signal; "" if nothing did.
+
+    Other errors are most likely the signal's exception, which a library turned into one of its own.
+    """
+    chain = [error]
+    while chain[-1].__context__ is not None:  # what was handled as the next one was raised
+        chain.append(chain[-1].__context__)
+    for each in chain:
+        if message := disk.refusal(each):
+            return message
+    is_of_a_file = isinstance(error, OSError) or type(error).__module__.startswith("tensorflow")
+    if is_of_a_file and any(isinstance(each, KeyboardInterrupt | Interrupted | Terminated) for each in chain[1:]):
+        return f"{type(error).__name__}: {' '.join(str(getattr(error, 'message', '') or error).split())[:REASON_SHOWN]}"
+    return ""
 
 
 def _failed(error: Exception) -> int:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -104,6 +105,7 @@ def test_sigterm_ends_a_command_with_a_line_and_cleans_up(capsys: pytest.Capture
 
 TRACED = RuntimeError("Stack trace: main")
 FULL = OSError(28, "No space left on device", "/a/b")
+LATER = OSError(107, "Transport endpoint is not connected", "/a/b")  # the disk refuses nothing, it is gone
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,7 @@ FULL = OSError(28, "No space left on device", "/a/b")
         (signal.SIGINT, TRACED, (130, "interrupted\n")),
         (signal.SIGTERM, TRACED, (143, "terminated\n")),
         (signal.SIGTERM, FULL, (143, "error: /a/b: no space left on device. Free .*\nterminated\n")),
+        (signal.SIGTERM, LATER, (143, "error: OSError: .* not connected: '/a/b'\nterminated\n")),
     ],
 )
 def test_a_signal_that_became_an_error_ends_the_command(
@@ -126,11 +129,35 @@ def test_a_signal_that_became_an_error_ends_the_command(
             raise error from None
         return 0
 
+    _check_end(work, ended[0])
+    assert re.fullmatch(ended[1], capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("first", "said"), [(FULL, "error: /a/b: no space left on device. Free .*\n"), (TRACED, "")])
+@pytest.mark.parametrize("number", USUAL)
+def test_an_error_is_not_lost_to_a_signal_that_comes_while_it_is_handled(
+    number: signal.Signals, first: Exception, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As when Ctrl-C ends the removal of files that a full disk has cut."""
+
+    def work() -> int:
+        try:
+            raise first
+        except Exception:
+            signal.raise_signal(number)
+        return 0
+
+    _check_end(work, 128 + number)
+    word = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}[number]
+    assert re.fullmatch(f"{said}{word}\n", capsys.readouterr().err)
+
+
+def _check_end(work: Callable[[], int], code: int) -> None:
+    """Checks the exit code, and that the handlers of signals are what they were."""
     before = [signal.signal(each, usual) for each, usual in USUAL.items()]
     try:
-        assert exit_on_user_error(work) == ended[0]
+        assert exit_on_user_error(work) == code
         assert [signal.getsignal(each) for each in USUAL] == list(USUAL.values())
     finally:
         for each, handler in zip(USUAL, before, strict=True):
             signal.signal(each, handler)
-    assert re.fullmatch(ended[1], capsys.readouterr().err)
