@@ -1,6 +1,6 @@
 """Shows the gate's verdicts on a good teacher, an untrained one, and one that learned shifted boxes: `make verdicts`.
 
-All three train on boxes of the same scenes and label the same other scenes. `must-records stats` judges their labels
+All three train on boxes of the same scenes and label the same other scenes. `must stats` judges their labels
 twice: from the labels only, and against ground truth. A teacher that learned shifted boxes well labels as many objects
 as a good one, and only the ground truth reveals it. One that learned them badly has low scores and labels too few. The
 command ends with a table and verdicts.json. Its exit code is 0 if only the good teacher passes.
@@ -72,7 +72,7 @@ def shift(source: str, out: str) -> None:
 
 
 def judge(study: Study, name: str, *more: str) -> dict[str, Any]:
-    """Returns what `must-records stats` reports about a teacher's labels, and its exit code."""
+    """Returns what `must stats` reports about a teacher's labels, and its exit code."""
     records = study.files(f"shown-{name}-labelled")
     command = [sys.executable, "-m", "tfrecords_tools", "stats", "--records", records, "--json", *more]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)

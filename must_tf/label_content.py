@@ -148,12 +148,12 @@ class Agreement(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """How the record tools describe a task's labels; `must-records inspect`, `check` and `stats` use it.
+    """How the record tools describe a task's labels; `must inspect`, `check` and `stats` use it.
 
     Attributes:
       kind: what `stats.json` calls labels of this kind.
       content: (labels, ImageInfo, config) -> LabelContent.
-      problems: (labels, ImageInfo, config) -> (problem, where in the label), for `must-records check`. The labels come
+      problems: (labels, ImageInfo, config) -> (problem, where in the label), for `must check`. The labels come
         from a record and may have any values.
       add: (labels, config) -> {name: number or array} of one image. `stats` adds them up over the images.
       figures: ({name: sum}, number of images) -> metrics of the task's own in `stats.json`.

@@ -1,4 +1,4 @@
-"""Compares `must-records convert coco` with Model Garden's converter: the same images, masks on, on this machine.
+"""Compares `must convert coco` with Model Garden's converter: the same images, masks on, on this machine.
 
     python -m benchmarks.rows.converter [--data COCO_FOLDER] [--images 3200 --images 32000] [--rounds 3] [--json FILE]
 

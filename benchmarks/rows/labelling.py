@@ -1,4 +1,4 @@
-"""Compares `must-records label` with the forward passes of its networks: the same teachers, images and batches.
+"""Compares `must label` with the forward passes of its networks: the same teachers, images and batches.
 
     python -m benchmarks.rows.labelling [--data COCO_FOLDER] [--images 64] [--size 256] [--backbone 50] [--json FILE]
 

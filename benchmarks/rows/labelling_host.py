@@ -1,4 +1,4 @@
-"""The processor time of `must-records label` besides its networks, per image, for all six tasks.
+"""The processor time of `must label` besides its networks, per image, for all six tasks.
 
 The teachers return prepared predictions, see `benchmarks/data/answers.py`. Everything else is as in the command:
 reading, decoding, fitting, restoring, keeping, encoding, counting and writing; and judging the labels at the end, which

@@ -26,7 +26,7 @@ from must_tf.tasks import discover
 
 
 def about(trained: Trained, model_dir: str, settings: Settings = saved_model.DEFAULTS) -> dict[str, Any]:
-    """Returns the content of must_tf.json: what a client or `must-records label` must know about the model.
+    """Returns the content of must_tf.json: what a client or `must label` must know about the model.
 
     `teacher_id` identifies the model in the labels that it writes, `tasks` holds the settings of its heads,
     `trained_on` counts the labels that it was trained on, `licences` are those of the models that made the pseudo

@@ -46,7 +46,7 @@ class Fault(NamedTuple):
     """A mistake in a record.
 
     Attributes:
-      what: the kind of fault, for `must-records check`.
+      what: the kind of fault, for `must check`.
       key: of the record.
       why: the value, or how it differs.
       task: whose labels cannot be read; "" if it is the whole record.

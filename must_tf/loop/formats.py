@@ -1,4 +1,4 @@
-"""The datasets of a plan: their keys are the options of `must-records convert`.
+"""The datasets of a plan: their keys are the options of `must convert`.
 
 A plan file is checked before TensorFlow is imported, so what needs it is imported in the functions.
 """
@@ -49,7 +49,7 @@ class ConvertOption(NamedTuple):
 
 
 def formats() -> dict[str, Callable[..., Any]]:
-    """Returns the commands below `must-records convert` by name."""
+    """Returns the commands below `must convert` by name."""
     commands = [command for module in (convert, datasets, drawn) for command in module.app.registered_commands]
     callbacks = [(command.name, command.callback) for command in commands if command.callback]
     return dict(sorted((name or callback.__name__.replace("_", "-"), callback) for name, callback in callbacks))

@@ -7,7 +7,7 @@
 | `datasets` | {name: dataset} |
 | `teachers` | {task: {`model`: path} or run settings}; other tasks get a teacher if images lack their labels |
 | `teachers.all` | run settings of every teacher that has none of its own |
-| `confidence` | true: give labels of depth and normals a confidence, see `must-records label --confidence` |
+| `confidence` | true: give labels of depth and normals a confidence, see `must label --confidence` |
 | `start` | weights to start from: `random`, the name of published weights, a run, a checkpoint or a weight file |
 | `student` | run settings, and `hours`: the time that training may take |
 | `compare` | {name: other student}: trained as the student, but for the keys below |
@@ -15,7 +15,7 @@
 | `export` | true: export the student at the end |
 | `settings` | config values for every run, or a YAML file of them |
 
-A dataset has `format`, the options of `must-records convert FORMAT` with `_` for `-`, and
+A dataset has `format`, the options of `must convert FORMAT` with `_` for `-`, and
 
 | key | value |
 |---|---|

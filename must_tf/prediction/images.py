@@ -56,7 +56,7 @@ class Listing(NamedTuple):
 
 
 def read(image: Given, place: int = 0) -> Photo:
-    """Decodes an image as `must-records convert` and training would. EXIF orientation is applied.
+    """Decodes an image as `must convert` and training would. EXIF orientation is applied.
 
     Args:
       image: see `Given`.

@@ -132,7 +132,7 @@ def _one_class(evidence: Evidence) -> Iterator[str]:
         training = f"{there:.0%} of the training records" if known else "an unknown share of the training records"
         yield (
             f"{name!r} is {share:.0%} of all {labels['kind']}, {training}; at most {most:.0%}. Has the teacher "
-            "collapsed? See must-records inspect --page. Train it again, or give --against RECORDS with such a share."
+            "collapsed? See must inspect --page. Train it again, or give --against RECORDS with such a share."
         )
 
 

@@ -1,7 +1,7 @@
 """The verdict on pseudo labels, which decides whether a run may train on them.
 
-`must-records stats` judges a folder of records by `rules` and writes `stats.json` beside the manifest. Training and
-`must-records merge` read it here.
+`must stats` judges a folder of records by `rules` and writes `stats.json` beside the manifest. Training and
+`must merge` read it here.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def read(folder: str) -> dict[str, Any] | None:
             _check_content(content)
         return dict(content)
     except (tf.errors.OpError, ValueError, KeyError, TypeError, AttributeError) as error:
-        remedy = "Delete it and run must-records stats again."
+        remedy = "Delete it and run must stats again."
         raise UserError(f"{path} cannot be read ({type(error).__name__}: {error}). {remedy}") from None
 
 
@@ -162,7 +162,7 @@ def pseudo_tasks(described: Manifest) -> list[str]:
 
 
 def _check_folder(folder: str, judged: Verdict, configs: Mapping[str, Any], result: GateResult) -> None:
-    command = f"must-records stats --records '{folder}/*.tfrecord'{_options(configs)}"
+    command = f"must stats --records '{folder}/*.tfrecord'{_options(configs)}"
     if judged.state == "absent":
         result.notes.append(f"{folder}: the pseudo labels have not been judged; run {command}")
     elif judged.state == "stale":
@@ -197,7 +197,7 @@ def _refusal(folder: str, failure: FailedVerdict, command: str, config: Any) -> 
 
 
 def _options(configs: Mapping[str, Any]) -> str:
-    """Returns the options of `must-records stats` for thresholds that differ from the tasks' defaults."""
+    """Returns the options of `must stats` for thresholds that differ from the tasks' defaults."""
     options = []
     for task, config in configs.items():
         defaults = thresholds_of(type(config)())

@@ -280,7 +280,7 @@ def _check_labels(configs: Configs, manifests: Manifests, mistakes: Mistakes) ->
             without = f", or set task.tasks.{name}.enabled=false" if len(configs) > 1 else ""
             mistakes.problems.append(
                 f"no image in {listed(manifests)} has {name} labels, so its head would learn nothing. Add records "
-                f"that have them, or label these with a teacher (must-records label){without}."
+                f"that have them, or label these with a teacher (must label){without}."
             )
 
 
@@ -299,7 +299,7 @@ def _real_images(described: manifest.Manifest, task: str) -> int:
 
 
 def _check_pseudo(configs: Configs, manifests: Manifests, mistakes: Mistakes) -> None:
-    """Refuses pseudo labels that failed `must-records stats`; prints which ones have not been judged.
+    """Refuses pseudo labels that failed `must stats`; prints which ones have not been judged.
 
     Settings for a confidence that no label has are noted, too.
     """

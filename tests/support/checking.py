@@ -1,4 +1,4 @@
-"""`must-records check` in this process."""
+"""`must check` in this process."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from tfrecords_tools.reading import recordset
 
 
 def checked(records: str) -> dict[str, Any]:
-    """Returns the report of `must-records check`, made in this process."""
+    """Returns the report of `must check`, made in this process."""
     return check_dataset(recordset.opened(records), 1)

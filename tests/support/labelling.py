@@ -1,4 +1,4 @@
-"""Small record sets with hand-made labels, for tests of pseudo labels and of `must-records stats`."""
+"""Small record sets with hand-made labels, for tests of pseudo labels and of `must stats`."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def tell(folder: Path, **values: Any) -> None:
 def judged(
     glob: str, against: Sequence[str] = (), truth: str = "", settings: Sequence[str] = (), force: bool = False
 ) -> dict[str, Any]:
-    """Runs `must-records stats` in this process and returns its result."""
+    """Runs `must stats` in this process and returns its result."""
     comparison = stats.comparison(against, truth, stats.PRECISION)
     return stats.judge(stats.request(glob, settings, comparison, 1), ["tests"], force)
 

@@ -1,4 +1,4 @@
-"""`must-records check`: compares a dataset of records with its manifest, and every label with its task's rules."""
+"""`must check`: compares a dataset of records with its manifest, and every label with its task's rules."""
 
 from __future__ import annotations
 

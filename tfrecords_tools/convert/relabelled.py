@@ -2,7 +2,7 @@
 
 Classes are renamed first, then dropped; classes of the same name become one. `--classes-of` gives the rest the order of
 other records, as training on both needs it. The images count as annotated for all of those classes: what a dataset was
-not annotated for is said by `must-records merge` instead.
+not annotated for is said by `must merge` instead.
 
 An object of a dropped class is left out, its pixels are ignored by segmentation, and an image whose class is dropped is
 unlabelled for classification.
@@ -113,7 +113,7 @@ class Relabelled:
     def _table(self, task: str, renamed: Sequence[str], wanted: Sequence[str] | None) -> ClassTable:
         kept = tuple(dict.fromkeys(name for name in renamed if name not in self.drop))
         if not kept:
-            others = "Keep one, or use `must-records convert images` for photos without labels."
+            others = "Keep one, or use `must convert images` for photos without labels."
             remedy = "Use --tasks to leave the whole task out." if self.has_tasks else others
             raise UserError(f"--drop leaves {task} without a class. {remedy}")
         if wanted is not None and (unknown := [name for name in kept if name not in wanted]):

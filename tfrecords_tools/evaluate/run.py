@@ -1,4 +1,4 @@
-"""Measures teachers on images with real labels: `must-records evaluate`.
+"""Measures teachers on images with real labels: `must evaluate`.
 
 The metrics and their settings are those of a student, so that a model of another origin can be compared with it.
 """

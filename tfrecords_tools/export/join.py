@@ -79,7 +79,7 @@ class _ImageIds:
             source_id = line["source_id"]
             if source_id in ids or line["file_name"] in names:
                 raise UserError(
-                    f"Two records have the id {source_id!r}. Find them with must-records check. No record was changed."
+                    f"Two records have the id {source_id!r}. Find them with must check. No record was changed."
                 )
             in_folder = line.get("class_file")
             if in_folder in places:
@@ -114,7 +114,7 @@ def _info(parts: Sequence[str], holds: str, tasks: tuple[str, ...]) -> JsonObjec
         for task in tasks if holds in line else ():
             origins.setdefault(task, set()).add(line["origins"].get(task, ""))
     agreed = {task: next(iter(names)) for task, names in origins.items() if len(names) == 1}
-    return {"description": "written by must-records export-coco"} | _pseudo({"origins": agreed}, tasks)
+    return {"description": "written by must export-coco"} | _pseudo({"origins": agreed}, tasks)
 
 
 def _raw(part: str) -> Iterator[JsonObject]:

@@ -1,4 +1,4 @@
-"""Writes records as files that other tools read and people can correct: `must-records export-coco`.
+"""Writes records as files that other tools read and people can correct: `must export-coco`.
 
     DIR/rgb/<name>             the images, with --images
     DIR/instances.json         COCO: boxes and masks (RLE) of the images that have object labels

@@ -1,4 +1,4 @@
-"""Writes records as a YOLO dataset: `must-records export-yolo`.
+"""Writes records as a YOLO dataset: `must export-yolo`.
 
     DIR/data.yaml                    the classes, and the folders of the splits
     DIR/images/<split>/<name>        the images that are labelled for detection
@@ -242,7 +242,7 @@ def _summary(out: str, jobs: Sequence[YoloJob], command: Sequence[str]) -> JsonO
         counts[f"images/{job.split}"] = counts.get(f"images/{job.split}", 0) + len(part["names"])
         names = taken.setdefault(job.split, set())
         if repeated := names & set(part["names"]):
-            raise UserError(f"Two records have the name {min(repeated)!r}. Find them with must-records check.")
+            raise UserError(f"Two records have the name {min(repeated)!r}. Find them with must check.")
         names |= set(part["names"])
     summary = {
         "command": list(command),

@@ -1,4 +1,4 @@
-"""`must-records inspect`: counts what a dataset holds, from the records themselves."""
+"""`must inspect`: counts what a dataset holds, from the records themselves."""
 
 from __future__ import annotations
 

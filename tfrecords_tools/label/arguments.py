@@ -1,4 +1,4 @@
-"""The arguments of `must-records label`, all checked before any weights are loaded."""
+"""The arguments of `must label`, all checked before any weights are loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Teachers add the labels that images lack: `must-records label`.
+"""Teachers add the labels that images lack: `must label`.
 
 It takes one pass: each image is read and decoded once for all teachers. Real labels are never replaced. Each input
 shard becomes one output shard of the same name, which is whole or absent. A killed run can therefore continue and ends

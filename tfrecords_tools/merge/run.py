@@ -1,4 +1,4 @@
-"""Merges record sets into one: `must-records merge`.
+"""Merges record sets into one: `must merge`.
 
 Records of the same image, by the bytes of its file, become one record with all their labels. All other records are
 copied. The first of two passes notes in an index on disk where each image's records are; the second reads them image by
@@ -191,7 +191,7 @@ def _refuse_unfit(directory: str, source: manifest.Manifest) -> None:
         raise UserError(
             f"{directory}: its pseudo labels were judged unfit for training. {reasons} "
             f"Leave the set out, or override the verdict first: "
-            f"must-records stats --records '{directory}/*.tfrecord' --force"
+            f"must stats --records '{directory}/*.tfrecord' --force"
         )
 
 

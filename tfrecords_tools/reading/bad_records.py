@@ -34,7 +34,7 @@ DAMAGE = (
     ValueError,
 )
 SHOWN = 5
-CHECK = "must-records check lists all problems of the dataset."
+CHECK = "must check lists all problems of the dataset."
 
 
 @dataclasses.dataclass

@@ -114,8 +114,7 @@ def whole(path: str) -> Iterator[tuple[int, bytes]]:
         yield from numbered(path)
     except Damaged as damage:
         raise UserError(
-            f"{path} record {damage.number}: {damage.message}. must-records check lists all problems. Write the "
-            "records again."
+            f"{path} record {damage.number}: {damage.message}. must check lists all problems. Write the records again."
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""The result of `must-records inspect` as tables, for the terminal and for the HTML page."""
+"""The result of `must inspect` as tables, for the terminal and for the HTML page."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@
 
 `--labels` is a text file with one synset per line, in the order of the images' names, or with lines that begin with an
 image's name and its synset (LOC_val_solution.csv). Class ids are the 0-based positions of the sorted synsets. (Model
-Garden's ImageNet records count from 1, with 1,001 classes; `must-records convert mg --first-class 1` reads those.) If
+Garden's ImageNet records count from 1, with 1,001 classes; `must convert mg --first-class 1` reads those.) If
 only some synsets are present, or training and validation have different ones, list all synsets with `--classes`
 (LOC_synset_mapping.txt, or one per line) to keep the same ids.
 
@@ -129,7 +129,7 @@ class Imagenet:
         if not SYNSET.fullmatch(synset):
             raise UserError(
                 f"{self.root}: {name} is not in a synset folder like n01440764/. Give --labels for images without "
-                "folders; for other class names use `must-records convert classes`."
+                "folders; for other class names use `must convert classes`."
             )
         return synset
 

@@ -91,13 +91,13 @@ class Rgbd:
         if not stems:
             others = [name for name in files.folders(self.root) if name not in (PHOTOS, *FOLDERS)]
             there = f" There are {', '.join(others[:SHOWN])}: rename them." if others else ""
-            return f"{there} For images without labels use `must-records convert images`."
+            return f"{there} For images without labels use `must convert images`."
         hint, seconds = "", self.options.match_time
         if rgbd_maps.is_time(stems[0]) and seconds:
             hint = f" They are times, and no photo's name is a time within {seconds:g} seconds of one."
         elif rgbd_maps.is_time(stems[0]):
             hint = " They are times: if the photos' are, too, give --match-time 0.02."
-        return f" They have names like {stems[0]!r}.{hint} For images without labels use `must-records convert images`."
+        return f" They have names like {stems[0]!r}.{hint} For images without labels use `must convert images`."
 
     def _files_in(self, folder: str, account: Account) -> list[str]:
         """Returns the label files of a folder, and notes those that are not read."""

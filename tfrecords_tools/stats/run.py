@@ -1,4 +1,4 @@
-"""`must-records stats`: judges pseudo labels before a student is trained on them.
+"""`must stats`: judges pseudo labels before a student is trained on them.
 
     DIR/stats.json   statistics, suggested thresholds, the verdict by `must_tf.pseudo_gate.rules`, and earlier failed
                      verdicts (`earlier_verdicts`); written atomically

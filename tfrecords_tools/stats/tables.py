@@ -1,4 +1,4 @@
-"""The result of `must-records stats` as text."""
+"""The result of `must stats` as text."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_pictures_of_an_earlier_call_are_not_photos(folder: Path, tmp_path: Path
 
 
 def test_a_file_is_what_training_would_see(folder: Path, tmp_path: Path) -> None:
-    """Bit by bit the pixels that the input pipeline decodes from the record of `must-records convert images`."""
+    """Bit by bit the pixels that the input pipeline decodes from the record of `must convert images`."""
     records = converted(UnlabelledImages(str(folder)), tmp_path / "records").records
     for name in FILES:
         stored = record.decode_image(tf.constant(records[Path(name).stem].stored)).numpy()

@@ -167,7 +167,7 @@ def test_training_stops_before_it_starts(world: Sandbox, capsys: pytest.CaptureF
     assert run_train(student) == 2
     said = capsys.readouterr().err
     assert "the pseudo labels of detection are unfit to train on" in said and "over 1.5" in said
-    assert f"must-records stats --records '{folder}/*.tfrecord' --force" in said
+    assert f"must stats --records '{folder}/*.tfrecord' --force" in said
     assert not Path(world.out).exists()
     assert run_train([*student, "--dry_run"]) == 2
     params = train_params(world, folder, "depth")
@@ -190,7 +190,7 @@ def test_what_failed_is_refused_whatever_the_thresholds(world: Sandbox, monkeypa
         preflight.settle(params, "train")
     said = str(stopped.value)
     assert "judged at other thresholds than this run's (score_threshold=0.5, class_thresholds=[])" in said
-    command = said[said.index("must-records stats") :].split("\n")[0]
+    command = said[said.index("must stats") :].split("\n")[0]
     words = shlex.split(command)[1:]
     assert must_records(words, monkeypatch) == 1
     with pytest.raises(UserError, match=r"To train on them anyway, run .*class_thresholds.* --force"):
@@ -210,7 +210,7 @@ def test_labels_that_nobody_judged_are_a_line(world: Sandbox, capsys: pytest.Cap
     glob = pseudo_copy(world.tiny.records, folder, 1)
     params = train_params(world, folder, "detection")
     preflight.settle(params, "train")
-    assert f"have not been judged; run must-records stats --records '{glob}'\n" in capsys.readouterr().out
+    assert f"have not been judged; run must stats --records '{glob}'\n" in capsys.readouterr().out
     judged(glob)
     preflight.settle(params, "train")
     assert capsys.readouterr().out == ""
@@ -222,7 +222,7 @@ def test_labels_that_nobody_judged_are_a_line(world: Sandbox, capsys: pytest.Cap
     (folder / verdict.NAME).write_text(json.dumps(content | {"shards": "others"}))
     preflight.settle(params, "train")
     assert "have changed since they were judged" in capsys.readouterr().out
-    assert any("by must-records stats: stale" in line for line in dry_run._data("train", params.task.train_data))
+    assert any("by must stats: stale" in line for line in dry_run._data("train", params.task.train_data))
 
 
 def test_records_with_real_labels_need_no_verdict(world: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:

@@ -241,7 +241,7 @@ def both(labels: dict[str, Any], origin: str) -> bytes:
 
 
 def faults(serialized: bytes) -> list[str]:
-    """What must-records check finds in the labels."""
+    """What must check finds in the labels."""
     configs = {task: golden(task).CONFIG for task in ("detection", "masks")}
     labelled, wrong = record_rules.read(serialized, SPECS, configs)
     info = record.info_of(tf.train.Example.FromString(serialized))
@@ -302,7 +302,7 @@ def test_unknown_normals_are_zero_without_a_sign() -> None:
 def test_the_hard_label_is_the_likeliest_class(
     probability: list[float], ids: dict[int, int], expected: list[int]
 ) -> None:
-    """Of the probabilities as they are read: what a manifest counts is what must-records check finds."""
+    """Of the probabilities as they are read: what a manifest counts is what must check finds."""
     spec = SPECS["classification"]
     written = spec.write({"probability": np.array(probability, np.float32)}, ImageInfo("a", H, W))
     features = tf.train.Features(feature=written).feature

@@ -1,4 +1,4 @@
-"""must-records check: whole sets have nothing to say, and each planted damage is named with its place."""
+"""must check: whole sets have nothing to say, and each planted damage is named with its place."""
 
 from __future__ import annotations
 

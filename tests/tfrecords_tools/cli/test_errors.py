@@ -112,11 +112,11 @@ TRAIN: dict[str, tuple[Make, tuple[str, ...]]] = {
     "missing shard": (_missing_shard, ("task.train_data.input_path", "1 files", "list 2")),
     "no labels": (
         lambda w: _no_labels(w, "detection", "depth"),
-        ("boxes", "depth labels", "must-records label", "task.tasks.depth.enabled=false"),
+        ("boxes", "depth labels", "must label", "task.tasks.depth.enabled=false"),
     ),
     "no labels for the only head": (
         lambda w: _no_labels(w, "depth"),
-        ("boxes", "no image", "depth labels", "must-records label)."),
+        ("boxes", "no image", "depth labels", "must label)."),
     ),
     "classes differ": (_other_classes, ("task.train_data", "classification", "kitchen", "same classes")),
     "no task": (

@@ -133,7 +133,7 @@ def test_annotated_classes_are_renumbered(tmp_path: Path) -> None:
         ({"drop": ["dgo"]}, "--drop: no class is called 'dgo'. Did you mean 'dog'"),
         (
             {"drop": ["cat", "dog", "horse"]},
-            "--drop leaves classification without a class. Keep one, or use `must-records convert images`",
+            "--drop leaves classification without a class. Keep one, or use `must convert images`",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""must-records inspect: its figures are those of the scenes as they were rendered, and its page needs no other file."""
+"""must inspect: its figures are those of the scenes as they were rendered, and its page needs no other file."""
 
 from __future__ import annotations
 
@@ -265,4 +265,4 @@ def test_a_damaged_record_is_named_with_the_remedy(
     assert must_records(["inspect", "--records", records], monkeypatch) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert "records-00000-of-00001.tfrecord record 1 cannot be read" in error
-    assert "must-records check" in error
+    assert "must check" in error

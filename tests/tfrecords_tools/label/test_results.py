@@ -169,7 +169,7 @@ def test_a_manifest_from_before_has_no_teachers(tmp_path: Path) -> None:
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Runs `must-records label` on the mixed records with the formula; returns the exit code."""
+    """Runs `must label` on the mixed records with the formula; returns the exit code."""
     records = formula_teacher.write(tmp_path / "in", MIXED)
     monkeypatch.setattr(teachers, "describe", lambda path, tasks: formula_teacher.teacher(tasks))
 

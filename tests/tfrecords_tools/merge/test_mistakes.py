@@ -45,7 +45,7 @@ def test_pseudo_labels_that_were_judged_unfit_are_refused(patterns: list[str], t
     folder = tmp_path / "guessed"
     glob = records(folder, by("pseudo:abc", "detection", [boxes([])] * rules.FEWEST_IMAGES))
     judged(glob)
-    remedy = f"must-records stats --records '{glob}' --force"
+    remedy = f"must stats --records '{glob}' --force"
     with pytest.raises(UserError, match=r"100% of images have no label.*" + re.escape(remedy)):
         merge_inputs([patterns[0], glob])
     judged(glob, force=True)

@@ -44,7 +44,7 @@ def test_training_refuses_the_thresholds_that_failed(tmp_path: Path) -> None:
         assert judged(glob, settings=HIGH)["verdict"]["failed"] == {}
     (refused,) = asked(folder, 0.5).problems
     assert "5.00 times, over 1.5" in refused and "other thresholds" not in refused
-    assert refused.endswith(f"To train on them anyway, run must-records stats --records '{glob}' --force")
+    assert refused.endswith(f"To train on them anyway, run must stats --records '{glob}' --force")
     assert asked(folder, 0.9) == ([], [])
     assert asked(folder, 0.7).problems == [] and "at other thresholds" in asked(folder, 0.7).notes[0]
     judged(glob)
@@ -108,5 +108,5 @@ def test_verdicts_that_are_none_are_named(tmp_path: Path) -> None:
     (tmp_path / "set" / verdict.NAME).write_text(
         json.dumps({"format": verdict.FORMAT, "settings": {}, "verdict": {"failed": {}}, "before": [{"task": "depth"}]})
     )
-    with pytest.raises(UserError, match=r"stats\.json cannot be read .*run must-records stats again"):
+    with pytest.raises(UserError, match=r"stats\.json cannot be read .*run must stats again"):
         verdict.of_folder(str(tmp_path / "set"))

@@ -1,4 +1,4 @@
-"""must-records stats: the sets that its options name, and what those can tell."""
+"""must stats: the sets that its options name, and what those can tell."""
 
 from __future__ import annotations
 

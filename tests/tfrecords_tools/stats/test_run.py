@@ -1,4 +1,4 @@
-"""must-records stats: figures worked by hand, thresholds that do what they promise, a file that goes stale."""
+"""must stats: figures worked by hand, thresholds that do what they promise, a file that goes stale."""
 
 from __future__ import annotations
 
@@ -273,9 +273,7 @@ def test_figures_of_other_shards_are_stale(tmp_path: Path) -> None:
     assert verdict.of_folder(str(folder), other).state == "stale"
     for damaged in ("{", "[]", "7", "null", '"passed"', "{}", '{"format": 1}', '{"format": 1, "verdict": []}'):
         (folder / verdict.NAME).write_text(damaged)
-        with pytest.raises(
-            UserError, match=r"stats\.json cannot be read .*\. Delete it and run must-records stats again"
-        ):
+        with pytest.raises(UserError, match=r"stats\.json cannot be read .*\. Delete it and run must stats again"):
             verdict.of_folder(str(folder), whole)
     assert stats.after_labelling(str(folder), force=False) == 0
     assert verdict.of_folder(str(folder), whole).state == "passed"

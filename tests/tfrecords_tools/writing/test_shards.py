@@ -215,7 +215,7 @@ MISTAKES = {
     "classes --root {root}/empty": ("no image", "one folder of images per class"),
     "classes --root {root}/deep": ("deep/train", "Every folder directly inside --root is a class"),
     "rgbd --root {root}/rooms": ("no folder 'rgb'", "Did you mean 'rgbs'"),
-    "rgbd --root {root}/bare": ("none of the 1 photos", "must-records convert images"),
+    "rgbd --root {root}/bare": ("none of the 1 photos", "must convert images"),
     "rgbd --root {root}/bare --match x*": ("--match 'x*'", "a.png"),
     "coco --images {root}/nowhere --annotations {root}/other.json": ("--images", "is not a folder"),
     COCO + "othr.json": ("--annotations", "is not a file", "Did you mean 'other.json'"),

@@ -99,7 +99,7 @@ class Yolo:
             path, _ = texts[0].labels
             raise UserError(
                 f"none of the {len(texts)} images of {self.split} has a label file, like {path}. Move them there, or "
-                "use `must-records convert images` for images without labels."
+                "use `must convert images` for images without labels."
             )
         rows.require_shares(f"--data {self.data}: {self.split}")
         if rows.counts[FOUR_CORNERS] and not rows.counts[POLYGON] and not self.corners:
