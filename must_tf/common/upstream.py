@@ -97,6 +97,24 @@ def random_record_reader(path: str) -> Any:
     return tf_record.tf_record_random_reader(path)
 
 
+def record_checksum(data: bytes) -> bytes:
+    """Returns the four bytes that follow a record's data in a TFRecord file: its masked CRC-32C.
+
+    TensorFlow has no operation that computes them, and in Python it takes long. So a record is written to a file in
+    memory, whose file system is registered, but not described anywhere. It is removed, because it would be appended to.
+    """
+    import tensorflow as tf
+
+    path = f"ram://must_tf/{os.getpid()}"
+    with tf.io.TFRecordWriter(path) as writer:
+        writer.write(data)
+    with tf.io.gfile.GFile(path, "rb") as file:
+        file.seek(8 + 4 + len(data))  # behind the length, its checksum and the data
+        checksum = file.read(4)
+    tf.io.gfile.remove(path)
+    return checksum
+
+
 def create_slots(optimizer: Any, variables: Sequence[Any]) -> list[Any]:
     """Creates the optimizer's variables (momentum and the like), which are otherwise created in the first step.
 

@@ -45,7 +45,7 @@ from tfrecords_tools.label.run import label_records
 from tfrecords_tools.merge.run import merged_sets
 from tfrecords_tools.reading import bad_records, recordset
 from tfrecords_tools.sources.images import UnlabelledImages
-from tfrecords_tools.sources.mg import Mg
+from tfrecords_tools.sources.published.mg import Mg
 from tfrecords_tools.stats import run as stats
 from tfrecords_tools.stats import tables as stats_tables
 from tfrecords_tools.writing.counts import Account, Dropped

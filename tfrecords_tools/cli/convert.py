@@ -230,7 +230,7 @@ def mg(
     Example: must-records convert mg --records 'coco/train-*.tfrecord'
     --classes detection=instances_train2017.json --out records/coco
     """
-    from tfrecords_tools.sources.mg import Mg
+    from tfrecords_tools.sources.published.mg import Mg
 
     return Mg(records, _pairs("--classes", classes, bare=True), first_class)
 
@@ -255,7 +255,9 @@ def relabelled(source: Source, values: Mapping[str, Any]) -> Source:
     from tfrecords_tools.convert import relabelled as classes
 
     rename, drop = (values.get(option) or () for option in ("rename", "drop"))
-    return classes.relabelled(source, values.get("classes_of") or "", rename, drop, has_tasks="tasks" in values)
+    given = {"classes"} if values.get("classes") else set()
+    options = {option for option in ("tasks", "classes") if option in values} - given
+    return classes.relabelled(source, values.get("classes_of") or "", rename, drop, options)
 
 
 def run(ctx: typer.Context, source: Source, name: str) -> None:

@@ -11,7 +11,7 @@ unlabelled for classification.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,7 +39,7 @@ class ClassTable(NamedTuple):
 
 
 def relabelled(
-    source: Source, classes_of: str, rename: Sequence[str], drop: Sequence[str], has_tasks: bool = False
+    source: Source, classes_of: str, rename: Sequence[str], drop: Sequence[str], options: Collection[str] = ()
 ) -> Source:
     """Gives the source's classes other names, and the order of the classes of other records.
 
@@ -48,7 +48,7 @@ def relabelled(
       classes_of: pattern of record files, or empty.
       rename: ["old=new", ...].
       drop: names after renaming.
-      has_tasks: the command of the source has the option --tasks.
+      options: of the source's command, which are named as remedies: "tasks", and "classes" if it was not given.
 
     Raises:
       UserError: a value has another form, or the records cannot be opened.
@@ -64,7 +64,7 @@ def relabelled(
     records = recordset.opened(classes_of, "--classes-of") if classes_of else None
     wanted = {task: tuple(names) for task, names in records.manifest.classes.items()} if records else {}
     renamed = tuple((old, new) for old, new in pairs)
-    return Relabelled(source, renamed, tuple(drop), tuple(sorted(wanted.items())), has_tasks)
+    return Relabelled(source, renamed, tuple(drop), tuple(sorted(wanted.items())), frozenset(options))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Relabelled:
       rename: (old name, new name) of classes.
       drop: names after renaming.
       wanted: (task, class names in order) of other records.
-      has_tasks: the command of the source has the option --tasks, for a message.
+      options: of the source's command, see `relabelled`.
       tables: {task: its new classes}; filled by `find`, because only then the old classes are known.
     """
 
@@ -84,7 +84,7 @@ class Relabelled:
     rename: tuple[tuple[str, str], ...]
     drop: tuple[str, ...]
     wanted: tuple[tuple[str, tuple[str, ...]], ...]
-    has_tasks: bool = dataclasses.field(default=False, repr=False, compare=False)
+    options: frozenset[str] = dataclasses.field(default=frozenset(), repr=False, compare=False)
     tables: dict[str, ClassTable] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def find(self) -> Listing:
@@ -114,13 +114,14 @@ class Relabelled:
         kept = tuple(dict.fromkeys(name for name in renamed if name not in self.drop))
         if not kept:
             others = "Keep one, or use `must convert images` for photos without labels."
-            remedy = "Use --tasks to leave the whole task out." if self.has_tasks else others
+            remedy = "Use --tasks to leave the whole task out." if "tasks" in self.options else others
             raise UserError(f"--drop leaves {task} without a class. {remedy}")
         if wanted is not None and (unknown := [name for name in kept if name not in wanted]):
             shown = ", ".join(unknown[:SHOWN]) + (", ..." if len(unknown) > SHOWN else "")
+            own = " If this dataset has other classes, name them with --classes." if "classes" in self.options else ""
             raise UserError(
                 f"--classes-of: the records have no class {shown} for {task}.{nearest(unknown[0], wanted)} Give it one "
-                "of their names with --rename OLD=NEW, or leave it out with --drop NAME."
+                f"of their names with --rename OLD=NEW, or leave it out with --drop NAME.{own}"
             )
         names = tuple(wanted) if wanted is not None else kept
         places = {name: place for place, name in enumerate(names)}

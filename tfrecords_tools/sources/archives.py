@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import tensorflow as tf
 
+from must_tf.common import upstream
 from must_tf.common.errors import UserError
 from must_tf.common.files import require_an_end
 from tfrecords_tools.writing.counts import Dropped
@@ -119,6 +120,19 @@ def read_part(path: str, part: FilePart) -> bytes:
     if len(data) < part.size:
         raise Dropped("image: file cannot be read", f"{path}: ends within {part.name}")
     return data
+
+
+def read_record(path: str, part: FilePart) -> bytes:
+    """Reads a record of a TFRecord file, see `records`.
+
+    Raises:
+      Dropped: the file is missing or too short, or the record's checksum is another one.
+    """
+    data = read_part(path, part._replace(size=part.size + CHECKSUM))
+    record, checksum = data[: part.size], data[part.size :]
+    if upstream.record_checksum(record) != checksum:
+        raise Dropped("image: record is damaged, its checksum is another one", f"{path}, record {part.name}")
+    return record
 
 
 def _opened(path: str) -> Any:

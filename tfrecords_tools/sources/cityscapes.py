@@ -64,6 +64,7 @@ LABELS = (  # in the order of the train ids
 )
 LAST = 33  # the largest label id
 INSTANCES = 1000  # instance ids per label id
+DIFFERENT = 0.05  # share of the pixels whose two labels may differ, as after a correction of one of the files
 LABEL_IDS = dict.fromkeys(range(LAST + 1), IGNORE) | {label.label_id: train_id for train_id, label in enumerate(LABELS)}
 OWN_TRAIN_IDS = {train_id: train_id for train_id in range(len(LABELS))} | {IGNORE: IGNORE}
 THINGS = [label for label in LABELS if label.is_thing]
@@ -97,11 +98,13 @@ class Cityscapes:
         photos, label_files = FolderFiles(self._folder(IMAGES)), FolderFiles("", ())
         if self.split != WITHHELD:
             label_files = FolderFiles(self._folder(ANNOTATIONS))
-        account, items = Account(), on_disk.Items()
+        account, items, taken = Account(), on_disk.Items(), on_disk.NameSet()
         for name in photos:
             if files.is_image(name) and name.endswith(IMAGE_END):
                 photos.use(name)
-                items.append(self._item(name, photos, label_files, account))
+                item = self._item(name, photos, label_files, account)
+                source_id = files.unique_id(item.source_id, item.files[0], taken, account)
+                items.append(item._replace(source_id=source_id))
         if not items:
             raise UserError(f"no image *{IMAGE_END} below {photos.folder}. It should contain one folder per city.")
         if label_files.folder and not any(item.labels for item in items):
@@ -138,21 +141,29 @@ class Cityscapes:
 
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the image, its segmentation map and its objects."""
-        path, size = item.files[0], None
-        labels_by_task: dict[str, Labels] = {}
-        for kind, png in zip(item.labels, item.files[1:], strict=True):
+        path, ids_by_kind, names = item.files[0], {}, dict(zip(item.labels, item.files[1:], strict=True))
+        for kind, png in names.items():
             try:
-                ids = maps.read_ids(png, "segmentation" if kind == "ids" else "masks")
+                ids_by_kind[kind] = maps.read_ids(png, _task(kind))
             except Dropped as dropped:
                 account.dropped.add(dropped.reason, dropped.example)
-                continue
-            size = (ids.shape[0], ids.shape[1])
-            if kind == "instances":
-                labels_by_task |= _things(ids, png)
-            else:
-                labels_by_task |= _segmentation(ids, png, LABEL_IDS if kind == "ids" else OWN_TRAIN_IDS)
-        stored = pixels.upright(pixels.read_file(path), size, path, account)
+        data = pixels.read_file(path)
+        frame = pixels.frame_of(data, [(ids.shape[0], ids.shape[1]) for ids in ids_by_kind.values()])
+        stored = pixels.upright(data, frame, path, account)
         info = ImageInfo(item.source_id, stored.height, stored.width)
+        labels_by_task: dict[str, Labels] = {}
+        for kind, ids in [*ids_by_kind.items()]:
+            try:
+                maps.require_size(ids, info, _task(kind), names[kind])
+            except Dropped as dropped:
+                account.dropped.add(dropped.reason, dropped.example)
+                del ids_by_kind[kind]
+                continue
+            labels_by_task |= (
+                _things(ids, names[kind]) if kind == "instances" else _segmentation(ids, names[kind], kind)
+            )
+        if "ids" in ids_by_kind and "instances" in ids_by_kind:
+            _note_contradiction(ids_by_kind["ids"], ids_by_kind["instances"], names["instances"], account)
         origin = f"real:{files.dataset(self.root)}"
         labelled = {task: Labelled(labels, origin) for task, labels in labels_by_task.items()}
         return Sample(stored.encoded, info, labelled, os.path.basename(path))
@@ -175,15 +186,39 @@ def _kind_of(name: str) -> str:
     return f"file: {match[0]}, not used" if match else files.kind_of(name, "segmentation")
 
 
-def _segmentation(ids: np.ndarray, path: str, table: dict[int, int]) -> dict[str, Labels]:
+def _task(kind: str) -> str:
+    return "masks" if kind == "instances" else "segmentation"
+
+
+def _segmentation(ids: np.ndarray, path: str, kind: str) -> dict[str, Labels]:
+    if kind == "ids" and (ids == IGNORE).any():
+        raise UserError(
+            f"{path}: value {IGNORE} is none of the label ids, but these may be train ids. If they are, call the files "
+            f"*{TRAIN_IDS_END}."
+        )
+    table = LABEL_IDS if kind == "ids" else OWN_TRAIN_IDS
     return {"segmentation": maps.segmentation(maps.classes_of(ids, table, path))}
+
+
+def _note_contradiction(ids: np.ndarray, instances: np.ndarray, path: str, account: Account) -> None:
+    """Notes instances of other classes than the label ids have there: both are drawn from the same polygons."""
+    differ = float((_label_ids(instances) != ids).mean())
+    if differ > DIFFERENT:
+        account.notes.add("masks: the instances' classes are not those of the label ids", f"{path}: {differ:.0%}")
+
+
+def _label_ids(instances: np.ndarray) -> np.ndarray:
+    return np.where(instances < INSTANCES, instances, instances // INSTANCES)
 
 
 def _things(ids: np.ndarray, path: str) -> dict[str, Labels]:
     """Turns instance ids [h, w] into one object per instance, with the tight box of its mask."""
-    highest = int(ids.max(initial=0))
-    if highest >= (LAST + 1) * INSTANCES or ids.min(initial=0) < 0:
-        raise UserError(f"{path}: value {highest} is not an instance id (label id * {INSTANCES} + n).")
+    unknown = ids[(ids < 0) | (_label_ids(ids) > LAST)]
+    if unknown.size:
+        raise UserError(
+            f"{path}: value {int(unknown.max())} is not an instance id (label id * {INSTANCES} + n). The file must "
+            "have 16 bits, as it was published."
+        )
     things = []
     for value, window in enumerate(ndimage.find_objects(ids), 1):
         label_id = value // INSTANCES or value

@@ -5,7 +5,8 @@
                                         00019_00183_indoors_000_010_depth_mask.npy   1 = measured
                                         00019_00183_indoors_000_010_normal.npy       unit vectors [768, 1024, 3]
 
-ROOT is train or val, or any folder below them. An image without one of the files has no label for that task.
+ROOT is train or val, or any folder below them. An image without one of the files has no label for that task. Without a
+mask, all depth above 0 counts as measured, which is noted; a mask that cannot be read costs the depth.
 
 The devkit does not document the axes of the normals. Metric3D's training code reads them as x right, y up, z backward,
 and then turns every normal toward the camera; so does this module. Ours are (x, -y, -z): x right, y down, z forward.
@@ -54,7 +55,7 @@ class Diode:
         """
         files.require_folder(self.root, "--root")
         present, account, items, tasks = FolderFiles(self.root), Account(), on_disk.Items(), set[str]()
-        count, first = 0, ""
+        count, first, taken = 0, "", on_disk.NameSet()
         for name in present:
             if not name.endswith(IMAGE):
                 continue
@@ -65,9 +66,12 @@ class Diode:
             present.use(name, *(stem + ENDS[kind] for kind in kinds))
             for task in sorted({"depth", "normals"} - has):
                 account.notes.add(f"{task}: no file for this image", path)
+            if "depth" in kinds and "mask" not in kinds:
+                account.notes.add("depth: no mask for this image, so all values above 0 are used", path)
             if kinds:
                 labels = [present.path(stem + ENDS[kind]) for kind in kinds]
-                items.append(Item(os.path.basename(stem), (path, *labels), kinds))
+                source_id = files.unique_id(os.path.basename(stem), path, taken, account)
+                items.append(Item(source_id, (path, *labels), kinds))
                 tasks |= has
             else:
                 account.dropped.add("image: no annotation", path)
@@ -88,6 +92,8 @@ class Diode:
                 arrays[kind] = _array(file, kind)
             except Dropped as dropped:
                 account.dropped.add(dropped.reason, dropped.example)
+                if kind == "mask":  # it comes after the depth, which is not to be believed everywhere
+                    arrays.pop("depth", None)
         size = next((array.shape[:2] for array in arrays.values()), None)
         stored = pixels.upright(pixels.read_file(path), size, path, account)
         info = ImageInfo(item.source_id, stored.height, stored.width)
@@ -95,6 +101,8 @@ class Diode:
         if sizes - {(info.height, info.width)}:
             raise Dropped("image: size differs from its labels'", f"{path}: {sorted(sizes)}")
         labels_by_task = _labels(arrays)
+        if "depth" in labels_by_task:
+            surface.note_reach(labels_by_task["depth"]["metres"], path, account)
         surface.note_contradictions(labels_by_task, camera(info.height, info.width), path, account)
         labelled = {task: Labelled(labels, "real:diode") for task, labels in labels_by_task.items()}
         return Sample(stored.encoded, info, labelled, os.path.basename(path))
@@ -117,6 +125,8 @@ def _array(path: str, kind: str) -> np.ndarray:
     task = TASKS[kind]
     try:
         array = np.load(io.BytesIO(pixels.read_file(path)), allow_pickle=False)
+        if isinstance(array, np.lib.npyio.NpzFile) or array.dtype.kind not in "buif":
+            raise ValueError("it is not an array of numbers")
     except (Dropped, ValueError, EOFError, OSError) as error:
         raise Dropped(f"{task}: file cannot be read", f"{path}: {reason_of(error)}") from None
     last = 3 if kind == "normal" else 1
@@ -124,6 +134,8 @@ def _array(path: str, kind: str) -> np.ndarray:
     if array.ndim != 3 or array.shape[-1] != last:
         raise Dropped(f"{task}: array of another shape", f"{path}: {array.shape}")
     array = array.astype(np.float32)
+    if kind == "normal":
+        surface.require_unit(array, path)
     return array if kind == "normal" else array[..., 0]
 
 

@@ -234,12 +234,18 @@ def unlabelled(root: str, names: Iterable[str], account: Account) -> on_disk.Ite
 
 
 def unique_id(source_id: str, path: str, taken: on_disk.NameSet, account: Account) -> str:
-    """Returns the id of the image in `path`, with the suffix of its file if `taken` has the id, and adds it there."""
-    if not taken.add(source_id):
-        source_id += os.path.splitext(path)[1]
-        taken.add(source_id)
-        account.notes.add("image: name taken, id keeps the suffix", path)
-    return source_id
+    """Returns the id of the image in `path`, with the suffix of its file if `taken` has the id, and adds it there.
+
+    If files of different folders have one name, the third and the following ones also get a number.
+    """
+    if taken.add(source_id):
+        return source_id
+    account.notes.add("image: name taken, id keeps the suffix", path)
+    longer, number = source_id + os.path.splitext(path)[1], 2
+    unique = longer
+    while not taken.add(unique):
+        unique, number = f"{longer}__{number}", number + 1
+    return unique
 
 
 def dataset(path: str) -> str:

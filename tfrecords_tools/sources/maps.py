@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from must_tf.common.errors import UserError
+from must_tf.data import image_files
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.sources import exr, pixels
@@ -78,13 +79,24 @@ def has_colours(path: str, task: str) -> bool:
         return False
 
 
-def decode_ids(data: bytes, name: str, task: str) -> np.ndarray:
-    """Like `read_ids`, for the bytes of a file."""
+def decode_ids(data: bytes, name: str, task: str, single: bool = False) -> np.ndarray:
+    """Like `read_ids`, for the bytes of a file.
+
+    Args:
+      data: the bytes.
+      name: the file's name for messages.
+      task: of the map, for messages.
+      single: the format says that there is one channel, so grey may be stored as red, green and blue.
+    """
     try:
         with Image.open(io.BytesIO(data)) as image:
-            mode, ids = image.mode, np.asarray(image)
+            kind, mode, ids = image.format, image.mode, np.asarray(image)
     except Exception as error:  # Pillow can raise anything for a damaged file
         raise Dropped(f"{task}: file cannot be decoded", f"{name}: {reason_of(error)}") from None
+    if kind in image_files.JPEG_FORMATS:
+        raise Dropped(f"{task}: a JPEG, which changes the ids; save the map as PNG", name)
+    if single and mode == "RGB" and (ids == ids[..., :1]).all():
+        return ids[..., 0].astype(np.int32)
     if mode not in ("1", "L", "P", "I") and not mode.startswith("I;16"):
         raise Dropped(f"{task}: pixels of another format", f"{name}: {mode} instead of one id per pixel")
     return ids.astype(np.int32)
@@ -123,9 +135,11 @@ def classes_of(ids: np.ndarray, class_ids: Mapping[int, int], name: str) -> np.n
     if (classes < 0).any():
         unknown = np.unique(ids[classes < 0])
         shown = ", ".join(map(str, unknown[:SHOWN].tolist())) + (", ..." if len(unknown) > SHOWN else "")
+        ignored = sorted(value for value, class_id in class_ids.items() if class_id == IGNORE)
+        way = f", or set these pixels to {IGNORE if IGNORE in ignored else ignored[0]} (ignored)" if ignored else ""
         raise UserError(
             f"{name}: value {shown} on {int((classes < 0).sum())} pixels is not one of the "
-            f"{_count(class_ids.values())} classes. Add its name, or set these pixels to {IGNORE} (ignored)."
+            f"{_count(class_ids.values())} classes. Add its name{way}."
         )
     return classes
 

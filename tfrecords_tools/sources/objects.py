@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from must_tf.tasks.masks import labels as masks
 from tfrecords_tools.writing.counts import Account, Dropped
 
 CLIPPED = 0.01  # smallest overhang in pixels that is noted; rounding by annotation tools stays below
+BEYOND = 2.0  # shares of the image's side that a box which is cut to the image may reach
 LOST = 0.05  # smallest share of a mask outside its box that is noted; boxes are rounded, masks are not
 
 
@@ -98,6 +100,18 @@ def normalised(corners: np.ndarray, info: ImageInfo) -> np.ndarray:
     """Converts pixels [..., 4] to float32 in 0..1."""
     size = np.array([info.height, info.width] * 2)
     return np.clip(corners / size, 0.0, 1.0).astype(np.float32)
+
+
+def from_shares(shares: Sequence[float], info: ImageInfo) -> list[float]:
+    """Converts a box y0, x0, y1, x1 in 0..1 to pixels.
+
+    Raises:
+      Dropped: it reaches so far beyond the image that it can only be in pixels already.
+    """
+    farthest = max(map(abs, shares))
+    if BEYOND < farthest < math.inf:
+        raise Dropped("object: box is in pixels instead of 0..1", f"up to {farthest:g}")
+    return [share * side for share, side in zip(shares, (info.height, info.width) * 2, strict=True)]
 
 
 def checked(corners: Sequence[float], info: ImageInfo, notes: ObjectNotes) -> np.ndarray:

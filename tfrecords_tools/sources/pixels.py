@@ -18,6 +18,7 @@ The last three lines are in doubt (`Unsized`). If the labels reach beyond one of
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from must_tf.data import image_files
@@ -59,6 +60,16 @@ def read_file(path: str) -> bytes:
         return image_files.read_file(path)
     except image_files.Unreadable as error:
         raise Dropped(error.reason, error.example) from None
+
+
+def frame_of(data: bytes, sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """Returns the height and width, of those of an image's label maps, that decide how the image is turned.
+
+    Maps of one image may differ in size. The first that fits the pixels as stored, or as EXIF turns them, counts,
+    or else the first; None without maps.
+    """
+    frames = image_files.frames(data)
+    return next((size for size in sizes if size in frames[:2]), sizes[0] if sizes else None)
 
 
 def upright(data: bytes, frame: Frame, name: str, account: Account) -> Pixels:

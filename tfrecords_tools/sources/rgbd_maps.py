@@ -35,8 +35,8 @@ AXES = re.compile(r"([+-]?)([xyz])")
 UNKNOWN_LENGTH = 0.5  # of a normal
 HIGHEST = 65535
 MANY = 0.005  # share of pixels with the highest value that is not by chance
-NEAREST, FARTHEST = 0.05, 300.0  # metres; the median of a photo's depth is between
 NO_UNIT = "depth: 8 bits have no agreed unit"
+SCALE_QUESTION = "is --depth-scale right?"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,9 +145,7 @@ def depth(values: np.ndarray, options: MapOptions, path: str, account: Account) 
         height, width = metres.shape
         unit_rays = surface.rays(height, width, options.camera(height, width))
         metres = metres / np.linalg.norm(unit_rays, axis=-1)
-    known = metres[metres > 0]
-    if known.size and not NEAREST <= (median := float(np.median(known))) <= FARTHEST:
-        account.notes.add("depth: a median beyond reason; is --depth-scale right?", f"{path}: {median:.3g} m")
+    surface.note_reach(metres, path, account, SCALE_QUESTION)
     return {"metres": metres.astype(np.float32)}
 
 
@@ -175,6 +173,8 @@ def normals(values: np.ndarray, options: MapOptions, path: str) -> Labels:
         vectors = vectors / (largest / 2) - 1.0
         vectors[(values == 0).all(-1)] = 0.0
     vectors[(vectors * vectors).sum(-1) < UNKNOWN_LENGTH**2] = 0.0  # colours of (0, 0, 0) come as grey, too
+    if not largest:
+        surface.require_unit(vectors, path)
     if options.normals_axes != OURS:
         vectors = vectors @ options.axes().T
     return {"normals": vectors}

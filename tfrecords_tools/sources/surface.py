@@ -12,11 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from must_tf.spec import Labels
-from tfrecords_tools.writing.counts import Account
+from tfrecords_tools.writing.counts import Account, Dropped
 
 AWAY = 0.5  # share of the normals
 APART, APART_UNCALIBRATED = 45.0, 60.0  # degrees; wrong axes differ by 90 or 180, noise by less
 EDGE = 0.05  # relative step in depth at the edge of a surface
+NEAREST, FARTHEST = 0.05, 300.0  # metres; the median of a photo's depth is between
+UNIT = (0.9, 1.1)  # length of most vectors; resizing shortens those at edges, and colours have all lengths
 STEP = 4  # pixels between the points that span a surface; adjacent pixels differ by the sensor's noise
 
 
@@ -70,6 +72,28 @@ def share_away(normals: np.ndarray, unit_rays: np.ndarray) -> float:
     known = np.abs(normals).sum(-1) > 0
     away = (normals * unit_rays).sum(-1) > 0
     return float(away[known].mean()) if known.any() else 0.0
+
+
+def require_unit(vectors: np.ndarray, path: str) -> None:
+    """Raises Dropped if most known vectors [h, w, 3] do not have the length 1: they are colours, or other numbers."""
+    length = np.linalg.norm(vectors, axis=-1)
+    known = length[np.isfinite(length) & (length > 0)]
+    if known.size and ((known >= UNIT[0]) & (known <= UNIT[1])).mean() < 0.5:
+        raise Dropped("normals: vectors are not of length 1", f"{path}: median {np.median(known):.3g}")
+
+
+def note_reach(metres: np.ndarray, path: str, account: Account, question: str = "is its unit right?") -> None:
+    """Notes depth whose median no photo has. All sources with depth call it.
+
+    Args:
+      metres: depth [h, w]; anything but positive, finite numbers is unknown.
+      path: of the depth file.
+      account: for the note.
+      question: about the likely cause.
+    """
+    known = metres[np.isfinite(metres) & (metres > 0)]
+    if known.size and not NEAREST <= (median := float(np.median(known))) <= FARTHEST:
+        account.notes.add(f"depth: a median beyond reason; {question}", f"{path}: {median:.3g} m")
 
 
 def note_contradictions(labels: Mapping[str, Labels], camera: Intrinsics | None, path: str, account: Account) -> None:

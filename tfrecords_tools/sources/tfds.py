@@ -5,13 +5,14 @@
 | `image=image` (default) | Image | the image, see `pixels` |
 | `classification=label` | ClassLabel | classification |
 | `detection=objects` | sequence of dicts with `bbox`, `label`, optionally `area` | detection |
-| | their `is_crowd`, `is_difficult`, if present | crowds |
+| | their `is_crowd`, `is_difficult`, `is_group_of`, if present | crowds |
 | `segmentation=segmentation_mask` | Image [h, w, 1] of ids, LabeledImage | segmentation; 255 ignored |
 | `depth=depth` | numbers [h, w] or [h, w, 1], times `--depth-scale` | depth in metres, 0 = unknown |
-| `normals=normals` | floats [h, w, 3]: x right, y down, z forward, toward the camera | normals, 0,0,0 = unknown |
+| `normals=normals` | x right, y down, z forward, toward the camera: unit vectors, or (n + 1) * 127.5 | normals |
 
 A nested feature is named with a slash (`a/b`). Class names come from the features or, if a feature has none, from
-`--classes TASK=FILE` with one per line, id 0 first. Images are in the order of the files. Nothing is downloaded.
+`--classes TASK=FILE` with one per line, id 0 first. Images are in the order of the files. Boxes have the form that the
+feature declares. Features that are not used are noted. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import math
 import os
 from typing import Any
 
@@ -28,7 +30,17 @@ from must_tf.common.errors import UserError, nearest
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools.sources import Sample, archives, files, maps, objects, pixels, surface
+from tfrecords_tools.sources import (
+    Sample,
+    archives,
+    files,
+    maps,
+    objects,
+    pixels,
+    rgbd_maps,
+    surface,
+    tfds_features,
+)
 from tfrecords_tools.sources.objects import ObjectLabel, ObjectNotes
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
@@ -37,7 +49,6 @@ from tfrecords_tools.writing.items import Item, Listing
 IMAGE = "image"
 NAMED = ("classification", "detection", "segmentation")  # tasks with classes
 TASKS = (*NAMED, "depth", "normals")
-CROWDS = ("is_crowd", "is_difficult")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,10 +81,26 @@ class Tfds:
         self._check_tasks()
         builder = _builder(self.name, self.data_dir)
         by_task = {task: _feature(builder, path) for task, path in self._paths().items()}
+        for task, path in self._paths().items():
+            tfds_features.require(task, path, by_task[task])
         classes = {task: self._names(task, by_task[task]) for task in NAMED if task in by_task}
         inputs = tuple(path for _, path in self.classes)
         counts = {task: len(names) for task, names in classes.items()}
-        return Listing(self._items(builder, counts), classes, inputs)
+        return Listing(self._items(builder, counts), classes, inputs, self._account(builder, by_task))
+
+    def _account(self, builder: Any, by_task: dict[str, Any]) -> Account:
+        """Notes features that are not used, and boxes whose form has to be guessed."""
+        account, used = Account(), set(self._paths().values())
+        if "detection" in by_task:
+            path = self._paths()["detection"]
+            used = (used - {path}) | set(tfds_features.used_of_objects(path))
+            if not tfds_features.box_form(by_task["detection"]):
+                account.notes.add(tfds_features.UNDECLARED, self.name)
+        if "depth" in by_task and self.depth_scale == 1 and np.dtype(by_task["depth"].np_dtype) == np.uint8:
+            account.notes.add(f"{rgbd_maps.NO_UNIT}, read as metres; {rgbd_maps.SCALE_QUESTION}", self.name)
+        for path in tfds_features.unused(builder.info.features, used):
+            account.notes.add(f"file: feature {path}, not used", self.name)
+        return account
 
     def _paths(self) -> dict[str, str]:
         return {IMAGE: IMAGE} | dict(self.features)
@@ -85,6 +112,8 @@ class Tfds:
                 if task not in known:
                     message = f"{option} {task}={value}: {task!r} must be one of {', '.join(known)}."
                     raise UserError(f"{message}{nearest(task, known)}")
+        if not 0 < self.depth_scale < math.inf:
+            raise UserError(f"--depth-scale {self.depth_scale:g}: expected metres per unit, like 0.001.")
         if not set(dict(self.features)) - {IMAGE}:
             raise UserError("--map names no label. Say which feature holds which label, like classification=label.")
 
@@ -112,7 +141,7 @@ class Tfds:
         class_files = dict(self.classes)
         if task in class_files:
             return files.read_names(class_files[task], max_count, "--classes")
-        owner = _label_of(feature) if task == "detection" else feature
+        owner = feature.feature[tfds_features.LABEL] if task == "detection" else feature
         names = tuple(getattr(owner, "names", None) or getattr(owner, "labels", None) or ())
         if not 0 < len(names) <= max_count:
             raise UserError(f"{self.name}: the features have no class names for {task}. Give --classes {task}=FILE.")
@@ -122,15 +151,19 @@ class Tfds:
         """Reads the image and the labels of `features`."""
         path, features, (part, counts) = item.files[0], self._paths(), item.labels
         name = f"{path}, record {part.name}"
-        example = _decoded(self.name, self.data_dir, features[IMAGE], archives.read_part(path, part))
+        example = _decoded(self.name, self.data_dir, self._stored_paths(), archives.read_record(path, part))
         # TFDS decodes without EXIF.
         frame: pixels.LabelFrame = pixels.STORED if set(features) - {IMAGE, "classification"} else None
         stored = pixels.upright(_at(example, features[IMAGE]), frame, name, account)
         info, labelled = ImageInfo(item.source_id, stored.height, stored.width), {}
         for task in (task for task in TASKS if task in features):
             value = _at(example, features[task])
+            notes = ObjectNotes(account, name)
             try:
-                labels = self._read(task, value, counts.get(task, 0), info, ObjectNotes(account, name))
+                if task == "detection":
+                    labels: Labels | None = _objects(value, self._box_form(), counts[task], info, notes)
+                else:
+                    labels = self._read(task, value, counts.get(task, 0), info, notes)
             except Dropped as dropped:
                 account.dropped.add(dropped.reason, dropped.example)
                 continue
@@ -139,23 +172,34 @@ class Tfds:
         surface.note_contradictions({task: one.labels for task, one in labelled.items()}, None, name, account)
         return Sample(stored.encoded, info, labelled)
 
+    def _stored_paths(self) -> tuple[str, ...]:
+        """Returns the paths of the features that are left as the bytes of a file: the image, and maps of ids."""
+        paths, known = self._paths(), _features_of(self.name, self.data_dir)
+        is_file = "segmentation" in paths and tfds_features.is_image(_at_feature(known, paths["segmentation"]))
+        return (paths[IMAGE], paths["segmentation"]) if is_file else (paths[IMAGE],)
+
+    def _box_form(self) -> str:
+        known = _features_of(self.name, self.data_dir)
+        return tfds_features.box_form(_at_feature(known, self._paths()["detection"]))
+
     def _read(self, task: str, value: Any, count: int, info: ImageInfo, notes: ObjectNotes) -> Labels | None:
         """Converts the labels of one task; returns None if the example has none (a label of -1)."""
-        if task == "detection":
-            return _objects(value, count, info, notes)
         if task == "classification":
             return _one_hot(int(value), count, notes)
-        array = np.asarray(value)
+        is_file = task == "segmentation" and isinstance(value, bytes)
+        array = maps.decode_ids(value, notes.name, task, single=True) if is_file else np.asarray(value)
         array = array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array
         maps.require_size(array, info, task, notes.name)
         if array.ndim != (3 if task == "normals" else 2):
             raise Dropped(f"{task}: array of another shape", f"{notes.name}: {array.shape}")
         if task == "depth":
-            metres = np.nan_to_num(array.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-            return {"metres": metres * self.depth_scale}
+            metres = np.nan_to_num(array.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0) * self.depth_scale
+            surface.note_reach(metres, notes.name, notes.account, rgbd_maps.SCALE_QUESTION)
+            return {"metres": metres}
         if task == "normals":
-            length = np.linalg.norm(array.astype(np.float32), axis=-1, keepdims=True)
-            return {"normals": np.where(length > 0, array / np.maximum(length, 1e-6), 0.0).astype(np.float32)}
+            vectors = rgbd_maps.normals(array, rgbd_maps.MapOptions(), notes.name)["normals"]
+            length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+            return {"normals": np.where(length > 0, vectors / np.maximum(length, 1e-6), 0.0).astype(np.float32)}
         class_ids = {IGNORE: IGNORE} | {class_id: class_id for class_id in range(count)}
         return maps.segmentation(maps.classes_of(array.astype(np.int32), class_ids, notes.name))
 
@@ -198,24 +242,24 @@ def _feature(builder: Any, path: str) -> Any:
     return feature
 
 
-def _label_of(feature: Any) -> Any:
-    """Returns the class feature of a sequence of objects."""
-    inner = getattr(feature, "feature", feature)
-    known = list(inner.keys()) if hasattr(inner, "keys") else []
-    if "bbox" not in known or "label" not in known:
-        raise UserError(
-            f"--map detection=...: the feature must be a sequence of dicts with bbox and label, but has {known}."
-        )
-    return inner["label"]
+def _at_feature(feature: Any, path: str) -> Any:
+    """Returns the feature at a path that exists."""
+    for word in path.split("/"):
+        feature = getattr(feature, "feature", feature)[word]
+    return feature
 
 
-def _decoded(name: str, data_dir: str, image: str, data: bytes) -> Any:
-    """Decodes one example, except for its image."""
+def _decoded(name: str, data_dir: str, stored: tuple[str, ...], data: bytes) -> Any:
+    """Decodes one example, except for the features at these paths, which stay the bytes of their files."""
     import tensorflow_datasets as tfds
 
-    skip: Any = tfds.decode.SkipDecoding()
-    for word in reversed(image.split("/")):
-        skip = {word: skip}
+    skip: dict[str, Any] = {}
+    for path in stored:
+        *folders, last = path.split("/")
+        inner = skip
+        for word in folders:
+            inner = inner.setdefault(word, {})
+        inner[last] = tfds.decode.SkipDecoding()
     return _features_of(name, data_dir).deserialize_example_np(data, decoders=skip)
 
 
@@ -235,21 +279,22 @@ def _one_hot(label: int, count: int, notes: ObjectNotes) -> Labels | None:
     return {"probability": probability}
 
 
-def _objects(columns: Any, count: int, info: ImageInfo, notes: ObjectNotes) -> Labels:
-    size = np.array([info.height, info.width] * 2, np.float64)
+def _objects(columns: Any, form: str, count: int, info: ImageInfo, notes: ObjectNotes) -> Labels:
     object_labels = []
     for number, (bbox, label) in enumerate(zip(columns["bbox"], columns["label"], strict=True)):
         object_notes = ObjectNotes(notes.account, f"{notes.name}, object {number}")
         if not 0 <= label < count:
             raise UserError(f"{object_notes.name}: label {int(label)} is not one of the {count} classes.")
         try:
-            corners = objects.checked((np.asarray(bbox, np.float64) * size).tolist(), info, object_notes)
+            place, shares = tfds_features.corners(bbox, form)
+            corners = objects.checked(objects.from_shares(place, info) if shares else place, info, object_notes)
         except Dropped as dropped:
             notes.account.dropped.add(dropped.reason, f"{object_notes.name}: {dropped.example}")
             continue
         box, sides = objects.normalised(corners, info), corners[2:] - corners[:2]
-        crowd = any(bool(columns[key][number]) for key in CROWDS if key in columns)
+        crowd = any(columns[key][number] > 0 for key in tfds_features.CROWDS if key in columns)
         area = float(columns["area"][number]) if "area" in columns else 0.0
         area = area if area > 0 else float(np.prod(sides))
         object_labels.append(ObjectLabel(box, int(label) + 1, crowd, area, np.ones([1, 1], np.uint8)))
+    objects.note_repeated(object_labels, notes)
     return objects.boxes_of(objects.labels_of(object_labels))

@@ -44,6 +44,17 @@ def operations(metadata: tf.compat.v1.RunMetadata) -> Counter[str]:
     return Counter(node.op for part in parts for node in (part.node if hasattr(part, "node") else part.node_def))
 
 
+def test_a_checksum_is_the_one_in_a_file_of_records(tmp_path: Path) -> None:
+    """Of short and long records, in any order: a file in memory that is not removed would be appended to."""
+    records = [b"long" * 300_000, b"", b"short"]
+    for data in records:
+        path = str(tmp_path / "a.tfrecord")
+        with tf.io.TFRecordWriter(path) as writer:
+            writer.write(data)
+        assert upstream.record_checksum(data) == Path(path).read_bytes()[-4:]
+    assert upstream.record_checksum(b"shorT") != upstream.record_checksum(b"short")
+
+
 @pytest.mark.usefixtures("optimised_graphs")
 def test_sums_have_a_fixed_order() -> None:
     """Grappler adds terms up as they arrive, in a temporary variable, if together they take over 0.8 of 256 MB."""

@@ -45,9 +45,10 @@ def instance_ids() -> np.ndarray:
 
 
 def city(root: Path, instances: np.ndarray | None = None) -> str:
-    """Writes a training image with every label id, and a test image; returns the root."""
+    """Writes a training image with every label id in its first row, and a test image; returns the root."""
     folder = root / "cityscapes"
-    ids = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % 34
+    ids = np.where(instance_ids() < 1000, instance_ids(), instance_ids() // 1000)
+    ids[0] = np.arange(WIDTH) % 34
     save(folder / "leftImg8bit" / "train" / "aachen" / f"{STEM}_leftImg8bit.png", noise(HEIGHT, WIDTH))
     save(folder / "leftImg8bit" / "test" / "bonn" / "bonn_000000_000019_leftImg8bit.png", noise(HEIGHT, WIDTH))
     gt = folder / "gtFine" / "train" / "aachen"

@@ -19,7 +19,7 @@ from tfrecords_tools.sources.cityscapes import Cityscapes
 from tfrecords_tools.sources.classes import ClassFolders
 from tfrecords_tools.sources.coco.coco import Coco
 from tfrecords_tools.sources.imagenet import Imagenet
-from tfrecords_tools.sources.mg import Mg
+from tfrecords_tools.sources.published.mg import Mg
 from tfrecords_tools.sources.rgbd import Rgbd
 from tfrecords_tools.sources.rgbd_maps import MapOptions
 from tfrecords_tools.sources.voc import Voc

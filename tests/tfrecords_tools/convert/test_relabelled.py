@@ -14,6 +14,7 @@ from must_tf.data import manifest, record
 from must_tf.loop import formats
 from must_tf.spec import ImageInfo
 from tests.support.converting import Converted, converted, must_records, read, save
+from tests.support.datasets.oddities import voc
 from tests.support.tiny import image_bytes
 from tfrecords_tools.convert.relabelled import relabelled
 from tfrecords_tools.sources import Sample, Source
@@ -161,6 +162,19 @@ def test_a_class_that_the_other_records_lack_is_refused_with_the_way_out(tmp_pat
         run(tmp_path / "a", classes_of=pattern)
     result = run(tmp_path / "b", classes_of=pattern, rename=["dog=dogs"], drop=["horse"])
     assert result.records["a"].labels["detection"]["classes"].tolist() == [2, 1]
+
+
+def test_vocs_twenty_classes_are_replaced_by_those_of_the_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """18 names to drop are no way out; --classes is, until it is given."""
+    pattern = other(tmp_path / "o", detection=("cat", "dog"))
+    voc(tmp_path / "voc", cls="dog")
+    (tmp_path / "names.txt").write_text("dog\ncow\n")
+    command = ["convert", "voc", "--root", f"{tmp_path}/voc", "--tasks", "detection", "--classes-of", pattern]
+    for words, said in (([], True), (["--classes", f"{tmp_path}/names.txt"], False)):
+        assert must_records([*command, *words, "--out", f"{tmp_path}/out"], monkeypatch) == 2
+        assert ("If this dataset has other classes, name them with --classes." in capsys.readouterr().err) == said
 
 
 def test_the_command_and_the_plan_take_the_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,3 +137,59 @@ def test_cityscapes_says_what_does_not_fit(tmp_path: Path) -> None:
     save(root / "gtFine" / "train" / "aachen" / f"{STEM}_gtFine_labelIds.png", columns([7, 34]))
     with pytest.raises(UserError, match=r"labelIds\.png: value 34 on 768 pixels"):
         converted(Cityscapes(str(root)), tmp_path / "out2")
+
+
+def replaced(root: Path, kind: str, values: np.ndarray) -> str:
+    """The training image with another label file; returns the root."""
+    city(root)
+    save(root / "cityscapes" / "gtFine" / "train" / "aachen" / f"{STEM}_gtFine_{kind}.png", values)
+    return str(root / "cityscapes")
+
+
+@pytest.mark.parametrize("value", [192, 500, 999])
+def test_cityscapes_instance_ids_of_8_bits_are_refused(value: int, tmp_path: Path) -> None:
+    """A person of 24000 would be 192, which is no thing: the image would show no person."""
+    root = city(tmp_path, np.where(instance_ids() == 24000, value, instance_ids()).astype(np.uint16))
+    with pytest.raises(UserError, match=rf"value {value} is not an instance id .* must have 16 bits"):
+        converted(Cityscapes(root), tmp_path / "out")
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("labelIds", {"detection", "masks"}), ("instanceIds", {"segmentation"})])
+def test_of_two_maps_the_one_of_another_size_is_dropped(kind: str, kept: set[str], tmp_path: Path) -> None:
+    result = converted(Cityscapes(replaced(tmp_path, kind, columns([7, 8])[:16])), tmp_path / "out")
+    assert set(result.records[STEM].labels) == kept
+    task = "segmentation" if kind == "labelIds" else "masks"
+    assert result.counts() == {f"{task}: size differs from its image's": 1}
+
+
+def test_cityscapes_label_ids_that_contradict_the_instances_are_noted(tmp_path: Path) -> None:
+    result = converted(Cityscapes(replaced(tmp_path, "labelIds", columns([7]))), tmp_path / "out")
+    assert result.notes() == {"masks: the instances' classes are not those of the label ids": 1}
+
+
+def test_maps_that_count_otherwise_are_named(tmp_path: Path) -> None:
+    """255 is in train ids, and in maps of ADE20K that other projects have changed."""
+    with pytest.raises(UserError, match=r"value 255 .* may be train ids.* call the files \*_gtFine_labelTrainIds"):
+        converted(Cityscapes(replaced(tmp_path, "labelIds", columns([7, 255]))), tmp_path / "out")
+    with pytest.raises(
+        UserError, match="value 255 .* count from 0 and ignore 255, convert them with `must convert rgbd`"
+    ):
+        converted(Ade20k(ade(tmp_path, columns([0, 255]))), tmp_path / "ade")
+
+
+def test_a_jpeg_is_no_map(tmp_path: Path) -> None:
+    """Its values are near the ids, and near an id is another one."""
+    root = Path(ade(tmp_path, columns([0])))
+    stem = root / "annotations" / "training" / "ADE_train_00000001"
+    save(f"{stem}.jpg", columns([0, 1, 2, 1]))
+    stem.with_suffix(".png").unlink()
+    result = converted(Ade20k(str(root)), tmp_path / "out")
+    assert result.counts()["segmentation: a JPEG, which changes the ids; save the map as PNG"] == 1
+    assert result.records["ADE_train_00000001"].labels == {}
+
+
+@pytest.mark.parametrize("between", [" ", ","])
+def test_ade20k_names_without_tabs_are_refused(between: str, tmp_path: Path) -> None:
+    root = ade(tmp_path, columns([0]), TABLE.replace("\t", between))
+    with pytest.raises(UserError, match="has 0 names.* Separate its columns by tabs"):
+        Ade20k(root).find()

@@ -180,7 +180,9 @@ def test_a_pickle_that_calls_a_function_is_refused(tmp_path: Path, capsys: pytes
     [
         ({"fine_labels": [0, 1, 1.5]}, "a label is not one of the 3 classes"),
         ({"fine_labels": ["0", "1", "2"]}, "a label is not one of the 3 classes"),
+        ({"fine_labels": [True, False, True]}, "a label is not one of the 3 classes"),
         ({"filenames": ["a.png"]}, "3 labels, 1 filenames"),
+        ({"filenames": 5}, "3 labels, 0 filenames"),
         ({"data": PIXELS / np.float32(255)}, "data of float32, not uint8"),
     ],
 )

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -161,3 +162,17 @@ def test_a_json_of_other_images_is_reported_before_the_first_image(tmp_path: Pat
     json = dump(tmp_path / "a.json", {"images": images, "annotations": [], "categories": CATEGORIES})
     with pytest.raises(UserError, match=r"images contains none of the 128 annotated images \(such as 0.png\)"):
         Coco(str(tmp_path / "images"), json).find()
+
+
+def test_boxes_and_bbox_mode_of_detectron2_must_agree(tmp_path: Path) -> None:
+    """The objects would win over the option without a word, and one object over all others with a note."""
+    save(tmp_path / "images" / "a.png", noise(HEIGHT, WIDTH))
+    entries = [boxed(7) | {"bbox_mode": 1, "area": 450}, boxed(7) | {"bbox": [1, 2, 9, 8], "bbox_mode": 0}]
+    content = {"images": [{"id": 7, "file_name": "a.png"}], "annotations": entries, "categories": CATEGORIES}
+    folder, json = str(tmp_path / "images"), dump(tmp_path / "a.json", content)
+    with pytest.raises(UserError, match="--boxes corners: the objects of .* say bbox_mode 1, which means sizes"):
+        Coco(folder, json, boxes="corners").find()
+    result = converted(Coco(folder, json), tmp_path / "out")
+    boxes = result.records["7"].labels["detection"]["boxes"] * np.array([HEIGHT, WIDTH] * 2)
+    np.testing.assert_allclose(boxes, [[20, 10, 35, 40], [2, 1, 8, 9]], atol=1e-3)
+    assert result.notes() == {"object: its bbox_mode is another one than the file's, used": 1}

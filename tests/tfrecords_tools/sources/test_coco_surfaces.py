@@ -242,3 +242,15 @@ def test_objects365_of_other_images_is_refused(tmp_path: Path) -> None:
         UserError, match=r"train contains none of the 1 annotated images \(such as images/v1/patch0/x.jpg\)"
     ):
         Objects365(*objects365(tmp_path, "images/v1/patch0/x.jpg")).find()
+
+
+def test_a_panoptic_id_that_is_no_colour_costs_only_its_segment(tmp_path: Path) -> None:
+    """Red, green and blue are a number from 0 to 16,777,215."""
+    segments = [FIRST, SECOND | {"id": -1}, SECOND | {"id": 1 << 24}]
+    result = converted(panoptic(tmp_path, ENTRY | {"segments_info": segments}), tmp_path / "out")
+    classes = result.records["7"].labels["segmentation"]["classes"]
+    assert (classes[0, 0], classes[0, 20]) == (0, 255)
+    assert result.notes() == {
+        "segment: its id is no colour of a PNG, left out": 2,
+        "segmentation: pixels of segments that the JSON does not list, ignored": 1,
+    }

@@ -20,7 +20,7 @@ from tfrecords_tools.sources.coco.coco import Coco
 from tfrecords_tools.sources.drawn.open_images import OpenImages
 from tfrecords_tools.sources.drawn.via import Via
 from tfrecords_tools.sources.images import UnlabelledImages
-from tfrecords_tools.sources.mg import Mg
+from tfrecords_tools.sources.published.mg import Mg
 from tfrecords_tools.sources.tfds import Tfds
 from tfrecords_tools.sources.voc import Voc
 from tfrecords_tools.writing.counts import Account

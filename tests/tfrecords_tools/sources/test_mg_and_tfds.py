@@ -19,7 +19,7 @@ from tests.support.datasets.mg_records import boxes, names, record
 from tests.support.datasets.must_tiny import HEIGHT, PETS, WIDTH, MustTiny
 from tests.support.tiny import image_bytes
 from tfrecords_tools.sources import tfds as tfds_source
-from tfrecords_tools.sources.mg import Mg
+from tfrecords_tools.sources.published.mg import Mg
 from tfrecords_tools.sources.tfds import Tfds
 
 PIXEL = 1e-4  # float32 of a coordinate that is divided by the side and multiplied by it again
@@ -125,7 +125,7 @@ def test_model_garden_mistakes_are_reported_before_the_first_image(tmp_path: Pat
     mistakes = (
         (Mg(str(tmp_path / "no*"), named), "does not match any file"),
         (Mg(path, (("masks", named[0][1]),)), "classification, detection, segmentation"),
-        (Mg(path, (("detection", named[0][1]),)), "the first record has no image/object/class/label"),
+        (Mg(path, (("detection", named[0][1]),)), "the first records have no image/object/class/label"),
         (Mg(named[0][1], named), "is not a complete, uncompressed TFRecord file"),
         (Mg(path, ()), "the records have none"),
     )
@@ -135,7 +135,7 @@ def test_model_garden_mistakes_are_reported_before_the_first_image(tmp_path: Pat
     with pytest.raises(UserError, match=r"label is \[2\], but one of 0 to 1 is expected. Check --first-class"):
         converted(Mg(path, named), tmp_path / "out")
     record(tmp_path / "a.tfrecord", encoded=JPEG)
-    with pytest.raises(UserError, match="the first record has no image/encoded, but encoded"):
+    with pytest.raises(UserError, match="record 0: it has no image/encoded, but encoded"):
         Mg(path, named).find()
     record(tmp_path / "a.tfrecord", image__encoded=JPEG, image__class__label=0, image__classification__origin=b"real:x")
     with pytest.raises(UserError, match="must_tf's own records"):
@@ -223,7 +223,7 @@ def test_tfds_boxes_follow_the_same_rules(tmp_path: Path) -> None:
     columns = {"bbox": bbox, "label": np.array([0, 1, 1])}
     account = tfds_source.Account()
     notes = tfds_source.ObjectNotes(account, "a")
-    labels = tfds_source._objects(columns, 2, tfds_source.ImageInfo("a", HEIGHT, WIDTH), notes)
+    labels = tfds_source._objects(columns, "", 2, tfds_source.ImageInfo("a", HEIGHT, WIDTH), notes)
     np.testing.assert_allclose(labels["boxes"], [[0.5, 0.5, 1, 1]])
     assert {key: value["count"] for key, value in account.dropped.content.items()} == {
         "object: box has a negative side": 1,

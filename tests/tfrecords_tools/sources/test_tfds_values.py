@@ -8,6 +8,7 @@ import pytest
 from must_tf.common.errors import UserError
 from must_tf.spec import ImageInfo
 from must_tf.tasks.depth import labels as depth
+from tfrecords_tools.sources import tfds
 from tfrecords_tools.sources.objects import ObjectNotes
 from tfrecords_tools.sources.tfds import Tfds
 from tfrecords_tools.writing.counts import Account
@@ -28,4 +29,4 @@ def test_infinite_depth_is_unknown_and_other_values_stay_exact() -> None:
 def test_an_object_of_an_unknown_class_is_an_error(label: int) -> None:
     objects = {"bbox": np.array([[0.0, 0.0, 1.0, 0.5]] * 2, np.float32), "label": np.array([1, label])}
     with pytest.raises(UserError, match=rf"x\.tfrecord, record 3, object 1: label {label} is not one of the 2 classes"):
-        SOURCE._read("detection", objects, 2, INFO, ObjectNotes(Account(), "x.tfrecord, record 3"))
+        tfds._objects(objects, "REL_YXYX", 2, INFO, ObjectNotes(Account(), "x.tfrecord, record 3"))

@@ -128,9 +128,11 @@ def test_an_input_that_takes_no_images(inputs: dict[str, list[int]], layout: str
 
 
 def test_names_that_occur_twice() -> None:
-    """ImageNet's two cranes are a bird and a machine."""
+    """ImageNet's two cranes are a bird and a machine, and its two maillots a swimsuit and a tank suit."""
     names = read_names(["crane", "dog", "???", "crane", "???"], "classes", number_repeated=True)
     assert (names.names, names.numbered) == (("crane 1", "dog", "", "crane 2", ""), ("crane",))
+    both = read_names(["crane", "maillot", "crane", "maillot"], "classes", number_repeated=True)
+    assert both == (("crane 1", "maillot 1", "crane 2", "maillot 2"), ("crane", "maillot"))
     with pytest.raises(UserError, match="crane is repeated"):
         read_names(["crane", "crane"], "classes")
 

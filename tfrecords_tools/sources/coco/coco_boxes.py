@@ -36,13 +36,19 @@ def form_of(sample: Iterable[tuple[CocoEntry, CocoEntry]], wanted: str, path: st
       path: the JSON.
 
     Raises:
-      UserError: `wanted` does not exist, or the boxes may be corners.
+      UserError: `wanted` does not exist, or the objects say otherwise; or the boxes may be corners.
     """
     if wanted:
         if wanted not in FORMS:
             raise UserError(
                 f"--boxes {wanted!r} does not exist.{nearest(wanted, FORMS)} Choose from {', '.join(FORMS)}."
             )
+        for annotation, _ in sample:
+            if (told := told_form(annotation)) not in ("", wanted):
+                raise UserError(
+                    f"--boxes {wanted}: the objects of {path} say {MODE} {annotation[MODE]}, which means {told}. Leave "
+                    f"out --boxes, or correct {MODE} there."
+                )
         return wanted
     boxes = [(box, annotation, image) for annotation, image in sample if (box := _numbers(annotation.get("bbox")))]
     if not boxes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -146,7 +146,21 @@ def size_of(image: CocoEntry) -> tuple[int, int] | None:
         return None
 
 
-def segments_of(annotation: CocoEntry, ids: Mapping[str, int], path: str) -> tuple[dict[int, int], list[int]]:
+class Segments(NamedTuple):
+    """The segments of one image.
+
+    Attributes:
+      classes: {segment id: class id} without segments of unknown categories.
+      several: ids that are there for several classes, which are left out.
+      no_colour: ids that no pixel of a PNG can have, which are left out.
+    """
+
+    classes: dict[int, int]
+    several: list[int]
+    no_colour: list[int]
+
+
+def segments_of(annotation: CocoEntry, ids: Mapping[str, int], path: str) -> Segments:
     """Converts the segments of one image.
 
     Args:
@@ -154,27 +168,26 @@ def segments_of(annotation: CocoEntry, ids: Mapping[str, int], path: str) -> tup
       ids: {`id_key` of a category: class id}.
       path: the JSON.
 
-    Returns:
-      {segment id: class id} without segments of unknown categories; and the ids that are there for several classes,
-      which are left out.
-
     Raises:
       UserError: a segment has no category, or its id is not a number.
     """
     name, segments = f"{path}: image {annotation['image_id']}", annotation["segments_info"]
     if not isinstance(segments, list):
         raise UserError(f"{name} has no list 'segments_info'. Give a file in COCO's format.")
-    found, several = dict[int, int](), set[int]()
+    found, several, no_colour = dict[int, int](), set[int](), set[int]()
     for place, segment in enumerate(segments):
         check_entry("segments_info", place, segment, ("id", "category_id"), name)
         number, category = id_key(segment["id"]), id_key(segment["category_id"])
-        if not number.isdecimal():
+        if not number.removeprefix("-").isdecimal():
             raise UserError(
                 f"{name}: segments_info[{place}] has the id {segment['id']!r}. Give its colour as a number."
             )
-        if category in ids and found.setdefault(int(number), ids[category]) != ids[category]:
+        if not 0 <= int(number) < COLOURS:
+            no_colour.add(int(number))
+        elif category in ids and found.setdefault(int(number), ids[category]) != ids[category]:
             several.add(int(number))
-    return {number: class_id for number, class_id in found.items() if number not in several}, sorted(several)
+    classes = {number: class_id for number, class_id in found.items() if number not in several}
+    return Segments(classes, sorted(several), sorted(no_colour))
 
 
 def panoptic_candidates(folder: str, annotations: str) -> list[str]:

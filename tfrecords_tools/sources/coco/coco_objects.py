@@ -150,8 +150,11 @@ def _box(
     """Converts COCO's [x, y, width, height] to [y0, x0, y1, x1] in pixels; without a box, the mask's is used."""
     bbox = annotation.get("bbox")
     form = annotation.get(coco_boxes.KEY, coco_boxes.SIZES)
-    if form != coco_boxes.NORMALISED:
-        form = coco_boxes.told_form(annotation) or form
+    told = coco_boxes.told_form(annotation)
+    if told and form != coco_boxes.NORMALISED:
+        if told != form:
+            notes.add(f"object: its {coco_boxes.MODE} is another one than the file's, used", told)
+        form = told
     if bbox is None or (isinstance(bbox, list) and not bbox):
         if mask is None:
             raise Dropped("object: neither box nor mask", "")

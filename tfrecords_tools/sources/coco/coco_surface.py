@@ -31,6 +31,7 @@ from tfrecords_tools.writing.reasons import reason_of
 PANOPTIC, IDS, MASKS = "panoptic", "ids", "masks"
 OVERLAP = "segmentation: masks of several classes overlap, the smallest is on top"
 SEVERAL = "segment: its id is there for several classes, its pixels are ignored"
+NO_COLOUR = "segment: its id is no colour of a PNG, left out"
 
 
 class Surface(NamedTuple):
@@ -91,14 +92,16 @@ def _panoptic(folder: str, annotations: str, account: Account) -> Surfaces:
         entry = content.of(image_id)
         if entry is None:
             return None
-        segments, several = coco_json.segments_of(entry, by_key, content.path)
+        segments = coco_json.segments_of(entry, by_key, content.path)
         origin = corrected.origins_of(entry, content.info).get("segmentation", "")
         place = f"{content.path}: image {image_id}"
         notes = coco_keys.unused("segmentation", entry, coco_keys.PANOPTIC, place)
         for segment in entry["segments_info"]:
             notes += coco_keys.unused("segment", segment, coco_keys.SEGMENT, place)
-        notes += [(SEVERAL, f"{place}: {number}") for number in several]
-        return Surface(PANOPTIC, os.path.join(folder, str(entry["file_name"])), segments, origin, tuple(notes))
+        for reason, numbers in ((SEVERAL, segments.several), (NO_COLOUR, segments.no_colour)):
+            notes += [(reason, f"{place}: {number}") for number in numbers]
+        png = os.path.join(folder, str(entry["file_name"]))
+        return Surface(PANOPTIC, png, segments.classes, origin, tuple(notes))
 
     return Surfaces(content.path, names, of)
 

@@ -88,8 +88,9 @@ class Ade20k:
         path = os.path.join(self.root, NAMES)
         names: list[str] = []
         for line in files.read_lines(path, "the class names"):
-            number, *_, name = (cell.strip() for cell in line.split("\t"))
-            if not number.isdigit():  # the header of the table
+            number, *others = (cell.strip() for cell in line.split("\t"))
+            name = others[-1] if others else ""
+            if not number.isdecimal():  # the header of the table
                 continue
             if int(number) != len(names) + 1 or not name:
                 raise UserError(f"{path}: expected number {len(names) + 1} and its name, but found the line {line!r}.")
@@ -110,6 +111,11 @@ class Ade20k:
             account.dropped.add(dropped.reason, dropped.example)
         else:
             size = (ids.shape[0], ids.shape[1])
+            if (ids == IGNORE).any():
+                raise UserError(
+                    f"{png}: value {IGNORE} is none of the dataset's, which count from 1 and ignore 0. If these maps "
+                    f"count from 0 and ignore {IGNORE}, convert them with `must convert rgbd`."
+                )
             class_ids = {0: IGNORE} | {number: number - 1 for number in range(1, item.labels + 1)}
             labels = maps.segmentation(maps.classes_of(ids, class_ids, png))
             labelled["segmentation"] = Labelled(labels, f"real:{files.dataset(self.root)}")

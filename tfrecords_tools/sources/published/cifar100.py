@@ -61,16 +61,19 @@ class Cifar100:
             raise UserError(
                 f"{path} and {meta} are not files of CIFAR-100: data, fine_labels or fine_label_names is missing."
             )
-        if not all(isinstance(label, int | np.integer) and 0 <= label < len(names) for label in labels):
+        if not all(
+            type(label) is not bool and isinstance(label, int | np.integer) and 0 <= label < len(names)
+            for label in labels
+        ):
             raise UserError(
                 f"{path}: a label is not one of the {len(names)} classes in {meta}. Download both files again."
             )
         filenames = content.get("filenames") or [""] * len(labels)
-        if data.dtype != np.uint8 or len(filenames) != len(labels):
-            raise UserError(
-                f"{path}: {len(labels)} labels, {len(filenames)} filenames and data of {data.dtype}, not uint8. "
-                "Download it again."
-            )
+        count = len(filenames) if isinstance(filenames, list) else 0
+        if data.dtype != np.uint8:
+            raise UserError(f"{path}: data of {data.dtype}, not uint8. Download it again.")
+        if count != len(labels):
+            raise UserError(f"{path}: {len(labels)} labels, {count} filenames. Download it again.")
         items = on_disk.Items(
             Item(f"{self.split}/{row:05}", (path,), (row, int(label), len(names), str(name)))
             for row, (label, name) in enumerate(zip(labels, filenames, strict=True))

@@ -91,6 +91,8 @@ class Hypersim:
                 maps.require_size(array, info, task, other)
                 labels: Labels = {"metres": depth(array)} if task == "depth" else {"normals": normals(array)}
                 labelled[task] = Labelled(labels, "real:hypersim")
+                if task == "depth":
+                    surface.note_reach(labels["metres"], other, account)
             except Dropped as dropped:
                 account.dropped.add(dropped.reason, dropped.example)
         found = {task: one.labels for task, one in labelled.items()}

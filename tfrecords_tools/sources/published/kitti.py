@@ -19,13 +19,15 @@ import numpy as np
 from must_tf.common.errors import UserError
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo
-from tfrecords_tools.sources import Sample, files, maps, pixels
+from tfrecords_tools.sources import Sample, files, maps, pixels, surface
 from tfrecords_tools.sources.leftovers import FolderFiles
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
 
 UNITS = 256.0  # per metre
+FARTHEST = 120.0  # metres; the reach of the laser, a Velodyne HDL-64E
+FEW = 0.01  # share of the known pixels that may be wrong
 # The part of a path that tells the drive, the camera and the frame.
 ANNOTATED = re.compile(
     r"(?:^|/)(?P<date>\d{4}_\d\d_\d\d)(?P<drive>_\w+_sync)/proj_depth/groundtruth/(?P<cam>image_\d\d)/(?P<frame>\d+)\.png$"
@@ -91,10 +93,22 @@ class Kitti:
             maps.require_size(units, info, "depth", depth)
             if units.dtype != np.uint16 or units.ndim != 2:
                 raise Dropped("depth: pixels of another format", f"{depth}: {units.dtype} instead of 16 bit")
-            labelled["depth"] = Labelled({"metres": units.astype(np.float32) / np.float32(UNITS)}, "real:kitti")
+            metres = units.astype(np.float32) / np.float32(UNITS)
+            labelled["depth"] = Labelled({"metres": metres}, "real:kitti")
+            _note_reach(metres, depth, account)
         except Dropped as dropped:
             account.dropped.add(dropped.reason, dropped.example)
         return Sample(stored.encoded, info, labelled, os.path.basename(path))
+
+
+def _note_reach(metres: np.ndarray, path: str, account: Account) -> None:
+    """Notes depth that the dataset cannot have: mostly its unit is another one, such as millimetres."""
+    known = metres[metres > 0]
+    if known.size and (beyond := float((known > FARTHEST).mean())) > FEW:
+        reason = f"depth: farther than the laser's {FARTHEST:g} metres; are the maps in 1/{UNITS:g} metres?"
+        account.notes.add(reason, f"{path}: {beyond:.0%}")
+    else:
+        surface.note_reach(metres, path, account, f"are the maps in 1/{UNITS:g} metres?")
 
 
 def _kind_of(name: str) -> str:

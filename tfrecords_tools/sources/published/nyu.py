@@ -10,7 +10,8 @@ or the video frames with depth only, as used by many depth projects and download
     ROOT/val/official/00001.h5
 
 The dataset has 894 names, and segmentation stores at most 255 classes. `--classes FILE` lists the names to keep, one
-per line, optionally followed by a tab and the class that the name becomes. All other names are ignored.
+per line, optionally followed by a tab and the class that the name becomes. All other names are ignored. The other
+arrays of the .mat are not read; those of an .h5 frame are noted.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from must_tf.common.files import require_an_end
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo
 from must_tf.tasks.segmentation.labels import IGNORE
-from tfrecords_tools.sources import Sample, files, maps
+from tfrecords_tools.sources import Sample, files, maps, surface
 from tfrecords_tools.sources.leftovers import FolderFiles
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
@@ -40,6 +41,7 @@ from tfrecords_tools.writing.reasons import reason_of
 SPLITS = {"train": "trainNdxs", "test": "testNdxs"}
 EVERYTHING = "all"
 NEEDED = {"images": 4, "depths": 3}  # number of axes
+AXES = "image: frames are taller than wide; are the arrays [N, 3, W, H] and [N, W, H], as MATLAB writes them?"
 FRAME = {"rgb": 3, "depth": 2}
 
 
@@ -78,7 +80,7 @@ class Nyu:
         folder = os.path.join(self.root, self.split)
         listed, account, items = FolderFiles(folder), Account(), on_disk.Items()
         for name in listed:
-            if name.endswith(".h5"):
+            if name.lower().endswith(".h5"):
                 listed.use(name)
                 items.append(Item(files.stem(name), (listed.path(name),)))
         if not items:
@@ -96,16 +98,28 @@ class Nyu:
                 raise UserError(
                     f"{self.root} has no array {key!r} with {axes} axes. Give --root nyu_depth_v2_labeled.mat."
                 )
-        count = len(content["images"])
-        if len(content["depths"]) != count:
-            raise UserError(
-                f"{self.root} has {count} images but {len(content['depths'])} depth maps. Download it again."
-            )
-        numbers, path = self._numbers(count)
+        self._require_shapes(content)
+        numbers, path = self._numbers(len(content["images"]))
         names, table = self._names(content)
         items = [Item(f"{number:04}", (self.root,), (number - 1, table)) for number in numbers]
         inputs = tuple(name for name in (path, self.classes) if name)
-        return Listing(items, {"segmentation": names} if names else {}, inputs)
+        account, (_, width, height) = Account(), content["depths"].shape
+        if height > width:
+            account.notes.add(AXES, f"{self.root}: {width}x{height}", len(items))
+        return Listing(items, {"segmentation": names} if names else {}, inputs, account)
+
+    def _require_shapes(self, content: Any) -> None:
+        """Raises UserError unless there is an image, a depth map and, if classes are chosen, a class map per frame."""
+        images, depths = content["images"], content["depths"]
+        count, *sides = depths.shape
+        wanted = {"images": (count, 3, *sides), "depths": (count, *sides), "labels": (count, *sides)}
+        kinds = {"images": "u", "depths": "uif", "labels": "ui"}
+        for key in (*NEEDED, "labels") if self.classes and "labels" in content else NEEDED:
+            if content[key].shape != wanted[key] or content[key].dtype.kind not in kinds[key]:
+                shown = f"{content[key].dtype} {content[key].shape}"
+                raise UserError(f"{self.root}: {key} are {shown} beside depths {depths.shape}. Download it again.")
+        if images.dtype != np.uint8:
+            raise UserError(f"{self.root}: images are {images.dtype}, not uint8. Download it again.")
 
     def _numbers(self, count: int) -> tuple[list[int], str]:
         """Returns the numbers of the frames, starting at 1, and the file that lists them."""
@@ -138,13 +152,16 @@ class Nyu:
             raise UserError(f"{self.root} has no labels and names. Remove --classes.")
         ids = {_text(content[reference]): n for n, reference in enumerate(np.ravel(content["names"][()]), 1)}
         names: list[str] = []
-        table = dict.fromkeys(range(len(ids) + 1), IGNORE)
+        table, chosen = dict.fromkeys(range(len(ids) + 1), IGNORE), set[str]()
         for line in files.read_lines(self.classes, "--classes"):
             name, _, target = (cell.strip() for cell in line.partition("\t"))
             if name not in ids:
                 raise UserError(
                     f"--classes {self.classes}: {name!r} is not one of the dataset's names.{nearest(name, ids)}"
                 )
+            if name in chosen:
+                raise UserError(f"--classes {self.classes} has the name {name!r} more than once. Keep one line of it.")
+            chosen.add(name)
             if (target or name) not in names:
                 names.append(target or name)
             table[ids[name]] = names.index(target or name)
@@ -156,12 +173,12 @@ class Nyu:
 
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the image, its depth, and its segmentation if classes are chosen."""
-        del account
         (path,) = item.files
         if item.labels is None:
-            image, metres, classes = _frame(path)
+            image, metres, classes = _frame(path, account)
         else:
             image, metres, classes = _labelled(path, *item.labels)
+        surface.note_reach(metres, f"{path}, {item.source_id}", account)
         png = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1].tobytes()
         labelled = {"depth": Labelled({"metres": metres}, "real:nyu-depth-v2")}
         if classes is not None:
@@ -172,17 +189,22 @@ class Nyu:
 NyuArrays = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
-def _frame(path: str) -> NyuArrays:
+def _frame(path: str, account: Account) -> NyuArrays:
     """Reads image [h, w, 3] and metres [h, w] of an .h5 file."""
     try:
         with h5py.File(path, "r") as content:
-            arrays = {key: content[key][()] for key in FRAME}
-    except (OSError, KeyError) as error:
+            arrays, others = {key: np.asarray(content[key]) for key in FRAME}, sorted(set(content) - set(FRAME))
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise Dropped("image: cannot be decoded", f"{path}: {reason_of(error)}") from None
-    image, metres = arrays["rgb"], arrays["depth"].astype(np.float32)
-    if image.ndim != FRAME["rgb"] or image.shape != (3, *metres.shape) or image.dtype != np.uint8:
-        raise Dropped("image: size differs from its labels'", f"{path}: rgb {image.shape}, depth {metres.shape}")
-    return image.transpose(1, 2, 0), metres, None
+    image, depth = arrays["rgb"], arrays["depth"]
+    shown = f"{path}: rgb {image.dtype} {image.shape}, depth {depth.dtype} {depth.shape}"
+    if image.dtype != np.uint8 or depth.dtype.kind not in "uif" or image.ndim != FRAME["rgb"] or image.shape[0] != 3:
+        raise Dropped("image: rgb is not uint8 [3, h, w], or depth is not numbers [h, w]", shown)
+    if image.shape != (3, *depth.shape):
+        raise Dropped("image: size differs from its labels'", shown)
+    for key in others:
+        account.notes.add(f"file: array {key!r} of a frame, not used", path)
+    return image.transpose(1, 2, 0), depth.astype(np.float32), None
 
 
 def _labelled(path: str, row: int, table: dict[int, int] | None) -> NyuArrays:

@@ -86,6 +86,8 @@ class Taskonomy:
                 maps.require_size(array, info, task, other)
                 key, made = ("metres", _depth(array, other)) if task == "depth" else ("normals", _normals(array, other))
                 labelled[task] = Labelled({key: made}, f"real:{files.dataset(self.root)}")
+                if task == "depth":
+                    surface.note_reach(made, other, account)
             except Dropped as dropped:
                 account.dropped.add(dropped.reason, dropped.example)
         found = {task: one.labels for task, one in labelled.items()}

@@ -156,3 +156,17 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert must_records(["convert", "kitti", *given], monkeypatch) == 0
     (record,) = written(tmp_path / "b").values()
     assert record.origins == {"depth": "real:kitti"}
+
+
+@pytest.mark.parametrize(("far", "noted"), [(30000, 0), (40000, 1)])
+def test_kitti_depth_beyond_the_laser_is_noted(far: int, noted: int, tmp_path: Path) -> None:
+    """40 metres in millimetres would be 156 metres, and the median of the map may still be that of a street."""
+    save(tmp_path / "images" / f"{DRIVE}_image_0000000005_image_02.png", noise(HEIGHT, WIDTH))
+    path = tmp_path / "depth" / f"{DRIVE}_groundtruth_depth_0000000005_image_02.png"
+    depth_map(path)
+    units = np.full([HEIGHT, WIDTH], 2560, np.uint16)
+    units[:4] = far
+    assert cv2.imwrite(str(path), units)
+    result = converted(Kitti(f"{tmp_path}/images", f"{tmp_path}/depth"), tmp_path / "out")
+    reason = "depth: farther than the laser's 120 metres; are the maps in 1/256 metres?"
+    assert result.notes() == ({reason: 1} if noted else {})

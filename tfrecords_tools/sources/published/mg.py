@@ -4,13 +4,15 @@
 |---|---|
 | `image/encoded` | the image; its size comes from the pixels, not from `image/height` |
 | `image/class/label` | classification; ids start at `first_class` (1 in ImageNet's records) |
-| `image/object/bbox/*`, `class/label`, `area`, `is_crowd` | detection; label 1 is the first name |
+| `image/object/bbox/*`, `class/label`, `area` | detection; label 1 is the first name |
+| `image/object/is_crowd`, `difficult`, `group_of` | crowds |
 | `image/object/mask` | masks, cropped to their boxes; full-image PNGs in which values above 0 are the object |
 | `image/segmentation/class/encoded` | segmentation; value 0 is the first name, 255 is ignored |
 
 The records contain no list of class names. A task is converted if its names are given: a text file with one per line, a
 label map (.pbtxt), or, for detection, the COCO JSON that the records were made from. Ids of both may have gaps, and
-so do the labels. Records may name the classes of single objects, and these names are compared.
+so do the labels. Records may name the classes of single objects, and these names are compared. A record without the key
+of a task is unlabelled for it. Other keys that hold anything are noted.
 """
 
 from __future__ import annotations
@@ -18,10 +20,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import tensorflow as tf
 
@@ -34,22 +34,16 @@ from tfrecords_tools.sources import Sample, archives, class_files, files, maps, 
 from tfrecords_tools.sources.coco import coco_index, coco_json
 from tfrecords_tools.sources.finder import spelled
 from tfrecords_tools.sources.objects import ObjectLabel, ObjectNotes
+from tfrecords_tools.sources.published import mg_record
+from tfrecords_tools.sources.published.mg_record import IMAGE, Features, Sampled
 from tfrecords_tools.writing.counts import Account, Dropped
-from tfrecords_tools.writing.items import FilePart, Item, Listing
+from tfrecords_tools.writing.items import Item, Listing
 
 KEYS = {
-    "classification": "image/class/label",
-    "detection": "image/object/class/label",
-    "segmentation": "image/segmentation/class/encoded",
+    "classification": mg_record.CLASS,
+    "detection": mg_record.LABEL,
+    "segmentation": mg_record.SEGMENTATION,
 }
-IMAGE, SOURCE_ID, FILENAME = "image/encoded", "image/source_id", "image/filename"
-BOX = "image/object/bbox/"
-CORNERS = ("ymin", "xmin", "ymax", "xmax")
-TEXT = "image/object/class/text"
-COMPARED = 20  # records whose names are compared before the conversion
-AREA, CROWD, MASK = "image/object/area", "image/object/is_crowd", "image/object/mask"
-
-Features = Mapping[str, tf.train.Feature]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,50 +76,60 @@ class Mg:
         parts = [(path, part) for path in paths for part in archives.records(path)]
         if not parts:
             raise UserError(f"--records {self.records!r}: all files are empty.")
-        keys = self._first_keys(*parts[0])
-        for path, part in parts[:COMPARED]:
-            self._require_names(path, part)
+        sample, account = [*mg_record.sampled(parts)], Account()
+        keys = self._keys(sample, paths[0])
+        for one in sample:
+            self._require_names(one, names_and_ids)
         _named.cache_clear()
         _tables.cache_clear()  # the files with the names may have changed since this process read them
         tasks = tuple(task for task in names_and_ids if KEYS[task] in keys)
-        items = [Item(f"{os.path.basename(path)}__{part.name}", (path,), (part, tasks)) for path, part in parts]
+        own_ids = not mg_record.note_repeated_ids(sample, account)
+        items = [
+            Item(f"{os.path.basename(path)}__{part.name}", (path,), (part, tasks, own_ids)) for path, part in parts
+        ]
         classes = {task: names_and_ids[task][0] for task in tasks}
-        if "detection" in classes and MASK in keys:
+        if "detection" in classes:  # of which some may have masks
             classes["masks"] = classes["detection"]
-        return Listing(items, classes, tuple(path for _, path in self.names))
+        return Listing(items, classes, tuple(path for _, path in self.names), account)
 
-    def _first_keys(self, path: str, part: FilePart) -> set[str]:
-        """Returns the keys of the first record.
+    def _keys(self, sample: Sequence[Sampled], path: str) -> set[str]:
+        """Returns the keys of the sampled records.
 
         Raises:
-          UserError: it has no image, or lacks the key of a task in `names`.
+          UserError: none can be read, one has no image, or all lack the key of a task in `names`.
         """
-        features = _features(path, part)
-        if IMAGE not in features:
-            shown = ", ".join(sorted(features)[:8]) or "nothing"
-            raise UserError(f"{path}: the first record has no {IMAGE}, but {shown}.{nearest(IMAGE, features)}")
-        if any(record.origin_key(task) in features for task in KEYS):
-            raise UserError(f"{path}: these are must_tf's own records, which need no conversion. Use them as they are.")
+        if not sample:
+            raise UserError(f"{path}: the first records are damaged. Make the file again.")
+        for name, features in sample[:1]:
+            if IMAGE not in features:
+                shown = ", ".join(sorted(features)[:8]) or "nothing"
+                raise UserError(f"{name}: it has no {IMAGE}, but {shown}.{nearest(IMAGE, features)}")
+            if any(record.origin_key(task) in features for task in KEYS):
+                raise UserError(
+                    f"{path}: these are must_tf's own records, which need no conversion. Use them as they are."
+                )
+        keys = {key for one in sample for key in one.features}
         for task, _ in self.names:
-            if task and KEYS[task] not in features:
-                raise UserError(f"{path}: the first record has no {KEYS[task]}. Remove --classes {task}=...")
-        if not any(key in features for key in KEYS.values()):
-            raise UserError(f"{path}: the first record has no labels; one of {', '.join(KEYS.values())} is needed.")
-        return set(features)
+            if task and KEYS[task] not in keys:
+                raise UserError(f"{path}: the first records have no {KEYS[task]}. Remove --classes {task}=...")
+        if not any(key in keys for key in KEYS.values()):
+            raise UserError(f"{path}: the first records have no labels; one of {', '.join(KEYS.values())} is needed.")
+        return keys
 
-    def _require_names(self, path: str, part: FilePart) -> None:
-        """Raises UserError if a record calls its classes otherwise than the file with the names."""
-        try:
-            features = _features(path, part)
-        except Dropped:  # the conversion reports it
-            return
-        named = self.texts()
-        for label, text in zip(_numbers(features, KEYS["detection"]), _texts(features), strict=False):
+    def _require_names(self, one: Sampled, names_and_ids: NamesAndIds) -> None:
+        """Raises UserError if a record calls its classes otherwise than the file with the names, or counts from 0."""
+        named, labels = self.texts(), mg_record.numbers(one.features, KEYS["detection"])
+        for label, text in zip(labels, mg_record.texts(one.features), strict=False):
             if named.get(label) and text and text not in named[label]:
                 raise UserError(
-                    f"{path}, record {part.name}: the class with label {label} is {text!r} there, and "
+                    f"{one.name}: the class with label {label} is {text!r} there, and "
                     f"{sorted(named[label])[0]!r} in --classes. Give the names, or the label map, of these records."
                 )
+        if 0 in labels and 0 not in names_and_ids.get("detection", ((), {0: 0}))[1]:
+            raise UserError(
+                f"{one.name}: an object has the label 0, but Model Garden's count from 1. If these count from 0, give "
+                "--classes detection=FILE.pbtxt, a label map with these ids."
+            )
 
     def texts(self) -> dict[int, set[str]]:
         """Returns {label of detection: names that records may have for it}."""
@@ -140,7 +144,7 @@ class Mg:
             return known
         return {}
 
-    def names_and_ids(self) -> dict[str, tuple[tuple[str, ...], dict[int, int]]]:
+    def names_and_ids(self) -> NamesAndIds:
         """Returns {task: (class names, {label in the record: class id})}."""
         tables = {}
         for key, path in self.names:
@@ -171,30 +175,47 @@ class Mg:
 
     def load(self, item: Item, account: Account) -> Sample:
         """Reads the image and its labels."""
-        part, tasks = item.labels
-        tables = {task: _tables(self)[task] for task in tasks}
-        features, name = _features(item.files[0], part), f"{item.files[0]}, record {part.name}"
-        # Model Garden decodes without EXIF.
-        frame: pixels.LabelFrame = pixels.STORED if set(tasks) - {"classification"} else None
-        stored = pixels.upright(_bytes(features, IMAGE) or b"", frame, name, account)
-        source_id = (_bytes(features, SOURCE_ID) or b"").decode(errors="replace") or item.source_id
-        info = ImageInfo(source_id, stored.height, stored.width)
+        part, tasks, own_ids = item.labels
+        features, name = mg_record.features_of(item.files[0], part), f"{item.files[0]}, record {part.name}"
+        frame = mg_record.frame_of(features, name, account) if set(tasks) - {"classification"} else None
+        stored = pixels.upright(mg_record.first_bytes(features, IMAGE) or b"", frame, name, account)
+        source_id = (mg_record.source_id(features) if own_ids else "") or item.source_id
+        info, notes = ImageInfo(source_id, stored.height, stored.width), ObjectNotes(account, name)
+        mg_record.note_unused(features, name, account)
         labelled: dict[str, Labels] = {}
-        if "classification" in tables and KEYS["classification"] in features:
-            labelled["classification"] = _classification(features, tables["classification"], name)
-        if "detection" in tables and KEYS["detection"] in features:
-            labelled |= _detection(features, tables["detection"], info, ObjectNotes(account, name), _named(self))
-        if "segmentation" in tables and _bytes(features, KEYS["segmentation"]):
+        for task in tasks:
+            if KEYS[task] not in features:
+                account.notes.add(f"{task}: the record has no {KEYS[task]}, unlabelled", name)
+                continue
             try:
-                ids = maps.decode_ids(_bytes(features, KEYS["segmentation"]) or b"", name, "segmentation")
-                maps.require_size(ids, info, "segmentation", name)
-                classes = maps.classes_of(ids, {IGNORE: IGNORE} | tables["segmentation"], name)
-                labelled["segmentation"] = maps.segmentation(classes)
+                labelled |= self._labels(task, features, info, notes)
             except Dropped as dropped:
+                if dropped.reason.startswith("image:"):
+                    raise
                 account.dropped.add(dropped.reason, dropped.example)
         with_origins = {task: Labelled(labels, "real:mg") for task, labels in labelled.items()}
-        filename = (_bytes(features, FILENAME) or b"").decode(errors="replace")
+        filename = (mg_record.first_bytes(features, mg_record.FILENAME) or b"").decode(errors="replace")
         return Sample(stored.encoded, info, with_origins, filename)
+
+    def _labels(self, task: str, features: Features, info: ImageInfo, notes: ObjectNotes) -> dict[str, Labels]:
+        """Returns the labels of a task; of detection and masks, if the task is detection."""
+        table = _tables(self)[task]
+        if task == "classification":
+            return {task: _classification(features, table, notes.name)}
+        if task == "detection":
+            return _detection(features, table, info, notes, _named(self))
+        png = mg_record.first_bytes(features, KEYS[task])
+        if not png:
+            notes.account.notes.add(f"{task}: {KEYS[task]} is empty, unlabelled", notes.name)
+            return {}
+        ids = maps.decode_ids(png, notes.name, task, single=True)
+        maps.require_size(ids, info, task, notes.name)
+        return {task: maps.segmentation(maps.classes_of(ids, {IGNORE: IGNORE} | table, notes.name))}
+
+
+NamesAndIds = dict[
+    str, tuple[tuple[str, ...], dict[int, int]]
+]  # {task: (class names, {label in the record: class id})}
 
 
 @functools.lru_cache(maxsize=1)
@@ -208,28 +229,8 @@ def _named(source: Mg) -> dict[int, set[str]]:
     return source.texts()
 
 
-def _features(path: str, part: FilePart) -> Features:
-    data = archives.read_part(path, part)
-    try:
-        return tf.train.Example.FromString(data).features.feature
-    except Exception as error:  # the class of protobuf's error depends on its implementation
-        raise Dropped("image: cannot be decoded", f"{path}, record {part.name}: {error}") from None
-
-
-def _bytes(features: Features, key: str) -> bytes | None:
-    """Returns the first bytes value of a key."""
-    values = features[key].bytes_list.value if key in features else ()
-    return values[0] if values else None
-
-
-def _numbers(features: Features, key: str) -> list[Any]:
-    """Returns the integers or floats of a key."""
-    feature = features[key] if key in features else tf.train.Feature()
-    return list(feature.int64_list.value) or list(feature.float_list.value)
-
-
 def _classification(features: Features, table: dict[int, int], name: str) -> Labels:
-    labels = _numbers(features, KEYS["classification"])
+    labels = mg_record.numbers(features, KEYS["classification"])
     if len(labels) != 1 or labels[0] not in table:
         ids = f"{min(table)} to {max(table)}"
         raise UserError(
@@ -238,12 +239,6 @@ def _classification(features: Features, table: dict[int, int], name: str) -> Lab
     probability = np.zeros([len(table)], np.float32)
     probability[table[labels[0]]] = 1.0
     return {"probability": probability}
-
-
-def _texts(features: Features) -> list[str]:
-    """Returns the names of the objects' classes, if the record has them."""
-    values = features[TEXT].bytes_list.value if TEXT in features else ()
-    return [spelled(value.decode(errors="replace").strip()) for value in values]
 
 
 def _detection(
@@ -258,26 +253,29 @@ def _detection(
       notes: counts what is dropped.
       named: {label: names that the record may have for it}.
     """
-    labels, corners = _numbers(features, KEYS["detection"]), [_numbers(features, BOX + corner) for corner in CORNERS]
-    if {len(side) for side in corners} != {len(labels)}:
-        shown = f"{notes.name}: {[len(side) for side in corners]} and {len(labels)}"
-        raise Dropped("image: boxes and labels differ in number", shown)
+    labels = mg_record.numbers(features, KEYS["detection"])
+    sides = [len(mg_record.numbers(features, mg_record.BOX + corner)) for corner in mg_record.CORNERS]
+    if set(sides) != {len(labels)}:
+        raise Dropped("image: boxes and labels differ in number", f"{notes.name}: {sides} and {len(labels)}")
     masks = _masks(features, len(labels), notes)
-    texts = _texts(features) if len(_texts(features)) == len(labels) else [""] * len(labels)
+    mg_record.note_lengths(features, len(labels), notes)
+    texts = mg_record.texts(features)
+    texts = texts if len(texts) == len(labels) else [""] * len(labels)
     object_labels = []
-    for number, label in enumerate(labels):
+    for number, (label, box) in enumerate(zip(labels, mg_record.boxes(features), strict=True)):
         object_notes = ObjectNotes(notes.account, f"{notes.name}, object {number}")
         try:
             if label not in table:
                 raise Dropped("object: its class is not in the list", f"label {label} {texts[number]}")
             if texts[number] and named.get(label) and texts[number] not in named[label]:
                 raise Dropped("object: its class has another name in the record", f"label {label}, {texts[number]!r}")
-            box = [side[number] * length for side, length in zip(corners, (info.height, info.width) * 2, strict=True)]
             object_label = _object(box, table[label], masks[number] if masks else None, info, object_notes)
         except Dropped as dropped:
             notes.account.dropped.add(dropped.reason, f"{object_notes.name}: {dropped.example}")
             continue
-        object_labels.append(_with_extras(object_label, features, number, len(labels)))
+        crowd = mg_record.is_crowd(features, number, len(labels), object_notes)
+        object_labels.append(_with_area(object_label, features, number, len(labels))._replace(is_crowd=crowd))
+    objects.note_repeated(object_labels, notes)
     with_masks = objects.labels_of(object_labels)
     both = {"detection": objects.boxes_of(with_masks), "masks": with_masks}
     has_masks = masks is not None and objects.any_mask(with_masks)
@@ -286,29 +284,38 @@ def _detection(
 
 def _masks(features: Features, count: int, notes: ObjectNotes) -> list[bytes] | None:
     """Returns one PNG per object; None if there are none, or not one for each."""
-    masks = list(features[MASK].bytes_list.value) if MASK in features else None
+    masks = list(features[mg_record.MASK].bytes_list.value) if mg_record.MASK in features else None
     if masks is None or len(masks) == count:
         return masks
     if masks:
         notes.add("masks: dropped, their number differs from the boxes'", f"{len(masks)} for {count}")
+    elif numbers := mg_record.numbers(features, mg_record.MASK):
+        notes.add("masks: dropped, they are numbers instead of PNGs", f"{len(numbers)} numbers")
     return None
 
 
-def _object(corners: list[float], class_id: int, png: bytes | None, info: ImageInfo, notes: ObjectNotes) -> ObjectLabel:
-    box = objects.normalised(objects.checked(corners, info, notes), info)
-    mask = None
-    if png is not None:
-        mask = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE) if png else None
-        if mask is None or mask.shape != (info.height, info.width):
-            notes.add("object: mask cannot be read, box only", "no PNG" if mask is None else f"{mask.shape}")
-            mask = None
-    crop = objects.crop_of(None if mask is None else mask > 0, box, info, notes)
+def _object(
+    shares: tuple[float, ...], class_id: int, png: bytes | None, info: ImageInfo, notes: ObjectNotes
+) -> ObjectLabel:
+    box = objects.normalised(objects.checked(objects.from_shares(shares, info), info, notes), info)
+    mask = None if png is None else _mask(png, info, notes)
+    crop = objects.crop_of(mask, box, info, notes)
     return ObjectLabel(box, class_id, False, objects.area_of(crop), crop)
 
 
-def _with_extras(label: ObjectLabel, features: Features, number: int, count: int) -> ObjectLabel:
-    """Adds the object's area and crowd flag, if the record has them."""
-    areas, crowds = _numbers(features, AREA), _numbers(features, CROWD)
-    if len(areas) == count and areas[number] > 0:
-        label = label._replace(area=float(areas[number]))
-    return label._replace(is_crowd=bool(crowds[number])) if len(crowds) == count else label
+def _mask(png: bytes, info: ImageInfo, notes: ObjectNotes) -> np.ndarray | None:
+    """Returns a full-image mask bool [h, w]; None if it cannot be read."""
+    try:
+        ids = maps.decode_ids(png, "mask", "masks", single=True)
+        maps.require_size(ids, info, "masks", "mask")
+    except Dropped as dropped:
+        notes.add("object: mask cannot be read, box only", dropped.example if png else "no PNG")
+        return None
+    return ids > 0
+
+
+def _with_area(label: ObjectLabel, features: Features, number: int, count: int) -> ObjectLabel:
+    """Adds the object's area, if the record has it."""
+    areas = mg_record.numbers(features, mg_record.AREA)
+    known = len(areas) == count and np.isfinite(areas[number]) and areas[number] > 0
+    return label._replace(area=float(areas[number])) if known else label
