@@ -3,7 +3,8 @@
 Protocol: Lin et al., "Microsoft COCO", ECCV 2014, by pycocotools. As for boxes, but overlap
 is measured in pixels. Area ranges use the labels' area, and the number of pixels of predicted masks.
 
-An object without a mask is not missed, and predictions whose boxes overlap its box with an IoU of 0.5 are not judged.
+An object without a mask is not missed. Predictions of its class whose boxes overlap its box with an IoU of 0.5 are not
+judged and take no place among the 1, 10 or 100 of an image, unless they overlap a mask as much.
 """
 
 from __future__ import annotations
@@ -58,6 +59,9 @@ class Metric:
         known = has_mask(labels)
         if not known.all():  # they are ignored like crowds, but by their boxes
             matching = np.where(known, matching, _near(predictions, labels, image))
+            judged = ~_is_about_unknown(found, truth, matching, known)
+            found = coco_eval.Instances(*(column[judged] for column in found))
+            matching, overlaps = matching[judged], overlaps[judged]
             truth = truth._replace(is_crowd=truth.is_crowd | ~known)
         self._coco.add(truth, found, matching)
         self._objects.add(truth, found, overlaps)
@@ -72,6 +76,16 @@ class Metric:
         figures, by_class, absent = self._coco_result
         reason = "" if figures.get("AP") else self._objects.reason(self._names)
         return Details(PROTOCOL, {"AP": by_class}, absent, reason)
+
+
+def _is_about_unknown(
+    found: coco_eval.Instances, truth: coco_eval.Instances, matching: np.ndarray, known: np.ndarray
+) -> np.ndarray:
+    """Returns bool [D]: True for predictions that match objects without masks [G], and no other object."""
+    same = (found.classes[:, None] == truth.classes[None]) & (matching >= coco_eval.OVERLAPS[0])  # [D, G]
+    about_unknown = (same & ~known).any(axis=1)
+    about_known = (same & known & ~truth.is_crowd).any(axis=1)
+    return about_unknown & ~about_known
 
 
 def _near(found: Labels, truth: Labels, image: ImageInfo) -> np.ndarray:

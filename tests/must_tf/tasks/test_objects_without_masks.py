@@ -139,3 +139,22 @@ def test_record_tools_do_not_count_it() -> None:
     assert [what for what, _ in summary.problems(drawn, INFO, CONFIG)] == [
         "pixels of an object that has no mask by its score"
     ]
+
+
+@pytest.mark.parametrize(("unknown", "recall"), [((1,), 1.0), ((), 0.5)])
+def test_predictions_of_an_object_without_a_mask_do_not_displace_others(
+    unknown: tuple[int, ...], recall: float
+) -> None:
+    """AR1 takes one prediction an image, and the better one is of the second object."""
+    metric = Metric(CONFIG)
+    predictions = objects(CAT, FAR, scores=np.array([0.5, 0.9], np.float32))
+    metric.add(objects(CAT, FAR, unknown=unknown), predictions, INFO)
+    assert metric.result()["AR1"] == recall
+
+
+def test_a_prediction_that_overlaps_a_mask_is_judged_and_may_displace() -> None:
+    """Although its box is also near that of an object without a mask."""
+    metric = Metric(CONFIG)
+    near = (CAT[0] + 2, CAT[1], CAT[2] + 2, CAT[3])
+    metric.add(objects(CAT, near, unknown=(1,)), objects(CAT), INFO)
+    assert metric.result()["AR1"] == 1.0
