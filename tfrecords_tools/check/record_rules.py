@@ -18,6 +18,7 @@ from must_tf.tasks.masks import labels as masks
 from must_tf.tasks.masks.summary import of_crops
 
 Fault = tuple[str, str]  # problem, where in the record
+PLAIN = 64  # pixels; a smaller image may well have one colour
 LARGE = 4_000_000  # pixels; the maps of one task take up to 12 bytes a pixel, those of all tasks 28
 
 
@@ -32,10 +33,12 @@ def of_image(example: tf.train.Example, info: ImageInfo) -> Iterator[Fault]:
     encoded = opening.image_of(example)
     try:
         stated, actual = opening.text(feature, "image/format"), record.image_format(encoded)
-        record.decode_image(tf.constant(encoded))
+        pixels = record.decode_image(tf.constant(encoded)).numpy()
     except (UserError, tf.errors.InvalidArgumentError) as error:
         yield "image cannot be decoded", str(getattr(error, "message", error)).splitlines()[0][:120]
         return
+    if pixels.shape[0] * pixels.shape[1] >= PLAIN and (pixels == pixels[0, 0]).all():
+        yield "image: all pixels have one colour", f"{pixels[0, 0].tolist()}"
     if stated and {"jpg": "jpeg"}.get(stated, stated) != actual:
         yield "image/format is not the image's", f"{stated}, is {actual}"
     sha256 = opening.text(feature, "image/key/sha256")

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from tests.support.checking import checked
-from tests.support.converting import converted
-from tests.support.datasets.oddities import ann, coco, colours, images, metres, rgbd
+from tests.support.converting import converted, noise, save
+from tests.support.datasets.oddities import BOX, HEIGHT, WIDTH, ann, coco, colours, images, metres, rgbd
 from tfrecords_tools.sources import Source
+from tfrecords_tools.sources.classes import ClassFolders
 
 
 def crowds(folder: Path) -> Source:
@@ -42,6 +43,48 @@ def mostly_ignored(folder: Path) -> Source:
     return rgbd(folder, "label", ids, classes="a\nb\nc\n")
 
 
+def squares(folder: Path) -> Source:
+    """Masks that are their whole boxes, as some tools make them from boxes."""
+    x, y, width, height = BOX
+    polygon = [[x, y, x + width, y, x + width, y + height, x, y + height]]
+    return coco(folder, images(10), [ann(n + 1, segmentation=polygon) for n in range(10)])
+
+
+def whole(folder: Path) -> Source:
+    """Boxes that say only what is somewhere in the image."""
+    return coco(folder, images(10), [ann(n + 1, [0, 0, 64, 48]) for n in range(10)])
+
+
+def one_class(folder: Path) -> Source:
+    """Ten photos of one of two classes."""
+    (folder / "dog").mkdir(parents=True)
+    for number in range(10):
+        save(folder / "cat" / f"{number}.png", noise(HEIGHT, WIDTH, number))
+    return ClassFolders(str(folder))
+
+
+def nothing_measured(folder: Path) -> Source:
+    """Depth of which no pixel is known, beside a map with some."""
+    source = rgbd(folder, "depth", np.zeros([HEIGHT, WIDTH], np.uint16))
+    for name in ("b", "c"):
+        save(folder / "rgb" / f"{name}.png", noise(HEIGHT, WIDTH, ord(name)))
+        values = np.zeros([HEIGHT, WIDTH]) if name == "b" else metres() * 1000
+        save(folder / "depth" / f"{name}.png", values.astype(np.uint16))
+    return source
+
+
+def flat(folder: Path) -> Source:
+    """Depth of one value, as after a division of whole numbers."""
+    return rgbd(folder, "depth", np.full([HEIGHT, WIDTH], 2000, np.uint16))
+
+
+def blank(folder: Path) -> Source:
+    """A photo of one colour, as a download that failed may leave it."""
+    source = coco(folder, images(1), [ann(1)])
+    save(folder / "img" / "000.jpg", np.full([HEIGHT, WIDTH, 3], 7, np.uint8))
+    return source
+
+
 def far(folder: Path) -> Source:
     """Depth in millimetres that is taken for metres."""
     return rgbd(folder, "depth", (metres() * 1000).astype(np.uint16), depth_scale="1")
@@ -53,6 +96,12 @@ FINDINGS: dict[str, tuple[Callable[[Path], Source], list[str]]] = {
     "no object": (empty, ["detection: nothing to train on"]),
     "something to train": (mixed, []),
     "a map that is ignored": (mostly_ignored, ["segmentation: most maps are nearly all ignored"]),
+    "masks made from boxes": (squares, ["masks: all masks fill their boxes, were they made from boxes?"]),
+    "boxes of whole images": (whole, ["detection: all boxes cover their whole image"]),
+    "one class of two": (one_class, ["classification: only one of its classes occurs"]),
+    "no depth": (nothing_measured, ["depth: most maps are nearly all ignored"]),
+    "one depth": (flat, ["depth: all known pixels have one value"]),
+    "one colour": (blank, ["image: all pixels have one colour"]),
     "depth beyond reason": (far, ["depth: beyond reason, is its unit right?"]),
 }
 
@@ -63,6 +112,14 @@ def test_crowds_and_other_labels_of_no_use_are_found(name: str, tmp_path: Path) 
     converted(make(tmp_path / "data"), tmp_path / "records")
     result = checked(f"{tmp_path}/records/*.tfrecord")
     assert [problem for problem in result["findings"] if "of masks" not in problem] == problems
+
+
+def test_one_of_many_boxes_may_cover_its_image(tmp_path: Path) -> None:
+    source = coco(tmp_path / "data", images(1), [ann(1, [0, 0, 64, 48]), ann(1, BOX, 2)])
+    converted(source, tmp_path / "records")
+    result = checked(f"{tmp_path}/records/*.tfrecord")
+    assert result["findings"] == {}
+    assert result["notes"]["detection: boxes that cover their whole image"]["count"] == 1
 
 
 def test_normals_that_face_away_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
