@@ -4,11 +4,12 @@
 
 Every measurement runs in its own processes and calls both sides in turn. Figures are medians. `table.txt`, `table.json`
 and `chart.svg` in --out hold what was printed and are rewritten after every measurement. To add a measurement, add an
-entry to a module's `ROWS`; to add a module, add it to `MODULES`.
+entry to a module's `ROWS`; to add a module, add it to `MODULES`, or to `ON_REQUEST` if its rows take hours.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import tempfile
@@ -30,6 +31,7 @@ from benchmarks.rows import (
     input_rows,
     labelling_host,
     labelling_row,
+    parity,
     steps,
 )
 from must_tf.common.errors import UserError, exit_on_user_error, nearest
@@ -48,16 +50,17 @@ MODULES: tuple[Any, ...] = (
     labelling_host,
     coco_evaluation,
 )
+ON_REQUEST: tuple[Any, ...] = (parity,)  # measured only if --rows names them
 
 
 def measurements() -> dict[str, Measure]:
     """Returns all measurements by name, in the order of the table."""
-    return {name: measure for module in MODULES for name, measure in module.ROWS.items()}
+    return {name: measure for module in (*MODULES, *ON_REQUEST) for name, measure in module.ROWS.items()}
 
 
 def chosen(words: str, known: Mapping[str, Measure]) -> dict[str, Measure]:
-    """Returns the measurements whose name is one of the words or starts with one and a hyphen; all of them without a
-    word.
+    """Returns the measurements whose name is one of the words or starts with one and a hyphen; without a word all but
+    those of `ON_REQUEST`.
 
     Raises:
       UserError: a word fits no measurement.
@@ -66,7 +69,10 @@ def chosen(words: str, known: Mapping[str, Measure]) -> dict[str, Measure]:
     for word in wanted:
         if not any(_fits(name, word) for name in known):
             raise UserError(f"--rows: no measurement {word!r}.{nearest(word, known)} There are {', '.join(known)}.")
-    return {name: each for name, each in known.items() if not wanted or any(_fits(name, word) for word in wanted)}
+    if not wanted:
+        on_request = {name for module in ON_REQUEST for name in module.ROWS}
+        return {name: each for name, each in known.items() if name not in on_request}
+    return {name: each for name, each in known.items() if any(_fits(name, word) for word in wanted)}
 
 
 def _fits(name: str, word: str) -> bool:
@@ -84,7 +90,7 @@ def measured(
         print(f"{index}/{len(wanted)} {name} ...", file=sys.stderr, flush=True)
         start, work = time.monotonic(), settings.work / name
         work.mkdir()
-        rows += measure(BenchmarkSettings(work, settings.data, settings.rounds, settings.seconds))
+        rows += measure(dataclasses.replace(settings, work=work, kept=out / "kept"))
         print(f"{index}/{len(wanted)} {name}: {clock(time.monotonic() - start)}", file=sys.stderr, flush=True)
         write(rows, about | {"load_at_end": os.getloadavg()[0]}, out)
     return rows

@@ -37,10 +37,33 @@ def real(folder: Path) -> Set:
     """
     found = sorted(folder.glob("annotations/instances_*.json"), key=lambda path: ("train" not in path.name, path.name))
     for path in found:
-        name = json.loads(path.read_text())["images"][0]["file_name"]
-        for photo in [*folder.glob(f"*/{name}"), *folder.glob(f"images/*/{name}")]:
-            return Set(photo.parent, path)
+        for images in images_of(folder, path):
+            return Set(images, path)
     raise UserError(f"--data {folder}: no annotations/instances_*.json with its images below this folder.")
+
+
+def annotations_in(path: Path) -> dict[str, Any]:
+    """Returns an annotation file's content.
+
+    Raises:
+      UserError: it is not JSON in COCO's layout, or has no image.
+    """
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}. Download it again.") from error
+    missing = [
+        key for key in ("images", "annotations", "categories") if not isinstance(found, dict) or key not in found
+    ]
+    if missing or not found["images"]:
+        raise UserError(f"{path} has no {', '.join(missing or ['images'])}. Give a file in COCO's layout.")
+    return dict(found)
+
+
+def images_of(folder: Path, annotations: Path) -> list[Path]:
+    """Returns the folders below `folder` that have the first image of an annotation file."""
+    name = annotations_in(annotations)["images"][0]["file_name"]
+    return [photo.parent for photo in [*folder.glob(f"*/{name}"), *folder.glob(f"images/*/{name}")]]
 
 
 def generated(folder: Path, count: int | None = None) -> Set:

@@ -26,12 +26,14 @@ class BenchmarkSettings:
       data: a folder with photos in COCO's layout; without it, scenes are generated.
       rounds: how often each side is called, in turn; figures are medians.
       seconds: roughly how long one side is timed per round, once it is warm.
+      kept: a folder that stays when the benchmark ends, for results that take hours; None if there is no such folder.
     """
 
     work: Path
     data: Path | None = None
     rounds: int = 3
     seconds: float = 5.0
+    kept: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
