@@ -359,7 +359,7 @@ MUTANTS = (
     Mutant("grey normals are normals", "tfrecords_tools/sources/rgbd_maps.py", "< UNKNOWN_LENGTH**2", "< 0", "tfrecords_tools/sources/test_oddities::one_outcome"),
     Mutant("a ray is as long as its depth", "tfrecords_tools/sources/rgbd_maps.py", "metres / np.linalg.norm(unit_rays, axis=-1)", "metres * 1", "tfrecords_tools/sources/test_rgbd_maps::ray"),
     Mutant("check is content with masks made from boxes", "tfrecords_tools/check/usability.py", "if use.masks == use.filled >= MANY:", "if False:", "tfrecords_tools/check/test_usability::crowds"),
-    Mutant("check: a box at one edge covers the image", "tfrecords_tools/check/usability.py", "(boxes[:, :2] <= EDGE).all(-1) &", "(boxes[:, :2] >= 0).all(-1) &", "tfrecords_tools/check/test_usability"),
+    Mutant("check: a box at one edge covers the image", "tfrecords_tools/check/usability.py", "(boxes[:, :2] <= EDGE).all(-1) &", "(boxes[:, :2] >= 0).all(-1) &", "tfrecords_tools/check/test_usability::one_of_many"),
     Mutant("check is content with empty depth maps", "tfrecords_tools/check/usability.py", '(task != "depth" or not known)', '(task != "depth")', "tfrecords_tools/check/test_usability::crowds"),
     Mutant("check is content with crowds", "tfrecords_tools/check/usability.py", "elif use.crowds == use.things:", "elif False:", "tfrecords_tools/check/test_usability::crowds"),
     Mutant("masks begin a pixel late", "tfrecords_tools/sources/coco/rle.py", "lengths[:1] -= before", "lengths[:1] -= before + 1", "tfrecords_tools/sources/test_coco::compressed_runs"),
