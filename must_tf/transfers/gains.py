@@ -1,4 +1,4 @@
-"""What one row of a table gains over the others, paired by seed, with intervals.
+"""Gains of one row of a table over the others, paired by seed, with intervals.
 
 The runs of one seed share the order of their images and their augmentation, so the difference of two rows varies less
 over the seeds than either of them.
