@@ -48,6 +48,22 @@ FORMAT = 1
 Reasons = dict[str, dict[str, Any]]  # reason -> {"count": int, "examples": at most 5 strings}
 Teachers = Mapping[str, Mapping[str, Any]]  # teacher id -> description, see above
 
+COUNTS = {str: {str: int}}
+# Of the fields: a type, [shape of each entry], {str: shape of each value} or {key: shape of its value}.
+SHAPES: dict[str, Any] = {
+    "command": [str],
+    "versions": {str: str},
+    "records": int,
+    "classes": {str: [str]},
+    "origins": COUNTS,
+    "objects": COUNTS,
+    "limits": COUNTS,
+    "shards": [{"file": str, "records": int, "sha256": str}],
+    "teachers": {str: dict},
+    "dropped": {str: {"count": int, "examples": [str]}},
+    "notes": {str: {"count": int, "examples": [str]}},
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
@@ -86,7 +102,7 @@ def read(directory: str) -> Manifest:
             f"{path} does not exist. It is written last: if this folder is unfinished, run its must-records command "
             "again; otherwise name a folder that holds records."
         ) from None
-    except (tf.errors.OpError, ValueError) as error:
+    except (tf.errors.OpError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}). Write the records again.") from None
     return _checked(content, path)
 
@@ -100,7 +116,23 @@ def _checked(content: Any, path: str) -> Manifest:
     missing = [name for name in names if name not in content]
     if missing:
         raise UserError(f"{path} has no {', '.join(missing)}. Write the records again.")
+    wrong = [name for name, shape in SHAPES.items() if not _fits(content[name], shape)]
+    if wrong:
+        raise UserError(f"{path} is damaged: {wrong[0]} has other values than a command writes. {files.WRITE_AGAIN}")
     return Manifest(**{name: content[name] for name in names})
+
+
+def _fits(value: Any, shape: Any) -> bool:
+    """Tests whether nested values have the shape of an entry of `SHAPES`."""
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(_fits(entry, shape[0]) for entry in value)
+    if not isinstance(shape, dict):
+        return isinstance(value, shape) and not isinstance(value, bool)
+    if not isinstance(value, dict):
+        return False
+    if str in shape:
+        return all(_fits(entry, shape[str]) for entry in value.values())
+    return all(key in value and _fits(value[key], inner) for key, inner in shape.items())
 
 
 def write(directory: str, manifest: Manifest) -> None:

@@ -45,6 +45,7 @@ UNUSABLE = {
     "no text": ("\udcff\udcfe", ("cannot be read", "again")),
     "a list": ("[1]", ("format None", "again")),
     "another format": ('{"format": 2}', ("format 2", "reads 1", "again")),
+    "half a list": ("[" * 100_000, ("cannot be read", "again")),
     "keys missing": ('{"format": 1, "command": [], "records": 3}', ("has no versions, classes", "again")),
 }
 
@@ -59,6 +60,29 @@ def test_what_cannot_be_used_says_where_and_the_remedy(name: str, tmp_path: Path
         manifest.read(str(tmp_path))
     for part in (str(path), *parts):
         assert part in str(raised.value)
+
+
+WRONG = {
+    "command": "must",
+    "versions": {"must_tf": 1},
+    "records": True,
+    "classes": {"depth": "ball"},
+    "origins": {"depth": 3},
+    "objects": [],
+    "shards": [{"file": "a", "records": 3}],
+    "teachers": {"0": None},
+    "notes": {"a": {"count": "3", "examples": []}},
+}
+
+
+@pytest.mark.parametrize("key", WRONG)
+def test_a_value_of_another_kind_is_named(key: str, tmp_path: Path) -> None:
+    """Somebody has edited the file."""
+    manifest.write(str(tmp_path), WRITTEN)
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: WRONG[key]}))
+    with pytest.raises(UserError, match=f"manifest.json is damaged: {key} has other values"):
+        manifest.read(str(tmp_path))
 
 
 def test_counts_are_named_in_the_order_of_the_ids() -> None:

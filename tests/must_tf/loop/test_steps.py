@@ -188,7 +188,7 @@ def test_other_records_in_a_folder_that_is_not_the_loops_own_are_noticed(
     played(monkeypatch, play)
     given, out = str(tmp_path / "given"), str(tmp_path / "run")
     for content, calls in (("a", 1), ("a", 1), ("b", 2)):
-        manifest.write(given, Manifest([], {}, 1, {}, {}, {}, [{"sha256": content}]))
+        manifest.write(given, Manifest([], {}, 1, {}, {}, {}, [{"file": "a", "records": 1, "sha256": content}]))
         StepRunner(str(tmp_path)).run(Step("train", ("train", out), out, needs=(given,)), "1/1", "train")
         assert len(called) == calls
 
@@ -201,7 +201,7 @@ def test_what_was_made_from_other_input_is_made_again(tmp_path: Path, monkeypatc
 
     def run(content: str, option: str = "") -> bool:
         """Runs a step that reads these records. Returns whether what it made before is still there."""
-        manifest.write(given, Manifest([], {}, 1, {}, {}, {}, [{"sha256": content}]))
+        manifest.write(given, Manifest([], {}, 1, {}, {}, {}, [{"file": "a", "records": 1, "sha256": content}]))
         StepRunner(str(tmp_path)).run(Step("x", ("x", option, str(out)), str(out), needs=(given,)), "1/1", "x")
         is_there = (out / "made before").exists()
         (out / "made before").touch()
