@@ -154,11 +154,19 @@ def _failed(error: Exception) -> int:
         print(f"{clear_line()}error: {error}", file=sys.stderr)
     elif _is_output_lost() and isinstance(error, BrokenPipeError | OutputClosed):
         return PIPE_CLOSED
+    elif isinstance(error, UnicodeEncodeError) and (name := _unwritable(error)):
+        print(f"{clear_line()}error: the name {name!r} is not valid UTF-8. Rename the file or folder.", file=sys.stderr)
     elif message := disk.refusal(error) or missing.remedy(error):
         print(f"{clear_line()}error: {message}", file=sys.stderr)
     else:
         traceback.print_exception(error)
     return 2
+
+
+def _unwritable(error: UnicodeEncodeError) -> str:
+    """Returns the text that could not be encoded, if Python made it of the bytes of a name; "" otherwise."""
+    found = error.object[error.start : error.end]
+    return error.object if all("\udc80" <= character <= "\udcff" for character in found) else ""
 
 
 @contextlib.contextmanager

@@ -7,11 +7,14 @@ import json
 import os
 import secrets
 import stat
+from collections.abc import Collection
 from typing import Any
 
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
+
+WRITE_AGAIN = "Restore it, or delete it and run the command again that wrote it."
 
 
 def partial(path: str) -> str:
@@ -46,6 +49,33 @@ def write_whole(path: str, content: bytes) -> None:
 def write_json(path: str, content: Any) -> None:
     """Writes an indented JSON file."""
     write_whole(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: str, keys: Collection[str] = (), remedy: str = WRITE_AGAIN) -> dict[str, Any]:
+    """Reads a mapping that a command has written. A power failure or a disk can damage it, and so can people.
+
+    Args:
+      path: of the file.
+      keys: that it must have.
+      remedy: a sentence for the message.
+
+    Raises:
+      UserError: it is not JSON, not a mapping, or lacks a key.
+    """
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return parse_json(file.read(), path, keys, remedy)
+
+
+def parse_json(content: bytes, path: str, keys: Collection[str] = (), remedy: str = WRITE_AGAIN) -> dict[str, Any]:
+    """Same as `read_json`, for what has been read from a file, like one of its lines."""
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError):
+        raise UserError(f"{path} is damaged: it is not JSON. {remedy}") from None
+    missing = [key for key in keys if key not in values] if isinstance(values, dict) else ["a mapping"]
+    if missing:
+        raise UserError(f"{path} is damaged: it has no {', '.join(missing)}. {remedy}")
+    return dict(values)
 
 
 def copy_whole(source: str, target: str) -> None:

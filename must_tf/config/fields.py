@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from typing import Any, NamedTuple
+
+LARGEST = sys.float_info.max  # `math.isfinite` fails for a larger whole number
 
 
 class Range(NamedTuple):
@@ -23,7 +26,7 @@ class Range(NamedTuple):
         """Returns True if the value is in the range. NaN and infinity never are."""
         above_low = value > self.low if self.open_low else value >= self.low
         below_high = value < self.high if self.open_high else value <= self.high
-        return math.isfinite(value) and above_low and below_high
+        return abs(value) <= LARGEST and above_low and below_high
 
     def __str__(self) -> str:
         bounds = []
@@ -120,7 +123,9 @@ def names(config: Any, role: str) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(config) if field.metadata.get("role") == role)
 
 
-POSITIVE, COUNT, NOT_NEGATIVE, SHARE = Range(0, open_low=True), Range(1), Range(0), Range(0, 1)
+POSITIVE, NOT_NEGATIVE, SHARE = Range(0, open_low=True), Range(0), Range(0, 1)
+MOST = 1e9  # no training has more steps; some of them are counted in 32 bits
+COUNT, COUNT_OR_NONE = Range(1, MOST), Range(0, MOST)
 BELOW_ONE = Range(0, 1, open_high=True)
 # Fields of Model Garden's config classes by name, if a wrong value would silently train nothing or something else.
 UPSTREAM_RANGES = {
@@ -135,7 +140,7 @@ UPSTREAM_RANGES = {
     "initial_learning_rate": POSITIVE,
     "end_learning_rate": NOT_NEGATIVE,
     "warmup_learning_rate": NOT_NEGATIVE,
-    "warmup_steps": NOT_NEGATIVE,
+    "warmup_steps": COUNT_OR_NONE,
     "decay_steps": COUNT,
     "total_decay_steps": COUNT,
     "decay_rate": POSITIVE,

@@ -16,6 +16,7 @@ from must_tf.common.yaml_keys import SafeLoader
 LONGEST = 1 << 20  # bytes of YAML; a run's params.yaml has about 10,000
 # As in YAML 1.2 and in Model Garden, 1e-3 is a number. PyYAML wants a point and a sign: 1.0e-3.
 EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+NOT_TEXT = re.compile("[\0\ud800-\udfff]")  # YAML's escapes can make them
 MOST_VALUES = 100_000  # with those behind aliases, which may be far more than the text is long
 
 
@@ -62,7 +63,7 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
         raise UserError(f"{where} is longer than {LONGEST:,} characters. It must be a small YAML mapping.")
     try:
         values = yaml.load(text, Loader=Loader)
-        _check_size(values)
+        _check_values(values)
     except (RecursionError, OverflowError):
         raise UserError(f"{where} is nested too deeply, or has more than {MOST_VALUES:,} values.") from None
     except (yaml.YAMLError, ValueError) as error:
@@ -72,14 +73,19 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     return values
 
 
-def _check_size(values: Any) -> None:
-    """Raises OverflowError if there are too many values. One that contains itself has no end."""
+def _check_values(values: Any) -> None:
+    """Raises OverflowError if there are too many values: one that contains itself has no end.
+
+    Raises ValueError for a text that cannot be a path.
+    """
     left, count = [values], 0
     while left:
         value = left.pop()
         count += 1
         if count > MOST_VALUES:
             raise OverflowError
+        if isinstance(value, str) and NOT_TEXT.search(value):
+            raise ValueError(f"the text {value[:60]!r} has a character that cannot be written")
         left += value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
 
 

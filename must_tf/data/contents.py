@@ -8,12 +8,14 @@ The commands that write a shard list the numbers of its images in the shard's si
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
+
+from must_tf.common import files
+from must_tf.common.errors import UserError
 
 DIGITS = 16  # of the SHA-256
 FOLDER, KEY = ".shards", "contents"  # the folder of a shard's sidecar, and the key in it
@@ -41,13 +43,19 @@ def sidecar(shard: str) -> str:
 
 
 def of_shard(shard: str) -> np.ndarray | None:
-    """Returns the numbers of a shard's images, uint64 [records]; None if no sidecar has them."""
+    """Returns the numbers of a shard's images, uint64 [records]; None if no sidecar has them.
+
+    Raises:
+      UserError: the sidecar is damaged.
+    """
     path = sidecar(shard)
     if not tf.io.gfile.exists(path):
         return None
-    with tf.io.gfile.GFile(path) as file:
-        stored = json.loads(file.read()).get(KEY)
-    return None if stored is None else unpacked(stored)
+    stored = files.read_json(path).get(KEY)
+    try:
+        return None if stored is None else unpacked(stored)
+    except (TypeError, ValueError):
+        raise UserError(f"{path} is damaged: {KEY} are no hex digits. {files.WRITE_AGAIN}") from None
 
 
 def shared(photos: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -6,10 +6,9 @@ interrupted and measured a step again, the later line counts. `Evaluation` descr
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import numpy as np
 import tensorflow as tf
@@ -29,6 +28,8 @@ from must_tf.tasks import discover
 
 ABSENT_SHOWN = 8  # absent classes named on the terminal; evaluation.json has all
 
+READ = ("step", "figures")  # keys that every evaluation has
+
 
 class Evaluation(TypedDict):
     """The content of evaluation.json. Dicts are keyed by task unless stated otherwise."""
@@ -46,10 +47,8 @@ class Evaluation(TypedDict):
 
 
 def read(path: str) -> Evaluation:
-    """Reads one evaluation from a JSON file."""
-    with tf.io.gfile.GFile(path) as file:
-        evaluation: Evaluation = json.loads(file.read())
-    return evaluation
+    """Reads one evaluation from a JSON file. Raises UserError if it is damaged."""
+    return cast(Evaluation, files.read_json(path, READ))
 
 
 def last(model_dir: str) -> Evaluation | None:
@@ -63,8 +62,10 @@ def history(model_dir: str) -> list[Evaluation]:
     path = os.path.join(model_dir, run_files.EVALUATIONS)
     if not tf.io.gfile.exists(path):
         return []
-    with tf.io.gfile.GFile(path) as file:
-        return [json.loads(line) for line in file.read().splitlines()]
+    with tf.io.gfile.GFile(path, "rb") as file:
+        lines = file.read().splitlines()
+    named = ((f"{path}: line {number}", line) for number, line in enumerate(lines, 1))
+    return [cast(Evaluation, files.parse_json(line, where, READ, "Remove that line.")) for where, line in named]
 
 
 def set_of(validation_data: input_lib.Data) -> list[str]:

@@ -61,6 +61,7 @@ RUN_KEYS = ("steps", "settings")
 ALL = "all"  # below `teachers`: every teacher
 ROWS = ("random", "start", "teachers", "student", "compare")  # the weights that a transfer begins with
 VALIDATION_SHARE = 0.1
+MOST = {"steps": 1_000_000_000, "hours": 100_000, "seeds": 1000}
 
 
 @dataclasses.dataclass(frozen=True)

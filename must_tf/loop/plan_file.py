@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import re
+import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from must_tf.loop.plan import (
     ALL,
     DATASET_KEYS,
     KEYS,
+    MOST,
     ROWS,
     RUN_KEYS,
     VALIDATION_SHARE,
@@ -29,6 +30,8 @@ from must_tf.loop.plan import (
 from must_tf.runs import start
 from must_tf.tasks import names
 
+LARGEST = sys.float_info.max
+SHOWN = 40  # characters of a wrong value
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # names are also folders
 KINDS = {str: "a text", bool: "true or false", int: "a whole number above 0", float: "a number above 0"}  # of a value
 
@@ -147,9 +150,10 @@ class Reader:
         value, kind = content.get(key, default), type(default)
         fits = isinstance(value, (int, float) if kind is float else kind) and isinstance(value, bool) == (kind is bool)
         if fits and kind in (int, float) and key in content:
-            fits = 0 < value < math.inf
+            fits = 0 < value <= MOST.get(key, LARGEST)
         if not fits:
-            self._wrong(f"{where}{key} must be {KINDS[kind]}, not {value!r}.")
+            most = f" and at most {MOST[key]:,}" if key in MOST else ""
+            self._wrong(f"{where}{key} must be {KINDS[kind]}{most}, not {repr(value)[:SHOWN]}.")
         return value if fits else default
 
     def _settings(self, value: Any, where: str) -> Mapping[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from must_tf.common import run_files, tables
+from must_tf.common import files, run_files, tables
 from must_tf.common.progress import clock
 from must_tf.data import record
 from must_tf.loop import shared_photos
@@ -108,8 +107,7 @@ def _evaluation(path: str) -> dict[str, Any]:
     """Returns the last evaluation of a run or of a model; empty if it had no validation data."""
     if not os.path.exists(path):
         return {}
-    with open(path) as file:
-        return json.load(file)
+    return files.read_json(path)
 
 
 def _student(trainings: Trainings) -> dict[str, Any]:

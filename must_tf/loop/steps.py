@@ -8,9 +8,9 @@ goes on or refuses the folder.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
-import json
 import os
 import shlex
 import shutil
@@ -205,11 +205,11 @@ def claim(out: str) -> None:
 
 
 def _read_done(path: str) -> dict[str, dict[str, Any]]:
-    try:
-        with open(path) as file:
-            return json.load(file)
-    except (FileNotFoundError, ValueError):
-        return {}
+    """Returns what is known of the steps. One of which nothing is known, or whose entry is damaged, is done again."""
+    done: dict[str, Any] = {}
+    with contextlib.suppress(UserError):
+        done = files.read_json(path) if os.path.exists(path) else {}
+    return {name: entry for name, entry in done.items() if isinstance(entry, dict) and "seconds" in entry}
 
 
 def _foreign_state(path: str) -> str:

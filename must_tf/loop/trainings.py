@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from must_tf.common import run_files
+from must_tf.common import files, run_files
 from must_tf.config import values as config_values
 from must_tf.loop import settings, transfers
 from must_tf.loop.facts import missing
@@ -315,8 +315,7 @@ def _headline(path: str, task: str) -> float:
     """Returns the headline metric in the JSON file of an evaluation; 0 if it has none."""
     if not os.path.exists(path):
         return 0.0
-    with open(path) as file:
-        figures: Mapping[str, float] = json.load(file)["figures"]
+    figures: Mapping[str, float] = files.read_json(path, ["figures"])["figures"]
     return float(figures.get(f"{task}/{discover()[task].Metric.headline}") or 0.0)
 
 

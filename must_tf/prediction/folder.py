@@ -74,15 +74,15 @@ class Folder:
         return self._model
 
     def _claim(self) -> None:
-        before = _json_of(self._of(SETTINGS))
-        if before is None:
+        path = self._of(SETTINGS)
+        if not tf.io.gfile.exists(path):
             own_folder.require(self.path, (SETTINGS,))
             try:
-                files.write_json(self._of(SETTINGS), self._settings)
+                files.write_json(path, self._settings)
             except tf.errors.OpError as error:
                 raise UserError(f"cannot write to {self.path} ({error.message}). Give another --out.") from None
             return
-        now = self._settings
+        before, now = files.read_json(path, remedy="Give another --out."), self._settings
         changed = [f"{key} {before.get(key)} -> {now[key]}" for key in FIXED if before.get(key) != now[key]]
         if changed:
             raise UserError(
@@ -90,19 +90,19 @@ class Folder:
             )
 
     def _finished(self) -> set[str]:
-        """Returns the names of the finished photos. Removes half a line that a kill has left."""
-        path, names = self._of(LINES), set()
+        """Returns the names of the finished photos. Removes lines that a kill or a power failure has damaged."""
+        path = self._of(LINES)
         if not tf.io.gfile.exists(path):
             return set()
         with tf.io.gfile.GFile(path, "rb") as file:
-            for line in file:
-                if line.endswith(b"\n"):
-                    names.add(json.loads(line)["image"])
-                else:
-                    file.seek(0)
-                    files.write_whole(path, file.read()[: -len(line)])
-                    break
-        return names
+            names = set(map(_image_of, file))
+        if None in names:  # the photos of these lines are predicted again
+            unfinished = files.partial(path)
+            with tf.io.gfile.GFile(path, "rb") as file, tf.io.gfile.GFile(unfinished, "wb") as whole:
+                for line in file:
+                    whole.write(line if _image_of(line) else b"")
+            tf.io.gfile.rename(unfinished, path, overwrite=True)
+        return {name for name in names if name}
 
     def add(self, result: Result, photo: PhotoName) -> None:
         """Writes all files of one photo, then its line."""
@@ -182,8 +182,9 @@ def photo_names(listing: Listing) -> list[PhotoName]:
     return made
 
 
-def _json_of(path: str) -> dict[str, Any] | None:
-    if not tf.io.gfile.exists(path):
+def _image_of(line: bytes) -> str | None:
+    """Returns the photo of a line of predictions.jsonl; None if the line is damaged or not whole."""
+    try:
+        return str(json.loads(line)["image"]) if line.endswith(b"\n") else None
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    with tf.io.gfile.GFile(path) as file:
-        return dict(json.load(file))

@@ -131,7 +131,7 @@ def _key(name: str) -> str:
 
 def _headline(evaluation: Evaluation, name: str) -> float:
     """Returns a task's headline metric; NaN if it was not measured or some of its predictions were not finite."""
-    if name in evaluation["not_finite"]:
+    if name in evaluation.get("not_finite", ()):
         return math.nan
     return float(evaluation["figures"].get(_key(name), math.nan))
 

@@ -5,7 +5,6 @@ run was continued after it had stopped early.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from typing import Any
 
@@ -76,6 +75,4 @@ def _read(directory: str) -> dict[str, Any]:
     path = os.path.join(directory, run_files.CONTENT)
     if not tf.io.gfile.exists(path):
         return {}
-    with tf.io.gfile.GFile(path) as file:
-        described: dict[str, Any] = json.loads(file.read())
-    return described
+    return files.read_json(path)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
 from typing import Any
 
 import tensorflow as tf
 
+from must_tf.common import files
 from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
 from must_tf.model.forward import Forward
@@ -31,15 +31,11 @@ def description(path: str) -> dict[str, Any]:
       UserError: it is damaged, or an older version wrote it.
     """
     name = os.path.join(path, saved_model.NAME)
-    with tf.io.gfile.GFile(name) as file:
-        try:
-            content = json.loads(file.read())
-        except ValueError as error:
-            raise UserError(f"{name} is not valid JSON ({error}). Export the run again.") from None
+    content = files.read_json(name, remedy="Export the run again.")
     missing = [key for key in KEYS if key not in content]
     if missing:
         raise UserError(f"{name} lacks {', '.join(missing)}, because an older version wrote it. Export the run again.")
-    return dict(content)
+    return content
 
 
 def settings(path: str, content: dict[str, Any]) -> HeadsConfig:

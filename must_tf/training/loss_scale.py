@@ -9,7 +9,6 @@ Source: Micikevicius et al. 2018, "Mixed Precision Training", section 3.2. Other
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import tensorflow as tf
@@ -21,6 +20,8 @@ from must_tf.common.errors import UserError
 PRECISION = "float16"
 DYNAMIC = "dynamic"  # a scale that changes as above; a number stays
 SMALLEST = 1.0  # of a scale that changes
+LARGEST = 1e38  # the scaled loss is float32
+SHOWN = 40  # characters of a wrong scale
 LOGGED = "loss_scale"  # in metrics.jsonl
 REMEDY = (
     "The last checkpoint is kept. Leave out runtime.loss_scale, so that the scale falls by itself, or use bfloat16."
@@ -36,8 +37,9 @@ def check(runtime: RuntimeConfig) -> None:
         raise UserError(
             f"runtime.loss_scale={scale!r} needs runtime.mixed_precision_dtype=float16; other precisions need no scale."
         )
-    if scale not in (None, DYNAMIC) and not (isinstance(scale, (int, float)) and SMALLEST <= scale < math.inf):
-        raise UserError(f"runtime.loss_scale={scale!r} must be {DYNAMIC!r} (the default) or a number of at least 1.")
+    if scale not in (None, DYNAMIC) and not (isinstance(scale, (int, float)) and SMALLEST <= scale <= LARGEST):
+        given = repr(scale)[:SHOWN]
+        raise UserError(f"runtime.loss_scale={given} must be {DYNAMIC!r} (the default) or a number from 1 to 1e38.")
 
 
 def is_used() -> bool:

@@ -196,9 +196,17 @@ class TrainingLog(orbit.Action):
 
 
 def kept_lines(path: str, step: int) -> list[str]:
-    """Returns the lines of a metrics.jsonl up to a step, without a last line that a kill cut off."""
+    """Returns the lines of a metrics.jsonl up to a step, without those that a kill or a power failure damaged."""
     if not tf.io.gfile.exists(path):
         return []
-    with tf.io.gfile.GFile(path) as file:
-        lines = file.read().splitlines()
-    return [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+    with tf.io.gfile.GFile(path, "rb") as file:
+        lines = file.read().decode(errors="replace").splitlines()
+    return [line for line in lines if _step_of(line) <= step]
+
+
+def _step_of(line: str) -> float:
+    """Returns the step of a line of metrics.jsonl; infinity if the line is damaged."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return math.inf

@@ -92,8 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _planned(flags: TransferFlags) -> list[TransferCell]:
-    if flags.seeds < 1:
-        raise UserError(f"--seeds={flags.seeds} must be at least 1.")
+    if not 1 <= flags.seeds <= table_file.MOST_SEEDS:
+        raise UserError(f"--seeds={flags.seeds} must be at least 1 and at most {table_file.MOST_SEEDS}.")
     if flags.jobs < 1:
         raise UserError(f"--jobs={flags.jobs} must be at least 1.")
     if "://" in flags.out:  # logs are written line by line

@@ -15,6 +15,7 @@ from must_tf.tasks import discover
 
 SCRATCH = "scratch"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # rows and columns are also folders
+MOST_SEEDS = 1000  # in one cell; each is a training
 COLUMN_KEYS = ("task", "config_file", "figure", "higher_is_better", "rows", "seeds", "runs_of")
 OWN_KEYS = ("config_file", "rows", "seeds")  # of a column with runs of its own
 
@@ -74,6 +75,9 @@ def columns(path: str, only: Sequence[str] = ()) -> list[TransferColumn]:
     for name in only:
         if name not in entries:
             raise UserError(f"--column={name} is not in {path}.{nearest(name, entries)} Known: {', '.join(entries)}.")
+    texts = [str(name) for name in entries]
+    if twice := [name for name in texts if texts.count(name) > 1]:  # 1 and "1"
+        raise UserError(f"{path}: columns.{twice[0]} is there twice. Give each column its own name.")
     own = {str(name): _column(str(name), entry, path) for name, entry in entries.items() if not _runs_of(entry)}
     every = [own.get(str(name)) or _shared(str(name), entry, own, path) for name, entry in entries.items()]
     chosen = [column for column in every if column.name in only or not only]
@@ -92,8 +96,8 @@ def _column(name: str, entry: Any, path: str) -> TransferColumn:
     task, figure, better = _metric(name, entry, where)
     config_files, own_rows = _texts(entry, "config_file", where, "YAML files"), _texts(entry, "rows", where, "rows")
     seeds = entry.get("seeds", 0)
-    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 0:
-        raise UserError(f"{where}.seeds must be a whole number.")
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or not 0 <= seeds <= MOST_SEEDS:
+        raise UserError(f"{where}.seeds must be a whole number of at most {MOST_SEEDS}, not {seeds!r}.")
     paths = tuple(os.path.join(os.path.dirname(path), file) for file in config_files)
     return TransferColumn(name, task, paths, figure, better, tuple(own_rows), seeds)
 
@@ -120,7 +124,7 @@ def _metric(name: str, entry: Any, where: str) -> tuple[str, str, bool]:
         raise UserError(f"{where} must be a group of keys: {', '.join(COLUMN_KEYS)}.")
     _check_keys(entry, COLUMN_KEYS, where)
     task = entry.get("task", "")
-    if task not in discover():
+    if not isinstance(task, str) or task not in discover():
         raise UserError(f"{where}.task={task!r} is not a task.{nearest(str(task), discover())}")
     metric = discover()[task].Metric
     figure = entry.get("figure", metric.headline)

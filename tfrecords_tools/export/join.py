@@ -118,9 +118,9 @@ def _info(parts: Sequence[str], holds: str, tasks: tuple[str, ...]) -> JsonObjec
 
 
 def _raw(part: str) -> Iterator[JsonObject]:
-    with tf.io.gfile.GFile(part) as file:
+    with tf.io.gfile.GFile(part, "rb") as file:
         for line in file:
-            yield json.loads(line)
+            yield files.parse_json(line, part)
 
 
 def _lines(parts: Sequence[str]) -> Iterator[JsonObject]:

@@ -101,8 +101,7 @@ def _export_all(
 ) -> JsonObject:
     summary = os.path.join(out, join.SUMMARY)
     if tf.io.gfile.exists(summary):
-        with tf.io.gfile.GFile(summary) as file:
-            return json.load(file)
+        return files.read_json(summary)
     classes = records.manifest.classes
     jobs = [ExportJob(path, out, classes, options) for path in records.paths]
     left = [job for job in jobs if not tf.io.gfile.exists(join.part_of(out, job.path))]

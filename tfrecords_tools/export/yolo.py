@@ -21,7 +21,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -107,8 +107,7 @@ def _export_all(
     options, processes, command = how
     summary = os.path.join(out, join.SUMMARY)
     if tf.io.gfile.exists(summary):
-        with tf.io.gfile.GFile(summary) as file:
-            return json.load(file)
+        return files.read_json(summary)
     jobs = [
         YoloJob(path, split, out, records.manifest.classes, options)
         for split, records in sets.items()
@@ -236,8 +235,7 @@ def _summary(out: str, jobs: Sequence[YoloJob], command: Sequence[str]) -> JsonO
     lost, counts = Tally(), dict[str, int]()
     taken: dict[str, set[str]] = {}
     for job in jobs:
-        with tf.io.gfile.GFile(job.part) as file:
-            part: dict[str, Any] = json.load(file)
+        part = files.read_json(job.part, ("lost", "names"))
         lost.merge(part["lost"])
         counts[f"images/{job.split}"] = counts.get(f"images/{job.split}", 0) + len(part["names"])
         names = taken.setdefault(job.split, set())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -153,6 +152,6 @@ def _validation(patterns: Sequence[str]) -> RecordSet | None:
 def _read(path: str) -> dict[str, Any]:
     if not tf.io.gfile.exists(path):
         return {}
-    with tf.io.gfile.GFile(path) as file, contextlib.suppress(ValueError):
-        return dict(json.loads(file.read()))
+    with contextlib.suppress(UserError):  # it is measured again
+        return files.read_json(path)
     return {}

@@ -16,7 +16,6 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -91,7 +90,7 @@ def is_claimed(directory: str, fingerprint: str) -> bool:
       UserError: as `claim`.
     """
     if tf.io.gfile.exists(_command_path(directory)):
-        other = _read_json(_command_path(directory))
+        other = owner(directory)
         if other["fingerprint"] != fingerprint:
             raise UserError(
                 f"{directory} belongs to another command, or its inputs have changed (content, size or time). "
@@ -105,7 +104,8 @@ def is_claimed(directory: str, fingerprint: str) -> bool:
 def owner(directory: str) -> dict[str, Any]:
     """Returns `fingerprint`, `command` and the details of the command that owns the folder; empty if none does."""
     path = _command_path(directory)
-    return _read_json(path) if tf.io.gfile.exists(path) else {}
+    remedy = f"Remove {directory}, or give another --out."
+    return files.read_json(path, ("fingerprint", "command"), remedy) if tf.io.gfile.exists(path) else {}
 
 
 def _command_path(directory: str) -> str:
@@ -142,21 +142,24 @@ def claimed(
 
 
 def finished(directory: str) -> dict[str, ShardInfo]:
-    """Returns {file name: content} of the finished shards."""
+    """Returns {file name: content} of the finished shards. One whose sidecar is damaged is not: it is made again."""
     infos = {}
     for path in files.matching(os.path.join(directory, FOLDER), "records-*.json"):
-        stored = _read_json(path)
-        stored.pop(contents.KEY, None)  # they are many, and few need them: see `contents.of_shard`
-        info = ShardInfo(**stored)
+        try:
+            info = _info(path)
+        except UserError:
+            continue
         shard = os.path.join(directory, info.file)
         if tf.io.gfile.exists(shard) and tf.io.gfile.stat(shard).length == info.size:
             infos[info.file] = info
     return infos
 
 
-def _read_json(path: str) -> dict[str, Any]:
-    with tf.io.gfile.GFile(path) as file:
-        return json.loads(file.read())
+def _info(sidecar: str) -> ShardInfo:
+    """Reads a sidecar, but for the numbers of its images: they are many, and few need them, see `contents.of_shard`."""
+    fields = dataclasses.fields(ShardInfo)
+    stored = files.read_json(sidecar, [field.name for field in fields if field.default_factory is dataclasses.MISSING])
+    return ShardInfo(**{field.name: stored[field.name] for field in fields if field.name in stored})
 
 
 def write_shard(path: str, records: Iterable[bytes], account: Account | None = None) -> ShardInfo:

@@ -32,6 +32,9 @@ def test_another_missing_package_is_not_one_for_training(capsys: pytest.CaptureF
     assert said.startswith("Traceback") and "must-tf[train]" not in said
 
 
+UNREADABLE = UnicodeEncodeError("utf-8", os.fsdecode(b"a\xff.jpg"), 1, 2, "surrogates not allowed")
+
+
 @pytest.mark.parametrize(
     "error,code,text",
     [
@@ -43,6 +46,7 @@ def test_another_missing_package_is_not_one_for_training(capsys: pytest.CaptureF
             2,
             "error: /x/y: no space left",
         ),
+        (UNREADABLE, 2, "error: the name 'a\\udcff.jpg' is not valid UTF-8. Rename the file or folder.\n"),
         (tf.errors.PermissionDeniedError(None, None, "/x/y; Permission denied"), 2, "error: /x/y: permission denied."),
     ],
 )

@@ -52,6 +52,7 @@ OUT_OF_RANGE = {
     "task.model.decoder.fpn.num_filters": 0,
     "trainer.train_steps": 0,
     "trainer.steps_per_loop": -1,
+    "trainer.validation_interval": 10**10,  # steps are counted in 32 bits
     "trainer.checkpoint_interval": 0,
     "trainer.max_to_keep": 1,
     "trainer.optimizer_config.optimizer.sgd.momentum": 1.5,
@@ -78,6 +79,12 @@ def test_out_of_range(key: str) -> None:
     found = wrong(key, OUT_OF_RANGE[key])
     assert len(found) == 1
     assert found[0].startswith(f"{key}={OUT_OF_RANGE[key]!r} is out of range: must be ")
+
+
+@pytest.mark.parametrize("key", ["trainer.summary_interval", "task.tasks.depth.loss_weight"])
+def test_a_number_that_is_no_float(key: str) -> None:
+    (found,) = wrong(key, 10**400)
+    assert found.startswith(f"{key}=10000") and " is out of range: must be " in found
 
 
 WRONG_TYPE: list[tuple[str, Any, str]] = [

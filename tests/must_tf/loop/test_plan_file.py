@@ -8,7 +8,8 @@ import pytest
 
 from must_tf.common.errors import UserError
 from must_tf.loop import plan_file
-from must_tf.loop.plan import Plan, PlannedTeacher, RunSettings
+from must_tf.loop.plan import MOST, Plan, PlannedTeacher, RunSettings
+from must_tf.transfers.table import MOST_SEEDS
 from tests.support.tiny import ROOT
 
 GOOD = """
@@ -69,16 +70,24 @@ MISTAKES = {
         "coco needs 'annotations', the option --annotations",
     ),
     "a task": ("depth: {steps", "deph: {steps", "teachers.deph: 'deph' is not a task. Did you mean 'depth'?"),
-    "steps": ("steps: 500", "steps: -1", "teachers.depth.steps must be a whole number above 0, not -1."),
+    "steps": ("steps: 500", "steps: -1", "must be a whole number above 0 and at most 1,000,000,000, not -1."),
     "seeds": (
         "export: true",
         "transfer: {x: {format: rgbd, root: r, task: depth, seeds: true}}",
-        "transfer.x.seeds must be a whole number above 0, not True.",
+        "transfer.x.seeds must be a whole number above 0 and at most 1,000, not True.",
     ),
     "a flag": ("export: true", "export: 1", "export must be true or false, not 1."),
     "a text": ("model: mobilenet.yaml", "model: 5", "teachers.classification.model must be a text, not 5."),
     "both": ("hours: 2", "hours: 2, steps: 3", "student has both steps and hours."),
-    "hours": ("hours: 2", "hours: two", "student.hours must be a number above 0, not 'two'."),
+    "hours": ("hours: 2", "hours: two", "student.hours must be a number above 0 and at most 100,000, not 'two'."),
+    "hours without end": ("hours: 2", f"hours: 1{'0' * 400}", "student.hours must be a number above 0 and at most"),
+    "seeds without end": (
+        "export: true",
+        f"transfer: {{x: {{format: rgbd, root: r, task: depth, seeds: {MOST_SEEDS + 1}}}}}",
+        "transfer.x.seeds must be a whole number above 0 and at most 1,000, not 1001.",
+    ),
+    "no text": ("out: runs/home", 'out: "runs\\0home"', "has a character that cannot be written"),
+    "half a character": ("out: runs/home", 'out: "runs\\uD800"', "has a character that cannot be written"),
     "a share": ("validation: {root: rooms-val}", "validation: 1.5", "must be a share between 0 and 1"),
     "validation's option": ("{root: rooms-val}", "{rot: rooms-val}", "rgbd has no option 'rot'. Did you mean 'root'?"),
     "a name": ("  album:", "  my/album:", "'my/album' is also the name of a folder."),
@@ -140,6 +149,11 @@ def test_a_mistake_is_named_with_its_key(tmp_path: Path, change: tuple[str, str,
         read(tmp_path, GOOD.replace(old, new))
     assert message in str(error.value)
     assert "plan.yaml" in str(error.value)
+
+
+def test_a_plan_allows_as_many_seeds_as_its_transfers() -> None:
+    """Another number would be refused after hours of training."""
+    assert MOST["seeds"] == MOST_SEEDS
 
 
 @pytest.mark.parametrize(("level", "size"), [(5, 96), (8, 512)])
