@@ -22,8 +22,8 @@ def clock(seconds: float) -> str:
 class Progress:
     """Counts what is done and shows it with the rate and the time left.
 
-    Until the end, both are those since the first count: what comes before it, such as loading weights and building
-    graphs, comes only once, and would make the first times left many times too long.
+    From the second count to the end, both are those since the first one: what comes before it, such as loading weights
+    and building graphs, comes only once, and would make the times left many times too long.
 
     It starts no thread, because worker processes are forked meanwhile, and it does not touch the cursor's visibility,
     because a job that fails does not close it.
@@ -47,7 +47,8 @@ class Progress:
     def advance(self, count: int = 1, note: str = "") -> None:
         """Counts `count` more and updates the display if the last update was long enough ago. `note` is shown last."""
         self._done += count
-        self._first = self._first or (time.monotonic(), self._done)
+        if count and not self._first:  # worker processes are watched while they start: nothing is counted then
+            self._first = time.monotonic(), self._done
         if self._done >= self._total and not self._terminal:
             return  # `close` writes the last line
         pause = TERMINAL_SECONDS if self._terminal else LOG_SECONDS

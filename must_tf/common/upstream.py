@@ -11,6 +11,7 @@ import contextlib
 import functools
 import os
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -102,10 +103,11 @@ def record_checksum(data: bytes) -> bytes:
 
     TensorFlow has no operation that computes them, and in Python it takes long. So a record is written to a file in
     memory, whose file system is registered, but not described anywhere. It is removed, because it would be appended to.
+    Every thread has its own: a worker of Beam writes several shards at the same time.
     """
     import tensorflow as tf
 
-    path = f"ram://must_tf/{os.getpid()}"
+    path = f"ram://must_tf/{threading.get_ident()}"
     with tf.io.TFRecordWriter(path) as writer:
         writer.write(data)
     with tf.io.gfile.GFile(path, "rb") as file:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from must_tf.common.errors import Mistakes, UserError
 from must_tf.common.text import listed
 from must_tf.loop import transfers
+from must_tf.loop.facts import missing
 from must_tf.loop.trainings import Trainings, groups
 from must_tf.tasks import discover
 from tfrecords_tools.evaluate.run import misfit
@@ -22,7 +23,7 @@ def check(trainings: Trainings) -> None:
     path = trainings.plan.path
     rules = [_unfit_models, _unfit_transfers]
     if trainings.plan.is_whole:
-        rules += [_without_labels, _foreign_classes, _unfit_students, _unused_confidence]
+        rules += [_without_labels, _never_labelled, _foreign_classes, _unfit_students, _unused_confidence]
     Mistakes(f"{path}: {problem}" for rule in rules for problem in rule(trainings)).raise_all()
 
 
@@ -41,6 +42,22 @@ def _without_labels(trainings: Trainings) -> Iterator[str]:
     for folder in trainings.folders.train:
         if not any(map(folder.facts.labelled.get, tasks)) and not trainings.teachers():
             yield f"datasets.{folder.name} teaches nothing: it has no labels."
+
+
+def _never_labelled(trainings: Trainings) -> Iterator[str]:
+    """Yields models for labels that come together with those of another task, which the model does not add."""
+    tasks = trainings.tasks()
+    added = {task for folder in trainings.folders.train for task in missing(folder.facts, tasks)}
+    for task in (task for task in tasks if trainings.model(task)):
+        needs, has_labels = discover()[task].needs, task in trainings.folders.tasks()
+        alone = [need for need in needs if not trainings.model(need)]
+        if alone and (task in added or not {*alone} <= {*tasks}):
+            yield f"teachers.{task}: its objects are those of {alone[0]}. Name the model for {alone[0]}, too."
+        elif needs and task not in added and not has_labels:
+            yield (
+                f"teachers.{task}: all images have real {needs[0]} labels, and {task} are only added together with "
+                "these. Leave the model out."
+            )
 
 
 def _unused_confidence(trainings: Trainings) -> Iterator[str]:

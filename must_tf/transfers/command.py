@@ -160,7 +160,7 @@ class _Runs:
 
     def _execute(self, number: int, cell: TransferCell) -> tuple[TransferCell, str]:
         if self._is_ending.is_set():
-            return cell, "not begun"
+            return cell, ""  # the command ends by another run's error, and says nothing of this one
         elapsed = time.monotonic() - self._started
         seconds = elapsed / self._done * (len(self._left) - self._done) if self._done else 0.0
         remaining = f", about {clock(seconds)} left" if self._done else ""

@@ -30,8 +30,12 @@ def test_rate_and_time_left_are_of_what_was_done_since_the_start(
 def test_what_comes_before_the_first_count_does_not_come_again(
     now: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A minute to load weights, 8 images, then 4 images a second. The last line has the time of it all."""
+    """A minute to load weights, 8 images, then 4 images a second. The last line has the time of it all.
+
+    Worker processes are asked while they start, and have nothing to count.
+    """
     line = progress.Progress(128, "label")
+    line.advance(0)
     now[0] = 60.0
     line.advance(8)
     now[0] = 80.0

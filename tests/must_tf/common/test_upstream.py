@@ -10,6 +10,7 @@ import sys
 import typing
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,14 @@ def test_a_checksum_is_the_one_in_a_file_of_records(tmp_path: Path) -> None:
             writer.write(data)
         assert upstream.record_checksum(data) == Path(path).read_bytes()[-4:]
     assert upstream.record_checksum(b"shorT") != upstream.record_checksum(b"short")
+
+
+def test_checksums_of_several_threads_are_their_own() -> None:
+    """A worker of Beam reads several files at the same time."""
+    records = [bytes([number]) * 1000 * (number + 1) for number in range(200)]
+    alone = [upstream.record_checksum(data) for data in records]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(upstream.record_checksum, records)) == alone
 
 
 @pytest.mark.usefixtures("optimised_graphs")

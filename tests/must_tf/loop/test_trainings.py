@@ -324,6 +324,26 @@ def test_a_plan_without_labels_is_refused() -> None:
         checks.check(trainings(plan, {"rooms": ROOMS_FACTS}))
 
 
+@pytest.mark.parametrize(
+    ("labelled", "problem"),
+    [
+        ({}, "its objects are those of detection. Name the model for detection, too"),
+        ({"detection": 400}, "its objects are those of detection"),
+        ({"detection": 500}, "all images have real detection labels, and masks are only added together with these"),
+    ],
+)
+def test_a_model_whose_masks_no_image_could_get_is_refused(
+    labelled: dict[str, int], problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "_unfit_models", lambda whole: ())  # there is no such file
+    plan = plan_of({"pets": COCO}, teachers={"masks": {"model": "m.yaml"}})
+    with pytest.raises(UserError, match=f"teachers.masks: {problem}"):
+        checks.check(trainings(plan, {"pets": PETS_FACTS._replace(labelled=labelled)}))
+    both = {task: {"model": "m.yaml"} for task in ("detection", "masks")}
+    facts = {"pets": PETS_FACTS._replace(labelled={**labelled, "masks": 1})}
+    checks.check(trainings(plan_of({"pets": COCO}, teachers=both), facts))
+
+
 def test_transfers_start_from_every_teacher_and_the_student() -> None:
     transfer = {"other": {**ROOMS, "task": "normals", "steps": 40, "seeds": 3}}
     plan = plan_of({"rooms": ROOMS, "album": ALBUM}, transfer=transfer)

@@ -183,6 +183,8 @@ def test_a_pickle_that_calls_a_function_is_refused(tmp_path: Path, capsys: pytes
         ({"fine_labels": [True, False, True]}, "a label is not one of the 3 classes"),
         ({"filenames": ["a.png"]}, "3 labels, 1 filenames"),
         ({"filenames": 5}, "3 labels, 0 filenames"),
+        ({"filenames": np.array(["a.png"])}, "3 labels, 1 filenames"),
+        ({"fine_labels": 5}, "are not files of CIFAR-100"),
         ({"data": PIXELS / np.float32(255)}, "data of float32, not uint8"),
     ],
 )

@@ -14,6 +14,7 @@ import functools
 import io
 import os
 import pickle
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -50,14 +51,9 @@ class Cifar100:
         """
         files.require_folder(self.root, "--root")
         path, meta = os.path.join(self.root, self.split), os.path.join(self.root, "meta")
-        content, names = _unpickled(path), tuple(_unpickled(meta).get("fine_label_names", ()))
-        data, labels = content.get("data"), content.get("fine_labels")
-        if (
-            not names
-            or labels is None
-            or data is None
-            or getattr(data, "shape", None) != (len(labels), 3 * SIDE * SIDE)
-        ):
+        content, names = _unpickled(path), tuple(_list(_unpickled(meta), "fine_label_names"))
+        data, labels = content.get("data"), _list(content, "fine_labels")
+        if not names or data is None or getattr(data, "shape", None) != (len(labels), 3 * SIDE * SIDE):
             raise UserError(
                 f"{path} and {meta} are not files of CIFAR-100: data, fine_labels or fine_label_names is missing."
             )
@@ -68,12 +64,12 @@ class Cifar100:
             raise UserError(
                 f"{path}: a label is not one of the {len(names)} classes in {meta}. Download both files again."
             )
-        filenames = content.get("filenames") or [""] * len(labels)
-        count = len(filenames) if isinstance(filenames, list) else 0
+        has_names = content.get("filenames") is not None
+        filenames = _list(content, "filenames") if has_names else [""] * len(labels)
         if data.dtype != np.uint8:
             raise UserError(f"{path}: data of {data.dtype}, not uint8. Download it again.")
-        if count != len(labels):
-            raise UserError(f"{path}: {len(labels)} labels, {count} filenames. Download it again.")
+        if len(filenames) != len(labels):
+            raise UserError(f"{path}: {len(labels)} labels, {len(filenames)} filenames. Download it again.")
         items = on_disk.Items(
             Item(f"{self.split}/{row:05}", (path,), (row, int(label), len(names), str(name)))
             for row, (label, name) in enumerate(zip(labels, filenames, strict=True))
@@ -90,6 +86,12 @@ class Cifar100:
         probability[label] = 1.0
         labelled = {"classification": Labelled({"probability": probability}, "real:cifar100")}
         return Sample(png, ImageInfo(item.source_id, SIDE, SIDE), labelled, name)
+
+
+def _list(content: Mapping[str, Any], key: str) -> list[Any]:
+    """Returns a list or an array of one axis; empty if there is none, or something else."""
+    values: Any = content.get(key)
+    return list(values) if isinstance(values, list | tuple) or getattr(values, "ndim", 0) == 1 else []
 
 
 class _ArrayUnpickler(pickle.Unpickler):
