@@ -87,8 +87,9 @@ def grid(
         try:
             _check_rows(column, rows)
             params = _params(column, settings)
-            _check_equal(column, params)
-            preflight.settle(params, "train_and_eval")  # the check of every run of this column
+            if not column.runs_of:
+                _check_equal(column, params)
+                preflight.settle(params, "train_and_eval")  # the check of every run of this column
             own = [row for row in rows if row.name in (column.rows or (row.name,))]
             count = column.seeds or settings.seeds
             planned = [_cell(row, column, seed, settings) for seed in range(count) for row in own]

@@ -31,8 +31,8 @@ class Gain(NamedTuple):
 
     @property
     def is_apart(self) -> bool:
-        """True if the interval does not contain 0."""
-        return self.margin is not None and abs(self.mean) > self.margin
+        """True if the interval does not contain 0. Equal differences have none: few seeds can agree by chance."""
+        return self.margin is not None and 0 < self.margin < abs(self.mean)
 
     def text(self, decimals: int) -> str:
         """The gain as printed."""
@@ -42,8 +42,8 @@ class Gain(NamedTuple):
 
 def gain(own: Mapping[int, float], other: Mapping[int, float], higher_is_better: bool) -> Gain | None:
     """Returns what `own` gains over `other`, both {seed: metric}; None if they have no seed in common."""
-    sign = 1.0 if higher_is_better else -1.0
-    differences = [sign * (own[seed] - other[seed]) for seed in own if seed in other]
+    signs = (1.0, -1.0) if higher_is_better else (-1.0, 1.0)  # and not a factor: 0 stays 0, not -0
+    differences = [signs[0] * own[seed] + signs[1] * other[seed] for seed in own if seed in other]
     if not differences:
         return None
     mean, count = statistics.fmean(differences), len(differences)

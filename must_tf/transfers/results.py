@@ -118,7 +118,9 @@ class TransferTable:
 
     def gain_rows(self) -> list[list[str]]:
         """Returns the rows of the table of gains: the other row's name, and a text for each column."""
-        known, decimals = self.gains, {entry.column.name: entry.decimals for entry in self}
+        known, decimals = self.gains, {column.name: 3 for column in self.columns}
+        for entry in self:
+            decimals[entry.column.name] = min(decimals[entry.column.name], entry.decimals)
         rows = dict.fromkeys(row for row, _ in known)
         return [
             [row, *(known[row, name].text(decimals[name]) if (row, name) in known else "-" for name in decimals)]

@@ -29,10 +29,16 @@ def test_three_seeds_by_hand() -> None:
 
 
 def test_fewer_degrees_are_a_gain() -> None:
-    found = gains.gain({1: 12.0, 2: 13.0}, {1: 14.0, 2: 15.0}, higher_is_better=False)
+    found = gains.gain({1: 12.0, 2: 13.0, 3: 12.0}, {1: 14.0, 2: 15.0, 3: 14.1}, higher_is_better=False)
     assert found is not None and found.is_apart
-    assert (found.mean, found.margin) == (2.0, 0.0)
-    assert found.text(2) == "+2.00 ± 0.00 *"
+    assert found.text(2) == "+2.03 ± 0.14 *"
+
+
+def test_seeds_that_agree_exactly_say_nothing_about_chance() -> None:
+    found = gains.gain({1: 12.0, 2: 13.0}, {1: 14.0, 2: 15.0}, higher_is_better=False)
+    assert found is not None and found.text(2) == "+2.00 ± 0.00" and not found.is_apart
+    same = gains.gain({1: 12.0, 2: 13.0}, {1: 12.0, 2: 13.0}, higher_is_better=False)
+    assert same is not None and same.text(3) == "+0.000 ± 0.000"
 
 
 def test_one_seed_has_no_interval_and_none_no_gain() -> None:
