@@ -84,8 +84,10 @@ def write(labels: Labels, key: str) -> dict[str, tf.train.Feature]:
     """Returns the feature of the confidence under this key; nothing if the labels have none."""
     if CONFIDENCE not in labels:
         return {}
-    stored = np.rint(np.clip(np.nan_to_num(labels[CONFIDENCE]), 0.0, 1.0) * CERTAIN).astype(np.uint8)
-    return {key: record.bytes_feature([record.encode_map(stored)])}
+    shares = np.nan_to_num(labels[CONFIDENCE])  # a copy, changed in place: each more of a large map takes its memory
+    np.clip(shares, 0.0, 1.0, out=shares)
+    shares *= CERTAIN
+    return {key: record.bytes_feature([record.encode_map(np.rint(shares, out=shares).astype(np.uint8))])}
 
 
 def believed(labels: Mapping[str, Any], config: HasConfidence) -> Any:

@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ CONFIDENCE = "image/depth/confidence/encoded"
 METRIC, RELATIVE = "metric", "relative"
 MILLIMETRE = 1e-3
 LARGEST = 65535  # of 16 bits
+AT_ONCE = 1_000_000  # pixels that are written at once
 
 
 def features(config: Config) -> dict[str, Any]:
@@ -81,25 +82,35 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
     Raises:
       ValueError: both maps have known pixels.
     """
-    metres, inverse = (_known(labels.get(key)) for key in ("metres", "inverse_depth"))
-    if metres.any() and inverse.any():
+    maps = [np.asarray(labels.get(key, 0.0)) for key in ("metres", "inverse_depth")]
+    farthest, largest_inverse = (max(part.max(initial=0.0) for _, part in _known(values)) for values in maps)
+    if farthest and largest_inverse:
         raise ValueError(f"{info.source_id}: depth is metric or relative, not both.")
-    relative = bool(inverse.any())
-    values = inverse if relative else metres
-    scale = values.max(initial=0.0) / LARGEST
+    relative = bool(largest_inverse)
+    scale = (largest_inverse if relative else farthest) / LARGEST
     scale = float(np.float32(scale if relative else max(MILLIMETRE, scale)))
-    units = np.where(values > 0, np.clip(np.rint(values / scale), 1, LARGEST), 0)
+    units = np.zeros(maps[relative].shape, np.uint16)
+    for rows, values in _known(maps[relative]):
+        units[rows] = np.where(values > 0, np.clip(np.rint(values / scale), 1, LARGEST), 0)
     return {
-        DEPTH: record.bytes_feature([record.encode_map(units.astype(np.uint16))]),
+        DEPTH: record.bytes_feature([record.encode_map(units)]),
         SCALE: record.float_feature([scale]),
         KIND: record.bytes_feature([(RELATIVE if relative else METRIC).encode()]),
     } | pixel_confidence.write(labels, CONFIDENCE)
 
 
-def _known(values: np.ndarray | None) -> np.ndarray:
-    """Returns float64 [h, w]; 0 for anything but positive, finite numbers."""
-    values = np.asarray(0.0 if values is None else values, np.float64)
-    return np.where(np.isfinite(values) & (values > 0), values, 0.0)
+def _known(values: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
+    """Yields which rows and their values, float64; 0 for anything but positive, finite numbers.
+
+    In float64, several copies of a large map would take gigabytes.
+    """
+    if not values.ndim:
+        yield (), np.float64(values)
+        return
+    rows = max(AT_ONCE // max(values.shape[1], 1), 1)
+    for top in range(0, max(len(values), 1), rows):
+        part = np.asarray(values[top : top + rows], np.float64)
+        yield slice(top, top + rows), np.where(np.isfinite(part) & (part > 0), part, 0.0)
 
 
 def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Tensors:

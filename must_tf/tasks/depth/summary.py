@@ -11,7 +11,7 @@ So metric depth that agrees within 25 %, the limit of delta1, has a confidence o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ EDGES = NEAREST * 10 ** (np.arange(DECADES * PER_DECADE + 1) / PER_DECADE)
 SAME_DEPTH = 0.01  # standard deviation over mean: a wall seen face to face varies by more across a photo
 PERCENTILES = (1, 50, 99)
 TOLERANCE = 0.25  # disagreement at which the confidence is 1/2
-AT_ONCE = 1_000_000  # pixels whose bins are found at once, in float64
+AT_ONCE = 1_000_000  # pixels that are measured at once: in float64, a large map would take gigabytes
 
 
 def content(labels: Labels, info: ImageInfo, config: Config) -> LabelContent:
@@ -143,26 +143,52 @@ def confidence(labels: Labels, mirrored: Labels, config: Config) -> np.ndarray:
     (values, relative), (others, _) = _values(labels), _values(mirrored)
     others = others[:, ::-1]
     known = _known(values) & _known(others)
-    disagreement = np.full(values.shape, np.nan)
-    compare = _relative_disagreement if relative else _metric_disagreement
-    if known.any():
-        disagreement[known] = compare(values[known].astype(np.float64), others[known].astype(np.float64))
-    return pixel_confidence.of_disagreement(disagreement, TOLERANCE)
+    disagreement = _relative_disagreement(values, others, known) if relative else _metric_disagreement
+    found = np.zeros(values.shape, np.float32)
+    for part, one, other in _compared(values, others, known):
+        found[part][known[part]] = pixel_confidence.of_disagreement(disagreement(one, other), TOLERANCE)
+    return found
+
+
+def _compared(
+    values: np.ndarray, others: np.ndarray, known: np.ndarray
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Yields the known pixels of both maps, float64 [pixels], some rows at once, and which rows these are."""
+    rows = max(AT_ONCE // max(known.shape[1], 1), 1)
+    for top in range(0, len(known), rows):
+        part = slice(top, top + rows)
+        yield part, values[part][known[part]].astype(np.float64), others[part][known[part]].astype(np.float64)
 
 
 def _metric_disagreement(metres: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.maximum(metres / others, others / metres) - 1
 
 
-def _relative_disagreement(inverse: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Compares inverse depths [pixels]; NaN if all are the same, which says nothing up to scale and shift."""
-    centred, others = inverse - inverse.mean(), others - others.mean()
-    spread, variance = np.mean(np.abs(centred)), np.mean(others**2)
-    if not spread:
-        return np.full(inverse.shape, np.nan)
+def _relative_disagreement(
+    values: np.ndarray, others: np.ndarray, known: np.ndarray
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Fits scale and shift to inverse depths [h, w] where they are known.
+
+    Returns:
+      The disagreement of pixels of the first and the second map; NaN if all pixels of the first one are the same,
+      which says nothing up to scale and shift.
+    """
+    count = max(int(np.count_nonzero(known)), 1)
+    mean, other_mean = (float(np.sum(one, where=known, dtype=np.float64)) / count for one in (values, others))
+    spread = product = square = 0.0
+    for _, one, other in _compared(values, others, known):
+        spread += float(np.sum(np.abs(one - mean)))
+        product += float(np.sum((one - mean) * (other - other_mean)))
+        square += float(np.sum((other - other_mean) ** 2))
     # A negative scale would swap near and far.
-    scale = max(float(np.mean(others * centred)), 0.0) / variance if variance else 0.0
-    return np.abs(scale * others - centred) / spread
+    scale = max(product, 0.0) / square if square else 0.0
+
+    def disagreement(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        if not spread:
+            return np.full(one.shape, np.nan)
+        return np.abs(scale * (other - other_mean) - (one - mean)) / (spread / count)
+
+    return disagreement
 
 
 def pngs(labels: Labels) -> dict[str, np.ndarray]:

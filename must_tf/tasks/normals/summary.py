@@ -71,11 +71,12 @@ def confidence(labels: Labels, mirrored: Labels, config: Config) -> np.ndarray:
     del config
     normals, others = labels["normals"], mirrored["normals"][:, ::-1] * UNMIRRORED
     known = _known(normals) & _known(others)
-    disagreement = np.full(known.shape, np.nan)
+    found = np.zeros(known.shape, np.float32)
     for top in range(0, len(known), ROWS):
         part = slice(top, top + ROWS)
-        disagreement[part][known[part]] = angles(normals[part][known[part]], others[part][known[part]])
-    return pixel_confidence.of_disagreement(disagreement, TOLERANCE)
+        apart = angles(normals[part][known[part]], others[part][known[part]])
+        found[part][known[part]] = pixel_confidence.of_disagreement(apart, TOLERANCE)
+    return found
 
 
 def right(metrics: Mapping[str, float]) -> float | None:

@@ -91,6 +91,18 @@ def test_large_maps_of_normals_are_compared_in_parts(monkeypatch: pytest.MonkeyP
     np.testing.assert_array_equal(compared("normals", first, second), whole)
 
 
+@pytest.mark.parametrize("kind", ["metres", "inverse_depth"])
+def test_large_maps_of_depth_are_compared_in_parts(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scale and shift of relative depth are those of the whole map."""
+    rng = np.random.default_rng(0)
+    first, second = ({kind: rng.integers(0, 9, [7, 5]).astype(np.float32)} for _ in range(2))
+    whole = compared("depth", {"metres": np.zeros([7, 5]), **first}, {"metres": np.zeros([7, 5]), **second})
+    assert 0 < np.count_nonzero(whole) < whole.size
+    monkeypatch.setattr("must_tf.tasks.depth.summary.AT_ONCE", 15)
+    again = compared("depth", {"metres": np.zeros([7, 5]), **first}, {"metres": np.zeros([7, 5]), **second})
+    np.testing.assert_allclose(again, whole, rtol=1e-6)
+
+
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("task", COMPARED)
 def test_the_confidence_is_mirrored_and_cut_with_its_map(task: str, window: str) -> None:

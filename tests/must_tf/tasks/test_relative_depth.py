@@ -80,6 +80,14 @@ def test_nothing_known_and_nothing_but_ignore_are_told_by_the_ids() -> None:
     assert known_share("depth", dict.fromkeys(RELATIVE, 0 * RAMP)) == 0
 
 
+@pytest.mark.parametrize("written", [RELATIVE, METRIC], ids=["relative", "metric"])
+def test_large_maps_are_written_in_parts(written: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest value, which sets the unit of relative depth, is in the last of them."""
+    whole = _record(written)
+    monkeypatch.setattr(labels, "AT_ONCE", 5 * W)
+    assert _record(written) == whole
+
+
 def test_a_label_may_lack_the_other_kind() -> None:
     for written in (RELATIVE, METRIC):
         alone = {key: value for key, value in written.items() if value.any()}
