@@ -218,7 +218,8 @@ for name in ("check", "convert", "export", "inspect", "merge", "reading", "sourc
     package = importlib.import_module(f"tfrecords_tools.{name}")
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
-from tfrecords_tools.sources import images, mg, rgbd
+from tfrecords_tools.sources import images, rgbd
+from tfrecords_tools.sources.published import mg
 heavy = {"official.vision", "official.core", "keras", "matplotlib.pyplot", "tensorflow_datasets", *cli.UNUSED}
 heavy &= set(sys.modules)
 assert heavy == {"h5py"}, heavy

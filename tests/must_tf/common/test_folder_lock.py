@@ -83,7 +83,7 @@ def _run(out: Path, patch: pytest.MonkeyPatch) -> None:
 def _transfer(out: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(transfer, "_planned", lambda flags: [])
     patch.setattr(transfer, "_plan", lambda *planned: "")
-    patch.setattr(transfer, "_run", reach)
+    patch.setattr(transfer._Runs, "finish", reach)
     transfer.main(["--table=table.yaml", f"--out={out}"])
 
 
