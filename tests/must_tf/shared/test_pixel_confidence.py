@@ -95,7 +95,8 @@ def test_large_maps_of_normals_are_compared_in_parts(monkeypatch: pytest.MonkeyP
 def test_large_maps_of_depth_are_compared_in_parts(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The scale and shift of relative depth are those of the whole map."""
     rng = np.random.default_rng(0)
-    first, second = ({kind: rng.integers(0, 9, [7, 5]).astype(np.float32)} for _ in range(2))
+    depth = rng.integers(0, 9, [7, 5]).astype(np.float32)
+    first, second = {kind: depth}, {kind: depth[:, ::-1] + rng.integers(0, 3, [7, 5]).astype(np.float32)}
     whole = compared("depth", {"metres": np.zeros([7, 5]), **first}, {"metres": np.zeros([7, 5]), **second})
     assert 0 < np.count_nonzero(whole) < whole.size
     monkeypatch.setattr("must_tf.tasks.depth.summary.AT_ONCE", 15)
