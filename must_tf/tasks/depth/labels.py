@@ -104,8 +104,8 @@ def _known(values: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
 
     In float64, several copies of a large map would take gigabytes.
     """
-    if not values.ndim:
-        yield (), np.float64(values)
+    if not values.ndim:  # there is no map
+        yield (), np.zeros([])
         return
     rows = max(AT_ONCE // max(values.shape[1], 1), 1)
     for top in range(0, max(len(values), 1), rows):
