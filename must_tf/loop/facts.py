@@ -38,6 +38,7 @@ class Facts(NamedTuple):
       bytes: of one record; 0 if unknown.
       seconds: of the conversion of one image, in one process; 0 if unknown.
       labels: {task: bytes of one image's real labels}.
+      objects: most objects in one of the images that were looked at.
     """
 
     images: int
@@ -47,6 +48,7 @@ class Facts(NamedTuple):
     bytes: float = 0.0
     seconds: float = 0.0
     labels: Mapping[str, float] = types.MappingProxyType({})
+    objects: int = 0
 
 
 def of_source(dataset: PlannedDataset, where: str) -> Facts:
@@ -72,6 +74,7 @@ def of_source(dataset: PlannedDataset, where: str) -> Facts:
         bytes=_mean([example.ByteSize() for example in examples]),
         labels=_label_bytes(examples),
         seconds=seconds / max(1, len(examples)),
+        objects=_most_objects(examples),
     )
 
 
@@ -122,6 +125,18 @@ def _label_bytes(examples: Sequence[tf.train.Example]) -> dict[str, float]:
     return {task: _mean(found) for task, found in sizes.items()}
 
 
+def _most_objects(examples: Sequence[tf.train.Example]) -> int:
+    """Returns the largest number of objects in an image, over the tasks that limit it."""
+    limited = [spec for spec in discover().values() if hasattr(spec.Config(), "max_objects")]
+    counts = [
+        sum(spec.class_ids.count(example.features.feature).values())
+        for example in examples
+        for spec in limited
+        if spec.class_ids and spec.name in record.origins_of(example)
+    ]
+    return max(counts, default=0)
+
+
 def _side(examples: list[tf.train.Example]) -> int:
     """Returns the median longer side; 0 without examples."""
     infos = [record.info_of(example) for example in examples]
@@ -147,6 +162,7 @@ def of_records(folder: str) -> Facts:
         side=_side(examples),
         bytes=_mean([example.ByteSize() for example in examples]),
         labels=_label_bytes(examples),
+        objects=_most_objects(examples),
     )
 
 

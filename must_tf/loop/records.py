@@ -209,6 +209,7 @@ def _merged(
         bytes=sum(one.facts.images * one.facts.bytes for one in members)
         / max(1, sum(one.facts.images for one in members)),
         labels={task: size for one in members for task, size in one.facts.labels.items()},
+        objects=max(one.facts.objects for one in members),
     )
     return RecordFolder(name, out, facts)
 

@@ -5,6 +5,7 @@
 | input size | the multiple of 128 nearest to the images' median longer side; at most 256 on a CPU, 640 on a GPU |
 | network | that of the weights to start from; else ResNet-50, or half of ResNet-18 on a CPU |
 | heads and FPN | small ones on a CPU and for fewer than 5,000 images: the fields' `small` values, FPN of 64 filters |
+| objects in an image | as the heads are; for images with more, a quarter more than the most that was seen |
 | batch size | 16 up to 128 pixels, else 8, on a CPU; 16 for each GPU |
 | steps | 30 epochs, at least 300; at most `STEPS_ON_CPU` or `STEPS_ON_GPU` |
 | optimizer | AdamW, weight decay 1e-4, linear warm-up over a twentieth of the steps, cosine decay to 0 |
@@ -24,6 +25,7 @@ https://arxiv.org/abs/2006.09092.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -41,6 +43,8 @@ STEPS_ON_GPU = {"teacher": 20_000, "student": 90_000, "transfer": 10_000}
 LOOP = 20  # steps between two lines of the log; step counts are multiples of it
 RATE, RATE_BATCH = 1e-3, 16  # learning rate at this batch size
 BETWEEN = 100  # least steps between two evaluations, which would take longer than the training between them
+LIMITS = ("max_objects", "max_detections", "max_ignored")  # of an image: objects, predictions, ignore regions
+SPARE = 1.25  # times the most objects that a few images have: others have more
 COARSE = 192  # pixels; below, objects are not made smaller by zoom
 
 
@@ -113,6 +117,23 @@ def network(images: int, start: Mapping[str, Any], machine: Machine) -> dict[str
             values["task"]["model"]["backbone"] = backbone
     norm = {"norm_activation": {"norm_momentum": 0.97, "use_sync_bn": machine.gpus > 1}}
     return combined(values, {"task": {"model": norm}}, start)
+
+
+def objects(most: int, heads: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns config values of the limits on an image's objects, where the heads' own are too low.
+
+    Args:
+      most: largest number of objects in one of a few images.
+      heads: config values of the heads.
+    """
+    room = math.ceil(SPARE * most)
+    values: dict[str, Any] = {}
+    for name, spec in discover().items():
+        limits = dataclasses.asdict(spec.Config()) | heads.get(name, {})
+        low = {limit: room for limit in LIMITS if limits.get(limit, room) < room}
+        if low:
+            values[name] = low
+    return {"task": {"tasks": values}} if values else {}
 
 
 def schedule(count: int, batch: int) -> dict[str, Any]:

@@ -257,8 +257,11 @@ class Trainings:
         size = settings.input_size([folder.facts for folder in self.folders.train], self.machine)
         batch = settings.batch_size(size, self.machine)
         total = sum(folder.facts.images for folder in self.folders.train)
+        network = settings.network(total, self.start, self.machine)
+        most = max((folder.facts.objects for folder in (*train, *validation)), default=0)
         fitted = combined(
-            settings.network(total, self.start, self.machine),
+            network,
+            settings.objects(most, network["task"].get("tasks", {})),
             settings.data(size, batch),
             settings.devices(self.machine),
             self.plan.settings,

@@ -393,6 +393,8 @@ MUTANTS = (
     Mutant("gains: seeds are not paired", "must_tf/transfers/gains.py", "signs[1] * other[seed]", "signs[1] * sum(other.values()) / len(other)", "must_tf/transfers/test_gains"),
     Mutant("gains: fewer degrees are a loss", "must_tf/transfers/gains.py", "if higher_is_better else (-1.0, 1.0)", "if higher_is_better else (1.0, -1.0)", "must_tf/transfers/test_gains"),
     Mutant("a plan asks for masks of real boxes", "must_tf/loop/facts.py", "if {*discover()[task].needs} <= {*lacking}", "if True", "must_tf/loop/test_trainings::real_boxes"),
+    Mutant("crowded photos keep the small limits", "must_tf/loop/trainings.py", "settings.objects(most,", "settings.objects(0,", "must_tf/loop/test_trainings::crowded"),
+    Mutant("the limits are those of one photo", "must_tf/loop/facts.py", "return max(counts, default=0)", "return min(counts, default=0)", "must_tf/loop/test_dry_run::fullest"),
     Mutant("processes that start are counted", "must_tf/common/progress.py", "if count and not self._first", "if not self._first", "must_tf/common/test_progress::first_count"),
     Mutant("loading weights counts as labelling", "must_tf/common/progress.py", "since, count = self._first", "pass", "must_tf/common/test_progress::first_count"),
     Mutant("a column that shares runs trains its own", "must_tf/transfers/cells.py", "column.folder", "column.name", "must_tf/transfers/test_transfers::same_runs"),

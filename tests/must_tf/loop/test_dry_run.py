@@ -132,7 +132,16 @@ def test_a_sample_has_the_labels_of_its_dataset(tmp_path: Path) -> None:
     assert described.origins["depth"] == {"real:scenes-geometry": facts.SAMPLED}
     found = facts.of_source(PlannedDataset("x", "scenes", options), "x")
     assert (found.images, found.side) == (100, 128)
-    assert found.labelled == {"depth": 100, "normals": 100}
+    assert found.labelled == {"depth": 100, "normals": 100} and not found.objects
+
+
+def test_objects_are_counted_in_the_fullest_image(tiny: Tiny) -> None:
+    """Before the conversion and after it."""
+    described = facts.of_records(tiny.records)
+    assert 2 <= described.objects < sum(manifest.read(tiny.records).objects["detection"].values())
+    options = {"domain": "detection", "count": 8, "seed": 1}
+    found = facts.of_source(PlannedDataset("x", "scenes", options), "x")
+    assert 2 <= found.objects <= 20
 
 
 @pytest.mark.parametrize(("free", "counted"), [(1000, 0), (10**9, 1)], ids=["records", "checkpoints"])

@@ -90,3 +90,17 @@ def test_later_values_win_and_nothing_is_shared() -> None:
     assert merged == {"a": {"b": 3, "c": {"d": 2, "e": 4}}}
     merged["a"]["c"]["d"] = 5
     assert first == {"a": {"b": 1, "c": {"d": 2}}}
+
+
+def test_photos_with_many_objects_raise_the_limits() -> None:
+    """Those that are too low; a quarter more than was seen, since other photos may have more."""
+    params = experiment_config.load("must_student")
+    network = settings.network(100, {}, CPU)
+    heads = network["task"]["tasks"]
+    assert settings.objects(40, heads) == {}  # 50 are enough
+    assert settings.objects(44, heads)["task"]["tasks"]["masks"] == {"max_objects": 55}
+    values = settings.combined(network, settings.objects(122, heads))
+    config_values.apply(params, values, "settings")
+    detection, masks = params.task.tasks.detection, params.task.tasks.masks
+    assert detection.max_objects == detection.max_detections == detection.max_ignored == masks.max_objects == 153
+    assert settings.objects(80, {}) == {} != settings.objects(81, {})  # a large network has 100

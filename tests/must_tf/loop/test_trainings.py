@@ -462,6 +462,24 @@ def test_students_to_compare_differ_only_in_what_the_plan_says(home: tuple[plan_
     )
 
 
+def test_crowded_photos_raise_the_limits_of_a_run(home: tuple[plan_lib.Plan, dict[str, Facts]]) -> None:
+    """Of the runs that see them, and only where the plan sets none."""
+    plan, facts = home
+    facts = facts | {"street": STREET_FACTS._replace(objects=100)}
+    by_name = {step.name: step for step in trainings(plan, facts).steps()}
+    heads = {
+        name: next(iter(by_name[name].files.values()))()["task"]["tasks"]
+        for name in ("teacher-masks", "teacher-depth", "student")
+    }
+    for name in ("teacher-masks", "student"):
+        assert heads[name]["detection"]["max_detections"] == heads[name]["masks"]["max_objects"] == 125
+    assert heads["teacher-depth"]["masks"]["max_objects"] == 50
+    own = {"task": {"tasks": {"masks": {"max_objects": 70}}}}
+    planned = plan_of({"street": COCO, "rooms": ROOMS, "album": ALBUM}, settings=own)
+    (student,) = (step for step in trainings(planned, facts).steps() if step.name == "student")
+    assert next(iter(student.files.values()))()["task"]["tasks"]["masks"]["max_objects"] == 70
+
+
 @pytest.mark.parametrize(
     ("entry", "problem"),
     [
