@@ -101,7 +101,7 @@ class Evaluator:
 
     def add(self, step_outputs: dict[str, Any]) -> None:
         """Measures one step's outputs: tuples with one entry per replica, or plain tensors."""
-        merged = tf.nest.map_structure(_to_numpy, _replicas_merged(step_outputs))
+        merged = tf.nest.map_structure(np.asarray, _replicas_merged(step_outputs))
         order = np.argsort(merged["index"], kind="stable")
         for row in order[merged["index"][order] >= 0]:
             predictions = tf.nest.map_structure(lambda x, row=row: x[row], merged["predictions"])
@@ -233,7 +233,3 @@ def _replicas_merged(outputs: Any) -> Any:
     if isinstance(outputs, dict):
         return {key: _replicas_merged(value) for key, value in outputs.items()}
     return tf.concat(outputs, axis=0) if isinstance(outputs, tuple) else outputs
-
-
-def _to_numpy(value: Any) -> np.ndarray:
-    return value.numpy() if hasattr(value, "numpy") else np.asarray(value)

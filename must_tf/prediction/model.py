@@ -192,7 +192,7 @@ class Model:
         views = [self._view(tf.constant(photo.pixels)) for photo in photos]
         inputs = [tf.stack([view[key] for view in views]) for key in ("image", "image_shape")]
         try:
-            batch = tf.nest.map_structure(lambda x: x.numpy(), self._forward(*inputs))
+            batch = tf.nest.map_structure(np.asarray, self._forward(*inputs))
         except tf.errors.ResourceExhaustedError:
             raise UserError(f"out of memory with batch_size={len(photos)}. Give a smaller batch_size.") from None
         for row, (photo, view) in enumerate(zip(photos, views, strict=True)):
@@ -202,7 +202,8 @@ class Model:
     def _result(
         self, photo: Photo, predictions: dict[str, dict[str, np.ndarray]], image_info: np.ndarray, threshold: float
     ) -> Result | ImageError:
-        restored = self._restorer.restored(predictions, image_info)
+        # Copied, since the arrays are the caller's to change.
+        restored = tf.nest.map_structure(np.array, self._restorer.restored(predictions, image_info))
         for task, values in restored.items():
             if not is_finite(values):
                 return ImageError(f"{photo.name}: {task} is NaN or infinite. Use another checkpoint than {self.path}.")

@@ -395,6 +395,7 @@ MUTANTS = (
     Mutant("a plan asks for masks of real boxes", "must_tf/loop/facts.py", "if {*discover()[task].needs} <= {*lacking}", "if True", "must_tf/loop/test_trainings::real_boxes"),
     Mutant("crowded photos keep the small limits", "must_tf/loop/trainings.py", "settings.objects(most,", "settings.objects(0,", "must_tf/loop/test_trainings::crowded"),
     Mutant("the limits are those of one photo", "must_tf/loop/facts.py", "return max(counts, default=0)", "return min(counts, default=0)", "must_tf/loop/test_dry_run::fullest"),
+    Mutant("predictions cannot be changed", "must_tf/prediction/model.py", "restored = tf.nest.map_structure(np.array, ", "restored = tf.nest.map_structure(np.asarray, ", "must_tf/prediction/test_model::callers_to_change"),
     Mutant("processes that start are counted", "must_tf/common/progress.py", "if count and not self._first", "if not self._first", "must_tf/common/test_progress::first_count"),
     Mutant("loading weights counts as labelling", "must_tf/common/progress.py", "since, count = self._first", "pass", "must_tf/common/test_progress::first_count"),
     Mutant("a column that shares runs trains its own", "must_tf/transfers/cells.py", "column.folder", "column.name", "must_tf/transfers/test_transfers::same_runs"),

@@ -99,7 +99,7 @@ class ForeignTeacher:
         self._check_meaning(predictions, source_id)
         prepared = {task: dict(output.read(predictions)) for task, output in self._recipe.outputs.items()}
         restored = self._restore(prepared, tf.constant(info, tf.int32))
-        restored = tf.nest.map_structure(lambda x: x.numpy(), restored)
+        restored = tf.nest.map_structure(np.asarray, restored)
         for task, names in self._recipe.names.items():
             restored[task] = names.renumber_predictions(task, restored[task], self._option(task))
         restored = {task: values for task, values in restored.items() if values}

@@ -56,7 +56,7 @@ class View(NamedTuple):
 def view(image: tf.Tensor, frame: InputFrame) -> View:
     """Fits a decoded image uint8 [h, w, 3] into the network's input."""
     pixels, info = _viewer(frame)(image)
-    return View(pixels.numpy(), info.numpy())
+    return View(np.asarray(pixels), np.asarray(info))
 
 
 @functools.cache

@@ -39,4 +39,4 @@ def normaliser(recipe: Recipe, batch: int) -> Callable[[np.ndarray], np.ndarray]
     """Returns `normalised` as a compiled function from NumPy to NumPy."""
     spec = tf.TensorSpec([batch, recipe.frame.height, recipe.frame.width, 3], tf.uint8)
     graph = tf.function(lambda pixels: normalised(pixels, recipe.input), input_signature=[spec], autograph=False)
-    return lambda pixels: graph(tf.constant(pixels)).numpy()
+    return lambda pixels: np.asarray(graph(tf.constant(pixels)))

@@ -67,7 +67,7 @@ def load(recipe: Recipe, batch: int) -> network.Network:
 
     def run(images: np.ndarray, sizes: np.ndarray) -> dict[str, np.ndarray]:
         try:
-            return {name: tensor.numpy() for name, tensor in graph(tf.constant(images), tf.constant(sizes)).items()}
+            return {name: np.asarray(tensor) for name, tensor in graph(tf.constant(images), tf.constant(sizes)).items()}
         except (tf.errors.NotFoundError, tf.errors.ResourceExhaustedError):
             raise  # missing files and lack of memory are reported by `label.job.write_shard`
         except tf.errors.OpError as error:

@@ -168,12 +168,21 @@ def test_a_photo_in_a_record_and_as_a_file(tiny: Tiny, model: Model, tmp_path: P
     assert second.name == str(tmp_path / "photo.png")
 
 
+def test_the_arrays_are_the_callers_to_change(model: Model) -> None:
+    result = model.predict(images()[0])
+    changed = result.depth.copy() + 1
+    result.depth += 1
+    result.normals[:] = 0
+    result.boxes *= 2
+    np.testing.assert_array_equal(result.depth, changed)
+
+
 def test_nan_is_reported_with_its_task_and_image(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     original = model._restorer.restored
 
     def broken(*given: Any) -> Any:
         restored = original(*given)
-        restored["depth"]["metres"][0, 0] = np.nan
+        restored["depth"]["metres"] = np.full_like(restored["depth"]["metres"], np.nan)
         return restored
 
     monkeypatch.setattr(model._restorer, "restored", broken)
