@@ -34,6 +34,7 @@ from benchmarks.rows import (
     parity,
     steps,
 )
+from must_tf.common import devices
 from must_tf.common.errors import UserError, exit_on_user_error, nearest
 from must_tf.common.files import write_json, write_whole
 from must_tf.common.progress import clock
@@ -123,7 +124,7 @@ def main(
     if data and not data.is_dir():
         raise UserError(f"--data {data}: there is no such folder. Give one in COCO's layout, or leave it out.")
     about = {
-        "cores": os.cpu_count(),
+        "cores": devices.cores(),
         "load_at_start": os.getloadavg()[0],
         "images": str(data) if data else "generated scenes",
         "rounds": rounds,

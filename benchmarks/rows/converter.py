@@ -28,7 +28,7 @@ import typer
 from benchmarks.data import coco_data
 from benchmarks.data.coco_data import Set
 from benchmarks.harness import processes
-from must_tf.common import tables
+from must_tf.common import devices, tables
 from must_tf.common.errors import exit_on_user_error
 from tfrecords_tools.writing import shards
 
@@ -168,7 +168,7 @@ def main(
         source = coco_data.real(data) if data else coco_data.generated(work / "scenes")
         for count in sorted(images or [3200, 32000]):
             rows += measure(coco_data.repeated(source, count, work / str(count)), count, work, rounds)
-    about: dict[str, Any] = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "versions": shards.versions()}
+    about: dict[str, Any] = {"cores": devices.cores(), "load": os.getloadavg()[0], "versions": shards.versions()}
     print("\n".join(table(rows)))
     images_of = f"images: {data or 'generated scenes'}; medians of {rounds} rounds"
     print(f"{about['cores']} cores, load {about['load']:.1f} at the end; {images_of}")

@@ -32,7 +32,7 @@ import typer
 
 from benchmarks.data import coco_data
 from benchmarks.harness import apart, processes
-from must_tf.common import tables
+from must_tf.common import devices, tables
 from must_tf.common.errors import exit_on_user_error
 from must_tf.data import manifest, record
 from must_tf.model import forward, student
@@ -270,7 +270,7 @@ def main(
         rows = memory(source, work)
         sizes = {"count": images, "size": size, "backbone": backbone}
         rows += rates(measured(source, work, sizes, rounds), images)
-    about = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "size": size, "backbone": backbone}
+    about = {"cores": devices.cores(), "load": os.getloadavg()[0], "size": size, "backbone": backbone}
     print("\n".join(table(rows)))
     print(f"{about['cores']} cores, load {about['load']:.1f} at the end; images: {data or 'generated scenes'}")
     if json_file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from benchmarks.data import coco_data, input_data
 from benchmarks.harness import table
 from benchmarks.harness.table import BenchmarkSettings, Comparison, Figure, Measure
 from benchmarks.rows import labelling
+from must_tf.common import devices
 
 # Twelve batches. Work before the first and after the last forward pass counts more here than in a large dataset.
 IMAGES, SIZE, BACKBONE = 96, 256, 50
@@ -41,7 +41,7 @@ def _why(found: labelling.Seconds) -> str:
         [1000 * statistics.median(each) / IMAGES for each in zip(*found[side], strict=True)]
         for side in ("label", "bare")
     )
-    busy = cpu / wall / len(os.sched_getaffinity(0))
+    busy = cpu / wall / devices.cores()
     return (
         f"labelling takes {cpu:.0f} ms of processor time per image, the bare passes {bare:.0f} ms; the processors are "
         f"busy for {100 * busy:.0f} % of the {wall:.0f} ms per image"

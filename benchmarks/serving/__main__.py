@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ import numpy as np
 
 from benchmarks.serving import running
 from benchmarks.serving.running import Client, Running
-from must_tf.common import process_setup
+from must_tf.common import devices, process_setup
 
 CLIENTS = (1, 8, 64)
 BATCH = 8
@@ -110,7 +109,7 @@ def main() -> None:
     process_setup.prepare()  # TensorFlow's settings of the server
     files = running.photos(PHOTOS, SIZE)
     bare, processor = bare_loop(running.newest(flags.export), files, flags.requests)
-    print(f"{os.cpu_count()} cores, photos of {SIZE[1]} x {SIZE[0]} pixels, all outputs as binary tensors")
+    print(f"{devices.cores()} cores, photos of {SIZE[1]} x {SIZE[0]} pixels, all outputs as binary tensors")
     print(f"bare loop over the signature, batches of {BATCH}: {bare:.1f} images/s, {processor:.1f} processor ms each\n")
     print("| " + " | ".join((*HEAD, *PROCESSOR)) + " |")
     print("|---" * len((*HEAD, *PROCESSOR)) + "|")

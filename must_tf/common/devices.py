@@ -6,6 +6,7 @@ As with any CUDA program, an empty `CUDA_VISIBLE_DEVICES=` (or -1) before the co
 from __future__ import annotations
 
 import ctypes
+import itertools
 import math
 import os
 import sys
@@ -26,16 +27,13 @@ LIBRARIES = (
     "libcudnn.so.9",
 )
 DRIVER_LIBRARY = LIBRARIES[0]  # part of the driver; the others come with tensorflow[and-cuda]
-# Files with a container's limit and use of memory, in bytes; of cgroups' second and first version.
-CONTAINER_MEMORY = (
-    ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current"),
-    ("sys/fs/cgroup/memory/memory.limit_in_bytes", "sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
-# Files with the time of all cores that a container may use in a period, and the length of the period.
-CONTAINER_CORES = (
-    ("sys/fs/cgroup/cpu.max",),
-    ("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "sys/fs/cgroup/cpu/cpu.cfs_period_us"),
-)
+# Files with a cgroup's limit and use of memory, in bytes; of cgroups' second and first version.
+CONTAINER_MEMORY = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
+# Files with the time of all cores that a cgroup may use in a period, and the length of the period.
+CONTAINER_CORES = (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
+# Lines of memory.stat with the bytes of files that Linux keeps in memory until programs need it; the first version's
+# second line counts the groups below, too.
+CACHED = ("inactive_file", "total_inactive_file")
 INSTALL = "pip install 'tensorflow[and-cuda]==2.20.*'"
 USE_CPU = "To use the CPU on purpose, put CUDA_VISIBLE_DEVICES= before the command."
 
@@ -173,26 +171,53 @@ def _remark(strategy: str, used: int, usable: int) -> str:
 
 
 def free_memory(root: str = "/") -> int:
-    """Returns the bytes of memory that programs can still get. Respects the limit of a container, below `root`."""
+    """Returns the bytes of memory that programs can still get. Limits of containers and jobs, below `root`, count."""
     import psutil  # here: only some commands need it
 
     free = [psutil.virtual_memory().available]
-    for limit, used in CONTAINER_MEMORY:
-        limits, usage = Path(root, limit), Path(root, used)
+    for group, (limit, used) in itertools.product(_groups(root, "memory"), CONTAINER_MEMORY):
+        limits, usage = group / limit, group / used
         if limits.is_file() and usage.is_file() and (text := limits.read_text().strip()).isdigit():
-            free.append(max(int(text) - int(usage.read_text()), 0))
+            free.append(max(int(text) - int(usage.read_text()) + _cached(group), 0))
     return min(free)
 
 
+def _cached(group: Path) -> int:
+    """Returns the bytes that count as used by a cgroup, and that Linux gives to programs that need them."""
+    path = group / "memory.stat"
+    lines = [line.split() for line in path.read_text().splitlines()] if path.is_file() else []
+    return max([int(words[1]) for words in lines if words[0] in CACHED], default=0)
+
+
 def cores(root: str = "/") -> int:
-    """Returns how many CPU cores this process may use: by its affinity, and by the limit of a container, below `root`.
+    """Returns how many CPU cores this process may use: by its affinity, and by the limits of a container or job.
 
     In a batch job or a container they are often fewer than the machine has. A part of a core counts as one.
     """
-    most = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for paths in CONTAINER_CORES:
-        files = [Path(root, path) for path in paths]
+    most = affinity()
+    for group, names in itertools.product(_groups(root, "cpu"), CONTAINER_CORES):
+        files = [group / name for name in names]
         words = " ".join(file.read_text() for file in files if file.is_file()).split()
         if len(words) == 2 and all(map(str.isdigit, words)):  # "max" or -1: no limit
             most = min(most, max(math.ceil(int(words[0]) / int(words[1])), 1))
     return most
+
+
+def affinity() -> int:
+    """Returns on how many CPU cores the system may run this process, whatever their time is limited to."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _groups(root: str, controller: str) -> list[Path]:
+    """Returns the folders of this process's cgroups and of all above them, whose limits hold for it as well.
+
+    A container sees its own group as the topmost. The limits of a service or of a batch system's job are further down.
+    """
+    mounts = {"": Path(root, "sys/fs/cgroup"), controller: Path(root, "sys/fs/cgroup", controller)}
+    own = Path(root, "proc/self/cgroup")
+    paths: dict[str, Path] = {}
+    for line in own.read_text().splitlines() if own.is_file() else []:
+        _, controllers, path = line.split(":", 2)  # no controllers: cgroups' second version
+        paths |= dict.fromkeys(controllers.split(","), Path(path.strip("/")))
+    below = {mount: paths.get(name, Path()) for name, mount in mounts.items()}
+    return [mount / path for mount, group in below.items() for path in (group, *group.parents)]

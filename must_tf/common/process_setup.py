@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from must_tf.common import (
 
 KERAS = "TF_USE_LEGACY_KERAS"  # "1": only Keras 2, which is tf_keras
 KERNELS = "TF_ENABLE_ONEDNN_OPTS"  # "1": oneDNN's kernels on every processor
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")  # of one operation, and operations at a time
+RETRACED = "triggered tf.function retracing"
 
 
 def prepare() -> None:
@@ -31,21 +34,33 @@ def prepare() -> None:
     TensorFlow uses oneDNN's kernels by itself only on some processors. On others, such as AMD's without AVX512, they
     are as good: a step of the quickstart's student takes 0.62 of the processor time (AVX2, two cores). Results stay the
     same bit for bit from run to run.
+
+    TensorFlow has a thread for each core that it may run on. If a container or a job limits their time further, as many
+    threads would only wait for each other.
     """
     subprocesses.end_with_parent()
     for name in (KERAS, KERNELS):
         os.environ.setdefault(name, "1")
+    if (cores := devices.cores()) < devices.affinity():
+        for name in THREADS:
+            os.environ.setdefault(name, str(cores))
     quiet()
 
 
 def quiet() -> None:
-    """Silences the dozens of harmless lines that TensorFlow's C++ side logs at its start.
+    """Silences the dozens of harmless lines that TensorFlow's C++ side logs at its start, and one of its Python side.
 
     On a GPU, errors are still shown. Without one they say that there is none, and which kernels oneDNN lacks. What
     really goes wrong is also raised as an exception.
     """
     gpus = devices.visible_count(os.environ, devices.driver_gpus())
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if gpus else "3")
+    logging.getLogger("tensorflow").addFilter(_concerns_users)
+
+
+def _concerns_users(record: logging.LogRecord) -> bool:
+    """Returns False for a warning that a function is traced often, as it is for several networks or sizes of photos."""
+    return RETRACED not in record.getMessage()
 
 
 @contextlib.contextmanager

@@ -59,7 +59,7 @@ def test_the_floor_is_the_faster_of_the_bare_sides(monkeypatch: pytest.MonkeyPat
 
 def test_a_missed_rate_says_whether_it_is_work_or_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """96 images: 9.6 s on two processors, 15.36 s of work, and 9.6 s of work in the bare passes; medians."""
-    monkeypatch.setattr(labelling_row.os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(labelling_row.devices, "cores", lambda: 2)
     found = {"label": [(9.6, 15.36), (9.6, 15.36), (99.0, 99.0)], "bare": [(4.8, 9.6), (48.0, 96.0), (4.8, 9.6)]}
     assert labelling_row._why(found) == (
         "labelling takes 160 ms of processor time per image, the bare passes 100 ms; the processors are busy for 80 % "

@@ -47,6 +47,12 @@ class Mutant(NamedTuple):
 TASKS = "must_tf/tasks/"
 GEOMETRY = "must_tf/data/geometry.py"
 MUTANTS = (
+    Mutant("keras warns of variables without a gradient", "must_tf/training/task.py", " if pair[0] is not None]", "]", "must_tf/training/test_preflight::resumes_from_its_checkpoint"),
+    Mutant("a line for each network that is traced", "must_tf/common/process_setup.py", "return RETRACED not in record.getMessage()", "return True", "must_tf/common/test_process_setup::tracing"),
+    Mutant("limits of a job are not seen", "must_tf/common/devices.py", "for path in (group, *group.parents)]", "for path in (Path(),)]", "must_tf/common/test_devices::cores_of_a_job"),
+    Mutant("files in memory count as used", "must_tf/common/devices.py", "int(usage.read_text()) + _cached(group), 0))", "int(usage.read_text()), 0))", "must_tf/training/test_batch_size::limit_of_a_job"),
+    Mutant("tensorflow has a thread for each core of the machine", "must_tf/common/process_setup.py", "os.environ.setdefault(name, str(cores))", "pass", "must_tf/common/test_process_setup::thread_for_each"),
+    Mutant("each process of label has all cores of the job", "tfrecords_tools/label/parallelism.py", "own_cores() // count", "own_cores()", "tfrecords_tools/label/test_parallelism::shared_out"),
     Mutant("an export has no licences", "must_tf/cli/export.py", '"licences": fingerprint.licences(model_dir)', '"licences": list[str]()', "must_tf/cli/test_export::licences"),
     Mutant("keys of panoptic segments are silent", "tfrecords_tools/sources/coco/coco_surface.py", "            notes += coco_keys.unused(\"segment\", segment, coco_keys.SEGMENT, place)\n", "            pass\n", "tfrecords_tools/sources/test_coco_surfaces::panoptic_json_says"),
     Mutant("keys of stuff masks are silent", "tfrecords_tools/sources/coco/coco_surface.py", "            notes += coco_keys.unused(\"segmentation\", annotation, coco_keys.STUFF, f\"{path}: image {image_id}\")\n", "            pass\n", "tfrecords_tools/sources/test_coco_surfaces::stuff_json_says"),

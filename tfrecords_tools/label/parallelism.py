@@ -114,8 +114,7 @@ def environments(workers: int, shards: int, gpus: int) -> list[dict[str, str]]:
         count = min(workers or len(names), max(1, shards))
         return [{"CUDA_VISIBLE_DEVICES": name} for name in names[:count]] if len(names) > 1 else []
     count = min(workers or 1, shards)
-    share = str(max(1, devices.cores() // max(1, count)))
-    return [{SHARE: os.environ.get(SHARE, share)}] * count if count > 1 else []
+    return [{SHARE: str(max(1, own_cores() // count))}] * count if count > 1 else []
 
 
 def settle() -> None:

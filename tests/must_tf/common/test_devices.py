@@ -241,3 +241,27 @@ def test_the_cores_of_a_container(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     assert devices.cores(str(tmp_path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "contents", "expected"),
+    [
+        ("0::/user/job/step\n", {"user/job/cpu.max": "400000 100000\n", "user/cpu.max": "800000 100000\n"}, 4),
+        ("0::/user/job/step\n", {"user/job/step/cpu.max": "300000 100000\n", "cpu.max": "max 100000\n"}, 3),
+        ("0::/user/job/step\n", {"user/other/cpu.max": "200000 100000\n"}, 16),
+        (
+            "2:cpu,cpuacct:/job\n1:name=systemd:/other\n",
+            {"cpu/job/cpu.cfs_quota_us": "200000\n", "cpu/job/cpu.cfs_period_us": "100000\n"},
+            2,
+        ),
+        ("0::/../..\n", {}, 16),
+        ("0::/docker/abc\n", {"cpu.max": "500000 100000\n"}, 5),  # a container that sees only its own group, as the top
+    ],
+)
+def test_the_cores_of_a_job(
+    own: str, contents: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch system or a service limits a group further down, or one above this process's own: all limits hold."""
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(own)
+    test_the_cores_of_a_container(contents, expected, tmp_path, monkeypatch)

@@ -121,10 +121,36 @@ def test_where_nothing_can_be_chosen(tiny_records: Tiny, tmp_path: Path) -> None
 def test_the_limit_of_a_container(tmp_path: Path) -> None:
     """The files of both versions of cgroups, and none."""
     machine = devices.free_memory(str(tmp_path))
-    for limit, used in devices.CONTAINER_MEMORY:
-        for path, text in ((limit, "5000\n"), (used, "1800\n")):
-            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / path).write_text(text)
+    for folder, (limit, used) in zip(("", "memory"), devices.CONTAINER_MEMORY, strict=True):
+        group = tmp_path / "sys/fs/cgroup" / folder
+        group.mkdir(parents=True, exist_ok=True)
+        (group / limit).write_text("5000\n")
+        (group / used).write_text("1800\n")
         assert devices.free_memory(str(tmp_path)) == 3200
-        (tmp_path / limit).write_text("max\n")
+        (group / limit).write_text("max\n")
         assert devices.free_memory(str(tmp_path)) > machine / 2
+
+
+@pytest.mark.parametrize(
+    ("own", "folder"),
+    [
+        ("1:name=systemd:/x\n4:memory:/job_7/step_0\n0::/\n", "memory/job_7"),
+        ("0::/job_7/step_0\n", "job_7"),
+        ("4:memory,cpu:/job_7/step_0\n", "memory/job_7/step_0"),
+    ],
+)
+def test_the_limit_of_a_job(own: str, folder: str, tmp_path: Path) -> None:
+    """A batch system limits a group of processes on a machine without limits, and starts this one in a group below.
+
+    Of its 1,800 bytes, 700 are files that Linux gives up for programs, those of the groups below included.
+    """
+    group = tmp_path / "sys/fs/cgroup" / folder
+    group.mkdir(parents=True)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(own)
+    names = devices.CONTAINER_MEMORY[folder.startswith("memory")]
+    for name, text in zip(names, ("5000\n", "1800\n"), strict=True):
+        (group / name).write_text(text)
+    assert devices.free_memory(str(tmp_path)) == 3200
+    (group / "memory.stat").write_text("cache 900\ninactive_file 600\nactive_file 200\ntotal_inactive_file 700\n")
+    assert devices.free_memory(str(tmp_path)) == 3900

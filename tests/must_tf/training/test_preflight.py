@@ -245,7 +245,11 @@ def test_a_run_that_was_killed_while_evaluating_is_evaluated(
 
 
 def test_a_run_resumes_from_its_checkpoint(
-    classifier: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    classifier: Tiny,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Three steps instead of two: one more, from the next image, with the restored weights.
 
@@ -268,6 +272,7 @@ def test_a_run_resumes_from_its_checkpoint(
     printed = capsys.readouterr()
     assert "run/ckpt-3 is missing, truncated or damaged; using" in printed.err
     assert "trainer.train_steps: 2 -> 3" in printed.out
+    assert "Gradients do not exist" not in caplog.text  # of the pyramid, which classification does not use
     assert started[0][:2] == (2, 4)  # two steps of two images
     assert same(started[0][2], values(restore.load(classifier.run).model))
     assert checkpoints.trained_steps(copy.run) == 3

@@ -243,8 +243,10 @@ def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parallelism.environments(3, 2, 0) == [{parallelism.SHARE: "4"}] * 2
     assert parallelism.environments(3, 1, 0) == []
     assert parallelism.own_cores() == 8  # one process
-    monkeypatch.setenv(parallelism.SHARE, "2")
-    assert parallelism.own_cores() == 2
+    monkeypatch.setenv(parallelism.SHARE, "6")  # by the command that started this one, or by the limit of a job
+    assert parallelism.own_cores() == 6
+    assert parallelism.environments(3, 9, 0) == [{parallelism.SHARE: "2"}] * 3
+    assert parallelism.environments(9, 9, 0) == [{parallelism.SHARE: "1"}] * 9
 
 
 @pytest.mark.parametrize(("threads", "given", "expected"), [(1, "2", 2), (1, "16", 4), (0, "2", 1), (8, "2", 1)])

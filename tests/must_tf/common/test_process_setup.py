@@ -1,0 +1,47 @@
+"""Settings of a command's process: TensorFlow's threads, and which of its messages are shown."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import tensorflow as tf
+
+from must_tf.common import devices, process_setup
+
+
+@pytest.mark.parametrize(("cores", "given", "expected"), [(16, None, None), (3, None, "3"), (3, "5", "5")])
+def test_tensorflow_has_a_thread_for_each_core_that_a_limit_leaves(
+    cores: int, given: str | None, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself it knows the affinity only. What the user has set is kept."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    monkeypatch.setattr(devices, "cores", lambda: cores)
+    monkeypatch.setattr(process_setup.subprocesses, "end_with_parent", lambda: None)
+    for name in (process_setup.KERAS, process_setup.KERNELS, "TF_CPP_MIN_LOG_LEVEL", *process_setup.THREADS):
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    if given:
+        monkeypatch.setenv(process_setup.THREADS[0], given)
+    process_setup.prepare()
+    assert os.environ.get(process_setup.THREADS[0]) == expected
+    assert os.environ.get(process_setup.THREADS[1]) == (expected and "3")
+
+
+def test_only_the_warning_about_tracing_is_dropped(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One function of each teacher, as `must label` has it, and another warning of TensorFlow."""
+
+    def traced_for_each_teacher() -> None:
+        for _ in range(6):
+            tf.function(lambda x: x + 1.0, autograph=False)(tf.constant(1.0))
+        tf.get_logger().warning("something else")
+
+    monkeypatch.setattr(tf.get_logger(), "filters", [])
+    traced_for_each_teacher()
+    assert process_setup.RETRACED in caplog.text and "something else" in caplog.text
+    caplog.clear()
+    process_setup.quiet()
+    traced_for_each_teacher()
+    assert caplog.messages == ["something else"]
