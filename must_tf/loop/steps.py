@@ -2,14 +2,15 @@
 
 `steps.json` remembers every step that was begun: what it was made from, and once it is finished a hash of its command,
 its settings and its input. A step whose hash is the same is passed over. If its input has other content now, its output
-is removed and made again. If its command or settings changed, the command runs again, and decides itself whether it
-goes on or refuses the folder.
+is removed and made again, or only the parts that were made from what has changed. If its command or settings changed,
+the command runs again, and decides itself whether it goes on or refuses the folder.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import glob
 import hashlib
 import os
 import shlex
@@ -53,6 +54,8 @@ class Step:
       images: number of images that it reads; of a training, of one epoch.
       state: returns a text that changes with the input that is not the loop's own.
       takes_jobs: whether the command itself runs several things at once with --jobs, which changes no result.
+      parts: {output of an earlier step, or "" for `state`: patterns below `output` of what is made from it}, if the
+        output has parts that are made from different input. The command adds parts that are missing.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Step:
     images: int = 0
     state: Callable[[], str] = str
     takes_jobs: bool = False
+    parts: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -145,23 +149,24 @@ class StepRunner:
         if before and before.get("hash") == digest and os.path.exists(step.output):
             print("  done already", flush=True)
             return
-        made_from = _made_from(step, state)
+        made_from, parts = _made_from(step, state), _parts(step, state)
         if before and before.get("from", made_from) != made_from:
-            print("  made again, because what it is made from has changed", flush=True)
-            _remove(step.output)
+            _remove_changed(step, before["parts"], parts)
         for path, content in contents.items():
             files.write_whole(path, content.encode())
         if os.path.exists(os.path.join(step.output, saved_model.NAME)):
             shutil.rmtree(step.output)  # an export of this plan: of what has changed since, or of a run that was killed
         seconds = self._seconds_before(step, made_from)
-        self._remember(step, {"from": made_from, "seconds": seconds})  # and not its hash: the command may be killed
+        # Parts that the plan has no longer stay known: they may come back.
+        about = {"from": made_from, "parts": {**(before["parts"] if before else {}), **parts}}
+        self._remember(step, {**about, "seconds": seconds})  # and not its hash: the command may be killed
         started = time.monotonic()
         try:
             self._call(step, name)
         finally:
             seconds = round(seconds + time.monotonic() - started, 1)
-            self._remember(step, {"from": made_from, "seconds": seconds})
-        self._remember(step, {"hash": digest, "from": made_from, "seconds": seconds})
+            self._remember(step, {**about, "seconds": seconds})
+        self._remember(step, {"hash": digest, **about, "seconds": seconds})
 
     def _seconds_before(self, step: Step, made_from: str) -> float:
         """Returns the time that the step has taken already, if it goes on with what it has made."""
@@ -209,7 +214,10 @@ def _read_done(path: str) -> dict[str, dict[str, Any]]:
     done: dict[str, Any] = {}
     with contextlib.suppress(UserError):
         done = files.read_json(path) if os.path.exists(path) else {}
-    return {name: entry for name, entry in done.items() if isinstance(entry, dict) and "seconds" in entry}
+    known: dict[str, dict[str, Any]] = {
+        name: {"parts": {}} | entry for name, entry in done.items() if isinstance(entry, dict)
+    }
+    return {name: entry for name, entry in known.items() if "seconds" in entry and isinstance(entry["parts"], dict)}
 
 
 def _foreign_state(path: str) -> str:
@@ -222,6 +230,31 @@ def _made_from(step: Step, state: str) -> str:
     """Returns a hash of the content of everything that a step reads, wherever it is."""
     text = repr((state, [_content(path) for path in step.needs]))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _parts(step: Step, state: str) -> dict[str, str]:
+    """Returns {input that only some parts of a step's output are made from: hash of its content}."""
+    return {path: _content(path) if path else hashlib.sha256(state.encode()).hexdigest()[:16] for path in step.parts}
+
+
+def _remove_changed(step: Step, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Removes what a step has made from input that has changed since: all of it, if its parts are not known.
+
+    Args:
+      step: the step.
+      before, now: see `_parts`.
+    """
+    if not before:
+        print("  made again, because what it is made from has changed", flush=True)
+        _remove(step.output)
+        return
+    changed = [path for path, content in now.items() if before.get(path, content) != content]
+    patterns = sorted({pattern for path in changed for pattern in step.parts[path]})
+    found = [path for pattern in patterns for path in glob.glob(os.path.join(glob.escape(step.output), pattern))]
+    if found:
+        print(f"  made again: {', '.join(patterns)}, because what they are made from has changed", flush=True)
+    for path in found:
+        _remove(path)
 
 
 def _content(path: str) -> str:

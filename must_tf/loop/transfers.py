@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from must_tf.loop.records import RecordFolder
@@ -47,7 +49,25 @@ def steps(trainings: Trainings) -> list[Step]:
     words += ["--gains_of", "student"] if "student" in given else []
     runs = (path for name, path in given.items() if name not in weights["start"])
     needs = (*runs, *(folder.folder for folder in trainings.folders.transfer))
-    return [Step(TRANSFERS, (*words, "--out", out), out, made, needs, state=trainings.start_state, takes_jobs=True)]
+    step = Step(TRANSFERS, (*words, "--out", out), out, made, needs, state=trainings.start_state, takes_jobs=True)
+    return [dataclasses.replace(step, parts=_parts(trainings, given, weights["start"]))]
+
+
+def _parts(trainings: Trainings, given: Mapping[str, str], from_start: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Returns the parts of the output by what they are made from: the rows of runs, and the columns of records.
+
+    A row that is added to a finished table leaves the others as they are.
+
+    Args:
+      trainings: the plan's.
+      given: {row: path of its weights}.
+      from_start: those rows whose weights are the plan's `start`.
+    """
+    parts: dict[str, tuple[str, ...]] = {path: (name,) for name, path in given.items() if name not in from_start}
+    for name, planned in trainings.plan.transfer.items():
+        columns = tuple(os.path.join("*", _column(name, task, planned.tasks)) for task in planned.tasks)
+        parts |= {folder.folder: columns for both in folders(trainings, name) for folder in both}
+    return {**parts, "": tuple(name for name in from_start if name != SCRATCH)}
 
 
 def _column(name: str, task: str, tasks: Sequence[str]) -> str:

@@ -164,13 +164,20 @@ def test_a_step_that_is_not_begun_when_another_fails_is_never_begun(
 def test_a_step_that_was_killed_is_not_done_even_if_the_plan_is_as_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its output may be half that of the plan in between."""
-    codes = [0, -9, 0]
-    played(monkeypatch, lambda name: codes.pop(0))
+    """Its output may be half that of the plan in between. `must run` may be killed with it."""
+    codes, known, then = [0, -9, 0], tmp_path / "steps.json", list[str]()
+
+    def play(name: str) -> int:
+        del name
+        then.append(known.read_text())
+        return codes.pop(0)
+
+    played(monkeypatch, play)
     first, second = (Step("x", ("x", option, str(tmp_path / "x")), str(tmp_path / "x")) for option in ("a", "b"))
     StepRunner(str(tmp_path)).run(first, "1/1", "x")
     with pytest.raises(UserError, match="killed by signal 9"):
         StepRunner(str(tmp_path)).run(second, "1/1", "x")
+    known.write_text(then[-1])
     StepRunner(str(tmp_path)).run(first, "1/1", "x")
     assert codes == []
 
@@ -214,3 +221,37 @@ def test_what_was_made_from_other_input_is_made_again(tmp_path: Path, monkeypatc
     (out / "made before").touch()
     assert not run("c")
     assert codes == []
+
+
+def test_of_an_output_with_parts_only_the_parts_that_changed_are_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that is added leaves the others as they are; one that comes back is compared with what it was."""
+    played(monkeypatch, lambda name: 0)
+    out = tmp_path / "table"
+
+    def run(rows: Sequence[str], content: str, state: str = "") -> list[str]:
+        """Runs a step whose parts are rows. Returns the files that were there before, and are still."""
+        manifest.write(
+            str(tmp_path / "a"), Manifest([], {}, 1, {}, {}, {}, [{"file": "a", "records": 1, "sha256": content}])
+        )
+        manifest.write(
+            str(tmp_path / "b"), Manifest([], {}, 1, {}, {}, {}, [{"file": "b", "records": 1, "sha256": "b"}])
+        )
+        parts = {str(tmp_path / row): (row, os.path.join("*", f"by {row}")) for row in rows} | {"": ("start",)}
+        needs = tuple(str(tmp_path / row) for row in rows)
+        step = Step("x", ("x", *rows, str(out)), str(out), needs=needs, state=lambda: state, parts=parts)
+        StepRunner(str(tmp_path)).run(step, "1/1", "x")
+        left = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+        for name in ("a/1", "b/1", "b/by a/1", "start/1"):
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (out / name).touch()
+        return left
+
+    everything = ["a/1", "b/1", "b/by a/1", "start/1"]
+    assert run("a", "1") == []
+    assert run("ab", "1") == everything
+    assert run("ab", "2") == ["b/1", "start/1"]
+    assert run("b", "3") == everything  # not made by this plan
+    assert run("ab", "3") == ["b/1", "start/1"]
+    assert run("ab", "3", "other weights") == ["a/1", "b/1", "b/by a/1"]

@@ -363,6 +363,14 @@ def test_transfers_start_from_every_teacher_and_the_student() -> None:
     assert column["task"]["validation_data"]["input_path"] == ["o/records/other-val/*.tfrecord"]
     steps, _ = records.conversions(plan, facts)
     assert names(steps)[-2:] == ["convert other-val", "convert other"]
+    assert step.parts == {
+        "o/teacher-depth": ("teacher-depth",),
+        "o/teacher-normals": ("teacher-normals",),
+        "o/student": ("student",),
+        "o/records/other": ("*/other",),
+        "o/records/other-val": ("*/other",),
+        "": (),
+    }
     transfer["other"]["rows"] = ["student"]
     plan = plan_of({"rooms": ROOMS, "album": ALBUM}, transfer=transfer)
     (step,) = (step for step in trainings(plan, facts).steps() if step.name == "transfers")
