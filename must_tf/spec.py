@@ -169,6 +169,13 @@ class TaskMetric(Protocol):
     def add(self, labels: Labels, predictions: Labels, image: ImageInfo, /) -> None:
         """Adds one image. Both dicts are labels in the original image's frame."""
 
+    def merge(self, later: Any, /) -> None:
+        """Adds the images of another metric of the same config, which come after its own.
+
+        The result is that of one metric that all images were added to, to the last bit. Several processes measure an
+        evaluation that way, and pickle their metrics.
+        """
+
     def result(self) -> dict[str, float]:
         """Returns {metric: value} over all images; empty if there was nothing to measure."""
 

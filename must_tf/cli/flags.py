@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from must_tf.common.command_line import argument, flag, parse
 from must_tf.serving.limits import MAX_BATCH_PIXELS, MAX_IMAGE_PIXELS
 
-Mode = Literal["train", "eval", "train_and_eval"]
+Mode = Literal["train", "eval", "train_and_eval", "continuous_eval"]
 Layout = Literal["serving", "triton"]
 Masks = Literal["box", "full"]
 

@@ -30,6 +30,7 @@ from must_tf.runs import directory as run_directory
 from must_tf.tasks import discover
 from must_tf.training import (
     batch_size,
+    continuous_evaluation,
     damaged_record,
     early_stopping,
     loss_scale,
@@ -76,7 +77,7 @@ def run(flags: TrainFlags) -> None:
         # The run was stopped between its last step and the end of its evaluation.
         flags = dataclasses.replace(flags, mode="eval")
     startup_times.ended("checks")
-    with _own(flags, prefix):
+    with _own(flags, prefix), cluster.naming_lost():
         runner = _start(params, flags, images, prefix, extended=done if stopped else -1)
         startup_times.ended("building")
         _run(runner, params, flags.mode, keep_best)
@@ -102,7 +103,8 @@ def _stopped(params: ExperimentConfig, flags: TrainFlags, done: int) -> str:
     """Returns why the run ended early at its last checkpoint, or "" if it did not."""
     if flags.mode != "train_and_eval" or not params.task.patience or not 0 < done < params.trainer.train_steps:
         return ""
-    best.update(flags.model_dir, params.task)  # if an interruption prevented it
+    if cluster.is_first():
+        best.update(flags.model_dir, params.task)  # if an interruption prevented it
     return early_stopping.message(flags.model_dir, params.task, done)
 
 
@@ -112,7 +114,7 @@ def _report_finished(params: ExperimentConfig, flags: TrainFlags, done: int) -> 
         f"{flags.model_dir} is finished: {done} of {params.trainer.train_steps} steps. Nothing to train. "
         "To continue, give a larger trainer.train_steps and --extend."
     )
-    if flags.mode == "train_and_eval":
+    if flags.mode == "train_and_eval" and cluster.is_first():
         best.update(flags.model_dir, params.task)
 
 
@@ -198,6 +200,8 @@ def _run(runner: OrbitExperimentRunner, params: ExperimentConfig, mode: str, kee
     try:
         if mode == "train_and_eval":
             early_stopping.train_and_evaluate(runner, params)
+        elif mode == "continuous_eval":
+            continuous_evaluation.run(runner, params)
         else:
             runner.run()
     except Terminated:
@@ -237,7 +241,8 @@ def _runner(
 ) -> OrbitExperimentRunner:
     """Builds everything and loads the initial weights, from the checkpoint `prefix` if there is one."""
     try:
-        runner = _build(params, flags, images, checkpoints.step_of(prefix))
+        with cluster.naming_lost():
+            runner = _build(params, flags, images, checkpoints.step_of(prefix))
     except (LookupError, *init_weights.UNFIT) as error:  # Model Garden refuses a setting, or the checkpoint differs
         logging.debug("refused", exc_info=True)
         raise UserError(
@@ -266,6 +271,8 @@ def _join(runner: OrbitExperimentRunner, checkpoint: str, done: int) -> None:
 
 
 def _strategy(params: ExperimentConfig, tpu: str) -> tf.distribute.Strategy:
+    if params.runtime.distribution_strategy == "multi_worker_mirrored":
+        cluster.assemble()
     return distribute_utils.get_distribution_strategy(
         distribution_strategy=params.runtime.distribution_strategy,
         all_reduce_alg=params.runtime.all_reduce_alg,
@@ -280,16 +287,16 @@ def _build(params: ExperimentConfig, flags: TrainFlags, images: preflight.Images
     if params.runtime.mixed_precision_dtype:
         performance.set_mixed_precision_policy(params.runtime.mixed_precision_dtype)
     strategy = _strategy(params, flags.tpu)
+    directory = flags.model_dir if strategy.extended.should_checkpoint else ""  # only one worker writes
     # Seeds Python and NumPy as well: Keras draws initial weights with Python's generator. While its own seed is 0, also
     # after it was reduced, TensorFlow refuses seeds that are tensors, such as that of an epoch's order.
     seed = params.task.train_data.seed
     tf_keras.utils.set_random_seed(seed if seed % tf.int32.max else INSTEAD_OF_ZERO)
     training = "train" in flags.mode
     with strategy.scope():
-        task = StudentTask(params.task, logging_dir=flags.model_dir, images=images, done=done)
+        task = StudentTask(params.task, logging_dir=directory, images=images, done=done)
         trainer = train_utils.create_trainer(params, task, training, "eval" in flags.mode, trainer_cls=Trainer)
     upstream.quiet_controller()
-    directory = flags.model_dir if strategy.extended.should_checkpoint else ""  # only one worker writes
     return OrbitExperimentRunner(
         distribution_strategy=strategy,
         task=task,
@@ -298,6 +305,7 @@ def _build(params: ExperimentConfig, flags: TrainFlags, images: preflight.Images
         model_dir=flags.model_dir,
         train_actions=[_log(params, directory, done)] if training else [],
         trainer=trainer,
+        save_summary=bool(directory),
     )
 
 

@@ -43,6 +43,12 @@ class NonFinitePredictions:
                 entry = self.counts.setdefault(task, {"images": 0, "first": source_id})
                 entry["images"] += 1
 
+    def merge(self, later: NonFinitePredictions) -> None:
+        """Adds the images of another one, which come after its own."""
+        for task, added in later.counts.items():
+            entry = self.counts.setdefault(task, {"images": 0, "first": added["first"]})
+            entry["images"] += added["images"]
+
     def line(self, task: str) -> str:
         """Returns a line for the log; empty if all predictions were finite."""
         entry = self.counts.get(task)

@@ -21,6 +21,7 @@ KERAS = "TF_USE_LEGACY_KERAS"  # "1": only Keras 2, which is tf_keras
 KERNELS = "TF_ENABLE_ONEDNN_OPTS"  # "1": oneDNN's kernels on every processor
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")  # of one operation, and operations at a time
 RETRACED = "triggered tf.function retracing"
+GROWTH = "TF_FORCE_GPU_ALLOW_GROWTH"  # "true": take a GPU's memory as it is needed
 
 
 def prepare() -> None:
@@ -37,6 +38,8 @@ def prepare() -> None:
 
     TensorFlow has a thread for each core that it may run on. If a container or a job limits their time further, as many
     threads would only wait for each other.
+
+    TensorFlow would take all memory of every GPU that it sees, so that no other program could use the same GPU.
     """
     subprocesses.end_with_parent()
     for name in (KERAS, KERNELS):
@@ -44,6 +47,7 @@ def prepare() -> None:
     if (cores := devices.cores()) < devices.affinity():
         for name in THREADS:
             os.environ.setdefault(name, str(cores))
+    os.environ.setdefault(GROWTH, "true")
     quiet()
 
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from must_tf.common import devices
+from must_tf.common import cluster, devices
 from must_tf.common.errors import UserError
 from must_tf.common.files import require_an_end
 from must_tf.config.base import Config
@@ -203,12 +203,18 @@ def evaluation(reader: Reader, data: Data, count: int, context: tf.distribute.In
     """Returns batches of all `count` images, each exactly once, fitted and without targets.
 
     The last batch is filled up with images of index -1: shapes stay static, and every replica has as many batches.
+    Several processes each have one part of the set, so that their metrics can be merged in its order.
     """
     paths = files(data.input_path, "task.validation_data.input_path")
     records = tf.data.TFRecordDataset(paths).enumerate()
     filler = tf.data.TFRecordDataset(paths).take(1).repeat(-count % data.global_batch_size)
     records = records.concatenate(filler.map(lambda serialized: (tf.constant(-1, tf.int64), serialized)))
-    dataset, batch_size = _share(records, data.global_batch_size, context)
+    if context is not None and cluster.processes() > 1:
+        part = (count + -count % data.global_batch_size) // context.num_input_pipelines
+        dataset = records.skip(part * context.input_pipeline_id).take(part)
+        batch_size = context.get_per_replica_batch_size(data.global_batch_size)
+    else:
+        dataset, batch_size = _share(records, data.global_batch_size, context)
 
     @tf.autograph.experimental.do_not_convert
     def element(index: tf.Tensor, serialized: tf.Tensor) -> dict[str, Any]:

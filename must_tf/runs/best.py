@@ -30,7 +30,7 @@ import orbit
 import tensorflow as tf
 from official.core import train_lib
 
-from must_tf.common import files, run_files, upstream
+from must_tf.common import cluster, files, run_files, upstream
 from must_tf.evaluation import evaluator
 from must_tf.evaluation.evaluator import Evaluation
 from must_tf.model.student import StudentConfig, enabled
@@ -47,21 +47,27 @@ class KeepBest(orbit.Action):
 
     def __call__(self, output: dict[str, Any]) -> None:
         del output  # evaluation.json has the same metrics, and the protocol
+        if cluster.as_first_says(self._unsaved):
+            self._runner.controller.save_checkpoint()  # of several processes, all must take part
+        if self._runner.strategy.extended.should_checkpoint:
+            update(self._runner.model_dir, self._task)
+
+    def _unsaved(self) -> str:
+        """Returns the folders under best/ that the weights just evaluated win before they are saved.
+
+        The loop evaluates before it saves at its end, and if the two intervals differ.
+        """
         directory = self._runner.model_dir
         evaluation = last_evaluation(directory, self._task)
-        # The loop evaluates before it saves at its end, and if the two intervals differ.
-        if (
-            evaluation
-            and _winners(directory, self._task, evaluation)
-            and checkpoints.trained_steps(directory) < evaluation["step"]
-        ):
-            self._runner.controller.save_checkpoint()
-        update(directory, self._task)
+        if evaluation is None or checkpoints.trained_steps(directory) >= evaluation["step"]:
+            return ""
+        return ",".join(_winners(directory, self._task, evaluation))
 
 
 def follow(runner: train_lib.OrbitExperimentRunner, task: StudentConfig) -> None:
     """Makes a run keep its best checkpoints, starting with one that an interruption may have left behind."""
-    update(runner.model_dir, task)
+    if runner.strategy.extended.should_checkpoint:
+        update(runner.model_dir, task)
     runner.controller.eval_actions += (KeepBest(runner, task),)
 
 

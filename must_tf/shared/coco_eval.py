@@ -89,6 +89,16 @@ class _MatchedPredictions:
         self._matched += (matched @ _BITS).astype(np.uint16).tobytes()
         self._ignored += (ignored @ _BITS).astype(np.uint16).tobytes()
 
+    def merge(self, later: _MatchedPredictions) -> None:
+        """Appends those of other images."""
+        for class_id, counts in later.object_counts.items():
+            self.object_counts[class_id] = self.object_counts.get(class_id, 0) + counts
+        self._classes += later._classes
+        self._scores += later._scores
+        self._ranks += later._ranks
+        self._matched += later._matched
+        self._ignored += later._ignored
+
     def classes(self) -> list[int]:
         """Returns all class ids that were labelled or predicted, ascending."""
         return sorted({*self.object_counts, *np.unique(np.frombuffer(bytes(self._classes), np.int32)).tolist()})
@@ -145,6 +155,10 @@ class CocoEval:
         matched, ignored = _matched(truth, np.where(same, overlaps[order], 0.0))
         ignored |= ~matched & _outside(predicted.area).T[:, :, None]
         self._matches.extend(predicted, ranks, matched, ignored)
+
+    def merge(self, later: CocoEval) -> None:
+        """Adds the images of another one."""
+        self._matches.merge(later._matches)
 
     def result(self, names: Sequence[str]) -> CocoResult:
         """Returns AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl, and AP by class.

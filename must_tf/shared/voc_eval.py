@@ -59,6 +59,14 @@ class VocEval:
             collected.scores += predicted.scores[mine].astype(np.float32).tobytes()
             collected.outcomes += bytes(_outcomes(overlaps[np.ix_(mine, labels)], truth.is_crowd[labels]))
 
+    def merge(self, later: VocEval) -> None:
+        """Adds the images of another one."""
+        for class_id, added in later._classes.items():
+            collected = self._classes.setdefault(class_id, _ClassOutcomes())
+            collected.objects += added.objects
+            collected.scores += added.scores
+            collected.outcomes += added.outcomes
+
     def average_precision(self) -> dict[int, tuple[float, float]]:
         """Returns {class id: (11-point AP of VOC2007, all-point AP of VOC2010)} for classes that have labels."""
         curves = {

@@ -41,6 +41,14 @@ class ZeroDiagnosis:
         candidate = (float(others[row, column]), int(predicted_ids[row]), int(labelled_ids[column]))
         self._best_of_others = max(self._best_of_others, candidate)
 
+    def merge(self, later: ZeroDiagnosis) -> None:
+        """Adds the images of another one."""
+        self._labelled += later._labelled
+        self._predicted += later._predicted
+        self._highest_score = max(self._highest_score, later._highest_score)
+        self._best = max(self._best, later._best)
+        self._best_of_others = max(self._best_of_others, later._best_of_others)
+
     def reason(self, names: Sequence[str]) -> str:
         """Returns one line that says why no prediction is right. `names[i - 1]` is the name of class i."""
         count = self._predicted.total()

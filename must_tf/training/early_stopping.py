@@ -6,12 +6,13 @@ the step from which `--extend` continued (run.json). So a killed run stops at th
 
 from __future__ import annotations
 
+import functools
 import os
 
 from official.core.config_definitions import ExperimentConfig
 from official.core.train_lib import OrbitExperimentRunner
 
-from must_tf.common import run_files
+from must_tf.common import cluster, run_files
 from must_tf.evaluation import evaluator
 from must_tf.model.student import StudentConfig
 from must_tf.runs import best, fingerprint
@@ -43,7 +44,7 @@ def train_and_evaluate(runner: OrbitExperimentRunner, params: ExperimentConfig) 
             step = next_evaluation(step, settings.validation_interval, settings.train_steps)
             controller.train(step, checkpoint_at_completion=False)
             controller.evaluate(settings.validation_steps)
-            reason = message(runner.model_dir, params.task, step)
+            reason = cluster.as_first_says(functools.partial(message, runner.model_dir, params.task, step))
         controller.save_checkpoint()
     if reason and step < settings.train_steps:
         print(f"{reason}. To train on, add --extend.", flush=True)

@@ -189,11 +189,6 @@ def _check_loop(params: ExperimentConfig, mode: str, mistakes: Mistakes) -> None
             "task.validation_data.global_batch_size=0 is out of range: must be at least 1. Only the batch size of "
             "training can be chosen automatically."
         )
-    if "eval" in mode and "multi_worker" in params.runtime.distribution_strategy:
-        mistakes.problems.append(
-            "evaluation runs on one machine only. Use --mode=train on the workers, then --mode=eval with "
-            "runtime.distribution_strategy=mirrored on one machine."
-        )
     if params.task.patience and mode == "train":
         mistakes.problems.append(
             "task.patience counts evaluations, and --mode=train makes none. Use --mode=train_and_eval, or set "

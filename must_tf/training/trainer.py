@@ -44,11 +44,12 @@ REMEDY = (
 
 
 class Trainer(base_trainer.Trainer):
-    """Model Garden's trainer with three differences.
+    """Model Garden's trainer with four differences.
 
     - It measures how long steps wait for input.
     - It counts only steps that succeed.
     - It averages weights by itself and evaluates the averaged ones, see `averages.py`.
+    - It evaluates the statistics that a checkpoint has.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -109,6 +110,19 @@ class Trainer(base_trainer.Trainer):
             step, args=(self.next_train_inputs(iterator),), options=base_trainer.get_runtime_options(self.config)
         )
         startup_times.ended("tracing")
+
+    def eval_begin(self) -> None:
+        """Sets the statistics of batch normalisation to their means over the replicas, which a checkpoint has.
+
+        Unless they are synchronised, each replica normalises by its own batches, and has its own moving mean and
+        variance. Training does not read them.
+        """
+        super().eval_begin()
+        if self.strategy.num_replicas_in_sync == 1:
+            return
+        for variable in self.evaluated.variables:
+            if variable.synchronization == tf.VariableSynchronization.ON_READ:
+                variable.assign(variable.read_value())
 
     @tf.autograph.experimental.do_not_convert
     def eval_step(self, iterator: Iterator[Any]) -> dict[str, Any]:

@@ -106,6 +106,9 @@ class Metric:
         real, found = (side["grey"] ** self._gamma for side in (labels, predictions))
         self._errors.append(float(np.abs(real - found).mean()))
 
+    def merge(self, later: Metric) -> None:
+        self._errors += later._errors
+
     def result(self) -> dict[str, float]:
         return {"error": float(np.mean(self._errors))} if self._errors else {}
 

@@ -45,6 +45,14 @@ class Metric:
         self._in_five += ahead < 5
         self._five_is_hard = probability.size > 5  # with five classes, top5 is always 1
 
+    def merge(self, later: Metric) -> None:
+        """Adds the images of another metric."""
+        self._true += later._true
+        self._guessed += later._guessed
+        self._first += later._first
+        self._in_five += later._in_five
+        self._five_is_hard |= later._five_is_hard
+
     def result(self) -> dict[str, float]:
         """Returns top1, and top5 if there are at least 6 classes; empty without images."""
         images = self._true.total()

@@ -32,6 +32,9 @@ A prediction that is not a positive, finite number is wrong for every delta. For
 
 from __future__ import annotations
 
+import array
+import math
+
 import numpy as np
 
 from must_tf.spec import Details, ImageInfo, Labels
@@ -48,7 +51,7 @@ _WINDOWS = {
 
 
 class Metric:
-    """Sums the metrics of each image."""
+    """Keeps the metrics of each image, 72 bytes, so that their sum does not depend on the order."""
 
     headline = "delta1"
     higher_is_better = True
@@ -57,7 +60,7 @@ class Metric:
         self._config = config
         self._farthest = config.max_metres or np.inf
         self._images, self._relative_labels, self._relative = 0, 0, False
-        self._sums: dict[str, float] = {}
+        self._values: dict[str, array.array[float]] = {}  # of each image
         self._ratios: list[float] = []  # median p / g of each image
 
     def add(self, labels: Labels, predictions: Labels, image: ImageInfo) -> None:
@@ -80,7 +83,16 @@ class Metric:
         guess[valid] = self._aligned(truth[valid], values[valid], relative)
         self._ratios.append(float(np.median(guess / truth)))
         for name, value in _figures(truth, self._cut(guess), valid).items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
+            self._values.setdefault(name, array.array("d")).append(value)
+
+    def merge(self, later: Metric) -> None:
+        """Adds the images of another metric."""
+        self._images += later._images
+        self._relative_labels += later._relative_labels
+        self._relative |= later._relative
+        self._ratios += later._ratios
+        for name, values in later._values.items():
+            self._values.setdefault(name, array.array("d")).extend(values)
 
     def _aligned(self, truth: np.ndarray, values: np.ndarray, relative: bool) -> np.ndarray:
         """Aligns the predictions [pixels] to the truth; returns metres."""
@@ -99,7 +111,7 @@ class Metric:
 
     def result(self) -> dict[str, float]:
         """Returns the mean over images; empty if no pixel was measured."""
-        return {name: total / self._images for name, total in self._sums.items()}
+        return {name: math.fsum(values) / self._images for name, values in self._values.items()}
 
     def details(self) -> Details:
         """Returns the protocol, and the reason if delta1 is 0."""
@@ -110,7 +122,7 @@ class Metric:
             "max_metres": self._config.max_metres,
             "crop": self._config.crop,
         }
-        return Details(protocol, reason="" if self._sums.get("delta1") else self._reason())
+        return Details(protocol, reason="" if any(self._values.get("delta1", ())) else self._reason())
 
     def unmeasured(self) -> dict[str, int]:
         """Returns the number of labels that are left out because they have no metres."""

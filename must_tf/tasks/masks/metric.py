@@ -66,6 +66,11 @@ class Metric:
         self._coco.add(truth, found, matching)
         self._objects.add(truth, found, overlaps)
 
+    def merge(self, later: Metric) -> None:
+        """Adds the images of another metric."""
+        self._coco.merge(later._coco)
+        self._objects.merge(later._objects)
+
     def result(self) -> dict[str, float]:
         """Returns the metrics; empty if the dataset has no object."""
         self._coco_result = self._coco.result(self._names)

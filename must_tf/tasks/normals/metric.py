@@ -12,6 +12,9 @@ direction: abstaining neither pays nor costs more than guessing.
 
 from __future__ import annotations
 
+import array
+import math
+
 import numpy as np
 
 from must_tf.spec import Details, ImageInfo, Labels
@@ -24,14 +27,15 @@ _BINS_PER_DEGREE = 100
 
 
 class Metric:
-    """Sums angles, counts those under each threshold and keeps a histogram for the median."""
+    """Keeps each image's sums of angles, counts those under each threshold and keeps a histogram for the median."""
 
     headline = "mean_angle"
     higher_is_better = False
 
     def __init__(self, config: Config) -> None:
         del config
-        self._sum, self._squares = 0.0, 0.0
+        # Of each image: their sums are added exactly, so that the order of the images does not matter.
+        self._sums, self._squares = array.array("d"), array.array("d")
         self._within = dict.fromkeys(_THRESHOLDS, 0)
         # Bin k holds angles that round to k / 100 degrees, so a perfect median is exactly 0.
         self._histogram = np.zeros(180 * _BINS_PER_DEGREE + 1, np.int64)
@@ -41,12 +45,19 @@ class Metric:
         del image
         known = np.any(labels["normals"] != 0, axis=-1)  # [h, w]
         found = angles(labels["normals"][known], predictions["normals"][known])
-        self._sum += float(found.sum())
-        self._squares += float(np.sum(found**2))
+        self._sums.append(float(found.sum()))
+        self._squares.append(float(np.sum(found**2)))
         for name, threshold in _THRESHOLDS.items():
             self._within[name] += int(np.count_nonzero(found < threshold))
         bins = np.rint(found * _BINS_PER_DEGREE).astype(np.int64)
         self._histogram += np.bincount(bins, minlength=self._histogram.size)
+
+    def merge(self, later: Metric) -> None:
+        """Adds the images of another metric."""
+        self._sums += later._sums
+        self._squares += later._squares
+        self._within = {name: count + later._within[name] for name, count in self._within.items()}
+        self._histogram += later._histogram
 
     def result(self) -> dict[str, float]:
         """Returns the metrics; empty if no pixel is known."""
@@ -55,9 +66,9 @@ class Metric:
             return {}
         percent = {name: 100 * count / pixels for name, count in self._within.items()}
         return {
-            "mean_angle": self._sum / pixels,
+            "mean_angle": math.fsum(self._sums) / pixels,
             "median_angle": _median(self._histogram),
-            "rmse_angle": float(np.sqrt(self._squares / pixels)),
+            "rmse_angle": float(np.sqrt(math.fsum(self._squares) / pixels)),
             **percent,
         }
 

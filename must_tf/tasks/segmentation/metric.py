@@ -54,10 +54,18 @@ class Metric:
         named = guess[(guess != _IGNORE) & (guess >= 0)]
         parts = [np.bincount(ids) for ids in (truth[truth == guess], truth, named)]
         # A class id beyond the names is counted too, and reported as a number.
-        size = max(self._counts.shape[1], *(part.size for part in parts))
-        grown = [np.pad(part, (0, size - part.size)) for part in parts]
-        old = np.pad(self._counts, ((0, 0), (0, size - self._counts.shape[1])))
-        self._counts = old + np.stack(grown)
+        size = max(part.size for part in parts)
+        self._count(np.stack([np.pad(part, (0, size - part.size)) for part in parts]))
+
+    def _count(self, added: np.ndarray) -> None:
+        """Adds counts [3, ids]; there may be more or fewer ids than before."""
+        size = max(self._counts.shape[1], added.shape[1])
+        old, new = (np.pad(counts, ((0, 0), (0, size - counts.shape[1]))) for counts in (self._counts, added))
+        self._counts = old + new
+
+    def merge(self, later: Metric) -> None:
+        """Adds the images of another metric."""
+        self._count(later._counts)
 
     def result(self) -> dict[str, float]:
         """Returns the metrics; empty if no pixel is known."""

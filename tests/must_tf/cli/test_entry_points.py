@@ -127,6 +127,16 @@ def test_a_command_computes_with_onednn_unless_its_user_does_not_want_it(monkeyp
     assert os.environ[process_setup.KERNELS] == "0"
 
 
+def test_a_command_takes_the_memory_of_a_gpu_as_it_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the user says otherwise."""
+    monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH", raising=False)
+    process_setup.prepare()
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+    monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", "false")
+    process_setup.prepare()
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "false"
+
+
 @pytest.mark.parametrize("script", ["train.py", "export.py"])
 def test_help_and_misspelt_flags_are_answered_without_tensorflow(script: str) -> None:
     """Its import takes seconds."""

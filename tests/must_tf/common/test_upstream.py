@@ -265,12 +265,13 @@ def test_experiments_are_those_that_are_registered() -> None:
 
 def private(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """(line, text) of every use of another object's private name, or of a private module."""
+    peers = {id(node) for part in ast.walk(tree) if isinstance(part, ast.ClassDef) for node in of_its_class(part)}
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
             yield from inherited(node)
         elif isinstance(node, ast.Attribute) and is_private(node.attr):
             text = ast.unparse(node)
-            if ast.unparse(node.value) not in ("self", "cls") and text not in DOCUMENTED:
+            if ast.unparse(node.value) not in ("self", "cls") and text not in DOCUMENTED and id(node) not in peers:
                 yield node.lineno, text
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "setattr", "delattr", "hasattr"):
             name = node.args[1]
@@ -279,6 +280,16 @@ def private(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 yield node.lineno, ast.unparse(node)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             yield from modules(node)
+
+
+def of_its_class(node: ast.ClassDef) -> Iterator[ast.AST]:
+    """Attributes of another object of the same class, which a method gets as an argument."""
+    for method in node.body:
+        if isinstance(method, ast.FunctionDef):
+            arguments = [a for a in method.args.args if a.annotation and ast.unparse(a.annotation) == node.name]
+            names = {argument.arg for argument in arguments}
+            parts = [part for part in ast.walk(method) if isinstance(part, ast.Attribute)]
+            yield from (part for part in parts if ast.unparse(part.value) in names)
 
 
 def inherited(node: ast.ClassDef) -> Iterator[tuple[int, str]]:
@@ -347,6 +358,7 @@ def test_only_upstream_reaches_into_other_libraries() -> None:
         "getattr(a, '_b', None)",
         "f(x)._y = 3",
         "class A(B):\n    def f(self):\n        return self._c",
+        "class A:\n    def f(self, other: B):\n        return other._c",
         "import a.b\na.b.c = 1",
         "from a import b\nb.c = 1",
         "import sys\nsys.modules.update({'a': None})",
@@ -365,6 +377,7 @@ def test_the_scan_sees(source: str) -> None:
         "a.__dict__",
         "class A(B):\n    def __init__(self):\n        self._c = 1\n    def f(self):\n        return self._c",
         "class A(B):\n    def _f(self):\n        pass\n    def g(self):\n        self._f()",
+        "class A:\n    def f(self, other: A):\n        self._c = 1 + other._c",
     ],
 )
 def test_the_scan_allows(source: str) -> None:

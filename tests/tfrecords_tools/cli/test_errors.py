@@ -95,10 +95,6 @@ TRAIN: dict[str, tuple[Make, tuple[str, ...]]] = {
         lambda w: trained(w, {"trainer": {"validation_steps": 100}}, mode="train_and_eval"),
         ("trainer.validation_steps=100", "must be -1", "smaller set"),
     ),
-    "workers that evaluate": (
-        lambda w: trained(w, {"runtime": {"distribution_strategy": "multi_worker_mirrored"}}, mode="train_and_eval"),
-        ("evaluation", "--mode=eval", "one machine"),
-    ),
     "averaged weights": (
         lambda w: trained(w, {"trainer": {"optimizer_config": {"ema": {"average_decay": 99}}}}),
         ("optimizer_config.ema.average_decay=99", "below 1"),
