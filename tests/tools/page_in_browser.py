@@ -18,6 +18,10 @@ from typing import Any
 WIDTHS = {"wide": (1280, 900), "phone": (390, 844)}
 SECONDS = 120
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")  # with permission
+PLACE = """
+  const area = document.querySelector("section canvas").getBoundingClientRect();
+  return [area.top, area.bottom, window.innerHeight];
+"""  # of the picture on the screen
 SPOKEN = ("button", "checkbox", "combobox", "slider", "application", "DisclosureTriangle", "textbox", "group", "region")
 
 
@@ -87,6 +91,8 @@ def tried(flags: argparse.Namespace, name: str) -> list[str]:
         driver.find_element("id", "file").send_keys(str(flags.photo.resolve()))
         wait(driver, "Done")
         seen = [f"state: {driver.find_element('id', 'state').text}"]
+        top, bottom, screen = driver.execute_script(PLACE)
+        assert top >= 0 and (top < screen / 2 or bottom <= screen), "the picture is out of sight"
         seen += layers(driver, flags.out, name) + pointer(driver)
         picture(driver, flags.out / f"{name}.png")
         seen += axe(driver, flags.axe) if flags.axe else []
@@ -105,6 +111,8 @@ def layers(driver: Any, out: Path, name: str) -> list[str]:
     """Moves the threshold and shows the layers one by one: the picture must change every time."""
     set_value(driver, "threshold", 0.05)
     many = objects(driver)
+    said = driver.find_element("id", "state").text
+    assert f": {many} objects" in said, said
     set_value(driver, "threshold", 1.0)
     assert many > objects(driver) == 0
     set_value(driver, "threshold", 0.3)

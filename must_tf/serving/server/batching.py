@@ -1,9 +1,10 @@
 """Joins the photos of several requests into one call of the model.
 
-An idle model takes a photo at once. A model that has just answered takes what waits, up to the batch size. If that is
-less than half of what it has just answered, it waits for more, at most PATIENCE times as long as its last call took.
-Otherwise eight clients that ask again at once would be served as one and seven in turn, and a call for one photo costs
-most per photo. Halves also let the answers of one be encoded and sent while the model works on the other.
+An idle model takes a photo at once. A model that has just answered expects as many photos as it has answered, beside
+those that wait, up to the batch size: clients that get an answer often ask again. It waits for them until none has come
+for PATIENCE times as long as its last call took, and at most for LONGEST times as long. Otherwise eight clients that
+ask again at once would be served as one and seven, or as four and four, in turn: the fewer photos a call has, the more
+each costs.
 
 Photos of all sizes share a batch. If one does not fit beside the others, it is predicted again by itself.
 """
@@ -11,7 +12,6 @@ Photos of all sizes share a batch. If one does not fit beside the others, it is 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import deque
@@ -26,7 +26,8 @@ from must_tf.serving import screening
 Row = dict[str, np.ndarray]  # one photo's outputs by name; maps have the photo's own size
 Predict = Callable[[Sequence[bytes]], list[Row]]
 LOG = logging.getLogger("must_tf.serve")
-PATIENCE = 0.1  # of the last call's time; it is the most that waiting for others can add to a call
+PATIENCE = 0.1  # of the last call's time. Answers of 2 MB are sent, and asked for again, one in 3 ms
+LONGEST = 0.3  # of the last call's time; it is the most that waiting for others can add to a call
 
 
 class Busy(Exception):
@@ -59,6 +60,7 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, "model")
         self._running: asyncio.Task[None] | None = None
         self._arrived = asyncio.Event()
+        self._is_closing = False
 
     @property
     def waiting(self) -> int:
@@ -95,16 +97,17 @@ class Batcher:
             size = min(len(self._waiting), self._sizes.batch)
             started = time.monotonic()
             await self._answer([self._waiting.popleft() for _ in range(size)])
-            if self._waiting:
-                await self._others(size / 2, PATIENCE * (time.monotonic() - started))
+            await self._others(min(size + len(self._waiting), self._sizes.batch), time.monotonic() - started)
 
-    async def _others(self, wanted: float, seconds: float) -> None:
-        """Waits until this many photos wait, or the time is over."""
-        end = time.monotonic() + seconds
-        while len(self._waiting) < wanted and time.monotonic() < end:
+    async def _others(self, expected: int, call: float) -> None:
+        """Waits until this many photos wait, or no more of them come. `call` are the seconds of the last call."""
+        end = time.monotonic() + LONGEST * call
+        while len(self._waiting) < expected and not self._is_closing:
             self._arrived.clear()
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._arrived.wait(), end - time.monotonic())
+            try:
+                await asyncio.wait_for(self._arrived.wait(), min(PATIENCE * call, end - time.monotonic()))
+            except asyncio.TimeoutError:
+                return
 
     async def _answer(self, batch: list[_Waiting]) -> None:
         loop = asyncio.get_running_loop()
@@ -131,5 +134,7 @@ class Batcher:
         A request that chose this model before it was replaced may still come, and is answered. The thread ends when
         nothing refers to it any more.
         """
+        self._is_closing = True
+        self._arrived.set()  # ends waiting for others
         if self._running is not None:
             await asyncio.gather(self._running, return_exceptions=True)

@@ -77,18 +77,35 @@ async def answered_four_while_one_waits(model: Recorder, batcher: Batcher) -> li
     return tasks
 
 
-def test_clients_that_ask_again_are_served_in_halves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One photo waits when four are answered: the model begins when a second is there, whatever its patience."""
+def test_clients_that_ask_again_are_served_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One photo waits when four are answered: the model begins when three more are there."""
     monkeypatch.setattr(batching, "PATIENCE", 1e6)
+    monkeypatch.setattr(batching, "LONGEST", 1e6)
 
     async def scenario() -> None:
         model = Recorder()
         batcher = Batcher(model, Sizes(4, 10))
         tasks = await answered_four_while_one_waits(model, batcher)
+        tasks.append(asyncio.create_task(batcher.rows([b"yy"] * 2)))
         await asyncio.sleep(0.01)
         assert len(model.calls) == 1
-        assert lengths(await asyncio.wait_for(batcher.rows([b"yy"]), 10) + await tasks[1]) == [2, 1]
-        assert model.calls[1:] == [[b"x", b"yy"]]
+        assert lengths(await asyncio.wait_for(batcher.rows([b"zzz"]), 10)) == [3]
+        assert [lengths(await task) for task in tasks[1:]] == [[1], [2, 2]]
+        assert model.calls[1:] == [[b"x", b"yy", b"yy", b"zzz"]]
+        await batcher.close()
+
+    asyncio.run(scenario())
+
+
+def test_waiting_for_others_has_an_end_though_they_keep_coming(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "PATIENCE", 1e6)
+    monkeypatch.setattr(batching, "LONGEST", 0.0)
+
+    async def scenario() -> None:
+        model = Recorder()
+        batcher = Batcher(model, Sizes(4, 10))
+        tasks = await answered_four_while_one_waits(model, batcher)
+        assert lengths(await asyncio.wait_for(tasks[1], 10)) == [1]
         await batcher.close()
 
     asyncio.run(scenario())
@@ -108,16 +125,16 @@ def test_a_photo_that_stays_alone_is_served() -> None:
 
 
 def test_a_model_that_has_answered_one_photo_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next photo is as many as it expects."""
     monkeypatch.setattr(batching, "PATIENCE", 1e6)
+    monkeypatch.setattr(batching, "LONGEST", 1e6)
 
     async def scenario() -> None:
         model = Recorder()
-        batcher = Batcher(model, Sizes(4, 10))
-        tasks = [await begun(model, batcher), asyncio.create_task(batcher.rows([b"bb"]))]
-        await asyncio.sleep(0)
         model.go_on.set()
-        assert [lengths(await asyncio.wait_for(task, 10)) for task in tasks] == [[1], [2]]
-        await batcher.close()
+        batcher = Batcher(model, Sizes(4, 10))
+        assert lengths(await asyncio.wait_for(batcher.rows([b"x"]), 10)) == [1]
+        assert lengths(await asyncio.wait_for(batcher.rows([b"bb"]), 10)) == [2]
 
     asyncio.run(scenario())
 
