@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.session.forked_python import INTERPRETER
+from tests.tools import release_check
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("must_tf", "tfrecords_tools")
@@ -188,6 +189,38 @@ def test_what_is_imported_is_what_is_required() -> None:
         line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().split("\n")
     }
     assert required < pinned
+
+
+def test_every_place_names_the_same_pythons() -> None:
+    """Those that pip installs on, that `make` starts with and looks for, and that are tested and documented."""
+    first, end = map(int, re.findall(r'python_requires=">=3\.(\d+),<3\.(\d+)"', (ROOT / "setup.py").read_text())[0])
+    minors = range(first, end)
+    makefile = (ROOT / "Makefile").read_text()
+    assert f"(3, {first}) <= sys.version_info[:2] <= (3, {end - 1})" in makefile
+    looked_for = re.findall(r"foreach v,(.+?),", makefile)[0].split()
+    assert sorted(looked_for) == [f"3.{minor}" for minor in minors]
+    assert [f"python3.{minor}" for minor in minors] == release_check.PYTHONS
+    *others, last = sorted(looked_for)
+    assert f"on Python {', '.join(others)} and {last} (" in (ROOT / "constraints.txt").read_text()
+    for path in ("README.md", "docs/index.md", "Makefile"):
+        assert f"Python {others[0]} to {last} " in (ROOT / path).read_text(), path
+
+
+def test_the_release_check_sees_lines_of_other_packages() -> None:
+    """Warnings of Python, and of the logs of absl and TensorFlow, among lines and a warning of our commands."""
+    others = (
+        "WARNING:tensorflow:5 out of the last 5 calls to <function run> triggered tf.function retracing.",
+        "/lib/numpy/core.py:7: DeprecationWarning: use another name",
+        "2026-11-29 21:13:49.742955: I external/cudart_stub.cc:31] Could not find cuda drivers on your machine",
+        "E0000 00:00:1764450829.1 12 cuda_executor.cc:1228] INTERNAL: CUDA Runtime error",
+        "W1129 21:13:49.7 12 context.cc:1] absl's own",
+    )
+    own = (
+        "warning: ckpt-3 is damaged; using ckpt-2",
+        "label 8/320 images · 0.6 images/s · 8:05 left",
+        "  depth  delta1 0.8",
+    )
+    assert tuple(release_check.FOREIGN.findall("\n".join((*own, *others, *own)))) == others
 
 
 def requirements(name: str) -> set[str]:

@@ -5,7 +5,7 @@
 For every Python that is named (by default those from 3.10 to 3.12 that are found), the wheel is installed into two
 clean environments outside of the checkout, with all packages in their newest versions: one with the packages for
 training, and one without. The first steps of the documentation run there. Prints one line per step. Exit code 1: a step
-failed, and its output follows.
+failed, or printed warnings of other packages; its output follows.
 
 This program needs nothing but Python and a package index. It takes 3.5 GB in the folder for temporary files.
 """
@@ -13,6 +13,7 @@ This program needs nothing but Python and a package index. It takes 3.5 GB in th
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -41,8 +42,11 @@ settings:
     tasks: {depth: {filters: 16}, normals: {filters: 16}}
     train_data: {global_batch_size: 2}
 """
-PHOTO = "from PIL import Image; Image.effect_noise((96, 64), 90).save('photo.png')"
+PHOTO = "import os; from PIL import Image; os.mkdir('album'); Image.effect_noise((96, 64), 90).save('album/photo.png')"
 RECORDS = "'records/*.tfrecord'"
+TEACHERS = "--teacher depth=loop/student --teacher normals=loop/student"
+# Lines that commands of this project do not print: Python's warnings, and those of the logs of absl and TensorFlow.
+FOREIGN = re.compile(r"^(?:WARNING|INFO|ERROR):.*|^[IWEF]\d{4} .*|^\d{4}-\d\d-\d\d .*: [IWEF] .*|^.*Warning: .*", re.M)
 
 
 class Step(NamedTuple):
@@ -63,14 +67,17 @@ WITH_TRAINING = (
     Step(f"must inspect --records {RECORDS} --page page.html"),
     Step("must run plan.yaml --dry_run"),
     Step("must run plan.yaml"),
-    Step("must predict --model loop/student --images photo.png --out predictions"),
+    Step("must predict --model loop/student --images album --out predictions"),
+    Step("must convert images --root album --out plain"),
+    Step(f"must label --records 'plain/*.tfrecord' {TEACHERS} --out labelled"),
+    Step(f"must evaluate --records 'loop/records/rooms-val/*.tfrecord' {TEACHERS}"),
 )
 WITHOUT = (
     Step("must --help", says="Usage: must COMMAND"),
     Step("must doctor", says="everything is fine"),
-    Step("must predict --model loop/export --images photo.png --out light"),
+    Step("must predict --model loop/export --images album --out light"),
     Step(
-        "python -c \"import must_tf; print(must_tf.load('loop/export').predict('photo.png').depth.shape)\"",
+        "python -c \"import must_tf; print(must_tf.load('loop/export').predict('album/photo.png').depth.shape)\"",
         0,
         "(64, 96)",
     ),
@@ -158,12 +165,16 @@ class Environment:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        fits = done.returncode == step.code and step.says in done.stdout
+        foreign = FOREIGN.findall(done.stdout) if step.command.startswith("must ") else []
+        fits = done.returncode == step.code and step.says in done.stdout and not foreign
         shown = " ".join(step.command.split())
         print(f"{'ok  ' if fits else 'FAIL'} {time.monotonic() - started:6.1f} s  {name}: {shown[:100]}", flush=True)
         if not fits:
-            wanted = f"exit code {step.code}" + (f" and {step.says!r}" if step.says else "")
-            raise Failed(f"exit code {done.returncode}; it must have {wanted}. Its output:\n{done.stdout[-4000:]}")
+            wanted = f"exit code {step.code}" + (f" and {step.says!r}" if step.says else "") + ", and no line of others"
+            raise Failed(
+                f"exit code {done.returncode}, lines of others: {foreign}; it must have {wanted}. Its output:\n"
+                f"{done.stdout[-4000:]}"
+            )
 
 
 if __name__ == "__main__":

@@ -111,7 +111,9 @@ def forked(connection: socket.socket, events: selectors.BaseSelector) -> Command
         command = Command(**json.loads(lines.readline()))
     if "tensorflow" not in sys.modules:
         preload()
-    pid = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12, about the allocator's idle thread
+        pid = os.fork()
     for number, file in enumerate(files):
         if pid == 0:
             os.dup2(file, number)
