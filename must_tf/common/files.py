@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -76,6 +76,13 @@ def parse_json(content: bytes, path: str, keys: Collection[str] = (), remedy: st
     if missing:
         raise UserError(f"{path} is damaged: it has no {', '.join(missing)}. {remedy}")
     return dict(values)
+
+
+def require_numbers(values: Mapping[str, Any], key: str, path: str) -> None:
+    """Raises UserError unless a value of what was read from a file is a mapping to numbers, or to null."""
+    numbers = values.get(key)
+    if not isinstance(numbers, dict) or not all(isinstance(one, int | float | None) for one in numbers.values()):
+        raise UserError(f"{path} is damaged: {key} is not a mapping to numbers. {WRITE_AGAIN}")
 
 
 def copy_whole(source: str, target: str) -> None:

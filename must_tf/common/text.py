@@ -14,6 +14,7 @@ from typing import Any, TextIO, cast
 
 # Control characters, except for tabulators and line breaks, and those that change the direction of text.
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+BRIEF = 80  # characters of a wrong value or name
 # What commands write themselves to replace a terminal's line, and the line breaks of other systems.
 OWN = re.compile(r"\A(?:\x1b\[2K)?\r?|\r?\n|\r\Z")
 
@@ -83,3 +84,9 @@ def listed(names: Iterable[str], limit: int = 5, separator: str = ", ") -> str:
     known = list(names)
     more = f" and {len(known) - limit} more" if len(known) > limit else ""
     return separator.join(known[:limit]) + more
+
+
+def brief(value: Any) -> str:
+    """Returns a wrong value of a file as a message shows it: not the megabytes that it may have."""
+    text = repr(value)
+    return text if len(text) <= BRIEF else f"{text[:BRIEF]}..."

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,8 @@ from must_tf.data import resample
 
 # Colour of input pixels outside of the image: ImageNet's mean, which becomes zero or nearly so when it is normalised.
 OUTSIDE = (124, 116, 104)
+# Pixels of a map that are restored at once: what is computed on the way takes many times the memory of the result.
+BAND = 4_000_000
 
 
 @dataclasses.dataclass
@@ -236,16 +239,44 @@ def visible_cells(frame: Frame, stride: int) -> tf.Tensor:
     return tf.cast(tf.math.ceil(tf.cast(frame.scaled, tf.float32) / float(stride) - 1e-3), tf.int32)
 
 
-def restore_planes(values: tf.Tensor, frame: Frame) -> tf.Tensor:
+def restore_planes(values: tf.Tensor, frame: Frame) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Maps predictions per cell [S / stride, S / stride, C] back to the original, bilinear.
 
     Returns:
-      float32 [C, w, h], one transposed plane per channel: the caller can compute with whole planes before it transposes
-      them back.
+      A function that returns the rows from the first to the one before the second argument, float32 [C, w, rows], one
+      transposed plane per channel: the caller can compute with whole planes before it transposes them back.
     """
     stride = frame.size // values.shape[0]
     # Predictions outside of the image are arbitrary, and must not bleed into its last rows and columns.
     height, width = tf.unstack(visible_cells(frame, stride))
     values = values[:height, :width]
     scale = tf.cast(frame.original, tf.float32) / tf.cast(frame.scaled, tf.float32) * float(stride)
-    return resample.planes_of_scaled(tf.cast(values, tf.float32), frame.original, scale)
+    columns = resample.columns_of_scaled(tf.cast(values, tf.float32), frame.original[0], scale[0])
+    return lambda top, bottom: resample.planes_of_columns(columns[..., top:bottom], frame.original[1], scale[1])
+
+
+def in_bands(
+    frame: Frame, specs: Mapping[str, tf.TensorSpec], band: Callable[[tf.Tensor, tf.Tensor], Mapping[str, tf.Tensor]]
+) -> dict[str, tf.Tensor]:
+    """Makes maps [h, w, ...] of an original image, some rows at a time if it is large.
+
+    Args:
+      frame: the image's.
+      specs: {name: type and shape of a map}; the numbers of its rows and columns are not known.
+      band: returns the rows from the first to the one before the second argument of every map.
+    """
+    height, width = tf.unstack(frame.original)
+    rows = tf.maximum(BAND // width, 1)
+    count = -(-height // rows)
+    arrays = {
+        name: tf.TensorArray(spec.dtype, count, infer_shape=False, element_shape=spec.shape)
+        for name, spec in specs.items()
+    }
+
+    def added(place: tf.Tensor, arrays: dict[str, tf.TensorArray]) -> tuple[tf.Tensor, dict[str, tf.TensorArray]]:
+        found = band(place * rows, tf.minimum((place + 1) * rows, height))
+        return place + 1, {name: array.write(place, found[name]) for name, array in arrays.items()}
+
+    loop = (tf.constant(0), arrays)
+    _, arrays = tf.while_loop(lambda place, _: place < count, added, loop, parallel_iterations=1)
+    return {name: array.concat() for name, array in arrays.items()}

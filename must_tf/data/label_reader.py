@@ -3,7 +3,7 @@ time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -11,6 +11,8 @@ import tensorflow as tf
 from must_tf.data import opening, record
 from must_tf.data.record import Labelled
 from must_tf.spec import TaskSpec
+
+LARGE = 4_000_000  # pixels; the maps of one task take up to 12 bytes a pixel, those of all tasks 28
 
 
 class LabelReader:
@@ -43,6 +45,18 @@ class LabelReader:
         info = record.info_of(example)
         tensors = self._graph(names)(tf.constant(serialized), tf.constant([info.height, info.width]))
         return record.to_labelled(example, tensors)
+
+    def read_in_turn(
+        self, serialized: bytes, example: tf.train.Example, origin: str = ""
+    ) -> Iterator[tuple[str, Labelled]]:
+        """Yields each task and its labels, as `read`. Those of a large image are read one task after the other."""
+        info = record.info_of(example)
+        if info.height * info.width <= LARGE:
+            yield from self.read(serialized, example, origin).items()
+            return
+        origins = record.origins_of(example)
+        wanted = {name: config for name, config in self._configs.items() if origins.get(name, "").startswith(origin)}
+        yield from record.labels_in_turn(serialized, self._specs, wanted)
 
     def _graph(self, names: tuple[str, ...]) -> Callable[..., Any]:
         """Returns the graph that reads exactly these tasks.

@@ -17,6 +17,7 @@ names no key; `must_tf/training/damaged_record.py` finds it with this module.
 from __future__ import annotations
 
 import itertools
+import re
 import struct
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ from must_tf.label_content import ImageInfo
 MAX_PIXELS = 100_000_000
 MAX_TEXT = 4096  # bytes of an id or an origin
 UNKNOWN = 255  # in maps of bytes
+CONTENT = "image/key/sha256"
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 PNG_SIZE = 16  # position of width and height in a PNG file, 4 bytes each
 LISTS = {tf.string: "bytes_list", tf.int64: "int64_list", tf.float32: "float_list"}
@@ -110,6 +112,14 @@ def text(feature: Features, key: str, required: bool = False) -> str:
         raise BadRecord(Fault("text is not UTF-8", key, repr(values[0][:40]))) from None
 
 
+def content_hash(feature: Features) -> str:
+    """Returns the SHA-256 of the image's file as stored; "" if it is missing. Raises BadRecord if it is none."""
+    stored = text(feature, CONTENT)
+    if stored and not re.fullmatch("[0-9a-f]{64}", stored):
+        raise BadRecord(Fault("not a SHA-256", CONTENT, repr(stored[:70])))
+    return stored
+
+
 def _side(feature: Features, key: str) -> int:
     values: Sequence[int] = feature[key].int64_list.value if key in feature else ()
     if len(values) != 1 or not 0 < values[0] <= MAX_PIXELS:
@@ -143,8 +153,9 @@ def of_image(example: tf.train.Example) -> Iterator[Fault]:
     """Yields what is wrong with the image, by its header."""
     try:
         info, encoded = info_of(example), image_of(example)
-        for key in ("image/format", "image/filename", "image/key/sha256"):
+        for key in ("image/format", "image/filename"):
             text(example.features.feature, key)
+        content_hash(example.features.feature)
     except BadRecord as error:
         yield error.fault
         return

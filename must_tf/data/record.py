@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -198,11 +197,7 @@ def content_of(example: tf.train.Example) -> str:
     Raises:
       BadRecord: the record has no image, or the stored digits are not a SHA-256.
     """
-    key = "image/key/sha256"
-    stored = opening.text(example.features.feature, key)
-    if stored and not re.fullmatch("[0-9a-f]{64}", stored):
-        raise opening.BadRecord(opening.Fault("not a SHA-256", key, repr(stored[:70])))
-    return stored or hashlib.sha256(opening.image_of(example)).hexdigest()
+    return opening.content_hash(example.features.feature) or hashlib.sha256(opening.image_of(example)).hexdigest()
 
 
 def parse(serialized: tf.Tensor, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]) -> dict[str, tf.Tensor]:

@@ -22,19 +22,27 @@ def _rows(values: tf.Tensor, count: tf.Tensor, scale: tf.Tensor, offset: tf.Tens
     )[0, :, 0, :]
 
 
-def planes_of_scaled(values: tf.Tensor, size: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-    """Scales a map float32 [h, w, C] to [C, W, H], one transposed plane per channel, bilinear without averaging.
+def columns_of_scaled(values: tf.Tensor, height: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """Scales the rows of a map float32 [h, w, C] to [C, w, H], one transposed plane per channel, bilinear without
+    averaging.
 
     Args:
       values: the map.
-      size: [2] int32 height H and width W.
-      scale: [2] float32 output pixels per cell.
+      height: H, int32.
+      scale: output pixels per cell, float32.
     """
-    height, width = tf.unstack(tf.shape(values)[:2])
+    cells, width = tf.unstack(tf.shape(values)[:2])
     channels = values.shape[2]
-    rows = _bilinear(tf.reshape(tf.transpose(values, [0, 2, 1]), [1, height, channels * width]), size[0], scale[0])
-    columns = tf.reshape(tf.transpose(rows[0]), [channels, width, size[0]])
-    return _bilinear(columns, size[1], scale[1])
+    flat = tf.reshape(tf.transpose(values, [0, 2, 1]), [1, cells, channels * width])
+    return tf.reshape(tf.transpose(_bilinear(flat, height, scale)[0]), [channels, width, height])
+
+
+def planes_of_columns(columns: tf.Tensor, width: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """Scales the rest of such a map, or of some of its rows, from [C, w, H] to [C, W, H].
+
+    Each row is computed by itself: a part of the rows is the same part of the result, bit for bit.
+    """
+    return _bilinear(columns, width, scale)
 
 
 def _bilinear(values: tf.Tensor, count: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:

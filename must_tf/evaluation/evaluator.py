@@ -49,7 +49,14 @@ class Evaluation(TypedDict):
 
 def read(path: str) -> Evaluation:
     """Reads one evaluation from a JSON file. Raises UserError if it is damaged."""
-    return cast(Evaluation, files.read_json(path, READ))
+    return _checked(files.read_json(path, READ), path)
+
+
+def _checked(content: dict[str, Any], where: str) -> Evaluation:
+    files.require_numbers(content, "figures", where)
+    if not isinstance(content["step"], int):
+        raise UserError(f"{where} is damaged: step is not a whole number. {files.WRITE_AGAIN}")
+    return cast(Evaluation, content)
 
 
 def last(model_dir: str) -> Evaluation | None:
@@ -66,7 +73,7 @@ def history(model_dir: str) -> list[Evaluation]:
     with tf.io.gfile.GFile(path, "rb") as file:
         lines = file.read().splitlines()
     named = ((f"{path}: line {number}", line) for number, line in enumerate(lines, 1))
-    return [cast(Evaluation, files.parse_json(line, where, READ, "Remove that line.")) for where, line in named]
+    return [_checked(files.parse_json(line, where, READ, "Remove that line."), where) for where, line in named]
 
 
 def set_of(validation_data: input_lib.Data) -> list[str]:

@@ -16,6 +16,7 @@ import typer
 from typer.models import OptionInfo
 
 from must_tf.common.errors import UserError, nearest
+from must_tf.common.text import brief
 from tfrecords_tools.cli import convert, datasets, drawn
 
 if TYPE_CHECKING:
@@ -98,16 +99,16 @@ def problems(where: str, form: Any, given: Options, others: Sequence[str] = ()) 
     known = (*formats(), RECORDS)
     if form not in known:
         hint = nearest(str(form), known)
-        return [f"{where}: format {form!r} is unknown.{hint} Known: {', '.join(known)}."]
+        return [f"{where}: format {brief(form)} is unknown.{hint} Known: {', '.join(known)}."]
     possible = options(form)
     keys = [*others, *possible]
     wrong = [
-        f"{where}: {form} has no option {key!r}.{nearest(str(key), keys)} Known: {', '.join(keys)}."
+        f"{where}: {form} has no option {brief(key)}.{nearest(str(key), keys)} Known: {', '.join(keys)}."
         for key in given
         if key not in possible
     ]
     missing = [key for key, option in possible.items() if option.is_required and key not in given]
-    wrong += [f"{where}: {form} needs {key!r}, the option {possible[key].flag or RECORDS}." for key in missing]
+    wrong += [f"{where}: {form} needs {brief(key)}, the option {possible[key].flag or RECORDS}." for key in missing]
     wrong += [
         f"{where}.{key}: {_misfit(value, possible[key])}"
         for key, value in given.items()
@@ -119,12 +120,12 @@ def problems(where: str, form: Any, given: Options, others: Sequence[str] = ()) 
 def _misfit(value: Any, option: ConvertOption) -> str:
     """Returns why the value does not fit the option; "" if it does."""
     if option.is_flag and not isinstance(value, bool):
-        return f"must be true or false, not {value!r}."
+        return f"must be true or false, not {brief(value)}."
     if option.is_list:
         items = value if isinstance(value, list) else [value]
-        return "" if all(isinstance(item, str) for item in items) else f"must be a list of texts, not {value!r}."
+        return "" if all(isinstance(item, str) for item in items) else f"must be a list of texts, not {brief(value)}."
     if isinstance(value, (list, dict)) or value is None:
-        return f"must be one value, not {value!r}."
+        return f"must be one value, not {brief(value)}."
     return ""
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import glob
-import json
 import os
 import subprocess
 import sys
@@ -21,7 +20,8 @@ from typing import NamedTuple
 import psutil
 import yaml
 
-from must_tf.common import run_files, subprocesses
+from must_tf.common import subprocesses
+from must_tf.common.errors import UserError
 from must_tf.loop import disk, formats, records
 from must_tf.loop import facts as facts_lib
 from must_tf.loop.plan import Plan, PlannedDataset
@@ -30,6 +30,7 @@ from must_tf.loop.run import Expected
 from must_tf.loop.settings import combined
 from must_tf.loop.steps import Step
 from must_tf.loop.trainings import Trainings
+from must_tf.runs import rate
 
 LOOP, LOOPS = 4, 3  # steps of a measured training; the last loop counts
 FORWARD = 1 / 3  # of a training step: the forward pass; also of the time to start
@@ -156,14 +157,14 @@ def _training(step: Step) -> Pace | None:
     with open(path, "w") as file:
         yaml.safe_dump(values, file)
     call = _call(["--mode=train" if word.startswith("--mode=") else word for word in step.words])
-    metrics = os.path.join(step.output, run_files.METRICS)
-    if not os.path.exists(metrics):
+    try:
+        measured = rate.last(step.output, "Was the disk full?")
+    except UserError as error:  # the command explained itself, or the disk is at fault
+        print(f"{step.name} was not measured: {error}", file=sys.stderr)
         return None
-    with open(metrics) as file:
-        rate = json.loads(list(file)[-1])["images_per_second"]
     seen = LOOP * LOOPS * values["task"]["train_data"]["global_batch_size"]
     checkpoints = sum(map(os.path.getsize, glob.glob(os.path.join(glob.escape(step.output), "ckpt-*"))))
-    return Pace(rate, max(call.seconds - seen / rate, 0.0), call.memory, checkpoints)
+    return Pace(measured, max(call.seconds - seen / measured, 0.0), call.memory, checkpoints)
 
 
 def _models(samples: Trainings, command: Call) -> dict[str, Pace | None]:
@@ -195,17 +196,28 @@ def _call(words: Iterable[str], output: str = "") -> Call:
     with tempfile.TemporaryFile("w+") as printed:
         command = [sys.executable, "-m", "must_tf", *words]
         process = psutil.Popen(command, stdout=printed, stderr=subprocess.STDOUT, env=subprocesses.environment())
-        most = 0.0
-        while process.poll() is None:
-            try:
-                most = max(most, process.memory_info().rss / 1e9)
-                process.wait(0.5)
-            except (psutil.TimeoutExpired, subprocess.TimeoutExpired):
-                continue
-            except psutil.Error:
-                break
+        try:
+            most = _largest(process)
+        except BaseException:  # it writes to a folder that is about to be removed
+            process.kill()
+            process.wait()
+            raise
         if process.wait():
             printed.seek(0)
             print(printed.read(), file=sys.stderr)
     written = sum(os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(output) for name in names)
     return Call(time.monotonic() - started, most, written)
+
+
+def _largest(process: psutil.Popen) -> float:
+    """Waits for a process. Returns its largest memory in GB."""
+    most = 0.0
+    while process.poll() is None:
+        try:
+            most = max(most, process.memory_info().rss / 1e9)
+            process.wait(0.5)
+        except (psutil.TimeoutExpired, subprocess.TimeoutExpired):
+            continue
+        except psutil.Error:
+            break
+    return most

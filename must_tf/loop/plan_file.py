@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from must_tf.common.errors import Mistakes, nearest
+from must_tf.common.text import BRIEF, brief
 from must_tf.config import yaml_files
 from must_tf.loop import formats, plan_rules, variables
 from must_tf.loop.plan import (
@@ -31,8 +32,8 @@ from must_tf.runs import start
 from must_tf.tasks import names
 
 LARGEST = sys.float_info.max
-SHOWN = 40  # characters of a wrong value
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # names are also folders
+LONGEST = 100  # letters of a name
+NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST - 1}}}")  # names are also folders
 KINDS = {str: "a text", bool: "true or false", int: "a whole number above 0", float: "a number above 0"}  # of a value
 
 T = TypeVar("T", bool, int, float, str)
@@ -125,13 +126,14 @@ class Reader:
     def _keys(self, content: Mapping[str, Any], known: Collection[str], where: str) -> None:
         for key in content:
             if key not in known:
-                self._wrong(f"{where}: no such key: {key}.{nearest(str(key), known)} Known: {', '.join(known)}.")
+                name = str(key)[:BRIEF]
+                self._wrong(f"{where}: no such key: {name}.{nearest(name, known)} Known: {', '.join(known)}.")
 
     def _group(self, value: Any, where: str) -> Mapping[str, Any]:
         if value is None:
             return {}
         if not isinstance(value, dict):
-            self._wrong(f"{where} must be a group of keys, like {{steps: 1000}}, not {value!r}.")
+            self._wrong(f"{where} must be a group of keys, like {{steps: 1000}}, not {brief(value)}.")
             return {}
         return value
 
@@ -142,8 +144,11 @@ class Reader:
             self._missing(key, "{photos: {format: images, root: photos}}")
         for name in entries:
             if not isinstance(name, str) or not NAME.fullmatch(name):
-                self._wrong(f"{key}: {name!r} is also the name of a folder. Use letters, digits, '.', '_' and '-'.")
-        return {str(name): entry for name, entry in entries.items()}
+                self._wrong(
+                    f"{key}: {brief(name)} is also the name of a folder. Use letters, digits, '.', '_' and '-', at "
+                    f"most {LONGEST} of them."
+                )
+        return {str(name)[:LONGEST]: entry for name, entry in entries.items()}
 
     def _value(self, content: Mapping[str, Any], key: str, default: T, where: str = "") -> T:
         """Returns the value of a key, which has the type of the default; `where` ends with a dot."""
@@ -153,7 +158,7 @@ class Reader:
             fits = 0 < value <= MOST.get(key, LARGEST)
         if not fits:
             most = f" and at most {MOST[key]:,}" if key in MOST else ""
-            self._wrong(f"{where}{key} must be {KINDS[kind]}{most}, not {repr(value)[:SHOWN]}.")
+            self._wrong(f"{where}{key} must be {KINDS[kind]}{most}, not {brief(value)}.")
         return value if fits else default
 
     def _settings(self, value: Any, where: str) -> Mapping[str, Any]:
@@ -189,7 +194,7 @@ class Reader:
 
     def _check_task(self, where: str, task: str) -> None:
         if task not in names():
-            self._wrong(f"{where}: {task!r} is not a task.{nearest(task, names())} Known: {', '.join(names())}.")
+            self._wrong(f"{where}: {brief(task)} is not a task.{nearest(task, names())} Known: {', '.join(names())}.")
 
     def _dataset(self, where: str, name: str, entry: Any, more: Collection[str] = ()) -> PlannedDataset:
         """Returns a dataset. `more`: keys that the caller reads."""
@@ -223,7 +228,7 @@ class Reader:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
             self._wrong(
                 f"{where}.validation must be a share between 0 and 1, a group of options that differ, or false, "
-                f"not {value!r}."
+                f"not {brief(value)}."
             )
             return None, 0.0
         return None, float(value) if given else -1.0
@@ -237,7 +242,7 @@ class Reader:
         for dataset in chosen:
             if dataset not in datasets:
                 known = f"{nearest(dataset, datasets)} Known: {', '.join(datasets)}."
-                self._wrong(f"{where}.datasets: {dataset!r} is not a dataset of the plan.{known}")
+                self._wrong(f"{where}.datasets: {brief(dataset)} is not a dataset of the plan.{known}")
         if name in (*ROWS, "scratch") or name.startswith("teacher-"):
             self._wrong(f"{where}: this name has a meaning of its own. Give another one.")
         run = self._run(where, group, more=("tasks", "datasets", "labels"))
@@ -248,7 +253,7 @@ class Reader:
         value = group.get(key, [])
         texts = value if isinstance(value, list) else [value]
         if not all(isinstance(text, str) for text in texts):
-            self._wrong(f"{where}.{key} must be a list of names, not {value!r}.")
+            self._wrong(f"{where}.{key} must be a list of names, not {brief(value)}.")
             return ()
         return tuple(texts)
 
@@ -268,5 +273,7 @@ class Reader:
         known = (*ROWS, *compared)
         for row in rows:
             if row not in known:
-                self._wrong(f"{where}.rows: no such row: {row}.{nearest(row, known)} Known: {', '.join(known)}.")
+                self._wrong(
+                    f"{where}.rows: no such row: {row[:BRIEF]}.{nearest(row, known)} Known: {', '.join(known)}."
+                )
         return PlannedTransfer(dataset, tasks, run, seeds, rows)

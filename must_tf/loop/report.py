@@ -107,7 +107,9 @@ def _evaluation(path: str) -> dict[str, Any]:
     """Returns the last evaluation of a run or of a model; empty if it had no validation data."""
     if not os.path.exists(path):
         return {}
-    return files.read_json(path)
+    content = files.read_json(path, ["figures"])
+    files.require_numbers(content, "figures", path)
+    return content
 
 
 def _student(trainings: Trainings) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from must_tf.common import files, run_files
+from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
 from must_tf.loop import settings, transfers
 from must_tf.loop.facts import missing
@@ -17,7 +17,7 @@ from must_tf.loop.plan_rules import LABELLED
 from must_tf.loop.records import Folders, RecordFolder
 from must_tf.loop.settings import Machine, RunFacts, combined
 from must_tf.loop.steps import Step, Values
-from must_tf.runs import init_weights
+from must_tf.runs import init_weights, rate
 from must_tf.tasks import discover
 from tfrecords_tools.label import confidence
 from tfrecords_tools.teachers import describe
@@ -287,11 +287,17 @@ class Trainings:
         """Returns the steps that fit into these hours, by the measured pace; 0 for 0 hours."""
         if not hours:
             return 0
-        with open(self.plan.folder(PACE, run_files.METRICS)) as file:
-            rate = json.loads(list(file)[-1])["images_per_second"]
-        params = config_values.read_yaml(self.plan.folder(PACE, run_files.PARAMS))
-        batch = params["task"]["train_data"]["global_batch_size"]
-        fitting = hours * 3600 * SHARE_OF_TIME * rate / batch
+        pace = self.plan.folder(PACE)
+        remedy = f"Delete {pace} and give the same command again: the pace is measured anew."
+        measured = rate.last(pace, remedy)
+        path = os.path.join(pace, run_files.PARAMS)
+        try:
+            batch = float(config_values.read_yaml(path)["task"]["train_data"]["global_batch_size"])
+        except (KeyError, TypeError, ValueError):
+            batch = 0.0
+        if not batch > 0:
+            raise UserError(f"{path} is damaged: it has no task.train_data.global_batch_size. {remedy}")
+        fitting = hours * 3600 * SHARE_OF_TIME * measured / batch
         return max(int(fitting) // settings.LOOP, 1) * settings.LOOP
 
     def _of_teachers(self) -> dict[str, Any]:
@@ -318,8 +324,9 @@ def _headline(path: str, task: str) -> float:
     """Returns the headline metric in the JSON file of an evaluation; 0 if it has none."""
     if not os.path.exists(path):
         return 0.0
-    figures: Mapping[str, float] = files.read_json(path, ["figures"])["figures"]
-    return float(figures.get(f"{task}/{discover()[task].Metric.headline}") or 0.0)
+    content = files.read_json(path, ["figures"])
+    files.require_numbers(content, "figures", path)
+    return float(content["figures"].get(f"{task}/{discover()[task].Metric.headline}") or 0.0)
 
 
 def _trained_with(run: str) -> dict[str, float]:

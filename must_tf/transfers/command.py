@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import shlex
+import statistics
 import sys
 import threading
 import time
@@ -131,7 +132,7 @@ class _Runs:
 
     def __init__(self, planned: Sequence[TransferCell], left: Sequence[TransferCell], flags: TransferFlags):
         self._planned, self._left, self._flags = planned, left, flags
-        self._done = 0
+        self._seconds: list[float] = []  # of the runs that ended
         self._started = time.monotonic()
         self._is_ending = threading.Event()
 
@@ -144,7 +145,6 @@ class _Runs:
                 while running:
                     done, running = wait(running, return_when=FIRST_COMPLETED)
                     for cell, problem in (future.result() for future in done):
-                        self._done += 1
                         if problem:
                             failures[cell.path] = problem
                             print(f"  failed: {problem}\n  full output: {cell.log}", file=sys.stderr, flush=True)
@@ -161,16 +161,32 @@ class _Runs:
     def _execute(self, number: int, cell: TransferCell) -> tuple[TransferCell, str]:
         if self._is_ending.is_set():
             return cell, ""  # the command ends by another run's error, and says nothing of this one
-        elapsed = time.monotonic() - self._started
-        seconds = elapsed / self._done * (len(self._left) - self._done) if self._done else 0.0
-        remaining = f", about {clock(seconds)} left" if self._done else ""
-        print(f"\n[{number}/{len(self._left)}] {cell.name}  ({clock(elapsed)} elapsed{remaining})", flush=True)
+        began = time.monotonic()
+        seconds = [*self._seconds]
+        left = remaining(seconds, len(self._left) - len(seconds), self._flags.jobs)
+        so_far = f"{clock(began - self._started)} elapsed{left}"
+        print(f"\n[{number}/{len(self._left)}] {cell.name}  ({so_far})", flush=True)
         print(f"  {shlex.join(cells.command(cell))}", flush=True)
         try:
             return cell, cells.execute(cell, cell.name if self._flags.jobs > 1 else "")
         except BaseException:
             self._is_ending.set()  # before this thread takes the next run
             raise
+        finally:
+            self._seconds.append(time.monotonic() - began)
+
+
+def remaining(seconds: Sequence[float], left: int, jobs: int) -> str:
+    """Returns the time left in words; "" before a run has ended.
+
+    Args:
+      seconds: of each run that has ended.
+      left: number of the others.
+      jobs: runs at once, which share the time.
+    """
+    if not seconds or not left:
+        return ""
+    return f", about {clock(statistics.fmean(seconds) * left / min(jobs, left))} left"
 
 
 def cli() -> None:

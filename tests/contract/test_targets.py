@@ -122,7 +122,22 @@ def test_what_the_network_says_outside_of_the_image_stays_outside() -> None:
     frame = geometry.Frame(tf.constant((96, 160)), tf.constant((76, 128)), SIZE)
     values = np.full([SIZE // 4, SIZE // 4, 1], 1000.0, np.float32)
     values[: 76 // 4] = 1.0
-    np.testing.assert_allclose(geometry.restore_planes(tf.constant(values), frame), np.ones([1, 160, 96]), rtol=1e-5)
+    np.testing.assert_allclose(
+        geometry.restore_planes(tf.constant(values), frame)(0, 96), np.ones([1, 160, 96]), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(("task", "key", "channels"), [("depth", "metres", ()), ("normals", "normals", (3,))])
+def test_maps_of_large_images_are_restored_in_bands(
+    task: str, key: str, channels: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven rows at a time, the last band lower, as all at once."""
+    frame = geometry.Frame(tf.constant((150, 100)), tf.constant((128, 85)), SIZE)
+    cells = tf.constant(np.random.default_rng(0).uniform(0.1, 1, [SIZE // 4, SIZE // 4, *channels]), tf.float32)
+    whole = SPECS[task].restore({key: cells}, frame)[key]
+    assert whole.shape == (150, 100, *channels)
+    monkeypatch.setattr(geometry, "BAND", 799)
+    np.testing.assert_allclose(SPECS[task].restore({key: cells}, frame)[key], whole, rtol=1e-6)
 
 
 def test_zoom_is_drawn_from_its_range() -> None:

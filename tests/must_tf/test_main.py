@@ -16,6 +16,7 @@ from must_tf.cli import entry_points
 from must_tf.common import process_setup
 from tests.support.converting import must_records
 from tests.support.tiny import ROOT
+from tfrecords_tools.cli import main as records_main
 from tfrecords_tools.writing import worker_pool
 
 
@@ -76,6 +77,19 @@ def test_commands_without_networks_give_memory_back(
     with pytest.raises(SystemExit):
         sys.exit(must.main([word, "--help"]))
     assert os.environ[process_setup.KERNELS] == value and capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("word", "value"), [("label", "1"), ("evaluate", "1"), ("train", "unset")])
+def test_commands_with_networks_and_maps_give_memory_back(
+    word: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also this is decided when TensorFlow is imported."""
+    monkeypatch.setenv(records_main.ALLOCATOR, "")
+    monkeypatch.delenv(records_main.ALLOCATOR)
+    monkeypatch.setattr(sys, "argv", ["must"])
+    with pytest.raises(SystemExit):
+        sys.exit(must.main([word, "--help"]))
+    assert os.environ.get(records_main.ALLOCATOR, "unset") == value and capsys.readouterr().out
 
 
 def test_the_earlier_names_name_themselves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

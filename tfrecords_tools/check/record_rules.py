@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
-from must_tf.data import opening, record
+from must_tf.data import label_reader, opening, record
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, TaskSpec
 from must_tf.tasks.masks import labels as masks
@@ -19,7 +19,6 @@ from must_tf.tasks.masks.summary import of_crops
 
 Fault = tuple[str, str]  # problem, where in the record
 PLAIN = 64  # pixels; a smaller image may well have one colour
-LARGE = 4_000_000  # pixels; the maps of one task take up to 12 bytes a pixel, those of all tasks 28
 
 
 def of_image(example: tf.train.Example, info: ImageInfo) -> Iterator[Fault]:
@@ -64,11 +63,11 @@ def of_origins(example: tf.train.Example, specs: Mapping[str, TaskSpec], configs
 
 
 def groups(info: ImageInfo, specs: Mapping[str, TaskSpec], configs: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Returns the configs of the tasks that are checked together: all, but one by one for an image beyond `LARGE`.
+    """Returns the configs of the tasks that are checked together: all, but one by one for a large image.
 
     Tasks that share objects stay together.
     """
-    if info.height * info.width <= LARGE:
+    if info.height * info.width <= label_reader.LARGE:
         return [dict(configs)]
     linked = {name for task in configs for name in (task, *specs[task].needs) if specs[task].needs}
     alone = [{task: config} for task, config in configs.items() if task not in linked]

@@ -23,6 +23,10 @@ from tfrecords_tools.writing import worker_pool
 PROGRAM = "must-records"
 # Commands that do not run a network.
 RECORDS = ("convert", "merge", "inspect", "check", "stats", "export-coco", "export-yolo")
+# Commands that run a network, and keep maps of the photos' size beside it. With oneDNN, TensorFlow keeps the memory of
+# tensors for later ones: the largest maps would take twice as much. With the system's allocator, it gives it back.
+NETWORKS = ("label", "evaluate")
+ALLOCATOR = "TF_ONEDNN_USE_SYSTEM_ALLOCATOR"
 # Only networks and clusters need these, but TensorFlow and tf_keras import them: a quarter of their import time.
 UNUSED = ("googleapiclient", "h5py", "pandas", "scipy")
 
@@ -72,6 +76,8 @@ def main() -> int:
     process_setup.prepare()
     if sys.argv[1:2] and sys.argv[1] in RECORDS:
         os.environ.update(worker_pool.ENVIRONMENT)
+    if sys.argv[1:2] and sys.argv[1] in NETWORKS:
+        os.environ.setdefault(ALLOCATOR, "1")
     return exit_on_user_error(_run)
 
 

@@ -20,17 +20,46 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
+from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 
 import tensorflow as tf
 
 from must_tf.common import devices, upstream
 from must_tf.common.errors import UserError
+from must_tf.data import opening
+from must_tf.label_content import ImageInfo
 
 SHARE = "TF_NUM_INTEROP_THREADS"  # TensorFlow's operations at a time, one thread each: the cores of one process
 MOST_PASSES = 4  # batches at a time in the networks of one process
 
 T = TypeVar("T")
+
+
+class Room:
+    """Limits how many pixels the threads of a process work on at a time: to those of the largest image that is allowed.
+
+    The maps of one such image take gigabytes, so that one thread has it to itself. Images of usual size hardly wait.
+    """
+
+    def __init__(self, pixels: int = opening.MAX_PIXELS):
+        self._pixels, self._taken = pixels, 0
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def taken(self, info: ImageInfo) -> Iterator[None]:
+        """Waits until there is room for this image, and keeps it."""
+        pixels = min(info.height * info.width, self._pixels)
+        with self._changed:
+            self._changed.wait_for(lambda: self._taken + pixels <= self._pixels)
+            self._taken += pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= pixels
+                self._changed.notify_all()
 
 
 class JobPart(NamedTuple):

@@ -6,8 +6,8 @@ Three steps run at once, on different batches, so that the networks hardly ever 
     threads, one image each                    threads, one batch each      threads, one image each
 
 With a GPU, the networks take one batch at a time; without, they take a few, see `parallelism`. At most `AHEAD` more
-batches are in progress, whatever the shard's size. Records leave in the order in which they came. An exception in a
-thread is raised when its record would have left.
+batches are in progress, whatever the shard's size, and fewer and smaller ones if the records are large. Records leave
+in the order in which they came. An exception in a thread is raised when its record would have left.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ from tfrecords_tools.teachers.frames import InputFrame, View, view
 
 # Besides those in the networks, one batch is prepared, one is finished, and one waits for the slowest step.
 AHEAD = 3
+# Bytes of the records in progress, besides those of one batch: a photo of 100 million pixels may be a PNG of 0.3 GB.
+MOST_BYTES = 256_000_000
+BATCH_BYTES = MOST_BYTES // 4  # of more than one record
 
 
 class LabelledRecord(NamedTuple):
@@ -61,6 +64,7 @@ class _Context(NamedTuple):
     replace: Collection[str]
     with_confidence: bool
     configs: dict[str, Any]  # {task: its config}; costs milliseconds to make
+    room: parallelism.Room  # for decoded images and their labels
 
 
 class _Rows(NamedTuple):
@@ -89,7 +93,7 @@ def labelled(
     Raises:
       UserError: a record cannot be read, or a prediction is NaN or infinite.
     """
-    context = _Context(path, teachers, replace, with_confidence, recordset.configs_of({}))
+    context = _Context(path, teachers, replace, with_confidence, recordset.configs_of({}), parallelism.Room())
     threads, passes = max(2, parallelism.own_cores()), parallelism.passes()
     with (
         ThreadPoolExecutor(threads, "prepare") as prepare,
@@ -98,12 +102,15 @@ def labelled(
     ):
         try:
             waiting: deque[list[Future[LabelledRecord | None]]] = deque()
+            sizes: deque[int] = deque()
             for batch in _batches(path):
                 ready = [prepare.submit(_prepared, number, serialized, context) for number, serialized in batch]
                 predictions = forward.submit(_forward, ready, context)
                 rows = range(len(ready))
                 waiting.append([finish.submit(_finished, row, predictions, ready, context) for row in rows])
-                if len(waiting) == AHEAD + passes:
+                sizes.append(sum(len(serialized) for _, serialized in batch))
+                while len(waiting) == AHEAD + passes or sum(sizes) > MOST_BYTES:
+                    sizes.popleft()
                     yield from _results(waiting.popleft(), tick)
             while waiting:
                 yield from _results(waiting.popleft(), tick)
@@ -123,9 +130,17 @@ def _batches(path: str) -> Iterator[list[tuple[int, bytes]]]:
     if framing.whole_records(path) is not None:
         raise UserError(f"{path} is truncated or damaged: a record is longer than the file. Convert it again.")
     try:
-        records = tf.data.TFRecordDataset(path).batch(BATCH_SIZE).prefetch(1)
-        for place, batch in enumerate(record.without_autotune(records).as_numpy_iterator()):
-            yield list(enumerate(batch, place * BATCH_SIZE))
+        records = tf.data.TFRecordDataset(path).prefetch(1)
+        batch: list[tuple[int, bytes]] = []
+        size = 0
+        for number, serialized in enumerate(record.without_autotune(records).as_numpy_iterator()):
+            if len(batch) == BATCH_SIZE or (batch and size + len(serialized) > BATCH_BYTES):
+                yield batch
+                batch, size = [], 0
+            batch.append((number, serialized))
+            size += len(serialized)
+        if batch:
+            yield batch
     except tf.errors.DataLossError as error:
         raise UserError(f"{path} is truncated or damaged ({error.message}). Convert it again.") from error
 
@@ -148,11 +163,12 @@ def _prepare(serialized: bytes, context: _Context) -> _Prepared:
         {teacher.frame for teacher, is_asked in zip(context.teachers, asked, strict=True) if is_asked}
         for asked in (wanted, doubted)
     )
-    with tf.device("CPU:0"):  # an accelerator is left to the networks
+    info = record.info_of(example)
+    with context.room.taken(info), tf.device("CPU:0"):  # an accelerator is left to the networks
         image = record.decode_image(opening.image_of(example)) if frames else None
         views = {frame: view(image, frame) for frame in frames}
         mirrored = {frame: view(tf.reverse(image, [1]), frame) for frame in turned}
-    return _Prepared(serialized, record.info_of(example), before, origins, wanted, doubted, views, mirrored)
+    return _Prepared(serialized, info, before, origins, wanted, doubted, views, mirrored)
 
 
 def _is_replaced(task: str, origin: str, replace: Collection[str]) -> bool:
@@ -208,18 +224,26 @@ def _finished(
     by_teacher, prepared = predictions.result(), ready[row].result()
     if prepared is None:
         return None
-    with tf.device("CPU:0"):
-        labels = [
-            _labels(teacher, rows, row, prepared) for teacher, rows in zip(context.teachers, by_teacher, strict=True)
-        ]
-    new = _missing(prepared.origins, labels, context.teachers)
-    added = tuple(task for task, task_labels in new.items() if prepared.before.get(task) != task_labels.origin)
+    of_teachers = list(zip(context.teachers, by_teacher, strict=True))
+    serialized, added = record.merge(prepared.serialized, {}, discover()), set[str]()
+    with context.room.taken(prepared.info), tf.device("CPU:0"):
+        for teacher, rows in of_teachers:  # written one after the other, as the maps of all may take many gigabytes
+            serialized, tasks = _with_labels(serialized, teacher, rows, row, prepared)
+            added |= {task for task in tasks if prepared.before.get(task) != teacher.about.origin}
     notes = tuple(
         note
-        for teacher, rows in zip(context.teachers, by_teacher, strict=True)
+        for teacher, rows in of_teachers
         for note in (teacher.notes(rows.straight[row]) if row in rows.straight else ())
     )
-    return LabelledRecord(record.merge(prepared.serialized, new, discover()), added, notes)
+    return LabelledRecord(serialized, tuple(task for task in discover() if task in added), notes)
+
+
+def _with_labels(
+    serialized: bytes, teacher: Teacher, rows: _Rows, row: int, prepared: _Prepared
+) -> tuple[bytes, tuple[str, ...]]:
+    """Returns the record with the labels that a teacher adds, and their tasks."""
+    new = _missing(prepared.origins, _labels(teacher, rows, row, prepared), teacher)
+    return record.merge(serialized, new, discover()) if new else serialized, tuple(new)
 
 
 def _labels(teacher: Teacher, rows: _Rows, row: int, prepared: _Prepared) -> dict[str, Labels]:
@@ -234,19 +258,14 @@ def _labels(teacher: Teacher, rows: _Rows, row: int, prepared: _Prepared) -> dic
     return confidence.added(labels, mirrored, teacher.configs)
 
 
-def _missing(
-    origins: dict[str, str], labels: Sequence[dict[str, Labels]], teachers: Sequence[Teacher]
-) -> dict[str, record.Labelled]:
-    """Returns the labels that the teachers add to a record with labels of these origins.
+def _missing(origins: dict[str, str], labels: Mapping[str, Labels], teacher: Teacher) -> dict[str, record.Labelled]:
+    """Returns the labels that a teacher adds to a record with labels of these origins.
 
     A task that needs another one shares its objects. It is only added together with the other's labels, by the same
     teacher: masks of one teacher do not fit boxes of another, nor real boxes.
     """
     new: dict[str, record.Labelled] = {}
     for task, spec in discover().items():
-        for teacher, teacher_labels in zip(teachers, labels, strict=True):
-            origin = teacher.about.origin
-            fits = all(need in new and new[need].origin == origin for need in spec.needs)
-            if task in teacher_labels and fits and _is_free(task, origins):
-                new[task] = record.Labelled(teacher_labels[task], origin)
+        if task in labels and all(need in new for need in spec.needs) and _is_free(task, origins):
+            new[task] = record.Labelled(labels[task], teacher.about.origin)
     return new

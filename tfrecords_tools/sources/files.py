@@ -241,11 +241,7 @@ def unique_id(source_id: str, path: str, taken: on_disk.NameSet, account: Accoun
     if taken.add(source_id):
         return source_id
     account.notes.add("image: name taken, id keeps the suffix", path)
-    longer, number = source_id + os.path.splitext(path)[1], 2
-    unique = longer
-    while not taken.add(unique):
-        unique, number = f"{longer}__{number}", number + 1
-    return unique
+    return taken.add_numbered(source_id + os.path.splitext(path)[1])
 
 
 def dataset(path: str) -> str:

@@ -47,8 +47,9 @@ def _grids(labels: Labels, content: LabelContent, info: ImageInfo) -> Iterator[t
     weight = _reduced(known)[..., None]
     of_things = {key: values for key, values in maps(labels, info).items() if values is not content.scores}
     for key, values in of_things.items():
-        planes = np.where(content.present[..., None], values.reshape(*values.shape[:2], -1), 0).astype(np.float32)
-        means = _reduced(planes) / np.maximum(weight, 1e-6)
+        planes = np.moveaxis(values.reshape(*values.shape[:2], -1), -1, 0)  # one by one: copies take gigabytes
+        reduced = [_reduced(np.where(content.present, plane, 0).astype(np.float32, copy=False)) for plane in planes]
+        means = np.stack(reduced, axis=-1) / np.maximum(weight, 1e-6)
         grid = np.where(weight > 0, means, means[weight[..., 0] > 0].mean(axis=0))
         grid = grid - grid.mean(axis=(0, 1))
         deviation = grid.std()
@@ -56,10 +57,9 @@ def _grids(labels: Labels, content: LabelContent, info: ImageInfo) -> Iterator[t
             yield key, (grid / deviation).ravel()
 
 
-def _reduced(planes: np.ndarray) -> np.ndarray:
-    """Averages a map [h, w] or [h, w, C] to GRID x GRID cells."""
-    reduced = cv2.resize(planes, (GRID, GRID), interpolation=cv2.INTER_AREA)
-    return reduced.reshape(GRID, GRID, *planes.shape[2:])
+def _reduced(plane: np.ndarray) -> np.ndarray:
+    """Averages a map [h, w] to GRID x GRID cells."""
+    return cv2.resize(plane, (GRID, GRID), interpolation=cv2.INTER_AREA)
 
 
 def differing(sums: Mapping[str, np.ndarray]) -> float | None:

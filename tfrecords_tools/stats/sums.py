@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from tfrecords_tools.stats import sameness
 
 BINS = 100  # of scores from 0 to 1: thresholds are suggested in hundredths
 PSEUDO, REAL = "pseudo:", "real:"  # how origins start
+PART = 4_000_000  # things that are counted at once: in float64 and int64, a large map would take gigabytes
 GROUPS = 32  # of shards: the sums of all groups are held in memory until they are added up
 
 
@@ -124,18 +125,25 @@ def _add_classes(
 ) -> None:
     if content.scores is None:
         return
-    if content.classes is None:
-        scores = content.scores[present_and_believed[0]]
-        added = binned(np.zeros(scores.shape, np.int64), scores, 1)
-        sums.scores = sums.scores + added if sums.scores.size else added
-        return
-    if not sums.scores.size:
-        sums.has_classes = True
-        sums.scores, sums.believed = np.zeros([count, BINS], np.int64), np.zeros(count, np.int64)
     present, believed = present_and_believed
+    sums.has_classes = content.classes is not None
+    if not sums.scores.size:
+        sums.scores = np.zeros([count if sums.has_classes else 1, BINS], np.int64)
+        sums.believed = np.zeros(count if sums.has_classes else 0, np.int64)
     counted = present if content.eligible is None else present & content.eligible
-    sums.scores += binned(content.classes[counted], content.scores[counted], count)
-    sums.believed += np.bincount(content.classes[believed], minlength=count)
+    for part in _parts(present.size):
+        chosen, scores = counted.ravel()[part], content.scores.ravel()[part]
+        if content.classes is None:
+            sums.scores += binned(np.zeros(np.count_nonzero(chosen), np.int64), scores[chosen], 1)
+            continue
+        classes = content.classes.ravel()[part]
+        sums.scores += binned(classes[chosen], scores[chosen], count)
+        sums.believed += np.bincount(classes[believed.ravel()[part]], minlength=count)
+
+
+def _parts(size: int) -> Iterator[slice]:
+    for start in range(0, size, PART):
+        yield slice(start, start + PART)
 
 
 def binned(places: np.ndarray, scores: np.ndarray, classes: int) -> np.ndarray:
@@ -192,8 +200,8 @@ def sum_shards(job: SumJob, tick: Callable[[], None]) -> SumsByOrigin:
 
 def _add_record(serialized: bytes, reader: label_reader.LabelReader, job: SumJob, total: SumsByOrigin) -> None:
     example = opening.parsed(serialized)
-    for task, (labels, origin, annotated) in reader.read(serialized, example, job.origin).items():
-        if job.origin == REAL and annotated is not None:  # some classes were not annotated: counts would be too low
-            continue
-        sums = total.setdefault((task, origin), Sums())
-        add(sums, discover()[task], labels, record.info_of(example), job.configs[task])
+    for task, (labels, origin, annotated) in reader.read_in_turn(serialized, example, job.origin):
+        if job.origin != REAL or annotated is None:  # if some classes were not annotated, counts would be too low
+            sums = total.setdefault((task, origin), Sums())
+            add(sums, discover()[task], labels, record.info_of(example), job.configs[task])
+        del labels  # before the next task's are read

@@ -116,6 +116,23 @@ class NameSet:
         with room():
             return self._database.execute("INSERT OR IGNORE INTO names VALUES (?)", (name,)).rowcount > 0
 
+    def add_numbered(self, name: str) -> str:
+        """Adds the name, or else `name__2` or with the next number that is new. Returns what was added.
+
+        Numbers that were tried are remembered: a million equal names would otherwise take hours.
+        """
+        if self.add(name):
+            return name
+        with room():
+            self._database.execute("CREATE TABLE IF NOT EXISTS numbers (name TEXT PRIMARY KEY, next INT) WITHOUT ROWID")
+            found = self._database.execute("SELECT next FROM numbers WHERE name = ?", (name,)).fetchone()
+        number = found[0] if found else 2
+        while not self.add(unique := f"{name}__{number}"):
+            number += 1
+        with room():
+            self._database.execute("INSERT OR REPLACE INTO numbers VALUES (?, ?)", (name, number + 1))
+        return unique
+
     def __contains__(self, name: str) -> bool:
         return self._database.execute("SELECT 1 FROM names WHERE name = ?", (name,)).fetchone() is not None
 

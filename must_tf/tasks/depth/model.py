@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from must_tf.data.geometry import Frame, restore_planes
+from must_tf.data.geometry import Frame, in_bands, restore_planes
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Tensors
 from must_tf.tasks.depth.config import Config
 
@@ -47,4 +47,10 @@ def ideal(targets: Arrays, config: Config) -> Ideal:
 
 def restore(predictions: Tensors, frame: Frame) -> Tensors:
     """Returns the same maps, float32 [h, w]."""
-    return {key: tf.transpose(restore_planes(values[..., None], frame)[0]) for key, values in predictions.items()}
+    planes = {key: restore_planes(values[..., None], frame) for key, values in predictions.items()}
+    specs = dict.fromkeys(planes, tf.TensorSpec([None, None]))
+
+    def band(top: tf.Tensor, bottom: tf.Tensor) -> Tensors:
+        return {key: tf.transpose(planes_of(top, bottom)[0]) for key, planes_of in planes.items()}
+
+    return in_bands(frame, specs, band)

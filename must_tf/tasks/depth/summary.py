@@ -63,9 +63,12 @@ def add(labels: Labels, config: Config) -> dict[str, Any]:
     """Returns 1 if the depth is `relative`, 1 if it is `flat`, and the pixels of each bin of `metres` [800]."""
     del config
     values, relative = _values(labels)
-    found = values[_known(values)].astype(np.float64)
+    found = values[_known(values)]
     metres = histogram(found) if not relative else histogram(found[:0])
-    flat = found.size > 0 and bool(found.std() < SAME_DEPTH * found.mean())
+    mean = float(found.sum(dtype=np.float64)) / max(found.size, 1)
+    parts = (found[start : start + AT_ONCE].astype(np.float64) for start in range(0, found.size, AT_ONCE))
+    squares = sum(float(np.sum((part - mean) ** 2)) for part in parts)
+    flat = found.size > 0 and squares < found.size * (SAME_DEPTH * mean) ** 2
     return {"flat": int(flat), "relative": int(relative), "metres": metres}
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from must_tf.data.geometry import Frame, restore_planes
+from must_tf.data.geometry import Frame, in_bands, restore_planes
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Tensors
 from must_tf.tasks.normals import labels
 from must_tf.tasks.normals.config import Config
@@ -39,7 +39,12 @@ def ideal(targets: Arrays, config: Config) -> Ideal:
 
 def restore(predictions: Tensors, frame: Frame) -> Tensors:
     """Returns `normals` float32 [h, w, 3], interpolated and normalised again."""
-    planes = restore_planes(predictions["normals"], frame)  # [3, w, h]
-    # As tf.math.l2_normalize, which takes twice the time: reductions over an innermost axis of length 3 are slow.
-    x, y, z = tf.unstack(tf.square(planes))
-    return {"normals": tf.transpose(planes * tf.math.rsqrt(tf.maximum(x + y + z, 1e-12)), [2, 1, 0])}
+    planes_of = restore_planes(predictions["normals"], frame)
+
+    def band(top: tf.Tensor, bottom: tf.Tensor) -> Tensors:
+        planes = planes_of(top, bottom)  # [3, w, rows]
+        # As tf.math.l2_normalize, which takes twice the time: reductions over an innermost axis of length 3 are slow.
+        x, y, z = tf.unstack(tf.square(planes))
+        return {"normals": tf.transpose(planes * tf.math.rsqrt(tf.maximum(x + y + z, 1e-12)), [2, 1, 0])}
+
+    return in_bands(frame, {"normals": tf.TensorSpec([None, None, 3])}, band)

@@ -69,13 +69,13 @@ def figures(sums: Mapping[str, Any], images: int) -> dict[str, Any]:
 def confidence(labels: Labels, mirrored: Labels, config: Config) -> np.ndarray:
     """Returns the confidence float32 [h, w] by the labels of the mirrored photo, see the module's docstring."""
     del config
-    normals, others = labels["normals"], mirrored["normals"][:, ::-1] * UNMIRRORED
-    known = _known(normals) & _known(others)
-    found = np.zeros(known.shape, np.float32)
-    for top in range(0, len(known), ROWS):
-        part = slice(top, top + ROWS)
-        apart = angles(normals[part][known[part]], others[part][known[part]])
-        found[part][known[part]] = pixel_confidence.of_disagreement(apart, TOLERANCE)
+    normals, others = labels["normals"], mirrored["normals"][:, ::-1]
+    found = np.zeros(normals.shape[:2], np.float32)
+    for top in range(0, len(normals), ROWS):
+        one, other = normals[top : top + ROWS], others[top : top + ROWS] * UNMIRRORED
+        known = _known(one) & _known(other)
+        apart = angles(one[known], other[known])
+        found[top : top + ROWS][known] = pixel_confidence.of_disagreement(apart, TOLERANCE)
     return found
 
 

@@ -66,7 +66,8 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
         )
     written = {CLASSES: _feature(labels["classes"])}
     if np.min(labels["confidence"], initial=1.0) < 1.0:
-        written[CONFIDENCE] = _feature(np.rint(labels["confidence"] * 255.0))
+        shares = labels["confidence"] * 255.0
+        written[CONFIDENCE] = _feature(np.rint(shares, out=shares))
     return written
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.data import resample
-from must_tf.data.geometry import Frame, restore_planes, visible_cells
+from must_tf.data.geometry import Frame, in_bands, restore_planes, visible_cells
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Tensors
 from must_tf.tasks.segmentation.config import Config
 from must_tf.tasks.segmentation.labels import IGNORE
@@ -91,17 +91,26 @@ def restore(predictions: Tensors, frame: Frame) -> Tensors:
     grid = _grid(probability[:rows, :columns])
     around = [[0, probability.shape[0] - rows], [0, probability.shape[1] - columns]]
     highest = tf.ensure_shape(tf.pad(grid.highest, around), probability.shape[:2])
-    confidence = tf.transpose(restore_planes(highest[..., None], frame)[0])
-    (down, low), (right, far) = _line(frame, stride, 0, rows), _line(frame, stride, 1, columns)
+    confidence_of = restore_planes(highest[..., None], frame)
+    lines = _line(frame, stride, 0, rows), _line(frame, stride, 1, columns)
     gaps, cells = _gaps(grid.best)
-    classes = resample.nearest(gaps, down, right)
-    places = tf.where(classes < 0)  # [M, 2]
-    pixels = _Pixels(-1 - tf.gather_nd(classes, places), tf.gather(low, places[:, 0]), tf.gather(far, places[:, 1]))
-    mixed, shares = _mixed(grid, cells, pixels)
-    return {
-        "classes": tf.tensor_scatter_nd_update(classes, places, mixed),
-        "confidence": tf.clip_by_value(tf.tensor_scatter_nd_update(confidence, places, shares), 0.0, 1.0),
-    }
+    quick = functools.partial(_best_of_cells, _candidates(grid, cells))
+    exact = functools.partial(_best_of_all, grid.probability, cells)
+
+    def band(top: tf.Tensor, bottom: tf.Tensor) -> Tensors:
+        (down, low), (right, far) = [part[top:bottom] for part in lines[0]], lines[1]
+        classes = resample.nearest(gaps, down, right)
+        places = tf.where(classes < 0)  # [M, 2]
+        pixels = _Pixels(-1 - tf.gather_nd(classes, places), tf.gather(low, places[:, 0]), tf.gather(far, places[:, 1]))
+        mixed, shares = _mixed(quick, exact, pixels)
+        confidence = tf.tensor_scatter_nd_update(tf.transpose(confidence_of(top, bottom)[0]), places, shares)
+        return {
+            "classes": tf.tensor_scatter_nd_update(classes, places, mixed),
+            "confidence": tf.clip_by_value(confidence, 0.0, 1.0),
+        }
+
+    specs = {"classes": tf.TensorSpec([None, None], tf.int32), "confidence": tf.TensorSpec([None, None])}
+    return in_bands(frame, specs, band)
 
 
 def _grid(probability: tf.Tensor) -> _Grid:
@@ -143,15 +152,18 @@ def _gaps(best: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
     return tf.tensor_scatter_nd_update(classes, places, numbers), cells
 
 
-def _mixed(grid: _Grid, cells: Sequence[tf.Tensor], pixels: _Pixels) -> Best:
-    """Returns the best classes of pixels in undecided gaps, and their probabilities, [M] each."""
-    classes, shares = _in_parts(functools.partial(_best_of_cells, _candidates(grid, cells)), pixels, 2 * AT_ONCE)
+def _mixed(quick: Callable[[_Pixels], Best], exact: Callable[[_Pixels], Best], pixels: _Pixels) -> Best:
+    """Returns the best classes of pixels in undecided gaps, and their probabilities, [M] each.
+
+    `quick` gives class -1 if it cannot say; `exact` takes longer.
+    """
+    classes, shares = _in_parts(quick, pixels, 2 * AT_ONCE)
     unsure = tf.where(classes < 0)  # [U, 1]
     left = _Pixels(*(tf.gather(each, unsure[:, 0]) for each in pixels))
-    exact = _in_parts(functools.partial(_best_of_all, grid.probability, cells), left, AT_ONCE)
+    certain = _in_parts(exact, left, AT_ONCE)
     return (
-        tf.tensor_scatter_nd_update(classes, unsure, exact[0]),
-        tf.tensor_scatter_nd_update(shares, unsure, exact[1]),
+        tf.tensor_scatter_nd_update(classes, unsure, certain[0]),
+        tf.tensor_scatter_nd_update(shares, unsure, certain[1]),
     )
 
 

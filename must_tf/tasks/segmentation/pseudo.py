@@ -13,8 +13,11 @@ def keep(predictions: dict[str, np.ndarray], info: ImageInfo, config: Config) ->
     """Returns `classes` int32 [h, w] and `confidence` float32 [h, w]. A pixel with NaN confidence is ignored."""
     del info, config
     confidence = np.asarray(predictions["confidence"], np.float32)
+    classes = np.asarray(predictions["classes"], np.int32)
     known = np.isfinite(confidence)
+    if known.all():  # copies of a large map take gigabytes
+        return {"classes": classes, "confidence": confidence}
     return {
-        "classes": np.where(known, predictions["classes"], IGNORE).astype(np.int32),
+        "classes": np.where(known, classes, np.int32(IGNORE)),
         "confidence": np.where(known, confidence, 0.0),
     }

@@ -18,7 +18,7 @@ from must_tf.common import files, run_files
 from must_tf.common.errors import UserError
 from must_tf.data import contents
 from must_tf.evaluation import evaluator
-from must_tf.loop import steps
+from must_tf.loop import report, steps
 from must_tf.prediction.folder import LINES, SETTINGS, Folder
 from must_tf.runs import fingerprint
 from must_tf.serving import exported, saved_model
@@ -64,6 +64,19 @@ def test_a_file_without_a_key_is_named(tmp_path: Path) -> None:
     (tmp_path / run_files.EVALUATION).write_text('{"step": 3}')
     with pytest.raises(UserError, match="evaluation.json is damaged: it has no figures. Restore it, or delete it"):
         evaluator.last(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "content", ['{"step": "9", "figures": {}}', '{"step": 9, "figures": []}', '{"step": 9, "figures": {"a/b": "high"}}']
+)
+def test_metrics_that_are_no_numbers_are_named(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "evaluation.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match="evaluation.json is damaged: (step|figures) is not a "):
+        evaluator.last(str(tmp_path))
+    if '"9"' not in content:
+        with pytest.raises(UserError, match="evaluation.json is damaged: figures is not a "):
+            report._evaluation(str(path))
 
 
 def test_a_damaged_line_of_evaluations_is_named(tmp_path: Path) -> None:

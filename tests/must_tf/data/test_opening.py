@@ -100,6 +100,16 @@ def test_a_flipped_bit_in_a_map_is_found_without_decoding_it() -> None:
     assert not opening.is_whole_png(png[:-1])
 
 
+@pytest.mark.parametrize("stored", [b"1", b"f" * 63, b"F" * 64, b"f" * 64 + b"\n", b"g" * 64])
+def test_a_content_hash_that_is_none_is_a_fault_of_the_image(stored: bytes) -> None:
+    """Whatever copies the record needs it: it would end with this record, and --skip-bad would not leave it out."""
+    example = _changed(lambda feature: feature[opening.CONTENT].CopyFrom(record.bytes_feature([stored])))
+    with pytest.raises(BadRecord, match="image/key/sha256: not a SHA-256"):
+        opening.require(example, {}, {})
+    del example.features.feature[opening.CONTENT]
+    opening.require(example, {}, {})
+
+
 def test_sound_records_are_opened() -> None:
     for index in range(3):
         opening.require(tf.train.Example.FromString(scene_record(index, ALL, ".jpg")), SPECS, CONFIGS)

@@ -151,6 +151,30 @@ def test_a_mistake_is_named_with_its_key(tmp_path: Path, change: tuple[str, str,
     assert "plan.yaml" in str(error.value)
 
 
+LONG = "x" * 1000
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("export: true", f"export: {LONG}"),
+        ("export: true", f"{LONG}: true"),
+        ("student: {hours: 2}", f"student: {LONG}"),
+        ("  depth: {steps", f"  {LONG}: {{steps"),
+        ("root: album", f"root: album, validation: {LONG}"),
+        ("root: album", f"root: album, {LONG}: 1"),
+        ("format: coco", f"format: {LONG}"),
+        ("export: true", f"compare: {{a: {{datasets: [{LONG}]}}}}"),
+    ],
+)
+def test_long_values_are_cut(tmp_path: Path, old: str, new: str) -> None:
+    """A file that lacks a quote may be one value of a megabyte."""
+    assert old in GOOD
+    with pytest.raises(UserError) as error:
+        read(tmp_path, GOOD.replace(old, new))
+    assert len(str(error.value)) < 900
+
+
 def test_a_plan_allows_as_many_seeds_as_its_transfers() -> None:
     """Another number would be refused after hours of training."""
     assert MOST["seeds"] == MOST_SEEDS

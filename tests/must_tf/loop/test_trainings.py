@@ -538,6 +538,22 @@ def test_hours_become_steps(tmp_path: Path) -> None:
     assert values["trainer"]["optimizer_config"]["learning_rate"]["cosine"]["decay_steps"] == 32_400
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("metrics.jsonl", ""), ("metrics.jsonl", "{"), ("params.yaml", "task: 1"), ("params.yaml", "[]")],
+)
+def test_a_damaged_measurement_of_the_pace_is_named(name: str, content: str, tmp_path: Path) -> None:
+    plan = dataclasses.replace(plan_of({"rooms": ROOMS}, student={"hours": 2}), out=str(tmp_path))
+    (tmp_path / "pace").mkdir()
+    (tmp_path / "pace" / "metrics.jsonl").write_text('{"step": 40, "images_per_second": 50.0}')
+    (tmp_path / "pace" / "params.yaml").write_text("task: {train_data: {global_batch_size: 10}}")
+    (tmp_path / "pace" / name).write_text(content)
+    _, student = trainings(plan, {"rooms": ROOMS_FACTS._replace(labelled={"depth": 200, "normals": 200})}).steps()
+    (make,) = student.files.values()
+    with pytest.raises(UserError, match=re.escape(str(tmp_path / "pace" / name))):
+        make()
+
+
 def test_other_weights_to_start_from_are_noticed(tmp_path: Path) -> None:
     """By their content, which a checkpoint's index sums up."""
     other = {**ROOMS, "task": "depth", "steps": 40}

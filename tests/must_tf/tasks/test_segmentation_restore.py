@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from must_tf.data import geometry
 from must_tf.data.geometry import Frame
 from must_tf.tasks.segmentation import model
 
@@ -38,6 +39,17 @@ def test_as_opencv_does_it(grain: int, original: tuple[int, int], scaled: tuple[
     sure = first - second > 1e-5
     assert sure.mean() > 0.99
     np.testing.assert_array_equal(found["classes"][sure], expected.argmax(-1)[sure])
+
+
+def test_large_maps_are_restored_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seven rows at a time, the last band lower, as all at once."""
+    logits = np.random.default_rng(0).normal(0, 2, [CELLS, CELLS, 5])
+    probability = (np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)).astype(np.float32)
+    whole = restored(probability, (150, 100), (96, 64))
+    monkeypatch.setattr(geometry, "BAND", 799)
+    bands = restored(probability, (150, 100), (96, 64))
+    np.testing.assert_array_equal(bands["classes"], whole["classes"])
+    np.testing.assert_allclose(bands["confidence"], whole["confidence"], rtol=1e-6)
 
 
 def test_a_class_that_is_best_in_no_cell_may_be_best_between_them() -> None:

@@ -413,3 +413,17 @@ def test_the_runs_of_a_column_have_one_batch_size(place: Place, runs: Any) -> No
     with pytest.raises(UserError, match="would choose a batch size for each run"):
         place.run()
     assert process.started == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "left", "jobs", "text"),
+    [
+        ([], 4, 2, ""),
+        ([60.0], 3, 1, ", about 3:00 left"),
+        ([60.0], 3, 2, ", about 1:30 left"),
+        ([50.0, 70.0], 1, 8, ", about 1:00 left"),
+        ([60.0], 0, 2, ""),
+    ],
+)
+def test_runs_at_once_share_the_time_left(seconds: list[float], left: int, jobs: int, text: str) -> None:
+    assert command.remaining(seconds, left, jobs) == text

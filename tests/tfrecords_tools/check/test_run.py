@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf.data import record, scenes
+from must_tf.data import label_reader, record, scenes
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
 from must_tf.tasks.masks.labels import write_full
@@ -168,7 +168,7 @@ def test_of_a_large_image_one_task_is_checked_after_the_other(tmp_path: Path, mo
         PLANTED[name][0](damaged.features.feature)
     records = write_set(tmp_path / "set", [[damaged.SerializeToString(), scene_record(1, ALL)]])
     together = checked(records)
-    monkeypatch.setattr(record_rules, "LARGE", 0)
+    monkeypatch.setattr(label_reader, "LARGE", 0)
     apart = checked(records)
     assert apart == together
     assert len(apart["findings"]) >= 5

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import tensorflow as tf
 from must_tf.common import devices, folder_lock
 from must_tf.common.errors import UserError
 from must_tf.data import manifest
+from must_tf.spec import ImageInfo
 from tests.support import formula_teacher, teaching
 from tests.support.session.forked_python import INTERPRETER
 from tests.support.tiny import ROOT, write_set
@@ -26,6 +28,7 @@ from tfrecords_tools.writing import shards, worker_pool
 
 NAMES = shards.names(3)
 SIMULTANEOUS_BATCHES = 8
+PATIENCE = 60.0  # seconds until a test gives up on another thread
 # Several batches in one network at a time, like in the command on a CPU. It takes a real detector: without `settle`,
 # TensorFlow's optimizer turns the sum of shares in `decode_boxes` into a variable whose name all calls share.
 LABEL = """
@@ -326,3 +329,27 @@ def test_kills_again_and_again_end_with_the_same_bytes() -> None:
     assert done.returncode == 0, done.stderr
     assert "3 kills, equal bytes" in done.stdout
     assert all(f"killed {victim}" in done.stdout for victim in ("main", "worker", "group")), done.stdout
+
+
+def test_large_images_wait_for_room_and_small_ones_share_it() -> None:
+    """Of 100 pixels: 60 and 40 are together, another 60 waits for the first, and one of 1,000 for all."""
+    room, order = parallelism.Room(100), list[str]()
+
+    def wait(name: str, pixels: int) -> threading.Thread:
+        def work() -> None:
+            with room.taken(ImageInfo(name, 1, pixels)):
+                order.append(name)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        return thread
+
+    with room.taken(ImageInfo("large", 6, 10)):
+        wait("small", 40).join(PATIENCE)
+        assert order == ["small"]
+        others = [wait("other", 60), wait("huge", 1000)]
+        others[0].join(0.2)
+        assert order == ["small"]
+    for thread in others:
+        thread.join(PATIENCE)
+    assert sorted(order) == ["huge", "other", "small"]

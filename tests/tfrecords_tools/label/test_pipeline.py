@@ -266,6 +266,18 @@ def test_a_damaged_image_and_a_truncated_file(tmp_path: Path) -> None:
         run(pattern, ByHand())
 
 
+def test_large_records_are_few_at_a_time(shard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more bytes than one record has, only one is in a batch, and only one batch is in progress."""
+    teacher, decoded = ByHand(), counted_decodes(monkeypatch)
+    monkeypatch.setattr(pipeline, "BATCH_BYTES", 1)
+    monkeypatch.setattr(pipeline, "MOST_BYTES", 1)
+    (path,) = tf.io.gfile.glob(shard)
+    for number, one in enumerate(labelled(path, [teacher], lambda count: None)):
+        assert len(decoded) <= number + 2
+        np.testing.assert_allclose(metres(one.serialized).mean(), records(20)[1][number], atol=5.1e-4)
+    assert teacher.forwards == [1] * 20
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nan_and_infinity_are_not_labels(tmp_path: Path, value: float) -> None:
     """The message names the teacher, the task and the image."""

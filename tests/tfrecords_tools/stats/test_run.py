@@ -16,12 +16,13 @@ from must_tf.experiments import experiment_config
 from must_tf.pseudo_gate import rules, verdict
 from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
+from must_tf.tasks.depth import summary
 from tests.support.converting import must_records, noise
 from tests.support.labelling import SIZE, boxes, by, found_in, judged, pixels, records, tell_training
 from tests.support.tiny import ALL, image_bytes, scene_record, write_set
 from tfrecords_tools.reading import recordset, thresholds
 from tfrecords_tools.stats import run as stats
-from tfrecords_tools.stats import suggest, tables
+from tfrecords_tools.stats import suggest, sums, tables
 
 FIRST, SECOND = scenes.OBJECTS[:2]
 HERE, THERE = [0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]
@@ -68,6 +69,19 @@ def test_pixels_below_the_threshold_are_not_valid(tmp_path: Path) -> None:
     assert found["valid"] == 0.5
     assert [found["classes"][name] for name in scenes.SURFACES[:2]] == [20 * 30, 20 * 30]
     assert [found["classes_at_floor"][name] for name in scenes.SURFACES[:2]] == [30 * 30, 30 * 30]
+
+
+def test_large_labels_are_read_and_counted_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    maps = [pixels(rng.integers(0, 3, SIZE), rng.uniform(0, 1, SIZE)) for _ in range(3)]
+    metres = [{"metres": rng.uniform(1, 9, SIZE).astype(np.float32)} for _ in range(3)]
+    images = zip(by(TEACHER, "segmentation", maps), by(TEACHER, "depth", metres), strict=True)
+    glob = records(tmp_path / "set", [one | other for one, other in images])
+    whole = judged(glob)
+    monkeypatch.setattr(label_reader, "LARGE", 0)
+    monkeypatch.setattr(sums, "PART", 7)
+    monkeypatch.setattr(summary, "AT_ONCE", 7)
+    assert judged(glob)["tasks"] == whole["tasks"]
 
 
 def test_depth_is_told_by_its_percentiles_and_normals_by_their_mean(tmp_path: Path) -> None:
