@@ -151,10 +151,14 @@ def _devices(strategy: tf.distribute.Strategy) -> Iterator[str]:
 def _memory(runner: OrbitExperimentRunner, params: ExperimentConfig) -> Iterator[str]:
     task = StudentTask(params.task)
     data = params.task.train_data
-    rows = math.ceil(data.global_batch_size / runner.strategy.num_replicas_in_sync)
+    parts = params.task.accumulate_steps
+    rows = math.ceil(data.global_batch_size / runner.strategy.num_replicas_in_sync / parts)
     optimizer = task.create_optimizer(params.trainer.optimizer_config)
     (memory,) = memory_estimate.estimates(task, optimizer, task.build_inputs(data).element_spec, [rows])
     averages = memory.parameters if params.trainer.optimizer_config.ema else 0
+    # The whole batch is there, and the sums of the gradients beside those of one part.
+    waiting, sums = (parts - 1) * memory.batch, memory.gradients if parts > 1 else 0
+    memory = memory._replace(batch=memory.batch + waiting, gradients=memory.gradients + sums)
     yield f"memory on each device, {rows} images at once: at least {_size(memory.total + averages)}"
     averaged = f", averages {_size(averages)}" if averages else ""
     model = f"parameters {_size(memory.parameters)}{averaged}, gradients {_size(memory.gradients)}"

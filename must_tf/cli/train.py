@@ -29,6 +29,7 @@ from must_tf.runs import best, checkpoint_match, checkpoints, init_weights, rest
 from must_tf.runs import directory as run_directory
 from must_tf.tasks import discover
 from must_tf.training import (
+    accumulation,
     batch_size,
     continuous_evaluation,
     damaged_record,
@@ -149,6 +150,9 @@ def _settle(params: ExperimentConfig, flags: TrainFlags, mistakes: Mistakes) -> 
         preflight.settle_devices(params.runtime)
     with mistakes.collected():
         loss_scale.check(params.runtime)
+    if training:
+        with mistakes.collected():
+            accumulation.check(params)
     with mistakes.collected():
         schedule.check(params.trainer.optimizer_config)
     if training and batch_size.is_auto(params) and not flags.overwrite:
@@ -293,6 +297,8 @@ def _build(params: ExperimentConfig, flags: TrainFlags, images: preflight.Images
     seed = params.task.train_data.seed
     tf_keras.utils.set_random_seed(seed if seed % tf.int32.max else INSTEAD_OF_ZERO)
     training = "train" in flags.mode
+    if training:
+        accumulation.check_size(params, strategy.num_replicas_in_sync)
     with strategy.scope():
         task = StudentTask(params.task, logging_dir=directory, images=images, done=done)
         trainer = train_utils.create_trainer(params, task, training, "eval" in flags.mode, trainer_cls=Trainer)

@@ -38,6 +38,8 @@ class StudentConfig(HeadsConfig, config_definitions.TaskConfig):
       backbone_learning_rate: factor on the learning rate of the backbone.
       freeze_batch_norm: keep the batch normalisation of the loaded parts of the trunk as it was loaded: statistics,
         gamma and beta.
+      accumulate_steps: the number of parts in which a batch is trained, one after the other, to save memory; see
+        `training/accumulation.py`.
       patience: training ends after this many evaluations in a row without a new best/overall; 0: it does not.
       pictures: number of evaluated images to draw.
     """
@@ -52,6 +54,7 @@ class StudentConfig(HeadsConfig, config_definitions.TaskConfig):
     freeze: tuple[str, ...] = ()
     backbone_learning_rate: float = between(1.0, 0, 1)
     freeze_batch_norm: bool = False
+    accumulate_steps: int = at_least(1, 1)
     patience: int = at_least(0, 0)
     pictures: int = at_least(8, 0)
 

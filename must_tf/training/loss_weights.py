@@ -21,15 +21,19 @@ from must_tf.spec import TaskConfig, Term
 RULES = ("paper", "fixed", "learned")
 
 
-def mean(term: Term) -> tf.Tensor:
+def mean(term: Term, count: tf.Tensor | None = None) -> tf.Tensor:
     """Returns the mean over the *global* batch, [], as this replica must add it to its loss.
 
     Model Garden divides every replica's loss by the number of replicas and sums the gradients. Multiplied by that
     number and divided by the count of all replicas, the sum is the mean over the whole batch, however unevenly the
     labels are spread. If nothing is labelled anywhere, it is exactly 0.
+
+    Args:
+      term: of this replica's images.
+      count: of the global batch, []; None: `counted(term)`.
     """
     replicas = tf.distribute.get_replica_context().num_replicas_in_sync
-    return tf.reduce_sum(term.total) * replicas / tf.maximum(counted(term), 1.0)
+    return tf.reduce_sum(term.total) * replicas / tf.maximum(counted(term) if count is None else count, 1.0)
 
 
 def counted(term: Term) -> tf.Tensor:

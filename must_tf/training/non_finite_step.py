@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,19 +67,25 @@ def find(task: StudentTask, model: tf_keras.Model, start: input_lib.Start, direc
     failed = NonFiniteStep([], ids, [])
     _save(directory, batch, serialized, failed)  # first, because the model may fail on the batch
     with contextlib.suppress(tf.errors.OpError):  # the batch of all replicas may be too large for one device
-        _examine(task, model(batch, training=True), batch, failed)
+        rows = len(ids) // task.task_config.accumulate_steps
+        for first in range(0, len(ids), rows):
+            part = tf.nest.map_structure(lambda x, first=first: x[first : first + rows], batch)
+            _examine(task, model(part, training=True), part, failed, ids[first : first + rows])
     files.write_json(os.path.join(directory, run_files.FAILED_REPORT), failed._asdict())
     return failed
 
 
-def _examine(task: StudentTask, outputs: Outputs, batch: Batch, failed: NonFiniteStep) -> None:
+def _examine(
+    task: StudentTask, outputs: Outputs, batch: Batch, failed: NonFiniteStep, source_ids: Sequence[str]
+) -> None:
     """Adds the tasks and images with a loss that is not finite."""
     for name in task.configs:
         rows = _bad_rows(task, name, outputs, batch)
         if rows is None:
             continue
-        failed.tasks.append(name)
-        ids = [failed.source_ids[row] for row in rows]
+        if name not in failed.tasks:
+            failed.tasks.append(name)
+        ids = [source_ids[row] for row in rows]
         failed.bad_ids.extend(source_id for source_id in ids if source_id not in failed.bad_ids)
 
 

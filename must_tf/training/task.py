@@ -21,19 +21,19 @@ from must_tf.training import fine_tuning, gradients, loss_scale, loss_weights
 from must_tf.training.preflight import NO_IMAGES, Images
 
 PARTS = ("real", "pseudo")  # of a loss term, if a task has both kinds of labels
+LABELLED = "{task}/labelled"  # key of the number of images with labels, which learned weights need
 NOT_FINITE = "the loss or its gradient is NaN or infinite"  # train.py recognises the error by this text
 
 Logged = dict[str, tuple[tf.Tensor, tf.Tensor]]  # metric -> its value [] and how much it counted []
 
 
-def _by_kind(name: str, terms: Mapping[str, Term], targets: Tensors) -> Logged:
+def _by_kind(name: str, terms: Mapping[str, Term], targets: Tensors) -> dict[str, Term]:
     """Returns a task's terms for images with real labels and for those with pseudo labels."""
-    logged = {}
-    for part, chosen in zip(PARTS, (~targets["pseudo"], targets["pseudo"]), strict=True):
-        for term, value in terms.items():
-            own = loss_weights.part(value, chosen, targets["weight"])
-            logged[f"{name}/{term}_{part}"] = (loss_weights.mean(own), loss_weights.counted(own))
-    return logged
+    return {
+        f"{name}/{term}_{part}": loss_weights.part(value, chosen, targets["weight"])
+        for part, chosen in zip(PARTS, (~targets["pseudo"], targets["pseudo"]), strict=True)
+        for term, value in terms.items()
+    }
 
 
 @task_factory.register_task_cls(StudentConfig)
@@ -109,35 +109,76 @@ class StudentTask(base_task.Task):
             return input_lib.training(reader, params, self.start, input_context)
         return input_lib.evaluation(reader, params, self._validation_images, input_context)
 
-    def build_losses(self, labels: Any, model_outputs: dict[str, Any], aux_losses: Any = None) -> tf.Tensor:
-        """Returns the sum of the weighted task losses and the weight decay. Adds "logged" to the outputs."""
-        total = tf.add_n(aux_losses) if aux_losses else tf.constant(0.0)
-        logged: Logged = {}
+    def build_losses(
+        self,
+        labels: Any,
+        model_outputs: dict[str, Any],
+        aux_losses: Any = None,
+        counts: Mapping[str, tf.Tensor] | None = None,
+        parts: int = 1,
+    ) -> tf.Tensor:
+        """Returns the sum of the weighted task losses and the weight decay. Adds "logged" to the outputs.
+
+        Args:
+          labels: the batch.
+          model_outputs: of the batch.
+          aux_losses: weight decay, of each kernel.
+          counts: of the global batch, if this batch is one of several that make it up; see `accumulation.py`.
+          parts: how many these are. What does not depend on the batch is divided among them.
+        """
+        total = tf.add_n(aux_losses) / parts if aux_losses else tf.constant(0.0)
+        terms = self._terms(labels, model_outputs)
+        if counts is None:
+            local = self.counts(labels, model_outputs, terms)
+            # The count is that of all replicas, like the mean: a term is logged on all of them or on none.
+            counts = {key: loss_weights.everywhere(count) for key, count in local.items()}
+        logged = {key: (loss_weights.mean(term, counts[key]), counts[key]) for key, term in terms.items()}
+        for name, spec in self._specs.items():
+            means = [logged[f"{name}/{term}"][0] for term in spec.terms(self.configs[name])]
+            total += self._weight(name) * tf.add_n(means)
+            if self.task_config.balance == "learned":
+                total += self._uncertainty(name, counts[LABELLED.format(task=name)]) / parts
+        model_outputs["logged"] = logged | self.logged_weights()
+        return total
+
+    def _terms(self, labels: Any, model_outputs: dict[str, Any]) -> dict[str, Term]:
+        """Returns all loss terms as they are logged, those of real and of pseudo labels apart if a task has both."""
+        found: dict[str, Term] = {}
         for name, spec in self._specs.items():
             targets = labels["targets"][name]
             terms = spec.loss(model_outputs["raw"][name], targets, self.configs[name])
-            means = {term: loss_weights.mean(value) for term, value in terms.items()}
-            # The count is that of all replicas, like the mean: a term is logged on all of them or on none.
-            logged |= {f"{name}/{term}": (means[term], loss_weights.counted(value)) for term, value in terms.items()}
+            found |= {f"{name}/{term}": value for term, value in terms.items()}
             if name in self._mixed:
-                logged |= _by_kind(name, terms, targets)
-            weight = self._weight(name)
-            total += weight * tf.add_n(list(means.values()))
-            if self.task_config.balance == "learned":
-                total += self._uncertainty(name, targets["weight"])
-            logged[f"weight/{name}"] = (weight, tf.constant(1.0))
-        model_outputs["logged"] = logged
-        return total
+                found |= _by_kind(name, terms, targets)
+        return found
+
+    def counts(
+        self, labels: Any, model_outputs: dict[str, Any], terms: Mapping[str, Term] | None = None
+    ) -> dict[str, tf.Tensor]:
+        """Returns what losses are divided by, [] each, of this batch alone. `terms` are those of the batch, if made."""
+        terms = terms or self._terms(labels, model_outputs)
+        counts = {key: tf.reduce_sum(term.count) for key, term in terms.items()}
+        for name in self._log_variances:
+            labelled = labels["targets"][name]["weight"] > 0
+            counts[LABELLED.format(task=name)] = tf.reduce_sum(tf.cast(labelled, tf.float32))
+        return counts
+
+    def counted_names(self) -> list[str]:
+        """Returns the keys of `counts`."""
+        return [*self.term_names(), *(LABELLED.format(task=name) for name in self._log_variances)]
+
+    def logged_weights(self) -> Logged:
+        """Returns the factors on the tasks' losses."""
+        return {f"weight/{name}": (self._weight(name), tf.constant(1.0)) for name in self._specs}
 
     def _weight(self, name: str) -> tf.Tensor:
         """Returns the factor on a task's loss, []."""
         weight = tf.constant(self.configs[name].weight, tf.float32)
         return weight * tf.exp(-self._log_variances[name]) if name in self._log_variances else weight
 
-    def _uncertainty(self, name: str, weight: tf.Tensor) -> tf.Tensor:
+    def _uncertainty(self, name: str, labelled: tf.Tensor) -> tf.Tensor:
         """Returns the term s_i / 2 that keeps learned weights from vanishing; 0 if the batch has no labels."""
-        labelled = loss_weights.everywhere(tf.reduce_sum(tf.cast(weight > 0, tf.float32))) > 0
-        return tf.where(labelled, self._log_variances[name] / 2.0, 0.0)
+        return tf.where(labelled > 0, self._log_variances[name] / 2.0, 0.0)
 
     @tf.autograph.experimental.do_not_convert
     def train_step(
@@ -151,15 +192,36 @@ class StudentTask(base_task.Task):
           (`runtime.enable_xla`, TPU) cannot raise; there the log stops the run after the loop of steps.
         - With float16, an infinite gradient is expected now and then, see `loss_scale.py`.
         """
+        loss, slopes, logged = self.differentiated(inputs, model, optimizer)
+        return self.apply(loss, slopes, logged, model, optimizer, metrics or [])
+
+    def differentiated(
+        self, inputs: Any, model: tf_keras.Model, optimizer: tf_keras.optimizers.Optimizer, **of_parts: Any
+    ) -> tuple[tf.Tensor, gradients.Gradients, Logged]:
+        """Returns the loss of a batch, this replica's share of its gradient, scaled, and what is logged.
+
+        `of_parts` are `counts` and `parts` of `build_losses`.
+        """
         with tf.GradientTape() as tape:
             outputs = model(inputs, training=True)
-            loss = self.build_losses(labels=inputs, model_outputs=outputs, aux_losses=model.losses)
+            loss = self.build_losses(inputs, outputs, model.losses, **of_parts)
             # A share, because the gradients of the replicas are summed.
             share = loss_scale.multiplied(optimizer, loss / tf.distribute.get_strategy().num_replicas_in_sync)
-        slopes = gradients.summed(tape.gradient(share, model.trainable_variables))
-        slopes = loss_scale.divided(optimizer, slopes)
+        return loss, tape.gradient(share, model.trainable_variables), outputs["logged"]
+
+    def apply(
+        self,
+        loss: tf.Tensor,
+        shares: gradients.Gradients,
+        logged: Logged,
+        model: tf_keras.Model,
+        optimizer: tf_keras.optimizers.Optimizer,
+        metrics: list[Any],
+    ) -> dict[str, tf.Tensor]:
+        """Changes the weights by what `differentiated` returned, on every replica in the same way."""
+        slopes = loss_scale.divided(optimizer, gradients.summed(shares))
         norms = gradients.norms(model, slopes)
-        outputs["logged"] |= loss_scale.logged(optimizer, norms)
+        logged |= loss_scale.logged(optimizer, norms)
         finite = tf.math.is_finite(loss) & loss_scale.admits(optimizer, norms["gradient_norm/all"])
         with tf.control_dependencies([tf.debugging.Assert(finite, [NOT_FINITE])]):
             loss = tf.identity(loss)  # so that all that waits for the loss waits for the check
@@ -168,16 +230,17 @@ class StudentTask(base_task.Task):
         pairs = [pair for pair in zip(slopes, model.trainable_variables, strict=True) if pair[0] is not None]
         with fine_tuning.slower(model.trunk.backbone.trainable_variables, self.task_config.backbone_learning_rate):
             optimizer.apply_gradients(pairs, experimental_aggregate_gradients=False)
-        self.process_metrics(metrics or [], inputs, outputs)
+        self.process_metrics(metrics, None, {"logged": logged})
         return {self.loss: loss}
 
     def build_metrics(self, training: bool = True) -> list[tf_keras.metrics.Metric]:
         """Returns a mean per logged value for training; evaluation measures on the host, in `aggregate_logs`."""
         if not training:
             return []
-        return [tf_keras.metrics.Mean(name) for name in (*self._term_names(), *self._other_names())]
+        return [tf_keras.metrics.Mean(name) for name in (*self.term_names(), *self._other_names())]
 
-    def _term_names(self) -> Iterator[str]:
+    def term_names(self) -> Iterator[str]:
+        """Yields the names under which loss terms are logged."""
         for name, spec in self._specs.items():
             for term in spec.terms(self.configs[name]):
                 yield f"{name}/{term}"

@@ -35,6 +35,7 @@ from must_tf.common import files, run_files, startup_times, upstream
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
 from must_tf.runs import checkpoint_match
+from must_tf.training.accumulation import Accumulation
 from must_tf.training.averages import Averages
 
 REMEDY = (
@@ -57,10 +58,13 @@ class Trainer(base_trainer.Trainer):
         self._waited = tf.Variable(0.0, dtype=tf.float64, trainable=False)
         self._batch_size = args[0].task.train_data.global_batch_size
         self.averages: Averages | None = None
+        self._accumulation: Accumulation | None = None
         super().__init__(*args, **kwargs)
         if kwargs.get("train", True):
             upstream.create_slots(self.optimizer, self.model.trainable_variables)
             self._average()
+            if self.config.task.accumulate_steps > 1:
+                self._accumulation = Accumulation(self.task, self.model, self.optimizer)
 
     def _average(self) -> None:
         """Starts averages if the config asks for them. A trainer that only evaluates gets its weights from outside."""
@@ -99,16 +103,20 @@ class Trainer(base_trainer.Trainer):
         def step(inputs: Any) -> None:
             compiled = self.config.runtime.enable_xla and self.config.runtime.num_gpus > 0
             train_step = tf.function(self.task.train_step, jit_compile=True) if compiled else self.task.train_step
-            logs = train_step(inputs, model=self.model, optimizer=self.optimizer, metrics=self.train_metrics)
+            if self._accumulation:
+                logs = self._accumulation.apply(self.train_metrics)
+            else:
+                logs = train_step(inputs, model=self.model, optimizer=self.optimizer, metrics=self.train_metrics)
             with tf.control_dependencies([logs[self.task.loss]]):
                 if self.averages:
                     self.averages.update(decay)
                 self.train_loss.update_state(logs[self.task.loss])
                 self.global_step.assign_add(1)
 
-        self.strategy.run(
-            step, args=(self.next_train_inputs(iterator),), options=base_trainer.get_runtime_options(self.config)
-        )
+        inputs = self.next_train_inputs(iterator)
+        if self._accumulation:
+            self._accumulation.accumulate(inputs)
+        self.strategy.run(step, args=(inputs,), options=base_trainer.get_runtime_options(self.config))
         startup_times.ended("tracing")
 
     def eval_begin(self) -> None:

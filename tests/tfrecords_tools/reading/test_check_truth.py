@@ -151,6 +151,9 @@ def test_a_figure_that_is_no_number_is_a_finding_and_still_json(tmp_path: Path) 
         def add(self, labels: Any, predictions: Any, image: ImageInfo) -> None:
             pass
 
+        def merge(self, later: Any) -> None:
+            raise NotImplementedError
+
         def result(self) -> dict[str, float]:
             return {"delta1": float("nan")}
 
