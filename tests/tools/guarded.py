@@ -53,8 +53,8 @@ class Guarded:
                 self._process.join()
                 ended = f"the process ended with {self._process.exitcode}"
             else:
-                if not ended and self.peak > self._limits.megabytes:  # for less than POLL_SECONDS
-                    ended = f"{self.peak} MB"
+                if self.peak > self._limits.megabytes:  # for less than POLL_SECONDS
+                    ended = f"{ended}\n{self.peak} MB".lstrip()
                 if not ended:
                     return result
         if self.peak > self._limits.megabytes or not self._process.is_alive():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 
@@ -43,6 +44,9 @@ def test_only_the_warning_about_tracing_is_dropped(
         tf.get_logger().warning("something else")
 
     monkeypatch.setattr(tf.get_logger(), "filters", [])
+    for name, value in (("propagate", True), ("disabled", False)):  # whatever other tests left
+        monkeypatch.setattr(tf.get_logger(), name, value)
+    caplog.set_level(logging.WARNING, tf.get_logger().name)
     traced_for_each_teacher(lambda x: x + 1.0)
     assert process_setup.RETRACED in caplog.text and "something else" in caplog.text
     caplog.clear()
