@@ -44,6 +44,7 @@ class Followed:
     def _evaluate(self, steps: Any) -> None:
         del steps
         step = int(self.runner.trainer.global_step.numpy())
+        assert step not in self.evaluated  # or it would go on without an end
         self.evaluated.append(step)
         self.run.evaluated(step, (self._last, 0.5, 20.0))
 
