@@ -568,6 +568,7 @@ MUTANTS = (
     Mutant("must run: what a killed step wrote for another plan is done", "must_tf/loop/steps.py", "        self._remember(step, {**about, \"seconds\": seconds})  #", "        #", "must_tf/loop/test_steps::as_before"),
     Mutant("must run: what was made from other input is gone on with", "must_tf/loop/steps.py", "        _remove(step.output)\n", "", "must_tf/loop/test_steps::other_input"),
     Mutant("must run: what a killed step made from other input is gone on with", "must_tf/loop/steps.py", 'about = {"from": made_from, ', 'about = {', "must_tf/loop/test_steps::other_input"),
+    Mutant("databases are left open", "tfrecords_tools/writing/on_disk.py", "            self.close()", "            pass", "tfrecords_tools/writing/test_on_disk::last_user"),
     Mutant("must run: a row that is added removes the others", "must_tf/loop/steps.py", "if before.get(path, content) != content]", "if before.get(path) != content]", "must_tf/loop/test_steps::only_the_parts"),
     Mutant("must run: a changed part stays", "must_tf/loop/steps.py", "    for path in found:\n        _remove(path)\n", "", "must_tf/loop/test_steps::only_the_parts"),
     Mutant("must run: a part that comes back is not compared", "must_tf/loop/steps.py", '{**(before["parts"] if before else {}), **parts}', "parts", "must_tf/loop/test_steps::only_the_parts"),

@@ -20,9 +20,17 @@ V = TypeVar("V")
 CACHE_KB = 2 * 1024  # page cache of each of a handful of databases; the system also caches the file
 
 
+class _Private(sqlite3.Connection):
+    """Is closed with its last user. Python 3.13 warns if it is left to do that itself."""
+
+    def __del__(self) -> None:
+        with contextlib.suppress(sqlite3.Error):  # collected in another thread, in which it cannot be closed
+            self.close()
+
+
 def database() -> sqlite3.Connection:
     """Opens an empty private database. It is never committed: a single transaction is fastest."""
-    connection = sqlite3.connect("")
+    connection = sqlite3.connect("", factory=_Private)
     for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{CACHE_KB}"):
         connection.execute(f"PRAGMA {pragma}")
     return connection
