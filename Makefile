@@ -12,7 +12,7 @@
 # make bench-serve  images/s and latency of must serve beside a bare loop (EXPORT=exports/student)
 # make bench        time and memory compared with Model Garden, about an hour on two cores (DATA=… ROWS=input,memory ROUNDS=1)
 
-PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(shell command -v python$(v) >/dev/null 2>&1 && python$(v) -c '' >/dev/null 2>&1 && echo python$(v))) python3)
+PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13 3.10,$(shell command -v python$(v) >/dev/null 2>&1 && python$(v) -c '' >/dev/null 2>&1 && echo python$(v))) python3)
 BIN := .venv/bin
 READY := .venv/.ready
 CODE := must_tf tfrecords_tools experiments benchmarks tests setup.py train.py export.py
@@ -88,7 +88,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix $(CODE)
 
 $(READY): setup.py constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info[:2] <= (3, 12) else "error: Python 3.10 to 3.12 is needed, this is " + sys.version.split()[0] + ". Name one: make PYTHON=python3.11 ...")'
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info[:2] <= (3, 13) else "error: Python 3.10 to 3.13 is needed, this is " + sys.version.split()[0] + ". Name one: make PYTHON=python3.11 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'

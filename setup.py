@@ -57,7 +57,7 @@ setup(
         "must_tf.serving.server": ["*.html"],
         "tfrecords_tools.inspect": ["html/*"],
     },
-    python_requires=">=3.10,<3.13",
+    python_requires=">=3.10,<3.14",
     install_requires=BASE,
     extras_require={
         "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn", *TRAIN, *PRETRAINED, *ONNX, *SERVE],

@@ -2,7 +2,7 @@
 
     python tests/tools/release_check.py [PYTHON ...]
 
-For every Python that is named (by default those from 3.10 to 3.12 that are found), the wheel is installed into two
+For every Python that is named (by default those from 3.10 to 3.13 that are found), the wheel is installed into two
 clean environments outside of the checkout, with all packages in their newest versions: one with the packages for
 training, and one without. The first steps of the documentation run there. Prints one line per step. Exit code 1: a step
 failed, or printed warnings of other packages; its output follows.
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTHONS = [f"python3.{minor}" for minor in (10, 11, 12)]
+PYTHONS = [f"python3.{minor}" for minor in (10, 11, 12, 13)]
 PLAN = """
 out: loop
 datasets:
