@@ -97,22 +97,14 @@ def test_clients_that_ask_again_are_served_together(monkeypatch: pytest.MonkeyPa
     asyncio.run(scenario())
 
 
-def test_waiting_for_others_has_an_end_though_they_keep_coming(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "PATIENCE", 1e6)
-    monkeypatch.setattr(batching, "LONGEST", 0.0)
-
-    async def scenario() -> None:
-        model = Recorder()
-        batcher = Batcher(model, Sizes(4, 10))
-        tasks = await answered_four_while_one_waits(model, batcher)
-        assert lengths(await asyncio.wait_for(tasks[1], 10)) == [1]
-        await batcher.close()
-
-    asyncio.run(scenario())
-
-
-def test_a_photo_that_stays_alone_is_served() -> None:
-    """When the patience is over."""
+@pytest.mark.parametrize(
+    ("patience", "longest"),
+    [(1e6, 0.0), (0.0, 1e6)],
+    ids=["though_others_keep_coming", "when_none_comes"],
+)
+def test_waiting_for_others_has_an_end(patience: float, longest: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "PATIENCE", patience)
+    monkeypatch.setattr(batching, "LONGEST", longest)
 
     async def scenario() -> None:
         model = Recorder()
