@@ -91,8 +91,8 @@ def assemble() -> None:
     if missing:
         names = listed(f"{name} ({address})" for name, address in missing.items())
         raise UserError(
-            f"waited {START_SECONDS} s for the other processes of TF_CONFIG, and cannot reach {names}. Start the same "
-            "command on all machines within that time, and check that they reach each other's ports."
+            f"waited {START_SECONDS:g} s for the other processes of TF_CONFIG, and cannot reach {names}. Start the "
+            "same command on all machines within that time, and check that they reach each other's ports."
         )
 
 
