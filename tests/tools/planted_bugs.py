@@ -695,7 +695,7 @@ MUTANTS = (
     Mutant("serving: the comparison with evaluation counts objects below the threshold", "must_tf/serving/checking.py", ">= threshold\n", ">= 0\n", "must_tf/cli/test_export::difference"),
     Mutant("serve: a photo that did not fit beside others is refused", "must_tf/serving/server/batching.py", "[len(batch) > 1 and screening", "[False and screening", "must_tf/serving/server/test_batching::fit"),
     Mutant("serve: a model that has just answered eight waits for nobody", "must_tf/serving/server/batching.py", "min(size + len(self._waiting), self._sizes.batch)", "1", "must_tf/serving/server/test_batching::together"),
-    Mutant("serve: a model waits as long as photos come", "must_tf/serving/server/batching.py", "min(PATIENCE * call, end - time.monotonic())", "PATIENCE * call", "must_tf/serving/server/test_batching::keep_coming"),
+    Mutant("serve: a model waits as long as photos come", "must_tf/serving/server/batching.py", "min(PATIENCE * call, end - time.monotonic())", "PATIENCE * call", "must_tf/serving/server/test_batching::waiting_for_others"),
     Mutant("the copy beside a lone image is answered", "must_tf/model/forward.py", "lambda x: x[:count], predictions", "lambda x: x, predictions", "must_tf/model/test_forward::lone"),
     Mutant("a lone image has no copy beside it", "must_tf/model/forward.py", "tf.equal(count, 1) & is_fused", "count < 0", "must_tf/model/test_forward::lone"),
     Mutant("a lone image always has a copy beside it", "must_tf/model/forward.py", "tf.equal(count, 1) & is_fused", "tf.equal(count, 1)", "must_tf/model/test_forward::lone"),
