@@ -476,6 +476,8 @@ MUTANTS = (
     Mutant("teachers: the zero point is ignored", "tfrecords_tools/teachers/tflite_file.py", "values.astype(np.float32) - zero", "values.astype(np.float32)", "tfrecords_tools/teachers/test_files::quantised"),
     Mutant("teachers: probabilities pass as logits", "tfrecords_tools/teachers/checks.py", "(values <= 1).all() and", "(values <= 1).all() and False and", "tfrecords_tools/teachers/test_outputs::mean_something"),
     Mutant("teachers: new settings are not part of the id", "tfrecords_tools/teachers/recipe.py", "if not is_new or getattr(value, field) != default:", "if not is_new:", "tfrecords_tools/teachers/test_adapter::new_settings"),
+    Mutant("stats: a sample is the first records", "tfrecords_tools/reading/recordset.py", ".shard(step, 0))", ".take(1 if step > 1 else -1))", "tfrecords_tools/stats/test_run::evenly_spread"),
+    Mutant("stats: a sample is called the whole", "tfrecords_tools/stats/tables.py", 'if content.get("read", content["records"]) < content["records"]:', "if False:", "tfrecords_tools/stats/test_run::evenly_spread"),
     Mutant("gate: the same map for all images passes", "tfrecords_tools/stats/sameness.py", "total += count * (1 - same)", "total += count * 1", "must_tf/pseudo_gate/test_bad_teachers::same_map"),
     Mutant("gate: scale and shift of a map count", "tfrecords_tools/stats/sameness.py", "yield key, (grid / deviation).ravel()", "yield key, grid.ravel()", "must_tf/pseudo_gate/test_bad_teachers::same_map"),
     Mutant("gate: a second softmax passes", "must_tf/pseudo_gate/rules.py", "confidence <= softmax_of_certainty(classes)", "confidence < 0", "must_tf/pseudo_gate/test_bad_teachers::chance"),

@@ -80,25 +80,26 @@ def configs_of(classes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     }
 
 
-def numbered(path: str) -> Iterator[tuple[int, bytes]]:
-    """Yields (number, serialised record) of one file, counting from 0.
+def numbered(path: str, step: int = 1) -> Iterator[tuple[int, bytes]]:
+    """Yields (number, serialised record) of one file, counting from 0: each `step`th record.
 
     Raises:
       Damaged: the file ends in the middle of a record, or a checksum is wrong.
     """
     whole_ones = framing.whole_records(path)
     if whole_ones is not None:  # reading the next one would end the process
-        yield from itertools.islice(_sound(path), whole_ones)
+        yield from itertools.islice(_sound(path, step), -(-whole_ones // step))
         raise Damaged(path, whole_ones, "it is longer than the rest of the file")
-    yield from _sound(path)
+    yield from _sound(path, step)
 
 
-def _sound(path: str) -> Iterator[tuple[int, bytes]]:
+def _sound(path: str, step: int) -> Iterator[tuple[int, bytes]]:
     number = 0
+    records = record.without_autotune(tf.data.TFRecordDataset(path).shard(step, 0))
     try:
-        for serialized in record.without_autotune(tf.data.TFRecordDataset(path)).as_numpy_iterator():
+        for serialized in records.as_numpy_iterator():
             yield number, serialized
-            number += 1
+            number += step
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
         raise Damaged(path, number, _short(error.message)) from None
 
@@ -108,10 +109,10 @@ def _short(message: str) -> str:
     return message.split("}} ")[-1].split(" [Op:")[0].strip()
 
 
-def whole(path: str) -> Iterator[tuple[int, bytes]]:
+def whole(path: str, step: int = 1) -> Iterator[tuple[int, bytes]]:
     """Same as `numbered`, for commands that cannot skip damage: they raise UserError."""
     try:
-        yield from numbered(path)
+        yield from numbered(path, step)
     except Damaged as damage:
         raise UserError(
             f"{path} record {damage.number}: {damage.message}. must check lists all problems. Write the records again."

@@ -156,27 +156,45 @@ SumsByOrigin = dict[tuple[str, str], Sums]  # (task, origin) -> sums
 
 
 class SumJob(NamedTuple):
-    """Some shards to sum up. Only labels whose origin starts with `origin` count."""
+    """Some shards to sum up.
+
+    Attributes:
+      paths: of the shards.
+      configs: of the tasks, with thresholds and class names.
+      origin: only labels whose origin starts with it count.
+      step: only each `step`th record of a shard counts.
+    """
 
     paths: tuple[str, ...]
-    configs: dict[str, Any]  # of the tasks, with thresholds and class names
+    configs: dict[str, Any]
     origin: str
+    step: int = 1
 
 
-def sum_dataset(dataset: RecordSet, configs: Mapping[str, Any], origin: str, processes: int) -> SumsByOrigin:
+def records_read(dataset: RecordSet, step: int) -> int:
+    """Returns how many records are read if each `step`th one of every shard is."""
+    if step == 1:
+        return dataset.records
+    return sum(-(-shard["records"] // step) for shard in dataset.manifest.shards)
+
+
+def sum_dataset(
+    dataset: RecordSet, configs: Mapping[str, Any], origin: str, processes: int, step: int = 1
+) -> SumsByOrigin:
     """Sums up a dataset's labels.
 
     Args:
-      dataset: the records.
+      dataset: the records; all shards, if `step` is not 1.
       configs: {task: config}, with thresholds and class names.
       origin: only labels whose origin starts with it count.
       processes: number of worker processes; 0 chooses.
+      step: only each `step`th record of a shard counts.
     """
     groups = min(GROUPS, len(dataset.paths))
-    jobs = [SumJob(dataset.paths[group::groups], dict(configs), origin) for group in range(groups)]
+    jobs = [SumJob(dataset.paths[group::groups], dict(configs), origin, step) for group in range(groups)]
     activity = f"stats of {dataset.directory}"
     total: SumsByOrigin = {}
-    for of_group in recordset.over_shards(sum_shards, jobs, activity, dataset.records, processes):
+    for of_group in recordset.over_shards(sum_shards, jobs, activity, records_read(dataset, step), processes):
         for key, sums in of_group.items():
             total.setdefault(key, Sums()).merge(sums)
     return total
@@ -191,7 +209,7 @@ def sum_shards(job: SumJob, tick: Callable[[], None]) -> SumsByOrigin:
     total: SumsByOrigin = {}
     reader = label_reader.shared(discover(), job.configs)
     for path in job.paths:
-        for number, serialized in recordset.whole(path):
+        for number, serialized in recordset.whole(path, job.step):
             with bad_records.reading(path, number):
                 _add_record(serialized, reader, job, total)
             tick()

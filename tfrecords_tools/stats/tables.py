@@ -37,6 +37,8 @@ def verdict_lines(content: Mapping[str, Any]) -> Iterator[str]:
         yield f"not judged for {', '.join(tasks)}: {phrase}"
     if "kept" in content:
         yield f"{path} keeps the verdict that used ground truth: give --truth again to replace it, or --force"
+    if content.get("read", content["records"]) < content["records"]:
+        yield f"judged by {content['read']:,} of {content['records']:,} records, evenly spread; must stats reads all"
     for failure in verdict.earlier_failures(content):
         at = verdict.in_one_line(failure.settings)
         yield f"{failure.task} failed earlier, at {at}: training refuses it at these thresholds"
