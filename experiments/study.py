@@ -7,9 +7,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from must_tf.common import run_files
+from must_tf.common import folder_lock, own_folder, run_files
 from must_tf.loop.settings import combined
-from must_tf.loop.steps import Step, StepRunner
+from must_tf.loop.steps import DONE, Step, StepRunner, claim
 
 SCENES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "quickstart", "scenes.yaml")  # settings of every run
 
@@ -65,10 +65,17 @@ class Study:
         return Step(f"label {dataset}", words, out, needs=(self.path("records", dataset), self.path(teacher)))
 
     def execute(self, steps: Sequence[Step]) -> None:
-        """Executes the steps that are not done yet. Raises UserError if one fails."""
-        runner = StepRunner(self._out)
-        for number, step in enumerate(steps, 1):
-            runner.run(step, f"{number}/{len(steps)}")
+        """Executes the steps that are not done yet.
+
+        Raises:
+          UserError: one of them failed, the folder has other files, or another process writes it.
+        """
+        own_folder.require(self._out, (DONE,))
+        with folder_lock.held(self._out):
+            claim(self._out)
+            runner = StepRunner(self._out)
+            for number, step in enumerate(steps, 1):
+                runner.run(step, f"{number}/{len(steps)}")
 
     def figures(self, run: str) -> dict[str, float]:
         """Returns {"task/metric": value} of a run's last evaluation."""

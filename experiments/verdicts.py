@@ -101,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     process_setup.prepare()
     with process_setup.importing():
         from experiments.study import Study
+        from must_tf.common.files import write_json
 
     study = Study(out)
     study.execute(converted(study))
@@ -108,8 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     study.execute(labelled(study))
     truth = ("--truth", study.files("truth"))
     results = {name: {"alone": judge(study, name), "truth": judge(study, name, *truth)} for name in STEPS}
-    with open(study.path("verdicts.json"), "w") as file:
-        json.dump(results, file, indent=1)
+    write_json(study.path("verdicts.json"), results)
     print("\n".join(lines(results)), flush=True)
     passed = {name: not result["truth"]["exit_code"] for name, result in results.items()}
     return 0 if passed == {"good": True, "shifted": False, "untrained": False} else 1

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from must_tf.cli.flags import ExportFlags, parse_export
-from must_tf.common import files, folder_lock
+from must_tf.common import files, folder_lock, own_folder
 from must_tf.common.errors import UserError, exit_on_user_error, nearest
 from must_tf.common.text import shown
 from must_tf.config import values as config_values
@@ -23,6 +23,8 @@ from must_tf.serving.layout import Destination
 from must_tf.serving.limits import Limits
 from must_tf.serving.saved_model import Settings
 from must_tf.tasks import discover
+
+MARK = ".must-export"  # written first into an unfinished export: it may be removed
 
 
 def about(trained: Trained, model_dir: str, settings: Settings = saved_model.DEFAULTS) -> dict[str, Any]:
@@ -73,9 +75,8 @@ def run(flags: ExportFlags) -> None:
 
 def _export(trained: Trained, flags: ExportFlags, how: tuple[Settings, Destination, Any]) -> None:
     settings, target, formats = how
-    unfinished = target.folder.rstrip("/") + ".partial"
-    if tf.io.gfile.exists(unfinished):
-        tf.io.gfile.rmtree(unfinished)
+    unfinished = target.folder.rstrip("/") + layout.UNFINISHED
+    _begin(unfinished)
     path = unfinished + target.path[len(target.folder) :]
     outputs = _save(path, trained, settings)
     name = target.name or os.path.basename(os.path.abspath(flags.out))
@@ -95,6 +96,14 @@ def _export(trained: Trained, flags: ExportFlags, how: tuple[Settings, Destinati
     files.write_whole(os.path.join(path, model_card.NAME), shown(card).encode())
     _publish(unfinished, target, outputs)
     print(f"exported step {trained.step} of {flags.model_dir} to {target.path}: {', '.join(enabled(trained.config))}")
+
+
+def _begin(unfinished: str) -> None:
+    """Makes a new folder. Removes what a killed export has left there; anybody else's folder is refused."""
+    own_folder.require(unfinished, (MARK,))
+    if tf.io.gfile.exists(unfinished):
+        tf.io.gfile.rmtree(unfinished)
+    files.write_whole(os.path.join(unfinished, MARK), b"")
 
 
 def _settings(flags: ExportFlags) -> Settings:
@@ -153,6 +162,7 @@ def _publish(unfinished: str, target: Destination, outputs: dict[str, tf.TensorS
         config = companions.triton_config(target.name, outputs)
         files.write_whole(os.path.join(root, layout.CONFIG), config.encode())
     tf.io.gfile.rename(unfinished, target.folder)
+    tf.io.gfile.remove(os.path.join(target.folder, MARK))
 
 
 def cli(flags: ExportFlags) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import os
 import secrets
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -41,9 +42,21 @@ def write_whole(path: str, content: bytes) -> None:
     path = str(path)
     unfinished = partial(path)
     tf.io.gfile.makedirs(path.rpartition("/")[0] or ".")
-    with tf.io.gfile.GFile(unfinished, "wb") as file:
-        file.write(content)
-    tf.io.gfile.rename(unfinished, path, overwrite=True)
+    with removed_on_error(unfinished):
+        with tf.io.gfile.GFile(unfinished, "wb") as file:
+            file.write(content)
+        tf.io.gfile.rename(unfinished, path, overwrite=True)
+
+
+@contextlib.contextmanager
+def removed_on_error(path: str) -> Iterator[None]:
+    """Removes an unfinished file if the block fails: on a full disk it would take the space that is left."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(tf.errors.OpError):  # it is not there, or the disk is gone
+            tf.io.gfile.remove(path)
+        raise
 
 
 def write_json(path: str, content: Any) -> None:

@@ -13,13 +13,14 @@ from typing import Literal, NamedTuple
 
 import tensorflow as tf
 
-from must_tf.common import own_folder
+from must_tf.common import folder_lock, own_folder
 from must_tf.common.errors import UserError
 
 Layout = Literal["serving", "triton"]
 SAVED_MODEL = "saved_model.pb"
 TRITON = "model.savedmodel"
 CONFIG = "config.pbtxt"  # of Triton, beside the versions
+UNFINISHED = ".partial"  # the end of the name of a version's folder until it is complete
 NAMES = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -49,8 +50,8 @@ def destination(out: str, name: str, layout: Layout) -> Destination:
     root = os.path.join(out, name)
     if tf.io.gfile.exists(os.path.join(root, SAVED_MODEL)):
         raise UserError(f"{root} is an export without versions. Choose another --name or --out.")
-    if not _numbers(root):
-        own_folder.require(root, (), known=(CONFIG, "*.partial"))
+    if not versions(root):
+        own_folder.require(root, (), known=(CONFIG, f"*{UNFINISHED}", f"*{folder_lock.NAME}"))
     version = max(_numbers(root), default=0) + 1
     folder = os.path.join(root, str(version))
     return Destination(os.path.join(folder, TRITON) if layout == "triton" else folder, name, version, folder)

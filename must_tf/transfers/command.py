@@ -82,11 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with folder_lock.held(flags.out):
             files.write_json(os.path.join(flags.out, MARK), {"table": flags.table})
             failures = _Runs(planned, left, flags).finish()
+            table = results.collect(planned, failures, flags.gains_of)
+            results.write(table, flags.out)
     except KeyboardInterrupt:
         print("\nstopped; run the same command again to continue", file=sys.stderr)
         return STOPPED
-    table = results.collect(planned, failures, flags.gains_of)
-    results.write(table, flags.out)
     print(f"\n{results.text(table)}")
     print(f"\nTable, chart and report: {flags.out}/table.json, table.png, report.html", flush=True)
     return FAILED if any(entry.problems for entry in table) else 0

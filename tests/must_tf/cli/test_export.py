@@ -14,7 +14,7 @@ import tensorflow as tf
 from must_tf.cli import export
 from must_tf.common import run_files
 from must_tf.model.student import enabled
-from must_tf.serving import checking, exported
+from must_tf.serving import checking, exported, layout
 from tests.support.mistakes import Sandbox, check, run_export
 from tests.support.predicting import images
 from tests.support.tiny import Tiny
@@ -122,6 +122,19 @@ def test_an_export_that_differs_is_not_written(
     code = run_export([f"--model_dir={world.tiny.run}", f"--out={world.out}", "--check"])
     check(code, capsys.readouterr().err, world.out, ("differs from evaluation", "nothing was written", "depth/metres"))
     assert not list(world.tmp.glob("*.partial"))
+
+
+def test_an_unfinished_export_is_made_again(tmp_path: Path) -> None:
+    """Whenever it was killed: before its mark was written, or after."""
+    unfinished = tmp_path / "out.partial"
+    unfinished.mkdir()
+    export._begin(str(unfinished))
+    (unfinished / "saved_model.pb").touch()
+    export._begin(str(unfinished))
+    assert [path.name for path in unfinished.iterdir()] == [export.MARK]
+    target = layout.Destination(str(tmp_path / "out"), "", 0, str(tmp_path / "out"))
+    export._publish(str(unfinished), target, {})
+    assert not [*(tmp_path / "out").iterdir()]
 
 
 @pytest.mark.parametrize(

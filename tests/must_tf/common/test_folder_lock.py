@@ -16,12 +16,14 @@ from unittest import mock
 import pytest
 import tensorflow as tf
 
+from experiments.study import Study
 from must_tf.cli import export, predict, train
 from must_tf.cli.flags import ExportFlags, PredictFlags, TrainFlags
 from must_tf.common import files, folder_lock
 from must_tf.common.errors import UserError
 from must_tf.loop import command as loop
 from must_tf.loop import run as loop_run
+from must_tf.loop.steps import StepRunner
 from must_tf.transfers import command as transfer
 from tests.must_tf.loop.test_run import plan_file
 from tests.support.session.forked_python import INTERPRETER
@@ -87,6 +89,12 @@ def _transfer(out: Path, patch: pytest.MonkeyPatch) -> None:
     transfer.main(["--table=table.yaml", f"--out={out}"])
 
 
+def _study(out: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(StepRunner, "run", reach)
+    study = Study(str(out))
+    study.execute([study.scenes("labelled", 1, 1)])
+
+
 # Up to where their work would begin. convert, merge, label and the exports of records share the first.
 COMMANDS: dict[str, Callable[[Path, pytest.MonkeyPatch], None]] = {
     "records": _records,
@@ -95,6 +103,7 @@ COMMANDS: dict[str, Callable[[Path, pytest.MonkeyPatch], None]] = {
     "predict": _predict,
     "run": _run,
     "transfer": _transfer,
+    "study": _study,
 }
 
 

@@ -70,6 +70,8 @@ for name, way in WAYS.items():
     sys.stderr.write(f"{name}: ")
     code = exit_on_user_error(way)
     sys.stderr.write("" if code else "nothing\\n")
+    unfinished = [each for _, _, names in os.walk(folder) for each in names if each.endswith(".partial")]
+    sys.stderr.write(f"left over: {unfinished}\\n" if unfinished else "")
     for each in os.listdir(folder) if how == "full" else ():
         shutil.rmtree(f"{folder}/{each}", ignore_errors=True)
 """
@@ -101,6 +103,7 @@ def test_every_way_to_write_names_the_path(how: str, tmp_path: Path) -> None:
     lines = [line for line in ended.stderr.splitlines() if line.split(":")[0] in NAMES]
     reason = "no space left on device" if how == "full" else "read-only file system"
     assert [line.split(":")[0] for line in lines] == [*NAMES] and "Traceback" not in ended.stderr, ended.stderr
+    assert "left over" not in ended.stderr
     for name, line in zip(NAMES, lines, strict=True):
         if name == "lock" and how == "full":  # an empty file still fits
             continue

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments.study import Study
+from must_tf.cli import export
 from must_tf.common import own_folder
 from must_tf.common.errors import UserError
 from must_tf.experiments import experiment_config
@@ -30,7 +32,9 @@ COMMANDS: dict[str, Callable[[Path], object]] = {
     "records": lambda out: shards.is_claimed(str(out), "a fingerprint"),
     "train": lambda out: directory.admit(str(out), experiment_config.load("must_student"), extend=False),
     "export": lambda out: layout.destination(str(out.parent), out.name, "serving"),
+    "unfinished export": lambda out: export._begin(str(out)),
     "run": _run,
+    "study": lambda out: Study(str(out)).execute([]),
     "transfer": lambda out: transfer._planned(transfer.TransferFlags(str(out.parent / "table.yaml"), str(out))),
 }
 

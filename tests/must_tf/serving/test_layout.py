@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from must_tf.common import folder_lock
 from must_tf.common.errors import UserError
 from must_tf.serving import layout
 
@@ -26,10 +27,30 @@ def test_the_next_free_version(tmp_path: Path) -> None:
     """Compared as numbers, and beside folders with other names."""
     out = str(tmp_path)
     assert layout.destination(out, "m", "serving").path == f"{out}/m/1"
-    for name in ("2", "10", "9", "11.partial", "notes"):
+    for name in ("11.partial", "notes"):
         (tmp_path / "m" / name).mkdir(parents=True)
+    with pytest.raises(UserError, match="did not write: notes"):
+        layout.destination(out, "m", "serving")
+    for name in ("2", "10", "9"):
+        saved_model(tmp_path / "m" / name)
     assert layout.destination(out, "m", "serving").path == f"{out}/m/11"
     assert layout.destination(out, "m", "triton")[:2] == (f"{out}/m/11/model.savedmodel", "m")
+
+
+def test_an_export_that_runs_or_was_killed_is_not_foreign(tmp_path: Path) -> None:
+    out = str(tmp_path)
+    first = layout.destination(out, "m", "serving")
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / layout.CONFIG).touch()
+    (tmp_path / "m" / "1.partial").mkdir()
+    with folder_lock.held_beside(first.folder):
+        assert layout.destination(out, "m", "serving") == first
+
+
+def test_photos_by_year_are_not_versions(tmp_path: Path) -> None:
+    (tmp_path / "album" / "2024").mkdir(parents=True)
+    with pytest.raises(UserError, match="did not write: 2024"):
+        layout.destination(str(tmp_path), "album", "serving")
 
 
 @pytest.mark.parametrize("name", ["a/b", "a:b", "..", "", " ", "-a"])
