@@ -7,6 +7,7 @@ a second process that writes the same folder.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from must_tf.common import disk
 # The folder from which must_tf is imported.
 PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PARENT = "MUST_PARENT"  # environment variable of a subprocess: the id of the process that it ends with
+RESULTS = ("evaluated ", "  ", "exported ", "dropped: ", "note: ", "error", "passed: ", "not judged", "overruled: ")
 POLL_SECONDS = 0.5  # between two looks at the parent; a command needs longer than that to import TensorFlow
 
 
@@ -48,13 +50,14 @@ def follow(command: Sequence[str], log: str, name: str = "") -> int:
             for line in process.stdout or ():
                 file.write(line)
                 file.flush()  # for `tail -f`
-                _show(line.rstrip(), name)
+                _screen.show(line.rstrip(), name)
         except (KeyboardInterrupt, SystemExit):  # this process was told to end
             process.terminate()
             process.wait()
             raise
         finally:
             _running.discard(process)
+            _screen.end_line()
     return process.returncode
 
 
@@ -89,18 +92,33 @@ def last_lines(log: str, count: int) -> list[str]:
         return [line.rstrip() for line in file if line.strip()][-count:]
 
 
-def _show(line: str, name: str) -> None:
+class _Screen:
     """Shows progress, which replaces its last line on a terminal, results, and what was dropped or changed.
 
     The rest is only for the log.
     """
-    progress = " · " in line
-    text = f"{name}: {line.lstrip()}" if name else line
-    if progress and sys.stdout.isatty():
-        print(f"\r  {text[:110]:<110}", end="", flush=True)
-    elif (
-        progress
-        or line.startswith(("evaluated ", "  ", "exported ", "dropped: ", "note: ", "error"))
-        or " is finished: " in line
-    ):
-        print(f"\n  {text}" if sys.stdout.isatty() else f"  {text}", flush=True)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # several commands may run at the same time
+        self._is_progress = False  # the terminal's last line is progress, and not ended yet
+
+    def show(self, line: str, name: str) -> None:
+        progress = " · " in line
+        text = f"{name}: {line.lstrip()}" if name else line
+        if progress and sys.stdout.isatty():
+            width = shutil.get_terminal_size().columns - 3  # a longer line would wrap, and stay
+            with self._lock:
+                print(f"\r  {text[:width]:<{width}}", end="", flush=True)
+                self._is_progress = True
+        elif progress or line.startswith(RESULTS) or " is finished: " in line:
+            self.end_line()
+            print(f"  {text}", flush=True)
+
+    def end_line(self) -> None:
+        with self._lock:
+            if self._is_progress:
+                print(flush=True)
+            self._is_progress = False
+
+
+_screen = _Screen()

@@ -129,7 +129,8 @@ def _metrics(evaluation: Evaluation | None, trained: Trained, tasks: Sequence[st
     lines += ["", *table(("task", "metric", "value"), rows), ""]
     for task in tasks:
         protocol = evaluation["protocol"].get(task, {})
-        lines.append(f"- {task}: " + "; ".join(f"{key} {value}" for key, value in protocol.items()))
+        text = "; ".join(f"{key} {value}" for key, value in protocol.items())
+        lines.append(f"- {task}: {text or 'not measured, because none of these images has its labels'}")
     return lines
 
 

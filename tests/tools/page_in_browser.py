@@ -123,6 +123,8 @@ def layers(driver: Any, out: Path, name: str) -> list[str]:
     for layer in ("segmentation", "depth", "normals"):
         set_value(driver, f"layer-{layer}", 1)
         sums.add(pixels(driver))
+        key = driver.find_element("css selector", "section .key")
+        assert key.is_displayed() == (layer == "depth") and (layer != "depth" or key.text.endswith(" m")), layer
         if layer != "segmentation":
             picture(driver, out / f"{name}_{layer}.png")
         set_value(driver, f"layer-{layer}", 0)
@@ -233,6 +235,7 @@ def mistaken(driver: Any) -> list[str]:
         wait(driver, "No prediction")
     text = driver.find_element("id", "error").text
     assert "not served" in text
+    assert not driver.find_elements("css selector", "section li"), "the objects of an earlier photo are still listed"
     return [f"a damaged file: {text}"]
 
 

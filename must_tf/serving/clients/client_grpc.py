@@ -16,6 +16,7 @@ import numpy as np
 
 METHOD = "/tensorflow.serving.PredictionService/Predict"
 MAX_MESSAGE = 1 << 30  # bytes; gRPC's default of 4 MiB is too small for maps
+FEW = 4  # numbers of an output that are printed; of more, their shape
 STRING = 7  # DT_STRING
 TYPES = {1: np.float32, 2: np.float64, 3: np.int32, 4: np.uint8, 9: np.int64, 10: np.bool_}  # DataType
 VARINTS, FIXED = (7, 10, 11), {5: "<f4", 6: "<f8"}  # fields of TensorProto: int_val, int64_val, bool_val; floats
@@ -153,12 +154,13 @@ def predict(address: str, model: str, photos: Sequence[bytes], timeout: float = 
 
 
 def main() -> int:
-    """Prints the predictions for photos. Returns 1 if the server refuses one."""
+    """Prints the predictions for photos. Returns 1 if there is none for one of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("photos", nargs="+", metavar="PHOTO")
-    parser.add_argument("--address", default="127.0.0.1:8500")
-    parser.add_argument("--model", default="student")
+    parser.add_argument("--address", default="127.0.0.1:8500", help="of the server (%(default)s)")
+    parser.add_argument("--model", default="student", help="its name at the server (%(default)s)")
     flags = parser.parse_args()
+    code = 0
     for photo in flags.photos:
         try:
             outputs = predict(flags.address, flags.model, [Path(photo).read_bytes()])
@@ -166,10 +168,15 @@ def main() -> int:
             reason = error.details() if hasattr(error, "details") else error
             print(f"error: {photo}: {reason}", file=sys.stderr)
             return 1
-        print(f"{photo}: {outputs['image/status'][0].decode()}")
-        for name, values in sorted(outputs.items()):
-            print(f"  {name}: {values.shape[1:]}")
-    return 0
+        status = outputs.pop("image/status")[0].decode()
+        print(f"{photo}: {status}")
+        if status != "ok":
+            code = 1
+            continue
+        for name, (values,) in sorted(outputs.items()):
+            is_short = values.size <= FEW and values.dtype != object
+            print(f"  {name}: {values.tolist() if is_short else f'shape {values.shape}'}")
+    return code
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 
 ABOUT = Path(__file__).with_name("must_tf.json")  # the names of the classes
+OK = "ok"
+FEW = 4  # numbers of an output that are printed; of more, their shape
 TOKEN = "MUST_SERVE_TOKEN"  # environment variable with the server's bearer token, if it wants one
 
 
@@ -48,12 +50,21 @@ def predict(url: str, model: str, photo: bytes, timeout: float = 60.0) -> dict[s
     return {name: value if isinstance(value, str) else np.array(value) for name, value in row.items()}
 
 
-def lines(outputs: dict[str, Any], names: list[str], threshold: float = 0.5) -> list[str]:
-    """Returns the status, the shapes of the outputs, and the objects above a score, a line each."""
+def lines(outputs: dict[str, Any], classes: dict[str, list[str]], threshold: float = 0.5) -> list[str]:
+    """Returns the status, the outputs, the likeliest class, and the objects above a score, a line each."""
     shown = [f"status: {outputs['image/status']}"]
-    shown += [f"{name}: {np.shape(value)}" for name, value in sorted(outputs.items()) if not isinstance(value, str)]
-    scores, classes, boxes = (outputs.get(f"detection/{key}", ()) for key in ("scores", "classes", "boxes"))
-    for score, number, box in zip(scores, classes, boxes, strict=True):
+    if outputs["image/status"] != OK:
+        return shown
+    arrays = {name: value for name, value in sorted(outputs.items()) if not isinstance(value, str)}
+    for name, value in arrays.items():
+        is_short = value.size <= FEW and value.dtype != object
+        shown.append(f"{name}: {value.tolist() if is_short else f'shape {value.shape}'}")
+    probability, names = outputs.get("classification/probability"), classes.get("classification", [])
+    if probability is not None and len(names) == len(probability):
+        shown.append(f"{names[int(np.argmax(probability))]} {np.max(probability):.2f}")
+    names = classes.get("detection", [])
+    keys = ("scores", "classes", "boxes") if "detection/boxes" in outputs else ()
+    for score, number, box in zip(*(outputs[f"detection/{key}"] for key in keys), strict=True):
         if score >= threshold:
             label = names[int(number) - 1] if int(number) <= len(names) else f"class {int(number)}"
             shown.append(f"{label} {score:.2f} at y0, x0, y1, x1 = {np.round(box, 3).tolist()}")
@@ -61,21 +72,23 @@ def lines(outputs: dict[str, Any], names: list[str], threshold: float = 0.5) -> 
 
 
 def main() -> int:
-    """Prints the predictions for photos. Returns 1 if the server refuses one."""
+    """Prints the predictions for photos. Returns 1 if there is none for one of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("photos", nargs="+", metavar="PHOTO")
-    parser.add_argument("--url", default="http://127.0.0.1:8501")
-    parser.add_argument("--model", default="student")
+    parser.add_argument("--url", default="http://127.0.0.1:8501", help="of the server (%(default)s)")
+    parser.add_argument("--model", default="student", help="its name at the server (%(default)s)")
     flags = parser.parse_args()
-    names = json.loads(ABOUT.read_text())["classes"].get("detection", []) if ABOUT.exists() else []
+    classes = json.loads(ABOUT.read_text())["classes"] if ABOUT.exists() else {}
+    code = 0
     for photo in flags.photos:
         try:
             outputs = predict(flags.url, flags.model, Path(photo).read_bytes())
         except (OSError, RuntimeError) as error:
             print(f"error: {photo}: {error}", file=sys.stderr)
             return 1
-        print("\n  ".join([photo, *lines(outputs, names)]))
-    return 0
+        print("\n  ".join([photo, *lines(outputs, classes)]))
+        code = max(code, int(outputs["image/status"] != OK))
+    return code
 
 
 if __name__ == "__main__":

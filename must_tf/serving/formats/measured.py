@@ -97,7 +97,7 @@ def metrics(whole: Runner, run: Runner, trained: Trained) -> dict[str, Any]:
     serialized = list(tf.data.TFRecordDataset(sorted(paths)).take(METRIC_IMAGES).as_numpy_iterator())
     figures = {}
     for name, one in (("SavedModel", whole), ("file", run)):
-        print(f"metrics of the {name}", flush=True)
+        print(f"metrics of the {'int8 file' if name == 'file' else name}", flush=True)
         figures[name] = _evaluated(one, trained.config, serialized, trained.step)
     return {"images": len(serialized), **figures} if any(figures.values()) else {}
 

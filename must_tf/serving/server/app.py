@@ -80,9 +80,8 @@ async def unknown_address(request: Request, exception: Exception) -> Response:
     """Answers requests that no address or method fits."""
     code = exception.status_code if isinstance(exception, HTTPException) else 500
     headers = dict(getattr(exception, "headers", None) or {})
-    return error(
-        code, f"{request.method} {request.url.path}: {'no such address' if code == 404 else 'not allowed'}", headers
-    )
+    reason = "no such address. Models are at /v1/models/<name> and /v2/models/<name>" if code == 404 else "not allowed"
+    return error(code, f"{request.method} {request.url.path}: {reason}", headers)
 
 
 def build(service: Service, token: str = "", samples: Sequence[bytes] = ()) -> Starlette:

@@ -41,7 +41,7 @@ def _stack(values: Sequence[np.ndarray], output: Output) -> np.ndarray:
 def plain(name: str, value: np.ndarray) -> Any:
     """Returns an array as JSON holds it. NaN and infinity become null."""
     if value.dtype != object:
-        return np.ascontiguousarray(value)
+        return np.ascontiguousarray(value) if value.ndim else value[()]  # ascontiguousarray adds an axis to a number
     if name.endswith(BYTES):
         return _texts(value.tolist(), lambda data: {"b64": base64.b64encode(data).decode()})
     return _texts(value.tolist(), lambda data: data.decode(errors="replace"))

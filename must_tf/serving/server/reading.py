@@ -16,6 +16,8 @@ from tensorflow.core.example import example_pb2
 
 PHOTO_TYPES = ("image/jpeg", "image/png", "application/octet-stream")
 ENCODED = ("", "serving_default", "image_bytes")
+MAGIC = (b"\xff\xd8", b"\x89PNG")  # the first bytes of a JPEG or PNG file ...
+MAGIC_TEXT = ("/9j/", "iVBORw0KGgo")  # ... and the same in base64
 BARE = "A photo as the whole body needs the header Content-Type: image/jpeg or image/png"
 JPEG_OR_PNG = "base64 of a JPEG or PNG file"
 
@@ -68,6 +70,8 @@ def parsed(content: bytes) -> dict[str, Any]:
     Raises:
       Refused: it is something else.
     """
+    if content.startswith(MAGIC):
+        raise Refused(400, BARE)
     try:
         values = orjson.loads(content)
     except orjson.JSONDecodeError as error:
@@ -101,6 +105,8 @@ def photo(value: Any, signature: str, place: str) -> bytes:
 def _file(value: Any, place: str) -> bytes:
     """Decodes {"b64": ...}. Other text stands for its own bytes, as in TensorFlow Serving."""
     if isinstance(value, str):
+        if value.startswith(MAGIC_TEXT):
+            raise Refused(400, f'{place}: base64 is written as {{"b64": "..."}}')
         return value.encode()
     if not isinstance(value, dict) or not isinstance(value.get("b64"), str):
         raise Refused(400, f'{place}: expected {{"b64": "..."}}, {JPEG_OR_PNG}')

@@ -26,6 +26,21 @@ def test_a_child_leaves_its_whole_output_in_the_log_and_shows_the_rest(
     assert subprocesses.last_lines(log, 1) == [os.path.join(subprocesses.PACKAGES, "must_tf", "__init__.py")]
 
 
+def test_progress_replaces_its_line_on_a_terminal_and_results_stay(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without blank lines between results; a terminal of 40 columns cuts progress, which would stay if it wrapped."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = [f"step 1 · {'x' * 90}", "step 2 · y", "  depth: 3", "  masks: 4", "not judged: too few", "step 3 · z"]
+    assert subprocesses.follow([sys.executable, "-c", f"print({chr(10).join(lines)!r})"], str(tmp_path / "log")) == 0
+    shown = capfd.readouterr().out.replace("\r\n", "\n").split("\n")
+    first, second = shown[0].split("\r")[1:]
+    assert first == f"  step 1 · {'x' * 28}" and second == f"{'  step 2 · y':<39}"
+    assert shown[1:4] == ["    depth: 3", "    masks: 4", "  not judged: too few"]
+    assert shown[4:] == [f"\r{'  step 3 · z':<39}", ""]
+
+
 def test_a_killed_child_gives_its_signal(tmp_path: Path) -> None:
     script = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     assert subprocesses.follow([sys.executable, "-c", script], str(tmp_path / "log")) == -signal.SIGKILL

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import tensorflow as tf
@@ -78,6 +79,17 @@ def test_the_model_card(tiny_export: str) -> None:
         assert re.search(rf"^\| {task} \| \w+ \| [-\d.a-z]+ \|$", text, re.M), task
     # By hand: classes int32, confidence, metres and three normals float32 are 24 bytes; times 50 million.
     assert "24 bytes per pixel, 1.20 GB" in text and "25,000,000 pixels" in text
+
+
+def test_a_task_that_was_not_measured_is_named() -> None:
+    """Its protocol is empty, because no validation image has its labels."""
+    evaluation: Any = {"images": 3, "set": ["val"], "step": 2, "figures": {}, "protocol": {"depth": {"crop": "none"}}}
+    trained: Any = SimpleNamespace(step=2)
+    lines = model_card._metrics(evaluation, trained, ["depth", "normals"])
+    assert lines[-2:] == [
+        "- depth: crop none",
+        "- normals: not measured, because none of these images has its labels",
+    ]
 
 
 def test_a_teacher_is_listed_with_its_licence() -> None:

@@ -30,6 +30,7 @@ OUTPUTS = {
     "image/status": Output((), np.dtype(object)),
     "depth/metres": Output((None, None), np.dtype(np.float32)),
     "segmentation/classes": Output((None, None), np.dtype(np.int32)),
+    "detection/count": Output((), np.dtype(np.int32)),
     "detection/scores": Output((3,), np.dtype(np.float32)),
     "masks/png_bytes": Output((2,), np.dtype(object)),
 }
@@ -44,6 +45,7 @@ def row(photo: bytes) -> Row:
         "image/status": np.array(b"damaged" if image is None else b"ok", object),
         "depth/metres": pixels[..., 2].astype(np.float32),
         "segmentation/classes": pixels[..., 1].astype(np.int32),
+        "detection/count": np.array(2, np.int32),
         "detection/scores": np.array([0.9, 0.25, np.nan], np.float32),
         "masks/png_bytes": np.array([b"\x89PNG", b""], object),
     }

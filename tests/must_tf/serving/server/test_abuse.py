@@ -252,6 +252,7 @@ def test_the_counters() -> None:
     assert 'must_serve_images_total{model="stub",status="refused"} 1.0' in lines
     assert 'must_serve_images_total{model="stub",status="served"} 1.0' in lines
     assert 'must_serve_model_version{model="stub"} 1.0' in lines
+    assert b"_created" not in body  # a second series beside every counter
 
 
 def test_the_page_loads_nothing_from_elsewhere(server: Running) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -60,6 +62,22 @@ def test_columns(server: Running, inputs: Any) -> None:
     assert outputs["depth/metres"] == [[[10, 10]]] and outputs["image/status"] == ["ok"]
 
 
+def test_outputs_are_selected_in_either_form(server: Running) -> None:
+    """A number is a number in both, and what a name of a parameter misses is not ignored."""
+    path = f"{PREDICT}?outputs=image/size,detection/count"
+    expected = {"image/size": [1, 2], "detection/count": 2}
+    assert server.json(path, {"instances": [b64(photo(1, 2))]}) == {"predictions": [expected]}
+    assert json.loads(server.ask(path, photo(1, 2), IMAGE)[2]) == {"predictions": [expected]}
+    assert server.json(path, {"inputs": [b64(photo(1, 2))]})["outputs"] == {
+        "image/size": [[1, 2]],
+        "detection/count": [2],
+    }
+    for wrong in ("output=image/size", "outputs=image/sise"):
+        for body, headers in ((photo(1, 2), IMAGE), (b'{"instances": []}', {})):
+            status, _, answer = server.ask(f"{PREDICT}?{wrong}", body, headers)
+            assert status == 400 and b"Did you mean" in answer
+
+
 def test_a_bad_photo_costs_its_own_row(server: Running) -> None:
     predictions = server.json(PREDICT, {"instances": [b64(b"no photo"), b64(photo(1, 1))]})["predictions"]
     assert [one["image/status"] for one in predictions] == ["damaged", "ok"]
@@ -80,7 +98,9 @@ def test_pixels(server: Running) -> None:
     [
         ({}, "either"),
         ({"instances": [], "inputs": []}, "either"),
-        ({"instances": 3}, "must be a list"),
+        ({"instances": 3}, '"instances" must be a list'),
+        ({"inputs": {"image_bytes": b64(b"")}}, '"inputs.image_bytes" must be a list'),
+        ({"instances": [{"image_bytes": b64(photo(1, 1))["b64"]}]}, 'image 0: base64 is written as {"b64": "..."}'),
         ({"instances": [3]}, "image 0: expected"),
         ({"instances": [{"b64": "%%%"}]}, "image 0: expected base64"),
         ({"instances": [{"photo": {"b64": ""}}]}, "'image_bytes', not 'photo'"),
@@ -147,9 +167,30 @@ def test_the_client(server: Running) -> None:
     assert outputs["image/status"] == "ok" and outputs["depth/metres"].tolist() == [[10, 10, 10]] * 2
     with pytest.raises(RuntimeError, match="404.*no model 'other'"):
         client_rest.predict(f"http://127.0.0.1:{server.port}", "other", b"")
-    shown = client_rest.lines({"image/status": "ok", "detection/scores": np.array([0.9, 0.1]), "detection/classes":
-        np.array([1, 1]), "detection/boxes": np.zeros([2, 4])}, ["ball"])  # fmt: skip
+    outputs = {"image/status": "ok", "detection/scores": np.array([0.9, 0.1]), "detection/classes": np.array([1, 1]),
+        "detection/boxes": np.zeros([2, 4]), "classification/probability": np.array([0.2, 0.8])}  # fmt: skip
+    shown = client_rest.lines(outputs, {"detection": ["ball"], "classification": ["hall", "cave"]})
     assert shown[-1].startswith("ball 0.90") and sum("ball" in line for line in shown) == 1
+    assert "cave 0.80" in shown and "detection/scores: [0.9, 0.1]" in shown and "detection/boxes: shape (2, 4)" in shown
+
+
+def test_the_client_fails_if_a_photo_has_no_prediction(
+    server: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others are still predicted, and a photo without a prediction has no shapes of empty outputs."""
+    files = [tmp_path / "bad.png", tmp_path / "good.png"]
+    for file, content in zip(files, (b"no photo", photo(1, 2)), strict=True):
+        file.write_bytes(content)
+    flags = ["client_rest.py", "--url", f"http://127.0.0.1:{server.port}", "--model", "stub"]
+    for chosen, code in ((files, 1), (files[1:], 0)):
+        monkeypatch.setattr(sys, "argv", [*flags, *map(str, chosen)])
+        assert client_rest.main() == code
+    assert capsys.readouterr().out.splitlines()[:4] == [
+        str(files[0]),
+        "  status: damaged",
+        str(files[1]),
+        "  status: ok",
+    ]
 
 
 def test_mistakes_with_curl_are_explained(server: Running) -> None:
