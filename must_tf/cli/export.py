@@ -157,6 +157,7 @@ def _save(path: str, trained: Trained, settings: Settings) -> dict[str, tf.Tenso
 
 def _publish(unfinished: str, target: Destination, outputs: dict[str, tf.TensorSpec]) -> None:
     """Gives the finished export its name, and writes Triton's settings before."""
+    tf.io.gfile.stat(os.path.join(unfinished, MARK))  # fails if its first files were removed, or their disk is gone
     if target.path != target.folder:
         root = os.path.dirname(target.folder)
         config = companions.triton_config(target.name, outputs)

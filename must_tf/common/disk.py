@@ -7,13 +7,15 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 SPACE = "Free some space, and run the same command again."
 ACCESS = "Give another folder, or change its permissions."
+GONE = "Check if it was removed, or if its disk is gone."
 AGAIN = "Check the disk, and run the same command again."
 # Errors of the system: the words for them in TensorFlow's and SQLite's messages, and the remedy.
-REFUSALS = {
+Refusals = Mapping[int, tuple[tuple[str, ...], str]]
+REFUSALS: Refusals = {
     errno.ENOSPC: (("No space left on device", "disk is full"), SPACE),
     errno.EFBIG: (("File too large",), SPACE),  # a limit of the user's, or of the file system's
     errno.EDQUOT: (("Disk quota exceeded",), SPACE),
@@ -23,15 +25,24 @@ REFUSALS = {
     errno.EIO: (("Input/output error", "disk I/O error"), AGAIN),
     errno.ESTALE: (("Stale file handle",), AGAIN),
 }
+VANISHED: Refusals = {errno.ENOENT: (("No such file or directory",), GONE)}
 MIB = 1 << 20
 
 
-def refusal(error: BaseException | None) -> str:
+def vanished(error: BaseException) -> str:
+    """Returns a message if a file is missing that was there a moment before; otherwise "".
+
+    Not part of `refusal`: a command that is ended by a signal may look for files that it has removed.
+    """
+    return refusal(error, VANISHED)
+
+
+def refusal(error: BaseException | None, refusals: Refusals = REFUSALS) -> str:
     """Returns a message if a disk caused the error; otherwise ""."""
     while error is not None:
         number = error.errno if isinstance(error, OSError) else None
         text = str(getattr(error, "message", "") or error)
-        for code, (words, remedy) in REFUSALS.items():
+        for code, (words, remedy) in refusals.items():
             if number == code or (number is None and any(word in text for word in words) and _is_of_a_file(error)):
                 return _message(code, remedy, _path(error, text))
         error = error.__cause__

@@ -81,16 +81,35 @@ def held_beside(directory: str, option: str = "--out") -> Iterator[None]:
 
 @contextlib.contextmanager
 def _staying(directory: str, part: str) -> Iterator[None]:
-    """Explains an error that comes from the folder's disappearance."""
-    path = _path(os.path.join(directory, NAME), part)
+    """Explains an error that comes from the folder's disappearance.
+
+    Raises:
+      UserError: the folder is gone, or another one stands in its place, which lacks what was written before.
+    """
+    path, before = _path(os.path.join(directory, NAME), part), _identity(directory)
     try:
         yield
     except Exception as error:
         if tf.io.gfile.exists(path):
             raise
-        raise UserError(
-            f"{directory} was removed while it was being written, or its disk is gone. Run the same command again."
-        ) from error
+        raise gone(directory) from error
+    if _identity(directory) != before:
+        raise gone(directory)
+
+
+def gone(directory: str) -> UserError:
+    """Returns the error of a folder that lacks what was written before."""
+    return UserError(
+        f"{directory} was removed while it was being written, or its disk is gone. Run the same command again."
+    )
+
+
+def _identity(directory: str) -> tuple[int, int] | None:
+    """Returns what tells a local folder from another one of its name; None for one on remote storage, or without."""
+    with contextlib.suppress(OSError):
+        status = os.stat(directory)
+        return status.st_dev, status.st_ino
+    return None
 
 
 def is_part_of_lock(name: str) -> bool:

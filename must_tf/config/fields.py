@@ -57,6 +57,11 @@ def between(default: Any, low: float, high: float) -> Any:
     return dataclasses.field(default=default, metadata={"range": Range(low, high)})
 
 
+def within(default: Any, high: float) -> Any:
+    """Declares a field for a number, or several, above 0 and at most `high`."""
+    return dataclasses.field(default=default, metadata={"range": Range(0, high, open_low=True)})
+
+
 def below(default: Any, low: float, high: float) -> Any:
     """Declares a field for a number from `low`, included, to `high`, excluded."""
     return dataclasses.field(default=default, metadata={"range": Range(low, high, open_high=True)})
@@ -153,6 +158,16 @@ UPSTREAM_RANGES = {
     "beta_2": BELOW_ONE,
     "rho": BELOW_ONE,
     "epsilon": POSITIVE,
+    "decay": NOT_NEGATIVE,
+    "eeta": POSITIVE,
+    "initial_accumulator_value": NOT_NEGATIVE,
+    "beta_2_decay": Range(-10, 0),
+    "epsilon_1": POSITIVE,
+    "epsilon_2": POSITIVE,
+    "clip_threshold": POSITIVE,
+    "power": Range(-100, 100),
+    "pre_offset_learning_rate": POSITIVE,
+    "offset": COUNT_OR_NONE,
     "clipnorm": POSITIVE,
     "clipvalue": POSITIVE,
     "global_clipnorm": POSITIVE,
@@ -160,13 +175,14 @@ UPSTREAM_RANGES = {
     "weight_decay": NOT_NEGATIVE,
     "weight_decay_rate": NOT_NEGATIVE,
     "norm_momentum": BELOW_ONE,
-    "norm_epsilon": POSITIVE,
+    "norm_epsilon": Range(0, 1, open_low=True),
     # The sizes of a network: beyond these, nothing is built that fits into a machine.
     "num_filters": Range(1, 8192),
     "fpn_num_filters": Range(1, 8192),
     "depth_multiplier": Range(0, 32, open_low=True),
     "filter_size_scale": Range(0, 32, open_low=True),
     "num_repeats": Range(1, 64),
+    "expand_ratio": Range(1, 64),
     "min_level": Range(1, 10),
     "max_level": Range(1, 10),
     "last_stage_repeats": Range(1, 64),
@@ -178,7 +194,11 @@ UPSTREAM_RANGES = {
     "stochastic_depth_drop_rate": BELOW_ONE,
     "dropout_rate": BELOW_ONE,
     "average_decay": BELOW_ONE,
-    "start_step": NOT_NEGATIVE,
+    "start_step": COUNT_OR_NONE,
+    "recovery_begin_steps": COUNT_OR_NONE,
+    "recovery_max_trials": COUNT_OR_NONE,
+    "continuous_eval_timeout": COUNT_OR_NONE,
+    "num_packs": Range(0, 64),
 }
 # Model Garden's ids of backbones by config class, for which it raises a KeyError with nothing but the wrong one.
 MODELS: dict[str, tuple[Any, ...]] = {
@@ -187,6 +207,24 @@ MODELS: dict[str, tuple[Any, ...]] = {
     "SpineNet": ("49S", "49", "96", "143", "143L", "190"),
     "SpineNetMobile": ("49", "49S", "49XS"),
     "RevNet": (38, 56, 104),
+    "MobileNet": (
+        "MobileNetV1",
+        "MobileNetV2",
+        "MobileNetV3Large",
+        "MobileNetV3Small",
+        "MobileNetV3EdgeTPU",
+        "MobileNetMultiMAX",
+        "MobileNetMultiAVG",
+        "MobileNetMultiAVGSeg",
+        "MobileNetMultiMAXSeg",
+        "MobileNetV3SmallReducedFilters",
+        "MobileNetV4ConvSmall",
+        "MobileNetV4ConvMedium",
+        "MobileNetV4ConvLarge",
+        "MobileNetV4HybridMedium",
+        "MobileNetV4HybridLarge",
+        "MobileNetV4ConvMediumSeg",
+    ),
     "MobileDet": ("MobileDetCPU", "MobileDetDSP", "MobileDetEdgeTPU", "MobileDetGPU"),
 }
 # Optimizers that Model Garden's config names and its published code lacks.
@@ -211,6 +249,9 @@ UPSTREAM_CHOICES = {
         "linear",
         "identity",
     ),
+    "stem_type": ("v0", "v1"),
+    "fusion_type": ("sum", "concat"),
+    "output_stride": (8, 16, 32),
     "distribution_strategy": ("mirrored", "one_device", "multi_worker_mirrored", "tpu", "parameter_server", "off"),
     "mixed_precision_dtype": ("float32", "bfloat16", "float16"),
     "best_checkpoint_metric_comp": ("higher", "lower"),

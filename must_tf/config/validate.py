@@ -13,6 +13,7 @@ from must_tf.common.errors import nearest
 from must_tf.config.base import Config, OneOfConfig
 from must_tf.config.fields import MODELS, UNIMPLEMENTED, UPSTREAM_CHOICES, UPSTREAM_RANGES, Range
 
+ANY = Range()
 MOST_SHOWN = 200  # characters of a value in a message
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
 
@@ -105,8 +106,8 @@ def _problem(params: Config, key: str, value: Any) -> str:
     allowed: Range | None = _rule(params, key, "range", UPSTREAM_RANGES)
     entries = value if isinstance(value, list | tuple) else [value]
     numbers = [entry for entry in entries if isinstance(entry, int | float)]
-    if allowed and not all(map(allowed.holds, numbers)):
-        return f" is out of range: must be {allowed}."
+    if not all(map((allowed or ANY).holds, numbers)):
+        return f" is out of range: must be {allowed or 'a finite number'}."
     named: Range | None = _rule(params, key, "named", {})
     return _wrong_names(value, named) if named else ""
 

@@ -25,12 +25,13 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.config.base import Config
-from must_tf.config.fields import above
+from must_tf.config.fields import within
 from must_tf.data import resample
 
 # Colour of input pixels outside of the image: ImageNet's mean, which becomes zero or nearly so when it is normalised.
 OUTSIDE = (124, 116, 104)
 # Pixels of a map that are restored at once: what is computed on the way takes many times the memory of the result.
+MOST_ZOOM = 16.0  # beyond, an input shows some pixels of its image
 BAND = 4_000_000
 
 
@@ -44,8 +45,8 @@ class Augmentation(Config):
     """
 
     flip: bool = True
-    scale_min: float = above(0.5, 0)
-    scale_max: float = above(2.0, 0)
+    scale_min: float = within(0.5, MOST_ZOOM)
+    scale_max: float = within(2.0, MOST_ZOOM)
 
 
 class Warp(NamedTuple):

@@ -23,12 +23,13 @@ from must_tf.common import cluster, devices
 from must_tf.common.errors import UserError
 from must_tf.common.files import require_an_end
 from must_tf.config.base import Config
-from must_tf.config.fields import at_least, between
+from must_tf.config.fields import between
 from must_tf.data import assertions, geometry, record
 from must_tf.spec import TaskSpec, Tensors
 
 READ_AT_ONCE = 16  # interleaved files: enough to mix, few enough to keep open
 LARGEST_SEED = 2**32 - 1  # that NumPy takes
+MOST_AT_ONCE = 10_000_000  # records in memory
 AHEAD = 2  # prefetched batches: one is consumed while the next is made
 CORES = devices.cores()  # that this process may use: a batch system may assign only some of the machine's cores
 
@@ -46,9 +47,9 @@ class Data(Config):
     """
 
     input_path: str | tuple[str, ...] = ""
-    global_batch_size: int = at_least(8, 0)
+    global_batch_size: int = between(8, 0, MOST_AT_ONCE)
     is_training: bool = False
-    shuffle_buffer: int = at_least(1000, 1)
+    shuffle_buffer: int = between(1000, 1, MOST_AT_ONCE)
     seed: int = between(1, 0, LARGEST_SEED)
     augmentation: geometry.Augmentation = dataclasses.field(default_factory=geometry.Augmentation)
 

@@ -14,12 +14,13 @@ from official.vision.modeling import backbones, decoders
 from official.vision.modeling.layers import nn_layers
 
 from must_tf.config.base import Config
-from must_tf.config.fields import above, between, choice
+from must_tf.config.fields import between, choice, within
 from must_tf.spec import HeadSettings, Pyramid
 
 # ImageNet's channel means and standard deviations, as in Model Garden, in units of 0..255.
 MEAN = (123.675, 116.28, 103.53)
 DEVIATION = (58.395, 57.12, 57.375)
+MOST_OF_PIXELS = 10_000  # of their mean and deviation: beyond, all inputs look the same
 FUSED_LEVEL = 2  # the level of `Pyramid.fused`
 LAST_STAGE = "5"  # of the backbone
 CHANNELS = 3
@@ -38,8 +39,8 @@ class Normalisation(Config):
       deviation: in units of 0..255.
     """
 
-    mean: tuple[float, ...] = MEAN
-    deviation: tuple[float, ...] = above(DEVIATION, 0)
+    mean: tuple[float, ...] = between(MEAN, -MOST_OF_PIXELS, MOST_OF_PIXELS)
+    deviation: tuple[float, ...] = within(DEVIATION, MOST_OF_PIXELS)
 
 
 @dataclasses.dataclass

@@ -64,8 +64,7 @@ def settle(params: ExperimentConfig, mode: str, mistakes: Mistakes | None = None
     mistakes = mistakes or Mistakes()
     task: StudentConfig = params.task
     configs = enabled(task)
-    if not mistakes.problems:  # otherwise what seems missing may only be misspelled
-        _check_model(task, configs, mistakes)
+    _check_model(task, configs, mistakes)
     _check_loop(params, mode, mistakes)
     _check_compiled(params.runtime, configs, mode, mistakes)
     if "train" in mode:
@@ -137,14 +136,21 @@ def adopt_classes(task: StudentConfig, trained: StudentConfig) -> None:
 
 
 def _check_model(task: StudentConfig, configs: Configs, mistakes: Mistakes) -> None:
+    """Checks the parts of the network. Beside other mistakes, what seems missing may only be misspelled."""
+    before = " ".join(mistakes.problems)
+    with mistakes.collected():
+        init_weights.named(task.init_modules)
+    mistakes.problems += freezing.problems(task.freeze, list(discover() if before else configs))
+    if not ("task.model" in before or "task.input_size" in before):
+        mistakes.problems += [*trunk.problems(task.model), *trunk.size_problems(task.model, task.input_size)]
+    if before:
+        return
     if not configs:
         mistakes.problems.append("no task is enabled. Enable one, for instance with task.tasks.depth.enabled=true")
     for name in configs:
         missing = [need for need in discover()[name].needs if need not in configs]
         if missing:
             mistakes.problems.append(f"{name} needs {missing[0]}. Set task.tasks.{missing[0]}.enabled=true")
-    mistakes.problems += [*trunk.problems(task.model), *freezing.problems(task.freeze, list(configs))]
-    mistakes.problems += trunk.size_problems(task.model, task.input_size)
 
 
 def _check_fine_tuning(task: StudentConfig, mistakes: Mistakes) -> None:

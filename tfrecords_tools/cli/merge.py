@@ -45,6 +45,7 @@ def merge(
     from tfrecords_tools.merge import classes
     from tfrecords_tools.merge.run import merged_sets
     from tfrecords_tools.reading import bad_records
+    from tfrecords_tools.writing import shards as writing
 
     bad_records.allow(skip_bad)
     source = merged_sets(records, same or [], classes_of or [])
@@ -56,6 +57,7 @@ def merge(
     command = tuple(options.command_line(ctx))
     outcome = convert.run(source, convert.Options(out, shards, workers, command=command, verb="merge"))
     stored = [{"records": directory, "classes": tasks} for directory, tasks in zip(directories, mapping, strict=True)]
+    writing.require_claim(out)
     files.write_json(os.path.join(out, "mapping.json"), {"same": same or [], "sets": stored})
     report.show(outcome, out, json)
 

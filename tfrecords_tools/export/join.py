@@ -37,6 +37,7 @@ def join(
     """Writes the JSON files, then the summary, then removes the parts. Returns the summary."""
     parts = [part_of(out, path) for path in paths]
     image_ids = _ImageIds(parts)
+    shards.require_claim(out)
     counts = {"instances.json": _instances(out, parts, image_ids, classes)}
     counts["panoptic.json"] = _panoptic(out, parts, image_ids, classes)
     counts["classification.csv"] = _classification(out, parts)

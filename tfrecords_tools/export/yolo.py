@@ -115,6 +115,7 @@ def _export_all(
     ]
     left = [job for job in jobs if not tf.io.gfile.exists(job.part)]
     recordset.over_shards(export_shard, left, "export", sum(records.records for records in sets.values()), processes)
+    shards.require_claim(out)
     content = {"path": ".", **{split: f"images/{split}" for split in sets}, "names": dict(enumerate(names))}
     files.write_whole(
         os.path.join(out, "data.yaml"), yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()

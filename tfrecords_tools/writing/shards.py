@@ -108,6 +108,15 @@ def owner(directory: str) -> dict[str, Any]:
     return files.read_json(path, ("fingerprint", "command"), remedy) if tf.io.gfile.exists(path) else {}
 
 
+def require_claim(directory: str) -> None:
+    """Raises UserError if the folder is not the one that was claimed: writing a file makes missing folders.
+
+    Called before the last file, which says that the others are complete.
+    """
+    if not tf.io.gfile.exists(_command_path(directory)):
+        raise folder_lock.gone(directory)
+
+
 def _command_path(directory: str) -> str:
     return os.path.join(directory, FOLDER, COMMAND)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from must_tf.config.fields import above, between, choice, named_between, not_compiled, small, threshold
+from must_tf.config.fields import between, choice, named_between, not_compiled, small, threshold, within
 from must_tf.spec import TaskConfig
 
 
@@ -37,9 +37,9 @@ class Config(TaskConfig):
     design: str = choice("maskrcnn", "retinanet")
     filters: int = small(between(256, 1, 8192), 64)
     fc: int = small(between(1024, 1, 65536), 256)
-    anchor_size: float = above(4.0, 0)
+    anchor_size: float = within(4.0, 1024)
     anchor_scales: int = between(1, 1, 16)
-    aspect_ratios: tuple[float, ...] = above((0.5, 1.0, 2.0), 0)
+    aspect_ratios: tuple[float, ...] = within((0.5, 1.0, 2.0), 100)
     proposals: int = small(between(1000, 1, 100_000), 200)
     sampled_rois: int = small(between(512, 1, 100_000), 64)
     max_objects: int = small(between(100, 1, 100_000), 50)

@@ -46,6 +46,12 @@ UNREADABLE = UnicodeEncodeError("utf-8", os.fsdecode(b"a\xff.jpg"), 1, 2, "surro
             2,
             "error: /x/y: no space left",
         ),
+        (
+            FileNotFoundError(2, "No such file or directory", "/a/b"),
+            2,
+            "error: /a/b: no such file or directory. Check if",
+        ),
+        (tf.errors.NotFoundError(None, None, "{{a}} /x/y; No such file or directory"), 2, "error: /x/y: no such file"),
         (UNREADABLE, 2, "error: the name 'a\\udcff.jpg' is not valid UTF-8. Rename the file or folder.\n"),
         (tf.errors.PermissionDeniedError(None, None, "/x/y; Permission denied"), 2, "error: /x/y: permission denied."),
     ],

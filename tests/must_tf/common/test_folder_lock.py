@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -244,3 +245,16 @@ def test_a_folder_that_vanishes_is_named(tmp_path: Path) -> None:
         raise KeyError("records-00000-of-00001.tfrecord")
     with pytest.raises(KeyError, match="key"), folder_lock.held(str(out)):
         raise KeyError("key")
+
+
+@pytest.mark.parametrize("hold", [folder_lock.held, folder_lock.held_beside])
+def test_a_folder_that_was_made_anew_meanwhile_is_not_whole(
+    hold: Callable[[str], contextlib.AbstractContextManager[None]], tmp_path: Path
+) -> None:
+    """Writing a file makes missing folders: a command can go on after its disk is gone."""
+    out, locked = tmp_path / "out", tmp_path / ("out" if hold is folder_lock.held else "out.lock")
+    with pytest.raises(UserError, match=f"{locked.name} was removed while it was"), hold(str(out)):
+        locked.rename(tmp_path / "the lost disk")
+        files.write_whole(str(out / "pictures" / "a.jpg"), b"a picture")
+    with hold(str(out)):
+        (locked / folder_lock.NAME).unlink()  # by a user: the folder is the same

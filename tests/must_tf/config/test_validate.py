@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from official.vision.modeling.backbones import mobilenet
 
 from must_tf.common.errors import Mistakes, UserError, UserErrors
 from must_tf.config import fields, validate
@@ -70,6 +71,15 @@ OUT_OF_RANGE = {
     "task.model.backbone.resnet.depth_multiplier": 1e9,
     "task.tasks.depth.filters": 10**9,
     f"{DETECTION}proposals": 10**10,
+    f"{DETECTION}anchor_size": 1e12,
+    "task.model.backbone.spinenet_mobile.expand_ratio": 0,
+    "task.model.norm_activation.norm_epsilon": 1e300,
+    "task.model.normalisation.mean": [1e12],
+    "task.validation_data.augmentation.scale_max": 1e12,
+    "task.validation_data.shuffle_buffer": 10**12,
+    # Numbers without bounds of their own.
+    "trainer.loss_upper_bound": float("nan"),
+    "task.tasks.depth.teacher_figure": float("inf"),
 }
 
 
@@ -120,6 +130,9 @@ NEAREST = {
     ("task.model.norm_activation.activation", "rellu"): "'relu'",
     ("task.model.backbone.resnet.model_id", 51): "'50'",
     (f"{RATE}type", "cosin"): "'cosine'",
+    ("task.model.backbone.resnet.stem_type", "v00"): "'v0'",
+    ("task.model.backbone.mobilenet.model_id", "MobilNetV2"): "'MobileNetV2'",
+    ("task.model.decoder.fpn.fusion_type", "summ"): "'sum'",
 }
 
 
@@ -146,6 +159,10 @@ def test_the_nearest_right_spelling(case: tuple[str, Any]) -> None:
 def test_what_fits(key: str, value: Any) -> None:
     """The ends of ranges, whole numbers for numbers, None for optional fields."""
     assert not wrong(key, value)
+
+
+def test_all_mobilenets_are_known() -> None:
+    assert {*fields.MODELS["MobileNet"]} == {*mobilenet.SUPPORTED_SPECS_MAP}
 
 
 def test_ranges_in_words() -> None:

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from must_tf.cli import train
-from must_tf.common.errors import UserError
+from must_tf.common.errors import Mistakes, UserError
 from must_tf.config import values as config_values
 from must_tf.data import record
 from must_tf.experiments import experiment_config
@@ -98,6 +98,23 @@ def test_what_xla_cannot_compile_is_refused(tiny_records: Tiny, runtime: dict[st
     override["task"]["tasks"] = {"detection": {"nms": "batched"}}
     override["runtime"] = {"enable_xla": True, "num_gpus": 0}
     settled(tiny_records, override, "must_teacher_detection")
+
+
+def test_the_parts_of_a_network_are_checked_beside_other_mistakes() -> None:
+    """What may follow from another mistake is not reported: a head that is off, or an input for other levels."""
+    task = experiment_config.load("must_student").task
+    task.init_modules, task.freeze, task.input_size, task.model.decoder.type = "trnk", ("backbon", "depth"), 100, "aspp"
+
+    def found(other: str) -> list[str]:
+        mistakes = Mistakes([other])
+        preflight._check_model(task, {}, mistakes)
+        return [problem.split("=")[0].split(":")[0] for problem in mistakes.problems[1:]]
+
+    named = ["task.init_modules", "task.freeze"]
+    assert found("trainer.train_steps=0") == [*named, "task.model.decoder.type", "task.input_size"]
+    assert found("task.model.max_levle: no such key.") == named
+    task.init_modules, task.freeze = "trunk", ("backbone", "depth")
+    assert found("task.input_size=0 is out of range") == []
 
 
 def test_targets_must_fill_the_input(tiny_records: Tiny) -> None:

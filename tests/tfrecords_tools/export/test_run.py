@@ -22,7 +22,7 @@ from must_tf.spec import ImageInfo
 from must_tf.tasks import discover
 from tests.support.converting import Record, converted, files_in, must_records, noise, read
 from tests.support.datasets.coco_dataset import Dataset
-from tests.support.exporting import assert_same, export
+from tests.support.exporting import assert_same, export, lose_its_disk
 from tests.support.tiny import ALL, Tiny, image_bytes, scene_record, write_set
 from tfrecords_tools.export import formats
 from tfrecords_tools.export.run import name_of
@@ -233,6 +233,14 @@ def test_a_box_is_written_in_few_digits_and_read_back_as_it_was(seed: int) -> No
         w, h = np.round(rng.uniform(1, 50, 2), 2)
         box = (np.array([y, x, y + h, x + w]) / [height, width, height, width]).astype(np.float32)
         assert formats.bbox(box, height, width) == [x, y, w, h]
+
+
+def test_an_export_whose_disk_is_gone_is_not_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = write_set(tmp_path / "in", [[scene_record(9, ALL)]])
+    lose_its_disk(tmp_path / "out", monkeypatch)
+    with pytest.raises(UserError, match="out was removed while it was being written, or its disk is gone"):
+        export(records, tmp_path / "out")
+    assert not {path.name for path in (tmp_path / "out").iterdir()} & {"instances.json", "export.json"}
 
 
 def test_a_folder_with_other_files_is_refused(tiny_records: Tiny, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from must_tf.tasks import discover
 from must_tf.tasks.masks.labels import NO_MASK
 from tests.support.converting import converted, files_in, must_records, noise, read
 from tests.support.datasets.drawn import masks
-from tests.support.exporting import assert_same
-from tests.support.tiny import Tiny, image_bytes, scene_record, write_set
+from tests.support.exporting import assert_same, lose_its_disk
+from tests.support.tiny import ALL, Tiny, image_bytes, scene_record, write_set
 from tfrecords_tools.export import outlines
 from tfrecords_tools.export.yolo import MIXED, YoloOptions, box_values, export_yolo, lines
 from tfrecords_tools.reading import recordset
@@ -125,6 +125,14 @@ def test_boxes_come_back_to_the_last_bit_and_a_second_run_changes_nothing(
             keys = ("boxes", "classes")
             found = record.labels["detection"]
             assert_same({key: found[key] for key in keys}, {key: wanted[key] for key in keys})
+
+
+def test_an_export_whose_disk_is_gone_is_not_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sets = {"train": recordset.opened(write_set(tmp_path / "in", [[scene_record(9, ALL)]]))}
+    lose_its_disk(tmp_path / "out", monkeypatch)
+    with pytest.raises(UserError, match="out was removed while it was being written, or its disk is gone"):
+        export_yolo(sets, str(tmp_path / "out"), YoloOptions(), 1, [])
+    assert not {path.name for path in (tmp_path / "out").iterdir()} & {"data.yaml", "export.json"}
 
 
 def test_a_file_has_lines_of_one_kind() -> None:
