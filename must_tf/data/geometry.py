@@ -60,12 +60,21 @@ class Warp(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """The mapping from the network's input back to an original image that was only fitted: no mirror, offset 0."""
+    """The mapping from the network's input back to an original image that was only fitted: no mirror, offset 0.
+
+    A restored map has one pixel for each `step` x `step` pixels of the image, and what it shows is at their centre.
+    """
 
     original: tf.Tensor  # [2] int32 height, width of the original image, pixels
     # [2] int32 height, width of the scaled image, pixels. float32 if it counts another network's map cells instead.
     scaled: tf.Tensor
     size: int  # S
+    step: int = 1
+
+    @property
+    def map_size(self) -> tf.Tensor:
+        """Height and width [2] int32 of restored maps, pixels."""
+        return -(-self.original // self.step)
 
 
 def fitted_size(original: tf.Tensor, size: int, zoom: tf.Tensor | float = 1.0) -> tf.Tensor:
@@ -123,12 +132,13 @@ def warp_nearest(values: tf.Tensor, warp: Warp, fill: float, stride: int = 1) ->
     """Warps a label map [h, w, ...] to [S / stride, S / stride, ...] by nearest neighbour.
 
     Args:
-      values: one label per original pixel.
+      values: one label per original pixel, or per 2 x 2 of them: see `record.decode_map`.
       warp: the image's.
       fill: the label of cells outside of the image.
       stride: input pixels per cell.
     """
-    rows, columns = _axes(warp, stride)
+    steps = tf.where(tf.shape(values)[:2] == warp.original, 1, 2)
+    rows, columns = (places // steps[axis] for axis, places in enumerate(_axes(warp, stride)))
     side, inner = warp.size // stride, values.shape[2:]
     channels = inner.num_elements()
     height, width = tf.size(rows), tf.size(columns)
@@ -251,22 +261,25 @@ def restore_planes(values: tf.Tensor, frame: Frame) -> Callable[[tf.Tensor, tf.T
     # Predictions outside of the image are arbitrary, and must not bleed into its last rows and columns.
     height, width = tf.unstack(visible_cells(frame, stride))
     values = values[:height, :width]
-    scale = tf.cast(frame.original, tf.float32) / tf.cast(frame.scaled, tf.float32) * float(stride)
-    columns = resample.columns_of_scaled(tf.cast(values, tf.float32), frame.original[0], scale[0])
-    return lambda top, bottom: resample.planes_of_columns(columns[..., top:bottom], frame.original[1], scale[1])
+    if frame.step > 1:  # the centre of the last pixels may be on the border, where resampling gives 0
+        values = tf.concat([values, values[-1:]], 0)
+        values = tf.concat([values, values[:, -1:]], 1)
+    scale = tf.cast(frame.original, tf.float32) / tf.cast(frame.scaled, tf.float32) * (stride / frame.step)
+    columns = resample.columns_of_scaled(tf.cast(values, tf.float32), frame.map_size[0], scale[0])
+    return lambda top, bottom: resample.planes_of_columns(columns[..., top:bottom], frame.map_size[1], scale[1])
 
 
 def in_bands(
     frame: Frame, specs: Mapping[str, tf.TensorSpec], band: Callable[[tf.Tensor, tf.Tensor], Mapping[str, tf.Tensor]]
 ) -> dict[str, tf.Tensor]:
-    """Makes maps [h, w, ...] of an original image, some rows at a time if it is large.
+    """Makes restored maps of an image, some rows at a time if it is large.
 
     Args:
       frame: the image's.
       specs: {name: type and shape of a map}; the numbers of its rows and columns are not known.
       band: returns the rows from the first to the one before the second argument of every map.
     """
-    height, width = tf.unstack(frame.original)
+    height, width = tf.unstack(frame.map_size)
     rows = tf.maximum(BAND // width, 1)
     count = -(-height // rows)
     arrays = {

@@ -7,7 +7,7 @@ Every reader of records comes through here, so that each gets labels, or one `Fa
 | text | UTF-8: id, origins, file name, format, content hash |
 | image | JPEG or PNG, of the stated size, at most `MAX_PIXELS` |
 | keys of a task | of the type and the number that the task reads |
-| label maps | PNG of the image's size, by the header |
+| label maps | PNG of the image's size or half of it, by the header |
 | ids, boxes, scores, masks | `Summary.stored` of the task |
 
 The input pipeline asserts the same inside of its graph (`assertions.py` and the tasks' `labels.py`). There, an error
@@ -217,8 +217,13 @@ def _map_size(feature: Features, key: str, info: ImageInfo) -> Iterator[tuple[st
         yield "label cannot be read", "not a PNG"
     elif encoded and not is_whole_png(encoded):
         yield "label cannot be read", "a damaged PNG"
-    elif size != (info.height, info.width):
+    elif size not in ((info.height, info.width), (half(info.height), half(info.width))):
         yield "map and image differ in size", f"{size[1]}x{size[0]} for {info.width}x{info.height}"
+
+
+def half(size: Any) -> Any:
+    """Returns half of a height or width, rounded up: a map's pixel may stand for 2 x 2 pixels of the image."""
+    return -(-size // 2)
 
 
 def header_size(encoded: bytes) -> tuple[int, int] | None:

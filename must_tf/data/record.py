@@ -13,6 +13,9 @@ Absent is not the same as empty. An image without an origin is unlabelled for th
 objects is labelled, and shows none. A dataset that covers only some of the classes says nothing about the others:
 `annotated` keeps those from being treated as background.
 
+A map, `image/<task>/.../encoded`, is a PNG of the image's size, or of half of its height and width, rounded up: then
+each pixel stands for 2 x 2 pixels of the image.
+
 Labels are NumPy arrays in the original image's frame. Images are uint8 [height, width, 3], RGB.
 """
 
@@ -28,7 +31,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
-from must_tf.data import assertions, opening
+from must_tf.data import assertions, opening, resample
 from must_tf.data.opening import info_of as info_of
 from must_tf.data.opening import origins_of as origins_of
 from must_tf.spec import ImageInfo, Labels, TaskSpec
@@ -240,21 +243,27 @@ def encode_map(values: np.ndarray) -> bytes:
     return cv2.imencode(".png", values[..., ::-1] if values.ndim == 3 else values, MAP_PNG)[1].tobytes()
 
 
-def decode_map(encoded: tf.Tensor, size: tf.Tensor, channels: int, dtype: tf.DType, fill: int) -> tf.Tensor:
+def decode_map(
+    encoded: tf.Tensor, size: tf.Tensor, channels: int, dtype: tf.DType, fill: int, as_stored: bool = False
+) -> tf.Tensor:
     """Decodes a label map from PNG to [h, w, channels] of type `dtype`: uint8, or uint16 for 16-bit files.
 
     Args:
-      encoded: PNG bytes; empty if the record has no such map.
+      encoded: PNG bytes, of the image's size or of half of it; empty if the record has no such map.
       size: [2] int32 height and width of the image. A map of another size fails before it is decoded.
       channels: 1 or 3.
       dtype: tf.uint8 or tf.uint16.
       fill: the value of every pixel if `encoded` is empty.
+      as_stored: do not enlarge a map of half the size.
     """
 
     def decoded() -> tf.Tensor:
         found = assertions.png_sizes(encoded)[0]
-        same = assertions.required(encoded, tf.reduce_all(found == size), "map and image differ in size", found, size)
-        return tf.io.decode_png(same, channels=channels, dtype=dtype)
+        is_whole = tf.reduce_all(found == size)
+        fits = is_whole | tf.reduce_all(found == opening.half(size))
+        checked = assertions.required(encoded, fits, "map and image differ in size", found, size)
+        values = tf.io.decode_png(checked, channels=channels, dtype=dtype)
+        return values if as_stored else tf.cond(is_whole, lambda: values, lambda: resample.enlarged(values, size))
 
     values = tf.cond(
         tf.equal(tf.strings.length(encoded), 0),

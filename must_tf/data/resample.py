@@ -98,6 +98,13 @@ def padded_to_square(values: tf.Tensor, side: int, fill: tuple[float, ...]) -> t
     return tf.reshape(tf.concat([filled, below], 0), [side, side, channels])
 
 
+def enlarged(values: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Returns a map [h, w, C] whose pixels are 2 x 2 pixels of an image of this size, int32 [2], as [H, W, C]."""
+    height, width, channels = tf.unstack(tf.shape(values))
+    wide = tf.reshape(tf.stack([values, values], 2), [height, 2 * width, channels])[:, : size[1]]
+    return tf.reshape(tf.stack([wide, wide], 1), [2 * height, size[1], channels])[: size[0]]
+
+
 def nearest(values: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
     """Picks rows [H], ascending, and columns [W] from [h, w, ...]; columns are picked from the smaller set of rows."""
     used = values[rows[0] : rows[-1] + 1]

@@ -23,8 +23,8 @@ class Restorer:
         self._configs = configs
 
         @functools.partial(tf.function, autograph=False, reduce_retracing=True)  # converting takes seconds
-        def restore(predictions: dict[str, Tensors], image_info: tf.Tensor) -> dict[str, Tensors]:
-            frame = Frame(image_info[:2], image_info[2:], size)
+        def restore(predictions: dict[str, Tensors], image_info: tf.Tensor, step: int) -> dict[str, Tensors]:
+            frame = Frame(image_info[:2], image_info[2:], size, step)
             return {name: specs[name].restore(predictions[name], frame) for name in predictions}
 
         self._restore = restore
@@ -40,9 +40,14 @@ class Restorer:
         info = ImageInfo(source_id, int(image_info[0]), int(image_info[1]))
         return kept(self.restored(predictions, image_info), info, self._configs)
 
-    def restored(self, predictions: Mapping[str, Arrays], image_info: np.ndarray) -> dict[str, Arrays]:
-        """Returns all of one image's predictions in the original frame. The arguments are those of `labels`."""
-        restored = self._restore(predictions, tf.constant(image_info, tf.int32))
+    def restored(self, predictions: Mapping[str, Arrays], image_info: np.ndarray, step: int = 1) -> dict[str, Arrays]:
+        """Returns all of one image's predictions in the original frame.
+
+        Args:
+          predictions, image_info: as those of `labels`.
+          step: of maps, see `Frame`.
+        """
+        restored = self._restore(predictions, tf.constant(image_info, tf.int32), step)
         return tf.nest.map_structure(np.asarray, restored)  # unlike `numpy`, it does not copy
 
 

@@ -11,7 +11,7 @@ from must_tf.loop.facts import missing
 from must_tf.loop.trainings import Trainings, groups
 from must_tf.tasks import discover
 from tfrecords_tools.evaluate.run import misfit
-from tfrecords_tools.label import confidence
+from tfrecords_tools.label import arguments, confidence
 from tfrecords_tools.teachers import describe
 
 
@@ -23,7 +23,7 @@ def check(trainings: Trainings) -> None:
     path = trainings.plan.path
     rules = [_unfit_models, _unfit_transfers]
     if trainings.plan.is_whole:
-        rules += [_without_labels, _never_labelled, _foreign_classes, _unfit_students, _unused_confidence]
+        rules += [_without_labels, _never_labelled, _foreign_classes, _unfit_students, _unused_label_options]
     Mistakes(f"{path}: {problem}" for rule in rules for problem in rule(trainings)).raise_all()
 
 
@@ -60,11 +60,16 @@ def _never_labelled(trainings: Trainings) -> Iterator[str]:
             )
 
 
-def _unused_confidence(trainings: Trainings) -> Iterator[str]:
+def _unused_label_options(trainings: Trainings) -> Iterator[str]:
     labelled = [task for teacher in trainings.teachers() for task in teacher.tasks]
-    if trainings.plan.confidence and not confidence.compared(labelled):
-        known = ", ".join(confidence.compared(discover()))
-        yield f"confidence: it is for {known}, and no teacher of this plan labels these. Leave it out."
+    plan = trainings.plan
+    for key, is_given, served in (
+        ("confidence", plan.confidence, confidence.compared),
+        ("half_maps", plan.half_maps, arguments.with_maps),
+    ):
+        if is_given and not served(labelled):
+            known = ", ".join(served(discover()))
+            yield f"{key}: it is for {known}, and no teacher of this plan labels these. Leave it out."
 
 
 def _unfit_models(trainings: Trainings) -> Iterator[str]:

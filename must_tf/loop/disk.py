@@ -21,7 +21,7 @@ from must_tf.loop.records import Folders, RecordFolder
 from must_tf.loop.steps import Step
 from must_tf.loop.trainings import STUDENT, Trainings
 from must_tf.model import student
-from tfrecords_tools.label import confidence
+from tfrecords_tools.label import arguments, confidence
 
 FLOAT = 4  # bytes
 SLOTS = 2  # values that AdamW keeps of each parameter
@@ -88,10 +88,13 @@ def _labelled(folder: RecordFolder, trainings: Trainings) -> float:
     facts = folder.facts
     labels = [one.facts for one in trainings.folders.train]
     lacking = missing(facts, trainings.tasks())
-    added = [(facts.images - facts.labelled.get(task, 0)) * _label(task, labels, facts.side) for task in lacking]
-    compared = confidence.compared(lacking) if trainings.plan.confidence else []
-    added += [(facts.images - facts.labelled.get(task, 0)) * facts.side**2 for task in compared]  # a byte per pixel
-    return facts.images * facts.bytes + sum(added)
+    each = {task: _label(task, labels, facts.side) for task in lacking}
+    for task in confidence.compared(lacking) if trainings.plan.confidence else ():
+        each[task] += facts.side**2  # a byte per pixel
+    for task in arguments.with_maps(lacking) if trainings.plan.half_maps else ():
+        each[task] /= 4
+    added = sum((facts.images - facts.labelled.get(task, 0)) * size for task, size in each.items())
+    return facts.images * facts.bytes + added
 
 
 def _label(task: str, known: list[Facts], side: int) -> float:

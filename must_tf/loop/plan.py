@@ -8,6 +8,7 @@
 | `teachers` | {task: {`model`: path} or run settings}; other tasks get a teacher if images lack their labels |
 | `teachers.all` | run settings of every teacher that has none of its own |
 | `confidence` | true: give labels of depth and normals a confidence, see `must label --confidence` |
+| `half_maps` | true: store maps of pseudo labels in half of the photos' height and width, see `must label` |
 | `start` | weights to start from: `random`, the name of published weights, a run, a checkpoint or a weight file |
 | `student` | run settings, and `hours`: the time that training may take |
 | `compare` | {name: other student}: trained as the student, but for the keys below |
@@ -49,6 +50,7 @@ KEYS = (
     "datasets",
     "teachers",
     "confidence",
+    "half_maps",
     "start",
     "student",
     "compare",
@@ -143,6 +145,7 @@ class Plan:
     teachers: Mapping[str, PlannedTeacher] = dataclasses.field(default_factory=dict)
     every_teacher: RunSettings = RunSettings()
     confidence: bool = False
+    half_maps: bool = False
     start: str = "random"
     student: RunSettings = RunSettings()
     compare: Mapping[str, ComparedStudent] = dataclasses.field(default_factory=dict)

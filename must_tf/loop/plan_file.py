@@ -93,6 +93,7 @@ class Reader:
             teachers=self._sound({task: one for task, one in teachers.items() if task != ALL}, self._teacher),
             every_teacher=self._run(f"teachers.{ALL}", self._group(teachers.get(ALL), f"teachers.{ALL}")),
             confidence=self._value(content, "confidence", False),
+            half_maps=self._value(content, "half_maps", False),
             start=self._value(content, "start", start.RANDOM),
             student=self._run("student", self._group(content.get("student"), "student"), hours=True),
             compare=self._sound(self._named("compare"), lambda name, entry: self._compared(name, entry, given)),

@@ -19,7 +19,7 @@ from must_tf.loop.settings import Machine, RunFacts, combined
 from must_tf.loop.steps import Step, Values
 from must_tf.runs import init_weights, rate
 from must_tf.tasks import discover
-from tfrecords_tools.label import confidence
+from tfrecords_tools.label import arguments, confidence
 from tfrecords_tools.teachers import describe
 
 CONFIGS, STUDENT, EXPORT, PACE = "configs", "student", "export", "pace"
@@ -167,7 +167,9 @@ class Trainings:
         is_ours = folder.folder.startswith(os.path.join(self.plan.out, ""))
         out = (folder.folder if is_ours else self.plan.folder("records", folder.name)) + LABELLED
         is_compared = self.plan.confidence and confidence.compared(task for task, _ in wanted)
-        flags = [*(["--confidence"] if is_compared else []), *(["--force"] if self.force else [])]
+        halved = self.plan.half_maps and arguments.with_maps(task for task, _ in wanted)
+        asked = {"--confidence": is_compared, "--half-maps": halved, "--force": self.force}
+        flags = [flag for flag, is_given in asked.items() if is_given]
         words = ("label", "--records", folder.pattern, *given, "--out", out, *flags)
         return Step(
             f"label {folder.name}", words, out, needs=needs, state=lambda: repr([each.state() for each in teachers])

@@ -65,7 +65,7 @@ def read(encoded: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     """Returns float32 [h, w], or [0, 0] without a PNG: labels without a confidence need no memory for it."""
 
     def decoded() -> tf.Tensor:
-        return _share(_stored(encoded, size))
+        return _share(_stored(encoded, size, False))
 
     shares = tf.cond(tf.equal(tf.strings.length(encoded), 0), lambda: tf.zeros([0, 0]), decoded)
     return tf.ensure_shape(shares, [None, None])
@@ -76,8 +76,8 @@ def _share(stored: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(tf.cast(stored, tf.float32), float(CERTAIN))
 
 
-def _stored(encoded: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    return record.decode_map(encoded, size, 1, tf.uint8, CERTAIN)[..., 0]
+def _stored(encoded: tf.Tensor, size: tf.Tensor, as_stored: bool) -> tf.Tensor:
+    return record.decode_map(encoded, size, 1, tf.uint8, CERTAIN, as_stored)[..., 0]
 
 
 def write(labels: Labels, key: str) -> dict[str, tf.train.Feature]:
@@ -106,7 +106,7 @@ def targets(encoded: tf.Tensor, size: tf.Tensor, warp: Warp, config: HasConfiden
     is_weighted = config.weighting == CONFIDENCE
     if not least and not is_weighted:
         return None, {}
-    warped = geometry.warp_nearest(_stored(encoded, size), warp, 0, config.stride)
+    warped = geometry.warp_nearest(_stored(encoded, size, True), warp, 0, config.stride)
     weights = {CONFIDENCE: _share(warped)} if is_weighted else {}
     return (warped >= least if least else None), weights
 

@@ -63,7 +63,7 @@ class Formula(NamedTuple):
         del info
         return {"pixels": pixels}
 
-    def labels(self, predictions: Predictions, info: np.ndarray, source_id: str) -> dict[str, Labels]:
+    def labels(self, predictions: Predictions, info: np.ndarray, source_id: str, step: int = 1) -> dict[str, Labels]:
         """See `teachers.Teacher`."""
         del source_id
         if self.seen:

@@ -33,6 +33,12 @@ Confidence = Annotated[
         "Takes one more forward pass of their teachers.",
     ),
 ]
+HalfMaps = Annotated[
+    bool,
+    typer.Option(
+        "--half-maps", help="Store new maps with half of the image's height and width: a quarter of the space."
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Exit 0 and allow training even if the labels are judged unfit.")]
 Runner = Annotated[str, typer.Option(help="Label on Apache Beam: DirectRunner, FlinkRunner, ...")]
 
@@ -51,6 +57,7 @@ def label(
     out: options.Out,
     replace: Replace = None,
     confidence: Confidence = False,
+    half_maps: HalfMaps = False,
     workers: Workers = 0,
     shard: Shard = "",
     sample: options.Sample = 64,
@@ -77,7 +84,7 @@ def label(
     started = time.monotonic()
     part = parallelism.parse_part(shard)
     spread = parallelism.Parallelism(workers, part, runner, tuple(runner_options.split()))
-    request = arguments.parse_request(records, teacher, replace or [], confidence)
+    request = arguments.parse_request(records, teacher, replace or [], confidence, half_maps)
     check = self_check.checked(sample, domain or [])
     with contextlib.redirect_stdout(sys.stderr) if json else contextlib.nullcontext():  # tables of restored weights
         result = label_records(request, out, options.command_line(ctx), spread)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -23,7 +23,7 @@ class LabelRequest(NamedTuple):
       files: input shards, sorted.
       directory: of the input shards.
       replace: tasks for which labels of other teachers are replaced.
-      with_confidence: see `pipeline.labelled`.
+      with_confidence, half_maps: see `pipeline.labelled`.
     """
 
     teachers: list[teachers.Description]
@@ -31,6 +31,7 @@ class LabelRequest(NamedTuple):
     directory: str
     replace: frozenset[str] = frozenset()
     with_confidence: bool = False
+    half_maps: bool = False
 
     @property
     def origins(self) -> dict[str, str]:
@@ -57,8 +58,18 @@ def parse_teachers(values: Sequence[str], mistakes: Mistakes) -> dict[str, list[
     return parsed
 
 
+def with_maps(tasks: Iterable[str]) -> list[str]:
+    """Returns those of the tasks whose labels are maps."""
+    specs = {task: discover()[task] for task in tasks}
+    return [task for task, one in specs.items() if any(key.endswith("/encoded") for key in one.features(one.Config()))]
+
+
 def parse_request(
-    records: str, teacher_values: Sequence[str], replace: Sequence[str] = (), with_confidence: bool = False
+    records: str,
+    teacher_values: Sequence[str],
+    replace: Sequence[str] = (),
+    with_confidence: bool = False,
+    half_maps: bool = False,
 ) -> LabelRequest:
     """Checks the command line and describes the teachers, before any weights are loaded.
 
@@ -66,7 +77,7 @@ def parse_request(
       records: a glob.
       teacher_values: of --teacher.
       replace: of --replace.
-      with_confidence: --confidence is given.
+      with_confidence, half_maps: --confidence, --half-maps are given.
 
     Raises:
       UserError: one line per mistake.
@@ -81,11 +92,15 @@ def parse_request(
             _check_whole(directory, files)
             _check_dependents(directory, replace)
     described = _described(parsed, mistakes)
+    asked = {task for tasks in parsed.values() for task in tasks}
     if with_confidence:
         with mistakes.collected():
-            confidence.require({task for tasks in parsed.values() for task in tasks})
+            confidence.require(asked)
+    if half_maps and asked and not with_maps(asked):
+        known = ", ".join(with_maps(discover()))
+        mistakes.problems.append(f"--half-maps: it is for {known}, and no --teacher labels these. Leave it out.")
     mistakes.raise_all()
-    return LabelRequest(described, files, directory or "", frozenset(replace), with_confidence)
+    return LabelRequest(described, files, directory or "", frozenset(replace), with_confidence, half_maps)
 
 
 def _one_directory(records: str, files: Sequence[str], mistakes: Mistakes) -> str | None:

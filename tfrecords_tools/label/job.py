@@ -38,7 +38,7 @@ class LabelJob(NamedTuple):
       teachers: that label.
       replace: tasks for which labels of other teachers are replaced.
       skip_bad: how many bad records are left out before the job fails.
-      with_confidence: see `pipeline.labelled`.
+      with_confidence, half_maps: see `pipeline.labelled`.
     """
 
     source: str
@@ -48,6 +48,7 @@ class LabelJob(NamedTuple):
     replace: frozenset[str] = frozenset()
     skip_bad: int = 0
     with_confidence: bool = False
+    half_maps: bool = False
 
 
 def write_shard(job: LabelJob, tick: Callable[[int], None]) -> shards.ShardInfo:
@@ -60,7 +61,8 @@ def write_shard(job: LabelJob, tick: Callable[[int], None]) -> shards.ShardInfo:
     bad_records.allow(job.skip_bad)
     parallelism.settle()
     try:
-        records = labelled(job.source, loaded(job.teachers), tick, job.replace, job.with_confidence)
+        options = job.replace, job.with_confidence, job.half_maps
+        records = labelled(job.source, loaded(job.teachers), tick, *options)
         return shards.write_shard(job.path, _counted(_unchanged(records, job), account), account)
     except tf.errors.NotFoundError as error:
         raise UserError(f"{job.source}: {error.message}. Finished shards are kept.") from error

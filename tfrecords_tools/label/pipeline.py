@@ -63,6 +63,7 @@ class _Context(NamedTuple):
     teachers: Sequence[Teacher]
     replace: Collection[str]
     with_confidence: bool
+    step: int  # of maps, see `Teacher.labels`
     configs: dict[str, Any]  # {task: its config}; costs milliseconds to make
     room: parallelism.Room  # for decoded images and their labels
 
@@ -80,6 +81,7 @@ def labelled(
     tick: Callable[[int], None],
     replace: Collection[str] = frozenset(),
     with_confidence: bool = False,
+    half_maps: bool = False,
 ) -> Iterator[LabelledRecord]:
     """Yields the records, in order. Each image is read and decoded once for all teachers.
 
@@ -89,11 +91,13 @@ def labelled(
       tick: called with the number of images that were finished.
       replace: tasks for which labels of other teachers are replaced; real labels never are.
       with_confidence: label mirrored images, too, and store the agreement where a task asks for it.
+      half_maps: new maps have half the height and width of their image.
 
     Raises:
       UserError: a record cannot be read, or a prediction is NaN or infinite.
     """
-    context = _Context(path, teachers, replace, with_confidence, recordset.configs_of({}), parallelism.Room())
+    settings = path, teachers, replace, with_confidence, 2 if half_maps else 1
+    context = _Context(*settings, recordset.configs_of({}), parallelism.Room())
     threads, passes = max(2, parallelism.own_cores()), parallelism.passes()
     with (
         ThreadPoolExecutor(threads, "prepare") as prepare,
@@ -228,7 +232,7 @@ def _finished(
     serialized, added = record.merge(prepared.serialized, {}, discover()), set[str]()
     with context.room.taken(prepared.info), tf.device("CPU:0"):
         for teacher, rows in of_teachers:  # written one after the other, as the maps of all may take many gigabytes
-            serialized, tasks = _with_labels(serialized, teacher, rows, row, prepared)
+            serialized, tasks = _with_labels(serialized, (teacher, rows, context.step), row, prepared)
             added |= {task for task in tasks if prepared.before.get(task) != teacher.about.origin}
     notes = tuple(
         note
@@ -239,22 +243,22 @@ def _finished(
 
 
 def _with_labels(
-    serialized: bytes, teacher: Teacher, rows: _Rows, row: int, prepared: _Prepared
+    serialized: bytes, of_teacher: tuple[Teacher, _Rows, int], row: int, prepared: _Prepared
 ) -> tuple[bytes, tuple[str, ...]]:
     """Returns the record with the labels that a teacher adds, and their tasks."""
-    new = _missing(prepared.origins, _labels(teacher, rows, row, prepared), teacher)
+    new = _missing(prepared.origins, _labels(*of_teacher, row, prepared), of_teacher[0])
     return record.merge(serialized, new, discover()) if new else serialized, tuple(new)
 
 
-def _labels(teacher: Teacher, rows: _Rows, row: int, prepared: _Prepared) -> dict[str, Labels]:
+def _labels(teacher: Teacher, rows: _Rows, step: int, row: int, prepared: _Prepared) -> dict[str, Labels]:
     """Returns a teacher's labels of one image, with their confidence if it was asked for."""
     if row not in rows.straight:
         return {}
     source_id, frame = prepared.info.source_id, teacher.frame
-    labels = teacher.labels(rows.straight[row], prepared.views[frame].info, source_id)
+    labels = teacher.labels(rows.straight[row], prepared.views[frame].info, source_id, step)
     if row not in rows.mirrored:
         return labels
-    mirrored = teacher.labels(rows.mirrored[row], prepared.mirrored[frame].info, source_id)
+    mirrored = teacher.labels(rows.mirrored[row], prepared.mirrored[frame].info, source_id, step)
     return confidence.added(labels, mirrored, teacher.configs)
 
 

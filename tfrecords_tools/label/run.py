@@ -137,6 +137,7 @@ def _jobs(
             request.replace,
             bad_records.allowed(),
             request.with_confidence,
+            request.half_maps,
         )
         jobs.append((job, listed[name]["records"]))
     return jobs
@@ -167,6 +168,8 @@ def _teachers(source: manifest.Manifest, request: LabelRequest, begun: str) -> d
         entry = {"path": about.path, "tasks": sorted(about.tasks), "time": begun} | UNKNOWN | about.facts
         if request.with_confidence and (compared := confidence.compared(sorted(about.tasks))):
             entry["confidence"] = dict.fromkeys(compared, confidence.METHOD)
+        if request.half_maps:
+            entry["maps"] = "half"
         entries.append({about.id: entry})
     return manifest.united_teachers([source.teachers, *entries])
 
@@ -220,5 +223,6 @@ def _fingerprint(source: manifest.Manifest, request: LabelRequest) -> str:
     parts += sorted(f"{each.about.origin}:{','.join(sorted(each.about.tasks))}" for each in request.teachers)
     parts += [f"replace:{task}" for task in sorted(request.replace)]
     parts += ["confidence"] if request.with_confidence else []
+    parts += ["half maps"] if request.half_maps else []
     parts += [f"{name}:{version}" for name, version in shards.versions().items()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

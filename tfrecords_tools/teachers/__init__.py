@@ -81,13 +81,14 @@ class Teacher(Protocol):
         """
         ...
 
-    def labels(self, predictions: Predictions, info: np.ndarray, source_id: str) -> dict[str, Labels]:
+    def labels(self, predictions: Predictions, info: np.ndarray, source_id: str, step: int = 1) -> dict[str, Labels]:
         """Returns the labels of one image by task, in the original image's frame.
 
         Args:
           predictions: one row of the result of `forward`.
           info: int32 [4] of the image's view.
           source_id: of the image.
+          step: pixels of the image per pixel of a map, downwards and to the right: 1, or 2 for maps of half the size.
 
         Raises:
           UserError: a prediction is NaN or infinite, or contradicts the adapter file.

@@ -94,11 +94,11 @@ class ForeignTeacher:
                 f"`input: {{size: {size}}}` into an adapter file."
             )
 
-    def labels(self, predictions: Arrays, info: np.ndarray, source_id: str) -> dict[str, Labels]:
+    def labels(self, predictions: Arrays, info: np.ndarray, source_id: str, step: int = 1) -> dict[str, Labels]:
         """See `teachers.Teacher`."""
         self._check_meaning(predictions, source_id)
         prepared = {task: dict(output.read(predictions)) for task, output in self._recipe.outputs.items()}
-        restored = self._restore(prepared, tf.constant(info, tf.int32))
+        restored = self._restore(prepared, tf.constant(info, tf.int32), step)
         restored = tf.nest.map_structure(np.asarray, restored)
         for task, names in self._recipe.names.items():
             restored[task] = names.renumber_predictions(task, restored[task], self._option(task))
@@ -126,9 +126,9 @@ class ForeignTeacher:
             if problem:
                 raise UserError(f"{self._option(task)}: image {source_id!r}: {problem}. This shard was not written.")
 
-    def _restored(self, prepared: Mapping[str, Mapping[str, tf.Tensor]], info: tf.Tensor) -> dict[str, Any]:
+    def _restored(self, prepared: Mapping[str, Mapping[str, tf.Tensor]], info: tf.Tensor, step: int) -> dict[str, Any]:
         """Returns the predictions of one image by task, in the original image's frame."""
-        placed = Placed(info[:2], info[2:], self.frame)
+        placed = Placed(info[:2], info[2:], self.frame, step)
         specs = discover()
         return {
             task: output.restored(specs[task], prepared[task], placed) for task, output in self._recipe.outputs.items()

@@ -44,6 +44,7 @@ class Placed(NamedTuple):
     original: tf.Tensor
     shown: tf.Tensor  # size of the image within the input
     frame: InputFrame
+    step: int = 1  # of restored maps, see `geometry.Frame`
 
 
 class View(NamedTuple):

@@ -160,8 +160,8 @@ class ClassIdMap(_Named):
         classes = tf.cast(_plane(tensors[self.name]), tf.int32)
         offset = placed.frame.offset(placed.shown)
         for axis, side in enumerate((placed.frame.height, placed.frame.width)):
-            per_pixel = tf.cast(placed.shown[axis] / placed.original[axis], tf.float32)
-            centres = (tf.range(placed.original[axis], dtype=tf.float32) + 0.5) * per_pixel
+            per_pixel = tf.cast(placed.shown[axis] / placed.original[axis], tf.float32) * placed.step
+            centres = (tf.range(-(-placed.original[axis] // placed.step), dtype=tf.float32) + 0.5) * per_pixel
             cells = (centres + tf.cast(offset[axis], tf.float32)) * (classes.shape[axis] / side)
             last = classes.shape[axis] - 1
             classes = tf.gather(classes, tf.clip_by_value(tf.cast(cells, tf.int32), 0, last), axis=axis)
@@ -239,7 +239,7 @@ def _restored_map(spec: TaskSpec, key: str, values: tf.Tensor, placed: Placed) -
     if placed.frame.place == "centre":
         values = _moved(values, tf.cast(placed.frame.offset(placed.shown), tf.float32) * counts / canvas)
     scaled = tf.cast(placed.shown, tf.float32) * counts / canvas
-    return spec.restore({key: values}, geometry.Frame(placed.original, scaled, cells[0]))
+    return spec.restore({key: values}, geometry.Frame(placed.original, scaled, cells[0], placed.step))
 
 
 def _moved(values: tf.Tensor, cells: tf.Tensor) -> tf.Tensor:

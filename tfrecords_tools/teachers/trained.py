@@ -40,9 +40,9 @@ class TrainedTeacher:
         predictions = self._forward(tf.constant(pixels), tf.constant(info[:, 2:], tf.float32))
         return tf.nest.map_structure(np.asarray, predictions)  # unlike `numpy`, it does not copy
 
-    def labels(self, predictions: Predictions, info: np.ndarray, source_id: str) -> dict[str, Labels]:
+    def labels(self, predictions: Predictions, info: np.ndarray, source_id: str, step: int = 1) -> dict[str, Labels]:
         """See `teachers.Teacher`."""
-        restored = self._restorer.restored(predictions, info)
+        restored = self._restorer.restored(predictions, info, step)
         check_finite(self.about, restored, source_id)
         return kept(restored, ImageInfo(source_id, int(info[0]), int(info[1])), self.configs)
 

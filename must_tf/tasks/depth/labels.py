@@ -51,16 +51,16 @@ def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
     """Returns `metres` and `inverse_depth` float32 [h, w], 0 = unknown; one of them is all 0. And the `confidence`."""
     del config
     confidence = pixel_confidence.read(parsed[CONFIDENCE], size)
-    return _in_units(_stored(parsed, size), parsed) | {pixel_confidence.CONFIDENCE: confidence}
+    return _in_units(_stored(parsed, size, False), parsed) | {pixel_confidence.CONFIDENCE: confidence}
 
 
-def _stored(parsed: Tensors, size: tf.Tensor) -> tf.Tensor:
-    """Returns the map as stored, uint16 [h, w], after checking kind and scale."""
+def _stored(parsed: Tensors, size: tf.Tensor, as_stored: bool) -> tf.Tensor:
+    """Returns the map in stored units, uint16 [h, w], after checking kind and scale. See `record.decode_map`."""
     known = tf.reduce_any(parsed[KIND] == tf.constant([METRIC, RELATIVE]))
     known &= (parsed[SCALE] > 0) & (parsed[SCALE] < float("inf"))
     message = "depth: a kind that is not known, or a scale that is not positive"
     encoded = assertions.required(parsed[DEPTH], known, message, parsed[KIND], parsed[SCALE])
-    return record.decode_map(encoded, size, 1, tf.uint16, 0)[..., 0]
+    return record.decode_map(encoded, size, 1, tf.uint16, 0, as_stored)[..., 0]
 
 
 def _in_units(stored: tf.Tensor, parsed: Tensors) -> Tensors:
@@ -121,7 +121,7 @@ def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Ten
     """
     sure, weights = pixel_confidence.targets(parsed[CONFIDENCE], size, warp, config)
     # Only the pixels that end up in the targets are converted.
-    stored = geometry.warp_nearest(_stored(parsed, size), warp, 0, config.stride)
+    stored = geometry.warp_nearest(_stored(parsed, size, True), warp, 0, config.stride)
     labels = _in_units(pixel_confidence.only(stored, sure), parsed)
     if config.loss == "ssi":
         inverse = tf.math.divide_no_nan(1.0, labels["metres"]) + labels["inverse_depth"]  # one is 0

@@ -101,7 +101,7 @@ def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Ten
     confidence, also returns `confidence` float32 [S / stride, S / stride].
     """
     sure, weights = pixel_confidence.targets(parsed[CONFIDENCE], size, warp, config)
-    stored = record.decode_map(parsed[NORMALS], size, 3, tf.uint8, 0)
+    stored = record.decode_map(parsed[NORMALS], size, 3, tf.uint8, 0, as_stored=True)
     kept = pixel_confidence.only(geometry.warp_nearest(stored, warp, 0, config.stride), sure)
     return {"normal_colours": kept, "mirrored": warp.flip} | weights
 

@@ -39,17 +39,17 @@ def features(config: Config) -> dict[str, Any]:
 
 def read(parsed: Tensors, size: tf.Tensor, config: Config) -> Tensors:
     """Returns `classes` int32 [h, w] and `confidence` float32 [h, w]."""
-    classes, confidence = _stored(parsed, size, config)
+    classes, confidence = _stored(parsed, size, config, False)
     # Graphs replace division by a constant with multiplication by its inverse, which does not give exactly 0.8.
     shares = tf.math.divide_no_nan(tf.cast(confidence, tf.float32), 255.0)
     return {"classes": tf.cast(classes, tf.int32), "confidence": shares}
 
 
-def _stored(parsed: Tensors, size: tf.Tensor, config: Config) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns both maps as stored, uint8 [h, w], after checking the ids."""
-    classes = record.decode_map(parsed[CLASSES], size, 1, tf.uint8, IGNORE)[..., 0]
+def _stored(parsed: Tensors, size: tf.Tensor, config: Config, as_stored: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns both maps in bytes, uint8 [h, w], after checking the ids. See `record.decode_map`."""
+    classes = record.decode_map(parsed[CLASSES], size, 1, tf.uint8, IGNORE, as_stored)[..., 0]
     classes = assertions.checked_map(classes, len(config.classes), "segmentation")
-    return classes, record.decode_map(parsed[CONFIDENCE], size, 1, tf.uint8, 255)[..., 0]
+    return classes, record.decode_map(parsed[CONFIDENCE], size, 1, tf.uint8, 255, as_stored)[..., 0]
 
 
 def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
@@ -127,11 +127,11 @@ def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Ten
 
     If pixels are weighted by confidence, also returns `confidence` float32 of the same shape.
     """
-    classes, confidence = _stored(parsed, size, config)
+    classes, confidence = _stored(parsed, size, config, True)
+    classes = geometry.warp_nearest(classes, warp, IGNORE, config.stride)
+    confidence = geometry.warp_nearest(confidence, warp, 0, config.stride)
     sure = confidence >= thresholds.of_ids(classes, thresholds.as_bytes(_table(config)))
-    kept = tf.where(sure, classes, tf.constant(IGNORE, tf.uint8))
-    warped = {"class_bytes": geometry.warp_nearest(kept, warp, IGNORE, config.stride)}
+    warped = {"class_bytes": tf.where(sure, classes, tf.constant(IGNORE, tf.uint8))}
     if config.weighting == "confidence":
-        shown = geometry.warp_nearest(confidence, warp, 0, config.stride)
-        warped["confidence"] = tf.cast(shown, tf.float32) / 255.0
+        warped["confidence"] = tf.cast(confidence, tf.float32) / 255.0
     return warped

@@ -126,7 +126,7 @@ def _line(frame: Frame, stride: int, axis: int, cells: tf.Tensor) -> tuple[tf.Te
     the gap, float32. Gap 0 is in front of the first cell.
     """
     per_pixel = tf.cast(frame.scaled[axis], tf.float32) / tf.cast(frame.original[axis], tf.float32) / float(stride)
-    centres = (tf.range(frame.original[axis], dtype=tf.float32) + 0.5) * per_pixel - 0.5
+    centres = (tf.range(frame.map_size[axis], dtype=tf.float32) + 0.5) * (frame.step * per_pixel) - 0.5
     before = tf.floor(centres)
     return tf.clip_by_value(tf.cast(before, tf.int32) + 1, 0, cells), centres - before
 

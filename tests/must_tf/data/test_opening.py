@@ -61,9 +61,9 @@ FAULTS: dict[str, tuple[Callable[[Feature], None], str]] = {
     "a score less": (_pop("image/object/score"), "image/object/score"),
     "a crop less": (_pop("image/object/mask_crop"), "image/object/mask_crop"),
     "a score of 2": (_first("image/object/score", 2.0), "image/object/score"),
-    "depth of another size": (_first("image/depth/encoded", _png(64, np.uint16)), "image/depth/encoded"),
+    "depth of another size": (_first("image/depth/encoded", _png(48, np.uint16)), "image/depth/encoded"),
     "confidence of another size": (
-        lambda feature: feature["image/segmentation/confidence/encoded"].CopyFrom(record.bytes_feature([_png(64)])),
+        lambda feature: feature["image/segmentation/confidence/encoded"].CopyFrom(record.bytes_feature([_png(48)])),
         "image/segmentation/confidence/encoded",
     ),
     "a scale of 0": (_first("image/depth/scale", 0.0), "image/depth/scale"),

@@ -162,10 +162,28 @@ def test_a_confidence_is_asked_for_where_labels_get_one(home: tuple[plan_lib.Pla
     checks.check(with_it)
 
 
-def test_a_confidence_that_no_label_gets_is_a_mistake() -> None:
-    plan = plan_of({"street": COCO, "album": ALBUM}, confidence=True)
+def test_half_maps_are_for_folders_that_get_maps_and_take_a_quarter(
+    home: tuple[plan_lib.Plan, dict[str, Facts]],
+) -> None:
+    facts = {**home[1], "rooms": ROOMS_FACTS._replace(labelled={"depth": 200, "normals": 200})}
+    plain, halved = (trainings(dataclasses.replace(home[0], half_maps=value), facts) for value in (False, True))
+    words = {step.name: step.words for step in halved.steps()}
+    assert {name for name in words if "--half-maps" in words[name]} == {"label street", "label album"}
+    assert not any("--half-maps" in step.words for step in plain.steps())
+    album = next(one for one in halved.folders.train if one.name == "album")
+    photos, labels = album.facts.images, [one.facts for one in halved.folders.train]
+    maps = sum(disk._label(task, labels, album.facts.side) for task in ("depth", "normals"))
+    assert disk._labelled(album, plain) - disk._labelled(album, halved) == pytest.approx(0.75 * photos * maps)
+    checks.check(halved)
+
+
+@pytest.mark.parametrize(
+    ("key", "tasks"), [("confidence", "depth, normals"), ("half_maps", "depth, normals, segmentation")]
+)
+def test_an_option_for_labels_that_no_teacher_adds_is_a_mistake(key: str, tasks: str) -> None:
+    plan = plan_of({"street": COCO, "album": ALBUM}, **{key: True})
     whole = trainings(plan, {"street": STREET_FACTS, "album": ALBUM_FACTS})
-    with pytest.raises(UserError, match="confidence: it is for depth, normals, and no teacher of this plan labels"):
+    with pytest.raises(UserError, match=f"{key}: it is for {tasks}, and no teacher of this plan labels"):
         checks.check(whole)
 
 

@@ -61,7 +61,7 @@ class Watcher:
         del info
         return {"pixels": pixels}
 
-    def labels(self, predictions: Predictions, info: np.ndarray, source_id: str) -> dict[str, Labels]:
+    def labels(self, predictions: Predictions, info: np.ndarray, source_id: str, step: int = 1) -> dict[str, Labels]:
         del info
         self.seen[source_id] = predictions["pixels"]
         return {}

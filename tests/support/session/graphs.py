@@ -68,9 +68,9 @@ def eager_functions() -> Iterator[None]:
     """
     restored = Restorer.restored
 
-    def of_tensors(self: Restorer, predictions: Any, image_info: Any) -> Any:
+    def of_tensors(self: Restorer, predictions: Any, image_info: Any, step: int = 1) -> Any:
         """A `tf.function` makes tensors of the arrays that it is given; what replaces it here does not."""
-        return restored(self, tf.nest.map_structure(tf.constant, predictions), image_info)
+        return restored(self, tf.nest.map_structure(tf.constant, predictions), image_info, step)
 
     tf.config.run_functions_eagerly(True)
     try:

@@ -51,7 +51,7 @@ class ByFormula:
     def forward(self, pixels: np.ndarray, info: np.ndarray) -> Predictions:
         return {"pixels": pixels}
 
-    def labels(self, predictions: Predictions, info: np.ndarray, source_id: str) -> dict[str, Labels]:
+    def labels(self, predictions: Predictions, info: np.ndarray, source_id: str, step: int = 1) -> dict[str, Labels]:
         return self._formula(predictions["pixels"][: info[2], : info[3]])
 
     def notes(self, predictions: Predictions) -> list[str]:

@@ -55,7 +55,7 @@ class ByPlace:
         self.forwards.append(len({one.tobytes() for one in pixels}))
         return {"red": pixels[..., 0].max(axis=(1, 2)).astype(np.float32)}
 
-    def labels(self, predictions: Predictions, info: np.ndarray, source_id: str) -> dict[str, Labels]:
+    def labels(self, predictions: Predictions, info: np.ndarray, source_id: str, step: int = 1) -> dict[str, Labels]:
         height, width = info[:2]
         metres = np.full([height, width], predictions["red"], np.float32)
         metres[:, : width // 3] *= np.float32(1.25)
@@ -131,7 +131,7 @@ class BySight(ByPlace):
     def forward(self, pixels: np.ndarray, info: np.ndarray) -> Predictions:
         return {"columns": pixels[:, 8, :, 0].astype(np.float32)}
 
-    def labels(self, predictions: Predictions, info: np.ndarray, source_id: str) -> dict[str, Labels]:
+    def labels(self, predictions: Predictions, info: np.ndarray, source_id: str, step: int = 1) -> dict[str, Labels]:
         height, width = info[:2]
         places = (np.arange(width) + 0.5) * 16 / width - 0.5
         row = np.interp(places, np.arange(16), predictions["columns"])

@@ -46,7 +46,7 @@ class ByHand:
         self.forwards.append(len({one.tobytes() for one in pixels}))
         return {"mean": pixels[..., 0].mean(axis=(1, 2))}
 
-    def labels(self, predictions: Any, info: np.ndarray, source_id: str) -> dict[str, Labels]:
+    def labels(self, predictions: Any, info: np.ndarray, source_id: str, step: int = 1) -> dict[str, Labels]:
         height, width = info[:2]
         if self.about.tasks == ("normals",):
             return {"normals": {"normals": np.tile(np.array([0, 0, -1], np.float32), [height, width, 1])}}
@@ -176,9 +176,9 @@ def test_the_three_steps_overlap(shard: str, monkeypatch: pytest.MonkeyPatch) ->
                 passed.set()
             return predictions
 
-        def labels(self, predictions: Any, info: np.ndarray, source_id: str) -> dict[str, Labels]:
+        def labels(self, predictions: Any, info: np.ndarray, source_id: str, step: int = 1) -> dict[str, Labels]:
             waited.append(passed.wait(PATIENCE))
-            return super().labels(predictions, info, source_id)
+            return super().labels(predictions, info, source_id, step)
 
     def counted(encoded: Any) -> tf.Tensor:
         count.append(1)
@@ -230,27 +230,27 @@ def workers() -> list[str]:
     return [name for name in names if name.startswith(("prepare", "forward", "finish"))]
 
 
-@pytest.mark.parametrize("step", ["forward", "labels"])
-def test_a_failure_in_a_thread_ends_the_shard_with_its_message(shard: str, step: str) -> None:
+@pytest.mark.parametrize("fails", ["forward", "labels"])
+def test_a_failure_in_a_thread_ends_the_shard_with_its_message(shard: str, fails: str) -> None:
     """The failure is in the second batch: records finished before come out, and no thread stays."""
 
     class Fails(ByHand):
         def forward(self, pixels: np.ndarray, info: np.ndarray) -> Predictions:
-            if step == "forward" and self.forwards:
+            if fails == "forward" and self.forwards:
                 raise UserError("the message")
             return super().forward(pixels, info)
 
-        def labels(self, predictions: Any, info: np.ndarray, source_id: str) -> dict[str, Labels]:
-            if step == "labels" and source_id == "photo-11":
+        def labels(self, predictions: Any, info: np.ndarray, source_id: str, step: int = 1) -> dict[str, Labels]:
+            if fails == "labels" and source_id == "photo-11":
                 raise UserError("the message")
-            return super().labels(predictions, info, source_id)
+            return super().labels(predictions, info, source_id, step)
 
     written = list[bytes]()
     (path,) = tf.io.gfile.glob(shard)
     with pytest.raises(UserError, match="the message"):
         for one in labelled(path, [Fails()], lambda count: None):
             written.append(one.serialized)
-    assert len(written) == {"forward": 8, "labels": 11}[step]
+    assert len(written) == {"forward": 8, "labels": 11}[fails]
     assert not workers()
 
 

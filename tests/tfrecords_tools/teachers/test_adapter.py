@@ -267,6 +267,11 @@ def test_class_ids_come_back_as_they_are(tmp_path: Path, place: str) -> None:
     found = teachers.label(teacher, [tf.constant(photo)], ["one"])[0]["segmentation"]
     assert np.mean(found["classes"] != (photo[..., 0] > 0)) < 0.01  # a pixel of the input covers 3 of the image
     assert (found["confidence"] == 1).all()
+    seen = teachers.view(tf.constant(photo), teacher.frame)
+    rows = teacher.forward(teachers.stacked([seen.pixels]), teachers.stacked([seen.info]))
+    half = teacher.labels({"ids": rows["ids"][0]}, seen.info, "one", 2)["segmentation"]["classes"]
+    assert half.shape == (-(-HEIGHT // 2), -(-WIDTH // 2))
+    assert np.mean(half != (photo[::2, ::2, 0] > 0)) < 0.02
     ids = {"ids": np.zeros([64, 96], np.int64)}
     assert teacher.notes(ids) == ["segmentation: output 'ids' has no confidence: its classes count as certain"]
     with pytest.raises(UserError, match="'ids' contains 2 instead of a whole number from 0 to 1"):
