@@ -72,6 +72,19 @@ def _unused_label_options(trainings: Trainings) -> Iterator[str]:
             yield f"{key}: it is for {known}, and no teacher of this plan labels these. Leave it out."
 
 
+def unmeasured(trainings: Trainings) -> list[str]:
+    """Returns a warning if tasks with real labels have none in the validation data; [] if not."""
+    train, validation = trainings.folders.train, trainings.folders.validation
+    known = [task for task in trainings.tasks() if any(folder.facts.labelled.get(task) for folder in train)]
+    tasks = [task for task in known if not any(folder.facts.labelled.get(task) for folder in validation)]
+    if not tasks:
+        return []
+    return [
+        f"WARNING: no validation photo has labels of {listed(tasks)}, so there will be no metrics. Set more photos "
+        "apart, for instance validation: 0.3 of the dataset that has them."
+    ]
+
+
 def _unfit_models(trainings: Trainings) -> Iterator[str]:
     """Yields problems of models that exist: they cannot be read, or have other classes than the labels in the data."""
     for group in groups(trainings.tasks()):

@@ -26,6 +26,7 @@ from must_tf.shared import html_report, picture_grid
 from must_tf.tasks import discover
 
 PAGE = "report.html"
+ORIGINS = {"labels": "real label", "predictions": "pseudo label"}  # the columns of completed records
 SHOWN_RECORDS = 6  # labelled records to draw, of each dataset
 
 
@@ -175,8 +176,8 @@ def _cells(row: TableRow) -> list[Any]:
     return [
         task,
         metric,
-        html_report.ReportCell(teacher, gain is not None and gain <= 0),
-        html_report.ReportCell(row.student, gain is not None and gain >= 0),
+        html_report.ReportCell(teacher, gain is not None and gain < 0),
+        html_report.ReportCell(row.student, gain is not None and gain > 0),
         *others,
     ]
 
@@ -191,7 +192,7 @@ def _pictures(trainings: Trainings) -> list[html_report.Picture]:
     plan = trainings.plan
     pictures = _evaluated(plan.folder(STUDENT), "The student on validation images: label and prediction")
     for folder, labelled in _completed(trainings):
-        caption = f"Completed records of {folder.name!r}: real labels as label, pseudo labels as prediction"
+        caption = f"Completed records of {folder.name!r}: real labels, and all pseudo labels, paler if less certain"
         pictures.append(html_report.Picture(caption, _records(plan.folder(STUDENT), labelled)))
     for teacher in trainings.teachers():
         if teacher.is_run:
@@ -220,4 +221,4 @@ def _records(student: str, labelled: str) -> np.ndarray:
         image = record.decode_image(example.features.feature["image/encoded"].bytes_list.value[0]).numpy()
         grid.append(picture_grid.GridRow(image, real, pseudo, record.info_of(example).source_id))
     drawers = {task: picture_grid.Drawer(spec.draw, configs[task]) for task, spec in specs.items()}
-    return picture_grid.grid(grid, drawers)
+    return picture_grid.grid(grid, drawers, words=ORIGINS)

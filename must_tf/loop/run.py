@@ -56,7 +56,7 @@ class Execution:
         expected = self._expected
         check_step(self._options, [step.name for step in expected.steps])
         disk.check(expected.trainings, expected.records, expected.folders)
-        self._warn(expected.folders)
+        self._warn(shared_photos.warnings(expected.folders))
         number = 0
         for group in self._groups(expected):
             last = [place for place, step in enumerate(group) if step.name == self._options.until]
@@ -69,12 +69,12 @@ class Execution:
             number += len(group)
         return self._trainings
 
-    def _warn(self, folders: Folders) -> None:
-        """Prints new warnings about validation photos that are trained on."""
-        new = [line for line in shared_photos.warnings(folders) if line not in self._warned]
+    def _warn(self, warnings: Sequence[str]) -> None:
+        """Prints those that were not printed yet."""
+        new = [line for line in warnings if line not in self._warned]
         self._warned += new
         for line in new:
-            print(line, flush=True)
+            print(f"\n{line}", flush=True)
 
     def _execute(self, steps: Sequence[tuple[str, Step]]) -> None:
         only = self._options.only
@@ -88,10 +88,11 @@ class Execution:
         """Yields the steps. Later groups depend on what the records contain, which earlier ones write."""
         self._total = len(expected.steps)
         yield expected.conversions
-        self._warn(expected.folders)
+        self._warn(shared_photos.warnings(expected.folders))
         merging, folders = records.merges(self._plan, _measured(expected.folders))
         yield merging
         self._trainings = dataclasses.replace(expected.trainings, folders=_measured(folders))
+        self._warn(checks.unmeasured(self._trainings))
         following = self._trainings.steps()
         self._total = len(expected.conversions) + len(merging) + len(following)
         yield following

@@ -38,7 +38,9 @@ class GridRow(NamedTuple):
     source_id: str
 
 
-def grid(rows: Sequence[GridRow], drawers: Mapping[str, Drawer], tile: int = TILE) -> np.ndarray:
+def grid(
+    rows: Sequence[GridRow], drawers: Mapping[str, Drawer], tile: int = TILE, words: Mapping[str, str] = SIDES
+) -> np.ndarray:
     """Draws one line per image: the photo, then for every task its label beside its prediction.
 
     If an image has no label or prediction for a task, its tile says so. If no row has any label (or any prediction),
@@ -48,13 +50,15 @@ def grid(rows: Sequence[GridRow], drawers: Mapping[str, Drawer], tile: int = TIL
         rows: the images, of any sizes.
         drawers: the tasks to show, by name, in the order of the columns.
         tile: longer side of every tile in pixels; images are resized to it before drawing.
+        words: {attribute of the rows: how its column is called}.
 
     Returns:
         uint8 [height, width, 3].
     """
     sides = [side for side in SIDES if any(getattr(row, side) for row in rows)] or ["labels"]
-    lines = [_header(list(drawers), sides, tile)]
-    lines += [_line(row, drawers, sides, tile) for row in rows]
+    shown = {side: words[side] for side in sides}
+    lines = [_header(list(drawers), list(shown.values()), tile)]
+    lines += [_line(row, drawers, shown, tile) for row in rows]
     return np.pad(np.vstack(lines), ((0, GAP), (GAP, 0), (0, 0)), constant_values=GROUND[0])
 
 
@@ -73,17 +77,17 @@ def _header(names: Sequence[str], sides: Sequence[str], tile: int) -> np.ndarray
         drawing.write(strip, task, (4, left), TEXT + 2, INK)
         for number, side in enumerate(sides):
             at = (_band() + 2, left + number * (tile + GAP))
-            drawing.write(strip, SIDES[side], at, TEXT, INK)
+            drawing.write(strip, side, at, TEXT, INK)
     return strip
 
 
-def _line(row: GridRow, drawers: Mapping[str, Drawer], sides: Sequence[str], tile: int) -> np.ndarray:
+def _line(row: GridRow, drawers: Mapping[str, Drawer], sides: Mapping[str, str], tile: int) -> np.ndarray:
     photo = enlarge(row.image, tile)
     tiles = [photo]
     for task, drawer in drawers.items():
-        for side in sides:
+        for side, word in sides.items():
             labels = getattr(row, side).get(task)
-            tiles.append(_missing(photo, side) if labels is None else _drawn(photo, labels, drawer))
+            tiles.append(_missing(photo, word) if labels is None else _drawn(photo, labels, drawer))
     tiles = [_in_cell(picture, tile) for picture in tiles]
     caption = _ground(_band(), len(tiles) * (tile + GAP))
     text = f"{row.source_id}   {row.image.shape[1]} x {row.image.shape[0]}"
@@ -95,11 +99,11 @@ def _drawn(photo: np.ndarray, labels: Labels, drawer: Drawer) -> np.ndarray:
     return drawer.draw(photo, labels, drawer.config)
 
 
-def _missing(photo: np.ndarray, side: str) -> np.ndarray:
+def _missing(photo: np.ndarray, word: str) -> np.ndarray:
     height, width = photo.shape[:2]
     picture = _ground(height, width)
     drawing.blend(picture, drawing.stripes(height, width, 16, 1), FAINT, 1.0)
-    text = drawing.shorten(f"no {SIDES[side]}", TEXT, width - 6)  # a tall photo's tile is narrow
+    text = drawing.shorten(f"no {word}", TEXT, width - 6)  # a tall photo's tile is narrow
     patch = drawing.tag(text, TEXT, GROUND)
     corner = ((height - patch.shape[0]) // 2, (width - patch.shape[1]) // 2)
     drawing.place(picture, np.zeros((height, width), bool), patch, [corner])

@@ -605,6 +605,7 @@ MUTANTS = (
     Mutant("must run: a student without pseudo labels is trained on them", "must_tf/loop/trainings.py", "self._labelled() if compared.labels else self.folders.train", "self._labelled()", "must_tf/loop/test_trainings::to_compare_differ"),
     Mutant("transfers: rows of one column are trained in all", "must_tf/transfers/cells.py", "[row for row in rows if row.name in (column.rows or (row.name,))]", "list(rows)", "must_tf/transfers/test_transfers::of_its_own"),
     Mutant("must run: labels that were not judged are not mentioned", "must_tf/common/subprocesses.py", '"not judged", ', "", "must_tf/common/test_subprocesses::progress_replaces"),
+    Mutant("must run: a task without validation labels is not mentioned", "must_tf/loop/checks.py", "for folder in validation)]\n    if not tasks:", "for folder in train)]\n    if not tasks:", "must_tf/loop/test_trainings::nothing_measures"),
     Mutant("must run: a step outlives a killed run", "must_tf/common/subprocesses.py", "while os.getppid() == parent:", "while True:", "must_tf/loop/test_run::ends_with"),
     Mutant("must run: the children of a step watch its parent", "must_tf/common/subprocesses.py", "os.environ.pop(PARENT, ", "os.environ.get(PARENT, ", "must_tf/loop/test_run::ends_with"),
     Mutant("must run: two runs share a folder", "must_tf/loop/command.py", "with folder_lock.held(plan.out):", "with contextlib.nullcontext():", "must_tf/loop/test_run::two_runs"),

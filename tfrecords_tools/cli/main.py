@@ -26,6 +26,7 @@ RECORDS = ("convert", "merge", "inspect", "check", "stats", "export-coco", "expo
 # Commands that run a network, and keep maps of the photos' size beside it. With oneDNN, TensorFlow keeps the memory of
 # tensors for later ones: the largest maps would take twice as much. With the system's allocator, it gives it back.
 NETWORKS = ("label", "evaluate")
+LONGEST = 1000  # letters of a sentence in a list of commands
 ALLOCATOR = "TF_ONEDNN_USE_SYSTEM_ALLOCATOR"
 # Only networks and clusters need these, but TensorFlow and tf_keras import them: a quarter of their import time.
 UNUSED = ("googleapiclient", "h5py", "pandas", "scipy")
@@ -51,6 +52,11 @@ class _Command(typer.core.TyperCommand):
     def get_help(self, ctx: Any) -> str:
         """Returns the help text. Its examples name the program that the user typed: `must` or `must-records`."""
         return super().get_help(ctx).replace(PROGRAM, ctx.find_root().info_name)
+
+    def get_short_help_str(self, limit: int = 0) -> str:
+        """Returns the whole first sentence for the list of commands, which wraps it. `limit` would cut it."""
+        del limit
+        return super().get_short_help_str(LONGEST)
 
     def invoke(self, ctx: Any) -> Any:
         """Imports what all commands need and runs the command."""

@@ -106,7 +106,7 @@ def _size(dataset: RecordSet, check: SelfCheck) -> int:
 
 
 def _measured(teacher: Teacher, photos: Sequence[bytes], where: str) -> agreement.Found:
-    progress = Progress(len(photos), f"compare {where}")
+    progress = Progress(len(photos), f"agreement of {where}")
     found = agreement.measure(teacher, photos, progress.advance)
     progress.close()
     return found

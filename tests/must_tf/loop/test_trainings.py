@@ -232,6 +232,26 @@ def test_a_model_that_exists_is_measured_first(monkeypatch: pytest.MonkeyPatch) 
     assert "abc" in labels.state()
 
 
+def test_tasks_that_nothing_measures_are_named(home: tuple[plan_lib.Plan, dict[str, Facts]]) -> None:
+    """Of a small dataset, the photos that are set apart may all lack the labels of a task."""
+    whole = trainings(*home)
+    assert checks.unmeasured(whole) == []
+    few = {"depth": 2, "detection": 1, "masks": 1, "normals": 0}
+    without = tuple(
+        dataclasses.replace(folder, facts=folder.facts._replace(labelled=few)) for folder in whole.folders.validation
+    )
+    (line,) = checks.unmeasured(
+        dataclasses.replace(whole, folders=dataclasses.replace(whole.folders, validation=without))
+    )
+    assert line.startswith("WARNING: no validation photo has labels of normals, so there will be no metrics.")
+
+
+def test_a_tie_has_no_best() -> None:
+    """Two zeros side by side are no success."""
+    for teacher, student, best in ((0.0, 0.0, [False, False]), (0.1, 0.2, [False, True]), (0.2, 0.1, [True, False])):
+        assert [cell.best for cell in report._cells(report.TableRow("masks", "AP", teacher, student))[2:4]] == best
+
+
 def test_the_table_shows_a_model_that_exists_or_why_not(tmp_path: Path) -> None:
     whole = with_a_model(tmp_path)
     student = {"figures": {"classification/top1": 0.75, "depth/delta1": 0.5}}

@@ -120,6 +120,15 @@ def test_help_shows_the_layout_and_an_example(name: str) -> None:
         assert option in {opt for parameter in COMMANDS[name].params for opt in parameter.opts}, option
 
 
+def test_the_list_of_sources_cuts_no_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert must_records(["convert", "--help"], monkeypatch) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "..." not in shown.partition("Commands:")[2]
+    assert "rgbd Photos with depth, normals and segmentation maps in folders side by side. classes" in shown
+
+
 MISTAKES: dict[str, tuple[Arguments, tuple[str, ...]]] = {
     "map without a feature": (
         ["tfds", "--name", "x", "--split", "train", "--data-dir", ".", "--map", "label"],
