@@ -14,7 +14,7 @@ import typer
 import typer.core
 
 from must_tf.common import command_line, process_setup
-from must_tf.common.errors import UserError, exit_on_user_error, kept_from_click
+from must_tf.common.errors import INTERRUPTED, Interrupted, UserError, exit_on_user_error, kept_from_click
 from must_tf.common.upstream import hidden_modules
 from tfrecords_tools.cli import check, datasets, drawn, evaluate, export_coco, export_yolo, inspect, label, merge, stats
 from tfrecords_tools.cli import convert as cli_convert
@@ -91,6 +91,10 @@ def _run() -> None:
     """Runs the command line. With --json, an error is printed to stdout as JSON as well."""
     try:
         app(prog_name=command_line.typed(PROGRAM))
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # while the command line was parsed: click says nothing
+            raise Interrupted from None
+        raise
     except Exception as error:
         if "--json" in sys.argv:
             prefix = "" if isinstance(error, UserError) else f"{type(error).__name__}: "

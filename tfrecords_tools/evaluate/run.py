@@ -8,8 +8,8 @@ from __future__ import annotations
 import collections
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -23,8 +23,10 @@ from tfrecords_tools import teachers
 from tfrecords_tools.reading import bad_records, recordset
 from tfrecords_tools.reading.recordset import RecordSet
 from tfrecords_tools.teachers import About, Description
+from tfrecords_tools.teachers.trained import parts
 
 REAL = "real:"
+MOST_PIXELS = 50_000_000  # of the images of a batch, if it has several
 
 
 @dataclasses.dataclass
@@ -131,14 +133,16 @@ def _measure(
     metrics = {task: discover()[task].Metric(config) for task, config in configs.items()}
     unanswered: collections.Counter[str] = collections.Counter()
     for batch in _labelled(datasets, configs, progress):
-        images, ids = [image for image, _, _ in batch], [info.source_id for _, _, info in batch]
-        for (_, truth, info), labels in zip(batch, teachers.label(teacher, images, ids), strict=True):
-            for task, known in truth.items():
-                if task in labels:
-                    metrics[task].add(known.labels, judged(discover()[task], labels[task], known.annotated), info)
-                    result.labelled[task] += 1
-                else:
-                    unanswered[task] += 1
+        answers = teachers.predicted(teacher, [photo.image for photo in batch])
+        for photo, (predictions, place) in zip(batch, answers, strict=True):
+            answered = set[str]()
+            for part in parts(teacher, predictions, photo.info):
+                labels = teacher.labels(part, place, photo.info.source_id)
+                for task, known in photo.truth([task for task in configs if task in labels]):
+                    metrics[task].add(known.labels, judged(discover()[task], labels[task], known.annotated), photo.info)
+                    answered.add(task)
+            result.labelled.update({task: result.labelled[task] + 1 for task in answered})
+            unanswered.update(photo.tasks - answered)
     for task, metric in metrics.items():
         if not result.labelled[task]:
             result.reasons[task] = "no real labels in the records"
@@ -149,33 +153,66 @@ def _measure(
     result.unanswered |= unanswered
 
 
-def _read(
-    serialized: bytes, reader: label_reader.LabelReader
-) -> tuple[tf.Tensor, dict[str, record.Labelled], ImageInfo]:
-    example = opening.parsed(serialized)
+class _Photo(NamedTuple):
+    """An image with real labels."""
+
+    image: tf.Tensor
+    info: ImageInfo
+    tasks: frozenset[str]  # that it has real labels of
+    read: Callable[[str], record.Labelled]
+
+    def truth(self, tasks: Iterable[str]) -> Iterator[tuple[str, record.Labelled]]:
+        """Yields those of the tasks that it has real labels of, and the labels."""
+        return ((task, self.read(task)) for task in tasks if task in self.tasks)
+
+
+def _read(serialized: bytes, reader: label_reader.LabelReader, configs: Mapping[str, TaskConfig]) -> _Photo:
+    """Returns a photo whose labels have been read once, and which keeps them if it is not large."""
+    example, specs = opening.parsed(serialized), discover()
     opening.require(example, {}, {})
-    truth = reader.read(serialized, example, REAL)
-    image = record.decode_image(opening.image_of(example)) if truth else tf.zeros([])
-    return image, truth, record.info_of(example)
+    info = record.info_of(example)
+    is_large = info.height * info.width > label_reader.LARGE
+    kept: dict[str, record.Labelled] = {}
+    tasks = set[str]()
+    for task, labelled in reader.read_in_turn(serialized, example, REAL):
+        tasks.add(task)
+        kept |= {} if is_large else {task: labelled}
+
+    def read(task: str) -> record.Labelled:
+        if task in kept:
+            return kept[task]
+        ((_, labelled),) = record.labels_in_turn(serialized, specs, {task: configs[task]})
+        return labelled
+
+    image = record.decode_image(opening.image_of(example)) if tasks else tf.zeros([])
+    return _Photo(image, info, frozenset(tasks), read)
 
 
 def _labelled(
     datasets: Sequence[RecordSet], configs: Mapping[str, TaskConfig], progress: Progress
-) -> Iterator[list[tuple[tf.Tensor, dict[str, record.Labelled], ImageInfo]]]:
-    """Yields batches of images with real labels of these tasks, and the labels."""
+) -> Iterator[list[_Photo]]:
+    """Yields batches of images with real labels of these tasks. Large images come alone."""
     reader = label_reader.shared(discover(), configs)
 
-    def each() -> Iterator[tuple[tf.Tensor, dict[str, record.Labelled], ImageInfo]]:
+    def each() -> Iterator[_Photo]:
         for path in itertools.chain.from_iterable(one.paths for one in datasets):
             for number, serialized in recordset.whole(path):
                 progress.advance()
                 found = None
                 with bad_records.reading(path, number):
-                    found = _read(serialized, reader)
-                if found is not None and found[1]:
+                    found = _read(serialized, reader, configs)
+                if found is not None and found.tasks:
                     yield found
         bad_records.settle_own()
 
-    images = each()
-    while batch := list(itertools.islice(images, teachers.BATCH_SIZE)):
+    batch: list[_Photo] = []
+    pixels = 0
+    for photo in each():
+        size = photo.info.height * photo.info.width
+        if batch and (len(batch) == teachers.BATCH_SIZE or pixels + size > MOST_PIXELS):
+            yield batch
+            batch, pixels = [], 0
+        batch.append(photo)
+        pixels += size
+    if batch:
         yield batch

@@ -27,6 +27,7 @@ from tfrecords_tools.label import confidence, parallelism
 from tfrecords_tools.reading import bad_records, recordset
 from tfrecords_tools.teachers import BATCH_SIZE, Predictions, Teacher, stacked
 from tfrecords_tools.teachers.frames import InputFrame, View, view
+from tfrecords_tools.teachers.trained import parts
 
 # Besides those in the networks, one batch is prepared, one is finished, and one waits for the slowest step.
 AHEAD = 3
@@ -246,20 +247,36 @@ def _with_labels(
     serialized: bytes, of_teacher: tuple[Teacher, _Rows, int], row: int, prepared: _Prepared
 ) -> tuple[bytes, tuple[str, ...]]:
     """Returns the record with the labels that a teacher adds, and their tasks."""
-    new = _missing(prepared.origins, _labels(*of_teacher, row, prepared), of_teacher[0])
-    return record.merge(serialized, new, discover()) if new else serialized, tuple(new)
+    teacher, rows, step = of_teacher
+    added: tuple[str, ...] = ()
+    straight, mirrored = (
+        parts(teacher, of_row[row], prepared.info) if row in of_row else [] for of_row in (rows.straight, rows.mirrored)
+    )
+    for place, part in enumerate(straight):
+        both = part, mirrored[place] if mirrored else None
+        new = _missing(prepared.origins, _labels(teacher, step, both, prepared), teacher)
+        serialized = record.merge(serialized, new, discover()) if new else serialized
+        added += tuple(new)
+    return serialized, added
 
 
-def _labels(teacher: Teacher, rows: _Rows, step: int, row: int, prepared: _Prepared) -> dict[str, Labels]:
-    """Returns a teacher's labels of one image, with their confidence if it was asked for."""
-    if row not in rows.straight:
-        return {}
-    source_id, frame = prepared.info.source_id, teacher.frame
-    labels = teacher.labels(rows.straight[row], prepared.views[frame].info, source_id, step)
-    if row not in rows.mirrored:
+def _labels(
+    teacher: Teacher, step: int, both: tuple[Predictions, Predictions | None], prepared: _Prepared
+) -> dict[str, Labels]:
+    """Returns a teacher's labels of one image, with their confidence if it was asked for.
+
+    Args:
+      teacher: that predicted.
+      step: of `Teacher.labels`.
+      both: the predictions for the image and for the mirrored image; None if no confidence was asked for.
+      prepared: the record.
+    """
+    source_id, frame, (straight, mirrored) = prepared.info.source_id, teacher.frame, both
+    labels = teacher.labels(straight, prepared.views[frame].info, source_id, step)
+    if mirrored is None or not confidence.compared(labels):
         return labels
-    mirrored = teacher.labels(rows.mirrored[row], prepared.mirrored[frame].info, source_id, step)
-    return confidence.added(labels, mirrored, teacher.configs)
+    turned = teacher.labels(mirrored, prepared.mirrored[frame].info, source_id, step)
+    return confidence.added(labels, turned, teacher.configs)
 
 
 def _missing(origins: dict[str, str], labels: Mapping[str, Labels], teacher: Teacher) -> dict[str, record.Labelled]:

@@ -178,14 +178,17 @@ def label(teacher: Teacher, images: Sequence[tf.Tensor], ids: Sequence[str]) -> 
       images: uint8 [h, w, 3] of any sizes; at most BATCH_SIZE.
       ids: their source ids.
     """
+    rows = predicted(teacher, images)
+    return [teacher.labels(row, info, source_id) for (row, info), source_id in zip(rows, ids, strict=True)]
+
+
+def predicted(teacher: Teacher, images: Sequence[tf.Tensor]) -> list[tuple[Predictions, np.ndarray]]:
+    """Returns the predictions for a few images, as in `label`, each with the `info` that `Teacher.labels` takes."""
     views = [view(image, teacher.frame) for image in images]
     infos = stacked([image_view.info for image_view in views])
     batch = teacher.forward(stacked([image_view.pixels for image_view in views]), infos)
     rows = [tf.nest.map_structure(lambda x, row=row: x[row], batch) for row in range(len(images))]
-    return [
-        teacher.labels(row, image_view.info, source_id)
-        for row, image_view, source_id in zip(rows, views, ids, strict=True)
-    ]
+    return [(row, image_view.info) for row, image_view in zip(rows, views, strict=True)]
 
 
 def united_classes(

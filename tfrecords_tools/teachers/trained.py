@@ -10,10 +10,11 @@ import tensorflow as tf
 
 from must_tf.common.errors import UserError
 from must_tf.common.finite import is_finite
+from must_tf.data import label_reader
 from must_tf.evaluation.predictions import Restorer, kept
 from must_tf.spec import ImageInfo, Labels, TaskConfig
 from must_tf.tasks import discover
-from tfrecords_tools.teachers import About, Predictions
+from tfrecords_tools.teachers import About, Predictions, Teacher
 from tfrecords_tools.teachers.frames import InputFrame
 
 # image uint8 [B, S, S, 3], shape float32 [B, 2] -> {task: {name: [B, ...]}}
@@ -50,6 +51,23 @@ class TrainedTeacher:
         """See `teachers.Teacher`. Nothing is repaired."""
         del predictions
         return []
+
+
+def parts(teacher: Teacher, predictions: Predictions, info: ImageInfo) -> list[Predictions]:
+    """Returns an image's predictions in the parts whose labels are made and used one after the other.
+
+    The maps of all tasks of a large image may take many gigabytes. A task stays with the one that it needs.
+    """
+    if info.height * info.width <= label_reader.LARGE or not isinstance(teacher, TrainedTeacher):
+        return [predictions]
+    made: list[dict[str, Any]] = []
+    for task, spec in discover().items():
+        if task in predictions:
+            home = next((part for part in made if {*spec.needs} & {*part}), None)
+            if home is None:
+                made.append(home := {})
+            home[task] = predictions[task]
+    return list(made)
 
 
 def check_finite(about: About, restored: Mapping[str, Mapping[str, Any]], source_id: str) -> None:

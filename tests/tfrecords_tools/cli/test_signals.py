@@ -25,3 +25,16 @@ def test_the_word_and_the_exit_code(
         assert (code, printed) == (130, "interrupted\n")
     else:  # the output is open here, so the pipe was another one
         assert code == 2 and "BrokenPipeError" in printed
+
+
+def test_ctrl_c_while_the_command_line_is_parsed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """click ends the process then, without a word."""
+
+    def parsed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line._Command, "make_context", parsed)
+    monkeypatch.setattr(sys, "argv", ["must", "inspect", "--records", "x"])
+    assert (command_line.main(), capsys.readouterr().err) == (130, "interrupted\n")

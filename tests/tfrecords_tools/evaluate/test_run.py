@@ -6,16 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from must_tf.data import label_reader
 from must_tf.data.record import Labelled
 from must_tf.evaluation import evaluator
 from tests.support.converting import must_records
 from tests.support.labelling import boxes, by, records
 from tests.support.tiny import ALL, Tiny
+from tfrecords_tools import teachers
 from tfrecords_tools.evaluate import run
 from tfrecords_tools.reading import recordset
-from tfrecords_tools.teachers import About
+from tfrecords_tools.teachers import About, trained
 
 
 def test_a_run_is_measured_as_it_measures_itself(
@@ -35,6 +38,33 @@ def test_a_run_is_measured_as_it_measures_itself(
     shown = capsys.readouterr().out
     top1 = f"top1 {own['figures']['classification/top1']:.4f}"
     assert "evaluated 5 images" in shown and f"classification  {top1}   (5 labelled images)" in shown
+
+
+def test_large_images_come_alone_and_give_the_same_figures(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The labels of one task are made, and compared with those of the record, after another's."""
+    datasets = [recordset.opened(f"{tiny.records}/*.tfrecord")]
+    sizes, seen, predicted = list[int](), set[tuple[str, ...]](), teachers.predicted
+    labels = trained.TrainedTeacher.labels
+
+    def counted(teacher: Any, images: Any) -> Any:
+        sizes.append(len(images))
+        return predicted(teacher, images)
+
+    def noted(self: Any, predictions: Any, *others: Any) -> Any:
+        seen.add(tuple(sorted(predictions)))
+        return labels(self, predictions, *others)
+
+    monkeypatch.setattr(teachers, "predicted", counted)
+    monkeypatch.setattr(trained.TrainedTeacher, "labels", noted)
+    whole = run.evaluate([teachers.describe(tiny.run, list(ALL))], datasets, [tiny.config])
+    assert (sizes, seen) == ([5], {tuple(sorted(ALL))})
+    sizes.clear()
+    seen.clear()
+    monkeypatch.setattr(run, "MOST_PIXELS", 1)
+    monkeypatch.setattr(label_reader, "LARGE", 1)
+    assert run.evaluate([teachers.describe(tiny.run, list(ALL))], datasets, [tiny.config]) == whole
+    assert sizes == [1] * 5
+    assert seen == {("classification",), ("detection", "masks"), ("segmentation",), ("depth",), ("normals",)}
 
 
 class Stub:
@@ -78,7 +108,8 @@ def test_pseudo_labels_are_no_truth_and_images_without_an_answer_are_counted(
     images = by("real:x", "detection", [right, wrong]) + [{"detection": Labelled(wrong, "pseudo:y")}]
     dataset = recordset.opened(records(tmp_path / "x", images))
     answers = {"image-0": {"detection": right}, "image-1": {}}
-    monkeypatch.setattr(run.teachers, "label", lambda teacher, images, ids: [answers[name] for name in ids])
+    monkeypatch.setattr(run.teachers, "predicted", lambda teacher, images: [({}, np.zeros(4))] * len(images))
+    monkeypatch.setattr(Unsure, "labels", lambda self, predictions, info, name: answers[name], raising=False)
     result = run.evaluate([Unsure(dataset.manifest.classes["detection"])], [dataset])
     assert (result.images, result.labelled, result.unanswered) == (3, {"detection": 1}, {"detection": 1})
     assert result.figures["detection/AP"] == pytest.approx(1.0)

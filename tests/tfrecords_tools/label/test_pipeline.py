@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
-from must_tf.data import record
+from must_tf.data import label_reader, record
 from must_tf.spec import Labels
 from must_tf.tasks import depth, discover
 from tests.support.teaching import red_slope, unlabelled
@@ -310,6 +310,35 @@ def test_everything_is_traced_once(passes: int, shard: str, monkeypatch: pytest.
     viewer: Any = frames._viewer(teacher.frame)
     assert viewer.experimental_get_tracing_count() == 1
     np.testing.assert_allclose([metres(one)[3, 3] for one in written], [red + 1 for red in records(20)[1]], atol=1e-3)
+
+
+def test_large_images_get_one_task_after_the_other(shard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the same bytes. Masks stay with their boxes, and only maps are compared with those of the mirrored image."""
+
+    def forward(image: tf.Tensor, shape: tf.Tensor) -> Any:
+        red = tf.cast(image[:, ::4, ::4, 0], tf.float32) + 1.0
+        maps = {"depth": {"metres": red}, "normals": {"normals": tf.stack([red] * 3, -1)}}
+        boxes = tf.constant([[[2.0, 3.0, 20.0, 30.0]]] * BATCH_SIZE)
+        found = {"boxes": boxes, "classes": tf.ones([BATCH_SIZE, 1], tf.int32), "scores": boxes[..., 0] * 0.4}
+        found["count"] = tf.ones([BATCH_SIZE], tf.int32)
+        return {**maps, "masks": {**found, "probability": tf.ones([BATCH_SIZE, 1, 28, 28])}, "detection": found}
+
+    tasks, seen, write = ("depth", "detection", "masks", "normals"), list[tuple[str, ...]](), TrainedTeacher.labels
+    configs = {task: discover()[task].Config() for task in tasks}
+    teacher = TrainedTeacher(About("runs/d", tasks, "0" * 12, {}), forward, configs, 36)
+
+    def noted(self: TrainedTeacher, predictions: Any, *others: Any) -> dict[str, Labels]:
+        seen.append(tuple(sorted(predictions)))
+        return write(self, predictions, *others)
+
+    monkeypatch.setattr(TrainedTeacher, "labels", noted)
+    (path,) = tf.io.gfile.glob(shard)
+    whole = [one.serialized for one in labelled(path, [teacher], lambda count: None, with_confidence=True)]
+    assert {*seen} == {tasks} and len(seen) == 40
+    seen.clear()
+    monkeypatch.setattr(label_reader, "LARGE", 0)
+    assert [one.serialized for one in labelled(path, [teacher], lambda count: None, with_confidence=True)] == whole
+    assert {part: seen.count(part) for part in seen} == {("depth",): 40, ("detection", "masks"): 20, ("normals",): 40}
 
 
 def test_red_slopes_are_not_symmetric() -> None:
