@@ -105,6 +105,7 @@ MUTANTS = (
     Mutant("a YOLO export of half the images is called complete", "tfrecords_tools/export/yolo.py", "    shards.require_claim(out)\n", "", "tfrecords_tools/export/test_yolo::disk_is_gone"),
     Mutant("Ctrl-C while options are parsed is silent", "tfrecords_tools/cli/main.py", "        if end.code == INTERRUPTED:", "        if False:", "tfrecords_tools/cli/test_signals::is_parsed"),
     Mutant("labels of all tasks of a large image are made at once", "tfrecords_tools/teachers/trained.py", "info.height * info.width <= label_reader.LARGE or", "True or", "tfrecords_tools/label/test_pipeline::one_task_after"),
+    Mutant("all angles of a large image are computed at once", "must_tf/tasks/normals/metric.py", "rows = max(1, BAND // width)", "rows = max(1, height)", "must_tf/tasks/test_metrics::in_bands"),
     Mutant("eight large images are measured at once", "tfrecords_tools/evaluate/run.py", " or pixels + size > MOST_PIXELS", "", "tfrecords_tools/evaluate/test_run::come_alone"),
     Mutant("a number without bounds may be NaN", "must_tf/config/validate.py", "(allowed or ANY).holds", "(allowed.holds if allowed else bool)", "must_tf/config/test_validate::out_of_range"),
     Mutant("a number that is no float ends the check", "must_tf/config/fields.py", "abs(value) <= LARGEST", "math.isfinite(value)", "must_tf/config/test_validate::no_float"),

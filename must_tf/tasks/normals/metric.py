@@ -19,6 +19,7 @@ import numpy as np
 
 from must_tf.spec import Details, ImageInfo, Labels
 from must_tf.tasks.normals.config import Config
+from must_tf.tasks.normals.labels import BAND
 
 PROTOCOL = {"averaged": "over the known pixels of the set", "crop": "none", "no prediction": "counts as 90 degrees"}
 
@@ -44,13 +45,16 @@ class Metric:
         """Adds one image; both dicts hold "normals" [h, w, 3], 0,0,0 is unknown."""
         del image
         known = np.any(labels["normals"] != 0, axis=-1)  # [h, w]
-        found = angles(labels["normals"][known], predictions["normals"][known])
+        truth, guess = labels["normals"], predictions["normals"]
+        rows = _bands(*known.shape)
+        found = np.concatenate([angles(truth[band][known[band]], guess[band][known[band]]) for band in rows])
         self._sums.append(float(found.sum()))
         self._squares.append(float(np.sum(found**2)))
         for name, threshold in _THRESHOLDS.items():
             self._within[name] += int(np.count_nonzero(found < threshold))
-        bins = np.rint(found * _BINS_PER_DEGREE).astype(np.int64)
-        self._histogram += np.bincount(bins, minlength=self._histogram.size)
+        for band in _bands(found.size, 1):
+            bins = np.rint(found[band] * _BINS_PER_DEGREE).astype(np.int64)
+            self._histogram += np.bincount(bins, minlength=self._histogram.size)
 
     def merge(self, later: Metric) -> None:
         """Adds the images of another metric."""
@@ -76,6 +80,12 @@ class Metric:
         """Returns the protocol, and the reason if nothing was measured."""
         reason = "" if self._histogram.any() else "no pixel of the labels is known (all are 0,0,0)"
         return Details(PROTOCOL, reason=reason)
+
+
+def _bands(height: int, width: int) -> list[slice]:
+    """Returns the bands of rows that are computed at once: double precision takes many times the memory of a map."""
+    rows = max(1, BAND // width)
+    return [slice(start, start + rows) for start in range(0, height, rows)]
 
 
 def angles(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
