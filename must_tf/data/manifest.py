@@ -23,6 +23,8 @@ A teacher's description has these keys. Unknown values are null or empty.
 | `floors` | {task: lowest score that was written} |
 | `units` | {task: text} |
 | `trained_on` | {task: {`images`, `objects`, `classes`}} |
+| `confidence` | {task: how it was measured}, if `must label --confidence` did |
+| `maps` | {task: "half"}, if `must label --half-maps` stored them in half of the image's height and width |
 | `licence` | of the model, in words |
 | `notes` | sentences about what was repaired in its description |
 

@@ -28,6 +28,7 @@ SLOTS = 2  # values that AdamW keeps of each parameter
 KEPT = 3  # checkpoints of a run, besides the best
 LARGEST = 200e6  # parameters; no network of Model Garden's with all heads has more
 GRAPH = 10e6  # bytes of an export besides its weights
+HALVED = 171 / 476  # of the bytes of whole maps that half maps take: PNG shrinks them less well. benchmarks/RESULTS.md
 
 Checkpoint = Callable[[str], float]  # name of a training -> bytes of one of its checkpoints
 
@@ -92,7 +93,7 @@ def _labelled(folder: RecordFolder, trainings: Trainings) -> float:
     for task in confidence.compared(lacking) if trainings.plan.confidence else ():
         each[task] += facts.side**2  # a byte per pixel
     for task in arguments.with_maps(lacking) if trainings.plan.half_maps else ():
-        each[task] /= 4
+        each[task] *= HALVED
     added = sum((facts.images - facts.labelled.get(task, 0)) * size for task, size in each.items())
     return facts.images * facts.bytes + added
 

@@ -36,7 +36,7 @@ Confidence = Annotated[
 HalfMaps = Annotated[
     bool,
     typer.Option(
-        "--half-maps", help="Store new maps with half of the image's height and width: a quarter of the space."
+        "--half-maps", help="Store new maps with half of the image's height and width: about a third of the space."
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Exit 0 and allow training even if the labels are judged unfit.")]

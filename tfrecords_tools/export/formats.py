@@ -13,8 +13,10 @@ from urllib.parse import quote
 
 import cv2
 import numpy as np
+import tensorflow as tf
 from pycocotools import mask as mask_utils
 
+from must_tf.data import opening, record
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.masks.labels import has_mask, paste
@@ -167,12 +169,12 @@ def depth(labels: Labels, lost: Tally, name: str) -> bytes:
     return png(np.where(too_far, 0, millimetres).astype(np.uint16))
 
 
-def without(unsure: np.ndarray, normals: bytes) -> bytes:
-    """Returns the PNG of normals with some pixels [h, w] unknown; the others stay the same to the bit."""
-    colours = cv2.imdecode(np.frombuffer(normals, np.uint8), cv2.IMREAD_COLOR)
-    assert colours is not None  # it was read before
-    colours[unsure] = 0
-    return png(colours[..., ::-1])
+def normals(stored: bytes, unsure: np.ndarray) -> bytes:
+    """Returns the PNG of normals in the image's size, with some pixels [h, w] unknown; the others are as stored."""
+    if opening.png_size(stored) == unsure.shape and not unsure.any():
+        return stored  # in the same format
+    colours = record.decode_map(tf.constant(stored), tf.constant(unsure.shape), 3, tf.uint8, 0).numpy()
+    return png(np.where(unsure[..., None], np.uint8(0), colours))
 
 
 def png(values: np.ndarray) -> bytes:

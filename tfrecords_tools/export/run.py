@@ -212,10 +212,8 @@ def _maps(
         unsure = _unsure(depth, depth.labels["metres"] > 0, least_score, lost, stem)
         written["depth"] = formats.depth({"metres": np.where(unsure, 0, depth.labels["metres"])}, lost, stem)
     if normals := labelled.get("normals"):
-        written["normal"] = example.features.feature[NORMALS].bytes_list.value[0]  # stored in the same format
         unsure = _unsure(normals, normals.labels["normals"].any(-1), least_score, lost, stem)
-        if unsure.any():
-            written["normal"] = formats.without(unsure, written["normal"])
+        written["normal"] = formats.normals(example.features.feature[NORMALS].bytes_list.value[0], unsure)
     return written, line
 
 

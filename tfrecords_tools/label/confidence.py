@@ -1,6 +1,9 @@
 """The confidence of maps that have none of their own: a teacher's labels are compared with those of the mirrored photo.
 
 How they are compared is the task's: `Summary.confidence` in `must_tf/label_content.py`.
+
+A pixel of a half map stands for two columns of the photo, counted from the left in one map and from the right in the
+other. If the photo's width is odd, these are one column apart, so that confidence is a little lower at edges.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from must_tf.common.text import listed
 from must_tf.data import manifest
 from tfrecords_tools import teachers
 from tfrecords_tools.label import confidence, results
-from tfrecords_tools.label.arguments import LabelRequest
+from tfrecords_tools.label.arguments import LabelRequest, with_maps
 from tfrecords_tools.label.job import LabelJob, write_shard
 from tfrecords_tools.label.parallelism import Parallelism, environments
 from tfrecords_tools.reading import bad_records
@@ -168,8 +168,8 @@ def _teachers(source: manifest.Manifest, request: LabelRequest, begun: str) -> d
         entry = {"path": about.path, "tasks": sorted(about.tasks), "time": begun} | UNKNOWN | about.facts
         if request.with_confidence and (compared := confidence.compared(sorted(about.tasks))):
             entry["confidence"] = dict.fromkeys(compared, confidence.METHOD)
-        if request.half_maps:
-            entry["maps"] = "half"
+        if request.half_maps and (maps := with_maps(sorted(about.tasks))):
+            entry["maps"] = dict.fromkeys(maps, "half")
         entries.append({about.id: entry})
     return manifest.united_teachers([source.teachers, *entries])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -101,6 +102,8 @@ def _sound(path: str, step: int) -> Iterator[tuple[int, bytes]]:
             yield number, serialized
             number += step
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        if step > 1:  # it may be one of the records between these
+            collections.deque(_sound(path, 1), 0)
         raise Damaged(path, number, _short(error.message)) from None
 
 

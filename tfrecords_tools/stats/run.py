@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from must_tf import tasks
 from must_tf.common import files
 from must_tf.common.errors import UserError, nearest
-from must_tf.data import manifest
+from must_tf.data import manifest, record
 from must_tf.label_content import OBJECTS
 from must_tf.pseudo_gate import rules, verdict
 from must_tf.spec import TaskSpec
@@ -28,8 +28,8 @@ from tfrecords_tools.stats import against_truth, earlier_verdicts, figures, sugg
 from tfrecords_tools.stats.sums import PSEUDO, REAL, Sums, SumsByOrigin, records_read, sum_dataset
 
 PRECISION = 0.8  # the default goal of suggested thresholds: one label in five may be wrong
-# Records of a set that was just labelled that are judged, of a large one. Reading all would take a third of the
-# processor time of labelling, and shares of this many images are known to 0.4 % (1 / (2 sqrt(N))).
+# Images of each teacher, for each task, that are judged of a large set that was just labelled. Reading all would take a
+# third of the processor time of labelling, and shares of this many images are known to 0.4 % (1 / (2 sqrt(N))).
 ENOUGH = 20_000
 
 
@@ -151,6 +151,9 @@ def judge(
     }
     parts = stats_request.processes, stats_request.step
     pseudo = sum_dataset(dataset, configs, PSEUDO, *parts) if configs else {}
+    labelled = [key for key in _labelled(dataset.manifest) if key[0] in configs]
+    if stats_request.step > 1 and any(key not in pseudo or pseudo[key].images < ENOUGH / 2 for key in labelled):
+        return judge(stats_request._replace(step=1), command, force, measure)  # their labels are not spread evenly
     by_task = _by_task(stats_request, pseudo, measure(dataset))
     settings = {task: verdict.thresholds_of(stats_request.configs[task]) for task in by_task}
     earlier = None if force else earlier_verdicts.read(dataset.directory)
@@ -283,8 +286,8 @@ def exit_code(content: Mapping[str, Any]) -> int:
 def after_labelling(out: str, force: bool, measure: Measure = lambda dataset: {}) -> int:
     """Judges a folder that was just labelled, at the tasks' default thresholds, and prints the verdict to stderr.
 
-    If the folder has a current verdict, it is kept: it may have used ground truth or other thresholds. Of more than
-    `ENOUGH` records, evenly spread ones are read.
+    If the folder has a current verdict, it is kept: it may have used ground truth or other thresholds. If each
+    teacher labelled more images than `ENOUGH`, evenly spread records are read.
 
     Args:
       out: the folder.
@@ -297,10 +300,25 @@ def after_labelling(out: str, force: bool, measure: Measure = lambda dataset: {}
     content = earlier_verdicts.read(out)
     if content is None:
         whole = request(os.path.join(glob.escape(out), "*.tfrecord"), (), StatsComparison({}))
-        stats_request = whole._replace(step=max(1, whole.dataset.records // ENOUGH))
+        stats_request = whole._replace(step=_step(whole.dataset.manifest))
         content = judge(stats_request, ["must-records", "label"], force, measure)
     elif force:
         content = earlier_verdicts.overruled(out, content)
     for line in tables.verdict_lines(content):
         print(line, file=sys.stderr, flush=True)
     return exit_code(content)
+
+
+def _step(described: manifest.Manifest) -> int:
+    """Returns each how many records has to be read, so that there are enough of every teacher's labels."""
+    return max(1, min(_labelled(described).values(), default=0) // ENOUGH)
+
+
+def _labelled(described: manifest.Manifest) -> dict[tuple[str, str], int]:
+    """Returns {(task, origin): number of images} of the pseudo labels."""
+    return {
+        (task, origin): count
+        for task, origins in described.origins.items()
+        for origin, count in origins.items()
+        if record.is_pseudo(origin) and count
+    }

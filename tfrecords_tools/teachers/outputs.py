@@ -160,9 +160,10 @@ class ClassIdMap(_Named):
         classes = tf.cast(_plane(tensors[self.name]), tf.int32)
         offset = placed.frame.offset(placed.shown)
         for axis, side in enumerate((placed.frame.height, placed.frame.width)):
-            per_pixel = tf.cast(placed.shown[axis] / placed.original[axis], tf.float32) * placed.step
-            centres = (tf.range(-(-placed.original[axis] // placed.step), dtype=tf.float32) + 0.5) * per_pixel
-            cells = (centres + tf.cast(offset[axis], tf.float32)) * (classes.shape[axis] / side)
+            per_pixel = tf.cast(placed.shown[axis] / placed.original[axis], tf.float32)
+            centres = (tf.range(-(-placed.original[axis] // placed.step), dtype=tf.float32) + 0.5) * placed.step
+            centres = tf.minimum(centres, tf.cast(placed.original[axis], tf.float32) - 0.5)  # beyond may be padding
+            cells = (centres * per_pixel + tf.cast(offset[axis], tf.float32)) * (classes.shape[axis] / side)
             last = classes.shape[axis] - 1
             classes = tf.gather(classes, tf.clip_by_value(tf.cast(cells, tf.int32), 0, last), axis=axis)
         return {"classes": classes, "confidence": tf.ones_like(classes, tf.float32)}

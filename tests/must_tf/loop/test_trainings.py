@@ -162,7 +162,7 @@ def test_a_confidence_is_asked_for_where_labels_get_one(home: tuple[plan_lib.Pla
     checks.check(with_it)
 
 
-def test_half_maps_are_for_folders_that_get_maps_and_take_a_quarter(
+def test_half_maps_are_for_folders_that_get_maps_and_take_a_third(
     home: tuple[plan_lib.Plan, dict[str, Facts]],
 ) -> None:
     facts = {**home[1], "rooms": ROOMS_FACTS._replace(labelled={"depth": 200, "normals": 200})}
@@ -173,7 +173,9 @@ def test_half_maps_are_for_folders_that_get_maps_and_take_a_quarter(
     album = next(one for one in halved.folders.train if one.name == "album")
     photos, labels = album.facts.images, [one.facts for one in halved.folders.train]
     maps = sum(disk._label(task, labels, album.facts.side) for task in ("depth", "normals"))
-    assert disk._labelled(album, plain) - disk._labelled(album, halved) == pytest.approx(0.75 * photos * maps)
+    assert disk._labelled(album, plain) - disk._labelled(album, halved) == pytest.approx(
+        (1 - disk.HALVED) * photos * maps
+    )
     checks.check(halved)
 
 

@@ -173,6 +173,24 @@ def test_depth_beyond_the_format_is_unknown_named_and_exit_code_one(
     assert (png.dtype, png[0, 2], png[0, 3]) == (np.uint16, 0, 2000)
 
 
+@pytest.mark.parametrize("confidence", [None, 0.2])
+def test_half_maps_are_exported_in_the_size_of_the_image(tmp_path: Path, confidence: float | None) -> None:
+    """Pixels whose confidence is below the least score are unknown."""
+    normals = np.zeros([10, 15, 3], np.float32)
+    normals[..., 2] = -1.0
+    normals[4, 6] = [1.0, 0.0, 0.0]
+    labels: dict[str, Any] = {"normals": normals}
+    if confidence is not None:
+        labels["confidence"] = np.ones([10, 15], np.float32)
+        labels["confidence"][0, 0] = confidence
+    export(one_set(tmp_path / "in", {"normals": record.Labelled(labels, "pseudo:abc")}), tmp_path / "out")
+    written = np.asarray(Image.open(tmp_path / "out" / "normal" / "a.png"))
+    expected = np.full([20, 30, 3], [128, 128, 0])
+    expected[8:10, 12:14] = [255, 128, 128]
+    expected[:2, :2] = [128, 128, 0] if confidence is None else 0
+    np.testing.assert_array_equal(written, expected)
+
+
 def test_an_unlabelled_image_is_not_exported_as_empty(tmp_path: Path) -> None:
     tasks: tuple[tuple[str, ...], ...] = (("detection", "masks"), ("depth",), ())
     records = write_set(tmp_path / "in", [[scene_record(index, one) for index, one in enumerate(tasks)]])

@@ -84,7 +84,8 @@ def test_the_records_are_sound_and_say_how_they_were_made(
     glob = str(made.folder / "half" / "*.tfrecord")
     assert must_records(["check", "--records", glob], monkeypatch) == 0
     teachers = [manifest.read(str(made.folder / name)).teachers for name in ("whole", "half")]
-    assert [next(iter(one.values())).get("maps") for one in teachers] == [None, "half"]
+    expected = {"segmentation": "half", "depth": "half", "normals": "half"}
+    assert [next(iter(one.values())).get("maps") for one in teachers] == [None, expected]
     figures = []
     for name in ("whole", "half"):
         capsys.readouterr()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 from pathlib import Path
 
@@ -267,34 +266,6 @@ def test_labelling_again_keeps_the_verdict_that_stands(tmp_path: Path, capsys: p
     path.write_text(json.dumps(json.loads(stands) | {"shards": "others"}))
     assert stats.after_labelling(str(folder), force=False) == 0
     assert verdict.of_folder(str(folder)).state == "passed"
-
-
-@pytest.mark.parametrize(("files", "empty"), [(1, 0), (3, 1 / 3)])  # record i is in file i mod 3
-def test_of_a_large_set_evenly_spread_records_are_judged(
-    tmp_path: Path, files: int, empty: float, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Every second record has no object."""
-    folder = tmp_path / "set"
-    glob = records(folder, by(TEACHER, "detection", [boxes([(1, 0.9, HERE)]), boxes([])] * 6), files)
-    monkeypatch.setattr(stats, "ENOUGH", 6)
-    assert stats.after_labelling(str(folder), force=False) == 0
-    assert "judged by 6 of 12 records, evenly spread; must stats reads all" in capsys.readouterr().err
-    content = json.loads((folder / verdict.NAME).read_text())
-    found = found_in(content, "detection")["found"]
-    assert (content["read"], content["records"], found["images"], found["empty"]) == (6, 12, 6, empty)
-    whole = judged(glob)
-    found = found_in(whole, "detection")["found"]
-    assert (whole["read"], found["images"], found["empty"]) == (12, 12, 1 / 2)
-    assert not [line for line in tables.verdict_lines(whole) if "must stats reads all" in line]
-
-
-def test_each_second_record_before_a_cut_is_read(tmp_path: Path) -> None:
-    path = Path(recordset.opened(four(tmp_path / "set")).paths[0])
-    path.write_bytes(path.read_bytes()[:-5])
-    read = recordset.numbered(str(path), 2)
-    assert [number for number, _ in itertools.islice(read, 2)] == [0, 2]
-    with pytest.raises(recordset.Damaged, match="record 3: it is longer"):
-        next(read)
 
 
 def test_labels_that_were_not_judged_are_not_called_fit(tmp_path: Path) -> None:

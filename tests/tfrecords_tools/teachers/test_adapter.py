@@ -272,6 +272,13 @@ def test_class_ids_come_back_as_they_are(tmp_path: Path, place: str) -> None:
     half = teacher.labels({"ids": rows["ids"][0]}, seen.info, "one", 2)["segmentation"]["classes"]
     assert half.shape == (-(-HEIGHT // 2), -(-WIDTH // 2))
     assert np.mean(half != (photo[::2, ::2, 0] > 0)) < 0.02
+    photo = photo[
+        :-1
+    ]  # the middle of the last row's 2 x 2 pixels is on its lower border, beyond which there is padding
+    seen = teachers.view(tf.constant(photo), teacher.frame)
+    rows = teacher.forward(teachers.stacked([seen.pixels]), teachers.stacked([seen.info]))
+    half = teacher.labels({"ids": rows["ids"][0]}, seen.info, "one", 2)["segmentation"]["classes"]
+    assert (half[-1] == 0).all()
     ids = {"ids": np.zeros([64, 96], np.int64)}
     assert teacher.notes(ids) == ["segmentation: output 'ids' has no confidence: its classes count as certain"]
     with pytest.raises(UserError, match="'ids' contains 2 instead of a whole number from 0 to 1"):
