@@ -1,5 +1,5 @@
 # make quickstart   the whole loop on generated scenes, about 15 minutes on two cores
-# make transfers    a table: the quickstart's student and random weights, each fine-tuned on five tasks of another look
+# make transfers    a table: the quickstart's student, its teachers and random weights, fine-tuned on six tasks of another look
 # make cross        the recipe across datasets: three datasets, each completed by the teachers of the others; one student
 # make thresholds   a student trained at several thresholds of the pseudo labels; SEEDS=3: three times each
 # make verdicts     the verdicts on a good teacher, an untrained one, and one that learned shifted boxes
@@ -19,6 +19,7 @@ CODE := must_tf tfrecords_tools experiments benchmarks tests setup.py train.py e
 
 .PHONY: quickstart transfers cross thresholds verdicts test test-beam release-check docs real study bench bench-serve format clean
 SEEDS ?= 1
+TEACHERS := $(addprefix teacher-,classification masks segmentation depth normals)
 
 quickstart: $(READY)
 	$(BIN)/must run experiments/quickstart.yaml --force --jobs 2
@@ -26,7 +27,8 @@ quickstart: $(READY)
 transfers: $(READY)
 	test -e runs/quickstart/report.html || $(BIN)/must run experiments/quickstart.yaml --force --jobs 2
 	$(BIN)/python -m must_tf.transfers --table experiments/transfers_scenes.yaml --scratch \
-	    --checkpoint student=runs/quickstart/student --seeds $(SEEDS) --out runs/quickstart/transfers
+	    $(foreach row,student $(TEACHERS),--checkpoint $(row)=runs/quickstart/$(row)) \
+	    --gains_of student --seeds $(SEEDS) --out runs/quickstart/table
 
 cross: $(READY)
 	$(BIN)/must run experiments/cross.yaml --force
