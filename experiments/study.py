@@ -9,16 +9,21 @@ from typing import Any
 
 from must_tf.common import folder_lock, own_folder, run_files
 from must_tf.loop.settings import combined
-from must_tf.loop.steps import DONE, Step, StepRunner, claim
+from must_tf.loop.steps import Step, StepRunner, claim
 
 SCENES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "quickstart", "scenes.yaml")  # settings of every run
 
 
 class Study:
-    """A study in the folder `out`. Each method returns a step that writes below it."""
+    """The study `name` in the folder `out`. Each method returns a step that writes below it.
 
-    def __init__(self, out: str):
+    Its list of steps marks the folder. It has the study's name, because other studies and plans have folders of the
+    same names below theirs, and would remove them.
+    """
+
+    def __init__(self, out: str, name: str):
         self._out = out
+        self._done = f"{name}-steps.json"
 
     def path(self, *parts: str) -> str:
         """Returns a path in the study's folder."""
@@ -70,10 +75,10 @@ class Study:
         Raises:
           UserError: one of them failed, the folder has other files, or another process writes it.
         """
-        own_folder.require(self._out, (DONE,))
+        own_folder.require(self._out, (self._done,))
         with folder_lock.held(self._out):
-            claim(self._out)
-            runner = StepRunner(self._out)
+            claim(self._out, self._done)
+            runner = StepRunner(self._out, self._done)
             for number, step in enumerate(steps, 1):
                 runner.run(step, f"{number}/{len(steps)}")
 

@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from experiments import threshold_table
         from experiments.study import Study
 
-    study = Study(flags.out)
+    study = Study(flags.out, "thresholds")
     study.execute([*prepared(study), *(training(study, student) for student in students)])
     threshold_table.write(study, students)
 

@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from experiments.study import Study
         from must_tf.common.files import write_json
 
-    study = Study(out)
+    study = Study(out, "verdicts")
     study.execute(converted(study))
     shift(study.path("records", "labelled"), study.path("records", "shifted"))
     study.execute(labelled(study))

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from must_tf.common import interrupts
 from must_tf.common.errors import nearest
 
 # Command -> its entry point, and a line for the help.
@@ -44,31 +45,34 @@ Options of a command: must COMMAND --help"""
 
 def main(arguments: Sequence[str] | None = None) -> int | None:
     """Runs the command that the first argument names; returns its exit code."""
+    with interrupts.at_once():
+        command = _command(arguments)
     try:
-        return _command(arguments)
+        return command()
     except KeyboardInterrupt:  # before the command has begun
         print("interrupted", file=sys.stderr)
         return 130
 
 
-def _command(arguments: Sequence[str] | None) -> int | None:
+def _command(arguments: Sequence[str] | None) -> Callable[[], int | None]:
+    """Imports the command that the first argument names. Returns it, or one that only gives an exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
         print(HELP.format(commands="\n".join(f"  {name:<13}{text}" for name, (_, text) in COMMANDS.items())))
-        return 0
+        return lambda: 0
     name = words[0]
     if name == "--version":
         from must_tf import __version__
 
         print(__version__)
-        return 0
+        return lambda: 0
     if name not in COMMANDS:
         print(f"error: {name!r} is not a command.{nearest(name, COMMANDS)} See must --help.", file=sys.stderr)
-        return 2
+        return lambda: 2
     entry = COMMANDS[name][0]
     sys.argv[:] = [f"must {name}", *words[1:]] if entry else ["must", *words]
     module, _, function = (entry or RECORDS).partition(":")
-    return getattr(importlib.import_module(module), function)()
+    return getattr(importlib.import_module(module), function)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from must_tf.common import interrupts
 from must_tf.common.errors import nearest
 
 Flags = TypeVar("Flags")
@@ -72,7 +73,8 @@ def parse(flags: type[Flags], arguments: Sequence[str], program: str, example: s
         context_settings={"help_option_names": ["-h", "--help"]},
     )(command)
     try:
-        app(list(arguments), prog_name=program)
+        with interrupts.at_once():  # typer would end without a word, or go on if Ctrl-C comes after the last flag
+            app(list(arguments), prog_name=program)
     except SystemExit:
         if not parsed:
             raise

@@ -75,12 +75,13 @@ class Step:
 
 
 class StepRunner:
-    """Executes steps one after the other, and remembers in the folder `out` which are done."""
+    """Executes steps one after the other, and remembers in the file `done` of the folder `out` which are done."""
 
-    def __init__(self, out: str):
+    def __init__(self, out: str, done: str = DONE):
         self._out = out
+        self._path = os.path.join(out, done)
         self._jobs = 1
-        self._done = _read_done(os.path.join(out, DONE))
+        self._done = _read_done(self._path)
         self._hashes: dict[str, str] = {}  # output -> hash of the step that writes it
         self._started = time.monotonic()
         self._writing = threading.Lock()
@@ -177,7 +178,7 @@ class StepRunner:
         """Notes what is known of a step."""
         with self._writing:
             self._done = {**self._done, step.name: dict(entry)}
-            files.write_json(os.path.join(self._out, DONE), self._done)
+            files.write_json(self._path, self._done)
 
     def _hash(self, step: Step, contents: Mapping[str, str], state: str) -> str:
         """Returns a hash of everything that the step's result depends on."""
@@ -202,9 +203,9 @@ class StepRunner:
             raise UserError(f"step {step.name!r} {_ending(code, step)} Its whole output is in {log}.")
 
 
-def claim(out: str) -> None:
-    """Marks the folder as one of `must run`, by an empty list of the steps that are done."""
-    path = os.path.join(out, DONE)
+def claim(out: str, done: str = DONE) -> None:
+    """Marks the folder as one of `must run`, or of another program, by an empty list of the steps that are done."""
+    path = os.path.join(out, done)
     if not os.path.exists(path):
         files.write_json(path, {})
 

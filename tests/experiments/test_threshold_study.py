@@ -38,7 +38,7 @@ def config_of(step: Step, folder: Path) -> Any:
 def test_students_differ_by_threshold_and_seed_alone(tmp_path: Path) -> None:
     seen = {}
     for threshold, seed in ((0.3, 1), (0.7, 1), (0.3, 2)):
-        step = threshold_study.training(Study("out"), ThresholdStudent(threshold, seed))
+        step = threshold_study.training(Study("out", "thresholds"), ThresholdStudent(threshold, seed))
         params = config_of(step, tmp_path)
         tasks = params.task.tasks
         assert tasks.detection.score_threshold == tasks.masks.score_threshold == threshold
@@ -55,7 +55,7 @@ def test_students_differ_by_threshold_and_seed_alone(tmp_path: Path) -> None:
 
 
 def test_the_teacher_is_not_trained_on_images_that_it_labels() -> None:
-    steps = {step.name: step for step in threshold_study.prepared(Study("out"))}
+    steps = {step.name: step for step in threshold_study.prepared(Study("out", "thresholds"))}
     words = steps["label unlabelled"].words
     given = [words[place + 1] for place, word in enumerate(words) if word == "--teacher"]
     assert given == [f"{task}=out/teacher" for task in ("detection", "masks", "segmentation")]
@@ -96,7 +96,9 @@ def test_the_table_has_means_over_the_seeds(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         known = {figure: value for figure, value in figures.items() if value is not None}
         (tmp_path / name / "evaluation.json").write_text(json.dumps({"figures": known}))
-    found = threshold_table.result(Study(str(tmp_path)), students, {0.5: threshold_table.Believed(3, 4, 1, 8)})
+    found = threshold_table.result(
+        Study(str(tmp_path), "thresholds"), students, {0.5: threshold_table.Believed(3, 4, 1, 8)}
+    )
     assert found["students"][0]["figures"]["masks/AP"] == [0.2, None]
     lines = [" ".join(line.split()) for line in threshold_table.table(found)]
     assert lines[1:] == [

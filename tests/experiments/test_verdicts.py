@@ -34,7 +34,7 @@ def test_boxes_are_moved_to_the_right_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_each_teacher_labels_its_copy_of_the_same_scenes() -> None:
-    study = Study("out")
+    study = Study("out", "verdicts")
     steps = {step.name: step for step in [*verdicts.converted(study), *verdicts.labelled(study)]}
     for name in verdicts.STEPS:
         words = steps[f"label shown-{name}"].words

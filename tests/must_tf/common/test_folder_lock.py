@@ -92,7 +92,7 @@ def _transfer(out: Path, patch: pytest.MonkeyPatch) -> None:
 
 def _study(out: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(StepRunner, "run", reach)
-    study = Study(str(out))
+    study = Study(str(out), "x")
     study.execute([study.scenes("labelled", 1, 1)])
 
 

@@ -46,6 +46,42 @@ with process_setup.importing():
         pass
 print("went on")
 """
+# The flags are parsed by a library that has its own end for Ctrl-C, and goes on if the last flag is parsed.
+PARSE = """
+import dataclasses, signal, sys, typer
+from must_tf.common import command_line
+
+@dataclasses.dataclass
+class Flags:
+    pass
+
+def parsed(*_, **__):
+    try:
+        signal.raise_signal(getattr(signal, sys.argv[1]))
+    except BaseException:
+        pass
+    print("went on")
+
+typer.Typer.__call__ = parsed
+command_line.parse(Flags, [], "x")
+"""
+# `must` has not reached the chosen command yet.
+CHOOSE = """
+import importlib, signal, sys
+from must_tf import __main__ as must
+
+number = getattr(signal, sys.argv[1])  # before the command puts its own arguments there
+
+def imported(name):
+    try:
+        signal.raise_signal(number)
+    except BaseException:
+        pass
+    print("went on")
+
+importlib.import_module = imported
+must.main(["train"])
+"""
 _armed: list[int] = []
 
 
@@ -79,8 +115,9 @@ def test_a_signal_while_workers_are_forked_ends_the_command(name: str, code: int
 
 
 @pytest.mark.parametrize(("name", "code", "word"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")])
-def test_a_signal_while_modules_are_imported_ends_the_command(name: str, code: int, word: str) -> None:
-    ended = subprocess.run([*INTERPRETER, "-c", IMPORT, name], cwd=ROOT, capture_output=True, text=True, timeout=100)
+@pytest.mark.parametrize("program", [IMPORT, PARSE, CHOOSE], ids=["imports", "parses", "chooses"])
+def test_a_signal_before_a_command_begins_ends_it(program: str, name: str, code: int, word: str) -> None:
+    ended = subprocess.run([*INTERPRETER, "-c", program, name], cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert (ended.returncode, ended.stderr, ended.stdout) == (code, f"{word}\n", "")
 
 

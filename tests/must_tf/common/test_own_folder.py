@@ -34,7 +34,7 @@ COMMANDS: dict[str, Callable[[Path], object]] = {
     "export": lambda out: layout.destination(str(out.parent), out.name, "serving"),
     "unfinished export": lambda out: export._begin(str(out)),
     "run": _run,
-    "study": lambda out: Study(str(out)).execute([]),
+    "study": lambda out: Study(str(out), "x").execute([]),
     "transfer": lambda out: transfer._planned(transfer.TransferFlags(str(out.parent / "table.yaml"), str(out))),
 }
 
@@ -47,6 +47,19 @@ def test_a_folder_of_photos_is_refused(command: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"(did not write|is not a run directory).*a\.jpg"):
         COMMANDS[command](out)
     assert [path.name for path in out.iterdir()] == ["a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("command", "mark"), [("study", "steps.json"), ("study", "y-steps.json"), ("run", "x-steps.json")]
+)
+def test_a_plan_and_each_study_have_their_own_folders(command: str, mark: str, tmp_path: Path) -> None:
+    """They remember their steps in the same way, and remove what other steps have made."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / mark).write_text("{}")
+    with pytest.raises(UserError, match=f"did not write: {mark}"):
+        COMMANDS[command](out)
+    assert [path.name for path in out.iterdir()] == [mark]
 
 
 def test_locks_logs_and_hidden_files_are_nobodys(tmp_path: Path) -> None:
