@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from must_tf.common.errors import Mistakes, UserError
 from must_tf.common.text import listed
 from must_tf.loop import transfers
-from must_tf.loop.facts import missing
 from must_tf.loop.trainings import Trainings, groups
 from must_tf.tasks import discover
 from tfrecords_tools.evaluate.run import misfit
@@ -23,7 +22,14 @@ def check(trainings: Trainings) -> None:
     path = trainings.plan.path
     rules = [_unfit_models, _unfit_transfers]
     if trainings.plan.is_whole:
-        rules += [_without_labels, _never_labelled, _foreign_classes, _unfit_students, _unused_label_options]
+        rules += [
+            _without_labels,
+            _never_labelled,
+            _partly_labelled,
+            _foreign_classes,
+            _unfit_students,
+            _unused_label_options,
+        ]
     Mistakes(f"{path}: {problem}" for rule in rules for problem in rule(trainings)).raise_all()
 
 
@@ -40,14 +46,14 @@ def _without_labels(trainings: Trainings) -> Iterator[str]:
                 "{model: path}."
             )
     for folder in trainings.folders.train:
-        if not any(map(folder.facts.labelled.get, tasks)) and not trainings.teachers():
+        if not any(map(folder.facts.labelled.get, tasks)) and not trainings.lacking(folder):
             yield f"datasets.{folder.name} teaches nothing: it has no labels."
 
 
 def _never_labelled(trainings: Trainings) -> Iterator[str]:
     """Yields models for labels that come together with those of another task, which the model does not add."""
     tasks = trainings.tasks()
-    added = {task for folder in trainings.folders.train for task in missing(folder.facts, tasks)}
+    added = {task for folder in trainings.folders.train for task in trainings.lacking(folder)}
     for task in (task for task in tasks if trainings.model(task)):
         needs, has_labels = discover()[task].needs, task in trainings.folders.tasks()
         alone = [need for need in needs if not trainings.model(need)]
@@ -58,6 +64,19 @@ def _never_labelled(trainings: Trainings) -> Iterator[str]:
                 f"teachers.{task}: all images have real {needs[0]} labels, and {task} are only added together with "
                 "these. Leave the model out."
             )
+
+
+def _partly_labelled(trainings: Trainings) -> Iterator[str]:
+    """Yields teachers that label a part of datasets that are merged."""
+    for task, planned in trainings.plan.teachers.items():
+        yield from _divided(trainings, f"teachers.{task}.labels", planned.labels or ())
+
+
+def _divided(trainings: Trainings, where: str, chosen: Sequence[str]) -> Iterator[str]:
+    """Yields merged datasets of which only some are chosen."""
+    for members in (folder.members for folder in trainings.folders.train):
+        if chosen and 0 < len({*members} & {*chosen}) < len(members):
+            yield f"{where}: {listed(members)} are merged, because their classes differ. Name all."
 
 
 def _unused_label_options(trainings: Trainings) -> Iterator[str]:
@@ -126,9 +145,7 @@ def _unfit_students(trainings: Trainings) -> Iterator[str]:
     """Yields problems of students to compare."""
     for name, planned in trainings.plan.compare.items():
         where = f"compare.{name}"
-        for folder in trainings.folders.train:
-            if planned.datasets and 0 < len({*folder.members} & {*planned.datasets}) < len(folder.members):
-                yield f"{where}.datasets: {listed(folder.members)} are merged, because their classes differ. Name all."
+        yield from _divided(trainings, f"{where}.datasets", planned.datasets)
         tasks, train = trainings.compared(name)
         for task in planned.tasks:
             if task not in trainings.tasks() or task not in tasks:

@@ -16,7 +16,7 @@ from typing import Any
 from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
 from must_tf.experiments import experiment_config
-from must_tf.loop.facts import Facts, missing
+from must_tf.loop.facts import Facts
 from must_tf.loop.records import Folders, RecordFolder
 from must_tf.loop.steps import Step
 from must_tf.loop.trainings import STUDENT, Trainings
@@ -88,7 +88,7 @@ def _labelled(folder: RecordFolder, trainings: Trainings) -> float:
     """Returns the bytes of a folder's records with the labels that they lack."""
     facts = folder.facts
     labels = [one.facts for one in trainings.folders.train]
-    lacking = missing(facts, trainings.tasks())
+    lacking = trainings.lacking(folder)
     each = {task: _label(task, labels, facts.side) for task in lacking}
     for task in confidence.compared(lacking) if trainings.plan.confidence else ():
         each[task] += facts.side**2  # a byte per pixel

@@ -10,7 +10,7 @@ import os
 import statistics
 import time
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -172,11 +172,12 @@ def _first(folder: str) -> Iterator[tf.train.Example]:
         yield tf.train.Example.FromString(serialized)
 
 
-def missing(facts: Facts, tasks: tuple[str, ...]) -> list[str]:
-    """Returns the tasks that some images have no real labels for, and can get them.
+def missing(facts: Facts, tasks: tuple[str, ...], left_out: Collection[str] = ()) -> list[str]:
+    """Returns the tasks that some images have no real labels for, and can get them; none that are left out.
 
     Labels of a task that needs another one are added together with the other's or not at all: no teacher gives masks to
     real boxes.
     """
-    lacking = [task for task in tasks if facts.labelled.get(task, 0) < facts.images]
+    without = {*left_out, *(need for task in left_out for need in discover()[task].needs)}
+    lacking = [task for task in tasks if facts.labelled.get(task, 0) < facts.images and task not in without]
     return [task for task in lacking if {*discover()[task].needs} <= {*lacking}]

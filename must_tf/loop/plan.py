@@ -6,6 +6,7 @@
 | `title` | of the page |
 | `datasets` | {name: dataset} |
 | `teachers` | {task: {`model`: path} or run settings}; other tasks get a teacher if images lack their labels |
+| `teachers.TASK.labels` | the only datasets that this teacher labels; by default all that lack its labels |
 | `teachers.all` | run settings of every teacher that has none of its own |
 | `confidence` | true: give labels of depth and normals a confidence, see `must label --confidence` |
 | `half_maps` | true: store maps of pseudo labels in half of the photos' height and width, see `must label` |
@@ -41,7 +42,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 KEYS = (
@@ -98,10 +99,14 @@ class RunSettings:
 
 @dataclasses.dataclass(frozen=True)
 class PlannedTeacher:
-    """A task's teacher: a model that exists (`model`: its path), or a run to train."""
+    """A task's teacher: a model that exists (`model`: its path), or a run to train.
+
+    `labels`: the datasets that it labels; None: all.
+    """
 
     model: str = ""
     run: RunSettings = RunSettings()
+    labels: tuple[str, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +159,11 @@ class Plan:
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     settings_files: Mapping[str, str] = dataclasses.field(default_factory=dict)
     is_whole: bool = True
+
+    def left_out(self, datasets: Collection[str]) -> set[str]:
+        """Returns the tasks whose teachers do not label these datasets."""
+        limited = {task: {*one.labels} for task, one in self.teachers.items() if one.labels is not None}
+        return {task for task, labelled in limited.items() if not labelled >= {*datasets}}
 
     def folder(self, *parts: str) -> str:
         """Returns a path below `out`."""

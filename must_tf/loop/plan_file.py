@@ -90,7 +90,10 @@ class Reader:
             out=out or self._value(content, "out", "") or self._missing("out", "runs/home"),
             title=self._value(content, "title", os.path.splitext(os.path.basename(self._path))[0]),
             datasets=self._sound(given, lambda name, entry: self._dataset(f"datasets.{name}", name, entry)),
-            teachers=self._sound({task: one for task, one in teachers.items() if task != ALL}, self._teacher),
+            teachers=self._sound(
+                {task: one for task, one in teachers.items() if task != ALL},
+                lambda task, entry: self._teacher(task, entry, given),
+            ),
             every_teacher=self._run(f"teachers.{ALL}", self._group(teachers.get(ALL), f"teachers.{ALL}")),
             confidence=self._value(content, "confidence", False),
             half_maps=self._value(content, "half_maps", False),
@@ -184,14 +187,16 @@ class Reader:
             self._wrong(f"{where} has both steps and hours. Give one of them.")
         return run
 
-    def _teacher(self, task: str, entry: Any) -> PlannedTeacher:
+    def _teacher(self, task: str, entry: Any, datasets: Collection[str]) -> PlannedTeacher:
         where = f"teachers.{task}"
         self._check_task(where, task)
         group = self._group(entry, where)
         model = self._value(group, "model", "", f"{where}.")
-        if model and len(group) > 1:
-            self._wrong(f"{where}: a model that exists is not trained. Remove {', '.join(set(group) - {'model'})}.")
-        return PlannedTeacher(model, self._run(where, group, more=("model",)))
+        trained = sorted({*group} - {"model", "labels"})
+        if model and trained:
+            self._wrong(f"{where}: a model that exists is not trained. Remove {', '.join(trained)}.")
+        labels = self._datasets(group, "labels", where, datasets) if "labels" in group else None
+        return PlannedTeacher(model, self._run(where, group, more=("model", "labels")), labels)
 
     def _check_task(self, where: str, task: str) -> None:
         if task not in names():
@@ -237,17 +242,22 @@ class Reader:
     def _compared(self, name: str, entry: Any, datasets: Collection[str]) -> ComparedStudent:
         where = f"compare.{name}"
         group = self._group(entry, where)
-        tasks, chosen = self._list(group, "tasks", where), self._list(group, "datasets", where)
+        tasks, chosen = self._list(group, "tasks", where), self._datasets(group, "datasets", where, datasets)
         for task in tasks:
             self._check_task(f"{where}.tasks", task)
-        for dataset in chosen:
-            if dataset not in datasets:
-                known = f"{nearest(dataset, datasets)} Known: {', '.join(datasets)}."
-                self._wrong(f"{where}.datasets: {brief(dataset)} is not a dataset of the plan.{known}")
         if name in (*ROWS, "scratch") or name.startswith("teacher-"):
             self._wrong(f"{where}: this name has a meaning of its own. Give another one.")
         run = self._run(where, group, more=("tasks", "datasets", "labels"))
         return ComparedStudent(run, tasks, chosen, self._value(group, "labels", True, f"{where}."))
+
+    def _datasets(self, group: Mapping[str, Any], key: str, where: str, datasets: Collection[str]) -> tuple[str, ...]:
+        """Returns the value of a key that lists datasets of the plan."""
+        chosen = self._list(group, key, where)
+        for dataset in chosen:
+            if dataset not in datasets:
+                known = f"{nearest(dataset, datasets)} Known: {', '.join(datasets)}."
+                self._wrong(f"{where}.{key}: {brief(dataset)} is not a dataset of the plan.{known}")
+        return chosen
 
     def _list(self, group: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
         """Returns the value of a key that is a list of texts, or one text."""

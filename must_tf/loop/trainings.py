@@ -95,10 +95,14 @@ class Trainings:
         planned = self.plan.teachers.get(task)
         return planned.model if planned else ""
 
+    def lacking(self, folder: RecordFolder) -> list[str]:
+        """Returns the tasks that teachers label in this folder."""
+        return missing(folder.facts, self.tasks(), self.plan.left_out(folder.members))
+
     def teachers(self) -> list[Teacher]:
         """Returns the teachers of the tasks that some images lack labels for."""
         tasks = self.tasks()
-        lacking = {task for folder in self.folders.train for task in missing(folder.facts, tasks)}
+        lacking = {task for folder in self.folders.train for task in self.lacking(folder)}
         teachers: list[Teacher] = []
         for group in groups(tasks):
             if not lacking & set(group):
@@ -157,7 +161,7 @@ class Trainings:
 
     def _label(self, folder: RecordFolder) -> Step | None:
         """Returns the step that adds the labels that this folder lacks; None if it has all."""
-        lacking = missing(folder.facts, self.tasks())
+        lacking = self.lacking(folder)
         teachers = [teacher for teacher in self.teachers() if set(teacher.tasks) & set(lacking)]
         if not teachers:
             return None

@@ -503,6 +503,8 @@ MUTANTS = (
     Mutant("stats: another record than the damaged one is named", "tfrecords_tools/reading/recordset.py", "if step > 1:  # it may", "if False:  # it may", "tfrecords_tools/stats/test_sample::damaged_record"),
     Mutant("stats: a sample leaves out a teacher", "tfrecords_tools/stats/run.py", "if stats_request.step > 1 and any(", "if False and any(", "tfrecords_tools/stats/test_sample::enough_labels"),
     Mutant("stats: a sample has few of rare labels", "tfrecords_tools/stats/run.py", "min(_labelled(described).values(), default=0)", "described.records", "tfrecords_tools/stats/test_sample::enough_labels"),
+    Mutant("a limited teacher labels merged datasets in part", "must_tf/loop/checks.py", "& {*chosen}) < len(members):", "& {*chosen}) < 0:", "must_tf/loop/test_trainings::merged"),
+    Mutant("a teacher's limit is ignored", "must_tf/loop/trainings.py", "self.plan.left_out(folder.members)", "()", "must_tf/loop/test_trainings::plan_names"),
     Mutant("stats: a sample is the first records", "tfrecords_tools/reading/recordset.py", ".shard(step, 0))", ".take(1 if step > 1 else -1))", "tfrecords_tools/stats/test_sample::evenly_spread"),
     Mutant("stats: a sample is called the whole", "tfrecords_tools/stats/tables.py", 'if content.get("read", content["records"]) < content["records"]:', "if False:", "tfrecords_tools/stats/test_sample::evenly_spread"),
     Mutant("gate: the same map for all images passes", "tfrecords_tools/stats/sameness.py", "total += count * (1 - same)", "total += count * 1", "must_tf/pseudo_gate/test_bad_teachers::same_map"),

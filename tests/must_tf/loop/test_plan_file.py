@@ -107,6 +107,11 @@ MISTAKES = {
         "  all: {stesp",
         "teachers.all: no such key: stesp. Did you mean 'steps'?",
     ),
+    "a dataset to label": (
+        "depth: {steps",
+        "depth: {labels: [albun], steps",
+        "teachers.depth.labels: 'albun' is not a data",
+    ),
     "a dataset to compare": ("export: true", "compare: {x: {datasets: [albun]}}", "Did you mean 'album'?"),
     "a task to compare": ("export: true", "compare: {x: {tasks: [boxes]}}", "compare.x.tasks: 'boxes' is not a task."),
     "a name to compare": ("export: true", "compare: {teacher-depth: {}}", "this name has a meaning of its own"),

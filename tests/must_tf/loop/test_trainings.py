@@ -98,6 +98,34 @@ def test_every_task_that_images_lack_has_a_teacher(home: tuple[plan_lib.Plan, di
     assert [task for task, is_on in heads.items() if is_on] == ["detection", "masks"]
 
 
+@pytest.mark.parametrize("task", ["masks", "detection"])  # they have one teacher, which either name limits
+def test_a_teacher_labels_the_datasets_that_the_plan_names(
+    home: tuple[plan_lib.Plan, dict[str, Facts]], task: str
+) -> None:
+    planned = {task: plan_lib.PlannedTeacher(labels=("album",)), "depth": plan_lib.PlannedTeacher(labels=("street",))}
+    whole = trainings(dataclasses.replace(home[0], teachers=planned), home[1])
+    checks.check(whole)
+    labelled = {step.name: [word for word in step.words if "=o/teacher" in word] for step in whole.steps()}
+    assert labelled["label street"] == ["depth=o/teacher-depth", "normals=o/teacher-normals"]
+    boxes = ["detection=o/teacher-masks", "masks=o/teacher-masks"]
+    assert labelled["label album"] == ["normals=o/teacher-normals", *boxes]
+    assert labelled["label rooms"] == ["normals=o/teacher-normals"]
+    (student,) = (step for step in whole.steps() if step.name == "student")
+    assert {f"o/records/{name}-labelled" for name in ("street", "rooms", "album")} <= {*student.needs}
+
+
+def test_a_teacher_that_labels_nothing_is_not_trained(home: tuple[plan_lib.Plan, dict[str, Facts]]) -> None:
+    """Photos without labels then teach nothing, if it would have been the only one."""
+    plan, facts = home
+    idle = plan_lib.PlannedTeacher(labels=())
+    whole = trainings(dataclasses.replace(plan, teachers={"depth": idle}), facts)
+    assert "teacher-depth" not in names(whole.steps()) and "teacher-normals" in names(whole.steps())
+    checks.check(whole)
+    every = trainings(dataclasses.replace(plan, teachers=dict.fromkeys(("depth", "normals", "masks"), idle)), facts)
+    with pytest.raises(UserError, match=r"datasets\.album teaches nothing: it has no labels\."):
+        checks.check(every)
+
+
 def test_tasks_with_one_teacher_have_one_group_of_settings(home: tuple[plan_lib.Plan, dict[str, Facts]]) -> None:
     """It may stand below any of them; others than that would have no effect."""
     plan, facts = home
@@ -543,6 +571,14 @@ def test_a_student_that_cannot_learn_is_refused_before_any_work(entry: dict[str,
     boxes = STREET_FACTS._replace(labelled={"detection": 1000})
     with pytest.raises(UserError, match=re.escape(problem)):
         checks.check(trainings(plan, {"one": boxes, "two": PETS_FACTS, "album": ALBUM_FACTS}))
+
+
+def test_merged_datasets_are_labelled_together() -> None:
+    plan = plan_of({"one": COCO, "two": COCO, "rooms": ROOMS}, teachers={"depth": {"labels": ["one"]}})
+    boxes = STREET_FACTS._replace(labelled={"detection": 1000})
+    facts = {"one": boxes, "two": PETS_FACTS, "rooms": ROOMS_FACTS}
+    with pytest.raises(UserError, match=r"teachers\.depth\.labels: one, two are merged, .* Name all\."):
+        checks.check(trainings(plan, facts))
 
 
 def test_a_transfer_that_cannot_be_measured_is_refused_before_any_work() -> None:
