@@ -1,6 +1,6 @@
 """The command `must`, which has every command of the project: `must train ...` is `must-train ...`.
 
-Nothing but the chosen command is imported.
+Nothing but the chosen command is imported, and nothing large before signals are handled: Ctrl-C would show a traceback.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Sequence
 
 from must_tf.common import interrupts
-from must_tf.common.errors import nearest
 
 # Command -> its entry point, and a line for the help.
 COMMANDS = {
@@ -67,6 +66,8 @@ def _command(arguments: Sequence[str] | None) -> Callable[[], int | None]:
         print(__version__)
         return lambda: 0
     if name not in COMMANDS:
+        from must_tf.common.errors import nearest
+
         print(f"error: {name!r} is not a command.{nearest(name, COMMANDS)} See must --help.", file=sys.stderr)
         return lambda: 2
     entry = COMMANDS[name][0]

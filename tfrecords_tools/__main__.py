@@ -2,13 +2,14 @@
 
 import sys
 
-from must_tf.common import process_setup
+from must_tf.common import interrupts, process_setup
 
 
 def main() -> int:
     """Runs `must-records`."""
     process_setup.prepare()
-    from tfrecords_tools.cli.main import main as run
+    with interrupts.at_once():
+        from tfrecords_tools.cli.main import main as run
 
     return run()
 
