@@ -113,7 +113,7 @@ def test_an_export_that_differs_is_not_written(
         return {"depth/metres": tf.constant(depth["depth/metres"][None] * 2), "image/status": tf.constant([b"ok"])}
 
     def saved(path: str, *arguments: Any) -> dict[str, tf.TensorSpec]:
-        Path(path).mkdir()
+        Path(path).mkdir(exist_ok=True)
         return {}
 
     monkeypatch.setattr(export, "_save", saved)

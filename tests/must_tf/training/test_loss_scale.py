@@ -105,8 +105,9 @@ def test_an_infinite_gradient_is_admitted_while_the_scale_can_be_halved(scale: A
         ({"mixed_precision_dtype": "bfloat16", "loss_scale": "dynamic"}, "needs runtime.mixed_precision_dtype=float16"),
         ({"mixed_precision_dtype": "float16", "loss_scale": "dynamc"}, "must be 'dynamic'"),
         ({"mixed_precision_dtype": "float16", "loss_scale": 0.5}, "from 1 to 1e38"),
-        ({"mixed_precision_dtype": "float16", "loss_scale": float("inf")}, "from 1 to 1e38"),
-        ({"mixed_precision_dtype": "float16", "loss_scale": 10**400}, "from 1 to 1e38"),
+        ({"mixed_precision_dtype": "float16", "loss_scale": 1e39}, "from 1 to 1e38"),
+        ({"mixed_precision_dtype": "float16", "loss_scale": float("inf")}, "must be a finite number"),
+        ({"mixed_precision_dtype": "float16", "loss_scale": 10**400}, "must be a finite number"),
     ],
 )
 def test_mistakes(runtime: Any, message: str, tiny_records: Tiny) -> None:
