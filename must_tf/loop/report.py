@@ -135,7 +135,7 @@ def _report(trainings: Trainings, table: list[TableRow], seconds: Mapping[str, f
         plan.title,
         [
             f"The student was evaluated on {images} validation images, each exactly once.",
-            f"The steps of this plan took {clock(sum(seconds.values()))} in all; with --jobs, some of them at once.",
+            f"The steps of this plan took {clock(sum(seconds.values()))}, added up.",
             *shared_photos.warnings(trainings.folders),
             *_unfit(trainings),
         ],
