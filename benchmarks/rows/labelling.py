@@ -125,12 +125,15 @@ def label(teachers: Sequence[Teacher], source: Path, out: Path) -> Callable[[], 
     return run
 
 
-def label_and_judge(teachers: Sequence[Teacher], source: Path, out: Path) -> tuple[Callable[[], None], ...]:
+def label_and_judge(
+    teachers: Sequence[Teacher], source: Path, out: Path, half_maps: bool = False
+) -> tuple[Callable[[], None], ...]:
     """Prepares the two steps of the command."""
     out.mkdir(parents=True, exist_ok=True)
     shards.claim(str(out), "benchmark", ["benchmark"])
     ready = tuple(_Ready(one) for one in teachers)
-    job = LabelJob(str(source), shards.digest(str(source))[1], str(out / shards.names(1)[0]), ready)
+    sha256, path = shards.digest(str(source))[1], str(out / shards.names(1)[0])
+    job = LabelJob(str(source), sha256, path, ready, half_maps=half_maps)
     classes = {task: names for one in teachers for task, names in one.about.classes.items()}
 
     def write() -> None:

@@ -41,7 +41,9 @@ def teacher(tasks: Sequence[str], predictions: Mapping[str, Mapping[str, np.ndar
 
 
 def one_round(images: str, work: str, size: int, count: int = IMAGES) -> dict[str, float]:
-    """Returns processor milliseconds per image of "label" and "judge", once warm. Called in its own process.
+    """Returns what an image takes, once warm: processor milliseconds of "label" and "judge", and "kB" of its labels.
+
+    "label_half" and "kB_half" are the same with `--half-maps`. Called in its own process.
 
     Args:
       images: folder of the photos.
@@ -58,9 +60,18 @@ def one_round(images: str, work: str, size: int, count: int = IMAGES) -> dict[st
     for name, number in (("warm", 2 * BATCH_SIZE), ("timed", count)):
         path = Path(work) / name / "in" / "images.tfrecord"
         labelling.shard(coco_data.Set(source, source), number, path)
-        steps = labelling.label_and_judge(teachers, path, path.parents[1] / "out")
-        found = {part: 1000 * _seconds(step) / number for part, step in zip(("label", "judge"), steps, strict=True)}
+        for ending, half_maps in (("", False), ("_half", True)):
+            out = path.parents[1] / f"out{ending}"
+            label, judge = labelling.label_and_judge(teachers, path, out, half_maps)
+            found[f"label{ending}"] = 1000 * _seconds(label) / number
+            found[f"kB{ending}"] = (_bytes(out) - path.stat().st_size) / 1000 / number
+            if not half_maps:
+                found["judge"] = 1000 * _seconds(judge) / number
     return found
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*.tfrecord"))
 
 
 def _resized(images: Path, folder: Path, size: int) -> Path:
@@ -107,7 +118,17 @@ def rows(size: int, rounds: Sequence[Mapping[str, float]]) -> list[Comparison]:
     cores = [
         Comparison(f"{what}, cores for {rate} images/s", "cores", Figure(total.value * rate / 1000)) for rate in RATES
     ]
-    return [cost, *cores]
+    halved = [
+        Comparison(
+            f"{title}, half maps",
+            unit,
+            table.median([one[f"{name}_half"] for one in rounds]),
+            against="",
+            note=f"whole maps: {statistics.median(one[name] for one in rounds):.1f} {unit}",
+        )
+        for name, title, unit in (("label", f"{what}, without judging", "ms/image"), ("kB", "its labels", "kB/image"))
+    ]
+    return [cost, *cores, *halved]
 
 
 ROWS: dict[str, Measure] = {"labelling-host": measure}
