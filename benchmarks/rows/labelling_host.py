@@ -126,7 +126,10 @@ def rows(size: int, rounds: Sequence[Mapping[str, float]]) -> list[Comparison]:
             against="",
             note=f"whole maps: {statistics.median(one[name] for one in rounds):.1f} {unit}",
         )
-        for name, title, unit in (("label", f"{what}, without judging", "ms/image"), ("kB", "its labels", "kB/image"))
+        for name, title, unit in (
+            ("label", f"{what}, without judging", "ms/image"),
+            ("kB", f"labels of six tasks, {size} px", "kB/image"),
+        )
     ]
     return [cost, *cores, *halved]
 
