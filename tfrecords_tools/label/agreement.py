@@ -151,7 +151,14 @@ class _Labeller:
             view = _View(flip, zoom)
             return reader.element(serialized, tf.constant(0), lambda original: view.warp(original, self._side))
 
+        @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+        def fitted(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            image = record.decode_image(content)
+            warp = geometry.fit(tf.shape(image)[:2], self._side)
+            return geometry.warp_image(image, warp), warp.scaled
+
         self._element = element  # one graph for all views, as tracing takes longer than a few photos
+        self._fitted_to_square = fitted
 
     def pairs(self, photos: Sequence[bytes]) -> list[tuple[str, GridRow, dict[str, Labels]]]:
         """Returns the view, the row with its photo and expected labels, and the teacher's labels of that photo."""
@@ -165,10 +172,8 @@ class _Labeller:
         """Returns the photo uint8 [h, w, 3] with its longer side at the teacher's input size."""
         example = opening.parsed(serialized)
         opening.require(example, {}, {})
-        image = record.decode_image(opening.image_of(example))
-        warp = geometry.fit(tf.shape(image)[:2], self._side)
-        height, width = warp.scaled.numpy().tolist()
-        return geometry.warp_image(image, warp).numpy()[:height, :width]
+        image, (height, width) = (each.numpy() for each in self._fitted_to_square(opening.image_of(example)))
+        return image[:height, :width]
 
     def _of_view(
         self, view: str, bases: Sequence[np.ndarray], labels: Sequence[dict[str, Labels]]
