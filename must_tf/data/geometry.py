@@ -30,8 +30,9 @@ from must_tf.data import resample
 
 # Colour of input pixels outside of the image: ImageNet's mean, which becomes zero or nearly so when it is normalised.
 OUTSIDE = (124, 116, 104)
-# Pixels of a map that are restored at once: what is computed on the way takes many times the memory of the result.
 MOST_ZOOM = 16.0  # beyond, an input shows some pixels of its image
+# Pixels of a map that are restored or measured at once: what is computed on the way takes many times the memory of the
+# map.
 BAND = 4_000_000
 
 
@@ -267,6 +268,12 @@ def restore_planes(values: tf.Tensor, frame: Frame) -> Callable[[tf.Tensor, tf.T
     scale = tf.cast(frame.original, tf.float32) / tf.cast(frame.scaled, tf.float32) * (stride / frame.step)
     columns = resample.columns_of_scaled(tf.cast(values, tf.float32), frame.map_size[0], scale[0])
     return lambda top, bottom: resample.planes_of_columns(columns[..., top:bottom], frame.map_size[1], scale[1])
+
+
+def bands(height: int, width: int) -> list[slice]:
+    """Returns the bands of rows in which a map is measured; one for all of it if it is not large."""
+    rows = max(1, BAND // width)
+    return [slice(top, top + rows) for top in range(0, height, rows)]
 
 
 def in_bands(

@@ -141,6 +141,8 @@ def _measure(
                 for task, known in photo.truth([task for task in configs if task in labels]):
                     metrics[task].add(known.labels, judged(discover()[task], labels[task], known.annotated), photo.info)
                     answered.add(task)
+                    del known  # before the next task's are read: maps of large images take gigabytes
+                del labels
             result.labelled.update({task: result.labelled[task] + 1 for task in answered})
             unanswered.update(photo.tasks - answered)
     for task, metric in metrics.items():
@@ -177,6 +179,7 @@ def _read(serialized: bytes, reader: label_reader.LabelReader, configs: Mapping[
     for task, labelled in reader.read_in_turn(serialized, example, REAL):
         tasks.add(task)
         kept |= {} if is_large else {task: labelled}
+        del labelled  # before the next task's are read
 
     def read(task: str) -> record.Labelled:
         if task in kept:

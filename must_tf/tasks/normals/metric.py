@@ -17,9 +17,9 @@ import math
 
 import numpy as np
 
+from must_tf.data import geometry
 from must_tf.spec import Details, ImageInfo, Labels
 from must_tf.tasks.normals.config import Config
-from must_tf.tasks.normals.labels import BAND
 
 PROTOCOL = {"averaged": "over the known pixels of the set", "crop": "none", "no prediction": "counts as 90 degrees"}
 
@@ -28,14 +28,14 @@ _BINS_PER_DEGREE = 100
 
 
 class Metric:
-    """Keeps each image's sums of angles, counts those under each threshold and keeps a histogram for the median."""
+    """Keeps each band's sums of angles, counts those under each threshold and keeps a histogram for the median."""
 
     headline = "mean_angle"
     higher_is_better = False
 
     def __init__(self, config: Config) -> None:
         del config
-        # Of each image: their sums are added exactly, so that the order of the images does not matter.
+        # Of each image, or each band of a large one. The sums are added exactly, so that their order does not matter.
         self._sums, self._squares = array.array("d"), array.array("d")
         self._within = dict.fromkeys(_THRESHOLDS, 0)
         # Bin k holds angles that round to k / 100 degrees, so a perfect median is exactly 0.
@@ -44,17 +44,19 @@ class Metric:
     def add(self, labels: Labels, predictions: Labels, image: ImageInfo) -> None:
         """Adds one image; both dicts hold "normals" [h, w, 3], 0,0,0 is unknown."""
         del image
-        known = np.any(labels["normals"] != 0, axis=-1)  # [h, w]
         truth, guess = labels["normals"], predictions["normals"]
-        rows = _bands(*known.shape)
-        found = np.concatenate([angles(truth[band][known[band]], guess[band][known[band]]) for band in rows])
+        for band in geometry.bands(*truth.shape[:2]):
+            known = np.any(truth[band] != 0, axis=-1)  # [rows, w]
+            self._add(angles(truth[band][known], guess[band][known]))
+
+    def _add(self, found: np.ndarray) -> None:
+        """Adds angles in degrees, float64 [pixels]."""
         self._sums.append(float(found.sum()))
         self._squares.append(float(np.sum(found**2)))
         for name, threshold in _THRESHOLDS.items():
             self._within[name] += int(np.count_nonzero(found < threshold))
-        for band in _bands(found.size, 1):
-            bins = np.rint(found[band] * _BINS_PER_DEGREE).astype(np.int64)
-            self._histogram += np.bincount(bins, minlength=self._histogram.size)
+        bins = np.rint(found * _BINS_PER_DEGREE).astype(np.int64)
+        self._histogram += np.bincount(bins, minlength=self._histogram.size)
 
     def merge(self, later: Metric) -> None:
         """Adds the images of another metric."""
@@ -80,12 +82,6 @@ class Metric:
         """Returns the protocol, and the reason if nothing was measured."""
         reason = "" if self._histogram.any() else "no pixel of the labels is known (all are 0,0,0)"
         return Details(PROTOCOL, reason=reason)
-
-
-def _bands(height: int, width: int) -> list[slice]:
-    """Returns the bands of rows that are computed at once: double precision takes many times the memory of a map."""
-    rows = max(1, BAND // width)
-    return [slice(start, start + rows) for start in range(0, height, rows)]
 
 
 def angles(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:

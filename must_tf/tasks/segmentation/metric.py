@@ -21,6 +21,7 @@ import numpy as np
 
 from must_tf.common.errors import UserError, nearest
 from must_tf.common.text import listed
+from must_tf.data import geometry
 from must_tf.spec import Details, ImageInfo, Labels
 from must_tf.tasks.segmentation.config import Config
 
@@ -48,9 +49,13 @@ class Metric:
     def add(self, labels: Labels, predictions: Labels, image: ImageInfo) -> None:
         """Adds one image; both dicts hold "classes" [h, w]."""
         del image
-        known = ~np.isin(labels["classes"], self._ignored)
-        truth = labels["classes"][known]  # [known pixels]
-        guess = predictions["classes"][known]
+        truth, guess = labels["classes"], predictions["classes"]
+        for band in geometry.bands(*truth.shape):  # counting takes 8 bytes a pixel
+            known = ~np.isin(truth[band], self._ignored)
+            self._add(truth[band][known], guess[band][known])
+
+    def _add(self, truth: np.ndarray, guess: np.ndarray) -> None:
+        """Adds known pixels, class ids [pixels]."""
         named = guess[(guess != _IGNORE) & (guess >= 0)]
         parts = [np.bincount(ids) for ids in (truth[truth == guess], truth, named)]
         # A class id beyond the names is counted too, and reported as a number.

@@ -238,24 +238,6 @@ def test_angles_agree_with_scipy(count: int) -> None:
     assert figures["within_22_5"] == pytest.approx(100 * (degrees < 22.5).mean())
 
 
-def test_normals_of_large_images_are_compared_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The figures are those of all pixels at once, also if the last band is smaller or has no known pixel."""
-    drawn = np.random.default_rng(3).normal(size=[2, 11, 7, 3]).astype(np.float32)
-    truth, guess = drawn / np.linalg.norm(drawn, axis=-1, keepdims=True)
-    truth[9:] = 0.0
-    pairs, sizes, angles = [({"normals": truth}, {"normals": guess})], list[int](), normals.angles
-    whole = evaluate(normals, pairs)
-
-    def noted(*arrays: np.ndarray) -> np.ndarray:
-        sizes.append(len(arrays[0]))
-        return angles(*arrays)
-
-    monkeypatch.setattr(normals, "angles", noted)
-    monkeypatch.setattr(normals, "BAND", 30)
-    assert evaluate(normals, pairs) == pytest.approx(whole, rel=1e-12)
-    assert sizes == [28, 28, 7]
-
-
 def test_unknown_normals_do_not_count_and_unknown_guesses_are_at_90_degrees() -> None:
     unknown = {"normals": np.zeros((1, 1, 3), np.float32)}
     assert evaluate(normals, [(unknown, tilted([5]))]) == {}

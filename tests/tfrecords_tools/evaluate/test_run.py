@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from must_tf.data import label_reader
+from must_tf.data import label_reader, record
 from must_tf.data.record import Labelled
 from must_tf.evaluation import evaluator
 from tests.support.converting import must_records
@@ -65,6 +67,36 @@ def test_large_images_come_alone_and_give_the_same_figures(tiny: Tiny, monkeypat
     assert run.evaluate([teachers.describe(tiny.run, list(ALL))], datasets, [tiny.config]) == whole
     assert sizes == [1] * 5
     assert seen == {("classification",), ("detection", "masks"), ("segmentation",), ("depth",), ("normals",)}
+
+
+def test_maps_of_a_large_image_are_let_go_before_the_next_task_s_are_made(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive, counts = list["weakref.ref[np.ndarray]"](), list[int]()
+    labels, read = trained.TrainedTeacher.labels, record.labels_in_turn
+
+    def followed(found: Any) -> None:
+        alive.extend(weakref.ref(each) for each in found.values() if np.ndim(each) > 1 and isinstance(each, np.ndarray))
+
+    def made(self: Any, *arguments: Any) -> Any:
+        counts.append(sum(each() is not None for each in alive))
+        found = labels(self, *arguments)
+        for of_task in found.values():
+            followed(of_task)
+        return found
+
+    def from_record(*arguments: Any) -> Iterator[Any]:
+        for task, labelled in read(*arguments):
+            followed(labelled.labels)
+            yield task, labelled
+            del labelled
+
+    monkeypatch.setattr(trained.TrainedTeacher, "labels", made)
+    monkeypatch.setattr(record, "labels_in_turn", from_record)
+    monkeypatch.setattr(label_reader, "LARGE", 1)
+    datasets = [recordset.opened(f"{tiny.records}/*.tfrecord")]
+    run.evaluate([teachers.describe(tiny.run, ["segmentation", "depth", "normals"])], datasets, [tiny.config])
+    assert len(alive) > 50 and counts == [0] * 15
 
 
 class Stub:
