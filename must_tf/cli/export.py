@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from must_tf.cli.flags import ExportFlags, parse_export
-from must_tf.common import files, folder_lock, own_folder
+from must_tf.common import files, folder_lock, held_folders, own_folder
 from must_tf.common.errors import UserError, exit_on_user_error, nearest
 from must_tf.common.text import shown
 from must_tf.config import values as config_values
@@ -150,6 +150,7 @@ def _save(path: str, trained: Trained, settings: Settings) -> dict[str, tf.Tenso
     """Writes the SavedModel. Returns the outputs of its signature for image files, with a batch axis."""
     server = saved_model.Server(trained.model, trained.config, settings)
     signatures = server.signatures()
+    held_folders.require()
     tf.saved_model.save(server, path, signatures=signatures)
     outputs = signatures["image_bytes"].structured_outputs
     return {name: tf.TensorSpec([None, *value.shape[1:]], value.dtype) for name, value in outputs.items()}
@@ -157,6 +158,7 @@ def _save(path: str, trained: Trained, settings: Settings) -> dict[str, tf.Tenso
 
 def _publish(unfinished: str, target: Destination, outputs: dict[str, tf.TensorSpec]) -> None:
     """Gives the finished export its name, and writes Triton's settings before."""
+    held_folders.require()
     tf.io.gfile.stat(os.path.join(unfinished, MARK))  # fails if its first files were removed, or their disk is gone
     if target.path != target.folder:
         root = os.path.dirname(target.folder)

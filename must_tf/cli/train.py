@@ -20,7 +20,7 @@ from official.modeling import performance
 
 from must_tf.cli import dry_run
 from must_tf.cli.flags import TrainFlags, parse_train
-from must_tf.common import cluster, disk, folder_lock, process_setup, startup_times, upstream
+from must_tf.common import cluster, disk, folder_lock, held_folders, process_setup, startup_times, upstream
 from must_tf.common.errors import Mistakes, Terminated, UserError, exit_on_user_error
 from must_tf.data import input as input_lib
 from must_tf.experiments import experiment_config
@@ -232,6 +232,7 @@ def _save_last(runner: OrbitExperimentRunner) -> None:
     if not step or "TF_CONFIG" in os.environ:
         return
     try:
+        held_folders.require()
         runner.controller.save_checkpoint()
     except Exception as error:  # of any kind: the process is about to end, and without a line this would look saved
         why = disk.refusal(error) or init_weights.reason(error)

@@ -49,6 +49,12 @@ def refusal(error: BaseException | None, refusals: Refusals = REFUSALS) -> str:
     return ""
 
 
+def is_refusal(message: str) -> bool:
+    """Tests if a message of another process is that of a `refusal` which would meet every file of the disk."""
+    of_disks = (code for code, (_, remedy) in REFUSALS.items() if remedy != ACCESS or code == errno.EROFS)
+    return any(os.strerror(code).lower() in message for code in of_disks)
+
+
 @contextlib.contextmanager
 def naming(path: str) -> Iterator[None]:
     """Adds the path to an error of writing a file: Python's has none if the file was open already."""

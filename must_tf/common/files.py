@@ -13,6 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from must_tf.common import held_folders
 from must_tf.common.errors import UserError
 
 WRITE_AGAIN = "Restore it, or delete it and run the command again that wrote it."
@@ -38,7 +39,12 @@ def require_an_end(path: str) -> None:
 
 
 def write_whole(path: str, content: bytes) -> None:
-    """Writes a file through a temporary one beside it. Creates missing folders."""
+    """Writes a file through a temporary one beside it. Creates missing folders.
+
+    Raises:
+      UserError: the disk of a folder that this process holds is gone, see `held_folders`.
+    """
+    held_folders.require()
     path = str(path)
     unfinished = partial(path)
     tf.io.gfile.makedirs(path.rpartition("/")[0] or ".")

@@ -23,7 +23,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf.common import files
+from must_tf.common import files, held_folders
 from must_tf.common.errors import UserError
 
 NAME = ".lock"
@@ -86,30 +86,16 @@ def _staying(directory: str, part: str) -> Iterator[None]:
     Raises:
       UserError: the folder is gone, or another one stands in its place, which lacks what was written before.
     """
-    path, before = _path(os.path.join(directory, NAME), part), _identity(directory)
+    path, before = _path(os.path.join(directory, NAME), part), held_folders.identity(directory)
     try:
-        yield
+        with held_folders.held(directory):
+            yield
     except Exception as error:
         if tf.io.gfile.exists(path):
             raise
-        raise gone(directory) from error
-    if _identity(directory) != before:
-        raise gone(directory)
-
-
-def gone(directory: str) -> UserError:
-    """Returns the error of a folder that lacks what was written before."""
-    return UserError(
-        f"{directory} was removed while it was being written, or its disk is gone. Run the same command again."
-    )
-
-
-def _identity(directory: str) -> tuple[int, int] | None:
-    """Returns what tells a local folder from another one of its name; None for one on remote storage, or without."""
-    with contextlib.suppress(OSError):
-        status = os.stat(directory)
-        return status.st_dev, status.st_ino
-    return None
+        raise held_folders.gone(directory) from error
+    if held_folders.identity(directory) != before:
+        raise held_folders.gone(directory)
 
 
 def is_part_of_lock(name: str) -> bool:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from must_tf.common import disk
+from must_tf.common import disk, held_folders
 
 # The folder from which must_tf is imported.
 PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -36,7 +36,11 @@ def follow(command: Sequence[str], log: str, name: str = "") -> int:
 
     Returns:
       Its exit code, or minus the number of the signal that killed it.
+
+    Raises:
+      UserError: the disk of a folder that this process holds is gone, see `held_folders`.
     """
+    held_folders.require()
     os.makedirs(os.path.dirname(log) or ".", exist_ok=True)
     with (
         disk.naming(log),

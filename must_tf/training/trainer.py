@@ -31,7 +31,7 @@ import tensorflow as tf
 import tf_keras
 from official.core import base_trainer
 
-from must_tf.common import files, run_files, startup_times, upstream
+from must_tf.common import files, held_folders, run_files, startup_times, upstream
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
 from must_tf.runs import checkpoint_match
@@ -190,6 +190,7 @@ class TrainingLog(orbit.Action):
         step = int(tf.summary.experimental.get_step().numpy())
         values = {name: float(value) for name, value in output.items()}
         self._check(step, values)
+        held_folders.require()  # a checkpoint may follow
         if self._directory:
             self._append(json.dumps({"step": step} | values))
         if self._last == self._start:

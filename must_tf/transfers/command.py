@@ -16,7 +16,7 @@ from typing import Annotated
 
 import tensorflow as tf
 
-from must_tf.common import command_line, files, folder_lock, own_folder, subprocesses, tables
+from must_tf.common import command_line, disk, files, folder_lock, own_folder, subprocesses, tables
 from must_tf.common.command_line import flag
 from must_tf.common.errors import UserError, exit_on_user_error, nearest
 from must_tf.common.progress import clock
@@ -33,7 +33,8 @@ MARK = ".must-transfer.json"  # written before the first run: the folder is this
 class TransferFlags:
     """Fine-tunes checkpoints on the tasks of a table, one run each, and compares the results.
 
-    Finished runs are not repeated: run the same command again to continue. Exit code 1: some runs failed.
+    Finished runs are not repeated: run the same command again to continue. Exit code 1: some runs failed. A full disk
+    ends it with 2.
     """
 
     table: Annotated[str, flag("--table", "YAML file that names the columns; see must_tf/transfers/__init__.py.")]
@@ -137,7 +138,11 @@ class _Runs:
         self._is_ending = threading.Event()
 
     def finish(self) -> dict[str, str]:
-        """Executes all runs that are left, some at once. Returns {path: why it failed}."""
+        """Executes all runs that are left, some at once. Returns {path: why it failed}.
+
+        Raises:
+          UserError: a disk is full, read-only or broken.
+        """
         failures: dict[str, str] = {}
         with ThreadPoolExecutor(self._flags.jobs) as pool:
             running = {pool.submit(self._execute, number, cell) for number, cell in enumerate(self._left, 1)}
@@ -168,7 +173,10 @@ class _Runs:
         print(f"\n[{number}/{len(self._left)}] {cell.name}  ({so_far})", flush=True)
         print(f"  {shlex.join(cells.command(cell))}", flush=True)
         try:
-            return cell, cells.execute(cell, cell.name if self._flags.jobs > 1 else "")
+            problem = cells.execute(cell, cell.name if self._flags.jobs > 1 else "")
+            if disk.is_refusal(problem):  # the other runs would fail as well
+                raise UserError(f"{cell.name}: {problem.removeprefix('error: ')}")
+            return cell, problem
         except BaseException:
             self._is_ending.set()  # before this thread takes the next run
             raise

@@ -38,7 +38,7 @@ def evaluate(
 
     Example: must-records evaluate --records 'records/val/*.tfrecord' --teacher classification=mobilenet.yaml
     """
-    from must_tf.common import files
+    from must_tf.common import files, held_folders
     from tfrecords_tools import teachers
     from tfrecords_tools.evaluate import run
     from tfrecords_tools.label import arguments
@@ -55,11 +55,12 @@ def evaluate(
         with mistakes.collected():
             datasets.append(recordset.opened(pattern))
     mistakes.raise_all()
-    with contextlib.redirect_stdout(sys.stderr) if json else contextlib.nullcontext():  # tables of restored weights
-        result = run.evaluate(descriptions, datasets, config_file or ())
-    content = dataclasses.asdict(result)
-    if out:
-        files.write_json(out, content)
+    with held_folders.held_above(out) if out else contextlib.nullcontext():
+        with contextlib.redirect_stdout(sys.stderr) if json else contextlib.nullcontext():  # tables of restored weights
+            result = run.evaluate(descriptions, datasets, config_file or ())
+        content = dataclasses.asdict(result)
+        if out:
+            files.write_json(out, content)
     if json:
         options.print_json(content)
     else:

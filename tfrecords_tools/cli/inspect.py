@@ -31,6 +31,7 @@ def inspect(
 
     Example: must-records inspect --records 'records/coco/*.tfrecord' --page coco.html
     """
+    from must_tf.common import held_folders
     from tfrecords_tools.inspect import contact_sheet, counts, pick
     from tfrecords_tools.reading import bad_records, recordset, summary_tables
 
@@ -42,7 +43,8 @@ def inspect(
     summary = counts.summary(dataset, counts.count(dataset, workers))
     pictured = 0
     if page:
-        pictured = contact_sheet.write(page, dataset, summary, contact_sheet.PageImages(choice, images))
+        with held_folders.held_above(page):
+            pictured = contact_sheet.write(page, dataset, summary, contact_sheet.PageImages(choice, images))
     if as_json:
         return options.print_json(summary | {"page": page or None, "pictured": pictured})
     for table in summary_tables.tables(summary):

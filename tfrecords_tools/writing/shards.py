@@ -22,7 +22,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from must_tf.common import files, folder_lock, own_folder
+from must_tf.common import files, folder_lock, held_folders, own_folder
 from must_tf.common.errors import UserError
 from must_tf.data import contents, manifest, record
 from must_tf.spec import first_id
@@ -114,7 +114,7 @@ def require_claim(directory: str) -> None:
     Called before the last file, which says that the others are complete.
     """
     if not tf.io.gfile.exists(_command_path(directory)):
-        raise folder_lock.gone(directory)
+        raise held_folders.gone(directory)
 
 
 def _command_path(directory: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from must_tf.common import subprocesses
+from must_tf.common import disk, subprocesses
 from must_tf.common.errors import UserError
 from must_tf.transfers import command
 from tests.support import tiny as tiny_lib
@@ -35,7 +36,7 @@ class Runs:
     """Replaces the child processes: records which were started, and writes the evaluations that a test asks for."""
 
     def __init__(self, figures: dict[str, float], ends: dict[str, Any] | None = None):
-        """Both by the run's path below OUT: the column's metric; the exit code or exception that ends it instead."""
+        """Both by the run's path below OUT: the column's metric; the exit code, message or exception that ends it."""
         self.figures, self.ends = figures, ends or {}
         self.started: list[str] = []
 
@@ -47,7 +48,10 @@ class Runs:
         end = self.ends.get(name, 0)
         if isinstance(end, BaseException):
             raise end
-        Path(log).write_text("TensorFlow says a lot\nerror: the head is lost.\nand more\n" if end else "fine\n")
+        message = "the head is lost." if isinstance(end, int) else end
+        Path(log).write_text(f"TensorFlow says a lot\nerror: {message}\nand more\n" if end else "fine\n")
+        if isinstance(end, str):
+            return 2
         if not end:
             steps = yaml.safe_load(Path(flags["--config_file"]).read_text())["trainer"]["train_steps"]
             path.mkdir(parents=True)
@@ -257,6 +261,27 @@ def test_a_failed_run_is_reported_and_only_it_is_repeated(
     assert place.run() == 0
     assert process.started == ["scratch/rooms/seed-1"]
     assert place.entry("scratch", "rooms")["mean"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("error", "ends_all"), [(errno.ENOSPC, True), (errno.EROFS, True), (errno.EIO, True), (errno.EACCES, False)]
+)
+def test_a_refused_disk_ends_the_command(
+    error: int, ends_all: bool, place: Place, runs: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The other runs would fail as well. A file without permission may be one run's input."""
+    message = disk.refusal(OSError(error, os.strerror(error), f"{place.out}/checkpoint"))
+    process = runs(ONE_SEED, {"scratch/rooms/seed-1": message})
+    if not ends_all:
+        assert place.run() == 1 and len(process.started) == len(ONE_SEED)
+        return
+    with pytest.raises(UserError) as caught:
+        place.run()
+    assert str(caught.value) == f"scratch -> rooms, seed 1: {message}" and len(str(caught.value).splitlines()) == 1
+    assert process.started == ["scratch/rooms/seed-1"]
+    assert "failed" not in capfd.readouterr().out
+    runs(ONE_SEED)
+    assert place.run() == 0
 
 
 def test_a_killed_run_names_the_signal(place: Place, runs: Any) -> None:

@@ -1,0 +1,61 @@
+"""The folders that this process writes, and what tells each from another one of its name.
+
+Writing a file makes missing folders. If a disk is lost or a folder moved away, a command would go on in a new folder of
+the same name, on the disk below. So whatever writes asks first if the folders are still those that it began with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from must_tf.common.errors import UserError
+
+Identity = tuple[int, int]  # device and inode
+_held: list[tuple[str, Identity]] = []
+
+
+@contextlib.contextmanager
+def held(directory: str) -> Iterator[None]:
+    """Holds a folder until the block ends. Remote storage has no identity and is never lost."""
+    found = identity(directory)
+    entry = [(directory, found)] if found else []
+    _held.extend(entry)
+    try:
+        yield
+    finally:
+        for each in entry:
+            _held.remove(each)
+
+
+@contextlib.contextmanager
+def held_above(path: str) -> Iterator[None]:
+    """Holds the innermost folder above a file that exists already: the others are made with the file."""
+    folder = os.path.dirname(os.path.abspath(path)) if "://" not in path else ""
+    while folder and not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+    with held(folder):
+        yield
+
+
+def require() -> None:
+    """Raises UserError if a folder that this process holds is gone, or another one stands in its place."""
+    for directory, before in _held[:]:
+        if identity(directory) != before:
+            raise gone(directory)
+
+
+def gone(directory: str) -> UserError:
+    """Returns the error of a folder that lacks what was written before."""
+    return UserError(
+        f"{directory} was removed while it was being written, or its disk is gone. Run the same command again."
+    )
+
+
+def identity(directory: str) -> Identity | None:
+    """Returns what tells a local folder from another one of its name; None for one on remote storage, or without."""
+    with contextlib.suppress(OSError):
+        status = os.stat(directory)
+        return status.st_dev, status.st_ino
+    return None
