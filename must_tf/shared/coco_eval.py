@@ -1,37 +1,35 @@
-"""COCO's average precision and recall, computed one image at a time in little memory.
+"""COCO's average precision and recall in little memory, by faster-coco-eval.
 
-Source: Lin et al., "Microsoft COCO", ECCV 2014, https://cocodataset.org, and pycocotools' COCOeval. IoU thresholds are
-0.50:0.05:0.95, with 101 recall points and at most 100 predictions per image and class. Crowds count neither as missed
-nor as wrong. All metrics are fractions, 0 to 1.
+Source: Lin et al., "Microsoft COCO", ECCV 2014, https://cocodataset.org. IoU thresholds are 0.50:0.05:0.95, with 101
+recall points and at most 100 predictions per image and class. Crowds count neither as missed nor as wrong. All metrics
+are fractions, 0 to 1.
 
-Each image is matched as soon as it is added, so that two images with the same source id are never merged. Matching
-follows COCOeval's rule, but for all area ranges and IoU thresholds at once: COCOeval's own loops would take most of an
-evaluation's time. For each prediction, 25 bytes are kept: whether it matched, never its shape. Finally COCOeval ranks
-the predictions of all images as if they came from one.
+COCO's evaluators want all images at once, with the shapes of all objects. Here each image is reduced to what matching
+needs as soon as it is added, so that two images with the same source id are never merged: 17 bytes for an object, 20
+for a prediction, and 21 for each pair of them that overlaps enough to match. Finally the evaluator is given one class
+at a time, because it wants a dict for every object.
 
-Axes: A area ranges, T IoU thresholds, R recall points, K classes; D predictions ("detections") and G ground-truth
-objects of one image.
+Axes: A area ranges, T IoU thresholds, R recall points, K classes, M limits of predictions per image and class; D
+predictions ("detections") and G ground-truth objects of one image.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from pycocotools.cocoeval import COCOeval, Params
+from faster_coco_eval import COCO, COCOeval_faster
 
-from must_tf.common import upstream
-
-_PARAMS = Params(iouType="bbox")  # the same as for masks
-OVERLAPS = np.minimum(_PARAMS.iouThrs, 1 - 1e-10)  # [T]
-AREAS = np.array(_PARAMS.areaRng)  # [A, 2] pixels^2: all, small, medium, large
+_Key = TypeVar("_Key")
+_PARAMS = COCOeval_faster(iouType="bbox").params  # the same as for masks
+LOWEST_OVERLAP = float(_PARAMS.iouThrs[0])  # with less, nothing matches
 MOST = _PARAMS.maxDets[-1]  # predictions per image and class
-_BITS = 1 << np.arange(len(OVERLAPS))
-_IMAGE_ID = 1  # COCOeval only ever sees one image
+# Rows that are kept. The names of their columns are those of annotations in COCO's JSON files.
+_OBJECT = [("image_id", "i4"), ("category_id", "i4"), ("area", "f8"), ("iscrowd", "?")]
+_PREDICTION = [("image_id", "i4"), ("category_id", "i4"), ("area", "f8"), ("score", "f4")]
+# `prediction` and `object` count those of the same image and class, by descending score and as labelled.
+_PAIR = [("image_id", "i4"), ("category_id", "i4"), ("prediction", "u1"), ("object", "i4"), ("overlap", "f8")]
 
 
 def class_name(class_id: int, names: Sequence[str]) -> str:
@@ -63,102 +61,69 @@ def instances(labels: Mapping[str, Any], area: np.ndarray | None = None) -> Inst
     return Instances(np.asarray(labels["classes"], np.int32), scores, crowds, area)
 
 
-class _MatchedPredictions:
-    """The matched predictions of all images, and the number of objects that they should have found."""
+class _Rows:
+    """Rows of numbers, each of an image and a class. They are kept as bytes, which grow in place."""
 
-    def __init__(self) -> None:
-        self.object_counts: dict[int, np.ndarray] = {}  # class id -> [A] ground-truth objects, without ignored ones
-        self._classes = bytearray()  # int32 [D]
-        self._scores = bytearray()  # float32 [D]
-        self._ranks = bytearray()  # uint8 [D], 0 is the highest score of its image and class
-        self._matched = bytearray()  # uint16 [D, A], one bit for each IoU threshold
-        self._ignored = bytearray()  # uint16 [D, A], the same
+    def __init__(self, columns: list[tuple[str, str]]) -> None:
+        self._type = np.dtype(columns)
+        self._bytes = bytearray()
 
-    def count_objects(self, truth: Instances) -> None:
-        """Counts one image's ground-truth objects."""
-        counting = ~(truth.is_crowd | _outside(truth.area))  # [A, G]
-        for class_id in np.unique(truth.classes).tolist():
-            added = np.count_nonzero(counting[:, truth.classes == class_id], axis=1)
-            self.object_counts[class_id] = self.object_counts.get(class_id, 0) + added
+    def extend(self, image: int, *columns: np.ndarray) -> None:
+        """Appends one image's rows, given by all columns but the first."""
+        rows = np.empty(len(columns[0]), self._type)
+        for name, values in zip(rows.dtype.names or (), (image, *columns), strict=True):
+            rows[name] = values
+        self._bytes += rows.tobytes()
 
-    def extend(self, predicted: Instances, ranks: np.ndarray, matched: np.ndarray, ignored: np.ndarray) -> None:
-        """Appends one image's predictions: ranks [D], matched and ignored bool [D, A, T]."""
-        self._classes += predicted.classes.tobytes()
-        self._scores += predicted.scores.tobytes()
-        self._ranks += ranks.astype(np.uint8).tobytes()
-        self._matched += (matched @ _BITS).astype(np.uint16).tobytes()
-        self._ignored += (ignored @ _BITS).astype(np.uint16).tobytes()
+    def merge(self, later: _Rows, images: int) -> None:
+        """Appends the rows of other images, of which the first gets the number `images`."""
+        rows = later.all().copy()
+        rows["image_id"] += images
+        self._bytes += rows.tobytes()
 
-    def merge(self, later: _MatchedPredictions) -> None:
-        """Appends those of other images."""
-        for class_id, counts in later.object_counts.items():
-            self.object_counts[class_id] = self.object_counts.get(class_id, 0) + counts
-        self._classes += later._classes
-        self._scores += later._scores
-        self._ranks += later._ranks
-        self._matched += later._matched
-        self._ignored += later._ignored
+    def all(self) -> np.ndarray:
+        """Returns all rows. None can be appended as long as they are used."""
+        return np.frombuffer(self._bytes, self._type)
 
-    def classes(self) -> list[int]:
-        """Returns all class ids that were labelled or predicted, ascending."""
-        return sorted({*self.object_counts, *np.unique(np.frombuffer(bytes(self._classes), np.int32)).tolist()})
-
-    def eval_images(self, most: int, ranges: int) -> list[dict[str, np.ndarray]]:
-        """Returns the content of COCOeval.evalImgs, one dict for each class and area range.
-
-        Args:
-          most: predictions per image and class; those with the highest scores are taken.
-          ranges: the number of area ranges; the first ones are taken.
-        """
-        kept = np.frombuffer(bytes(self._ranks), np.uint8) < most
-        class_ids = np.frombuffer(bytes(self._classes), np.int32)[kept]
-        scores = np.frombuffer(bytes(self._scores), np.float32)[kept]
-        matched = np.frombuffer(bytes(self._matched), np.uint16).reshape(-1, len(AREAS))[kept]
-        ignored = np.frombuffer(bytes(self._ignored), np.uint16).reshape(-1, len(AREAS))[kept]
-        entries = []
-        for class_id in self.classes():
-            mine = np.flatnonzero(class_ids == class_id)
-            objects = self.object_counts.get(class_id, np.zeros(len(AREAS), int))
-            entries += [
-                {
-                    "dtScores": scores[mine],
-                    "dtMatches": matched[mine, area] & _BITS[:, None] != 0,  # [T, D]
-                    "dtIgnore": ignored[mine, area] & _BITS[:, None] != 0,
-                    "gtIgnore": np.zeros(objects[area]),
-                }
-                for area in range(ranges)
-            ]
-        return entries
+    def by_class(self, class_ids: Sequence[int]) -> list[np.ndarray]:
+        """Returns the rows of each class, image by image. `class_ids` is ascending, and has all that occur."""
+        rows = self.all()
+        return _split(rows[np.argsort(rows["category_id"], kind="stable")], "category_id", class_ids)
 
 
 class CocoEval:
     """Collects images and computes COCO's metrics."""
 
     def __init__(self) -> None:
-        self._matches = _MatchedPredictions()
+        self._images = 0
+        self._objects = _Rows(_OBJECT)
+        self._predictions = _Rows(_PREDICTION)
+        self._pairs = _Rows(_PAIR)
 
     def add(self, truth: Instances, predicted: Instances, overlaps: np.ndarray) -> None:
-        """Matches one image.
+        """Adds one image.
 
         Args:
           truth: G ground-truth objects.
           predicted: D predictions.
           overlaps: [D, G] IoU; for crowds, the share of the prediction that lies in the crowd.
         """
-        self._matches.count_objects(truth)
         order = np.argsort(-predicted.scores, kind="stable")
-        classes = predicted.classes[order]
-        ranks = np.count_nonzero(np.tril(classes[:, None] == classes[None], -1), axis=1)
-        order, ranks = order[ranks < MOST], ranks[ranks < MOST]
-        predicted = Instances(*(column[order] for column in predicted))
-        same = predicted.classes[:, None] == truth.classes[None]
-        matched, ignored = _matched(truth, np.where(same, overlaps[order], 0.0))
-        ignored |= ~matched & _outside(predicted.area).T[:, :, None]
-        self._matches.extend(predicted, ranks, matched, ignored)
+        order = order[_places(predicted.classes[order]) < MOST]
+        classes, overlaps = predicted.classes[order], overlaps[order]
+        self._objects.extend(self._images, truth.classes, truth.area, truth.is_crowd)
+        self._predictions.extend(self._images, classes, predicted.area[order], predicted.scores[order])
+        d, g = np.nonzero((classes[:, None] == truth.classes[None]) & (overlaps >= LOWEST_OVERLAP))
+        places = _places(classes)[d], _places(truth.classes)[g]
+        self._pairs.extend(self._images, classes[d], *places, overlaps[d, g])
+        self._images += 1
 
     def merge(self, later: CocoEval) -> None:
         """Adds the images of another one."""
-        self._matches.merge(later._matches)
+        self._objects.merge(later._objects, self._images)
+        self._predictions.merge(later._predictions, self._images)
+        self._pairs.merge(later._pairs, self._images)
+        self._images += later._images
 
     def result(self, names: Sequence[str]) -> CocoResult:
         """Returns AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl, and AP by class.
@@ -166,95 +131,76 @@ class CocoEval:
         Classes and area ranges without a ground-truth object are left out of averages. A metric is absent if no
         object counts for it. `names[i - 1]` is the name of class i; a class without a name is shown by its number.
         """
-        absent = tuple(name for class_id, name in enumerate(names, 1) if not self._object_count(class_id))
-        classes = self._matches.classes()
-        if not classes:
-            return CocoResult({}, {}, absent)
-        # COCO reports AR1 and AR10 only over all areas, which is the first range.
-        recalls = {f"AR{most}": self._accumulated(most, 1)["recall"] for most in _PARAMS.maxDets[:-1]}
-        accumulated = self._accumulated(MOST, len(AREAS))
-        precision = accumulated["precision"][..., 0]  # [T, R, K, A, 1] -> [T, R, K, A]
-        recall = accumulated["recall"][..., 0]  # [T, K, A, 1] -> [T, K, A]
+        class_ids = np.union1d(self._objects.all()["category_id"], self._predictions.all()["category_id"]).tolist()
+        if not class_ids:
+            return CocoResult({}, {}, tuple(names))
+        precision, recall = self._curves(class_ids)
         metrics = {
             "AP": precision[..., 0],
             "AP50": precision[0, ..., 0],
             "AP75": precision[5, ..., 0],  # 0.50 + 5 * 0.05
         }
         metrics |= {f"AP{size}": precision[..., area] for area, size in enumerate("sml", 1)}
-        metrics |= {name: values[:, :, 0] for name, values in recalls.items()}
-        metrics |= {"AR100": recall[..., 0]}
-        metrics |= {f"AR{size}": recall[..., area] for area, size in enumerate("sml", 1)}
-        by_class = {class_name(class_id, names): precision[:, :, k, 0] for k, class_id in enumerate(classes)}
-        return CocoResult(_means(metrics), _means(by_class), absent)
+        metrics |= {f"AR{most}": recall[:, :, 0, limit] for limit, most in enumerate(_PARAMS.maxDets)}
+        metrics |= {f"AR{size}": recall[..., area, -1] for area, size in enumerate("sml", 1)}
+        by_class = _means({class_id: precision[:, :, k, 0] for k, class_id in enumerate(class_ids)})
+        absent = tuple(name for class_id, name in enumerate(names, 1) if class_id not in by_class)
+        return CocoResult(_means(metrics), {class_name(key, names): ap for key, ap in by_class.items()}, absent)
 
-    def _object_count(self, class_id: int) -> int:
-        """Returns the number of the class's ground-truth objects of all areas."""
-        counts = self._matches.object_counts.get(class_id)
-        return 0 if counts is None else int(counts[0])
-
-    def _accumulated(self, most: int, ranges: int) -> dict[str, np.ndarray]:
-        """Ranks all images. Returns "precision" [T, R, K, A, 1] and "recall" [T, K, A, 1]."""
-        evaluation = COCOeval(iouType="bbox")
-        params = evaluation.params
-        params.imgIds = [_IMAGE_ID]
-        params.catIds = self._matches.classes()
-        params.areaRng = params.areaRng[:ranges]
-        params.maxDets = [sys.maxsize]  # `eval_images` has applied the limit per image
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints at every step
-            return upstream.accumulate_matches(evaluation, self._matches.eval_images(most, ranges))
+    def _curves(self, class_ids: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Matches and ranks all images. Returns precision [T, R, K, A] and recall [T, K, A, M]."""
+        tables = (self._objects, self._predictions, self._pairs)
+        classes = zip(class_ids, *(table.by_class(class_ids) for table in tables), strict=True)
+        precisions, recalls = zip(*(_ClassEvaluation(*each).curves() for each in classes), strict=True)
+        return np.concatenate(precisions, axis=2), np.concatenate(recalls, axis=1)
 
 
-def _matched(truth: Instances, overlaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Matches one image's predictions. Returns whether each matched an object, and whether that object is ignored.
+class _ClassEvaluation(COCOeval_faster):
+    """COCO's evaluation of one class, with overlaps that are known already."""
 
-    Args:
-      truth: G objects.
-      overlaps: [D, G], predictions in descending order of score; 0 between different classes.
+    def __init__(self, class_id: int, objects: np.ndarray, predictions: np.ndarray, pairs: np.ndarray) -> None:
+        images = np.union1d(objects["image_id"], predictions["image_id"]).tolist()
+        super().__init__(_as_coco(objects, images, class_id), _as_coco(predictions, images, class_id), "bbox")
+        parts = (_split(rows, "image_id", images) for rows in (objects, predictions, pairs))
+        self._rows = dict(zip(images, zip(*parts, strict=True), strict=True))
 
-    Returns:
-      Two arrays, bool [D, A, T].
-    """
-    ignore = truth.is_crowd | _outside(truth.area)  # [A, G]
-    free = np.ones([len(AREAS), len(OVERLAPS), len(truth.classes)], bool)
-    matched = np.zeros([len(overlaps), *free.shape[:2]], bool)
-    ignored = np.zeros_like(matched)
-    for row in np.flatnonzero((overlaps >= OVERLAPS[0]).any(axis=1)):
-        near = np.flatnonzero(overlaps[row] >= OVERLAPS[0])
-        best = _best(overlaps[row, near], free[:, :, near] | truth.is_crowd[near], ignore[:, near])
-        taken = best >= 0
-        area, threshold = np.nonzero(taken)
-        objects = near[best[taken]]
-        matched[row] = taken
-        ignored[row, area, threshold] = ignore[area, objects]
-        free[area, threshold, objects] = False
-    return matched, ignored
+    def computeIoU(self, imgId: int, catId: int) -> np.ndarray:
+        """Returns the overlaps [D, G] of one image, 0 where they are too small to match."""
+        objects, predictions, pairs = self._rows[imgId]
+        overlaps = np.zeros([len(predictions), len(objects)])
+        overlaps[pairs["prediction"], pairs["object"]] = pairs["overlap"]
+        return overlaps
+
+    def curves(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns precision [T, R, 1, A] at the highest limit, and recall [T, 1, A, M]."""
+        self.evaluate()
+        self.accumulate()
+        return self.eval["precision"][..., -1].copy(), self.eval["recall"]
 
 
-def _best(overlaps: np.ndarray, free: np.ndarray, ignore: np.ndarray) -> np.ndarray:
-    """Returns which of N overlapping objects a prediction matches: int [A, T], -1 for none.
-
-    It matches the object with the highest overlap that counts, or, if there is none, the ignored object with the
-    highest overlap. If several overlap equally, it matches the last.
-
-    Args:
-      overlaps: [N].
-      free: bool [A, T, N], False if the object is already matched.
-      ignore: bool [A, N].
-    """
-    within = free & (overlaps >= OVERLAPS[:, None])  # [A, T, N]
-    counting = within & ~ignore[:, None]
-    eligible = np.where(counting.any(axis=-1, keepdims=True), counting, within)
-    last = len(overlaps) - 1 - np.argmax(np.where(eligible, overlaps, -1.0)[..., ::-1], axis=-1)
-    return np.where(within.any(axis=-1), last, -1)
+def _as_coco(rows: np.ndarray, images: Sequence[int], class_id: int) -> COCO:
+    """Returns the rows of one class as the annotations of a COCO file. Annotations count from 1."""
+    names = rows.dtype.names or ()
+    content = {
+        "images": [{"id": image} for image in images],
+        "categories": [{"id": class_id}],
+        "annotations": [dict(zip(names, row, strict=True), id=n) for n, row in enumerate(rows.tolist(), 1)],
+    }
+    return COCO(content)
 
 
-def _outside(area: np.ndarray) -> np.ndarray:
-    """Returns bool [A, N]: True if an object's area [N] lies outside of the range."""
-    return (area < AREAS[:, :1]) | (area > AREAS[:, 1:])
+def _split(rows: np.ndarray, column: str, values: Sequence[int]) -> list[np.ndarray]:
+    """Returns the rows of each value of a column. Both are ascending, and there are no other values."""
+    return np.split(rows, np.searchsorted(rows[column], values[1:]))
 
 
-def _means(metrics: dict[str, np.ndarray]) -> dict[str, float]:
-    """Averages each metric over its known values. COCOeval sets values that it cannot compute to -1."""
+def _places(classes: np.ndarray) -> np.ndarray:
+    """Returns how many objects of the same class stand before each object: int [N]."""
+    return np.count_nonzero(np.tril(classes[:, None] == classes[None], -1), axis=1)
+
+
+def _means(metrics: Mapping[_Key, np.ndarray]) -> dict[_Key, float]:
+    """Averages each metric over its known values. The evaluator sets values that it cannot compute to -1."""
     known = {name: values[values > -1] for name, values in metrics.items()}
     return {name: float(np.mean(values)) for name, values in known.items() if values.size}
 

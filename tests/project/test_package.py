@@ -161,6 +161,7 @@ def test_must_tf_knows_neither_tools_nor_experiments() -> None:
 DISTRIBUTIONS = {
     "tensorflow_datasets": "tensorflow-datasets",
     "cv2": "opencv-python-headless",
+    "faster_coco_eval": "faster-coco-eval",
     "PIL": "pillow",
     "yaml": "pyyaml",
     "absl": "absl-py",

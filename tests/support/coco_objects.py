@@ -1,4 +1,4 @@
-"""Objects as labels and as COCO files, and the metrics of both: by the code under test and by pycocotools."""
+"""Objects as labels and as COCO files, and the metrics of both: by the code under test and by other libraries."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import hotcoco
 import numpy as np
+import pycocotools.coco
+import pycocotools.cocoeval
 from pycocotools import mask as mask_utils
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from must_tf.spec import Details, ImageInfo
 
@@ -107,8 +108,23 @@ def as_coco(labels: Labels, image_id: int) -> list[dict[str, Any]]:
     return rows
 
 
-def coco_stats(folder: Path, pairs: list[tuple[Labels, Labels]], kind: str) -> dict[str, float]:
-    """Returns the metrics by pycocotools, run like its users do: two JSON files, evaluate, accumulate, summarize."""
+def _pycocotools(truth: str, found: str, kind: str) -> Any:
+    coco = pycocotools.coco.COCO(truth)
+    return pycocotools.cocoeval.COCOeval(coco, coco.loadRes(found), kind)
+
+
+def _hotcoco(truth: str, found: str, kind: str) -> Any:
+    coco = hotcoco.COCO(truth)
+    return hotcoco.COCOeval(coco, coco.load_res(found), kind)
+
+
+LIBRARIES = {"pycocotools": _pycocotools, "hotcoco": _hotcoco}
+
+
+def coco_stats(
+    folder: Path, pairs: list[tuple[Labels, Labels]], kind: str, library: str = "pycocotools"
+) -> dict[str, float]:
+    """Returns the metrics by a library, run like its users do: two JSON files, evaluate, accumulate, summarize."""
     truth = [row for i, (labels, _) in enumerate(pairs) for row in as_coco(labels, i + 1)]
     truth = [row | {"id": number} for number, row in enumerate(truth, 1)]
     found = [row for i, (_, guess) in enumerate(pairs) for row in as_coco(guess, i + 1)]
@@ -118,10 +134,9 @@ def coco_stats(folder: Path, pairs: list[tuple[Labels, Labels]], kind: str) -> d
     content = {"images": images, "categories": categories, "annotations": truth}
     (folder / "truth.json").write_text(json.dumps(content))
     (folder / "found.json").write_text(json.dumps([{k: row[k] for k in keep} for row in found]))
-    coco = COCO(str(folder / "truth.json"))
-    evaluation = COCOeval(coco, coco.loadRes(str(folder / "found.json")), kind)
+    evaluation = LIBRARIES[library](str(folder / "truth.json"), str(folder / "found.json"), kind)
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
     names = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
-    return dict(zip(names, evaluation.stats.tolist(), strict=True))
+    return dict(zip(names, np.asarray(evaluation.stats).tolist(), strict=True))

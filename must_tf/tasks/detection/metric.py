@@ -1,9 +1,9 @@
 """COCO's box figures AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl, and Pascal VOC's AP50; 0 to 1.
 
-Protocols: Lin et al., "Microsoft COCO", ECCV 2014, by pycocotools; area ranges use the labels' area (COCO's own is the
-object's, not the box's). VOC07_AP50 (11 points) and VOC10_AP50 (all points) as in `shared/voc_eval.py`, whose matching
-and interpolation are not COCO's, over at most `max_detections` boxes an image. Crowds (VOC: difficult objects) are
-neither misses nor mistakes. Classes and area ranges without a true object are left out of means.
+Protocols: Lin et al., "Microsoft COCO", ECCV 2014, by faster-coco-eval; area ranges use the labels' area (COCO's own is
+the object's, not the box's). VOC07_AP50 (11 points) and VOC10_AP50 (all points) as in `shared/voc_eval.py`, whose
+matching and interpolation are not COCO's, over at most `max_detections` boxes an image. Crowds (VOC: difficult objects)
+are neither misses nor mistakes. Classes and area ranges without a true object are left out of means.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """COCO's mask figures AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl, 0 to 1.
 
-Protocol: Lin et al., "Microsoft COCO", ECCV 2014, by pycocotools. As for boxes, but overlap
+Protocol: Lin et al., "Microsoft COCO", ECCV 2014, by faster-coco-eval. As for boxes, but overlap
 is measured in pixels. Area ranges use the labels' area, and the number of pixels of predicted masks.
 
 An object without a mask is not missed. Predictions of its class whose boxes overlap its box with an IoU of 0.5 are not
@@ -87,7 +87,7 @@ def _is_about_unknown(
     found: coco_eval.Instances, truth: coco_eval.Instances, matching: np.ndarray, known: np.ndarray
 ) -> np.ndarray:
     """Returns bool [D]: True for predictions that match objects without masks [G], and no other object."""
-    same = (found.classes[:, None] == truth.classes[None]) & (matching >= coco_eval.OVERLAPS[0])  # [D, G]
+    same = (found.classes[:, None] == truth.classes[None]) & (matching >= coco_eval.LOWEST_OVERLAP)  # [D, G]
     about_unknown = (same & ~known).any(axis=1)
     about_known = (same & known & ~truth.is_crowd).any(axis=1)
     return about_unknown & ~about_known
@@ -99,7 +99,7 @@ def _near(found: Labels, truth: Labels, image: ImageInfo) -> np.ndarray:
     if not len(sides[0]) or not len(sides[1]):
         return np.zeros([len(sides[0]), len(sides[1])])
     crowds = np.asarray(truth["is_crowd"], np.uint8).tolist()
-    return (mask_utils.iou(*sides, crowds) >= coco_eval.OVERLAPS[0]).astype(float)
+    return (mask_utils.iou(*sides, crowds) >= coco_eval.LOWEST_OVERLAP).astype(float)
 
 
 class _Placed(NamedTuple):

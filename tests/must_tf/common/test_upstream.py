@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import numpy as np
 import orbit
 import pytest
 import tensorflow as tf
@@ -24,7 +23,6 @@ import tf_keras
 from absl import logging
 from official.core import exp_factory
 from official.modeling import hyperparams
-from pycocotools.cocoeval import COCOeval
 from tensorflow.python.checkpoint import checkpoint_management
 from tensorflow.python.eager import context
 
@@ -237,24 +235,6 @@ def test_the_controller_prints_nothing(capsys: pytest.CaptureFixture[str], monke
     controller.train(2)
     assert not capsys.readouterr().out
     assert any("training until step 2" in message for message in logged)
-
-
-def test_matches_are_ranked_as_pycocotools_ranks_its_own() -> None:
-    """Two objects, one found surely, one wrong box between: precision 1 up to recall 0.5."""
-    evaluation = COCOeval(iouType="bbox")
-    evaluation.params.imgIds, evaluation.params.catIds = [1], [1]
-    evaluation.params.areaRng, evaluation.params.maxDets = evaluation.params.areaRng[:1], [100]
-    thresholds = len(evaluation.params.iouThrs)
-    match = {
-        "dtScores": np.array([0.9, 0.8]),
-        "dtMatches": np.array([[True, False]] * thresholds),
-        "dtIgnore": np.zeros([thresholds, 2], bool),
-        "gtIgnore": np.zeros(2),
-    }
-    result = upstream.accumulate_matches(evaluation, [match])
-    assert result["recall"].ravel() == pytest.approx(0.5)
-    precision = result["precision"][0].ravel()  # at the recalls 0, 0.01, ..., 1
-    assert precision[:51] == pytest.approx(1.0) and not precision[51:].any()
 
 
 def test_experiments_are_those_that_are_registered() -> None:

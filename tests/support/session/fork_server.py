@@ -31,6 +31,7 @@ LIBRARIES = (
     "scipy.ndimage",
     "PIL.Image",
     "pycocotools.cocoeval",
+    "faster_coco_eval",
     "sklearn.metrics",
     "official.core.train_lib",
     "official.vision.registry_imports",
