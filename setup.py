@@ -67,7 +67,7 @@ setup(
         "train": TRAIN,
         "pretrained": [*TRAIN, *PRETRAINED],
         "serve": SERVE,
-        "beam": [*TRAIN, "apache-beam>=2.60"],
+        "beam": [*TRAIN, "apache-beam[dask]>=2.60"],
         "onnx": [*TRAIN, *ONNX],
         "docs": ["mkdocs-material>=9.5"],
     },

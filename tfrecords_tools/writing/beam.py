@@ -8,6 +8,7 @@ shards first. A worker therefore needs only access to the storage, and writes th
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +20,10 @@ from must_tf.common import files
 from must_tf.common.errors import UserError, nearest
 from tfrecords_tools.writing import shards
 
-RUNNERS = ("DirectRunner", "FlinkRunner", "SparkRunner", "DataflowRunner")
+DASK = "DaskRunner"
+RUNNERS = ("DirectRunner", DASK, "FlinkRunner", "SparkRunner", "DataflowRunner")
+DASK_CLASS = "apache_beam.runners.dask.dask_runner.DaskRunner"  # Beam does not know it by its short name
+DASK_PARTS = ("--dask_npartitions", "--dask_partition_size")
 
 
 class ShardJob(Protocol):
@@ -55,13 +59,16 @@ def make_all(write: Write, jobs: Iterable[ShardJob], out: str, arguments: Sequen
 
 
 def require(runner: str) -> None:
-    """Raises UserError if the runner does not exist or Beam is not installed."""
+    """Raises UserError if the runner does not exist, or Beam or what the runner needs is not installed."""
     if runner not in RUNNERS:
         raise UserError(
             f"--runner {runner!r} does not exist.{nearest(runner, RUNNERS)} Choose one of {', '.join(RUNNERS)}."
         )
     try:
         import apache_beam  # noqa: F401
+
+        if runner == DASK:
+            import distributed  # noqa: F401
     except ImportError:
         raise UserError(
             "--runner needs Apache Beam: pip install 'must-tf[beam]', preferably in an environment of its own."
@@ -96,16 +103,38 @@ def _run_pipeline(plans: Sequence[str], arguments: Sequence[str]) -> None:
     import apache_beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    logging.getLogger("distributed").setLevel(logging.WARNING)  # Beam has Dask tell of every connection
+    on_dask = f"--runner={DASK}" in arguments
+    options = PipelineOptions(_for_dask(arguments, len(plans)) if on_dask else list(arguments))
+    pipeline: Any = None
     try:
-        with apache_beam.Pipeline(options=PipelineOptions(list(arguments))) as pipeline:
-            paths = pipeline | "plans" >> apache_beam.Create(list(plans)) | apache_beam.Reshuffle()
+        with apache_beam.Pipeline(options=options) as pipeline:
+            paths = pipeline | "plans" >> apache_beam.Create(list(plans))
+            if not on_dask:  # each shard is a part of its own already; at random, several would share one
+                paths = paths | apache_beam.Reshuffle()
             _ = paths | "shards" >> apache_beam.Map(make)
     except Exception as error:  # each runner has its own class; its message contains the worker's
         raise UserError(f"the Beam pipeline failed: {_cause(error)}") from error
+    finally:
+        if on_dask and getattr(pipeline, "result", None):
+            pipeline.result.client.close()  # Beam leaves it connected
+
+
+def _for_dask(arguments: Sequence[str], shards: int) -> list[str]:
+    """Returns the arguments for Dask, which would give 128 shards, and usually all of them, to one worker."""
+    named = [argument for argument in arguments if argument != f"--runner={DASK}"] + [f"--runner={DASK_CLASS}"]
+    given = any(argument.startswith(DASK_PARTS) for argument in arguments)
+    return named if given else [*named, f"{DASK_PARTS[0]}={shards}"]
 
 
 def _cause(error: Exception) -> str:
     """Returns the message of the worker's UserError if there is one, else the last line of the error."""
+    if isinstance(error, UserError):
+        return str(error)  # Dask raises it here as it was
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     user_errors = [line for line in lines if "UserError: " in line]
-    return user_errors[-1].split("UserError: ")[-1] if user_errors else f"{lines[-1]} Finished shards are kept."
+    return (
+        user_errors[-1].split("UserError: ")[-1]
+        if user_errors
+        else f"{lines[-1].rstrip('.')}. Finished shards are kept."
+    )
