@@ -128,7 +128,7 @@ def test_dask_gives_each_shard_to_the_next_free_worker(cluster: Any, tmp_path: P
     """With Dask's own parts of 128, one worker would make them all."""
     images = [[formula_teacher.image_record(3 * each + number) for number in range(3)] for each in range(6)]
     records = formula_teacher.write(tmp_path / "in", images)
-    slow = {"seen": str(tmp_path / "seen"), "seconds": 0.2}
+    slow: dict[str, Any] = {"seen": str(tmp_path / "seen"), "seconds": 0.2}
     teacher = formula_teacher.teacher(teacher_id="dask", log=str(tmp_path / "log"), **slow)
     formula_teacher.labelled(
         formula_teacher.request(records, teacher), tmp_path / "out", runner="DaskRunner", runner_options=on(cluster)
