@@ -45,12 +45,7 @@ Options of a command: must COMMAND --help"""
 def main(arguments: Sequence[str] | None = None) -> int | None:
     """Runs the command that the first argument names; returns its exit code."""
     with interrupts.at_once():
-        command = _command(arguments)
-    try:
-        return command()
-    except KeyboardInterrupt:  # before the command has begun
-        print("interrupted", file=sys.stderr)
-        return 130
+        return _command(arguments)()
 
 
 def _command(arguments: Sequence[str] | None) -> Callable[[], int | None]:

@@ -2,16 +2,18 @@
 
 import sys
 
-from must_tf.common import interrupts, process_setup
+from must_tf.common import interrupts
 
 
 def main() -> int:
     """Runs `must-records`."""
-    process_setup.prepare()
     with interrupts.at_once():
+        from must_tf.common import process_setup
+
+        process_setup.prepare()
         from tfrecords_tools.cli.main import main as run
 
-    return run()
+        return run()
 
 
 if __name__ == "__main__":  # worker processes import this file too

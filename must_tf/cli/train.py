@@ -20,7 +20,7 @@ from official.modeling import performance
 
 from must_tf.cli import dry_run
 from must_tf.cli.flags import TrainFlags, parse_train
-from must_tf.common import cluster, disk, folder_lock, held_folders, process_setup, startup_times, upstream
+from must_tf.common import cluster, disk, folder_lock, held_folders, startup_times, upstream
 from must_tf.common.errors import Mistakes, Terminated, UserError, exit_on_user_error
 from must_tf.data import input as input_lib
 from must_tf.experiments import experiment_config
@@ -323,8 +323,3 @@ def _log(params: ExperimentConfig, directory: str, done: int) -> TrainingLog:
 def cli(flags: TrainFlags) -> None:
     """Runs the experiment and ends the process with an exit code."""
     sys.exit(exit_on_user_error(lambda: run(flags)))
-
-
-if __name__ == "__main__":
-    process_setup.prepare()
-    cli(parse_train(sys.argv[1:]))

@@ -202,12 +202,15 @@ def _is_output_lost() -> bool:
 def _handled(signals: list[int]) -> Iterator[None]:
     """Turns both signals into exceptions, in the main thread of a process that does not handle them already.
 
+    From here on a command may have something to clean up; before, both signals ended it at once.
+
     Args:
       signals: gets the numbers of those that came.
     """
     is_main = threading.current_thread() is threading.main_thread()
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-    before = {number: each for number, each in usual.items() if is_main and signal.getsignal(number) is each}
+    handlers = {number: signal.getsignal(number) for number in usual if is_main}
+    before = {number: each for number, each in handlers.items() if each in (usual[number], interrupts.end_at_once)}
 
     def handle(number: int, frame: Any) -> NoReturn:
         del frame

@@ -75,22 +75,27 @@ def admit() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, BOTH)
 
 
+def end_at_once(number: int, frame: FrameType | None) -> None:
+    """Handles a signal by the end of the process."""
+    del frame
+    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, WORDS[signal.Signals(number)])
+    os._exit(128 + number)
+
+
 @contextlib.contextmanager
 def at_once() -> Iterator[None]:
     """Ends the process at once if one of the signals comes, with its word and exit code.
 
-    For imports: nothing is written yet, and modules turn exceptions while they are imported into errors of their own.
+    For everything before a command begins to work, see `errors.exit_on_user_error`: nothing is written yet, and modules
+    turn exceptions while they are imported into errors of their own. A signal that the process ignores stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-
-    def end(number: int, frame: FrameType | None) -> None:
-        del frame
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, WORDS[signal.Signals(number)])
-        os._exit(128 + number)
-
-    handlers = {number: signal.signal(number, end) for number in BOTH if signal.getsignal(number) is not None}
+    left_alone = (None, signal.SIG_IGN)
+    handlers = {
+        number: signal.signal(number, end_at_once) for number in BOTH if signal.getsignal(number) not in left_alone
+    }
     try:
         yield
     finally:

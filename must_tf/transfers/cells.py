@@ -181,7 +181,8 @@ def command(cell: TransferCell) -> list[str]:
     return [
         sys.executable,
         "-m",
-        "must_tf.cli.train",
+        "must_tf",
+        "train",
         f"--experiment={experiment}_{cell.column.task}",
         "--mode=train_and_eval",
         f"--model_dir={cell.path}",

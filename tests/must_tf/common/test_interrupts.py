@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ sys.exit(exit_on_user_error(lambda: worker_pool.run(job, range(9), 2, Progress(9
 # A module that turns exceptions into its own, or goes on without what it could not import.
 IMPORT = """
 import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from must_tf.common import process_setup
 with process_setup.importing():
     try:
@@ -49,6 +51,7 @@ print("went on")
 # The flags are parsed by a library that has its own end for Ctrl-C, and goes on if the last flag is parsed.
 PARSE = """
 import dataclasses, signal, sys, typer
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from must_tf.common import command_line
 
 @dataclasses.dataclass
@@ -69,6 +72,7 @@ command_line.parse(Flags, [], "x")
 CHOOSE = """
 import importlib, signal, sys
 from must_tf import __main__ as must
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 number = getattr(signal, sys.argv[1])  # before the command puts its own arguments there
 
@@ -81,6 +85,63 @@ def imported(name):
 
 importlib.import_module = imported
 must.main(["train"])
+"""
+# The signal comes as a module is imported for the first time, by a program as it is started from a shell.
+START = """
+import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+name, module, program = sys.argv[1:4]
+sys.argv[:] = [program, *sys.argv[4:]]
+
+class Finder:
+    @staticmethod
+    def find_spec(wanted, *_):
+        if wanted == module:
+            signal.raise_signal(getattr(signal, name))
+            print("went on")
+
+sys.meta_path.insert(0, Finder)
+if program.endswith(".py"):
+    runpy.run_path(program, run_name="__main__")
+else:
+    runpy.run_module(program, run_name="__main__", alter_sys=True)
+"""
+# The first import of each program that is not Python's, and one as late as possible before its work begins.
+PROGRAMS = {
+    "train.py": ["--experiment=a", "--model_dir=b"],
+    "export.py": ["--model_dir=a", "--out=b"],
+    "tfrecords_tools": ["inspect", "--records", "nowhere/*"],
+    "must_tf.transfers": ["--table", "a", "--out", "b"],
+    "must_tf": ["doctor"],
+}
+STARTS = [
+    ("train.py", "typer"),
+    ("train.py", "must_tf.cli.train"),
+    ("export.py", "must_tf.common.devices"),
+    ("tfrecords_tools", "must_tf.common.devices"),
+    ("tfrecords_tools", "tfrecords_tools.cli.convert"),
+    ("must_tf.transfers", "must_tf.common.devices"),
+    ("must_tf", "must_tf.cli.doctor"),
+]
+# A command that has begun cleans up; afterwards there is nothing to clean up any more.
+BEGUN = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from must_tf.common import interrupts
+from must_tf.common.errors import exit_on_user_error
+number = getattr(signal, sys.argv[1])
+
+def work():
+    try:
+        signal.raise_signal(number)
+    finally:
+        print("cleaned up", flush=True)
+
+with interrupts.at_once():
+    code = exit_on_user_error(work)
+    print(code, flush=True)
+    signal.raise_signal(number)
+    print("went on")
 """
 _armed: list[int] = []
 
@@ -119,6 +180,31 @@ def test_a_signal_while_workers_are_forked_ends_the_command(name: str, code: int
 def test_a_signal_before_a_command_begins_ends_it(program: str, name: str, code: int, word: str) -> None:
     ended = subprocess.run([*INTERPRETER, "-c", program, name], cwd=ROOT, capture_output=True, text=True, timeout=100)
     assert (ended.returncode, ended.stderr, ended.stdout) == (code, f"{word}\n", "")
+
+
+@pytest.mark.parametrize(("name", "code", "word"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")])
+@pytest.mark.parametrize(("program", "module"), STARTS)
+def test_a_signal_as_a_program_starts_ends_it(program: str, module: str, name: str, code: int, word: str) -> None:
+    """A process of its own: in `INTERPRETER` the modules are there already."""
+    command = [sys.executable, "-c", START, name, module, program, *PROGRAMS[program]]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, env=environment)
+    assert (ended.returncode, ended.stderr, ended.stdout) == (code, f"{word}\n", "")
+
+
+@pytest.mark.parametrize(("name", "code", "word"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")])
+def test_a_command_that_has_begun_cleans_up(name: str, code: int, word: str) -> None:
+    ended = subprocess.run([*INTERPRETER, "-c", BEGUN, name], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, f"cleaned up\n{code}\n", f"{word}\n" * 2)
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    """As that of a command in the background of a script."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with interrupts.at_once():
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) is interrupts.end_at_once
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_postponed_signal_comes_when_the_block_ends() -> None:

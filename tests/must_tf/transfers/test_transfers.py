@@ -56,7 +56,8 @@ class Runs:
             steps = yaml.safe_load(Path(flags["--config_file"]).read_text())["trainer"]["train_steps"]
             path.mkdir(parents=True)
             figures = {FIGURES[path.parent.name]: self.figures[name]}
-            (path / "evaluation.json").write_text(json.dumps({"step": steps, "figures": figures}))
+            (path / "new").write_text(json.dumps({"step": steps, "figures": figures}))
+            (path / "new").rename(path / "evaluation.json")  # another thread may read it already
         return end
 
 
