@@ -23,6 +23,7 @@ from must_tf.common.text import shown_output
 
 PIPE_CLOSED = 141  # 128 and the number of SIGPIPE: the program that reads the output, like `head`, has ended
 
+MOST_SHOWN = 18  # problems in a message, which has 20 lines then
 REASON_SHOWN = 200  # characters of an error without words of its own
 
 
@@ -51,10 +52,13 @@ class UserError(Exception):
 
 
 class UserErrors(UserError):
-    """Several things are wrong; the message lists one per line."""
+    """Several things are wrong; the message lists one per line, or the first of very many."""
 
     def __init__(self, problems: Sequence[str]):
-        super().__init__("\n  - ".join([f"{len(problems)} problems:", *problems]))
+        shown = list(problems)
+        if len(problems) > MOST_SHOWN:
+            shown[MOST_SHOWN:] = [f"and {len(problems) - MOST_SHOWN} more. Fix these first."]
+        super().__init__("\n  - ".join([f"{len(problems)} problems:", *shown]))
         self._problems = list(problems)
 
     @property

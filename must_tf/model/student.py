@@ -56,7 +56,7 @@ class StudentConfig(HeadsConfig, config_definitions.TaskConfig):
     freeze_batch_norm: bool = False
     accumulate_steps: int = at_least(1, 1)
     patience: int = at_least(0, 0)
-    pictures: int = at_least(8, 0)
+    pictures: int = between(8, 0, 1000)  # they are kept until the evaluation ends
 
 
 class Student(tf_keras.Model):

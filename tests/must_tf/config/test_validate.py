@@ -32,7 +32,7 @@ DETECTION, RATE = "task.tasks.detection.", "trainer.optimizer_config.learning_ra
 OUT_OF_RANGE = {
     "task.input_size": 0,
     "task.l2_weight_decay": -1e-4,
-    "task.pictures": -1,
+    "task.pictures": 10**12,
     "task.train_data.global_batch_size": -1,
     "task.validation_data.global_batch_size": -8,
     "task.train_data.shuffle_buffer": 0,
@@ -216,6 +216,18 @@ def test_mistakes_are_gathered() -> None:
     with pytest.raises(UserError, match="^a$"):
         Mistakes(["a"]).raise_all()
     Mistakes().raise_all()
+
+
+def test_very_many_mistakes_are_20_lines() -> None:
+    """A file with a wrong indentation has hundreds; all of them can be read by a program."""
+    mistakes = Mistakes([str(number) for number in range(500)])
+    with pytest.raises(UserError) as caught:
+        mistakes.raise_all()
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "500 problems:" and lines[18:] == ["  - 17", "  - and 482 more. Fix these first."]
+    assert len(caught.value.problems) == 500
+    with pytest.raises(UserError, match="  - 17$"):
+        Mistakes([str(number) for number in range(18)]).raise_all()
 
 
 def test_train_says_everything_at_once(world: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
