@@ -109,6 +109,7 @@ MUTANTS = (
     Mutant("a command in the background ends by Ctrl-C", "must_tf/common/interrupts.py", "left_alone = (None, signal.SIG_IGN)", "left_alone = (None,)", "must_tf/common/test_interrupts::stays_ignored"),
     Mutant("a signal's exit code is its number", "must_tf/common/errors.py", "    return 128 + number", "    return number", "must_tf/common/test_signals_at_random"),
     Mutant("hundreds of mistakes are hundreds of lines", "must_tf/common/errors.py", "if len(problems) > MOST_SHOWN:", "if False:", "must_tf/config/test_validate::very_many"),
+    Mutant("the truth of all tasks of a large image is read at once", "tfrecords_tools/stats/against_truth.py", "if info.height * info.width <= label_reader.LARGE:", "if True:", "tfrecords_tools/stats/test_truth_by_content::in_turn"),
     Mutant("Ctrl-C while options are parsed is silent", "tfrecords_tools/cli/main.py", "        if end.code == INTERRUPTED:", "        if False:", "tfrecords_tools/cli/test_signals::is_parsed"),
     Mutant("labels of all tasks of a large image are made at once", "tfrecords_tools/teachers/trained.py", "info.height * info.width <= label_reader.LARGE or", "True or", "tfrecords_tools/label/test_pipeline::one_task_after"),
     Mutant("a large map is measured at once", GEOMETRY, "    rows = max(1, BAND // width)\n    return", "    rows = max(1, height)\n    return", "must_tf/tasks/test_large_maps::bounded"),

@@ -40,10 +40,10 @@ OVERLAP = 0.5
 
 
 class TruthOfImage(NamedTuple):
-    """One image's real labels. `same_content` is False if only its id is that of the labelled image."""
+    """One image with real labels. `same_content` is False if only its id is that of the labelled image."""
 
     info: ImageInfo
-    labels: dict[str, Labelled]
+    labels: Callable[[str], Labelled | None]  # of a task
     same_content: bool
 
 
@@ -55,9 +55,8 @@ class GroundTruth:
         self.dataset = dataset
         configs = recordset.configs_of(dataset.manifest.classes)
         # If it has no labels for a task, it has no class names for it either.
-        self._reader = label_reader.shared(
-            discover(), {task: configs[task] for task in wanted_tasks if task in dataset.manifest.origins}
-        )
+        self._configs = {task: configs[task] for task in wanted_tasks if task in dataset.manifest.origins}
+        self._reader = label_reader.shared(discover(), self._configs)
         self._index = on_disk.database()
         progress = Progress(dataset.records, "truth")
         with on_disk.room():
@@ -68,8 +67,9 @@ class GroundTruth:
                 self._index.execute(f"CREATE INDEX {column}s ON records ({column})")
         progress.close()
 
-    def labels(self, source_id: str, sha256: str) -> TruthOfImage | None:
-        """Returns the image's real labels, or None if the dataset does not have the image.
+    def image(self, source_id: str, sha256: str) -> TruthOfImage | None:
+        """Returns the image with its real labels, or None if the dataset does not have it. Those of a large one are
+        read when they are asked for.
 
         An image is found by its content. If the dataset has it under several ids, it is the one with the same id. If no
         image has the content, because it was saved again, it is the last one with the same id.
@@ -82,7 +82,16 @@ class GroundTruth:
             return None
         serialized = located.read(*place)
         example = opening.parsed(serialized)
-        return TruthOfImage(record.info_of(example), self._reader.read(serialized, example, REAL), same is not None)
+        info = record.info_of(example)
+        if info.height * info.width <= label_reader.LARGE:
+            return TruthOfImage(info, self._reader.read(serialized, example, REAL).get, same is not None)
+        real = {task for task, origin in record.origins_of(example).items() if origin.startswith(REAL)}
+
+        def read(task: str) -> Labelled | None:
+            wanted = {task: self._configs[task]} if task in real & self._configs.keys() else {}
+            return next((found for _, found in record.labels_in_turn(serialized, discover(), wanted)), None)
+
+        return TruthOfImage(info, read, same is not None)
 
 
 def _rows(paths: Sequence[str], progress: Progress) -> Iterator[tuple[str, str, str, int]]:
@@ -259,15 +268,19 @@ def _measure(
 ) -> None:
     example = opening.parsed(serialized)
     info = record.info_of(example)
-    pseudo = reader.read(serialized, example, PSEUDO)
-    real = truth.labels(info.source_id, record.content_of(example)) if pseudo else None
-    for task, (labels, origin, _) in pseudo.items():
+    if not any(map(record.is_pseudo, record.origins_of(example).values())):
+        return
+    real = truth.image(info.source_id, record.content_of(example))
+    fits = real is not None and real.info[1:] == info[1:]  # labels of another size do not
+    for task, (labels, origin, _) in reader.read_in_turn(serialized, example, PSEUDO):
         judge = judge_of(task, origin)
-        if real is None or task not in real.labels or real.info[1:] != info[1:]:  # labels of another size do not fit
+        found = real.labels(task) if real is not None and fits else None
+        if real is None or found is None:
             judge.missing += 1
         else:
             judge.by_id += not real.same_content
-            judge.add(labels, real.labels[task], info)
+            judge.add(labels, found, info)
+        del labels, found  # before the next task's are read
 
 
 def _check_classes(dataset: RecordSet, truth: RecordSet) -> None:

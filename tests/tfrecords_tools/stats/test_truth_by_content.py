@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from must_tf.common.errors import UserError
-from must_tf.data import record, scenes
+from must_tf.data import label_reader, record, scenes
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks import discover
 from tests.support.converting import noise
 from tests.support.labelling import SIZE, boxes, found_in, judged
-from tests.support.tiny import ALL, image_bytes, write_set
+from tests.support.tiny import ALL, image_bytes, scene_record, write_set
+from tfrecords_tools.reading import recordset
 from tfrecords_tools.stats import tables
 
 FIRST = scenes.OBJECTS[0]
@@ -51,6 +53,31 @@ def test_content_decides_and_ids_help(tmp_path: Path) -> None:
     assert (known["precision"], known["right"]) == ({FIRST: 1.0}, 1.0)
     assert "4 images have ground truth (1 found by id only: the image files differ), 1 do not" in "\n".join(
         tables.lines(content)
+    )
+
+
+def test_tasks_of_a_large_image_are_compared_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the result of all at once. The maps of all tasks would take gigabytes, on both sides."""
+    real = scene_record(0, ALL)
+    classes = {task: list(scenes.CLASSES[task]) for task in ALL if scenes.CLASSES.get(task)}
+    labels = record.read_labels(real, discover(), recordset.configs_of(classes))
+    pseudo = record.merge(real, {task: each._replace(origin="pseudo:abc") for task, each in labels.items()}, discover())
+    glob, truth = write_set(tmp_path / "set", [[pseudo]], ALL), write_set(tmp_path / "truth", [[real]], ALL)
+    whole = judged(glob, truth=truth)
+    assert all(found_in(whole, task)["truth"]["images"] == 1 for task in ALL)
+    read, seen = record.labels_in_turn, list[tuple[str, ...]]()
+
+    def noted(serialized: bytes, specs: Any, configs: Any) -> Any:
+        for task, each in read(serialized, specs, configs):
+            seen.append((each.origin.partition(":")[0], task))
+            yield task, each
+
+    monkeypatch.setattr(record, "labels_in_turn", noted)
+    monkeypatch.setattr(label_reader, "LARGE", 1)
+    assert judged(glob, truth=truth)["tasks"] == whole["tasks"]
+    assert [seen[place + 1] for place, entry in enumerate(seen) if entry == ("pseudo", "depth")][-1] == (
+        "real",
+        "depth",
     )
 
 
