@@ -37,6 +37,19 @@ def vanished(error: BaseException) -> str:
     return refusal(error, VANISHED)
 
 
+def without_file_system(error: BaseException | None) -> str:
+    """Returns a message if TensorFlow has no file system for a path like s3://...; otherwise ""."""
+    while error is not None:
+        if found := re.search(r"File system scheme '(.*?)' not implemented \(file: '(.*?)'", str(error)):
+            scheme, path = found.groups()
+            return (
+                f"{path}: TensorFlow has no file system for {scheme}:// here. Give a folder of a disk, or one of "
+                f"{scheme}:// that is mounted as one."
+            )
+        error = error.__cause__
+    return ""
+
+
 def refusal(error: BaseException | None, refusals: Refusals = REFUSALS) -> str:
     """Returns a message if a disk caused the error; otherwise ""."""
     while error is not None:

@@ -160,7 +160,9 @@ def _failed(error: Exception) -> int:
         return PIPE_CLOSED
     elif isinstance(error, UnicodeEncodeError) and (name := _unwritable(error)):
         print(f"{clear_line()}error: the name {name!r} is not valid UTF-8. Rename the file or folder.", file=sys.stderr)
-    elif message := disk.refusal(error) or disk.vanished(error) or missing.remedy(error):
+    elif message := (
+        disk.refusal(error) or disk.vanished(error) or disk.without_file_system(error) or missing.remedy(error)
+    ):
         print(f"{clear_line()}error: {message}", file=sys.stderr)
     else:
         traceback.print_exception(error)

@@ -54,6 +54,11 @@ UNREADABLE = UnicodeEncodeError("utf-8", os.fsdecode(b"a\xff.jpg"), 1, 2, "surro
         (tf.errors.NotFoundError(None, None, "{{a}} /x/y; No such file or directory"), 2, "error: /x/y: no such file"),
         (UNREADABLE, 2, "error: the name 'a\\udcff.jpg' is not valid UTF-8. Rename the file or folder.\n"),
         (tf.errors.PermissionDeniedError(None, None, "/x/y; Permission denied"), 2, "error: /x/y: permission denied."),
+        (
+            tf.errors.UnimplementedError(None, None, "File system scheme 's3' not implemented (file: 's3://b/x.json')"),
+            2,
+            "error: s3://b/x.json: TensorFlow has no file system for s3:// here. Give a folder of a disk, or",
+        ),
     ],
 )
 def test_a_command_ends_with_a_line_and_its_code(
