@@ -14,12 +14,12 @@ from must_tf.common import interrupts
 
 def train() -> None:
     """The command `must-train`."""
-    _run("must_tf.cli.train", "parse_train")
+    _run("must_tf.cli.train", "parse_train", keep_log=True)
 
 
 def export() -> None:
     """The command `must-export`."""
-    _run("must_tf.cli.export", "parse_export")
+    _run("must_tf.cli.export", "parse_export", keep_log=True)
 
 
 def predict() -> None:
@@ -49,13 +49,13 @@ def doctor() -> None:
         cli()
 
 
-def _run(module: str, parse: str = "") -> None:
+def _run(module: str, parse: str = "", keep_log: bool = False) -> None:
     """Runs the `cli` of a module, with the flags that a function of `flags` reads, if it has not its own."""
     with interrupts.at_once():
         from must_tf.cli import flags
         from must_tf.common.process_setup import importing, prepare
 
-        prepare()
+        prepare(keep_log)
         parsed = [getattr(flags, parse)(sys.argv[1:])] if parse else []
         with importing():
             cli = importlib.import_module(module).cli

@@ -20,7 +20,16 @@ from official.modeling import performance
 
 from must_tf.cli import dry_run
 from must_tf.cli.flags import TrainFlags, parse_train
-from must_tf.common import cluster, disk, folder_lock, held_folders, startup_times, upstream
+from must_tf.common import (
+    cluster,
+    disk,
+    folder_lock,
+    held_folders,
+    run_files,
+    startup_times,
+    tensorflow_log,
+    upstream,
+)
 from must_tf.common.errors import Mistakes, Terminated, UserError, exit_on_user_error
 from must_tf.data import input as input_lib
 from must_tf.experiments import experiment_config
@@ -130,6 +139,7 @@ def _start(
         if flags.overwrite:
             run_directory.delete(flags.model_dir)
         run_directory.write(flags.model_dir, params, extended)
+        tensorflow_log.move(os.path.join(flags.model_dir, run_files.TENSORFLOW_LOG))
     return runner
 
 

@@ -15,6 +15,7 @@ from must_tf.common import (
     missing,
     startup_times,  # noqa: F401  # starts its clock
     subprocesses,
+    tensorflow_log,
 )
 
 KERAS = "TF_USE_LEGACY_KERAS"  # "1": only Keras 2, which is tf_keras
@@ -24,7 +25,7 @@ RETRACED = "triggered tf.function retracing"
 GROWTH = "TF_FORCE_GPU_ALLOW_GROWTH"  # "true": take a GPU's memory as it is needed
 
 
-def prepare() -> None:
+def prepare(keep_log: bool = False) -> None:
     """Sets the variables that TensorFlow reads when it is imported. Values that the user has set are kept.
 
     If another command of the project started this process, it ends with that command.
@@ -40,7 +41,14 @@ def prepare() -> None:
     threads would only wait for each other.
 
     TensorFlow would take all memory of every GPU that it sees, so that no other program could use the same GPU.
+
+    Args:
+      keep_log: TensorFlow logs everything, but not to stderr: see `tensorflow_log`.
     """
+    if keep_log:
+        if subprocesses.PARENT in os.environ:  # the command that started this one has set the level for itself
+            os.environ.pop(tensorflow_log.LEVEL, None)
+        tensorflow_log.begin()
     subprocesses.end_with_parent()
     for name in (KERAS, KERNELS):
         os.environ.setdefault(name, "1")
@@ -52,14 +60,19 @@ def prepare() -> None:
 
 
 def quiet() -> None:
-    """Silences the dozens of harmless lines that TensorFlow's C++ side logs at its start, and one of its Python side.
+    """Silences what TensorFlow's C++ side logs at its start, and a harmless line of its Python side."""
+    quiet_cpp()
+    logging.getLogger("tensorflow").addFilter(_concerns_users)
+
+
+def quiet_cpp() -> None:
+    """Silences the dozens of harmless lines that TensorFlow's C++ side logs at its start.
 
     On a GPU, errors are still shown. Without one they say that there is none, and which kernels oneDNN lacks. What
     really goes wrong is also raised as an exception.
     """
     gpus = devices.visible_count(os.environ, devices.driver_gpus())
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if gpus else "3")
-    logging.getLogger("tensorflow").addFilter(_concerns_users)
+    os.environ.setdefault(tensorflow_log.LEVEL, "2" if gpus else "3")
 
 
 def _concerns_users(record: logging.LogRecord) -> bool:

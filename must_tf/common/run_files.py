@@ -4,6 +4,7 @@ here.
     params.yaml          the config, with everything that was filled in
     run.json             a fingerprint of the training data, and the step from which --extend continued
     checkpoint, ckpt-*   TensorFlow's checkpoints, and its list of them
+    tensorflow.log       what TensorFlow's C++ side logged
     metrics.jsonl        one line per loop of training steps
     evaluation.json      the last evaluation
     evaluations.jsonl    one line per evaluation
@@ -19,6 +20,7 @@ PARAMS = "params.yaml"
 CONTENT = "run.json"
 CHECKPOINT = "checkpoint"
 HIDDEN_CHECKPOINT = "checkpoint.aside"  # the name of `checkpoint` while --overwrite builds the new run
+TENSORFLOW_LOG = "tensorflow.log"
 METRICS = "metrics.jsonl"
 EVALUATION = "evaluation.json"
 AGREEMENT = "agreement.json"

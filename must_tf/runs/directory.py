@@ -56,6 +56,7 @@ FILES = (
     run_files.EVALUATIONS,
     run_files.AGREEMENT,
     run_files.METRICS,
+    run_files.TENSORFLOW_LOG,
     run_files.DRY_RUN,
 )
 FOLDERS = (run_files.TRAIN, run_files.VALIDATION, run_files.PICTURES, run_files.BEST, run_files.FAILED)

@@ -20,6 +20,12 @@ from tfrecords_tools.cli import main as records_main
 from tfrecords_tools.writing import worker_pool
 
 
+@pytest.fixture(autouse=True)
+def stderr_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is that of all tests of this process."""
+    monkeypatch.setattr(process_setup.tensorflow_log, "begin", lambda: None)
+
+
 def called(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> list[str]:
     """Runs `must` with every entry point replaced by one that returns sys.argv."""
     seen: list[str] = []

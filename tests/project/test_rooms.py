@@ -87,9 +87,10 @@ def test_an_upward_import_is_noticed(tmp_path: Path, line: str) -> None:
 
 def test_the_package_reaches_later_rooms_only_by_its_public_names() -> None:
     """`must_tf.load` is imported by name when it is first used, which the other tests cannot see."""
-    assert set(must_tf.PUBLIC.values()) == LAZY
+    assert set(must_tf.PUBLIC.values()) == LAZY and must_tf.SETUP == "must_tf.common.process_setup"
     source = (ROOT / "must_tf" / "__init__.py").read_text()
-    assert source.count("import_module") == 1 and "import_module(PUBLIC[name])" in source
+    assert source.count("import_module") == 2
+    assert "import_module(PUBLIC[name])" in source and "import_module(SETUP)" in source
 
 
 def test_a_circle_between_modules_of_one_room_is_no_way_out() -> None:

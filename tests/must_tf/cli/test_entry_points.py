@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from must_tf.common import devices, process_setup
+from must_tf.common import devices, process_setup, tensorflow_log
 from tests.support.session.forked_python import INTERPRETER
 from tfrecords_tools.writing import worker_pool
 
@@ -52,6 +52,7 @@ def test_a_command_chooses_keras_2_unless_its_user_has_chosen(
     command: str, given: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All but the doctor, which reports what the user has set."""
+    monkeypatch.setattr(tensorflow_log, "begin", lambda: None)  # stderr is that of all tests
     monkeypatch.setattr(sys, "argv", [command, *GIVEN.get(command, [])])
     monkeypatch.setenv(SWITCH, given)  # so that it is as before afterwards
     if not given:

@@ -203,7 +203,13 @@ def test_only_the_files_of_a_run_are_deleted(folder: Path) -> None:
     """Other files stay, and so do their folders."""
     mine = ["notes.txt", "ckpt.txt", "best/depth/readme.md", "train/plot.png", "own/ckpt-2.index"]
     runs = ["best/depth/ckpt-2.index", "best/depth/params.yaml", "train/events.out.tfevents.1.host", "evaluation.json"]
-    runs += ["pictures/step-0000002.png", "metrics.jsonl", "dry_run.png", "failed/step-0000003/batch.npz"]
+    runs += [
+        "pictures/step-0000002.png",
+        "metrics.jsonl",
+        "tensorflow.log",
+        "dry_run.png",
+        "failed/step-0000003/batch.npz",
+    ]
     for name in mine + runs:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()

@@ -77,6 +77,7 @@ def test_killed_and_resumed_is_bit_for_bit_the_run_that_was_not(
         assert value.tobytes() == found[name].tobytes(), name
     logged = [json.loads(line) for line in Path(tmp_path, run_files.METRICS).read_text().splitlines()]
     assert [line["step"] for line in logged] == [1, 2]
+    assert (mixed / run_files.TENSORFLOW_LOG).is_file()
 
 
 def test_every_loop_is_logged_whole(tiny: Tiny) -> None:

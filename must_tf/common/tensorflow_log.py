@@ -1,0 +1,136 @@
+"""Keeps TensorFlow's log: the lines that C++ writes to a process's stderr, past Python's `sys.stderr`.
+
+A small process receives the lines and writes them to a file, while Python's own lines stay on the terminal. It outlives
+this process. If a fatal error in C++ ends this one, it shows that error. This file is also its program, and imports
+nothing large.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from typing import Any, TextIO
+
+LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # environment variable: "0" logs everything, "3" only fatal errors
+STDERR = 2  # file descriptor
+CHUNK = 1 << 16  # bytes that are read at once
+SEARCHED = 1 << 14  # bytes at the end of the log that may have the fatal error
+SHOWN = 12  # lines of it
+SECONDS = 5.0  # to wait for the receiver at the end; it needs milliseconds
+# TensorFlow's two forms of a line, with an F for "fatal", and the words of C++ and its libraries for the same.
+FATAL = re.compile(
+    rb"\d{4}-\d\d-\d\d \S+ F |F\d{4} |terminate called|Fatal |LLVM ERROR|\*\*\* |free\(\)|malloc|double free|"
+    rb".*Assertion "
+)
+
+
+class _Receiver:
+    """The process that receives the lines, and the file that it appends them to."""
+
+    def __init__(self, file: Any, before: _Receiver | None = None) -> None:
+        """Takes over stderr, and what an earlier receiver has written. `file` is binary and not buffered."""
+        self._file = file
+        reading, writing = os.pipe()
+        os.dup2(writing, STDERR)
+        os.close(writing)
+        try:
+            if before:
+                before.wait()
+                file.write(before.content())
+            # In a session of its own, because Ctrl-C is sent to all processes of one.
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", os.path.abspath(__file__)],
+                stdin=reading,
+                stdout=file,
+                stderr=_terminal,
+                start_new_session=True,
+            )
+        except OSError:  # without a reader, writing to the pipe would wait for ever
+            os.dup2(_terminal, STDERR)
+            raise
+        finally:
+            os.close(reading)
+
+    def wait(self) -> None:
+        """Waits until all lines are in the file. Stderr must be something else by now."""
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a child process of this one still has the old stderr
+            self._process.wait(SECONDS)
+
+    def content(self) -> bytes:
+        """Returns the file's content."""
+        self._file.seek(0)
+        return self._file.read()
+
+
+_receiver: _Receiver | None = None
+_terminal = -1  # file descriptor of the stderr that the process had
+
+
+def begin() -> None:
+    """Sends the log to a temporary file, which is gone after the process. To be called before TensorFlow is imported.
+
+    The level is then the lowest, unless the user has set it. Does nothing if `sys.stderr` is not the process's stderr.
+    A child process whose errors are to be seen must be given `sys.stderr`.
+    """
+    global _receiver, _terminal
+    if _receiver or not _is_stderr(sys.stderr):
+        return
+    _terminal = os.dup(STDERR)
+    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # no disk for temporary files, or no further process: everything stays as it was
+        _receiver = _Receiver(tempfile.TemporaryFile(buffering=0))  # noqa: SIM115  # until the process ends, or `move`
+    if not _receiver:
+        return
+    sys.stderr = os.fdopen(
+        _terminal, "w", buffering=1, encoding=sys.stderr.encoding, errors=sys.stderr.errors, closefd=False
+    )
+    sys.__stderr__ = sys.stderr  # type: ignore[misc]  # a signal's word is written there, past what replaces sys.stderr
+    os.environ.setdefault(LEVEL, "0")
+    atexit.register(_end)
+
+
+def _is_stderr(stream: TextIO | None) -> bool:
+    """Returns False if Python's messages already go elsewhere, for example to a test."""
+    try:
+        return stream is not None and stream.fileno() == STDERR
+    except (OSError, ValueError, AttributeError):  # not a file, or a closed one
+        return False
+
+
+def move(path: str) -> None:
+    """Appends the log to a file from now on, with all lines since `begin`. Does nothing unless `begin` was called."""
+    global _receiver
+    if not _receiver or "://" in path:  # a remote file cannot be appended to
+        return
+    with contextlib.suppress(OSError):  # a full disk: the work itself reports it
+        _receiver = _Receiver(open(path, "ab", buffering=0), _receiver)  # noqa: SIM115  # until the process ends
+
+
+def _end() -> None:
+    """Gives stderr back, and waits until the file has all lines."""
+    if _receiver:
+        os.dup2(_terminal, STDERR)
+        _receiver.wait()
+
+
+def _receive() -> None:
+    """Copies stdin to stdout. At its end, shows a fatal error on stderr if there is one in the last lines."""
+    last = b""
+    while chunk := os.read(0, CHUNK):
+        with contextlib.suppress(OSError):  # a full disk
+            os.write(1, chunk)
+        last = (last + chunk)[-SEARCHED:]
+    lines = last.splitlines()
+    for number, line in enumerate(lines):
+        if FATAL.match(line):
+            os.write(2, b"\n".join([b"error: fatal error in C++:", *lines[number : number + SHOWN], b""]))
+            return
+
+
+if __name__ == "__main__":
+    _receive()
