@@ -133,7 +133,8 @@ def tried(python: str, wheel: Path, folder: Path) -> None:
     (folder / "plan.yaml").write_text(PLAN)
     for extra, steps in (("[train]", WITH_TRAINING), ("", WITHOUT)):
         environment = Environment(python, folder / "environment", folder)
-        for step in (Step(f"python -m pip install --quiet '{wheel}{extra}'"), *steps):
+        newest = Step("python -m pip install --quiet --upgrade pip")  # that of Python 3.10 searches versions for hours
+        for step in (newest, Step(f"python -m pip install --quiet '{wheel}{extra}'"), *steps):
             environment.run(f"{python} must-tf{extra}", step)
         shutil.rmtree(folder / "environment")
     shutil.rmtree(folder)
