@@ -234,7 +234,9 @@ def test_the_table_of_the_scenes_loads_and_its_figures_exist() -> None:
     assert {task for task, _, _ in figures.values()} == set(discover())
     for column, (task, _, name) in figures.items():
         params = experiment_config.load(f"must_transfer_{column.task}", column.config_file)
-        assert params.trainer.train_steps == 120
+        steps = 40 if column.name == "rooms" else 120
+        assert params.trainer.train_steps == params.trainer.validation_interval == steps
+        assert params.trainer.optimizer_config.learning_rate.cosine.decay_steps == steps
         assert name in perfect(task, params.task)
 
 
