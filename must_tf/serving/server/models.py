@@ -98,10 +98,12 @@ def _array(value: tf.Tensor) -> np.ndarray:
 
 
 def _signature_def(path: str) -> dict[str, Any]:
+    """Returns the signatures that requests may name: that of fitted images is for labelling."""
     with tf.io.gfile.GFile(os.path.join(path, layout.SAVED_MODEL), "rb") as file:
         graph = saved_model_pb2.SavedModel.FromString(file.read()).meta_graphs[0]
     options = {"preserving_proto_field_name": True, "always_print_fields_with_no_presence": True}
-    return {name: json_format.MessageToDict(one, **options) for name, one in graph.signature_def.items()}
+    served = {name: one for name, one in graph.signature_def.items() if name != saved_model.FITTED}
+    return {name: json_format.MessageToDict(one, **options) for name, one in served.items()}
 
 
 class Version(NamedTuple):

@@ -167,6 +167,7 @@ def test_served_values_are_those_of_the_signature(tiny_export: str) -> None:
             assert_equal(prediction[key], value, key)
     np.testing.assert_allclose(answer["outputs"][0]["data"], expected[0]["depth/metres"].ravel(), rtol=1e-4)
     assert metadata["image_bytes"]["inputs"]["image_bytes"]["dtype"] == "DT_STRING"
+    assert {"serving_default", "image_tensor", "tf_example"} < set(metadata) and "fitted" not in metadata
 
 
 def assert_equal(value: Any, wanted: np.ndarray, name: str) -> None:
