@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 
 from must_tf.common import (
@@ -22,6 +23,7 @@ KERAS = "TF_USE_LEGACY_KERAS"  # "1": only Keras 2, which is tf_keras
 KERNELS = "TF_ENABLE_ONEDNN_OPTS"  # "1": oneDNN's kernels on every processor
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")  # of one operation, and operations at a time
 RETRACED = "triggered tf.function retracing"
+OLD_PYTHON = "You are using a non-supported Python version"  # of google.api_core, for datasets in Google's cloud
 GROWTH = "TF_FORCE_GPU_ALLOW_GROWTH"  # "true": take a GPU's memory as it is needed
 
 
@@ -60,8 +62,9 @@ def prepare(keep_log: bool = False) -> None:
 
 
 def quiet() -> None:
-    """Silences what TensorFlow's C++ side logs at its start, and a harmless line of its Python side."""
+    """Silences what TensorFlow's C++ side logs at its start, and harmless lines of Python packages."""
     quiet_cpp()
+    warnings.filterwarnings("ignore", OLD_PYTHON, FutureWarning)
     logging.getLogger("tensorflow").addFilter(_concerns_users)
 
 

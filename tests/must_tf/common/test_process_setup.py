@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -53,3 +54,13 @@ def test_only_the_warning_about_tracing_is_dropped(
     process_setup.quiet()
     traced_for_each_teacher(lambda x: x + 2.0)
     assert caplog.messages == ["something else"]
+
+
+def test_a_package_that_will_drop_this_python_is_not_mentioned() -> None:
+    """Python 3.10 still gets all that is needed here."""
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        process_setup.quiet()
+        for text in ("You are using a non-supported Python version (3.10.13). Google will not", "another one"):
+            warnings.warn(text, FutureWarning, stacklevel=1)
+    assert [str(each.message) for each in shown] == ["another one"]
