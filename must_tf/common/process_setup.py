@@ -48,8 +48,6 @@ def prepare(keep_log: bool = False) -> None:
       keep_log: TensorFlow logs everything, but not to stderr: see `tensorflow_log`.
     """
     if keep_log:
-        if subprocesses.PARENT in os.environ:  # the command that started this one has set the level for itself
-            os.environ.pop(tensorflow_log.LEVEL, None)
         tensorflow_log.begin()
     subprocesses.end_with_parent()
     for name in (KERAS, KERNELS):
@@ -74,8 +72,11 @@ def quiet_cpp() -> None:
     On a GPU, errors are still shown. Without one they say that there is none, and which kernels oneDNN lacks. What
     really goes wrong is also raised as an exception.
     """
+    if tensorflow_log.LEVEL in os.environ:
+        return
     gpus = devices.visible_count(os.environ, devices.driver_gpus())
-    os.environ.setdefault(tensorflow_log.LEVEL, "2" if gpus else "3")
+    os.environ[tensorflow_log.LEVEL] = "2" if gpus else "3"
+    subprocesses.not_inherited.add(tensorflow_log.LEVEL)  # a training keeps its log
 
 
 def _concerns_users(record: logging.LogRecord) -> bool:

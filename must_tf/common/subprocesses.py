@@ -24,6 +24,7 @@ POLL_SECONDS = 0.5  # between two looks at the parent; a command needs longer th
 
 
 _running: set[subprocess.Popen[str]] = set()
+not_inherited: set[str] = set()  # environment variables that this process has set for itself
 
 
 def follow(command: Sequence[str], log: str, name: str = "") -> int:
@@ -74,7 +75,8 @@ def end_all() -> None:
 def environment() -> dict[str, str]:
     """Returns the environment variables of a subprocess that imports the same must_tf and ends with this process."""
     path = os.pathsep.join(filter(None, [PACKAGES, os.environ.get("PYTHONPATH")]))
-    return os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", PARENT: str(os.getpid())}
+    inherited = {name: value for name, value in os.environ.items() if name not in not_inherited}
+    return inherited | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", PARENT: str(os.getpid())}
 
 
 def end_with_parent() -> None:

@@ -21,6 +21,7 @@ STDERR = 2  # file descriptor
 CHUNK = 1 << 16  # bytes that are read at once
 SEARCHED = 1 << 14  # bytes at the end of the log that may have the fatal error
 SHOWN = 12  # lines of it
+END = b"\0"  # tells the receiver that the process ends by itself, so that no line before was fatal
 SECONDS = 5.0  # to wait for the receiver at the end; it needs milliseconds
 # TensorFlow's two forms of a line, with an F for "fatal", and the words of C++ and its libraries for the same.
 FATAL = re.compile(
@@ -34,22 +35,28 @@ class _Receiver:
 
     def __init__(self, file: Any, before: _Receiver | None = None) -> None:
         """Takes over stderr, and what an earlier receiver has written. `file` is binary and not buffered."""
+        from must_tf.common import interrupts  # not at the top: the receiver imports nothing of the package
+
         self._file = file
         reading, writing = os.pipe()
+        if before:
+            _say_end()
         os.dup2(writing, STDERR)
         os.close(writing)
         try:
             if before:
                 before.wait()
                 file.write(before.content())
-            # In a session of its own, because Ctrl-C is sent to all processes of one.
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", os.path.abspath(__file__)],
-                stdin=reading,
-                stdout=file,
-                stderr=_terminal,
-                start_new_session=True,
-            )
+            # A terminal sends Ctrl-C to all processes of a session, and service managers send SIGTERM to all processes
+            # of a command. The receiver has to stay until the last line.
+            with interrupts.postponed():
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", os.path.abspath(__file__)],
+                    stdin=reading,
+                    stdout=file,
+                    stderr=_terminal,
+                    start_new_session=True,
+                )
         except OSError:  # without a reader, writing to the pipe would wait for ever
             os.dup2(_terminal, STDERR)
             raise
@@ -108,25 +115,38 @@ def move(path: str) -> None:
     if not _receiver or "://" in path:  # a remote file cannot be appended to
         return
     with contextlib.suppress(OSError):  # a full disk: the work itself reports it
-        _receiver = _Receiver(open(path, "ab", buffering=0), _receiver)  # noqa: SIM115  # until the process ends
+        file = open(path, "ab", buffering=0)  # noqa: SIM115  # until the process ends
+        before, _receiver = _receiver, None  # if the next line fails, stderr is the terminal again
+        _receiver = _Receiver(file, before)
 
 
 def _end() -> None:
     """Gives stderr back, and waits until the file has all lines."""
     if _receiver:
+        _say_end()
         os.dup2(_terminal, STDERR)
         _receiver.wait()
 
 
+def _say_end() -> None:
+    with contextlib.suppress(OSError):  # the receiver was killed
+        os.write(STDERR, END)
+
+
 def _receive() -> None:
-    """Copies stdin to stdout. At its end, shows a fatal error on stderr if there is one in the last lines."""
-    last = b""
+    """Copies stdin to stdout. At its end, shows a fatal error on stderr if there is one in the last lines.
+
+    A process that ends by itself had none, whatever its lines look like.
+    """
+    last, is_ended = b"", False
     while chunk := os.read(0, CHUNK):
+        is_ended = chunk.endswith(END)
+        chunk = chunk.replace(END, b"")
         with contextlib.suppress(OSError):  # a full disk
             os.write(1, chunk)
         last = (last + chunk)[-SEARCHED:]
     lines = last.splitlines()
-    for number, line in enumerate(lines):
+    for number, line in enumerate([] if is_ended else lines):
         if FATAL.match(line):
             os.write(2, b"\n".join([b"error: fatal error in C++:", *lines[number : number + SHOWN], b""]))
             return

@@ -59,9 +59,11 @@ def evaluate(
         with contextlib.redirect_stdout(sys.stderr) if json else contextlib.nullcontext():  # tables of restored weights
             result = run.evaluate(descriptions, datasets, config_file or ())
         content = dataclasses.asdict(result)
-        if out:
-            files.write_json(out, content)
-    if json:
-        options.print_json(content)
-    else:
-        typer.echo("\n".join(result.lines()))
+        try:
+            if out:
+                files.write_json(out, content)
+        finally:  # what may have taken hours is shown, also if the disk is full or gone
+            if json:
+                options.print_json(content)
+            else:
+                typer.echo("\n".join(result.lines()))

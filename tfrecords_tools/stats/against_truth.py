@@ -51,7 +51,7 @@ class GroundTruth:
     """A dataset of real labels, read by image. Memory is constant: the index is on disk, records stay in files."""
 
     def __init__(self, dataset: RecordSet, wanted_tasks: Collection[str]):
-        """Indexes the dataset. `labels` will return labels of the wanted tasks."""
+        """Indexes the dataset. Images will have labels of the wanted tasks."""
         self.dataset = dataset
         configs = recordset.configs_of(dataset.manifest.classes)
         # If it has no labels for a task, it has no class names for it either.
@@ -68,8 +68,9 @@ class GroundTruth:
         progress.close()
 
     def image(self, source_id: str, sha256: str) -> TruthOfImage | None:
-        """Returns the image with its real labels, or None if the dataset does not have it. Those of a large one are
-        read when they are asked for.
+        """Returns the image with its real labels, or None if the dataset does not have it.
+
+        The labels of a large image are read when they are asked for.
 
         An image is found by its content. If the dataset has it under several ids, it is the one with the same id. If no
         image has the content, because it was saved again, it is the last one with the same id.

@@ -21,6 +21,7 @@ def test_tensorflow_has_a_thread_for_each_core_that_a_limit_leaves(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
     monkeypatch.setattr(devices, "cores", lambda: cores)
     monkeypatch.setattr(process_setup.subprocesses, "end_with_parent", lambda: None)
+    monkeypatch.setattr(process_setup.subprocesses, "not_inherited", set())
     for name in (process_setup.KERAS, process_setup.KERNELS, "TF_CPP_MIN_LOG_LEVEL", *process_setup.THREADS):
         monkeypatch.setenv(name, "")  # so that it is put back
         monkeypatch.delenv(name)

@@ -71,11 +71,27 @@ def test_a_crash_before_the_file_is_known_shows_its_reason(tmp_path: Path) -> No
     assert run(program, tmp_path).stderr.splitlines() == ["Python before", "error: fatal error in C++:", CHECK]
 
 
+def test_a_process_that_ends_by_itself_had_no_fatal_error(tmp_path: Path) -> None:
+    """Whatever its lines look like: others write to stderr, too."""
+    result = run(PROGRAM.format(before=CHECK, after=CHECK, end=""), tmp_path)
+    assert (result.returncode, result.stderr) == (0, "Python before\nPython after\n")
+    assert (tmp_path / "tensorflow.log").read_bytes().decode().splitlines() == [CHECK, CHECK]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_to_all_processes_of_a_command_leaves_the_log(name: str, tmp_path: Path) -> None:
+    """As service managers send it. The command still has to end, and may crash meanwhile."""
+    signalled = f"os.kill(tensorflow_log._receiver._process.pid, signal.{name}); "
+    result = run(PROGRAM.format(before=BEFORE, after=AFTER, end=signalled + ENDS["crashes"]), tmp_path)
+    assert result.stderr.splitlines()[-2:] == [CHECK, "of a tensor"]
+    assert CHECK in (tmp_path / "tensorflow.log").read_text()
+
+
 def test_without_disk_for_the_log_the_lines_are_shown(tmp_path: Path) -> None:
     """What has come before is lost. Nothing waits for a reader that is not there."""
     program = PROGRAM.format(before=BEFORE, after=AFTER, end=f"[native({AFTER!r}) for _ in range(2000)]")
     result = run(program.replace('"tensorflow.log"', '"/dev/full"'), tmp_path)
-    assert result.returncode == 0 and result.stderr.count(AFTER) == 2001
+    assert result.returncode == 0 and result.stderr.count(AFTER) == 2001 and "\0" not in result.stderr
 
 
 def test_other_ends_show_no_line_of_the_log(tmp_path: Path) -> None:
@@ -85,20 +101,27 @@ def test_other_ends_show_no_line_of_the_log(tmp_path: Path) -> None:
     assert (tmp_path / "tensorflow.log").read_text().count(AFTER) == 2
 
 
-@pytest.mark.parametrize(
-    ("given", "started_by_a_command", "expected"), [("", False, "0"), ("2", False, "2"), ("3", True, "0")]
-)
+TRAINING = """
+import os
+from must_tf.common import process_setup, tensorflow_log
+process_setup.prepare(keep_log=True)
+print(os.environ[tensorflow_log.LEVEL])
+"""
+RUNS_A_TRAINING = f"""
+import subprocess, sys
+from must_tf.common import process_setup, subprocesses
+process_setup.prepare()
+subprocess.run([sys.executable, "-c", {TRAINING!r}], env=subprocesses.environment())
+"""
+
+
+@pytest.mark.parametrize("program", [TRAINING, RUNS_A_TRAINING], ids=["train", "run"])
+@pytest.mark.parametrize(("given", "expected"), [("", "0"), ("2", "2")])
 def test_everything_is_logged_unless_the_user_has_set_the_level(
-    given: str, started_by_a_command: bool, expected: str, tmp_path: Path
+    program: str, given: str, expected: str, tmp_path: Path
 ) -> None:
-    """`must run` and `must transfer` set it for themselves, and their trainings inherit it."""
-    program = (
-        "import os; from must_tf.common import process_setup, tensorflow_log; process_setup.prepare(keep_log=True)"
-    )
-    environment = {tensorflow_log.LEVEL: given} if given else {}
-    if started_by_a_command:
-        environment[subprocesses.PARENT] = str(os.getpid())
-    result = run(f"{program}; print(os.environ[tensorflow_log.LEVEL])", tmp_path, **environment)
+    """`must run` and `must transfer` set it for themselves, and not for their trainings."""
+    result = run(program, tmp_path, **({tensorflow_log.LEVEL: given} if given else {}))
     assert (result.stdout, result.stderr) == (f"{expected}\n", "")
 
 

@@ -102,20 +102,22 @@ def test_maps_of_a_large_image_are_let_go_before_the_next_task_s_are_made(
 def test_an_evaluation_without_its_disk_is_not_written(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The file would be on the disk below, in new folders of the same names."""
+    """The file would be on the disk below, in new folders of the same names. What was measured is shown."""
     disk, out = tmp_path / "disk", tmp_path / "disk" / "new" / "out.json"
     disk.mkdir()
 
     def measured(*_: Any) -> run.TeacherEvaluation:
         disk.rename(tmp_path / "lost")
         disk.mkdir()
-        return run.TeacherEvaluation({}, [], 0)
+        return run.TeacherEvaluation({}, [], 7)
 
     monkeypatch.setattr(run, "evaluate", measured)
     command = ["evaluate", "--records", f"{tiny.records}/*.tfrecord", "--teacher", f"depth={tiny.run}", "--out"]
     assert must_records([*command, str(out)], monkeypatch) == 2
     assert [*disk.iterdir()] == []
-    assert capsys.readouterr().err.startswith(f"error: {disk} was removed while it was being written")
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"error: {disk} was removed while it was being written")
+    assert "7 images" in shown.out
 
 
 class Stub:
