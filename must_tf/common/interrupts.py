@@ -20,6 +20,13 @@ TERMINATED = 143  # 128 and the number of SIGTERM
 BOTH = (signal.SIGINT, signal.SIGTERM)
 WORDS = {signal.SIGINT: b"interrupted\n", signal.SIGTERM: b"terminated\n"}
 AGAIN_SECONDS = 0.05  # until a signal that was lost is sent again: its hook or finaliser has ended by then
+_stderr = 2  # file descriptor for the words of `end_at_once`
+
+
+def speak_to(stderr: int) -> None:
+    """Has the words of `end_at_once` written to this file descriptor."""
+    global _stderr
+    _stderr = stderr
 
 
 class Terminated(SystemExit):
@@ -78,7 +85,7 @@ def admit() -> None:
 def end_at_once(number: int, frame: FrameType | None) -> None:
     """Handles a signal by the end of the process."""
     del frame
-    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, WORDS[signal.Signals(number)])
+    os.write(_stderr, WORDS[signal.Signals(number)])
     os._exit(128 + number)
 
 

@@ -35,7 +35,7 @@ class _Receiver:
 
     def __init__(self, file: Any, before: _Receiver | None = None) -> None:
         """Takes over stderr, and what an earlier receiver has written. `file` is binary and not buffered."""
-        from must_tf.common import interrupts  # not at the top: the receiver imports nothing of the package
+        from must_tf.common import interrupts  # as in `begin`
 
         self._file = file
         reading, writing = os.pipe()
@@ -84,6 +84,8 @@ def begin() -> None:
     The level is then the lowest, unless the user has set it. Does nothing if `sys.stderr` is not the process's stderr.
     A child process whose errors are to be seen must be given `sys.stderr`.
     """
+    from must_tf.common import interrupts  # not at the top: the receiver imports nothing of the package
+
     global _receiver, _terminal
     if _receiver or not _is_stderr(sys.stderr):
         return
@@ -96,7 +98,7 @@ def begin() -> None:
     sys.stderr = os.fdopen(
         _terminal, "w", buffering=1, encoding=sys.stderr.encoding, errors=sys.stderr.errors, closefd=False
     )
-    sys.__stderr__ = sys.stderr  # type: ignore[misc]  # a signal's word is written there, past what replaces sys.stderr
+    interrupts.speak_to(_terminal)
     os.environ.setdefault(LEVEL, "0")
     atexit.register(_end)
 

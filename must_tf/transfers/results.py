@@ -7,6 +7,7 @@ import io
 import math
 import os
 import statistics
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ from must_tf.transfers.table import TransferColumn, TransferRow
 TABLE = "table.json"
 PANELS = 3  # charts side by side
 PANEL_WIDTH, TITLE_HEIGHT, BAR_HEIGHT = 4.2, 1.4, 0.4  # inches
+TITLE_CHARACTERS = 28  # in one line: a longer one would be cut at the side of the chart
 ONE_SEED = "one seed each: a difference may be chance, --seeds 3 shows how much of it"
 BEST, NOT_BEST = "* ", "  "  # before a value on the terminal
 
@@ -289,5 +291,5 @@ def _draw_panel(axes: Axes, table: TransferTable, number: int) -> None:
         axes.text(0.0, place, f" {entry.text}", va="center", weight="bold" if table.is_best(entry) else "normal")
     axes.set_yticks(range(len(table.rows)), [row.name for row in table.rows])
     axes.invert_yaxis()  # the first row on top
-    axes.set_title(_header(table.columns[number]), fontsize=10)
+    axes.set_title(textwrap.fill(_header(table.columns[number]), TITLE_CHARACTERS), fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)

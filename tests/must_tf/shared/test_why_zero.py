@@ -123,7 +123,10 @@ def test_classes_without_an_image_are_named() -> None:
 
 @pytest.mark.parametrize("module", [detection, masks, segmentation])
 def test_what_a_metric_keeps_does_not_grow_with_the_images(module: Any) -> None:
-    """Ten images of 1.2 megapixels with twenty objects each: less than 5 KB each, whole masks would be 24 MB."""
+    """Ten images of 1.2 megapixels with twenty objects each: less than 8 KB each, whole masks would be 24 MB.
+
+    Half of it are the overlaps of each object with ten others.
+    """
     height, width = 960, 1280
     scaled = objects(*[(4 * place, 0, 60, 100) for place in range(20)], classes=[1] * 20)
     scaled["crops"] = [np.ones((100 * height // HEIGHT, 60 * width // WIDTH), np.uint8)] * 20
@@ -137,4 +140,4 @@ def test_what_a_metric_keeps_does_not_grow_with_the_images(module: Any) -> None:
         metric.add(labels, labels, image)
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert kept < 10 * 5000
+    assert kept < 10 * 8000
