@@ -18,7 +18,13 @@ _held: list[tuple[str, Identity]] = []
 
 @contextlib.contextmanager
 def held(directory: str) -> Iterator[None]:
-    """Holds a folder until the block ends. Remote storage has no identity and is never lost."""
+    """Holds a folder until the block ends. Remote storage has no identity and is never lost.
+
+    The folder stays open: some file systems, like the layered ones of containers, may number it anew otherwise.
+    """
+    opened = None
+    with contextlib.suppress(OSError):  # without permission to list it, or on remote storage
+        opened = os.open(directory, os.O_RDONLY)
     found = identity(directory)
     entry = [(directory, found)] if found else []
     _held.extend(entry)
@@ -27,6 +33,8 @@ def held(directory: str) -> Iterator[None]:
     finally:
         for each in entry:
             _held.remove(each)
+        if opened is not None:
+            os.close(opened)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -95,3 +96,14 @@ def test_a_folder_is_held_until_the_block_ends(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="/new was removed"):
             held_folders.require()
     held_folders.require()
+
+
+def test_a_held_folder_is_open(tmp_path: Path) -> None:
+    """Only then its number stays the same on every file system."""
+
+    def is_open() -> bool:
+        return any(os.path.realpath(f"/proc/self/fd/{each}") == str(tmp_path) for each in os.listdir("/proc/self/fd"))
+
+    with held_folders.held(str(tmp_path)):
+        assert is_open()
+    assert not is_open()
