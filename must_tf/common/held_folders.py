@@ -7,12 +7,14 @@ the same name, on the disk below. So whatever writes asks first if the folders a
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 
 from must_tf.common.errors import UserError
 
 Identity = tuple[int, int]  # device and inode
+OF_PARENT = "MUST_HELD"  # environment variable: the folders that the command holds which started this one
 _held: list[tuple[str, Identity]] = []
 
 
@@ -45,6 +47,20 @@ def held_above(path: str) -> Iterator[None]:
         folder = os.path.dirname(folder)
     with held(folder):
         yield
+
+
+def for_children() -> dict[str, str]:
+    """Returns the environment variable by which a process that this one starts holds the same folders."""
+    return {OF_PARENT: json.dumps([(directory, *number) for directory, number in _held])}
+
+
+def hold_those_of_parent() -> None:
+    """Holds the folders of the command that started this process, until its end.
+
+    If their disk is lost while this process starts, it would begin in new folders on the disk below.
+    """
+    for directory, device, inode in json.loads(os.environ.pop(OF_PARENT, "[]")):
+        _held.append((directory, (device, inode)))
 
 
 def require() -> None:

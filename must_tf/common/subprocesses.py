@@ -76,13 +76,15 @@ def environment() -> dict[str, str]:
     """Returns the environment variables of a subprocess that imports the same must_tf and ends with this process."""
     path = os.pathsep.join(filter(None, [PACKAGES, os.environ.get("PYTHONPATH")]))
     inherited = {name: value for name, value in os.environ.items() if name not in not_inherited}
-    return inherited | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", PARENT: str(os.getpid())}
+    own = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", PARENT: str(os.getpid())}
+    return inherited | own | held_folders.for_children()
 
 
 def end_with_parent() -> None:
     """Makes this process end with the one that `environment` names, however that one ends."""
     parent = os.environ.pop(PARENT, "")  # the children of this process have other parents
     if parent:
+        held_folders.hold_those_of_parent()
         threading.Thread(target=_watch, args=(int(parent),), daemon=True).start()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -107,3 +108,25 @@ def test_a_held_folder_is_open(tmp_path: Path) -> None:
     with held_folders.held(str(tmp_path)):
         assert is_open()
     assert not is_open()
+
+
+STARTED = """
+import sys
+from must_tf.common import files, subprocesses
+subprocesses.end_with_parent()
+files.write_json(sys.argv[1], {})
+"""
+
+
+def test_a_command_that_starts_as_its_disk_is_lost_writes_nothing(tmp_path: Path) -> None:
+    """What stands in the folder's place then has the folder's name."""
+    out = tmp_path / "out"
+    out.mkdir()
+    with held_folders.held(str(out)):
+        variables = subprocesses.environment()
+    command = [sys.executable, "-c", STARTED, str(out / "records" / "a.json")]
+    assert subprocess.run(command, env=variables).returncode == 0
+    _move_away(out)
+    ended = subprocess.run(command, env=variables, capture_output=True, text=True)
+    assert "out was removed while it was being written" in ended.stderr
+    assert [*out.iterdir()] == []
