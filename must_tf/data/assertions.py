@@ -31,6 +31,17 @@ def png_sizes(files: tf.Tensor) -> tf.Tensor:
     return tf.reverse(tf.reshape(width_height, [-1, 2]), [1])
 
 
+def half(encoded: tf.Tensor, found: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Returns the file of a map unchanged, after asserting that the map has half of the image's height and width.
+
+    Args:
+      encoded: the file.
+      found, size: height and width of the map and of the image, int32 [2] each.
+    """
+    fits = tf.reduce_all(found == opening.half(size))
+    return required(encoded, fits, "map and image differ in size", found, size)
+
+
 def checked_map(ids: tf.Tensor, count: int, source: str) -> tf.Tensor:
     """Returns a map of class ids, uint8 [h, w], unchanged, after asserting that they are below `count`, or
     `opening.UNKNOWN`.

@@ -257,20 +257,13 @@ def decode_map(
       as_stored: do not enlarge a map of half the size.
     """
 
-    def pixels(file: tf.Tensor) -> tf.Tensor:
-        return tf.io.decode_png(file, channels=channels, dtype=dtype)
-
     def decoded() -> tf.Tensor:
         found = assertions.png_sizes(encoded)[0]
         is_whole = tf.reduce_all(found == size)
-
-        def of_half() -> tf.Tensor:  # a branch, because most maps are whole and need no further check
-            fits = tf.reduce_all(found == opening.half(size))
-            return assertions.required(encoded, fits, "map and image differ in size", found, size)
-
-        if as_stored:
-            return pixels(tf.cond(is_whole, lambda: encoded, of_half))
-        return tf.cond(is_whole, lambda: pixels(encoded), lambda: resample.enlarged(pixels(of_half()), size))
+        # A branch, because most maps are whole and need no further check.
+        file = tf.cond(is_whole, lambda: encoded, lambda: assertions.half(encoded, found, size))
+        values = tf.io.decode_png(file, channels=channels, dtype=dtype)
+        return values if as_stored else tf.cond(is_whole, lambda: values, lambda: resample.enlarged(values, size))
 
     values = tf.cond(
         tf.equal(tf.strings.length(encoded), 0),

@@ -446,7 +446,7 @@ MUTANTS = (
     Mutant("a server lists a signature that it refuses", "must_tf/serving/server/models.py", " if name != saved_model.FITTED}", "}", "must_tf/serving/server/test_models::those_of_the_signature"),
     Mutant("Python 3.10 begins every command with a warning", "must_tf/common/process_setup.py", "    warnings.filterwarnings(\"ignore\", OLD_PYTHON, FutureWarning)\n", "", "must_tf/common/test_process_setup::not_mentioned"),
     Mutant("a held folder may be numbered anew", "must_tf/common/held_folders.py", "        opened = os.open(directory, os.O_RDONLY)", "        pass", "must_tf/common/test_held_folders::is_open"),
-    Mutant("a map of any other size is enlarged", "must_tf/data/record.py", "            fits = tf.reduce_all(found == opening.half(size))", "            fits = tf.constant(True)", "contract/test_half_maps::a_map_of_another_size_is_a_fault"),
+    Mutant("a map of any other size is enlarged", "must_tf/data/assertions.py", "    fits = tf.reduce_all(found == opening.half(size))", "    fits = tf.constant(True)", "contract/test_half_maps::a_map_of_another_size_is_a_fault"),
     Mutant("a step that starts as its disk is lost writes below it", "must_tf/common/subprocesses.py", "        held_folders.hold_those_of_parent()\n", "", "must_tf/common/test_held_folders::writes_nothing"),
     Mutant("a file goes to the disk below a lost one", "must_tf/common/files.py", "    held_folders.require()\n", "", "must_tf/common/test_held_folders::lost"),
     Mutant("a training goes on without its disk", "must_tf/training/trainer.py", "        held_folders.require()  # a checkpoint may follow\n", "", "must_tf/common/test_held_folders::notices"),
