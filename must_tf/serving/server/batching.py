@@ -28,6 +28,7 @@ Predict = Callable[[Sequence[bytes]], list[Row]]
 LOG = logging.getLogger("must_tf.serve")
 PATIENCE = 0.1  # of the last call's time. Answers of 2 MB are sent, and asked for again, one in 3 ms
 LONGEST = 0.3  # of the last call's time; it is the most that waiting for others can add to a call
+LATE = 0.001  # seconds after its end at which a wait was held up by other work of the event loop
 
 
 class Busy(Exception):
@@ -104,10 +105,15 @@ class Batcher:
         end = time.monotonic() + LONGEST * call
         while len(self._waiting) < expected and not self._is_closing:
             self._arrived.clear()
+            began = time.monotonic()
+            seconds = min(PATIENCE * call, end - began)
             try:
-                await asyncio.wait_for(self._arrived.wait(), min(PATIENCE * call, end - time.monotonic()))
+                await asyncio.wait_for(self._arrived.wait(), seconds)
             except asyncio.TimeoutError:
-                return
+                # A busy loop encodes answers, or has not yet looked at the requests that came meanwhile.
+                was_held_up = time.monotonic() > began + seconds + LATE
+                if not was_held_up or time.monotonic() > end:
+                    return
 
     async def _answer(self, batch: list[_Waiting]) -> None:
         loop = asyncio.get_running_loop()

@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from must_tf import __version__
 from must_tf.common.errors import nearest
-from must_tf.serving.server import encoding, reading
+from must_tf.serving.server import encoding, reading, threads
 from must_tf.serving.server.models import SIGNATURE, Version
 from must_tf.serving.server.reading import Refused
 from must_tf.serving.server.service import Predicted, Service
@@ -25,7 +24,9 @@ from must_tf.serving.server.tf_serving import JSON
 
 HEADER = "inference-header-content-length"  # length of the JSON before binary tensors
 TENSOR = "image_tensor"
-TYPES = {"float32": "FP32", "int32": "INT32", "int64": "INT64", "uint8": "UINT8", "bool": "BOOL", "object": "BYTES"}
+NAMES = {"float32": "FP32", "int32": "INT32", "int64": "INT64", "uint8": "UINT8", "bool": "BOOL", "object": "BYTES"}
+TYPES = {np.dtype(name): kind for name, kind in NAMES.items()}
+JSON_COST = 100  # to write a number as text, compared with copying it
 Answer = dict[str, Any]
 
 
@@ -63,7 +64,7 @@ class KServe:
         outputs = [
             {
                 "name": name,
-                "datatype": TYPES[output.dtype.name],
+                "datatype": TYPES[output.dtype],
                 "shape": [-1, *(-1 if size is None else size for size in output.shape)],
             }
             for name, output in version.network.outputs.items()
@@ -84,10 +85,10 @@ class KServe:
         """Answers POST /v2/models/<name>/infer with one of the two inputs."""
         self._version(request)
         content = await reading.body(request, self._service.limits)
-        asked, photos = await run_in_threadpool(_request, content, request.headers.get(HEADER))
+        asked, photos = await threads.run(len(content), _request, content, request.headers.get(HEADER))
         name, version = request.path_params["name"], request.path_params.get("version", "")
         predicted = await self._service.predict(name, photos, version)
-        return await run_in_threadpool(_response, name, asked, predicted)
+        return await threads.run(_work(asked, predicted), _response, name, asked, predicted)
 
     def _version(self, request: Request) -> Version:
         return self._service.version(request.path_params["name"], request.path_params.get("version", ""))
@@ -161,6 +162,13 @@ def _images(given: Answer, shape: list[int], binary: bytes) -> list[bytes]:
     return [reading.as_png(image, f"image {place}") for place, image in enumerate(images)]
 
 
+def _work(asked: Answer, predicted: Predicted) -> int:
+    """Returns how much work an answer is: bytes that are copied, or as much."""
+    values = [value for row in predicted.rows for value in row.values()]
+    size = sum(sum(map(len, value.flat)) if value.dtype == object else value.nbytes for value in values)
+    return size if _parameters(asked).get("binary_data_output") else JSON_COST * size
+
+
 def _response(name: str, asked: Answer, predicted: Predicted) -> Response:
     """Returns the answer, with binary tensors if the request wants them."""
     outputs = encoding.stacked(predicted.rows, predicted.version.network.outputs)
@@ -168,7 +176,7 @@ def _response(name: str, asked: Answer, predicted: Predicted) -> Response:
     entries, binary = [], []
     for output, parameters in _wanted(asked, outputs).items():
         value = outputs[output]
-        entry: Answer = {"name": output, "shape": list(value.shape), "datatype": TYPES[value.dtype.name]}
+        entry: Answer = {"name": output, "shape": list(value.shape), "datatype": TYPES[value.dtype]}
         if parameters.get("binary_data", all_binary):
             binary.append(_binary(value))
             entry["parameters"] = {"binary_data_size": binary[-1].nbytes}

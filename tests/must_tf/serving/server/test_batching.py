@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,10 +21,12 @@ class Recorder:
     def __init__(self) -> None:
         self.calls: list[list[bytes]] = []
         self.go_on = threading.Event()
+        self.seconds = 0.0  # that a call takes
 
     def __call__(self, photos: Sequence[bytes]) -> list[Row]:
         self.calls.append(list(photos))
         assert self.go_on.wait(10)
+        time.sleep(self.seconds)
         return [one(photo) for photo in photos]
 
 
@@ -111,6 +114,28 @@ def test_waiting_for_others_has_an_end(patience: float, longest: float, monkeypa
         batcher = Batcher(model, Sizes(4, 10))
         tasks = await answered_four_while_one_waits(model, batcher)
         assert lengths(await asyncio.wait_for(tasks[1], 10)) == [1]
+        await batcher.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_busy_event_loop_does_not_split_what_belongs_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patience ends while the loop writes answers. The requests that came meanwhile are still read."""
+    monkeypatch.setattr(batching, "PATIENCE", 0.2)
+    monkeypatch.setattr(batching, "LONGEST", 1e6)
+
+    async def scenario() -> None:
+        model = Recorder()
+        model.seconds = 0.1
+        batcher = Batcher(model, Sizes(4, 10))
+        tasks = await answered_four_while_one_waits(model, batcher)
+        await asyncio.sleep(0)  # the batcher begins to wait
+        time.sleep(0.05)
+        for _ in range(5):  # turns of the loop until a request is read
+            await asyncio.sleep(0)
+        tasks.append(asyncio.create_task(batcher.rows([b"yyy"] * 3)))
+        assert lengths(await tasks[1]) == [1]
+        assert model.calls[1:] == [[b"x", b"yyy", b"yyy", b"yyy"]]
         await batcher.close()
 
     asyncio.run(scenario())
