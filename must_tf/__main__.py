@@ -60,6 +60,10 @@ def _command(arguments: Sequence[str] | None) -> Callable[[], int | None]:
 
         print(__version__)
         return lambda: 0
+    if name == "--each_line":  # `must run` starts this
+        from must_tf.loop import shared_process
+
+        return lambda: shared_process.run(main)
     if name not in COMMANDS:
         from must_tf.common.errors import nearest
 

@@ -6,13 +6,15 @@ a second process that writes the same folder.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO
 
 from must_tf.common import disk, held_folders
 
@@ -41,29 +43,46 @@ def follow(command: Sequence[str], log: str, name: str = "") -> int:
     Raises:
       UserError: the disk of a folder that this process holds is gone, see `held_folders`.
     """
+    with output_file(log) as file, started(command) as process:
+        relay(process, process.stdout or (), file, name)
+    return process.returncode
+
+
+@contextlib.contextmanager
+def output_file(log: str) -> Iterator[IO[str]]:
+    """Opens the file for a command's output.
+
+    Raises:
+      UserError: the disk of a folder that this process holds is gone, or a disk is full.
+    """
     held_folders.require()
     os.makedirs(os.path.dirname(log) or ".", exist_ok=True)
-    with (
-        disk.naming(log),
-        open(log, "w") as file,
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment()
-        ) as process,
-    ):
-        _running.add(process)
-        try:
-            for line in process.stdout or ():
-                file.write(line)
-                file.flush()  # for `tail -f`
-                _screen.show(line.rstrip(), name)
-        except (KeyboardInterrupt, SystemExit):  # this process was told to end
-            process.terminate()
-            process.wait()
-            raise
-        finally:
-            _running.discard(process)
-            _screen.end_line()
-    return process.returncode
+    with disk.naming(log), open(log, "w") as file:
+        yield file
+
+
+def started(command: Sequence[str], stdin: int | None = None) -> subprocess.Popen[str]:
+    """Starts a command whose stdout and stderr can be read as lines."""
+    return subprocess.Popen(
+        command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment()
+    )
+
+
+def relay(process: subprocess.Popen[str], lines: Iterable[str], file: IO[str], name: str) -> None:
+    """Writes a command's lines to its log and shows them. If this process is told to end, the command's ends first."""
+    _running.add(process)
+    try:
+        for line in lines:
+            file.write(line)
+            file.flush()  # for `tail -f`
+            _screen.show(line.rstrip(), name)
+    except (KeyboardInterrupt, SystemExit):  # this process was told to end
+        process.terminate()
+        process.wait()
+        raise
+    finally:
+        _running.discard(process)
+        _screen.end_line()
 
 
 def end_all() -> None:

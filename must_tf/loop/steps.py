@@ -28,6 +28,7 @@ from must_tf.common import files, subprocesses
 from must_tf.common.errors import INTERRUPTED, UserError
 from must_tf.common.progress import clock
 from must_tf.data import manifest
+from must_tf.loop.shared_process import SharedProcess
 from must_tf.pseudo_gate import verdict
 from must_tf.runs import checkpoints, directory, init_weights
 from must_tf.serving import saved_model
@@ -54,6 +55,7 @@ class Step:
       images: number of images that it reads; of a training, of one epoch.
       state: returns a text that changes with the input that is not the loop's own.
       takes_jobs: whether the command itself runs several things at once with --jobs, which changes no result.
+      is_shared: whether it runs in a process that others use before and after it, see `shared_process`.
       parts: {output of an earlier step, or "" for `state`: patterns below `output` of what is made from it}, if the
         output has parts that are made from different input. The command adds parts that are missing.
     """
@@ -66,6 +68,7 @@ class Step:
     images: int = 0
     state: Callable[[], str] = str
     takes_jobs: bool = False
+    is_shared: bool = False
     parts: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     @property
@@ -86,6 +89,7 @@ class StepRunner:
         self._started = time.monotonic()
         self._writing = threading.Lock()
         self._is_ending = threading.Event()  # a step failed: no other begins
+        self._shared = SharedProcess()
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -102,22 +106,33 @@ class StepRunner:
         Args:
           steps: (place, step) of each.
           jobs: the number of steps at once. If one fails, the others are ended: the same command goes on with them.
+            Of the steps that share a process, one at a time.
 
         Raises:
           UserError: one of them failed.
         """
         self._jobs = jobs
-        if jobs == 1:
-            for place, step in steps:
-                self.run(step, place)
-            return
+        try:
+            if jobs == 1:
+                for place, step in steps:
+                    self.run(step, place)
+            else:
+                self._run_at_once(steps)
+        finally:
+            self._shared.end()
+
+    def _run_at_once(self, steps: Sequence[tuple[str, Step]]) -> None:
+        jobs = self._jobs
         waiting, running = list(steps), dict[Future[None], tuple[str, Step]]()
         with ThreadPoolExecutor(jobs) as pool:
             try:
                 while waiting or running:
                     unfinished = {step.output for _, step in (*waiting, *running.values())}
                     ready = [entry for entry in waiting if not unfinished & {*entry[1].needs}]
-                    for place, step in ready[: jobs - len(running)]:
+                    for place, step in ready:
+                        is_taken = step.is_shared and any(other.is_shared for _, other in running.values())
+                        if len(running) == jobs or is_taken:
+                            continue
                         waiting.remove((place, step))
                         running[pool.submit(self.run, step, place, step.name)] = place, step
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -193,7 +208,12 @@ class StepRunner:
         print(f"  {step.text}", flush=True)
         log = os.path.join(self._out, LOGS, f"{step.name.replace(' ', '-')}.log")
         more = ("--jobs", str(self._jobs)) if step.takes_jobs and self._jobs > 1 else ()
-        code = subprocesses.follow([sys.executable, "-m", "must_tf", *step.words, *more], log, name)
+        words = [*step.words, *more]
+        if step.is_shared:
+            code = self._shared.follow(words, log, name)
+        else:
+            self._shared.end()
+            code = subprocesses.follow([sys.executable, "-m", "must_tf", *words], log, name)
         if code == INTERRUPTED or code == -2:
             raise KeyboardInterrupt
         if code and self._is_ending.is_set():

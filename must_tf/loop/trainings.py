@@ -175,9 +175,8 @@ class Trainings:
         asked = {"--confidence": is_compared, "--half-maps": halved, "--force": self.force}
         flags = [flag for flag, is_given in asked.items() if is_given]
         words = ("label", "--records", folder.pattern, *given, "--out", out, *flags)
-        return Step(
-            f"label {folder.name}", words, out, needs=needs, state=lambda: repr([each.state() for each in teachers])
-        )
+        name = f"label {folder.name}"
+        return Step(name, words, out, {}, needs, state=lambda: repr([one.state() for one in teachers]), is_shared=True)
 
     def _labelled(self) -> list[RecordFolder]:
         """Returns the folders that the student is trained on."""

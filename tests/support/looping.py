@@ -11,6 +11,7 @@ import pytest
 from must_tf.cli import export, train
 from must_tf.common.errors import exit_on_user_error
 from must_tf.loop import steps
+from must_tf.loop.shared_process import SharedProcess
 from tests.support.converting import must_records
 
 COMMANDS = {"train": train.main, "export": export.main}
@@ -37,4 +38,14 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         return call(words[3:])
 
     monkeypatch.setattr(steps.subprocesses, "follow", follow)
+    not_shared(monkeypatch)
     return called
+
+
+def not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes `must run` call the steps that share a process like the others."""
+
+    def follow(self: SharedProcess, words: Sequence[str], log: str, name: str) -> int:
+        return steps.subprocesses.follow([sys.executable, "-m", "must_tf", *words], log, name)
+
+    monkeypatch.setattr(SharedProcess, "follow", follow)

@@ -24,7 +24,8 @@ from tfrecords_tools.writing.counts import Account
 
 EMPTY = "{task}: labelled, nothing found"  # a reason in the manifest's notes
 
-_loaded: dict[str, list[Teacher]] = {}  # the teachers of the last job in this process
+KEPT = 6  # teachers, one for each task: a process may label several datasets, each by those that it needs
+_loaded: dict[str, Teacher] = {}  # those that were needed last come last
 _loading = threading.Lock()  # a Beam worker has several threads
 
 
@@ -74,13 +75,19 @@ def write_shard(job: LabelJob, tick: Callable[[int], None]) -> shards.ShardInfo:
 
 
 def loaded(descriptions: Sequence[Description]) -> list[Teacher]:
-    """Returns these teachers with their weights, which the process keeps until it needs others."""
-    key = repr([(each.about.path, each.about.id, each.about.tasks) for each in descriptions])
+    """Returns these teachers with their weights. The process keeps them and the KEPT that it needed before."""
     with _loading:
-        if key not in _loaded:
-            _loaded.clear()
-            _loaded[key] = [description.load() for description in descriptions]
-        return _loaded[key]
+        wanted = {_key(each): each for each in descriptions}
+        for key, description in wanted.items():
+            _loaded[key] = _loaded.pop(key) if key in _loaded else description.load()
+        for key in [*_loaded][: -max(KEPT, len(wanted))]:
+            del _loaded[key]
+        return [_loaded[key] for key in wanted]
+
+
+def _key(description: Description) -> str:
+    about = description.about
+    return repr((about.path, about.id, about.tasks))
 
 
 def _unchanged(records: Iterable[LabelledRecord], job: LabelJob) -> Iterator[LabelledRecord]:

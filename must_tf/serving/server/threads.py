@@ -1,4 +1,4 @@
-"""Where the work on a request is done: in the event loop if it is short, in a thread if others would wait for it."""
+"""Work on a request: short work is done in the event loop, long work in a thread, because others would wait for it."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from must_tf.loop import command, run, steps
 from must_tf.loop import plan_file as plan_file_lib
 from must_tf.loop.settings import Machine
 from tests.support import tiny
-from tests.support.looping import in_this_process
+from tests.support.looping import in_this_process, not_shared
 
 RUN = command.RunFlags
 
@@ -42,6 +42,12 @@ def plan_file(folder: Path, **changes: Any) -> str:
     path = folder / "plan.yaml"
     path.write_text(yaml.safe_dump(plan))
     return str(path)
+
+
+@pytest.fixture(autouse=True)
+def alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All steps are called in the same way."""
+    not_shared(monkeypatch)
 
 
 @pytest.fixture(name="here")

@@ -94,6 +94,72 @@ def test_a_command_that_can_run_several_things_at_once_is_told_how_many(
     assert commands == [["x", "--jobs", "2"]]
 
 
+def test_processes_of_labelling_have_ended_when_a_training_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And when the plan ends, however it does: they hold teachers in memory."""
+    done: list[str] = []
+
+    class Shared:
+        """Notes what it is asked for."""
+
+        def follow(self, words: Sequence[str], log: str, name: str) -> int:
+            """Notes a command."""
+            done.append(words[0])
+            return 0
+
+        def end(self) -> None:
+            """Notes the end."""
+            done.append("end")
+
+    def follow(words: Sequence[str], log: str, name: str = "") -> int:
+        done.append(words[3])
+        Path(log).parent.mkdir()
+        Path(log).touch()
+        return 2
+
+    monkeypatch.setattr(steps, "SharedProcess", Shared)
+    monkeypatch.setattr(steps.subprocesses, "follow", follow)
+    names = {"first": True, "second": True, "training": False}
+    plan = [(name, Step(name, (name,), str(tmp_path / name), is_shared=shared)) for name, shared in names.items()]
+    with pytest.raises(UserError, match="step 'training' failed"):
+        StepRunner(str(tmp_path)).run_all(plan, 1)
+    assert done == ["first", "second", "end", "training", "end"]
+
+
+def test_of_the_steps_that_share_a_process_one_runs_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside others: a third job is idle."""
+    meeting = threading.Barrier(2)
+    running: list[str] = []
+    most: list[int] = []
+
+    class Shared:
+        """Meets the training."""
+
+        def follow(self, words: Sequence[str], log: str, name: str) -> int:
+            """Notes how many such commands run."""
+            running.append(words[0])
+            if words[0] == "first":
+                meeting.wait(SECONDS)
+            most.append(len(running))
+            running.remove(words[0])
+            return 0
+
+        def end(self) -> None:
+            """Ends nothing."""
+
+    def follow(words: Sequence[str], log: str, name: str = "") -> int:
+        meeting.wait(SECONDS)
+        return 0
+
+    monkeypatch.setattr(steps, "SharedProcess", Shared)
+    monkeypatch.setattr(steps.subprocesses, "follow", follow)
+    names = {"first": True, "second": True, "training": False}
+    plan = [(name, Step(name, (name,), str(tmp_path / name), is_shared=shared)) for name, shared in names.items()]
+    StepRunner(str(tmp_path)).run_all(plan, 3)
+    assert most == [1, 1]
+
+
 def test_a_step_that_fails_ends_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     running, told = threading.Event(), threading.Event()
 

@@ -1,0 +1,69 @@
+"""Commands in one process: each has its own log and exit code, and finds what the one before has loaded."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from must_tf.common import subprocesses
+from must_tf.loop.shared_process import SharedProcess
+
+
+@pytest.fixture
+def shared() -> Iterator[SharedProcess]:
+    """A process that ends with the test."""
+    process = SharedProcess()
+    yield process
+    process.end()
+
+
+def ids() -> set[int]:
+    """The processes that this one has started and that run."""
+    return {child.pid for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE}
+
+
+def test_commands_have_their_own_logs_and_codes(shared: SharedProcess, tmp_path: Path) -> None:
+    """The second fails, and the third is answered all the same, by the same process."""
+    before = ids()
+    logs = [str(tmp_path / "logs" / str(number)) for number in range(3)]
+    assert shared.follow(["--version"], logs[0], "") == 0
+    own = ids() - before
+    assert shared.follow(["lable"], logs[1], "") == 2
+    assert shared.follow(["--help"], logs[2], "") == 0
+    assert len(own) == 1 and ids() - before == own
+    assert [Path(log).read_text().split()[0] for log in logs] == ["0.1.0", "error:", "Usage:"]
+    assert "Did you mean 'label'?" in Path(logs[1]).read_text()
+    shared.end()
+    assert ids() == before
+
+
+def test_a_process_that_died_while_it_was_idle_is_replaced(shared: SharedProcess, tmp_path: Path) -> None:
+    before = ids()
+    assert shared.follow(["--version"], str(tmp_path / "log"), "") == 0
+    (died,) = ids() - before
+    os.kill(died, signal.SIGKILL)
+    while died in ids():
+        time.sleep(0.01)
+    assert shared.follow(["--version"], str(tmp_path / "log"), "") == 0
+
+
+def test_a_command_that_is_ended_gives_its_code_and_ends_its_process(shared: SharedProcess, tmp_path: Path) -> None:
+    """Here before it has done anything: its process has not yet imported what it needs."""
+    before = ids()
+    records = str(tmp_path / "records")
+    with ThreadPoolExecutor(1) as pool:
+        words = ["convert", "scenes", "--count=2000", "--domain=wild", "--seed=1", f"--out={records}"]
+        code = pool.submit(shared.follow, words, str(tmp_path / "log"), "")
+        while not os.path.exists(records):
+            assert not code.done()
+            time.sleep(0.01)
+        subprocesses.end_all()
+        assert code.result() == 143
+    assert ids() == before
