@@ -557,6 +557,8 @@ MUTANTS = (
     Mutant("confidence: a plan's cost has one pass", "must_tf/loop/costs.py", 'return 2 if "--confidence"', 'return 1 if "--confidence"', "must_tf/loop/test_trainings::labels_get_one"),
     Mutant("confidence: every teacher has another id than before", "must_tf/runs/restore.py", "_without(task, LATER_OF_HEADS.get(name, {}))", "task", "must_tf/model/test_trunk::earlier_versions"),
     Mutant("confidence: settings without effect are silent", "must_tf/shared/pixel_confidence.py", "    if has_one or not is_used", "    if True or not is_used", "must_tf/training/test_preflight::no_label_has"),
+    Mutant("agreement: the graphs of one teacher serve another", "tfrecords_tools/label/agreement.py", "repr((side, [(task, config.as_dict()) for task, config in configs.items()]))", "\"\"", "tfrecords_tools/label/test_agreement::graphs"),
+    Mutant("agreement: every dataset is traced anew", "tfrecords_tools/label/agreement.py", "if key in _kept else", "if False else", "tfrecords_tools/label/test_agreement::graphs"),
     Mutant("agreement: the zoomed photo is not enlarged", "tfrecords_tools/label/agreement.py", "_View(False, ZOOM)", "_View(False, 1.0)", "tfrecords_tools/label/test_agreement::zoomed"),
     Mutant("agreement: the mirrored photo is not mirrored", "tfrecords_tools/label/agreement.py", "_View(True, 1.0)", "_View(False, 1.0)", "tfrecords_tools/label/test_agreement::position"),
     Mutant("agreement: a run's figures are measured each time", "tfrecords_tools/label/self_check.py", 'if stored.get("id") == about.id', 'if False and stored.get("id") == about.id', "tfrecords_tools/label/test_agreement::domain"),

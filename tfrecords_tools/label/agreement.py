@@ -42,6 +42,8 @@ ZOOM = 1.25  # shows two thirds of the area: most objects stay whole, and all ar
 ORIGIN = "pseudo:itself"
 SPREAD = 8  # of this many records at most one is read, so that a sample of a large shard reads only a part of it
 F1 = "f1"
+KEPT = 6  # teachers whose graphs are kept, one for each task
+_kept: dict[str, _Graphs] = {}  # those that were needed last come last
 
 Found = dict[str, dict[str, Any]]  # {task: {"figure", "higher_is_better", "images", "mirrored", "zoomed"}}
 
@@ -134,6 +136,41 @@ def _figures(tallies: Sequence[_Tally]) -> dict[str, Any]:
     return known | dict(zip(VIEWS, values, strict=True))
 
 
+class _Graphs(NamedTuple):
+    """What is traced once for all photos: tracing takes longer than a few of them."""
+
+    element: Callable[..., dict[str, Any]]  # of a record, for all views
+    fitted: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]  # a square with the photo, and the photo's size in it
+
+
+def _graphs(side: int, configs: dict[str, TaskConfig]) -> _Graphs:
+    """Returns graphs for an input size and tasks, which the process keeps: teachers are measured on many datasets."""
+    key = repr((side, [(task, config.as_dict()) for task, config in configs.items()]))
+    _kept[key] = _kept.pop(key) if key in _kept else _traced(side, configs)
+    for oldest in [*_kept][:-KEPT]:
+        del _kept[oldest]
+    return _kept[key]
+
+
+def _traced(side: int, configs: dict[str, TaskConfig]) -> _Graphs:
+    reader = input_lib.Reader({task: discover()[task] for task in configs}, configs, side)
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([], kind) for kind in (tf.string, tf.bool, tf.float32)], autograph=False
+    )
+    def element(serialized: tf.Tensor, flip: tf.Tensor, zoom: tf.Tensor) -> dict[str, Any]:
+        view = _View(flip, zoom)
+        return reader.element(serialized, tf.constant(0), lambda original: view.warp(original, side))
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+    def fitted(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image = record.decode_image(content)
+        warp = geometry.fit(tf.shape(image)[:2], side)
+        return geometry.warp_image(image, warp), warp.scaled
+
+    return _Graphs(element, fitted)
+
+
 class _Labeller:
     """Labels photos and their views."""
 
@@ -141,24 +178,7 @@ class _Labeller:
         self._teacher, self._configs = teacher, configs
         self._side = min(MOST_SIDE, max(teacher.frame.height, teacher.frame.width))
         self._side += -self._side % 32  # maps have cells of 4 pixels, and the input of a network a multiple of 32
-        specs = {task: discover()[task] for task in configs}
-        reader = input_lib.Reader(specs, configs, self._side)
-
-        @tf.function(
-            input_signature=[tf.TensorSpec([], kind) for kind in (tf.string, tf.bool, tf.float32)], autograph=False
-        )
-        def element(serialized: tf.Tensor, flip: tf.Tensor, zoom: tf.Tensor) -> dict[str, Any]:
-            view = _View(flip, zoom)
-            return reader.element(serialized, tf.constant(0), lambda original: view.warp(original, self._side))
-
-        @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
-        def fitted(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            image = record.decode_image(content)
-            warp = geometry.fit(tf.shape(image)[:2], self._side)
-            return geometry.warp_image(image, warp), warp.scaled
-
-        self._element = element  # one graph for all views, as tracing takes longer than a few photos
-        self._fitted_to_square = fitted
+        self._graphs = _graphs(self._side, configs)
 
     def pairs(self, photos: Sequence[bytes]) -> list[tuple[str, GridRow, dict[str, Labels]]]:
         """Returns the view, the row with its photo and expected labels, and the teacher's labels of that photo."""
@@ -172,7 +192,7 @@ class _Labeller:
         """Returns the photo uint8 [h, w, 3] with its longer side at the teacher's input size."""
         example = opening.parsed(serialized)
         opening.require(example, {}, {})
-        image, (height, width) = (each.numpy() for each in self._fitted_to_square(opening.image_of(example)))
+        image, (height, width) = (each.numpy() for each in self._graphs.fitted(opening.image_of(example)))
         return image[:height, :width]
 
     def _of_view(
@@ -188,7 +208,7 @@ class _Labeller:
         png = cv2.imencode(".png", base[..., ::-1], record.MAP_PNG)[1].tobytes()
         labelled = {task: record.Labelled(values, ORIGIN) for task, values in labels.items()}
         serialized = record.encode(png, ImageInfo("photo", *base.shape[:2]), labelled, discover())
-        element = self._element(tf.constant(serialized), *map(tf.constant, VIEWS[view]))
+        element = self._graphs.element(tf.constant(serialized), *map(tf.constant, VIEWS[view]))
         return batch_picture.row_of(element, self._configs)
 
 

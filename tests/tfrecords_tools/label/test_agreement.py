@@ -141,6 +141,21 @@ def test_labels_that_follow_from_the_position_do_not(position: agreement.Found) 
     assert position["classification"]["mirrored"] == pytest.approx(0.5, abs=1e-3)  # 0.9 for 0.4
 
 
+def test_graphs_are_traced_once_for_each_kind_of_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A teacher of other tasks has its own; one that is measured on a second dataset keeps them."""
+    traced: list[list[str]] = []
+
+    def trace(side: int, configs: dict[str, Any]) -> Any:
+        traced.append(list(configs))
+        return agreement._Graphs(lambda *given: {}, lambda content: (content, content))
+
+    monkeypatch.setattr(agreement, "_kept", {})
+    monkeypatch.setattr(agreement, "_traced", trace)
+    for tasks in (("depth",), ("normals",), ("depth",)):
+        agreement.measure(ByFormula(by_content, tasks=tasks), [])
+    assert traced == [["depth"], ["normals"]]
+
+
 def test_relative_depth_agrees_up_to_scale_and_shift() -> None:
     random = np.random.default_rng(1).uniform(1, 2, [30, 40])
     depth, zeros = discover()["depth"].summary.agreement, np.zeros([30, 40])
