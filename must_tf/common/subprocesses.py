@@ -64,7 +64,13 @@ def output_file(log: str) -> Iterator[IO[str]]:
 def started(command: Sequence[str], stdin: int | None = None) -> subprocess.Popen[str]:
     """Starts a command whose stdout and stderr can be read as lines."""
     return subprocess.Popen(
-        command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment()
+        command,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="backslashreplace",  # a library may print bytes that are no text
+        env=environment(),
     )
 
 

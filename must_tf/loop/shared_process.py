@@ -9,6 +9,7 @@ with END and the exit code.
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -64,12 +65,16 @@ class SharedProcess:
 def run(main: Callable[[Sequence[str]], int | None]) -> int:
     """Runs the commands of stdin by `main`, until it ends or a command was interrupted. Returns the exit code."""
     for line in sys.stdin:
+        # A command freezes all that there is once its modules are imported: also what the one before left as garbage.
+        gc.unfreeze()
+        gc.collect()
         try:
             code = main(json.loads(line)) or 0
         except SystemExit as error:
-            code = error.code if isinstance(error.code, int) else 1
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
         sys.stderr.flush()
         if code in (interrupts.INTERRUPTED, interrupts.TERMINATED):
             return code
-        print(f"{END}{code}", flush=True)
+        sys.stdout.write(f"{END}{code}\n")  # at once: `print` writes the line's end later, after what others write
+        sys.stdout.flush()
     return 0

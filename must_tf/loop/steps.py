@@ -115,6 +115,8 @@ class StepRunner:
         try:
             if jobs == 1:
                 for place, step in steps:
+                    if not step.is_shared:
+                        self._shared.end()
                     self.run(step, place)
             else:
                 self._run_at_once(steps)
@@ -135,6 +137,8 @@ class StepRunner:
                             continue
                         waiting.remove((place, step))
                         running[pool.submit(self.run, step, place, step.name)] = place, step
+                    if not any(step.is_shared for _, step in running.values()):
+                        self._shared.end()  # it is idle, and the others need its memory
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         del running[future]
                         future.result()
@@ -212,7 +216,6 @@ class StepRunner:
         if step.is_shared:
             code = self._shared.follow(words, log, name)
         else:
-            self._shared.end()
             code = subprocesses.follow([sys.executable, "-m", "must_tf", *words], log, name)
         if code == INTERRUPTED or code == -2:
             raise KeyboardInterrupt

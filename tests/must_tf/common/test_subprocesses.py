@@ -41,6 +41,12 @@ def test_progress_replaces_its_line_on_a_terminal_and_results_stay(
     assert shown[4:] == [f"\r{'  step 3 · z':<39}", ""]
 
 
+def test_output_that_is_no_text_is_in_the_log_all_the_same(tmp_path: Path) -> None:
+    script = r"import os; os.write(2, b'before \xff after\n')"
+    assert subprocesses.follow([sys.executable, "-c", script], str(tmp_path / "log")) == 0
+    assert (tmp_path / "log").read_text() == "before \\xff after\n"
+
+
 def test_a_killed_child_gives_its_signal(tmp_path: Path) -> None:
     script = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     assert subprocesses.follow([sys.executable, "-c", script], str(tmp_path / "log")) == -signal.SIGKILL

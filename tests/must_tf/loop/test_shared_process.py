@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import gc
+import io
+import json
 import os
 import signal
+import sys
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
-from must_tf.common import subprocesses
-from must_tf.loop.shared_process import SharedProcess
+from must_tf.common import process_setup, subprocesses
+from must_tf.loop import shared_process
+from must_tf.loop.shared_process import END, SharedProcess
 
 
 @pytest.fixture
@@ -67,3 +73,35 @@ def test_a_command_that_is_ended_gives_its_code_and_ends_its_process(shared: Sha
         subprocesses.end_all()
         assert code.result() == 143
     assert ids() == before
+
+
+def test_what_a_command_has_left_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Although the next one freezes all objects that there are. Every way to end has its exit code."""
+
+    class Left:
+        """Garbage that refers to itself."""
+
+        def __init__(self) -> None:
+            self.itself = self
+
+    left: list[weakref.ref[Left]] = []
+    ends = (0, None, SystemExit(), SystemExit(3), SystemExit("a sentence"))
+
+    def main(words: Sequence[str]) -> int | None:
+        with process_setup.importing():
+            pass
+        left.append(weakref.ref(Left()))
+        end = ends[int(words[0])]
+        if isinstance(end, SystemExit):
+            raise end
+        return end
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{json.dumps([str(place)])}\n" for place in range(5))))
+    try:
+        assert shared_process.run(main) == 0
+    finally:
+        gc.unfreeze()
+    assert [one() for one in left[:-1]] == [None] * 4
+    assert capsys.readouterr().out == "".join(f"{END}{code}\n" for code in (0, 0, 0, 3, 1))

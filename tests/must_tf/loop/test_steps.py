@@ -128,10 +128,11 @@ def test_processes_of_labelling_have_ended_when_a_training_begins(
 
 
 def test_of_the_steps_that_share_a_process_one_runs_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside others: a third job is idle."""
-    meeting = threading.Barrier(2)
+    """Beside a training, which begins later and ends none of them. Their process ends before the training does."""
+    meeting, begun, is_freed = threading.Barrier(2), threading.Event(), threading.Event()
     running: list[str] = []
     most: list[int] = []
+    ended: list[str] = []
 
     class Shared:
         """Meets the training."""
@@ -139,6 +140,7 @@ def test_of_the_steps_that_share_a_process_one_runs_at_a_time(tmp_path: Path, mo
         def follow(self, words: Sequence[str], log: str, name: str) -> int:
             """Notes how many such commands run."""
             running.append(words[0])
+            begun.set()
             if words[0] == "first":
                 meeting.wait(SECONDS)
             most.append(len(running))
@@ -146,18 +148,26 @@ def test_of_the_steps_that_share_a_process_one_runs_at_a_time(tmp_path: Path, mo
             return 0
 
         def end(self) -> None:
-            """Ends nothing."""
+            """Notes the commands that it ends."""
+            ended.extend(running)
+            if len(most) == 2:
+                is_freed.set()
 
     def follow(words: Sequence[str], log: str, name: str = "") -> int:
         meeting.wait(SECONDS)
+        assert is_freed.wait(SECONDS)
         return 0
+
+    def state() -> str:
+        assert begun.wait(SECONDS)
+        return ""
 
     monkeypatch.setattr(steps, "SharedProcess", Shared)
     monkeypatch.setattr(steps.subprocesses, "follow", follow)
-    names = {"first": True, "second": True, "training": False}
-    plan = [(name, Step(name, (name,), str(tmp_path / name), is_shared=shared)) for name, shared in names.items()]
-    StepRunner(str(tmp_path)).run_all(plan, 3)
-    assert most == [1, 1]
+    plan = [(name, Step(name, (name,), str(tmp_path / name), is_shared=True)) for name in ("first", "second")]
+    training = Step("training", ("training",), str(tmp_path / "training"), state=state)
+    StepRunner(str(tmp_path)).run_all([*plan, ("training", training)], 3)
+    assert most == [1, 1] and ended == []
 
 
 def test_a_step_that_fails_ends_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
