@@ -34,7 +34,7 @@ from tfrecords_tools import teachers
 from tfrecords_tools.label import confidence, results
 from tfrecords_tools.label.arguments import LabelRequest, with_maps
 from tfrecords_tools.label.job import LabelJob, write_shard
-from tfrecords_tools.label.parallelism import Parallelism, environments
+from tfrecords_tools.label.parallelism import Parallelism, environments, settle
 from tfrecords_tools.reading import bad_records
 from tfrecords_tools.writing import beam, disk_space, shards, worker_pool
 
@@ -156,6 +156,7 @@ def _spread(jobs: Sequence[tuple[LabelJob, int]], out: str, parallelism: Paralle
     if workers and missing:
         worker_pool.run_in(workers, write_shard, missing, progress)
     else:
+        settle()  # also if no shard is missing: teachers are measured next, and this process may label other records
         for job in missing:
             write_shard(job, progress.advance)
     return progress.close()

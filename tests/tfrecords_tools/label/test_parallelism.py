@@ -21,7 +21,7 @@ from must_tf.spec import ImageInfo
 from tests.support import formula_teacher, teaching
 from tests.support.session.forked_python import INTERPRETER
 from tests.support.tiny import ROOT, write_set
-from tfrecords_tools.label import parallelism
+from tfrecords_tools.label import parallelism, run
 from tfrecords_tools.label.parallelism import JobPart, Parallelism
 from tfrecords_tools.label.run import LabelResult, label_records
 from tfrecords_tools.writing import shards, worker_pool
@@ -105,6 +105,17 @@ def test_threads_are_settled_before_each_shard(source: str, tmp_path: Path, monk
     monkeypatch.setattr(parallelism, "settle", lambda: settled.append(True))
     formula_teacher.labelled(formula_teacher.request(source), tmp_path / "out")
     assert len(settled) == len(NAMES)
+
+
+def test_threads_are_settled_if_no_shard_is_missing(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Teachers are measured next, which starts TensorFlow, and then the same process may label other records."""
+    formula_teacher.labelled(formula_teacher.request(source), tmp_path / "out")
+    settled: list[bool] = []
+    monkeypatch.setattr(run, "settle", lambda: settled.append(True))
+    assert formula_teacher.labelled(formula_teacher.request(source), tmp_path / "out").manifest
+    assert settled == [True]
 
 
 def test_a_job_beyond_the_shards_has_nothing_to_do(source: str, tmp_path: Path) -> None:
