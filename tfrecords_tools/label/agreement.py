@@ -137,7 +137,7 @@ def _figures(tallies: Sequence[_Tally]) -> dict[str, Any]:
 
 
 class _Graphs(NamedTuple):
-    """What is traced once for all photos: tracing takes longer than a few of them."""
+    """Graphs that are traced once for all photos: tracing takes longer than a few of them."""
 
     element: Callable[..., dict[str, Any]]  # of a record, for all views
     fitted: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]  # a square with the photo, and the photo's size in it
