@@ -228,7 +228,8 @@ class TaskSpec(Generic[ConfigT]):
         image is not labelled; "pseudo" bool [B], true for a teacher's label; and "annotated" bool [B, C + 1], true if
         the class id was annotated (see `data/record.py`).
       decode: (raw, given, config) -> batched predictions of fixed shape in the network's frame.
-      restore: (predictions of one image, Frame) -> predictions in the original image's frame.
+      restore: (predictions of one image, Frame) -> predictions in the original image's frame. Outside of a graph they
+        are NumPy arrays, and so may be the result, with the same numbers.
       ideal: (targets of a batch as NumPy, config) -> Ideal. Used to draw targets, and to test `restore`.
       keep: (restored predictions as NumPy, ImageInfo, config) -> labels, ready to be written. Keeps
         everything above a low floor.

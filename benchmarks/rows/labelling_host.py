@@ -2,7 +2,7 @@
 
 The teachers return prepared predictions, see `benchmarks/data/answers.py`. Everything else is as in the command:
 reading, decoding, fitting, restoring, keeping, encoding, counting and writing; and judging the labels at the end, which
-is timed by itself.
+is timed by itself. The photos have the size of the networks' inputs, so that they are not resampled.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from benchmarks.harness.table import BenchmarkSettings, Comparison, Figure, Meas
 from benchmarks.rows import labelling
 from must_tf.tasks import discover
 from tfrecords_tools.label import parallelism
+from tfrecords_tools.stats.run import ENOUGH
 from tfrecords_tools.teachers import BATCH_SIZE, About, Teacher
 from tfrecords_tools.teachers.trained import TrainedTeacher
 
 TASKS = (("classification",), ("detection", "masks"), ("segmentation",), ("depth",), ("normals",))  # of each teacher
 TARGETS = {640: 25.0, 320: 12.0}  # longer side of the photos and of the networks' inputs -> milliseconds an image
 IMAGES = 64
+MANY = 1_000_000  # images of a large set, of which `ENOUGH` are judged
 RATES = (100, 400)  # images/s of one accelerator, by the networks
 
 
@@ -43,7 +45,7 @@ def teacher(tasks: Sequence[str], predictions: Mapping[str, Mapping[str, np.ndar
 def one_round(images: str, work: str, size: int, count: int = IMAGES) -> dict[str, float]:
     """Returns what an image takes, once warm: processor milliseconds of "label" and "judge", and "kB" of its labels.
 
-    "label_half" and "kB_half" are the same with `--half-maps`. Called in its own process.
+    "label_half", "judge_half" and "kB_half" are the same with `--half-maps`. Called in its own process.
 
     Args:
       images: folder of the photos.
@@ -52,7 +54,7 @@ def one_round(images: str, work: str, size: int, count: int = IMAGES) -> dict[st
       count: number of images labelled.
     """
     parallelism.settle()
-    source = _resized(Path(images), Path(work) / "photos", size)
+    source = resized(Path(images), Path(work) / "photos", size)
     photos = [np.asarray(cv2.imread(str(path)))[..., ::-1] for path in sorted(source.iterdir())[:BATCH_SIZE]]
     predictions = answers.of_photos([photos[row % len(photos)] for row in range(BATCH_SIZE)], size)
     teachers = [teacher(tasks, predictions, size) for tasks in TASKS]
@@ -65,8 +67,7 @@ def one_round(images: str, work: str, size: int, count: int = IMAGES) -> dict[st
             label, judge = labelling.label_and_judge(teachers, path, out, half_maps)
             found[f"label{ending}"] = 1000 * _seconds(label) / number
             found[f"kB{ending}"] = (_bytes(out) - path.stat().st_size) / 1000 / number
-            if not half_maps:
-                found["judge"] = 1000 * _seconds(judge) / number
+            found[f"judge{ending}"] = 1000 * _seconds(judge) / number
     return found
 
 
@@ -74,7 +75,7 @@ def _bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.tfrecord"))
 
 
-def _resized(images: Path, folder: Path, size: int) -> Path:
+def resized(images: Path, folder: Path, size: int) -> Path:
     """Writes as many photos as are used, with a longer side of `size` pixels."""
     folder.mkdir(parents=True)
     for path in sorted(images.iterdir())[:IMAGES]:
@@ -114,9 +115,16 @@ def rows(size: int, rounds: Sequence[Mapping[str, float]]) -> list[Comparison]:
     what = f"host cost of labelling, {size} px, six tasks"
     note = f"processor time without networks, {IMAGES} photos, {answers.FOUND} objects each; predictions are made up"
     why = f"labelling {statistics.median(label):.1f} ms, judging the labels {statistics.median(judge):.1f} ms"
+    note = f"{note}; photos of the input's size are not resampled"
+    large = [one + other * ENOUGH / MANY for one, other in zip(label, judge, strict=True)]
     cost = Comparison(what, "ms/image", total, against="", at_most=TARGETS[size], note=f"{note}; {why}", why=why)
+    of_many = f"{ENOUGH:,} images are judged"
     cores = [
-        Comparison(f"{what}, cores for {rate} images/s", "cores", Figure(total.value * rate / 1000)) for rate in RATES
+        Comparison(f"{what}, of {MANY:,} images", "ms/image", table.median(large), against="", note=of_many),
+        *(
+            Comparison(f"{what}, cores for {rate} images/s", "cores", Figure(total.value * rate / 1000))
+            for rate in RATES
+        ),
     ]
     halved = [
         Comparison(
@@ -128,6 +136,7 @@ def rows(size: int, rounds: Sequence[Mapping[str, float]]) -> list[Comparison]:
         )
         for name, title, unit in (
             ("label", f"{what}, without judging", "ms/image"),
+            ("judge", f"{what}, judging", "ms/image"),
             ("kB", f"labels of six tasks, {size} px", "kB/image"),
         )
     ]

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from must_tf.data import opening, record
 from must_tf.data.record import Labelled
-from must_tf.spec import TaskSpec
+from must_tf.spec import ImageInfo, TaskSpec
 
 LARGE = 4_000_000  # pixels; the maps of one task take up to 12 bytes a pixel, those of all tasks 28
 
@@ -26,13 +26,16 @@ class LabelReader:
         self._specs, self._configs = dict(specs), dict(configs)
         self._graphs: dict[tuple[str, ...], Callable[..., Any]] = {}
 
-    def read(self, serialized: bytes, example: tf.train.Example, origin: str = "") -> dict[str, Labelled]:
+    def read(
+        self, serialized: bytes, example: tf.train.Example, origin: str = "", as_stored: bool = False
+    ) -> dict[str, Labelled]:
         """Returns a record's labels by task, as NumPy in the original frame.
 
         Args:
           serialized: the record.
           example: the same record, parsed.
           origin: read only labels whose origin starts with this.
+          as_stored: do not enlarge maps of half the size: they fit `map_info`.
 
         Raises:
           BadRecord: see `opening.require`.
@@ -42,17 +45,35 @@ class LabelReader:
         if not names:
             return {}
         opening.require(example, self._specs, {name: self._configs[name] for name in names})
-        info = record.info_of(example)
-        tensors = self._graph(names)(tf.constant(serialized), tf.constant([info.height, info.width]))
+        infos = [self.map_info(example, name) if as_stored else record.info_of(example) for name in names]
+        sizes = tf.constant([[info.height, info.width] for info in infos])
+        tensors = self._graph(names)(tf.constant(serialized), sizes)
         return record.to_labelled(example, tensors)
 
+    def map_info(self, example: tf.train.Example, task: str) -> ImageInfo:
+        """Returns the id of an image, and the size of a task's labels if they are read as stored.
+
+        It is half of the image's size, rounded up, if all maps of the task have that. Maps of large images are always
+        enlarged.
+        """
+        info, feature = record.info_of(example), example.features.feature
+        keys = [key for key in self._specs[task].features(self._configs[task]) if key.endswith("/encoded")]
+        files = [value for key in keys if key in feature for value in feature[key].bytes_list.value if value]
+        half = opening.half(info.height), opening.half(info.width)
+        is_large = info.height * info.width > LARGE
+        return (
+            info
+            if is_large or {opening.png_size(file) for file in files} != {half}
+            else info._replace(height=half[0], width=half[1])
+        )
+
     def read_in_turn(
-        self, serialized: bytes, example: tf.train.Example, origin: str = ""
+        self, serialized: bytes, example: tf.train.Example, origin: str = "", as_stored: bool = False
     ) -> Iterator[tuple[str, Labelled]]:
         """Yields each task and its labels, as `read`. Those of a large image are read one task after the other."""
         info = record.info_of(example)
         if info.height * info.width <= LARGE:
-            yield from self.read(serialized, example, origin).items()
+            yield from self.read(serialized, example, origin, as_stored).items()
             return
         origins = record.origins_of(example)
         wanted = {name: config for name, config in self._configs.items() if origins.get(name, "").startswith(origin)}
@@ -69,7 +90,7 @@ class LabelReader:
                 lambda serialized, size: record.label_tensors(serialized, size, self._specs, configs), autograph=False
             )
             self._graphs[names] = traced.get_concrete_function(
-                tf.TensorSpec([], tf.string), tf.TensorSpec([2], tf.int32)
+                tf.TensorSpec([], tf.string), tf.TensorSpec([len(names), 2], tf.int32)
             )
         return self._graphs[names]
 

@@ -31,7 +31,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
-from must_tf.data import assertions, opening, resample
+from must_tf.data import assertions, host_png, opening, resample
 from must_tf.data.opening import info_of as info_of
 from must_tf.data.opening import origins_of as origins_of
 from must_tf.spec import ImageInfo, Labels, TaskSpec
@@ -280,7 +280,7 @@ def label_tensors(
 
     Args:
       serialized: [] string, the record.
-      size: [2] int32 height and width of the original image.
+      size: [2] int32 height and width of the original image; or [T, 2], of each task's maps, see `label_reader`.
       specs: {task: spec}.
       configs: {task: config} of the tasks to read.
     """
@@ -293,8 +293,9 @@ def _tensors_in_turn(
     parsed = parse(serialized, specs, configs)
     for name, config in configs.items():
         annotated_mask(parsed[annotated_key(name)], len(config.classes), name)  # raises if an id is out of range
-    for name, config in configs.items():
-        yield name, specs[name].read(parsed, size, config)
+    sizes = tf.unstack(tf.broadcast_to(size, [len(configs), 2]))
+    for (name, config), of_task in zip(configs.items(), sizes, strict=True):
+        yield name, specs[name].read(parsed, of_task, config)
 
 
 def to_labelled(example: tf.train.Example, tensors: Mapping[str, Mapping[str, tf.Tensor]]) -> dict[str, Labelled]:
@@ -345,4 +346,4 @@ def _to_numpy(value: tf.Tensor) -> Any:
     """Converts a tensor to NumPy. Strings are PNGs of masks: they become a list of uint8 arrays of 0 and 1."""
     if value.dtype != tf.string:
         return value.numpy()
-    return [tf.io.decode_png(png, channels=1).numpy()[..., 0] // 255 for png in value.numpy()]
+    return [host_png.decoded_mask(png) for png in value.numpy()]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
 
 from must_tf.data.geometry import Frame
-from must_tf.spec import ImageInfo, Labels, TaskConfig, TaskSpec, Tensors
+from must_tf.spec import ImageInfo, Labels, TaskConfig, TaskSpec
 from must_tf.tasks import discover
 
 Arrays = dict[str, np.ndarray]
@@ -20,14 +19,7 @@ class Restorer:
 
     def __init__(self, specs: Mapping[str, TaskSpec], configs: Mapping[str, TaskConfig], size: int):
         """`size` is the side of the network's input in pixels."""
-        self._configs = configs
-
-        @functools.partial(tf.function, autograph=False, reduce_retracing=True)  # converting takes seconds
-        def restore(predictions: dict[str, Tensors], image_info: tf.Tensor, step: int) -> dict[str, Tensors]:
-            frame = Frame(image_info[:2], image_info[2:], size, step)
-            return {name: specs[name].restore(predictions[name], frame) for name in predictions}
-
-        self._restore = restore
+        self._specs, self._configs, self._size = specs, configs, size
 
     def labels(self, predictions: Mapping[str, Arrays], image_info: np.ndarray, source_id: str) -> dict[str, Labels]:
         """Returns one image's predictions as labels by task.
@@ -47,7 +39,10 @@ class Restorer:
           predictions, image_info: as those of `labels`.
           step: of maps, see `Frame`.
         """
-        restored = self._restore(predictions, tf.constant(image_info, tf.int32), step)
+        with tf.device("CPU:0"):  # an accelerator is left to the networks
+            original, scaled = np.asarray(image_info[:2], np.int32), np.asarray(image_info[2:], np.int32)
+            frame = Frame(tf.constant(original), tf.constant(scaled), self._size, step)
+            restored = {name: self._specs[name].restore(values, frame) for name, values in predictions.items()}
         return tf.nest.map_structure(np.asarray, restored)  # unlike `numpy`, it does not copy
 
 

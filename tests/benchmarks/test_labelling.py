@@ -82,7 +82,7 @@ def test_the_host_side_has_no_network(tmp_path: Path) -> None:
     for number, size in enumerate(((30, 50), (60, 40))):
         (tmp_path / "images" / f"{number}.png").write_bytes(image_bytes(red_slope(*size)))
     found = labelling_host.one_round(str(tmp_path / "images"), str(tmp_path / "work"), 64, 3)
-    assert set(found) == {"label", "judge", "kB", "label_half", "kB_half"} and min(found.values()) > 0
+    assert set(found) == {"label", "judge", "kB", "label_half", "judge_half", "kB_half"} and min(found.values()) > 0
     assert found["kB_half"] < found["kB"]
     labelled = manifest.read(str(tmp_path / "work" / "timed" / "out"))
     assert {task: sum(counts.values()) for task, counts in labelled.origins.items()} == dict.fromkeys(discover(), 3)
@@ -90,12 +90,14 @@ def test_the_host_side_has_no_network(tmp_path: Path) -> None:
 
 def test_cores_follow_from_the_processor_time() -> None:
     """Medians of the sums: 20 + 5 ms; 400 images/s then take ten cores."""
-    half = {"label_half": 9.0, "kB": 400.0, "kB_half": 100.0}
+    half = {"label_half": 9.0, "judge_half": 2.0, "kB": 400.0, "kB_half": 100.0}
     rounds = [{"label": 20.0, "judge": 5.0}, {"label": 18.0, "judge": 4.0}, {"label": 50.0, "judge": 9.0}]
-    cost, few, many, *halved = labelling_host.rows(640, [one | half for one in rounds])
+    cost, large, few, many, *halved = labelling_host.rows(640, [one | half for one in rounds])
     assert [(row.ratio, row.note) for row in halved] == [
         (9.0, "whole maps: 20.0 ms/image"),
+        (2.0, "whole maps: 5.0 ms/image"),
         (100.0, "whole maps: 400.0 kB/image"),
     ]
     assert cost.ratio == 25.0 and cost.reached
+    assert large.ratio == pytest.approx(20.0 + 5.0 / 50)  # 20,000 of a million are judged
     assert (few.ours.value, many.ours.value) == (2.5, 10.0)  # type: ignore[union-attr]

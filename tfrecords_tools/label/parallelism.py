@@ -24,6 +24,7 @@ import threading
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 
+import cv2
 import tensorflow as tf
 
 from must_tf.common import devices, upstream
@@ -153,6 +154,7 @@ def settle() -> None:
     gets one thread, unless TensorFlow has computed before in this process.
     """
     upstream.disable_memory_optimizer()
+    cv2.setNumThreads(1)  # its threads would compete with this process's own, and wait for each other by turning
     if not tf.config.list_physical_devices("GPU"):
         with contextlib.suppress(RuntimeError):
             tf.config.threading.set_intra_op_parallelism_threads(1)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
@@ -67,6 +68,9 @@ class _Context(NamedTuple):
     step: int  # of maps, see `Teacher.labels`
     configs: dict[str, Any]  # {task: its config}; costs milliseconds to make
     room: parallelism.Room  # for decoded images and their labels
+
+
+_Stacks = dict[tuple[int, ...], tuple[np.ndarray, np.ndarray]]  # {which views: their batch, pixels and infos}
 
 
 class _Rows(NamedTuple):
@@ -204,19 +208,24 @@ def _is_free(task: str, origins: dict[str, str]) -> bool:
 def _forward(ready: Sequence[Future[_Prepared | None]], context: _Context) -> list[_Rows]:
     """Returns the predictions of each teacher, of the rows to which it may add labels."""
     batch = {row: one for row, future in enumerate(ready) if (one := future.result()) is not None}
+    stacks: _Stacks = {}
     found = []
     for number, teacher in enumerate(context.teachers):
         views = {row: one.views[teacher.frame] for row, one in batch.items() if one.wanted[number]}
         mirrored = {row: one.mirrored[teacher.frame] for row, one in batch.items() if one.doubted[number]}
-        found.append(_Rows(_forward_one(teacher, views), _forward_one(teacher, mirrored)))
+        found.append(_Rows(_forward_one(teacher, views, stacks), _forward_one(teacher, mirrored, stacks)))
     return found
 
 
-def _forward_one(teacher: Teacher, views: Mapping[int, View]) -> dict[int, Predictions]:
+def _forward_one(teacher: Teacher, views: Mapping[int, View], stacks: _Stacks) -> dict[int, Predictions]:
+    """Returns a teacher's predictions. `stacks` are the inputs of the teachers before, most of which take the same."""
     if not views:
         return {}
-    pixels, infos = zip(*views.values(), strict=True)
-    predictions = teacher.forward(stacked(pixels), stacked(infos))
+    key = tuple(id(one.pixels) for one in views.values())
+    if key not in stacks:
+        pixels, infos = zip(*views.values(), strict=True)
+        stacks[key] = stacked(pixels), stacked(infos)
+    predictions = teacher.forward(*stacks[key])
     return {row: tf.nest.map_structure(lambda x, place=place: x[place], predictions) for place, row in enumerate(views)}
 
 

@@ -47,14 +47,20 @@ def _grids(labels: Labels, content: LabelContent, info: ImageInfo) -> Iterator[t
     weight = _reduced(known)[..., None]
     of_things = {key: values for key, values in maps(labels, info).items() if values is not content.scores}
     for key, values in of_things.items():
-        planes = np.moveaxis(values.reshape(*values.shape[:2], -1), -1, 0)  # one by one: copies take gigabytes
-        reduced = [_reduced(np.where(content.present, plane, 0).astype(np.float32, copy=False)) for plane in planes]
+        planes = values.reshape(*values.shape[:2], -1)
+        reduced = [_reduced(_shown(planes, channel, content.present)) for channel in range(planes.shape[-1])]
         means = np.stack(reduced, axis=-1) / np.maximum(weight, 1e-6)
         grid = np.where(weight > 0, means, means[weight[..., 0] > 0].mean(axis=0))
         grid = grid - grid.mean(axis=(0, 1))
         deviation = grid.std()
         if np.isfinite(deviation) and deviation > 1e-6 * (1 + np.abs(means).max()):
             yield key, (grid / deviation).ravel()
+
+
+def _shown(planes: np.ndarray, channel: int, present: np.ndarray) -> np.ndarray:
+    """Returns one channel [h, w] of a map [h, w, C] as float32, with 0 where it is unknown."""
+    plane = np.ascontiguousarray(planes[..., channel], np.float32)
+    return plane if present.all() else np.where(present, plane, np.float32(0.0))
 
 
 def _reduced(plane: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from must_tf.common.finite import is_finite
-from must_tf.data import label_reader, opening, record
+from must_tf.data import label_reader, opening
 from must_tf.label_content import IMAGES, OBJECTS, PIXELS, ImageInfo, LabelContent, Labels
 from must_tf.spec import TaskSpec
 from must_tf.tasks import discover
@@ -133,8 +133,9 @@ def _add_classes(
     counted = present if content.eligible is None else present & content.eligible
     for part in _parts(present.size):
         chosen, scores = counted.ravel()[part], content.scores.ravel()[part]
+        chosen = slice(None) if chosen.all() else chosen  # a copy less
         if content.classes is None:
-            sums.scores += binned(np.zeros(np.count_nonzero(chosen), np.int64), scores[chosen], 1)
+            sums.scores += binned(np.zeros(len(scores[chosen]), np.int64), scores[chosen], 1)
             continue
         classes = content.classes.ravel()[part]
         sums.scores += binned(classes[chosen], scores[chosen], count)
@@ -148,8 +149,11 @@ def _parts(size: int) -> Iterator[slice]:
 
 def binned(places: np.ndarray, scores: np.ndarray, classes: int) -> np.ndarray:
     """Counts labels [N] by class and score. Returns [classes, BINS]; a score of 1.0 is in the last bin."""
-    bins = np.clip((scores.astype(np.float64) * BINS + 1e-6).astype(np.int64), 0, BINS - 1)
-    return np.bincount(places * BINS + bins, minlength=classes * BINS).reshape(classes, BINS)
+    bins = np.multiply(scores, BINS, dtype=np.float64)
+    bins += 1e-6
+    keys = np.clip(bins, 0, BINS - 1, out=bins).astype(np.int64)
+    keys += np.multiply(places, BINS, dtype=np.int64)
+    return np.bincount(keys, minlength=classes * BINS).reshape(classes, BINS)
 
 
 SumsByOrigin = dict[tuple[str, str], Sums]  # (task, origin) -> sums
@@ -218,8 +222,9 @@ def sum_shards(job: SumJob, tick: Callable[[], None]) -> SumsByOrigin:
 
 def _add_record(serialized: bytes, reader: label_reader.LabelReader, job: SumJob, total: SumsByOrigin) -> None:
     example = opening.parsed(serialized)
-    for task, (labels, origin, annotated) in reader.read_in_turn(serialized, example, job.origin):
+    # Shares of pixels are the same in maps of half the size, which are not enlarged.
+    for task, (labels, origin, annotated) in reader.read_in_turn(serialized, example, job.origin, as_stored=True):
         if job.origin != REAL or annotated is None:  # if some classes were not annotated, counts would be too low
             sums = total.setdefault((task, origin), Sums())
-            add(sums, discover()[task], labels, record.info_of(example), job.configs[task])
+            add(sums, discover()[task], labels, reader.map_info(example, task), job.configs[task])
         del labels  # before the next task's are read

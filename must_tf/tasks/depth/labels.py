@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -83,15 +83,16 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
       ValueError: both maps have known pixels.
     """
     maps = [np.asarray(labels.get(key, 0.0)) for key in ("metres", "inverse_depth")]
-    farthest, largest_inverse = (max(part.max(initial=0.0) for _, part in _known(values)) for values in maps)
+    farthest, largest_inverse = map(_largest, maps)
     if farthest and largest_inverse:
         raise ValueError(f"{info.source_id}: depth is metric or relative, not both.")
     relative = bool(largest_inverse)
     scale = (largest_inverse if relative else farthest) / LARGEST
     scale = float(np.float32(scale if relative else max(MILLIMETRE, scale)))
-    units = np.zeros(maps[relative].shape, np.uint16)
-    for rows, values in _known(maps[relative]):
-        units[rows] = np.where(values > 0, np.clip(np.rint(values / scale), 1, LARGEST), 0)
+    values = maps[relative] if maps[relative].ndim else maps[not relative]
+    units = np.zeros(values.shape, np.uint16)
+    for rows in _parts(units.shape):
+        units[rows] = _in_units_of(scale, values[rows])
     return {
         DEPTH: record.bytes_feature([record.encode_map(units)]),
         SCALE: record.float_feature([scale]),
@@ -99,18 +100,30 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
     } | pixel_confidence.write(labels, CONFIDENCE)
 
 
-def _known(values: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
-    """Yields which rows and their values, float64; 0 for anything but positive, finite numbers.
+def _largest(values: np.ndarray) -> float:
+    """Returns the largest positive, finite number; 0 if there is none."""
+    largest = float(values.max(initial=0.0))
+    if np.isfinite(largest):
+        return largest
+    return float(
+        max(np.max(values[rows], initial=0.0, where=np.isfinite(values[rows])) for rows in _parts(values.shape))
+    )
 
-    In float64, several copies of a large map would take gigabytes.
-    """
-    if not values.ndim:  # there is no map
-        yield (), np.zeros([])
-        return
-    rows = max(AT_ONCE // max(values.shape[1], 1), 1)
-    for top in range(0, max(len(values), 1), rows):
-        part = np.asarray(values[top : top + rows], np.float64)
-        yield slice(top, top + rows), np.where(np.isfinite(part) & (part > 0), part, 0.0)
+
+def _in_units_of(scale: float, values: np.ndarray) -> np.ndarray:
+    """Returns whole units, uint16 of the same shape; 0 for anything but positive, finite numbers."""
+    known = (values > 0) & (values < np.inf)
+    if not known.all():
+        values = np.where(known, values, 0)
+    units = np.divide(values, scale, dtype=np.float64)
+    np.rint(units, out=units)
+    return np.clip(units, 1, LARGEST, out=units).astype(np.uint16) * known
+
+
+def _parts(shape: tuple[int, ...]) -> list[slice]:
+    """Returns which rows of a map are converted at once: in float64, several copies of a large one take gigabytes."""
+    rows = max(AT_ONCE // max(shape[1], 1), 1)
+    return [slice(top, top + rows) for top in range(0, max(shape[0], 1), rows)]
 
 
 def targets(parsed: Tensors, size: tf.Tensor, warp: Warp, config: Config) -> Tensors:

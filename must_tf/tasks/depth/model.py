@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import tensorflow as tf
 
+from must_tf.data import host_maps
 from must_tf.data.geometry import Frame, in_bands, restore_planes
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Tensors
 from must_tf.tasks.depth.config import Config
@@ -47,6 +49,11 @@ def ideal(targets: Arrays, config: Config) -> Ideal:
 
 def restore(predictions: Tensors, frame: Frame) -> Tensors:
     """Returns the same maps, float32 [h, w]."""
+    if all(map(host_maps.is_host, predictions.values())):
+        of_bands = {key: host_maps.restore_planes(values[..., None], frame) for key, values in predictions.items()}
+        return host_maps.in_bands(
+            frame, lambda rows: {key: cv2.transpose(planes_of(rows)[0]) for key, planes_of in of_bands.items()}
+        )
     planes = {key: restore_planes(values[..., None], frame) for key, values in predictions.items()}
     specs = dict.fromkeys(planes, tf.TensorSpec([None, None]))
 

@@ -8,8 +8,10 @@ Precision: 1/255 per component before normalising, at most about 0.4 degrees.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import cv2
 import numpy as np
 import tensorflow as tf
 
@@ -21,6 +23,7 @@ from must_tf.tasks.normals.config import Config
 
 NORMALS = "image/normals/encoded"
 CONFIDENCE = "image/normals/confidence/encoded"
+ZERO = (128, 128, 128)  # the colour of a vector 0,0,0 before it is known to be none
 ROWS_AT_ONCE = 32  # so that what is computed from them stays in the processor's cache
 # Pixels that are converted at once: converting takes five times the memory of its result. The memory of smaller bands
 # would not go back to the system: glibc keeps blocks below 32 MB.
@@ -62,14 +65,15 @@ def _vectors_in_bands(stored: tf.Tensor) -> tf.Tensor:
 
 def vectors(stored: tf.Tensor) -> tf.Tensor:
     """Converts colours uint8 [..., 3] to float32 unit vectors or 0,0,0."""
-    # Axis by axis: reductions over an innermost axis of length 3 are slow.
-    planes = tf.stack(tf.unstack(stored, axis=-1))
-    known = tf.reduce_max(planes, axis=0) > 0
+    # Axis by axis, and between them by transposing a matrix: all else with an innermost axis of length 3 is slow.
+    planes = tf.unstack(tf.transpose(tf.reshape(stored, [-1, 3])))
+    known = tf.cast(functools.reduce(tf.maximum, planes) > 0, tf.float32)
     # Unknown pixels are 0; a product of -1 and 0 would be -0.
     # Graphs replace division by a constant with multiplication; written like this, eager code gives the same result.
-    shifted = tf.cast(planes, tf.float32) * (1 / 127.5) - tf.cast(known, tf.float32)
-    inverse = tf.math.rsqrt(tf.maximum(tf.reduce_sum(tf.square(shifted), axis=0), 1e-12))
-    return tf.stack(tf.unstack(shifted * inverse), axis=-1)
+    x, y, z = (tf.cast(plane, tf.float32) * (1 / 127.5) - known for plane in planes)
+    inverse = tf.math.rsqrt(tf.maximum(tf.square(x) + tf.square(y) + tf.square(z), 1e-12))
+    turned = tf.stack([x * inverse, y * inverse, z * inverse])
+    return tf.ensure_shape(tf.reshape(tf.transpose(turned), tf.shape(stored)), stored.shape)
 
 
 def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
@@ -84,12 +88,13 @@ def colours(normals: np.ndarray) -> np.ndarray:
     colours = np.empty(normals.shape, np.uint8)
     for top in range(0, len(normals), ROWS_AT_ONCE):
         part, into = normals[top : top + ROWS_AT_ONCE], colours[top : top + ROWS_AT_ONCE]
-        x, y, z = np.moveaxis(np.abs(part), -1, 0)
-        known = x + y + z > 0  # a reduction over an innermost axis of length 3 is slow
+        shifted = part + 1.0
+        shifted *= 127.5
         with np.errstate(invalid="ignore"):  # NaN is unknown
-            into[...] = np.rint((part + 1.0) * 127.5)
-        if not known.all():
-            into[~known] = 0
+            into[...] = np.rint(shifted, out=shifted)
+        if cv2.inRange(into, ZERO, ZERO).any() or not np.isfinite(shifted).all():  # looked for first, as it is rare
+            x, y, z = np.moveaxis(np.abs(part), -1, 0)
+            into[~(x + y + z > 0)] = 0
     return colours
 
 

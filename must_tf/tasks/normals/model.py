@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import tensorflow as tf
 
+from must_tf.data import host_maps
 from must_tf.data.geometry import Frame, in_bands, restore_planes
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Tensors
 from must_tf.tasks.normals import labels
@@ -39,6 +42,9 @@ def ideal(targets: Arrays, config: Config) -> Ideal:
 
 def restore(predictions: Tensors, frame: Frame) -> Tensors:
     """Returns `normals` float32 [h, w, 3], interpolated and normalised again."""
+    if host_maps.is_host(predictions["normals"]):
+        axes_of = host_maps.restore_planes(predictions["normals"], frame)
+        return host_maps.in_bands(frame, lambda rows: {"normals": _normalised(axes_of(rows))})
     planes_of = restore_planes(predictions["normals"], frame)
 
     def band(top: tf.Tensor, bottom: tf.Tensor) -> Tensors:
@@ -48,3 +54,12 @@ def restore(predictions: Tensors, frame: Frame) -> Tensors:
         return {"normals": tf.transpose(planes * tf.math.rsqrt(tf.maximum(x + y + z, 1e-12)), [2, 1, 0])}
 
     return in_bands(frame, {"normals": tf.TensorSpec([None, None, 3])}, band)
+
+
+def _normalised(axes: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns unit vectors [rows, w, 3] from their axes, 3 x [w, rows]; on the host, with the numbers of the graph."""
+    squares = np.square(axes[0])
+    for axis in axes[1:]:
+        squares += np.square(axis)
+    lengths = np.asarray(tf.math.rsqrt(np.maximum(squares, np.float32(1e-12), out=squares)))
+    return cv2.merge([cv2.transpose(axis * lengths) for axis in axes])

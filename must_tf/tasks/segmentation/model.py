@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from must_tf.data import resample
+from must_tf.data import host_maps, resample
 from must_tf.data.geometry import Frame, in_bands, restore_planes, visible_cells
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, Tensors
+from must_tf.tasks.segmentation import host
 from must_tf.tasks.segmentation.config import Config
+from must_tf.tasks.segmentation.host import AT_ONCE, CERTAIN
 from must_tf.tasks.segmentation.labels import IGNORE
 
 if TYPE_CHECKING:
     import tf_keras
 
-AT_ONCE = 8192  # pixels whose probabilities of all classes are held at a time
-CERTAIN = 1.001  # mixtures are rounded
 Best = tuple[tf.Tensor, tf.Tensor]  # the best classes of pixels, int32 [P], and their probabilities [P]
 
 
@@ -86,6 +86,8 @@ def restore(predictions: Tensors, frame: Frame) -> Tensors:
     probability is the mixture of their highest ones. For such pixels one map is interpolated instead of one per class.
     """
     probability = predictions["probability"]
+    if host_maps.is_host(probability):
+        return host.restore(probability, frame)
     stride = frame.size // probability.shape[0]
     rows, columns = tf.unstack(visible_cells(frame, stride))
     grid = _grid(probability[:rows, :columns])

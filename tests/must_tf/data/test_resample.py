@@ -43,6 +43,27 @@ def test_an_image_is_warped_as_by_one_call(seed: int, flip: bool) -> None:
     np.testing.assert_array_equal(geometry.warp_image(tf.constant(IMAGE), warp), wanted)
 
 
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize(("top", "left"), [(0, 0), (0, 6), (7, 3)])
+def test_an_image_that_keeps_its_size_is_cut(top: int, left: int, flip: bool) -> None:
+    """As by one call: its pixels do not change."""
+    size = tf.constant([HEIGHT, WIDTH])
+    warp = geometry.Warp(size, tf.constant(flip), size, tf.constant([top, left]), SIZE)
+    shown = (IMAGE[:, ::-1] if flip else IMAGE)[top:, left : left + SIZE]
+    found = geometry.warp_image(tf.constant(IMAGE), warp).numpy()
+    np.testing.assert_array_equal(found[: len(shown), : shown.shape[1]], shown)
+    np.testing.assert_array_equal(
+        shown,
+        one_call(
+            IMAGE[:, ::-1] if flip else IMAGE,
+            shown.shape[:2],
+            np.ones(2, np.float32),
+            np.array([top, left], np.float32),
+        ),
+    )
+    assert (found[len(shown) :] == geometry.OUTSIDE).all() and (found[:, shown.shape[1] :] == geometry.OUTSIDE).all()
+
+
 @pytest.mark.parametrize("shape", [(2, 3), (4, 4), (0, 0), (4, 1)])
 def test_a_frame_is_filled_right_and_below(shape: tuple[int, int]) -> None:
     values = np.arange(shape[0] * shape[1] * 2, dtype=np.float32).reshape(*shape, 2)

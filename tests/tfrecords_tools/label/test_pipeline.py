@@ -125,6 +125,28 @@ def test_an_image_is_decoded_once_and_fitted_once_for_each_frame(shard: str, mon
     assert sorted(frame.height for frame in fitted) == [16] * 20 + [24] * 20
 
 
+def test_teachers_with_the_same_views_share_their_batch(tmp_path: Path) -> None:
+    """It is megabytes to copy. A teacher that leaves out an image gets a batch of its own."""
+    given = list[int]()
+
+    class Noted(ByHand):
+        def forward(self, pixels: np.ndarray, info: np.ndarray) -> Predictions:
+            given.append(id(pixels))
+            assert (info[:, 0] > 0).all()
+            return super().forward(pixels, info)
+
+    images = records(3)[0]
+    half = record.Labelled({"metres": np.ones(record.info_of(tf.train.Example.FromString(images[0]))[1:])}, "real:x")
+    images[0] = record.merge(images[0], {"depth": half}, discover())
+    with tf.io.TFRecordWriter(str(tmp_path / "some.tfrecord")) as writer:
+        for one in images:
+            writer.write(one)
+    teachers = Noted("normals"), Noted("normals"), Noted("depth"), Noted("normals", 24)
+    run(str(tmp_path / "some.tfrecord"), *teachers)
+    assert given[0] == given[1] and len(set(given)) == 3
+    assert [one.forwards for one in teachers] == [[3], [3], [2], [3]]
+
+
 def test_no_config_is_made_for_a_record(shard: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of all tasks take more time than a small network."""
     configs_of = mock.Mock(side_effect=recordset.configs_of)
@@ -306,7 +328,6 @@ def test_everything_is_traced_once(passes: int, shard: str, monkeypatch: pytest.
     teacher = TrainedTeacher(About("runs/d", ("depth",), "0" * 12, {}), forward, {"depth": depth.Config()}, 36)
     written = run(shard, teacher)
     assert traced == [BATCH_SIZE]
-    assert teacher._restorer._restore.experimental_get_tracing_count() == 1
     viewer: Any = frames._viewer(teacher.frame)
     assert viewer.experimental_get_tracing_count() == 1
     np.testing.assert_allclose([metres(one)[3, 3] for one in written], [red + 1 for red in records(20)[1]], atol=1e-3)
