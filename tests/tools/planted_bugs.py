@@ -793,6 +793,7 @@ MUTANTS = (
     Mutant("serve: a photo that did not fit beside others is refused", "must_tf/serving/server/batching.py", "[len(batch) > 1 and screening", "[False and screening", "must_tf/serving/server/test_batching::fit"),
     Mutant("serve: a model that has just answered eight waits for nobody", "must_tf/serving/server/batching.py", "min(size + len(self._waiting), self._sizes.batch)", "1", "must_tf/serving/server/test_batching::together"),
     Mutant("serve: patience ends while answers are written", "must_tf/serving/server/batching.py", "if not was_held_up or", "if True or", "must_tf/serving/server/test_batching::busy_event_loop"),
+    Mutant("serve: the work of one output is that of all", "must_tf/serving/server/kserve.py", "if not parameters.get(\"binary_data\", all_binary)", "if not all_binary", "must_tf/serving/server/test_kserve::much_work"),
     Mutant("serve: long answers are written in the event loop", "must_tf/serving/server/threads.py", "if size <= SHORT:", "if True:", "must_tf/serving/server/test_threads::long_work"),
     Mutant("serve: a model waits as long as photos come", "must_tf/serving/server/batching.py", "min(PATIENCE * call, end - began)", "PATIENCE * call", "must_tf/serving/server/test_batching::waiting_for_others"),
     Mutant("the copy beside a lone image is answered", "must_tf/model/forward.py", "lambda x: x[:count], predictions", "lambda x: x, predictions", "must_tf/model/test_forward::lone"),

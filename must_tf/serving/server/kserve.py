@@ -163,10 +163,19 @@ def _images(given: Answer, shape: list[int], binary: bytes) -> list[bytes]:
 
 
 def _work(asked: Answer, predicted: Predicted) -> int:
-    """Returns how much work an answer is: bytes that are copied, or as much."""
-    values = [value for row in predicted.rows for value in row.values()]
-    size = sum(sum(map(len, value.flat)) if value.dtype == object else value.nbytes for value in values)
-    return size if _parameters(asked).get("binary_data_output") else JSON_COST * size
+    """Returns how much work an answer is: bytes that are copied, or as much.
+
+    All outputs are joined to a batch, and those that are wanted as text are written as text.
+    """
+    sizes = {name: sum(_size(row[name]) for row in predicted.rows) for name in predicted.version.network.outputs}
+    all_binary = bool(_parameters(asked).get("binary_data_output"))
+    wanted = _wanted(asked, sizes).items()
+    texts = [sizes[name] for name, parameters in wanted if not parameters.get("binary_data", all_binary)]
+    return sum(sizes.values()) + JSON_COST * sum(texts)
+
+
+def _size(value: np.ndarray) -> int:
+    return sum(map(len, value.flat)) if value.dtype == object else value.nbytes
 
 
 def _response(name: str, asked: Answer, predicted: Predicted) -> Response:
@@ -196,7 +205,7 @@ def _response(name: str, asked: Answer, predicted: Predicted) -> Response:
     return Response(b"".join([head, *binary]), media_type="application/octet-stream", headers=headers)
 
 
-def _wanted(asked: Answer, outputs: Mapping[str, np.ndarray]) -> dict[str, Answer]:
+def _wanted(asked: Answer, outputs: Mapping[str, Any]) -> dict[str, Answer]:
     """Returns the parameters of each output that is wanted, by name; all outputs if the request names none."""
     wanted: dict[str, Answer] = {}
     entries = asked.get("outputs") or [{"name": name} for name in outputs]

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from must_tf.serving.server import kserve
 from must_tf.serving.server.batching import Sizes
+from must_tf.serving.server.service import Predicted
 from tests.must_tf.serving.server.stub_server import Running, StubModel, photo, rows, running, service
 
 INFER = "/v2/models/stub/infer"
@@ -81,6 +83,21 @@ def test_binary_tensors(server: Running) -> None:
     depth, size = json.loads(body[:length])["outputs"]
     assert status == 200 and depth["parameters"] == {"binary_data_size": 24} and size["data"] == [2, 3]
     np.testing.assert_array_equal(np.frombuffer(body[length:], "<f4"), np.full(6, 10.0))
+
+
+@pytest.mark.parametrize(
+    ("all_binary", "depth", "texts"),
+    [(False, None, 158), (True, None, 0), (True, {}, 0), (False, {"binary_data": True}, 0)]
+    + [(True, {"binary_data": False}, 64), (False, {}, 64)],
+)
+def test_only_outputs_that_are_wanted_as_text_are_much_work(
+    all_binary: bool, depth: dict[str, bool] | None, texts: int
+) -> None:
+    """A client asks for binary tensors of all outputs, or of each; 158 bytes are joined to a batch in any case."""
+    predicted = Predicted(rows([photo(4, 4)]), StubModel(rows, Sizes()).current)
+    chosen = {} if depth is None else {"outputs": [{"name": "depth/metres", "parameters": depth}]}
+    work = kserve._work(chosen | {"parameters": {"binary_data_output": all_binary}}, predicted)
+    assert work == 158 + kserve.JSON_COST * texts
 
 
 def test_binary_strings_and_pixels(server: Running) -> None:
