@@ -28,7 +28,9 @@ Predict = Callable[[Sequence[bytes]], list[Row]]
 LOG = logging.getLogger("must_tf.serve")
 PATIENCE = 0.1  # of the last call's time. Answers of 2 MB are sent, and asked for again, one in 3 ms
 LONGEST = 0.3  # of the last call's time; it is the most that waiting for others can add to a call
-LATE = 0.001  # seconds after its end at which a wait was held up by other work of the event loop
+# Seconds after its end at which a wait was held up by other work of the event loop. An idle loop's waits end up to a
+# millisecond late, because it asks the system for whole ones, and the thread has to wake up.
+LATE = 0.002
 
 
 class Busy(Exception):
