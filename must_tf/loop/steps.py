@@ -55,7 +55,8 @@ class Step:
       images: number of images that it reads; of a training, of one epoch.
       state: returns a text that changes with the input that is not the loop's own.
       takes_jobs: whether the command itself runs several things at once with --jobs, which changes no result.
-      is_shared: whether it runs in a process that others use before and after it, see `shared_process`.
+      is_shared: whether it runs in a process that others use before and after it, see `shared_process`. All are of one
+        command: some set variables of their process, as `must check` hides its GPUs.
       parts: {output of an earlier step, or "" for `state`: patterns below `output` of what is made from it}, if the
         output has parts that are made from different input. The command adds parts that are missing.
     """
