@@ -75,6 +75,7 @@ def test_a_command_that_is_ended_gives_its_code_and_ends_its_process(shared: Sha
     assert ids() == before
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # what other tests here left unclosed
 def test_what_a_command_has_left_is_not_kept(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
