@@ -26,6 +26,7 @@ HEADER = "inference-header-content-length"  # length of the JSON before binary t
 TENSOR = "image_tensor"
 NAMES = {"float32": "FP32", "int32": "INT32", "int64": "INT64", "uint8": "UINT8", "bool": "BOOL", "object": "BYTES"}
 TYPES = {np.dtype(name): kind for name, kind in NAMES.items()}
+BARE = "A photo as the whole body is sent to /v1/models/<name>:predict"
 JSON_COST = 100  # to write a number as text, compared with copying it
 Answer = dict[str, Any]
 
@@ -101,7 +102,7 @@ def _request(content: bytes, header: str | None) -> tuple[Answer, list[bytes]]:
         if not header.isdecimal() or int(header) > length:
             raise Refused(400, f"{HEADER} must be a number up to the length of the body")
         length = int(header)
-    asked = reading.parsed(content[:length])
+    asked = reading.parsed(content[:length], BARE)
     inputs = asked.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise Refused(400, f'"inputs" must be a list with one input, {SIGNATURE} or {TENSOR}')

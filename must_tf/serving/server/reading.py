@@ -64,18 +64,22 @@ async def body(request: Request, limits: RequestLimits) -> bytes:
         raise Refused(400, "the client has closed the connection") from None
 
 
-def parsed(content: bytes) -> dict[str, Any]:
+def parsed(content: bytes, bare: str = BARE) -> dict[str, Any]:
     """Parses a JSON object.
+
+    Args:
+      content: the body.
+      bare: says how a photo can be sent as the whole body.
 
     Raises:
       Refused: it is something else.
     """
     if content.startswith(MAGIC):
-        raise Refused(400, BARE)
+        raise Refused(400, bare)
     try:
         values = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise Refused(400, f"the body is not valid JSON: {error}. {BARE}") from None
+        raise Refused(400, f"the body is not valid JSON: {error}. {bare}") from None
     if not isinstance(values, dict):
         raise Refused(400, "the body must be a JSON object")
     return values

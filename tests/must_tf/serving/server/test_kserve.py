@@ -116,6 +116,12 @@ def test_binary_strings_and_pixels(server: Running) -> None:
     assert np.frombuffer(found["depth/metres"], "<f4").tolist() == [0, 3, 6, 9]
 
 
+@pytest.mark.parametrize("content", [photo(1, 1), b"hello"])
+def test_a_photo_as_the_body_is_told_where_it_can_be_sent(server: Running, content: bytes) -> None:
+    status, _, body = server.ask(INFER, content, {"Content-Type": "image/jpeg"})
+    assert status == 400 and "is sent to /v1/models/<name>:predict" in json.loads(body)["error"]
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
