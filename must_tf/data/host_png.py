@@ -10,6 +10,7 @@ import tensorflow as tf
 
 BIT_DEPTH, COLOUR = 24, 25  # places in a PNG file
 GREY = 0  # a kind of colour
+SAME = (1, 8)  # bits of a grey pixel that all decoders convert alike
 SET = 255  # a pixel of a mask
 
 
@@ -20,10 +21,7 @@ def decoded_mask(png: bytes) -> np.ndarray:
       tf.errors.OpError: the file cannot be decoded.
     """
     values = None
-    if png[COLOUR : COLOUR + 1] == bytes([GREY]) and png[BIT_DEPTH] in (
-        1,
-        8,
-    ):  # otherwise decoders may convert differently
+    if png[COLOUR : COLOUR + 1] == bytes([GREY]) and png[BIT_DEPTH] in SAME:
         values = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
     if values is None:
         values = tf.io.decode_png(png, channels=1).numpy()[..., 0]

@@ -60,12 +60,9 @@ class LabelReader:
         keys = [key for key in self._specs[task].features(self._configs[task]) if key.endswith("/encoded")]
         files = [value for key in keys if key in feature for value in feature[key].bytes_list.value if value]
         half = opening.half(info.height), opening.half(info.width)
-        is_large = info.height * info.width > LARGE
-        return (
-            info
-            if is_large or {opening.png_size(file) for file in files} != {half}
-            else info._replace(height=half[0], width=half[1])
-        )
+        if info.height * info.width > LARGE or {opening.png_size(file) for file in files} != {half}:
+            return info
+        return info._replace(height=half[0], width=half[1])
 
     def read_in_turn(
         self, serialized: bytes, example: tf.train.Example, origin: str = "", as_stored: bool = False

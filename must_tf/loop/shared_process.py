@@ -9,6 +9,7 @@ with END and the exit code.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import subprocess
@@ -31,16 +32,20 @@ class SharedProcess:
     def follow(self, words: Sequence[str], log: str, name: str) -> int:
         """Runs a command; see `subprocesses.follow`."""
         with subprocesses.output_file(log) as file:
-            if self._process is not None and self._process.poll() is not None:
-                self.end()
-            if self._process is None:
-                command = [sys.executable, "-m", "must_tf", EACH_LINE]
-                self._process = subprocesses.started(command, subprocess.PIPE)
-            assert self._process.stdin is not None
-            self._process.stdin.write(json.dumps(words) + "\n")
-            self._process.stdin.flush()
-            subprocesses.relay(self._process, self._lines(self._process), file, name)
+            process = self._asked(json.dumps(words) + "\n")
+            subprocesses.relay(process, self._lines(process), file, name)
         return self._code
+
+    def _asked(self, line: str) -> subprocess.Popen[str]:
+        """Returns the process that was given this line: a new one if there is none, or if it has died."""
+        if self._process is not None:
+            with contextlib.suppress(BrokenPipeError):
+                _write(self._process, line)
+                return self._process
+            self.end()
+        self._process = subprocesses.started([sys.executable, "-m", "must_tf", EACH_LINE], subprocess.PIPE)
+        _write(self._process, line)
+        return self._process
 
     def _lines(self, process: subprocess.Popen[str]) -> Iterator[str]:
         """Yields the output of a command and notes its exit code."""
@@ -57,9 +62,15 @@ class SharedProcess:
     def end(self) -> None:
         """Ends the process: the memory of what it has loaded is free again."""
         if self._process is not None:
-            with self._process:  # closes its pipes
+            with contextlib.suppress(BrokenPipeError), self._process:  # closes its pipes
                 self._process.terminate()
             self._process = None
+
+
+def _write(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(line)
+    process.stdin.flush()
 
 
 def run(main: Callable[[Sequence[str]], int | None]) -> int:
