@@ -68,6 +68,7 @@ def run(flags: TrainFlags) -> None:
     startup_times.begin()
     upstream.cache_config_types()
     upstream.disable_memory_optimizer()
+    upstream.close_iterators_at_once()
     params, mistakes = experiment_config.read(flags.experiment, flags.config_file, flags.params_override)
     images, keep_best = _settle(params, flags, mistakes), flags.mode == "train_and_eval"
     prefix = "" if flags.overwrite else checkpoints.newest(flags.model_dir)

@@ -255,9 +255,9 @@ class Evaluator:
         drawers = {name: picture_grid.Drawer(spec.draw, self._configs[name]) for name, spec in self._specs.items()}
         picture = picture_grid.grid(self._measured.rows, drawers)
         path = os.path.join(directory, run_files.PICTURES, f"{run_files.step_name(step)}.png")
-        picture_grid.save_png(path, picture)
+        file = picture_grid.save_png(path, picture)
         writer = tf.summary.create_file_writer(os.path.join(directory, run_files.VALIDATION))
-        picture_grid.tensorboard_image(writer, "predictions", picture, step)
+        picture_grid.tensorboard_image(writer, "predictions", file, picture.shape[:2], step)
 
 
 def _numbered_records(input_path: str | Sequence[str]) -> Iterator[tuple[int, bytes]]:

@@ -19,6 +19,8 @@ TEXT = 14
 GROUND: drawing.Colour = (244, 244, 245)
 INK: drawing.Colour = (39, 39, 42)
 FAINT: drawing.Colour = (212, 212, 216)
+# Ten million pixels of an evaluation take 0.8 s instead of the 2.9 of `tf.io.encode_png`, and a quarter more bytes.
+PNG_SPEED = [cv2.IMWRITE_PNG_COMPRESSION, 2]
 SIDES = {"labels": "label", "predictions": "prediction"}
 
 
@@ -123,17 +125,31 @@ def _band() -> int:
     return drawing.glyphs("", TEXT).shape[0] + 8
 
 
-def save_png(path: str, picture: np.ndarray) -> None:
-    """Writes uint8 [h, w, 3] as a PNG to a local or remote path. The file is replaced atomically."""
-    files.write_whole(path, png(picture))
+def save_png(path: str, picture: np.ndarray) -> bytes:
+    """Writes uint8 [h, w, 3] as a PNG to a local or remote path, and returns it. The file is replaced atomically."""
+    file = png(picture)
+    files.write_whole(path, file)
+    return file
 
 
 def png(picture: np.ndarray) -> bytes:
     """Returns the bytes of a PNG file of uint8 [h, w, 3]."""
-    return tf.io.encode_png(np.ascontiguousarray(picture)).numpy()
+    return cv2.imencode(".png", picture[..., ::-1], PNG_SPEED)[1].tobytes()
 
 
-def tensorboard_image(writer: tf.summary.SummaryWriter, name: str, picture: np.ndarray, step: int) -> None:
-    """Logs uint8 [h, w, 3] as an image summary."""
+def tensorboard_image(writer: tf.summary.SummaryWriter, name: str, file: bytes, size: Sequence[int], step: int) -> None:
+    """Logs a PNG as an image summary, as it is: `tf.summary.image` would compress the pixels once more.
+
+    Args:
+      writer: takes the summary.
+      name: tag of the summary.
+      file: the PNG's bytes.
+      size: its height and width in pixels.
+      step: of the training.
+    """
+    from tensorboard.plugins.image import metadata as image_metadata  # the light installation has no TensorBoard
+
+    height, width = size
+    about = image_metadata.create_summary_metadata(display_name=None, description=None)
     with writer.as_default():
-        tf.summary.image(name, picture[None], step=step)
+        tf.summary.write(name, [str(width).encode(), str(height).encode(), file], step, about)

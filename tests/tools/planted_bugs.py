@@ -598,6 +598,7 @@ MUTANTS = (
     Mutant("gradients are clipped one by one", "must_tf/training/gradients.py", "tf.clip_by_global_norm(gradients, norm)[0]", "[each if each is None else tf.clip_by_value(each, -norm, norm) for each in gradients]", "must_tf/training/test_trainer::adamw"),
     Mutant("the box head is built by the first call", f"{TASKS}detection/head.py", "self._box_head(self._align(pyramid.levels, tf.zeros([1, 1, 4])))", "pass", "must_tf/training/test_start::creates"),
     Mutant("phases start with the first run of a process", "must_tf/common/startup_times.py", "if len(_ended) == 1 else now", "if _ended else now", "must_tf/common/test_startup_times::anew"),
+    Mutant("closing an iterator waits for its autotuning", "must_tf/common/upstream.py", "return made(*args).with_options(options)", "return made(*args)", "must_tf/common/test_upstream::delays_the_end"),
     Mutant("slots are created in the first step", "must_tf/common/upstream.py", "            inner._create_all_weights(variables)", "            pass", "must_tf/training/test_start::slots"),
     Mutant("convert: the part of a photo is not that of its hash", "tfrecords_tools/sources/selected.py", "number < validation_share * contents.RANGE", "number % 1000 < validation_share * 1000", "tfrecords_tools/sources/test_selected::decides"),
     Mutant("convert: photos that are only near are left out", "tfrecords_tools/sources/selected.py", " and int(self.numbers[place]) == number", "", "tfrecords_tools/sources/test_selected::other_records"),

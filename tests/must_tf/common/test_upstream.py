@@ -24,9 +24,11 @@ from absl import logging
 from official.core import exp_factory
 from official.modeling import hyperparams
 from tensorflow.python.checkpoint import checkpoint_management
+from tensorflow.python.data.ops import multi_device_iterator_ops as multi_device
 from tensorflow.python.eager import context
 
 from must_tf.common import upstream
+from must_tf.data import record
 from must_tf.experiments.experiment_config import experiments
 from tests.support.session.forked_python import INTERPRETER
 
@@ -78,6 +80,21 @@ def test_sums_have_a_fixed_order() -> None:
     finally:
         context.disable_run_metadata()
     assert counts["AddN"] == 1 and not counts["TemporaryVariable"]
+
+
+def test_no_thread_delays_the_end_of_a_distributed_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorFlow puts datasets of its own around ours, and closing their iterators would wait for the autotuning."""
+    plain = inspect.unwrap(multi_device._create_device_dataset)  # the session may have replaced it
+    monkeypatch.setattr(multi_device, "_create_device_dataset", plain)
+    for _ in range(2):
+        upstream.close_iterators_at_once()
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    numbers = record.without_autotune(tf.data.Dataset.range(3))
+    iterator = iter(strategy.distribute_datasets_from_function(lambda _: numbers))
+    (of_worker,) = iterator._iterators
+    (of_device,) = of_worker._iterator._device_iterators
+    assert of_device._dataset.options().autotune.enabled is False  # and not None, which means that it is on
+    assert [int(number) for number in iterator] == [0, 1, 2]
 
 
 def test_hidden_modules_can_be_imported_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

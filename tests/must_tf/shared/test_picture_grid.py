@@ -272,11 +272,13 @@ def test_save_png_writes_whole_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_tensorboard_image_logs_the_pixels(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (8, 9, 3), np.uint8)
     writer = tf.summary.create_file_writer(str(tmp_path))
-    picture_grid.tensorboard_image(writer, "seen", picture, 7)
+    picture_grid.tensorboard_image(writer, "seen", picture_grid.png(picture), (8, 9), 7)
     writer.close()
     records = tf.data.TFRecordDataset([str(each) for each in tmp_path.iterdir()]).as_numpy_iterator()
     events = [tf.compat.v1.Event.FromString(record) for record in records]
     values = itertools.chain.from_iterable(((event.step, value) for value in event.summary.value) for event in events)
     ((step, value),) = ((step, value) for step, value in values if value.tag == "seen")
     assert step == 7
+    assert value.metadata.plugin_data.plugin_name == "images"
+    assert list(value.tensor.string_val[:2]) == [b"9", b"8"]  # width and height
     np.testing.assert_array_equal(tf.io.decode_png(value.tensor.string_val[2]).numpy(), picture)
