@@ -22,6 +22,7 @@ from must_tf.common import disk, held_folders
 PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PARENT = "MUST_PARENT"  # environment variable of a subprocess: the id of the process that it ends with
 RESULTS = ("evaluated ", "  ", "exported ", "dropped: ", "note: ", "error", "passed: ", "not judged", "overruled: ")
+AGAIN = "--- again ---"  # between two attempts in one log
 POLL_SECONDS = 0.5  # between two looks at the parent; a command needs longer than that to import TensorFlow
 
 
@@ -34,7 +35,7 @@ def follow(command: Sequence[str], log: str, name: str = "") -> int:
 
     Args:
       command: program and arguments. It imports the same must_tf as this process.
-      log: path of the file for its stdout and stderr.
+      log: path of the file for its stdout and stderr, which are added at its end.
       name: shown before its lines, if several commands run at the same time.
 
     Returns:
@@ -50,14 +51,16 @@ def follow(command: Sequence[str], log: str, name: str = "") -> int:
 
 @contextlib.contextmanager
 def output_file(log: str) -> Iterator[IO[str]]:
-    """Opens the file for a command's output.
+    """Opens the file for a command's output. What an earlier attempt has written stays: it may say why that one ended.
 
     Raises:
       UserError: the disk of a folder that this process holds is gone, or a disk is full.
     """
     held_folders.require()
     os.makedirs(os.path.dirname(log) or ".", exist_ok=True)
-    with disk.naming(log), open(log, "w") as file:
+    with disk.naming(log), open(log, "a") as file:
+        if file.tell():
+            file.write(f"\n{AGAIN}\n")
         yield file
 
 
@@ -120,9 +123,11 @@ def _watch(parent: int) -> None:
 
 
 def last_lines(log: str, count: int) -> list[str]:
-    """Returns the last `count` lines of a log that are not blank."""
+    """Returns the last `count` lines of a log that are not blank; none of an earlier attempt."""
     with open(log) as file:
-        return [line.rstrip() for line in file if line.strip()][-count:]
+        lines = [line.rstrip() for line in file if line.strip()]
+    begin = max((number for number, line in enumerate(lines, 1) if line == AGAIN), default=0)
+    return lines[begin:][-count:]
 
 
 class _Screen:

@@ -178,6 +178,8 @@ class StepRunner:
         if os.path.exists(os.path.join(step.output, saved_model.NAME)):
             shutil.rmtree(step.output)  # an export of this plan: of what has changed since, or of a run that was killed
         seconds = self._seconds_before(step, made_from)
+        if not seconds:
+            _remove(self._log(step))
         # Parts that the plan has no longer stay known: they may come back.
         about = {"from": made_from, "parts": {**(before["parts"] if before else {}), **parts}}
         self._remember(step, {**about, "seconds": seconds})  # and not its hash: the command may be killed
@@ -206,12 +208,15 @@ class StepRunner:
         text = repr((step.words, sorted(contents.items()), state, inputs))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    def _log(self, step: Step) -> str:
+        return os.path.join(self._out, LOGS, f"{step.name.replace(' ', '-')}.log")
+
     def _call(self, step: Step, name: str) -> None:
         """Runs the command. Its whole output goes to a log, its progress to the terminal."""
         if self._is_ending.is_set():
             raise UserError(f"step {step.name!r} was not begun, because another one failed.")
         print(f"  {step.text}", flush=True)
-        log = os.path.join(self._out, LOGS, f"{step.name.replace(' ', '-')}.log")
+        log = self._log(step)
         more = ("--jobs", str(self._jobs)) if step.takes_jobs and self._jobs > 1 else ()
         words = [*step.words, *more]
         if step.is_shared:

@@ -29,6 +29,7 @@ from must_tf.serving.server.reading import RequestLimits
 from must_tf.serving.server.service import Service
 
 SAMPLES = 3  # photos that the page offers
+STDERR = 2  # its file descriptor
 BACKLOG = 1024  # connections that the system holds until they are accepted
 
 
@@ -53,6 +54,11 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begins to stop; requests that were accepted are still answered. A second Ctrl-C does not wait for them."""
         del frame
+        if not self.should_exit:
+            waiting = len(self.server_state.tasks)
+            answers = f"; requests that are still answered: {waiting}. A second Ctrl-C does not wait" if waiting else ""
+            with contextlib.suppress(OSError):  # stderr is closed
+                os.write(STDERR, f"stopping{answers}\n".encode())  # not by `print`, which may be interrupted itself
         self._service.is_ready = False
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True

@@ -26,6 +26,15 @@ def test_a_child_leaves_its_whole_output_in_the_log_and_shows_the_rest(
     assert subprocesses.last_lines(log, 1) == [os.path.join(subprocesses.PACKAGES, "must_tf", "__init__.py")]
 
 
+def test_the_log_of_an_earlier_attempt_stays(tmp_path: Path) -> None:
+    """It may say why that one ended; the reason of the last one is searched in its own lines only."""
+    log = tmp_path / "log"
+    for word in ("first", "second"):
+        assert subprocesses.follow([sys.executable, "-c", f"print('error: {word}')"], str(log)) == 0
+    assert log.read_text() == f"error: first\n\n{subprocesses.AGAIN}\nerror: second\n"
+    assert subprocesses.last_lines(str(log), 200) == ["error: second"]
+
+
 def test_progress_replaces_its_line_on_a_terminal_and_results_stay(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,7 +26,8 @@ def played(monkeypatch: pytest.MonkeyPatch, play: Callable[[str], int]) -> None:
 
     def follow(words: Sequence[str], log: str, name: str = "") -> int:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
-        Path(log).touch()
+        with open(log, "a") as file:
+            file.write(f"{name}\n")
         assert name == words[3]
         code = play(words[3])
         Path(words[-1]).mkdir(parents=True, exist_ok=True)
@@ -115,7 +116,8 @@ def test_processes_of_labelling_have_ended_when_a_training_begins(
     def follow(words: Sequence[str], log: str, name: str = "") -> int:
         done.append(words[3])
         Path(log).parent.mkdir()
-        Path(log).touch()
+        with open(log, "a") as file:
+            file.write(f"{name}\n")
         return 2
 
     monkeypatch.setattr(steps, "SharedProcess", Shared)
@@ -190,7 +192,7 @@ def test_a_step_that_fails_ends_the_others(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_time_of_interrupted_attempts_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step of 5 seconds that fails, then one of 7 that ends; and none of it once the input has changed."""
+    """A step of 5 seconds that fails, then one of 7 that ends; none of it once the input has changed. So do logs."""
     now, codes = [0.0], iter([2, 0, 0])
     monkeypatch.setattr(steps.time, "monotonic", lambda: now[0])
 
@@ -207,9 +209,10 @@ def test_the_time_of_interrupted_attempts_counts(tmp_path: Path, monkeypatch: py
     runner = StepRunner(str(tmp_path))
     assert runner.seconds == {}
     runner.run(Step("label", ("label", output), output), "1/1", "label")
-    assert runner.seconds == {"label": 12.0}
+    log = tmp_path / steps.LOGS / "label.log"
+    assert runner.seconds == {"label": 12.0} and log.read_text() == "label\nlabel\n"
     runner.run(Step("label", ("label", output), output, state=lambda: "other photos"), "1/1", "label")
-    assert runner.seconds == {"label": 7.0}
+    assert runner.seconds == {"label": 7.0} and log.read_text() == "label\n"
 
 
 def test_a_step_that_is_not_begun_when_another_fails_is_never_begun(

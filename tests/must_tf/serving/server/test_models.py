@@ -13,20 +13,23 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.request import urlopen
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from starlette.applications import Starlette
 
 from must_tf.cli import serve
 from must_tf.common import interrupts
 from must_tf.common.errors import UserError, exit_on_user_error
 from must_tf.serving import companions
 from must_tf.serving.clients import client_rest
-from must_tf.serving.server import models
+from must_tf.serving.server import command, models
 from must_tf.serving.server.batching import Sizes
 from must_tf.serving.server.models import Model, Network
+from must_tf.serving.server.reading import RequestLimits
 from tests.must_tf.serving.server.stub_server import OUTPUTS, rows, running, service
 from tests.support.predicting import images
 from tests.support.tiny import image_bytes
@@ -187,11 +190,23 @@ def content(url: str) -> bytes:
         return bytes(response.read())
 
 
+def test_a_server_that_is_asked_to_stop_says_what_it_waits_for(capfd: pytest.CaptureFixture[str]) -> None:
+    """Once; the second time it does not wait."""
+    options = command.ServerOptions("127.0.0.1", 0, RequestLimits(), Sizes(), 10, 1.0)
+    for waiting, words in ((0, "stopping\n"), (2, "stopping; requests that are still answered: 2. A second Ctrl-C")):
+        server = command._Server(command.configuration(Starlette(), options), service({}))
+        server.server_state.tasks = {mock.Mock() for _ in range(waiting)}
+        server.handle_exit(signal.SIGTERM, None)
+        assert capfd.readouterr().err.startswith(words) and not server.force_exit
+        server.handle_exit(signal.SIGINT, None)
+        assert not capfd.readouterr().err and server.force_exit
+
+
 @pytest.mark.parametrize("number", interrupts.BOTH)
 def test_the_command_serves_until_it_is_asked_to_stop(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At a free port; a version that appears is served; both signals end it with exit code 0 and without a word."""
+    """At a free port; a version that appears is served; both signals end it with exit code 0 and without an error."""
     export(tmp_path / "m" / "1")
     loads(monkeypatch)
     monkeypatch.setattr(companions, "sample", lambda number: b"sample %d" % number)
