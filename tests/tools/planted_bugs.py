@@ -293,6 +293,7 @@ MUTANTS = (
     Mutant("pseudo labels ramp up by image", "must_tf/data/input.py", "step = index // data.global_batch_size", "step = index", "must_tf/training/test_pseudo_training::place"),
     Mutant("every teacher's log is split", "must_tf/training/preflight.py", "for origin in origins}) == 2", "for origin in origins}) >= 1", "must_tf/training/test_pseudo_training::manifests"),
     Mutant("padding of masks is trained on", f"{TASKS}masks/loss.py", "raw[\"classes\"] > 0", "raw[\"classes\"] > -2", "contract/test_losses"),
+    Mutant("ignore regions count only if all places have one", f"{TASKS}detection/ignored.py", "tf.reduce_any(sizes > 0.0)", "tf.reduce_all(sizes > 0.0)", "must_tf/tasks/test_ignored::longhand"),
     Mutant("RPN's forced match ignores padding and claims anchors", f"{TASKS}detection/anchors.py", " & (best_of_object > 0.0)", "", "contract/test_losses"),
     Mutant("RPN's forced match is gone", f"{TASKS}detection/anchors.py", "(best >= high) | claimed", "best >= high", "contract/test_losses"),
     Mutant("RPN trains on ignored anchors", f"{TASKS}detection/loss.py", "tf.where(used, cross_entropy, 0.0), axis=1", "cross_entropy, axis=1", "contract/test_losses"),

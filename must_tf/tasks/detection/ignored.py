@@ -18,7 +18,7 @@ import tensorflow as tf
 
 
 def spared_anchors(anchors: tf.Tensor, regions: tf.Tensor, low: float, high: float) -> tf.Tensor:
-    """Finds anchors that must not be negative.
+    """Finds anchors that must not be negative. A batch without regions takes no time.
 
     Args:
       anchors: [A, 4] pixels.
@@ -30,13 +30,19 @@ def spared_anchors(anchors: tf.Tensor, regions: tf.Tensor, low: float, high: flo
     """
     from official.vision.ops import iou_similarity
 
-    boxes = tf.tile(anchors[None], [tf.shape(regions)[0], 1, 1])
-    shared = iou_similarity.intersection(boxes, regions)  # [B, A, M]
-    own, theirs = iou_similarity.area(boxes)[..., None], iou_similarity.area(regions)[:, None]
-    overlap = tf.math.divide_no_nan(shared, own + theirs - shared)  # [B, A, M]
-    best_of_region = tf.reduce_max(overlap, axis=1, keepdims=True)
-    claimed = (overlap >= best_of_region) & (best_of_region > 0.0)
-    return tf.reduce_any((overlap >= low) | claimed | _inside(shared, own, high), axis=-1)
+    sizes = iou_similarity.area(regions)[..., None]  # [B, M, 1]
+    count = tf.shape(regions)[0]
+
+    def spared() -> tf.Tensor:
+        boxes = tf.tile(anchors[None], [count, 1, 1])
+        shared = iou_similarity.intersection(regions, boxes)  # [B, M, A]
+        own = iou_similarity.area(boxes)[:, None]
+        overlap = tf.math.divide_no_nan(shared, own + sizes - shared)  # [B, M, A]
+        best_of_region = tf.reduce_max(overlap, axis=-1, keepdims=True)
+        claimed = (overlap >= best_of_region) & (best_of_region > 0.0)
+        return tf.reduce_any((overlap >= low) | claimed | _inside(shared, own, high), axis=1)
+
+    return tf.cond(tf.reduce_any(sizes > 0.0), spared, lambda: tf.zeros([count, anchors.shape[0]], tf.bool))
 
 
 def spared_proposals(proposals: tf.Tensor, regions: tf.Tensor, high: float) -> tf.Tensor:

@@ -60,6 +60,8 @@ def test_the_rule_in_longhand(low: float, high: float) -> None:
         np.testing.assert_array_equal(got[image], expected.any(1))
         np.testing.assert_array_equal(inside[image], (found[..., 1] >= high).any(1))
     assert 4 < got.sum() < 100
+    none = ignored.spared_anchors(anchors, tf.fill([2, 4, 4], -1.0), low, high).numpy()
+    assert none.shape == got.shape and not none.any()
 
 
 def made(labels: list[dict[str, np.ndarray]], config: Any, origin: str = "pseudo:abc") -> dict[str, tf.Tensor]:
