@@ -1,4 +1,4 @@
-# make quickstart   the whole loop on generated scenes, about 13 minutes on two cores
+# make quickstart   the whole loop on generated scenes, about 10 minutes on two cores
 # make transfers    a table: the quickstart's student, its teachers and random weights, fine-tuned on six tasks of another look
 # make cross        the recipe across datasets: three datasets, each completed by the teachers of the others; one student
 # make thresholds   a student trained at several thresholds of the pseudo labels; SEEDS=3: three times each
