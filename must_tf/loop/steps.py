@@ -178,8 +178,9 @@ class StepRunner:
         if os.path.exists(os.path.join(step.output, saved_model.NAME)):
             shutil.rmtree(step.output)  # an export of this plan: of what has changed since, or of a run that was killed
         seconds = self._seconds_before(step, made_from)
-        if not seconds:
+        if seconds is None:
             _remove(self._log(step))
+            seconds = 0.0
         # Parts that the plan has no longer stay known: they may come back.
         about = {"from": made_from, "parts": {**(before["parts"] if before else {}), **parts}}
         self._remember(step, {**about, "seconds": seconds})  # and not its hash: the command may be killed
@@ -191,10 +192,13 @@ class StepRunner:
             self._remember(step, {**about, "seconds": seconds})
         self._remember(step, {"hash": digest, **about, "seconds": seconds})
 
-    def _seconds_before(self, step: Step, made_from: str) -> float:
-        """Returns the time that the step has taken already, if it goes on with what it has made."""
+    def _seconds_before(self, step: Step, made_from: str) -> float | None:
+        """Returns the time that the step has taken already, or None unless it goes on with what it has made.
+
+        The time is 0 if a kill ended this process, too, in the first attempt.
+        """
         before = self._done.get(step.name, {})
-        return before.get("seconds", 0.0) if before.get("from") == made_from and "hash" not in before else 0.0
+        return before.get("seconds", 0.0) if before.get("from") == made_from and "hash" not in before else None
 
     def _remember(self, step: Step, entry: Mapping[str, Any]) -> None:
         """Notes what is known of a step."""

@@ -29,7 +29,6 @@ from must_tf.serving.server.reading import RequestLimits
 from must_tf.serving.server.service import Service
 
 SAMPLES = 3  # photos that the page offers
-STDERR = 2  # its file descriptor
 BACKLOG = 1024  # connections that the system holds until they are accepted
 
 
@@ -57,8 +56,10 @@ class _Server(uvicorn.Server):
         if not self.should_exit:
             waiting = len(self.server_state.tasks)
             answers = f"; requests that are still answered: {waiting}. A second Ctrl-C does not wait" if waiting else ""
-            with contextlib.suppress(OSError):  # stderr is closed
-                os.write(STDERR, f"stopping{answers}\n".encode())  # not by `print`, which may be interrupted itself
+            # Not by `print`, which may be interrupted itself. Stderr may be closed; if it was at the
+            # start, its number may be a connection's.
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                os.write(sys.stderr.fileno(), f"stopping{answers}\n".encode())
         self._service.is_ready = False
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True

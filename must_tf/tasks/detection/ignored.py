@@ -31,7 +31,7 @@ def spared_anchors(anchors: tf.Tensor, regions: tf.Tensor, low: float, high: flo
     from official.vision.ops import iou_similarity
 
     sizes = iou_similarity.area(regions)[..., None]  # [B, M, 1]
-    count = tf.shape(regions)[0]
+    count = regions.shape[0] or tf.shape(regions)[0]  # the result keeps a static shape
 
     def spared() -> tf.Tensor:
         boxes = tf.tile(anchors[None], [count, 1, 1])

@@ -215,6 +215,23 @@ def test_the_time_of_interrupted_attempts_counts(tmp_path: Path, monkeypatch: py
     assert runner.seconds == {"label": 7.0} and log.read_text() == "label\n"
 
 
+def test_the_log_stays_if_a_kill_ends_the_plan_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for want of memory: the time of the attempt is lost then, and its log may be all that says why it ended."""
+    output, contents = str(tmp_path / "label"), list[bytes]()
+
+    def play(name: str) -> int:
+        del name
+        contents.append((tmp_path / steps.DONE).read_bytes())
+        return 2
+
+    played(monkeypatch, play)
+    for _ in range(2):
+        with pytest.raises(UserError):
+            StepRunner(str(tmp_path)).run(Step("label", ("label", output), output), "1/1", "label")
+        (tmp_path / steps.DONE).write_bytes(contents[0])  # as it was when the attempt began
+    assert (tmp_path / steps.LOGS / "label.log").read_text() == "label\nlabel\n"
+
+
 def test_a_step_that_is_not_begun_when_another_fails_is_never_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,6 +62,8 @@ def test_the_rule_in_longhand(low: float, high: float) -> None:
     assert 4 < got.sum() < 100
     none = ignored.spared_anchors(anchors, tf.fill([2, 4, 4], -1.0), low, high).numpy()
     assert none.shape == got.shape and not none.any()
+    traced = tf.function(lambda boxes: ignored.spared_anchors(anchors, boxes, low, high))
+    assert traced.get_concrete_function(tf.TensorSpec([2, 4, 4])).output_shapes == [2, 60]
 
 
 def made(labels: list[dict[str, np.ndarray]], config: Any, origin: str = "pseudo:abc") -> dict[str, tf.Tensor]:

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -190,7 +191,9 @@ def content(url: str) -> bytes:
         return bytes(response.read())
 
 
-def test_a_server_that_is_asked_to_stop_says_what_it_waits_for(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_server_that_is_asked_to_stop_says_what_it_waits_for(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Once; the second time it does not wait."""
     options = command.ServerOptions("127.0.0.1", 0, RequestLimits(), Sizes(), 10, 1.0)
     for waiting, words in ((0, "stopping\n"), (2, "stopping; requests that are still answered: 2. A second Ctrl-C")):
@@ -200,6 +203,9 @@ def test_a_server_that_is_asked_to_stop_says_what_it_waits_for(capfd: pytest.Cap
         assert capfd.readouterr().err.startswith(words) and not server.force_exit
         server.handle_exit(signal.SIGINT, None)
         assert not capfd.readouterr().err and server.force_exit
+    monkeypatch.setattr(sys, "stderr", None)  # as Python has it if the process began without one
+    command._Server(command.configuration(Starlette(), options), service({})).handle_exit(signal.SIGTERM, None)
+    assert not capfd.readouterr().err
 
 
 @pytest.mark.parametrize("number", interrupts.BOTH)
