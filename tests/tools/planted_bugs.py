@@ -607,6 +607,7 @@ MUTANTS = (
     Mutant("the log of a step is lost if the plan was killed, too", "must_tf/loop/steps.py", "if seconds is None:", "if not seconds:", "must_tf/loop/test_steps::ends_the_plan_too"),
     Mutant("serve: its last word goes to whatever file has the number of stderr", "must_tf/serving/server/command.py", "sys.stderr.fileno()", "2", "must_tf/serving/server/test_models::waits_for"),
     Mutant("serve: nothing is said when it stops", "must_tf/serving/server/command.py", "        if not self.should_exit:\n", "        if False:\n", "must_tf/serving/server/test_models::waits_for"),
+    Mutant("a training ends a minute after its last line", "must_tf/cli/train.py", "    upstream.close_iterators_at_once()\n", "", "must_tf/common/test_upstream::prepares"),
     Mutant("slots are created in the first step", "must_tf/common/upstream.py", "            inner._create_all_weights(variables)", "            pass", "must_tf/training/test_start::slots"),
     Mutant("convert: the part of a photo is not that of its hash", "tfrecords_tools/sources/selected.py", "number < validation_share * contents.RANGE", "number % 1000 < validation_share * 1000", "tfrecords_tools/sources/test_selected::decides"),
     Mutant("convert: photos that are only near are left out", "tfrecords_tools/sources/selected.py", " and int(self.numbers[place]) == number", "", "tfrecords_tools/sources/test_selected::other_records"),

@@ -55,7 +55,7 @@ class _Server(uvicorn.Server):
         del frame
         if not self.should_exit:
             waiting = len(self.server_state.tasks)
-            answers = f"; requests that are still answered: {waiting}. A second Ctrl-C does not wait" if waiting else ""
+            answers = f"; requests still being answered: {waiting}. Press Ctrl-C again not to wait" if waiting else ""
             # Not by `print`, which may be interrupted itself. Stderr may be closed; if it was at the
             # start, its number may be a connection's.
             with contextlib.suppress(OSError, ValueError, AttributeError):

@@ -70,7 +70,7 @@ def match(anchors: tf.Tensor, boxes: tf.Tensor, classes: tf.Tensor, low: float, 
     padding = classes[..., None] < 0  # [B, M, 1]
     anchors = tf.tile(anchors[None], [tf.shape(boxes)[0], 1, 1])
     all_real = tf.zeros_like(anchors[..., :1], tf.bool)
-    # [B, M, A], -1 at padding: a CPU takes a third less time than with the few objects as the last axis
+    # [B, M, A], -1 at padding. With 20 objects a CPU takes a third less time than with objects as the last axis.
     overlap = iou_similarity.IouSimilarity()(boxes, anchors, padding, all_real)
     best = tf.reduce_max(overlap, axis=1)  # [B, A]
     best_of_object = tf.reduce_max(overlap, axis=-1, keepdims=True)  # [B, M, 1]

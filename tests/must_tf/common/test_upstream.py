@@ -27,7 +27,10 @@ from tensorflow.python.checkpoint import checkpoint_management
 from tensorflow.python.data.ops import multi_device_iterator_ops as multi_device
 from tensorflow.python.eager import context
 
+from must_tf.cli import train
+from must_tf.cli.flags import TrainFlags
 from must_tf.common import upstream
+from must_tf.common.errors import UserError
 from must_tf.data import record
 from must_tf.experiments.experiment_config import experiments
 from tests.support.session.forked_python import INTERPRETER
@@ -95,6 +98,16 @@ def test_no_thread_delays_the_end_of_a_distributed_dataset(monkeypatch: pytest.M
     (of_device,) = of_worker._iterator._device_iterators
     assert of_device._dataset.options().autotune.enabled is False  # and not None, which means that it is on
     assert [int(number) for number in iterator] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["disable_memory_optimizer", "close_iterators_at_once"])
+def test_a_training_prepares_tensorflow(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it reads anything, so also one that is refused."""
+    prepares = mock.Mock()
+    monkeypatch.setattr(upstream, name, prepares)
+    with pytest.raises(UserError, match="must_nothing"):
+        train.run(TrainFlags("must_nothing", str(tmp_path)))
+    prepares.assert_called_once_with()
 
 
 def test_hidden_modules_can_be_imported_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

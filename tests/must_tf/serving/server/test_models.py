@@ -196,7 +196,7 @@ def test_a_server_that_is_asked_to_stop_says_what_it_waits_for(
 ) -> None:
     """Once; the second time it does not wait."""
     options = command.ServerOptions("127.0.0.1", 0, RequestLimits(), Sizes(), 10, 1.0)
-    for waiting, words in ((0, "stopping\n"), (2, "stopping; requests that are still answered: 2. A second Ctrl-C")):
+    for waiting, words in ((0, "stopping\n"), (2, "stopping; requests still being answered: 2. Press Ctrl-C again")):
         server = command._Server(command.configuration(Starlette(), options), service({}))
         server.server_state.tasks = {mock.Mock() for _ in range(waiting)}
         server.handle_exit(signal.SIGTERM, None)
