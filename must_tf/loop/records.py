@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from must_tf.loop import formats
 from must_tf.loop.facts import Facts
 from must_tf.loop.plan import VALIDATION_SHARE, Plan, PlannedDataset
 from must_tf.loop.plan_rules import MERGED_VALIDATION, VALIDATION
-from must_tf.loop.steps import Step
+from must_tf.loop.steps import MANY, Step
 from must_tf.tasks import discover
 
 RECORDS = "records"  # the folder of the converted datasets
@@ -145,7 +146,8 @@ def _convert(
     images: int = 0,
 ) -> Step:
     words = ("convert", *formats.arguments(form, options), *more, "--out", out)
-    return Step(name, words, out, needs=needs, images=images, state=lambda: formats.state(name, form, options))
+    state = functools.partial(formats.state, name, form, options)
+    return Step(name, words, out, needs=needs, images=images, state=state, processes=MANY)
 
 
 def merges(plan: Plan, folders: Folders) -> tuple[list[Step], Folders]:

@@ -1,9 +1,9 @@
-"""A process that runs one command of `must` after the other: the next finds what the one before has loaded.
+"""Processes that run one command of `must` after the other: the next finds what the one before has loaded.
 
 Five datasets that the same teachers label would otherwise be five processes, each of which imports TensorFlow, loads
-the teachers and traces them: as long as labelling several hundred small photos takes.
+the teachers and traces them: as long as labelling several hundred small photos takes. Conversions share the imports.
 
-The process reads the words of a command, as JSON, from a line of its stdin. After the command's output it writes a line
+A process reads the words of a command, as JSON, from a line of its stdin. After the command's output it writes a line
 with END and the exit code.
 """
 
@@ -65,6 +65,28 @@ class SharedProcess:
             with contextlib.suppress(BrokenPipeError), self._process:  # closes its pipes
                 self._process.terminate()
             self._process = None
+
+
+class SharedProcesses:
+    """Runs commands of several threads, each in a process of an earlier one if one is idle."""
+
+    def __init__(self) -> None:
+        self._idle: list[SharedProcess] = []
+
+    def follow(self, words: Sequence[str], log: str, name: str) -> int:
+        """Runs a command; see `subprocesses.follow`."""
+        process = SharedProcess()
+        with contextlib.suppress(IndexError):
+            process = self._idle.pop()
+        try:
+            return process.follow(words, log, name)
+        finally:
+            self._idle.append(process)
+
+    def end(self) -> None:
+        """Ends the idle processes."""
+        while self._idle:
+            self._idle.pop().end()
 
 
 def _write(process: subprocess.Popen[str], line: str) -> None:

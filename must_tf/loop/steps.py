@@ -28,13 +28,14 @@ from must_tf.common import files, subprocesses
 from must_tf.common.errors import INTERRUPTED, UserError
 from must_tf.common.progress import clock
 from must_tf.data import manifest
-from must_tf.loop.shared_process import SharedProcess
+from must_tf.loop.shared_process import SharedProcesses
 from must_tf.pseudo_gate import verdict
 from must_tf.runs import checkpoints, directory, init_weights
 from must_tf.serving import saved_model
 
 DONE, LOGS = "steps.json", "logs"
 TAIL = 20  # lines of a failed step's log that are shown
+MANY = 1000  # processes: as many as there are jobs
 PAUSE_SECONDS = 1.0  # between two attempts to end the steps that run
 REFUSED = 1  # exit code of a step that finished, but whose result should not be used
 
@@ -55,8 +56,9 @@ class Step:
       images: number of images that it reads; of a training, of one epoch.
       state: returns a text that changes with the input that is not the loop's own.
       takes_jobs: whether the command itself runs several things at once with --jobs, which changes no result.
-      is_shared: whether it runs in a process that others use before and after it, see `shared_process`. All are of one
-        command: some set variables of their process, as `must check` hides its GPUs.
+      processes: the most that run steps like this one at the same time, each one after the other, see `shared_process`.
+        0: the step has a process of its own. All such steps of a list are of one command: some set variables of their
+        process, as `must check` hides its GPUs.
       parts: {output of an earlier step, or "" for `state`: patterns below `output` of what is made from it}, if the
         output has parts that are made from different input. The command adds parts that are missing.
     """
@@ -69,7 +71,7 @@ class Step:
     images: int = 0
     state: Callable[[], str] = str
     takes_jobs: bool = False
-    is_shared: bool = False
+    processes: int = 0
     parts: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     @property
@@ -90,7 +92,7 @@ class StepRunner:
         self._started = time.monotonic()
         self._writing = threading.Lock()
         self._is_ending = threading.Event()  # a step failed: no other begins
-        self._shared = SharedProcess()
+        self._shared = SharedProcesses()
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -107,7 +109,6 @@ class StepRunner:
         Args:
           steps: (place, step) of each.
           jobs: the number of steps at once. If one fails, the others are ended: the same command goes on with them.
-            Of the steps that share a process, one at a time.
 
         Raises:
           UserError: one of them failed.
@@ -116,7 +117,7 @@ class StepRunner:
         try:
             if jobs == 1:
                 for place, step in steps:
-                    if not step.is_shared:
+                    if not step.processes:
                         self._shared.end()
                     self.run(step, place)
             else:
@@ -133,13 +134,13 @@ class StepRunner:
                     unfinished = {step.output for _, step in (*waiting, *running.values())}
                     ready = [entry for entry in waiting if not unfinished & {*entry[1].needs}]
                     for place, step in ready:
-                        is_taken = step.is_shared and any(other.is_shared for _, other in running.values())
-                        if len(running) == jobs or is_taken:
+                        others = sum(other.processes > 0 for _, other in running.values())
+                        if len(running) == jobs or 0 < step.processes <= others:
                             continue
                         waiting.remove((place, step))
                         running[pool.submit(self.run, step, place, step.name)] = place, step
-                    if not any(step.is_shared for _, step in running.values()):
-                        self._shared.end()  # it is idle, and the others need its memory
+                    if not any(step.processes for _, step in running.values()):
+                        self._shared.end()  # they are idle, and the others need their memory
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         del running[future]
                         future.result()
@@ -223,7 +224,7 @@ class StepRunner:
         log = self._log(step)
         more = ("--jobs", str(self._jobs)) if step.takes_jobs and self._jobs > 1 else ()
         words = [*step.words, *more]
-        if step.is_shared:
+        if step.processes:
             code = self._shared.follow(words, log, name)
         else:
             code = subprocesses.follow([sys.executable, "-m", "must_tf", *words], log, name)

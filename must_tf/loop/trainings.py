@@ -176,7 +176,8 @@ class Trainings:
         flags = [flag for flag, is_given in asked.items() if is_given]
         words = ("label", "--records", folder.pattern, *given, "--out", out, *flags)
         name = f"label {folder.name}"
-        return Step(name, words, out, {}, needs, state=lambda: repr([one.state() for one in teachers]), is_shared=True)
+        # One process: it has all teachers in memory.
+        return Step(name, words, out, {}, needs, state=lambda: repr([one.state() for one in teachers]), processes=1)
 
     def _labelled(self) -> list[RecordFolder]:
         """Returns the folders that the student is trained on."""

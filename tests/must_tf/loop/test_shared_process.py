@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ import pytest
 
 from must_tf.common import process_setup, subprocesses
 from must_tf.loop import shared_process
-from must_tf.loop.shared_process import END, SharedProcess
+from must_tf.loop.shared_process import END, SharedProcess, SharedProcesses
 
 
 @pytest.fixture
@@ -72,6 +73,25 @@ def test_a_command_that_is_ended_gives_its_code_and_ends_its_process(shared: Sha
             time.sleep(0.01)
         subprocesses.end_all()
         assert code.result() == 143
+    assert ids() == before
+
+
+def test_idle_processes_are_used_again(tmp_path: Path) -> None:
+    """Two commands at once have a process each; one of them has the third command. All end together."""
+    before = ids()
+    shared = SharedProcesses()
+    begun = threading.Barrier(2)
+
+    def at_once(number: int) -> int:
+        begun.wait(60)
+        return shared.follow(["--version"], str(tmp_path / str(number)), "")
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [*pool.map(at_once, range(2))] == [0, 0]
+    own = ids() - before
+    assert shared.follow(["--version"], str(tmp_path / "third"), "") == 0
+    assert ids() - before == own and 1 <= len(own) <= 2
+    shared.end()
     assert ids() == before
 
 

@@ -120,10 +120,10 @@ def test_processes_of_labelling_have_ended_when_a_training_begins(
             file.write(f"{name}\n")
         return 2
 
-    monkeypatch.setattr(steps, "SharedProcess", Shared)
+    monkeypatch.setattr(steps, "SharedProcesses", Shared)
     monkeypatch.setattr(steps.subprocesses, "follow", follow)
     names = {"first": True, "second": True, "training": False}
-    plan = [(name, Step(name, (name,), str(tmp_path / name), is_shared=shared)) for name, shared in names.items()]
+    plan = [(name, Step(name, (name,), str(tmp_path / name), processes=int(shared))) for name, shared in names.items()]
     with pytest.raises(UserError, match="step 'training' failed"):
         StepRunner(str(tmp_path)).run_all(plan, 1)
     assert done == ["first", "second", "end", "training", "end"]
@@ -164,12 +164,38 @@ def test_of_the_steps_that_share_a_process_one_runs_at_a_time(tmp_path: Path, mo
         assert begun.wait(SECONDS)
         return ""
 
-    monkeypatch.setattr(steps, "SharedProcess", Shared)
+    monkeypatch.setattr(steps, "SharedProcesses", Shared)
     monkeypatch.setattr(steps.subprocesses, "follow", follow)
-    plan = [(name, Step(name, (name,), str(tmp_path / name), is_shared=True)) for name in ("first", "second")]
+    plan = [(name, Step(name, (name,), str(tmp_path / name), processes=1)) for name in ("first", "second")]
     training = Step("training", ("training",), str(tmp_path / "training"), state=state)
     StepRunner(str(tmp_path)).run_all([*plan, ("training", training)], 3)
     assert most == [1, 1] and ended == []
+
+
+def test_as_many_steps_run_at_once_as_may_share_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of them meet; the third waits for a job."""
+    meeting = threading.Barrier(2)
+    names: list[str] = []
+
+    class Shared:
+        """Lets the first two meet."""
+
+        def follow(self, words: Sequence[str], log: str, name: str) -> int:
+            """Waits for the other one."""
+            names.append(words[0])
+            if words[0] != "third":
+                meeting.wait(SECONDS)
+            return 0
+
+        def end(self) -> None:
+            """Notes the end."""
+            names.append("end")
+
+    monkeypatch.setattr(steps, "SharedProcesses", Shared)
+    all_names = ("first", "second", "third")
+    plan = [(name, Step(name, (name,), str(tmp_path / name), processes=steps.MANY)) for name in all_names]
+    StepRunner(str(tmp_path)).run_all(plan, 2)
+    assert sorted(names[:2]) == ["first", "second"] and names[2:] == ["third", "end"]
 
 
 def test_a_step_that_fails_ends_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
