@@ -74,6 +74,8 @@ class TFServing:
 def _photos(values: dict[str, Any]) -> tuple[bool, list[bytes]]:
     """Returns True for the format with rows, False for that with columns, and the photos."""
     signature = str(values.get("signature_name", ""))
+    if OUTPUTS in values:
+        raise Refused(400, f"outputs are selected by the address, not in the body: ?{OUTPUTS}=a,b")
     if ("instances" in values) == ("inputs" in values):
         raise Refused(400, 'the body needs either "instances" or "inputs"')
     by_row = "instances" in values

@@ -109,6 +109,7 @@ def test_pixels(server: Running) -> None:
         ({"signature_name": "image_tensor", "instances": [[[[1, 2, 300]]]]}, "from 0 to 255"),
         ({"signature_name": "image_tensor", "instances": [[[[1, 2, 3]], [[1, 2, 3], [1, 2, 3]]]]}, "differ in length"),
         ({"signature_name": "tf_example", "instances": [{"b64": "AAAA"}]}, "a record with an image"),
+        ({"instances": [], "outputs": ["detection/scores"]}, "selected by the address"),
         ([], "must be a JSON object"),
     ],
 )
