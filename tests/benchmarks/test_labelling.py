@@ -33,8 +33,9 @@ def test_both_sides_see_the_same_images(tmp_path: Path) -> None:
 
     teacher = TrainedTeacher(About("test", ("depth",), "0" * 12, {}), forward, {"depth": Depth()}, 32)
     source = coco_data.Set(tmp_path / "images", tmp_path / "none.json")
-    for run in labelling.sides([teacher], source, tmp_path, 11).values():
-        run()
+    for steps in labelling.sides([teacher], source, tmp_path, 11).values():
+        for step in steps:
+            step()
     assert len(seen) == 2 * 3  # passes, sides
     for bare, beside, label in zip(seen[:2], seen[2:4], seen[4:], strict=True):
         np.testing.assert_array_equal(bare, label)
@@ -49,26 +50,58 @@ def test_both_sides_see_the_same_images(tmp_path: Path) -> None:
     )
 
 
+def test_a_network_is_run_for_answers_that_are_made_up() -> None:
+    """Also in a graph, which leaves out what no result depends on."""
+    seen = list[np.ndarray]()
+
+    def noted(values: np.ndarray) -> np.ndarray:
+        seen.append(values)
+        return values
+
+    def network(image: tf.Tensor, shape: tf.Tensor) -> dict[str, dict[str, tf.Tensor]]:
+        (counted,) = tf.numpy_function(noted, [image], [tf.float32])
+        return {"depth": {"metres": counted * tf.reduce_sum(shape)}}
+
+    run = tf.function(labelling._answering(network, {"depth": {"metres": np.full([2, 3], 7.0, np.float32)}}))
+    found = run(tf.ones([2, 3]), tf.ones([2, 2]))
+    np.testing.assert_array_equal(found["depth"]["metres"], np.full([2, 3], 7.0))
+    assert len(seen) == 1
+
+
 def test_the_floor_is_the_faster_of_the_bare_sides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Medians decide, not one fast round of the slower side."""
-    seconds = {"bare": [9.0, 1.0, 8.0], "beside": [5.0, 6.0, 5.0], "label": [7.0, 7.0, 7.0]}
-    monkeypatch.setattr(labelling.apart, "call", lambda what, given, work: (seconds[given["side"]].pop(0), 1.0))
+    """Medians decide, not one fast round of the slower side. Judging, the second step of labelling, is kept apart."""
+    seconds = {"bare": [[9.0], [1.0], [8.0]], "beside": [[5.0], [6.0], [5.0]], "label": [[7.0, 2.0]] * 3}
+    monkeypatch.setattr(
+        labelling.apart, "call", lambda what, given, work: [(each, 1.0) for each in seconds[given["side"]].pop(0)]
+    )
     found = labelling.measured(coco_data.Set(tmp_path, tmp_path), tmp_path, {"count": 1}, 3)
-    assert [one for one, _ in found["bare"]] == [5.0, 6.0, 5.0] and len(found["label"]) == 3
+    assert [one for one, _ in found["bare"]] == [5.0, 6.0, 5.0]
+    assert found["label"] == [(7.0, 1.0)] * 3 and found["judge"] == [(2.0, 1.0)] * 3
 
 
 def test_a_missed_rate_says_whether_it_is_work_or_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """96 images: 9.6 s on two processors, 15.36 s of work, and 9.6 s of work in the bare passes; medians."""
     monkeypatch.setattr(labelling_row.devices, "cores", lambda: 2)
-    found = {"label": [(9.6, 15.36), (9.6, 15.36), (99.0, 99.0)], "bare": [(4.8, 9.6), (48.0, 96.0), (4.8, 9.6)]}
-    assert labelling_row._why(found) == (
+    label = [(9.6, 15.36), (9.6, 15.36), (99.0, 99.0)]
+    found = {"label": label, "judge": [(0.0, 0.0)] * 3, "bare": [(4.8, 9.6), (48.0, 96.0), (4.8, 9.6)]}
+    assert labelling_row.rows(found)[1].why == (
         "labelling takes 160 ms of processor time per image, the bare passes 100 ms; the processors are busy for 80 % "
         "of the 100 ms per image"
     )
 
 
+def test_of_a_large_set_few_images_are_judged() -> None:
+    """96 images: 8 s to label them and 2 s to judge them all, of which a fiftieth counts in a set of a million."""
+    found = {"label": [(8.0, 16.0)], "judge": [(2.0, 2.0)], "bare": [(7.6, 15.0)]}
+    small, large = labelling_row.rows(found)
+    assert small.ours and small.ours.value == pytest.approx(96 / 10) and small.at_least is None
+    assert large.ours and large.ours.value == pytest.approx(96 / 8.04) and not large.reached
+    assert labelling_row.rows(found | {"bare": [(7.7, 15.0)]})[1].reached  # 0.958 of the floor
+
+
 def test_rows_are_medians_and_ratios_of_pairs() -> None:
-    found = {"bare": [(1.0, 2.0), (2.0, 2.0), (4.0, 2.0)], "label": [(2.0, 4.0), (2.5, 2.5), (4.0, 2.0)]}
+    found = {"bare": [(1.0, 2.0), (2.0, 2.0), (4.0, 2.0)], "label": [(1.5, 3.0), (2.0, 1.5), (3.0, 1.0)]}
+    found["judge"] = [(0.5, 1.0)] * 2 + [(1.0, 1.0)]
     bare, label, clock, processor = labelling.rates(found, 10)
     assert (bare.value, label.value) == (5.0, 4.0)
     assert clock.rounds == pytest.approx((0.5, 0.8, 1.0)) and clock.value == pytest.approx(0.8)

@@ -120,12 +120,15 @@ def test_a_row_goes_through_both_sides(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(input_data, "both", lambda *_: input_data.Sets(glob, glob, CLASSES))
     monkeypatch.setattr(input_data, "source", lambda _: None)
     monkeypatch.setattr(apart, "call", _called_here)
-    row, own = input_rows.masks(128, 0.001)(BenchmarkSettings(tmp_path, rounds=1, seconds=0.2))
-    assert row.reached and row.unit == "images/s" and "128 px" in row.what
-    assert row.floor and row.model_garden and row.floor.value > row.model_garden.value > 0
-    assert row.ours and row.ours.cpu_ms and row.ours.cpu_ms > 0
-    assert (own.ours, own.floor, own.at_least) == (row.ours, row.floor, 0.001) and "its own pyramid" in own.what
-    assert own.model_garden and own.model_garden != row.model_garden
+    row, few, many, rate, own = input_rows.masks(128, 1e6)(BenchmarkSettings(tmp_path, rounds=1, seconds=0.2))
+    assert row.reached and row.unit == "ms/image" and "128 px" in row.what
+    assert row.floor and row.model_garden and 0 < row.floor.value < row.model_garden.value
+    assert row.ours and row.ratio == row.ours.value == row.ours.cpu_ms and row.ours.value > 0
+    assert few.ours and few.ours.value == pytest.approx(row.ours.value / 10)  # 100 images/s
+    assert many.ours and many.ours.value == pytest.approx(4 * few.ours.value)
+    assert rate.ours and rate.ours.cpu_ms == row.ours.value and rate.unit == "images/s"
+    assert (own.ours, own.floor) == (rate.ours, rate.floor) and "its own pyramid" in own.what
+    assert own.model_garden and own.model_garden != rate.model_garden
     levels = [sorted(next(iter(each))[1]["rpn_score_targets"]) for each in _model_gardens(glob)]
     assert levels == [list("34567"), list("23456")]
     known = [
