@@ -147,7 +147,7 @@ def schedule(count: int, batch: int) -> dict[str, Any]:
             "checkpoint_interval": min(quarter, count),
             "validation_interval": min(quarter, count),
             "optimizer_config": {
-                "optimizer": {"type": "adamw", "adamw": {"weight_decay_rate": 1e-4, "global_clipnorm": 10.0}},
+                "optimizer": {"type": "adamw", "adamw": {"weight_decay_rate": 1e-4, "gradient_clip_norm": 1.0}},
                 "learning_rate": {
                     "type": "cosine",
                     "cosine": {"initial_learning_rate": learning_rate(batch), "decay_steps": count},

@@ -37,11 +37,11 @@ def norms(model: tf_keras.Model, gradients: Gradients) -> dict[str, tf.Tensor]:
     return logged
 
 
-def clipped(optimizer: tf_keras.optimizers.Optimizer, gradients: Gradients) -> Gradients:
-    """Clips the gradients to the global norm that Model Garden's AdamW is configured with.
+def clipped(optimizer: tf_keras.optimizers.Optimizer, gradients: Gradients, norm_of_all: tf.Tensor) -> Gradients:
+    """Clips the gradients, whose norm together is `norm_of_all` [], to the norm that Model Garden's AdamW is given.
 
     AdamW clips only if it also sums the gradients over the replicas, and then clips each replica's own gradients. The
     other optimizers always clip by themselves.
     """
     norm = getattr(loss_scale.inner(optimizer), "gradient_clip_norm", 0.0)
-    return tf.clip_by_global_norm(gradients, norm)[0] if norm > 0.0 else gradients
+    return tf.clip_by_global_norm(gradients, norm, norm_of_all)[0] if norm > 0.0 else gradients

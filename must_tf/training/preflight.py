@@ -200,6 +200,13 @@ def _check_loop(params: ExperimentConfig, mode: str, mistakes: Mistakes) -> None
             "task.patience counts evaluations, and --mode=train makes none. Use --mode=train_and_eval, or set "
             "task.patience=0."
         )
+    optimizer = trainer.optimizer_config.optimizer
+    adamw = optimizer.adamw
+    if optimizer.type == "adamw" and 0.0 < adamw.gradient_clip_norm <= (adamw.global_clipnorm or 0.0):
+        mistakes.problems.append(
+            f"trainer.optimizer_config.optimizer.adamw.global_clipnorm={adamw.global_clipnorm} would clip nothing: "
+            f"gradient_clip_norm={adamw.gradient_clip_norm} comes first. Set only that one."
+        )
     ema = trainer.optimizer_config.ema
     clips = [name for name in CLIPS if ema and getattr(ema, name) is not None]
     if clips:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -98,6 +99,22 @@ def test_what_xla_cannot_compile_is_refused(tiny_records: Tiny, runtime: dict[st
     override["task"]["tasks"] = {"detection": {"nms": "batched"}}
     override["runtime"] = {"enable_xla": True, "num_gpus": 0}
     settled(tiny_records, override, "must_teacher_detection")
+
+
+@pytest.mark.parametrize(
+    ("adamw", "is_refused"),
+    [({"global_clipnorm": 10.0}, True), ({"global_clipnorm": 0.5}, False), ({"gradient_clip_norm": 0.0}, False)],
+)
+def test_a_norm_that_adamw_has_clipped_to_is_not_clipped_again(
+    tiny_records: Tiny, adamw: dict[str, float], is_refused: bool
+) -> None:
+    """Model Garden's AdamW clips to 1 by default."""
+    override = data(f"{tiny_records.records}/*.tfrecord")
+    override["trainer"] = {"optimizer_config": {"optimizer": {"type": "adamw", "adamw": adamw}}}
+    words = "adamw.global_clipnorm=10.0 would clip nothing: gradient_clip_norm=1.0 comes first. Set only that one."
+    expected = pytest.raises(UserError, match=re.escape(words)) if is_refused else contextlib.nullcontext()
+    with expected:
+        settled(tiny_records, override)
 
 
 def test_the_parts_of_a_network_are_checked_beside_other_mistakes() -> None:

@@ -174,7 +174,7 @@ def test_adamw_clips_the_sum_over_the_replicas() -> None:
             {"optimizer": {"type": "adamw"}, "learning_rate": {"type": "constant", "constant": {"learning_rate": 0.1}}}
         )
     ).build_optimizer(0.1)
-    gradients = clipped(optimizer, [tf.constant([300.0, 400.0]), None])
+    gradients = clipped(optimizer, [tf.constant([300.0, 400.0]), None], tf.constant(500.0))
     assert gradients[0] is not None
     np.testing.assert_allclose(gradients[0], [0.6, 0.8], rtol=1e-6)
     assert gradients[1] is None
