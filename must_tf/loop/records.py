@@ -14,6 +14,7 @@ from must_tf.loop.plan import VALIDATION_SHARE, Plan, PlannedDataset
 from must_tf.loop.plan_rules import MERGED_VALIDATION, VALIDATION
 from must_tf.loop.steps import MANY, Step
 from must_tf.tasks import discover
+from tfrecords_tools.writing import worker_pool
 
 RECORDS = "records"  # the folder of the converted datasets
 JOINED = "+"  # between the names of datasets that are merged
@@ -147,7 +148,11 @@ def _convert(
 ) -> Step:
     words = ("convert", *formats.arguments(form, options), *more, "--out", out)
     state = functools.partial(formats.state, name, form, options)
-    return Step(name, words, out, needs=needs, images=images, state=state, processes=MANY)
+    # Worker processes are forked from a process in which TensorFlow has computed nothing yet. After another conversion
+    # each of them would import TensorFlow itself, and have its own memory for it.
+    workers = options.get("workers") or worker_pool.default_count(images)
+    processes = MANY if workers <= 1 else 0
+    return Step(name, words, out, needs=needs, images=images, state=state, processes=processes)
 
 
 def merges(plan: Plan, folders: Folders) -> tuple[list[Step], Folders]:

@@ -1,7 +1,8 @@
 """Processes that run one command of `must` after the other: the next finds what the one before has loaded.
 
 Five datasets that the same teachers label would otherwise be five processes, each of which imports TensorFlow, loads
-the teachers and traces them: as long as labelling several hundred small photos takes. Conversions share the imports.
+the teachers and traces them: as long as labelling several hundred small photos takes. Small conversions share
+the imports.
 
 A process reads the words of a command, as JSON, from a line of its stdin. After the command's output it writes a line
 with END and the exit code.

@@ -659,6 +659,8 @@ MUTANTS = (
     Mutant("must run: a step starts before what it needs is there", "must_tf/loop/steps.py", "if not unfinished & {*entry[1].needs}]", "]", "must_tf/loop/test_steps::needs"),
     Mutant("must run: a shared process that died gets the next command", "must_tf/loop/shared_process.py", "with contextlib.suppress(BrokenPipeError):\n                _write", "with contextlib.suppress(KeyError):\n                _write", "must_tf/loop/test_shared_process::died"),
     Mutant("must run: idle processes are not used again", "must_tf/loop/shared_process.py", "            process = self._idle.pop()\n", "            pass\n", "must_tf/loop/test_shared_process::are_used_again"),
+    Mutant("benchmarks: networks whose predictions are replaced are not run", "benchmarks/rows/labelling.py", "value + tf.cast(is_low, value.dtype)", "value", "benchmarks/test_labelling::made_up"),
+    Mutant("must run: conversions with workers follow others", "must_tf/loop/records.py", "MANY if workers <= 1 else 0", "MANY", "must_tf/loop/test_trainings::share_no_process"),
     Mutant("must run: steps that share a process run at once", "must_tf/loop/steps.py", "len(running) == jobs or 0 < step.processes <= others", "len(running) == jobs", "must_tf/loop/test_steps::one_runs_at_a_time"),
     Mutant("must run: a training that begins beside a labelling ends it", "must_tf/loop/steps.py", "if not any(step.processes for _, step in running.values()):", "if True:", "must_tf/loop/test_steps::one_runs_at_a_time"),
     Mutant("labelling: without a missing shard threads are not settled", "tfrecords_tools/label/run.py", "settle()  # also if", "# also if", "tfrecords_tools/label/test_parallelism::no_shard_is_missing"),

@@ -21,6 +21,7 @@ from must_tf.loop.settings import Machine
 from must_tf.loop.steps import Step
 from must_tf.loop.trainings import Trainings
 from tfrecords_tools.teachers import About
+from tfrecords_tools.writing import worker_pool
 
 COCO = {"format": "coco", "images": "i", "annotations": "a.json"}
 ROOMS = {"format": "rgbd", "root": "rooms"}
@@ -68,6 +69,19 @@ def test_validation_is_set_apart_from_labelled_datasets_and_left_out_of_all(
     assert steps[4].words == ("convert", "images", "--root", "album", *left_out, "--out", "o/records/album")
     assert [folder.facts.images for folder in folders.train] == [900, 180, 5000]
     assert [folder.facts.images for folder in folders.validation] == [100, 20]
+
+
+def test_conversions_with_worker_processes_share_no_process(
+    home: tuple[plan_lib.Plan, dict[str, Facts]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The street has 1,000 images, the album 5,000, and the rooms 200: one worker per 500, unless the plan says it."""
+    monkeypatch.setattr(worker_pool.devices, "cores", lambda: 4)
+    plan, facts = home
+    steps, _ = records.conversions(plan, facts)
+    assert [step.name for step in steps if step.processes] == ["convert rooms-val", "convert rooms"]
+    plan = plan_of({"street": {**COCO, "workers": 1}, "rooms": {**ROOMS, "workers": 2}, "album": ALBUM})
+    steps, _ = records.conversions(plan, facts)
+    assert [step.name for step in steps if step.processes] == ["convert street-val", "convert street"]
 
 
 def test_every_task_that_images_lack_has_a_teacher(home: tuple[plan_lib.Plan, dict[str, Facts]]) -> None:
