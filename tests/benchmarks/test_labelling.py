@@ -59,7 +59,7 @@ def test_a_network_is_run_for_answers_that_are_made_up() -> None:
         return values
 
     def network(image: tf.Tensor, shape: tf.Tensor) -> dict[str, dict[str, tf.Tensor]]:
-        (counted,) = tf.numpy_function(noted, [image], [tf.float32])
+        (counted,) = tf.numpy_function(noted, [image], [tf.float32], stateful=False)
         return {"depth": {"metres": counted * tf.reduce_sum(shape)}}
 
     run = tf.function(labelling._answering(network, {"depth": {"metres": np.full([2, 3], 7.0, np.float32)}}))
