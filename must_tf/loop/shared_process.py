@@ -80,9 +80,12 @@ class SharedProcesses:
         with contextlib.suppress(IndexError):
             process = self._idle.pop()
         try:
-            return process.follow(words, log, name)
-        finally:
-            self._idle.append(process)
+            code = process.follow(words, log, name)
+        except BaseException:  # a full disk, for example: the command may still run
+            process.end()
+            raise
+        self._idle.append(process)
+        return code
 
     def end(self) -> None:
         """Ends the idle processes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
 import json
@@ -93,6 +94,23 @@ def test_idle_processes_are_used_again(tmp_path: Path) -> None:
     assert ids() - before == own and 1 <= len(own) <= 2
     shared.end()
     assert ids() == before
+
+
+def test_a_process_whose_command_was_not_followed_to_its_end_is_not_idle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = ids()
+    shared = SharedProcesses()
+
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
+        patch.setattr(subprocesses, "relay", full)
+        shared.follow(["--version"], str(tmp_path / "log"), "")
+    assert ids() == before
+    assert shared.follow(["--version"], str(tmp_path / "other"), "") == 0
+    shared.end()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # what other tests here left unclosed
