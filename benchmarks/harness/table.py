@@ -14,6 +14,7 @@ from typing import Any
 
 from must_tf.common import tables
 
+ACCELERATORS = (100, 400)  # images/s of one, by its networks
 COLUMNS = ("what", "unit", "this project", "Model Garden", "floor", "ratio", "CPU ratio", "target", "reached")
 
 
@@ -113,6 +114,13 @@ class Comparison:
         said.append(f"<= {self.at_most:g}" if self.at_most is not None else "")
         text = ", ".join(filter(None, said))
         return f"{text} of the floor" if text and self.against == "floor" else text
+
+
+def cores(what: str, ms: float) -> list[Comparison]:
+    """Returns how many cores keep an accelerator busy if an image takes `ms` milliseconds of processor time."""
+    return [
+        Comparison(f"{what}, cores for {rate} images/s", "cores", Figure(ms * rate / 1000)) for rate in ACCELERATORS
+    ]
 
 
 def said(row: Comparison) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from benchmarks.data import input_data
+from benchmarks.harness import table
 from benchmarks.harness.table import BenchmarkSettings, Comparison, Figure, Measure
 from benchmarks.profile import checks as checks_profile
 from benchmarks.profile import input_path
@@ -90,10 +91,7 @@ def rows(what: str, found: dict[str, Figure], at_most: float | None, note: str =
     rate = Comparison(f"{what}, rate", "images/s", found["ours"], found["model_gardens"], found["decoded"], note=NOTE)
     return [
         Comparison(what, "ms/image", *sides, against="", at_most=at_most, note=f"{note}processor time", why=why),
-        *(
-            Comparison(f"{what}, cores for {wanted} images/s", "cores", Figure(cost["ours"].value * wanted / 1000))
-            for wanted in RATES
-        ),
+        *table.cores(what, cost["ours"].value),
         rate,
         dataclasses.replace(
             rate, what=f"{what}, rate beside its own pyramid", model_garden=found["model_gardens_own"], note=OWN
@@ -101,7 +99,6 @@ def rows(what: str, found: dict[str, Figure], at_most: float | None, note: str =
     ]
 
 
-RATES = (100, 400)  # images/s of one accelerator, by its networks
 SIX_AT_MOST = 14.0  # ms/image
 SLOWEST = 3  # checks that are listed
 NOTE = (

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from benchmarks.data import answers, coco_data, input_data
 from benchmarks.harness import apart, table
-from benchmarks.harness.table import BenchmarkSettings, Comparison, Figure, Measure
+from benchmarks.harness.table import BenchmarkSettings, Comparison, Measure
 from benchmarks.rows import labelling
 from must_tf.tasks import discover
 from tfrecords_tools.label import parallelism
@@ -30,7 +30,6 @@ TASKS = (("classification",), ("detection", "masks"), ("segmentation",), ("depth
 TARGETS = {640: 25.0, 320: 12.0}  # longer side of the photos and of the networks' inputs -> milliseconds an image
 IMAGES = 64
 MANY = 1_000_000  # images of a large set, of which `ENOUGH` are judged
-RATES = (100, 400)  # images/s of one accelerator, by the networks
 
 
 def teacher(tasks: Sequence[str], predictions: Mapping[str, Mapping[str, np.ndarray]], size: int) -> Teacher:
@@ -121,10 +120,7 @@ def rows(size: int, rounds: Sequence[Mapping[str, float]]) -> list[Comparison]:
     of_many = f"{ENOUGH:,} images are judged"
     cores = [
         Comparison(f"{what}, of {MANY:,} images", "ms/image", table.median(large), against="", note=of_many),
-        *(
-            Comparison(f"{what}, cores for {rate} images/s", "cores", Figure(total.value * rate / 1000))
-            for rate in RATES
-        ),
+        *table.cores(what, total.value),
     ]
     halved = [
         Comparison(

@@ -56,9 +56,9 @@ class Step:
       images: number of images that it reads; of a training, of one epoch.
       state: returns a text that changes with the input that is not the loop's own.
       takes_jobs: whether the command itself runs several things at once with --jobs, which changes no result.
-      processes: the most that run steps like this one at the same time, each one after the other, see `shared_process`.
-        0: the step has a process of its own. All such steps of a list are of one command: some set variables of their
-        process, as `must check` hides its GPUs.
+      processes: how many processes may run steps like this one at a time. Each runs one step after the other, see
+        `shared_process`. 0: the step has a process of its own. All steps of a list that share processes are of one
+        command: some set variables of their process, as `must check` hides its GPUs.
       parts: {output of an earlier step, or "" for `state`: patterns below `output` of what is made from it}, if the
         output has parts that are made from different input. The command adds parts that are missing.
     """

@@ -225,8 +225,8 @@ class StudentTask(base_task.Task):
         finite = tf.math.is_finite(loss) & loss_scale.admits(optimizer, norms["gradient_norm/all"])
         with tf.control_dependencies([tf.debugging.Assert(finite, [NOT_FINITE])]):
             loss = tf.identity(loss)  # so that all that waits for the loss waits for the check
-            short = gradients.clipped(optimizer, slopes, norms["gradient_norm/all"])
-            slopes = [None if slope is None else tf.identity(slope) for slope in short]
+            slopes = gradients.clipped(optimizer, slopes, norms["gradient_norm/all"])
+            slopes = [None if slope is None else tf.identity(slope) for slope in slopes]
         # Keras logs a warning about the others: a teacher of classification, for instance, does not use the pyramid.
         pairs = [pair for pair in zip(slopes, model.trainable_variables, strict=True) if pair[0] is not None]
         with fine_tuning.slower(model.trunk.backbone.trainable_variables, self.task_config.backbone_learning_rate):
