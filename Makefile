@@ -28,7 +28,7 @@ transfers: $(READY)
 	test -e runs/quickstart/report.html || $(BIN)/must run experiments/quickstart.yaml --force --jobs 2
 	$(BIN)/python -m must_tf.transfers --table experiments/transfers_scenes.yaml --scratch \
 	    $(foreach row,student $(TEACHERS),--checkpoint $(row)=runs/quickstart/$(row)) \
-	    --gains_of student --seeds $(SEEDS) --out runs/quickstart/table
+	    --gains_of student --seeds $(SEEDS) --jobs 2 --out runs/quickstart/table
 
 cross: $(READY)
 	$(BIN)/must run experiments/cross.yaml --force

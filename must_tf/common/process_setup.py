@@ -21,7 +21,7 @@ from must_tf.common import (
 
 KERAS = "TF_USE_LEGACY_KERAS"  # "1": only Keras 2, which is tf_keras
 KERNELS = "TF_ENABLE_ONEDNN_OPTS"  # "1": oneDNN's kernels on every processor
-THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")  # of one operation, and operations at a time
+THREADS = (subprocesses.THREADS, "TF_NUM_INTEROP_THREADS")  # of one operation, and operations at a time
 RETRACED = "triggered tf.function retracing"
 OLD_PYTHON = "You are using a non-supported Python version"  # of google.api_core, for datasets in Google's cloud
 GROWTH = "TF_FORCE_GPU_ALLOW_GROWTH"  # "true": take a GPU's memory as it is needed
@@ -54,7 +54,9 @@ def prepare(keep_log: bool = False) -> None:
         os.environ.setdefault(name, "1")
     if (cores := devices.cores()) < devices.affinity():
         for name in THREADS:
-            os.environ.setdefault(name, str(cores))
+            if name not in os.environ:
+                os.environ[name] = str(cores)
+                subprocesses.not_inherited.add(name)  # several may share the cores
     os.environ.setdefault(GROWTH, "true")
     quiet()
 

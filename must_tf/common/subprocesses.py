@@ -16,11 +16,12 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
-from must_tf.common import disk, held_folders
+from must_tf.common import devices, disk, held_folders
 
 # The folder from which must_tf is imported.
 PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PARENT = "MUST_PARENT"  # environment variable of a subprocess: the id of the process that it ends with
+THREADS = "TF_NUM_INTRAOP_THREADS"  # environment variable: how many threads TensorFlow has for one operation
 RESULTS = ("evaluated ", "  ", "exported ", "dropped: ", "note: ", "error", "passed: ", "not judged", "overruled: ")
 AGAIN = "--- again ---"  # between two attempts in one log
 POLL_SECONDS = 0.5  # between two looks at the parent; a command needs longer than that to import TensorFlow
@@ -30,13 +31,14 @@ _running: set[subprocess.Popen[str]] = set()
 not_inherited: set[str] = set()  # environment variables that this process has set for itself
 
 
-def follow(command: Sequence[str], log: str, name: str = "") -> int:
+def follow(command: Sequence[str], log: str, name: str = "", jobs: int = 1) -> int:
     """Runs a command until it ends. Several threads may do so at the same time.
 
     Args:
       command: program and arguments. It imports the same must_tf as this process.
       log: path of the file for its stdout and stderr, which are added at its end.
       name: shown before its lines, if several commands run at the same time.
+      jobs: how many commands share the cores, see `environment`.
 
     Returns:
       Its exit code, or minus the number of the signal that killed it.
@@ -44,7 +46,7 @@ def follow(command: Sequence[str], log: str, name: str = "") -> int:
     Raises:
       UserError: the disk of a folder that this process holds is gone, see `held_folders`.
     """
-    with output_file(log) as file, started(command) as process:
+    with output_file(log) as file, started(command, jobs=jobs) as process:
         relay(process, process.stdout or (), file, name)
     return process.returncode
 
@@ -64,7 +66,7 @@ def output_file(log: str) -> Iterator[IO[str]]:
         yield file
 
 
-def started(command: Sequence[str], stdin: int | None = None) -> subprocess.Popen[str]:
+def started(command: Sequence[str], stdin: int | None = None, jobs: int = 1) -> subprocess.Popen[str]:
     """Starts a command whose stdout and stderr can be read as lines."""
     return subprocess.Popen(
         command,
@@ -73,7 +75,7 @@ def started(command: Sequence[str], stdin: int | None = None) -> subprocess.Pope
         stderr=subprocess.STDOUT,
         text=True,
         errors="backslashreplace",  # a library may print bytes that are no text
-        env=environment(),
+        env=environment(jobs),
     )
 
 
@@ -100,12 +102,19 @@ def end_all() -> None:
         process.terminate()
 
 
-def environment() -> dict[str, str]:
-    """Returns the environment variables of a subprocess that imports the same must_tf and ends with this process."""
+def environment(jobs: int = 1) -> dict[str, str]:
+    """Returns the environment variables of a subprocess that imports the same must_tf and ends with this process.
+
+    Args:
+      jobs: how many subprocesses share the cores. If there are several, TensorFlow's operations get as many threads as
+        there are cores for each: two trainings with two threads each on two cores wait for each other, and take a fifth
+        more processor time. A number that the user has set is kept.
+    """
     path = os.pathsep.join(filter(None, [PACKAGES, os.environ.get("PYTHONPATH")]))
     inherited = {name: value for name, value in os.environ.items() if name not in not_inherited}
     own = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", PARENT: str(os.getpid())}
-    return inherited | own | held_folders.for_children()
+    share = {} if jobs == 1 else {THREADS: str(max(1, devices.cores() // jobs))}
+    return share | inherited | own | held_folders.for_children()
 
 
 def end_with_parent() -> None:

@@ -66,6 +66,7 @@ class Frame(NamedTuple):
     A restored map has one pixel for each `step` x `step` pixels of the image, and what it shows is at their centre.
     """
 
+    # Tensors, or arrays on the host: there an operation of TensorFlow takes ten times as long as NumPy's.
     original: tf.Tensor  # [2] int32 height, width of the original image, pixels
     # [2] int32 height, width of the scaled image, pixels. float32 if it counts another network's map cells instead.
     scaled: tf.Tensor

@@ -41,7 +41,7 @@ class Restorer:
         """
         with tf.device("CPU:0"):  # an accelerator is left to the networks
             original, scaled = np.asarray(image_info[:2], np.int32), np.asarray(image_info[2:], np.int32)
-            frame = Frame(tf.constant(original), tf.constant(scaled), self._size, step)
+            frame = Frame(original, scaled, self._size, step)
             restored = {name: self._specs[name].restore(values, frame) for name, values in predictions.items()}
         return tf.nest.map_structure(np.asarray, restored)  # unlike `numpy`, it does not copy
 

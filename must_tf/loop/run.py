@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from must_tf.common.errors import Mistakes, UserError, nearest
 from must_tf.data import manifest
 from must_tf.loop import checks, disk, formats, plan_rules, records, shared_photos, variables
 from must_tf.loop import facts as facts_lib
+from must_tf.loop import steps as steps_lib
 from must_tf.loop.facts import Facts
 from must_tf.loop.plan import Plan, PlannedDataset
 from must_tf.loop.plan_rules import VALIDATION
@@ -63,7 +64,7 @@ class Execution:
             wanted = group[: last[0] + 1] if last else group
             numbered = [(f"{place}/{self._total}", step) for place, step in enumerate(wanted, number + 1)]
             self._begun += [step.name for step in wanted]
-            self._execute(numbered)
+            self._execute(numbered, steps_lib.unordered(group))
             if last:
                 raise Stopped(f"stopped after {self._options.until!r}, as --until says; without it the plan goes on")
             number += len(group)
@@ -76,13 +77,13 @@ class Execution:
         for line in new:
             print(f"\n{line}", flush=True)
 
-    def _execute(self, steps: Sequence[tuple[str, Step]]) -> None:
+    def _execute(self, steps: Sequence[tuple[str, Step]], sharing: Collection[str]) -> None:
         only = self._options.only
         for _, step in steps:
             if only not in ("", step.name):
                 self._runner.skip(step)
         wanted = [(place, step) for place, step in steps if only in ("", step.name)]
-        self._runner.run_all(wanted, self._options.jobs)
+        self._runner.run_all(wanted, self._options.jobs, sharing)
 
     def _groups(self, expected: Expected) -> Iterator[list[Step]]:
         """Yields the steps. Later groups depend on what the records contain, which earlier ones write."""

@@ -8,6 +8,7 @@ the command runs again, and decides itself whether it goes on or refuses the fol
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import glob
@@ -18,7 +19,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -93,6 +94,7 @@ class StepRunner:
         self._writing = threading.Lock()
         self._is_ending = threading.Event()  # a step failed: no other begins
         self._shared = SharedProcesses()
+        self._sharing: Collection[str] = ()
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -103,17 +105,19 @@ class StepRunner:
         """Passes over a step: those that follow take its output as it is."""
         self._hashes[step.output] = self._done.get(step.name, {}).get("hash", "")
 
-    def run_all(self, steps: Sequence[tuple[str, Step]], jobs: int) -> None:
+    def run_all(self, steps: Sequence[tuple[str, Step]], jobs: int, sharing: Collection[str] = ()) -> None:
         """Executes steps as `run` does, in their order, or up to `jobs` at once where none needs another's output.
 
         Args:
           steps: (place, step) of each.
           jobs: the number of steps at once. If one fails, the others are ended: the same command goes on with them.
+          sharing: names of steps that get only their share of the cores, see `unordered`.
 
         Raises:
           UserError: one of them failed.
         """
         self._jobs = jobs
+        self._sharing = sharing
         try:
             if jobs == 1:
                 for place, step in steps:
@@ -227,7 +231,8 @@ class StepRunner:
         if step.processes:
             code = self._shared.follow(words, log, name)
         else:
-            code = subprocesses.follow([sys.executable, "-m", "must_tf", *words], log, name)
+            jobs = self._jobs if step.name in self._sharing else 1
+            code = subprocesses.follow([sys.executable, "-m", "must_tf", *words], log, name, jobs)
         if code == INTERRUPTED or code == -2:
             raise KeyboardInterrupt
         if code and self._is_ending.is_set():
@@ -235,6 +240,19 @@ class StepRunner:
         if code:
             print("\n".join(subprocesses.last_lines(log, TAIL)), file=sys.stderr)
             raise UserError(f"step {step.name!r} {_ending(code, step)} Its whole output is in {log}.")
+
+
+def unordered(steps: Sequence[Step]) -> set[str]:
+    """Returns the names of the steps, in their order, that another may run beside: none of the two needs the other.
+
+    Sums are rounded differently with another number of threads. So that depends on the plan alone, and not on which
+    step happens to run beside another.
+    """
+    before: dict[str, set[str]] = {}  # output -> outputs of all earlier steps that it is made from
+    for step in steps:
+        before[step.output] = {path for need in step.needs if need in before for path in (need, *before[need])}
+    follow = collections.Counter(path for paths in before.values() for path in paths)
+    return {step.name for step in steps if len(before[step.output]) + follow[step.output] < len(steps) - 1}
 
 
 def claim(out: str, done: str = DONE) -> None:

@@ -73,11 +73,13 @@ class Trainings:
 
     def steps(self) -> list[Step]:
         """Returns the steps in order."""
-        evaluated = [self._evaluate(teacher) for teacher in self.teachers() if not teacher.is_run]
+        # The longest first, so that another one runs beside it to its end.
+        teachers = sorted(self.teachers(), key=lambda teacher: -len(teacher.tasks))
+        evaluated = [self._evaluate(teacher) for teacher in teachers if not teacher.is_run]
         labelled = [self._label(folder) for folder in self.folders.train]
         return [
             *(step for step in evaluated if step),
-            *(self._teacher(teacher) for teacher in self.teachers() if teacher.is_run),
+            *(self._teacher(teacher) for teacher in teachers if teacher.is_run),
             *(step for step in labelled if step),
             *self._student(),
             *map(self._compared, self.plan.compare),

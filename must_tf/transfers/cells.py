@@ -190,11 +190,11 @@ def command(cell: TransferCell) -> list[str]:
     ]
 
 
-def execute(cell: TransferCell, name: str = "") -> str:
-    """Runs or resumes a cell, with `name` before its progress. Returns why it failed, or ""."""
+def execute(cell: TransferCell, jobs: int = 1) -> str:
+    """Runs or resumes a cell, one of `jobs` at a time. Returns why it failed, or ""."""
     text = f"{_first_line(cell.row)}\n{yaml.safe_dump(cell.settings, sort_keys=True)}"
     files.write_whole(cell.config, text.encode())
-    code = subprocesses.follow(command(cell), cell.log, name)
+    code = subprocesses.follow(command(cell), cell.log, cell.name if jobs > 1 else "", jobs)
     if code < 0:
         hint = " (out of memory?)" if -code == signal.SIGKILL else ""
         return f"killed by {signal.Signals(-code).name}{hint}"

@@ -173,7 +173,7 @@ class _Runs:
         print(f"\n[{number}/{len(self._left)}] {cell.name}  ({so_far})", flush=True)
         print(f"  {shlex.join(cells.command(cell))}", flush=True)
         try:
-            problem = cells.execute(cell, cell.name if self._flags.jobs > 1 else "")
+            problem = cells.execute(cell, self._flags.jobs)
             if disk.is_refusal(problem):  # the other runs would fail as well
                 raise UserError(f"{cell.name}: {problem.removeprefix('error: ')}")
             return cell, problem

@@ -30,7 +30,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Makes `must run` call its steps in this process. Returns the list of their words, which grows with each call."""
     called: list[list[str]] = []
 
-    def follow(words: Sequence[str], log: str, name: str = "") -> int:
+    def follow(words: Sequence[str], log: str, name: str = "", jobs: int = 1) -> int:
         assert list(words[:3]) == [sys.executable, "-m", "must_tf"]
         called.append(list(words[3:]))
         Path(log).parent.mkdir(parents=True, exist_ok=True)

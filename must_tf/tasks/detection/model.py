@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
+from must_tf.data import host_maps
 from must_tf.data.geometry import Frame, restore_boxes
 from must_tf.spec import Arrays, Given, HeadSettings, Ideal, TaskConfig, Tensors
 from must_tf.tasks.detection.config import Config
@@ -80,4 +81,5 @@ def ideal(targets: Arrays, config: TaskConfig) -> Ideal:
 
 def restore(predictions: Tensors, frame: Frame) -> Tensors:
     """Returns the predictions of one image with normalised boxes."""
-    return predictions | {"boxes": restore_boxes(predictions["boxes"], frame)}
+    restored = host_maps.restore_boxes if host_maps.is_host(predictions["boxes"]) else restore_boxes
+    return predictions | {"boxes": restored(predictions["boxes"], frame)}

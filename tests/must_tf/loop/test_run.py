@@ -72,7 +72,7 @@ def played(monkeypatch: pytest.MonkeyPatch, ends: list[int]) -> list[str]:
     """
     called: list[str] = []
 
-    def follow(words: Sequence[str], log: str, name: str = "") -> int:
+    def follow(words: Sequence[str], log: str, name: str = "", jobs: int = 1) -> int:
         called.append(words[3])
         Path(log).parent.mkdir(parents=True, exist_ok=True)
         Path(log).write_text("the last words of a step")
@@ -139,8 +139,24 @@ def test_one_step_only(tmp_path: Path, here: list[list[str]]) -> None:
         command.execute(RUN(path, only="convert wild-vla"))
 
 
+def test_the_share_of_the_cores_is_that_of_the_whole_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another number of threads rounds sums differently: a part of the plan must train as all of it."""
+    shares = []
+
+    def follow(words: Sequence[str], log: str, name: str = "", jobs: int = 1) -> int:
+        shares.append((words[3], jobs))
+        out = [word.rpartition("=")[2] for word in words if word.startswith("--model_dir=")] or [words[-1]]
+        os.makedirs(out[0])
+        return 0
+
+    monkeypatch.setattr(steps.subprocesses, "follow", follow)
+    path = plan_file(tmp_path, compare={"other": {"steps": 2}})  # another student, beside the first
+    assert command.execute(RUN(path, until="student", jobs=2)) == 0
+    assert [jobs for name, jobs in shares if name == "train"] == [1, 2]
+
+
 def test_unfit_labels_stop_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def follow(words: Sequence[str], log: str, name: str = "") -> int:
+    def follow(words: Sequence[str], log: str, name: str = "", jobs: int = 1) -> int:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
         Path(log).write_text("unfit, because ...")
         return 1 if words[3] == "label" else 0
@@ -216,7 +232,7 @@ def test_two_runs_of_one_folder_exclude_each_other(tmp_path: Path, monkeypatch: 
     path, started = plan_file(tmp_path), []
     refusals: list[str] = []
 
-    def follow(words: Sequence[str], log: str, name: str = "") -> int:
+    def follow(words: Sequence[str], log: str, name: str = "", jobs: int = 1) -> int:
         started.append(words[3])
         if len(started) == 1:
             with pytest.raises(UserError) as error:
@@ -236,7 +252,7 @@ def test_an_export_is_made_again_and_a_folder_of_others_is_left_alone(
 ) -> None:
     """An export that a killed run left behind must not stop the same command."""
 
-    def follow(words: Sequence[str], log: str, name: str = "") -> int:
+    def follow(words: Sequence[str], log: str, name: str = "", jobs: int = 1) -> int:
         out = [word.rpartition("=")[2] for word in words if word.startswith(("--model_dir=", "--out="))] or [words[-1]]
         os.makedirs(out[-1], exist_ok=words[3] != "export")
         return 0

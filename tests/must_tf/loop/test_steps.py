@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ SECONDS = 20  # after which a test that waits for another thread fails
 def played(monkeypatch: pytest.MonkeyPatch, play: Callable[[str], int]) -> None:
     """Plays the steps: calls `play` with a step's first word, which returns the exit code."""
 
-    def follow(words: Sequence[str], log: str, name: str = "") -> int:
+    def follow(words: Sequence[str], log: str, name: str = "", jobs: int = 1) -> int:
         Path(log).parent.mkdir(parents=True, exist_ok=True)
         with open(log, "a") as file:
             file.write(f"{name}\n")
@@ -76,13 +77,46 @@ def test_steps_run_at_once_but_after_what_each_needs(tmp_path: Path, monkeypatch
     assert len(ended) == 4
 
 
+def chain(tmp_path: Path, needs: dict[str, Sequence[str]]) -> list[Step]:
+    """Returns steps by the names of those that each needs."""
+    out = {name: str(tmp_path / name) for name in needs}
+    return [Step(name, (name, out[name]), out[name], needs=tuple(out[need] for need in needs[name])) for name in needs]
+
+
+def test_a_step_has_all_cores_if_all_others_are_before_or_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of a plan that runs steps at once. The records are made earlier, so no step of the list writes them."""
+    plan = chain(
+        tmp_path,
+        {"teacher-a": (), "teacher-b": (), "label": ("teacher-a",), "student": ("label", "teacher-b")}
+        | {"transfers": ("student",), "export": ("student",)},
+    )
+    plan[0] = dataclasses.replace(plan[0], needs=(str(tmp_path / "records"),))
+    assert steps.unordered(plan) == {"teacher-a", "teacher-b", "label", "transfers", "export"}
+    assert steps.unordered(plan[:1]) == set() == steps.unordered(plan[2:4])
+    shares = {}
+
+    def follow(words: Sequence[str], log: str, name: str = "", jobs: int = 1) -> int:
+        shares[words[3]] = jobs
+        Path(words[-1]).mkdir()
+        return 0
+
+    monkeypatch.setattr(steps.subprocesses, "follow", follow)
+    numbered = [(step.name, step) for step in plan]
+    StepRunner(str(tmp_path)).run_all(numbered[:3], 2, steps.unordered(plan))  # a part of the plan
+    assert shares == {"teacher-a": 2, "teacher-b": 2, "label": 2}
+    StepRunner(str(tmp_path)).run_all(numbered, 2, steps.unordered(plan))
+    assert shares == {"teacher-a": 2, "teacher-b": 2, "label": 2, "student": 1, "transfers": 2, "export": 2}
+
+
 def test_a_command_that_can_run_several_things_at_once_is_told_how_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is done then for any number."""
     commands = []
 
-    def follow(words: Sequence[str], log: str, name: str = "") -> int:
+    def follow(words: Sequence[str], log: str, name: str = "", jobs: int = 1) -> int:
         commands.append([*words[3:]])
         return 0
 
@@ -113,7 +147,7 @@ def test_processes_of_labelling_have_ended_when_a_training_begins(
             """Notes the end."""
             done.append("end")
 
-    def follow(words: Sequence[str], log: str, name: str = "") -> int:
+    def follow(words: Sequence[str], log: str, name: str = "", jobs: int = 1) -> int:
         done.append(words[3])
         Path(log).parent.mkdir()
         with open(log, "a") as file:
@@ -155,7 +189,7 @@ def test_of_the_steps_that_share_a_process_one_runs_at_a_time(tmp_path: Path, mo
             if len(most) == 2:
                 is_freed.set()
 
-    def follow(words: Sequence[str], log: str, name: str = "") -> int:
+    def follow(words: Sequence[str], log: str, name: str = "", jobs: int = 1) -> int:
         meeting.wait(SECONDS)
         assert is_freed.wait(SECONDS)
         return 0

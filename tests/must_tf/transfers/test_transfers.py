@@ -40,7 +40,7 @@ class Runs:
         self.figures, self.ends = figures, ends or {}
         self.started: list[str] = []
 
-    def __call__(self, words: Sequence[str], log: str, name: str = "") -> int:
+    def __call__(self, words: Sequence[str], log: str, name: str, jobs: int) -> int:
         flags = dict(word.split("=", 1) for word in words if word.startswith("--") and "=" in word)
         path = Path(flags["--model_dir"])
         name = "/".join(path.parts[-3:])
@@ -124,12 +124,12 @@ def in_quick_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs the cells in forked processes, which are not children of this one, without optimising graphs."""
     follow = subprocesses.follow
 
-    def quickly(words: Sequence[str], log: str, name: str) -> int:
+    def quickly(words: Sequence[str], log: str, name: str, jobs: int) -> int:
         assert words[0] == sys.executable
-        return follow([*INTERPRETER, *words[1:]], log, name)
+        return follow([*INTERPRETER, *words[1:]], log, name, jobs)
 
     path = os.pathsep.join(sys.path)
-    monkeypatch.setattr(subprocesses, "environment", lambda: os.environ | PLAIN | {"PYTHONPATH": path})
+    monkeypatch.setattr(subprocesses, "environment", lambda _: os.environ | PLAIN | {"PYTHONPATH": path})
     monkeypatch.setattr(subprocesses, "follow", quickly)
 
 
@@ -307,8 +307,9 @@ def test_runs_at_once_end_with_the_command(
     both, told = threading.Barrier(2), threading.Event()
     begun: list[str] = []
 
-    def follow(words: Sequence[str], log: str, name: str) -> int:
+    def follow(words: Sequence[str], log: str, name: str, jobs: int) -> int:
         del words, log
+        assert jobs == 2  # they share the cores
         begun.append(name)
         if both.wait(SECONDS) == 0:
             raise KeyboardInterrupt
