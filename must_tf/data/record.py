@@ -26,7 +26,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import tensorflow as tf
 
@@ -35,11 +34,6 @@ from must_tf.data import assertions, host_png, opening, resample
 from must_tf.data.opening import info_of as info_of
 from must_tf.data.opening import origins_of as origins_of
 from must_tf.spec import ImageInfo, Labels, TaskSpec
-
-# The PNG filter that TensorFlow decodes fastest: each row is stored as its difference from the row above. Compared with
-# OpenCV's default, decoding takes 1/6 to 3/4 less time. Predicted classes, confidence and depth take 1/3 less space,
-# predicted normals the same; depth from a Kinect, which has holes, takes 1/3 more, and its normals 1/7 more.
-MAP_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
 
 IMAGE_FEATURES = {
     "image/encoded": tf.io.FixedLenFeature([], tf.string, ""),
@@ -236,11 +230,6 @@ def without_autotune(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
-
-
-def encode_map(values: np.ndarray) -> bytes:
-    """Encodes a label map, uint8 or uint16 [h, w] or uint8 [h, w, 3], as PNG without loss."""
-    return cv2.imencode(".png", values[..., ::-1] if values.ndim == 3 else values, MAP_PNG)[1].tobytes()
 
 
 def decode_map(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from must_tf.common.errors import Mistakes, UserError, nearest
@@ -77,7 +77,7 @@ class Execution:
         for line in new:
             print(f"\n{line}", flush=True)
 
-    def _execute(self, steps: Sequence[tuple[str, Step]], sharing: Collection[str]) -> None:
+    def _execute(self, steps: Sequence[tuple[str, Step]], sharing: Mapping[str, int]) -> None:
         only = self._options.only
         for _, step in steps:
             if only not in ("", step.name):

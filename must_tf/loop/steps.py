@@ -19,7 +19,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -56,7 +56,7 @@ class Step:
       needs: outputs of earlier steps that it reads.
       images: number of images that it reads; of a training, of one epoch.
       state: returns a text that changes with the input that is not the loop's own.
-      takes_jobs: whether the command itself runs several things at once with --jobs, which changes no result.
+      takes_jobs: whether the command itself runs several things at once with --jobs. What is done then stays done.
       processes: how many processes may run steps like this one at a time. Each runs one step after the other, see
         `shared_process`. 0: the step has a process of its own. All steps of a list that share processes are of one
         command: some set variables of their process, as `must check` hides its GPUs.
@@ -94,7 +94,7 @@ class StepRunner:
         self._writing = threading.Lock()
         self._is_ending = threading.Event()  # a step failed: no other begins
         self._shared = SharedProcesses()
-        self._sharing: Collection[str] = ()
+        self._sharing: Mapping[str, int] = {}
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -105,19 +105,19 @@ class StepRunner:
         """Passes over a step: those that follow take its output as it is."""
         self._hashes[step.output] = self._done.get(step.name, {}).get("hash", "")
 
-    def run_all(self, steps: Sequence[tuple[str, Step]], jobs: int, sharing: Collection[str] = ()) -> None:
+    def run_all(self, steps: Sequence[tuple[str, Step]], jobs: int, sharing: Mapping[str, int] | None = None) -> None:
         """Executes steps as `run` does, in their order, or up to `jobs` at once where none needs another's output.
 
         Args:
           steps: (place, step) of each.
           jobs: the number of steps at once. If one fails, the others are ended: the same command goes on with them.
-          sharing: names of steps that get only their share of the cores, see `unordered`.
+          sharing: numbers of the steps that may run beside each, see `unordered`.
 
         Raises:
           UserError: one of them failed.
         """
         self._jobs = jobs
-        self._sharing = sharing
+        self._sharing = sharing or {}
         try:
             if jobs == 1:
                 for place, step in steps:
@@ -224,14 +224,14 @@ class StepRunner:
         """Runs the command. Its whole output goes to a log, its progress to the terminal."""
         if self._is_ending.is_set():
             raise UserError(f"step {step.name!r} was not begun, because another one failed.")
-        print(f"  {step.text}", flush=True)
+        jobs = 1 if step.processes else min(self._jobs, self._sharing.get(step.name, 0) + 1)
+        print(f"  {subprocesses.shown(step.text, jobs)}", flush=True)
         log = self._log(step)
         more = ("--jobs", str(self._jobs)) if step.takes_jobs and self._jobs > 1 else ()
         words = [*step.words, *more]
         if step.processes:
             code = self._shared.follow(words, log, name)
         else:
-            jobs = self._jobs if step.name in self._sharing else 1
             code = subprocesses.follow([sys.executable, "-m", "must_tf", *words], log, name, jobs)
         if code == INTERRUPTED or code == -2:
             raise KeyboardInterrupt
@@ -242,8 +242,8 @@ class StepRunner:
             raise UserError(f"step {step.name!r} {_ending(code, step)} Its whole output is in {log}.")
 
 
-def unordered(steps: Sequence[Step]) -> set[str]:
-    """Returns the names of the steps, in their order, that another may run beside: none of the two needs the other.
+def unordered(steps: Sequence[Step]) -> dict[str, int]:
+    """Returns {name of a step: how many others may run beside it}: neither needs the other. They are in their order.
 
     Sums are rounded differently with another number of threads. So that depends on the plan alone, and not on which
     step happens to run beside another.
@@ -252,7 +252,7 @@ def unordered(steps: Sequence[Step]) -> set[str]:
     for step in steps:
         before[step.output] = {path for need in step.needs if need in before for path in (need, *before[need])}
     follow = collections.Counter(path for paths in before.values() for path in paths)
-    return {step.name for step in steps if len(before[step.output]) + follow[step.output] < len(steps) - 1}
+    return {step.name: len(steps) - 1 - len(before[step.output]) - follow[step.output] for step in steps}
 
 
 def claim(out: str, done: str = DONE) -> None:

@@ -73,7 +73,7 @@ class Trainings:
 
     def steps(self) -> list[Step]:
         """Returns the steps in order."""
-        # The longest first, so that another one runs beside it to its end.
+        # Those with two heads, which take longest, first: another one runs beside them to their end.
         teachers = sorted(self.teachers(), key=lambda teacher: -len(teacher.tasks))
         evaluated = [self._evaluate(teacher) for teacher in teachers if not teacher.is_run]
         labelled = [self._label(folder) for folder in self.folders.train]

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from must_tf.data import geometry, record
+from must_tf.data import geometry, map_png, record
 from must_tf.data.geometry import Warp
 from must_tf.data.manifest import Manifest
 from must_tf.shared import drawing, thresholds
@@ -87,7 +87,7 @@ def write(labels: Labels, key: str) -> dict[str, tf.train.Feature]:
     shares = np.nan_to_num(labels[CONFIDENCE])  # a copy, changed in place: each more of a large map takes its memory
     np.clip(shares, 0.0, 1.0, out=shares)
     shares *= CERTAIN
-    return {key: record.bytes_feature([record.encode_map(np.rint(shares, out=shares).astype(np.uint8))])}
+    return {key: record.bytes_feature([map_png.encode(np.rint(shares, out=shares).astype(np.uint8))])}
 
 
 def believed(labels: Mapping[str, Any], config: HasConfidence) -> Any:

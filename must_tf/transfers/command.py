@@ -133,6 +133,7 @@ class _Runs:
 
     def __init__(self, planned: Sequence[TransferCell], left: Sequence[TransferCell], flags: TransferFlags):
         self._planned, self._left, self._flags = planned, left, flags
+        self._jobs = min(flags.jobs, len(planned))  # not of those that are left: they get threads like the others
         self._seconds: list[float] = []  # of the runs that ended
         self._started = time.monotonic()
         self._is_ending = threading.Event()
@@ -171,9 +172,9 @@ class _Runs:
         left = remaining(seconds, len(self._left) - len(seconds), self._flags.jobs)
         so_far = f"{clock(began - self._started)} elapsed{left}"
         print(f"\n[{number}/{len(self._left)}] {cell.name}  ({so_far})", flush=True)
-        print(f"  {shlex.join(cells.command(cell))}", flush=True)
+        print(f"  {subprocesses.shown(shlex.join(cells.command(cell)), self._jobs)}", flush=True)
         try:
-            problem = cells.execute(cell, self._flags.jobs)
+            problem = cells.execute(cell, self._jobs)
             if disk.is_refusal(problem):  # the other runs would fail as well
                 raise UserError(f"{cell.name}: {problem.removeprefix('error: ')}")
             return cell, problem

@@ -66,6 +66,24 @@ def test_predictions_are_restored_alike(task: str, step: int) -> None:
     assert_same(task, ideal(task, (96, 160)), (96, 160), step)
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_boxes_are_restored_alike(size: tuple[int, int]) -> None:
+    """Also those that reach into the padding or beyond the input, which are cut at the image's border."""
+    boxes = np.random.default_rng(1).uniform(-0.3 * SIZE, 1.3 * SIZE, [50, 4]).astype(np.float32)
+    assert_same("detection", {"boxes": boxes}, size, 1)
+
+
+@pytest.mark.parametrize("task", ["segmentation", "depth", "normals"])
+def test_a_graph_only_restore_gets_arrays_in_its_frame_too(task: str) -> None:
+    """A task without NumPy code of its own: TensorFlow's operations take the frame's arrays."""
+    predictions = drawn(task, 5)
+    info = np.array([150, 100, 128, 85], np.int32)
+    as_tensors = {key: tf.constant(value) for key, value in predictions.items()}
+    found = SPECS[task].restore(as_tensors, Frame(info[:2], info[2:], SIZE, 2))
+    for key, value in in_graph(task, predictions, info, 2).items():
+        np.testing.assert_array_equal(found[key], value)
+
+
 @pytest.mark.parametrize("grain", [3, CELLS])
 @pytest.mark.parametrize("step", [1, 2])
 @pytest.mark.parametrize("size", SIZES)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf.data import record
+from must_tf.data import map_png
 from must_tf.shared import thresholds
 from must_tf.spec import TaskConfig
 from must_tf.tasks.normals import labels as normals
@@ -59,7 +59,7 @@ def test_large_maps_of_normals_are_read_in_bands(
             "normals"
         ]
 
-    found = (tf.function(read) if is_traced else read)(tf.constant(record.encode_map(colours)))
+    found = (tf.function(read) if is_traced else read)(tf.constant(map_png.encode(colours)))
     # The last pixels of a band do not fill a vector register, and are rounded differently.
     np.testing.assert_allclose(found, normals.vectors(tf.constant(colours)), atol=2e-7)
 

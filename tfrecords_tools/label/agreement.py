@@ -16,12 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
-from must_tf.data import framing, geometry, opening, record
+from must_tf.data import framing, geometry, map_png, opening, record
 from must_tf.data import input as input_lib
 from must_tf.evaluation import batch_picture
 from must_tf.label_content import OBJECTS
@@ -205,7 +204,7 @@ class _Labeller:
 
     def _row(self, view: str, base: np.ndarray, labels: dict[str, Labels]) -> GridRow:
         """Returns a view of a photo, with the labels that it has if those of the photo are right."""
-        png = cv2.imencode(".png", base[..., ::-1], record.MAP_PNG)[1].tobytes()
+        png = map_png.encode(base)
         labelled = {task: record.Labelled(values, ORIGIN) for task, values in labels.items()}
         serialized = record.encode(png, ImageInfo("photo", *base.shape[:2]), labelled, discover())
         element = self._graphs.element(tf.constant(serialized), *map(tf.constant, VIEWS[view]))

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from must_tf.data import assertions, geometry, manifest, record
+from must_tf.data import assertions, geometry, manifest, map_png, record
 from must_tf.data.geometry import Warp
 from must_tf.data.manifest import Manifest
 from must_tf.shared import pixel_confidence
@@ -94,7 +94,7 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
     for rows in _parts(units.shape):
         units[rows] = _in_units_of(scale, values[rows])
     return {
-        DEPTH: record.bytes_feature([record.encode_map(units)]),
+        DEPTH: record.bytes_feature([map_png.encode(units)]),
         SCALE: record.float_feature([scale]),
         KIND: record.bytes_feature([(RELATIVE if relative else METRIC).encode()]),
     } | pixel_confidence.write(labels, CONFIDENCE)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from must_tf.data import geometry, record
+from must_tf.data import geometry, map_png, record
 from must_tf.data.geometry import Warp
 from must_tf.shared import pixel_confidence
 from must_tf.spec import ImageInfo, Labels, Tensors
@@ -79,7 +79,7 @@ def vectors(stored: tf.Tensor) -> tf.Tensor:
 def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
     """Writes the rounded colours."""
     del info
-    written = {NORMALS: record.bytes_feature([record.encode_map(colours(labels["normals"]))])}
+    written = {NORMALS: record.bytes_feature([map_png.encode(colours(labels["normals"]))])}
     return written | pixel_confidence.write(labels, CONFIDENCE)
 
 

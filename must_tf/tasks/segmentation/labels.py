@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
-from must_tf.data import assertions, geometry, opening, record
+from must_tf.data import assertions, geometry, map_png, opening, record
 from must_tf.data.geometry import Warp
 from must_tf.shared import thresholds
 from must_tf.spec import Features, ImageInfo, Labels, TaskConfig, Tensors
@@ -73,7 +73,7 @@ def write(labels: Labels, info: ImageInfo) -> dict[str, tf.train.Feature]:
 
 
 def _feature(values: np.ndarray) -> tf.train.Feature:
-    return record.bytes_feature([record.encode_map(np.asarray(values).astype(np.uint8))])
+    return record.bytes_feature([map_png.encode(np.asarray(values).astype(np.uint8))])
 
 
 def count(features: Features) -> dict[int, int]:
@@ -101,7 +101,7 @@ def recode(features: Features, ids: Mapping[int, int], classes: int) -> None:
     lookup = np.full([IGNORE + 1], IGNORE, np.uint8)
     for old, new in ids.items():
         lookup[old] = new
-    features[CLASSES].bytes_list.value[:] = [record.encode_map(lookup[_decoded(features[CLASSES].bytes_list.value[0])])]
+    features[CLASSES].bytes_list.value[:] = [map_png.encode(lookup[_decoded(features[CLASSES].bytes_list.value[0])])]
 
 
 def _decoded(png: bytes) -> np.ndarray:

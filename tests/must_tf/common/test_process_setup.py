@@ -17,7 +17,7 @@ from must_tf.common import devices, process_setup
 def test_tensorflow_has_a_thread_for_each_core_that_a_limit_leaves(
     cores: int, given: str | None, expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By itself it knows the affinity only. What the user has set is kept. Commands at once share the cores."""
+    """By itself it knows the affinity only. What the user has set is kept."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
     monkeypatch.setattr(devices, "cores", lambda: cores)
     monkeypatch.setattr(process_setup.subprocesses, "end_with_parent", lambda: None)
@@ -30,6 +30,7 @@ def test_tensorflow_has_a_thread_for_each_core_that_a_limit_leaves(
     process_setup.prepare()
     assert os.environ.get(process_setup.THREADS[0]) == expected
     assert os.environ.get(process_setup.THREADS[1]) == (expected and "3")
+    # Commands at once share the cores, as far as the user has set nothing.
     both = [process_setup.subprocesses.environment(jobs).get(process_setup.THREADS[0]) for jobs in (1, 2)]
     assert both == ([given, given] if given else [None, str(cores // 2)])
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from must_tf.common import subprocesses
+from must_tf.common import devices, subprocesses
 
 
 def test_a_child_leaves_its_whole_output_in_the_log_and_shows_the_rest(
@@ -54,6 +54,25 @@ def test_output_that_is_no_text_is_in_the_log_all_the_same(tmp_path: Path) -> No
     script = r"import os; os.write(2, b'before \xff after\n')"
     assert subprocesses.follow([sys.executable, "-c", script], str(tmp_path / "log")) == 0
     assert (tmp_path / "log").read_text() == "before \\xff after\n"
+
+
+@pytest.mark.parametrize(("cores", "given", "expected"), [(5, "", "2"), (1, "", "1"), (5, "3", "3")])
+def test_commands_at_once_share_the_cores(
+    cores: int, given: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are printed so that they can be repeated alone. A number that the user has set is kept."""
+    monkeypatch.setattr(devices, "cores", lambda: cores)
+    monkeypatch.delenv(subprocesses.THREADS, raising=False)
+    if given:
+        monkeypatch.setenv(subprocesses.THREADS, given)
+    log, script = tmp_path / "log", f"import os; print(os.environ.get({subprocesses.THREADS!r}))"
+    assert subprocesses.follow([sys.executable, "-c", script], str(log), "step", 2) == 0
+    assert log.read_text() == f"{expected}\n"
+    prefix = "" if given else f"{subprocesses.THREADS}={expected} "
+    assert subprocesses.shown("must train", 2) == f"{prefix}must train"
+    log.unlink()
+    assert subprocesses.follow([sys.executable, "-c", script], str(log), "step") == 0
+    assert log.read_text() == f"{given or None}\n" and subprocesses.shown("must train", 1) == "must train"
 
 
 def test_a_killed_child_gives_its_signal(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf.data import record
+from must_tf.data import map_png
 from tests.support.image_files import MAPS
 
 UP = 2  # the PNG specification's number of this filter
@@ -17,13 +17,13 @@ UP = 2  # the PNG specification's number of this filter
 @pytest.mark.parametrize("values", MAPS, ids=["bytes", "colours", "16 bits"])
 def test_a_map_comes_back_as_it_was(values: np.ndarray) -> None:
     channels = values.shape[2] if values.ndim == 3 else 1
-    read = tf.io.decode_png(record.encode_map(values), channels=channels, dtype=values.dtype)
+    read = tf.io.decode_png(map_png.encode(values), channels=channels, dtype=values.dtype)
     np.testing.assert_array_equal(read, values.reshape(*values.shape[:2], channels))
 
 
 @pytest.mark.parametrize("values", MAPS, ids=["bytes", "colours", "16 bits"])
 def test_each_row_is_the_difference_from_the_one_above(values: np.ndarray) -> None:
-    png = record.encode_map(values)
+    png = map_png.encode(values)
     packed = bytearray()
     at = 8  # behind the signature
     while at < len(png):

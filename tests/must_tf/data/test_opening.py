@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf.data import assertions, framing, opening, record, scenes
+from must_tf.data import assertions, framing, map_png, opening, record, scenes
 from must_tf.data.opening import BadRecord
 from must_tf.tasks import discover
 from must_tf.training import damaged_record
@@ -91,7 +91,7 @@ def test_a_fault_is_named_and_stops_the_input_pipeline(fault: tuple[Callable[[Fe
 
 def test_a_flipped_bit_in_a_map_is_found_without_decoding_it() -> None:
     """The checksum of a PNG's part is wrong then; a bit of the checksum itself is no better."""
-    png = record.encode_map(np.arange(64 * 64, dtype=np.uint8).reshape(64, 64))
+    png = map_png.encode(np.arange(64 * 64, dtype=np.uint8).reshape(64, 64))
     assert opening.is_whole_png(png)
     for place in (45, len(png) // 2, len(png) - 14):
         damaged = bytearray(png)

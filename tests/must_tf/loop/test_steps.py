@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -77,24 +77,26 @@ def test_steps_run_at_once_but_after_what_each_needs(tmp_path: Path, monkeypatch
     assert len(ended) == 4
 
 
-def chain(tmp_path: Path, needs: dict[str, Sequence[str]]) -> list[Step]:
+def chain(tmp_path: Path, needs: Mapping[str, Sequence[str]]) -> list[Step]:
     """Returns steps by the names of those that each needs."""
     out = {name: str(tmp_path / name) for name in needs}
     return [Step(name, (name, out[name]), out[name], needs=tuple(out[need] for need in needs[name])) for name in needs]
 
 
 def test_a_step_has_all_cores_if_all_others_are_before_or_after_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """That of a plan that runs steps at once. The records are made earlier, so no step of the list writes them."""
-    plan = chain(
-        tmp_path,
-        {"teacher-a": (), "teacher-b": (), "label": ("teacher-a",), "student": ("label", "teacher-b")}
-        | {"transfers": ("student",), "export": ("student",)},
-    )
+    """Else it shares them with those that may run beside it, and with no more of them than there are jobs.
+
+    The records are made earlier, so no step of the list writes them.
+    """
+    needs: dict[str, tuple[str, ...]] = {"teacher-a": (), "teacher-b": (), "label": ("teacher-a",)}
+    needs |= {"student": ("label", "teacher-b"), "transfers": ("student",), "export": ("student",)}
+    plan = chain(tmp_path, needs)
     plan[0] = dataclasses.replace(plan[0], needs=(str(tmp_path / "records"),))
-    assert steps.unordered(plan) == {"teacher-a", "teacher-b", "label", "transfers", "export"}
-    assert steps.unordered(plan[:1]) == set() == steps.unordered(plan[2:4])
+    beside = steps.unordered(plan)
+    assert beside == {"teacher-a": 1, "teacher-b": 2, "label": 1, "student": 0, "transfers": 1, "export": 1}
+    assert steps.unordered(plan[:1]) == {"teacher-a": 0}
     shares = {}
 
     def follow(words: Sequence[str], log: str, name: str = "", jobs: int = 1) -> int:
@@ -104,10 +106,19 @@ def test_a_step_has_all_cores_if_all_others_are_before_or_after_it(
 
     monkeypatch.setattr(steps.subprocesses, "follow", follow)
     numbered = [(step.name, step) for step in plan]
-    StepRunner(str(tmp_path)).run_all(numbered[:3], 2, steps.unordered(plan))  # a part of the plan
-    assert shares == {"teacher-a": 2, "teacher-b": 2, "label": 2}
-    StepRunner(str(tmp_path)).run_all(numbered, 2, steps.unordered(plan))
-    assert shares == {"teacher-a": 2, "teacher-b": 2, "label": 2, "student": 1, "transfers": 2, "export": 2}
+    monkeypatch.setattr(steps.subprocesses.devices, "cores", lambda: 12)
+    monkeypatch.delenv(steps.subprocesses.THREADS, raising=False)
+    StepRunner(str(tmp_path)).run_all(numbered, 9, beside)
+    assert shares == {"teacher-a": 2, "teacher-b": 3, "label": 2, "student": 1, "transfers": 2, "export": 2}
+    printed = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if "must " in line]
+    both, three, alone = ("TF_NUM_INTRAOP_THREADS=6", "TF_NUM_INTRAOP_THREADS=4", "must")
+    assert sorted(words[0] for words in printed) == sorted([both, three, both, alone, both, both])
+    again = tmp_path / "again"
+    again.mkdir()
+    for step in plan:
+        Path(step.output).rmdir()
+    StepRunner(str(again)).run_all(numbered[:3], 2, beside)  # a part of the plan
+    assert [shares[step.name] for step in plan[:3]] == [2, 2, 2]
 
 
 def test_a_command_that_can_run_several_things_at_once_is_told_how_many(

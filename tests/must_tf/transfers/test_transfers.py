@@ -322,6 +322,23 @@ def test_runs_at_once_end_with_the_command(
     assert "the same command again" in capfd.readouterr().err
 
 
+def test_runs_have_the_same_number_of_threads_however_many_are_left(
+    place: Place, runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With four runs, no more than four share the cores."""
+    process, shares = runs(ONE_SEED, {"scratch/rooms/seed-1": 2}), []
+
+    def follow(words: Sequence[str], log: str, name: str, jobs: int) -> int:
+        shares.append(jobs)
+        return process(words, log, name, jobs)
+
+    monkeypatch.setattr(subprocesses, "follow", follow)
+    assert place.run("--jobs=9") == 1
+    process.ends.clear()
+    assert place.run("--jobs=9") == 0
+    assert shares == [4] * 5
+
+
 def test_a_metric_that_was_not_measured_fails_with_the_nearest(place: Place, runs: Any) -> None:
     place.columns({"rooms": {**COLUMNS["rooms"], "figure": "topp1"}})
     runs(ONE_SEED)

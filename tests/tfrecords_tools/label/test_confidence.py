@@ -14,7 +14,7 @@ import tensorflow as tf
 from PIL import Image
 
 from must_tf.common.errors import UserError
-from must_tf.data import manifest, record
+from must_tf.data import manifest, map_png, record
 from must_tf.spec import Labels
 from must_tf.tasks import depth, discover
 from tests.support.converting import must_records
@@ -262,7 +262,7 @@ ONE_COLOUR = "image: all pixels have one colour"  # as the photos of these tests
 def test_check_finds_a_damaged_confidence(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = record.encode_map(np.zeros([H, W - 1], np.uint8))
+    small = map_png.encode(np.zeros([H, W - 1], np.uint8))
     for name, png, finding in (
         ("small", small, "depth: map and image differ in size"),
         ("cut", small[:-20], "depth: label cannot be read"),
@@ -289,8 +289,8 @@ def test_an_export_leaves_out_what_is_below_the_least_score(
 def test_an_export_keeps_the_bits_of_the_other_normals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     colours = np.random.default_rng(0).integers(0, 256, [H, W, 3]).astype(np.uint8)
     stored = {
-        "image/normals/encoded": record.encode_map(colours),
-        "image/normals/confidence/encoded": record.encode_map((255 * CERTAIN_MIDDLE).astype(np.uint8)),
+        "image/normals/encoded": map_png.encode(colours),
+        "image/normals/confidence/encoded": map_png.encode((255 * CERTAIN_MIDDLE).astype(np.uint8)),
         "image/normals/origin": b"pseudo:abc",
     }
     example = tf.train.Example.FromString(photos(1)[0])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from must_tf.data import label_reader, record
+from must_tf.data import label_reader, map_png, record
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks import discover
 from tests.contract.golden_cases import golden
@@ -65,7 +65,7 @@ def test_only_if_all_maps_of_a_task_have_half_the_size(monkeypatch: pytest.Monke
     assert info_of(odd, "depth") == ImageInfo("image", 49, 81)
     mixed = tf.train.Example.FromString(written({"segmentation": golden("segmentation").example(*HALF)}))
     assert info_of(mixed.SerializeToString(), "segmentation")[1:] == HALF
-    whole = record.encode_map(np.full(SIZE, 255, np.uint8))
+    whole = map_png.encode(np.full(SIZE, 255, np.uint8))
     mixed.features.feature["image/segmentation/confidence/encoded"].bytes_list.value[:] = [whole]
     assert info_of(mixed.SerializeToString(), "segmentation")[1:] == SIZE
     monkeypatch.setattr(label_reader, "LARGE", 97 * 161 - 1)
