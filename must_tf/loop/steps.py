@@ -224,11 +224,12 @@ class StepRunner:
         """Runs the command. Its whole output goes to a log, its progress to the terminal."""
         if self._is_ending.is_set():
             raise UserError(f"step {step.name!r} was not begun, because another one failed.")
-        jobs = 1 if step.processes else min(self._jobs, self._sharing.get(step.name, 0) + 1)
-        print(f"  {subprocesses.shown(step.text, jobs)}", flush=True)
-        log = self._log(step)
+        is_whole = step.takes_jobs or step.processes  # or it does not compute itself
+        jobs = 1 if is_whole else min(self._jobs, self._sharing.get(step.name, 0) + 1)
         more = ("--jobs", str(self._jobs)) if step.takes_jobs and self._jobs > 1 else ()
         words = [*step.words, *more]
+        print(f"  {subprocesses.shown(shlex.join(('must', *words)), jobs)}", flush=True)
+        log = self._log(step)
         if step.processes:
             code = self._shared.follow(words, log, name)
         else:
@@ -243,10 +244,11 @@ class StepRunner:
 
 
 def unordered(steps: Sequence[Step]) -> dict[str, int]:
-    """Returns {name of a step: how many others may run beside it}: neither needs the other. They are in their order.
+    """Returns {name of a step: how many others neither need it nor are needed by it}. The steps are in their order.
 
-    Sums are rounded differently with another number of threads. So that depends on the plan alone, and not on which
-    step happens to run beside another.
+    No more than these can run beside it; often fewer do, where some of them need each other. Sums are rounded
+    differently with another number of threads. So that depends on the plan alone, and not on which step happens to run
+    beside another.
     """
     before: dict[str, set[str]] = {}  # output -> outputs of all earlier steps that it is made from
     for step in steps:

@@ -133,7 +133,8 @@ class _Runs:
 
     def __init__(self, planned: Sequence[TransferCell], left: Sequence[TransferCell], flags: TransferFlags):
         self._planned, self._left, self._flags = planned, left, flags
-        self._jobs = min(flags.jobs, len(planned))  # not of those that are left: they get threads like the others
+        own = [cell for cell in planned if not cell.column.runs_of]
+        self._jobs = min(flags.jobs, len(own))  # not only those that are left: they get threads like the others
         self._seconds: list[float] = []  # of the runs that ended
         self._started = time.monotonic()
         self._is_ending = threading.Event()

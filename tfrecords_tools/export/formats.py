@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from pycocotools import mask as mask_utils
 
-from must_tf.data import opening, record
+from must_tf.data import map_png, opening, record
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks.masks.labels import has_mask, paste
@@ -157,7 +157,7 @@ def panoptic(labels: Labels, pseudo: bool) -> tuple[bytes, list[JsonObject]]:
         if pseudo:
             segment["score"] = round(float(labels["confidence"][inside].mean()), 4)
         segments.append(segment)
-    return png(np.stack([ids, blank, blank], -1)), segments
+    return map_png.encode(np.stack([ids, blank, blank], -1)), segments
 
 
 def depth(labels: Labels, lost: Tally, name: str) -> bytes:
@@ -166,7 +166,7 @@ def depth(labels: Labels, lost: Tally, name: str) -> bytes:
     too_far = millimetres > FARTHEST
     if too_far.any():
         lost.add("depth: farther than 65.535 m, now unknown", f"{name}: {int(too_far.sum())} pixels")
-    return png(np.where(too_far, 0, millimetres).astype(np.uint16))
+    return map_png.encode(np.where(too_far, 0, millimetres).astype(np.uint16))
 
 
 def normals(stored: bytes, unsure: np.ndarray) -> bytes:
@@ -174,9 +174,4 @@ def normals(stored: bytes, unsure: np.ndarray) -> bytes:
     if opening.png_size(stored) == unsure.shape and not unsure.any():
         return stored  # in the same format
     colours = record.decode_map(tf.constant(stored), tf.constant(unsure.shape), 3, tf.uint8, 0).numpy()
-    return png(np.where(unsure[..., None], np.uint8(0), colours))
-
-
-def png(values: np.ndarray) -> bytes:
-    """Encodes uint8 or uint16 [h, w], or RGB uint8 [h, w, 3], as PNG."""
-    return cv2.imencode(".png", values[..., ::-1] if values.ndim == 3 else values)[1].tobytes()
+    return map_png.encode(np.where(unsure[..., None], np.uint8(0), colours))

@@ -34,7 +34,7 @@ import tensorflow as tf
 
 from must_tf import tasks
 from must_tf.common import files
-from must_tf.data import opening, record
+from must_tf.data import map_png, opening, record
 from must_tf.data.record import Labelled
 from must_tf.shared.pixel_confidence import CONFIDENCE
 from must_tf.spec import ImageInfo, Labels, TaskConfig
@@ -207,7 +207,7 @@ def _maps(
             lost.add(formats.UNSURE_PIXELS, stem)
             labels = labels | {"classes": np.where(labels["confidence"] < least_score, IGNORE, labels["classes"])}
         written["panoptic"], line["segments_info"] = formats.panoptic(labels, is_pseudo(segmentation))
-        written["label"] = formats.png(labels["classes"].astype("uint8"))
+        written["label"] = map_png.encode(labels["classes"].astype("uint8"))
     if (depth := labelled.get("depth")) and not formats.is_relative(depth.labels):
         unsure = _unsure(depth, depth.labels["metres"] > 0, least_score, lost, stem)
         written["depth"] = formats.depth({"metres": np.where(unsure, 0, depth.labels["metres"])}, lost, stem)

@@ -68,3 +68,15 @@ def test_a_package_that_will_drop_this_python_is_not_mentioned() -> None:
         for text in ("You are using a non-supported Python version (3.10.13). Google will not", "another one"):
             warnings.warn(text, FutureWarning, stacklevel=1)
     assert [str(each.message) for each in shown] == ["another one"]
+
+
+def test_a_package_that_an_update_needs_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where the packages for training are installed. There, the traceback of any other package is shown."""
+    with pytest.raises(SystemExit) as ended, process_setup.importing():
+        raise ModuleNotFoundError("No module named 'deflate'", name="deflate")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(
+        "error: deflate is not installed. This version of must_tf needs it. Install"
+    )
+    with pytest.raises(ModuleNotFoundError), process_setup.importing():
+        raise ModuleNotFoundError("No module named 'of_a_user'", name="of_a_user")

@@ -62,6 +62,7 @@ def test_commands_at_once_share_the_cores(
 ) -> None:
     """They are printed so that they can be repeated alone. A number that the user has set is kept."""
     monkeypatch.setattr(devices, "cores", lambda: cores)
+    monkeypatch.setattr(subprocesses, "not_inherited", set())
     monkeypatch.delenv(subprocesses.THREADS, raising=False)
     if given:
         monkeypatch.setenv(subprocesses.THREADS, given)

@@ -21,6 +21,24 @@ def test_a_map_comes_back_as_it_was(values: np.ndarray) -> None:
     np.testing.assert_array_equal(read, values.reshape(*values.shape[:2], channels))
 
 
+@pytest.mark.parametrize("take", [np.s_[:1], np.s_[:, :1], np.s_[::2, ::-1]], ids=["one row", "one column", "view"])
+@pytest.mark.parametrize("values", MAPS, ids=["bytes", "colours", "16 bits"])
+def test_maps_of_any_shape_and_order(values: np.ndarray, take: tuple[slice, ...]) -> None:
+    turned = values[take].swapaxes(0, 1)
+    channels = values.shape[2] if values.ndim == 3 else 1
+    for one in (values[take], turned):
+        read = tf.io.decode_png(map_png.encode(one), channels=channels, dtype=values.dtype)
+        np.testing.assert_array_equal(read, one.reshape(*one.shape[:2], channels))
+
+
+@pytest.mark.parametrize(
+    "values", [np.zeros([4, 4, 1], np.uint8), np.zeros([4, 4, 3], np.uint16), np.zeros([4, 4], np.int32)]
+)
+def test_another_kind_of_map_is_refused(values: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"A map is uint8 or uint16 \[h, w\] or uint8 \[h, w, 3\], not "):
+        map_png.encode(values)
+
+
 @pytest.mark.parametrize("values", MAPS, ids=["bytes", "colours", "16 bits"])
 def test_each_row_is_the_difference_from_the_one_above(values: np.ndarray) -> None:
     png = map_png.encode(values)

@@ -325,7 +325,8 @@ def test_runs_at_once_end_with_the_command(
 def test_runs_have_the_same_number_of_threads_however_many_are_left(
     place: Place, runs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With four runs, no more than four share the cores."""
+    """With four runs, no more than four share the cores. A column that shows the runs of another one has none."""
+    place.columns({**COLUMNS, "again": {"task": "classification", "runs_of": "rooms"}})
     process, shares = runs(ONE_SEED, {"scratch/rooms/seed-1": 2}), []
 
     def follow(words: Sequence[str], log: str, name: str, jobs: int) -> int:
