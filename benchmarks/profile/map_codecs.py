@@ -32,7 +32,7 @@ from must_tf.tasks.normals.labels import colours
 PHOTOS, SIZE, ROUNDS = 8, 640, 3
 MILLIMETRES = 1000.0
 OPENCV = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
-Compress = Callable[[Any], bytes]
+Compress = Callable[[Any], bytes | bytearray]
 
 
 def compressors() -> Iterator[tuple[str, Compress]]:
@@ -51,7 +51,7 @@ def compressors() -> Iterator[tuple[str, Compress]]:
             yield f"{name} {level}", _at(found, level)
 
 
-def _at(compress: Callable[[Any, int], bytes], level: int) -> Compress:
+def _at(compress: Callable[[Any, int], bytes | bytearray], level: int) -> Compress:
     return lambda rows: compress(rows, level)
 
 

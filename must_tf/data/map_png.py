@@ -35,7 +35,7 @@ def encode(values: np.ndarray) -> bytes:
     return packed(values, lambda rows: deflate.zlib_compress(rows, LEVEL))
 
 
-def packed(values: np.ndarray, compress: Callable[[np.ndarray], bytes]) -> bytes:
+def packed(values: np.ndarray, compress: Callable[[np.ndarray], bytes | bytearray]) -> bytes:
     """Returns a map as PNG, see `encode`; `compress` returns bytes in zlib's format."""
     if (values.dtype.name, values.shape[2:]) not in KINDS:
         raise ValueError(f"A map is uint8 or uint16 [h, w] or uint8 [h, w, 3], not {values.dtype} {values.shape}.")
