@@ -78,7 +78,11 @@ class Step:
     @property
     def text(self) -> str:
         """The command as you would type it."""
-        return shlex.join(("must", *self.words))
+        return _typed(self.words)
+
+
+def _typed(words: Sequence[str]) -> str:
+    return shlex.join(("must", *words))
 
 
 class StepRunner:
@@ -224,11 +228,11 @@ class StepRunner:
         """Runs the command. Its whole output goes to a log, its progress to the terminal."""
         if self._is_ending.is_set():
             raise UserError(f"step {step.name!r} was not begun, because another one failed.")
-        is_whole = step.takes_jobs or step.processes  # or it does not compute itself
-        jobs = 1 if is_whole else min(self._jobs, self._sharing.get(step.name, 0) + 1)
+        divides = step.takes_jobs or step.processes > 0  # the cores, itself
+        jobs = 1 if divides else min(self._jobs, self._sharing.get(step.name, 0) + 1)
         more = ("--jobs", str(self._jobs)) if step.takes_jobs and self._jobs > 1 else ()
         words = [*step.words, *more]
-        print(f"  {subprocesses.shown(shlex.join(('must', *words)), jobs)}", flush=True)
+        print(f"  {subprocesses.shown(_typed(words), jobs)}", flush=True)
         log = self._log(step)
         if step.processes:
             code = self._shared.follow(words, log, name)
