@@ -56,7 +56,8 @@ class Step:
       needs: outputs of earlier steps that it reads.
       images: number of images that it reads; of a training, of one epoch.
       state: returns a text that changes with the input that is not the loop's own.
-      takes_jobs: whether the command itself runs several things at once with --jobs. What is done then stays done.
+      takes_jobs: whether the command itself runs several things at once with --jobs, and divides the cores among them.
+        The step is done then, whatever the number was.
       processes: how many processes may run steps like this one at a time. Each runs one step after the other, see
         `shared_process`. 0: the step has a process of its own. All steps of a list that share processes are of one
         command: some set variables of their process, as `must check` hides its GPUs.
