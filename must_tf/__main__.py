@@ -60,10 +60,10 @@ def _command(arguments: Sequence[str] | None) -> Callable[[], int | None]:
 
         print(__version__)
         return lambda: 0
-    if name == "--each_line":  # `must run` starts this
-        from must_tf.loop import shared_process
+    if name in ("--each_line", "--fork_each_line"):  # other commands of the project start these
+        from must_tf.common import shared_process
 
-        return lambda: shared_process.run(main)
+        return lambda: (shared_process.run if name == "--each_line" else shared_process.run_forks)(main)
     if name not in COMMANDS:
         from must_tf.common.errors import nearest
 

@@ -66,7 +66,6 @@ def run(flags: TrainFlags) -> None:
       UserError: something is wrong that the user can fix. Most of it is found before any work is done.
     """
     startup_times.begin()
-    upstream.cache_config_types()
     upstream.disable_memory_optimizer()
     upstream.close_iterators_at_once()
     params, mistakes = experiment_config.read(flags.experiment, flags.config_file, flags.params_override)

@@ -13,6 +13,12 @@ from must_tf.common.progress import clock
 _ended = {"": time.monotonic()}  # {phase: time of its end}; the first entry is the start of the process
 
 
+def restart() -> None:
+    """Forgets everything: the process starts now, as a fork of one that has imported all."""
+    _ended.clear()
+    _ended[""] = time.monotonic()
+
+
 def begin() -> None:
     """Ends the phase of imports and forgets all others. A second run in the same process has nothing to import."""
     now = time.monotonic()

@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # environment variable: "0" logs everything, "3" only fatal errors
@@ -76,6 +77,7 @@ class _Receiver:
 
 _receiver: _Receiver | None = None
 _terminal = -1  # file descriptor of the stderr that the process had
+_before = b""  # what was logged before `begin`, see `kept_back`
 
 
 def begin() -> None:
@@ -100,6 +102,7 @@ def begin() -> None:
     )
     interrupts.speak_to(_terminal)
     os.environ.setdefault(LEVEL, "0")
+    os.write(STDERR, _before)
     atexit.register(_end)
 
 
@@ -109,6 +112,37 @@ def _is_stderr(stream: TextIO | None) -> bool:
         return stream is not None and stream.fileno() == STDERR
     except (OSError, ValueError, AttributeError):  # not a file, or a closed one
         return False
+
+
+@contextlib.contextmanager
+def kept_back() -> Iterator[None]:
+    """Keeps what is logged in the block for the log that `begin` starts later, in this process or in a fork of it.
+
+    If the block fails, it is shown.
+    """
+    global _before
+    os.environ.setdefault(LEVEL, "0")
+    sys.stderr.flush()
+    with contextlib.ExitStack() as files:
+        try:
+            file = files.enter_context(tempfile.TemporaryFile(buffering=0))
+        except OSError:  # no disk for temporary files: it is shown
+            yield
+            return
+        terminal = os.dup(STDERR)
+        os.dup2(file.fileno(), STDERR)
+        is_shown = True
+        try:
+            yield
+            is_shown = False
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, STDERR)
+            os.close(terminal)
+            file.seek(0)
+            _before = file.read()
+            if is_shown:
+                os.write(STDERR, _before)
 
 
 def move(path: str) -> None:

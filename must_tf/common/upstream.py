@@ -50,9 +50,10 @@ def registered_experiments() -> list[str]:
 
 
 def cache_config_types() -> None:
-    """Lets each class of Model Garden's Config look up the types of its fields once.
+    """Lets each class of Model Garden's Config look up the types of its fields once. Needs Model Garden.
 
-    It looks them up for every value that is set, from annotations that are text: most of the time that a config takes.
+    It looks them up for every value that is set, from annotations that are text: most of the time that a config takes,
+    and seconds where many are made.
     """
     from official.modeling import hyperparams
 

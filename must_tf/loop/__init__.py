@@ -27,7 +27,6 @@ starts commands: it trains and converts nothing itself.
     checks         do the datasets, teachers and transfers fit each other?
     trainings      the commands after those: teachers, labels, student, transfers, export
     steps          a step, its execution, and what is done already
-    shared_process runs the labelling of one dataset after the other in one process
     run            executes the steps of a plan
     dry_run        prints the steps with their costs
     pace           measures the steps on a few images

@@ -28,8 +28,8 @@ import yaml
 from must_tf.common import files, subprocesses
 from must_tf.common.errors import INTERRUPTED, UserError
 from must_tf.common.progress import clock
+from must_tf.common.shared_process import CommandProcesses, option_for
 from must_tf.data import manifest
-from must_tf.loop.shared_process import SharedProcesses
 from must_tf.pseudo_gate import verdict
 from must_tf.runs import checkpoints, directory, init_weights
 from must_tf.serving import saved_model
@@ -81,6 +81,11 @@ class Step:
         """The command as you would type it."""
         return _typed(self.words)
 
+    @property
+    def process(self) -> str:
+        """The kind of its process, see `shared_process.option_for`."""
+        return option_for(self.words, self.processes > 0)
+
 
 def _typed(words: Sequence[str]) -> str:
     return shlex.join(("must", *words))
@@ -98,7 +103,7 @@ class StepRunner:
         self._started = time.monotonic()
         self._writing = threading.Lock()
         self._is_ending = threading.Event()  # a step failed: no other begins
-        self._shared = SharedProcesses()
+        self._processes = CommandProcesses()
         self._sharing: Mapping[str, int] = {}
 
     @property
@@ -126,13 +131,12 @@ class StepRunner:
         try:
             if jobs == 1:
                 for place, step in steps:
-                    if not step.processes:
-                        self._shared.end()
+                    self._processes.end({step.process})
                     self.run(step, place)
             else:
                 self._run_at_once(steps)
         finally:
-            self._shared.end()
+            self._processes.end()
 
     def _run_at_once(self, steps: Sequence[tuple[str, Step]]) -> None:
         jobs = self._jobs
@@ -148,8 +152,7 @@ class StepRunner:
                             continue
                         waiting.remove((place, step))
                         running[pool.submit(self.run, step, place, step.name)] = place, step
-                    if not any(step.processes for _, step in running.values()):
-                        self._shared.end()  # they are idle, and the others need their memory
+                    self._processes.end({step.process for _, step in running.values()})
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         del running[future]
                         future.result()
@@ -235,10 +238,7 @@ class StepRunner:
         words = [*step.words, *more]
         print(f"  {subprocesses.shown(_typed(words), jobs)}", flush=True)
         log = self._log(step)
-        if step.processes:
-            code = self._shared.follow(words, log, name)
-        else:
-            code = subprocesses.follow([sys.executable, "-m", "must_tf", *words], log, name, jobs)
+        code = self._processes.follow(words, log, name, jobs, step.processes > 0)
         if code == INTERRUPTED or code == -2:
             raise KeyboardInterrupt
         if code and self._is_ending.is_set():

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tf_keras
 
-from must_tf.common import run_files, upstream
+from must_tf.common import run_files
 from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
 from must_tf.model import student
@@ -110,7 +110,6 @@ def read_config(model_dir: str) -> student.StudentConfig:
     params = config_values.read_yaml(path)
     if "task" not in params:
         raise UserError(f"{path} has no `task`, so it is not the {run_files.PARAMS} of a must_tf run.")
-    upstream.cache_config_types()
     config = student.StudentConfig()
     config_values.apply(config, params["task"], path)
     return config

@@ -28,6 +28,12 @@ def names() -> list[str]:
 @functools.cache
 def discover() -> dict[str, TaskSpec]:
     """All tasks by name, those that others need first."""
+    # No config is made before its task is known.
+    from must_tf.common import upstream
+    from must_tf.config import base  # imports TensorFlow, which `names` must not
+
+    if base.HAS_MODEL_GARDEN:
+        upstream.cache_config_types()
     found = {name: importlib.import_module(f"{__name__}.{name}").TASK for name in names()}
     for name, task in found.items():
         if task.name != name:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from official.core.config_definitions import ExperimentConfig
 
 from must_tf.common import files, run_files, subprocesses
 from must_tf.common.errors import UserError, nearest
+from must_tf.common.shared_process import CommandProcesses
 from must_tf.common.text import listed
 from must_tf.config import values as config_values
 from must_tf.experiments import experiment_config
@@ -175,13 +175,10 @@ def _first_line(row: TransferRow) -> str:
     return f"# starts from {row.checkpoint} {row.digest}" if row.checkpoint else "# starts from scratch"
 
 
-def command(cell: TransferCell) -> list[str]:
-    """Returns the command that runs a cell. Its config is complete, so the experiment decides only on the heads."""
+def words(cell: TransferCell) -> list[str]:
+    """Returns the command of `must` that runs a cell. The experiment only decides on the heads."""
     experiment = "must_transfer" if cell.row.checkpoint else "must_teacher"
     return [
-        sys.executable,
-        "-m",
-        "must_tf",
         "train",
         f"--experiment={experiment}_{cell.column.task}",
         "--mode=train_and_eval",
@@ -190,11 +187,11 @@ def command(cell: TransferCell) -> list[str]:
     ]
 
 
-def execute(cell: TransferCell, jobs: int = 1) -> str:
+def execute(cell: TransferCell, processes: CommandProcesses, jobs: int = 1) -> str:
     """Runs or resumes a cell, one of `jobs` at a time. Returns why it failed, or ""."""
     text = f"{_first_line(cell.row)}\n{yaml.safe_dump(cell.settings, sort_keys=True)}"
     files.write_whole(cell.config, text.encode())
-    code = subprocesses.follow(command(cell), cell.log, cell.name if jobs > 1 else "", jobs)
+    code = processes.follow(words(cell), cell.log, cell.name if jobs > 1 else "", jobs)
     if code < 0:
         hint = " (out of memory?)" if -code == signal.SIGKILL else ""
         return f"killed by {signal.Signals(-code).name}{hint}"

@@ -20,6 +20,7 @@ from must_tf.common import command_line, disk, files, folder_lock, own_folder, s
 from must_tf.common.command_line import flag
 from must_tf.common.errors import UserError, exit_on_user_error, nearest
 from must_tf.common.progress import clock
+from must_tf.common.shared_process import CommandProcesses
 from must_tf.transfers import cells, results
 from must_tf.transfers import table as table_file
 from must_tf.transfers.cells import TransferCell
@@ -138,6 +139,7 @@ class _Runs:
         self._seconds: list[float] = []  # of the runs that ended
         self._started = time.monotonic()
         self._is_ending = threading.Event()
+        self._processes = CommandProcesses()
 
     def finish(self) -> dict[str, str]:
         """Executes all runs that are left, some at once. Returns {path: why it failed}.
@@ -163,6 +165,8 @@ class _Runs:
                     subprocesses.end_all()  # once more if a run was about to begin
                     running = wait(running, timeout=PAUSE_SECONDS).not_done
                 raise
+            finally:
+                self._processes.end()
         return failures
 
     def _execute(self, number: int, cell: TransferCell) -> tuple[TransferCell, str]:
@@ -173,9 +177,9 @@ class _Runs:
         left = remaining(seconds, len(self._left) - len(seconds), self._flags.jobs)
         so_far = f"{clock(began - self._started)} elapsed{left}"
         print(f"\n[{number}/{len(self._left)}] {cell.name}  ({so_far})", flush=True)
-        print(f"  {subprocesses.shown(shlex.join(cells.command(cell)), self._jobs)}", flush=True)
+        print(f"  {subprocesses.shown(shlex.join(('must', *cells.words(cell))), self._jobs)}", flush=True)
         try:
-            problem = cells.execute(cell, self._jobs)
+            problem = cells.execute(cell, self._processes, self._jobs)
             if disk.is_refusal(problem):  # the other runs would fail as well
                 raise UserError(f"{cell.name}: {problem.removeprefix('error: ')}")
             return cell, problem

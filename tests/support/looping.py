@@ -10,8 +10,8 @@ import pytest
 
 from must_tf.cli import export, train
 from must_tf.common.errors import exit_on_user_error
+from must_tf.common.shared_process import SharedProcess
 from must_tf.loop import steps
-from must_tf.loop.shared_process import SharedProcess
 from tests.support.converting import must_records
 
 COMMANDS = {"train": train.main, "export": export.main}
@@ -45,7 +45,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes `must run` call the steps that share a process like the others."""
 
-    def follow(self: SharedProcess, words: Sequence[str], log: str, name: str) -> int:
-        return steps.subprocesses.follow([sys.executable, "-m", "must_tf", *words], log, name)
+    def follow(self: SharedProcess, words: Sequence[str], log: str, name: str, jobs: int = 1) -> int:
+        return steps.subprocesses.follow([sys.executable, "-m", "must_tf", *words], log, name, jobs)
 
     monkeypatch.setattr(SharedProcess, "follow", follow)

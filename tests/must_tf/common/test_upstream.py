@@ -164,6 +164,20 @@ def test_a_config_looks_up_its_types_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert Counter(call.args[0] for call in types_of.call_args_list) == {part: 1, whole: 1}
 
 
+def test_the_types_of_configs_are_looked_up_once_as_soon_as_the_tasks_are_known() -> None:
+    """In every command: thousands of small configs are made while datasets are looked at."""
+    script = """
+from official.modeling.hyperparams import Config
+types_of = Config._get_annotations.__func__
+from must_tf.tasks import discover
+print(Config._get_annotations.__func__ is types_of)
+discover()
+print(Config._get_annotations.__func__ is types_of)
+"""
+    done = subprocess.run([*INTERPRETER, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.split() == ["True", "False"], done.stderr
+
+
 @pytest.mark.parametrize("kind", ["SGD", "Adam"])
 @pytest.mark.parametrize("module", [tf_keras.optimizers, tf_keras.optimizers.legacy], ids=["keras", "legacy"])
 def test_slots_are_there_before_the_first_step(module: object, kind: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from must_tf.common import shared_process
 from must_tf.common.errors import UserError
 from must_tf.data import manifest
 from must_tf.data.manifest import Manifest
@@ -141,8 +142,9 @@ def test_a_command_that_can_run_several_things_at_once_is_told_how_many(
     assert commands == [["x", "--jobs", "2"]]
 
 
+@pytest.mark.parametrize("fails", ["second", "training"])
 def test_processes_of_labelling_have_ended_when_a_training_begins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And when the plan ends, however it does: they hold teachers in memory."""
     done: list[str] = []
@@ -150,10 +152,12 @@ def test_processes_of_labelling_have_ended_when_a_training_begins(
     class Shared:
         """Notes what it is asked for."""
 
-        def follow(self, words: Sequence[str], log: str, name: str) -> int:
+        def __init__(self, option: str) -> None:
+            assert option == shared_process.EACH_LINE
+
+        def follow(self, words: Sequence[str], log: str, name: str, jobs: int) -> int:
             """Notes a command."""
-            done.append(words[0])
-            return 0
+            return follow(["", "", "", *words], log)
 
         def end(self) -> None:
             """Notes the end."""
@@ -161,18 +165,18 @@ def test_processes_of_labelling_have_ended_when_a_training_begins(
 
     def follow(words: Sequence[str], log: str, name: str = "", jobs: int = 1) -> int:
         done.append(words[3])
-        Path(log).parent.mkdir()
+        Path(log).parent.mkdir(exist_ok=True)
         with open(log, "a") as file:
             file.write(f"{name}\n")
-        return 2
+        return 2 if words[3] == fails else 0
 
-    monkeypatch.setattr(steps, "SharedProcesses", Shared)
+    monkeypatch.setattr(shared_process, "SharedProcess", Shared)
     monkeypatch.setattr(steps.subprocesses, "follow", follow)
     names = {"first": True, "second": True, "training": False}
     plan = [(name, Step(name, (name,), str(tmp_path / name), processes=int(shared))) for name, shared in names.items()]
-    with pytest.raises(UserError, match="step 'training' failed"):
+    with pytest.raises(UserError, match=f"step '{fails}' failed"):
         StepRunner(str(tmp_path)).run_all(plan, 1)
-    assert done == ["first", "second", "end", "training", "end"]
+    assert done == ["first", "second", "end", *(["training"] if fails == "training" else [])]
 
 
 def test_of_the_steps_that_share_a_process_one_runs_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +189,10 @@ def test_of_the_steps_that_share_a_process_one_runs_at_a_time(tmp_path: Path, mo
     class Shared:
         """Meets the training."""
 
-        def follow(self, words: Sequence[str], log: str, name: str) -> int:
+        def __init__(self, option: str) -> None:
+            pass
+
+        def follow(self, words: Sequence[str], log: str, name: str, jobs: int) -> int:
             """Notes how many such commands run."""
             running.append(words[0])
             begun.set()
@@ -210,7 +217,7 @@ def test_of_the_steps_that_share_a_process_one_runs_at_a_time(tmp_path: Path, mo
         assert begun.wait(SECONDS)
         return ""
 
-    monkeypatch.setattr(steps, "SharedProcesses", Shared)
+    monkeypatch.setattr(shared_process, "SharedProcess", Shared)
     monkeypatch.setattr(steps.subprocesses, "follow", follow)
     plan = [(name, Step(name, (name,), str(tmp_path / name), processes=1)) for name in ("first", "second")]
     training = Step("training", ("training",), str(tmp_path / "training"), state=state)
@@ -226,7 +233,10 @@ def test_as_many_steps_run_at_once_as_may_share_processes(tmp_path: Path, monkey
     class Shared:
         """Lets the first two meet."""
 
-        def follow(self, words: Sequence[str], log: str, name: str) -> int:
+        def __init__(self, option: str) -> None:
+            pass
+
+        def follow(self, words: Sequence[str], log: str, name: str, jobs: int) -> int:
             """Waits for the other one."""
             names.append(words[0])
             if words[0] != "third":
@@ -237,11 +247,11 @@ def test_as_many_steps_run_at_once_as_may_share_processes(tmp_path: Path, monkey
             """Notes the end."""
             names.append("end")
 
-    monkeypatch.setattr(steps, "SharedProcesses", Shared)
+    monkeypatch.setattr(shared_process, "SharedProcess", Shared)
     all_names = ("first", "second", "third")
     plan = [(name, Step(name, (name,), str(tmp_path / name), processes=steps.MANY)) for name in all_names]
     StepRunner(str(tmp_path)).run_all(plan, 2)
-    assert sorted(names[:2]) == ["first", "second"] and names[2:] == ["third", "end"]
+    assert sorted(names[:2]) == ["first", "second"] and names[2:] == ["third", "end", "end"]
 
 
 def test_a_step_that_fails_ends_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from must_tf.common import disk, subprocesses
+from must_tf.common import disk, forking, subprocesses
 from must_tf.common.errors import UserError
 from must_tf.transfers import command
 from tests.support import tiny as tiny_lib
@@ -105,6 +105,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Runs]:
     """Replaces the child processes by `Runs`."""
 
     def put(figures: dict[str, float], ends: dict[str, Any] | None = None) -> Runs:
+        monkeypatch.setattr(forking, "IS_POSSIBLE", False)
         replacement = Runs(figures, ends)
         monkeypatch.setattr(subprocesses, "follow", replacement)
         return replacement
@@ -122,6 +123,7 @@ ONE_SEED = {
 
 def in_quick_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs the cells in forked processes, which are not children of this one, without optimising graphs."""
+    monkeypatch.setattr(forking, "IS_POSSIBLE", False)
     follow = subprocesses.follow
 
     def quickly(words: Sequence[str], log: str, name: str, jobs: int) -> int:
@@ -315,6 +317,7 @@ def test_runs_at_once_end_with_the_command(
             raise KeyboardInterrupt
         return -signal.SIGTERM if told.wait(SECONDS) else 0
 
+    monkeypatch.setattr(forking, "IS_POSSIBLE", False)
     monkeypatch.setattr(subprocesses, "follow", follow)
     monkeypatch.setattr(subprocesses, "end_all", told.set)
     assert place.run("--jobs=2") == 130

@@ -2,7 +2,6 @@
 
 import gc
 
-from must_tf.common import upstream
 from tests.support.datasets.coco_dataset import dataset as dataset
 from tests.support.merging import patterns as patterns
 from tests.support.mistakes import world as world
@@ -14,10 +13,9 @@ from tests.support.tiny import tiny_records as tiny_records
 
 
 def pytest_configure() -> None:
-    """Leaves graphs as they are traced, without origins, and looks up the types of configs once."""
+    """Leaves graphs as they are traced, without origins."""
     graphs.optimise(False)
     graphs.forget_origins()
-    upstream.cache_config_types()
 
 
 def pytest_collection_finish() -> None:

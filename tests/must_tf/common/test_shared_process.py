@@ -19,9 +19,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from must_tf.common import process_setup, subprocesses
-from must_tf.loop import shared_process
-from must_tf.loop.shared_process import END, SharedProcess, SharedProcesses
+from must_tf.common import process_setup, shared_process, subprocesses
+from must_tf.common.shared_process import END, CommandProcesses, SharedProcess
 
 
 @pytest.fixture
@@ -80,17 +79,17 @@ def test_a_command_that_is_ended_gives_its_code_and_ends_its_process(shared: Sha
 def test_idle_processes_are_used_again(tmp_path: Path) -> None:
     """Two commands at once have a process each; one of them has the third command. All end together."""
     before = ids()
-    shared = SharedProcesses()
+    shared = CommandProcesses()
     begun = threading.Barrier(2)
 
     def at_once(number: int) -> int:
         begun.wait(60)
-        return shared.follow(["--version"], str(tmp_path / str(number)), "")
+        return shared.follow(["--version"], str(tmp_path / str(number)), "", is_shared=True)
 
     with ThreadPoolExecutor(2) as pool:
         assert [*pool.map(at_once, range(2))] == [0, 0]
     own = ids() - before
-    assert shared.follow(["--version"], str(tmp_path / "third"), "") == 0
+    assert shared.follow(["--version"], str(tmp_path / "third"), "", is_shared=True) == 0
     assert ids() - before == own and 1 <= len(own) <= 2
     shared.end()
     assert ids() == before
@@ -100,16 +99,16 @@ def test_a_process_whose_command_was_not_followed_to_its_end_is_not_idle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = ids()
-    shared = SharedProcesses()
+    shared = CommandProcesses()
 
     def full(*given: object) -> None:
         raise OSError(errno.ENOSPC, "no space")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
         patch.setattr(subprocesses, "relay", full)
-        shared.follow(["--version"], str(tmp_path / "log"), "")
+        shared.follow(["--version"], str(tmp_path / "log"), "", is_shared=True)
     assert ids() == before
-    assert shared.follow(["--version"], str(tmp_path / "other"), "") == 0
+    assert shared.follow(["--version"], str(tmp_path / "other"), "", is_shared=True) == 0
     shared.end()
 
 
@@ -142,7 +141,7 @@ def test_what_a_command_has_left_is_not_kept(
             raise end
         return end
 
-    monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{json.dumps([str(place)])}\n" for place in range(5))))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{json.dumps([[str(place)], {}])}\n" for place in range(5))))
     try:
         assert shared_process.run(main) == 0
     finally:
