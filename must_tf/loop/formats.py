@@ -29,6 +29,16 @@ SET_BY_THE_LOOP = ("out", "json", "part", "validation_share", "exclude", "runner
 Options = Mapping[str, Any]  # of a dataset in the plan, without `format` and the plan's own keys
 
 
+class NumberKind(NamedTuple):
+    """What a plan may write for a number: the types that YAML makes of it, and their name in messages."""
+
+    types: tuple[type, ...]
+    name: str
+
+
+NUMBERS = {int: NumberKind((int,), "a whole number"), float: NumberKind((int, float), "a number")}
+
+
 class ConvertOption(NamedTuple):
     """One option of a conversion.
 
@@ -37,7 +47,7 @@ class ConvertOption(NamedTuple):
       key: as in a plan, like "full_masks".
       parameter: of the function that makes the source; "" for an option that all conversions share.
       is_required: whether it has no default.
-      is_flag: whether it takes no value.
+      kind: of its value, or of each of them; `bool` if it takes none on the command line.
       is_list: whether it can be repeated.
     """
 
@@ -45,8 +55,13 @@ class ConvertOption(NamedTuple):
     key: str
     parameter: str
     is_required: bool
-    is_flag: bool
+    kind: type
     is_list: bool
+
+    @property
+    def is_flag(self) -> bool:
+        """True if the option takes no value on the command line."""
+        return self.kind is bool
 
 
 def formats() -> dict[str, Callable[..., Any]]:
@@ -59,7 +74,7 @@ def formats() -> dict[str, Callable[..., Any]]:
 def options(form: str) -> dict[str, ConvertOption]:
     """Returns the options of a format by their keys in a plan, without those that the loop sets."""
     if form == RECORDS:
-        return {RECORDS: ConvertOption("", RECORDS, "", True, False, False)}
+        return {RECORDS: ConvertOption("", RECORDS, "", True, str, False)}
     command = formats()[form]
     own = inspect.signature(command.__wrapped__).parameters  # type: ignore[attr-defined]  # set by functools.wraps
     listed = [
@@ -82,7 +97,7 @@ def _option(parameter: inspect.Parameter, own: Mapping[str, Any]) -> ConvertOpti
         flag.removeprefix("--").replace("-", "_"),
         parameter.name if parameter.name in own else "",
         parameter.default is inspect.Parameter.empty,
-        kind is bool,
+        next((plain for plain in (bool, int, float) if kind is plain), str),
         "list" in str(kind),
     )
 
@@ -126,6 +141,10 @@ def _misfit(value: Any, option: ConvertOption) -> str:
         return "" if all(isinstance(item, str) for item in items) else f"must be a list of texts, not {brief(value)}."
     if isinstance(value, (list, dict)) or value is None:
         return f"must be one value, not {brief(value)}."
+    if option.kind is str and isinstance(value, bool):  # YAML's meaning of a folder called `no`
+        return f"must be a text, not {brief(value)}. Put it in quotes."
+    if option.kind in NUMBERS and type(value) not in NUMBERS[option.kind].types:
+        return f"must be {NUMBERS[option.kind].name}, not {brief(value)}."
     return ""
 
 
@@ -145,14 +164,10 @@ def arguments(form: str, given: Options) -> list[str]:
 def source(where: str, form: str, given: Options) -> Source:
     """Returns the dataset's source. Raises UserError if the options do not fit; `where` names the dataset."""
     command, known = formats()[form], options(form)
-    values = {
-        known[key].parameter: _as_list(value) if known[key].is_list else value
-        for key, value in given.items()
-        if known[key].parameter
-    }
+    shared = {key: _parsed(value, known[key]) for key, value in given.items()}
+    values = {known[key].parameter: value for key, value in shared.items() if known[key].parameter}
     with named(where):
         made = command.__wrapped__(**values)  # type: ignore[attr-defined]
-        shared = {key: _as_list(value) if known[key].is_list else value for key, value in given.items()}
         return convert.relabelled(made, shared)
 
 
@@ -165,8 +180,11 @@ def named(where: str) -> Iterator[None]:
         raise UserError("\n".join(f"{where}: {problem}" for problem in error.problems)) from error
 
 
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+def _parsed(value: Any, option: ConvertOption) -> Any:
+    """Returns the value as the command line would give it. YAML makes numbers and dates of texts that look so."""
+    if option.is_list:
+        return value if isinstance(value, list) else [value]
+    return option.kind(value)
 
 
 def folder_of(records: str) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from must_tf.common.errors import UserError
 from must_tf.loop import formats
 from tests.support.tiny import image_bytes
+from tfrecords_tools.sources import rgbd_maps
 
 
 def test_every_conversion_is_a_format() -> None:
@@ -43,6 +46,31 @@ def test_values_of_the_wrong_kind_are_refused() -> None:
         "datasets.street.annotations: must be one value, not None.",
         "datasets.street.full_masks: must be true or false, not 'yes'.",
     ]
+
+
+def test_numbers_and_dates_may_stand_for_texts(tmp_path: Path) -> None:
+    """YAML reads `depth_scale: 0.001` as a number, and a folder called 2012 or 2024-01-01, too."""
+    given = yaml.safe_load("{root: 2012, depth_scale: 0.001, depth_unknown: 65535, focal: 525, ignore: 0, match: 12}")
+    assert formats.problems("datasets.rooms", "rgbd", given) == []
+    source: Any = formats.source("datasets.rooms", "rgbd", given)
+    options = rgbd_maps.MapOptions(depth_scale="0.001", depth_unknown="65535", focal="525", ignore="0")
+    assert (source.root, source.match, source.options) == ("2012", "12", options)
+    source.options.check()
+    assert formats.arguments("rgbd", given)[:5] == ["rgbd", "--root", "2012", "--depth-scale", "0.001"]
+    dated: Any = formats.source("datasets.photos", "images", yaml.safe_load("root: 2024-01-01"))
+    assert dated.root == "2024-01-01"
+
+
+def test_values_that_are_not_numbers_are_refused() -> None:
+    given = yaml.safe_load("{root: no, limit: 2.5, shards: four, max_drop_rate: 5%, workers: true}")
+    assert formats.problems("datasets.kinds", "classes", given) == [
+        "datasets.kinds.root: must be a text, not False. Put it in quotes.",
+        "datasets.kinds.limit: must be a whole number, not 2.5.",
+        "datasets.kinds.shards: must be a whole number, not 'four'.",
+        "datasets.kinds.max_drop_rate: must be a number, not '5%'.",
+        "datasets.kinds.workers: must be a whole number, not True.",
+    ]
+    assert formats.problems("datasets.kinds", "classes", {"root": "k", "limit": 2, "max_drop_rate": 1}) == []
 
 
 def test_the_source_is_that_of_the_command() -> None:
