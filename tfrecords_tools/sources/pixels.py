@@ -1,18 +1,20 @@
 """Image files for records, see `must_tf.data.image_files`. Files that cannot be used are counted as dropped.
 
 Labels with positions belong to the pixels as stored, or as EXIF turns them. If the annotations tell the size of the
-image, it decides. Otherwise the format does:
+image, it decides, unless both have that size: in a square, a mirror image, or after half a turn. Else the format does:
 
 | format | pixels | why |
 |---|---|---|
 | YOLO | as shown | OpenCV, which its training reads with, turns them |
 | Open Images | as stored | its boxes have to be turned with the image, says its page about rotation |
 | TensorFlow Datasets, Model Garden | as stored | TensorFlow does not turn them |
-| VIA, CVAT | as shown | browsers turn images since 2020; CVAT turns them too |
+| VIA, CVAT, Label Studio | as shown | browsers turn images since 2020; CVAT turns them too |
+| labelme with a size | as shown | it writes sizes about as long as it turns images, since 2019 |
 | Hugging Face | as shown | `datasets` turns them since 2024 |
-| COCO, VOC, labelme | as stored | files without a size are old, and their tools did not turn images |
+| COCO, VOC, maps of `rgbd`, labelme without a size | as stored | many tools and readers do not turn images |
 
-The last three lines are in doubt (`Unsized`). If the labels reach beyond one of the frames, the other one is right.
+The last four lines are in doubt (`Unsized`, `Sized`). If labels without a size reach beyond one of the frames, the
+other one is right.
 """
 
 from __future__ import annotations
@@ -47,7 +49,19 @@ class Unsized(NamedTuple):
     reach: tuple[float, float] = (0.0, 0.0)
 
 
-Frame = LabelFrame | Unsized
+class Sized(NamedTuple):
+    """The frame of labels with positions whose annotations tell the size of the image.
+
+    Attributes:
+      size: height and width.
+      usual: `STORED` or `SHOWN`, the frame that is usual in the format; it counts if both have this size.
+    """
+
+    size: tuple[int, int]
+    usual: LabelFrame
+
+
+Frame = LabelFrame | Unsized | Sized
 
 
 def read_file(path: str) -> bytes:
@@ -84,7 +98,7 @@ def upright(data: bytes, frame: Frame, name: str, account: Account) -> Pixels:
     Raises:
       Dropped: the file is not an image, is damaged, or has another size.
     """
-    if isinstance(frame, Unsized):
+    if isinstance(frame, Unsized | Sized):
         frame = _decided(data, frame, name, account)
     if XMP.search(data) and not image_files.frames(data).is_turned:
         account.notes.add(XMP_ONLY, name)
@@ -94,12 +108,17 @@ def upright(data: bytes, frame: Frame, name: str, account: Account) -> Pixels:
         raise Dropped(error.reason, error.example) from None
 
 
-def _decided(data: bytes, frame: Unsized, name: str, account: Account) -> LabelFrame:
+def _decided(data: bytes, frame: Unsized | Sized, name: str, account: Account) -> LabelFrame:
     """Returns the frame that the labels fit, or the usual one."""
     frames = image_files.frames(data)
-    if not frames.is_turned:
+    if isinstance(frame, Sized):
+        if not frames.is_turned or frame.size != frames.stored or frame.size != frames.shown:
+            return frame.size
+        fits = {STORED: True, SHOWN: True}
+    elif not frames.is_turned:
         return SHOWN
-    fits = {STORED: _fits(frame.reach, frames.stored), SHOWN: _fits(frame.reach, frames.shown)}
+    else:
+        fits = {STORED: _fits(frame.reach, frames.stored), SHOWN: _fits(frame.reach, frames.shown)}
     chosen = frame.usual if fits[STORED] == fits[SHOWN] else STORED if fits[STORED] else SHOWN
     reason = DOUBT if fits[STORED] == fits[SHOWN] else PROVEN
     account.notes.add(reason.format("stored" if chosen == STORED else "shown"), name)

@@ -198,8 +198,8 @@ class Rgbd:
                 label_maps[kind] = _read(path, kind)
             except Dropped as dropped:
                 account.dropped.add(dropped.reason, dropped.example)
-        size = next((label_map.shape[:2] for label_map in label_maps.values()), None)
-        stored = pixels.upright(pixels.read_file(photo), size, photo, account)
+        frames = [pixels.Sized(label_map.shape[:2], pixels.STORED) for label_map in label_maps.values()]
+        stored = pixels.upright(pixels.read_file(photo), frames[0] if frames else pixels.SHOWN, photo, account)
         info = ImageInfo(item.source_id, stored.height, stored.width)
         labels: dict[str, Labels] = {}
         for kind, label_map in label_maps.items():

@@ -188,11 +188,11 @@ def _objects(
 
 def _frame(annotation: VocAnnotation | None, ids: dict[str, np.ndarray]) -> pixels.Frame:
     """Returns the frame that the labels are in; None if no label has a position in the image."""
-    if annotation and annotation.size:
-        return annotation.size
-    for label_map in ids.values():
-        return label_map.shape[0], label_map.shape[1]
-    if not (annotation and annotation.elements):
+    sizes = [annotation.size] if annotation and annotation.size else [label_map.shape[:2] for label_map in ids.values()]
+    is_empty = not ids and not (annotation and annotation.elements)
+    if sizes:
+        return pixels.Sized(sizes[0], pixels.SHOWN if is_empty else pixels.STORED)
+    if is_empty or annotation is None:
         return pixels.SHOWN
     down, right = (
         max((_number(one.findtext(f"bndbox/{corner}")) or 0.0 for one in annotation.elements), default=0.0)

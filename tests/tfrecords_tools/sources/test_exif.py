@@ -12,15 +12,19 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from tests.support.converting import Converted, converted, dump
+from tests.support.converting import Converted, converted, dump, save
 from tests.support.datasets.mg_records import boxes, names, record
 from tests.support.image_files import JPEG_LEVELS, ORIENTATION, PHOTO, file, pillow
 from tfrecords_tools.sources import Source, pixels
 from tfrecords_tools.sources.coco.coco import Coco
+from tfrecords_tools.sources.drawn.cvat import Cvat
+from tfrecords_tools.sources.drawn.label_studio import LabelStudio
+from tfrecords_tools.sources.drawn.labelme import Labelme
 from tfrecords_tools.sources.drawn.open_images import OpenImages
 from tfrecords_tools.sources.drawn.via import Via
 from tfrecords_tools.sources.images import UnlabelledImages
 from tfrecords_tools.sources.published.mg import Mg
+from tfrecords_tools.sources.rgbd import Rgbd
 from tfrecords_tools.sources.tfds import Tfds
 from tfrecords_tools.sources.voc import Voc
 from tfrecords_tools.writing.counts import Account
@@ -207,6 +211,86 @@ def test_one_format_may_mean_other_pixels_than_another(tmp_path: Path) -> None:
         box = [[0, 0, 10 / height, 20 / width]]
         np.testing.assert_allclose(image_record.labels["detection"]["boxes"], box, atol=1e-6, err_msg=name)
         assert {reason: count for reason, count in result.notes().items() if "EXIF" in reason} == notes, name
+
+
+def _sized(folder: Path, size: tuple[int, int]) -> dict[str, Source]:
+    """A box of 20 x 10 at the corner of a photo, in files of every format that tell the photo's height and width."""
+    height, width = size
+    image = {"id": 1, "file_name": "a.jpg", "height": height, "width": width}
+    coco = {
+        "images": [image],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 20, 10], "area": 200, "iscrowd": 0}],
+    }
+    box = '<box label="cat" xtl="0" ytl="0" xbr="20" ybr="10"/>'
+    (folder / "cvat.xml").write_text(
+        f'<annotations><image id="0" name="a.jpg" width="{width}" height="{height}">{box}</image></annotations>'
+    )
+    shape = {"label": "cat", "points": [[0, 0], [20, 10]], "shape_type": "rectangle"}
+    dump(
+        folder / "labelme/a.json",
+        {"shapes": [shape], "imagePath": "a.jpg", "imageHeight": height, "imageWidth": width},
+    )
+    value = {"x": 0, "y": 0, "width": 2000 / width, "height": 1000 / height, "rectanglelabels": ["cat"]}
+    drawn = {"type": "rectanglelabels", "original_width": width, "original_height": height, "value": value}
+    task = {"id": 1, "data": {"image": "a.jpg"}, "annotations": [{"id": 1, "result": [drawn]}]}
+    corners = "<xmin>1</xmin><ymin>1</ymin><xmax>20</xmax><ymax>10</ymax>"
+    thing = f"<object><name>cat</name><bndbox>{corners}</bndbox></object>"
+    sides = f"<size><width>{width}</width><height>{height}</height></size>"
+    (folder / "a.xml").write_text(f"<annotation>{sides}{thing}</annotation>")
+    (folder / "voc/JPEGImages").mkdir(parents=True)
+    (folder / "a.xml").rename(folder / "voc/JPEGImages/a.xml")
+    (folder / "voc/JPEGImages/a.jpg").write_bytes((folder / "img/a.jpg").read_bytes())
+    return {
+        "cvat": Cvat(f"{folder}/img", f"{folder}/cvat.xml"),
+        "labelme": Labelme(f"{folder}/labelme", f"{folder}/img"),
+        "label studio": LabelStudio(f"{folder}/img", dump(folder / "ls.json", [task])),
+        "coco": Coco(f"{folder}/img", dump(folder / "coco.json", coco)),
+        "voc": Voc(f"{folder}/voc"),
+    }
+
+
+SQUARE = PHOTO[:, :HEIGHT]
+
+
+@pytest.mark.parametrize(("orientation", "photo"), [(3, PHOTO), (2, PHOTO), (6, SQUARE)])
+def test_a_size_that_both_have_does_not_tell_the_pixels(orientation: int, photo: np.ndarray, tmp_path: Path) -> None:
+    """Half a turn, a mirror image, and a quarter turn of a square: the labels would be on the other side."""
+    (tmp_path / "img").mkdir()
+    data = file(photo, "JPEG", orientation)
+    (tmp_path / "img/a.jpg").write_bytes(data)
+    stored = pillow(data)
+    turned = {3: np.rot90(stored, 2), 2: stored[:, ::-1], 6: np.rot90(stored, -1)}[orientation]
+    for name, source in _sized(tmp_path, photo.shape[:2]).items():
+        usual = "shown" if name in ("cvat", "labelme", "label studio") else "stored"
+        result = converted(source, tmp_path / "out" / name)
+        (image_record,) = result.records.values()
+        wanted = turned if usual == "shown" else stored
+        np.testing.assert_allclose(image_record.image.astype(int), wanted, atol=JPEG_LEVELS, err_msg=name)
+        box = [[0, 0, 10 / photo.shape[0], 20 / photo.shape[1]]]
+        np.testing.assert_allclose(image_record.labels["detection"]["boxes"], box, atol=1e-6, err_msg=name)
+        assert result.notes().get(pixels.DOUBT.format(usual)) == 1, name
+
+
+@pytest.mark.parametrize("size", [STORED, SHOWN])
+def test_a_size_that_one_of_them_has_tells_the_pixels(size: tuple[int, int], tmp_path: Path) -> None:
+    (tmp_path / "img").mkdir()
+    (tmp_path / "img/a.jpg").write_bytes(file(PHOTO, "JPEG", 6))
+    for name, source in _sized(tmp_path, size).items():
+        result = converted(source, tmp_path / "out" / name)
+        (image_record,) = result.records.values()
+        assert image_record.image.shape[:2] == size, name
+        assert not any("EXIF" in reason for reason in result.notes()), name
+
+
+def test_maps_of_a_photo_that_is_turned_by_half_are_on_the_stored_pixels(tmp_path: Path) -> None:
+    save(tmp_path / "depth/a.png", np.full((HEIGHT, WIDTH), 1000, np.uint16))
+    (tmp_path / "rgb").mkdir()
+    data = file(PHOTO, "JPEG", 3)
+    (tmp_path / "rgb/a.jpg").write_bytes(data)
+    result = converted(Rgbd(str(tmp_path)), tmp_path / "out")
+    assert is_stored(result, data)
+    assert result.notes() == {pixels.DOUBT.format("stored"): 1}
 
 
 def _open_images(folder: Path) -> OpenImages:

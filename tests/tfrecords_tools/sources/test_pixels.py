@@ -126,7 +126,7 @@ Shown = Callable[[np.ndarray], np.ndarray]
 FRAMES: dict[str, tuple[int, tuple[int, int] | None, Shown]] = {
     "labels on the stored pixels": (6, STORED_FRAME, lambda pixels: pixels),
     "labels on the turned pixels": (6, TURNED, lambda pixels: np.rot90(pixels, -1)),
-    "labels on either": (3, STORED_FRAME, lambda pixels: pixels),
+    "labels on either, and there are none": (3, STORED_FRAME, lambda pixels: np.rot90(pixels, 2)),
     "no size": (6, None, lambda pixels: np.rot90(pixels, -1)),
 }
 

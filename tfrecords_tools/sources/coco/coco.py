@@ -165,8 +165,7 @@ class Coco:
         if isinstance(labels, FederatedAnnotations):
             labels, annotated = labels
         annotations = json.loads(labels.annotations)
-        frame: pixels.Frame = labels.size or _frame(annotations, labels.surface is not None)
-        stored = pixels.upright(pixels.read_file(path), frame, path, account)
+        stored = pixels.upright(pixels.read_file(path), _frame(annotations, labels), path, account)
         info = ImageInfo(item.source_id, stored.height, stored.width)
         masks = coco_objects.labels_of(annotations, labels.ids, info, account)
         origin = f"real:{files.stem(os.path.basename(self.annotations))}"
@@ -187,11 +186,13 @@ class Coco:
         return Sample(stored.encoded, info, labelled, os.path.basename(path), extra)
 
 
-def _frame(annotations: list[coco_json.CocoEntry], has_map: bool) -> pixels.Frame:
-    """Returns the frame of labels whose image entry has no size."""
+def _frame(annotations: list[coco_json.CocoEntry], labels: CocoAnnotations) -> pixels.Frame:
+    """Returns the frame that the labels are in; that of an image without labels in it is the one that EXIF means."""
+    if labels.size:
+        return pixels.Sized(labels.size, pixels.STORED if annotations or labels.surface else pixels.SHOWN)
     if annotations:
         return pixels.Unsized(pixels.STORED, coco_boxes.reach_of(annotations))
-    return pixels.STORED if has_map else pixels.SHOWN
+    return pixels.STORED if labels.surface else pixels.SHOWN
 
 
 def _labelled(

@@ -40,6 +40,7 @@ from tfrecords_tools.writing.items import Item, Listing
 from tfrecords_tools.writing.reasons import reason_of
 
 UNSIZED = pixels.Unsized(pixels.STORED)
+Size = tuple[int, int] | pixels.Unsized  # height and width of the image, if its JSON tells them
 IGNORED = "__ignore__"
 DRAWN = ("rectangle", "polygon", "circle", "mask")
 # Keys of a shape that are used, or noted in words of their own. Other tools that write this format have more.
@@ -159,7 +160,7 @@ def _names(content: dict[str, Any], name: str) -> list[str]:
     return [beside, written, files.stem(name)] if written else [files.stem(name)]
 
 
-def _size(content: dict[str, Any]) -> pixels.Frame:
+def _size(content: dict[str, Any]) -> Size:
     height, width = content.get("imageHeight"), content.get("imageWidth")
     return (height, width) if isinstance(height, int) and isinstance(width, int) and height and width else UNSIZED
 
@@ -194,7 +195,7 @@ def _objects(content: dict[str, Any], path: str, account: Account) -> list[shape
     return entries
 
 
-def _object(members: list[Shape], size: pixels.Frame) -> shapes.CocoEntry:
+def _object(members: list[Shape], size: Size) -> shapes.CocoEntry:
     """Converts the shapes of one object. Raises ValueError if they have no area."""
     label = members[0]["label"]
     if members[0]["shape_type"] == "rectangle":
@@ -217,7 +218,7 @@ def _ring(member: Shape) -> Sequence[Sequence[float]]:
     return [[float(x), float(y)] for x, y in points]
 
 
-def _bitmap(members: list[Shape], size: pixels.Frame) -> shapes.CocoEntry:
+def _bitmap(members: list[Shape], size: Size) -> shapes.CocoEntry:
     """Unites brush masks. Each is a PNG in base64, whose first and last pixel are its two points."""
     if not isinstance(size, tuple) or isinstance(size, pixels.Unsized):
         raise ValueError("a mask needs imageHeight and imageWidth")

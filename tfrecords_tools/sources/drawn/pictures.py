@@ -169,7 +169,10 @@ def load(item: Item, origin: str, account: Account) -> Sample:
     """Reads the image of an item and makes its labels."""
     drawn: Drawn = item.labels
     path = item.files[0]
-    stored = pixels.upright(pixels.read_file(path), drawn.frame, path, account)
+    frame = drawn.frame
+    if isinstance(frame, tuple) and not isinstance(frame, pixels.Unsized | pixels.Sized):
+        frame = pixels.Sized(frame, pixels.SHOWN)  # all tools that tell it turn images
+    stored = pixels.upright(pixels.read_file(path), frame, path, account)
     info = ImageInfo(item.source_id, stored.height, stored.width)
     labelled = {}
     # An image of which no class was looked for is unlabelled.
