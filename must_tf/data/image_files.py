@@ -31,7 +31,7 @@ from must_tf.common import files
 from must_tf.data import decoding, jpeg, record
 
 JPEG_FORMATS = ("JPEG", "MPO")  # as Pillow calls them; an MPO's first picture is a JPEG
-# HEIC needs an extension of Pillow; without it, the files are counted as dropped.
+# HEIC needs `HEIF_PACKAGE`; without it, the files are counted as dropped, with what to install.
 SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo", ".png", ".apng", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp",
     ".avif", ".avifs", ".heic", ".heif", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm",
@@ -47,6 +47,8 @@ NOT_ONE_PICTURE = {
     ".hdr": RANGE, ".exr": RANGE, ".pfm": RANGE, ".fits": RANGE,
     ".dng": RAW, ".cr2": RAW, ".cr3": RAW, ".nef": RAW, ".arw": RAW,
 }  # fmt: skip
+HEIF = re.compile(rb".{4}ftyp(hei[cxms]|hev[cx]|mif1|msf1)", re.DOTALL)  # how the files of phones begin
+HEIF_PACKAGE = "pillow-heif"
 ADDRESS = re.compile(" at 0x[0-9a-f]+")
 FLOATS = "floating-point pixels have no agreed range; convert it to 8 bit"
 UPRIGHT = decoding.UPRIGHT
@@ -164,7 +166,22 @@ def _opened(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data))
     except UnidentifiedImageError:
-        return _by_opencv(data)
+        return _by_extension(data) if HEIF.match(data) else _by_opencv(data)
+
+
+def _by_extension(data: bytes) -> Image.Image:
+    """Decodes a HEIC file. Pillow does not look for the package that reads it.
+
+    Raises:
+      ValueError: the package is not installed.
+      UnidentifiedImageError: the file is damaged.
+    """
+    try:
+        import pillow_heif
+    except ImportError:
+        raise ValueError(f"HEIC needs a package: pip install {HEIF_PACKAGE}") from None
+    pillow_heif.register_heif_opener()
+    return Image.open(io.BytesIO(data))
 
 
 def _by_opencv(data: bytes) -> Image.Image:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -117,6 +120,33 @@ def coco(folder: Path, data: bytes, size: tuple[int, int] | None) -> Converted:
     image = {"id": 1, "file_name": "a.jpg"} | (dict(zip(("height", "width"), size, strict=True)) if size else {})
     content = {"images": [image], "annotations": [], "categories": [{"id": 1, "name": "thing"}]}
     return converted(Coco(str(folder / "images"), dump(folder / "a.json", content)), folder / "out")
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+
+
+def test_heic_names_the_package_that_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    result = convert_images(tmp_path, a_heic=HEIC, b_png=PNG)
+    assert (set(result.records), result.counts()) == ({"b"}, {DAMAGED: 1})
+    (example,) = result.outcome.manifest.dropped[DAMAGED]["examples"]
+    assert example == f"{tmp_path}/images/a.heic: HEIC needs a package: pip install pillow-heif"
+
+
+def test_heic_is_read_if_its_package_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow uses the package only after its function was called. Here it adds a reader of PNGs behind HEIC's head."""
+    monkeypatch.setattr(Image, "OPEN", Image.OPEN.copy())
+    monkeypatch.setattr(Image, "ID", Image.ID.copy())
+
+    def opened(file: IO[bytes], name: str) -> Image.Image:
+        return Image.fromarray(pillow(file.read()[len(HEIC) :]))
+
+    package: Any = types.ModuleType("pillow_heif")
+    package.register_heif_opener = lambda: Image.register_open("HEIF", opened, lambda head: b"ftyp" in head)
+    monkeypatch.setitem(sys.modules, "pillow_heif", package)
+    result = convert_images(tmp_path, a_heic=HEIC + PNG)
+    assert result.counts() == {}
+    np.testing.assert_array_equal(result.records["a"].image, PHOTO)
 
 
 TURNED = (WIDTH, HEIGHT)
