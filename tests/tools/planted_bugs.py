@@ -758,6 +758,8 @@ MUTANTS = (
     Mutant("EXIF: a label may not reach a pixel beyond its image", "tfrecords_tools/sources/pixels.py", "BEYOND = 1.0", "BEYOND = 0.0", "tfrecords_tools/sources/test_exif::where_they_fit"),
     Mutant("EXIF: a size that both frames have means the stored pixels", "tfrecords_tools/sources/drawn/pictures.py", "pixels.Sized(frame, pixels.SHOWN)", "pixels.Sized(frame, pixels.STORED)", "tfrecords_tools/sources/test_exif::both_have"),
     Mutant("EXIF: a size that one frame has does not tell it", "tfrecords_tools/sources/pixels.py", " or frame.size != frames.stored or frame.size != frames.shown", "", "tfrecords_tools/sources/test_exif::one_of_them"),
+    Mutant("coco: names of other folders are one image", "tfrecords_tools/sources/coco/coco_images.py", "    _drop_contested(database, account)\n", "", "tfrecords_tools/sources/test_coco_entries::its_name_fits"),
+    Mutant("coco: more folders make another image", "tfrecords_tools/sources/coco/coco_images.py", 'f"/{names[-1]}".endswith(f"/{name}")', "False", "tfrecords_tools/sources/test_coco_entries::its_name_fits"),
     Mutant("EXIF: VIA's boxes are on the stored pixels", "tfrecords_tools/sources/drawn/via.py", "pixels.Unsized(pixels.SHOWN)", "pixels.Unsized(pixels.STORED)", "tfrecords_tools/sources/test_exif::other_pixels"),
     Mutant("EXIF: Open Images' boxes are on the turned pixels", "tfrecords_tools/sources/drawn/open_images.py", "pixels.STORED, entries", "pixels.SHOWN, entries", "tfrecords_tools/sources/test_exif::other_pixels"),
     Mutant("EXIF: a photo that is turned already is said to be turned by XMP only", "tfrecords_tools/sources/pixels.py", " and not image_files.frames(data).is_turned", "", "tfrecords_tools/sources/test_exif::only_xmp"),

@@ -176,3 +176,45 @@ def test_boxes_and_bbox_mode_of_detectron2_must_agree(tmp_path: Path) -> None:
     boxes = result.records["7"].labels["detection"]["boxes"] * np.array([HEIGHT, WIDTH] * 2)
     np.testing.assert_allclose(boxes, [[20, 10, 35, 40], [2, 1, 8, 9]], atol=1e-3)
     assert result.notes()["object: its bbox_mode is another one than the file's, used"] == 1
+
+
+CONTESTED = "image: other names in the JSON fit the same file"
+# name -> (names in the JSON; a box at x = its place in the list; files; x of the boxes of each record's file)
+NAMES: dict[str, tuple[list[str], list[str], dict[str, list[int]]]] = {
+    "of two cameras, whose folder is not given": (
+        ["b/1.png", "a/1.png", "c/2.png"],
+        ["1.png", "2.png"],
+        {"2.png": [2]},
+    ),
+    "one has the very name": (["b/1.png", "a/1.png"], ["a/1.png"], {"1.png": [1]}),
+    "of another ending": (["1.jpg", "1.png"], ["1.png"], {"1.png": [1]}),
+    "with more folders": (["1.png", "data/1.png", "my/data/1.png"], ["1.png"], {"1.png": [0, 1, 2]}),
+    "in another spelling": (["A%20b.png", "a b.png"], ["a b.png"], {"a b.png": [0, 1]}),
+}
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_annotations_of_another_image_are_not_those_of_a_file_that_its_name_fits(case: str, tmp_path: Path) -> None:
+    names, files, wanted = NAMES[case]
+    for name in files:
+        save(tmp_path / "images" / name, noise(HEIGHT, WIDTH))
+    images = [{"id": place, "file_name": name, "height": HEIGHT, "width": WIDTH} for place, name in enumerate(names)]
+    annotations = [boxed(place) | {"id": place, "bbox": [place, 0, 9, 9]} for place in range(len(names))]
+    content = {"images": images, "annotations": annotations, "categories": CATEGORIES}
+    result = converted(Coco(str(tmp_path / "images"), dump(tmp_path / "a.json", content)), tmp_path / "out")
+    found = {}
+    for one in result.records.values():
+        name = tf.train.Example.FromString(one.serialized).features.feature["image/filename"].bytes_list.value[0]
+        found[name.decode()] = (one.labels["detection"]["boxes"][:, 1] * WIDTH).round().astype(int).tolist()
+    lost = len(names) - sum(map(len, wanted.values()))
+    assert (found, result.counts()) == (wanted, {CONTESTED: lost} if lost else {})
+    assert result.outcome.image_drop_rate == lost / len(names)
+
+
+def test_names_that_all_fit_another_file_are_refused(tmp_path: Path) -> None:
+    save(tmp_path / "images" / "1.png", noise(HEIGHT, WIDTH))
+    images = [{"id": 1, "file_name": "a/1.png"}, {"id": 2, "file_name": "b/1.png"}]
+    json = dump(tmp_path / "a.json", {"images": images, "annotations": [], "categories": CATEGORIES})
+    message = "several of its images fit one file (1.png: a/1.png and b/1.png). Give --images the folder that"
+    with pytest.raises(UserError, match=re.escape(message)):
+        Coco(str(tmp_path / "images"), json).find()

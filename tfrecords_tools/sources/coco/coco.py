@@ -154,6 +154,12 @@ class Coco:
                 f"{self.annotations}: each id stands for several files ({example}), so nothing tells whose the "
                 "annotations are. Give the images of each JSON that was joined other ids, and its annotations too."
             )
+        if coco_images.CONTESTED in account.dropped.content:
+            example = account.dropped.content[coco_images.CONTESTED]["examples"][0]
+            raise UserError(
+                f"{self.annotations}: several of its images fit one file ({example}). Give --images the folder that "
+                "the file names are relative to."
+            )
         names = [coco_json.names_of(image)[0] for _, _, image in index.images()]
         guess = present.nearest(names[0]) if names and isinstance(present, Finder) else ""
         remedy = f"Give --images the folder that the file names in {self.annotations} are relative to.{guess}"

@@ -14,7 +14,7 @@ from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 
 SCHEMA = """
-CREATE TABLE images (place INTEGER PRIMARY KEY, id TEXT, file TEXT, entry TEXT, kept INTEGER);
+CREATE TABLE images (place INTEGER PRIMARY KEY, id TEXT, file TEXT, written TEXT, entry TEXT, kept INTEGER);
 CREATE TABLE annotations (image TEXT, category TEXT, entry TEXT);
 """
 # Created after all inserts: updating them with each insert takes twice as long.
@@ -118,12 +118,13 @@ class CocoIndex:
             for statement in INDICES:
                 self._database.execute(statement)
             coco_images.settle(self._database, account)
-        (self.count,) = self._database.execute("SELECT COUNT(DISTINCT file) FROM images").fetchone()
+        (self.count,) = self._database.execute(coco_images.DIFFERENT).fetchone()
 
     def _add(self, key: str, entry: CocoEntry, text: str) -> None:
         if key == "images":
-            image = (self.count, coco_json.id_key(entry["id"]), self._file_of(entry), text)
-            self._database.execute("INSERT INTO images VALUES (?, ?, ?, ?, 1)", image)
+            written = coco_json.written_name(entry)
+            image = (self.count, coco_json.id_key(entry["id"]), self._file_of(entry), written, text)
+            self._database.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?, 1)", image)
             self.count += 1
             self.is_federated = self.is_federated or entry.get(coco_keys.NEGATIVE) is not None
         elif key == "annotations":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import urllib.parse
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -102,6 +103,11 @@ def names_of(image: CocoEntry) -> list[str]:
 def file_of(image: CocoEntry) -> str:
     """Returns an image's normalised path: `./a.jpg` becomes `a.jpg`, and `a\\b.jpg` (from Windows) `a/b.jpg`."""
     return finder.normalised(names_of(image)[0])
+
+
+def written_name(image: CocoEntry) -> str:
+    """Returns one form of all spellings of the first name that an image entry gives its file, with its folders."""
+    return finder.spelled(urllib.parse.unquote(file_of(image)))
 
 
 def has_outline(segmentation: Any) -> bool:
