@@ -123,3 +123,14 @@ def append_json_line(path: str, content: Any) -> None:
 def matching(directory: str, pattern: str) -> list[str]:
     """Returns the sorted paths in a folder that match a glob. Characters like [ in the folder's name are literal."""
     return sorted(tf.io.gfile.glob(os.path.join(glob.escape(directory), pattern)))
+
+
+def matched_by(pattern: str) -> list[str]:
+    """Returns the sorted paths that a glob matches. If its folder is there as written, only its last part is a pattern.
+
+    Browsers and file managers name a second copy of a folder `photos [1]`.
+    """
+    directory, name = os.path.split(pattern)
+    if glob.has_magic(directory) and tf.io.gfile.isdir(directory):
+        return matching(directory, name)
+    return sorted(tf.io.gfile.glob(pattern))

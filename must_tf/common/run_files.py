@@ -16,6 +16,8 @@ here.
     failed/step-<n>/     the batch of a step whose loss or gradient was NaN or infinite
 """
 
+import glob
+
 PARAMS = "params.yaml"
 CONTENT = "run.json"
 CHECKPOINT = "checkpoint"
@@ -42,3 +44,12 @@ FAILED_REPORT = "found.json"
 def step_name(step: int) -> str:
     """Returns the name, without a suffix, that files and folders of one step have: step-0000100."""
     return f"step-{step:07d}"
+
+
+def pattern_problem(directory: str) -> str:
+    """Returns why no run can be in a folder of this name; an empty string if one can."""
+    if not glob.has_magic(directory):
+        return ""
+    return (
+        f"{directory}: TensorFlow takes *, ? and [ in the path of a checkpoint for a pattern. Give a path without them."
+    )

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from must_tf.common import cluster, devices
 from must_tf.common.errors import UserError
-from must_tf.common.files import require_an_end
+from must_tf.common.files import matched_by, require_an_end
 from must_tf.config.base import Config
 from must_tf.config.fields import between
 from must_tf.data import assertions, geometry, record
@@ -75,7 +75,7 @@ def files(input_path: str | Sequence[str], where: str) -> list[str]:
         raise UserError(f"{where} is empty. Name the record files, for example {where}='records/rooms/*.tfrecord'.")
     paths = []
     for pattern in globs:
-        matched = tf.io.gfile.glob(pattern)
+        matched = matched_by(pattern)
         if matched == [pattern] and tf.io.gfile.isdir(pattern):
             raise UserError(f"{where}: {pattern!r} is a folder. Name its files: '{pattern.rstrip('/')}/*.tfrecord'.")
         if not matched:

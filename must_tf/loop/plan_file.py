@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
+from must_tf.common import run_files
 from must_tf.common.errors import Mistakes, nearest
 from must_tf.common.text import BRIEF, brief
 from must_tf.config import yaml_files
@@ -108,6 +109,8 @@ class Reader:
             self._wrong(problem)
         if "://" in plan.out:
             self._wrong(f"out: {plan.out} must be a local folder, or a mounted one.")
+        elif problem := run_files.pattern_problem(plan.out):
+            self._wrong(f"out: {problem}")
         return dataclasses.replace(plan, settings_files=self._files, is_whole=not self._mistakes.problems)
 
     def _sound(self, entries: Mapping[str, Any], make: Callable[[str, Any], Entry]) -> dict[str, Entry]:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from must_tf.common.errors import UserError, nearest
+from must_tf.common.files import matched_by
 from must_tf.common.walking import walk
 from must_tf.data import image_files
 
@@ -126,7 +127,7 @@ def find(pattern: str) -> Listing:
         return Listing(os.path.dirname(pattern), [os.path.basename(pattern)])
     else:
         root = _fixed_part(pattern)
-        found = [path for path in tf.io.gfile.glob(pattern) if image_files.is_image(path)]
+        found = [path for path in matched_by(pattern) if image_files.is_image(path)]
         listing = Listing(root, sorted(os.path.relpath(path, root or ".") for path in found))
     if not listing.names:
         suffixes = ", ".join(image_files.SUFFIXES)

@@ -51,8 +51,10 @@ def search(directory: str) -> SearchResult:
     """Finds the newest readable checkpoint, and newer ones that are damaged.
 
     Raises:
-      UserError: there are checkpoints, but none can be read.
+      UserError: there are checkpoints, but none can be read, or none could.
     """
+    if problem := run_files.pattern_problem(directory):
+        raise UserError(problem)
     directory = directory.rstrip("/")
     last_listed = _last_listed(directory)
     if last_listed and is_readable(last_listed):

@@ -185,7 +185,9 @@ def check_evaluation(directory: str, params: ExperimentConfig) -> None:
 
 
 def check_overwrite(directory: str) -> None:
-    """Raises UserError if the directory is not empty and not a run directory."""
+    """Raises UserError if the directory is not empty and not a run directory, or cannot be one."""
+    if problem := run_files.pattern_problem(directory):
+        raise UserError(problem)
     if not is_run(directory) and _files(directory):
         raise UserError(
             f"--overwrite: {directory} is not a run directory (it has no {run_files.PARAMS}), so nothing was deleted. "

@@ -14,6 +14,7 @@ from typing import TypedDict
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
+from must_tf.common.files import matched_by
 from must_tf.data import input as input_lib
 from must_tf.data import manifest, record
 from must_tf.model.student import StudentConfig, enabled
@@ -37,7 +38,7 @@ def counted(config: StudentConfig) -> dict[str, TaskCounts]:
     patterns = input_lib.patterns(config.train_data.input_path)
     try:
         # A pattern may match files in several folders. If the records are gone, their manifest may still be there.
-        paths = [path for pattern in patterns for path in tf.io.gfile.glob(pattern) or [pattern]]
+        paths = [path for pattern in patterns for path in matched_by(pattern) or [pattern]]
         manifests = [manifest.read(folder) for folder in dict.fromkeys(map(os.path.dirname, paths))]
     except (UserError, tf.errors.OpError):
         return {}

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import tensorflow as tf
 
-from must_tf.common import command_line, disk, files, folder_lock, own_folder, subprocesses, tables
+from must_tf.common import command_line, disk, files, folder_lock, own_folder, run_files, subprocesses, tables
 from must_tf.common.command_line import flag
 from must_tf.common.errors import UserError, exit_on_user_error, nearest
 from must_tf.common.progress import clock
@@ -101,6 +101,8 @@ def _planned(flags: TransferFlags) -> list[TransferCell]:
         raise UserError(f"--jobs={flags.jobs} must be at least 1.")
     if "://" in flags.out:  # logs are written line by line
         raise UserError(f"--out={flags.out} must be a local folder, or a mounted one.")
+    if problem := run_files.pattern_problem(flags.out):
+        raise UserError(f"--out={problem}")
     own_folder.require(flags.out, (MARK, results.TABLE))
     rows = table_file.rows(flags.checkpoint, flags.scratch)
     columns = table_file.columns(flags.table, flags.column)

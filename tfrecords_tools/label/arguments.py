@@ -9,6 +9,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from must_tf.common.errors import Mistakes, UserError, nearest
+from must_tf.common.files import matched_by
 from must_tf.data import manifest, record
 from must_tf.tasks import discover
 from tfrecords_tools import teachers
@@ -83,7 +84,7 @@ def parse_request(
       UserError: one line per mistake.
     """
     mistakes = Mistakes()
-    files = sorted(tf.io.gfile.glob(records))
+    files = matched_by(records)
     directory = _one_directory(records, files, mistakes)
     parsed = parse_teachers(teacher_values, mistakes)
     _check_replaced(replace, {task for tasks in parsed.values() for task in tasks}, mistakes)

@@ -143,7 +143,7 @@ def _on_domain(teacher: Teacher, dataset: RecordSet, check: SelfCheck) -> agreem
 def _validation(patterns: Sequence[str]) -> RecordSet | None:
     """Returns the first of a run's validation datasets that is still there."""
     for pattern in patterns:
-        for folder in dict.fromkeys(map(os.path.dirname, tf.io.gfile.glob(pattern))):  # a pattern may match several
+        for folder in dict.fromkeys(map(os.path.dirname, files.matched_by(pattern))):  # a pattern may match several
             with contextlib.suppress(UserError):
                 return recordset.opened(os.path.join(folder, os.path.basename(pattern)))
     return None

@@ -29,6 +29,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
+from must_tf.common.files import matched_by
 from must_tf.common.progress import Progress
 from must_tf.common.text import listed
 from must_tf.data import manifest, opening, record
@@ -149,7 +150,7 @@ def merge_inputs(patterns: Sequence[str], least: int = 2) -> tuple[MergeInput, .
 
 
 def _merge_input(pattern: str) -> MergeInput:
-    paths = sorted(tf.io.gfile.glob(pattern))
+    paths = matched_by(pattern)
     directories = {os.path.dirname(path) for path in paths}
     if len(directories) != 1:
         raise UserError(

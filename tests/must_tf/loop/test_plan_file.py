@@ -95,6 +95,7 @@ MISTAKES = {
     "no datasets": ("datasets:", "dataset:", "'datasets' is missing."),
     "no out": ("out: runs/home", "", "'out' is missing. Write for instance out: runs/home"),
     "a remote out": ("out: runs/home", "out: gs://a/b", "must be a local folder"),
+    "a pattern as out": ("out: runs/home", "out: 'runs [2]'", "out: runs [2]: TensorFlow takes *, ? and [ in the path"),
     "a variable": ("root: album", "root: $NO_SUCH/album", "environment variable NO_SUCH is not set"),
     "settings": ("{task: {tasks: {depth: {loss: berhu}}}}", "3", "teachers.depth.settings must be a group of keys"),
     "rows": (

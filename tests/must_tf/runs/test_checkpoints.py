@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
-from must_tf.runs import checkpoints, init_weights
+from must_tf.runs import checkpoints, directory, init_weights
 
 
 def saved(folder: Path, steps: tuple[int, ...]) -> tf.train.CheckpointManager:
@@ -128,3 +128,11 @@ def test_hidden_checkpoints_come_back_after_an_error(tmp_path: Path) -> None:
         assert saved(tmp_path, ()).restore_or_initialize() is None
         raise KeyError
     assert saved(tmp_path, ()).restore_or_initialize() == f"{tmp_path}/ckpt-2"
+
+
+def test_a_folder_whose_name_is_a_pattern_is_refused_before_a_training(tmp_path: Path) -> None:
+    """TensorFlow would not find what it has written there: after the training, the checkpoints seem damaged."""
+    folder = f"{tmp_path}/run [2]"
+    for refused in (checkpoints.newest, directory.check_overwrite):
+        with pytest.raises(UserError, match=r"run \[2\]: TensorFlow takes .* for a pattern. Give a path without them."):
+            refused(folder)

@@ -8,6 +8,7 @@ import pytest
 
 from must_tf.common.errors import UserError
 from tests.support.tiny import scene_record, write_set
+from tfrecords_tools.merge.run import merge_inputs
 from tfrecords_tools.reading import recordset
 
 
@@ -29,3 +30,12 @@ def test_a_folder_is_answered_with_the_pattern_of_its_files(tmp_path: Path) -> N
     write_set(tmp_path, [[scene_record(0, ("depth",))]], ("depth",))
     with pytest.raises(UserError, match=r"--records: .* is a folder. Name its files: '.*/\*\.tfrecord'"):
         recordset.opened(str(tmp_path))
+
+
+def test_a_folder_may_have_the_characters_of_patterns(tmp_path: Path) -> None:
+    """Records of a folder `runs [2]` were written, and no command found them."""
+    folder = tmp_path / "runs [2]"
+    write_set(folder, [[scene_record(0, ("depth",))]], ("depth",))
+    assert recordset.opened(f"{folder}/*.tfrecord").directory == str(folder)
+    (source,) = merge_inputs([f"{folder}/*.tfrecord"], least=1)
+    assert source.files == tuple(sorted(map(str, folder.glob("*.tfrecord"))))

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from must_tf.common.errors import UserError
+from must_tf.common.files import matched_by
 from tfrecords_tools.sources import class_files, finder
 from tfrecords_tools.writing.counts import Account
 
@@ -204,7 +204,7 @@ def panoptic_candidates(folder: str, annotations: str) -> list[str]:
     parent, split = os.path.dirname(folder.rstrip("/")) or ".", os.path.basename(folder.rstrip("/"))
     patterns = [f"{folder.rstrip('/')}.json", os.path.join(parent, "panoptic*.json")]
     patterns.append(os.path.join(os.path.dirname(annotations) or ".", "panoptic*.json"))
-    paths = dict.fromkeys(path for pattern in patterns for path in sorted(tf.io.gfile.glob(pattern)))
+    paths = dict.fromkeys(path for pattern in patterns for path in matched_by(pattern))
     return sorted(paths, key=lambda path: split not in path)
 
 

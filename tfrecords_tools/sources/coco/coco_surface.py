@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
+from must_tf.common.files import matching
 from must_tf.spec import ImageInfo
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.sources import files, maps
@@ -186,7 +187,7 @@ def _vocabulary(folder: str, account: Account) -> tuple[str, dict[int, int], tup
             table = {number - 1: class_id for class_id, number in enumerate(names_by_id)}
             return path, table | {IGNORE: IGNORE}, tuple(names_by_id.values())
     likely = [f"{folder}.json", f"{folder.removesuffix('_pixelmaps')}.json"]
-    for path in [*likely, *sorted(tf.io.gfile.glob(f"{parent}/stuff*.json"))]:
+    for path in [*likely, *matching(parent, "stuff*.json")]:
         if tf.io.gfile.exists(path):
             categories = coco_index.categories(path, "stuff annotations", account)
             coco_keys.note_categories(categories, account)

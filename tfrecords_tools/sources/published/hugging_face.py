@@ -29,7 +29,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.common.errors import UserError, nearest
-from must_tf.common.files import require_an_end
+from must_tf.common.files import matched_by, require_an_end
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo
 from tfrecords_tools.sources import Sample, class_files, files, objects, pixels
@@ -102,7 +102,7 @@ class HuggingFace:
         if self.boxes not in ("", *FORMS):
             known = ", ".join(FORMS)
             raise UserError(f"--boxes {self.boxes!r} does not exist.{nearest(self.boxes, FORMS)} Choose from {known}.")
-        paths = sorted(tf.io.gfile.glob(self.data))
+        paths = matched_by(self.data)
         if not paths:
             raise UserError(f"--data {self.data!r} does not match any file. Give a pattern in quotes: 'DIR/*.parquet'.")
         account, items, taken = Account(), on_disk.Items(), on_disk.NameSet()

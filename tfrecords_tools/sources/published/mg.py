@@ -23,9 +23,9 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from must_tf.common.errors import UserError, nearest
+from must_tf.common.files import matched_by
 from must_tf.data import record
 from must_tf.data.record import Labelled
 from must_tf.spec import ImageInfo, Labels
@@ -67,7 +67,7 @@ class Mg:
           UserError: there is no file, the first record has no image or no labels of a named task, or the names are
             invalid.
         """
-        paths = sorted(tf.io.gfile.glob(self.records))
+        paths = matched_by(self.records)
         if not paths:
             raise UserError(
                 f"--records {self.records!r} does not match any file. Give a pattern in quotes: 'DIR/*.tfrecord'."

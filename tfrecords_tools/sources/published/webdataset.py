@@ -15,10 +15,10 @@ import os
 import posixpath
 
 import numpy as np
-import tensorflow as tf
 
 from must_tf.common import text_files
 from must_tf.common.errors import UserError
+from must_tf.common.files import matched_by
 from must_tf.data.record import Labelled
 from tfrecords_tools.sources import Sample, archives, files, images
 from tfrecords_tools.writing import on_disk
@@ -47,7 +47,7 @@ class WebDataset:
         Raises:
           UserError: there is no image, a shard is damaged, or a class has no name.
         """
-        paths = sorted(tf.io.gfile.glob(self.pattern))
+        paths = matched_by(self.pattern)
         if not paths:
             raise UserError(
                 f"--archives {self.pattern!r} does not match any file. Give a pattern in quotes: 'DIR/*.tar'."
