@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -286,7 +287,8 @@ def run(ctx: typer.Context, source: Source, name: str) -> None:
     if rate > options.max_drop_rate:
         typer.echo(
             f"error: {rate:.1%} of the {kind} were dropped; --max-drop-rate allows {options.max_drop_rate:.1%}. "
-            "All other records were written.",
+            "All other records were written. Repair what was dropped, or allow it with --max-drop-rate "
+            f"{math.ceil(rate * 1000) / 1000:g} (in a plan of `must run`, max_drop_rate of the dataset).",
             err=True,
         )
         raise typer.Exit(1)

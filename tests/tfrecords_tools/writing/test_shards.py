@@ -276,6 +276,7 @@ def test_more_dropped_than_allowed_is_exit_code_one(
     assert must_records(given, monkeypatch) == code
     printed = capsys.readouterr()
     assert ("error: 25.0% of the images were dropped; --max-drop-rate allows 10.0%" in printed.err) == (code == 1)
+    assert ("or allow it with --max-drop-rate 0.25 (in a plan of" in printed.err) == (code == 1)
     assert "3 records in 1 shards" in printed.out
     assert "dropped: 1 x image: cannot be decoded" in printed.out
     written = manifest.read(str(tmp_path / "out"))
