@@ -24,7 +24,7 @@ SPELLING = "image: found by another spelling of its name"
 TAIL = "image: found by the last parts of its path"
 ENDING = "image: found with another ending"
 COMPARED = 5000  # names that a message compares with a missing one
-SCHEMA = "CREATE TABLE files (path TEXT PRIMARY KEY, base TEXT, stem TEXT, used INTEGER) WITHOUT ROWID"
+SCHEMA = "CREATE TABLE files (path TEXT PRIMARY KEY, base TEXT, stem TEXT, used INTEGER, name TEXT) WITHOUT ROWID"
 INDICES = ("CREATE INDEX bases ON files (base)", "CREATE INDEX stems ON files (stem)")
 
 
@@ -54,7 +54,7 @@ class Finder:
         self._database.execute(SCHEMA)
         with on_disk.room():
             rows = ((path, spelled(os.path.basename(path)), spelled(_stem_of(path)), 0) for path in paths)
-            self._database.executemany("INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?)", rows)
+            self._database.executemany("INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?, '')", rows)
             for statement in INDICES:
                 self._database.execute(statement)
 
@@ -127,6 +127,14 @@ class Finder:
             rows = ((os.path.relpath(path, self._root or "."),) for path in paths)
             self._database.executemany("UPDATE files SET used = 1 WHERE path = ?", rows)
 
+    def take(self, path: str, name: str) -> str:
+        """Gives a file to the image of this name. Returns the name of the one that it was given to before, or ""."""
+        (before,) = self._database.execute("SELECT name FROM files WHERE path = ?", (path,)).fetchone()
+        if not before:
+            with on_disk.room():
+                self._database.execute("UPDATE files SET name = ? WHERE path = ?", (name, path))
+        return before
+
     def note_unused(self, account: Account) -> None:
         """Notes the files that nothing named, once per kind."""
         files.note_unused(self.unused(), self._root, account)
@@ -140,6 +148,17 @@ class Finder:
 def spelled(name: str) -> str:
     """Returns one form of all spellings of a name."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def written_name(name: str) -> str:
+    """Returns one form of all spellings of an image's name, with its folders."""
+    return spelled(urllib.parse.unquote(normalised(name)))
+
+
+def may_be_one(*names: str) -> bool:
+    """Returns True if the names, as of `written_name`, differ only by the number of folders: `1.jpg` and `a/1.jpg`."""
+    longest = max(names, key=len)
+    return all(f"/{longest}".endswith(f"/{name}") for name in names)
 
 
 def _stem_of(path: str) -> str:

@@ -138,7 +138,7 @@ def test_heic_is_read_if_its_package_is_installed(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(Image, "OPEN", Image.OPEN.copy())
     monkeypatch.setattr(Image, "ID", Image.ID.copy())
 
-    def opened(file: IO[bytes], name: str) -> Image.Image:
+    def opened(file: IO[bytes], name: str | bytes) -> Any:
         return Image.fromarray(pillow(file.read()[len(HEIC) :]))
 
     package: Any = types.ModuleType("pillow_heif")

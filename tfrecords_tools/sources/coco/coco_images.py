@@ -62,8 +62,8 @@ def _drop_contested(database: sqlite3.Connection, account: Account) -> None:
     for (file,) in database.execute(several).fetchall():
         rows = "SELECT DISTINCT written FROM images WHERE kept AND file = ?"
         names = sorted((name for (name,) in database.execute(rows, (file,))), key=len)
-        if all(f"/{names[-1]}".endswith(f"/{name}") for name in names):
-            continue  # some have fewer folders than others
+        if finder.may_be_one(*names):
+            continue
         others = [name for name in names if name != finder.spelled(file)]
         account.dropped.add(CONTESTED, f"{file}: {names[0]} and {names[-1]}", len(others))
         database.executemany(

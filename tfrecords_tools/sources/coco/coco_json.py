@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import urllib.parse
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -107,7 +106,7 @@ def file_of(image: CocoEntry) -> str:
 
 def written_name(image: CocoEntry) -> str:
     """Returns one form of all spellings of the first name that an image entry gives its file, with its folders."""
-    return finder.spelled(urllib.parse.unquote(file_of(image)))
+    return finder.written_name(names_of(image)[0])
 
 
 def has_outline(segmentation: Any) -> bool:

@@ -92,7 +92,7 @@ class Cvat:
             names = _object_names(declared, (item.labels for item in found), account)
         inputs = (self.annotations, self.classes) if self.classes else (self.annotations,)
         paths.note_others(account, inputs)
-        return pictures.listing((item.labels for item in found), names, account, inputs)
+        return pictures.listing((item.labels for item in found), names, account, inputs, paths.contested)
 
     def _pictures(self, paths: ImagePaths, declared: list[CvatLabel], account: Account) -> Iterator[Item]:
         """Yields an item per image, and appends the labels, which the XML lists before them."""
@@ -105,8 +105,10 @@ class Cvat:
             if element.tag == "label":
                 declared.append(CvatLabel(_text(element, "name"), _text(element, "type")))
                 continue
-            subsets.add(element.get("subset", ""))
-            written = element.get("name", "")
+            subset, written = element.get("subset", ""), element.get("name", "")
+            subsets.add(subset)
+            if subset and written not in paths:  # a project is exported with a folder for each subset
+                written = f"{subset}/{written}"
             name = paths.take(account, written, twice="image: twice in the XML, the first is used")
             if name is not None:
                 yield Item("", (), self._picture(element, name, account))

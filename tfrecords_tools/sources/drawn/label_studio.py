@@ -110,7 +110,7 @@ class LabelStudio:
             files.require_some([], missing["examples"][:1] * missing["count"], self.images, remedy)
         inputs = (self.annotations, self.classes) if self.classes else (self.annotations,)
         paths.note_others(account, inputs)
-        return pictures.listing((item.labels for item in found), names, account, inputs)
+        return pictures.listing((item.labels for item in found), names, account, inputs, paths.contested)
 
     def _pictures(self, paths: ImagePaths, account: Account) -> Iterator[Item]:
         for task in self._tasks():

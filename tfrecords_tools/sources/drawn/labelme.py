@@ -73,7 +73,8 @@ class Labelme:
         files.require_folder(self.annotations, "--annotations")
         names, account = pictures.given_names(self.classes), Account()
         listed = FolderFiles(self.annotations)
-        found = on_disk.Items(self._pictures(listed, account))
+        paths = ImagePaths(self.images or self.annotations, "--images" if self.images else "--annotations")
+        found = on_disk.Items(self._pictures(listed, paths, account))
         if not any(item.labels.objects is not None for item in found):
             raise UserError(
                 f"--annotations {self.annotations} has no JSON of labelme whose image is in "
@@ -83,11 +84,10 @@ class Labelme:
         if self.images:
             listed.note_unused_outside(self.images, account)
         inputs = (self.classes,) if self.classes else ()
-        return pictures.listing((item.labels for item in found), names, account, inputs)
+        return pictures.listing((item.labels for item in found), names, account, inputs, paths.contested)
 
-    def _pictures(self, listed: FolderFiles, account: Account) -> Iterator[Item]:
+    def _pictures(self, listed: FolderFiles, paths: ImagePaths, account: Account) -> Iterator[Item]:
         folder = self.images or self.annotations
-        paths = ImagePaths(folder, "--images" if self.images else "--annotations")
         for name in filter(_is_json, listed):
             listed.use(name)
             path = listed.path(name)

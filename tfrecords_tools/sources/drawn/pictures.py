@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -16,6 +16,7 @@ from must_tf.spec import ImageInfo, Labels
 from tfrecords_tools.sources import Sample, class_files, files, maps, objects, pixels
 from tfrecords_tools.sources.coco import coco_objects
 from tfrecords_tools.sources.drawn import shapes
+from tfrecords_tools.sources.drawn.image_paths import CONTESTED
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Item, Listing
@@ -75,7 +76,11 @@ def given_names(path: str) -> tuple[str, ...]:
 
 
 def listing(
-    pictures: Iterable[Picture], names: Sequence[str], account: Account, inputs: tuple[str, ...] = ()
+    pictures: Iterable[Picture],
+    names: Sequence[str],
+    account: Account,
+    inputs: tuple[str, ...] = (),
+    contested: Collection[str] | on_disk.NameSet = (),
 ) -> Listing:
     """Lists the pictures as items.
 
@@ -84,6 +89,7 @@ def listing(
       names: the classes in the order of their ids; empty for those that occur, in alphabetical order.
       account: counts objects of other classes; images that it has dropped already are expected, too.
       inputs: files whose content affects the records.
+      contested: paths of images that are dropped, see `image_paths`.
 
     Raises:
       UserError: no picture has labels, or no object has one of the classes.
@@ -92,6 +98,9 @@ def listing(
     first, found, labels, masked, looked = on_disk.Items(), set[str](), set[str](), False, False
     taken = on_disk.NameSet()
     for picture in map(_composed, pictures):
+        if picture.path in contested:
+            account.dropped.add(CONTESTED, picture.path)
+            continue
         found.update(entry["category_id"] for entry in picture.objects or () if entry["category_id"])
         masked |= any(map(_has_mask, picture.objects or ()))
         looked |= picture.objects is not None

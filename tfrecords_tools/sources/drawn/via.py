@@ -87,7 +87,7 @@ class Via:
             files.require_some([], [str(item.labels["filename"]) for item in entries], self.images, remedy)
         inputs = (self.annotations, self.classes) if self.classes else (self.annotations,)
         paths.note_others(account, inputs)
-        listing = pictures.listing((item.labels for item in found), names, account, inputs)
+        listing = pictures.listing((item.labels for item in found), names, account, inputs, paths.contested)
         if not names:
             for option in sorted(attribute.options - set(listing.classes.get("detection", ()))):
                 account.notes.add(UNDRAWN, option)

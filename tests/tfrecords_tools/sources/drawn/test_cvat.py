@@ -13,6 +13,7 @@ from tests.support.converting import Converted, converted, must_records
 from tests.support.datasets.drawn import masks, origins, photos, rectangle, seen, write, written
 from tfrecords_tools.sources import files
 from tfrecords_tools.sources.drawn.cvat import Cvat
+from tfrecords_tools.sources.drawn.image_paths import CONTESTED, MISSING
 
 BOX = '<box label="cat" occluded="0" xtl="48.0" ytl="16.0" xbr="80.0" ybr="48.0" z_order="0"></box>'
 CAT = ("cat", [48, 16, 80, 48])
@@ -191,3 +192,27 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = ["--images", f"{tmp_path}/images", "--annotations", path, "--out", f"{tmp_path}/out"]
     assert must_records(["convert", "cvat", *given], monkeypatch) == 0
     assert written(tmp_path / "out")["a"].origins == {"detection": f"real:{tmp_path.name}"}
+
+
+def images_of(*names: tuple[str, str]) -> str:
+    """An XML with an image of each (subset, name), whose box begins at x = 0, 1, ..."""
+    box = '<box label="cat" xtl="{0}" ytl="0" xbr="20" ybr="10"/>'
+    image = '<image id="{0}" name="{2}" subset="{1}" width="128" height="64">' + box + "</image>"
+    return f"<annotations>{''.join(image.format(at, *one) for at, one in enumerate(names))}</annotations>"
+
+
+def test_images_of_one_name_are_those_of_their_subset(tmp_path: Path) -> None:
+    """A project is exported with a folder for each subset, and the XML does not name it. `gone` has no image."""
+    photos(tmp_path / "img", "Train/1.png", "Validation/1.png", "2.png")
+    names = ("gone", "1.png"), ("Train", "1.png"), ("Validation", "1.png"), ("Train", "2.png")
+    path = write(tmp_path / "a.xml", images_of(*names))
+    result = converted(Cvat(str(tmp_path / "img"), path), tmp_path / "out")
+    assert {key: boxes[0][1][0] for key, boxes in seen(result).items()} == {"Train/1": 1, "Validation/1": 2, "2": 3}
+    assert result.counts() == {MISSING: 1}
+
+
+def test_annotations_of_two_folders_are_not_those_of_one_image(tmp_path: Path) -> None:
+    photos(tmp_path / "img", "1.png", "2.png")
+    path = write(tmp_path / "a.xml", images_of(("", "b/1.png"), ("", "a/1.png"), ("", "c/2.png")))
+    result = converted(Cvat(str(tmp_path / "img"), path), tmp_path / "out")
+    assert (list(seen(result)), result.counts()) == (["2"], {CONTESTED: 2})

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.datasets.drawn import photos, write
-from tfrecords_tools.sources.drawn.image_paths import MISSING, ImagePaths
+from tfrecords_tools.sources.drawn.image_paths import CONTESTED, MISSING, ImagePaths
 from tfrecords_tools.sources.finder import TAIL
 from tfrecords_tools.writing.counts import Account
 
@@ -63,3 +63,22 @@ def test_an_image_is_taken_once(tmp_path: Path) -> None:
     assert paths.take(account, "./x/a.jpg", twice="twice", shown="task 7") is None
     assert account.dropped.content == {"twice": {"count": 1, "examples": ["task 7"]}}
     assert list(paths.others()) == ["b.jpg", "c.jpg"]
+
+
+def test_an_image_that_names_of_several_folders_fit_is_nobodys(tmp_path: Path) -> None:
+    """`--images` is one folder too low: nothing tells whose image it is."""
+    photos(tmp_path, "1.jpg")
+    paths, account = ImagePaths(str(tmp_path)), Account()
+    assert paths.take(account, "b/1.jpg", twice="twice") == "1.jpg"
+    assert list(paths.contested) == []
+    assert paths.take(account, "a/1.jpg", twice="twice") is None
+    assert list(paths.contested) == [f"{tmp_path}/1.jpg"]
+    assert account.dropped.content == {CONTESTED: {"count": 1, "examples": ["a/1.jpg"]}}
+
+
+def test_an_image_of_the_very_name_stays(tmp_path: Path) -> None:
+    photos(tmp_path, "a/1.jpg")
+    paths, account = ImagePaths(str(tmp_path)), Account()
+    assert paths.take(account, "a/1.jpg", twice="twice") == "a/1.jpg"
+    assert paths.take(account, "b/1.jpg", twice="twice") is None
+    assert (list(paths.contested), account.dropped.content) == ([], {MISSING: {"count": 1, "examples": ["b/1.jpg"]}})
