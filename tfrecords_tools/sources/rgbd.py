@@ -158,8 +158,14 @@ class Rgbd:
 
     def _require_photos(self) -> None:
         if not tf.io.gfile.isdir(self._path(PHOTOS)):
-            guess = nearest(PHOTOS, files.folders(self.root))
-            raise UserError(f"{self.root} has no folder {PHOTOS!r} with photos.{guess}")
+            folders = files.folders(self.root)
+            guess = nearest(PHOTOS, folders) or nearest(PHOTOS.upper(), folders)
+            there = f" There are {', '.join(folders[:SHOWN])}: rename the one with the photos." if folders else ""
+            raise UserError(f"{self.root} has no folder {PHOTOS!r} with photos.{guess}{there}")
+        if not files.images_in(self._path(PHOTOS)):
+            inner = files.folders(self._path(PHOTOS))
+            way = f" Photos in folders of it, like {inner[0]!r}, are not read: move them up." if inner else ""
+            raise UserError(f"{self._path(PHOTOS)} has no photo.{way} Give a --root with photos in {PHOTOS}/.")
 
     def _names(self) -> tuple[str, ...]:
         return files.read_names(self._path(NAMES), IGNORE) if tf.io.gfile.exists(self._path(NAMES)) else ()

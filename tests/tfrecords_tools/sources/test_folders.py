@@ -181,3 +181,14 @@ def test_labels_without_names_are_not_guessed(tmp_path: Path) -> None:
     result = converted(Rgbd(str(tmp_path / "rooms")), tmp_path / "out")
     assert "segmentation" not in result.records["train_0"].labels
     assert "segmentation: label/ ignored, classes.txt does not name its ids" in result.notes()
+
+
+def test_a_folder_of_rgbd_without_photos_says_where_they_may_be(tmp_path: Path) -> None:
+    photos(tmp_path / "upper", "RGB/a.png", "Depth/a.png")
+    message = r"no folder 'rgb' with photos. Did you mean 'RGB'\? There are Depth, RGB: rename the one with the photos."
+    with pytest.raises(UserError, match=message):
+        Rgbd(str(tmp_path / "upper")).find()
+    photos(tmp_path / "deep", "rgb/day/a.png", "depth/day/a.png")
+    message = "rgb has no photo. Photos in folders of it, like 'day', are not read: move them up. Give a --root"
+    with pytest.raises(UserError, match=message):
+        Rgbd(str(tmp_path / "deep")).find()
