@@ -106,7 +106,7 @@ def _item(name: str, path: str, parts: list[FilePart], account: Account) -> Item
         ending = _split(part.name)[1]
         if files.is_hidden(part.name):
             continue
-        if ending == CLASS:
+        if ending.lower() == CLASS:  # like the library, which reads all endings in lower case
             numbers.add(_number(path, part, place, account))
         elif files.is_image(f"x.{ending}") and "." not in ending and image is None:
             image = part

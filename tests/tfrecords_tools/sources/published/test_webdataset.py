@@ -25,7 +25,7 @@ def shard(path: Path, members: dict[str, bytes]) -> str:
 def test_a_sample_is_its_image_and_its_class(tmp_path: Path) -> None:
     shard(
         tmp_path / "set" / "a-0.tar",
-        {"000.jpg": encoded(0), "000.cls": b"2", "001.cls": b"\xef\xbb\xbf0\r\n", "001.jpg": encoded(1)},
+        {"000.jpg": encoded(0), "000.cls": b"2", "001.CLS": b"\xef\xbb\xbf0\r\n", "001.jpg": encoded(1)},
     )
     pattern = shard(
         tmp_path / "set" / "a-1.tar", {"x/000.PNG": encoded(2, "PNG"), "x/000.json": b"{}", "000.jpg": encoded(3)}
