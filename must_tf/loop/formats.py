@@ -30,7 +30,7 @@ Options = Mapping[str, Any]  # of a dataset in the plan, without `format` and th
 
 
 class NumberKind(NamedTuple):
-    """What a plan may write for a number: the types that YAML makes of it, and their name in messages."""
+    """A kind of numbers in a plan: the types that YAML makes of them, and their name in messages."""
 
     types: tuple[type, ...]
     name: str

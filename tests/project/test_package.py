@@ -177,7 +177,17 @@ DISTRIBUTIONS = {
 # grpc: a client in the exports needs it.
 SHOWS_LOGS = {"tensorboard"}  # no module of it is imported
 SERVE = {"starlette", "uvicorn", "prometheus_client", "orjson"}
-OPTIONAL = {"apache_beam", "distributed", "onnxruntime", "tf2onnx", "safetensors", "supervision", "grpc", *SERVE}
+OPTIONAL = {
+    "apache_beam",
+    "distributed",
+    "onnxruntime",
+    "tf2onnx",
+    "safetensors",
+    "supervision",
+    "grpc",
+    "pillow_heif",
+    *SERVE,
+}
 
 
 def test_what_is_imported_is_what_is_required() -> None:
