@@ -6,9 +6,12 @@ fork is like a new process in everything else, as long as TensorFlow has not sta
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import gc
 import importlib
 import os
+import shutil
 import signal
 import sys
 import warnings
@@ -43,7 +46,8 @@ class Fork:
         self._parent, self._pid = os.getpid(), 0
         self.is_told = False
         for number in interrupts.BOTH:
-            signal.signal(number, self._told)
+            if signal.getsignal(number) not in interrupts.LEFT_ALONE:
+                signal.signal(number, self._told)
         # Without garbage the child does not write to the memory that it shares with its parent.
         gc.collect()
         gc.freeze()
@@ -58,6 +62,7 @@ class Fork:
         os.environ[subprocesses.PARENT] = str(self._parent)
         with open(os.devnull) as nothing:
             os.dup2(nothing.fileno(), sys.stdin.fileno())
+        atexit.unregister(shutil.rmtree)  # such as matplotlib's temporary folder: other forks need it
         importlib.import_module("numpy").random.seed()
         startup_times.restart()
 
@@ -67,7 +72,8 @@ class Fork:
             interrupts.end_at_once(number, frame)
         elif number == signal.SIGTERM:
             self.is_told = True
-            os.kill(self._pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has ended, and `wait` is about to say so
+                os.kill(self._pid, number)
 
     def wait(self) -> int:
         """Returns the child's exit code, or minus the number of the signal that killed it."""

@@ -18,6 +18,7 @@ from typing import Any
 INTERRUPTED = 130  # 128 and the number of SIGINT
 TERMINATED = 143  # 128 and the number of SIGTERM
 BOTH = (signal.SIGINT, signal.SIGTERM)
+LEFT_ALONE = (None, signal.SIG_IGN)  # handlers that stay: of another library, or of a command in the background
 WORDS = {signal.SIGINT: b"interrupted\n", signal.SIGTERM: b"terminated\n"}
 AGAIN_SECONDS = 0.05  # until a signal that was lost is sent again: its hook or finaliser has ended by then
 _stderr = 2  # file descriptor for the words of `end_at_once`
@@ -71,8 +72,8 @@ def postponed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)  # what waited comes to `note`
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for first in arrived[:1]:
-            signal.raise_signal(first)
+        for each in arrived:  # until a handler raises an exception
+            signal.raise_signal(each)
 
 
 def admit() -> None:
@@ -99,9 +100,8 @@ def at_once() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    left_alone = (None, signal.SIG_IGN)
     handlers = {
-        number: signal.signal(number, end_at_once) for number in BOTH if signal.getsignal(number) not in left_alone
+        number: signal.signal(number, end_at_once) for number in BOTH if signal.getsignal(number) not in LEFT_ALONE
     }
     try:
         yield

@@ -5,12 +5,12 @@ five processes, each of which imports TensorFlow, loads the teachers and traces 
 hundred small photos takes. Small conversions share the imports. The other kind forks for each command, see `forking`.
 
 A process reads a command, as JSON, from a line of its stdin: its words and its environment variables. After the
-command's output it writes a line with END and the exit code.
+command's output it writes a line with END and the exit code. If a signal has killed the command, the process ends as
+well, and its output is read to the end: the reason of a crash comes a moment later, see `tensorflow_log`.
 """
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import gc
 import json
@@ -59,14 +59,17 @@ class SharedProcess:
 
     def _lines(self, process: subprocess.Popen[str]) -> Iterator[str]:
         """Yields the output of a command and notes its exit code."""
+        code = None
         for line in process.stdout or ():
-            output, end, code = line.partition(END)
+            output, end, number = line.partition(END)
             if output:
                 yield f"{output}\n" if end else line
             if end:
-                self._code = int(code)
-                return
-        self._code = process.wait()  # it has ended
+                code = self._code = int(number)
+                if code >= 0:
+                    return
+        ended = process.wait()
+        self._code = ended if code is None else code
         self.end()
 
     def end(self) -> None:
@@ -81,7 +84,7 @@ class CommandProcesses:
     """Runs commands of several threads, each in a process that an earlier one has left idle, if there is one."""
 
     def __init__(self) -> None:
-        self._idle: dict[str, list[SharedProcess]] = collections.defaultdict(list)  # by their option
+        self._idle: dict[str, list[SharedProcess]] = {EACH_LINE: [], forking.EACH_LINE: []}  # by their option
 
     def follow(self, words: Sequence[str], log: str, name: str, jobs: int = 1, is_shared: bool = False) -> int:
         """Runs a command; see `subprocesses.follow`.
@@ -172,4 +175,6 @@ def run_forks(main: Main) -> int:
         if fork.is_told or code in (interrupts.INTERRUPTED, interrupts.TERMINATED):
             return code if code >= 0 else interrupts.TERMINATED
         ended(code)
+        if code < 0:
+            break
     return 0

@@ -28,6 +28,7 @@ POLL_SECONDS = 0.5  # between two looks at the parent; a command needs longer th
 
 
 _running: set[subprocess.Popen[str]] = set()
+_told: set[subprocess.Popen[str]] = set()  # those of them that were told to end
 not_inherited: set[str] = set()  # environment variables that this process has set for itself
 
 
@@ -93,13 +94,16 @@ def relay(process: subprocess.Popen[str], lines: Iterable[str], file: IO[str], n
         raise
     finally:
         _running.discard(process)
+        _told.discard(process)
         _screen.end_line()
 
 
 def end_all() -> None:
-    """Ends all commands that `follow` runs, in whatever thread."""
+    """Ends all commands that `follow` runs, in whatever thread. A second call leaves them to clean up."""
     for process in tuple(_running):
-        process.terminate()
+        if process not in _told:
+            _told.add(process)
+            process.terminate()
 
 
 def environment(jobs: int = 1) -> dict[str, str]:

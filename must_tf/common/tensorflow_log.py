@@ -91,25 +91,28 @@ def begin() -> None:
     global _receiver, _terminal
     if _receiver or not _is_stderr(sys.stderr):
         return
-    _terminal = os.dup(STDERR)
+    if _terminal < 0:
+        _terminal = os.dup(STDERR)
     sys.stderr.flush()
     with contextlib.suppress(OSError):  # no disk for temporary files, or no further process: everything stays as it was
         _receiver = _Receiver(tempfile.TemporaryFile(buffering=0))  # noqa: SIM115  # until the process ends, or `move`
     if not _receiver:
         return
-    sys.stderr = os.fdopen(
-        _terminal, "w", buffering=1, encoding=sys.stderr.encoding, errors=sys.stderr.errors, closefd=False
-    )
-    interrupts.speak_to(_terminal)
+    if sys.stderr.fileno() == STDERR:
+        sys.stderr = os.fdopen(
+            _terminal, "w", buffering=1, encoding=sys.stderr.encoding, errors=sys.stderr.errors, closefd=False
+        )
+        interrupts.speak_to(_terminal)
     os.environ.setdefault(LEVEL, "0")
-    os.write(STDERR, _before)
+    with contextlib.suppress(OSError):  # the receiver was killed
+        os.write(STDERR, _before)
     atexit.register(_end)
 
 
 def _is_stderr(stream: TextIO | None) -> bool:
     """Returns False if Python's messages already go elsewhere, for example to a test."""
     try:
-        return stream is not None and stream.fileno() == STDERR
+        return stream is not None and stream.fileno() in (STDERR, _terminal)
     except (OSError, ValueError, AttributeError):  # not a file, or a closed one
         return False
 
@@ -118,31 +121,15 @@ def _is_stderr(stream: TextIO | None) -> bool:
 def kept_back() -> Iterator[None]:
     """Keeps what is logged in the block for the log that `begin` starts later, in this process or in a fork of it.
 
-    If the block fails, it is shown.
+    From here on Python's own lines have a stderr of their own: modules that are imported in the block may keep it.
     """
-    global _before
-    os.environ.setdefault(LEVEL, "0")
-    sys.stderr.flush()
-    with contextlib.ExitStack() as files:
-        try:
-            file = files.enter_context(tempfile.TemporaryFile(buffering=0))
-        except OSError:  # no disk for temporary files: it is shown
-            yield
-            return
-        terminal = os.dup(STDERR)
-        os.dup2(file.fileno(), STDERR)
-        is_shown = True
-        try:
-            yield
-            is_shown = False
-        finally:
-            sys.stderr.flush()
-            os.dup2(terminal, STDERR)
-            os.close(terminal)
-            file.seek(0)
-            _before = file.read()
-            if is_shown:
-                os.write(STDERR, _before)
+    global _before, _receiver
+    begin()
+    yield
+    if receiver := _receiver:
+        _end()
+        atexit.unregister(_end)
+        _before, _receiver = receiver.content(), None
 
 
 def move(path: str) -> None:

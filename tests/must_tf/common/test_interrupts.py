@@ -217,6 +217,21 @@ def test_a_postponed_signal_comes_when_the_block_ends() -> None:
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
+def test_every_postponed_signal_comes_to_a_handler_that_goes_on() -> None:
+    """As after Ctrl-C to a process that only passes SIGTERM on: the terminal's SIGINT, and SIGTERM from its parent."""
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in interrupts.BOTH}
+    try:
+        with interrupts.postponed():
+            for number in interrupts.BOTH:
+                os.kill(os.getpid(), number)
+            assert not came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert came == [*interrupts.BOTH]
+
+
 def test_a_signal_to_another_thread_is_postponed_too() -> None:
     """Blocking signals in the main thread alone hands them to any other thread, and Python's handler runs at once."""
     end = threading.Event()

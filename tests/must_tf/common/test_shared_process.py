@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from must_tf.common import process_setup, shared_process, subprocesses
+from must_tf.common import forking, process_setup, shared_process, subprocesses
 from must_tf.common.shared_process import END, CommandProcesses, SharedProcess
 
 
@@ -110,6 +110,35 @@ def test_a_process_whose_command_was_not_followed_to_its_end_is_not_idle(
     assert ids() == before
     assert shared.follow(["--version"], str(tmp_path / "other"), "", is_shared=True) == 0
     shared.end()
+
+
+def test_a_command_may_begin_while_others_processes_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the first training of `must run --jobs 2` does: the processes that have converted end in another thread."""
+    processes = CommandProcesses()
+    done: list[str] = []
+
+    class Shared:
+        """Takes so long to end that another command begins."""
+
+        def __init__(self, option: str) -> None:
+            self._option = option
+
+        def follow(self, words: Sequence[str], log: str, name: str, jobs: int) -> int:
+            """Notes a command."""
+            done.append(words[0])
+            return 0
+
+        def end(self) -> None:
+            """Notes the end."""
+            done.append(f"end {self._option}")
+            if self._option == shared_process.EACH_LINE:
+                processes.follow(["train"], "", "")
+
+    monkeypatch.setattr(shared_process, "SharedProcess", Shared)
+    monkeypatch.setattr(forking, "IS_POSSIBLE", True)
+    processes.follow(["convert"], "", "", is_shared=True)
+    processes.end({forking.EACH_LINE})
+    assert done == ["convert", "end --each_line", "train"]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # what other tests here left unclosed

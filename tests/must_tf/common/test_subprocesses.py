@@ -90,3 +90,26 @@ def test_commands_of_other_threads_can_be_ended(tmp_path: Path) -> None:
             time.sleep(0.01)
         subprocesses.end_all()
         assert code.result() == -signal.SIGTERM
+
+
+def test_a_command_is_told_to_end_once(tmp_path: Path) -> None:
+    """Although `end_all` is called until all have ended: a training that saves its last step needs longer than that."""
+    log = tmp_path / "log"
+    script = """
+import signal, time
+def told(number, frame):
+    print("told", flush=True)
+    time.sleep(0.5)
+    raise SystemExit(0)
+signal.signal(signal.SIGTERM, told)
+print("here", flush=True)
+time.sleep(60)
+"""
+    with ThreadPoolExecutor(1) as pool:
+        code = pool.submit(subprocesses.follow, [sys.executable, "-c", script], str(log), "step")
+        while not (log.exists() and log.read_text()):
+            time.sleep(0.01)
+        while not code.done():
+            subprocesses.end_all()
+            time.sleep(0.05)
+    assert (code.result(), log.read_text()) == (0, "here\ntold\n")

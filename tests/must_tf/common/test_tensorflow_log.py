@@ -56,29 +56,37 @@ def test_lines_of_cpp_go_to_the_file_and_those_of_python_stay(tmp_path: Path) ->
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="trainings are only forked on Linux")
-@pytest.mark.parametrize("end", ["pass", "sys.exit(2)"])
-def test_what_was_kept_back_is_in_the_log_of_a_fork_or_is_shown(end: str, tmp_path: Path) -> None:
-    """As of a process that imports TensorFlow for all that it forks."""
+@pytest.mark.parametrize("end", ["pass", "sys.exit(2)", "os.abort()"])
+def test_what_was_kept_back_is_in_the_log_of_a_fork(end: str, tmp_path: Path) -> None:
+    """As of a process that imports TensorFlow for all that it forks.
+
+    Python's lines stay on the terminal, also those that a module writes to the stderr that it was imported with.
+    """
     program = f"""
 import os, sys
 from must_tf.common import tensorflow_log
 with tensorflow_log.kept_back():
-    os.write(2, b"imported\\n")
+    os.write(2, {CHECK!r}.encode() + b"\\n")
     print("by Python", file=sys.stderr)
+    stderr = sys.stderr
     {end}
 if pid := os.fork():
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 tensorflow_log.begin()
 tensorflow_log.move("tensorflow.log")
 os.write(2, b"later\\n")
+print("logged", file=stderr)
 print("shown", file=sys.stderr)
 """
     result = run(program, tmp_path)
+    shown = result.stderr.splitlines()
     if end == "pass":
-        assert (result.returncode, result.stderr) == (0, "shown\n")
-        assert (tmp_path / "tensorflow.log").read_text() == "imported\nby Python\nlater\n"
+        assert (result.returncode, shown) == (0, ["by Python", "logged", "shown"])
+        assert (tmp_path / "tensorflow.log").read_text().splitlines() == [CHECK, "later"]
+    elif end == "sys.exit(2)":
+        assert (result.returncode, shown) == (2, ["by Python"])
     else:
-        assert (result.returncode, result.stderr) == (2, "imported\nby Python\n")
+        assert shown == ["by Python", "error: fatal error in C++:", CHECK]
 
 
 def test_a_crash_shows_its_reason(tmp_path: Path) -> None:
