@@ -697,6 +697,8 @@ MUTANTS = (
     Mutant("must run: output that is no text ends it", "must_tf/common/subprocesses.py", 'errors="backslashreplace",', "", "must_tf/common/test_subprocesses::no_text"),
     Mutant("must run: a command that fails ends its shared process", "must_tf/common/shared_process.py", "if code in (interrupts.INTERRUPTED, interrupts.TERMINATED):", "if code:", "must_tf/common/test_shared_process::logs_and_codes"),
     Mutant("must run: what was loaded for labelling stays beside a training", "must_tf/loop/steps.py", "                    self._processes.end({step.process})\n", "", "must_tf/loop/test_steps::labelling_have_ended"),
+    Mutant("label: small images are finished at once", "tfrecords_tools/label/pipeline.py", "turn = context.turn if is_small else contextlib.nullcontext()", "turn = contextlib.nullcontext()", "tfrecords_tools/label/test_pipeline::one_at_a_time"),
+    Mutant("label: large images are finished one at a time", "tfrecords_tools/label/pipeline.py", "turn = context.turn if is_small else contextlib.nullcontext()", "turn = context.turn", "tfrecords_tools/label/test_pipeline::one_at_a_time"),
     Mutant("label: a process forgets the teachers of the dataset before", "tfrecords_tools/label/job.py", "[: -max(KEPT, len(wanted))]", "[: -len(wanted)]", "tfrecords_tools/label/test_job::kept"),
     Mutant("must run: with --jobs, a failed step leaves the others running", "must_tf/loop/steps.py", "                    subprocesses.end_all()  # once more if a step was about to begin\n", "", "must_tf/loop/test_steps::fails"),
     Mutant("must run: a step begins although another one failed", "must_tf/loop/steps.py", "        if self._is_ending.is_set():\n", "        if False:\n", "must_tf/loop/test_steps::never_begun"),

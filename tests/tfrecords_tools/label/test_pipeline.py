@@ -213,6 +213,27 @@ def test_the_three_steps_overlap(shard: str, monkeypatch: pytest.MonkeyPatch) ->
     assert all(waited) and len(waited) == 3 + 20
 
 
+@pytest.mark.parametrize("small", [0, 39 * 40])
+def test_small_images_are_finished_one_at_a_time(small: int, shard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads wait for each other's image if both are large, and none is ever beside a small one."""
+    together, running, most = threading.Barrier(2), list[str](), list[int]()
+
+    class Notes(ByHand):
+        def labels(self, predictions: Any, info: np.ndarray, source_id: str, step: int = 1) -> dict[str, Labels]:
+            running.append(source_id)
+            if small:
+                time.sleep(0.005)
+            else:
+                together.wait(PATIENCE)
+            most.append(len(running))
+            running.remove(source_id)
+            return super().labels(predictions, info, source_id, step)
+
+    monkeypatch.setattr(pipeline, "SMALL", small)
+    assert len(run(shard, Notes())) == len(most) == 20
+    assert (max(most) == 1) == bool(small)
+
+
 def test_batches_in_the_network_at_the_same_time(shard: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first two passes wait for each other. The second one ends first, and the order is kept."""
     together, second = threading.Barrier(2), threading.Event()
