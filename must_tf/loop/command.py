@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Annotated
 
-from must_tf.common import command_line, process_setup
+from must_tf.common import command_line, interrupts, process_setup
 from must_tf.common.command_line import flag
 from must_tf.common.errors import Mistakes, UserError, exit_on_user_error
 from must_tf.loop import plan_file
@@ -41,7 +41,10 @@ def run() -> int:
     """Runs the command `must run`; returns its exit code."""
     process_setup.prepare()
     flags = command_line.parse(RunFlags, sys.argv[1:], "must run", "plan.yaml")
-    return exit_on_user_error(lambda: execute(flags))
+    code = exit_on_user_error(lambda: execute(flags))
+    if code in (interrupts.INTERRUPTED, interrupts.TERMINATED):
+        print("The same command goes on from here.", file=sys.stderr)
+    return code
 
 
 def _machine() -> Machine:

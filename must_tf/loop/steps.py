@@ -33,6 +33,7 @@ from must_tf.data import manifest
 from must_tf.pseudo_gate import verdict
 from must_tf.runs import checkpoints, directory, init_weights
 from must_tf.serving import saved_model
+from must_tf.tasks import discover
 
 DONE, LOGS = "steps.json", "logs"
 TAIL = 20  # lines of a failed step's log that are shown
@@ -181,7 +182,7 @@ class StepRunner:
         print(f"\n[{place}] {step.name}  (at {clock(time.monotonic() - self._started)})", flush=True)
         before = self._done.get(step.name)
         if before and before.get("hash") == digest and os.path.exists(step.output):
-            print("  done already", flush=True)
+            print(f"  {name}: done already" if name else "  done already", flush=True)
             return
         made_from, parts = _made_from(step, state), _parts(step, state)
         if before and before.get("from", made_from) != made_from:
@@ -246,6 +247,9 @@ class StepRunner:
         if code:
             print("\n".join(subprocesses.last_lines(log, TAIL)), file=sys.stderr)
             raise UserError(f"step {step.name!r} {_ending(code, step)} Its whole output is in {log}.")
+        if step.words[0] == "label":  # with --force; without, it would have failed
+            for reasons in verdict.unfit(step.output, discover()):
+                print(f"  unfit: {reasons}", flush=True)
 
 
 def unordered(steps: Sequence[Step]) -> dict[str, int]:
@@ -339,4 +343,5 @@ def _ending(code: int, step: Step) -> str:
         return f"was killed by signal {-code}; the same command goes on. Signal 9 often means that memory ran out."
     if code == REFUSED and step.words[0] == "label":
         return "gave labels that are unfit to train on, for the reasons above. To train on them, add --force."
-    return f"failed with exit code {code}."
+    remedy = f" If the plan has changed since {step.output} was begun, delete that: the step is made anew."
+    return f"failed with exit code {code}.{remedy if os.path.exists(step.output) else ''}"

@@ -9,6 +9,7 @@ config.pbtxt                              Triton's settings, in the model's fold
 from __future__ import annotations
 
 import inspect
+import json
 import os
 from collections.abc import Mapping
 
@@ -44,7 +45,9 @@ def write(path: str, name: str, photo: bytes) -> None:
             writer.write(warm_up(name, photo, signature))
     files.write_whole(os.path.join(path, "request.json"), client_rest.request_body([photo]))
     for client in (client_rest, client_grpc):
-        source = inspect.getsource(client)
+        source = inspect.getsource(client).replace(
+            '"--model", default="student"', f'"--model", default={json.dumps(name)}'
+        )
         files.write_whole(os.path.join(path, f"{client.__name__.rpartition('.')[2]}.py"), source.encode())
 
 

@@ -273,6 +273,36 @@ def test_a_step_that_fails_ends_the_others(tmp_path: Path, monkeypatch: pytest.M
     assert told.is_set() and runner.seconds == {}
 
 
+def test_what_to_do_after_the_plan_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run refuses other settings. Of two steps that are passed over at once, both are named."""
+    played(monkeypatch, lambda name: 2 if name == "fails" else 0)
+    fails, works = (Step(name, (name, str(tmp_path / name)), str(tmp_path / name)) for name in ("fails", "works"))
+    with pytest.raises(UserError, match=f"{tmp_path}/fails was begun, delete that: the step is made anew"):
+        StepRunner(str(tmp_path)).run(fails, "1/2", "fails")
+    (tmp_path / "fails").rmdir()
+    nothing = dataclasses.replace(fails, words=("fails", str(tmp_path / "other")))
+    with pytest.raises(UserError, match=r"exit code 2\. Its whole output"):
+        StepRunner(str(tmp_path)).run(nothing, "1/2", "fails")
+    for _ in range(2):
+        StepRunner(str(tmp_path)).run(works, "2/2", "works")
+    assert "  works: done already" in capsys.readouterr().out
+
+
+def test_a_labelling_that_was_overruled_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    played(monkeypatch, lambda name: 0)
+    monkeypatch.setattr(steps.verdict, "unfit", lambda folder, tasks: [f"depth in {folder}: constant"])
+    for command in ("label", "merge"):
+        step = Step(command, (command, str(tmp_path / command)), str(tmp_path / command))
+        StepRunner(str(tmp_path)).run(step, "1/1", command)
+    assert [line for line in capsys.readouterr().out.splitlines() if "unfit" in line] == [
+        f"  unfit: depth in {tmp_path / 'label'}: constant"
+    ]
+
+
 def test_the_time_of_interrupted_attempts_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step of 5 seconds that fails, then one of 7 that ends; none of it once the input has changed. So do logs."""
     now, codes = [0.0], iter([2, 0, 0])

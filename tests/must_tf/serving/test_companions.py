@@ -51,6 +51,13 @@ def test_the_clients_run_without_the_project_and_tensorflow(tiny_export: str, tm
         assert done.returncode == 0 and "PHOTO" in done.stdout, done.stderr
 
 
+@pytest.mark.parametrize("client", ["client_rest.py", "client_grpc.py"])
+def test_the_clients_ask_for_the_model_beside_them(client: str, tiny_export: str) -> None:
+    """A server takes the name of the folder, or of the one above if it has versions."""
+    name = Path(tiny_export).parent.name
+    assert name != "student" and f'"--model", default="{name}"' in Path(tiny_export, client).read_text()
+
+
 def test_triton_is_told_the_types_and_sizes() -> None:
     """After the fields of Triton's ModelConfig."""
     specs = {
