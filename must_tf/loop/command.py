@@ -26,7 +26,7 @@ class RunFlags:
     Exit code: 0; 2 if the plan does not fit or a step failed; 130 after Ctrl-C, 143 after SIGTERM.
     """
 
-    plan: Annotated[str, command_line.argument("PLAN", "YAML file; must_tf/loop/plan.py documents its keys.")]
+    plan: Annotated[str, command_line.argument("PLAN", "YAML file: docs/run.md, and all keys in must_tf/loop/plan.py.")]
     out: Annotated[str, flag("--out", "Folder of all results, instead of the plan's.")] = ""
     dry_run: Annotated[bool, flag("--dry_run", "Check the plan and print its steps, with minutes and gigabytes.")] = (
         False
