@@ -190,20 +190,21 @@ def _curves(run: str) -> list[html_report.Curve]:
 
 def _pictures(trainings: Trainings) -> list[html_report.Picture]:
     plan = trainings.plan
-    pictures = _evaluated(plan.folder(STUDENT), "The student on validation images: label and prediction")
+    pictures = _evaluated(plan.folder(STUDENT), "The student on validation images")
     for folder, labelled in _completed(trainings):
         caption = f"Completed records of {folder.name!r}: real labels, and all pseudo labels, paler if less certain"
         pictures.append(html_report.Picture(caption, _records(plan.folder(STUDENT), labelled)))
     for teacher in trainings.teachers():
         if teacher.is_run:
-            pictures += _evaluated(teacher.path, f"{teacher.name}: label and prediction")
+            pictures += _evaluated(teacher.path, teacher.name)
     return pictures
 
 
-def _evaluated(run: str, caption: str) -> list[html_report.Picture]:
+def _evaluated(run: str, whose: str) -> list[html_report.Picture]:
     """Returns the last picture of a run's evaluation, if there is one."""
     drawn = sorted(glob.glob(os.path.join(run, run_files.PICTURES, "*.png")))
     picture = cv2.imread(drawn[-1]) if drawn else None
+    caption = f"{whose}: label and prediction, paler if less certain"
     return [] if picture is None else [html_report.Picture(caption, picture[..., ::-1])]
 
 
