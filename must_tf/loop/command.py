@@ -42,8 +42,8 @@ def run() -> int:
     process_setup.prepare()
     flags = command_line.parse(RunFlags, sys.argv[1:], "must run", "plan.yaml")
     code = exit_on_user_error(lambda: execute(flags))
-    if code in (interrupts.INTERRUPTED, interrupts.TERMINATED):
-        print("The same command goes on from here.", file=sys.stderr)
+    if code in (interrupts.INTERRUPTED, interrupts.TERMINATED) and not flags.dry_run:
+        print("The same command continues from here.", file=sys.stderr)
     return code
 
 

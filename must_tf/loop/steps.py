@@ -59,9 +59,8 @@ class Step:
       state: returns a text that changes with the input that is not the loop's own.
       takes_jobs: whether the command itself runs several things at once with --jobs, and divides the cores among them.
         The step is done then, whatever the number was.
-      processes: how many processes may run steps like this one at a time. Each runs one step after the other, see
-        `shared_process`. 0: the step has a process of its own. All steps of a list that share processes are of one
-        command: some set variables of their process, as `must check` hides its GPUs.
+      processes: how many processes may run steps like this one at a time, see `shared_process`; 0: the step has its own.
+        In a list they are of one command: some set variables of their process, as `must check` hides its GPUs.
       parts: {output of an earlier step, or "" for `state`: patterns below `output` of what is made from it}, if the
         output has parts that are made from different input. The command adds parts that are missing.
     """
@@ -197,14 +196,16 @@ class StepRunner:
             seconds = 0.0
         # Parts that the plan has no longer stay known: they may come back.
         about = {"from": made_from, "parts": {**(before["parts"] if before else {}), **parts}}
+        asked = _short_hash((step.words, sorted(contents.items())))
+        about["asked"] = (before or {}).get("asked", asked) if os.path.exists(step.output) else asked
         self._remember(step, {**about, "seconds": seconds})  # and not its hash: the command may be killed
         started = time.monotonic()
         try:
-            self._call(step, name)
+            self._call(step, name, is_changed=about["asked"] != asked)
         finally:
             seconds = round(seconds + time.monotonic() - started, 1)
             self._remember(step, {**about, "seconds": seconds})
-        self._remember(step, {"hash": digest, **about, "seconds": seconds})
+        self._remember(step, {"hash": digest, **about, "asked": asked, "seconds": seconds})
 
     def _seconds_before(self, step: Step, made_from: str) -> float | None:
         """Returns the time that the step has taken already, or None unless it goes on with what it has made.
@@ -223,14 +224,13 @@ class StepRunner:
     def _hash(self, step: Step, contents: Mapping[str, str], state: str) -> str:
         """Returns a hash of everything that the step's result depends on."""
         inputs = [self._hashes[path] if path in self._hashes else _foreign_state(path) for path in step.needs]
-        text = repr((step.words, sorted(contents.items()), state, inputs))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _short_hash((step.words, sorted(contents.items()), state, inputs))
 
     def _log(self, step: Step) -> str:
         return os.path.join(self._out, LOGS, f"{step.name.replace(' ', '-')}.log")
 
-    def _call(self, step: Step, name: str) -> None:
-        """Runs the command. Its whole output goes to a log, its progress to the terminal."""
+    def _call(self, step: Step, name: str, is_changed: bool) -> None:
+        """Runs the command: all output goes to a log, its progress to the terminal. `is_changed`: see `_ending`."""
         if self._is_ending.is_set():
             raise UserError(f"step {step.name!r} was not begun, because another one failed.")
         divides = step.takes_jobs or step.processes > 0  # the cores, itself
@@ -246,10 +246,9 @@ class StepRunner:
             raise UserError(f"step {step.name!r} was ended, because another one failed.")
         if code:
             print("\n".join(subprocesses.last_lines(log, TAIL)), file=sys.stderr)
-            raise UserError(f"step {step.name!r} {_ending(code, step)} Its whole output is in {log}.")
-        if step.words[0] == "label":  # with --force; without, it would have failed
-            for reasons in verdict.unfit(step.output, discover()):
-                print(f"  unfit: {reasons}", flush=True)
+            raise UserError(f"step {step.name!r} {_ending(code, step, is_changed)} Its whole output is in {log}.")
+        for reasons in verdict.unfit(step.output, discover()) if step.words[0] == "label" else ():  # with --force
+            print(f"  unfit: {reasons}", flush=True)
 
 
 def unordered(steps: Sequence[Step]) -> dict[str, int]:
@@ -284,6 +283,10 @@ def _read_done(path: str) -> dict[str, dict[str, Any]]:
     return {name: entry for name, entry in known.items() if "seconds" in entry and isinstance(entry["parts"], dict)}
 
 
+def _short_hash(content: Any) -> str:
+    return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
+
+
 def _foreign_state(path: str) -> str:
     """Returns a text that changes with records that are not the loop's own; "" if there are none."""
     is_there = os.path.exists(manifest.path_in(path))
@@ -292,8 +295,7 @@ def _foreign_state(path: str) -> str:
 
 def _made_from(step: Step, state: str) -> str:
     """Returns a hash of the content of everything that a step reads, wherever it is."""
-    text = repr((state, [_content(path) for path in step.needs]))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return _short_hash((state, [_content(path) for path in step.needs]))
 
 
 def _parts(step: Step, state: str) -> dict[str, str]:
@@ -338,10 +340,11 @@ def _remove(output: str) -> None:
         os.remove(output)
 
 
-def _ending(code: int, step: Step) -> str:
+def _ending(code: int, step: Step, is_changed: bool) -> str:
+    """Says how a step failed. `is_changed`: its output was begun by another command, or with other settings."""
     if code < 0:
         return f"was killed by signal {-code}; the same command goes on. Signal 9 often means that memory ran out."
     if code == REFUSED and step.words[0] == "label":
         return "gave labels that are unfit to train on, for the reasons above. To train on them, add --force."
-    remedy = f" If the plan has changed since {step.output} was begun, delete that: the step is made anew."
-    return f"failed with exit code {code}.{remedy if os.path.exists(step.output) else ''}"
+    remedy = f" The plan has changed since {step.output} was begun. To start it again, delete that folder."
+    return f"failed with exit code {code}.{remedy if is_changed else ''}"

@@ -210,8 +210,8 @@ def test_a_step_ends_with_the_run_that_started_it(tmp_path: Path, end: signal.Si
     run.send_signal(end)
     _, told = run.communicate()
     assert (run.returncode, told) == {
-        signal.SIGINT: (130, "interrupted\nThe same command goes on from here.\n"),
-        signal.SIGTERM: (143, "terminated\nThe same command goes on from here.\n"),
+        signal.SIGINT: (130, "interrupted\nThe same command continues from here.\n"),
+        signal.SIGTERM: (143, "terminated\nThe same command continues from here.\n"),
         signal.SIGKILL: (-9, ""),
     }[end]
     while is_running(int(log.read_text())):

@@ -276,15 +276,18 @@ def test_a_step_that_fails_ends_the_others(tmp_path: Path, monkeypatch: pytest.M
 def test_what_to_do_after_the_plan_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run refuses other settings. Of two steps that are passed over at once, both are named."""
+    """Only then is there something to delete. Of two steps that are passed over at once, both are named."""
     played(monkeypatch, lambda name: 2 if name == "fails" else 0)
     fails, works = (Step(name, (name, str(tmp_path / name)), str(tmp_path / name)) for name in ("fails", "works"))
-    with pytest.raises(UserError, match=f"{tmp_path}/fails was begun, delete that: the step is made anew"):
-        StepRunner(str(tmp_path)).run(fails, "1/2", "fails")
+    other = dataclasses.replace(fails, words=("fails", "--more", str(tmp_path / "fails")))
+    remedy = f"since {tmp_path}/fails was begun. To start it again, delete that folder"
+    for step, is_told in ((fails, False), (fails, False), (other, True), (other, True), (fails, False)):
+        with pytest.raises(UserError, match="exit code 2") as error:
+            StepRunner(str(tmp_path)).run(step, "1/2", "fails")
+        assert (remedy in str(error.value)) == is_told
     (tmp_path / "fails").rmdir()
-    nothing = dataclasses.replace(fails, words=("fails", str(tmp_path / "other")))
     with pytest.raises(UserError, match=r"exit code 2\. Its whole output"):
-        StepRunner(str(tmp_path)).run(nothing, "1/2", "fails")
+        StepRunner(str(tmp_path)).run(other, "1/2", "fails")
     for _ in range(2):
         StepRunner(str(tmp_path)).run(works, "2/2", "works")
     assert "  works: done already" in capsys.readouterr().out
