@@ -59,7 +59,7 @@ class Step:
       state: returns a text that changes with the input that is not the loop's own.
       takes_jobs: whether the command itself runs several things at once with --jobs, and divides the cores among them.
         The step is done then, whatever the number was.
-      processes: how many processes may run steps like this one at a time, see `shared_process`; 0: the step has its own.
+      processes: how many processes may run steps like this one at a time, see `shared_process`; 0: it has its own.
         In a list they are of one command: some set variables of their process, as `must check` hides its GPUs.
       parts: {output of an earlier step, or "" for `state`: patterns below `output` of what is made from it}, if the
         output has parts that are made from different input. The command adds parts that are missing.
