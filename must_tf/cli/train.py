@@ -49,7 +49,8 @@ from must_tf.training import (
     schedule,
 )
 from must_tf.training.task import NOT_FINITE, StudentTask
-from must_tf.training.trainer import Trainer, TrainingLog
+from must_tf.training.trainer import Trainer
+from must_tf.training.training_log import TrainingLog
 
 INSTEAD_OF_ZERO = 1_000_000_007  # any number that is not 0 after it was reduced
 
@@ -212,12 +213,13 @@ def _run(runner: OrbitExperimentRunner, params: ExperimentConfig, mode: str, kee
     if keep_best:
         best.follow(runner, params.task)
     try:
-        if mode == "train_and_eval":
-            early_stopping.train_and_evaluate(runner, params)
-        elif mode == "continuous_eval":
-            continuous_evaluation.run(runner, params)
-        else:
-            runner.run()
+        with _watched(runner):
+            if mode == "train_and_eval":
+                early_stopping.train_and_evaluate(runner, params)
+            elif mode == "continuous_eval":
+                continuous_evaluation.run(runner, params)
+            else:
+                runner.run()
     except Terminated:
         if "train" in mode:
             _save_last(runner)  # a machine that is taken away says so some seconds before
@@ -234,6 +236,14 @@ def _run(runner: OrbitExperimentRunner, params: ExperimentConfig, mode: str, kee
         if damage:
             raise UserError(damage) from error
         raise
+
+
+def _watched(runner: OrbitExperimentRunner) -> contextlib.AbstractContextManager[None]:
+    """Shows the progress within a loop of steps. A TPU would answer only after the loop."""
+    trainer = runner.trainer
+    if trainer.log is None or isinstance(runner.strategy, tf.distribute.TPUStrategy):
+        return contextlib.nullcontext()
+    return trainer.log.watching(lambda: int(trainer.global_step.numpy()))
 
 
 def _save_last(runner: OrbitExperimentRunner) -> None:
@@ -313,6 +323,8 @@ def _build(params: ExperimentConfig, flags: TrainFlags, images: preflight.Images
     with strategy.scope():
         task = StudentTask(params.task, logging_dir=directory, images=images, done=done)
         trainer = train_utils.create_trainer(params, task, training, "eval" in flags.mode, trainer_cls=Trainer)
+        if training:
+            trainer.log = _log(params, directory, done)
     upstream.quiet_controller()
     return OrbitExperimentRunner(
         distribution_strategy=strategy,
@@ -320,7 +332,7 @@ def _build(params: ExperimentConfig, flags: TrainFlags, images: preflight.Images
         mode=flags.mode,
         params=params,
         model_dir=flags.model_dir,
-        train_actions=[_log(params, directory, done)] if training else [],
+        train_actions=[trainer.log] if training else [],
         trainer=trainer,
         save_summary=bool(directory),
     )

@@ -22,8 +22,8 @@ def clock(seconds: float) -> str:
 class Progress:
     """Counts what is done and shows it with the rate and the time left.
 
-    From the second count to the end, both are those since the first one: what comes before it, such as loading weights
-    and building graphs, comes only once, and would make the times left many times too long.
+    Both are those since the first count, and at the end of the whole: what comes before the first one, such as loading
+    weights and building graphs, comes only once, and would make the times left many times too long.
 
     It starts no thread, because worker processes are forked meanwhile, and it does not touch the cursor's visibility,
     because a job that fails does not close it.
@@ -61,14 +61,13 @@ class Progress:
 
     def _show(self, note: str, end: str) -> None:
         self._shown = time.monotonic()
-        since, count = self._start, self._start_count
-        if self._first and self._first[1] < self._done < self._total:
-            since, count = self._first
+        unfinished = self._done < self._total
+        since, count = self._first if self._first and unfinished else (self._start, self._start_count)
         passed = max(self._shown - since, 1e-6)
-        rate = (self._done - count) / passed
-        unfinished = rate and self._done < self._total
-        remaining = f"{clock((self._total - self._done) / rate)} left" if unfinished else clock(passed)
-        parts = [f"{self._done}/{self._total} {self._unit}", f"{rate:.1f} {self._unit}/s", remaining, note]
+        rate = (self._done - count) / passed  # 0: nothing was left to do, or nothing is known yet
+        pace = f"{rate:.1f} {self._unit}/s" if rate else ""
+        left = f"{clock((self._total - self._done) / rate)} left" if rate else ""
+        parts = [f"{self._done}/{self._total} {self._unit}", pace, left if unfinished else clock(passed), note]
         text = shown(" · ".join(part for part in parts if part))
         line = self._bar(text) if self._terminal else f"{self._verb} {text}"
         print(line, end=end, file=unfiltered(sys.stderr), flush=True)

@@ -1,8 +1,14 @@
-"""YAML mappings in which each key stands once. PyYAML uses the last value of a repeated key and says nothing."""
+"""YAML mappings in which each key stands once, and what is wrong with a text that is not YAML.
+
+PyYAML uses the last value of a repeated key and says nothing. Its messages are several lines, and call every text
+"<unicode string>".
+"""
 
 from __future__ import annotations
 
 import yaml
+
+LONGEST = 500  # characters of a reason
 
 
 class DistinctKeys:
@@ -24,6 +30,16 @@ class DistinctKeys:
                     )
                 seen.add((key.tag, key.value))
         return node
+
+
+def reason(error: Exception) -> str:
+    """Returns what PyYAML found, with line and column counted from 1, in one line without the name of the text."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None or not problem:
+        return " ".join(str(error).split())[:LONGEST]
+    begun, what = getattr(error, "context_mark", None), getattr(error, "context", None)
+    since = f" ({what} from line {begun.line + 1})" if begun and begun.line != mark.line else ""
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem[:LONGEST]}{since}."
 
 
 class TextLoader(DistinctKeys, yaml.BaseLoader):

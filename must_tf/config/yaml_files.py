@@ -11,7 +11,7 @@ import yaml
 
 from must_tf.common import text_files as texts
 from must_tf.common.errors import UserError, nearest
-from must_tf.common.yaml_keys import SafeLoader
+from must_tf.common.yaml_keys import SafeLoader, reason
 
 LONGEST = 1 << 20  # bytes of YAML; a run's params.yaml has about 10,000
 # As in YAML 1.2 and in Model Garden, 1e-3 is a number. PyYAML wants a point and a sign: 1.0e-3.
@@ -67,7 +67,7 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     except (RecursionError, OverflowError):
         raise UserError(f"{where} is nested too deeply, or has more than {MOST_VALUES:,} values.") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())[:500]}") from error
+        raise UserError(f"{where} is not valid YAML: {reason(error)}") from error
     if not isinstance(values, dict):
         raise UserError(f"{where} must contain key=value pairs or a YAML mapping, not {text[:60]!r}.")
     return values

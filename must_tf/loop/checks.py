@@ -13,6 +13,8 @@ from tfrecords_tools.evaluate.run import misfit
 from tfrecords_tools.label import arguments, confidence
 from tfrecords_tools.teachers import describe
 
+FEWEST_VALIDATED = 10  # photos: with fewer, one photo moves a metric by more than a tenth
+
 
 def check(trainings: Trainings) -> None:
     """Raises UserError with everything that does not fit.
@@ -92,16 +94,16 @@ def _unused_label_options(trainings: Trainings) -> Iterator[str]:
 
 
 def unmeasured(trainings: Trainings) -> list[str]:
-    """Returns a warning if tasks with real labels have none in the validation data; [] if not."""
+    """Returns warnings if tasks with real labels have none, or very few, in the validation data; [] if not."""
     train, validation = trainings.folders.train, trainings.folders.validation
     known = [task for task in trainings.tasks() if any(folder.facts.labelled.get(task) for folder in train)]
-    tasks = [task for task in known if not any(folder.facts.labelled.get(task) for folder in validation)]
-    if not tasks:
-        return []
-    return [
-        f"WARNING: no validation photo has labels of {listed(tasks)}, so there will be no metrics. Set more photos "
-        "apart, for instance validation: 0.3 of the dataset that has them."
-    ]
+    counts = {task: sum(folder.facts.labelled.get(task, 0) for folder in validation) for task in known}
+    none = [task for task, count in counts.items() if not count]
+    few = [f"{task} ({count})" for task, count in counts.items() if 0 < count < FEWEST_VALIDATED]
+    remedy = "Set more photos apart, for instance validation: 0.3 of the dataset that has them."
+    lines = [f"WARNING: no validation photo has labels of {listed(none)}, so there will be no metrics. {remedy}"]
+    lines += [f"WARNING: very few validation photos have labels of {listed(few)}: the metrics say little. {remedy}"]
+    return [line for line, tasks in zip(lines, (none, few), strict=True) if tasks]
 
 
 def _unfit_models(trainings: Trainings) -> Iterator[str]:

@@ -90,7 +90,7 @@ def execute(flags: RunFlags) -> int:
         own_folder.require(plan.out, (steps.DONE,), known=("*.yaml", "*.yml"))
     expected = run_lib.expect(plan, machine, flags.force, others)
     if are_told:
-        print("No other mistakes were found.", file=sys.stderr)
+        print("No other mistakes were found in the parts that can be read.", file=sys.stderr)
         return 2
     options = run_lib.RunOptions(flags.until, flags.only, flags.force, flags.jobs)
     if flags.dry_run:
@@ -101,6 +101,7 @@ def execute(flags: RunFlags) -> int:
         return 0
     with folder_lock.held(plan.out):
         steps.claim(plan.out)
+        report.mark_unfinished(plan)
         execution = run_lib.Execution(expected, options)
         try:
             trainings = execution.run()

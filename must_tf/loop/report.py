@@ -15,6 +15,7 @@ from must_tf.common import files, run_files, tables
 from must_tf.common.progress import clock
 from must_tf.data import record
 from must_tf.loop import shared_photos
+from must_tf.loop.plan import Plan
 from must_tf.loop.plan_rules import LABELLED
 from must_tf.loop.records import RecordFolder
 from must_tf.loop.trainings import COMPARE, EXPORT, STUDENT, Trainings
@@ -33,11 +34,13 @@ SHOWN_RECORDS = 6  # labelled records to draw, of each dataset
 class TableRow(NamedTuple):
     """A task with its headline metric, by its teacher and by the student; None if it was not measured.
 
-    `reason` says why there is no metric of a teacher; `others` are the metrics of the students to compare.
+    `images` is the number of validation images with its labels: a metric of a handful says little. `reason` says why
+    there is no metric of a teacher; `others` are the metrics of the students to compare.
     """
 
     task: str
     metric: str
+    images: int
     teacher: float | None
     student: float | None
     reason: str = ""
@@ -48,7 +51,7 @@ class TableRow(NamedTuple):
         """The row with the direction of the metric."""
         direction = "" if discover()[self.task].Metric.higher_is_better else " (lower is better)"
         teacher = self.reason or None if self.teacher is None else self.teacher
-        return self.task, self.metric + direction, teacher, self.student, *self.others
+        return self.task, self.metric + direction, str(self.images), teacher, self.student, *self.others
 
     def gain(self) -> float | None:
         """Returns the student's gain over the teacher; None if one of them was not measured."""
@@ -58,7 +61,7 @@ class TableRow(NamedTuple):
         return sign * (self.student - self.teacher)
 
 
-HEADERS = ("task", "metric", "teacher", "student")
+HEADERS = ("task", "metric", "images", "teacher", "student")
 
 
 def write(trainings: Trainings, seconds: Mapping[str, float], total: float) -> None:
@@ -79,6 +82,11 @@ def write(trainings: Trainings, seconds: Mapping[str, float], total: float) -> N
     print(f"\n{clock(total)} in total. Page: {path}", flush=True)
 
 
+def mark_unfinished(plan: Plan) -> None:
+    """Says on the page of an earlier run that it is one: the plan may have changed, and its new page comes last."""
+    html_report.add_note(plan.folder(PAGE), "This page is of an earlier run. The plan has been started again since.")
+
+
 def _text(value: str | float | None) -> str:
     """Returns a cell of the terminal's table."""
     if value is None:
@@ -88,7 +96,8 @@ def _text(value: str | float | None) -> str:
 
 def rows(trainings: Trainings) -> list[TableRow]:
     """Returns the table of the student beside its teachers."""
-    student = _student(trainings).get("figures", {})
+    evaluated = _student(trainings)
+    student = evaluated.get("figures", {})
     others = [
         _evaluation(trainings.plan.folder(COMPARE, name, run_files.EVALUATION)) for name in trainings.plan.compare
     ]
@@ -100,7 +109,8 @@ def rows(trainings: Trainings) -> list[TableRow]:
         teacher = _evaluation(teachers[task].evaluation) if task in teachers else {}
         reason = teacher.get("reasons", {}).get(task, "no labels to validate on") if task in teachers else ""
         compared = tuple(other.get("figures", {}).get(key) for other in others)
-        table.append(TableRow(task, metric, teacher.get("figures", {}).get(key), student.get(key), reason, compared))
+        measured, images = teacher.get("figures", {}).get(key), evaluated.get("labelled", {}).get(task, 0)
+        table.append(TableRow(task, metric, images, measured, student.get(key), reason, compared))
     return table
 
 
@@ -172,10 +182,11 @@ def _completed(trainings: Trainings) -> Iterator[tuple[RecordFolder, str]]:
 
 def _cells(row: TableRow) -> list[Any]:
     gain = row.gain()
-    task, metric, teacher, _, *others = row.cells
+    task, metric, images, teacher, _, *others = row.cells
     return [
         task,
         metric,
+        images,
         html_report.ReportCell(teacher, gain is not None and gain < 0),
         html_report.ReportCell(row.student, gain is not None and gain > 0),
         *others,

@@ -24,7 +24,8 @@ from must_tf.spec import Tensors
 from must_tf.tasks import discover
 from must_tf.training import loss_scale, loss_weights
 from must_tf.training.task import StudentTask
-from must_tf.training.trainer import REMEDY, Trainer
+from must_tf.training.trainer import Trainer
+from must_tf.training.training_log import REMEDY
 
 SHOWN = 8  # ids in the message; the saved files have all
 

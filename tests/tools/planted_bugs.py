@@ -462,7 +462,7 @@ MUTANTS = (
     Mutant("a map of any other size is enlarged", "must_tf/data/assertions.py", "    fits = tf.reduce_all(found == opening.half(size))", "    fits = tf.constant(True)", "contract/test_half_maps::a_map_of_another_size_is_a_fault"),
     Mutant("a step that starts as its disk is lost writes below it", "must_tf/common/subprocesses.py", "        held_folders.hold_those_of_parent()\n", "", "must_tf/common/test_held_folders::writes_nothing"),
     Mutant("a file goes to the disk below a lost one", "must_tf/common/files.py", "    held_folders.require()\n", "", "must_tf/common/test_held_folders::lost"),
-    Mutant("a training goes on without its disk", "must_tf/training/trainer.py", "        held_folders.require()  # a checkpoint may follow\n", "", "must_tf/common/test_held_folders::notices"),
+    Mutant("a training goes on without its disk", "must_tf/training/training_log.py", "        held_folders.require()  # a checkpoint may follow\n", "", "must_tf/common/test_held_folders::notices"),
     Mutant("a plan's step begins without its disk", "must_tf/common/subprocesses.py", "    held_folders.require()\n", "", "must_tf/common/test_held_folders::notices"),
     Mutant("an export is written without its disk", "must_tf/cli/export.py", "    held_folders.require()\n    tf.saved_model", "    tf.saved_model", "must_tf/common/test_held_folders::notices"),
     Mutant("a folder of another disk is the same", "must_tf/common/held_folders.py", "return status.st_dev, status.st_ino", "return status.st_mode, status.st_mode", "must_tf/common/test_held_folders"),

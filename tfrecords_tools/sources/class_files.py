@@ -20,7 +20,7 @@ import yaml
 
 from must_tf.common import text_files as texts
 from must_tf.common.errors import UserError
-from must_tf.common.yaml_keys import SafeLoader
+from must_tf.common.yaml_keys import SafeLoader, reason
 
 COMMENT = "#"
 ITEM = re.compile(r"^\s*item\s*\{", re.MULTILINE)
@@ -101,7 +101,7 @@ def _yaml(text: str, where: str) -> list[ClassEntry]:
     try:
         content = yaml.load(text, SafeLoader)
     except yaml.YAMLError as error:
-        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{where} is not valid YAML: {reason(error)}") from None
     names: Any = content.get(NAMES) if isinstance(content, dict) else None
     if isinstance(names, list):
         return [ClassEntry(number, str(name)) for number, name in enumerate(names)]

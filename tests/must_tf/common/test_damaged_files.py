@@ -22,7 +22,7 @@ from must_tf.loop import report, steps
 from must_tf.prediction.folder import LINES, SETTINGS, Folder
 from must_tf.runs import fingerprint
 from must_tf.serving import exported, saved_model
-from must_tf.training import trainer
+from must_tf.training import training_log
 from tests.support import formula_teacher
 from tfrecords_tools.export import join
 from tfrecords_tools.label import self_check
@@ -90,7 +90,7 @@ def test_a_damaged_line_of_evaluations_is_named(tmp_path: Path) -> None:
 def test_the_log_of_a_training_loses_only_damaged_lines(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / run_files.METRICS
     path.write_bytes(b'{"step": 2}\n' + content + b'\n{"step": 4}\n{"loss": 1}\n{"step": 6}\n')
-    assert trainer.kept_lines(str(path), 4) == ['{"step": 2}', '{"step": 4}']
+    assert training_log.kept_lines(str(path), 4) == ['{"step": 2}', '{"step": 4}']
 
 
 @pytest.mark.parametrize("content", CONTENTS)

@@ -15,7 +15,7 @@ import tensorflow as tf
 from must_tf.cli import export
 from must_tf.common import files, held_folders, subprocesses
 from must_tf.common.errors import UserError
-from must_tf.training.trainer import TrainingLog
+from must_tf.training.training_log import TrainingLog
 from tests.must_tf.common.test_full_disk import MOUNTED, on_a_disk
 
 # The disk is unmounted while a command holds a folder on it.

@@ -22,9 +22,20 @@ def test_rate_and_time_left_are_of_what_was_done_since_the_start(
     now: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = progress.Progress(100, "label", done=40)
+    line.advance(0)
+    now[0] = 5.0
+    line.advance(5)
     now[0] = 10.0
-    line.advance(20)
-    assert capsys.readouterr().err == "label 60/100 images · 2.0 images/s · 0:20 left\n"
+    line.advance(15)
+    assert capsys.readouterr().err == "label 60/100 images · 3.0 images/s · 0:13 left\n"
+
+
+def test_nothing_has_no_rate(now: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    """All was done before: "0.0 images/s" would look like a fault."""
+    line = progress.Progress(100, "label", done=100)
+    now[0] = 1.0
+    line.close()
+    assert capsys.readouterr().err == "label 100/100 images · 0:01\n"
 
 
 def test_what_comes_before_the_first_count_does_not_come_again(
@@ -43,8 +54,9 @@ def test_what_comes_before_the_first_count_does_not_come_again(
     now[0] = 90.0
     line.advance(40)
     line.close()
-    assert [each.split(" · ", 1)[1] for each in capsys.readouterr().err.splitlines()] == [
-        "0.1 images/s · 15:00 left",
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first == "label 8/128 images"
+    assert [each.split(" · ", 1)[1] for each in others] == [
         "4.0 images/s · 0:10 left",
         "1.4 images/s · 1:30",
     ]
@@ -91,6 +103,6 @@ def test_a_terminal_shows_a_bar_in_one_line(
     plain = [re.sub(r"\x1b\[[0-9;]*m", "", update) for update in updates[1:]]
     assert all(len(update.rstrip("\r\n")) <= 80 for update in plain)
     assert all(update.startswith("label ━") for update in plain)
-    assert "25/100 images · 5.0 images/s · 0:15 left" in plain[0]
+    assert "50/100 images · 5.0 images/s · 0:10 left" in plain[1]
     assert [update.count("━") > 0 for update in plain] == [True] * 3
     assert threading.active_count() == threads

@@ -40,6 +40,25 @@ def test_an_exponent_needs_no_sign(text: str, number: float) -> None:
     assert yaml_files.parse_yaml(f"a: {text}", "x") == {"a": number}
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("out: a\nb: c: d\n", "line 2, column 5: mapping values are not allowed here."),
+        (
+            "a:\n  b: {c: d\n  e: {f: g}\n",
+            "line 3, column 4: expected ',' or '}', but got ':' (while parsing a flow mapping from line 2).",
+        ),
+        ("a: 1\na: 2\n", "line 2, column 1: the key 'a' is there twice."),
+        ("a: \0", "unacceptable character #x0000: special characters are not allowed"),
+    ],
+)
+def test_a_mistake_has_a_line(text: str, reason: str) -> None:
+    with pytest.raises(UserError) as error:
+        yaml_files.parse_yaml(text, "plan.yaml")
+    assert str(error.value).startswith(f"plan.yaml is not valid YAML: {reason}")
+    assert "\n" not in str(error.value)
+
+
 def test_a_key_stands_once() -> None:
     """Except beside one that is merged, which it replaces."""
     with pytest.raises(UserError, match="the key 'a' is there twice"):

@@ -279,26 +279,34 @@ def test_a_model_that_exists_is_measured_first(monkeypatch: pytest.MonkeyPatch) 
 def test_tasks_that_nothing_measures_are_named(home: tuple[plan_lib.Plan, dict[str, Facts]]) -> None:
     """Of a small dataset, the photos that are set apart may all lack the labels of a task."""
     whole = trainings(*home)
-    assert checks.unmeasured(whole) == []
-    few = {"depth": 2, "detection": 1, "masks": 1, "normals": 0}
-    without = tuple(
-        dataclasses.replace(folder, facts=folder.facts._replace(labelled=few)) for folder in whole.folders.validation
-    )
-    (line,) = checks.unmeasured(
-        dataclasses.replace(whole, folders=dataclasses.replace(whole.folders, validation=without))
-    )
+
+    def warnings(**labelled: int) -> list[str]:
+        counts = {"depth": 10, "detection": 10, "masks": 10, "normals": 10, **labelled}
+        validation = tuple(
+            dataclasses.replace(folder, facts=folder.facts._replace(labelled=counts if not place else {}))
+            for place, folder in enumerate(whole.folders.validation)
+        )
+        return checks.unmeasured(
+            dataclasses.replace(whole, folders=dataclasses.replace(whole.folders, validation=validation))
+        )
+
+    assert warnings() == []
+    (line,) = warnings(normals=0)
     assert line.startswith("WARNING: no validation photo has labels of normals, so there will be no metrics.")
+    (line,) = warnings(detection=9, masks=1)
+    assert line.startswith("WARNING: very few validation photos have labels of detection (9), masks (1): the")
+    assert len(warnings(normals=0, depth=3)) == 2
 
 
 def test_a_tie_has_no_best() -> None:
     """Two zeros side by side are no success."""
     for teacher, student, best in ((0.0, 0.0, [False, False]), (0.1, 0.2, [False, True]), (0.2, 0.1, [True, False])):
-        assert [cell.best for cell in report._cells(report.TableRow("masks", "AP", teacher, student))[2:4]] == best
+        assert [cell.best for cell in report._cells(report.TableRow("masks", "AP", 9, teacher, student))[3:5]] == best
 
 
 def test_the_table_shows_a_model_that_exists_or_why_not(tmp_path: Path) -> None:
     whole = with_a_model(tmp_path)
-    student = {"figures": {"classification/top1": 0.75, "depth/delta1": 0.5}}
+    student = {"figures": {"classification/top1": 0.75, "depth/delta1": 0.5}, "labelled": {"classification": 12}}
     (tmp_path / "student").mkdir()
     (tmp_path / "student" / "evaluation.json").write_text(json.dumps(student))
 
@@ -306,16 +314,16 @@ def test_the_table_shows_a_model_that_exists_or_why_not(tmp_path: Path) -> None:
         (tmp_path / "teacher-classification.json").write_text(json.dumps(evaluation))
         return next(row for row in report.rows(whole) if row.task == "classification")
 
-    assert row(figures={"classification/top1": 0.5}).cells[2:] == (0.5, 0.75)
+    assert row(figures={"classification/top1": 0.5}).cells[2:] == ("12", 0.5, 0.75)
     assert row(figures={"classification/top1": 0.5}).gain() == 0.25
     (values,) = (make() for step in whole.steps() if step.name == "student" for make in step.files.values())
     assert values["task"]["tasks"]["classification"]["teacher_figure"] == 0.5
     assert values["task"]["balance"] == "fixed"  # its learning rate is not known
-    assert row(figures={}, reasons={"classification": "other classes"}).cells[2:] == ("other classes", 0.75)
+    assert row(figures={}, reasons={"classification": "other classes"}).cells[3:] == ("other classes", 0.75)
     (tmp_path / "teacher-classification.json").unlink()
     whole = dataclasses.replace(whole, folders=dataclasses.replace(whole.folders, validation=()))
     assert "evaluate teacher-classification" not in names(whole.steps())
-    assert next(row for row in report.rows(whole)).cells[2:] == ("no labels to validate on", 0.75)
+    assert next(row for row in report.rows(whole)).cells[3:] == ("no labels to validate on", 0.75)
 
 
 def test_the_page_names_labels_that_were_used_although_they_are_unfit(

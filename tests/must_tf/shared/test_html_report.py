@@ -183,6 +183,19 @@ def test_same_report_same_bytes(tmp_path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["report.html"]
 
 
+def test_a_note_stands_below_the_title_once(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    html_report.add_note(str(path), "old")
+    assert not path.exists()
+    html_report.write_report(str(path), full())
+    for _ in range(2):
+        html_report.add_note(str(path), "it is <old>")
+    assert Page(path.read_text()).of("p") == ["it is <old>"]
+    assert Page(path.read_text()).of("h1") == Page(html_report.render(full())).of("h1")
+    html_report.write_report(str(path), full())
+    assert not Page(path.read_text()).of("p")
+
+
 def log(folder: Path, scalars: Mapping[str, Mapping[int, float]]) -> Path:
     """Logs {tag: {step: value}} like a run and returns the event file."""
     before = set(folder.glob("*"))

@@ -7,6 +7,7 @@ import math
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,12 @@ import tensorflow as tf
 from official.modeling import optimization
 
 from must_tf.cli import train
-from must_tf.common import run_files
+from must_tf.common import progress, run_files
 from must_tf.common.errors import UserError
 from must_tf.data import input as input_lib
 from must_tf.data import record
 from must_tf.shared import html_report
-from must_tf.training import trainer as trainer_lib
+from must_tf.training import training_log
 from must_tf.training.gradients import clipped
 from tests.support.tiny import Tiny, arguments, command, data, trained
 
@@ -109,8 +110,8 @@ def test_lines_of_repeated_steps_are_removed(tmp_path: Path) -> None:
     """So is a last line that is cut off."""
     path = tmp_path / run_files.METRICS
     path.write_text('{"step": 10}\n{"step": 20}\n{"step": 30}\n{"st')
-    assert trainer_lib.kept_lines(str(path), 20) == ['{"step": 10}', '{"step": 20}']
-    assert trainer_lib.kept_lines(str(tmp_path / "none"), 20) == []
+    assert training_log.kept_lines(str(path), 20) == ['{"step": 10}', '{"step": 20}']
+    assert training_log.kept_lines(str(tmp_path / "none"), 20) == []
 
 
 def poisoned(monkeypatch: pytest.MonkeyPatch, index: int) -> None:
@@ -160,11 +161,50 @@ def test_an_infinite_loss_stops_the_run_in_its_step(
 
 def test_a_nan_in_the_log_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiled steps cannot stop by themselves. The log stops the run after the loop, without writing the line."""
-    log = trainer_lib.TrainingLog(str(tmp_path), total=10, start=0, batch_size=2)
+    log = training_log.TrainingLog(str(tmp_path), total=10, start=0, batch_size=2)
     monkeypatch.setattr(tf.summary.experimental, "get_step", lambda: tf.constant(5))
     with pytest.raises(UserError, match="between steps 0 and 5: NaN or infinite depth/silog"):
         log({"training_loss": 1.0, "depth/silog": float("nan")})
     assert not (tmp_path / run_files.METRICS).exists()
+
+
+def test_the_progress_goes_on_within_a_loop_of_steps(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the loss of the loop before. Nothing is shown while no step ends, as in an evaluation."""
+    monkeypatch.setattr(training_log, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    steps = iter([4, 4, 5, 5, 6, 6])
+    looked = threading.Event()
+
+    def step() -> int:
+        value = next(steps, None)
+        if value is None:
+            looked.set()
+        return value or 6
+
+    log = training_log.TrainingLog("", total=10, start=0, batch_size=2)
+    tf.summary.experimental.set_step(tf.Variable(4, dtype=tf.int64))
+    log({"training_loss": 1.5, "input_wait": 0.25})
+    with log.watching(step):
+        assert looked.wait(20)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("train ")]
+    assert [line.split(" images ")[0] for line in lines] == ["train 8/20", "train 10/20", "train 12/20"]
+    assert all(line.endswith(f"step {n} · loss 1.500 · 25% waiting for input") for n, line in enumerate(lines, 4))
+    assert not any(thread.name.endswith("(watch)") for thread in threading.enumerate())
+
+
+def test_a_lost_device_ends_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The training itself says so."""
+    monkeypatch.setattr(training_log, "LOOK_SECONDS", 0.01)
+    called = threading.Event()
+
+    def step() -> int:
+        called.set()
+        raise tf.errors.UnavailableError(None, None, "lost")
+
+    with training_log.TrainingLog("", total=10, start=0, batch_size=2).watching(step):
+        assert called.wait(20)
 
 
 def test_adamw_clips_the_sum_over_the_replicas() -> None:
