@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--model_dir", default="", help="a run or export with all six heads; without it labels are drawn"
     )
-    parser.add_argument("--scene", type=int, default=31, help="index in the quickstart's held-out set, 0 to 159")
+    parser.add_argument("--scene", type=int, default=31, help="index in the quickstart's held-out set, 0 to 119")
     parser.add_argument("--least_score", type=float, default=0.5, help="leave out predicted objects below this score")
     flags = parser.parse_args(arguments)
     if not flags.out.endswith(".png"):

@@ -43,10 +43,8 @@ from must_tf.training import (
     continuous_evaluation,
     damaged_record,
     early_stopping,
-    loss_scale,
     non_finite_step,
     preflight,
-    schedule,
 )
 from must_tf.training.task import NOT_FINITE, StudentTask
 from must_tf.training.trainer import Trainer
@@ -159,13 +157,6 @@ def _settle(params: ExperimentConfig, flags: TrainFlags, mistakes: Mistakes) -> 
             preflight.adopt_classes(params.task, restore.read_config(flags.model_dir))
     with mistakes.collected():
         preflight.settle_devices(params.runtime)
-    with mistakes.collected():
-        loss_scale.check(params.runtime)
-    if training:
-        with mistakes.collected():
-            accumulation.check(params)
-    with mistakes.collected():
-        schedule.check(params.trainer.optimizer_config)
     if training and batch_size.is_auto(params) and not flags.overwrite:
         batch_size.adopt(params, flags.model_dir)
     automatic = training and batch_size.is_auto(params)

@@ -2,7 +2,7 @@
 
 | key | value |
 |---|---|
-| `image/encoded` | bytes, JPEG or PNG, upright (EXIF rotation is applied) |
+| `image/encoded` | bytes, JPEG or PNG, without an EXIF orientation: as the labels lie on it |
 | `image/format`, `height`, `width`, `source_id`, `filename`, `key/sha256` | as in Model Garden; sizes in pixels |
 | `image/<task>/origin` | bytes, `real:<dataset>` or `pseudo:<teacher id>`; absent if unlabelled for the task |
 | `image/<task>/annotated` | int64, the class ids that were annotated, counted like the task's; absent: all classes |

@@ -15,8 +15,10 @@ fine-tunes it elsewhere, exports it, and writes a page. `plan.py` documents all 
 Every step is one command of this project, which is printed and can be repeated by hand. This room only plans and
 starts commands: it trains and converts nothing itself.
 
+    command        the command itself
     plan           what a plan can say
     plan_file      reads its file and collects the mistakes
+    variables      environment variables in its texts
     plan_rules     rules about its names and settings
     formats        how a dataset of a plan becomes arguments of a conversion
     facts          what is in a dataset, before or after its conversion
@@ -25,7 +27,8 @@ starts commands: it trains and converts nothing itself.
     shared_photos  validation photos in training data
     disk           the bytes that the steps write
     checks         do the datasets, teachers and transfers fit each other?
-    trainings      the commands after those: teachers, labels, student, transfers, export
+    trainings      the commands after those: teachers, labels, student, export
+    transfers      the command that fine-tunes them elsewhere
     steps          a step, its execution, and what is done already
     run            executes the steps of a plan
     dry_run        prints the steps with their costs

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from must_tf.common.errors import Mistakes, UserError
 from must_tf.common.text import listed
-from must_tf.loop import transfers
+from must_tf.config import values as config_values
+from must_tf.experiments import experiment_config
+from must_tf.loop import disk, transfers
+from must_tf.loop.settings import combined
 from must_tf.loop.trainings import Trainings, groups
 from must_tf.tasks import discover
+from must_tf.training import settings_check
 from tfrecords_tools.evaluate.run import misfit
 from tfrecords_tools.label import arguments, confidence
 from tfrecords_tools.teachers import describe
 
+TRANSFER_MODE = "train_and_eval"  # of `train.py`
 FEWEST_VALIDATED = 10  # photos: with fewer, one photo moves a metric by more than a tenth
 
 
@@ -33,6 +39,40 @@ def check(trainings: Trainings) -> None:
             _unused_label_options,
         ]
     Mistakes(f"{path}: {problem}" for rule in rules for problem in rule(trainings)).raise_all()
+    if trainings.plan.is_whole:
+        Mistakes(f"{path}: {problem}" for problem in _unfit_settings(trainings)).raise_all()
+
+
+def _unfit_settings(trainings: Trainings) -> Iterator[str]:
+    """Yields settings that a training will refuse, each once with the names of the trainings."""
+    refused: dict[str, list[str]] = {}
+    for name, experiment, mode, values in _configs(disk.without_hours(trainings)):
+        params, mistakes = experiment_config.load(experiment), Mistakes()
+        try:
+            config_values.apply(params, dict(values), name)
+        except UserError:  # reported with the key of the plan, see `plan_rules.check_settings`
+            continue
+        settings_check.check(params, mode, mistakes)
+        for problem in mistakes.problems:
+            refused.setdefault(problem, []).append(name)
+    for problem, names in refused.items():
+        yield f"{listed(names)}: {problem}"
+
+
+def _configs(trainings: Trainings) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
+    """Yields name, experiment, mode and config values of every training."""
+    for step in trainings.steps():
+        if step.words[0] == "train":
+            flags = dict(word.removeprefix("--").split("=", 1) for word in step.words[1:])
+            yield step.name, flags["experiment"], flags["mode"], disk.config_of(step)
+        elif step.name == transfers.TRANSFERS:
+            for name, column in disk.columns(step).items():
+                (values,) = (
+                    make() for path, make in step.files.items() if path.endswith(f"/{column['config_file'][0]}")
+                )
+                # Its rows have weights. Random ones are fine-tuned without what needs others.
+                given = {"task": {"init_checkpoint": "of the row"}}
+                yield f"transfer {name}", f"must_transfer_{column['task']}", TRANSFER_MODE, combined(values, given)
 
 
 def _without_labels(trainings: Trainings) -> Iterator[str]:

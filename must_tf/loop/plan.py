@@ -22,7 +22,7 @@ A dataset has `format`, the options of `must convert FORMAT` with `_` for `-`, a
 | key | value |
 |---|---|
 | `validation` | a share (0.1), the options that differ for its validation data ({split: val}), or false for none |
-| `train` | false: only its validation data is used |
+| `train` | false: only its validation data is used, with `validation: {}` all of it |
 
 Without `validation`, a tenth of a dataset with labels is set apart. A photo is set apart by its content, so it is on
 the same side in every dataset. `format: records` with `records: DIR` names a dataset that is converted already; it is
@@ -33,9 +33,9 @@ A student to compare has run settings, `tasks` (it learns only these), `datasets
 
 Run settings are `steps`, `settings` (config values for this run) and, for a transfer, `seeds` and `rows`: which of
 random weights (`random`), `start`, `teachers`, `student` and `compare` (all students to compare, or their names) to
-fine-tune, by default all but random weights.
+fine-tune, by default all but random weights. `teachers` are those that the plan trains.
 
-Paths are relative to the current folder, as in every command. `$NAME` in a text stands for an environment variable.
+Paths are relative to the current folder, as in every command; those in an adapter file, to that file. `$NAME` in a text stands for an environment variable.
 """
 
 from __future__ import annotations

@@ -8,13 +8,15 @@
 | objects in an image | as the heads are; for images with more, a quarter more than the most that was seen |
 | batch size | 16 up to 128 pixels, else 8, on a CPU; 16 for each GPU |
 | steps | 30 epochs, at least 300; at most `STEPS_ON_CPU` or `STEPS_ON_GPU` |
-| optimizer | AdamW, weight decay 1e-4, linear warm-up over a twentieth of the steps, cosine decay to 0 |
+| batch normalisation | momentum 0.97; synchronised over several GPUs |
+| optimizer | AdamW, weight decay 1e-4, gradients clipped to a norm of 1, linear warm-up over a twentieth of the steps, cosine decay to 0 |
 | learning rate | 1e-3 * sqrt(batch size / 16) |
 | zoom | 0.8 to 1.25 below 192 pixels, where small objects vanish; else 0.5 to 2 |
+| weights of the losses | by the paper's rule if the plan trains a teacher for every task, else 1 |
 | evaluation | after each quarter of the steps, but not more often than every 100, on the whole validation data |
 
 Not set, because nothing measured here says when they help: early stopping, averaged weights, a slower or frozen
-backbone, frozen batch normalisation. `settings` turns them on:
+backbone, frozen batch normalisation. `settings` turns them on; frozen batch normalisation needs weights to start from:
 
     task: {patience: 3, backbone_learning_rate: 0.1, freeze_batch_norm: true, freeze: [backbone]}
     trainer: {optimizer_config: {ema: {average_decay: 0.99}}}

@@ -14,14 +14,16 @@ own statistics, and the moving statistics move N times in a step. The first pass
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 import tf_keras
 from official.core.config_definitions import ExperimentConfig
 
 from must_tf.common.errors import UserError
-from must_tf.training.task import StudentTask
+
+if TYPE_CHECKING:
+    from must_tf.training.task import StudentTask
 
 KEY = "task.accumulate_steps"
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from official.core.config_definitions import ExperimentConfig, RuntimeConfig
@@ -16,21 +15,18 @@ from must_tf.common.text import listed
 from must_tf.data import input as input_lib
 from must_tf.data import manifest, record
 from must_tf.evaluation import evaluator
-from must_tf.model import freezing, trunk
 from must_tf.model.student import StudentConfig, enabled
 from must_tf.pseudo_gate import verdict
-from must_tf.runs import init_weights
 from must_tf.shared import pixel_confidence
 from must_tf.spec import TaskConfig
 from must_tf.tasks import discover
-from must_tf.training import loss_weights
+from must_tf.training import loss_weights, settings_check
+from must_tf.training.settings_check import Configs
 
-CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")  # keys that Model Garden gives to everything like an optimizer
 CLASSES_SHOWN = 4  # class names in a message
 UNKNOWN_SHOWN = 5  # class names of the config that the records do not have
 
 Manifests = dict[str, manifest.Manifest]  # by the folder that they describe
-Configs = Mapping[str, TaskConfig]  # of the enabled tasks
 
 
 class Images(NamedTuple):
@@ -64,12 +60,7 @@ def settle(params: ExperimentConfig, mode: str, mistakes: Mistakes | None = None
     mistakes = mistakes or Mistakes()
     task: StudentConfig = params.task
     configs = enabled(task)
-    _check_model(task, configs, mistakes)
-    _check_loop(params, mode, mistakes)
-    _check_compiled(params.runtime, configs, mode, mistakes)
-    if "train" in mode:
-        _check_fine_tuning(task, mistakes)
-        _check_strides(task, configs, mistakes)
+    settings_check.check(params, mode, mistakes)
     manifests: dict[str, Manifests] = {}
     for key, data in sets(task, mode).items():
         with mistakes.collected():
@@ -135,87 +126,6 @@ def adopt_classes(task: StudentConfig, trained: StudentConfig) -> None:
         config.classes = config.classes or getattr(trained.tasks, name).classes
 
 
-def _check_model(task: StudentConfig, configs: Configs, mistakes: Mistakes) -> None:
-    """Checks the parts of the network. Beside other mistakes, what seems missing may only be misspelled."""
-    before = " ".join(mistakes.problems)
-    with mistakes.collected():
-        init_weights.named(task.init_modules)
-    mistakes.problems += freezing.problems(task.freeze, list(discover() if before else configs))
-    if not ("task.model" in before or "task.input_size" in before):
-        mistakes.problems += [*trunk.problems(task.model), *trunk.size_problems(task.model, task.input_size)]
-    if before:
-        return
-    if not configs:
-        mistakes.problems.append("no task is enabled. Enable one, for instance with task.tasks.depth.enabled=true")
-    for name in configs:
-        missing = [need for need in discover()[name].needs if need not in configs]
-        if missing:
-            mistakes.problems.append(f"{name} needs {missing[0]}. Set task.tasks.{missing[0]}.enabled=true")
-
-
-def _check_fine_tuning(task: StudentConfig, mistakes: Mistakes) -> None:
-    if not task.freeze_batch_norm:
-        return
-    reason = "" if task.init_checkpoint else "task.init_checkpoint is empty"
-    with mistakes.collected():
-        if not init_weights.trunk_parts(task.init_modules):
-            reason = reason or "task.init_modules loads no part of the trunk"
-    if reason:
-        mistakes.problems.append(
-            f"task.freeze_batch_norm keeps batch normalisation as it was loaded, but {reason}. Give trained weights, "
-            "or set task.freeze_batch_norm=false."
-        )
-
-
-def _check_strides(task: StudentConfig, configs: Configs, mistakes: Mistakes) -> None:
-    """Refuses maps of targets whose cells would not fill the input: they would lie beside those of the output."""
-    for name, config in configs.items():
-        stride = getattr(config, "stride", 1)
-        if task.input_size % stride:
-            divisors = [number for number in range(1, stride) if task.input_size % number == 0]
-            mistakes.problems.append(
-                f"task.tasks.{name}.stride={stride} must divide task.input_size={task.input_size}, like {divisors[-1]}."
-            )
-
-
-def _check_loop(params: ExperimentConfig, mode: str, mistakes: Mistakes) -> None:
-    """Refuses settings that Model Garden's loop accepts and that would give wrong results here."""
-    trainer, zoom = params.trainer, params.task.train_data.augmentation
-    if "train" in mode and zoom.scale_min > zoom.scale_max:
-        mistakes.problems.append(
-            f"task.train_data.augmentation.scale_min={zoom.scale_min} must not be above scale_max={zoom.scale_max}."
-        )
-    if "eval" in mode and trainer.validation_steps != -1:
-        mistakes.problems.append(
-            f"trainer.validation_steps={trainer.validation_steps} must be -1: an evaluation covers every image of the "
-            "set once. For a shorter one, give a smaller set in task.validation_data.input_path."
-        )
-    if "eval" in mode and params.task.validation_data.global_batch_size == 0:
-        mistakes.problems.append(
-            "task.validation_data.global_batch_size=0 is out of range: must be at least 1. Only the batch size of "
-            "training can be chosen automatically."
-        )
-    if params.task.patience and mode == "train":
-        mistakes.problems.append(
-            "task.patience counts evaluations, and --mode=train makes none. Use --mode=train_and_eval, or set "
-            "task.patience=0."
-        )
-    optimizer = trainer.optimizer_config.optimizer
-    adamw = optimizer.adamw
-    if optimizer.type == "adamw" and 0.0 < adamw.gradient_clip_norm <= (adamw.global_clipnorm or 0.0):
-        mistakes.problems.append(
-            f"trainer.optimizer_config.optimizer.adamw.global_clipnorm={adamw.global_clipnorm} would clip nothing: "
-            f"gradient_clip_norm={adamw.gradient_clip_norm} comes first. Set only that one."
-        )
-    ema = trainer.optimizer_config.ema
-    clips = [name for name in CLIPS if ema and getattr(ema, name) is not None]
-    if clips:
-        mistakes.problems.append(
-            f"trainer.optimizer_config.ema.{clips[0]} would clip nothing: gradients do not pass the averages. Set it "
-            "at the optimizer."
-        )
-
-
 def _manifests(data: input_lib.Data, key: str) -> Manifests:
     paths = input_lib.files(data.input_path, f"{key}.input_path")
     folders = sorted({os.path.dirname(path) for path in paths})
@@ -260,22 +170,6 @@ def _unknown_classes(task: str, configured: Sequence[str], names: Sequence[str],
 
 def _short(names: Sequence[str]) -> str:
     return f"[{listed(names, CLASSES_SHOWN)}] ({len(names)})"
-
-
-def _check_compiled(runtime: RuntimeConfig, configs: Configs, mode: str, mistakes: Mistakes) -> None:
-    """Refuses settings that XLA cannot compile, if it will have to."""
-    on_tpu = runtime.distribution_strategy == "tpu"
-    if not on_tpu and not (runtime.enable_xla and runtime.num_gpus > 0 and "train" in mode):
-        return
-    for name, config in configs.items():
-        for field in dataclasses.fields(config):
-            refused = field.metadata.get("not_compiled", ())
-            if getattr(config, field.name) in refused:
-                others = [word for word in field.metadata["choices"] if word not in refused]
-                mistakes.problems.append(
-                    f"task.tasks.{name}.{field.name}={getattr(config, field.name)!r} does not run "
-                    f"{'on a TPU' if on_tpu else 'under XLA (runtime.enable_xla)'}. Set it to {others[-1]!r}."
-                )
 
 
 def _check_labels(configs: Configs, manifests: Manifests, mistakes: Mistakes) -> None:

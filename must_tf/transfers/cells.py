@@ -87,10 +87,11 @@ def grid(
         try:
             _check_rows(column, rows)
             params = _params(column, settings)
+            own = [row for row in rows if row.name in (column.rows or (row.name,))]
             if not column.runs_of:
                 _check_equal(column, params)
+                params.task.init_checkpoint = next((row.checkpoint for row in own if row.checkpoint), "")
                 preflight.settle(params, "train_and_eval")  # the check of every run of this column
-            own = [row for row in rows if row.name in (column.rows or (row.name,))]
             count = column.seeds or settings.seeds
             planned = [_cell(row, column, seed, settings) for seed in range(count) for row in own]
             for cell in planned:
@@ -115,7 +116,8 @@ def _check_rows(column: TransferColumn, rows: Sequence[TransferRow]) -> None:
 def _check_equal(column: TransferColumn, params: ExperimentConfig) -> None:
     """Looks for settings that would let the runs of a column differ in more than their initial weights.
 
-    Early stopping is not used, and a note says so: a plan may have it for its other trainings.
+    Early stopping is not used, and a note says so: a plan may have it for its other trainings. Of random weights, batch
+    normalisation has no statistics to keep.
 
     Raises:
       UserError: the batch size is to be chosen.
@@ -144,6 +146,7 @@ def _cell(row: TransferRow, column: TransferColumn, number: int, settings: Trans
     params.task.train_data.seed = seed
     params.task.init_checkpoint = row.checkpoint
     params.task.patience = 0  # see `_check_equal`
+    params.task.freeze_batch_norm = params.task.freeze_batch_norm and bool(row.checkpoint)
     if weights.is_known(row.checkpoint):
         params.task.init_modules = "backbone"  # they have nothing else
     path = os.path.join(settings.out, row.name, column.folder, f"seed-{seed}")

@@ -231,6 +231,52 @@ def test_an_option_for_labels_that_no_teacher_adds_is_a_mistake(key: str, tasks:
         checks.check(whole)
 
 
+FROZEN = {"task": {"freeze_batch_norm": True}}
+
+
+def test_settings_that_a_training_will_refuse_are_named_before_any_work(
+    home: tuple[plan_lib.Plan, dict[str, Facts]],
+) -> None:
+    """Each is valid by itself. All trainings with the same mistake stand in one line."""
+    plan, facts = home
+    ready = trainings(plan, facts)
+    checks.check(ready)
+    for settings, message in (
+        (
+            FROZEN,
+            "plan.yaml: teacher-masks, teacher-depth, teacher-normals, student: task.freeze_batch_norm keeps batch "
+            "normalisation as it was loaded, but task.init_checkpoint is empty. Give trained weights (in a plan:",
+        ),
+        (
+            {"trainer": {"validation_steps": 3}},
+            "plan.yaml: teacher-masks, teacher-depth, teacher-normals, student: trainer.validation_steps=3",
+        ),
+    ):
+        with pytest.raises(UserError) as error:
+            checks.check(dataclasses.replace(ready, plan=dataclasses.replace(plan, settings=settings)))
+        assert str(error.value).startswith(message)
+    alone = dataclasses.replace(plan.student, settings=FROZEN)
+    with pytest.raises(UserError, match=r"plan.yaml: student: task.freeze_batch_norm"):
+        checks.check(dataclasses.replace(ready, plan=dataclasses.replace(plan, student=alone)))
+    unmeasured = dataclasses.replace(ready.folders, validation=())
+    patient = dataclasses.replace(plan, settings={"task": {"patience": 2}})
+    with pytest.raises(UserError, match=r"task.patience counts evaluations, and --mode=train makes none"):
+        checks.check(dataclasses.replace(ready, plan=patient, folders=unmeasured))
+
+
+def test_transfers_may_freeze_what_their_rows_have() -> None:
+    facts = {"rooms": ROOMS_FACTS, "other": ROOMS_FACTS, "other-val": ROOMS_FACTS}
+    other = {**ROOMS, "task": "depth", "validation": {"root": "elsewhere"}}
+    for settings, problems in ((FROZEN, []), ({"task": {"freeze": ["bakbone"]}}, ["transfer other: task.freeze: "])):
+        plan = plan_of({"rooms": ROOMS}, transfer={"other": {**other, "settings": settings}})
+        try:
+            checks.check(trainings(plan, facts))
+            found = []
+        except UserError as error:
+            found = error.problems
+        assert all(one.startswith(f"plan.yaml: {two}") for one, two in zip(found, problems, strict=True)), found
+
+
 def test_a_model_that_exists_is_not_trained() -> None:
     plan = plan_of({"rooms": ROOMS, "album": ALBUM}, teachers={"classification": {"model": "m.yaml"}})
     steps = {step.name: step for step in trainings(plan, {"rooms": ROOMS_FACTS, "album": ALBUM_FACTS}).steps()}

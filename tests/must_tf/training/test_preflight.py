@@ -22,7 +22,7 @@ from must_tf.model import student
 from must_tf.runs import checkpoints, init_weights, restore
 from must_tf.spec import TaskConfig
 from must_tf.tasks import discover
-from must_tf.training import loss_weights, preflight
+from must_tf.training import loss_weights, preflight, settings_check
 from tests.support.labelling import tell
 from tests.support.session.graphs import eagerly
 from tests.support.tiny import Tiny, arguments, data, scene_record, write_set
@@ -124,7 +124,7 @@ def test_the_parts_of_a_network_are_checked_beside_other_mistakes() -> None:
 
     def found(other: str) -> list[str]:
         mistakes = Mistakes([other])
-        preflight._check_model(task, {}, mistakes)
+        settings_check._check_model(task, {}, mistakes)
         return [problem.split("=")[0].split(":")[0] for problem in mistakes.problems[1:]]
 
     named = ["task.init_modules", "task.freeze"]

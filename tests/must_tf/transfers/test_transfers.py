@@ -455,6 +455,18 @@ def test_the_runs_of_a_column_are_equally_long(place: Place, runs: Any, capfd: p
     assert "rooms: task.patience=2 is not used" in capfd.readouterr().out
 
 
+def test_random_weights_have_no_statistics_to_keep(place: Place, runs: Any) -> None:
+    """A column may freeze batch normalisation, as the other trainings of a plan do."""
+    runs(ONE_SEED)
+    place.override["task"]["freeze_batch_norm"] = True
+    assert place.run("--column=rooms") == 0
+    tasks = {
+        row: yaml.safe_load((place.out / row / "rooms" / "seed-1.yaml").read_text())["task"]
+        for row in ("start", "scratch")
+    }
+    assert {row: task["freeze_batch_norm"] for row, task in tasks.items()} == {"start": True, "scratch": False}
+
+
 def test_the_runs_of_a_column_have_one_batch_size(place: Place, runs: Any) -> None:
     process = runs({})
     place.override["task"]["train_data"]["global_batch_size"] = 0
