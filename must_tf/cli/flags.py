@@ -23,13 +23,17 @@ class TrainFlags:
 
     experiment: Annotated[str, flag("--experiment", "must_student, must_teacher_<task> or must_transfer_<task>.")]
     model_dir: Annotated[str, flag("--model_dir", "Run directory for checkpoints, params.yaml, logs and pictures.")]
-    mode: Annotated[Mode, flag("--mode", "eval measures the last checkpoint, continuous_eval each new one.")] = "train_and_eval"
+    mode: Annotated[Mode, flag("--mode", "eval measures the last checkpoint, continuous_eval each new one.")] = (
+        "train_and_eval"
+    )
     config_file: Annotated[list[str], flag("--config_file", "YAML file; can be repeated, later ones win.", "FILE")] = (
         dataclasses.field(default_factory=list)
     )
     params_override: Annotated[str, flag("--params_override", "a.b=1,a.c=2 or YAML; applied last.")] = ""
     dry_run: Annotated[bool, flag("--dry_run", "Build the run, print the plan, draw one batch, and stop.")] = False
-    extend: Annotated[bool, flag("--extend", "Continue a finished run to a larger trainer.train_steps, or one that stopped early.")] = False
+    extend: Annotated[
+        bool, flag("--extend", "Continue a finished run to a larger trainer.train_steps, or one that stopped early.")
+    ] = False
     overwrite: Annotated[bool, flag("--overwrite", "Delete the run in --model_dir and start again.")] = False
     tpu: Annotated[str, flag("--tpu", "Name or address of a TPU.")] = ""
 

@@ -66,7 +66,9 @@ class Progress:
         passed = max(self._shown - since, 1e-6)
         rate = (self._done - count) / passed  # 0: nothing was left to do, or nothing is known yet
         pace = f"{rate:.1f} {self._unit}/s" if rate else ""
-        left = f"{clock((self._total - self._done) / rate)} left" if rate else ""
+        left = (
+            f"{clock((self._total - self._done) / rate)} left" if rate else f"{clock(self._shown - self._start)} so far"
+        )
         parts = [f"{self._done}/{self._total} {self._unit}", pace, left if unfinished else clock(passed), note]
         text = shown(" · ".join(part for part in parts if part))
         line = self._bar(text) if self._terminal else f"{self._verb} {text}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import yaml
 
 LONGEST = 500  # characters of a reason
+MEANWHILE = "while "  # begins a context of PyYAML that only says what was being read
 
 
 class DistinctKeys:
@@ -38,8 +39,11 @@ def reason(error: Exception) -> str:
     if mark is None or not problem:
         return " ".join(str(error).split())[:LONGEST]
     begun, what = getattr(error, "context_mark", None), getattr(error, "context", None)
-    since = f" ({what} from line {begun.line + 1})" if begun and begun.line != mark.line else ""
-    return f"line {mark.line + 1}, column {mark.column + 1}: {problem[:LONGEST]}{since}."
+    if begun and begun.line != mark.line:
+        what = f"{what} from line {begun.line + 1}"
+    elif what and what.startswith(MEANWHILE):
+        what = ""  # the column says it; without "found duplicate anchor", "second occurrence" would say nothing
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem[:LONGEST]}{f' ({what})' if what else ''}."
 
 
 class TextLoader(DistinctKeys, yaml.BaseLoader):

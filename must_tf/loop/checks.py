@@ -14,6 +14,7 @@ from must_tf.loop.settings import combined
 from must_tf.loop.trainings import Trainings, groups
 from must_tf.tasks import discover
 from must_tf.training import settings_check
+from must_tf.transfers.table import SCRATCH
 from tfrecords_tools.evaluate.run import misfit
 from tfrecords_tools.label import arguments, confidence
 from tfrecords_tools.teachers import describe
@@ -22,10 +23,15 @@ TRANSFER_MODE = "train_and_eval"  # of `train.py`
 FEWEST_VALIDATED = 10  # photos: with fewer, one photo moves a metric by more than a tenth
 
 
-def check(trainings: Trainings) -> None:
+def check(trainings: Trainings, are_settings_valid: bool = True) -> None:
     """Raises UserError with everything that does not fit.
 
     If parts of the plan are missing because of other mistakes, only the rules that do not depend on them are checked.
+
+    Args:
+      trainings: of the plan.
+      are_settings_valid: false if config values or the weights to start from have mistakes of their own: no run can be
+        configured with them.
     """
     path = trainings.plan.path
     rules = [_unfit_models, _unfit_transfers]
@@ -39,7 +45,7 @@ def check(trainings: Trainings) -> None:
             _unused_label_options,
         ]
     Mistakes(f"{path}: {problem}" for rule in rules for problem in rule(trainings)).raise_all()
-    if trainings.plan.is_whole:
+    if trainings.plan.is_whole and are_settings_valid:
         Mistakes(f"{path}: {problem}" for problem in _unfit_settings(trainings)).raise_all()
 
 
@@ -70,8 +76,9 @@ def _configs(trainings: Trainings) -> Iterator[tuple[str, str, str, Mapping[str,
                 (values,) = (
                     make() for path, make in step.files.items() if path.endswith(f"/{column['config_file'][0]}")
                 )
-                # Its rows have weights. Random ones are fine-tuned without what needs others.
-                given = {"task": {"init_checkpoint": "of the row"}}
+                # Beside rows with weights, random ones are fine-tuned without what needs others.
+                weights = "of a row" if any(row != SCRATCH for row in column["rows"]) else ""
+                given = {"task": {"init_checkpoint": weights}}
                 yield f"transfer {name}", f"must_transfer_{column['task']}", TRANSFER_MODE, combined(values, given)
 
 

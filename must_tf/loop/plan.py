@@ -35,7 +35,8 @@ Run settings are `steps`, `settings` (config values for this run) and, for a tra
 random weights (`random`), `start`, `teachers`, `student` and `compare` (all students to compare, or their names) to
 fine-tune, by default all but random weights. `teachers` are those that the plan trains.
 
-Paths are relative to the current folder, as in every command; those in an adapter file, to that file. `$NAME` in a text stands for an environment variable.
+Paths are relative to the current folder, as in every command; those in an adapter file, to that file. `$NAME` in a text
+stands for an environment variable.
 """
 
 from __future__ import annotations

@@ -223,7 +223,9 @@ class Reader:
             share = 0.0
         is_trained_on = self._value(group, "train", True, f"{where}.")
         if not is_trained_on and validation is None:
-            self._wrong(f"{where}: train: false leaves only its validation data; say which: validation: {{...}}, or {{}} for all.")
+            self._wrong(
+                f"{where}: train: false leaves only its validation data; say which: validation: {{...}}, or {{}}: all."
+            )
         if is_trained_on and validation == {}:
             self._wrong(f"{where}: validation: {{}} leaves no photo to train on. Change an option, or give a share.")
         return PlannedDataset(name, str(form), own, validation, share, is_trained_on)

@@ -36,7 +36,17 @@ def check_settings(plan: Plan, mistakes: Mistakes) -> None:
         if values:
             with mistakes.collected():
                 config_values.apply(experiment_config.load("must_student"), dict(values), place)
-                mistakes.problems += [f"{place}: {problem}" for problem in _size_problems(plan, where, values)]
+                problems = (*_batch_problems(values), *_size_problems(plan, where, values))
+                mistakes.problems += [f"{place}: {problem}" for problem in problems]
+
+
+def _batch_problems(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yields what is wrong with a batch size that a run would choose when it starts: a plan is made before."""
+    if values.get("task", {}).get("train_data", {}).get("global_batch_size") == 0:
+        yield (
+            "task.train_data.global_batch_size=0 (automatic) is not for a plan: steps and learning rate follow from "
+            "the batch size. Give a number, or leave it out."
+        )
 
 
 def _size_problems(plan: Plan, where: str, values: Mapping[str, Any]) -> list[str]:

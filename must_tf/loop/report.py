@@ -182,11 +182,11 @@ def _completed(trainings: Trainings) -> Iterator[tuple[RecordFolder, str]]:
 
 def _cells(row: TableRow) -> list[Any]:
     gain = row.gain()
-    task, metric, images, teacher, _, *others = row.cells
+    task, metric, _, teacher, _, *others = row.cells
     return [
         task,
         metric,
-        images,
+        row.images,  # as a number, which is aligned right
         html_report.ReportCell(teacher, gain is not None and gain < 0),
         html_report.ReportCell(row.student, gain is not None and gain > 0),
         *others,

@@ -136,17 +136,19 @@ def expect(plan: Plan, machine: Machine, force: bool, mistakes: Mistakes) -> Exp
     Raises:
       UserError: all of these mistakes.
     """
+    before = len(mistakes.problems)
     plan_rules.check_settings(plan, mistakes)
     start: Mapping[str, Any] = {}
     with mistakes.collected(), formats.named(f"{plan.path}: start"):
         start = {} if variables.unset(plan.start) else start_lib.settings(plan.start)
+    are_settings_valid = len(mistakes.problems) == before
     facts = _facts(plan, mistakes)
     known = _with_facts(plan, facts)
     conversions, folders = records.conversions(known, facts)
     merging, merged = records.merges(known, folders)
     trainings = Trainings(known, merged, start, machine, force)
     with mistakes.collected():
-        checks.check(trainings)
+        checks.check(trainings, are_settings_valid)
     mistakes.raise_all()
     return Expected(conversions, folders, [*merging, *trainings.steps()], facts, trainings)
 

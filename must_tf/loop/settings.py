@@ -9,7 +9,8 @@
 | batch size | 16 up to 128 pixels, else 8, on a CPU; 16 for each GPU |
 | steps | 30 epochs, at least 300; at most `STEPS_ON_CPU` or `STEPS_ON_GPU` |
 | batch normalisation | momentum 0.97; synchronised over several GPUs |
-| optimizer | AdamW, weight decay 1e-4, gradients clipped to a norm of 1, linear warm-up over a twentieth of the steps, cosine decay to 0 |
+| optimizer | AdamW, weight decay 1e-4, gradients clipped to a norm of 1 |
+| schedule | linear warm-up over a twentieth of the steps, cosine decay to 0 |
 | learning rate | 1e-3 * sqrt(batch size / 16) |
 | zoom | 0.8 to 1.25 below 192 pixels, where small objects vanish; else 0.5 to 2 |
 | weights of the losses | by the paper's rule if the plan trains a teacher for every task, else 1 |
@@ -175,6 +176,16 @@ def data(size: int, batch: int) -> dict[str, Any]:
 def devices(machine: Machine) -> dict[str, Any]:
     """Returns config values of the runtime."""
     return {"runtime": {"distribution_strategy": "mirrored" if machine.gpus > 1 else "one_device"}}
+
+
+def unevaluated(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns config values for a run that is not evaluated: early stopping counts evaluations.
+
+    Args:
+      own: the settings that would hold otherwise. Without early stopping nothing is returned: finished runs of older
+        versions keep their settings.
+    """
+    return {"task": {"patience": 0}} if own.get("task", {}).get("patience") else {}
 
 
 def combined(*values: Mapping[str, Any]) -> dict[str, Any]:

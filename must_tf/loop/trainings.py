@@ -196,7 +196,8 @@ class Trainings:
         student = self._run(facts, STUDENT, "must_student", train, run)
         if not run.hours:
             return [student]
-        pace = self._run(facts, PACE, "must_student", train, dataclasses.replace(run, hours=0.0, steps=PACE_STEPS))
+        own = combined(run.settings, settings.unevaluated(combined(self.plan.settings, run.settings)))
+        pace = self._run(facts, PACE, "must_student", train, RunSettings(PACE_STEPS, 0.0, own))
         words = tuple("--mode=train" if word.startswith("--mode=") else word for word in pace.words)
         pace = dataclasses.replace(pace, name=PACE_STEP, words=words)
         return [pace, dataclasses.replace(student, needs=(*student.needs, pace.output))]
@@ -305,8 +306,7 @@ class Trainings:
             batch = 0.0
         if not batch > 0:
             raise UserError(f"{path} is damaged: it has no task.train_data.global_batch_size. {remedy}")
-        fitting = hours * 3600 * SHARE_OF_TIME * measured / batch
-        return max(int(fitting) // settings.LOOP, 1) * settings.LOOP
+        return max(int(hours * 3600 * SHARE_OF_TIME * measured / batch) // settings.LOOP, 1) * settings.LOOP
 
     def _of_teachers(self) -> dict[str, Any]:
         """Returns what the student must know about its teachers: their metrics, and what weights its losses."""

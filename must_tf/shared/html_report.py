@@ -31,7 +31,7 @@ JPEG_QUALITY = 88
 UNFOLDED = 4  # curves that a page shows without a click
 # Colours of lines: readable on white and on black, and distinct for colour-blind readers.
 LINES = ("#2f7ed8", "#e07b00", "#12966f", "#c2529b", "#8a6fdf", "#7d7d7d")
-HEADER_END = "</header>"
+HEADER_END = b"</header>"
 INK = "#010203"  # placeholder for the page's text colour while matplotlib draws; no line has it
 
 
@@ -91,13 +91,13 @@ def write_report(path: str, report: Report) -> None:
 
 def add_note(path: str, note: str) -> None:
     """Writes a sentence below the title of a local report, if there is one, once."""
-    if not os.path.exists(path):
+    if not os.path.isfile(path):
         return
-    with open(path, encoding="utf-8") as file:
-        content = file.read()
-    line = str(Markup('<p class="note">{}</p>').format(note))
+    with open(path, "rb") as file:
+        content = file.read()  # as bytes: a damaged page is no reason to stop
+    line = Markup('<p class="note">{}</p>').format(note).encode()
     if line not in content:
-        files.write_whole(path, content.replace(HEADER_END, line + HEADER_END, 1).encode())
+        files.write_whole(path, content.replace(HEADER_END, line + HEADER_END, 1))
 
 
 def render(report: Report) -> str:

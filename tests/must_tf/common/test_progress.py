@@ -38,6 +38,23 @@ def test_nothing_has_no_rate(now: list[float], capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == "label 100/100 images · 0:01\n"
 
 
+def test_every_line_can_be_told_from_other_output(now: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    """By " · ", without which `must run` would keep it from the terminal, also while nothing is counted yet."""
+    line = progress.Progress(100, "label")
+    for count in (0, 0, 10, 0, 10):
+        now[0] += 30.0
+        line.advance(count)
+    line.close()
+    assert [each.split(" · ", 1)[1] for each in capsys.readouterr().err.splitlines()] == [
+        "0:30 so far",
+        "1:00 so far",
+        "1:30 so far",
+        "2:00 so far",
+        "0.2 images/s · 8:00 left",
+        "0.2 images/s · 8:00 left",
+    ]
+
+
 def test_what_comes_before_the_first_count_does_not_come_again(
     now: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -55,7 +72,7 @@ def test_what_comes_before_the_first_count_does_not_come_again(
     line.advance(40)
     line.close()
     first, *others = capsys.readouterr().err.splitlines()
-    assert first == "label 8/128 images"
+    assert first == "label 8/128 images · 1:00 so far"
     assert [each.split(" · ", 1)[1] for each in others] == [
         "4.0 images/s · 0:10 left",
         "1.4 images/s · 1:30",

@@ -48,6 +48,8 @@ def test_an_exponent_needs_no_sign(text: str, number: float) -> None:
             "a:\n  b: {c: d\n  e: {f: g}\n",
             "line 3, column 4: expected ',' or '}', but got ':' (while parsing a flow mapping from line 2).",
         ),
+        ("{a: &x 1, b: &x 2}", "line 1, column 14: second occurrence (found duplicate anchor 'x'; first occurrence)."),
+        ("a: 'b", "line 1, column 6: found unexpected end of stream."),
         ("a: 1\na: 2\n", "line 2, column 1: the key 'a' is there twice."),
         ("a: \0", "unacceptable character #x0000: special characters are not allowed"),
     ],

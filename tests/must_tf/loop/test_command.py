@@ -79,3 +79,27 @@ def test_mistakes_in_the_file_are_named_before_tensorflow_is_imported(tmp_path: 
     assert missing == "UserError plan.yml: no such file. Did you mean 'plan.yaml'? Check the path."
     assert "Did you mean 'export'?" in typos[1] and "Did you mean 'settings.yaml'?" in typos[2]
     assert "tensorflow" in blocked
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({"settings": {"task": None}}, "settings: task=None: must be a group of keys"),
+        (
+            {"settings": {"task": {"train_data": {"global_batch_size": "many"}}}},
+            "settings: task.train_data.global_batch",
+        ),
+        ({"settings": {"task": {"train_data": {"global_batch_size": 0}}}}, "settings: task.train_data.global_batch"),
+        (
+            {"start": "efficientnet-lite1", "settings": {"task": {"freeze_batch_norm": True}}},
+            "start: no checkpoint in 'efficientnet-lite1'.",
+        ),
+    ],
+)
+def test_no_run_is_configured_with_settings_that_are_wrong(more: dict[str, Any], problem: str, tmp_path: Path) -> None:
+    """What such a run would refuse follows from the mistake, which is named alone."""
+    path = written(tmp_path, datasets={"rooms": SCENES | {"count": 40}}, **more)
+    with pytest.raises(UserError) as error:
+        command.execute(command.RunFlags(path))
+    (told,) = error.value.problems
+    assert told.startswith(f"{path}: {problem}")

@@ -264,6 +264,22 @@ def test_settings_that_a_training_will_refuse_are_named_before_any_work(
         checks.check(dataclasses.replace(ready, plan=patient, folders=unmeasured))
 
 
+@pytest.mark.parametrize(
+    ("everywhere", "own", "expected"),
+    [({}, {}, None), ({"task": {"patience": 2}}, {}, 0), ({}, {"task": {"patience": 2}}, 0)],
+)
+def test_the_pace_is_measured_without_early_stopping(
+    home: tuple[plan_lib.Plan, dict[str, Facts]], everywhere: Any, own: Any, expected: int | None
+) -> None:
+    """It counts evaluations, which this run does not make. A plan without it keeps the settings that it had."""
+    plan, facts = home
+    student = dataclasses.replace(plan.student, hours=2.0, settings=own)
+    steps = trainings(dataclasses.replace(plan, settings=everywhere, student=student), facts).steps()
+    (pace,) = (step for step in steps if step.name == trainings_lib.PACE_STEP)
+    assert disk.config_of(pace)["task"].get("patience") == expected
+    assert "--mode=train" in pace.words
+
+
 def test_transfers_may_freeze_what_their_rows_have() -> None:
     facts = {"rooms": ROOMS_FACTS, "other": ROOMS_FACTS, "other-val": ROOMS_FACTS}
     other = {**ROOMS, "task": "depth", "validation": {"root": "elsewhere"}}
@@ -275,6 +291,9 @@ def test_transfers_may_freeze_what_their_rows_have() -> None:
         except UserError as error:
             found = error.problems
         assert all(one.startswith(f"plan.yaml: {two}") for one, two in zip(found, problems, strict=True)), found
+    random = plan_of({"rooms": ROOMS}, transfer={"other": {**other, "settings": FROZEN, "rows": ["random"]}})
+    with pytest.raises(UserError, match=r"plan.yaml: transfer other: task.freeze_batch_norm"):
+        checks.check(trainings(random, facts))
 
 
 def test_a_model_that_exists_is_not_trained() -> None:
@@ -347,7 +366,9 @@ def test_tasks_that_nothing_measures_are_named(home: tuple[plan_lib.Plan, dict[s
 def test_a_tie_has_no_best() -> None:
     """Two zeros side by side are no success."""
     for teacher, student, best in ((0.0, 0.0, [False, False]), (0.1, 0.2, [False, True]), (0.2, 0.1, [True, False])):
-        assert [cell.best for cell in report._cells(report.TableRow("masks", "AP", 9, teacher, student))[3:5]] == best
+        cells = report._cells(report.TableRow("masks", "AP", 9, teacher, student))
+        assert [cell.best for cell in cells[3:5]] == best
+        assert cells[2] == 9  # a number: aligned right
 
 
 def test_the_table_shows_a_model_that_exists_or_why_not(tmp_path: Path) -> None:

@@ -194,6 +194,10 @@ def test_a_note_stands_below_the_title_once(tmp_path: Path) -> None:
     assert Page(path.read_text()).of("h1") == Page(html_report.render(full())).of("h1")
     html_report.write_report(str(path), full())
     assert not Page(path.read_text()).of("p")
+    path.write_bytes(b"\xff<header></header>")  # no text: a damaged page is not in the way of a run
+    html_report.add_note(str(path), "old")
+    assert path.read_bytes() == b'\xff<header><p class="note">old</p></header>'
+    html_report.add_note(str(tmp_path), "old")
 
 
 def log(folder: Path, scalars: Mapping[str, Mapping[int, float]]) -> Path:
