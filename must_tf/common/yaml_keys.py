@@ -6,14 +6,17 @@ PyYAML uses the last value of a repeated key and says nothing. Its messages are 
 
 from __future__ import annotations
 
+from typing import Any
+
 import yaml
 
 LONGEST = 500  # characters of a reason
+SHOWN = 40  # characters of a value in it
 MEANWHILE = "while "  # begins a context of PyYAML that only says what was being read
 
 
 class DistinctKeys:
-    """Makes a loader of PyYAML refuse repeated keys; stands before it among the bases."""
+    """Makes a loader of PyYAML refuse repeated keys and impossible values; stands before it among the bases."""
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
         """Reads a mapping, before mappings are merged into it (`<<`), whose keys may be there as well.
@@ -31,6 +34,21 @@ class DistinctKeys:
                     )
                 seen.add((key.tag, key.value))
         return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Returns the value of a part of the text.
+
+        Raises:
+          yaml.YAMLError: it is not what it looks like, such as a date in a 13th month. PyYAML lets pass the errors of
+            Python's own types, which know no line.
+        """
+        try:
+            return super().construct_object(node, deep)  # type: ignore[misc]  # of the loader
+        except (ValueError, LookupError, AttributeError) as error:
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{str(node.value)[:SHOWN]!r} cannot be read as {kind}", node.start_mark
+            ) from error
 
 
 def reason(error: Exception) -> str:

@@ -93,10 +93,10 @@ def execute(flags: RunFlags) -> int:
         print("No other mistakes were found in the parts that can be read.", file=sys.stderr)
         return 2
     options = run_lib.RunOptions(flags.until, flags.only, flags.force, flags.jobs)
+    run_lib.check_step(options, [step.name for step in expected.steps])
     if flags.dry_run:
         from must_tf.loop import dry_run
 
-        run_lib.check_step(options, [step.name for step in expected.steps])
         dry_run.show(expected)
         return 0
     with folder_lock.held(plan.out):

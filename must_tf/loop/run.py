@@ -55,7 +55,6 @@ class Execution:
           UserError: a step failed.
         """
         expected = self._expected
-        check_step(self._options, [step.name for step in expected.steps])
         disk.check(expected.trainings, expected.records, expected.folders)
         self._warn(shared_photos.warnings(expected.folders))
         number = 0

@@ -740,6 +740,8 @@ MUTANTS = (
     Mutant("must run: settings that no run accepts end in a traceback", "must_tf/loop/run.py", "checks.check(trainings, are_settings_valid)", "checks.check(trainings)", "must_tf/loop/test_command::wrong"),
     Mutant("must run: a plan may leave its batch size to the run", "must_tf/loop/plan_rules.py", ".get(\"global_batch_size\") == 0:", ".get(\"global_batch_size\") == -1:", "must_tf/loop/test_command::wrong"),
     Mutant("an anchor that stands twice is not named", "must_tf/common/yaml_keys.py", "what.startswith(MEANWHILE)", "True", "must_tf/config/test_yaml_files::has_a_line"),
+    Mutant("a date that is none ends in a traceback", "must_tf/common/yaml_keys.py", "except (ValueError, LookupError, AttributeError) as error:", "except () as error:", "tfrecords_tools/sources/test_class_files::broken"),
+    Mutant("must run: a mistyped step marks the page", "must_tf/loop/command.py", "    run_lib.check_step(options, [step.name for step in expected.steps])\n", "", "must_tf/loop/test_run::step"),
     Mutant("the page of an earlier run does not say so", "must_tf/shared/html_report.py", "content.replace(HEADER_END, line + HEADER_END, 1)", "content", "must_tf/shared/test_html_report::note"),
     Mutant("must run: a step outlives a killed run", "must_tf/common/subprocesses.py", "while os.getppid() == parent:", "while True:", "must_tf/loop/test_run::ends_with"),
     Mutant("must run: the children of a step watch its parent", "must_tf/common/subprocesses.py", "os.environ.pop(PARENT, ", "os.environ.get(PARENT, ", "must_tf/loop/test_run::ends_with"),

@@ -139,6 +139,18 @@ def test_one_step_only(tmp_path: Path, here: list[list[str]]) -> None:
         command.execute(RUN(path, only="convert wild-vla"))
 
 
+def test_the_page_of_an_earlier_run_says_so(tmp_path: Path, here: list[list[str]]) -> None:
+    """Once a step may begin, and not if the command is refused."""
+    path, page = plan_file(tmp_path), tmp_path / "out" / "report.html"
+    command.execute(RUN(path, only="convert wild-val"))
+    page.write_text("<header></header>")
+    with pytest.raises(UserError, match="is not a step"):
+        command.execute(RUN(path, only="convert wild-vla"))
+    assert page.read_text() == "<header></header>"
+    command.execute(RUN(path, only="convert wild-val"))
+    assert "This page is of an earlier run." in page.read_text()
+
+
 def test_the_share_of_the_cores_is_that_of_the_whole_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another number of threads rounds sums differently: a part of the plan must train as all of it."""
     shares = []

@@ -47,6 +47,10 @@ def test_every_form_has_its_names_and_ids(form: str) -> None:
         ('item { id: 1 name: "a" } item { id: 1 name: "b" }', "FILE has the id 1 more than once"),
         ("names: 7\n", "'names' is not a list"),
         ("names: [a\n", "FILE is not valid YAML"),
+        (
+            "names: [2001-13-01]\n",
+            "FILE is not valid YAML: line 1, column 9: '2001-13-01' cannot be read as timestamp.",
+        ),
     ],
 )
 def test_broken_files_are_refused(text: str, message: str) -> None:
