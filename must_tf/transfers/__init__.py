@@ -16,7 +16,7 @@ The table file names the columns. Its paths are relative to it:
       city-boxes: {task: detection, runs_of: city-masks}  # another metric of the same runs
 
 Each run is one cell and one seed, in OUT/<row>/<column>/seed-<n>; its settings (.yaml) and output (.log) are beside it.
-All runs of a column, also those from scratch, share every setting except for the initial weights; frozen batch
-normalisation, which needs such, does not hold from scratch. The metric is that
-of the last step: choosing the best checkpoint by the set that is reported would flatter all rows.
+All runs of a column share every setting except for the initial weights. Only what protects trained weights, frozen
+batch normalisation and a slower backbone, is not used from scratch. The metric is that of the last step: choosing the
+best checkpoint by the set that is reported would flatter all rows.
 """

@@ -23,6 +23,7 @@ from must_tf.runs.pretrained import weights
 from must_tf.training import batch_size, preflight
 from must_tf.transfers.table import TransferColumn, TransferRow
 
+WITHOUT_WEIGHTS = {"freeze_batch_norm": False, "backbone_learning_rate": 1.0}  # task's settings of random weights
 SHOWN = 5  # settings in the message about a run that was started with other ones
 LAST_LINES = 200  # of a failed run's log, in which its error is searched
 
@@ -89,7 +90,7 @@ def grid(
             params = _params(column, settings)
             own = [row for row in rows if row.name in (column.rows or (row.name,))]
             if not column.runs_of:
-                _check_equal(column, params)
+                _check_equal(column, params, not all(row.checkpoint for row in own))
                 params.task.init_checkpoint = next((row.checkpoint for row in own if row.checkpoint), "")
                 preflight.settle(params, "train_and_eval")  # the check of every run of this column
             count = column.seeds or settings.seeds
@@ -113,11 +114,12 @@ def _check_rows(column: TransferColumn, rows: Sequence[TransferRow]) -> None:
             )
 
 
-def _check_equal(column: TransferColumn, params: ExperimentConfig) -> None:
+def _check_equal(column: TransferColumn, params: ExperimentConfig, is_from_scratch: bool) -> None:
     """Looks for settings that would let the runs of a column differ in more than their initial weights.
 
-    Early stopping is not used, and a note says so: a plan may have it for its other trainings. Of random weights, batch
-    normalisation has no statistics to keep.
+    Early stopping is not used, and a note says so: a plan may have it for its other trainings. Nor do random weights
+    get what protects trained ones: frozen statistics of theirs have no meaning, and a slower backbone would only hold
+    them up.
 
     Raises:
       UserError: the batch size is to be chosen.
@@ -127,6 +129,11 @@ def _check_equal(column: TransferColumn, params: ExperimentConfig) -> None:
             f"{column.name}: task.patience={params.task.patience} is not used, because all runs of a column are "
             "equally long",
             flush=True,
+        )
+    given = [f"task.{key}" for key, value in WITHOUT_WEIGHTS.items() if getattr(params.task, key) != value]
+    if given and is_from_scratch:
+        print(
+            f"{column.name}: {listed(given)} not used from scratch, where there are no weights to protect", flush=True
         )
     if batch_size.is_auto(params):
         raise UserError(
@@ -146,7 +153,9 @@ def _cell(row: TransferRow, column: TransferColumn, number: int, settings: Trans
     params.task.train_data.seed = seed
     params.task.init_checkpoint = row.checkpoint
     params.task.patience = 0  # see `_check_equal`
-    params.task.freeze_batch_norm = params.task.freeze_batch_norm and bool(row.checkpoint)
+    if not row.checkpoint:
+        for key, value in WITHOUT_WEIGHTS.items():
+            setattr(params.task, key, value)
     if weights.is_known(row.checkpoint):
         params.task.init_modules = "backbone"  # they have nothing else
     path = os.path.join(settings.out, row.name, column.folder, f"seed-{seed}")

@@ -455,16 +455,19 @@ def test_the_runs_of_a_column_are_equally_long(place: Place, runs: Any, capfd: p
     assert "rooms: task.patience=2 is not used" in capfd.readouterr().out
 
 
-def test_random_weights_have_no_statistics_to_keep(place: Place, runs: Any) -> None:
+def test_random_weights_have_nothing_to_protect(place: Place, runs: Any, capfd: pytest.CaptureFixture[str]) -> None:
     """A column may freeze batch normalisation, as the other trainings of a plan do."""
     runs(ONE_SEED)
-    place.override["task"]["freeze_batch_norm"] = True
+    place.override["task"] |= {"freeze_batch_norm": True, "backbone_learning_rate": 0.5}
     assert place.run("--column=rooms") == 0
     tasks = {
         row: yaml.safe_load((place.out / row / "rooms" / "seed-1.yaml").read_text())["task"]
         for row in ("start", "scratch")
     }
     assert {row: task["freeze_batch_norm"] for row, task in tasks.items()} == {"start": True, "scratch": False}
+    assert {row: task["backbone_learning_rate"] for row, task in tasks.items()} == {"start": 0.5, "scratch": 1.0}
+    note = "rooms: task.freeze_batch_norm, task.backbone_learning_rate not used from scratch"
+    assert note in capfd.readouterr().out
 
 
 def test_the_runs_of_a_column_have_one_batch_size(place: Place, runs: Any) -> None:
