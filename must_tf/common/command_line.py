@@ -15,6 +15,7 @@ Flags are never abbreviated. A mistake ends the process with exit code 2 and sug
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import inspect
 import os
@@ -24,11 +25,31 @@ from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 import typer
+import typer.core
 
 from must_tf.common import interrupts
 from must_tf.common.errors import nearest
 
 Flags = TypeVar("Flags")
+
+
+class Command(typer.core.TyperCommand):
+    """A command with options that stand once, unless they take several values.
+
+    Click would use the last one silently: records that `--records` names first would be missing from the result.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parses the arguments. Raises click's UsageError for an option that is there again."""
+        rest = super().parse_args(ctx, list(args))
+        given = collections.Counter(self.make_parser(ctx).parse_args(args=list(args))[2])
+        for parameter, count in given.items():
+            single = not (getattr(parameter, "multiple", True) or getattr(parameter, "is_flag", True))
+            if count > 1 and single:
+                name = max(parameter.opts, key=len)
+                joined = " must merge joins several record sets." if name == "--records" else ""
+                ctx.fail(f"{name} is there {count} times, but takes one value.{joined or ' Leave one.'}")
+        return rest
 
 
 def flag(name: str, text: str, metavar: str | None = None) -> Any:
@@ -68,6 +89,7 @@ def parse(flags: type[Flags], arguments: Sequence[str], program: str, example: s
     # Plain text instead of rich's boxes: it can be copied, and importing rich would delay every start.
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command(
+        cls=Command,
         help=inspect.getdoc(flags),
         epilog=f"Example: {program} {example}" if example else None,
         context_settings={"help_option_names": ["-h", "--help"]},

@@ -13,7 +13,7 @@ from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
 from must_tf.model.forward import Forward
 from must_tf.model.head_configs import HeadsConfig
-from must_tf.serving import saved_model
+from must_tf.serving import layout, saved_model
 from must_tf.spec import Tensors
 
 KEYS = ("teacher_id", "step", "input_size", "classes", "tasks", "trained_on")
@@ -55,7 +55,7 @@ def network(path: str) -> Forward:
     try:
         loaded = tf.saved_model.load(path)
     except (tf.errors.OpError, OSError, ValueError) as error:
-        raise UserError(f"{path}: the export cannot be loaded ({error}). Export the run again.") from error
+        raise UserError(layout.unloadable(path, error)) from error
 
     def forward(image: tf.Tensor, image_shape: tf.Tensor) -> dict[str, Tensors]:
         predictions: dict[str, Tensors] = defaultdict(dict)

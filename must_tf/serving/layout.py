@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 import tensorflow as tf
 
-from must_tf.common import folder_lock, own_folder
+from must_tf.common import folder_lock, own_folder, run_files
 from must_tf.common.errors import UserError
 
 Layout = Literal["serving", "triton"]
@@ -39,6 +39,8 @@ def destination(out: str, name: str, layout: Layout) -> Destination:
     Raises:
       UserError: the folder exists, or the name or the layout is unsuitable.
     """
+    if problem := run_files.pattern_problem(out):
+        raise UserError(f"--out={problem}")
     if not name:
         if layout != "serving":
             raise UserError(f"--layout={layout} needs the model's name. Give --name.")
@@ -55,6 +57,11 @@ def destination(out: str, name: str, layout: Layout) -> Destination:
     version = max(_numbers(root), default=0) + 1
     folder = os.path.join(root, str(version))
     return Destination(os.path.join(folder, TRITON) if layout == "triton" else folder, name, version, folder)
+
+
+def unloadable(path: str, error: Exception) -> str:
+    """Returns why an export cannot be loaded, and what to do."""
+    return run_files.pattern_problem(path) or f"{path}: the export cannot be loaded ({error}). Export the run again."
 
 
 def versions(root: str) -> dict[int, str]:

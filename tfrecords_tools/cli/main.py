@@ -11,7 +11,6 @@ import sys
 from typing import Any
 
 import typer
-import typer.core
 
 from must_tf.common import command_line, process_setup
 from must_tf.common.errors import INTERRUPTED, Interrupted, UserError, exit_on_user_error, kept_from_click
@@ -46,7 +45,7 @@ for _module in (merge, inspect, check, stats, export_coco, export_yolo, label, e
     _module.register(app)
 
 
-class _Command(typer.core.TyperCommand):
+class _Command(command_line.Command):
     """A command that imports TensorFlow after parsing its options, so that help and mistakes need not wait for it."""
 
     def get_help(self, ctx: Any) -> str:

@@ -61,7 +61,7 @@ def load(path: str) -> Network:
         loaded = tf.saved_model.load(path)
         described = _signature_def(path)
     except (tf.errors.OpError, OSError, ValueError) as error:
-        raise UserError(f"{path}: the export cannot be loaded ({error}). Export the run again.") from error
+        raise UserError(layout.unloadable(path, error)) from error
     signature = loaded.signatures.get(SIGNATURE)
     if signature is None or screening.STATUS not in signature.structured_outputs:
         raise UserError(f"{path} was written by an older version. Export the run again.")

@@ -40,8 +40,16 @@ def test_values_with_an_equals_sign_or_a_space() -> None:
     assert flags == ExampleFlags("a", "eval", ["b=1", "c"], 3, True)
 
 
-def test_the_last_of_repeated_values_counts() -> None:
-    assert read("--model_dir=a", "--model_dir=b").model_dir == "b"
+def test_a_value_is_not_replaced_silently(capsys: pytest.CaptureFixture[str]) -> None:
+    """Only what takes several values, or none, may be repeated."""
+    with pytest.raises(SystemExit) as end:
+        read("--model_dir=a", "--config_file=x", "--model_dir", "b")
+    assert end.value.code == 2
+    assert "--model_dir is there 2 times, but takes one value. Leave one." in capsys.readouterr().err
+    assert read("--model_dir=a", "--dry_run", "--dry_run", "--config_file=x", "--config_file=x").config_file == [
+        "x",
+        "x",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -75,3 +75,15 @@ def test_versions_of_both_layouts_in_order(tmp_path: Path) -> None:
     assert list(layout.versions(str(tmp_path / "m")).items()) == [(9, str(old)), (10, str(new))]
     assert layout.versions(str(old)) == {1: str(old)}
     assert layout.versions(str(tmp_path / "missing")) == {}
+
+
+def test_a_path_that_tensorflow_takes_for_a_pattern(tmp_path: Path) -> None:
+    """Such an export would be written, and could not be loaded."""
+    for name in ("", "m"):
+        with pytest.raises(UserError, match=r"--out=.*\[1\]: TensorFlow takes \*, \? and \["):
+            layout.destination(str(tmp_path / "exports [1]"), name, "serving")
+    assert "Give a path without them" in layout.unloadable("a [1]", OSError("no files"))
+    assert (
+        layout.unloadable("a", OSError("no files"))
+        == "a: the export cannot be loaded (no files). Export the run again."
+    )
