@@ -23,6 +23,8 @@ KERAS = "TF_USE_LEGACY_KERAS"  # "1": only Keras 2, which is tf_keras
 KERNELS = "TF_ENABLE_ONEDNN_OPTS"  # "1": oneDNN's kernels on every processor
 THREADS = (subprocesses.THREADS, "TF_NUM_INTEROP_THREADS")  # of one operation, and operations at a time
 RETRACED = "triggered tf.function retracing"
+# Of an evaluation, which needs no optimizer. What a checkpoint and a model do not share is in a table of our own.
+UNRESTORED = ("being deleted with unrestored values", "could not be found in the restored object")
 OLD_PYTHON = "You are using a non-supported Python version"  # of google.api_core, for datasets in Google's cloud
 GROWTH = "TF_FORCE_GPU_ALLOW_GROWTH"  # "true": take a GPU's memory as it is needed
 
@@ -82,8 +84,11 @@ def quiet_cpp() -> None:
 
 
 def _concerns_users(record: logging.LogRecord) -> bool:
-    """Returns False for a warning that a function is traced often, as it is for several networks or sizes of photos."""
-    return RETRACED not in record.getMessage()
+    """Returns False for warnings of what is as it should be.
+
+    A function is traced often for several networks or sizes of photos.
+    """
+    return not any(text in record.getMessage() for text in (RETRACED, *UNRESTORED))
 
 
 @contextlib.contextmanager

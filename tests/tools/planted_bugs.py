@@ -48,7 +48,7 @@ TASKS = "must_tf/tasks/"
 GEOMETRY = "must_tf/data/geometry.py"
 MUTANTS = (
     Mutant("keras warns of variables without a gradient", "must_tf/training/task.py", " if pair[0] is not None]", "]", "must_tf/training/test_preflight::resumes_from_its_checkpoint"),
-    Mutant("a line for each network that is traced", "must_tf/common/process_setup.py", "return RETRACED not in record.getMessage()", "return True", "must_tf/common/test_process_setup::tracing"),
+    Mutant("a line for each network that is traced", "must_tf/common/process_setup.py", "return not any(text in record.getMessage() for text in (RETRACED, *UNRESTORED))", "return True", "must_tf/common/test_process_setup::tracing"),
     Mutant("limits of a job are not seen", "must_tf/common/devices.py", "for path in (group, *group.parents)]", "for path in (Path(),)]", "must_tf/common/test_devices::cores_of_a_job"),
     Mutant("files in memory count as used", "must_tf/common/devices.py", "int(usage.read_text()) + _cached(group), 0))", "int(usage.read_text()), 0))", "must_tf/training/test_batch_size::limit_of_a_job"),
     Mutant("tensorflow has a thread for each core of the machine", "must_tf/common/process_setup.py", "os.environ[name] = str(cores)", "pass", "must_tf/common/test_process_setup::thread_for_each"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
@@ -80,3 +82,26 @@ def test_a_package_that_an_update_needs_is_named(capsys: pytest.CaptureFixture[s
     )
     with pytest.raises(ModuleNotFoundError), process_setup.importing():
         raise ModuleNotFoundError("No module named 'of_a_user'", name="of_a_user")
+
+
+def test_an_evaluation_is_not_warned_of_optimizers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """TensorFlow warns, once the checkpoint is deleted, of everything in the file that was not asked for."""
+    path = tf.train.Checkpoint(model=tf.Variable(1.0), optimizer=tf.Variable(2.0)).save(str(tmp_path / "ckpt"))
+
+    def restored_in_part() -> None:
+        status = tf.train.Checkpoint(model=tf.Variable(0.0)).restore(path)
+        del status
+        gc.collect()
+
+    monkeypatch.setattr(tf.get_logger(), "filters", [])
+    for name, value in (("propagate", True), ("disabled", False)):  # whatever other tests left
+        monkeypatch.setattr(tf.get_logger(), name, value)
+    caplog.set_level(logging.WARNING, tf.get_logger().name)
+    restored_in_part()
+    assert all(text in caplog.text for text in process_setup.UNRESTORED)
+    caplog.clear()
+    process_setup.quiet()
+    restored_in_part()
+    assert not caplog.messages
