@@ -17,8 +17,7 @@
 | evaluation | after each quarter of the steps, but not more often than every 100, on the whole validation data |
 
 Not set, because what was measured (docs/training.md) does not say when they help: early stopping, averaged weights, a
-slower or frozen backbone, frozen batch normalisation. `settings` turns them on; frozen batch normalisation needs weights
-to start from:
+slower or frozen backbone, frozen batch normalisation. `settings` turns them on. The last one needs trained weights:
 
     task: {patience: 3, backbone_learning_rate: 0.1, freeze_batch_norm: true, freeze: [backbone]}
     trainer: {optimizer_config: {ema: {average_decay: 0.99}}}

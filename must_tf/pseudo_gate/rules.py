@@ -85,9 +85,14 @@ def not_judged(evidence: Evidence) -> list[str]:
     if labels.get("metres") and not training.get("metres") and not evidence.truth.get("images"):
         phrases.append("depth of the training records in metres: give --against RECORDS")
     if not evidence.agreement.get("here"):
-        phrases.append("how far the teacher agrees with itself (if it finds anything): give --teacher TASK=PATH")
+        phrases.append(
+            "how far the teacher agrees with itself: it finds nothing to compare, or give --teacher TASK=PATH"
+        )
     elif not evidence.agreement.get("own"):
-        phrases.append("whether the photos are like those of the teacher's training: give --domain RECORDS")
+        phrases.append(
+            "whether the photos are like those of the teacher's training: give --domain RECORDS, of at least "
+            f"{FEWEST_IMAGES} photos"
+        )
     if not evidence.truth.get("images"):
         phrases.append("whether labels are correct and in the right place: give --truth RECORDS of the same images")
     return phrases
