@@ -29,7 +29,7 @@ PYTHONS = [f"python3.{minor}" for minor in (10, 11, 12, 13)]
 PLAN = """
 out: loop
 datasets:
-  rooms: {format: scenes, domain: geometry, count: 8, seed: 1, validation: {count: 4, seed: 2}}
+  rooms: {format: scenes, domain: geometry, count: 8, seed: 1, validation: {count: 10, seed: 2}}
 teachers: {all: {steps: 2}}
 student: {steps: 2}
 export: true
