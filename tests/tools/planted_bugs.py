@@ -47,6 +47,10 @@ class Mutant(NamedTuple):
 TASKS = "must_tf/tasks/"
 GEOMETRY = "must_tf/data/geometry.py"
 MUTANTS = (
+    Mutant("--classes-of without classes of these tasks does nothing", "tfrecords_tools/convert/relabelled.py", "if self.classes_of and not any(givers.values()):", "if False:", "tfrecords_tools/convert/test_relabelled::records_without_classes"),
+    Mutant("export is silent while files are made", "must_tf/serving/formats/write.py", "            _say(name)\n", "", "must_tf/serving/formats/test_write::says_which"),
+    Mutant("the REST client has no remedy without a server", "must_tf/serving/clients/client_rest.py", "'reason', error)}. {REMEDY}", "'reason', error)}", "must_tf/serving/clients/test_mistakes::no_server"),
+    Mutant("the gRPC client has no remedy without a server", "must_tf/serving/clients/client_grpc.py", "error.code().name != UNREACHED", "True", "must_tf/serving/clients/test_mistakes::no_server"),
     Mutant("keras warns of variables without a gradient", "must_tf/training/task.py", " if pair[0] is not None]", "]", "must_tf/training/test_preflight::resumes_from_its_checkpoint"),
     Mutant("a line for each network that is traced", "must_tf/common/process_setup.py", "return not any(text in record.getMessage() for text in (RETRACED, *UNRESTORED))", "return True", "must_tf/common/test_process_setup::tracing"),
     Mutant("limits of a job are not seen", "must_tf/common/devices.py", "for path in (group, *group.parents)]", "for path in (Path(),)]", "must_tf/common/test_devices::cores_of_a_job"),

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from must_tf.common.errors import UserError, nearest
+from must_tf.common.text import listed
 from must_tf.data.record import Labelled
 from must_tf.spec import Labels, first_id
 from must_tf.tasks import discover
@@ -64,7 +65,7 @@ def relabelled(
     records = recordset.opened(classes_of, "--classes-of") if classes_of else None
     wanted = {task: tuple(names) for task, names in records.manifest.classes.items()} if records else {}
     renamed = tuple((old, new) for old, new in pairs)
-    return Relabelled(source, renamed, tuple(drop), tuple(sorted(wanted.items())), frozenset(options))
+    return Relabelled(source, renamed, tuple(drop), tuple(sorted(wanted.items())), frozenset(options), classes_of)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Relabelled:
       drop: names after renaming.
       wanted: (task, class names in order) of other records.
       options: of the source's command, see `relabelled`.
+      classes_of: the pattern of the other records; "" for none.
       tables: {task: its new classes}; filled by `find`, because only then the old classes are known.
     """
 
@@ -85,6 +87,7 @@ class Relabelled:
     drop: tuple[str, ...]
     wanted: tuple[tuple[str, tuple[str, ...]], ...]
     options: frozenset[str] = dataclasses.field(default=frozenset(), repr=False, compare=False)
+    classes_of: str = dataclasses.field(default="", repr=False, compare=False)
     tables: dict[str, ClassTable] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     def find(self) -> Listing:
@@ -104,11 +107,25 @@ class Relabelled:
                 shown = ", ".join(sorted(existing)[:SHOWN]) + (", ..." if len(existing) > SHOWN else "")
                 raise UserError(f"{option}: no class is called {name!r}.{nearest(name, existing)} There are: {shown}.")
         wanted = dict(self.wanted)
+        # The masks' classes are those of their boxes.
+        givers = {
+            task: [each for each in (*discover()[task].needs, task) if each in wanted] for task in listing.classes
+        }
+        if self.classes_of and not any(givers.values()):
+            self._refuse_records(listing.classes)
         for task, names in listing.classes.items():
-            # The masks' classes are those of their boxes.
-            others = next((wanted[each] for each in (*discover()[task].needs, task) if each in wanted), None)
+            others = wanted[givers[task][0]] if givers[task] else None
             self.tables[task] = self._table(task, [rename.get(name, name) for name in names], others)
         return dataclasses.replace(listing, classes={task: table.names for task, table in self.tables.items()})
+
+    def _refuse_records(self, tasks: Collection[str]) -> NoReturn:
+        """Raises UserError for records that have no class of any of the tasks: they would change nothing."""
+        theirs = listed([task for task, _ in self.wanted]) or "no task"
+        lacking = f"of {listed(tasks)}, which this dataset has" if tasks else "that it could use: this dataset has none"
+        raise UserError(
+            f"--classes-of={self.classes_of}: these records have classes of {theirs}, and none {lacking}. Give records "
+            "of the same tasks, or leave --classes-of out."
+        )
 
     def _table(self, task: str, renamed: Sequence[str], wanted: Sequence[str] | None) -> ClassTable:
         kept = tuple(dict.fromkeys(name for name in renamed if name not in self.drop))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,21 @@ def test_a_class_that_the_other_records_lack_is_refused_with_the_way_out(tmp_pat
         run(tmp_path / "a", classes_of=pattern)
     result = run(tmp_path / "b", classes_of=pattern, rename=["dog=dogs"], drop=["horse"])
     assert result.records["a"].labels["detection"]["classes"].tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("theirs", [{"panoptic": ("cat",)}, {}])
+def test_records_without_classes_of_these_tasks_are_refused(theirs: dict[str, Any], tmp_path: Path) -> None:
+    """They would change nothing, and the user expects their numbers."""
+    pattern = other(tmp_path / "o", **theirs)
+    expected = rf"--classes-of={re.escape(pattern)}: .*classes of ({'panoptic' if theirs else 'no task'}), and none of "
+    with pytest.raises(UserError, match=f"{expected}classification, .*leave --classes-of out"):
+        run(tmp_path / "a", classes_of=pattern)
+
+
+def test_a_dataset_without_classes_cannot_get_those_of_other_records(tmp_path: Path) -> None:
+    source = Scenes("wild", 1, 1, 32, "depth")
+    with pytest.raises(UserError, match="classes of detection, and none that it could use: this dataset has none"):
+        converted(relabelled(source, other(tmp_path / "o", detection=("cat",)), (), ()), tmp_path / "a")
 
 
 def test_vocs_twenty_classes_are_replaced_by_those_of_the_dataset(
