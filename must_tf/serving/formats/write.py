@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -78,6 +79,7 @@ def write(path: str, trained: Trained, names: list[str], calibration: str, thres
     }
     source = inspect.getsource(postprocess)
     files.write_whole(os.path.join(path, "postprocess.py"), source.encode())
+    _say("the comparison with the SavedModel")
     model = tf.saved_model.load(path)
     rows = measured.rows(path, model, runners, given, config.input_size)
     metrics = measured.metrics(measured.network(model, threshold), runners[int8], trained) if int8 in runners else {}
@@ -92,13 +94,20 @@ def _convert(path: str, whole: Network, names: list[str], given: Photos, side: i
     runners = {}
     with tempfile.TemporaryDirectory() as folder:
         if set(names) - {ONNX}:
+            _say("the network for TFLite")
             tflite.save(whole, folder)
         for name in names:
+            _say(name)
             content = _attempt(name, _converter(name, folder, whole, given, side))
             files.write_whole(os.path.join(path, name), content)
             load = onnx_file.runner if name == ONNX else tflite.runner
             runners[name] = _attempt(name, functools.partial(load, content))
     return runners
+
+
+def _say(what: str) -> None:
+    """Says what is being made: a converter takes minutes for a large network, and says nothing itself."""
+    print(f"--formats: making {what}", file=sys.stderr, flush=True)
 
 
 def _converter(name: str, folder: str, whole: Network, given: Photos, side: int) -> Callable[[], bytes]:

@@ -17,6 +17,7 @@ from must_tf.common.errors import UserError
 from must_tf.runs import restore
 from must_tf.serving import companions
 from must_tf.serving.formats import measured, onnx_file, photos, tflite, write
+from must_tf.serving.formats.network import Network
 from tests.support.tiny import Tiny
 
 SIDE = 128
@@ -95,6 +96,25 @@ def test_int8_needs_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(UserError, match="--calibration: no file matches"):
         photos.collect(gone, "", False)
     assert photos.collect("", gone, False).source == "generated scenes"
+
+
+def test_the_command_says_which_file_it_is_making(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before each of them: the line is of use while the converter runs."""
+    said: list[str] = []
+
+    def convert(*given: Any) -> bytes:
+        said.extend(capsys.readouterr().err.splitlines())
+        return b""
+
+    monkeypatch.setattr(tflite, "save", convert)
+    for kind in (tflite, onnx_file):
+        monkeypatch.setattr(kind, "convert", convert)
+        monkeypatch.setattr(kind, "runner", lambda content: None)
+    given = photos.Photos([], "")
+    write._convert(str(tmp_path), Network(None, {}, {}), NAMES, given, SIDE)
+    assert said == [f"--formats: making {what}" for what in ("the network for TFLite", *NAMES)]
 
 
 def test_a_converter_that_gives_up_is_named() -> None:
