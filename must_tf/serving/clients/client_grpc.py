@@ -16,6 +16,8 @@ import numpy as np
 
 METHOD = "/tensorflow.serving.PredictionService/Predict"
 MAX_MESSAGE = 1 << 30  # bytes; gRPC's default of 4 MiB is too small for maps
+UNREACHED = "UNAVAILABLE"  # gRPC's status if no connection can be made
+REMEDY = "Start TensorFlow Serving, or give its address with --address. (must serve has no gRPC: use client_rest.py.)"
 FEW = 4  # numbers of an output that are printed; of more, their shape
 STRING = 7  # DT_STRING
 TYPES = {1: np.float32, 2: np.float64, 3: np.int32, 4: np.uint8, 9: np.int64, 10: np.bool_}  # DataType
@@ -153,8 +155,17 @@ def predict(address: str, model: str, photos: Sequence[bytes], timeout: float = 
         return predict_response(call(predict_request(model, {"image_bytes": photos}), timeout=timeout))
 
 
+def _reason(error: Any, address: str) -> str:
+    """Returns why a photo cannot be read or sent, and what to do if there is no server."""
+    if not hasattr(error, "details"):
+        return getattr(error, "strerror", None) or str(error)
+    if error.code().name != UNREACHED:
+        return str(error.details())
+    return f"{address} cannot be reached: {error.details()}. {REMEDY}"
+
+
 def main() -> int:
-    """Prints the predictions for photos. Returns 1 if there is none for one of them."""
+    """Prints the predictions for photos. Returns 1 if there is none for one of them, 2 if a request is impossible."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("photos", nargs="+", metavar="PHOTO")
     parser.add_argument("--address", default="127.0.0.1:8500", help="of the server (%(default)s)")
@@ -165,9 +176,8 @@ def main() -> int:
         try:
             outputs = predict(flags.address, flags.model, [Path(photo).read_bytes()])
         except Exception as error:  # grpc.RpcError has no useful common base
-            reason = error.details() if hasattr(error, "details") else error
-            print(f"error: {photo}: {reason}", file=sys.stderr)
-            return 1
+            print(f"error: {photo}: {_reason(error, flags.address)}", file=sys.stderr)
+            return 2
         status = outputs.pop("image/status")[0].decode()
         print(f"{photo}: {status}")
         if status != "ok":

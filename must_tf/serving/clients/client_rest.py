@@ -21,6 +21,7 @@ import numpy as np
 ABOUT = Path(__file__).with_name("must_tf.json")  # the names of the classes
 OK = "ok"
 FEW = 4  # numbers of an output that are printed; of more, their shape
+REMEDY = "Start a server, for example with must serve FOLDER_OF_THE_EXPORT, or give its address with --url."
 TOKEN = "MUST_SERVE_TOKEN"  # environment variable with the server's bearer token, if it wants one
 
 
@@ -46,7 +47,7 @@ def predict(url: str, model: str, photo: bytes, timeout: float = 60.0) -> dict[s
     except urllib.error.HTTPError as error:
         raise RuntimeError(f"{url} answered {error.code}: {error.read().decode(errors='replace')}") from None
     except OSError as error:
-        raise RuntimeError(f"{url} cannot be reached: {error}") from None
+        raise RuntimeError(f"{url} cannot be reached: {getattr(error, 'reason', error)}. {REMEDY}") from None
     return {name: value if isinstance(value, str) else np.array(value) for name, value in row.items()}
 
 
@@ -72,7 +73,7 @@ def lines(outputs: dict[str, Any], classes: dict[str, list[str]], threshold: flo
 
 
 def main() -> int:
-    """Prints the predictions for photos. Returns 1 if there is none for one of them."""
+    """Prints the predictions for photos. Returns 1 if there is none for one of them, 2 if a request is impossible."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("photos", nargs="+", metavar="PHOTO")
     parser.add_argument("--url", default="http://127.0.0.1:8501", help="of the server (%(default)s)")
@@ -84,8 +85,8 @@ def main() -> int:
         try:
             outputs = predict(flags.url, flags.model, Path(photo).read_bytes())
         except (OSError, RuntimeError) as error:
-            print(f"error: {photo}: {error}", file=sys.stderr)
-            return 1
+            print(f"error: {photo}: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+            return 2
         print("\n  ".join([photo, *lines(outputs, classes)]))
         code = max(code, int(outputs["image/status"] != OK))
     return code
