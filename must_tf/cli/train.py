@@ -30,7 +30,7 @@ from must_tf.common import (
     tensorflow_log,
     upstream,
 )
-from must_tf.common.errors import Mistakes, Terminated, UserError, exit_on_user_error
+from must_tf.common.errors import Mistakes, Terminated, UserError, exit_on_user_error, nearest_path
 from must_tf.data import input as input_lib
 from must_tf.experiments import experiment_config
 from must_tf.model.student import enabled
@@ -182,7 +182,9 @@ def _check_directory(params: ExperimentConfig, flags: TrainFlags, done: int) -> 
     """Raises UserError if this config must not use this run directory."""
     if "train" not in flags.mode:
         if not done:
-            raise UserError(f"--model_dir={flags.model_dir} has no checkpoint to evaluate. Train first.")
+            is_there = tf.io.gfile.exists(flags.model_dir)
+            hint = "" if is_there else f" It does not exist.{nearest_path(flags.model_dir, only_folders=True)}"
+            raise UserError(f"--model_dir={flags.model_dir} has no checkpoint to evaluate.{hint} Train first.")
         run_directory.check_evaluation(flags.model_dir, params)
     elif flags.overwrite:
         run_directory.check_overwrite(flags.model_dir)

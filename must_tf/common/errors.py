@@ -98,6 +98,27 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
+def nearest_path(path: str, only_folders: bool = False) -> str:
+    """Returns " Did you mean 'runs/x'?" with the neighbour closest in spelling to a path that does not exist, or "".
+
+    Args:
+      path: local, or remote with "://".
+      only_folders: files are not suggested.
+    """
+    folder, name = os.path.split(path.rstrip("/"))
+    if "://" in path:
+        import tensorflow as tf  # here: local files need none of it
+
+        names = tf.io.gfile.listdir(folder) if tf.io.gfile.isdir(folder) else []
+        names = [each.rstrip("/") for each in names if each.endswith("/") or not only_folders]
+    else:
+        names = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
+        names = [each for each in names if not only_folders or os.path.isdir(os.path.join(folder, each))]
+    known = {each: os.path.join(folder, each) for each in names if each != name}
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f" Did you mean {known[close[0]]!r}?" if close else ""
+
+
 def clear_line() -> str:
     """Returns the characters that clear a progress bar from a terminal's current line; empty for a log."""
     return "\x1b[2K\r" if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else ""

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from must_tf.common import text_files as texts
-from must_tf.common.errors import UserError, nearest
+from must_tf.common.errors import UserError, nearest_path
 from must_tf.common.yaml_keys import SafeLoader, reason
 
 LONGEST = 1 << 20  # bytes of YAML; a run's params.yaml has about 10,000
@@ -41,7 +41,7 @@ def read_yaml(path: str) -> dict[str, Any]:
 
         exists, opened = tf.io.gfile.exists, tf.io.gfile.GFile
     if not exists(path):
-        raise UserError(f"{path}: no such file.{_neighbour(path)} Check the path.")
+        raise UserError(f"{path}: no such file.{nearest_path(path)} Check the path.")
     if "://" not in path and not os.path.isfile(path):  # reading a pipe would wait for ever
         raise UserError(f"{path} is not a file. Give a YAML file.")
     with opened(path, "rb") as file:
@@ -87,9 +87,3 @@ def _check_values(values: Any) -> None:
         if isinstance(value, str) and NOT_TEXT.search(value):
             raise ValueError(f"the text {value[:60]!r} has a character that cannot be written")
         left += value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
-
-
-def _neighbour(path: str) -> str:
-    """Returns a hint to the file of the same folder that is closest in spelling."""
-    folder, name = os.path.split(path)
-    return nearest(name, os.listdir(folder or ".")) if os.path.isdir(folder or ".") else ""

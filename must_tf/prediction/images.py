@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from must_tf.common.errors import UserError, nearest
+from must_tf.common.errors import UserError, nearest_path
 from must_tf.common.files import matched_by
 from must_tf.common.walking import walk
 from must_tf.data import image_files
@@ -87,7 +87,7 @@ def _content(path: str) -> bytes:
       Unreadable: it cannot be read.
     """
     if not tf.io.gfile.exists(path):
-        raise ImageError(f"{path} does not exist.{_nearest(path)}")
+        raise ImageError(f"{path} does not exist.{nearest_path(path)}")
     if tf.io.gfile.isdir(path):
         raise ImageError(f"{path} is a folder. Use `predict_each`, which takes folders and globs.")
     return image_files.read_file(path)
@@ -131,7 +131,7 @@ def find(pattern: str) -> Listing:
         listing = Listing(root, sorted(os.path.relpath(path, root or ".") for path in found))
     if not listing.names:
         suffixes = ", ".join(image_files.SUFFIXES)
-        raise UserError(f"no image matches {pattern!r}.{_nearest(pattern)} Supported suffixes: {suffixes}.")
+        raise UserError(f"no image matches {pattern!r}.{nearest_path(pattern)} Supported suffixes: {suffixes}.")
     return listing
 
 
@@ -140,9 +140,3 @@ def _fixed_part(pattern: str) -> str:
     parts = pattern.split("/")
     fixed = next((place for place, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
     return "/".join(parts[:fixed])
-
-
-def _nearest(pattern: str) -> str:
-    """Suggests the path in the same folder that is most similar to one that does not exist."""
-    folder, name = os.path.split(pattern.rstrip("/"))
-    return nearest(name, tf.io.gfile.listdir(folder or ".")) if tf.io.gfile.isdir(folder or ".") else ""

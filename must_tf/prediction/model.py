@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from must_tf.common import run_files
-from must_tf.common.errors import UserError, nearest
+from must_tf.common.errors import UserError, nearest, nearest_path
 from must_tf.common.finite import is_finite
 from must_tf.common.missing import TRAINING
 from must_tf.config.base import HAS_MODEL_GARDEN
@@ -82,10 +82,9 @@ def _network(path: str) -> Network:
 
 
 def _models_in(path: str) -> str:
-    """Returns a sentence that names the models in a folder; "" if there is none."""
+    """Returns a sentence that names the models in a folder, or the nearest neighbour of one that does not exist."""
     if not tf.io.gfile.isdir(path):
-        folder, name = os.path.split(path)
-        return nearest(name, tf.io.gfile.listdir(folder or ".")) if tf.io.gfile.isdir(folder or ".") else ""
+        return nearest_path(path)
     names = [name.rstrip("/") for name in sorted(tf.io.gfile.listdir(path))]
     files = (run_files.PARAMS, saved_model.NAME)
     models = [name for name in names if any(tf.io.gfile.exists(os.path.join(path, name, file)) for file in files)]

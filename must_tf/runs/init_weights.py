@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 import tf_keras
 
-from must_tf.common.errors import UserError, nearest
+from must_tf.common.errors import UserError, nearest, nearest_path
 from must_tf.model.trunk import TrunkConfig
 from must_tf.runs import checkpoint_match, checkpoints, trunk_settings
 from must_tf.runs.checkpoint_match import CheckpointGraph, Module, Path
@@ -58,6 +58,8 @@ def checkpoint_path(path: str) -> str:
     prefix = checkpoints.newest(path) if tf.io.gfile.isdir(path) else path
     if not prefix or not tf.io.gfile.exists(prefix + ".index"):
         hint = nearest(path, weights.NAMES)
+        if not hint and not tf.io.gfile.exists(path):
+            hint = f" It does not exist.{nearest_path(path, only_folders=True)}"
         raise UserError(
             f"no checkpoint in {path!r}.{hint} Give a run directory that has one, or a prefix like ckpt-100."
         )

@@ -14,7 +14,7 @@ import tensorflow as tf
 import tf_keras
 
 from must_tf.common import run_files
-from must_tf.common.errors import UserError
+from must_tf.common.errors import UserError, nearest_path
 from must_tf.config import values as config_values
 from must_tf.model import student
 from must_tf.model.trunk import TrunkConfig
@@ -106,7 +106,8 @@ def read_config(model_dir: str) -> student.StudentConfig:
     """
     path = os.path.join(model_dir, run_files.PARAMS)
     if not tf.io.gfile.exists(path):
-        raise UserError(f"{path} does not exist. Give the --model_dir of a run that was trained.")
+        hint = "" if tf.io.gfile.exists(model_dir) else nearest_path(model_dir, only_folders=True)
+        raise UserError(f"{path} does not exist.{hint} Give the --model_dir of a run that was trained.")
     params = config_values.read_yaml(path)
     if "task" not in params:
         raise UserError(f"{path} has no `task`, so it is not the {run_files.PARAMS} of a must_tf run.")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import tensorflow as tf
 
-from must_tf.common.errors import UserError
+from must_tf.common.errors import UserError, nearest_path
 from must_tf.spec import Labels, TaskConfig
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.teachers.frames import InputFrame, view
@@ -138,7 +138,8 @@ def describe(path: str, tasks: Sequence[str]) -> Description:
             f"experiments/adapters, and use --teacher {tasks[0]}=adapter.yaml."
         )
     looked_for = "; ".join(kind.LOOKED_FOR.format(path=path) for kind in kinds)
-    raise UserError(f"--teacher {tasks[0]}={path}: there is no teacher. Looked for: {looked_for}.")
+    hint = "" if tf.io.gfile.exists(path) else f" {path} does not exist.{nearest_path(path)}"
+    raise UserError(f"--teacher {tasks[0]}={path}: there is no teacher.{hint} Looked for: {looked_for}.")
 
 
 def check_tasks(path: str, tasks: Sequence[str], able: Sequence[str], kind: str) -> None:

@@ -18,7 +18,7 @@ import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow.core.protobuf import saved_model_pb2
 
-from must_tf.common.errors import UserError
+from must_tf.common.errors import UserError, nearest_path
 from must_tf.serving import companions, layout, saved_model, screening
 from must_tf.serving.server.batching import Batcher, Row, Sizes
 
@@ -186,6 +186,10 @@ def named(paths: Sequence[str]) -> dict[str, str]:
     for path in paths:
         inner = [os.path.join(path, name.rstrip("/")) for name in _listed(path)]
         roots = [path] if layout.versions(path) else [root for root in inner if layout.versions(root)]
+        if not roots and not tf.io.gfile.exists(path):
+            raise UserError(
+                f"{path} does not exist.{nearest_path(path)} Give an export, or write one with must export."
+            )
         if not roots:
             raise UserError(f"{path} is not an export and contains none. Write one with must export.")
         for root in roots:

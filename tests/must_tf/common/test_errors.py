@@ -8,12 +8,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import tensorflow as tf
 
-from must_tf.common.errors import UserError, exit_on_user_error
+from must_tf.common.errors import UserError, exit_on_user_error, nearest_path
 from tests.support.session.forked_python import INTERPRETER
 from tests.support.tiny import ROOT
 
@@ -23,6 +24,22 @@ USUAL: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, s
 def raising(error: BaseException) -> int:
     """Raises what it is given."""
     raise error
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_the_nearest_neighbour_of_a_path_is_a_path(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`file://` stands for remote paths: TensorFlow lists those."""
+    (tmp_path / "runs" / "student").mkdir(parents=True)
+    (tmp_path / "runs" / "studnets").touch()
+    root = f"{scheme}{tmp_path}/runs"
+    assert nearest_path(f"{root}/studnet") == f" Did you mean '{root}/studnets'?"
+    if not scheme:  # TensorFlow marks folders by a slash for buckets only
+        assert nearest_path(f"{root}/studnet/", only_folders=True) == f" Did you mean '{root}/student'?"
+        monkeypatch.chdir(tmp_path)
+        assert nearest_path("rums") == " Did you mean 'runs'?"
+    assert nearest_path(f"{root}/other") == nearest_path(f"{root}/none/student") == ""
 
 
 def test_another_missing_package_is_not_one_for_training(capsys: pytest.CaptureFixture[str]) -> None:

@@ -202,7 +202,7 @@ def test_what_is_no_model_is_explained(tiny: Tiny) -> None:
     folder = Path(tiny.run).parent
     with pytest.raises(UserError, match="there is no model. Looked for params.yaml .*There are models in it: .*run"):
         must_tf.load(folder)
-    with pytest.raises(UserError, match="there is no model.* Did you mean 'run'"):
+    with pytest.raises(UserError, match=f"there is no model.* Did you mean '{folder}/run'"):
         must_tf.load(folder / "runs")
     with pytest.raises(UserError, match="no head for 'dept'. Did you mean 'depth'.*It has classification"):
         Model(models.Network(tiny.run, lambda image, shape: {}, restore.read_config(tiny.run), "", 2), ["dept"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,15 @@ def test_a_weight_file_has_no_fpn(lite0: str) -> None:
 def test_no_such_start(name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         start.settings(name)
+
+
+def test_a_run_that_does_not_exist_gets_its_neighbour(tiny: Tiny) -> None:
+    folder = os.path.dirname(tiny.run)
+    hint = f" does not exist. Did you mean '{tiny.run}'"
+    with pytest.raises(UserError, match=f"no checkpoint in '{folder}/rum'. It{hint}.*Give a run directory"):
+        init_weights.checkpoint_path(f"{folder}/rum")
+    with pytest.raises(UserError, match=f"{folder}/rum/params.yaml{hint}.*--model_dir"):
+        restore.read_config(f"{folder}/rum")
 
 
 def test_a_run(tiny: Tiny) -> None:

@@ -203,3 +203,14 @@ def test_a_class_id_beyond_the_names(tmp_path: Path) -> None:
         UserError, match=r"--teacher detection=.*a.yaml: class id 3 was predicted, but the 2 class names end at id 2"
     ):
         teachers.label(teacher, [tf.zeros([20, 30, 3], tf.uint8)], ["x"])
+
+
+def test_a_teacher_that_does_not_exist_gets_its_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "seg").mkdir()
+    expected = (
+        f"--teacher segmentation={tmp_path}/sge: there is no teacher. {tmp_path}/sge does not exist. Did you mean "
+    )
+    with pytest.raises(UserError, match=f"{expected}'{tmp_path}/seg'.* Looked for: "):
+        teachers.describe(f"{tmp_path}/sge", ["segmentation"])
+    with pytest.raises(UserError, match="there is no teacher. Looked for: "):
+        teachers.describe(f"{tmp_path}/seg", ["segmentation"])

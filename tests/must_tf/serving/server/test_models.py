@@ -139,6 +139,8 @@ def test_models_by_name(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match="none is not an export and contains none"):
         models.named([str(tmp_path / "none")])
+    with pytest.raises(UserError, match=f"al does not exist. Did you mean '{tmp_path}/all'"):
+        models.named([str(tmp_path / "al")])
     with pytest.raises(UserError, match="both be the model 'one'"):
         models.named([str(one), str(tmp_path / "all")])
 
