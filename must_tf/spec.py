@@ -153,7 +153,8 @@ class TaskMetric(Protocol):
     """Measures predictions against labels, image by image.
 
     Attributes:
-      headline: the metric shown in tables and used to choose the best checkpoint; one of the keys of `result`.
+      figures: every key that `result` may have; which of them it has depends on the data.
+      headline: the metric shown in tables and used to choose the best checkpoint; one of `figures`.
       higher_is_better: the direction of the headline. True also means that a perfect prediction scores 1, False that it
         scores 0.
 
@@ -161,6 +162,7 @@ class TaskMetric(Protocol):
     {reason: number of images}` for labels that `add` leaves out.
     """
 
+    figures: tuple[str, ...]
     headline: str
     higher_is_better: bool
 

@@ -24,6 +24,7 @@ from must_tf.common.text import shown_output
 PIPE_CLOSED = 141  # 128 and the number of SIGPIPE: the program that reads the output, like `head`, has ended
 
 MOST_SHOWN = 18  # problems in a message, which has 20 lines then
+NEIGHBOURS = 5  # words that may be equally close to a wrong one
 REASON_SHOWN = 200  # characters of an error without words of its own
 
 
@@ -94,8 +95,16 @@ class Mistakes:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Returns " Did you mean 'x'?" with the word of `known` that is closest in spelling, or an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    best = _closest(word, known)
+    return f" Did you mean {best!r}?" if best else ""
+
+
+def _closest(word: str, known: Iterable[str]) -> str:
+    """Returns the word of `known` that is closest in spelling; of equally close ones that with the longest same start,
+    as AP50 for AP5O; "" if none is close."""
+    close = difflib.get_close_matches(word, list(known), n=NEIGHBOURS, cutoff=0.5)
+    ratio = {each: difflib.SequenceMatcher(None, each, word).ratio() for each in close}
+    return max(close, key=lambda each: (ratio[each], len(os.path.commonprefix([each, word]))), default="")
 
 
 def nearest_path(path: str, only_folders: bool = False) -> str:
@@ -115,8 +124,8 @@ def nearest_path(path: str, only_folders: bool = False) -> str:
         names = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
         names = [each for each in names if not only_folders or os.path.isdir(os.path.join(folder, each))]
     known = {each: os.path.join(folder, each) for each in names if each != name}
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f" Did you mean {known[close[0]]!r}?" if close else ""
+    best = _closest(name, known)
+    return f" Did you mean {known[best]!r}?" if best else ""
 
 
 def clear_line() -> str:

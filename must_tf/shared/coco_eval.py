@@ -31,6 +31,8 @@ _PREDICTION = [("image_id", "i4"), ("category_id", "i4"), ("area", "f8"), ("scor
 # `prediction` and `object` count those of the same image and class, by descending score and as labelled.
 _PAIR = [("image_id", "i4"), ("category_id", "i4"), ("prediction", "u1"), ("object", "i4"), ("overlap", "f8")]
 
+FIGURES = (*("AP", "AP50", "AP75", "APs", "APm", "APl"), *("AR1", "AR10", "AR100", "ARs", "ARm", "ARl"))
+
 
 def class_name(class_id: int, names: Sequence[str]) -> str:
     """Returns the name of a class id that counts from 1, or the id as text if it has no name."""
@@ -126,7 +128,7 @@ class CocoEval:
         self._images += later._images
 
     def result(self, names: Sequence[str]) -> CocoResult:
-        """Returns AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl, and AP by class.
+        """Returns those of `FIGURES` that are known, and AP by class.
 
         Classes and area ranges without a ground-truth object are left out of averages. A metric is absent if no
         object counts for it. `names[i - 1]` is the name of class i; a class without a name is shown by its number.

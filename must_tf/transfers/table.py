@@ -131,6 +131,11 @@ def _metric(name: str, entry: Any, where: str) -> tuple[str, str, bool]:
     better = entry.get("higher_is_better", metric.higher_is_better)
     if not isinstance(figure, str):
         raise UserError(f"{where}.figure must be the name of a metric, like {metric.headline!r}.")
+    if figure not in metric.figures:
+        raise UserError(
+            f"{where}.figure={figure!r} is not a metric of {task}.{nearest(figure, metric.figures)} "
+            f"Known: {', '.join(metric.figures)}."
+        )
     if not isinstance(better, bool):
         raise UserError(f"{where}.higher_is_better must be true or false.")
     return task, f"{task}/{figure}", better

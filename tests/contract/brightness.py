@@ -95,6 +95,7 @@ def keep(predictions: Arrays, info: ImageInfo, config: Config) -> Labels:
 
 
 class Metric:
+    figures: tuple[str, ...] = ("error",)
     headline = "error"
     higher_is_better = False
 

@@ -53,6 +53,7 @@ def test_merged_parts_are_the_whole(task: str, parts: tuple[int, ...]) -> None:
         merged.merge(pickle.loads(pickle.dumps(part)))
     figures = whole.result()
     assert figures and merged.result() == figures
+    assert set(figures) <= set(spec.Metric.figures)
     headline = figures[spec.Metric.headline]
     assert 0 < headline != 1  # neither perfect nor nothing, so that all images count
     for details in {"details", "unmeasured"} & set(dir(whole)):

@@ -54,6 +54,8 @@ MUTANTS = (
     Mutant("a run that does not exist gets no suggestion", "must_tf/runs/init_weights.py", "if not hint and not tf.io.gfile.exists(path):", "if False:", "must_tf/runs/test_start::neighbour"),
     Mutant("a teacher that does not exist gets no suggestion", "tfrecords_tools/teachers/__init__.py", "there is no teacher.{hint}", "there is no teacher.", "tfrecords_tools/teachers/test_mistakes::neighbour"),
     Mutant("a file is suggested for a folder", "must_tf/common/errors.py", "if not only_folders or os.path", "if True or os.path", "must_tf/common/test_errors::neighbour_of_a_path"),
+    Mutant("a wrong metric of a table is noticed after all trainings", "must_tf/transfers/table.py", "if figure not in metric.figures:", "if False:", "must_tf/transfers/test_transfers::wrong_table"),
+    Mutant("of equally close words the last is suggested", "must_tf/common/errors.py", "(ratio[each], len(os.path.commonprefix([each, word])))", "(ratio[each], each)", "must_tf/transfers/test_transfers::wrong_table"),
     Mutant("keras warns of variables without a gradient", "must_tf/training/task.py", " if pair[0] is not None]", "]", "must_tf/training/test_preflight::resumes_from_its_checkpoint"),
     Mutant("a line for each network that is traced", "must_tf/common/process_setup.py", "return not any(text in record.getMessage() for text in (RETRACED, *UNRESTORED))", "return True", "must_tf/common/test_process_setup::tracing"),
     Mutant("limits of a job are not seen", "must_tf/common/devices.py", "for path in (group, *group.parents)]", "for path in (Path(),)]", "must_tf/common/test_devices::cores_of_a_job"),

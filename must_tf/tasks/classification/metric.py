@@ -21,6 +21,7 @@ PROTOCOL = {"averaged": "over images", "crop": "none, the whole image"}
 class Metric:
     """Counts images by the rank of their true class."""
 
+    figures: tuple[str, ...] = ("top1", "top5")
     headline = "top1"
     higher_is_better = True
 

@@ -47,6 +47,7 @@ from must_tf.spec import Details, ImageInfo, Labels
 from must_tf.tasks.depth.config import Config
 
 RELATIVE = "images with relative depth: not measured, the metric is one of metres"
+FIGURES = ("delta1", "delta2", "delta3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog")
 _NEAREST = 1e-3  # metres, the least depth in both scripts
 # top, bottom, left, right, as shares of the height and the width
 _WINDOWS = {
@@ -108,6 +109,7 @@ class _Image(NamedTuple):
 class Metric:
     """Keeps the metrics of each image, 72 bytes, so that their sum does not depend on the order."""
 
+    figures: tuple[str, ...] = FIGURES
     headline = "delta1"
     higher_is_better = True
 

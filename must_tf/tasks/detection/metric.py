@@ -24,10 +24,13 @@ PROTOCOL = {
     "crowds": "neither missed nor wrong",
 }
 
+VOC = ("VOC07_AP50", "VOC10_AP50")
+
 
 class Metric:
     """Matches boxes image by image; `result` ranks them over the dataset."""
 
+    figures: tuple[str, ...] = (*coco_eval.FIGURES, *VOC)
     headline = "AP"
     higher_is_better = True
 
@@ -60,15 +63,15 @@ class Metric:
         voc = list(self._voc.average_precision().values())
         if not voc:
             return self._coco_result.metrics
-        eleven, every = np.mean(voc, axis=0)
-        return self._coco_result.metrics | {"VOC07_AP50": float(eleven), "VOC10_AP50": float(every)}
+        means = np.mean(voc, axis=0).tolist()  # by eleven points, and by every point
+        return self._coco_result.metrics | dict(zip(VOC, means, strict=True))
 
     def details(self) -> Details:
         """Returns AP and VOC's AP50 by class, and the reason if AP is 0."""
         figures, by_class, absent = self._coco_result
         voc = self._voc.average_precision()
         classes = {"AP": by_class}
-        for place, name in enumerate(("VOC07_AP50", "VOC10_AP50")):
+        for place, name in enumerate(VOC):
             classes[name] = {class_name(class_id, self._names): values[place] for class_id, values in voc.items()}
         reason = "" if figures.get("AP") else self._objects.reason(self._names)
         return Details(PROTOCOL, classes, absent, reason)

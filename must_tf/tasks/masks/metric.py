@@ -32,6 +32,7 @@ PROTOCOL = {
 class Metric:
     """Matches masks image by image, and keeps none."""
 
+    figures: tuple[str, ...] = coco_eval.FIGURES
     headline = "AP"
     higher_is_better = True
 

@@ -30,6 +30,7 @@ _BINS_PER_DEGREE = 100
 class Metric:
     """Keeps each band's sums of angles, counts those under each threshold and keeps a histogram for the median."""
 
+    figures: tuple[str, ...] = ("mean_angle", "median_angle", "rmse_angle", *_THRESHOLDS)
     headline = "mean_angle"
     higher_is_better = False
 

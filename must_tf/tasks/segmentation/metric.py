@@ -31,6 +31,7 @@ _IGNORE = 255
 class Metric:
     """Counts correct, true and predicted pixels per class."""
 
+    figures: tuple[str, ...] = ("mIoU", "pixel_accuracy", "mean_class_accuracy", "ADE20K_score")
     headline = "mIoU"
     higher_is_better = True
 

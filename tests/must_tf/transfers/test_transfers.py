@@ -344,11 +344,11 @@ def test_runs_have_the_same_number_of_threads_however_many_are_left(
 
 
 def test_a_metric_that_was_not_measured_fails_with_the_nearest(place: Place, runs: Any) -> None:
-    place.columns({"rooms": {**COLUMNS["rooms"], "figure": "topp1"}})
+    place.columns({"rooms": {**COLUMNS["rooms"], "figure": "top5"}})
     runs(ONE_SEED)
     assert place.run() == 1
     problem = place.entry("start", "rooms")["problems"]["1"]
-    assert "no classification/topp1. Did you mean 'classification/top1'?" in problem
+    assert "no classification/top5. Did you mean 'classification/top1'?" in problem
     place.columns({"rooms": COLUMNS["rooms"]})
     process = runs({})  # with the right name, nothing is trained again
     assert place.run() == 0 and process.started == []
@@ -403,6 +403,10 @@ def test_plan_runs_nothing_and_shows_what_is_left(place: Place, runs: Any, capfd
         ({"a": {"task": "depth", "runs_of": "c"}, "b": {"task": "depth"}}, "'c' has no runs. Known: b."),
         ({"a": {"task": "depth", "runs_of": "b"}, "b": {"task": "normals"}}, "is not learnt by the runs of b"),
         ({"a": {"task": "depth", "runs_of": "b", "seeds": 2}, "b": {"task": "depth"}}, "a.seeds: the runs are those"),
+        (
+            {"a": {"task": "detection", "figure": "AP5O"}},
+            "a.figure='AP5O' is not a metric of detection. Did you mean 'AP50'? Known: AP, AP50",
+        ),
         ({"a": {"task": "depth", "config_file": ["none.yaml"]}}, "none.yaml: no such file"),
     ],
 )

@@ -142,6 +142,7 @@ def test_a_figure_that_is_no_number_is_a_finding_and_still_json(tmp_path: Path) 
     class Broken:
         """Every figure is NaN."""
 
+        figures: tuple[str, ...] = ("delta1",)
         headline = "delta1"
         higher_is_better = True
 
