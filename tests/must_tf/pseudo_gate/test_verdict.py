@@ -135,7 +135,10 @@ def test_what_was_not_judged_is_said() -> None:
     assert "each class's share of" in rules.not_judged(rules.Evidence(PIXELS, {"images": 9}, TRUTH, whole))[0]
     assert rules.not_judged(rules.Evidence(OBJECTS, REAL, TRUTH, whole)) == []
     assert "give --teacher TASK=PATH" in rules.not_judged(rules.Evidence(OBJECTS, REAL, TRUTH))[0]
-    assert "give --domain RECORDS, of at least 20 photos" in rules.not_judged(rules.Evidence(OBJECTS, REAL, TRUTH, itself({}, {})))[0]
+    assert (
+        "give --domain RECORDS, of at least 20 photos"
+        in rules.not_judged(rules.Evidence(OBJECTS, REAL, TRUTH, itself({}, {})))[0]
+    )
     assert "19 images are too few" in rules.not_judged(rules.Evidence(OBJECTS | {"images": 19}))[0]
 
 

@@ -85,7 +85,9 @@ class Place:
         """Runs must-transfer, with results in `out`."""
         override = yaml.safe_dump(self.override, default_flow_style=True, width=10**6)
         row_flags = [row.format(folder=self.folder) for row in rows]
-        words = [f"--table={self.folder}/table.yaml", f"--out={self.out}", f"--params_override={override}"]
+        words = [f"--table={self.folder}/table.yaml", f"--params_override={override}"]
+        if not any(flag.startswith("--out=") for flag in more):
+            words.append(f"--out={self.out}")
         return command.main([*words, *row_flags, *more])
 
     def entry(self, row: str, column: str) -> dict[str, Any]:
