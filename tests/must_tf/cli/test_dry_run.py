@@ -140,9 +140,12 @@ def test_photos_that_are_trained_and_validated_on_are_counted(tmp_path: Path) ->
 def test_a_dry_run_is_for_training(tiny_records: Tiny, tmp_path: Path) -> None:
     """Also flags that contradict each other."""
     override = data(f"{tiny_records.records}/*.tfrecord")
-    given = arguments(tiny_records.config, tmp_path / "run", "must_teacher_depth", override, "eval")
+
+    def given(mode: str) -> list[str]:
+        return arguments(tiny_records.config, tmp_path / "run", "must_teacher_depth", override, mode)
+
     with pytest.raises(UserError, match="--dry_run needs --mode=train"):
-        train.main([*given, "--dry_run"])
+        train.main([*given("eval"), "--dry_run"])
     with pytest.raises(UserError, match="--extend continues the old run and --overwrite deletes it"):
-        train.main([*given, "--mode=train", "--extend", "--overwrite"])
+        train.main([*given("train"), "--extend", "--overwrite"])
     assert not (tmp_path / "run").exists()
