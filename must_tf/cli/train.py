@@ -44,6 +44,7 @@ from must_tf.training import (
     damaged_record,
     early_stopping,
     non_finite_step,
+    pauses,
     preflight,
 )
 from must_tf.training.task import NOT_FINITE, StudentTask
@@ -208,7 +209,9 @@ def _run(runner: OrbitExperimentRunner, params: ExperimentConfig, mode: str, kee
     try:
         with _watched(runner):
             if mode == "train_and_eval":
-                early_stopping.train_and_evaluate(runner, params)
+                pauses.train_and_evaluate(runner, params)
+            elif mode == "train":
+                pauses.train(runner, params)
             elif mode == "continuous_eval":
                 continuous_evaluation.run(runner, params)
             else:

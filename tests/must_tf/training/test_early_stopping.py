@@ -64,15 +64,6 @@ def test_the_count_starts_again_where_the_run_was_extended(tmp_path: Path) -> No
     assert reason(run, 40, 1) and not reason(run, 40, 2)
 
 
-@pytest.mark.parametrize(
-    ("step", "interval", "last", "expected"),
-    [(0, 4, 20, 4), (4, 4, 20, 8), (7, 4, 20, 8), (17, 4, 18, 18), (0, 50, 20, 20)],
-)
-def test_a_resumed_run_evaluates_at_the_same_steps(step: int, interval: int, last: int, expected: int) -> None:
-    """From whichever checkpoint it continues: at multiples of the interval, and at the end."""
-    assert early_stopping.next_evaluation(step, interval, last) == expected
-
-
 @pytest.fixture
 def no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every evaluation of a classifier gives the same metric."""
