@@ -78,7 +78,7 @@ def _data(where: str, data: input_lib.Data) -> Iterator[str]:
         labels = [f"{task} {_origins(origins)}" for task, origins in content.origins.items() if origins]
         yield f"  {directory}: {content.records} images; {'; '.join(labels) or 'no labels'}"
         if verdict.pseudo_tasks(content):
-            yield f"    pseudo labels, judged by must stats: {verdict.of_folder(directory, content).state}"
+            yield f"    pseudo labels, judged by must stats: {verdict.of_folder(directory, content).words}"
 
 
 def shared_photos(task: StudentConfig, mode: str) -> Iterator[str]:

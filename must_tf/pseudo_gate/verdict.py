@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from must_tf.common.errors import UserError
+from must_tf.common.text import listed
 from must_tf.config import fields
 from must_tf.data import manifest, record
 from must_tf.data.manifest import Manifest
+from must_tf.pseudo_gate import rules
 
 NAME = "stats.json"  # beside manifest.json
 FORMAT = 1
@@ -52,6 +54,15 @@ class Verdict(NamedTuple):
     failed: dict[str, list[str]] = {}  # task -> the reasons of the last judgement, sentences
     settings: dict[str, dict[str, Any]] = {}  # task -> the thresholds of the last judgement
     earlier: tuple[FailedVerdict, ...] = ()  # earlier failures, at other thresholds
+    unjudged: tuple[str, ...] = ()  # tasks of which too few images are labelled: nothing is known of them
+
+    @property
+    def words(self) -> str:
+        """The verdict for a reader."""
+        some = f"not judged, too few images: {listed(self.unjudged)}"
+        if not self.unjudged:
+            return self.state
+        return some if {*self.unjudged} >= self.settings.keys() else f"{self.state}; {some}"
 
     def failures(self, configs: Mapping[str, Any]) -> dict[str, FailedVerdict]:
         """Returns {task: the failed verdict} of tasks that may not be trained with these configs.
@@ -83,7 +94,16 @@ def of_folder(folder: str, described: Manifest | None = None) -> Verdict:
         return Verdict("stale")
     judged = content["verdict"]
     state = "passed" if not judged["failed"] else "overruled" if judged["overruled"] else "failed"
-    return Verdict(state, judged["failed"], content["settings"], tuple(earlier_failures(content)))
+    return Verdict(state, judged["failed"], content["settings"], tuple(earlier_failures(content)), unjudged(content))
+
+
+def unjudged(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the tasks in the content of a `stats.json` that have too few labelled images to be judged."""
+    return tuple(
+        task
+        for task, of_task in content["tasks"].items()
+        if not all(rules.is_judged(of_teacher["found"]) for of_teacher in of_task["teachers"].values())
+    )
 
 
 def unfit(folder: str, tasks: Container[str]) -> list[str]:

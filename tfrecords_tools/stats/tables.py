@@ -52,11 +52,7 @@ def verdict_lines(content: Mapping[str, Any]) -> Iterator[str]:
 
 def _accepted(content: Mapping[str, Any], path: str) -> str:
     """Returns the verdict on labels against which nothing was found. Too few labels to judge are not called fit."""
-    unjudged = [
-        task
-        for task, of_task in content["tasks"].items()
-        if not all(rules.is_judged(of_teacher["found"]) for of_teacher in of_task["teachers"].values())
-    ]
+    unjudged = verdict.unjudged(content)
     if len(unjudged) == len(content["tasks"]):
         return f"not judged: training accepts these pseudo labels, but it is not known if they are fit ({path})"
     suffix = " at these thresholds" if content.get("before") else ""

@@ -239,3 +239,16 @@ def test_two_teachers_are_named() -> None:
         "failed": {"depth": ["teacher a: bad."]},
         "overruled": True,
     }
+
+
+def test_what_was_not_judged_has_not_passed() -> None:
+    """As a plan of a training shows it."""
+    of_tasks = {"depth": {}, "masks": {}}
+    for unjudged, words in (
+        ((), "passed"),
+        (("depth",), "passed; not judged, too few images: depth"),
+        (("depth", "masks"), "not judged, too few images: depth, masks"),
+    ):
+        assert verdict.Verdict("passed", {}, of_tasks, (), unjudged).words == words
+    found = {task: {"teachers": {"a": {"found": {"images": count}}}} for task, count in (("depth", 19), ("masks", 20))}
+    assert verdict.unjudged({"tasks": found}) == ("depth",)
