@@ -17,6 +17,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -94,7 +95,7 @@ def is_claimed(directory: str, fingerprint: str) -> bool:
         if other["fingerprint"] != fingerprint:
             raise UserError(
                 f"{directory} belongs to another command, or its inputs have changed (content, size or time). "
-                f"Give another --out, or remove {directory} first. Its command was:\n  {' '.join(other['command'])}"
+                f"Give another --out, or remove {directory} first. Its command was:\n  {shlex.join(other['command'])}"
             )
         return True
     own_folder.require(directory, (os.path.join(FOLDER, COMMAND),))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -283,3 +284,12 @@ def test_more_dropped_than_allowed_is_exit_code_one(
     assert written.records == 3
     assert written.dropped["image: cannot be decoded"]["count"] == 1
     assert written.command[:3] == ["must-records", "convert", "images"]
+
+
+def test_the_command_of_another_can_be_pasted(tmp_path: Path) -> None:
+    """Paths with spaces are quoted, and globs, which the shell must leave alone."""
+    words = ["must", "convert", "images", "--root", "my [wide] data", "--exclude", "records/*.tfrecord"]
+    shards.claim(str(tmp_path), "one", words)
+    with pytest.raises(UserError) as error:
+        shards.is_claimed(str(tmp_path), "two")
+    assert shlex.split(str(error.value).splitlines()[-1]) == words
