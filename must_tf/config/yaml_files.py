@@ -11,6 +11,7 @@ import yaml
 
 from must_tf.common import text_files as texts
 from must_tf.common.errors import UserError, nearest_path
+from must_tf.common.text import brief
 from must_tf.common.yaml_keys import SafeLoader, reason
 
 LONGEST = 1 << 20  # bytes of YAML; a run's params.yaml has about 10,000
@@ -69,7 +70,7 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{where} is not valid YAML: {reason(error)}") from error
     if not isinstance(values, dict):
-        raise UserError(f"{where} must contain key=value pairs or a YAML mapping, not {text[:60]!r}.")
+        raise UserError(f"{where} must contain key=value pairs or a YAML mapping, not {brief(text)}.")
     return values
 
 

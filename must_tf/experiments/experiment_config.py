@@ -57,8 +57,13 @@ def read(
     for path in config_files:
         with mistakes.collected():
             values.apply(params, values.read_yaml(path), f"--config_file={path}")
+    given: dict[str, Any] = {}
     with mistakes.collected():
-        values.apply(params, _parse(override) if override else {}, "--params_override")
+        given = _parse(override) if override else {}
+    if override and not given:
+        mistakes.raise_all()  # what it would have set is missing now: other checks would name that, too
+    with mistakes.collected():
+        values.apply(params, given, "--params_override")
     return params, mistakes
 
 
@@ -69,4 +74,11 @@ def _parse(override: str) -> dict[str, Any]:
         raise UserError("--params_override has a zero byte. Write key=value pairs or a YAML mapping.")
     if len(override) < LONGEST_PATH and tf.io.gfile.exists(override):
         return values.read_yaml(override)
-    return values.parse_yaml(override, "--params_override")
+    try:
+        return values.parse_yaml(override, "--params_override")
+    except UserError as error:
+        if "=" not in override:
+            raise
+        raise UserError(
+            f"{error} Put a value with brackets, braces or commas in quotes: a.b='rec [1]/*',a.c=2"
+        ) from None

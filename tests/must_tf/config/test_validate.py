@@ -284,3 +284,11 @@ def test_other_commands_say_everything_at_once(
         assert part in text
     shutil.rmtree(run)
     assert not Path(world.out).exists()
+
+
+def test_an_override_that_cannot_be_read_is_the_only_mistake() -> None:
+    """What it would have set is missing, and must not be reported as well."""
+    with pytest.raises(UserError) as error:
+        experiment_config.read("must_studnet", override="task.train_data.input_path=rec [1]/*,trainer.train_steps=3")
+    first, second = error.value.problems
+    assert "'must_studnet' is unknown" in first and "in quotes" in second

@@ -81,6 +81,10 @@ TRAIN: dict[str, tuple[Make, tuple[str, ...]]] = {
         lambda w: [*trained(w, {})[:4], "--params_override=task.input_size"],
         ("--params_override", "key=value"),
     ),
+    "override with brackets": (
+        lambda w: [*trained(w, {})[:4], "--params_override=task.train_data.input_path=rec [1]/*,trainer.train_steps=3"],
+        ("rec [1]/*,trainer.train_steps=3'. Put a value with brackets, braces or commas in quotes: a.b='rec [1]/*'",),
+    ),
     "glob": (lambda w: trained(w, records_in("nowhere")), ("task.train_data.input_path", "nowhere/", "Check the path")),
     "no input": (
         lambda w: trained(w, task(train_data={"input_path": ""})),
