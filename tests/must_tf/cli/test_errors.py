@@ -251,7 +251,7 @@ def test_a_training_saves_its_step_when_it_is_terminated(
 ) -> None:
     """Not before its first step, and not beside other processes, which would have to save as well."""
     runner = mock.MagicMock()
-    runner.run.side_effect = Terminated
+    monkeypatch.setattr(train.pauses, "train", mock.Mock(side_effect=Terminated))
     saved = []
     for step, environment in ((7, ""), (0, ""), (9, "{}")):
         runner.trainer.global_step.numpy.return_value = step
@@ -271,11 +271,11 @@ def test_a_training_saves_its_step_when_it_is_terminated(
     ],
 )
 def test_a_step_that_could_not_be_saved_is_reported(
-    error: Exception, why: str, capsys: pytest.CaptureFixture[str]
+    error: Exception, why: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The signal still ends the training."""
     runner = mock.MagicMock()
-    runner.run.side_effect = Terminated
+    monkeypatch.setattr(train.pauses, "train", mock.Mock(side_effect=Terminated))
     runner.trainer.global_step.numpy.return_value = 7
     runner.controller.save_checkpoint.side_effect = error
     with pytest.raises(SystemExit, match="143"):

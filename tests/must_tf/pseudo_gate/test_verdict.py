@@ -243,7 +243,7 @@ def test_two_teachers_are_named() -> None:
 
 def test_what_was_not_judged_has_not_passed() -> None:
     """As a plan of a training shows it."""
-    of_tasks = {"depth": {}, "masks": {}}
+    of_tasks: dict[str, dict[str, Any]] = {"depth": {}, "masks": {}}
     for unjudged, words in (
         ((), "passed"),
         (("depth",), "passed; not judged, too few images: depth"),
