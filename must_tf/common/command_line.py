@@ -47,8 +47,8 @@ class Command(typer.core.TyperCommand):
             single = not (getattr(parameter, "multiple", True) or getattr(parameter, "is_flag", True))
             if count > 1 and single:
                 name = max(parameter.opts, key=len)
-                joined = " must merge joins several record sets." if name == "--records" else ""
-                ctx.fail(f"{name} is there {count} times, but takes one value.{joined or ' Leave one.'}")
+                joined = " `must merge` joins record sets." if name == "--records" else ""
+                ctx.fail(f"{name} is given {count} times, but takes one value.{joined or ' Give it once.'}")
         return rest
 
 

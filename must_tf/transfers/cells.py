@@ -133,7 +133,7 @@ def _check_equal(column: TransferColumn, params: ExperimentConfig, is_from_scrat
     given = [f"task.{key}" for key, value in WITHOUT_WEIGHTS.items() if getattr(params.task, key) != value]
     if given and is_from_scratch:
         print(
-            f"{column.name}: {listed(given)} not used from scratch, where there are no weights to protect", flush=True
+            f"{column.name}: runs from scratch do not use {listed(given)}: they have no weights to protect", flush=True
         )
     if batch_size.is_auto(params):
         raise UserError(

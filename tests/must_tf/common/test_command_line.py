@@ -45,7 +45,7 @@ def test_a_value_is_not_replaced_silently(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit) as end:
         read("--model_dir=a", "--config_file=x", "--model_dir", "b")
     assert end.value.code == 2
-    assert "--model_dir is there 2 times, but takes one value. Leave one." in capsys.readouterr().err
+    assert "--model_dir is given 2 times, but takes one value. Give it once." in capsys.readouterr().err
     assert read("--model_dir=a", "--dry_run", "--dry_run", "--config_file=x", "--config_file=x").config_file == [
         "x",
         "x",

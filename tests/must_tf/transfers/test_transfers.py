@@ -472,7 +472,7 @@ def test_random_weights_have_nothing_to_protect(place: Place, runs: Any, capfd: 
     }
     assert {row: task["freeze_batch_norm"] for row, task in tasks.items()} == {"start": True, "scratch": False}
     assert {row: task["backbone_learning_rate"] for row, task in tasks.items()} == {"start": 0.5, "scratch": 1.0}
-    note = "rooms: task.freeze_batch_norm, task.backbone_learning_rate not used from scratch"
+    note = "rooms: runs from scratch do not use task.freeze_batch_norm, task.backbone_learning_rate: they"
     assert note in capfd.readouterr().out
 
 
