@@ -11,13 +11,13 @@ from must_tf.config import values as config_values
 from must_tf.experiments import experiment_config
 from must_tf.loop import disk, transfers
 from must_tf.loop.settings import combined
-from must_tf.loop.trainings import Trainings, groups
+from must_tf.loop.teachers import groups
+from must_tf.loop.trainings import Trainings
 from must_tf.tasks import discover
 from must_tf.training import settings_check
 from must_tf.transfers.table import SCRATCH
-from tfrecords_tools.evaluate.run import misfit
 from tfrecords_tools.label import arguments, confidence
-from tfrecords_tools.teachers import describe
+from tfrecords_tools.teachers import describe, matching
 
 TRANSFER_MODE = "train_and_eval"  # of `train.py`
 FEWEST_VALIDATED = 10  # photos: with fewer, one photo moves a metric by more than a tenth
@@ -172,9 +172,9 @@ def _unfit_models(trainings: Trainings) -> Iterator[str]:
             continue
         labelled = [folder for folder in trainings.folders.train if any(map(folder.facts.labelled.get, teacher.tasks))]
         for task in teacher.tasks:
-            problem = misfit(about, task, [folder.facts.classes for folder in labelled])
-            if problem:
-                yield f"{where}: {teacher.path} has {problem}. Use a model with the classes of the data."
+            wanted = next(filter(None, (folder.facts.classes.get(task) for folder in labelled)), None)
+            if wanted:
+                yield from (f"{where}: {problem}" for problem in matching.problems_of(about, task, wanted))
 
 
 def _foreign_classes(trainings: Trainings) -> Iterator[str]:

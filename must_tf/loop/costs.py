@@ -21,6 +21,7 @@ from must_tf.loop.plan import Plan
 from must_tf.loop.plan_rules import VALIDATION
 from must_tf.loop.run import Expected
 from must_tf.loop.steps import Step
+from must_tf.loop.teachers import Teacher
 from tfrecords_tools.label import confidence
 from tfrecords_tools.writing import worker_pool
 
@@ -163,7 +164,7 @@ def _trained(pace: Pace, values: Mapping[str, Any], validated: int) -> Cost:
     return Cost(pace.minutes(images + EVALUATIONS * FORWARD * validated), 0.0, pace.memory)
 
 
-def _passes(step: Step, teacher: trainings.Teacher) -> int:
+def _passes(step: Step, teacher: Teacher) -> int:
     """Returns how often a step shows each image to this teacher."""
     return 2 if "--confidence" in step.words and confidence.compared(teacher.tasks) else 1
 

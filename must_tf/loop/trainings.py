@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from must_tf.common import files, run_files
+from must_tf.common import run_files
 from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
 from must_tf.loop import settings, transfers
@@ -17,38 +17,16 @@ from must_tf.loop.plan_rules import LABELLED
 from must_tf.loop.records import Folders, RecordFolder
 from must_tf.loop.settings import Machine, RunFacts, combined
 from must_tf.loop.steps import Step, Values
+from must_tf.loop.teachers import Teacher, groups, headline, trained_with
 from must_tf.runs import init_weights, rate
 from must_tf.tasks import discover
 from tfrecords_tools.label import arguments, confidence
-from tfrecords_tools.teachers import describe
 
 CONFIGS, STUDENT, EXPORT, PACE = "configs", "student", "export", "pace"
 COMPARE = "compare"  # folder of the other students
 PACE_STEP = "measure the student's pace"
 PACE_STEPS = 3 * settings.LOOP  # steps to measure the time of one; the first loop warms up
 SHARE_OF_TIME = 0.9  # of the student's hours for its steps; the rest is for evaluations
-
-
-@dataclasses.dataclass(frozen=True)
-class Teacher:
-    """A teacher of some tasks: a run of this plan, or a model that exists (`is_run` false).
-
-    Attributes:
-      name: of its step and folder.
-      tasks: that it labels.
-      path: of the model.
-      evaluation: the JSON file of its last evaluation on the validation data.
-    """
-
-    name: str
-    tasks: tuple[str, ...]
-    path: str
-    is_run: bool
-    evaluation: str
-
-    def state(self) -> str:
-        """Returns the id of a model that exists, which changes with its weights; "" for a run."""
-        return "" if self.is_run else describe(self.path, self.tasks).about.id
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +147,9 @@ class Trainings:
             return None
         wanted = [(task, teacher.path) for teacher in teachers for task in teacher.tasks if task in lacking]
         given = [word for task, path in wanted for word in ("--teacher", f"{task}={path}")]
-        needs = (folder.folder, *(teacher.path for teacher in teachers))
+        others = self._with_classes(folder, [teacher for teacher in teachers if not teacher.is_run])
+        given += [word for other in others for word in ("--classes-of", other.pattern)]
+        needs = (folder.folder, *(teacher.path for teacher in teachers), *(other.folder for other in others))
         is_ours = folder.folder.startswith(os.path.join(self.plan.out, ""))
         out = (folder.folder if is_ours else self.plan.folder("records", folder.name)) + LABELLED
         is_compared = self.plan.confidence and confidence.compared(task for task, _ in wanted)
@@ -180,6 +160,15 @@ class Trainings:
         name = f"label {folder.name}"
         # One process: it has all teachers in memory.
         return Step(name, words, out, {}, needs, state=lambda: repr([one.state() for one in teachers]), processes=1)
+
+    def _with_classes(self, folder: RecordFolder, models: Iterable[Teacher]) -> list[RecordFolder]:
+        """Returns the folders whose class names models use that label one without names: they may have others."""
+        named = [
+            next((each for each in self.folders.train if each.facts.classes.get(task)), folder)
+            for task in dict.fromkeys(task for model in models for task in model.tasks)
+            if not folder.facts.classes.get(task)
+        ]
+        return list({each.folder: each for each in named if each != folder}.values())
 
     def _labelled(self) -> list[RecordFolder]:
         """Returns the folders that the student is trained on."""
@@ -313,38 +302,10 @@ class Trainings:
         about: dict[str, dict[str, Any]] = {}
         for teacher in self.teachers():
             for task in teacher.tasks:
-                about[task] = {"teacher_figure": _headline(teacher.evaluation, task), **_trained_with(teacher.path)}
+                about[task] = {"teacher_figure": headline(teacher.evaluation, task), **trained_with(teacher.path)}
         trained = {task for teacher in self.teachers() if teacher.is_run for task in teacher.tasks}
         return {"task": {"balance": "paper" if trained == set(self.tasks()) else "fixed", "tasks": about}}
 
     def _validation(self, tasks: Sequence[str]) -> list[RecordFolder]:
         """Returns the validation data with labels of some of these tasks."""
         return [folder for folder in self.folders.validation if any(map(folder.facts.labelled.get, tasks))]
-
-
-def groups(tasks: Sequence[str]) -> list[tuple[str, ...]]:
-    """Groups tasks with those that they need: one teacher has both heads."""
-    needed = {need for task in tasks for need in discover()[task].needs}
-    return [(*discover()[task].needs, task) for task in tasks if task not in needed]
-
-
-def _headline(path: str, task: str) -> float:
-    """Returns the headline metric in the JSON file of an evaluation; 0 if it has none."""
-    if not os.path.exists(path):
-        return 0.0
-    content = files.read_json(path, ["figures"])
-    files.require_numbers(content, "figures", path)
-    return float(content["figures"].get(f"{task}/{discover()[task].Metric.headline}") or 0.0)
-
-
-def _trained_with(run: str) -> dict[str, float]:
-    """Returns the batch size and the learning rate of a run, as the paper's rule for loss weights needs them."""
-    path = os.path.join(run, run_files.PARAMS)
-    if not os.path.exists(path):
-        return {}
-    params = config_values.read_yaml(path)
-    rate = params["trainer"]["optimizer_config"]["learning_rate"]
-    return {
-        "teacher_batch_size": params["task"]["train_data"]["global_batch_size"],
-        "teacher_learning_rate": rate[rate["type"]]["initial_learning_rate"],
-    }

@@ -21,6 +21,13 @@ Workers = Annotated[
     int, typer.Option(help="Processes; 0: one per GPU, or one for up to 4 cores. Does not affect the output.")
 ]
 Shard = Annotated[str, typer.Option(help="JOB/JOBS, for example 2/8: the part of this job. All jobs share one --out.")]
+ClassesOf = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Label the classes of these records, 'DIR/*.tfrecord', matched by name; needed only if --records has no "
+        "class names of a task. May be repeated."
+    ),
+]
 Replace = Annotated[
     list[str] | None,
     typer.Option(help="TASK: replace its labels by other teachers. Real labels are never replaced. Repeatable."),
@@ -56,6 +63,7 @@ def label(
     ],
     out: options.Out,
     replace: Replace = None,
+    classes_of: ClassesOf = None,
     confidence: Confidence = False,
     half_maps: HalfMaps = False,
     workers: Workers = 0,
@@ -84,7 +92,7 @@ def label(
     started = time.monotonic()
     part = parallelism.parse_part(shard)
     spread = parallelism.Parallelism(workers, part, runner, tuple(runner_options.split()))
-    request = arguments.parse_request(records, teacher, replace or [], confidence, half_maps)
+    request = arguments.parse_request(records, teacher, replace or [], confidence, half_maps, classes_of or [])
     check = self_check.checked(sample, domain or [])
     with contextlib.redirect_stdout(sys.stderr) if json else contextlib.nullcontext():  # tables of restored weights
         result = label_records(request, out, options.command_line(ctx), spread)

@@ -12,31 +12,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn
-
-import numpy as np
+from typing import Any, NoReturn
 
 from must_tf.common.errors import UserError, nearest
 from must_tf.common.text import listed
 from must_tf.data.record import Labelled
-from must_tf.spec import Labels, first_id
+from must_tf.spec import first_id
 from must_tf.tasks import discover
 from must_tf.tasks.masks.labels import FULL, write_full
-from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.reading import recordset
+from tfrecords_tools.reading.class_table import ClassTable
 from tfrecords_tools.sources import Sample, Source
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item, Listing
 
 DROPPED = "labels of a class that --drop names, left out"
 SHOWN = 5  # names in a message
-
-
-class ClassTable(NamedTuple):
-    """The new names of a task, and the place of each old name among them; -1 if it is dropped."""
-
-    names: tuple[str, ...]
-    places: tuple[int, ...]
 
 
 def relabelled(
@@ -168,25 +159,5 @@ def _changed(task: str, labelled: Labelled, table: ClassTable) -> Labelled | Non
         annotated = tuple(sorted({first + place for place in places if place >= 0}))
         if not annotated:
             return None
-    labels = _relabel(labelled.labels, np.array(table.places), first, len(table.names))
+    labels = table.relabelled(labelled.labels, first)
     return None if labels is None else labelled._replace(labels=labels, annotated=annotated)
-
-
-def _relabel(labels: Labels, places: np.ndarray, first: int, count: int) -> Labels | None:
-    if "boxes" in labels:
-        new = places[np.asarray(labels["classes"], np.int64) - first]
-        kept = np.flatnonzero(new >= 0)
-        chosen = {
-            key: [values[place] for place in kept] if isinstance(values, list) else values[kept]
-            for key, values in labels.items()
-        }
-        return chosen | {"classes": (new[kept] + first).astype(np.int32)}
-    if "probability" in labels:
-        probability = np.zeros([count], np.float32)
-        np.add.at(probability, places[places >= 0], labels["probability"][places >= 0])
-        share = probability.sum()
-        return {"probability": probability / share} if share > 0 else None
-    if "classes" in labels:
-        table = np.append(np.where(places >= 0, places, IGNORE), np.full(IGNORE + 1 - len(places), IGNORE))
-        return labels | {"classes": table[labels["classes"]].astype(np.int32)}
-    return labels

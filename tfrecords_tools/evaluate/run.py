@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from must_tf.common.progress import Progress
-from must_tf.common.text import listed
 from must_tf.data import label_reader, opening, record
 from must_tf.experiments import experiment_config
 from must_tf.spec import ImageInfo, TaskConfig, judged
@@ -22,7 +21,7 @@ from must_tf.tasks import discover
 from tfrecords_tools import teachers
 from tfrecords_tools.reading import bad_records, recordset
 from tfrecords_tools.reading.recordset import RecordSet
-from tfrecords_tools.teachers import About, Description
+from tfrecords_tools.teachers import About, Description, matching
 from tfrecords_tools.teachers.trained import parts
 
 REAL = "real:"
@@ -41,6 +40,7 @@ class TeacherEvaluation:
       unanswered: number of these for which the teacher gave no label; the metrics leave them out.
       figures: {"task/metric": value}.
       reasons: why a headline metric is 0 or missing.
+      notes: {path: what was noticed about the teacher}.
     """
 
     teachers: dict[str, str]
@@ -50,6 +50,7 @@ class TeacherEvaluation:
     unanswered: dict[str, int] = dataclasses.field(default_factory=dict)
     figures: dict[str, float] = dataclasses.field(default_factory=dict)
     reasons: dict[str, str] = dataclasses.field(default_factory=dict)
+    notes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
     def lines(self) -> Iterator[str]:
         """Yields the lines for people."""
@@ -62,6 +63,8 @@ class TeacherEvaluation:
             yield f"  {task:<16}{shown}   ({count} labelled images{left_out})"
             if task in self.reasons:
                 yield f"  {'':<16}{self.reasons[task]}"
+        for path, notes in self.notes.items():
+            yield from (f"  note: {path}: {note}" for note in notes)
 
 
 def evaluate(
@@ -83,44 +86,50 @@ def evaluate(
     settings = experiment_config.load("must_student", config_files).task.tasks
     progress = Progress(len(descriptions) * images, "evaluate")
     for description in descriptions:
-        configs = _configs(description.about, settings, datasets, result)
+        fitting = _fitting(description, datasets, result)
+        configs = _configs(fitting.about, settings, result)
         if configs:
-            _measure(description.load(), configs, datasets, (result, progress))
+            _measure(fitting.load(), configs, datasets, (result, progress))
     progress.close()
     return result
 
 
-def _configs(
-    about: About, settings: Any, datasets: Sequence[RecordSet], result: TeacherEvaluation
-) -> dict[str, TaskConfig]:
-    """Returns {task: config} of the tasks that can be measured, and the reasons for the others."""
-    configs: dict[str, TaskConfig] = {}
+def _fitting(description: Description, datasets: Sequence[RecordSet], result: TeacherEvaluation) -> Description:
+    """Returns the teacher with the records' classes. Tasks that do not fit are not measured; `result` says why."""
+    about, wanted = description.about, dict[str, Sequence[str]]()
     for task in about.tasks:
-        result.labelled[task] = 0
-        config = getattr(settings, task)
-        all_classes = [one.manifest.classes for one in datasets]
-        named = [about.classes, *all_classes]
-        config.classes = tuple(next((names[task] for names in named if names.get(task)), ()))
-        problem = misfit(about, task, all_classes)
+        named = {one.directory: one.manifest.classes[task] for one in datasets if one.manifest.classes.get(task)}
+        if not named:
+            continue
+        names = next(iter(named.values()))
+        problem = _differing(task, named) or next(matching.problems_of(about, task, names), "")
         if problem:
             result.reasons[task] = problem
         else:
-            configs[task] = config
-    return configs
+            wanted[task] = names
+    fitting = matching.matched(description, wanted)
+    result.notes |= {about.path: notes} if (notes := fitting.about.facts.get("notes")) else {}
+    return fitting
 
 
-def misfit(about: About, task: str, datasets: Sequence[Mapping[str, Sequence[str]]]) -> str:
-    """Returns why a teacher does not fit the class names of these datasets; "" if it does."""
-    names = about.classes.get(task, [])
-    for classes in datasets:
-        others = classes.get(task, ())
-        if names and others and list(others) != list(names):
-            only = [name for name in names if name not in others] or ["none; the order differs"]
-            missing = [name for name in others if name not in names] or ["none"]
-            return (
-                f"other classes than the records (only the model: {listed(only)}; only the records: {listed(missing)})"
-            )
+def _differing(task: str, named: Mapping[str, Sequence[str]]) -> str:
+    """Returns why record sets cannot be measured together; "" if they can. `named` has their class names by folder."""
+    for other, names in named.items():
+        first = next(iter(named))
+        if list(names) != list(named[first]):
+            return f"{other} has other {task} classes than {first}, so they cannot be measured together"
     return ""
+
+
+def _configs(about: About, settings: Any, result: TeacherEvaluation) -> dict[str, TaskConfig]:
+    """Returns {task: config} of the tasks that can be measured."""
+    configs: dict[str, TaskConfig] = {}
+    for task in about.tasks:
+        result.labelled[task] = 0
+        if task not in result.reasons:
+            configs[task] = getattr(settings, task)
+            configs[task].classes = tuple(about.classes.get(task, ()))
+    return configs
 
 
 def _measure(

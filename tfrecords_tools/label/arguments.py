@@ -14,6 +14,8 @@ from must_tf.data import manifest, record
 from must_tf.tasks import discover
 from tfrecords_tools import teachers
 from tfrecords_tools.label import confidence
+from tfrecords_tools.reading import recordset
+from tfrecords_tools.teachers import matching
 
 
 class LabelRequest(NamedTuple):
@@ -71,6 +73,7 @@ def parse_request(
     replace: Sequence[str] = (),
     with_confidence: bool = False,
     half_maps: bool = False,
+    classes_of: Sequence[str] = (),
 ) -> LabelRequest:
     """Checks the command line and describes the teachers, before any weights are loaded.
 
@@ -79,6 +82,7 @@ def parse_request(
       teacher_values: of --teacher.
       replace: of --replace.
       with_confidence, half_maps: --confidence, --half-maps are given.
+      classes_of: of --classes-of.
 
     Raises:
       UserError: one line per mistake.
@@ -92,7 +96,7 @@ def parse_request(
         with mistakes.collected():
             _check_whole(directory, files)
             _check_dependents(directory, replace)
-    described = _described(parsed, mistakes)
+    described = _described(parsed, _classes(directory, classes_of, mistakes), mistakes)
     asked = {task for tasks in parsed.values() for task in tasks}
     if with_confidence:
         with mistakes.collected():
@@ -124,13 +128,38 @@ def _one_directory(records: str, files: Sequence[str], mistakes: Mistakes) -> st
     return None
 
 
-def _described(parsed: Mapping[str, Sequence[str]], mistakes: Mistakes) -> list[teachers.Description]:
+def _described(
+    parsed: Mapping[str, Sequence[str]], classes: Mapping[str, Sequence[str]], mistakes: Mistakes
+) -> list[teachers.Description]:
+    """Returns the teachers with the classes of the records."""
     descriptions = []
     for path, tasks in parsed.items():
         _check_needs(path, tasks, mistakes)
         with mistakes.collected():
-            descriptions.append(teachers.describe(path, tasks))
+            descriptions.append(matching.matched(teachers.describe(path, tasks), classes))
     return descriptions
+
+
+def _classes(directory: str | None, classes_of: Sequence[str], mistakes: Mistakes) -> dict[str, list[str]]:
+    """Returns the class names that the labelled records will have, for the tasks whose names do not come from teachers:
+    those of the records, or else of the first of `classes_of` that has some.
+    """
+    classes: dict[str, list[str]] = {}
+    for pattern in classes_of:
+        with mistakes.collected():
+            others = recordset.opened(pattern, "--classes-of").manifest.classes
+            classes = dict(others) | classes
+    with mistakes.collected():
+        named = manifest.read(directory).classes if directory is not None else {}
+        own = {task: names for task, names in named.items() if names}
+        for task in own.keys() & classes.keys():
+            if list(own[task]) != list(classes[task]):
+                mistakes.problems.append(
+                    f"--classes-of: {directory} has other {task} classes, which its labels keep. Leave --classes-of "
+                    "out, or unite the classes of both sets with must merge first."
+                )
+        classes |= own
+    return classes
 
 
 def _check_needs(path: str, tasks: Sequence[str], mistakes: Mistakes) -> None:

@@ -87,7 +87,7 @@ def loaded(descriptions: Sequence[Description]) -> list[Teacher]:
 
 def _key(description: Description) -> str:
     about = description.about
-    return repr((about.path, about.id, about.tasks))
+    return repr((about.path, about.id, about.tasks, about.classes))
 
 
 def _unchanged(records: Iterable[LabelledRecord], job: LabelJob) -> Iterator[LabelledRecord]:

@@ -305,5 +305,5 @@ def _missing(origins: dict[str, str], labels: Mapping[str, Labels], teacher: Tea
     new: dict[str, record.Labelled] = {}
     for task, spec in discover().items():
         if task in labels and all(need in new for need in spec.needs) and _is_free(task, origins):
-            new[task] = record.Labelled(labels[task], teacher.about.origin)
+            new[task] = record.Labelled(labels[task], teacher.about.origin, teacher.about.annotated.get(task))
     return new

@@ -98,7 +98,7 @@ def _task_result(task: str, own: str, source: manifest.Manifest, result: manifes
         empty=result.notes.get(EMPTY.format(task=task), {}).get("count", 0),
         replaced=sum(count - after.get(origin, 0) for origin, count in before.items() if origin != own),
         real=real,
-        partial=manifest.limited_images(result, task, "partial"),
+        partial=manifest.limited_images(source, task, "partial"),
         others=sum(after.values()) - real - labelled,
         left=left,
         why=_why(task) if left else "",

@@ -13,6 +13,8 @@ the limits given there. The command that finds all shards finished writes the ma
 | a teacher's labels | unchanged; with `--replace` this teacher's instead |
 | masks or boxes of another source | no masks: they only fit the boxes that they were made with |
 | masks of another source, and no boxes | no boxes: the masks lie on boxes that stay |
+
+A teacher with other classes than the records is used for those that both have, see `teachers.matching`.
 """
 
 from __future__ import annotations
@@ -28,14 +30,13 @@ import tensorflow as tf
 from must_tf.common import devices
 from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
-from must_tf.common.text import listed
 from must_tf.data import manifest
-from tfrecords_tools import teachers
 from tfrecords_tools.label import confidence, results
 from tfrecords_tools.label.arguments import LabelRequest, with_maps
 from tfrecords_tools.label.job import LabelJob, write_shard
 from tfrecords_tools.label.parallelism import Parallelism, environments, settle
 from tfrecords_tools.reading import bad_records
+from tfrecords_tools.teachers.matching import Matched
 from tfrecords_tools.writing import beam, disk_space, shards, worker_pool
 
 # The manifest's entry for facts that a teacher does not know.
@@ -81,12 +82,11 @@ def label_records(
       parallelism: how the work is spread. Does not affect the output.
 
     Raises:
-      UserError: there is nothing to label, a teacher cannot be loaded or names classes differently than the records,
-        a record cannot be read, or the folder belongs to another command.
+      UserError: there is nothing to label, a teacher cannot be loaded, a record cannot be read, or the folder belongs
+        to another command.
     """
     source = manifest.read(request.directory)
     gpus = _gpus(parallelism)
-    classes = _classes(source, request)
     results.require_work(source, request)
     files, fingerprint = parallelism.part.of(request.files), _fingerprint(source, request)
     if not files:
@@ -102,7 +102,7 @@ def label_records(
         written = None
         if len(infos) == len(names):
             entries = _teachers(source, request, shards.owner(out)["time"])
-            written = shards.combined_manifest(infos, classes, command, teachers=entries)
+            written = shards.combined_manifest(infos, _classes(source, request), command, teachers=entries)
             manifest.write(out, written)
         return LabelResult(source, written, len(infos), len(names), len(files))
 
@@ -176,19 +176,9 @@ def _teachers(source: manifest.Manifest, request: LabelRequest, begun: str) -> d
 
 
 def _classes(source: manifest.Manifest, request: LabelRequest) -> dict[str, list[str]]:
-    """Returns the class names of the records and the teachers, which must agree if both name a task's."""
-    classes, differing = teachers.united_classes(source.classes, [teacher.about for teacher in request.teachers])
-    if differing:
-        path, task = differing[0]
-        names = next(teacher.about.classes[task] for teacher in request.teachers if teacher.about.path == path)
-        extra = [name for name in names if name not in classes[task]] or ["none; the order differs"]
-        missing = [name for name in classes[task] if name not in names] or ["none"]
-        raise UserError(
-            f"{path} and {request.directory} have different classes for {task} (only the teacher: "
-            f"{listed(extra)}; only the records: {listed(missing)}), so their labels must not be mixed. "
-            "Use a teacher that was trained on the same classes."
-        )
-    return classes
+    """Returns the class names of the records, and for tasks of which they have none, the teachers'."""
+    classes = {task: names for teacher in request.teachers for task, names in teacher.about.classes.items()}
+    return classes | {task: list(names) for task, names in source.classes.items() if names}
 
 
 def _ids(request: LabelRequest) -> dict[str, str]:
@@ -225,5 +215,6 @@ def _fingerprint(source: manifest.Manifest, request: LabelRequest) -> str:
     parts += [f"replace:{task}" for task in sorted(request.replace)]
     parts += ["confidence"] if request.with_confidence else []
     parts += ["half maps"] if request.half_maps else []
+    parts += sorted(f"classes:{each.tables!r}" for each in request.teachers if isinstance(each, Matched))
     parts += [f"{name}:{version}" for name, version in shards.versions().items()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -25,7 +25,7 @@ from tfrecords_tools.label import agreement, job
 from tfrecords_tools.label.arguments import parse_teachers
 from tfrecords_tools.reading import recordset
 from tfrecords_tools.reading.recordset import RecordSet
-from tfrecords_tools.teachers import Description, Teacher
+from tfrecords_tools.teachers import Description, Teacher, matching
 
 PART = 20  # one photo in so many is measured, so that a small dataset costs a twentieth more and not its whole again
 Measured = dict[str, dict[str, Any]]  # {teacher id: {task: {"here": figures, "own": figures}}}
@@ -87,7 +87,10 @@ def given(values: Sequence[str], dataset: RecordSet) -> list[Description]:
     if not values:
         return []
     mistakes = Mistakes()
-    descriptions = [teachers.describe(path, tasks) for path, tasks in parse_teachers(values, mistakes).items()]
+    descriptions = [
+        matching.matched(teachers.describe(path, tasks), dataset.manifest.classes)
+        for path, tasks in parse_teachers(values, mistakes).items()
+    ]
     for about in (description.about for description in descriptions):
         if about.id not in dataset.manifest.teachers:
             known = ", ".join(f"{one['path']} ({key})" for key, one in dataset.manifest.teachers.items()) or "none"
@@ -122,14 +125,15 @@ def _own(teacher: Teacher, check: SelfCheck) -> agreement.Found:
         return {task: found[dataset.directory].get(task, {}) for task, dataset in given.items()}
     kept = os.path.join(about.path, run_files.AGREEMENT)
     stored = _read(kept)
-    if stored.get("id") == about.id and set(about.tasks) <= set(stored["tasks"]):
+    known = {"id": about.id, "classes": about.classes}
+    if known == {key: stored.get(key) for key in known} and set(about.tasks) <= set(stored["tasks"]):
         return dict(stored["figures"])
     dataset = _validation(about.domain)
     if dataset is None:
         return {}
     figures = _on_domain(teacher, dataset, check)
     with contextlib.suppress(OSError, tf.errors.OpError):  # of a directory that cannot be written to
-        files.write_json(kept, {"id": about.id, "tasks": list(about.tasks), "figures": figures})
+        files.write_json(kept, known | {"tasks": list(about.tasks), "figures": figures})
     return figures
 
 

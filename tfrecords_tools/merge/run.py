@@ -39,11 +39,10 @@ from must_tf.tasks import discover
 from tfrecords_tools.merge import images
 from tfrecords_tools.merge.classes import UnitedClasses, parse_same, unite
 from tfrecords_tools.reading import bad_records, located, recordset, thresholds
+from tfrecords_tools.reading.class_table import REST
 from tfrecords_tools.writing import on_disk
 from tfrecords_tools.writing.counts import Account
 from tfrecords_tools.writing.items import Item, Listing
-
-REST = {"segmentation": "background"}  # the class that means "none of this set's classes"
 
 
 class MergeInput(NamedTuple):

@@ -35,6 +35,7 @@ class About(NamedTuple):
       facts: for the manifest: "kind", "step" or None, "input_size" in pixels (one side, or height and width),
         "floors" {task: lowest score}, "units" {task: text}, "trained_on" {task: {"images", "objects", "classes"}},
         "licence", and "notes" about what was read in only one possible way.
+      annotated: {task: ids of the classes that it knows}, for tasks of which it does not know all classes.
       domain: globs of the records that a run was validated on, which show photos like those that it was trained on.
     """
 
@@ -44,6 +45,7 @@ class About(NamedTuple):
     classes: dict[str, list[str]]
     facts: dict[str, Any] = {}
     domain: tuple[str, ...] = ()
+    annotated: dict[str, tuple[int, ...]] = {}
 
     @property
     def origin(self) -> str:
@@ -190,20 +192,3 @@ def predicted(teacher: Teacher, images: Sequence[tf.Tensor]) -> list[tuple[Predi
     batch = teacher.forward(stacked([image_view.pixels for image_view in views]), infos)
     rows = [tf.nest.map_structure(lambda x, row=row: x[row], batch) for row in range(len(images))]
     return [(row, image_view.info) for row, image_view in zip(rows, views, strict=True)]
-
-
-def united_classes(
-    records: Mapping[str, Sequence[str]], teachers: Sequence[About]
-) -> tuple[dict[str, list[str]], list[tuple[str, str]]]:
-    """Unites the class names of the records and the teachers.
-
-    Returns:
-      {task: names}, and (path, task) of every teacher that names the classes of a task differently.
-    """
-    classes = {task: list(names) for task, names in records.items()}
-    differing: list[tuple[str, str]] = []
-    for about in teachers:
-        for task, names in about.classes.items():
-            if classes.setdefault(task, names) != names:
-                differing.append((about.path, task))
-    return classes, differing

@@ -169,9 +169,23 @@ def _names(path: str, adapter: AdapterFile, mistakes: Mistakes) -> dict[str, Cla
                 names[task] = read_names(source, f"{path}: classes.{task}", first, number_repeated=numbers)
                 check_classes(f"{path}: classes.{task}", task, len(names[task].names))
     known = {name for one in names.values() for name in one.names}
+    rename, unused = _renamed(path, adapter.classes.rename, mistakes), adapter.classes.unused
     mistakes.problems += [
-        f"{path}: classes.unused: there is no class {name!r}.{nearest(name, known)}"
-        for name in adapter.classes.unused
+        f"{path}: classes.{key}: there is no class {name!r}.{nearest(name, known)}"
+        for key, chosen in (("rename", rename), ("unused", unused))
+        for name in chosen
         if name not in known and names
     ]
-    return {task: one.without(adapter.classes.unused) for task, one in names.items()}
+    return {task: one.without(unused).renamed(rename) for task, one in names.items()}
+
+
+def _renamed(path: str, values: Sequence[str], mistakes: Mistakes) -> dict[str, str]:
+    """Parses ["OLD=NEW", ...]."""
+    rename: dict[str, str] = {}
+    for value in values:
+        old, _, new = (part.strip() for part in value.partition("="))
+        if not old or not new:
+            mistakes.problems.append(f"{path}: classes.rename: {value!r} must be OLD=NEW.")
+        elif rename.setdefault(old, new) != new:
+            mistakes.problems.append(f"{path}: classes.rename gives {old!r} two new names. Give one.")
+    return rename

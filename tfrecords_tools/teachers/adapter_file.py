@@ -173,12 +173,15 @@ class ClassesSection(Config):
 
     Attributes:
       unused: names in these lists that are no classes either, such as the "background" of a classifier.
+      rename: "OLD=NEW" gives a class another name, such as the one that it has in your data. Classes of the same name
+        become one.
     """
 
     classification: str | tuple[str, ...] = ()
     segmentation: str | tuple[str, ...] = ()
     detection: str | tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    rename: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass

@@ -6,7 +6,7 @@ An empty name marks an id that is not a class. The ids of the remaining names ar
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,12 +37,16 @@ class ClassNames(NamedTuple):
 
     @property
     def classes(self) -> list[str]:
-        """The names that are not empty."""
-        return [name for name in self.names if name]
+        """The names that are not empty, each once: ids of the same name are one class."""
+        return list(dict.fromkeys(name for name in self.names if name))
 
     def without(self, unused: Collection[str]) -> ClassNames:
         """Returns the names with "" for those that are no classes."""
         return self._replace(names=tuple("" if name in unused else name for name in self.names))
+
+    def renamed(self, rename: Mapping[str, str]) -> ClassNames:
+        """Returns the names with those of `rename` replaced."""
+        return self._replace(names=tuple(rename.get(name, name) for name in self.names))
 
     def renumber_predictions(self, task: str, restored: dict[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
         """Gives boxes and distributions this project's ids; an empty result means no label.
@@ -59,7 +63,9 @@ class ClassNames(NamedTuple):
             ids = self._renumbered(task, 0, restored["classes"], where)
             return restored | {"classes": ids, "scores": np.where(ids > 0, restored["scores"], 0.0)}
         if restored.get("probability", np.zeros([])).ndim == 1:
-            probability = restored["probability"][[bool(name) for name in self.names]]
+            is_class = [bool(name) for name in self.names]
+            probability = np.zeros([len(self.classes)], restored["probability"].dtype)
+            np.add.at(probability, self._places(), restored["probability"][is_class])
             share = probability.sum()
             return {} if share < LEAST_SHARE else restored | {"probability": probability / share}
         return restored
@@ -86,9 +92,14 @@ class ClassNames(NamedTuple):
                 f"{highest}. Name every class of the model in the adapter file, or correct its first_class."
             )
         renumbered = np.full([max(highest, no_class) + 1], no_class, np.int32)
-        places = [place for place, name in enumerate(self.names) if name]
-        renumbered[np.array(places, int) + first] = np.arange(first, first + len(places))
+        numbers = [number for number, name in enumerate(self.names) if name]
+        renumbered[np.array(numbers, int) + first] = np.array(self._places(), int) + first
         return renumbered[np.maximum(ids, 0)]
+
+    def _places(self) -> list[int]:
+        """Returns the places in `classes` of the names that are not empty."""
+        places = {name: place for place, name in enumerate(self.classes)}
+        return [places[name] for name in self.names if name]
 
 
 def naming_task(task: str) -> str:

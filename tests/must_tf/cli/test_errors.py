@@ -131,7 +131,12 @@ def test_a_teacher_that_was_not_trained_for_the_task(
     code = run_records([*label, f"depth={run}"], monkeypatch)
     check(code, capsys.readouterr().err, world.out, ("--teacher depth=", "this run cannot label depth", "segmentation"))
     code = run_records([*label, f"segmentation={run}"], monkeypatch)
-    check(code, capsys.readouterr().err, world.out, ("different classes for segmentation", "same classes"))
+    check(
+        code,
+        capsys.readouterr().err,
+        world.out,
+        ("has no segmentation class of the records", "c0, c1", "rename: [OLD=NEW]"),
+    )
 
 
 def spoiled_image(index: int) -> bytes:

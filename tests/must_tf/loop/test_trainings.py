@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -15,6 +16,7 @@ import pytest
 from must_tf.common.errors import Mistakes, UserError
 from must_tf.loop import checks, costs, disk, plan_file, records, report
 from must_tf.loop import plan as plan_lib
+from must_tf.loop import teachers as teachers_lib
 from must_tf.loop import trainings as trainings_lib
 from must_tf.loop.facts import Facts
 from must_tf.loop.settings import Machine
@@ -328,7 +330,7 @@ def test_a_model_that_exists_is_measured_first(monkeypatch: pytest.MonkeyPatch) 
         described.append((path, tasks))
         return types.SimpleNamespace(about=types.SimpleNamespace(id="abc"))
 
-    monkeypatch.setattr(trainings_lib, "describe", describe)
+    monkeypatch.setattr(teachers_lib, "describe", describe)
     first = with_a_model().steps()[0]
     assert first.name == "evaluate teacher-classification"
     given = ("--records", "o/records/kinds-val/*.tfrecord", "--teacher", "classification=m.yaml")
@@ -339,6 +341,9 @@ def test_a_model_that_exists_is_measured_first(monkeypatch: pytest.MonkeyPatch) 
     assert first.state() == "abc" and described == [("m.yaml", ("classification",))]
     (labels,) = (step for step in with_a_model().steps() if step.name == "label rooms")
     assert "abc" in labels.state()
+    named = ("--classes-of", "o/records/kinds/*.tfrecord")  # the model may have others, and the rooms have none
+    place = labels.words.index("--classes-of")
+    assert labels.words[place : place + 2] == named and "o/records/kinds" in labels.needs
 
 
 def test_tasks_that_nothing_measures_are_named(home: tuple[plan_lib.Plan, dict[str, Facts]]) -> None:
@@ -412,10 +417,11 @@ def test_a_model_that_does_not_fit_is_refused_before_any_work(monkeypatch: pytes
     two = {"detection": {"model": "a"}, "masks": {"model": "b"}}
     with pytest.raises(UserError, match="teachers: detection and masks need one model"):
         checks.check(trainings(plan_of({"album": ALBUM}, teachers=two), {"album": ALBUM_FACTS}))
-    about = About("m.yaml", ("classification",), "abc", {"classification": ["cat", "cow"]})
-    monkeypatch.setattr(checks, "describe", lambda *_: types.SimpleNamespace(about=about))
-    with pytest.raises(UserError, match="teachers.classification: m.yaml has other classes .*only the model: cow"):
-        checks.check(with_a_model())
+    for classes, refused in (["cow"], "m.yaml has no classification class of the records"), (["cow", "cat"], ""):
+        about = About("m.yaml", ("classification",), "abc", {"classification": classes})
+        monkeypatch.setattr(checks, "describe", lambda *_, about=about: types.SimpleNamespace(about=about))
+        with pytest.raises(UserError, match=refused) if refused else contextlib.nullcontext():
+            checks.check(with_a_model())
 
 
 def test_nothing_is_labelled_if_nothing_is_missing() -> None:

@@ -1,4 +1,4 @@
-"""Teachers are measured by the metrics of a student, and only where their classes are those of the labels."""
+"""Teachers are measured by the metrics of a student, on the classes of the labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from must_tf.data import label_reader, record
 from must_tf.data.record import Labelled
 from must_tf.evaluation import evaluator
 from tests.support.converting import must_records
-from tests.support.labelling import boxes, by, records
+from tests.support.labelling import boxes, by, records, tell
 from tests.support.tiny import ALL, Tiny
 from tfrecords_tools import teachers
 from tfrecords_tools.evaluate import run
@@ -123,6 +123,8 @@ def test_an_evaluation_without_its_disk_is_not_written(
 class Stub:
     """A teacher of boxes with these classes, which must not be loaded."""
 
+    configs: dict[str, Any] = {}
+
     def __init__(self, classes: list[str]):
         self.about = About("a-model", ("detection",), "0" * 12, {"detection": classes})
 
@@ -131,16 +133,18 @@ class Stub:
         pytest.fail("loaded")
 
 
-def test_a_teacher_with_other_classes_is_not_measured(tmp_path: Path) -> None:
-    """The ids of one would be the names of others."""
-    glob = records(tmp_path / "x", by("real:x", "detection", [boxes([(1, 1.0, (0, 0, 1, 1))])]))
-    dataset = recordset.opened(glob)
+def test_a_teacher_without_the_classes_is_not_measured(tmp_path: Path) -> None:
+    """Neither is one on sets whose ids have different names."""
+    images = by("real:x", "detection", [boxes([(1, 1.0, (0, 0, 1, 1))])])
+    dataset, other = (recordset.opened(records(tmp_path / name, images)) for name in ("x", "y"))
     names = dataset.manifest.classes["detection"]
-    for classes, reason in (
-        ([*names[1:], "dog"], f"only the model: dog; only the records: {names[0]}"),
-        (names[::-1], "only the model: none; the order differs; only the records: none"),
+    tell(tmp_path / "y", classes={"detection": names[::-1]})
+    reversed_set = recordset.opened(str(tmp_path / "y" / "*.tfrecord"))
+    for classes, sets, reason in (
+        (["dogs"], [dataset, other], "has no detection class of the records. It has dogs; they have"),
+        (names, [dataset, reversed_set], "/y has other detection classes than"),
     ):
-        result = run.evaluate([Stub(classes)], [dataset])
+        result = run.evaluate([Stub(classes)], sets)
         assert result.figures == {} and reason in result.reasons["detection"]
         assert list(result.lines())[1].split()[:3] == ["detection", "no", "AP"]
 
@@ -162,7 +166,13 @@ def test_pseudo_labels_are_no_truth_and_images_without_an_answer_are_counted(
     dataset = recordset.opened(records(tmp_path / "x", images))
     answers = {"image-0": {"detection": right}, "image-1": {}}
     monkeypatch.setattr(run.teachers, "predicted", lambda teacher, images: [({}, np.zeros(4))] * len(images))
-    monkeypatch.setattr(Unsure, "labels", lambda self, predictions, info, name: answers[name], raising=False)
-    result = run.evaluate([Unsure(dataset.manifest.classes["detection"])], [dataset])
+    monkeypatch.setattr(Unsure, "labels", lambda self, predictions, info, name, step=1: answers[name], raising=False)
+    # The same classes in another order are the same teacher.
+    names = dataset.manifest.classes["detection"]
+    turned = {"image-0": {"detection": right | {"classes": np.array([len(names)], np.int32)}}, "image-1": {}}
+    assert run.evaluate([Unsure(names)], [dataset]).figures["detection/AP"] == pytest.approx(1.0)
+    answers = turned
+    result = run.evaluate([Unsure([*names[::-1], "dog"])], [dataset])
+    assert list(result.lines())[-1].endswith("classes are the records'; left out: dog")
     assert (result.images, result.labelled, result.unanswered) == (3, {"detection": 1}, {"detection": 1})
     assert result.figures["detection/AP"] == pytest.approx(1.0)
