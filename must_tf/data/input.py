@@ -14,6 +14,7 @@ Order and augmentation are functions of (seed, epoch, index) and never depend on
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -77,7 +78,9 @@ def files(input_path: str | Sequence[str], where: str) -> list[str]:
     for pattern in globs:
         matched = matched_by(pattern)
         if matched == [pattern] and tf.io.gfile.isdir(pattern):
-            raise UserError(f"{where}: {pattern!r} is a folder. Name its files: '{pattern.rstrip('/')}/*.tfrecord'.")
+            raise UserError(
+                f"{where}: {pattern!r} is a folder. Name its files: {shlex.quote(pattern.rstrip('/') + '/*.tfrecord')}."
+            )
         if not matched:
             raise UserError(f"{where}: no file matches {pattern!r}. Check the path, and put it in quotes.")
         for path in matched:

@@ -182,17 +182,19 @@ def pseudo_tasks(described: Manifest) -> list[str]:
 
 
 def _check_folder(folder: str, judged: Verdict, configs: Mapping[str, Any], result: GateResult) -> None:
-    command = f"must stats --records '{folder}/*.tfrecord'{_options(configs)}"
+    command = f"must stats --records {shlex.quote(f'{folder}/*.tfrecord')}{_options(configs)}"
     if judged.state == "absent":
         result.notes.append(f"{folder}: the pseudo labels have not been judged; run {command}")
     elif judged.state == "stale":
         result.notes.append(f"{folder}: the pseudo labels have changed since they were judged; run {command}")
-    failures = judged.failures(configs)
+    failures, others = judged.failures(configs), list[str]()
     for task, config in configs.items():
         if task in failures:
             result.problems.append(_refusal(folder, failures[task], command, config))
         elif not _has_thresholds(config, judged.settings.get(task, {})):
-            result.notes.append(f"{folder}: {task} was judged at other thresholds; run {command}")
+            others.append(task)
+    if others:
+        result.notes.append(f"{folder}: {listed(others, len(others))} judged at other thresholds; run {command}")
 
 
 def _has_thresholds(config: Any, settings: Mapping[str, Any]) -> bool:

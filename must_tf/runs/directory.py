@@ -17,6 +17,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -180,7 +181,8 @@ def check_evaluation(directory: str, params: ExperimentConfig) -> None:
     if differing:
         raise UserError(
             f"{directory} was trained with other settings (trained -> requested):{_lines(differing)}\n"
-            f"  Give the settings it was trained with: --config_file={os.path.join(directory, run_files.PARAMS)}"
+            f"  Give the settings it was trained with: "
+            f"--config_file={shlex.quote(os.path.join(directory, run_files.PARAMS))}"
         )
 
 

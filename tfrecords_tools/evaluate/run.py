@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from must_tf.common.errors import UserError
 from must_tf.common.progress import Progress
+from must_tf.common.text import listed
 from must_tf.data import label_reader, opening, record
 from must_tf.experiments import experiment_config
 from must_tf.spec import ImageInfo, TaskConfig, judged
@@ -25,6 +27,7 @@ from tfrecords_tools.teachers import About, Description, matching
 from tfrecords_tools.teachers.trained import parts
 
 REAL = "real:"
+NO_LABELS = "no real labels in the records"
 MOST_PIXELS = 50_000_000  # of the images of a batch, if it has several
 
 
@@ -78,18 +81,20 @@ def evaluate(
       config_files: YAML files of a training, for the settings of metrics in `task.tasks`.
 
     Raises:
-      UserError: a file or a record cannot be read, or a prediction is NaN or infinite.
+      UserError: there is nothing to measure, a file or a record cannot be read, or a prediction is NaN or infinite.
     """
     ids = {one.about.path: one.about.id for one in descriptions}
     images = sum(one.records for one in datasets)
     result = TeacherEvaluation(ids, [one.directory for one in datasets], images)
     settings = experiment_config.load("must_student", config_files).task.tasks
-    progress = Progress(len(descriptions) * images, "evaluate")
-    for description in descriptions:
-        fitting = _fitting(description, datasets, result)
-        configs = _configs(fitting.about, settings, result)
-        if configs:
-            _measure(fitting.load(), configs, datasets, (result, progress))
+    fitting = [_fitting(description, datasets, result) for description in descriptions]
+    measured = [(one, configs) for one in fitting if (configs := _configs(one.about, settings, result))]
+    if not measured:
+        reasons = "; ".join(f"{task}: {reason}" for task, reason in result.reasons.items())
+        raise UserError(f"{listed(result.set)}: there is nothing to measure. {reasons}")
+    progress = Progress(len(measured) * images, "evaluate")
+    for one, configs in measured:
+        _measure(one.load(), configs, datasets, (result, progress))
     progress.close()
     return result
 
@@ -98,6 +103,10 @@ def _fitting(description: Description, datasets: Sequence[RecordSet], result: Te
     """Returns the teacher with the records' classes. Tasks that do not fit are not measured; `result` says why."""
     about, wanted = description.about, dict[str, Sequence[str]]()
     for task in about.tasks:
+        origins = {origin for one in datasets for origin in one.manifest.origins.get(task, {})}
+        if all(map(record.is_pseudo, origins)):
+            result.reasons[task] = NO_LABELS
+            continue
         named = {one.directory: one.manifest.classes[task] for one in datasets if one.manifest.classes.get(task)}
         if not named:
             continue
@@ -156,7 +165,7 @@ def _measure(
             unanswered.update(photo.tasks - answered)
     for task, metric in metrics.items():
         if not result.labelled[task]:
-            result.reasons[task] = "no real labels in the records"
+            result.reasons[task] = NO_LABELS
             continue
         result.figures |= {f"{task}/{name}": float(value) for name, value in metric.result().items()}
         if hasattr(metric, "details") and (reason := metric.details().reason):

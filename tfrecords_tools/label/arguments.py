@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -117,7 +118,7 @@ def _one_directory(records: str, files: Sequence[str], mistakes: Mistakes) -> st
         )
     elif len(files) == 1 and tf.io.gfile.isdir(files[0]):
         mistakes.problems.append(
-            f"--records={records!r} is a folder. Give its files, in quotes: '{records}/*.tfrecord'"
+            f"--records={records!r} is a folder. Give its files, in quotes: {shlex.quote(f'{records}/*.tfrecord')}"
         )
     elif len(directories) > 1:
         mistakes.problems.append(
@@ -168,7 +169,7 @@ def _check_needs(path: str, tasks: Sequence[str], mistakes: Mistakes) -> None:
         if missing:
             mistakes.problems.append(
                 f"--teacher {task}={path}: {task} need the {missing[0]} of the same teacher. "
-                f"Add --teacher {missing[0]}={path}"
+                f"Add --teacher {shlex.quote(f'{missing[0]}={path}')}"
             )
 
 
@@ -203,5 +204,6 @@ def _check_whole(directory: str, paths: Sequence[str]) -> None:
     if listed != matched:
         raise UserError(
             f"{directory}: manifest.json lists {len(listed)} shards, but --records matches {len(matched & listed)} of "
-            f"them and {len(matched - listed)} other files. Label whole record sets: '{directory}/*.tfrecord'"
+            f"them and {len(matched - listed)} other files. Label whole record sets: "
+            f"{shlex.quote(f'{directory}/*.tfrecord')}"
         )

@@ -23,6 +23,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -191,7 +192,7 @@ def _refuse_unfit(directory: str, source: manifest.Manifest) -> None:
         raise UserError(
             f"{directory}: its pseudo labels were judged unfit for training. {reasons} "
             f"Leave the set out, or override the verdict first: "
-            f"must stats --records '{directory}/*.tfrecord' --force"
+            f"must stats --records {shlex.quote(f'{directory}/*.tfrecord')} --force"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 from collections.abc import Iterable
 
 import numpy as np
@@ -61,7 +62,7 @@ class ClassFolders:
             if inner := files.folders(folder):
                 raise UserError(
                     f"{folder} contains folders but no image. Every folder directly inside --root is a class; "
-                    f"if {inner[0]!r} is one, give --root {folder}."
+                    f"if {inner[0]!r} is one, give --root {shlex.quote(folder)}."
                 )
             account.notes.add("classification: class without an image", folder)
         for inner_folder in files.folders(folder) if names else ():

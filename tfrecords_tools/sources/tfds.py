@@ -22,6 +22,7 @@ import functools
 import itertools
 import math
 import os
+import shlex
 from typing import Any
 
 import numpy as np
@@ -219,7 +220,9 @@ def _builder(name: str, data_dir: str) -> Any:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"--name {name}: {first}. Check the names in {data_dir}.") from None
     if not builder.info.splits:
-        raise UserError(f"{name} is not prepared in {data_dir}. Run: tfds build {name} --data_dir {data_dir}")
+        raise UserError(
+            f"{name} is not prepared in {data_dir}. Run: tfds build {name} --data_dir {shlex.quote(data_dir)}"
+        )
     return builder
 
 

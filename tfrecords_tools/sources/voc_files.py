@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 
 import tensorflow as tf
@@ -92,7 +93,7 @@ def find(root: str, split: str, image_set: str, account: Account) -> VocFiles:
         return VocFiles(photos, labels, names, path, _settle(photos, labels, names, account))
     if not any(stems.names for stems in labels.values()):
         inner = [name for name in files.folders(root) if name.startswith("VOC") or name in ("train", "valid", "test")]
-        guess = f" Give --root {os.path.join(root, inner[0])}." if inner else ""
+        guess = f" Give --root {shlex.quote(os.path.join(root, inner[0]))}." if inner else ""
         raise UserError(
             f"{root} has no folder {SETS!r} and no XML files. --root must be the folder of one year.{guess}"
         )

@@ -8,6 +8,7 @@ import numpy as np
 from must_tf.shared import drawing
 from must_tf.tasks.segmentation.labels import IGNORE
 
+BACKGROUND = "background"
 FILL = 0.6  # of a pixel that is certain
 NAMED_SHARE = 0.004  # smaller regions are smaller than their name
 
@@ -27,7 +28,7 @@ def draw(image: np.ndarray, labels: dict[str, np.ndarray], config: drawing.HasCl
     classes = drawing.resize_nearest(labels["classes"], height, width)
     confidence = np.clip(drawing.resize_nearest(labels["confidence"], height, width), 0, 1)
     known = classes != IGNORE
-    palette = np.array([drawing.colour(index) for index in range(classes.max() + 1)], np.float32)
+    palette = np.array([_colour(config, identity) for identity in range(classes.max() + 1)], np.float32)
 
     picture = image.copy()
     drawing.blend(picture, known, palette[classes], FILL * confidence)
@@ -46,10 +47,16 @@ def _write_names(picture: np.ndarray, classes: np.ndarray, config: drawing.HasCl
         region = _largest_region(classes == identity)
         if region.mean() < NAMED_SHARE:
             continue
-        patch = drawing.tag(drawing.name_or_number(config.classes, int(identity)), size, drawing.colour(int(identity)))
+        name = drawing.name_or_number(config.classes, int(identity))
+        patch = drawing.tag(name, size, _colour(config, int(identity)))
         y, x = _innermost(region)
         corner = (y - patch.shape[0] // 2, x - patch.shape[1] // 2)
         drawing.place(picture, taken, patch, [corner])
+
+
+def _colour(config: drawing.HasClasses, identity: int) -> drawing.Colour:
+    """Returns a class's colour: that of the box class of this number, whose 0 is the background."""
+    return drawing.colour(identity + (BACKGROUND not in config.classes[:1]))
 
 
 def _largest_region(where: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from must_tf.common.errors import UserError
 from must_tf.data import label_reader, record
 from must_tf.data.record import Labelled
 from must_tf.evaluation import evaluator
@@ -144,9 +145,11 @@ def test_a_teacher_without_the_classes_is_not_measured(tmp_path: Path) -> None:
         (["dogs"], [dataset, other], "has no detection class of the records. It has dogs; they have"),
         (names, [dataset, reversed_set], "/y has other detection classes than"),
     ):
-        result = run.evaluate([Stub(classes)], sets)
-        assert result.figures == {} and reason in result.reasons["detection"]
-        assert list(result.lines())[1].split()[:3] == ["detection", "no", "AP"]
+        with pytest.raises(UserError, match=f"there is nothing to measure. detection: .*{reason}"):
+            run.evaluate([Stub(classes)], sets)
+    pseudo = records(tmp_path / "z", by("pseudo:x", "detection", [boxes([])]))
+    with pytest.raises(UserError, match="/z: there is nothing to measure. detection: no real labels in the records"):
+        run.evaluate([Stub(names)], [recordset.opened(pseudo)])
 
 
 class Unsure(Stub):
