@@ -51,6 +51,23 @@ class DistinctKeys:
             ) from error
 
 
+def load(text: str, loader: type[yaml.BaseLoader] | type[yaml.SafeLoader]) -> Any:
+    """Parses YAML text.
+
+    Raises:
+      yaml.YAMLError: it is not YAML. PyYAML lets pass what Python says of characters that do not exist, and counts
+        those that it refuses from the beginning of the text.
+    """
+    try:
+        return yaml.load(text, loader)
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        place = f"line {before.count(chr(10)) + 1}, column {error.position - before.rfind(chr(10))}"
+        raise yaml.YAMLError(f"{place}: the character U+{error.character:04X} is not allowed.") from error
+    except (OverflowError, ValueError) as error:  # of chr(); those of values are found by `construct_object`
+        raise yaml.YAMLError(r"an escape such as \U0001F600 names a character that does not exist.") from error
+
+
 def reason(error: Exception) -> str:
     """Returns what PyYAML found, with line and column counted from 1, in one line without the name of the text."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)

@@ -12,7 +12,7 @@ import yaml
 from must_tf.common import text_files as texts
 from must_tf.common.errors import UserError, nearest_path
 from must_tf.common.text import brief
-from must_tf.common.yaml_keys import SafeLoader, reason
+from must_tf.common.yaml_keys import SafeLoader, load, reason
 
 LONGEST = 1 << 20  # bytes of YAML; a run's params.yaml has about 10,000
 # As in YAML 1.2 and in Model Garden, 1e-3 is a number. PyYAML wants a point and a sign: 1.0e-3.
@@ -63,7 +63,7 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     if len(text) > LONGEST:
         raise UserError(f"{where} is longer than {LONGEST:,} characters. It must be a small YAML mapping.")
     try:
-        values = yaml.load(text, Loader=Loader)
+        values = load(text, Loader)
         _check_values(values)
     except (RecursionError, OverflowError):
         raise UserError(f"{where} is nested too deeply, or has more than {MOST_VALUES:,} values.") from None

@@ -20,7 +20,7 @@ import yaml
 
 from must_tf.common import text_files as texts
 from must_tf.common.errors import UserError
-from must_tf.common.yaml_keys import SafeLoader, reason
+from must_tf.common.yaml_keys import SafeLoader, load, reason
 
 COMMENT = "#"
 ITEM = re.compile(r"^\s*item\s*\{", re.MULTILINE)
@@ -99,7 +99,7 @@ def is_list(text: str) -> bool:
 
 def _yaml(text: str, where: str) -> list[ClassEntry]:
     try:
-        content = yaml.load(text, SafeLoader)
+        content = load(text, SafeLoader)
     except yaml.YAMLError as error:
         raise UserError(f"{where} is not valid YAML: {reason(error)}") from None
     names: Any = content.get(NAMES) if isinstance(content, dict) else None

@@ -54,7 +54,9 @@ def test_an_exponent_needs_no_sign(text: str, number: float) -> None:
         ("a: !!bool x", "line 1, column 4: 'x' cannot be read as bool."),
         ("a: !!timestamp x", "line 1, column 4: 'x' cannot be read as timestamp."),
         ("a: 1\na: 2\n", "line 2, column 1: the key 'a' is there twice."),
-        ("a: \0", "unacceptable character #x0000: special characters are not allowed"),
+        ("b: 1\na: \0", "line 2, column 4: the character U+0000 is not allowed."),
+        ('a: "\\UFFFFFFFF"', r"an escape such as \U0001F600 names a character that does not exist."),
+        ('a: "\\U00110000"', r"an escape such as \U0001F600 names a character that does not exist."),
     ],
 )
 def test_a_mistake_has_a_line(text: str, reason: str) -> None:

@@ -14,7 +14,7 @@ import yaml
 
 from must_tf.common import text_files
 from must_tf.common.errors import UserError, nearest
-from must_tf.common.yaml_keys import TextLoader, reason
+from must_tf.common.yaml_keys import TextLoader, load, reason
 from tfrecords_tools.sources import files, finder
 from tfrecords_tools.sources.leftovers import FolderFiles
 from tfrecords_tools.writing import on_disk
@@ -56,7 +56,7 @@ def read_data(path: str, split: str) -> YoloData:
     files.require_file(path, "--data")
     try:
         # The base loader keeps `no` and `01` as text: they are names here.
-        content = yaml.load(files.read_text(path, "--data"), TextLoader)
+        content = load(files.read_text(path, "--data"), TextLoader)
     except yaml.YAMLError as error:
         raise UserError(f"--data {path} is not YAML: {reason(error)}") from None
     if not isinstance(content, dict) or not {"names", *SPLITS} & content.keys():
