@@ -14,9 +14,10 @@ Order and augmentation are functions of (seed, epoch, index) and never depend on
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
@@ -25,10 +26,11 @@ from must_tf.common.errors import UserError
 from must_tf.common.files import matched_by, require_an_end
 from must_tf.config.base import Config
 from must_tf.config.fields import between
-from must_tf.data import assertions, geometry, record
+from must_tf.data import assertions, geometry, manifest, order, record
+from must_tf.data.order import Start as Start
 from must_tf.spec import TaskSpec, Tensors
 
-READ_AT_ONCE = 16  # interleaved files: enough to mix, few enough to keep open
+TRAIN_PATH = "task.train_data.input_path"
 LARGEST_SEED = 2**32 - 1  # that NumPy takes
 MOST_AT_ONCE = 10_000_000  # records in memory
 AHEAD = 2  # prefetched batches: one is consumed while the next is made
@@ -41,6 +43,7 @@ class Data(Config):
 
     Attributes:
       input_path: one glob or a list of globs of record files, in folders that also hold their manifest.json.
+      repeats: how often an epoch of training has the images of each entry of `input_path`, as [10, 1]; empty: once.
       global_batch_size: number of images in a batch, over all replicas; 0 in training: as memory allows.
       shuffle_buffer: number of records in the shuffle buffer; the order of the files is shuffled as well.
       seed: seed of the order and of the augmentation.
@@ -48,6 +51,7 @@ class Data(Config):
     """
 
     input_path: str | tuple[str, ...] = ""
+    repeats: tuple[int, ...] = ()
     global_batch_size: int = between(8, 0, MOST_AT_ONCE)
     is_training: bool = False
     shuffle_buffer: int = between(1000, 1, MOST_AT_ONCE)
@@ -138,41 +142,6 @@ class Reader:
         }
 
 
-def ordered_records(paths: Sequence[str], buffer: int, seed: int, first: int = 0) -> tf.data.Dataset:
-    """Returns an endless dataset of serialised records that starts at epoch `first`.
-
-    Every epoch has each record once. Its order is drawn from (seed, epoch).
-    """
-    names = tf.constant(list(paths))
-
-    @tf.autograph.experimental.do_not_convert
-    def epoch(number: tf.Tensor) -> tf.data.Dataset:
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(paths)), seed=[seed, number])
-        records = tf.data.Dataset.from_tensor_slices(tf.gather(names, order)).interleave(
-            tf.data.TFRecordDataset, cycle_length=min(READ_AT_ONCE, len(paths))
-        )
-        return records.shuffle(buffer, seed=seed + number, reshuffle_each_iteration=False)
-
-    return tf.data.Dataset.range(first, 2**31 - 1).flat_map(epoch)
-
-
-class Start(NamedTuple):
-    """The position in the training order at which a run begins or resumes."""
-
-    images: int = 0  # that were trained on before
-    images_per_epoch: int = 0  # 0: unknown
-
-
-def records_from(data: Data, start: Start) -> tf.data.Dataset:
-    """Returns serialised training records from `start` on. Completed epochs are skipped without reading them."""
-    paths = files(data.input_path, "task.train_data.input_path")
-    if start.images_per_epoch:
-        epochs, images = divmod(start.images, start.images_per_epoch)
-    else:
-        epochs, images = 0, start.images
-    return ordered_records(paths, data.shuffle_buffer, data.seed, epochs).skip(images)
-
-
 def with_ramped_weight(targets: Tensors, step: tf.Tensor, ramp_steps: int) -> Tensors:
     """Returns an image's targets for one task; if the label is a teacher's, its weight is scaled by step / ramp_steps.
 
@@ -181,6 +150,29 @@ def with_ramped_weight(targets: Tensors, step: tf.Tensor, ramp_steps: int) -> Te
     """
     share = tf.minimum(tf.cast(step, tf.float32) / ramp_steps, 1.0)
     return targets | {"weight": targets["weight"] * tf.where(targets["pseudo"], share, 1.0)}
+
+
+def repeated(data: Data) -> dict[str, int]:
+    """Returns {file: how often an epoch of training has its records}, sorted. Of two globs with a file the last counts.
+
+    Raises:
+      UserError: as in `files`.
+    """
+    found = dict.fromkeys(files(data.input_path, TRAIN_PATH), 1)
+    for pattern, times in zip(patterns(data.input_path), data.repeats, strict=False):  # checked before
+        found |= dict.fromkeys(files([pattern], TRAIN_PATH), times)
+    return found
+
+
+def records_from(data: Data, start: Start) -> tf.data.Dataset:
+    """Returns serialised training records from `start` on, see `order.records_from`."""
+    found = repeated(data)
+    parts = []
+    for times in sorted({*found.values()}):
+        paths = tuple(path for path in found if found[path] == times)
+        folders = {os.path.dirname(path) for path in paths} if len({*found.values()}) > 1 else ()
+        parts.append(order.Part(paths, times, sum(manifest.read(folder).records for folder in folders)))
+    return order.records_from(parts, data.shuffle_buffer, data.seed, start)
 
 
 def training(reader: Reader, data: Data, start: Start, context: tf.distribute.InputContext | None) -> tf.data.Dataset:

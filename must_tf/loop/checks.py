@@ -43,6 +43,7 @@ def check(trainings: Trainings, are_settings_valid: bool = True) -> None:
             _foreign_classes,
             _unfit_students,
             _unused_label_options,
+            _unequal_repeats,
         ]
     Mistakes(f"{path}: {problem}" for rule in rules for problem in rule(trainings)).raise_all()
     if trainings.plan.is_whole and are_settings_valid:
@@ -138,6 +139,13 @@ def _unused_label_options(trainings: Trainings) -> Iterator[str]:
         if is_given and not served(labelled):
             known = ", ".join(served(discover()))
             yield f"{key}: it is for {known}, and no teacher of this plan labels these. Leave it out."
+
+
+def _unequal_repeats(trainings: Trainings) -> Iterator[str]:
+    """Yields merged datasets that are to be repeated differently."""
+    for members in (folder.members for folder in trainings.folders.train):
+        if len({trainings.plan.datasets[name].repeat for name in members}) > 1:
+            yield f"datasets: {listed(members)} are merged, because their classes differ. Give all the same repeat."
 
 
 def unmeasured(trainings: Trainings) -> list[str]:

@@ -60,12 +60,12 @@ KEYS = (
     "export",
     "settings",
 )
-DATASET_KEYS = ("format", "validation", "train")
+DATASET_KEYS = ("format", "validation", "train", "repeat")
 RUN_KEYS = ("steps", "settings")
 ALL = "all"  # below `teachers`: every teacher
 ROWS = ("random", "start", "teachers", "student", "compare")  # the weights that a transfer begins with
 VALIDATION_SHARE = 0.1
-MOST = {"steps": 1_000_000_000, "hours": 100_000, "seeds": 1000}
+MOST = {"steps": 1_000_000_000, "hours": 100_000, "seeds": 1000, "repeat": 1000}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +79,7 @@ class PlannedDataset:
       validation: options of its validation data that differ; None if there are none of its own.
       share: the share of its images that is set apart for validation; 0: none. -1: a tenth if it has labels.
       is_trained_on: false if only its validation data is used.
+      repeat: how often an epoch of a student has each of its images.
     """
 
     name: str
@@ -87,6 +88,7 @@ class PlannedDataset:
     validation: Mapping[str, Any] | None = None
     share: float = -1.0
     is_trained_on: bool = True
+    repeat: int = 1
 
 
 @dataclasses.dataclass(frozen=True)

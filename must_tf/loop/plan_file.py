@@ -228,7 +228,10 @@ class Reader:
             )
         if is_trained_on and validation == {}:
             self._wrong(f"{where}: validation: {{}} leaves no photo to train on. Change an option, or give a share.")
-        return PlannedDataset(name, str(form), own, validation, share, is_trained_on)
+        repeat = self._value(group, "repeat", 1, f"{where}.")
+        if repeat > 1 and (not is_trained_on or more):
+            self._wrong(f"{where}.repeat: it is for datasets that a student is trained on. Leave it out.")
+        return PlannedDataset(name, str(form), own, validation, share, is_trained_on, repeat)
 
     def _validation(self, where: str, value: Any, given: bool) -> tuple[Mapping[str, Any] | None, float]:
         """Returns the options of the validation data, and the share to set apart."""

@@ -76,7 +76,11 @@ def settle(params: ExperimentConfig, mode: str, mistakes: Mistakes | None = None
     train = manifests.get("task.train_data", {})
     if validation and unmeasured:
         print(f"{_no_metrics(validation, unmeasured)}: no metrics for those.", flush=True)
-    return Images(_images(train), _images(validation), tuple(name for name in configs if _is_mixed(name, train)))
+    return Images(
+        _images_per_epoch(task.train_data, train),
+        _images(validation),
+        tuple(name for name in configs if _is_mixed(name, train)),
+    )
 
 
 def sets(task: StudentConfig, mode: str) -> dict[str, input_lib.Data]:
@@ -87,6 +91,12 @@ def sets(task: StudentConfig, mode: str) -> dict[str, input_lib.Data]:
 
 def _images(manifests: Manifests) -> int:
     return sum(described.records for described in manifests.values())
+
+
+def _images_per_epoch(data: input_lib.Data, manifests: Manifests) -> int:
+    """Returns the number of images in an epoch of training, some of which may be there several times."""
+    times = {os.path.dirname(path): count for path, count in input_lib.repeated(data).items()} if manifests else {}
+    return sum(described.records * times[folder] for folder, described in manifests.items())
 
 
 def _is_mixed(task: str, manifests: Manifests) -> bool:

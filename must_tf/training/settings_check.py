@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from official.core.config_definitions import ExperimentConfig, RuntimeConfig
 
 from must_tf.common.errors import Mistakes
+from must_tf.data import input as input_lib
 from must_tf.model import freezing, trunk
 from must_tf.model.student import StudentConfig, enabled
 from must_tf.runs import init_weights
@@ -16,6 +17,8 @@ from must_tf.tasks import discover
 from must_tf.training import accumulation, loss_scale, schedule
 
 CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")  # keys that Model Garden gives to everything like an optimizer
+
+MOST_REPEATS = 1000  # of an image in an epoch
 
 Configs = Mapping[str, TaskConfig]  # of the enabled tasks
 
@@ -41,7 +44,22 @@ def check(params: ExperimentConfig, mode: str, mistakes: Mistakes) -> None:
         with mistakes.collected():
             accumulation.check(params)
         _check_fine_tuning(task, mistakes)
+        mistakes.problems += _unfit_repeats(task)
         _check_strides(task, configs, mistakes)
+
+
+def _unfit_repeats(task: StudentConfig) -> Iterator[str]:
+    data = task.train_data
+    entries = len(input_lib.patterns(data.input_path))
+    if task.validation_data.repeats:
+        yield "task.validation_data.repeats: every image is evaluated once. Leave it out."
+    if data.repeats and len(data.repeats) != entries:
+        yield (
+            f"task.train_data.repeats has {len(data.repeats)} numbers for {entries} entries of input_path. Give one "
+            "for each, or leave it out."
+        )
+    if wrong := [times for times in data.repeats if not 1 <= times <= MOST_REPEATS]:
+        yield f"task.train_data.repeats must be whole numbers from 1 to {MOST_REPEATS:,}, not {wrong[0]}."
 
 
 def _check_model(task: StudentConfig, configs: Configs, mistakes: Mistakes) -> None:

@@ -143,6 +143,12 @@ MISTAKES = {
     "validation on itself": ("{root: rooms-val}", "{}", "datasets.rooms: validation: {} leaves no photo to train on."),
     "a folder of two": ("  album:", "  street-val:", "datasets.street-val: this is the folder of a part of 'street'."),
     "labels in the folder of a dataset": ("  album:", "  rooms-labelled:", "a part of 'rooms'. Give it another name."),
+    "nothing to repeat": (
+        "{root: rooms-val}",
+        "{root: rooms-val}, train: false, repeat: 3",
+        "datasets.rooms.repeat: it is for datasets that a student is trained on.",
+    ),
+    "repeats": ("root: album", "root: album, repeat: 1.5", "datasets.album.repeat must be"),
     "nothing to validate on": ("root: album", "root: album, train: false", "say which: validation: {...}"),
 }
 

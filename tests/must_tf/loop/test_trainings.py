@@ -466,6 +466,20 @@ def test_validation_data_of_one_of_them_gets_their_classes() -> None:
     ]
 
 
+def test_students_see_a_dataset_as_often_as_the_plan_says() -> None:
+    """Its teachers see each image once: nothing else is in their data. Members of a merged set must agree."""
+    plan = plan_of({"rooms": {**ROOMS, "repeat": 10}, "album": ALBUM}, compare={"rooms-only": {"datasets": ["rooms"]}})
+    steps = trainings(plan, {"rooms": ROOMS_FACTS, "album": ALBUM_FACTS}).steps()
+    data = {
+        step.name: next(iter(step.files.values()))()["task"]["train_data"] for step in steps if step.words[0] == "train"
+    }
+    assert data["student"]["repeats"] == [10, 1] and data["student rooms-only"]["repeats"] == [10]
+    assert not any("repeats" in given for name, given in data.items() if name.startswith("teacher"))
+    facts = {"street": STREET_FACTS, "pets": PETS_FACTS}
+    with pytest.raises(UserError, match="street and pets are merged.*Give all the same repeat|street, pets are merged"):
+        checks.check(trainings(plan_of({"street": {**COCO, "repeat": 2}, "pets": COCO}), facts))
+
+
 def test_a_merged_dataset_has_the_names_of_the_plan() -> None:
     """Whatever they end with: `compare` finds its datasets by them."""
     plan = plan_of({"street-val": COCO, "pets": COCO})

@@ -142,6 +142,20 @@ def test_targets_must_fill_the_input(tiny_records: Tiny) -> None:
         settled(tiny_records, override, "must_teacher_depth")
 
 
+@pytest.mark.parametrize(
+    ("repeats", "words"), [([2, 1], "has 2 numbers for 1 entries of input_path"), ([0], "from 1 to 1,000, not 0")]
+)
+def test_repeats_fit_the_data(tiny_records: Tiny, repeats: list[int], words: str) -> None:
+    override = data(f"{tiny_records.records}/*.tfrecord")
+    override["task"]["train_data"]["repeats"] = repeats
+    with pytest.raises(UserError, match=f"task.train_data.repeats.*{words}"):
+        settled(tiny_records, override)
+    override["task"]["train_data"].pop("repeats")
+    override["task"]["validation_data"]["repeats"] = [2]
+    with pytest.raises(UserError, match="task.validation_data.repeats: every image is evaluated once"):
+        settled(tiny_records, override)
+
+
 def test_class_names_come_from_the_records(tiny_records: Tiny) -> None:
     """The config does not name any."""
     task = settled(tiny_records, data(f"{tiny_records.records}/*.tfrecord"))
