@@ -228,7 +228,7 @@ class RawObjects(Output):
         boxes, scores, classes = self._decoded(self._rows(arrays[self.name]))
         likely = np.flatnonzero(~(scores < max(self.objects.least_score, FLOOR)))  # NaN stays, and is reported later
         likely = likely[np.argsort(-scores[likely], kind="stable")[:CANDIDATES]]
-        chosen = likely[best_of_each(boxes[likely], classes[likely], self.overlap)]
+        chosen = likely[_best_of_each(boxes[likely], classes[likely], self.overlap)]
         parts = (boxes[chosen], scores[chosen], classes[chosen] + self.objects.first_class)
         return dict(zip((self.objects.boxes, self.objects.scores, self.objects.classes), parts, strict=True))
 
@@ -262,7 +262,7 @@ class RawObjects(Output):
         return self.objects.restored(spec, tensors, placed)
 
 
-def best_of_each(boxes: np.ndarray, classes: np.ndarray, overlap: float) -> np.ndarray:
+def _best_of_each(boxes: np.ndarray, classes: np.ndarray, overlap: float) -> np.ndarray:
     """Returns the indices that remain of boxes [N, 4], sorted by score: greedy non-maximum suppression per class."""
     low, high = boxes[:, :2], boxes[:, 2:]
     area = np.prod(np.maximum(high - low, 0), axis=1)

@@ -18,11 +18,9 @@ from must_tf.spec import first_id
 from must_tf.tasks import discover
 from must_tf.tasks.segmentation.labels import IGNORE
 from tfrecords_tools.sources import class_files, files
-from tfrecords_tools.teachers.detections import best_of_each
 
 # The least share of a distribution that named classes must have. Below it, rounding decides which of them is largest.
 LEAST_SHARE = 0.01
-SAME_OBJECT = 0.6  # IoU from which boxes of classes that became one are one object
 NO_NAME = ("???", "n/a")  # in the label maps of COCO's detectors, of ids that are not used
 
 
@@ -63,10 +61,7 @@ class ClassNames(NamedTuple):
         """
         if "boxes" in restored:
             ids = self._renumbered(task, 0, restored["classes"], where)
-            scores = np.where(ids > 0, restored["scores"], 0.0)
-            if len(self.classes) < sum(map(bool, self.names)):
-                scores = np.where(_are_best(restored["boxes"], ids, scores), scores, 0.0)
-            return restored | {"classes": ids, "scores": scores}
+            return restored | {"classes": ids, "scores": np.where(ids > 0, restored["scores"], 0.0)}
         if restored.get("probability", np.zeros([])).ndim == 1:
             is_class = [bool(name) for name in self.names]
             probability = np.zeros([len(self.classes)], restored["probability"].dtype)
@@ -105,14 +100,6 @@ class ClassNames(NamedTuple):
         """Returns the places in `classes` of the names that are not empty."""
         places = {name: place for place, name in enumerate(self.classes)}
         return [places[name] for name in self.names if name]
-
-
-def _are_best(boxes: np.ndarray, ids: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Returns bool [N], False for a box with a better one of its class: a car that is half a truck is one vehicle."""
-    order = np.argsort(-scores, kind="stable")
-    are_best = np.zeros(len(scores), bool)
-    are_best[order[best_of_each(boxes[order], ids[order], SAME_OBJECT)]] = True
-    return are_best
 
 
 def naming_task(task: str) -> str:

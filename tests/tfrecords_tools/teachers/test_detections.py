@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrecords_tools.teachers.detections import DetectedObjects, PackedObjects, RawObjects, best_of_each
+from tfrecords_tools.teachers.detections import DetectedObjects, PackedObjects, RawObjects, _best_of_each
 
 OBJECTS = DetectedObjects("boxes", "scores", "classes", x_first=True, first_class=0)
 CANVAS = (32, 32)  # grids of 4 x 4 and 2 x 2 cells for strides 8 and 16
@@ -102,4 +102,4 @@ def test_suppression_is_tensorflows() -> None:
         kept = tf.image.non_max_suppression(boxes[places], scores[places], 200, 0.45).numpy()
         expected += places[kept].tolist()
     assert 10 < len(expected) < 190
-    assert best_of_each(boxes, classes, 0.45).tolist() == sorted(expected)
+    assert _best_of_each(boxes, classes, 0.45).tolist() == sorted(expected)

@@ -120,15 +120,10 @@ def test_classes_that_cannot_be_matched_are_refused(wanted: list[str], words: st
 def test_renamed_classes_of_an_adapter_become_one() -> None:
     names = ClassNames(("car", "", "truck", "cat")).renamed({"car": "vehicle", "truck": "vehicle"})
     assert names.classes == ["vehicle", "cat"]
-    boxes_of = np.array([BOX, BOX, (0.6, 0.6, 0.9, 0.9), BOX, BOX])
-    found_boxes = {
-        "boxes": boxes_of,
-        "classes": np.array([1, 2, 3, 4, 3]),
-        "scores": np.array([0.5, 0.9, 0.8, 0.7, 0.6]),
-    }
-    of_boxes = names.renumber_predictions("detection", found_boxes, "x")
-    assert of_boxes["classes"].tolist() == [1, 0, 1, 2, 1]
-    assert of_boxes["scores"].tolist() == [0, 0, 0.8, 0.7, 0.6]  # one object, which is most likely a truck
+    of_boxes = names.renumber_predictions(
+        "detection", {"boxes": np.zeros([4, 4]), "classes": np.array([1, 2, 3, 4]), "scores": np.ones(4)}, "x"
+    )
+    assert of_boxes["classes"].tolist() == [1, 0, 1, 2] and of_boxes["scores"].tolist() == [1, 0, 1, 1]
     of_image = names.renumber_predictions("classification", {"probability": np.array([0.25, 0.5, 0.125, 0.125])}, "x")
     assert of_image["probability"].tolist() == [0.75, 0.25]
     classes = {"classes": np.array([[0, 1], [2, 3]]), "confidence": np.ones([2, 2])}
