@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,12 +42,22 @@ def matched(description: Description, classes: TaskNames) -> Description:
     about, tables = description.about, {}
     problems: list[str] = []
     for task, names in about.classes.items():
-        wanted = next((classes[each] for each in (task, *discover()[task].needs) if classes.get(each)), names)
+        wanted = next((classes[each] for each in same_names(task) if classes.get(each)), names)
         if list(wanted) != list(names):
-            problems += problems_of(about, task, wanted)
+            problems += problems_of(about, task, wanted) if is_owner(about, task) else ()
             tables[task] = _table(task, names, wanted)
-    Mistakes(dict.fromkeys(problems)).raise_all()
+    Mistakes(problems).raise_all()
     return Matched(description, tables) if tables else description
+
+
+def same_names(task: str) -> tuple[str, ...]:
+    """Returns the task and those whose class names are the same, because they share their objects."""
+    return (task, *discover()[task].needs, *(each for each, spec in discover().items() if task in spec.needs))
+
+
+def is_owner(about: About, task: str) -> bool:
+    """Returns False for a task whose class names are said already, because the teacher labels what it needs, too."""
+    return not any(need in about.classes for need in discover()[task].needs)
 
 
 def problems_of(about: About, task: str, wanted: Sequence[str]) -> Iterator[str]:
@@ -63,7 +73,7 @@ def problems_of(about: About, task: str, wanted: Sequence[str]) -> Iterator[str]
             f"adapter file, as in `classes: {{rename: [\"{own}={other}\"]}}`, or the records' the teacher's with "
             f"must merge --same."
         )
-    elif names and not {*names} & {*wanted}:
+    elif names and not {*_usable(task, names, wanted)} & {*wanted}:
         yield (
             f"{path} has no {task} class of the records. It has {listed(names)}; they have {listed(wanted)}. Rename "
             "classes, in an adapter file with `classes: {rename: [OLD=NEW]}`, or use another teacher."
@@ -75,10 +85,14 @@ def _letters(name: str) -> str:
     return "".join(letter for letter in name.casefold() if letter.isalnum()) or name
 
 
-def _table(task: str, names: Sequence[str], wanted: Sequence[str]) -> ClassTable:
+def _usable(task: str, names: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """Returns a teacher's names, with "" for a background that may be a class which the teacher lacks."""
     lacks = {*wanted} - {*names}
-    usable = [name if not (lacks and name == REST.get(task)) else "" for name in names]
-    return ClassTable.by_name(usable, wanted)
+    return [name if not (lacks and name == REST.get(task)) else "" for name in names]
+
+
+def _table(task: str, names: Sequence[str], wanted: Sequence[str]) -> ClassTable:
+    return ClassTable.by_name(_usable(task, names, wanted), wanted)
 
 
 class Matched(NamedTuple):
@@ -98,12 +112,23 @@ class Matched(NamedTuple):
             if len(known) < len(table.names):
                 annotated[task] = tuple(place + first_id(discover()[task]) for place in known)
         notes = [*about.facts.get("notes", ()), *self._notes()]
-        return about._replace(classes=classes, annotated=annotated, facts=about.facts | {"notes": notes})
+        learned = {task: self._learned(task, counts) for task, counts in about.facts.get("trained_on", {}).items()}
+        facts = about.facts | {"notes": notes, "trained_on": learned}
+        return about._replace(classes=classes, annotated=annotated, facts=facts)
+
+    def _learned(self, task: str, counts: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns `trained_on` of a task for the classes that are used: labels are judged by the objects per image."""
+        if task not in self.tables or counts.get("objects") is None:
+            return dict(counts)
+        used = {self.tables[task].names[place] for place in self.tables[task].places if place >= 0}
+        classes = {name: count for name, count in counts["classes"].items() if name in used}
+        return dict(counts) | {"objects": sum(classes.values()), "classes": classes}
 
     def _notes(self) -> Iterator[str]:
         """Yields what does not match, for people."""
-        for task, table in self.tables.items():
-            names = self.description.about.classes[task]
+        own = self.description.about
+        for task, table in ((task, table) for task, table in self.tables.items() if is_owner(own, task)):
+            names = own.classes[task]
             unused = [name for name, place in zip(names, table.places, strict=True) if place < 0]
             used = len(names) - len(unused)
             if unused:
@@ -121,7 +146,7 @@ class MatchedTeacher:
     """A loaded teacher with the classes of records."""
 
     def __init__(self, teacher: Teacher, matched_classes: Matched):
-        self._teacher, self._tables = teacher, matched_classes.tables
+        self.inner, self._tables = teacher, matched_classes.tables
         self.about = matched_classes.about
         self.configs = {task: self._config(task, config) for task, config in teacher.configs.items()}
 
@@ -135,15 +160,15 @@ class MatchedTeacher:
     @property
     def frame(self) -> InputFrame:
         """See `teachers.Teacher`."""
-        return self._teacher.frame
+        return self.inner.frame
 
     def forward(self, pixels: np.ndarray, info: np.ndarray) -> Predictions:
         """See `teachers.Teacher`."""
-        return self._teacher.forward(pixels, info)
+        return self.inner.forward(pixels, info)
 
     def labels(self, predictions: Predictions, info: np.ndarray, source_id: str, step: int = 1) -> dict[str, Labels]:
         """See `teachers.Teacher`."""
-        found = self._teacher.labels(predictions, info, source_id, step)
+        found = self.inner.labels(predictions, info, source_id, step)
         return {task: new for task, labels in found.items() if (new := self._matched(task, labels)) is not None}
 
     def _matched(self, task: str, labels: Labels) -> Labels | None:
@@ -157,4 +182,4 @@ class MatchedTeacher:
 
     def notes(self, predictions: Predictions) -> list[str]:
         """See `teachers.Teacher`."""
-        return self._teacher.notes(predictions)
+        return self.inner.notes(predictions)

@@ -58,7 +58,8 @@ def parts(teacher: Teacher, predictions: Predictions, info: ImageInfo) -> list[P
 
     The maps of all tasks of a large image may take many gigabytes. A task stays with the one that it needs.
     """
-    if info.height * info.width <= label_reader.LARGE or not isinstance(teacher, TrainedTeacher):
+    network = getattr(teacher, "inner", teacher)  # of a `matching.MatchedTeacher`
+    if info.height * info.width <= label_reader.LARGE or not isinstance(network, TrainedTeacher):
         return [predictions]
     made: list[dict[str, Any]] = []
     for task, spec in discover().items():

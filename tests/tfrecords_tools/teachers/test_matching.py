@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from must_tf.common.errors import UserError
 from must_tf.data import manifest, record
-from must_tf.spec import Labels
+from must_tf.spec import ImageInfo, Labels
 from must_tf.tasks import discover
 from tests.support import formula_teacher
 from tests.support.labelling import boxes, pixels
@@ -21,7 +21,7 @@ from tfrecords_tools.label import self_check
 from tfrecords_tools.label.arguments import parse_request
 from tfrecords_tools.label.run import label_records
 from tfrecords_tools.reading import recordset
-from tfrecords_tools.teachers import About, matching
+from tfrecords_tools.teachers import About, matching, trained
 from tfrecords_tools.teachers.names import ClassNames
 
 # id 1 is a cat, ... for boxes; 0 for pixels and images
@@ -115,6 +115,51 @@ def test_classes_that_cannot_be_matched_are_refused(wanted: list[str], words: st
     teacher = Fixed({"detection": boxes([])}, {"detection": ["cat", "tv monitor"]})
     with pytest.raises(UserError, match=words):
         matching.matched(teacher, {"detection": wanted})
+
+
+def test_a_background_alone_is_no_class_of_the_records() -> None:
+    """It may be any of the others, so that no pixel of any image would be known."""
+    teacher = Fixed({"segmentation": pixels(np.zeros([2, 2], int))}, {"segmentation": ["background", "cat"]})
+    with pytest.raises(UserError, match="fixed has no segmentation class of the records. It has background, cat; they"):
+        matching.matched(teacher, {"segmentation": ["background", "road"]})
+    assert matching.matched(teacher, {"segmentation": ["background"]}).about.annotated == {}
+
+
+@pytest.mark.parametrize("named", ["detection", "masks"])
+def test_boxes_and_masks_have_the_same_classes(named: str) -> None:
+    """Also if the records name them for one of both only: they are the same objects, and have one list of ids."""
+    both = {"detection": boxes([(3, 0.9, BOX)]), "masks": boxes([(3, 0.9, BOX)])}
+    teacher = matching.matched(Fixed(both, dict.fromkeys(both, OWN)), {named: ["dog", "bird"]})
+    ids = [labels["classes"].tolist() for labels in teacher.load().labels({}, np.zeros(4), "one").values()]
+    assert ids == [[1], [1]]
+    assert teacher.about.annotated == {"detection": (1,), "masks": (1,)}
+    assert len(teacher.about.facts["notes"]) == 2  # each once
+    with pytest.raises(UserError) as error:
+        matching.matched(Fixed(both, dict.fromkeys(both, OWN)), {named: ["bird"]})
+    assert len(error.value.problems) == 1
+
+
+def test_a_run_has_learned_as_many_objects_as_it_labels() -> None:
+    """Else its labels would be judged by the objects per image of all of its classes."""
+    teacher = Fixed({"detection": boxes([]), "depth": {}}, {"detection": OWN})
+    learned = {
+        "detection": {"images": 10, "objects": 60, "classes": {"cat": 10, "truck": 45, "dog": 5}},
+        "depth": {"images": 10, "objects": None, "classes": {}},
+    }
+    teacher.about = teacher.about._replace(facts={"trained_on": learned})
+    about = matching.matched(teacher, {"detection": ["dog", "bird", "cat"]}).about
+    assert about.facts["trained_on"]["detection"] == {"images": 10, "objects": 15, "classes": {"cat": 10, "dog": 5}}
+    assert about.facts["trained_on"]["depth"] == learned["depth"]
+
+
+def test_large_images_are_labelled_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The maps of all tasks of a run would take many gigabytes at once, whatever its classes."""
+    labels = {"segmentation": pixels(np.zeros([2, 2], int)), "depth": {}}
+    teacher = matching.matched(Fixed(labels, {"segmentation": OWN}), {"segmentation": ["dog"]}).load()
+    monkeypatch.setattr(trained, "TrainedTeacher", Fixed)
+    monkeypatch.setattr(trained.label_reader, "LARGE", 3)
+    parts = trained.parts(teacher, {"segmentation": {}, "depth": {}}, ImageInfo("one", 2, 2))
+    assert sorted(map(list, parts)) == [["depth"], ["segmentation"]]
 
 
 def test_renamed_classes_of_an_adapter_become_one() -> None:
