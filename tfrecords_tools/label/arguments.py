@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from must_tf.common.errors import Mistakes, UserError, nearest
 from must_tf.common.files import matched_by
+from must_tf.common.text import listed
 from must_tf.data import manifest, record
 from must_tf.tasks import discover
 from tfrecords_tools import teachers
@@ -97,8 +98,8 @@ def parse_request(
         with mistakes.collected():
             _check_whole(directory, files)
             _check_dependents(directory, replace)
-    described = _described(parsed, _classes(directory, classes_of, mistakes), mistakes)
     asked = {task for tasks in parsed.values() for task in tasks}
+    described = _described(parsed, _classes(directory, classes_of, asked, mistakes), mistakes)
     if with_confidence:
         with mistakes.collected():
             confidence.require(asked)
@@ -141,26 +142,35 @@ def _described(
     return descriptions
 
 
-def _classes(directory: str | None, classes_of: Sequence[str], mistakes: Mistakes) -> dict[str, list[str]]:
+def _classes(
+    directory: str | None, classes_of: Sequence[str], asked: Iterable[str], mistakes: Mistakes
+) -> dict[str, list[str]]:
     """Returns the class names that the labelled records will have, for the tasks whose names do not come from teachers:
-    those of the records, or else of the first of `classes_of` that has some.
+    those of the records, or else, for the tasks that are asked for, of the first of `classes_of` that has some.
     """
-    classes: dict[str, list[str]] = {}
+    tied = {each for task in asked for each in matching.same_names(task)}
+    others: dict[str, list[str]] = {}
     for pattern in classes_of:
         with mistakes.collected():
-            others = recordset.opened(pattern, "--classes-of").manifest.classes
-            classes = dict(others) | classes
+            named = recordset.opened(pattern, "--classes-of").manifest.classes
+            known = {task: list(names) for task, names in named.items() if names and task in tied}
+            if not known and tied:
+                mistakes.problems.append(
+                    f"--classes-of: {pattern} has no class names of {listed(sorted(tied))}. Give records with such "
+                    "labels, or leave it out."
+                )
+            others = known | others
+    own: dict[str, list[str]] = {}
     with mistakes.collected():
         named = manifest.read(directory).classes if directory is not None else {}
-        own = {task: names for task, names in named.items() if names}
-        for task in own.keys() & classes.keys():
-            if list(own[task]) != list(classes[task]):
-                mistakes.problems.append(
-                    f"--classes-of: {directory} has other {task} classes, which its labels keep. Leave --classes-of "
-                    "out, or unite the classes of both sets with must merge first."
-                )
-        classes |= own
-    return classes
+        own = {task: list(names) for task, names in named.items() if names}
+    for task, names in others.items():
+        if any(own.get(each, names) != names for each in matching.same_names(task)):
+            mistakes.problems.append(
+                f"--classes-of: {directory} has other {task} classes, which its labels keep. Leave --classes-of out, "
+                "or unite the classes of both sets with must merge first."
+            )
+    return others | own
 
 
 def _check_needs(path: str, tasks: Sequence[str], mistakes: Mistakes) -> None:

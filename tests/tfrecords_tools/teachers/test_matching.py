@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -220,3 +221,22 @@ def test_records_keep_their_own_classes(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(UserError, match="--classes-of: .*in has other detection classes"):
         parse_request(source, ["detection=formula"], classes_of=[others])
     assert parse_request(source, ["detection=formula"], classes_of=[source]).teachers[0].about.annotated == {}
+
+
+def test_only_names_of_the_tasks_that_are_labelled_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "tfrecords_tools.teachers.describe", lambda path, tasks: formula_teacher.teacher(("detection",))
+    )
+    sets = {}
+    for name, classes in (
+        ("in", {"segmentation": ["road"]}),
+        ("empty", {"segmentation": ["road"], "detection": []}),
+        ("others", {"segmentation": ["sky"], "detection": ["x", "thing"]}),
+    ):
+        sets[name] = formula_teacher.write(tmp_path / name, [[formula_teacher.image_record(9)]])
+        path = tmp_path / name / manifest.NAME
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"classes": classes}))
+    request = parse_request(sets["in"], ["detection=formula"], classes_of=[sets["others"]])
+    assert request.teachers[0].about.annotated == {"detection": (2,)}
+    with pytest.raises(UserError, match="--classes-of: .*empty.*has no class names of detection, masks. Give records"):
+        parse_request(sets["in"], ["detection=formula"], classes_of=[sets["empty"]])
