@@ -178,10 +178,10 @@ def _unfit_models(trainings: Trainings) -> Iterator[str]:
         except UserError as error:
             yield from (f"{where}: {problem}" for problem in error.problems)
             continue
-        labelled = [folder for folder in trainings.folders.train if any(map(folder.facts.labelled.get, teacher.tasks))]
+        folders = (*trainings.folders.train, *trainings.folders.validation)  # see `Trainings._with_classes`
         for task in teacher.tasks:
-            wanted = next(filter(None, (folder.facts.classes.get(task) for folder in labelled)), None)
-            if wanted:
+            wanted = next(filter(None, (folder.facts.classes.get(task) for folder in folders)), None)
+            if wanted and matching.is_owner(about, task):
                 yield from (f"{where}: {problem}" for problem in matching.problems_of(about, task, wanted))
 
 

@@ -162,9 +162,13 @@ class Trainings:
         return Step(name, words, out, {}, needs, state=lambda: repr([one.state() for one in teachers]), processes=1)
 
     def _with_classes(self, folder: RecordFolder, models: Iterable[Teacher]) -> list[RecordFolder]:
-        """Returns the folders whose class names models use that label one without names: they may have others."""
+        """Returns the folders whose class names models use that label one without names: they may have others.
+
+        Only validation data may have names of a task. The student cannot be measured on it with others.
+        """
+        known = (*self.folders.train, *self.folders.validation)
         named = [
-            next((each for each in self.folders.train if each.facts.classes.get(task)), folder)
+            next((each for each in known if each.facts.classes.get(task)), folder)
             for task in dict.fromkeys(task for model in models for task in model.tasks)
             if not folder.facts.classes.get(task)
         ]

@@ -424,6 +424,22 @@ def test_a_model_that_does_not_fit_is_refused_before_any_work(monkeypatch: pytes
             checks.check(with_a_model())
 
 
+def test_a_model_labels_the_classes_of_the_validation_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a student of photos without labels has the model's classes, and cannot be measured."""
+    plan = plan_of(
+        {"album": ALBUM, "kinds": {**KINDS, "train": False, "validation": {}}},
+        teachers={"classification": {"model": "m.yaml"}},
+    )
+    whole = trainings(plan, {"album": ALBUM_FACTS, "kinds": KINDS_FACTS, "kinds-val": KINDS_FACTS})
+    (labels,) = (step for step in whole.steps() if step.name == "label album")
+    assert labels.words[labels.words.index("--classes-of") + 1] == "o/records/kinds-val/*.tfrecord"
+    assert "o/records/kinds-val" in labels.needs
+    about = About("m.yaml", ("classification",), "abc", {"classification": ["cow"]})
+    monkeypatch.setattr(checks, "describe", lambda *_: types.SimpleNamespace(about=about))
+    with pytest.raises(UserError, match="m.yaml has no classification class of the records"):
+        checks.check(whole)
+
+
 def test_nothing_is_labelled_if_nothing_is_missing() -> None:
     facts = ROOMS_FACTS._replace(labelled={"depth": 200, "normals": 200})
     assert names(trainings(plan_of({"rooms": ROOMS}), {"rooms": facts}).steps()) == ["student"]
