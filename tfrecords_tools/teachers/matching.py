@@ -13,6 +13,7 @@ its pixels are ignored, too.
 from __future__ import annotations
 
 import copy
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -69,20 +70,23 @@ def problems_of(about: About, task: str, wanted: Sequence[str]) -> Iterator[str]
         shown = listed((f"{own!r} and {other!r}" for own, other in pairs.items()), separator="; ")
         (own, other), *_ = pairs.items()
         yield (
-            f"{path} and the records spell classes differently: {shown}. Give the teacher's the records' names in its "
-            f"adapter file, as in `classes: {{rename: [\"{own}={other}\"]}}`, or the records' the teacher's with "
-            f"must merge --same."
+            f"{path} and the records spell classes differently: {shown}. Give the teacher's the records' names in an "
+            f"adapter file, as in `classes: {{rename: [\"{own}={other}\"]}}`, or the records' the teacher's: convert "
+            f'their dataset with --rename "{other}={own}".'
         )
     elif names and not {*_usable(task, names, wanted)} & {*wanted}:
         yield (
             f"{path} has no {task} class of the records. It has {listed(names)}; they have {listed(wanted)}. Rename "
-            "classes, in an adapter file with `classes: {rename: [OLD=NEW]}`, or use another teacher."
+            "classes, the teacher's in an adapter file with `classes: {rename: [OLD=NEW]}` or the records' with must "
+            "convert --rename, or use another teacher."
         )
 
 
 def _letters(name: str) -> str:
     """Returns a name without what is often written in several ways: case, blanks and signs."""
-    return "".join(letter for letter in name.casefold() if letter.isalnum()) or name
+    letters = unicodedata.normalize("NFKC", name).casefold()
+    # Vowels of some scripts are marks: they are part of the word.
+    return "".join(one for one in letters if one.isalnum() or unicodedata.category(one).startswith("M")) or name
 
 
 def _usable(task: str, names: Sequence[str], wanted: Sequence[str]) -> list[str]:

@@ -110,12 +110,23 @@ def test_what_does_not_match_is_told() -> None:
     [
         (["bird"], "fixed has no detection class of the records. It has cat, tv monitor; they have bird."),
         (["cat", "TV_monitor"], "differently: 'tv monitor' and 'TV_monitor'.*rename: .\"tv monitor=TV_monitor\""),
+        (["TV monitor"], 'convert their dataset with --rename "TV monitor=tv monitor".'),  # a run has no adapter file
     ],
 )
 def test_classes_that_cannot_be_matched_are_refused(wanted: list[str], words: str) -> None:
     teacher = Fixed({"detection": boxes([])}, {"detection": ["cat", "tv monitor"]})
     with pytest.raises(UserError, match=words):
         matching.matched(teacher, {"detection": wanted})
+
+
+def test_marks_are_letters_of_some_scripts() -> None:
+    """Two words that differ in a vowel only are two words; one word in two encodings is one."""
+    teacher = Fixed({"detection": boxes([])}, {"detection": ["cat", "\u0915\u093e\u0930", "caf\u00e9"]})
+    assert matching.matched(teacher, {"detection": ["cat", "\u0915\u0941\u0930"]}).about.annotated == {
+        "detection": (1,)
+    }
+    with pytest.raises(UserError, match="spell classes differently"):
+        matching.matched(teacher, {"detection": ["cat", "Cafe\u0301"]})
 
 
 def test_a_background_alone_is_no_class_of_the_records() -> None:
