@@ -584,7 +584,7 @@ MUTANTS = (
     Mutant("agreement: every dataset is traced anew", "tfrecords_tools/label/agreement.py", "if key in _kept else", "if False else", "tfrecords_tools/label/test_agreement::graphs"),
     Mutant("agreement: the zoomed photo is not enlarged", "tfrecords_tools/label/agreement.py", "_View(False, ZOOM)", "_View(False, 1.0)", "tfrecords_tools/label/test_agreement::zoomed"),
     Mutant("agreement: the mirrored photo is not mirrored", "tfrecords_tools/label/agreement.py", "_View(True, 1.0)", "_View(False, 1.0)", "tfrecords_tools/label/test_agreement::position"),
-    Mutant("agreement: a run's figures are measured each time", "tfrecords_tools/label/self_check.py", "if known == {key", "if False and known == {key", "tfrecords_tools/label/test_agreement::domain"),
+    Mutant("agreement: a run's figures are measured each time", "tfrecords_tools/label/self_check.py", "if all(before.get", "if False and all(before.get", "tfrecords_tools/label/test_agreement::domain"),
     Mutant("NaN is a certain class", f"{TASKS}classification/labels.py", 'finite.check_labels("classification", labels, info.source_id)', "pass", "tfrecords_tools/teachers/test_outputs::no_distribution"),
     Mutant("class 300 is written as 44", f"{TASKS}segmentation/labels.py", "highest > IGNORE:", "False:", "tfrecords_tools/teachers/test_outputs::byte"),
     Mutant("rows are resampled beside their place", "must_tf/data/resample.py", "tf.stack([-offset, 0.0])", "tf.stack([-offset + 0.5, 0.0])", "must_tf/data/test_resample::two_passes"),

@@ -88,8 +88,7 @@ def given(values: Sequence[str], dataset: RecordSet) -> list[Description]:
         return []
     mistakes = Mistakes()
     descriptions = [
-        matching.matched(teachers.describe(path, tasks), dataset.manifest.classes)
-        for path, tasks in parse_teachers(values, mistakes).items()
+        _fitted(teachers.describe(path, tasks), dataset) for path, tasks in parse_teachers(values, mistakes).items()
     ]
     for about in (description.about for description in descriptions):
         if about.id not in dataset.manifest.teachers:
@@ -100,6 +99,15 @@ def given(values: Sequence[str], dataset: RecordSet) -> list[Description]:
             )
     mistakes.raise_all()
     return descriptions
+
+
+def _fitted(description: Description, dataset: RecordSet) -> Description:
+    """Returns the teacher with the records' classes. If they do not match, it keeps its own, and is measured on all:
+    since it labelled the records, their classes may have been renamed, as must merge --same does.
+    """
+    with contextlib.suppress(UserError):
+        return matching.matched(description, dataset.manifest.classes)
+    return description
 
 
 def _size(dataset: RecordSet, check: SelfCheck) -> int:
@@ -125,15 +133,17 @@ def _own(teacher: Teacher, check: SelfCheck) -> agreement.Found:
         return {task: found[dataset.directory].get(task, {}) for task, dataset in given.items()}
     kept = os.path.join(about.path, run_files.AGREEMENT)
     stored = _read(kept)
-    known = {"id": about.id, "classes": about.classes}
-    if known == {key: stored.get(key) for key in known} and set(about.tasks) <= set(stored["tasks"]):
-        return dict(stored["figures"])
+    if stored.get("id") == about.id and set(about.tasks) <= set(stored["tasks"]):
+        before = stored.get("classes", {})  # of more tasks, perhaps
+        if all(before.get(task) == names for task, names in about.classes.items()):
+            return dict(stored["figures"])
     dataset = _validation(about.domain)
     if dataset is None:
         return {}
     figures = _on_domain(teacher, dataset, check)
     with contextlib.suppress(OSError, tf.errors.OpError):  # of a directory that cannot be written to
-        files.write_json(kept, known | {"tasks": list(about.tasks), "figures": figures})
+        known = {"id": about.id, "tasks": list(about.tasks), "classes": about.classes}
+        files.write_json(kept, known | {"figures": figures})
     return figures
 
 

@@ -237,6 +237,43 @@ def test_the_gate_stops_a_teacher_outside_of_its_domain(tmp_path: Path, monkeypa
     assert self_check.of_teachers([teacher], recordset.opened(glob), self_check.checked(0, [])) == {}
 
 
+def test_the_figures_of_a_run_serve_its_tasks_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are measured again for other classes only."""
+    images = by("pseudo:abc", "segmentation", [pixels(np.zeros([40, 60], int))] * 20)
+    dataset = recordset.opened(records(tmp_path / "set", images))
+    measured = list[str]()
+
+    def measure(teacher: Any, photos: Sequence[bytes], tick: Any) -> agreement.Found:
+        measured.append("+".join(teacher.about.tasks))
+        return dict.fromkeys(teacher.about.tasks, {})
+
+    monkeypatch.setattr(agreement, "measure", measure)
+    monkeypatch.setattr(agreement, "sample", lambda *_: [b""] * 20)
+    (tmp_path / "run").mkdir()
+    counts = []
+    for tasks, names in ((["detection", "segmentation"], "a"), (["segmentation"], "a"), (["segmentation"], "b")):
+        teacher = ByFormula(by_content, str(tmp_path / "run"), (str(tmp_path / "set" / "*.tfrecord"),), tasks)
+        teacher.about = teacher.about._replace(classes={task: [names] for task in tasks})
+        self_check.of_teachers([teacher], dataset, self_check.SelfCheck())
+        counts.append(len(measured))
+    assert counts == [2, 3, 5]  # here, and twice on its own photos
+
+
+def test_a_teacher_is_measured_on_records_whose_classes_were_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As must merge --same does. A name in its adapter file would make it another teacher."""
+    images = by("pseudo:abc", "detection", [boxes([])])
+    glob = records(tmp_path / "set", images)
+    path = tmp_path / "set" / "manifest.json"
+    path.write_text(
+        json.dumps(json.loads(path.read_text()) | {"teachers": {"abc": {}}, "classes": {"detection": ["x"]}})
+    )
+    teacher = ByFormula(by_content, tasks=["detection"])
+    monkeypatch.setattr(self_check.teachers, "describe", lambda path, tasks: teacher)
+    assert self_check.given(["detection=formula"], recordset.opened(glob)) == [teacher]
+
+
 def test_mistakes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--sample 7: give 0 .* or at least 20"):
         self_check.checked(7, [])
