@@ -19,7 +19,8 @@ class TaskResult(NamedTuple):
     Attributes:
       labelled: by the teacher, in this folder; in `empty` of them it found nothing.
       replaced: those of `labelled` that had another teacher's labels before.
-      real: have real labels; `partial` of them have labels of some classes only and were left as they are.
+      real: have real labels.
+      partial: had labels of some classes only, real or not, and were left as they are.
       others: have labels of other teachers, or had this teacher's before.
       left: have no labels; `why` gives the reason.
     """
@@ -85,10 +86,17 @@ def per_task(source: manifest.Manifest, result: manifest.Manifest, request: Labe
       result: the manifest of the labelled records.
       request: which teachers labelled.
     """
-    return {task: _task_result(task, origin, source, result) for task, origin in request.origins.items()}
+    partly = {task for teacher in request.teachers for task in teacher.about.annotated}
+    return {
+        task: _task_result(task, origin, (source, result), task in partly) for task, origin in request.origins.items()
+    }
 
 
-def _task_result(task: str, own: str, source: manifest.Manifest, result: manifest.Manifest) -> TaskResult:
+def _task_result(
+    task: str, own: str, manifests: tuple[manifest.Manifest, manifest.Manifest], is_partial: bool
+) -> TaskResult:
+    """Returns a task's result; `is_partial` if the teacher labels some of the classes only."""
+    source, result = manifests
     before, after = source.origins.get(task, {}), result.origins.get(task, {})
     real = sum(count for origin, count in after.items() if not record.is_pseudo(origin))
     labelled = after.get(own, 0) - before.get(own, 0)
@@ -98,7 +106,7 @@ def _task_result(task: str, own: str, source: manifest.Manifest, result: manifes
         empty=result.notes.get(EMPTY.format(task=task), {}).get("count", 0),
         replaced=sum(count - after.get(origin, 0) for origin, count in before.items() if origin != own),
         real=real,
-        partial=manifest.limited_images(source, task, "partial"),
+        partial=manifest.limited_images(result, task, "partial") - (labelled if is_partial else 0),
         others=sum(after.values()) - real - labelled,
         left=left,
         why=_why(task) if left else "",

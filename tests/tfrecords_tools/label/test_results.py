@@ -5,6 +5,7 @@ See `tests.support.formula_teacher`.
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from tfrecords_tools import teachers
 from tfrecords_tools.label import job, run
 from tfrecords_tools.label.arguments import parse_request
 from tfrecords_tools.label.parallelism import JobPart
+from tfrecords_tools.label.results import per_task
 from tfrecords_tools.writing import beam, shards
 
 # Green is 0, 101, 202, 47, 148, 249 of images 0 to 5: the formula finds a box in 2, 4 and 5.
@@ -62,6 +64,24 @@ def test_only_labels_of_other_teachers_are_replaced(tmp_path: Path) -> None:
     assert labels["depth"].labels["metres"].max() == pytest.approx(
         1 + 4 * 37 / 64, abs=1e-3
     )  # not the old label of 2 m
+
+
+def test_partial_labels_that_are_replaced_are_not_left_as_they_are(tmp_path: Path) -> None:
+    """Neither are the new ones of a teacher that does not know all classes."""
+    partly = [
+        image_record(number, {"detection": origin}, (1,)) for number, origin in enumerate(("real:a", "pseudo:old"))
+    ]
+    records = formula_teacher.write(tmp_path / "in", [[*partly, image_record(2)]])
+    whole = formula_teacher.teacher(("detection",))
+    knowing = formula_teacher.teacher(("detection",), "f1")
+    knowing = knowing._replace(about=knowing.about._replace(annotated={"detection": (1,)}))
+    counts: list[int] = []
+    for teacher, replace in itertools.product((whole, knowing), ([], ["detection"])):
+        label_request = formula_teacher.request(records, teacher, replace=replace)
+        result = formula_teacher.labelled(label_request, tmp_path / str(len(counts)))
+        assert result.manifest
+        counts.append(per_task(result.source, result.manifest, label_request)["detection"].partial)
+    assert counts == [2, 1, 2, 1]
 
 
 def test_what_is_labelled_already_is_no_work(tmp_path: Path) -> None:
