@@ -34,8 +34,9 @@ def evaluate(
 ) -> None:
     """Measure teachers on images with real labels, by the metrics of a student.
 
-    Classes are matched by name; those that the teacher does not know count as not found. A task without any class of
-    the records is not measured, and the reason is printed.
+    Classes are matched by name; those that the teacher does not know count as not found. Images that it does not
+    classify are left out, and counted. A task without any class of the records is not measured, and the reason is
+    printed.
 
     Example: must-records evaluate --records 'records/val/*.tfrecord' --teacher classification=mobilenet.yaml
     """
