@@ -21,6 +21,8 @@ from tfrecords_tools.sources import class_files, files
 
 # The least share of a distribution that named classes must have. Below it, rounding decides which of them is largest.
 LEAST_SHARE = 0.01
+# IoU from which two boxes of classes that have become one show one object: YOLO's usual limit for boxes of one class.
+SAME_OBJECT = 0.65
 NO_NAME = ("???", "n/a")  # in the label maps of COCO's detectors, of ids that are not used
 
 
@@ -61,7 +63,8 @@ class ClassNames(NamedTuple):
         """
         if "boxes" in restored:
             ids = self._renumbered(task, 0, restored["classes"], where)
-            return restored | {"classes": ids, "scores": np.where(ids > 0, restored["scores"], 0.0)}
+            left_out = (ids <= 0) | self._repeated(restored, ids)
+            return restored | {"classes": ids, "scores": np.where(left_out, 0.0, restored["scores"])}
         if restored.get("probability", np.zeros([])).ndim == 1:
             is_class = [bool(name) for name in self.names]
             probability = np.zeros([len(self.classes)], restored["probability"].dtype)
@@ -95,6 +98,27 @@ class ClassNames(NamedTuple):
         numbers = [number for number, name in enumerate(self.names) if name]
         renumbered[np.array(numbers, int) + first] = np.array(self._places(), int) + first
         return renumbered[np.maximum(ids, 0)]
+
+    def _repeated(self, restored: Mapping[str, np.ndarray], ids: np.ndarray) -> np.ndarray:
+        """Tests which boxes [N] show an object that has a better box, of another class that has the same name now.
+
+        The model has suppressed them class by class, and a van may have a box as a car and one as a truck.
+        """
+        boxes, before = restored["boxes"], restored["classes"]
+        repeated = np.zeros(len(ids), bool)
+        if len(self.classes) == sum(map(bool, self.names)):
+            return repeated
+        area = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
+        there = np.flatnonzero((ids > 0) & (np.arange(len(ids)) < restored.get("count", len(ids))))
+        order = there[np.argsort(-restored["scores"][there], kind="stable")]
+        for rank, place in enumerate(order):
+            others = order[rank + 1 :]
+            high, low = np.minimum(boxes[others, 2:], boxes[place, 2:]), np.maximum(boxes[others, :2], boxes[place, :2])
+            shared = np.prod(np.maximum(high - low, 0), axis=1)
+            near = shared > SAME_OBJECT * (area[others] + area[place] - shared)
+            merged = (ids[others] == ids[place]) & (before[others] != before[place])
+            repeated[others] |= near & merged & ~repeated[place]
+        return repeated
 
     def _places(self) -> list[int]:
         """Returns the places in `classes` of the names that are not empty."""

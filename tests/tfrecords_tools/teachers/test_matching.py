@@ -187,6 +187,28 @@ def test_renamed_classes_of_an_adapter_become_one() -> None:
     assert names.renumber_labels("segmentation", classes, "x")["classes"].tolist() == [[0, 255], [0, 1]]
 
 
+def test_an_object_has_one_box_of_classes_that_became_one() -> None:
+    """A van as a car and as a truck is one vehicle. Boxes that the model itself gave one class stay, as do far ones."""
+    names = ClassNames(("car", "truck", "cat")).renamed({"car": "vehicle", "truck": "vehicle"})
+    near = (0.1, 0.2, 0.5, 0.55)
+    found = [
+        (2, 0.9, BOX),
+        (1, 0.8, near),
+        (2, 0.7, near),
+        (1, 0.6, (0.5, 0.6, 0.9, 1.0)),
+        (3, 0.5, BOX),
+        (1, 0.4, near),
+    ]
+    labels = {"count": np.array(5)} | {
+        key: values for key, values in boxes(found).items() if key in ("boxes", "classes", "scores")
+    }
+    one = names.renumber_predictions("detection", labels, "x")
+    assert one["classes"].tolist() == [1, 1, 1, 1, 2, 1]
+    assert one["scores"].tolist() == pytest.approx([0.9, 0, 0.7, 0.6, 0.5, 0.4])  # the last one is no detection
+    apart = ClassNames(("car", "truck", "cat")).renumber_predictions("detection", labels, "x")
+    assert apart["scores"].tolist() == labels["scores"].tolist()
+
+
 def labelled(tmp_path: Path, *options: str) -> list[record.Labelled]:
     """Labels three records without class names; returns their boxes."""
     source = formula_teacher.write(tmp_path / "in", [[formula_teacher.image_record(place) for place in range(3)]])
