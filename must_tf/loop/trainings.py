@@ -275,15 +275,15 @@ class Trainings:
             "train_data": {"input_path": [folder.pattern for folder in train]},
             "validation_data": {"input_path": [folder.pattern for folder in validation]},
         }
-        times = [self.repeat(folder) for folder in train]
-        if facts.kind == "student" and any(count > 1 for count in times):
+        times = [self._repeat(folder) for folder in train] if facts.kind == "student" else []
+        if any(count > 1 for count in times):
             inputs["train_data"]["repeats"] = times
         about_teachers = self._of_teachers() if facts.kind == "student" else {}
         return combined(
             settings.schedule(count, batch), about_teachers, fitted, {"task": inputs}, self._heads(facts.tasks)
         )
 
-    def repeat(self, folder: RecordFolder) -> int:
+    def _repeat(self, folder: RecordFolder) -> int:
         """Returns how often an epoch of a student has each image of a folder."""
         return max(self.plan.datasets[name].repeat for name in folder.members)
 
