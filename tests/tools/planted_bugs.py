@@ -343,7 +343,7 @@ MUTANTS = (
     Mutant("absent is taken for empty", "must_tf/data/input.py", 'tf.where((origin == "") | doubted, 0.0, weight)', "weight", "contract/test_records::absent"),
     Mutant("pseudo weight is ignored", "must_tf/data/input.py", "tf.where(pseudo, config.pseudo_weight, 1.0)", "1.0", "contract/test_records::pseudo"),
     Mutant("real labels are taken for a teacher's", "must_tf/data/input.py", '"pseudo": pseudo,', '"pseudo": tf.constant(True),', "contract/test_records::pseudo"),
-    Mutant("every epoch has the same order", "must_tf/data/input.py", "seed=seed + number", "seed=seed", "contract/test_input"),
+    Mutant("every epoch has the same order", "must_tf/data/order.py", "seed=seed + number", "seed=seed", "contract/test_input"),
     Mutant("augmentation repeats every epoch", "must_tf/data/input.py", "tf.constant(data.seed, tf.int64), index]", "tf.constant(data.seed, tf.int64), index % 12]", "contract/test_input"),
     Mutant("augmentation ignores the seed", "must_tf/data/input.py", "tf.constant(data.seed, tf.int64), index]", "tf.constant(7, tf.int64), index]", "contract/test_input"),
     Mutant("a log's last line is written twice", "must_tf/common/progress.py", "self._done >= self._total and not self._terminal", "False", "must_tf/common/test_progress::log"),
