@@ -16,6 +16,7 @@ from must_tf.config.fields import MODELS, UNIMPLEMENTED, UPSTREAM_CHOICES, UPSTR
 ANY = Range()
 MOST_SHOWN = 200  # characters of a value in a message
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
+EXAMPLES = {str: "text", int: 1, float: 0.5}  # of the values in a list that is empty by default
 
 
 def sift(params: Config, values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -95,7 +96,8 @@ def _problem(params: Config, key: str, value: Any) -> str:
     """Returns the problem with one value as the end of a sentence; empty if it is valid."""
     current = _current(params, key)
     if not _type_fits(params, key, value):
-        return f": must be {_kind(current, _annotation(params, key))}, for example {_example(current)!r}."
+        annotation = _annotation(params, key)
+        return f": must be {_kind(current, annotation)}, for example {_example(current, annotation)!r}."
     if isinstance(params, OneOfConfig) and key == "type" and value is not None:
         known = [name for name in _keys(params) if name not in ("type", *UNIMPLEMENTED)]
         return "" if value in known else f" does not exist.{nearest(str(value), known)} Known: {', '.join(known)}."
@@ -200,7 +202,9 @@ def _kind(current: Any, annotation: Any) -> str:
     return KINDS.get(type(current), "a value of another type")
 
 
-def _example(current: Any) -> Any:
+def _example(current: Any, annotation: Any) -> Any:
     if isinstance(current, Config):
         return next(iter(current.as_dict()), "")
+    if isinstance(current, tuple) and not current:
+        return [EXAMPLES[part] for part in typing.get_args(annotation) if part in EXAMPLES][:1]
     return list(current) if isinstance(current, tuple) else current

@@ -122,7 +122,8 @@ def _empty(evidence: Evidence) -> Iterator[str]:
     if empty > MOST_EMPTY and there <= MOST_EMPTY:
         yield (
             f"{empty:.0%} of images have no label above the threshold ({labels['low_confidence']:.0%} only labels "
-            f"below it); at most {MOST_EMPTY:.0%} may. Use a lower threshold, or label with a better teacher."
+            f"below it); at most {MOST_EMPTY:.0%} may. Use a lower threshold, or label with a better teacher. "
+            "If these images show none of the teacher's classes, leave them out for this task."
         )
 
 
@@ -160,7 +161,8 @@ def _unknown(evidence: Evidence) -> Iterator[str]:
     if unknown > MOST_UNKNOWN and there <= MOST_UNKNOWN:
         yield (
             f"{unknown:.0%} of pixels are ignored or unknown: below the threshold, NaN, infinite or not above 0. At "
-            f"most {MOST_UNKNOWN:.0%} may be. Use a lower threshold, or label again."
+            f"most {MOST_UNKNOWN:.0%} may be. Use a lower threshold, or label again; also ignored are "
+            "classes that only the teacher has, and its background if it lacks some of the records'."
         )
 
 

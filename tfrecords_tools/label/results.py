@@ -116,7 +116,13 @@ def _task_result(
 def lines(results: Mapping[str, TaskResult], request: LabelRequest) -> list[str]:
     """Returns a line per task, for people."""
     paths = {task: teacher.about.path for teacher in request.teachers for task in teacher.about.tasks}
-    return [f"  {task} by {paths[task]}: {_line(result)}" for task, result in results.items()]
+    nothing = [
+        f"WARNING: {paths[task]} has labelled no image for {task}, and {result.left} have no label. Either they show "
+        "none of its classes, or it is not used as it was trained; try it with must evaluate."
+        for task, result in results.items()
+        if not result.labelled and not result.others and result.left and not result.why
+    ]
+    return [*(f"  {task} by {paths[task]}: {_line(result)}" for task, result in results.items()), *nothing]
 
 
 def _line(result: TaskResult) -> str:

@@ -69,17 +69,24 @@ def problems_of(about: About, task: str, wanted: Sequence[str]) -> Iterator[str]
     if pairs:
         shown = listed((f"{own!r} and {other!r}" for own, other in pairs.items()), separator="; ")
         (own, other), *_ = pairs.items()
+        unknown = [name for name in wanted if name not in names and name not in pairs.values()]
+        more = f" Of the records' classes, it does not know {quoted(unknown)} either." if unknown else ""
         yield (
             f"{path} and the records spell classes differently: {shown}. Give the teacher's the records' names in an "
             f"adapter file, as in `classes: {{rename: [\"{own}={other}\"]}}`, or the records' the teacher's: convert "
-            f'their dataset with --rename "{other}={own}".'
+            f'their dataset with --rename "{other}={own}".{more}'
         )
     elif names and not {*_usable(task, names, wanted)} & {*wanted}:
         yield (
-            f"{path} has no {task} class of the records. It has {listed(names)}; they have {listed(wanted)}. Rename "
+            f"{path} has no {task} class of the records. It has {quoted(names)}; they have {quoted(wanted)}. Rename "
             "classes, the teacher's in an adapter file with `classes: {rename: [OLD=NEW]}` or the records' with must "
             "convert --rename, or use another teacher."
         )
+
+
+def quoted(names: Sequence[str]) -> str:
+    """Lists class names, which may contain commas."""
+    return listed(map(repr, names))
 
 
 def _letters(name: str) -> str:
@@ -136,10 +143,10 @@ class Matched(NamedTuple):
             unused = [name for name, place in zip(names, table.places, strict=True) if place < 0]
             used = len(names) - len(unused)
             if unused:
-                yield f"{task}: {used} of its {len(names)} classes are the records'; left out: {listed(unused)}"
+                yield f"{task}: {used} of its {len(names)} classes are the records'; left out: {quoted(unused)}"
             unknown = [name for place, name in enumerate(table.names) if place not in table.places]
             if unknown:
-                yield f"{task}: of the records' classes, it does not know {listed(unknown)}"
+                yield f"{task}: of the records' classes, it does not know {quoted(unknown)}"
 
     def load(self) -> Teacher:
         """See `teachers.Description`."""

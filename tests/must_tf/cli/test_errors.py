@@ -135,7 +135,7 @@ def test_a_teacher_that_was_not_trained_for_the_task(
         code,
         capsys.readouterr().err,
         world.out,
-        ("has no segmentation class of the records", "c0, c1", "rename: [OLD=NEW]"),
+        ("has no segmentation class of the records", "'c0', 'c1'", "rename: [OLD=NEW]"),
     )
 
 

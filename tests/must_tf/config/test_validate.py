@@ -119,6 +119,7 @@ def test_wrong_type(key: str, value: Any, kind: str) -> None:
     found = wrong(key, value)
     assert len(found) == 1
     assert found[0].startswith(f"{key}={value!r}: must be {kind}, for example ")
+    assert not found[0].endswith("[].")
 
 
 NEAREST = {

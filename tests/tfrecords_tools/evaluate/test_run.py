@@ -142,7 +142,7 @@ def test_a_teacher_without_the_classes_is_not_measured(tmp_path: Path) -> None:
     tell(tmp_path / "y", classes={"detection": names[::-1]})
     reversed_set = recordset.opened(str(tmp_path / "y" / "*.tfrecord"))
     for classes, sets, reason in (
-        (["dogs"], [dataset, other], "has no detection class of the records. It has dogs; they have"),
+        (["dogs"], [dataset, other], "has no detection class of the records. It has 'dogs'; they have"),
         (names, [dataset, reversed_set], "/y has other detection classes than"),
     ):
         with pytest.raises(UserError, match=f"there is nothing to measure. detection: .*{reason}"):
@@ -176,6 +176,6 @@ def test_pseudo_labels_are_no_truth_and_images_without_an_answer_are_counted(
     assert run.evaluate([Unsure(names)], [dataset]).figures["detection/AP"] == pytest.approx(1.0)
     answers = turned
     result = run.evaluate([Unsure([*names[::-1], "dog"])], [dataset])
-    assert list(result.lines())[-1].endswith("classes are the records'; left out: dog")
+    assert list(result.lines())[-1].endswith("classes are the records'; left out: 'dog'")
     assert (result.images, result.labelled, result.unanswered) == (3, {"detection": 1}, {"detection": 1})
     assert result.figures["detection/AP"] == pytest.approx(1.0)

@@ -24,7 +24,7 @@ from tfrecords_tools import teachers
 from tfrecords_tools.label import job, run
 from tfrecords_tools.label.arguments import parse_request
 from tfrecords_tools.label.parallelism import JobPart
-from tfrecords_tools.label.results import per_task
+from tfrecords_tools.label.results import TaskResult, lines, per_task
 from tfrecords_tools.writing import beam, shards
 
 # Green is 0, 101, 202, 47, 148, 249 of images 0 to 5: the formula finds a box in 2, 4 and 5.
@@ -46,6 +46,18 @@ def test_each_image_is_counted_once(tmp_path: Path) -> None:
     written = manifest.read(str(tmp_path / "out"))
     assert written.notes == {"detection: labelled, nothing found": {"count": 2, "examples": ["0", "1"]}}
     assert written.limits == {"detection": {"partial": 1}}
+
+
+def test_a_teacher_that_labels_nothing_is_warned_of(tmp_path: Path) -> None:
+    """A classifier leaves images alone that show none of the records' classes."""
+    request = formula_teacher.request(
+        formula_teacher.write(tmp_path / "in", MIXED), formula_teacher.teacher(("depth",))
+    )
+    nothing = TaskResult(0, 0, 0, 0, 0, 0, left=6, why="")
+    counted, warning = lines({"depth": nothing}, request)
+    assert counted == "  depth by formula/f0: 0 images labelled; 6 left without labels"
+    assert warning.startswith("WARNING: formula/f0 has labelled no image for depth, and 6 have no label.")
+    assert len(lines({"depth": nothing._replace(why="its boxes come from another source")}, request)) == 1
 
 
 def test_only_labels_of_other_teachers_are_replaced(tmp_path: Path) -> None:

@@ -47,6 +47,17 @@ def assert_partly_masked(record: Record) -> None:
     assert len(record.labels["detection"]["boxes"]) == 5
 
 
+def test_a_json_without_masks_promises_none(tmp_path: Path) -> None:
+    """A dry run would measure a teacher of masks, and find nothing to train it on."""
+    source = coco(tmp_path)
+    assert source.find().tasks == ("detection", "masks")
+    content = json.loads(Path(source.annotations).read_text())
+    for annotation in content["annotations"]:
+        del annotation["segmentation"]
+    Path(source.annotations).write_text(json.dumps(content))
+    assert source.find().tasks == ("detection",)
+
+
 def test_there_and_back(tmp_path: Path) -> None:
     result = converted(coco(tmp_path), tmp_path / "records")
     assert_partly_masked(result.records["7"])

@@ -97,8 +97,8 @@ def test_what_does_not_match_is_told() -> None:
     teacher = matching.matched(Fixed({"detection": boxes([])}, {"detection": OWN}), {"detection": ["dog", "bird"]})
     assert teacher.about.classes == {"detection": ["dog", "bird"]} and teacher.about.annotated == {"detection": (1,)}
     assert teacher.about.facts["notes"] == [
-        "detection: 1 of its 3 classes are the records'; left out: cat, truck",
-        "detection: of the records' classes, it does not know bird",
+        "detection: 1 of its 3 classes are the records'; left out: 'cat', 'truck'",
+        "detection: of the records' classes, it does not know 'bird'",
     ]
     assert teacher.about.id == "f0" and teacher.load().configs["detection"].classes == ("dog", "bird")
     whole = matching.matched(Fixed({"detection": boxes([])}, {"detection": OWN}), {"detection": ["dog", "cat"]})
@@ -108,7 +108,8 @@ def test_what_does_not_match_is_told() -> None:
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        (["bird"], "fixed has no detection class of the records. It has cat, tv monitor; they have bird."),
+        (["bird"], "fixed has no detection class of the records. It has 'cat', 'tv monitor'; they have 'bird'."),
+        (["cat", "TV_monitor", "cow"], "Of the records' classes, it does not know 'cow' either."),
         (["cat", "TV_monitor"], "differently: 'tv monitor' and 'TV_monitor'.*rename: .\"tv monitor=TV_monitor\""),
         (["TV monitor"], 'convert their dataset with --rename "TV monitor=tv monitor".'),  # a run has no adapter file
     ],
@@ -132,7 +133,9 @@ def test_marks_are_letters_of_some_scripts() -> None:
 def test_a_background_alone_is_no_class_of_the_records() -> None:
     """It may be any of the others, so that no pixel of any image would be known."""
     teacher = Fixed({"segmentation": pixels(np.zeros([2, 2], int))}, {"segmentation": ["background", "cat"]})
-    with pytest.raises(UserError, match="fixed has no segmentation class of the records. It has background, cat; they"):
+    with pytest.raises(
+        UserError, match="fixed has no segmentation class of the records. It has 'background', 'cat'; they"
+    ):
         matching.matched(teacher, {"segmentation": ["background", "road"]})
     assert matching.matched(teacher, {"segmentation": ["background"]}).about.annotated == {}
 

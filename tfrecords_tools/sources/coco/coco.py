@@ -144,7 +144,8 @@ class Coco:
         if surfaces:
             classes["segmentation"] = surfaces.names
             inputs.append(surfaces.path)
-        return Listing(items, classes, tuple(inputs), account, index.count, tuple(classes))
+        tasks = tuple(task for task in classes if task != "masks" or index.masked)
+        return Listing(items, classes, tuple(inputs), account, index.count, tasks)
 
     def _refuse(self, index: coco_index.CocoIndex, present: Finder | FolderFiles, account: Account) -> None:
         """Raises UserError, because no image can be converted."""
