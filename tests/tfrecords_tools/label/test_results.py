@@ -8,6 +8,8 @@ from __future__ import annotations
 import itertools
 import json
 import pickle
+import re
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -46,6 +48,19 @@ def test_each_image_is_counted_once(tmp_path: Path) -> None:
     written = manifest.read(str(tmp_path / "out"))
     assert written.notes == {"detection: labelled, nothing found": {"count": 2, "examples": ["0", "1"]}}
     assert written.limits == {"detection": {"partial": 1}}
+
+
+def test_a_pattern_that_is_named_can_be_pasted(tmp_path: Path) -> None:
+    """Also if its folder has a blank."""
+    folder = tmp_path / "my photos"
+    formula_teacher.write(folder, MIXED)
+    with pytest.raises(UserError, match=f"Give its files, in quotes: '{folder}/\\*.tfrecord'"):
+        parse_request(str(folder), ["depth=nowhere"])
+    odd = formula_teacher.write(tmp_path / "bob's", MIXED).replace("/*.tfrecord", "")
+    with pytest.raises(UserError) as error:
+        parse_request(odd, ["depth=nowhere"])
+    (shown,) = re.findall(r"in quotes: (.*)", str(error.value).splitlines()[1])
+    assert shlex.split(shown) == [f"{odd}/*.tfrecord"]
 
 
 def test_a_teacher_that_labels_nothing_is_warned_of(tmp_path: Path) -> None:
