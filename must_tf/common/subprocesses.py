@@ -154,6 +154,23 @@ def last_lines(log: str, count: int) -> list[str]:
     return lines[begin:][-count:]
 
 
+def unseen_lines(log: str, count: int) -> list[str]:
+    """Returns those of the last `count` lines that stderr has to show: all, unless stdout has shown some beside it."""
+    lines = last_lines(log, count)
+    with contextlib.suppress(OSError):  # one of them is no file
+        if os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno()):
+            return [line for line in lines if not (_is_progress(line) or _is_result(line))]
+    return lines
+
+
+def _is_progress(line: str) -> bool:
+    return " · " in line
+
+
+def _is_result(line: str) -> bool:
+    return line.startswith(RESULTS) or " is finished: " in line
+
+
 class _Screen:
     """Shows progress, which replaces its last line on a terminal, results, and what was dropped or changed.
 
@@ -165,14 +182,14 @@ class _Screen:
         self._is_progress = False  # the terminal's last line is progress, and not ended yet
 
     def show(self, line: str, name: str) -> None:
-        progress = " · " in line
+        progress = _is_progress(line)
         text = f"{name}: {line.lstrip()}" if name else line
         if progress and sys.stdout.isatty():
             width = shutil.get_terminal_size().columns - 3  # a longer line would wrap, and stay
             with self._lock:
                 print(f"\r  {text[:width]:<{width}}", end="", flush=True)
                 self._is_progress = True
-        elif progress or line.startswith(RESULTS) or " is finished: " in line:
+        elif progress or _is_result(line):
             self.end_line()
             print(f"  {text}", flush=True)
 

@@ -6,6 +6,7 @@ Before its conversion, a few images are converted in memory; afterwards, the man
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import statistics
 import time
@@ -25,6 +26,7 @@ from tfrecords_tools.writing.counts import Account, Dropped
 from tfrecords_tools.writing.items import Listing
 
 SAMPLED = 24  # images that are looked at
+GENERATED = 6  # of those that are made by a program: they are alike, and making them takes a while
 
 
 class Facts(NamedTuple):
@@ -61,7 +63,7 @@ def of_source(dataset: PlannedDataset, where: str) -> Facts:
         with formats.named(where):
             return of_records(formats.folder_of(dataset.options[formats.RECORDS]))
     with formats.named(where):
-        listing, examples, seconds = _sample(where, dataset)
+        listing, examples, seconds = _sample(where, dataset, GENERATED)
     count = len(listing.items)
     found = [record.origins_of(example) for example in examples]
     tasks = sorted({task for origins in found for task in origins} | set(listing.tasks or ()))
@@ -84,7 +86,7 @@ def write_sample(dataset: PlannedDataset, folder: str) -> float:
     Returns:
       The seconds to write one.
     """
-    listing, examples, _ = _sample(dataset.name, dataset)
+    listing, examples, _ = _sample(dataset.name, dataset, SAMPLED)
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, shards.names(1)[0])
     started = time.monotonic()
@@ -94,14 +96,19 @@ def write_sample(dataset: PlannedDataset, folder: str) -> float:
     return seconds
 
 
-def _sample(where: str, dataset: PlannedDataset) -> tuple[Listing, list[tf.train.Example], float]:
-    """Returns all items, a few records that are spread over them, and the seconds that these took."""
+def _sample(where: str, dataset: PlannedDataset, generated: int) -> tuple[Listing, list[tf.train.Example], float]:
+    """Returns all items, a few records that are spread over them, and the seconds that these took.
+
+    There are at most `generated` records of generated images.
+    """
     encoder = convert.Encoder(formats.source(where, dataset.form, dataset.options))
     listing = encoder.find()
     started, account = time.monotonic(), Account()
     examples = []
-    step = max(1, len(listing.items) // SAMPLED)
-    for place in list(range(0, len(listing.items), step))[:SAMPLED]:
+    is_generated = not any(item.files for item in itertools.islice(listing.items, 1))
+    most = min(SAMPLED, generated) if is_generated else SAMPLED
+    step = max(1, len(listing.items) // most)
+    for place in list(range(0, len(listing.items), step))[:most]:
         try:
             examples.append(tf.train.Example.FromString(encoder.record(listing.items[place], account)))
         except Dropped:

@@ -95,8 +95,7 @@ def measure(expected: Expected) -> Measured:
         (folder, *_) = samples.folders.train
         print("measuring a command ...", flush=True)
         command = _call(("check", "--records", folder.pattern))
-        steps = [step for step in samples.steps() if step.words[0] == "train"]
-        paces = {step.name: _training(step) for step in _announced(steps)}
+        paces = {step.name: _training(step) for step in _announced(to_train(expected.trainings, samples))}
         existing = {teacher.name for teacher in expected.trainings.teachers() if not teacher.is_run}
         if existing:
             paces |= _models(dataclasses.replace(samples, plan=_planned(expected, here, models=True)), command)
@@ -104,6 +103,12 @@ def measure(expected: Expected) -> Measured:
         export = [step for step in samples.steps() if step.words[0] == "export" and "student" in known]
         calls = [_call(step.words, step.output) for step in _announced(export)]
         return Measured(known, command, writing, next(iter(calls), None))
+
+
+def to_train(planned: Trainings, samples: Trainings) -> list[Step]:
+    """Returns the plan's trainings on samples. There, other teachers would be trained in place of models that exist."""
+    names = {step.name for step in planned.steps()}
+    return [step for step in samples.steps() if step.words[0] == "train" and step.name in names]
 
 
 def _announced(steps: Sequence[Step]) -> Iterator[Step]:

@@ -60,7 +60,8 @@ KEYS = (
     "export",
     "settings",
 )
-DATASET_KEYS = ("format", "validation", "train", "repeat")
+DATASET_KEYS = ("format", "validation")
+TRAINED_KEYS = ("train", "repeat")  # of a dataset that is not a transfer's
 RUN_KEYS = ("steps", "settings")
 ALL = "all"  # below `teachers`: every teacher
 ROWS = ("random", "start", "teachers", "student", "compare")  # the weights that a transfer begins with

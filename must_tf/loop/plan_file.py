@@ -21,6 +21,7 @@ from must_tf.loop.plan import (
     MOST,
     ROWS,
     RUN_KEYS,
+    TRAINED_KEYS,
     VALIDATION_SHARE,
     ComparedStudent,
     Plan,
@@ -206,11 +207,12 @@ class Reader:
             self._wrong(f"{where}: {brief(task)} is not a task.{nearest(task, names())} Known: {', '.join(names())}.")
 
     def _dataset(self, where: str, name: str, entry: Any, more: Collection[str] = ()) -> PlannedDataset:
-        """Returns a dataset. `more`: keys that the caller reads."""
+        """Returns a dataset. `more`: the keys of a transfer."""
         group = self._group(entry, where)
         form = group.get("format", "")
-        own = {key: value for key, value in group.items() if key not in (*DATASET_KEYS, *more)}
-        for problem in formats.problems(where, form, own, (*DATASET_KEYS, *more)):
+        keys = (*DATASET_KEYS, *(more or TRAINED_KEYS))
+        own = {key: value for key, value in group.items() if key not in keys}
+        for problem in formats.problems(where, form, own, keys):
             self._wrong(problem)
         validation, share = self._validation(where, group.get("validation", VALIDATION_SHARE), "validation" in group)
         if validation is not None and form in (*formats.formats(), formats.RECORDS):
@@ -229,7 +231,7 @@ class Reader:
         if is_trained_on and validation == {}:
             self._wrong(f"{where}: validation: {{}} leaves no photo to train on. Change an option, or give a share.")
         repeat = self._value(group, "repeat", 1, f"{where}.")
-        if repeat > 1 and (not is_trained_on or more):
+        if repeat > 1 and not is_trained_on:
             self._wrong(f"{where}.repeat: it is for datasets that a student is trained on. Leave it out.")
         return PlannedDataset(name, str(form), own, validation, share, is_trained_on, repeat)
 

@@ -146,6 +146,7 @@ def _report(trainings: Trainings, table: list[TableRow], seconds: Mapping[str, f
         [
             f"The student was evaluated on {images} validation images, each exactly once.",
             f"The steps of this plan took {clock(sum(seconds.values()))}, added up.",
+            *_repeated(trainings),
             *shared_photos.warnings(trainings.folders),
             *_unfit(trainings),
         ],
@@ -161,6 +162,12 @@ def _report(trainings: Trainings, table: list[TableRow], seconds: Mapping[str, f
         pictures[1:],
         leading=pictures[:1],
     )
+
+
+def _repeated(trainings: Trainings) -> list[str]:
+    """Returns a sentence for each dataset that is repeated."""
+    counts = {name: dataset.repeat for name, dataset in trainings.plan.datasets.items() if dataset.repeat > 1}
+    return [f"An epoch of a student has each image of {name!r} {count} times." for name, count in counts.items()]
 
 
 def _unfit(trainings: Trainings) -> list[str]:

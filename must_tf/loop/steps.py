@@ -11,8 +11,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import glob
-import hashlib
 import os
 import shlex
 import shutil
@@ -29,9 +27,8 @@ from must_tf.common import files, subprocesses
 from must_tf.common.errors import INTERRUPTED, UserError
 from must_tf.common.progress import clock
 from must_tf.common.shared_process import CommandProcesses, option_for
-from must_tf.data import manifest
+from must_tf.loop import made_from
 from must_tf.pseudo_gate import verdict
-from must_tf.runs import checkpoints, directory, init_weights
 from must_tf.serving import saved_model
 from must_tf.tasks import discover
 
@@ -183,20 +180,20 @@ class StepRunner:
         if before and before.get("hash") == digest and os.path.exists(step.output):
             print(f"  {name}: done already" if name else "  done already", flush=True)
             return
-        made_from, parts = _made_from(step, state), _parts(step, state)
-        if before and before.get("from", made_from) != made_from:
-            _remove_changed(step, before["parts"], parts)
+        source, parts = made_from.of_step(step, state), made_from.of_parts(step, state)
+        if before and before.get("from", source) != source:
+            made_from.remove_changed(step, before["parts"], parts)
         for path, content in contents.items():
             files.write_whole(path, content.encode())
         if os.path.exists(os.path.join(step.output, saved_model.NAME)):
             shutil.rmtree(step.output)  # an export of this plan: of what has changed since, or of a run that was killed
-        seconds = self._seconds_before(step, made_from)
+        seconds = self._seconds_before(step, source)
         if seconds is None:
-            _remove(self._log(step))
+            made_from.remove(self._log(step))
             seconds = 0.0
         # Parts that the plan has no longer stay known: they may come back.
-        about = {"from": made_from, "parts": {**(before["parts"] if before else {}), **parts}}
-        asked = _short_hash((step.words, sorted(contents.items())))
+        about = {"from": source, "parts": {**(before["parts"] if before else {}), **parts}}
+        asked = made_from.short_hash((step.words, sorted(contents.items())))
         about["asked"] = (before or {}).get("asked", asked) if os.path.exists(step.output) else asked
         self._remember(step, {**about, "seconds": seconds})  # and not its hash: the command may be killed
         started = time.monotonic()
@@ -207,13 +204,13 @@ class StepRunner:
             self._remember(step, {**about, "seconds": seconds})
         self._remember(step, {"hash": digest, **about, "asked": asked, "seconds": seconds})
 
-    def _seconds_before(self, step: Step, made_from: str) -> float | None:
+    def _seconds_before(self, step: Step, source: str) -> float | None:
         """Returns the time that the step has taken already, or None unless it goes on with what it has made.
 
         The time is 0 if a kill ended this process, too, in the first attempt.
         """
         before = self._done.get(step.name, {})
-        return before.get("seconds", 0.0) if before.get("from") == made_from and "hash" not in before else None
+        return before.get("seconds", 0.0) if before.get("from") == source and "hash" not in before else None
 
     def _remember(self, step: Step, entry: Mapping[str, Any]) -> None:
         """Notes what is known of a step."""
@@ -223,8 +220,8 @@ class StepRunner:
 
     def _hash(self, step: Step, contents: Mapping[str, str], state: str) -> str:
         """Returns a hash of everything that the step's result depends on."""
-        inputs = [self._hashes[path] if path in self._hashes else _foreign_state(path) for path in step.needs]
-        return _short_hash((step.words, sorted(contents.items()), state, inputs))
+        inputs = [self._hashes[path] if path in self._hashes else made_from.foreign_state(path) for path in step.needs]
+        return made_from.short_hash((step.words, sorted(contents.items()), state, inputs))
 
     def _log(self, step: Step) -> str:
         return os.path.join(self._out, LOGS, f"{step.name.replace(' ', '-')}.log")
@@ -245,7 +242,10 @@ class StepRunner:
         if code and self._is_ending.is_set():
             raise UserError(f"step {step.name!r} was ended, because another one failed.")
         if code:
-            print("\n".join(subprocesses.last_lines(log, TAIL)), file=sys.stderr)
+            # If others run beside it, theirs may have come between its own.
+            last = subprocesses.last_lines if name else subprocesses.unseen_lines
+            for line in last(log, TAIL):
+                print(line, file=sys.stderr)
             raise UserError(f"step {step.name!r} {_ending(code, step, is_changed)} Its whole output is in {log}.")
         for reasons in verdict.unfit(step.output, discover()) if step.words[0] == "label" else ():  # with --force
             print(f"  unfit: {reasons}", flush=True)
@@ -281,63 +281,6 @@ def _read_done(path: str) -> dict[str, dict[str, Any]]:
         name: {"parts": {}} | entry for name, entry in done.items() if isinstance(entry, dict)
     }
     return {name: entry for name, entry in known.items() if "seconds" in entry and isinstance(entry["parts"], dict)}
-
-
-def _short_hash(content: Any) -> str:
-    return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
-
-
-def _foreign_state(path: str) -> str:
-    """Returns a text that changes with records that are not the loop's own; "" if there are none."""
-    is_there = os.path.exists(manifest.path_in(path))
-    return verdict.shards_fingerprint(manifest.read(path)) if is_there else ""
-
-
-def _made_from(step: Step, state: str) -> str:
-    """Returns a hash of the content of everything that a step reads, wherever it is."""
-    return _short_hash((state, [_content(path) for path in step.needs]))
-
-
-def _parts(step: Step, state: str) -> dict[str, str]:
-    """Returns {input that only some parts of a step's output are made from: hash of its content}."""
-    return {path: _content(path) if path else hashlib.sha256(state.encode()).hexdigest()[:16] for path in step.parts}
-
-
-def _remove_changed(step: Step, before: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Removes what a step has made from input that has changed since: all of it, if its parts are not known.
-
-    Args:
-      step: the step.
-      before, now: see `_parts`.
-    """
-    if not before:
-        print("  made again, because what it is made from has changed", flush=True)
-        _remove(step.output)
-        return
-    changed = [path for path, content in now.items() if before.get(path, content) != content]
-    patterns = sorted({pattern for path in changed for pattern in step.parts[path]})
-    found = [path for pattern in patterns for path in glob.glob(os.path.join(glob.escape(step.output), pattern))]
-    if found:
-        print(f"  made again: {', '.join(patterns)}, because what they are made from has changed", flush=True)
-    for path in found:
-        _remove(path)
-
-
-def _content(path: str) -> str:
-    """Returns a hash of the content of records or of a run's weights; "" for anything else."""
-    if os.path.isdir(path) and checkpoints.newest(path):
-        return init_weights.digest(path)
-    return _foreign_state(path)
-
-
-def _remove(output: str) -> None:
-    """Removes what a step has made: of a run only its own files, because people keep notes beside them."""
-    if directory.is_run(output):
-        directory.delete(output)
-    elif os.path.isdir(output):
-        shutil.rmtree(output)
-    elif os.path.exists(output):
-        os.remove(output)
 
 
 def _ending(code: int, step: Step, is_changed: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,16 @@ def test_the_log_of_an_earlier_attempt_stays(tmp_path: Path) -> None:
         assert subprocesses.follow([sys.executable, "-c", f"print('error: {word}')"], str(log)) == 0
     assert log.read_text() == f"error: first\n\n{subprocesses.AGAIN}\nerror: second\n"
     assert subprocesses.last_lines(str(log), 200) == ["error: second"]
+
+
+def test_what_a_terminal_has_shown_is_not_shown_again(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("noise\ntrain 8/16 images · 2.0 images/s\nnote: 2\nerror: no such file\n")
+    script = f"import must_tf.common.subprocesses as s; print(*s.unseen_lines({str(log)!r}, 9), sep=',')"
+    one = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert one.stdout == "noise\n"
+    two = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert two.stdout == "noise,train 8/16 images · 2.0 images/s,note: 2,error: no such file\n"
 
 
 def test_progress_replaces_its_line_on_a_terminal_and_results_stay(

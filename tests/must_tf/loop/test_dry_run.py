@@ -21,6 +21,7 @@ from must_tf.loop.records import Folders, RecordFolder
 from must_tf.loop.trainings import Trainings
 from tests.support import tiny as tiny_lib
 from tests.support.tiny import Tiny
+from tfrecords_tools.sources.scenes import Scenes
 
 RATE, START, MEMORY = 8.0, 20.0, 1.5  # images per second and seconds before that, of every training; GB
 COMMAND = 10.0  # seconds of a command without a network
@@ -133,6 +134,20 @@ def test_a_sample_has_the_labels_of_its_dataset(tmp_path: Path) -> None:
     found = facts.of_source(PlannedDataset("x", "scenes", options), "x")
     assert (found.images, found.side) == (100, 128)
     assert found.labelled == {"depth": 100, "normals": 100} and not found.objects
+
+
+def test_only_a_few_generated_images_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making them takes a while, and they are alike. A dry run trains on as many as of other datasets."""
+    monkeypatch.setattr(facts, "SAMPLED", 4)
+    monkeypatch.setattr(facts, "GENERATED", 2)
+    loaded: list[str] = []
+    load = Scenes.load
+    monkeypatch.setattr(Scenes, "load", lambda self, item, account: loaded.append(item[0]) or load(self, item, account))
+    options = {"domain": "geometry", "count": 100, "seed": 1}
+    facts.of_source(PlannedDataset("x", "scenes", options), "x")
+    assert loaded == ["geometry-1-0", "geometry-1-50"]
+    facts.write_sample(PlannedDataset("x", "scenes", options), str(tmp_path / "x"))
+    assert manifest.read(str(tmp_path / "x")).records == 4
 
 
 def test_objects_are_counted_in_the_fullest_image(tiny: Tiny) -> None:

@@ -148,6 +148,11 @@ MISTAKES = {
         "{root: rooms-val}, train: false, repeat: 3",
         "datasets.rooms.repeat: it is for datasets that a student is trained on.",
     ),
+    "repeats of a transfer": (
+        "export: true",
+        "transfer: {x: {format: rgbd, root: r, task: depth, repeat: 3}}",
+        "rgbd has no option 'repeat'",
+    ),
     "repeats": ("root: album", "root: album, repeat: 1.5", "datasets.album.repeat must be"),
     "nothing to validate on": ("root: album", "root: album, train: false", "say which: validation: {...}"),
 }

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from must_tf.common.errors import Mistakes, UserError
-from must_tf.loop import checks, costs, disk, plan_file, records, report
+from must_tf.loop import checks, costs, disk, pace, plan_file, records, report
 from must_tf.loop import plan as plan_lib
 from must_tf.loop import teachers as teachers_lib
 from must_tf.loop import trainings as trainings_lib
@@ -322,6 +322,13 @@ def with_a_model(out: Path | str = "o") -> Trainings:
     return trainings(dataclasses.replace(plan, out=str(out)), {"kinds": KINDS_FACTS, "rooms": ROOMS_FACTS})
 
 
+def test_a_dry_run_trains_no_teacher_in_place_of_a_model() -> None:
+    planned = with_a_model()
+    samples = dataclasses.replace(planned, plan=dataclasses.replace(planned.plan, teachers={}))
+    assert "teacher-classification" in names(samples.steps())
+    assert names(pace.to_train(planned, samples)) == ["teacher-depth", "teacher-normals", "student"]
+
+
 def test_a_model_that_exists_is_measured_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only on validation images with its labels, with the student's settings; and again if it changes."""
     described: list[tuple[str, tuple[str, ...]]] = []
@@ -491,6 +498,8 @@ def test_students_see_a_dataset_as_often_as_the_plan_says() -> None:
     }
     assert data["student"]["repeats"] == [10, 1] and data["student rooms-only"]["repeats"] == [10]
     assert not any("repeats" in given for name, given in data.items() if name.startswith("teacher"))
+    (line,) = report._repeated(trainings(plan, {"rooms": ROOMS_FACTS, "album": ALBUM_FACTS}))
+    assert line == "An epoch of a student has each image of 'rooms' 10 times."
     facts = {"street": STREET_FACTS, "pets": PETS_FACTS}
     with pytest.raises(UserError, match="street and pets are merged.*Give all the same repeat|street, pets are merged"):
         checks.check(trainings(plan_of({"street": {**COCO, "repeat": 2}, "pets": COCO}), facts))
