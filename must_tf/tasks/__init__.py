@@ -45,3 +45,11 @@ def discover() -> dict[str, TaskSpec]:
             raise ImportError(f"tasks {sorted(set(found) - set(ordered))} need tasks that do not exist or each other.")
         ordered |= {name: found[name] for name in ready}
     return ordered
+
+
+def naming_task(task: str) -> str:
+    """Returns the task whose class names a task has, because it labels the same objects: detection for masks."""
+    specs = discover()
+    while specs[task].needs and not ((ids := specs[task].class_ids) and ids.recode):
+        task = specs[task].needs[0]
+    return task

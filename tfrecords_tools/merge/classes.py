@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from must_tf.common.errors import UserError, nearest
 from must_tf.spec import TaskSpec, first_id
+from must_tf.tasks import naming_task
 
 TaskNames = Mapping[str, Sequence[str]]  # task -> class names in id order
 
@@ -55,23 +56,16 @@ def unite(sets: Sequence[TaskNames], same: Mapping[str, str], specs: Mapping[str
     united: dict[str, dict[str, None]] = {}
     for names in sets:
         for task in _ordered(names, specs):
-            known = united.setdefault(owner(task, specs), {})
+            known = united.setdefault(naming_task(task), {})
             known.update(dict.fromkeys(same.get(name, name) for name in names[task]))
     ids = [_ids(names, united, same, specs) for names in sets]
     tasks = dict.fromkeys(task for names in sets for task in _ordered(names, specs))
-    return UnitedClasses({task: tuple(united[owner(task, specs)]) for task in tasks}, ids)
+    return UnitedClasses({task: tuple(united[naming_task(task)]) for task in tasks}, ids)
 
 
 def _ordered(names: TaskNames, specs: Mapping[str, TaskSpec]) -> list[str]:
     """Returns the set's tasks in the contract's order, so that the result does not depend on a manifest's order."""
     return [task for task in specs if names.get(task)]
-
-
-def owner(task: str, specs: Mapping[str, TaskSpec]) -> str:
-    """Returns the task to which a task's ids belong: detection for masks."""
-    while specs[task].needs and not ((ids := specs[task].class_ids) and ids.recode):
-        task = specs[task].needs[0]
-    return task
 
 
 def _ids(
@@ -80,7 +74,7 @@ def _ids(
     ids = {}
     for task in _ordered(names, specs):
         first = first_id(specs[task])
-        places = {name: place for place, name in enumerate(united[owner(task, specs)])}
+        places = {name: place for place, name in enumerate(united[naming_task(task)])}
         ids[task] = {first + old: first + places[same.get(name, name)] for old, name in enumerate(names[task])}
     return ids
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from must_tf.common.errors import Mistakes, UserError, nearest
 from must_tf.config import values as config_values
 from must_tf.spec import first_id
-from must_tf.tasks import discover
+from must_tf.tasks import discover, naming_task
 from tfrecords_tools.teachers import (
     About,
     adapter_input,
@@ -27,7 +27,7 @@ from tfrecords_tools.teachers import (
     saved_model,
 )
 from tfrecords_tools.teachers.adapter_file import AdapterFile
-from tfrecords_tools.teachers.names import ClassNames, naming_task, read_names
+from tfrecords_tools.teachers.names import ClassNames, read_names
 from tfrecords_tools.teachers.outputs import DepthMap, Output
 from tfrecords_tools.teachers.recipe import Recipe, teacher_id
 from tfrecords_tools.teachers.trained import facts

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from must_tf.common.errors import Mistakes, UserError
-from must_tf.tasks import discover
+from must_tf.tasks import discover, naming_task
 from tfrecords_tools.teachers import adapter_file
 from tfrecords_tools.teachers.adapter_input import unknown
 from tfrecords_tools.teachers.detections import DetectedObjects, PackedObjects, RawObjects
 from tfrecords_tools.teachers.frames import InputFrame
-from tfrecords_tools.teachers.names import ClassNames, naming_task
+from tfrecords_tools.teachers.names import ClassNames
 from tfrecords_tools.teachers.outputs import (
     ClassId,
     ClassIdMap,

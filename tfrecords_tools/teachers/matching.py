@@ -22,7 +22,7 @@ import numpy as np
 from must_tf.common.errors import Mistakes
 from must_tf.common.text import listed
 from must_tf.spec import Labels, TaskConfig, first_id
-from must_tf.tasks import discover
+from must_tf.tasks import discover, naming_task
 from tfrecords_tools.reading.class_table import REST, ClassTable
 from tfrecords_tools.teachers import About, Description, Predictions, Teacher
 from tfrecords_tools.teachers.frames import InputFrame
@@ -53,12 +53,14 @@ def matched(description: Description, classes: TaskNames) -> Description:
 
 def same_names(task: str) -> tuple[str, ...]:
     """Returns the task and those whose class names are the same, because they share their objects."""
-    return (task, *discover()[task].needs, *(each for each, spec in discover().items() if task in spec.needs))
+    name = naming_task(task)
+    return (task, *(each for each in discover() if each != task and naming_task(each) == name))
 
 
 def is_owner(about: About, task: str) -> bool:
     """Returns False for a task whose class names are said already, because the teacher labels what it needs, too."""
-    return not any(need in about.classes for need in discover()[task].needs)
+    name = naming_task(task)
+    return name == task or name not in about.classes
 
 
 def problems_of(about: About, task: str, wanted: Sequence[str]) -> Iterator[str]:

@@ -25,10 +25,11 @@ import tensorflow as tf
 from must_tf.common.errors import UserError
 from must_tf.config import values as config_values
 from must_tf.data.geometry import OUTSIDE
+from must_tf.tasks import naming_task
 from tfrecords_tools.teachers import About, check_tasks, foreign, saved_model
 from tfrecords_tools.teachers.detections import DetectedObjects
 from tfrecords_tools.teachers.frames import InputFrame
-from tfrecords_tools.teachers.names import ClassNames, naming_task
+from tfrecords_tools.teachers.names import ClassNames
 from tfrecords_tools.teachers.outputs import ClassMap, Distribution, Output
 from tfrecords_tools.teachers.recipe import InputFormat, Recipe, Signature, teacher_id
 from tfrecords_tools.teachers.trained import facts

@@ -126,11 +126,6 @@ class ClassNames(NamedTuple):
         return [places[name] for name in self.names if name]
 
 
-def naming_task(task: str) -> str:
-    """Returns the task whose class names `task` uses: detection for masks, else the task itself."""
-    return (*discover()[task].needs, task)[0]
-
-
 def read_names(source: str | Sequence[str], where: str, first: int = 1, number_repeated: bool = False) -> ClassNames:
     """Reads class names from a list or a file.
 
