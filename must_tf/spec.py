@@ -158,8 +158,9 @@ class TaskMetric(Protocol):
       higher_is_better: the direction of the headline. True also means that a perfect prediction scores 1, False that it
         scores 0.
 
-    A metric may also define `details() -> Details`, which is called after `result`, and `unmeasured() ->
-    {reason: number of images}` for labels that `add` leaves out.
+    A metric may also define `details() -> Details`, which is called after `result`; `unmeasured() ->
+    {reason: number of images}` for labels that `add` leaves out; and `add_unanswered(labels)` for an image for which a
+    teacher has no prediction at all. Without it, such images are left out.
     """
 
     figures: tuple[str, ...]

@@ -622,6 +622,7 @@ MUTANTS = (
     Mutant("what only stdout has shown is lost to stderr", "must_tf/common/subprocesses.py", "if os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno()):", "if True:", "must_tf/common/test_subprocesses::not_shown_again"),
     Mutant("a dry run trains teachers in place of models that exist", "must_tf/loop/pace.py", 'step.words[0] == "train" and step.name in names]', 'step.words[0] == "train"]', "must_tf/loop/test_trainings::in_place_of_a_model"),
     Mutant("as many generated images are looked at as others", "must_tf/loop/facts.py", "most = min(SAMPLED, generated) if", "most = SAMPLED if", "must_tf/loop/test_dry_run::few_generated"),
+    Mutant("evaluate: images that a teacher does not classify are left out", "tfrecords_tools/evaluate/run.py", "for task in photo.tasks - answered if hasattr(metrics[task], UNANSWERED)]", "for task in ()]", "tfrecords_tools/evaluate/test_run::counts_as_wrong"),
     Mutant("the page does not say what is repeated", "must_tf/loop/report.py", "if dataset.repeat > 1}", "if False}", "must_tf/loop/test_trainings::as_often"),
     Mutant("a transfer may be repeated", "must_tf/loop/plan_file.py", "*(more or TRAINED_KEYS))", "*more, *TRAINED_KEYS)", "must_tf/loop/test_plan_file::named_with_its_key"),
     Mutant("a step that begins anew keeps the old log", "must_tf/loop/steps.py", "            made_from.remove(self._log(step))\n", "", "must_tf/loop/test_steps::interrupted"),

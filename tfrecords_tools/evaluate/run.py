@@ -28,6 +28,7 @@ from tfrecords_tools.teachers.trained import parts
 
 REAL = "real:"
 NO_LABELS = "no real labels in the records"
+UNANSWERED = "add_unanswered"  # a method that some metrics have, see `TaskMetric`
 MOST_PIXELS = 50_000_000  # of the images of a batch, if it has several
 
 
@@ -39,8 +40,9 @@ class TeacherEvaluation:
       teachers: {path: id}.
       set: the folders of the records.
       images: their number.
-      labelled: number of images with real labels.
-      unanswered: number of these for which the teacher gave no label; the metrics leave them out.
+      labelled: number of images with real labels that were measured.
+      unanswered: number of images with real labels for which the teacher gave no label. Some metrics count them as
+        wrong, others leave them out.
       figures: {"task/metric": value}.
       reasons: why a headline metric is 0 or missing.
       notes: {path: what was noticed about the teacher}.
@@ -62,12 +64,17 @@ class TeacherEvaluation:
             headline = discover()[task].Metric.headline
             value = self.figures.get(f"{task}/{headline}")
             shown = f"no {headline}" if value is None else f"{headline} {value:.4f}"
-            left_out = f", {self.unanswered[task]} without a prediction left out" if self.unanswered.get(task) else ""
-            yield f"  {task:<16}{shown}   ({count} labelled images{left_out})"
+            yield f"  {task:<16}{shown}   ({count} labelled images{self._unanswered(task)})"
             if task in self.reasons:
                 yield f"  {'':<16}{self.reasons[task]}"
         for path, notes in self.notes.items():
             yield from (f"  note: {path}: {note}" for note in notes)
+
+    def _unanswered(self, task: str) -> str:
+        if not self.unanswered.get(task):
+            return ""
+        is_wrong = hasattr(discover()[task].Metric, UNANSWERED)
+        return f", {self.unanswered[task]} without a prediction {'count as wrong' if is_wrong else 'left out'}"
 
 
 def evaluate(
@@ -161,8 +168,11 @@ def _measure(
                     answered.add(task)
                     del known  # before the next task's are read: maps of large images take gigabytes
                 del labels
-            result.labelled.update({task: result.labelled[task] + 1 for task in answered})
             unanswered.update(photo.tasks - answered)
+            wrong = [task for task in photo.tasks - answered if hasattr(metrics[task], UNANSWERED)]
+            for task, known in photo.truth(wrong):
+                getattr(metrics[task], UNANSWERED)(known.labels)
+            result.labelled.update({task: result.labelled[task] + 1 for task in (*answered, *wrong)})
     for task, metric in metrics.items():
         if not result.labelled[task]:
             result.reasons[task] = NO_LABELS

@@ -46,6 +46,12 @@ class Metric:
         self._in_five += ahead < 5
         self._five_is_hard = probability.size > 5  # with five classes, top5 is always 1
 
+    def add_unanswered(self, labels: Labels) -> None:
+        """Adds one image that was not classified: it counts as wrong."""
+        probability = np.asarray(labels["probability"])
+        self._true[int(np.argmax(probability))] += 1
+        self._five_is_hard = probability.size > 5
+
     def merge(self, later: Metric) -> None:
         """Adds the images of another metric."""
         self._true += later._true
@@ -77,7 +83,7 @@ class Metric:
             listed(f"{self._name(class_id)} ({count})" for class_id, count in sorted(counted.items()))
             for counted in (self._guessed, self._true)
         )
-        return f"no image is classified correctly; predicted {guessed}; labelled {true}"
+        return f"no image is classified correctly; predicted {guessed or 'nothing'}; labelled {true}"
 
     def _name(self, class_id: int) -> str:
         return self._names[class_id] if class_id < len(self._names) else str(class_id)

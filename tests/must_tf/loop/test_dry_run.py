@@ -21,7 +21,10 @@ from must_tf.loop.records import Folders, RecordFolder
 from must_tf.loop.trainings import Trainings
 from tests.support import tiny as tiny_lib
 from tests.support.tiny import Tiny
+from tfrecords_tools.sources import Sample
 from tfrecords_tools.sources.scenes import Scenes
+from tfrecords_tools.writing.counts import Account
+from tfrecords_tools.writing.items import Item
 
 RATE, START, MEMORY = 8.0, 20.0, 1.5  # images per second and seconds before that, of every training; GB
 COMMAND = 10.0  # seconds of a command without a network
@@ -142,7 +145,12 @@ def test_only_a_few_generated_images_are_looked_at(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(facts, "GENERATED", 2)
     loaded: list[str] = []
     load = Scenes.load
-    monkeypatch.setattr(Scenes, "load", lambda self, item, account: loaded.append(item[0]) or load(self, item, account))
+
+    def counted(self: Scenes, item: Item, account: Account) -> Sample:
+        loaded.append(item.source_id)
+        return load(self, item, account)
+
+    monkeypatch.setattr(Scenes, "load", counted)
     options = {"domain": "geometry", "count": 100, "seed": 1}
     facts.of_source(PlannedDataset("x", "scenes", options), "x")
     assert loaded == ["geometry-1-0", "geometry-1-50"]

@@ -179,3 +179,27 @@ def test_pseudo_labels_are_no_truth_and_images_without_an_answer_are_counted(
     assert list(result.lines())[-1].endswith("classes are the records'; left out: 'dog'")
     assert (result.images, result.labelled, result.unanswered) == (3, {"detection": 1}, {"detection": 1})
     assert result.figures["detection/AP"] == pytest.approx(1.0)
+
+
+def test_an_image_that_a_teacher_does_not_classify_counts_as_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The student is measured on all images, so a teacher is, too."""
+    first, second = ({"probability": np.eye(2, dtype=np.float32)[place]} for place in (0, 1))
+    records(tmp_path / "x", by("real:x", "classification", [first, second, first]))
+    tell(tmp_path / "x", classes={"classification": ["cat", "dog"]})
+    dataset = recordset.opened(str(tmp_path / "x" / "*.tfrecord"))
+    answers = {"image-0": {"classification": first}, "image-1": {}, "image-2": {}}
+    monkeypatch.setattr(run.teachers, "predicted", lambda teacher, images: [({}, np.zeros(4))] * len(images))
+    monkeypatch.setattr(Unsure, "labels", lambda self, predictions, info, name, step=1: answers[name], raising=False)
+    teacher = Unsure(["cat", "dog"])
+    teacher.about = teacher.about._replace(tasks=("classification",), classes={"classification": ["cat", "dog"]})
+    result = run.evaluate([teacher], [dataset])
+    assert result.figures == {"classification/top1": pytest.approx(1 / 3)}
+    assert (result.labelled, result.unanswered) == ({"classification": 3}, {"classification": 2})
+    shown = "classification  top1 0.3333   (3 labelled images, 2 without a prediction count as wrong)"
+    assert shown in "\n".join(result.lines())
+    answers["image-0"] = {}
+    nothing = run.evaluate([teacher], [dataset])
+    assert nothing.figures == {"classification/top1": 0.0}
+    assert nothing.reasons["classification"].endswith("predicted nothing; labelled cat (2), dog (1)")
